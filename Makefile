@@ -1,0 +1,111 @@
+# make help lists the targets. CONTRIBUTING.md says how they are meant.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# Go uses all processors by itself, and two targets at once would only mix
+# their output.
+.NOTPARALLEL:
+
+# Where the Go installer puts it, for shells that do not know yet.
+export PATH := $(PATH):/usr/local/go/bin
+
+ARGS ?=                # make run ARGS="--log-level=debug": more flags for outboxd
+PKG ?= ./...           # make test PKG=./relay/...: only these packages
+TESTFLAGS ?=           # make test TESTFLAGS="-run TestClaim -v": more flags for go test
+FUZZTIME ?= 30s        # make fuzz FUZZTIME=5m: how long each target runs
+BENCH ?= .             # make bench BENCH=Drain: which benchmarks
+
+GOLANGCI_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+
+# The date is the commit's and not the clock's, so that one commit gives one binary.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+# A linter built by an older Go refuses newer code, so the file name carries both versions.
+GOVERSION = $(shell go env GOVERSION 2>/dev/null)
+GOLANGCI = .bin/golangci-lint-$(GOLANGCI_VERSION)-$(GOVERSION)
+GOVULNCHECK = .bin/govulncheck-$(GOVULNCHECK_VERSION)-$(GOVERSION)
+
+# A server that a URL names need not be installed.
+SERVERS = $(if $(OUTBOXD_DATABASE_URL)$(DATABASE_URL),,postgresql) $(if $(OUTBOXD_REDIS_URL)$(REDIS_URL),,redis)
+
+.PHONY: run
+run: ## Install what is missing, build, and start everything on servers of its own
+	@.ci/setup go $(SERVERS)
+	@$(MAKE) --no-print-directory build
+	./bin/outboxd --roles=all $(ARGS)
+
+.PHONY: test
+test: ## Install what is missing and run every test, race detector on
+	@.ci/setup go cc postgresql redis chromium
+	@unset DATABASE_URL REDIS_URL; start=$$SECONDS; \
+	if CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=10m $(TESTFLAGS) $(PKG); then \
+		echo "PASSED: every test of $(strip $(PKG)), in $$((SECONDS - start)) s"; \
+	else \
+		echo "FAILED after $$((SECONDS - start)) s: see the lines above that begin with FAIL or ---" >&2; exit 1; \
+	fi
+
+.PHONY: build
+build: ## Build bin/outboxd, a static binary
+	@# Version control information comes in through LDFLAGS: Go's own stamping fails in a tree that another user owns.
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o bin/outboxd .
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated files and links
+	@.ci/setup go
+	$(GOLANGCI) run
+	$(GOLANGCI) fmt --diff
+	go vet ./...
+	go mod tidy -diff
+	.ci/generated
+	.ci/links
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck --severity=warning .ci/*; else for f in .ci/*; do bash -n $$f; done; fi
+
+.PHONY: vulncheck
+vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in the code that is called
+	.ci/vulncheck $(GOVULNCHECK)
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format the Go code
+	$(GOLANGCI) fmt
+
+.PHONY: generate
+generate: ## Write the generated files: configuration reference, example configuration
+	go generate ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME each
+	@.ci/setup go postgresql redis
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the Go benchmarks
+	@.ci/setup go postgresql redis
+	go test -run='^$$' -bench='$(strip $(BENCH))' -benchmem -timeout=60m $(PKG)
+
+.PHONY: clean
+clean: ## Remove what was built, the tools of lint and vulncheck too
+	rm -rf bin .bin
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+		awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@echo; echo "Variables:"
+	@grep -hE '^[A-Z]+ \?= .*#' $(MAKEFILE_LIST) | sed -E 's/^([A-Z]+) \?= *([^ ]*) *# /\1|/' | \
+		awk -F'|' '{ printf "  %-15s %s\n", $$1, $$2 }'
+
+.bin/golangci-lint-%:
+	@.ci/setup go
+	@echo "building golangci-lint $(GOLANGCI_VERSION): a few minutes, once"
+	GOBIN=$(CURDIR)/.bin GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv .bin/golangci-lint $@
+
+.bin/govulncheck-%:
+	@.ci/setup go
+	GOBIN=$(CURDIR)/.bin GOFLAGS= go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	@mv .bin/govulncheck $@

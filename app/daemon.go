@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"outboxd/config"
+	"outboxd/jobs"
+	"outboxd/migrations"
+	"outboxd/repository"
+)
+
+// Daemon is one process's roles, ready to run.
+type Daemon struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	build    Build
+	registry *prometheus.Registry
+	begun    time.Time
+
+	apiListener, monitorListener net.Listener // nil: not wanted
+	servers                      *servers
+	database                     *repository.Database // nil: no role needs it
+	redis                        asynq.RedisConnOpt   // nil: no role needs it
+	lineup                       *lineup
+
+	undo []func() // in reverse order, whatever New or Run got to
+}
+
+// New does everything that can fail for a lasting reason: it binds the
+// listeners, starts the embedded servers, connects to the database and brings
+// its schema up to date. ctx bounds that only. After an error nothing is left
+// running.
+func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
+	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build)}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	log.Info("outboxd starts", "version", build.Version, "roles", cfg.Roles, "config_file", cfg.Path())
+	// A port that is taken should be known before a database is started.
+	if err := d.listen(); err != nil {
+		return nil, err
+	}
+	if err := d.startServers(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.openDatabase(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.openRedis(); err != nil {
+		return nil, err
+	}
+	// The actors outlive ctx: it ends the run, and they then drain.
+	d.lineup = newLineup(context.WithoutCancel(ctx), cfg.ShutdownTimeout, log)
+	if err := d.addRoles(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func newRegistry(build Build) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "outboxd_build_info", Help: "1, with the version of the binary.",
+		ConstLabels: prometheus.Labels{"version": build.Version, "commit": build.Commit},
+	})
+	info.Set(1)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info)
+	return registry
+}
+
+func (d *Daemon) listen() (err error) {
+	if d.cfg.HasRole(config.RoleAPI) {
+		if d.apiListener, err = d.bind(d.cfg.API.Addr, "--api-addr, OUTBOXD_API_ADDR or api.addr"); err != nil {
+			return err
+		}
+	}
+	if d.cfg.Monitor.Addr != "" {
+		if d.monitorListener, err = d.bind(d.cfg.Monitor.Addr, "--monitor-addr, OUTBOXD_MONITOR_ADDR or monitor.addr"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) bind(addr, option string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another address with %s", err, option)
+	}
+	d.undo = append(d.undo, func() { _ = listener.Close() })
+	return listener, nil
+}
+
+func (d *Daemon) startServers(ctx context.Context) (err error) {
+	if d.servers, err = startServers(ctx, d.cfg, d.log); err != nil {
+		return err
+	}
+	d.undo = append(d.undo, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), serversPatience)
+		defer cancel()
+		if err := d.servers.close(ctx); err != nil {
+			d.log.Error("could not stop the embedded servers", "error", err)
+		}
+	})
+	return nil
+}
+
+func (d *Daemon) openDatabase(ctx context.Context) (err error) {
+	if !needsDatabase(d.cfg) {
+		return nil
+	}
+	if d.database, err = openDatabase(ctx, d.cfg, d.servers.databaseURL, d.cfg.PoolSize(), d.log); err != nil {
+		return err
+	}
+	d.undo = append(d.undo, d.database.Close)
+	if d.cfg.Migrate == config.MigrateOff {
+		return migrations.Check(ctx, d.database.SQL())
+	}
+	applied, err := migrations.Up(ctx, d.database.SQL(), d.log.With("component", "migrations"))
+	if applied > 0 {
+		d.log.Info("brought the schema up to date", "migrations", applied)
+	}
+	return err
+}
+
+// openRedis connects to nothing yet: an outage of Redis is no reason not to
+// start.
+func (d *Daemon) openRedis() (err error) {
+	if !needsRedis(d.cfg) {
+		return nil
+	}
+	d.redis, err = jobs.ParseRedis(d.servers.redisURL)
+	return err
+}
+
+// APIAddr returns where the API listens, nil if it does not.
+func (d *Daemon) APIAddr() net.Addr { return addrOf(d.apiListener) }
+
+// MonitorAddr returns where the monitor listens, nil if it does not.
+func (d *Daemon) MonitorAddr() net.Addr { return addrOf(d.monitorListener) }
+
+func addrOf(listener net.Listener) net.Addr {
+	if listener == nil {
+		return nil
+	}
+	return listener.Addr()
+}
+
+// Run runs the roles until ctx ends, drains them, and closes everything. It
+// returns nil if ctx ended and all drained in time. It is called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	defer d.close()
+	attrs := []any{"after", time.Since(d.begun).Round(time.Millisecond), "roles", d.cfg.Roles}
+	if d.apiListener != nil {
+		attrs = append(attrs, "api", "http://"+d.apiListener.Addr().String())
+	}
+	if d.monitorListener != nil {
+		attrs = append(attrs, "monitor", "http://"+d.monitorListener.Addr().String())
+	}
+	d.log.Info("ready", attrs...)
+	err := d.lineup.run(ctx)
+	if err == nil || errors.Is(err, ctx.Err()) {
+		d.log.Info("drained", "roles", d.cfg.Roles)
+	}
+	return err
+}
+
+// close takes down what was opened, the last first: clients before the pool,
+// the pool before the servers.
+func (d *Daemon) close() {
+	for i := len(d.undo) - 1; i >= 0; i-- {
+		d.undo[i]()
+	}
+	d.undo = nil
+}

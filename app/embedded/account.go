@@ -1,0 +1,102 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// account is the user that the servers run as. The credential is nil where that is the user of this process.
+type account struct {
+	name       string
+	uid, gid   int
+	credential *syscall.Credential
+}
+
+// chooseAccount finds the user for the servers. PostgreSQL refuses to run as root, so root needs another one: whoever owns the data
+// already, so that an ordinary user's data stays that user's, else postgres or nobody.
+func chooseAccount(f *folder) (account, error) {
+	if os.Geteuid() != 0 {
+		return account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil
+	}
+	for _, path := range []string{f.path, f.file("postgres"), f.file("redis")} {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		if uid, gid := ownerOf(info); uid != 0 {
+			return newAccount(uid, gid), nil
+		}
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, errUID := strconv.Atoi(u.Uid)
+		gid, errGID := strconv.Atoi(u.Gid)
+		if errUID == nil && errGID == nil && uid > 0 {
+			return newAccount(uid, gid), nil
+		}
+	}
+	return account{}, errors.New("embedded servers refuse to run as root, and there is neither a user postgres nor a user nobody: run outboxd as an ordinary user")
+}
+
+func newAccount(uid, gid int) account {
+	name := strconv.Itoa(uid)
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	return account{name: name, uid: uid, gid: gid, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are 32 bits wide
+}
+
+// version runs a server's program with --version as the account and inside the data directory. That is also the one reliable test
+// whether the account can reach both, whatever modes, lists and mounts decide it.
+func (a account) version(program, dir string) (string, error) {
+	cmd := exec.Command(program, "--version") //nolint:gosec,noctx // a server's program; it only prints
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.credential}
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return string(out), nil
+	}
+	if !errors.Is(err, fs.ErrPermission) {
+		return "", fmt.Errorf("run %s --version as user %s: %w: %s", program, a.name, err, out)
+	}
+	if closed := a.closedParent(dir); closed != "" {
+		return "", fmt.Errorf("the embedded servers run as user %s, who cannot pass through %s to reach %s: chmod o+x it, or choose another --data-dir", a.name, closed, dir)
+	}
+	if closed := a.closedParent(filepath.Dir(program)); closed != "" {
+		return "", fmt.Errorf("the embedded servers run as user %s, who cannot pass through %s to reach %s", a.name, closed, program)
+	}
+	return "", fmt.Errorf("run %s as user %s in %s: %w", program, a.name, dir, err)
+}
+
+// closedParent finds the first folder on the way that the account cannot enter, as far as the modes tell.
+func (a account) closedParent(path string) string {
+	closed := ""
+	for ; ; path = filepath.Dir(path) {
+		if info, err := os.Stat(path); err == nil {
+			uid, gid := ownerOf(info)
+			bit := os.FileMode(0o001)
+			switch {
+			case uid == a.uid:
+				bit = 0o100
+			case gid == a.gid:
+				bit = 0o010
+			}
+			if info.Mode().Perm()&bit == 0 {
+				closed = path
+			}
+		}
+		if path == filepath.Dir(path) {
+			return closed
+		}
+	}
+}

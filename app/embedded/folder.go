@@ -1,0 +1,177 @@
+package embedded
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+)
+
+// socketLimit is the longest path of a socket that is used, in bytes. Systems allow 103 to 107.
+const socketLimit = 100
+
+// longestSocket is the longest name that a server puts in the socket folder.
+const longestSocket = "/.s.PGSQL.5432"
+
+// folder is a data directory. Files directly in it belong to the directory's owner; the servers' own folders to the account they run as.
+type folder struct {
+	path     string
+	uid, gid int // the directory's owner
+	account  account
+}
+
+// DefaultDataDir is /var/lib/outboxd for root, whose servers cannot reach a folder in /root; else outboxd in XDG_DATA_HOME
+// (~/.local/share), or in ~/Library/Application Support on macOS. It creates nothing.
+func DefaultDataDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/outboxd", nil
+	}
+	if xdg := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(xdg) {
+		return filepath.Join(xdg, "outboxd"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find a place for data, name one with --data-dir: %w", err)
+	}
+	if runtime.GOOS == "darwin" {
+		return filepath.Join(home, "Library", "Application Support", "outboxd"), nil
+	}
+	return filepath.Join(home, ".local", "share", "outboxd"), nil
+}
+
+// openFolder makes the data directory if it is missing and finds out who the servers have to run as.
+func openFolder(path string) (*folder, error) {
+	if path == "" {
+		return nil, errors.New("no data directory for the embedded servers: name one with --data-dir")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	mode := os.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // parents such as ~/.local/share are not private
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	// Behind a symlink the checks of parents and of lengths have to look at the real path, and two names have to mean one address.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("data directory %s is not a folder", path)
+	}
+	f := &folder{path: path}
+	f.uid, f.gid = ownerOf(info)
+	if f.account, err = chooseAccount(f); err != nil {
+		return nil, err
+	}
+	return f, f.open(info)
+}
+
+// open lets another account through an existing folder of root's, if it is empty or was made by an earlier version of this. A folder
+// with other things in it is not changed: it may be somebody's home.
+func (f *folder) open(info os.FileInfo) error {
+	if f.account.credential == nil || f.uid != 0 || info.Mode().Perm()&0o001 != 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(f.path)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	_, locked := os.Lstat(f.file("postgres.lock"))
+	_, lockedToo := os.Lstat(f.file("redis.lock"))
+	if len(entries) > 0 && locked != nil && lockedToo != nil {
+		return fmt.Errorf("data directory %s cannot be entered by user %s, as whom the servers run: chmod 711 it, or choose another",
+			f.path, f.account.name)
+	}
+	if err := os.Chmod(f.path, 0o711); err != nil { //nolint:gosec // others may pass, and read nothing
+		return fmt.Errorf("data directory: %w", err)
+	}
+	return nil
+}
+
+func (f *folder) file(name string) string { return filepath.Join(f.path, name) }
+
+// give hands a file that root has made to the data directory's owner, who may come back without root.
+func (f *folder) give(file *os.File) error {
+	if os.Geteuid() != 0 || f.uid == 0 {
+		return nil
+	}
+	if err := file.Chown(f.uid, f.gid); err != nil {
+		return fmt.Errorf("give file to the owner of %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// private makes a folder that only the servers' account (and root) can enter.
+func (f *folder) private(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is in the way: it is not a folder", path)
+	}
+	if f.account.credential == nil {
+		return nil
+	}
+	if uid, _ := ownerOf(info); uid == f.account.uid {
+		return nil
+	}
+	if err := os.Lchown(path, f.account.uid, f.account.gid); err != nil {
+		return fmt.Errorf("give %s to user %s: %w", path, f.account.name, err)
+	}
+	return nil
+}
+
+// sockets is the folder of the servers' sockets: run in the data directory, or where that is too long for a socket a short one among
+// the temporary files. Its name follows from the data directory, so that a server that is started again has the same address.
+func (f *folder) sockets() (string, error) {
+	inside := f.file("run")
+	if len(inside)+len(longestSocket) <= socketLimit {
+		return inside, f.private(inside)
+	}
+	short := fmt.Sprintf("outboxd-%d-%.6x", f.account.uid, sha256.Sum256([]byte(f.path)))
+	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+		path := filepath.Join(parent, short)
+		if len(path)+len(longestSocket) > socketLimit {
+			continue
+		}
+		if err := f.private(path); err != nil {
+			continue
+		}
+		// In a folder that everybody can write to, the name may have been taken by somebody else.
+		info, err := os.Lstat(path)
+		if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+			continue
+		}
+		if uid, _ := ownerOf(info); uid != f.account.uid {
+			continue
+		}
+		return path, nil
+	}
+	return "", fmt.Errorf("path of data directory %s is too long for a socket, and no short temporary folder can be made: choose another data directory", f.path)
+}
+
+func ownerOf(info os.FileInfo) (uid, gid int) {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid), int(stat.Gid)
+	}
+	return os.Geteuid(), os.Getegid()
+}

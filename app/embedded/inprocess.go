@@ -1,0 +1,67 @@
+package embedded
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// inProcess is a Redis inside this process: the last resort. It speaks TCP only, so a password keeps other users out.
+type inProcess struct {
+	server    *miniredis.Miniredis
+	published state
+	cancel    context.CancelFunc
+	gone      chan struct{}
+}
+
+func (r *redisServer) launchInProcess() (instance, error) {
+	server := miniredis.NewMiniRedis()
+	password := rand.Text()
+	server.RequireAuth(password)
+	if err := server.StartAddr("127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("start in-process Redis: %w", err)
+	}
+	address := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: server.Addr(), Path: "/0"}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &inProcess{server: server, cancel: cancel, gone: make(chan struct{}), published: state{
+		URL: address.String(), Version: "in-process", Data: "memory", Forgetful: true,
+		Shell: fmt.Sprintf("redis-cli -u with the url from %s", shellQuote(r.folder.file("redis.json"))), // the password is not for the log
+	}}
+	go p.run(ctx)
+	r.options.Logger.Warn("no redis-server or valkey-server is installed: an in-process Redis takes its place, which is slow and FORGETS ITS QUEUE AT EXIT; " + redisHint)
+	return p, nil
+}
+
+// run lets keys expire, which this server does only when it is told how much time has passed.
+func (p *inProcess) run(ctx context.Context) {
+	defer close(p.gone)
+	defer p.server.Close()
+	const step = 100 * time.Millisecond
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			p.server.FastForward(now.Sub(last))
+			last = now
+		}
+	}
+}
+
+func (p *inProcess) state() state           { return p.published }
+func (p *inProcess) process() *os.Process   { return nil }
+func (p *inProcess) ended() <-chan struct{} { return p.gone }
+func (p *inProcess) cause() error           { return context.Canceled }
+
+func (p *inProcess) stop(context.Context) error {
+	p.cancel()
+	<-p.gone
+	return nil
+}

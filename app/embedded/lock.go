@@ -1,0 +1,96 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// lock says that a server runs or is being started on a data directory. It is made of two flocks. The first is inherited by the server's
+// processes, so it stays until the last of them is gone; whoever gets it may start. The second belongs to the
+// owner alone and ends with it, even by kill -9: it tells a living owner from the servers of a dead one without trusting process numbers.
+type lock struct {
+	file  *os.File
+	owner *os.File
+	path  string
+	give  func(*os.File) error
+}
+
+// lock tries to take the lock of one server. It returns nil without an error if another process holds it.
+func (f *folder) lock(name string) (*lock, error) {
+	file, err := f.openLock(f.file(name + ".lock"))
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		_ = file.Close()
+		return nil, nil
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+	}
+	return &lock{file: file, path: f.file(name + ".owner"), give: f.give}, nil
+}
+
+// announceOwner takes the owner's flock. It can wait only for a process that looks whether the owner lives, and thus for microseconds,
+// since only the holder of the first flock gets here.
+func (l *lock) announceOwner() error {
+	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open lock file: %w", err)
+	}
+	if err := l.give(file); err != nil {
+		_ = file.Close()
+		return err
+	}
+	if err := retryInterrupted(func() error { return syscall.Flock(int(file.Fd()), syscall.LOCK_EX) }); err != nil {
+		_ = file.Close()
+		return fmt.Errorf("lock %s: %w", l.path, err)
+	}
+	l.owner = file
+	// For the person who wonders who holds it, and for the message of a process that waited in vain.
+	_ = file.Truncate(0)
+	_, _ = fmt.Fprintf(file, "%d\n", os.Getpid())
+	return nil
+}
+
+// release closes the files and does not unlock them, since unlocking would also take the lock from server processes that still run.
+func (l *lock) release() {
+	if l.owner != nil {
+		_ = l.owner.Close()
+	}
+	_ = l.file.Close()
+}
+
+// ownerAlive tells whether the process that took the lock of a server still lives.
+func (f *folder) ownerAlive(name string) bool {
+	file, err := os.OpenFile(f.file(name+".owner"), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
+func (f *folder) openLock(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	if err := f.give(file); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func retryInterrupted(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}

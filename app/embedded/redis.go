@@ -1,0 +1,181 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// redisFolders are where redis-server may be when PATH does not say so.
+var redisFolders = []string{"/usr/bin", "/usr/local/bin", "/usr/sbin", "/opt/homebrew/bin", "/usr/local/opt/redis/bin", "/opt/homebrew/opt/redis/bin", "/snap/bin"}
+
+// redisServer is the engine for Redis or Valkey.
+type redisServer struct {
+	folder  *folder
+	options Options
+}
+
+func (r *redisServer) name() string  { return "redis" }
+func (r *redisServer) title() string { return "Redis" }
+
+// runningRedis is a Redis process that this process has launched.
+type runningRedis struct {
+	*child
+	published state
+}
+
+func (r *runningRedis) state() state { return r.published }
+
+func (r *runningRedis) stop(ctx context.Context) error {
+	r.stopBy(ctx, syscall.SIGTERM)
+	if ctx.Err() != nil {
+		return fmt.Errorf("Redis did not shut down in time: %w", ctx.Err()) //nolint:staticcheck // a name
+	}
+	return nil
+}
+
+func (r *redisServer) launch(ctx context.Context, held *os.File) (instance, error) {
+	program, err := r.program()
+	if err != nil {
+		return nil, err
+	}
+	if program == "" {
+		return r.launchInProcess()
+	}
+	printed, err := r.folder.account.version(program, r.folder.path)
+	if err != nil {
+		return nil, err
+	}
+	sockets, err := r.folder.sockets()
+	if err != nil {
+		return nil, err
+	}
+	data := r.folder.file("redis")
+	if err := r.folder.private(data); err != nil {
+		return nil, err
+	}
+	log, err := r.folder.openLog(r.name())
+	if err != nil {
+		return nil, err
+	}
+	defer log.close()
+	socket := filepath.Join(sockets, "redis.sock")
+	c, err := spawn(command{
+		program: program, args: []string{"-"}, env: environment(nil), stdin: strings.NewReader(r.settings(data, socket)),
+		output: log.file, held: held, death: syscall.SIGTERM, account: r.folder.account,
+	})
+	if err != nil {
+		return nil, err
+	}
+	version := parseRedisVersion(printed)
+	running := &runningRedis{child: c, published: state{
+		URL: (&url.URL{Scheme: "redis-socket", Path: socket, RawQuery: "db=0"}).String(), PID: c.process().Pid,
+		Version: version, Data: data, Shell: "redis-cli -s " + shellQuote(socket),
+	}}
+	if err := r.untilReady(ctx, running); err != nil {
+		c.stopBy(expired(), syscall.SIGTERM)
+		return nil, log.explain(fmt.Errorf("start Redis %s on %s: %w", version, data, err))
+	}
+	return running, nil
+}
+
+// settings are handed over on stdin, so that no file has to be kept in step. Asynq's queue must never be evicted.
+func (r *redisServer) settings(data, socket string) string {
+	fsync, databases := "everysec", 16
+	if r.options.Ephemeral {
+		fsync, databases = "no", 512
+	}
+	return fmt.Sprintf("port 0\nunixsocket %s\nunixsocketperm 700\ndir %s\ndaemonize no\nlogfile \"\"\nsave \"\"\nappendonly yes\nappendfsync %s\n"+
+		"maxmemory-policy noeviction\ndatabases %d\n", redisQuote(socket), redisQuote(data), fsync, databases)
+}
+
+func (r *redisServer) untilReady(ctx context.Context, running *runningRedis) error {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		// A server that still loads its data says LOADING to everything, which is one more reason to wait.
+		if r.answers(ctx, running.published) == nil {
+			return nil
+		}
+		select {
+		case <-running.ended():
+			return running.cause()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (r *redisServer) answers(ctx context.Context, s state) error {
+	options := &redis.Options{MaxRetries: -1, PoolSize: 1, DialTimeout: 5 * time.Second, DisableIdentity: true}
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return fmt.Errorf("address of Redis: %w", err)
+	}
+	options.Network, options.Addr = "unix", u.Path
+	if u.Scheme == "redis" {
+		options.Network, options.Addr = "tcp", u.Host
+		options.Password, _ = u.User.Password()
+	}
+	client := redis.NewClient(options)
+	defer func() { _ = client.Close() }()
+	return client.Ping(ctx).Err()
+}
+
+// program finds the server; empty means that the in-process Redis has to do.
+func (r *redisServer) program() (string, error) {
+	if r.options.InProcessRedis {
+		return "", nil
+	}
+	if r.options.RedisServer != "" {
+		program, err := exec.LookPath(r.options.RedisServer)
+		if err != nil {
+			return "", fmt.Errorf("no Redis server at the given place: %w", err)
+		}
+		return filepath.Abs(program)
+	}
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if program, err := exec.LookPath(name); err == nil {
+			return filepath.Abs(program)
+		}
+		for _, folder := range redisFolders {
+			if program, err := exec.LookPath(filepath.Join(folder, name)); err == nil {
+				return program, nil
+			}
+		}
+	}
+	if _, err := os.Stat(r.folder.file("redis")); err == nil {
+		// Its queue would stay on disk unread, and come back stale when the server is installed again.
+		return "", errors.New("the data directory has a queue of redis-server, which is no longer installed: " + redisHint)
+	}
+	return "", nil
+}
+
+const redisHint = "apt-get install redis-server (Debian, Ubuntu), dnf install valkey (Fedora), brew install redis (Homebrew), or give the URL of one with --redis-url"
+
+var redisVersion = regexp.MustCompile(`v=(\S+)`)
+
+// parseRedisVersion reads lines such as "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64".
+func parseRedisVersion(line string) string {
+	if parts := redisVersion.FindStringSubmatch(line); parts != nil {
+		return parts[1]
+	}
+	return "unknown"
+}
+
+// stopSignal is the polite request to end that an engine's server understands.
+func stopSignal(e engine) syscall.Signal {
+	if _, ok := e.(*postgres); ok {
+		return syscall.SIGINT
+	}
+	return syscall.SIGTERM
+}

@@ -1,0 +1,134 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// startLimit bounds one start, crash recovery of the database included, for callers whose context has no deadline.
+const startLimit = 2 * time.Minute
+
+// Options says which servers to run, and on what data.
+type Options struct {
+	// DataDir holds the servers' data, locks, logs and sockets. It is made when missing: with mode 0700, or 0711 for root, whose servers
+	// run as another user that has to pass through it; what lies inside is private in both cases.
+	DataDir string
+	// Postgres and Redis say which servers to start or join.
+	Postgres, Redis bool
+	// PostgresBin is a folder with the programs postgres and initdb; empty means to look in the usual places.
+	PostgresBin string
+	// RedisServer is the program redis-server or valkey-server; empty means to look in the usual places, and to fall back
+	// to the in-process Redis.
+	RedisServer string
+	// InProcessRedis chooses the in-process Redis, which forgets everything at exit, even where a server is installed.
+	InProcessRedis bool
+	// Ephemeral trades safety against power loss for speed, and allows 400 connections and 512 Redis databases: for tests. A crash of the
+	// servers or of their owner still loses nothing that was acknowledged.
+	Ephemeral bool
+	// Logger takes one line per server and warnings. Nil discards them.
+	Logger *slog.Logger
+}
+
+// Servers are the running servers that this process owns or has joined. All methods may be called concurrently.
+type Servers struct {
+	postgres, redis *keeper
+	failed          chan error
+	closing         sync.Once
+	closed          error
+}
+
+// Start starts or joins the chosen servers and returns when they answer. When it fails, nothing that it started keeps running, and
+// the error holds the last lines that the server wrote. It never deletes data: a data directory that cannot be used is
+// an error that names it. The context bounds the start only; without a deadline two minutes are allowed.
+func Start(ctx context.Context, o Options) (*Servers, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	dir, err := openFolder(o.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Servers{failed: make(chan error, 2)}
+	var keepers []*keeper
+	if o.Postgres {
+		s.postgres = newKeeper(&postgres{folder: dir, options: o}, dir, o.Logger, s.failed)
+		keepers = append(keepers, s.postgres)
+	}
+	if o.Redis {
+		s.redis = newKeeper(&redisServer{folder: dir, options: o}, dir, o.Logger, s.failed)
+		keepers = append(keepers, s.redis)
+	}
+	errs := make([]error, len(keepers))
+	var all sync.WaitGroup
+	for i, k := range keepers {
+		all.Go(func() {
+			if errs[i] = k.start(ctx); errs[i] != nil {
+				cancel() // the other one need not become ready any more
+			}
+		})
+	}
+	all.Wait()
+	if err := firstCause(errs); err != nil {
+		stopping, stopped := context.WithTimeout(context.Background(), 15*time.Second)
+		defer stopped()
+		return nil, errors.Join(err, s.Close(stopping))
+	}
+	return s, nil
+}
+
+// firstCause prefers the error that made the others give up over theirs.
+func firstCause(errs []error) error {
+	var cancelled error
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		cancelled = errors.Join(cancelled, err)
+	}
+	return cancelled
+}
+
+// DatabaseURL is the database's URL for pgx and psql, over the unix socket; empty if PostgreSQL was not asked for.
+func (s *Servers) DatabaseURL() string { return s.postgres.address() }
+
+// RedisURL is a URL that asynq.ParseRedisURI understands: redis-socket:///path?db=0, or redis://:password@127.0.0.1:port/0
+// for the in-process one; empty if Redis was not asked for.
+func (s *Servers) RedisURL() string { return s.redis.address() }
+
+// Forgetful says that Redis is the in-process one, here or in the process that owns it, which forgets its queue at exit.
+func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.current().Forgetful }
+
+// Failed delivers an error when an owned server ends though nobody closed it, or when a joined one went away and could not be started
+// again here. It is never closed.
+func (s *Servers) Failed() <-chan error { return s.failed }
+
+// PostgresProcess is PostgreSQL's first process if this process owns it, else nil.
+func (s *Servers) PostgresProcess() *os.Process { return s.postgres.process() }
+
+// RedisProcess is the Redis process if this process owns one, else nil.
+func (s *Servers) RedisProcess() *os.Process { return s.redis.process() }
+
+// Close stops the servers that this process owns, PostgreSQL by a fast shutdown, and waits for their end; it leaves joined ones alone.
+// When the context ends first it stops them the hard way, which loses no data but makes the next start recover. Every call returns
+// the result of the first.
+func (s *Servers) Close(ctx context.Context) error {
+	s.closing.Do(func() {
+		// Redis does not need the database nor the other way round, so neither waits for the other.
+		var inPostgres, inRedis error
+		var all sync.WaitGroup
+		all.Go(func() { inPostgres = s.postgres.close(ctx) })
+		all.Go(func() { inRedis = s.redis.close(ctx) })
+		all.Wait()
+		if err := errors.Join(inPostgres, inRedis); err != nil {
+			s.closed = fmt.Errorf("stop embedded servers: %w", err)
+		}
+	})
+	return s.closed
+}

@@ -1,0 +1,69 @@
+package embedded
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// state is what the owner of a running server tells the other processes on the data directory.
+type state struct {
+	URL       string `json:"url"`
+	Owner     int    `json:"owner"`         // process that owns the server
+	PID       int    `json:"pid,omitempty"` // the server's own process, 0 if it lives inside the owner
+	Version   string `json:"version"`
+	Data      string `json:"data"`
+	Shell     string `json:"shell"` // command that opens a shell on the server
+	Forgetful bool   `json:"forgetful,omitempty"`
+}
+
+// publish writes the state so that a reader sees all of it or nothing.
+func (f *folder) publish(name string, s state) error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode state of %s: %w", name, err)
+	}
+	file, err := os.CreateTemp(f.path, name+".json.*")
+	if err != nil {
+		return fmt.Errorf("publish state of %s: %w", name, err)
+	}
+	_, err = file.Write(append(text, '\n'))
+	err = errors.Join(err, f.give(file), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), f.file(name+".json"))
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+		return fmt.Errorf("publish state of %s: %w", name, err)
+	}
+	return nil
+}
+
+// published reads the state of a server; false if there is none that can be used.
+func (f *folder) published(name string) (state, bool) {
+	var s state
+	text, err := os.ReadFile(f.file(name + ".json"))
+	if err != nil || json.Unmarshal(text, &s) != nil || s.URL == "" {
+		return state{}, false
+	}
+	return s, true
+}
+
+func (f *folder) withdraw(name string) error {
+	if err := os.Remove(f.file(name + ".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("withdraw state of %s: %w", name, err)
+	}
+	return nil
+}
+
+// holder names the process that last took a server's lock, for a message.
+func (f *folder) holder(name string) string {
+	text, err := os.ReadFile(f.file(name + ".owner"))
+	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
+		return "pid " + pid
+	}
+	return "pid unknown"
+}

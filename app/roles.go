@@ -1,0 +1,189 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/handler"
+	"outboxd/jobs"
+	"outboxd/relay"
+	"outboxd/repository"
+)
+
+// addRoles adds the actors of every role that is switched on, and of the
+// listener that every process has.
+func (d *Daemon) addRoles() error {
+	var relay *relay.Relay
+	for _, role := range []struct {
+		name config.Role
+		add  func() error
+	}{
+		{config.RoleRelay, func() (err error) { relay, err = d.addRelay(); return err }},
+		{config.RoleWorker, d.addWorker},
+		{config.RoleAPI, func() error { d.addAPI(relay); return nil }},
+	} {
+		if !d.cfg.HasRole(role.name) {
+			continue
+		}
+		if err := role.add(); err != nil {
+			return fmt.Errorf("set up the role %s: %w", role.name, err)
+		}
+	}
+	if d.servers.embedded != nil {
+		d.lineup.add(stageMonitor, "embedded servers", d.servers.watch)
+	}
+	return d.addMonitor()
+}
+
+// addSupervised adds an actor that is started again when it fails.
+func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) error) {
+	d.lineup.add(at, name, func(ctx context.Context) error { return supervise(ctx, name, d.log, run) })
+}
+
+func (d *Daemon) addAPI(beside *relay.Relay) {
+	var users domain.UserStore = repository.NewUsers(d.database)
+	if beside != nil {
+		users = wakingUsers{users, beside.Wake}
+	}
+	api := handler.API(handler.APIOptions{
+		Users: users, Logger: d.log, Registerer: d.registry, Version: d.build.Version,
+		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
+		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
+	})
+	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, d.cfg.ShutdownTimeout))
+}
+
+// wakingUsers tells the relay of the same process about a registration, which
+// spares the way through the database.
+type wakingUsers struct {
+	domain.UserStore
+	wake func()
+}
+
+func (u wakingUsers) Register(ctx context.Context, user *domain.User, key string, headers map[string]string) error {
+	err := u.UserStore.Register(ctx, user, key, headers)
+	if err == nil {
+		u.wake()
+	}
+	return err
+}
+
+func (d *Daemon) addRelay() (*relay.Relay, error) {
+	publisher, err := jobs.NewPublisher(d.redis, d.cfg.Relay.Concurrency)
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, func() { _ = publisher.Close() })
+	r := relay.New(relay.Options{
+		Store:          repository.NewOutbox(d.database),
+		Publisher:      publisher,
+		Presence:       repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
+		Housekeeping:   repository.NewHousekeeping(d.database),
+		Database:       d.database.Ping,
+		Process:        thisProcess(d.build),
+		Concurrency:    d.cfg.Relay.Concurrency,
+		BatchSize:      d.cfg.Relay.BatchSize,
+		MaxAttempts:    d.cfg.Relay.MaxAttempts,
+		BackoffBase:    d.cfg.Relay.BackoffBase,
+		BackoffMax:     d.cfg.Relay.BackoffMax,
+		PollInterval:   d.cfg.Relay.PollInterval,
+		History:        d.cfg.Relay.History,
+		InboxRetention: d.cfg.Relay.InboxRetention,
+		KeyRetention:   d.cfg.API.IdempotencyRetention,
+		Logger:         d.log,
+		Registry:       d.registry,
+	})
+	for _, actor := range r.Actors() {
+		d.addSupervised(stageRelay, actor.Name, actor.Run)
+	}
+	return r, nil
+}
+
+// thisProcess has a random ID: a process ID is used again, also on one host.
+func thisProcess(build Build) domain.RelayProcess {
+	p := domain.RelayProcess{PID: os.Getpid(), Version: build.Version}
+	p.Host, _ = os.Hostname()
+	_, _ = rand.Read(p.ID[:]) // never fails
+	return p
+}
+
+// workerShare is the part of the shutdown timeout that running tasks get, so
+// that what cannot finish is given back to the queue before the process ends.
+const workerShare = 0.8
+
+func (d *Daemon) addWorker() error {
+	notifier, err := d.newNotifier()
+	if err != nil {
+		return err
+	}
+	worker := jobs.NewWorker(jobs.WorkerOptions{
+		Redis: d.redis,
+		Inbox: repository.NewInbox(d.database),
+		Handlers: map[string]jobs.Handler{
+			domain.TypeSendNotification: jobs.SendNotification(notifier),
+		},
+		Concurrency:  d.cfg.Worker.Concurrency,
+		Queues:       d.cfg.Worker.Queues,
+		PollInterval: d.cfg.Worker.PollInterval,
+		Drain:        time.Duration(workerShare * float64(d.cfg.ShutdownTimeout)),
+		Logger:       d.log,
+		Registry:     d.registry,
+	})
+	d.addSupervised(stageWorker, "worker", worker.Run)
+	return nil
+}
+
+func (d *Daemon) newNotifier() (domain.Notifier, error) {
+	switch d.cfg.Notify {
+	case config.NotifySMTP:
+		c := d.cfg.SMTP
+		return jobs.NewSMTPNotifier(jobs.SMTPOptions{
+			Addr: c.Addr, TLS: c.TLS, Username: c.Username, Password: string(c.Password), From: c.From, Timeout: c.Timeout,
+		}, d.log)
+	case config.NotifyWebhook:
+		c := d.cfg.Webhook
+		n, err := jobs.NewWebhookNotifier(jobs.WebhookOptions{URL: string(c.URL), Secret: string(c.Secret), Timeout: c.Timeout}, d.log)
+		if err == nil {
+			d.undo = append(d.undo, func() { _ = n.Close() })
+		}
+		return n, err
+	default:
+		dir, err := dataDir(d.cfg)
+		if err != nil {
+			return nil, err
+		}
+		return jobs.NewLogNotifier(filepath.Join(dir, "mail"), d.log)
+	}
+}
+
+// serve runs an HTTP listener until ctx ends, then lets the requests in flight
+// finish, within patience.
+func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		result := make(chan error, 1)
+		go func() { result <- app.Listener(listener) }()
+		select {
+		case err := <-result:
+			return fmt.Errorf("serve HTTP at %s: %w", listener.Addr(), err)
+		case <-ctx.Done():
+		}
+		err := app.ShutdownWithTimeout(patience)
+		// A shutdown that came before the server had begun to listen does
+		// nothing; the closed listener then ends it.
+		_ = listener.Close()
+		<-result
+		if err != nil {
+			return fmt.Errorf("finish the requests at %s: %w", listener.Addr(), err)
+		}
+		return nil
+	}
+}

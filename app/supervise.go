@@ -1,0 +1,68 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"outboxd/domain"
+	"outboxd/migrations"
+)
+
+const (
+	healthyAfter = time.Minute // running this long forgives earlier failures
+	giveUpAfter  = 10          // failures in a row
+)
+
+// supervise runs run, and again when it fails or panics, until ctx ends. It
+// returns nil then, and an error when running it again is of no use: because
+// the error is permanent, or it failed ten times in a row.
+func supervise(ctx context.Context, name string, log *slog.Logger, run func(context.Context) error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 500*time.Millisecond, 30*time.Second
+	for failures := 0; ; {
+		begun := time.Now()
+		err := recovered(ctx, run)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if isPermanent(err) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if time.Since(begun) >= healthyAfter {
+			failures = 0
+			pause.Reset()
+		}
+		if failures++; failures >= giveUpAfter {
+			return fmt.Errorf("%s failed %d times in a row: %w", name, failures, err)
+		}
+		again := pause.NextBackOff()
+		log.Error(name+" failed and is started again", "failures", failures, "again_in", again.Round(time.Millisecond), "error", err)
+		timer := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// isPermanent tells what no restart mends: bad configuration, wrong schema.
+func isPermanent(err error) bool {
+	return domain.ErrorCode(err) == domain.CodeInvalid || errors.Is(err, migrations.ErrPending)
+}
+
+func recovered(ctx context.Context, run func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return run(ctx)
+}

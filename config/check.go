@@ -1,0 +1,164 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/go-playground/validator/v10"
+)
+
+const minToken = 16 // bytes
+
+// check finds what is wrong with values that could be read.
+func (l *loading) check() {
+	validate := validator.New(validator.WithRequiredStructEnabled())
+	for _, o := range l.options {
+		if err := o.checkValue(validate); err != nil && !l.broken[o.key] {
+			l.broken[o.key] = true
+			l.fault(o.key, err.Error())
+		}
+	}
+	for _, rule := range l.rules() {
+		if l.intact(rule.keys) {
+			if problem := rule.problem(); problem != "" {
+				l.fault(rule.keys[0], problem)
+			}
+		}
+	}
+}
+
+// checkValue checks a value by itself.
+func (o *option) checkValue(validate *validator.Validate) error {
+	value := reflect.ValueOf(o.field).Elem()
+	if o.optional && value.IsZero() {
+		return nil
+	}
+	if rule := o.rule(); rule != "" && validate.Var(value.Interface(), rule) != nil {
+		return fmt.Errorf("%s is not allowed: give %s", quote(format(o.field)), o.limits())
+	}
+	if o.check != nil {
+		return o.check(value.String())
+	}
+	return nil
+}
+
+// intact reports whether all keys could be read, so that comparing them makes
+// sense.
+func (l *loading) intact(keys []string) bool {
+	for _, key := range keys {
+		if l.broken[key] {
+			return false
+		}
+	}
+	return true
+}
+
+// A rule looks at several options together. The first key is the one that its
+// problem is reported for.
+type rule struct {
+	keys    []string
+	problem func() string // "" if there is none
+}
+
+func (l *loading) rules() []rule {
+	c := l.config
+	// name points to another option that would mend the problem.
+	name := func(key string) string { return key + " (" + l.byKey[key].names() + ")" }
+	only := func(broken bool, problem string) string {
+		if broken {
+			return problem
+		}
+		return ""
+	}
+	smtp, webhook := c.HasRole(RoleWorker) && c.Notify == NotifySMTP, c.HasRole(RoleWorker) && c.Notify == NotifyWebhook
+	return []rule{
+		{[]string{"monitor.addr", "admin_token"}, func() string {
+			return only(c.Monitor.Addr != "" && !isLoopback(c.Monitor.Addr) && c.AdminToken == "",
+				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s, or listen on 127.0.0.1", quote(c.Monitor.Addr), name("admin_token")))
+		}},
+		{[]string{"relay.inbox_retention", "relay.history"}, func() string {
+			return only(c.Relay.InboxRetention < c.Relay.History,
+				fmt.Sprintf("%s is shorter than the %s of %s: an event sent again after that could take effect twice; lengthen the one or shorten the other",
+					formatDuration(c.Relay.InboxRetention), formatDuration(c.Relay.History), name("relay.history")))
+		}},
+		{[]string{"relay.backoff_base", "relay.backoff_max"}, func() string {
+			return only(c.Relay.BackoffBase > c.Relay.BackoffMax,
+				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
+					formatDuration(c.Relay.BackoffBase), formatDuration(c.Relay.BackoffMax), name("relay.backoff_max")))
+		}},
+		{[]string{"relay.listen_url", "database.url"}, func() string {
+			return only(c.Relay.ListenURL != "" && c.Database.URL == "",
+				"it names the server of a database that outboxd would run itself: set "+name("database.url")+" too, or neither")
+		}},
+		{[]string{"database.max_conns", "roles", "relay.concurrency", "worker.concurrency"}, func() string {
+			return only(c.Database.MaxConns > 0 && c.Database.MaxConns < c.MinConns(), l.tooFewConns(name))
+		}},
+		{[]string{"notify", "roles", "database.url"}, func() string {
+			return only(c.HasRole(RoleWorker) && c.Notify == "" && c.Database.URL != "",
+				"the role worker must know how to send notifications: give log, smtp or webhook, or leave worker out of "+name("roles"))
+		}},
+		{[]string{"smtp.addr", "notify", "roles"}, func() string {
+			return only(smtp && c.SMTP.Addr == "", "notify=smtp needs the mail server: give host:port, or change "+name("notify"))
+		}},
+		{[]string{"smtp.from", "notify", "roles"}, func() string {
+			return only(smtp && c.SMTP.From == "", "notify=smtp needs a sender: give a mail address, or change "+name("notify"))
+		}},
+		{[]string{"smtp.username", "smtp.password"}, func() string {
+			return only(c.SMTP.Username == "" && c.SMTP.Password != "", "there is a password and no user name: give one, or unset "+name("smtp.password"))
+		}},
+		{[]string{"smtp.password", "smtp.username"}, func() string {
+			return only(c.SMTP.Username != "" && c.SMTP.Password == "", "there is a user name and no password: give one, or unset "+name("smtp.username"))
+		}},
+		{[]string{"smtp.tls", "smtp.addr", "smtp.password", "notify", "roles"}, func() string {
+			return only(smtp && c.SMTP.TLS == SMTPPlain && c.SMTP.Password != "" && c.SMTP.Addr != "" && !isLoopback(c.SMTP.Addr),
+				"the password would cross the network readable: give starttls or tls, or unset "+name("smtp.password"))
+		}},
+		{[]string{"webhook.url", "notify", "roles"}, func() string {
+			return only(webhook && c.Webhook.URL == "", "notify=webhook needs a URL that begins with http:// or https://: give one, or change "+name("notify"))
+		}},
+		{[]string{"webhook.secret", "notify", "roles"}, func() string {
+			return only(webhook && c.Webhook.Secret == "", "notify=webhook needs a signing key: give whsec_ and 24 to 64 bytes in base64, or change "+name("notify"))
+		}},
+	}
+}
+
+func (l *loading) tooFewConns(name func(string) string) string {
+	c := l.config
+	var uses, others []string
+	if c.HasRole(RoleRelay) {
+		uses = append(uses, fmt.Sprintf("%d for the pollers", c.Relay.Concurrency))
+		others = append(others, name("relay.concurrency"))
+	}
+	if c.HasRole(RoleWorker) {
+		uses = append(uses, fmt.Sprintf("%d for the tasks", c.Worker.Concurrency))
+		others = append(others, name("worker.concurrency"))
+	}
+	uses = append(uses, fmt.Sprintf("%d for everything else", baseConns))
+	problem := fmt.Sprintf("%d connections are too few: give 0 or at least %d (%s)", c.Database.MaxConns, c.MinConns(), strings.Join(uses, ", "))
+	if len(others) > 0 {
+		problem += ", or lower " + strings.Join(others, " or ")
+	}
+	return problem
+}
+
+func checkToken(text string) error {
+	if len(text) < minToken {
+		return fmt.Errorf("the token has %d bytes: give at least %d, such as the output of: openssl rand -hex 32", len(text), minToken)
+	}
+	return nil
+}
+
+func checkWebhookSecret(text string) error {
+	problem := errors.New("the signing key must be whsec_ and then 24 to 64 bytes in base64, such as whsec_$(openssl rand -base64 32)")
+	encoded, found := strings.CutPrefix(text, "whsec_")
+	if !found {
+		return problem
+	}
+	if key, err := base64.StdEncoding.DecodeString(encoded); err != nil || len(key) < 24 || len(key) > 64 {
+		return problem
+	}
+	return nil
+}

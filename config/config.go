@@ -1,0 +1,179 @@
+package config
+
+import "time"
+
+// Config is the configuration of one process. After Load it is only read, and
+// may then be shared by any number of goroutines. Printing it, logging it or
+// marshalling it shows no secret.
+type Config struct {
+	Roles           Roles
+	DataDir         string        // empty: the platform's default
+	Migrate         string        // MigrateAuto or MigrateOff
+	ShutdownTimeout time.Duration // how long draining may take in all
+	AdminToken      Secret        // empty: nothing can be changed over HTTP
+	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only without RoleWorker
+
+	API      API
+	Monitor  Monitor
+	Database Database
+	Redis    Redis
+	Embedded Embedded
+	Relay    Relay
+	Worker   Worker
+	SMTP     SMTP
+	Webhook  Webhook
+	Log      Log
+
+	origins map[string]string // key to where its value came from; a missing key is at its default
+	path    string
+}
+
+// API is the section of the HTTP API.
+type API struct {
+	Addr                 string // host:port
+	RateLimit            int    // requests per minute and client address; 0: no limit
+	TrustedProxies       Networks
+	BodyLimit            Size
+	HashConcurrency      int // passwords hashed at the same time
+	IdempotencyRetention time.Duration
+}
+
+// Monitor is the section of the monitor's listener.
+type Monitor struct {
+	Addr string // host:port; empty: no listener
+}
+
+// Database is the section of the PostgreSQL connections.
+type Database struct {
+	URL            SecretURL // empty: outboxd runs its own server
+	MaxConns       int       // 0: see Config.PoolSize
+	ExecMode       string    // pgx's name of the mode, such as "cache_statement"
+	ConnectTimeout time.Duration
+}
+
+// Redis is the section of the Redis connections.
+type Redis struct {
+	URL SecretURL // empty: outboxd runs its own server
+}
+
+// Embedded is the section of the servers that outboxd runs itself.
+type Embedded struct {
+	PostgresBin string // folder with postgres and initdb; empty: search
+	RedisServer string // executable; empty: search
+}
+
+// Relay is the section of the relay and its housekeeping.
+type Relay struct {
+	Concurrency    int // pollers
+	BatchSize      int // events
+	MaxAttempts    int
+	PollInterval   time.Duration
+	BackoffBase    time.Duration
+	BackoffMax     time.Duration
+	History        time.Duration // how long outbox_sent is kept
+	InboxRetention time.Duration // at least History
+	ListenURL      SecretURL     // empty: as Database.URL
+}
+
+// Worker is the section of the Asynq server.
+type Worker struct {
+	Concurrency  int // tasks at the same time
+	Queues       Queues
+	PollInterval time.Duration
+}
+
+// SMTP is the section of the notifications by mail.
+type SMTP struct {
+	Addr     string // host:port
+	TLS      string // SMTPStartTLS, SMTPTLS or SMTPPlain
+	Username string // empty: no authentication
+	Password Secret
+	From     string        // an address of RFC 5322, with or without a name
+	Timeout  time.Duration // for one message
+}
+
+// Webhook is the section of the notifications by HTTP.
+type Webhook struct {
+	URL     SecretURL     // http or https
+	Secret  Secret        // Standard Webhooks: whsec_ and 24 to 64 bytes in base64
+	Timeout time.Duration // for one request
+}
+
+// Log is the section of the log.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // auto, text or json
+}
+
+// The values of Config.Migrate.
+const (
+	MigrateAuto = "auto"
+	MigrateOff  = "off"
+)
+
+// The values of Config.Notify.
+const (
+	NotifyLog     = "log"
+	NotifySMTP    = "smtp"
+	NotifyWebhook = "webhook"
+)
+
+// The values of SMTP.TLS.
+const (
+	SMTPStartTLS = "starttls"
+	SMTPTLS      = "tls"
+	SMTPPlain    = "none"
+)
+
+// The connections of a process beyond one for each poller and each task.
+const (
+	baseConns = 4 // housekeeping, its advisory lock, health checks, one to spare
+	apiConns  = 8 // requests that use the database at the same time
+)
+
+// Default returns the configuration of a process for which nothing is set.
+func Default() *Config {
+	l := newLoading()
+	l.decode()
+	l.config.resolve()
+	return l.config
+}
+
+// HasRole reports whether this process runs the role.
+func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
+
+// Path returns the configuration file that was read, or "".
+func (c *Config) Path() string { return c.path }
+
+// MinConns returns the number of database connections without which the roles
+// of this process would wait for one another.
+func (c *Config) MinConns() int {
+	n := baseConns
+	if c.HasRole(RoleRelay) {
+		n += c.Relay.Concurrency
+	}
+	if c.HasRole(RoleWorker) {
+		n += c.Worker.Concurrency
+	}
+	return n
+}
+
+// PoolSize returns the largest number of database connections that this
+// process may open: Database.MaxConns or, where that is 0, what its roles use.
+func (c *Config) PoolSize() int {
+	switch {
+	case c.Database.MaxConns > 0:
+		return c.Database.MaxConns
+	case c.HasRole(RoleAPI):
+		return c.MinConns() + apiConns
+	default:
+		return c.MinConns()
+	}
+}
+
+// resolve fills in what depends on other options.
+func (c *Config) resolve() {
+	if c.Notify == "" && c.Database.URL == "" {
+		c.Notify = NotifyLog
+	}
+}

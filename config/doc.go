@@ -1,0 +1,12 @@
+// Package config holds what can be configured about outboxd: the options with
+// their names, defaults, limits and meanings, and how they are read from flags,
+// environment and file and checked together.
+//
+// One table, in table.go, is the source of everything: flags, variables, keys,
+// defaults, checks, the reference in docs/configuration.md and
+// outboxd.example.yaml. A new option is a field in config.go and an entry in
+// the table; then "go test ./config -update" rewrites the two files.
+//
+// The package opens no connection and reads no file but the configuration
+// file. It does not know what the options do.
+package config

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"io"
+
+	"gopkg.in/yaml.v3"
+)
+
+// WriteYAML writes the effective configuration in the form of a configuration
+// file. Secrets are masked; a comment on each line says where its value came
+// from: the default, a file and its line, a variable or a flag. Load reads the
+// output again, except that it refuses masked values.
+func (c *Config) WriteYAML(w io.Writer) error {
+	root := &yaml.Node{Kind: yaml.MappingNode, HeadComment: "The effective configuration. Secrets are masked."}
+	section, mapping := "", root
+	for _, o := range c.options() {
+		if o.section() != section {
+			section, mapping = o.section(), &yaml.Node{Kind: yaml.MappingNode}
+			root.Content = append(root.Content, textNode(section), mapping)
+		}
+		value := o.node(format(o.field))
+		value.LineComment = c.origin(o.key)
+		mapping.Content = append(mapping.Content, textNode(o.name()), value)
+	}
+	encoder := yaml.NewEncoder(w)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(root); err != nil {
+		return fmt.Errorf("write the effective configuration: %w", err)
+	}
+	return encoder.Close()
+}
+
+// origin says where a key's value came from.
+func (c *Config) origin(key string) string {
+	switch origin := c.origins[key]; {
+	case origin == "":
+		return "default"
+	case !isText(origin): // a file name can hold a newline, a comment cannot
+		return quote(origin)
+	default:
+		return origin
+	}
+}
+
+// node returns a value of the option as YAML. Everything but whole numbers is
+// text, which the encoder quotes where it could be taken for something else.
+func (o *option) node(text string) *yaml.Node {
+	node := textNode(text)
+	if o.kind() == "int" {
+		node.Tag = "!!int"
+	}
+	return node
+}
+
+func textNode(text string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+}

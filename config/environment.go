@@ -1,0 +1,69 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const envPrefix = "OUTBOXD_"
+
+// Kubernetes sets such variables in every pod of a namespace that has a
+// service whose name begins with outboxd. They are not meant for outboxd.
+func isServiceVariable(name, value string) bool {
+	return serviceVariable.MatchString(name) && (!strings.HasSuffix(name, "_PORT") || strings.Contains(value, "://"))
+}
+
+var serviceVariable = regexp.MustCompile(`^OUTBOXD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
+
+// variables returns the variables that set an option, and records a fault for
+// each that looks as if it should.
+func (l *loading) variables(environ []string) map[string]string {
+	known := map[string]bool{configOption().variable(): true}
+	for _, o := range l.options {
+		known[o.variable()] = true
+		for _, alias := range o.aliases {
+			known[alias] = true
+		}
+	}
+	found := map[string]string{}
+	var unknown []string
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		switch {
+		case known[name]:
+			found[name] = value
+		case strings.HasPrefix(name, envPrefix) && !isServiceVariable(name, value):
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	for _, name := range slices.Compact(unknown) {
+		l.faults = append(l.faults, Fault{
+			Variable: plainName(name),
+			Problem:  "there is no such variable" + l.suggestion(variableKey(name)) + "; unset it or correct its name",
+			Origin:   "the environment",
+		})
+	}
+	return found
+}
+
+// variableKey spells a variable like a key, for comparison.
+func variableKey(name string) string {
+	return strings.ToLower(strings.TrimPrefix(name, envPrefix))
+}
+
+// readVariables takes the variables over the file. One that is empty counts
+// as not set, unless empty means something for its option.
+func (l *loading) readVariables(variables map[string]string) {
+	for _, o := range l.options {
+		for _, alias := range o.aliases {
+			if text := variables[alias]; strings.TrimSpace(text) != "" {
+				l.set(o, text, "environment "+alias)
+			}
+		}
+		if text, found := variables[o.variable()]; found && (o.optional || strings.TrimSpace(text) != "") {
+			l.set(o, text, "environment "+o.variable())
+		}
+	}
+}

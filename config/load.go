@@ -1,0 +1,126 @@
+package config
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// loading is one run of Load. It hands each layer to viper, from the weakest
+// to the strongest, as text: viper decides which layer wins, parseInto what
+// the text means. Viper itself would turn "abc" into 0 and queue names into
+// lower case, and could not say where a value came from.
+type loading struct {
+	config  *Config
+	options []*option
+	byKey   map[string]*option
+	viper   *viper.Viper
+	faults  Faults
+	broken  map[string]bool // keys whose value could not be read
+}
+
+// newLoading returns a loading that has the defaults.
+func newLoading() *loading {
+	c := &Config{origins: map[string]string{}}
+	l := &loading{config: c, options: c.options(), byKey: map[string]*option{}, viper: viper.New(), broken: map[string]bool{}}
+	for _, o := range l.options {
+		l.byKey[o.key] = o
+		l.viper.SetDefault(o.key, o.value)
+	}
+	return l
+}
+
+// Load returns the configuration of a process: for each option the value of
+// its flag, else of its variable, else of the file, else the default. Of fs,
+// which may be nil, only the flags of AddFlags count that were set; environ has
+// the form of os.Environ, and dir is the folder in which outboxd.yaml is
+// looked for and from which a relative --config starts.
+//
+// Its error is of type Faults and names everything that is wrong, never with
+// the value of a secret.
+func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
+	l := newLoading()
+	variables := l.variables(environ)
+	l.readFile(fs, variables, dir)
+	l.readVariables(variables)
+	l.readFlags(fs)
+	l.decode()
+	l.check()
+	if len(l.faults) > 0 {
+		return nil, l.faults
+	}
+	l.config.resolve()
+	return l.config, nil
+}
+
+// set puts a value over what weaker layers said.
+func (l *loading) set(o *option, text, origin string) {
+	layer := map[string]any{o.name(): text}
+	if section := o.section(); section != "" {
+		layer = map[string]any{section: layer}
+	}
+	// It has an error for symmetry with viper's other calls and never returns one.
+	if err := l.viper.MergeConfigMap(layer); err != nil {
+		l.faults = append(l.faults, o.fault(origin, "the value was not taken: "+err.Error()))
+	}
+	l.config.origins[o.key] = origin
+}
+
+// readFlags binds the flags that were set. They are the strongest layer.
+func (l *loading) readFlags(fs *pflag.FlagSet) {
+	if fs == nil {
+		return
+	}
+	for _, o := range l.options {
+		if flag := fs.Lookup(o.flag()); flag != nil && flag.Changed {
+			if err := l.viper.BindFlagValue(o.key, textFlag{flag}); err != nil {
+				l.faults = append(l.faults, o.fault("", "the flag was not taken: "+err.Error()))
+			}
+			l.config.origins[o.key] = "flag --" + o.flag()
+		}
+	}
+}
+
+// textFlag shows viper a flag as text, whatever its type.
+type textFlag struct{ flag *pflag.Flag }
+
+func (f textFlag) HasChanged() bool    { return f.flag.Changed }
+func (f textFlag) Name() string        { return f.flag.Name }
+func (f textFlag) ValueString() string { return f.flag.Value.String() }
+func (f textFlag) ValueType() string   { return "string" }
+
+// decode reads every value into its field.
+func (l *loading) decode() {
+	for _, o := range l.options {
+		// A file that holds a secret often ends it with a newline.
+		text := strings.TrimSpace(l.viper.GetString(o.key))
+		if err := o.decode(text); err != nil {
+			l.broken[o.key] = true
+			l.fault(o.key, err.Error())
+		}
+	}
+}
+
+func (o *option) decode(text string) error {
+	switch {
+	case !isText(text):
+		return errNotText
+	case text == "" && !o.optional:
+		problem := "the value is empty"
+		if limits := o.limits(); limits != "" {
+			problem += ": give " + limits
+		}
+		return errors.New(problem)
+	case o.isSecret() && strings.Contains(text, mask):
+		return errors.New("the value is masked with " + mask + ": give the real one")
+	default:
+		return parseInto(o.field, text)
+	}
+}
+
+// fault records what is wrong with the value of a key.
+func (l *loading) fault(key, problem string) {
+	l.faults = append(l.faults, l.byKey[key].fault(l.config.origins[key], problem))
+}

@@ -1,0 +1,172 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// An option is one entry of the table: all that is known about one value.
+type option struct {
+	field    any    // where the value goes: a pointer into a Config
+	key      string // its place in the file: section.name, or name
+	value    string // the default, as parseInto reads it
+	help     string // whole sentences, for flags, reference and example alike
+	min, max string // limits of numbers, sizes and durations, as validator reads them; "" for none
+	choices  []string
+	optional bool     // may be empty
+	aliases  []string // further variables, weaker than the option's own
+	check    func(text string) error
+}
+
+func (o *option) flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(o.key) }
+
+func (o *option) variable() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(o.key, ".", "_"))
+}
+
+// section returns "" for an option outside all sections.
+func (o *option) section() string {
+	if section, _, found := strings.Cut(o.key, "."); found {
+		return section
+	}
+	return ""
+}
+
+// name returns the key inside its section.
+func (o *option) name() string { return o.key[strings.LastIndexByte(o.key, '.')+1:] }
+
+// names returns the three ways to set the option, for messages.
+func (o *option) names() string { return "--" + o.flag() + ", " + o.variable() + ", " + o.key }
+
+func (o *option) isSecret() bool {
+	switch o.field.(type) {
+	case *Secret, *SecretURL:
+		return true
+	default:
+		return false
+	}
+}
+
+func (o *option) isList() bool {
+	switch o.field.(type) {
+	case *Roles, *Networks, *Queues:
+		return true
+	default:
+		return false
+	}
+}
+
+// kind names the type of the value in one word.
+func (o *option) kind() string {
+	switch o.field.(type) {
+	case *int:
+		return "int"
+	case *time.Duration:
+		return "duration"
+	case *Size:
+		return "size"
+	case *Roles, *Networks:
+		return "list"
+	case *Queues:
+		return "weights"
+	case *Secret:
+		return "secret"
+	case *SecretURL:
+		return "url"
+	default:
+		return "string"
+	}
+}
+
+// rule returns the limits and choices as a tag of validator.
+func (o *option) rule() string {
+	var rules []string
+	if len(o.choices) > 0 {
+		rules = append(rules, "oneof="+strings.Join(o.choices, " "))
+	}
+	if o.min != "" {
+		rules = append(rules, "min="+o.min)
+	}
+	if o.max != "" {
+		rules = append(rules, "max="+o.max)
+	}
+	return strings.Join(rules, ",")
+}
+
+// limits says the same to a reader.
+func (o *option) limits() string {
+	switch low, high := o.limit(o.min), o.limit(o.max); {
+	case len(o.choices) > 0:
+		return strings.Join(o.choices, ", ")
+	case low != "" && high != "":
+		return low + " to " + high
+	case low != "":
+		return low + " or more"
+	default:
+		return ""
+	}
+}
+
+// limit writes a limit of validator as the option's values are written.
+func (o *option) limit(text string) string {
+	field := reflect.New(reflect.TypeOf(o.field).Elem()).Interface()
+	if text == "" || parseInto(field, text) != nil {
+		return text
+	}
+	return format(field)
+}
+
+// fault returns what is wrong with the option. The problem must not hold a
+// secret.
+func (o *option) fault(origin, problem string) Fault {
+	return Fault{Key: o.key, Flag: "--" + o.flag(), Variable: o.variable(), Origin: origin, Problem: problem}
+}
+
+// configOption is the option that names the file, and so cannot stand in it.
+func configOption() *option {
+	return &option{
+		field: new(string), key: "config", optional: true,
+		help: "Configuration file in YAML. Without it outboxd.yaml in the working directory is read if there is one; an empty name reads none.",
+	}
+}
+
+// AddFlags adds a flag for every option, and --config. The flags take any
+// text: Load checks it, so that one message names every fault. The flag of a
+// list may be repeated; the entries add up.
+func AddFlags(fs *pflag.FlagSet) {
+	add := func(o *option) {
+		value := &flagValue{option: o, text: o.value}
+		fs.Var(value, o.flag(), strings.ReplaceAll(o.help, "`", ""))
+	}
+	add(configOption())
+	for _, o := range new(Config).options() {
+		add(o)
+	}
+}
+
+// flagValue is the text of a flag.
+type flagValue struct {
+	option *option
+	text   string
+	given  bool
+}
+
+func (v *flagValue) String() string { return v.text }
+
+func (v *flagValue) Set(text string) error {
+	if v.given && v.option.isList() {
+		text = v.text + "," + text
+	}
+	v.text, v.given = text, true
+	return nil
+}
+
+func (v *flagValue) Type() string {
+	if len(v.option.choices) > 0 {
+		return strings.Join(v.option.choices, "|")
+	}
+	return v.option.kind()
+}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+)
+
+const referenceHead = `<!-- Generated from the code: go test ./config -update -->
+
+# Configuration
+
+Every option can be set in three ways that say the same thing:
+
+| way | example |
+|---|---|
+| flag | ` + "`--relay-concurrency=4`" + ` |
+| environment variable | ` + "`OUTBOXD_RELAY_CONCURRENCY=4`" + ` |
+| file | ` + "`relay: {concurrency: 4}`" + ` |
+
+A flag wins over a variable, a variable over the file, the file over the default.
+
+The file is YAML. It is the one that ` + "`--config`" + ` or ` + "`OUTBOXD_CONFIG`" + ` names, else ` + "`outboxd.yaml`" + ` in the working
+directory if there is one; an empty name reads no file. ` + "`outboxd.example.yaml`" + ` holds every key. A key without
+a value is as good as absent.
+
+An empty variable counts as not set, except for the options marked *may be empty* below, which it makes empty.
+
+Lists (` + "`roles`, `api.trusted_proxies`, `worker.queues`" + `) have commas between their entries; in the file they may
+also be YAML lists, and the queues a YAML map; their flags may be repeated. Durations are numbers with a
+unit: ` + "`500ms`, `30s`, `10m`, `24h`" + `. Sizes are bytes, or a number with ` + "`KiB` or `MiB`" + `.
+
+Anything unknown or wrong, in the file, the variables or the flags, keeps outboxd from starting. One message
+names all of it. ` + "`outboxd config`" + ` prints the effective configuration, with secrets masked and the origin of
+each value. Flags can be seen by other users of the machine, so secrets belong in variables or the file.
+`
+
+const referenceRules = `
+## Rules between options
+
+- ` + "`monitor.addr`" + ` must be a loopback address or empty, unless ` + "`admin_token`" + ` is set.
+- ` + "`relay.inbox_retention`" + ` must not be shorter than ` + "`relay.history`" + `, nor ` + "`relay.backoff_base`" + ` longer than ` + "`relay.backoff_max`" + `.
+- ` + "`relay.listen_url`" + ` needs ` + "`database.url`" + `.
+- ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus ` + "`worker.concurrency`" + ` with the role worker.
+- With the role worker and a ` + "`database.url`" + `, ` + "`notify`" + ` must be set.
+- With the role worker, ` + "`notify=smtp`" + ` needs ` + "`smtp.addr` and `smtp.from`" + `, and ` + "`notify=webhook`" + ` needs ` + "`webhook.url` and `webhook.secret`" + `.
+- ` + "`smtp.username` and `smtp.password`" + ` go together, and with ` + "`smtp.tls=none`" + ` only to a server on the same machine.
+`
+
+// WriteReference writes docs/configuration.md: how options are set, and each
+// of them by section.
+func WriteReference(w io.Writer) error {
+	var text bytes.Buffer
+	text.WriteString(referenceHead)
+	section := "-"
+	for _, o := range new(Config).options() {
+		if o.section() != section {
+			section = o.section()
+			title := "Section " + section
+			if section == "" {
+				title = "Outside all sections"
+			}
+			fmt.Fprintf(&text, "\n## %s\n\n| key | flag | variable | type | default | meaning |\n|---|---|---|---|---|---|\n", title)
+		}
+		fmt.Fprintf(&text, "| `%s` | `--%s` | `%s` | %s | %s | %s |\n", o.key, o.flag(), o.variable(), o.typeText(), o.defaultText(), o.meaning())
+	}
+	text.WriteString(referenceRules)
+	_, err := text.WriteTo(w)
+	return err
+}
+
+func (o *option) typeText() string {
+	text := o.kind()
+	if limits := o.limits(); limits != "" {
+		text += ": " + limits
+	}
+	if o.optional {
+		text += "; may be empty"
+	}
+	return text
+}
+
+func (o *option) defaultText() string {
+	if o.value == "" {
+		return "empty"
+	}
+	return "`" + o.value + "`"
+}
+
+func (o *option) meaning() string {
+	text := o.help
+	for _, alias := range o.aliases {
+		text += fmt.Sprintf(" The variable `%s` is honoured too; `%s` wins over it.", alias, o.variable())
+	}
+	// A bar would end the table's cell.
+	return strings.ReplaceAll(text, "|", `\|`)
+}

@@ -1,0 +1,238 @@
+package config
+
+// options returns the table, bound to the fields of c, in the order of the
+// reference: first what belongs to no section, then section by section.
+func (c *Config) options() []*option {
+	var all []*option
+	for _, section := range [][]*option{
+		c.generalOptions(), c.API.options(), c.Monitor.options(), c.Database.options(), c.Redis.options(),
+		c.Embedded.options(), c.Relay.options(), c.Worker.options(), c.SMTP.options(), c.Webhook.options(), c.Log.options(),
+	} {
+		all = append(all, section...)
+	}
+	return all
+}
+
+func (c *Config) generalOptions() []*option {
+	return []*option{
+		{
+			field: &c.Roles, key: "roles", value: "all",
+			help: "What this process does: all, or some of api, relay, worker and monitor.",
+		},
+		{
+			field: &c.DataDir, key: "data_dir", optional: true,
+			help: "Folder of the servers that outboxd runs itself, and of the mails that notify=log writes. Empty means /var/lib/outboxd for root, and else outboxd in $XDG_DATA_HOME or ~/.local/share.",
+		},
+		{
+			field: &c.Migrate, key: "migrate", value: "auto", choices: []string{MigrateAuto, MigrateOff},
+			help: "Whether to bring the database schema up to date at start. With off, run `outboxd migrate up` before a new version.",
+		},
+		{
+			field: &c.ShutdownTimeout, key: "shutdown_timeout", value: "30s", min: "1s", max: "1h",
+			help: "How long running requests, batches and tasks may take to finish after a signal to stop.",
+		},
+		{
+			field: &c.AdminToken, key: "admin_token", optional: true, check: checkToken,
+			help: "Token of at least 16 bytes that lets its bearer change things on the monitor's pages. Without one they are read-only, and the monitor listens on loopback addresses only.",
+		},
+		{
+			field: &c.Notify, key: "notify", choices: []string{NotifyLog, NotifySMTP, NotifyWebhook}, optional: true,
+			help: "How the worker sends notifications. Empty means log when outboxd runs its own database; beside a database URL the role worker needs a choice.",
+		},
+	}
+}
+
+func (c *API) options() []*option {
+	return []*option{
+		{
+			field: &c.Addr, key: "api.addr", value: "127.0.0.1:5001", check: checkListenAddr,
+			help: "Address of the HTTP API. Port 0 takes a free port.",
+		},
+		{
+			field: &c.RateLimit, key: "api.rate_limit", value: "600", min: "0", max: "1000000000",
+			help: "Requests per minute that one client address may make. 0 means no limit.",
+		},
+		{
+			field: &c.TrustedProxies, key: "api.trusted_proxies", optional: true,
+			help: "Address ranges of the proxies whose X-Forwarded-For header is believed, such as 10.0.0.0/8.",
+		},
+		{
+			field: &c.BodyLimit, key: "api.body_limit", value: "64KiB", min: "1024", max: "67108864",
+			help: "Largest request body, in bytes or with the unit KiB or MiB.",
+		},
+		{
+			field: &c.HashConcurrency, key: "api.hash_concurrency", value: "2", min: "1", max: "256",
+			help: "Passwords that are hashed at the same time. It bounds the memory that a burst of registrations takes.",
+		},
+		{
+			field: &c.IdempotencyRetention, key: "api.idempotency_retention", value: "24h", min: "1m",
+			help: "How long the answer to a request with an Idempotency-Key is kept and given again.",
+		},
+	}
+}
+
+func (c *Monitor) options() []*option {
+	return []*option{{
+		field: &c.Addr, key: "monitor.addr", value: "127.0.0.1:8081", optional: true, check: checkListenAddr,
+		help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs admin_token.",
+	}}
+}
+
+func (c *Database) options() []*option {
+	return []*option{
+		{
+			field: &c.URL, key: "database.url", optional: true, check: checkPostgres, aliases: []string{"DATABASE_URL"},
+			help: "PostgreSQL to use, as a URL or as key=value pairs. Empty means that outboxd runs its own. Prefer the variable or the file to the flag, which other users of the machine can see.",
+		},
+		{
+			field: &c.MaxConns, key: "database.max_conns", value: "0", min: "0", max: "10000",
+			help: "Most connections this process opens. 0 means one for each poller and each task, 4 for everything else, and 8 more with the role api; fewer than that without the 8 are refused.",
+		},
+		{
+			field: &c.ExecMode, key: "database.exec_mode", value: "cache_statement",
+			choices: []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"},
+			help:    "How statements are sent. Behind PgBouncer in transaction mode use cache_describe or exec, and set relay.listen_url.",
+		},
+		{
+			field: &c.ConnectTimeout, key: "database.connect_timeout", value: "10s", min: "100ms", max: "10m",
+			help: "How long one attempt to connect to PostgreSQL may take.",
+		},
+	}
+}
+
+func (c *Redis) options() []*option {
+	return []*option{{
+		field: &c.URL, key: "redis.url", optional: true, check: checkRedis, aliases: []string{"REDIS_URL"},
+		help: "Redis to use: a URL that begins with redis, rediss, redis-socket or redis-sentinel. Empty means that outboxd runs its own.",
+	}}
+}
+
+func (c *Embedded) options() []*option {
+	return []*option{
+		{
+			field: &c.PostgresBin, key: "embedded.postgres_bin", optional: true,
+			help: "Folder with the programs postgres and initdb, for the PostgreSQL that outboxd runs itself. Empty means to search the usual places.",
+		},
+		{
+			field: &c.RedisServer, key: "embedded.redis_server", optional: true,
+			help: "The program redis-server or valkey-server, for the Redis that outboxd runs itself. Empty means to search the usual places.",
+		},
+	}
+}
+
+func (c *Relay) options() []*option {
+	return []*option{
+		{
+			field: &c.Concurrency, key: "relay.concurrency", value: "2", min: "1", max: "256",
+			help: "Pollers in this process, each with a database connection.",
+		},
+		{
+			field: &c.BatchSize, key: "relay.batch_size", value: "500", min: "1", max: "10000",
+			help: "Most events that a poller claims at a time.",
+		},
+		{
+			field: &c.MaxAttempts, key: "relay.max_attempts", value: "20", min: "1", max: "1000000",
+			help: "How often an event may be refused before it becomes a dead letter. Outages do not count.",
+		},
+		{
+			field: &c.PollInterval, key: "relay.poll_interval", value: "5s", min: "10ms", max: "1h",
+			help: "How often an idle relay looks for events that no notification announced.",
+		},
+		{
+			field: &c.BackoffBase, key: "relay.backoff_base", value: "1s", min: "1ms",
+			help: "Upper bound of the wait after an event's first refusal; it doubles with each further one. The wait itself is random.",
+		},
+		{
+			field: &c.BackoffMax, key: "relay.backoff_max", value: "10m", min: "1ms",
+			help: "Longest wait between two attempts at one event.",
+		},
+		{
+			field: &c.History, key: "relay.history", value: "168h", min: "1m",
+			help: "How long delivered events are kept, to be sent again if Redis loses them.",
+		},
+		{
+			field: &c.InboxRetention, key: "relay.inbox_retention", value: "336h", min: "1m",
+			help: "How long it is remembered which events took effect. At least relay.history, or an event sent again could take effect twice.",
+		},
+		{
+			field: &c.ListenURL, key: "relay.listen_url", optional: true, check: checkPostgres,
+			help: "PostgreSQL without a pooler in between, for LISTEN. Empty means database.url. Needed behind PgBouncer in transaction mode, where LISTEN does not work.",
+		},
+	}
+}
+
+func (c *Worker) options() []*option {
+	return []*option{
+		{
+			field: &c.Concurrency, key: "worker.concurrency", value: "10", min: "1", max: "5000",
+			help: "Tasks that run at the same time, each with a database connection.",
+		},
+		{
+			field: &c.Queues, key: "worker.queues", value: "critical=6,default=3,low=1",
+			help: "Queues to serve, each with its weight. In the file also as a map.",
+		},
+		{
+			field: &c.PollInterval, key: "worker.poll_interval", value: "10ms", min: "1ms", max: "1m",
+			help: "How often an idle worker looks for tasks.",
+		},
+	}
+}
+
+func (c *SMTP) options() []*option {
+	return []*option{
+		{
+			field: &c.Addr, key: "smtp.addr", optional: true, check: checkServerAddr,
+			help: "Mail server as host:port, for notify=smtp.",
+		},
+		{
+			field: &c.TLS, key: "smtp.tls", value: "starttls", choices: []string{SMTPStartTLS, SMTPTLS, SMTPPlain},
+			help: "Encryption: starttls is required of the server after connecting, tls begins at once, none sends everything readable.",
+		},
+		{
+			field: &c.Username, key: "smtp.username", optional: true,
+			help: "User name at the mail server. Empty means no authentication.",
+		},
+		{
+			field: &c.Password, key: "smtp.password", optional: true,
+			help: "Password at the mail server.",
+		},
+		{
+			field: &c.From, key: "smtp.from", optional: true, check: checkMailbox,
+			help: "Sender of the mails, such as no-reply@example.com.",
+		},
+		{
+			field: &c.Timeout, key: "smtp.timeout", value: "10s", min: "10ms", max: "10m",
+			help: "How long sending one mail may take.",
+		},
+	}
+}
+
+func (c *Webhook) options() []*option {
+	return []*option{
+		{
+			field: &c.URL, key: "webhook.url", optional: true, check: checkWebhookURL,
+			help: "Where notifications are posted, for notify=webhook.",
+		},
+		{
+			field: &c.Secret, key: "webhook.secret", optional: true, check: checkWebhookSecret,
+			help: "Signing key as in Standard Webhooks: whsec_ and then 24 to 64 bytes in base64.",
+		},
+		{
+			field: &c.Timeout, key: "webhook.timeout", value: "10s", min: "10ms", max: "10m",
+			help: "How long posting one notification may take.",
+		},
+	}
+}
+
+func (c *Log) options() []*option {
+	return []*option{
+		{
+			field: &c.Level, key: "log.level", value: "info", choices: []string{"debug", "info", "warn", "error"},
+			help: "Least important messages to log.",
+		},
+		{
+			field: &c.Format, key: "log.format", value: "auto", choices: []string{"auto", "text", "json"},
+			help: "Form of the log: auto is text on a terminal and json elsewhere.",
+		},
+	}
+}

@@ -1,0 +1,74 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Code says what kind of failure an error is, in terms a caller can act upon.
+type Code string
+
+// The error codes. An error without one counts as CodeInternal.
+const (
+	CodeInvalid      Code = "invalid"      // the input can never succeed as it is
+	CodeUnauthorized Code = "unauthorized" // no or wrong credentials
+	CodeForbidden    Code = "forbidden"    // known, but not allowed
+	CodeNotFound     Code = "not_found"
+	CodeConflict     Code = "conflict" // clashes with what is already there
+	CodeTooLarge     Code = "too_large"
+	CodeUnavailable  Code = "unavailable" // a server cannot be reached; the same call may succeed later
+	CodeInternal     Code = "internal"
+)
+
+// FieldError names one bad field of an input.
+type FieldError struct {
+	Field   string // as the caller wrote it, such as "email"
+	Message string // what to change, as a sentence fragment
+}
+
+// Error is a failure with a code and a message that may be shown to whoever
+// made the request. The cause is for the log only and never leaves the process.
+type Error struct {
+	Code       Code
+	Message    string
+	Fields     []FieldError
+	RetryAfter time.Duration // 0: the caller may choose
+	Err        error
+}
+
+// Error returns message and cause.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %v", e.Message, e.Err)
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf returns an Error of the given code whose message may be shown to
+// clients. It has no cause: for one, use Wrap.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap returns an Error of the given code with a message for clients and a
+// cause for the log.
+func Wrap(code Code, err error, message string) *Error {
+	return &Error{Code: code, Message: message, Err: err}
+}
+
+// ErrorCode returns the code of the first Error in err's chain, CodeInternal
+// if there is none, and "" for nil.
+func ErrorCode(err error) Code {
+	if err == nil {
+		return ""
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return CodeInternal
+}

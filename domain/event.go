@@ -1,0 +1,131 @@
+package domain
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultQueue is the Asynq queue of an event that names none.
+const DefaultQueue = "default"
+
+// MaxPayload is the largest payload, in bytes, that the outbox takes.
+const MaxPayload = 1 << 20
+
+// Event is one row of the outbox: a task to be handed to Asynq because the
+// transaction that wrote it committed.
+type Event struct {
+	ID        ID
+	Type      string // the Asynq task type, such as "email:send_notification"
+	Payload   []byte // reaches the handler byte for byte
+	Headers   map[string]string
+	Queue     string
+	Options   TaskOptions
+	Available time.Time // not to be relayed before
+	Attempts  int       // refusals so far; an outage is none
+	// Generation counts replays. From 1 on it is part of the task ID, because
+	// a finished or archived task would swallow a second one with its ID.
+	Generation int
+	LastError  string
+	CreatedAt  time.Time
+}
+
+// TaskOptions are Asynq's options of one task. A nil or zero option is left to
+// Asynq's default.
+type TaskOptions struct {
+	MaxRetry  *int
+	Timeout   time.Duration // whole seconds
+	Deadline  time.Time
+	Retention time.Duration // whole seconds
+	Unique    time.Duration // whole seconds
+}
+
+// TaskID is the ID under which Redis knows the event. It is the same for every
+// attempt, so that a repeat meets itself and changes nothing.
+func (e *Event) TaskID() string {
+	if e.Generation == 0 {
+		return e.ID.String()
+	}
+	return e.ID.String() + "." + strconv.Itoa(e.Generation)
+}
+
+// EventID returns the event that a task ID belongs to. Its errors have
+// CodeInvalid.
+func EventID(taskID string) (ID, error) {
+	id, generation, replayed := strings.Cut(taskID, ".")
+	if replayed {
+		if n, err := strconv.Atoi(generation); err != nil || n < 1 {
+			return ID{}, Errorf(CodeInvalid, "%.60q is not the task ID of an event", taskID)
+		}
+	}
+	return ParseID(id)
+}
+
+// EventStore hands out due events and remembers what became of them.
+// Its methods are safe for concurrent use, by any number of processes.
+type EventStore interface {
+	// Claim locks up to limit due events, oldest due first, until the batch is
+	// settled or released, or its connection ends, whichever is first. Events
+	// that another claim holds are passed over. A batch without events needs
+	// neither call.
+	//
+	// Errors: CodeUnavailable if the database cannot be reached.
+	Claim(ctx context.Context, limit int) (Batch, error)
+
+	// NextDue returns when the earliest event not yet due will be; the zero
+	// time if there is none.
+	//
+	// Errors: CodeUnavailable if the database cannot be reached.
+	NextDue(ctx context.Context) (time.Time, error)
+}
+
+// Batch is a set of claimed events. It holds a database connection. Its
+// methods are not safe for concurrent use.
+type Batch interface {
+	Events() []Event
+
+	// Settle records the outcomes, one for each event and in their order, and
+	// ends the claim: all of it or, on an error, nothing.
+	//
+	// Errors: CodeUnavailable if the database cannot be reached.
+	Settle(ctx context.Context, outcomes []Outcome) error
+
+	// Release ends the claim and leaves every event as it was. It may follow a
+	// failed Settle.
+	Release() error
+}
+
+// Verdict says what became of one event in one attempt.
+type Verdict int
+
+// The verdicts. The zero Verdict changes nothing about its event, which is
+// therefore due at once: for attempts that an outage cut short.
+const (
+	Untried   Verdict = iota
+	Delivered         // Redis has the task
+	Refused           // try again after Outcome.Delay, one attempt more
+	Dead              // can never succeed, or has used its attempts
+)
+
+// Outcome is a verdict and what goes with it.
+type Outcome struct {
+	Verdict Verdict
+	Err     error         // with Refused and Dead
+	Delay   time.Duration // with Refused: how long to wait before the next attempt
+}
+
+// Publisher hands events to the queue.
+type Publisher interface {
+	// Publish enqueues events and returns one error for each, in their order;
+	// nil means that the queue has the task, now or already before. It is safe
+	// for concurrent use and returns when every event is decided, or ctx ends.
+	//
+	// Errors: CodeUnavailable where the queue could not be reached or gave no
+	// answer, so that nothing is known about the event; CodeInvalid where the
+	// event can never be accepted; any other where it was refused this time.
+	Publish(ctx context.Context, events []Event) []error
+
+	// Ping reports whether the queue takes writes. Errors: CodeUnavailable.
+	Ping(ctx context.Context) error
+}

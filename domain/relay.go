@@ -1,0 +1,71 @@
+package domain
+
+import (
+	"context"
+	"time"
+)
+
+// RelayProcess is one running relay, as others see it.
+type RelayProcess struct {
+	ID      ID
+	Host    string
+	PID     int
+	Version string
+}
+
+// Presence tells producers and other processes about a relay. Its methods are
+// safe for concurrent use.
+//
+// Errors: CodeUnavailable if the database cannot be reached.
+type Presence interface {
+	// Show records a sign of life, and whether producers have to notify
+	// because the relay sleeps. It is visible when Show returns.
+	Show(ctx context.Context, process RelayProcess, asleep bool) error
+
+	// Leave takes the record away.
+	Leave(ctx context.Context, process RelayProcess) error
+
+	// Listen calls notified for every wake-up that a producer sends, and once
+	// when it begins to listen, since wake-ups may have been missed before. It
+	// returns when ctx ends or the connection fails; notified must not block.
+	Listen(ctx context.Context, notified func()) error
+}
+
+// Backlog is how much waits in the outbox.
+type Backlog struct {
+	Pending int64 // events, due or not
+	// Estimated is set where counting would have taken too long.
+	Estimated bool
+	// OldestDue is when the oldest event that is due became so; zero if none is.
+	OldestDue time.Time
+	// Dead is the number of dead letters.
+	Dead int64
+}
+
+// Housekeeping is what one relay process at a time does for all.
+type Housekeeping interface {
+	// Lead waits until no other process leads, then runs work, with a context
+	// that ends when the leadership is lost. It returns when work has
+	// returned or ctx ends.
+	//
+	// Errors: those of work; CodeUnavailable if the database cannot be
+	// reached.
+	Lead(ctx context.Context, work func(ctx context.Context) error) error
+
+	// KeepPartitions makes the partitions of outbox_sent for the days to come
+	// and drops those whose every row was sent before history ago.
+	KeepPartitions(ctx context.Context, history time.Duration) error
+
+	// TrimInbox deletes up to limit inbox rows older than age and returns how
+	// many it deleted.
+	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
+
+	// TrimKeys does the same for idempotency keys.
+	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)
+
+	// TrimRelays forgets relays that gave no sign of life for age.
+	TrimRelays(ctx context.Context, age time.Duration) error
+
+	// Backlog measures what waits.
+	Backlog(ctx context.Context) (Backlog, error)
+}

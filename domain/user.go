@@ -1,0 +1,109 @@
+package domain
+
+import (
+	"context"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The bounds of a password, in bytes. Argon2id has no limit of its own; the
+// upper one keeps requests small.
+const (
+	MinPassword = 8
+	MaxPassword = 1024
+)
+
+// MaxEmail is the longest address that SMTP can carry, in bytes (RFC 5321,
+// section 4.5.3.1.3, less the angle brackets).
+const MaxEmail = 254
+
+// User is somebody who registered.
+type User struct {
+	ID           ID
+	Email        string // as it was written; unique regardless of case
+	PasswordHash string // PHC string
+	CreatedAt    time.Time
+}
+
+// Registration is a request to become a user.
+type Registration struct {
+	Email    string
+	Password string
+}
+
+// Validate checks the rules that need no database. Its errors have
+// CodeInvalid and name the fields.
+func (r Registration) Validate() error {
+	var bad []FieldError
+	if message := emailFault(r.Email); message != "" {
+		bad = append(bad, FieldError{"email", message})
+	}
+	switch {
+	case len(r.Password) < MinPassword:
+		bad = append(bad, FieldError{"password", "must have at least 8 bytes"})
+	case len(r.Password) > MaxPassword:
+		bad = append(bad, FieldError{"password", "must have at most 1024 bytes"})
+	case !utf8.ValidString(r.Password):
+		bad = append(bad, FieldError{"password", "must be valid UTF-8"})
+	}
+	if bad == nil {
+		return nil
+	}
+	return &Error{Code: CodeInvalid, Message: "the registration has bad fields", Fields: bad}
+}
+
+// emailFault returns what is wrong with an address, "" if nothing is. It takes
+// bare addresses with a dotted domain, because those are what mail servers
+// deliver to, and refuses what RFC 5322 allows beyond them.
+func emailFault(address string) string {
+	if address == "" {
+		return "is required"
+	}
+	if len(address) > MaxEmail {
+		return "must have at most 254 bytes"
+	}
+	parsed, err := mail.ParseAddress(address)
+	if err != nil || parsed.Address != address || parsed.Name != "" {
+		return "must be an e-mail address such as ada@example.com"
+	}
+	at := strings.LastIndexByte(address, '@')
+	local, host := address[:at], address[at+1:]
+	if len(local) > 64 {
+		return "must have at most 64 bytes before the @"
+	}
+	if strings.ContainsAny(local, "\" \t\r\n") {
+		return "must not be quoted"
+	}
+	if !strings.Contains(host, ".") || strings.HasPrefix(host, "[") {
+		return "must have a domain name after the @, such as example.com"
+	}
+	return ""
+}
+
+// UserStore keeps users and what was sent to them. Its methods are safe for
+// concurrent use.
+type UserStore interface {
+	// Register writes the user, the welcome notification and its event in one
+	// transaction, fills in user.ID and user.CreatedAt, and remembers
+	// idempotencyKey ("" for none) with the user.
+	//
+	// Errors: CodeConflict if the e-mail is taken; ErrKeyUsed if the key is
+	// (even by a request that ran at the same time); CodeUnavailable if the
+	// database cannot be reached.
+	Register(ctx context.Context, user *User, idempotencyKey string, headers map[string]string) error
+
+	// FindUserByKey returns the user that was registered under a key.
+	//
+	// Errors: CodeNotFound, CodeUnavailable.
+	FindUserByKey(ctx context.Context, idempotencyKey string) (*User, error)
+
+	// FindUser returns a user and the notifications to it, oldest first.
+	//
+	// Errors: CodeNotFound, CodeUnavailable.
+	FindUser(ctx context.Context, id ID) (*User, []Notification, error)
+}
+
+// ErrKeyUsed says that an idempotency key belongs to an earlier request.
+var ErrKeyUsed = Errorf(CodeConflict, "the Idempotency-Key was used before")

@@ -1,0 +1,55 @@
+package handler
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// clientAddress returns who sent the request. X-Forwarded-For counts only as
+// far as trusted proxies wrote it: from its end backwards, up to the first
+// address that is not one of theirs. What stands before that was written by
+// the client and may be anything.
+func clientAddress(c *fiber.Ctx, trusted []netip.Prefix) netip.Addr {
+	address, ok := netip.AddrFromSlice(c.Context().RemoteIP())
+	if !ok {
+		return netip.Addr{}
+	}
+	address = address.Unmap()
+	if len(trusted) == 0 {
+		return address
+	}
+	var hops []string
+	for _, header := range c.Request().Header.PeekAll(fiber.HeaderXForwardedFor) {
+		hops = append(hops, strings.Split(string(header), ",")...)
+	}
+	for i := len(hops) - 1; i >= 0 && contains(trusted, address); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		address = hop.Unmap().WithZone("")
+	}
+	return address
+}
+
+func contains(prefixes []netip.Prefix, address netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
+
+// limitKey is what one client counts as. In IPv6 that is the /64 network: a
+// single host commonly owns all of it.
+func limitKey(address netip.Addr) string {
+	if address.Is6() {
+		if network, err := address.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return address.String()
+}

@@ -1,0 +1,65 @@
+package handler
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	maxFailures   = 10 // wrong tokens from one client within failureWindow
+	failureWindow = time.Minute
+	maxClients    = 10_000 // whose failures are remembered
+)
+
+// attempts slows down those who guess the admin token. Each client has its own
+// count, so that nobody can lock out anybody else.
+type attempts struct {
+	mu      sync.Mutex
+	clients map[string]failures
+}
+
+type failures struct {
+	count int
+	until time.Time
+}
+
+func newAttempts() *attempts { return &attempts{clients: make(map[string]failures)} }
+
+// wait returns how long a client has to wait before its next attempt.
+func (a *attempts) wait(client string, now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f := a.clients[client]
+	if f.count < maxFailures || !now.Before(f.until) {
+		return 0
+	}
+	return f.until.Sub(now)
+}
+
+// failed counts a wrong token.
+func (a *attempts) failed(client string, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f := a.clients[client]
+	if !now.Before(f.until) {
+		f = failures{until: now.Add(failureWindow)}
+	}
+	f.count++
+	if len(a.clients) >= maxClients {
+		a.forget(now)
+	}
+	a.clients[client] = f
+}
+
+// forget drops what is over, and everything if that is nothing: memory is
+// bounded first.
+func (a *attempts) forget(now time.Time) {
+	for client, f := range a.clients {
+		if !now.Before(f.until) {
+			delete(a.clients, client)
+		}
+	}
+	if len(a.clients) >= maxClients {
+		clear(a.clients)
+	}
+}

@@ -1,0 +1,123 @@
+package handler
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+// maxReportedFields bounds the answer to a body with very many bad fields.
+const maxReportedFields = 20
+
+// checkBody refuses what must not be read at all. It looks at the body as it
+// came over the wire: fiber's own accessor would first unpack a compressed one,
+// to any size.
+func checkBody(limit int) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		encoding := strings.TrimSpace(c.Get(fiber.HeaderContentEncoding))
+		if encoding != "" && !strings.EqualFold(encoding, "identity") {
+			return problemf(http.StatusUnsupportedMediaType, "the body must not be compressed").
+				with(fiber.HeaderAcceptEncoding, "identity")
+		}
+		if len(c.Request().Body()) > limit {
+			return domain.Errorf(domain.CodeTooLarge, "the body must have at most %d bytes", limit)
+		}
+		return c.Next()
+	}
+}
+
+// checkJSONType refuses every media type but application/json in UTF-8.
+func checkJSONType(contentType string) error {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err == nil && media == fiber.MIMEApplicationJSON {
+		if charset := params["charset"]; charset == "" || strings.EqualFold(charset, "utf-8") {
+			return nil
+		}
+	}
+	return problemf(http.StatusUnsupportedMediaType, "the Content-Type must be application/json, in UTF-8").
+		with(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
+}
+
+// readStrings reads a JSON object whose members are strings and all required,
+// into the variables that fields names. It returns what is wrong with single
+// members, at most one entry each; the error is for a body that is no such
+// object at all. encoding/json alone would stop at the first fault, and take
+// unknown and doubled members and broken UTF-8 without a word.
+func readStrings(body []byte, fields map[string]*string) ([]domain.FieldError, error) {
+	if !utf8.Valid(body) {
+		return nil, problemf(http.StatusBadRequest, "the body is not valid UTF-8")
+	}
+	var whole json.RawMessage
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(body, &whole); errors.As(err, &syntax) {
+		return nil, problemf(http.StatusBadRequest, "the body is not valid JSON (at byte %d)", syntax.Offset)
+	} else if err != nil {
+		return nil, problemf(http.StatusBadRequest, "the body is not valid JSON")
+	}
+	d := json.NewDecoder(bytes.NewReader(whole))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return nil, domain.Errorf(domain.CodeInvalid, "the body must be a JSON object")
+	}
+	faults, err := readMembers(d, fields)
+	slices.SortFunc(faults, func(a, b domain.FieldError) int { return strings.Compare(a.Field, b.Field) })
+	return faults, err
+}
+
+func readMembers(d *json.Decoder, fields map[string]*string) ([]domain.FieldError, error) {
+	var faults []domain.FieldError
+	seen := make(map[string]string) // a member's name, and what is wrong with it
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, fmt.Errorf("read a member's name: %w", err)
+		}
+		var value any
+		if err := d.Decode(&value); err != nil {
+			return nil, problemf(http.StatusBadRequest, "the body is not valid JSON")
+		}
+		key, _ := name.(string)
+		if _, again := seen[key]; again {
+			seen[key] = "must be given once"
+			continue
+		}
+		into, known := fields[key]
+		text, isString := value.(string)
+		switch {
+		case !known:
+			seen[key] = "is not known"
+		case !isString:
+			seen[key] = "must be a string"
+		default:
+			seen[key], *into = "", text
+		}
+	}
+	for name := range fields {
+		if _, given := seen[name]; !given {
+			seen[name] = "is required"
+		}
+	}
+	for name, fault := range seen {
+		if fault != "" && (len(faults) < maxReportedFields || fields[name] != nil) {
+			faults = append(faults, domain.FieldError{Field: clip(name), Message: fault})
+		}
+	}
+	return faults, nil
+}
+
+// clip keeps a client's own text short in what is sent back.
+func clip(s string) string {
+	if len(s) <= 60 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:60], "") + "…"
+}

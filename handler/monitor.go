@@ -1,0 +1,79 @@
+package handler
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// formLimit is the largest body the monitor reads, in bytes. Asynqmon's batch
+// requests list task IDs.
+const formLimit = 1 << 20
+
+// MonitorOptions are what the monitor shows, and to whom.
+type MonitorOptions struct {
+	Logger *slog.Logger
+	// Registry is what /metrics shows; it takes the HTTP metrics too.
+	Registry *prometheus.Registry
+	Version  string
+	Roles    []string
+	Checks   []Check
+	Warnings func() []string // for /readyz and the page; may be nil
+	Draining func() bool     // makes /readyz fail; may be nil
+	// Pages adds the pages for people; nil leaves health and metrics.
+	Pages *TaskPages
+	// Address is what the monitor listens on, as configured. On a loopback
+	// address the pages can be read without a token.
+	Address string
+	// AdminToken is what lets a person write, "" for nobody.
+	AdminToken string
+	// TrustedProxies are those whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	Timeouts       Timeouts
+}
+
+// Monitor returns the app with /healthz, /readyz and /metrics and, if there are
+// Pages, the pages. It starts nothing: the caller listens, shuts down, and then
+// closes the Pages.
+func Monitor(o MonitorOptions) *fiber.App {
+	logger := requestLogger(o.Logger, "monitor")
+	s := &server{
+		logger: logger, metrics: newHTTPMetrics(o.Registry), trusted: o.TrustedProxies,
+		quiet: []string{"/healthz", "/readyz", "/metrics"},
+	}
+	app := s.app(formLimit, o.Timeouts)
+	ready := newReadiness(o, logger)
+	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": statusOK}) })
+	app.Get("/readyz", ready.answer)
+	app.Get("/metrics", adaptor.HTTPHandler(exposition(o.Registry, logger)))
+	if o.Pages == nil {
+		return app
+	}
+	g := newGuard(o.AdminToken, o.Address)
+	p := newPages(g, ready, o.Version)
+	app.Get("/", g.check, p.home)
+	app.Get("/signin", p.signIn)
+	app.Post("/signin", p.openSession)
+	app.Post("/signout", p.closeSession)
+	serve(app, "/assets/monitor.css", "text/css; charset=utf-8", asset("monitor/monitor.css"))
+	o.Pages.routes(app, g)
+	return app
+}
+
+// exposition shows what could be gathered and logs what could not: promhttp
+// itself would send the error's text.
+func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, err := registry.Gather()
+		if err != nil {
+			logger.Error("some metrics could not be gathered", "error", err)
+		}
+		return families, nil
+	}), promhttp.HandlerOpts{EnableOpenMetrics: true})
+}

@@ -1,0 +1,119 @@
+package handler
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+)
+
+// describe registers the operations with huma, which makes their description,
+// and serves it. Parameters and bodies are checked by the operations
+// themselves: they report all faults at once, by field, and echo no value.
+func describe(app *fiber.App, u *users, version string, bodyLimit int) {
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	api := humafiber.NewV2WithGroup(app, alsoHead{app}, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "outboxd", Version: version,
+				Description: "Registers users. Each registration also writes an event, in the same transaction, and the event sends the welcome.",
+			},
+			Components: &huma.Components{Schemas: registry},
+		},
+		// Without paths huma serves neither its own pages nor the description,
+		// which it would build at the first request, in a race with the second.
+		Formats:       huma.DefaultFormats,
+		DefaultFormat: fiber.MIMEApplicationJSON,
+		Transformers:  []huma.Transformer{u.server.translate},
+	})
+	problem := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	huma.Register(api, huma.Operation{
+		OperationID: "register-user", Method: http.MethodPost, Path: usersPath, Tags: []string{"users"},
+		Summary:       "Register a user",
+		Description:   "Writes the user, a welcome notification and the event that sends it, all or none.",
+		DefaultStatus: http.StatusCreated,
+		// huma refuses a body of exactly the limit; checkBody has the last word.
+		MaxBodyBytes:     int64(bodyLimit) + 1,
+		SkipValidateBody: true, SkipValidateParams: true,
+		Responses: problems(problem, 400, 409, 413, 415, 422, 429, 500, 503),
+	}, u.register)
+	huma.Register(api, huma.Operation{
+		OperationID: "find-user", Method: http.MethodGet, Path: usersPath + "/{id}", Tags: []string{"users"},
+		Summary:            "Show a user and the notifications to it",
+		SkipValidateParams: true,
+		Responses:          problems(problem, 404, 422, 429, 500, 503),
+	}, u.find)
+
+	body := api.OpenAPI().Paths[usersPath].Post.RequestBody
+	body.Required = true
+	body.Content[fiber.MIMEApplicationJSON].Schema = registry.Schema(reflect.TypeFor[registration](), true, "Registration")
+	// huma always adds its own error model; nothing refers to it.
+	delete(registry.Map(), "ErrorModel")
+	delete(registry.Map(), "ErrorDetail")
+	serveDescription(app, api.OpenAPI())
+}
+
+// problems documents one response for each status.
+func problems(schema *huma.Schema, statuses ...int) map[string]*huma.Response {
+	responses := make(map[string]*huma.Response, len(statuses))
+	for _, status := range statuses {
+		r := &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{problemType: {Schema: schema}},
+		}
+		if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+			r.Headers = map[string]*huma.Header{fiber.HeaderRetryAfter: {
+				Description: "Seconds to wait", Schema: &huma.Schema{Type: huma.TypeInteger},
+			}}
+		}
+		responses[strconv.Itoa(status)] = r
+	}
+	return responses
+}
+
+// translate gives the few errors that huma makes itself the shape of all others.
+func (s *server) translate(ctx huma.Context, _ string, v any) (any, error) {
+	if e, own := v.(*huma.ErrorModel); own {
+		return s.problem(ctx.Context(), e, nil), nil
+	}
+	return v, nil
+}
+
+func serveDescription(app *fiber.App, document *huma.OpenAPI) {
+	asJSON, err := json.Marshal(document)
+	if err != nil {
+		panic(fmt.Errorf("write the API's description: %w", err)) // the same at every start
+	}
+	asYAML, err := document.YAML()
+	if err != nil {
+		panic(fmt.Errorf("write the API's description: %w", err))
+	}
+	serve(app, "/openapi.json", "application/openapi+json", asJSON)
+	serve(app, "/openapi.yaml", "application/openapi+yaml", asYAML)
+}
+
+// serve answers GET and HEAD with a fixed document.
+func serve(app *fiber.App, path, contentType string, body []byte) {
+	app.Get(path, func(c *fiber.Ctx) error {
+		c.Set(fiber.HeaderContentType, contentType)
+		c.Set(fiber.HeaderCacheControl, "no-cache")
+		return c.Send(body)
+	})
+}
+
+// alsoHead answers HEAD wherever huma registers GET.
+type alsoHead struct{ fiber.Router }
+
+// Add implements fiber.Router.
+func (r alsoHead) Add(method, path string, handlers ...fiber.Handler) fiber.Router {
+	if method == http.MethodGet {
+		r.Router.Add(http.MethodHead, path, handlers...)
+	}
+	return r.Router.Add(method, path, handlers...)
+}

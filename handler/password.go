@@ -1,0 +1,106 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+
+	"outboxd/domain"
+)
+
+// The cost of one password hash: OWASP's recommendation for argon2id, 19 MiB
+// of memory, two passes, one thread; about 20 ms of one core.
+const (
+	hashMemoryKiB  = 19 * 1024
+	hashPasses     = 2
+	hashThreads    = 1
+	hashSaltBytes  = 16
+	hashKeyBytes   = 32
+	waitingPerSlot = 100             // more would not be served within hashPatience
+	hashPatience   = 5 * time.Second // how long a request waits for its turn
+)
+
+// Hasher hashes passwords and checks them, a limited number at a time: each
+// takes 19 MiB, so a burst of requests could otherwise take all memory. It is
+// safe for concurrent use.
+type Hasher struct {
+	params  *argon2id.Params
+	present chan struct{} // those working and those waiting
+	slots   chan struct{} // those working
+}
+
+// NewHasher returns a Hasher that works on up to concurrency passwords at a
+// time (0: one for each CPU that Go may use) and lets 100 times as many wait.
+func NewHasher(concurrency int) *Hasher {
+	if concurrency <= 0 {
+		concurrency = runtime.GOMAXPROCS(0)
+	}
+	return &Hasher{
+		params: &argon2id.Params{
+			Memory: hashMemoryKiB, Iterations: hashPasses, Parallelism: hashThreads,
+			SaltLength: hashSaltBytes, KeyLength: hashKeyBytes,
+		},
+		present: make(chan struct{}, concurrency*(1+waitingPerSlot)),
+		slots:   make(chan struct{}, concurrency),
+	}
+}
+
+// Hash returns the argon2id hash of a password as a PHC string.
+//
+// Errors: domain.CodeUnavailable if too many wait already, or the turn did not
+// come within five seconds or before ctx ended.
+func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err error) {
+	err = h.limited(ctx, func() error {
+		hash, err = argon2id.CreateHash(password, h.params)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return hash, nil
+}
+
+// Matches reports whether a password is the one behind a hash.
+//
+// Errors: as Hash, and any other if the hash cannot be read.
+func (h *Hasher) Matches(ctx context.Context, password, hash string) (match bool, err error) {
+	err = h.limited(ctx, func() error {
+		match, err = argon2id.ComparePasswordAndHash(password, hash)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("check a password: %w", err)
+	}
+	return match, nil
+}
+
+// limited runs work when it is its turn. Once begun it runs to its end:
+// argon2 cannot be interrupted.
+func (h *Hasher) limited(ctx context.Context, work func() error) error {
+	select {
+	case h.present <- struct{}{}:
+		defer func() { <-h.present }()
+	default:
+		return busy(errors.New("the queue is full"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, hashPatience)
+	defer cancel()
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-ctx.Done():
+		return busy(ctx.Err())
+	}
+	return work()
+}
+
+func busy(cause error) error {
+	return &domain.Error{
+		Code: domain.CodeUnavailable, Message: "too many passwords are waiting to be hashed; try again later",
+		RetryAfter: time.Second, Err: cause,
+	}
+}

@@ -1,0 +1,211 @@
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+const problemType = "application/problem+json"
+
+// Problem is the body of every error (RFC 9457). It holds nothing that only an
+// operator may know.
+type Problem struct {
+	Type      string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is" example:"about:blank"`
+	Title     string         `json:"title" doc:"The status in words" example:"Unprocessable Entity"`
+	Status    int            `json:"status" doc:"The HTTP status" example:"422"`
+	Detail    string         `json:"detail" doc:"What went wrong this time" example:"the registration has bad fields"`
+	Errors    []ProblemField `json:"errors,omitempty" nullable:"false" doc:"One entry for each bad field"`
+	RequestID string         `json:"request_id,omitempty" doc:"Finds the request in the log" example:"0198c5f1-6b7e-4c55-8a3f-0d6d4c0a2f11"`
+
+	headers http.Header
+	cause   error
+}
+
+// ProblemField is one bad field of a request.
+type ProblemField struct {
+	Field    string `json:"field" doc:"The field's or header's name" example:"email"`
+	Location string `json:"location" enum:"body,path,query,header" doc:"Where the field was read"`
+	Message  string `json:"message" doc:"What to change" example:"must be an e-mail address such as ada@example.com"`
+}
+
+// problemf returns a problem that only HTTP knows, such as a wrong method.
+func problemf(status int, format string, args ...any) *Problem {
+	return &Problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: fmt.Sprintf(format, args...), headers: http.Header{},
+	}
+}
+
+// with adds a response header.
+func (p *Problem) with(header, value string) *Problem {
+	p.headers.Set(header, value)
+	return p
+}
+
+// Error makes a Problem an error.
+func (p *Problem) Error() string { return p.Detail }
+
+// Unwrap returns the cause, which is for the log only.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// GetStatus, GetHeaders and ContentType are what huma asks of an error.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders returns the headers that go with the problem.
+func (p *Problem) GetHeaders() http.Header { return p.headers }
+
+// ContentType returns the media type of a problem.
+func (p *Problem) ContentType(string) string { return problemType }
+
+// status is the one table from domain codes to HTTP.
+func status(code domain.Code) int {
+	switch code {
+	case domain.CodeInvalid:
+		return http.StatusUnprocessableEntity
+	case domain.CodeUnauthorized:
+		return http.StatusUnauthorized
+	case domain.CodeForbidden:
+		return http.StatusForbidden
+	case domain.CodeNotFound:
+		return http.StatusNotFound
+	case domain.CodeConflict:
+		return http.StatusConflict
+	case domain.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case domain.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// The fixed texts, where the true one is none of the client's business.
+const (
+	internalDetail    = "the server met an unexpected condition; it has been logged"
+	unavailableDetail = "the service cannot do this at the moment; try again later"
+)
+
+// defaultRetryAfter is for outages that name no time themselves.
+const defaultRetryAfter = 5 * time.Second
+
+// problemOf returns what a client may know about err, which is never nil.
+func problemOf(err error) *Problem {
+	var ready *Problem
+	var known *domain.Error
+	var routing *fiber.Error
+	var framework *huma.ErrorModel
+	switch {
+	case errors.As(err, &ready):
+		return ready
+	case errors.As(err, &known):
+		return problemOfDomain(err, known)
+	case errors.Is(err, context.DeadlineExceeded):
+		return unavailable(err, unavailableDetail, 0)
+	case errors.As(err, &routing):
+		return problemf(routing.Code, "%s", routingDetail(routing.Code))
+	case errors.As(err, &framework):
+		return problemOfHuma(framework)
+	default:
+		return internal(err)
+	}
+}
+
+func internal(cause error) *Problem {
+	p := problemf(http.StatusInternalServerError, internalDetail)
+	p.cause = cause
+	return p
+}
+
+func unavailable(cause error, detail string, after time.Duration) *Problem {
+	p := problemf(http.StatusServiceUnavailable, "%s", detail).with(fiber.HeaderRetryAfter, seconds(after))
+	p.cause = cause
+	return p
+}
+
+func problemOfDomain(err error, known *domain.Error) *Problem {
+	code := status(known.Code)
+	switch code {
+	case http.StatusInternalServerError:
+		return internal(err)
+	case http.StatusServiceUnavailable:
+		return unavailable(err, known.Message, known.RetryAfter)
+	}
+	p := problemf(code, "%s", known.Message)
+	p.cause = known.Err
+	for _, f := range known.Fields {
+		p.Errors = append(p.Errors, ProblemField{Field: f.Field, Location: "body", Message: f.Message})
+	}
+	return p
+}
+
+// problemOfHuma drops what huma adds beyond message and place: it echoes the
+// bad value, which may be a password.
+func problemOfHuma(e *huma.ErrorModel) *Problem {
+	if e.Status >= http.StatusInternalServerError {
+		return internal(e)
+	}
+	p := problemf(e.Status, "%s", e.Detail)
+	for _, d := range e.Errors {
+		if d == nil {
+			continue
+		}
+		p.Errors = append(p.Errors, ProblemField{Field: d.Location, Location: "body", Message: d.Message})
+	}
+	return p
+}
+
+// routingDetail replaces the texts of fiber and fasthttp, which quote what they
+// could not read.
+func routingDetail(code int) string {
+	switch code {
+	case http.StatusNotFound:
+		return "there is nothing at this address"
+	case http.StatusMethodNotAllowed:
+		return "this address does not take this method; the Allow header lists those it takes"
+	case http.StatusRequestEntityTooLarge:
+		return "the request body is too large"
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return "the request's headers are too large"
+	case http.StatusRequestTimeout:
+		return "the request did not arrive in time"
+	case http.StatusBadRequest:
+		return "this is not an HTTP request that the server understands"
+	default:
+		return http.StatusText(code)
+	}
+}
+
+// seconds writes a Retry-After: whole seconds, at least one.
+func seconds(d time.Duration) string {
+	if d <= 0 {
+		d = defaultRetryAfter
+	}
+	return strconv.Itoa(int(math.Ceil(d.Seconds())))
+}
+
+// write sends p as the response to c. Headers that are there already stay.
+func (p *Problem) write(c *fiber.Ctx) error {
+	for name, values := range p.headers {
+		for _, value := range values {
+			c.Set(name, value)
+		}
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("write a problem: %w", err)
+	}
+	c.Status(p.Status)
+	c.Set(fiber.HeaderContentType, problemType)
+	return c.Send(body)
+}

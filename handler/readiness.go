@@ -1,0 +1,191 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/singleflight"
+
+	"outboxd/domain"
+)
+
+// checkPatience is how long one check may take.
+const checkPatience = 2 * time.Second
+
+// Check asks whether one thing that the process needs is there.
+type Check struct {
+	Name string // such as "database"
+	// Run returns nil if it is. Clients see the message of a domain.Error, and
+	// of no other error. It may be called from any goroutine, never twice at
+	// once, and is counted as failed after two seconds.
+	Run func(ctx context.Context) error
+}
+
+// Readiness is the answer of /readyz.
+type Readiness struct {
+	Status   string        `json:"status"` // ok, failing or draining
+	Roles    []string      `json:"roles"`
+	Checks   []CheckResult `json:"checks"`
+	Warnings []string      `json:"warnings"`
+}
+
+// CheckResult is what one check found.
+type CheckResult struct {
+	Name       string  `json:"name"`
+	Status     string  `json:"status"` // ok or error
+	Error      string  `json:"error,omitempty"`
+	DurationMS float64 `json:"duration_ms"`
+}
+
+const (
+	statusOK       = "ok"
+	statusError    = "error"
+	statusFailing  = "failing"
+	statusDraining = "draining"
+)
+
+// probe is a check and what is remembered about it.
+type probe struct {
+	Check
+	running atomic.Bool // one that ignores its context must not pile up
+	mu      sync.Mutex
+	failing bool
+}
+
+// readiness runs the checks. Requests that come while they run share their
+// result, so that nobody can load the servers by asking.
+type readiness struct {
+	logger   *slog.Logger
+	roles    []string
+	probes   []*probe
+	warnings func() []string
+	draining func() bool
+	group    singleflight.Group
+}
+
+func newReadiness(o MonitorOptions, logger *slog.Logger) *readiness {
+	r := &readiness{logger: logger, roles: o.Roles, warnings: o.Warnings, draining: o.Draining}
+	for _, check := range o.Checks {
+		r.probes = append(r.probes, &probe{Check: check})
+	}
+	return r
+}
+
+// look runs all checks at the same time.
+func (r *readiness) look() Readiness {
+	// The result is shared, so no single request's context may end it.
+	found, _, _ := r.group.Do("", func() (any, error) {
+		state := Readiness{Status: statusOK, Roles: append([]string{}, r.roles...), Warnings: []string{}}
+		state.Checks = make([]CheckResult, len(r.probes))
+		var done sync.WaitGroup
+		for i, p := range r.probes {
+			done.Go(func() { state.Checks[i] = p.look(r.logger) })
+		}
+		done.Wait()
+		for _, c := range state.Checks {
+			if c.Status != statusOK {
+				state.Status = statusFailing
+			}
+		}
+		if r.draining != nil && r.draining() {
+			state.Status = statusDraining
+		}
+		if r.warnings != nil {
+			state.Warnings = append(state.Warnings, r.warnings()...)
+		}
+		return state, nil
+	})
+	return found.(Readiness)
+}
+
+func (r *readiness) answer(c *fiber.Ctx) error {
+	state := r.look()
+	if state.Status != statusOK {
+		c.Status(http.StatusServiceUnavailable)
+	}
+	return c.JSON(state)
+}
+
+func (p *probe) look(logger *slog.Logger) CheckResult {
+	began := time.Now()
+	err := p.run()
+	took := time.Since(began)
+	p.log(logger, err)
+	result := CheckResult{Name: p.Name, Status: statusOK, DurationMS: float64(took.Microseconds()) / 1000}
+	if err != nil {
+		result.Status, result.Error = statusError, outsidersText(err)
+	}
+	return result
+}
+
+// run returns at the latest when checkPatience is over.
+func (p *probe) run() error {
+	if !p.running.CompareAndSwap(false, true) {
+		return domain.Errorf(domain.CodeUnavailable, "the check before has not come back yet")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), checkPatience)
+	result := make(chan error, 1)
+	go func() {
+		err := p.recovered(ctx)
+		p.running.Store(false) // before the next look can know of the result
+		result <- err
+		cancel()
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		// Both may be ready: a check that has just finished cancels too.
+		select {
+		case err := <-result:
+			return err
+		default:
+			return ctx.Err()
+		}
+	}
+}
+
+func (p *probe) recovered(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return p.Run(ctx)
+}
+
+// log tells of changes only: probes come every few seconds.
+func (p *probe) log(logger *slog.Logger, err error) {
+	p.mu.Lock()
+	changed := p.failing != (err != nil)
+	p.failing = err != nil
+	p.mu.Unlock()
+	switch {
+	case !changed:
+	case err != nil:
+		logger.Warn("not ready", "check", p.Name, "error", err)
+	default:
+		logger.Info("ready again", "check", p.Name)
+	}
+}
+
+// outsidersText keeps addresses and credentials, which the texts of drivers
+// contain, from those who may ask without a token.
+func outsidersText(err error) string {
+	var known *domain.Error
+	switch {
+	case errors.As(err, &known):
+		return known.Message
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return "no answer in time"
+	default:
+		return "failed; the log says why"
+	}
+}

@@ -1,0 +1,205 @@
+package handler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	recovery "github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/valyala/fasthttp"
+)
+
+// Timeouts bound one connection. Zero values mean the defaults.
+type Timeouts struct {
+	Read    time.Duration // a whole request, headers and body; 10 s
+	Write   time.Duration // a whole response; 30 s
+	Idle    time.Duration // a connection kept open between requests; 60 s
+	Request time.Duration // the work on one request; 15 s
+}
+
+// maxHeaders is the size of all headers of a request together, in bytes.
+const maxHeaders = 16 << 10
+
+// server is what the API and the monitor have in common: how a request is
+// begun, logged, counted, secured, and how its error is told.
+type server struct {
+	logger  *slog.Logger
+	metrics *httpMetrics
+	trusted []netip.Prefix
+	request time.Duration
+	quiet   []string // routes whose requests are logged at debug level
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	began   time.Time
+	address netip.Addr
+	cancel  context.CancelFunc
+	stack   []byte // of a panic
+}
+
+type exchangeKey struct{}
+
+// app returns a fiber app in which all of that is set up. readLimit is the
+// largest body, in bytes, that is read from the connection.
+func (s *server) app(readLimit int, t Timeouts) *fiber.App {
+	s.request = cmp.Or(t.Request, 15*time.Second)
+	proxies := make([]string, len(s.trusted))
+	for i, p := range s.trusted {
+		proxies[i] = p.String()
+	}
+	app := fiber.New(fiber.Config{
+		AppName:               "outboxd",
+		BodyLimit:             readLimit,
+		ReadBufferSize:        maxHeaders,
+		ReadTimeout:           cmp.Or(t.Read, 10*time.Second),
+		WriteTimeout:          cmp.Or(t.Write, 30*time.Second),
+		IdleTimeout:           cmp.Or(t.Idle, 60*time.Second),
+		StrictRouting:         true,
+		CaseSensitive:         true,
+		DisableStartupMessage: true,
+		// Header strings outlive the handler: in rows, log lines, other goroutines.
+		Immutable:    true,
+		ErrorHandler: s.outside,
+		// With the check off, fiber believes X-Forwarded-Proto and -Host of anyone.
+		EnableTrustedProxyCheck: true,
+		TrustedProxies:          proxies,
+		RequestMethods:          append(slices.Clone(fiber.DefaultMethods), unknownMethod),
+	})
+	// Fiber answers a method that it does not know before any middleware runs.
+	// Under a name that it knows, such a request is refused like any other.
+	inner := app.Server().Handler
+	app.Server().Handler = func(ctx *fasthttp.RequestCtx) {
+		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
+			ctx.Request.Header.SetMethod(unknownMethod)
+		}
+		inner(ctx)
+	}
+	app.Use(s.inside, recovery.New(recovery.Config{EnableStackTrace: true, StackTraceHandler: keepStack}))
+	return app
+}
+
+// inside handles every request that reaches the routes.
+func (s *server) inside(c *fiber.Ctx) error {
+	x := s.begin(c)
+	defer x.cancel()
+	err := c.Next()
+	if err != nil {
+		s.fail(c, err)
+	}
+	s.end(c, x, err)
+	return nil
+}
+
+// outside handles what does not: requests that fasthttp could not read.
+func (s *server) outside(c *fiber.Ctx, err error) error {
+	x := s.begin(c)
+	defer x.cancel()
+	s.fail(c, err)
+	s.end(c, x, err)
+	return nil
+}
+
+func (s *server) begin(c *fiber.Ctx) *exchange {
+	id := acceptRequestID(c.Get(HeaderRequestID))
+	ctx, cancel := context.WithTimeout(context.WithValue(c.UserContext(), requestIDKey{}, id), s.request)
+	c.SetUserContext(ctx)
+	c.Set(HeaderRequestID, id)
+	secure(c)
+	x := &exchange{began: time.Now(), address: clientAddress(c, s.trusted), cancel: cancel}
+	c.Locals(exchangeKey{}, x)
+	return x
+}
+
+func exchangeOf(c *fiber.Ctx) *exchange {
+	x, _ := c.Locals(exchangeKey{}).(*exchange)
+	return x
+}
+
+// keepStack runs while the panic unwinds, when its stack is still to be had.
+func keepStack(c *fiber.Ctx, _ any) { exchangeOf(c).stack = debug.Stack() }
+
+// fail answers with err's problem.
+func (s *server) fail(c *fiber.Ctx, err error) {
+	if err := s.problem(c.UserContext(), err, exchangeOf(c).stack).write(c); err != nil {
+		s.logger.ErrorContext(c.UserContext(), "cannot answer", "error", err)
+		c.Status(http.StatusInternalServerError)
+	}
+}
+
+// problem turns err into what the client may see. It is the one place that
+// logs causes.
+func (s *server) problem(ctx context.Context, err error, stack []byte) *Problem {
+	p := problemOf(err)
+	p.RequestID = RequestID(ctx)
+	attrs := []slog.Attr{slog.Any("error", err)}
+	if p.cause != nil {
+		attrs[0] = slog.Any("error", p.cause)
+	}
+	if stack != nil {
+		attrs = append(attrs, slog.String("stack", string(stack)))
+	}
+	switch {
+	case p.Status >= http.StatusInternalServerError && p.Status != http.StatusServiceUnavailable:
+		s.logger.LogAttrs(ctx, slog.LevelError, "request failed", attrs...)
+	case p.Status == http.StatusServiceUnavailable:
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "request refused for now", attrs...)
+	default:
+		s.logger.LogAttrs(ctx, slog.LevelDebug, "request refused", attrs...)
+	}
+	return p
+}
+
+// end logs and counts.
+func (s *server) end(c *fiber.Ctx, x *exchange, err error) {
+	took := time.Since(x.began)
+	route, code := routeOf(c, err), c.Response().StatusCode()
+	s.metrics.observe(c.Method(), route, code, took)
+	level := slog.LevelInfo
+	// A connection that never sent anything ends as 408.
+	if slices.Contains(s.quiet, route) || code == http.StatusRequestTimeout {
+		level = slog.LevelDebug
+	}
+	size := 0
+	if !c.Response().IsBodyStream() {
+		size = len(c.Response().Body())
+	}
+	s.logger.LogAttrs(c.UserContext(), level, "request",
+		slog.String("method", c.Method()), slog.String("route", route), slog.Int("status", code),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int("bytes", size),
+		slog.String("remote", x.address.String()))
+}
+
+// routeOf returns the pattern that took the request. Fiber's own errors are
+// those of its router and of fasthttp; no handler here returns one.
+func routeOf(c *fiber.Ctx, err error) string {
+	var routing *fiber.Error
+	if errors.As(err, &routing) {
+		return unmatched
+	}
+	return c.Route().Path
+}
+
+// secure sets the headers that every answer has. Pages widen the policy.
+func secure(c *fiber.Ctx) {
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderXFrameOptions, "DENY")
+	// With no-referrer, browsers send "Origin: null" along with the sign-in form.
+	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
+	c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
+	c.Set("Cross-Origin-Opener-Policy", "same-origin")
+	c.Set("Cross-Origin-Resource-Policy", "same-origin")
+	c.Set(fiber.HeaderCacheControl, "no-store")
+}
+
+// requestLogger returns a logger that knows the component and adds request IDs.
+func requestLogger(logger *slog.Logger, component string) *slog.Logger {
+	return slog.New(WithRequestID(logger.Handler())).With("component", component)
+}

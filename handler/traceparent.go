@@ -1,0 +1,34 @@
+package handler
+
+import "strings"
+
+// The lengths of the fields of a traceparent header, in the W3C's Trace
+// Context, section 3.2: version, trace ID, parent ID, flags.
+const traceparentLen = 2 + 1 + 32 + 1 + 16 + 1 + 2
+
+// parseTraceparent returns the header in the form of version 00, and whether it
+// is valid. A later version is read as 00, as the standard asks for, and what
+// it adds is dropped.
+func parseTraceparent(s string) (string, bool) {
+	if len(s) < traceparentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return "", false
+	}
+	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:55]
+	switch {
+	case version == "ff":
+		return "", false
+	case version == "00" && len(s) != traceparentLen:
+		return "", false
+	case len(s) > traceparentLen && s[traceparentLen] != '-':
+		return "", false
+	case !isLowerHex(version), !isLowerHex(trace), !isLowerHex(parent), !isLowerHex(flags):
+		return "", false
+	case strings.Trim(trace, "0") == "", strings.Trim(parent, "0") == "":
+		return "", false
+	}
+	return "00" + s[2:traceparentLen], true
+}
+
+func isLowerHex(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }) < 0
+}

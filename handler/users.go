@@ -1,0 +1,213 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+const usersPath = "/api/v1/users"
+
+// users answers the requests about users.
+type users struct {
+	server *server
+	store  domain.UserStore
+	hasher *Hasher
+}
+
+// The documents, as the API's description shows them.
+type (
+	registration struct {
+		Email    string `json:"email" format:"email" maxLength:"254" doc:"Unique regardless of case" example:"ada@example.com"`
+		Password string `json:"password" format:"password" minLength:"8" maxLength:"1024" doc:"8 to 1024 bytes of UTF-8" example:"correct horse battery"`
+	}
+	registered struct {
+		ID        string    `json:"id" format:"uuid"`
+		Email     string    `json:"email" format:"email" example:"ada@example.com"`
+		CreatedAt time.Time `json:"created_at"`
+	}
+	userDocument struct {
+		registered
+		Notifications []notificationDocument `json:"notifications" nullable:"false" doc:"Oldest first"`
+	}
+	notificationDocument struct {
+		ID        string     `json:"id" format:"uuid"`
+		Type      string     `json:"type" example:"USER_REGISTRATION"`
+		Message   string     `json:"message"`
+		Status    string     `json:"status" enum:"PENDING,SENT"`
+		SentAt    *time.Time `json:"sent_at" doc:"null until the notification was sent"`
+		CreatedAt time.Time  `json:"created_at"`
+	}
+)
+
+// The operations, as huma reads and writes them.
+type (
+	registerInput struct {
+		// Documented here, read by Resolve: huma would see only the first value.
+		IdempotencyKey string `header:"Idempotency-Key" maxLength:"257" doc:"1 to 255 printable characters, in double quotes or bare. A repeated request with the same key and body gets the same answer and registers nobody twice."`
+		Traceparent    string `header:"traceparent" doc:"W3C Trace Context; travels with the event to its handler"`
+		RawBody        []byte `contentType:"application/json"`
+
+		keys        []string
+		contentType string
+	}
+	registerOutput struct {
+		Location string `header:"Location" doc:"The address of the user"`
+		Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request with the same key was answered"`
+		Body     registered
+	}
+	findInput struct {
+		ID string `path:"id" format:"uuid"`
+	}
+	findOutput struct{ Body userDocument }
+)
+
+// Resolve takes from the request what huma's parameters cannot express.
+func (in *registerInput) Resolve(ctx huma.Context) []error {
+	c := humafiber.UnwrapV2(ctx)
+	for _, key := range c.Request().Header.PeekAll(HeaderIdempotencyKey) {
+		in.keys = append(in.keys, string(key))
+	}
+	in.contentType = c.Get(fiber.HeaderContentType)
+	return nil
+}
+
+func (u *users) register(ctx context.Context, in *registerInput) (*registerOutput, error) {
+	user, replayed, err := u.registerUser(ctx, in)
+	if err != nil {
+		return nil, u.server.problem(ctx, err, nil)
+	}
+	out := &registerOutput{Location: usersPath + "/" + user.ID.String(), Body: registeredOf(user)}
+	if replayed {
+		out.Replayed = "true"
+	}
+	return out, nil
+}
+
+func (u *users) registerUser(ctx context.Context, in *registerInput) (user *domain.User, replayed bool, err error) {
+	key, err := parseIdempotencyKey(in.keys)
+	if err != nil {
+		return nil, false, err
+	}
+	request, err := readRegistration(in)
+	if err != nil {
+		return nil, false, err
+	}
+	if key != "" {
+		user, err := u.replay(ctx, key, request)
+		if domain.ErrorCode(err) != domain.CodeNotFound {
+			return user, true, err
+		}
+	}
+	user = &domain.User{Email: request.Email}
+	if user.PasswordHash, err = u.hasher.Hash(ctx, request.Password); err != nil {
+		return nil, false, err
+	}
+	err = u.store.Register(ctx, user, key, eventHeaders(ctx, in.Traceparent))
+	if errors.Is(err, domain.ErrKeyUsed) {
+		// A request with this key ran beside this one and was faster.
+		user, err = u.replay(ctx, key, request)
+		return user, true, err
+	}
+	return user, false, err
+}
+
+// replay returns the user that was registered under key, if the request says
+// what that one said. Nothing of a request is kept but the user, so it is the
+// user that the request is compared with: the password by its slow hash, as no
+// other may be stored.
+//
+// Errors: CodeNotFound if the key is new, CodeInvalid if the request differs.
+func (u *users) replay(ctx context.Context, key string, request domain.Registration) (*domain.User, error) {
+	user, err := u.store.FindUserByKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	same := user.Email == request.Email
+	if same {
+		if same, err = u.hasher.Matches(ctx, request.Password, user.PasswordHash); err != nil {
+			return nil, err
+		}
+	}
+	if !same {
+		p := problemf(http.StatusUnprocessableEntity, "the Idempotency-Key belongs to an earlier request with another body")
+		p.Errors = []ProblemField{{Field: HeaderIdempotencyKey, Location: "header", Message: "must be new for a new request"}}
+		return nil, p
+	}
+	return user, nil
+}
+
+// readRegistration reports all faults of the body at once, one for each field.
+func readRegistration(in *registerInput) (domain.Registration, error) {
+	var r domain.Registration
+	if err := checkJSONType(in.contentType); err != nil {
+		return r, err
+	}
+	faults, err := readStrings(in.RawBody, map[string]*string{"email": &r.Email, "password": &r.Password})
+	if err != nil {
+		return r, err
+	}
+	err = r.Validate()
+	if len(faults) == 0 {
+		return r, err
+	}
+	var invalid *domain.Error
+	if errors.As(err, &invalid) {
+		for _, f := range invalid.Fields {
+			if !slices.ContainsFunc(faults, func(known domain.FieldError) bool { return known.Field == f.Field }) {
+				faults = append(faults, f)
+			}
+		}
+	}
+	return r, &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: faults}
+}
+
+// eventHeaders are what the event carries from the request to its handler.
+func eventHeaders(ctx context.Context, traceparent string) map[string]string {
+	headers := map[string]string{"request_id": RequestID(ctx)}
+	if parent, ok := parseTraceparent(traceparent); ok {
+		headers["traceparent"] = parent
+	}
+	return headers
+}
+
+func (u *users) find(ctx context.Context, in *findInput) (*findOutput, error) {
+	id, err := domain.ParseID(in.ID)
+	if err != nil {
+		p := problemf(http.StatusUnprocessableEntity, "the id in the address is not a UUID")
+		p.Errors = []ProblemField{{Field: "id", Location: "path", Message: "must be a UUID"}}
+		return nil, u.server.problem(ctx, p, nil)
+	}
+	user, notifications, err := u.store.FindUser(ctx, id)
+	if domain.ErrorCode(err) == domain.CodeNotFound {
+		err = domain.Wrap(domain.CodeNotFound, err, "there is no user with this id")
+	}
+	if err != nil {
+		return nil, u.server.problem(ctx, err, nil)
+	}
+	out := &findOutput{Body: userDocument{registered: registeredOf(user), Notifications: []notificationDocument{}}}
+	for _, n := range notifications {
+		document := notificationDocument{
+			ID: n.ID.String(), Type: n.Type, Message: n.Message,
+			Status: string(n.Status), CreatedAt: n.CreatedAt.UTC(),
+		}
+		if n.SentAt != nil {
+			at := n.SentAt.UTC()
+			document.SentAt = &at
+		}
+		out.Body.Notifications = append(out.Body.Notifications, document)
+	}
+	return out, nil
+}
+
+func registeredOf(u *domain.User) registered {
+	return registered{ID: u.ID.String(), Email: u.Email, CreatedAt: u.CreatedAt.UTC()}
+}

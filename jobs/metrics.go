@@ -1,0 +1,49 @@
+package jobs
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+)
+
+// workerMetrics are what the worker counts. They are safe for concurrent use.
+type workerMetrics struct {
+	tasks    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	endToEnd prometheus.Histogram
+}
+
+func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
+	m := &workerMetrics{
+		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outboxd_worker_tasks_total",
+			Help: "Deliveries of tasks by what became of them: done, repeated (processed before), failed, or unhandled (no handler; type is \"other\").",
+		}, []string{"type", "outcome"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "outboxd_worker_task_duration_seconds",
+			Help:    "How long one delivery took, with its transaction.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"type"}),
+		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "outboxd_worker_event_done_seconds",
+			Help:    "From when an event's ID was made, in its producer's transaction, until its effect was committed.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86400},
+		}),
+	}
+	registry.MustRegister(m.tasks, m.duration, m.endToEnd)
+	return m
+}
+
+func (m *workerMetrics) observe(taskType, outcome string, took time.Duration) {
+	m.tasks.WithLabelValues(taskType, outcome).Inc()
+	m.duration.WithLabelValues(taskType).Observe(took.Seconds())
+}
+
+// done reads the event's age from its ID.
+func (m *workerMetrics) done(id domain.ID) {
+	if made, ok := id.Time(); ok {
+		m.endToEnd.Observe(max(time.Since(made).Seconds(), 0))
+	}
+}

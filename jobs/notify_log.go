@@ -1,0 +1,102 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	netmail "net/mail"
+	"os"
+	"path/filepath"
+
+	"github.com/wneessen/go-mail"
+
+	"outboxd/domain"
+)
+
+// LogNotifier shows messages instead of sending them: each in the log, and as
+// the complete mail that SMTPNotifier would send in a file that mail readers
+// open. It is for development and tests, and the only notifier that logs
+// recipients and texts.
+type LogNotifier struct {
+	dir    string
+	from   *netmail.Address
+	logger *slog.Logger
+}
+
+// NewLogNotifier returns a notifier that writes to dir, which it makes for this
+// user alone if it is missing.
+func NewLogNotifier(dir string, logger *slog.Logger) (*LogNotifier, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the mail directory: %w", err)
+	}
+	from := &netmail.Address{Name: "outboxd", Address: "outboxd@localhost"}
+	return &LogNotifier{dir: dir, from: from, logger: logger}, nil
+}
+
+// Send writes <event ID>.eml, and <event ID>.2.eml and so on for repeats, so
+// that none is lost and each can be told. The file is complete and on disk
+// when Send returns nil. Errors: CodeInvalid if there can be no such mail; any
+// other is of the file system.
+func (n *LogNotifier) Send(ctx context.Context, message domain.Message) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("write mail: %w", err)
+	}
+	msg, err := compose(n.from, message)
+	if err != nil {
+		return err
+	}
+	path, copies, err := n.save(msg, message.EventID)
+	if err != nil {
+		return fmt.Errorf("write mail: %w", err)
+	}
+	n.logger.InfoContext(ctx, "mail", "event_id", message.EventID, "copy", copies,
+		"to", message.To, "subject", subject(message.Type), "text", message.Text, "file", path)
+	return nil
+}
+
+// save returns the file's path and which copy of the event's mail it is.
+func (n *LogNotifier) save(msg *mail.Msg, id domain.ID) (path string, copies int, err error) {
+	// Somebody may have cleared away the mails together with their directory.
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return "", 0, err
+	}
+	draft, err := os.CreateTemp(n.dir, ".draft-*")
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { _ = os.Remove(draft.Name()) }()
+	_, err = msg.WriteTo(draft)
+	if err == nil {
+		err = draft.Sync()
+	}
+	if err = errors.Join(err, draft.Close()); err != nil {
+		return "", 0, err
+	}
+
+	// A link, unlike a rename, never replaces: of two senders at the same time
+	// each gets a name of its own.
+	path = filepath.Join(n.dir, id.String()+".eml")
+	for copies = 1; ; {
+		err = os.Link(draft.Name(), path)
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+		copies++
+		path = filepath.Join(n.dir, fmt.Sprintf("%s.%d.eml", id, copies))
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	return path, copies, syncDirectory(n.dir)
+}
+
+// syncDirectory puts the names of new files on disk.
+func syncDirectory(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

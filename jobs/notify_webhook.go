@@ -1,0 +1,190 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"outboxd/domain"
+)
+
+const (
+	// webhookTimeout bounds one Send if WebhookOptions.Timeout is zero.
+	webhookTimeout = 15 * time.Second
+	// bodyTimeout bounds the wait for the rest of an answer whose status is known.
+	bodyTimeout = time.Second
+	// maxBody bounds what is read of an answer, in bytes.
+	maxBody = 64 << 10
+	// maxQuoted bounds what is kept of it for an error, in bytes.
+	maxQuoted = 4 << 10
+)
+
+// WebhookOptions say where messages are posted and how.
+type WebhookOptions struct {
+	URL     string        // http or https
+	Secret  string        // base64, with or without the prefix whsec_
+	Timeout time.Duration // of one Send; 15 s if zero
+
+	// Client replaces the default one. Its CheckRedirect is not used. Without
+	// one, or without a Transport in it, proxies are those of HTTP_PROXY,
+	// HTTPS_PROXY and NO_PROXY.
+	Client *http.Client
+}
+
+// WebhookNotifier posts messages as JSON, signed by the Standard Webhooks
+// scheme (standardwebhooks.com), with the event ID as webhook-id.
+type WebhookNotifier struct {
+	url     string
+	signer  *standardwebhooks.Webhook
+	secret  string
+	timeout time.Duration
+	client  *http.Client
+	logger  *slog.Logger
+}
+
+// NewWebhookNotifier checks the options; it does not connect. Its errors quote
+// neither URL nor secret: both may grant access.
+func NewWebhookNotifier(options WebhookOptions, logger *slog.Logger) (*WebhookNotifier, error) {
+	target, err := url.Parse(options.URL)
+	if err != nil || target.Hostname() == "" || target.Scheme != "http" && target.Scheme != "https" {
+		return nil, errors.New("the webhook URL is not an absolute http or https URL")
+	}
+	signer, err := standardwebhooks.NewWebhook(options.Secret)
+	if err != nil || options.Secret == "" || options.Secret == "whsec_" {
+		return nil, errors.New("the webhook secret is not base64, with or without the prefix whsec_")
+	}
+	if options.Timeout < 0 {
+		return nil, fmt.Errorf("webhook timeout %s is negative", options.Timeout)
+	}
+	if options.Timeout == 0 {
+		options.Timeout = webhookTimeout
+	}
+	var client http.Client
+	if options.Client != nil {
+		client = *options.Client
+	}
+	if client.Transport == nil {
+		client.Transport = http.DefaultTransport.(*http.Transport).Clone()
+	}
+	// A redirected POST may arrive as a GET, or elsewhere than configured.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &WebhookNotifier{
+		url: target.String(), signer: signer, secret: options.Secret,
+		timeout: options.Timeout, client: &client, logger: logger,
+	}, nil
+}
+
+// Close ends idle connections. It may be called while messages are sent, and
+// the notifier can still be used afterwards.
+func (n *WebhookNotifier) Close() error {
+	n.client.CloseIdleConnections()
+	return nil
+}
+
+// webhookBody is what receivers get.
+type webhookBody struct {
+	Type      string      `json:"type"`
+	Timestamp time.Time   `json:"timestamp"` // of the notification
+	Data      webhookData `json:"data"`
+}
+
+type webhookData struct {
+	NotificationID domain.ID `json:"notification_id"`
+	UserID         domain.ID `json:"user_id"`
+	Email          string    `json:"email"`
+	Message        string    `json:"message"`
+}
+
+// Send returns nil when the receiver answered 2xx. Errors: CodeInvalid for 4xx
+// other than 408, 425 and 429; CodeUnavailable, with RetryAfter (at most 24 h)
+// if the receiver named a time, for every other answer, redirects included,
+// and for none.
+func (n *WebhookNotifier) Send(ctx context.Context, message domain.Message) error {
+	if message.EventID.IsZero() {
+		return domain.Errorf(domain.CodeInvalid, "the message has no event ID")
+	}
+	ctx, cancel := withTimeout(ctx, n.timeout)
+	defer cancel()
+	request, err := n.request(ctx, message)
+	if err != nil {
+		return fmt.Errorf("prepare the webhook request: %w", err)
+	}
+	response, err := n.client.Do(request)
+	if err != nil {
+		return n.noAnswer(ctx, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	// The status decides. The rest is read to keep the connection usable and
+	// to quote it, for which a receiver that dawdles is not worth waiting.
+	// After a 101 there is no body but a bare connection, which no context ends.
+	status := response.StatusCode
+	var quoted []byte
+	if status != http.StatusSwitchingProtocols {
+		defer time.AfterFunc(bodyTimeout, cancel).Stop()
+		quoted, _ = io.ReadAll(io.LimitReader(response.Body, maxQuoted))
+		_, _ = io.CopyN(io.Discard, response.Body, maxBody)
+	}
+	if status >= 200 && status <= 299 {
+		n.logger.DebugContext(ctx, "webhook accepted", "event_id", message.EventID, "status", status)
+		return nil
+	}
+	cause := fmt.Errorf("status %d: %s", status, excerpt(string(quoted), message.To, n.secret))
+	if status >= 400 && status <= 499 && status != http.StatusRequestTimeout &&
+		status != http.StatusTooEarly && status != http.StatusTooManyRequests {
+		return domain.Wrap(domain.CodeInvalid, cause, "the webhook's receiver refused the message")
+	}
+	failure := domain.Wrap(domain.CodeUnavailable, cause, "the webhook's receiver does not take the message now")
+	failure.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
+	return failure
+}
+
+// request builds and signs one attempt; the signature carries its time.
+func (n *WebhookNotifier) request(ctx context.Context, message domain.Message) (*http.Request, error) {
+	body, err := json.Marshal(webhookBody{
+		Type:      message.Type,
+		Timestamp: message.CreatedAt.UTC(),
+		Data:      webhookData{message.NotificationID, message.UserID, message.To, message.Text},
+	})
+	if err != nil {
+		return nil, err
+	}
+	now, id := time.Now(), message.EventID.String()
+	signature, err := n.signer.Sign(id, now, body)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", userAgent)
+	request.Header.Set(standardwebhooks.HeaderWebhookID, id)
+	request.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+	request.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	return request, nil
+}
+
+// noAnswer is the error of a request that nobody answered. The client's own
+// would quote the URL.
+func (n *WebhookNotifier) noAnswer(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return domain.Wrap(domain.CodeUnavailable, cause, "the webhook's receiver did not answer in time")
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return domain.Wrap(domain.CodeUnavailable, errors.New(excerpt(err.Error(), n.secret)),
+		"the webhook's receiver cannot be reached")
+}

@@ -1,0 +1,171 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+)
+
+// forwardEvery is how often Asynq looks for tasks whose retry is due.
+const forwardEvery = time.Second
+
+// WorkerOptions are the dependencies and the tuning of a Worker. All are
+// required.
+type WorkerOptions struct {
+	Redis       asynq.RedisConnOpt
+	Inbox       domain.Inbox
+	Handlers    map[string]Handler // by task type
+	Concurrency int                // tasks at once; at least 1
+	Queues      map[string]int     // queue to weight; at least one
+	// PollInterval is how often an idle worker looks for tasks, and so the
+	// latency of the first one.
+	PollInterval time.Duration
+	// Drain is how long running tasks may take to finish once the context of
+	// Run has ended. What is left then goes back to the queue.
+	Drain    time.Duration
+	Logger   *slog.Logger
+	Registry prometheus.Registerer
+}
+
+// Worker runs tasks. Run may be called again after it returned.
+type Worker struct {
+	o       WorkerOptions
+	log     *slog.Logger
+	metrics *workerMetrics
+}
+
+// NewWorker returns a Worker. It does not connect.
+func NewWorker(o WorkerOptions) *Worker {
+	return &Worker{o: o, log: o.Logger.With("component", "worker"), metrics: newWorkerMetrics(o.Registry)}
+}
+
+// Run processes tasks until ctx ends, then lets the running ones finish. A
+// Redis that cannot be reached is waited for: an outage is no failure.
+func (w *Worker) Run(ctx context.Context) error {
+	client, err := NewRedis(w.o.Redis, w.o.Concurrency+4)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	// Asynq's server starts without Redis, and then complains once a second.
+	if err := w.awaitRedis(ctx, client); err != nil {
+		return nil //nolint:nilerr // ctx has ended
+	}
+	server := asynq.NewServerFromRedisClient(client, w.config())
+	if err := server.Start(w.mux()); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
+	<-ctx.Done()
+	server.Shutdown()
+	return nil
+}
+
+func (w *Worker) awaitRedis(ctx context.Context, client redis.UniversalClient) error {
+	for waiting := false; ; waiting = true {
+		err := client.Ping(ctx).Err()
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !waiting {
+			w.log.Warn("waiting for Redis", "error", err)
+		}
+		timer := time.NewTimer(250*time.Millisecond + rand.N(500*time.Millisecond))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+func (w *Worker) config() asynq.Config {
+	return asynq.Config{
+		Concurrency:              w.o.Concurrency,
+		Queues:                   w.o.Queues,
+		TaskCheckInterval:        w.o.PollInterval,
+		DelayedTaskCheckInterval: forwardEvery,
+		ShutdownTimeout:          w.o.Drain,
+		RetryDelayFunc:           retryDelay,
+		IsFailure:                func(err error) bool { return !errors.Is(err, errNoHandler) },
+		ErrorHandler:             asynq.ErrorHandlerFunc(w.failed),
+		Logger:                   asynqLog{w.o.Logger.With("component", "asynq")},
+		LogLevel:                 asynq.DebugLevel,
+		// Asynq would otherwise give tasks a context that nobody cancels.
+		BaseContext: context.Background,
+	}
+}
+
+func (w *Worker) types() []string {
+	types := make([]string, 0, len(w.o.Handlers))
+	for name := range w.o.Handlers {
+		types = append(types, name)
+	}
+	slices.Sort(types)
+	return types
+}
+
+// The bounds of the delay between two attempts.
+const (
+	retryBase  = 2 * time.Second
+	retryLimit = 15 * time.Minute
+	// unknownDelay is how long a task without a handler rests before some
+	// worker, perhaps a newer one, gets to see it again.
+	unknownDelay = time.Minute
+)
+
+// retryDelay doubles from retryBase, with jitter, unless the error names a time.
+func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
+	var named *domain.Error
+	switch {
+	case errors.Is(err, errNoHandler):
+		return unknownDelay
+	case errors.As(err, &named) && named.RetryAfter > 0:
+		return named.RetryAfter
+	}
+	ceiling := retryLimit
+	if retried < 9 {
+		ceiling = min(retryBase<<retried, retryLimit)
+	}
+	return ceiling/2 + rand.N(ceiling/2)
+}
+
+// failed logs a failed attempt. Asynq calls it for every error of a handler.
+func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
+	id, _ := asynq.GetTaskID(ctx)
+	retried, _ := asynq.GetRetryCount(ctx)
+	limit, _ := asynq.GetMaxRetry(ctx)
+	log := w.log.With("task_id", id, "task_type", task.Type(), "attempt", retried+1)
+	switch {
+	case errors.Is(err, errNoHandler):
+		log.Warn("no handler for this type of task; it goes back to the queue unharmed. Another worker has to take it, or this one must not serve its queue",
+			"again_in", unknownDelay)
+	case errors.Is(err, asynq.SkipRetry), retried >= limit:
+		log.Error("a task is given up and archived", "error", err)
+	default:
+		log.Warn("a task failed and is tried again", "attempts_left", limit-retried, "error", err)
+	}
+}
+
+// asynqLog bridges Asynq's log into ours.
+type asynqLog struct{ *slog.Logger }
+
+func (l asynqLog) Debug(args ...any) { l.Logger.Debug(line(args)) }
+func (l asynqLog) Info(args ...any)  { l.Logger.Debug(line(args)) } // signals and start-up chatter
+func (l asynqLog) Warn(args ...any)  { l.Logger.Warn(line(args)) }
+func (l asynqLog) Error(args ...any) { l.Logger.Error(line(args)) }
+func (l asynqLog) Fatal(args ...any) { l.Logger.Error(line(args)) }
+
+func line(args []any) string { return strings.TrimSpace(fmt.Sprint(args...)) }

@@ -1,0 +1,43 @@
+-- The example service: users, and the notifications to them.
+
+-- +goose Up
+CREATE TABLE users (
+    id            uuid        PRIMARY KEY DEFAULT outbox_new_id(),
+    email         text        NOT NULL CONSTRAINT users_email_is_not_blank CHECK (email ~ '\S'),
+    password_hash text        NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now()
+);
+
+-- Kept as it was written, unique regardless of case.
+CREATE UNIQUE INDEX users_email ON users (lower(email));
+
+CREATE TABLE notifications (
+    id         uuid        PRIMARY KEY DEFAULT outbox_new_id(),
+    user_id    uuid        NOT NULL REFERENCES users ON DELETE CASCADE,
+    type       text        NOT NULL,
+    message    text        NOT NULL,
+    status     text        NOT NULL DEFAULT 'PENDING'
+               CONSTRAINT notifications_status_is_known CHECK (status IN ('PENDING', 'SENT')),
+    sent_at    timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT notifications_sent_at_goes_with_sent CHECK ((status = 'SENT') = (sent_at IS NOT NULL))
+);
+
+CREATE INDEX notifications_user_id ON notifications (user_id, created_at);
+
+-- Which registration an Idempotency-Key belongs to. The key is inserted before
+-- its user, so that of two requests at once the second waits for the first:
+-- hence the deferred reference.
+CREATE TABLE idempotency_keys (
+    key        text        PRIMARY KEY,
+    user_id    uuid        NOT NULL REFERENCES users ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
+CREATE INDEX idempotency_keys_user_id ON idempotency_keys (user_id);
+
+-- +goose Down
+DROP TABLE idempotency_keys;
+DROP TABLE notifications;
+DROP TABLE users;

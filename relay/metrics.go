@@ -1,0 +1,99 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+)
+
+// metrics are what the relay counts. They are safe for concurrent use.
+type metrics struct {
+	events   *prometheus.CounterVec
+	batch    prometheus.Histogram
+	lag      prometheus.Histogram
+	open     *prometheus.GaugeVec
+	pending  prometheus.Gauge
+	oldest   prometheus.Gauge
+	dead     prometheus.Gauge
+	measured prometheus.Gauge
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outboxd_relay_events_total",
+			Help: "Events by what became of them in one attempt: enqueued, failed (refused and tried again) or dead. An outage counts nothing.",
+		}, []string{"outcome"}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "outboxd_relay_batch_events",
+			Help:    "Events in one settled batch.",
+			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000},
+		}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "outboxd_relay_lag_seconds",
+			Help:    "From when an event was due (its transaction's begin, or later) until it was settled as enqueued.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
+		}),
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outboxd_relay_breaker_open",
+			Help: "1 while relaying pauses because a server cannot be reached.",
+		}, []string{"server"}),
+		pending: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_pending_events",
+			Help: "Events in the outbox, due or not. Measured by the leading relay only; an estimate above 50,000.",
+		}),
+		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_oldest_due_age_seconds",
+			Help: "How long the oldest due event has been due. Measured by the leading relay only.",
+		}),
+		dead: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_dead_letters",
+			Help: "Dead letters, at most 50,000. Measured by the leading relay only.",
+		}),
+		measured: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_backlog_measured_timestamp_seconds",
+			Help: "When this process last measured the backlog; 0 if it never led.",
+		}),
+	}
+	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.pending, m.oldest, m.dead, m.measured)
+	for _, outcome := range []string{"enqueued", "failed", "dead"} {
+		m.events.WithLabelValues(outcome)
+	}
+	return m
+}
+
+func (m *metrics) breaker(server string) prometheus.Gauge { return m.open.WithLabelValues(server) }
+
+func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome) {
+	now := time.Now()
+	var enqueued, failed, dead float64
+	for i, o := range outcomes {
+		switch o.Verdict {
+		case domain.Delivered:
+			enqueued++
+			m.lag.Observe(max(now.Sub(events[i].Available).Seconds(), 0))
+		case domain.Refused:
+			failed++
+		case domain.Dead:
+			dead++
+		case domain.Untried:
+		}
+	}
+	m.events.WithLabelValues("enqueued").Add(enqueued)
+	m.events.WithLabelValues("failed").Add(failed)
+	m.events.WithLabelValues("dead").Add(dead)
+	m.batch.Observe(float64(len(events)))
+}
+
+func (m *metrics) backlog(b domain.Backlog) {
+	m.pending.Set(float64(b.Pending))
+	m.dead.Set(float64(b.Dead))
+	age := 0.0
+	if !b.OldestDue.IsZero() {
+		age = max(time.Since(b.OldestDue).Seconds(), 0)
+	}
+	m.oldest.Set(age)
+	m.measured.SetToCurrentTime()
+}

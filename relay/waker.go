@@ -1,0 +1,187 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"outboxd/domain"
+)
+
+const (
+	// batchPatience bounds publishing and settling one batch, also while the
+	// process stops.
+	batchPatience = 15 * time.Second
+	// showEvery is the rhythm of the signs of life.
+	showEvery = 15 * time.Second
+	// The first sleeps of an idle poller are short. A producer that wrote its
+	// event before the relay was marked asleep, and committed after the last
+	// look, notifies nobody: the short sleeps find such an event within about
+	// as long as its transaction took.
+	napFirst = 10 * time.Millisecond
+	// A process that claims more than busyRate events a second looks by itself
+	// every busyNap and asks nobody to notify: under load a NOTIFY in each
+	// commit costs producers more than these looks cost the database.
+	busyRate = 1000
+	busyNap  = 2 * time.Millisecond
+	// calmAfter is how long the rate has to stay low before producers are
+	// asked to notify again.
+	calmAfter = 500 * time.Millisecond
+)
+
+// waker tells the pollers of a process when there may be work, and producers
+// whether to notify it.
+type waker struct {
+	presence domain.Presence
+	process  domain.RelayProcess
+	poll     time.Duration
+	log      *slog.Logger
+
+	signal  chan struct{} // holds one wake-up; whoever takes it is awake
+	watch   chan struct{} // holds one token; of the sleeping pollers, who has it looks at the clock
+	changed chan struct{} // the wish to be notified has changed
+	busy    atomic.Bool   // producers need not notify
+	naps    atomic.Int64  // sleeps since the last claim that found something
+
+	window rate
+}
+
+func newWaker(o Options, log *slog.Logger) *waker {
+	w := &waker{
+		presence: o.Presence, process: o.Process, poll: o.PollInterval, log: log,
+		signal: make(chan struct{}, 1), watch: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+	}
+	w.watch <- struct{}{}
+	return w
+}
+
+// wake wakes one sleeping poller, or the next one that is about to sleep. Each
+// poller that finds a full batch wakes another: no stampede for a single event.
+func (w *waker) wake() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// claimed tells the waker how many events a pass had.
+func (w *waker) claimed(events int) {
+	if events > 0 {
+		w.naps.Store(0)
+	}
+	if w.window.add(events, time.Now()) > busyRate {
+		w.setBusy(true)
+	}
+}
+
+func (w *waker) setBusy(busy bool) {
+	if w.busy.Swap(busy) != busy {
+		select {
+		case w.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// sleep returns when there may be work: after a wake-up or, for one poller of
+// the process, when the next event gets due, or after a nap.
+func (w *waker) sleep(ctx context.Context, untilNextDue func(context.Context) time.Duration) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-w.signal:
+		return
+	case <-w.watch:
+	}
+	defer func() { w.watch <- struct{}{} }()
+	nap := w.nap()
+	if nap > napFirst {
+		nap = min(nap, untilNextDue(ctx))
+	}
+	timer := time.NewTimer(nap)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-w.signal:
+	case <-timer.C:
+	}
+}
+
+// nap doubles from sleep to sleep, up to the poll interval, with jitter so that
+// processes do not poll in step.
+func (w *waker) nap() time.Duration {
+	if w.busy.Load() {
+		if w.window.quiet(time.Now()) < calmAfter {
+			return busyNap
+		}
+		w.setBusy(false)
+	}
+	limit := ceiling(napFirst, w.poll, int(min(w.naps.Add(1), 64)))
+	return limit/2 + rand.N(limit/2+1)
+}
+
+// run listens, and shows the process to others, until ctx ends.
+func (w *waker) run(ctx context.Context) error {
+	listening := make(chan struct{})
+	go func() {
+		defer close(listening)
+		w.listen(ctx)
+	}()
+	defer func() { <-listening }()
+	show := time.NewTicker(showEvery)
+	defer show.Stop()
+	for shown := false; ctx.Err() == nil; {
+		asleep := !w.busy.Load()
+		if err := w.presence.Show(ctx, w.process, asleep); err != nil && ctx.Err() == nil {
+			w.log.Debug("could not show a sign of life", "error", err)
+		}
+		if asleep && !shown {
+			w.lookOnceMore()
+		}
+		shown = asleep
+		select {
+		case <-ctx.Done():
+		case <-w.changed:
+		case <-show.C:
+		}
+	}
+	w.leave(ctx)
+	return nil
+}
+
+// lookOnceMore follows the mark: what was committed before the mark was visible
+// notified nobody.
+func (w *waker) lookOnceMore() {
+	w.naps.Store(0)
+	w.wake()
+}
+
+func (w *waker) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := w.presence.Leave(ctx, w.process); err != nil {
+		w.log.Debug("could not take the relay's record away; others will", "error", err)
+	}
+}
+
+// listen reconnects for as long as it takes: without it the relay is slower
+// and nothing else.
+func (w *waker) listen(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		err := w.presence.Listen(ctx, func() {
+			failures = 0
+			w.wake()
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		failures++
+		pause := time.Second/4 + backoff(time.Second/2, 15*time.Second, failures)
+		if failures == 1 {
+			w.log.Warn("cannot listen for new events; polling until that works again", "retry_in", pause, "error", err)
+		}
+		wait(ctx, pause)
+	}
+}

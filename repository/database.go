@@ -1,0 +1,138 @@
+// Package repository keeps outboxd's data in PostgreSQL: the outbox and what
+// became of its events, the inbox, users and notifications.
+//
+// One pool serves everything: pgx connections, handed to database/sql and from
+// there to GORM. Errors leave the package with a domain code. What the data
+// means is not decided here.
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+
+	"outboxd/domain"
+)
+
+// Options say how to reach the database.
+type Options struct {
+	URL      string // a postgres:// URL or key=value string, as libpq takes them
+	MaxConns int    // size of the pool; at least 1
+	// ExecMode is how pgx sends statements: cache_statement ("" means it),
+	// cache_describe, describe_exec, exec or simple_protocol. PgBouncer in
+	// transaction mode works with all but the first.
+	ExecMode string
+	// ConnectTimeout bounds Open, and every later dial.
+	ConnectTimeout time.Duration
+	Logger         *slog.Logger
+}
+
+// Database is the pool. It is safe for concurrent use.
+type Database struct {
+	gorm   *gorm.DB
+	sql    *sql.DB
+	pool   *pgxpool.Pool
+	logger *slog.Logger
+}
+
+var execModes = map[string]pgx.QueryExecMode{
+	"":                pgx.QueryExecModeCacheStatement,
+	"cache_statement": pgx.QueryExecModeCacheStatement,
+	"cache_describe":  pgx.QueryExecModeCacheDescribe,
+	"describe_exec":   pgx.QueryExecModeDescribeExec,
+	"exec":            pgx.QueryExecModeExec,
+	"simple_protocol": pgx.QueryExecModeSimpleProtocol,
+}
+
+// Open connects, and waits up to ConnectTimeout for a server that is still
+// starting.
+//
+// Errors: domain.CodeInvalid if the URL cannot be read or the server refuses
+// the credentials or knows no such database; domain.CodeUnavailable if it
+// cannot be reached in time.
+func Open(ctx context.Context, o Options) (*Database, error) {
+	config, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		// pgx masks the password, but not every way of writing one.
+		return nil, domain.Errorf(domain.CodeInvalid, "the database URL cannot be read: it must look like postgres://user:password@host:5432/name")
+	}
+	mode, known := execModes[o.ExecMode]
+	if !known {
+		return nil, domain.Errorf(domain.CodeInvalid, "unknown exec mode %q", o.ExecMode)
+	}
+	config.MaxConns = int32(max(o.MaxConns, 1)) //nolint:gosec // checked with the configuration
+	config.ConnConfig.DefaultQueryExecMode = mode
+	config.ConnConfig.ConnectTimeout = o.ConnectTimeout
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "outboxd"
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("set up the database pool: %w", err)
+	}
+	if err := connect(ctx, pool, o.ConnectTimeout, o.Logger); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{
+		Logger:                 newGormLogger(o.Logger),
+		TranslateError:         true,
+		SkipDefaultTransaction: true,
+		DisableAutomaticPing:   true,
+	})
+	if err != nil {
+		_ = db.Close()
+		pool.Close()
+		return nil, fmt.Errorf("set up GORM: %w", err)
+	}
+	return &Database{gorm: g, sql: db, pool: pool, logger: o.Logger}, nil
+}
+
+// SQL gives the pool to migrations.
+func (d *Database) SQL() *sql.DB { return d.sql }
+
+// Ping asks the server for an answer. Errors: domain.CodeUnavailable.
+func (d *Database) Ping(ctx context.Context) error {
+	return translate(d.pool.Ping(ctx), "reach the database")
+}
+
+// Close gives all connections back. It waits for those in use.
+func (d *Database) Close() {
+	_ = d.sql.Close()
+	d.pool.Close()
+}
+
+// connect pings until the server answers. Only a server that is not there yet
+// is worth waiting for: wrong credentials stay wrong.
+func connect(ctx context.Context, pool *pgxpool.Pool, patience time.Duration, logger *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	retry := time.NewTicker(200 * time.Millisecond)
+	defer retry.Stop()
+	for waiting := false; ; waiting = true {
+		err := pool.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if isMisconfigured(err) {
+			return domain.Wrap(domain.CodeInvalid, err, "the database refuses the connection")
+		}
+		if !waiting {
+			logger.Info("waiting for the database", "patience", patience, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return domain.Wrap(domain.CodeUnavailable, err, fmt.Sprintf("the database does not answer within %v", patience))
+		case <-retry.C:
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/gorm"
+
+	"outboxd/domain"
+)
+
+// translate gives err a domain code and says what was tried. It leaves nil,
+// domain errors and a caller's own cancellation as they are.
+func translate(err error, doing string) error {
+	var known *domain.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %w", doing, err)
+	case errors.Is(err, sql.ErrNoRows), errors.Is(err, gorm.ErrRecordNotFound):
+		return domain.Wrap(domain.CodeNotFound, fmt.Errorf("%s: %w", doing, err), "not found")
+	case errors.Is(err, gorm.ErrDuplicatedKey), sqlState(err) == "23505":
+		return domain.Wrap(domain.CodeConflict, fmt.Errorf("%s: %w", doing, err), "already exists")
+	case isUnavailable(err):
+		return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database is unavailable")
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}
+
+// sqlState returns the SQLSTATE of a server's error, "" of any other.
+func sqlState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// isUnavailable tells whether the same statement may succeed later without
+// anybody changing it: the server is gone, going, full, read-only, or gave up
+// on a lock. See PostgreSQL's appendix A for the classes.
+func isUnavailable(err error) bool {
+	if state := sqlState(err); state != "" {
+		switch {
+		case strings.HasPrefix(state, "08"), // connection exception
+			strings.HasPrefix(state, "53"), // insufficient resources
+			strings.HasPrefix(state, "57"), // operator intervention
+			strings.HasPrefix(state, "58"), // system error
+			strings.HasPrefix(state, "40"): // deadlock, serialization
+			return true
+		}
+		switch state {
+		case "25006", // read-only: a standby, or a primary that was demoted
+			"25P03", "25P04", // idle-in-transaction and transaction timeout
+			"55P03",          // lock not available
+			"28000", "28P01": // refused by pg_hba or password: somebody is changing them
+			return true
+		}
+		return false
+	}
+	return isConnectionLost(err) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// isConnectionLost tells whether the connection failed rather than the
+// statement. Until COMMIT was sent such a transaction has certainly not
+// happened.
+func isConnectionLost(err error) bool {
+	switch sqlState(err) {
+	case "57P01", "57P02", "57P03", "25P03", "25P04": // shut down, crashed, starting, timed out
+		return true
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) ||
+		err != nil && strings.HasSuffix(err.Error(), "conn closed")
+}
+
+// isMisconfigured tells whether a first connection can never succeed as it is
+// configured.
+func isMisconfigured(err error) bool {
+	switch sqlState(err) {
+	case "28000", "28P01", "3D000", "3F000", "42501":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,155 @@
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"hash/fnv"
+	"time"
+
+	"outboxd/domain"
+)
+
+// Housekeeping is the domain.Housekeeping.
+type Housekeeping struct{ db *Database }
+
+// NewHousekeeping returns the housekeeping of db.
+func NewHousekeeping(db *Database) *Housekeeping { return &Housekeeping{db: db} }
+
+var _ domain.Housekeeping = (*Housekeeping)(nil)
+
+// How often a process that does not lead asks whether it may, and one that
+// leads asks whether it still does.
+const (
+	leadRetry = 5 * time.Second
+	leadCheck = 10 * time.Second
+)
+
+// Lead implements domain.Housekeeping. The leader is who holds an advisory lock
+// of PostgreSQL's, so leadership ends with the connection and never by a clock.
+func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context) error) error {
+	conn, err := h.db.sql.Conn(ctx)
+	if err != nil {
+		return translate(err, "connect to lead")
+	}
+	defer conn.Close()
+	lock, err := h.awaitLock(ctx, conn)
+	if err != nil {
+		return translate(err, "wait to lead")
+	}
+	// Another holder of this connection must not inherit the lock.
+	defer func() {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", lock)
+	}()
+	return whileAlive(ctx, conn, work)
+}
+
+// awaitLock asks again and again rather than waiting inside PostgreSQL, where
+// a statement that waits for hours would hold back vacuum.
+func (h *Housekeeping) awaitLock(ctx context.Context, conn *sql.Conn) (int64, error) {
+	var schema string
+	if err := conn.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
+		return 0, err
+	}
+	hash := fnv.New64a()
+	hash.Write([]byte("outboxd housekeeping " + schema))
+	lock := int64(hash.Sum64()) //nolint:gosec // any 64 bits will do
+	retry := time.NewTicker(leadRetry)
+	defer retry.Stop()
+	for {
+		var leads bool
+		if err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&leads); err != nil || leads {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-retry.C:
+		}
+	}
+}
+
+// whileAlive ends work's context when the connection, and with it the lock, is
+// gone.
+func whileAlive(ctx context.Context, conn *sql.Conn, work func(context.Context) error) error {
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	finished := make(chan error, 1)
+	go func() { finished <- work(ctx) }()
+	check := time.NewTicker(leadCheck)
+	defer check.Stop()
+	for {
+		select {
+		case err := <-finished:
+			if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return err
+		case <-check.C:
+			if err := conn.PingContext(ctx); err != nil && ctx.Err() == nil {
+				lost(translate(err, "keep leading"))
+			}
+		}
+	}
+}
+
+const trimInboxSQL = `
+DELETE FROM inbox WHERE event_id = ANY(ARRAY(
+    SELECT event_id FROM inbox WHERE processed_at < now() - $1 * interval '1 second' ORDER BY processed_at LIMIT $2))`
+
+// TrimInbox implements domain.Housekeeping.
+func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error) {
+	return h.trim(ctx, "trim the inbox", trimInboxSQL, age.Seconds(), limit)
+}
+
+const trimKeysSQL = `
+DELETE FROM idempotency_keys WHERE key = ANY(ARRAY(
+    SELECT key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second' ORDER BY created_at LIMIT $2))`
+
+// TrimKeys implements domain.Housekeeping.
+func (h *Housekeeping) TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error) {
+	return h.trim(ctx, "trim the idempotency keys", trimKeysSQL, age.Seconds(), limit)
+}
+
+// TrimRelays implements domain.Housekeeping.
+func (h *Housekeeping) TrimRelays(ctx context.Context, age time.Duration) error {
+	_, err := h.trim(ctx, "forget relays", `DELETE FROM outbox_relays WHERE seen_at < now() - $1 * interval '1 second'`, age.Seconds())
+	return err
+}
+
+func (h *Housekeeping) trim(ctx context.Context, doing, statement string, args ...any) (int64, error) {
+	result, err := h.db.sql.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, translate(err, doing)
+	}
+	rows, err := result.RowsAffected()
+	return rows, translate(err, doing)
+}
+
+// countLimit bounds how many index entries a measurement of the backlog reads.
+const countLimit = 50_000
+
+// Counting is exact as long as it is cheap. Beyond that the planner's estimate
+// has to do, never below what was counted.
+const backlogSQL = `
+SELECT counted,
+       (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox'::regclass),
+       (SELECT available_at FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1),
+       (SELECT count(*) FROM (SELECT FROM outbox_dead LIMIT $1) AS few)
+FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $1) AS few) AS c`
+
+// Backlog implements domain.Housekeeping.
+func (h *Housekeeping) Backlog(ctx context.Context) (domain.Backlog, error) {
+	var counted, estimate int64
+	var oldest sql.NullTime
+	var backlog domain.Backlog
+	err := h.db.sql.QueryRowContext(ctx, backlogSQL, countLimit).Scan(&counted, &estimate, &oldest, &backlog.Dead)
+	if err != nil {
+		return backlog, translate(err, "measure the backlog")
+	}
+	backlog.Pending, backlog.OldestDue = counted, oldest.Time
+	if counted == countLimit {
+		backlog.Pending, backlog.Estimated = max(counted, estimate), true
+	}
+	return backlog, nil
+}

@@ -1,0 +1,82 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"outboxd/domain"
+)
+
+// Inbox is the domain.Inbox.
+type Inbox struct{ db *Database }
+
+// NewInbox returns the inbox in db.
+func NewInbox(db *Database) *Inbox { return &Inbox{db: db} }
+
+var _ domain.Inbox = (*Inbox)(nil)
+
+// The row comes before the effect, not after: a second delivery of the event
+// waits here until the first is decided, and so never runs beside it.
+const processedSQL = `INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING`
+
+// Process implements domain.Inbox.
+func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
+	const doing = "process an event"
+	for attempt := 1; ; attempt++ {
+		first, err := i.process(ctx, id, effect)
+		if err == nil {
+			return first, nil
+		}
+		// The effect may reach beyond the database: once it has begun, only
+		// the queue may repeat it.
+		if first || attempt >= staleConnections || !isConnectionLost(err) || ctx.Err() != nil {
+			return first, translate(err, doing)
+		}
+	}
+}
+
+func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
+	_, err = i.db.transactOnce(ctx, func(tx *gorm.DB) error {
+		result, err := statements(tx).ExecContext(ctx, processedSQL, id)
+		if err != nil {
+			return fmt.Errorf("write the inbox row: %w", err)
+		}
+		rows, err := result.RowsAffected()
+		if err != nil || rows == 0 {
+			return err
+		}
+		first = true
+		return effect(ctx, &effects{tx: tx})
+	})
+	return first, err
+}
+
+// effects is the domain.Effects.
+type effects struct{ tx *gorm.DB }
+
+// FindNotification implements domain.Effects.
+func (e *effects) FindNotification(ctx context.Context, id domain.ID) (*domain.Notification, *domain.User, error) {
+	var row notificationRow
+	if err := e.tx.WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
+		return nil, nil, translate(err, fmt.Sprintf("find notification %s", id))
+	}
+	var user userRow
+	if err := e.tx.WithContext(ctx).Take(&user, "id = ?", row.UserID).Error; err != nil {
+		return nil, nil, translate(err, fmt.Sprintf("find user %s", row.UserID))
+	}
+	notification := domain.Notification(row)
+	return &notification, user.user(), nil
+}
+
+// The transaction began before the sending, so now() would be too early.
+const markSentSQL = `UPDATE notifications SET status = 'SENT', sent_at = clock_timestamp() WHERE id = $1`
+
+// MarkSent implements domain.Effects.
+func (e *effects) MarkSent(ctx context.Context, id domain.ID) error {
+	if err := execExactly(ctx, e.tx, 1, markSentSQL, id); err != nil {
+		return translate(err, fmt.Sprintf("mark notification %s sent", id))
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// daysAhead is how many days' partitions exist before they are needed, so that
+// the housekeeper may be gone for as long.
+const daysAhead = 7
+
+// partitionPrefix is followed by the day, in UTC, as 20060102.
+const partitionPrefix = "outbox_sent_"
+
+const partitionDay = "20060102"
+
+const partitionsSQL = `
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'outbox_sent'::regclass`
+
+// The default partition is empty unless the housekeeper was away for days.
+const trimDefaultSQL = `DELETE FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second'`
+
+// KeepPartitions implements domain.Housekeeping.
+func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration) error {
+	existing, err := h.partitions(ctx)
+	if err != nil {
+		return translate(err, "list the partitions of outbox_sent")
+	}
+	var now time.Time
+	if err := h.db.sql.QueryRowContext(ctx, "SELECT now()").Scan(&now); err != nil {
+		return translate(err, "ask for the time")
+	}
+	today := now.UTC().Truncate(24 * time.Hour)
+	for ahead := range daysAhead + 1 {
+		day := today.AddDate(0, 0, ahead)
+		if existing[day] {
+			continue
+		}
+		if err := h.createPartition(ctx, day); err != nil {
+			return err
+		}
+	}
+	for day := range existing {
+		if day.AddDate(0, 0, 1).Before(now.Add(-history)) {
+			if err := h.dropPartition(ctx, day); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = h.trim(ctx, "trim the default partition of outbox_sent", trimDefaultSQL, history.Seconds())
+	return err
+}
+
+func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, error) {
+	rows, err := h.db.sql.QueryContext(ctx, partitionsSQL)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	days := map[time.Time]bool{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		if day, err := time.Parse(partitionDay, strings.TrimPrefix(name, partitionPrefix)); err == nil {
+			days[day] = true
+		}
+	}
+	return days, rows.Err()
+}
+
+// createPartition also brings home what the default partition caught of that
+// day: with such rows in it PostgreSQL would refuse the new partition.
+func (h *Housekeeping) createPartition(ctx context.Context, day time.Time) error {
+	name := partitionPrefix + day.Format(partitionDay)
+	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
+	statements := []string{
+		"LOCK TABLE outbox_sent IN SHARE UPDATE EXCLUSIVE MODE",
+		fmt.Sprintf("CREATE TABLE %s (LIKE outbox_sent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
+		// The default partition is locked by ATTACH anyway; taking the lock
+		// before the move keeps new rows from slipping in between.
+		"LOCK TABLE outbox_sent_default IN ACCESS EXCLUSIVE MODE",
+		fmt.Sprintf("WITH moved AS (DELETE FROM outbox_sent_default WHERE sent_at >= '%s' AND sent_at < '%s' RETURNING *) INSERT INTO %s SELECT * FROM moved", from, to, name),
+		fmt.Sprintf("ALTER TABLE outbox_sent ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", name, from, to),
+	}
+	err := h.db.transact(ctx, "create partition "+name, func(tx *gorm.DB) error {
+		return execAll(tx, statements)
+	})
+	if err == nil {
+		h.db.logger.InfoContext(ctx, "created a partition of the history", "partition", name)
+	}
+	return err
+}
+
+func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
+	name := partitionPrefix + day.Format(partitionDay)
+	err := h.db.transact(ctx, "drop partition "+name, func(tx *gorm.DB) error {
+		return execAll(tx, []string{"DROP TABLE " + name})
+	})
+	if err == nil {
+		h.db.logger.InfoContext(ctx, "dropped a partition of the history", "partition", name)
+	}
+	return err
+}
+
+// partitionPatience bounds how long a change of partitions waits for its locks:
+// while it waits, everybody else's inserts wait behind it.
+const partitionPatience = 2 * time.Second
+
+func execAll(tx *gorm.DB, list []string) error {
+	list = append([]string{"SET LOCAL lock_timeout = " + milliseconds(partitionPatience)}, list...)
+	for _, statement := range list {
+		if _, err := statements(tx).ExecContext(tx.Statement.Context, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package repositorytest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// home is the test binary's temporary folder. Its name is short, because sockets lie in it.
+type home struct {
+	path string
+	lock *os.File // held as long as the process lives, so that others can tell a folder in use from a forgotten one
+	next atomic.Int64
+}
+
+const homePattern = "outboxd-test-"
+
+func newHome() (*home, error) {
+	parent := os.TempDir()
+	if len(parent) > 40 {
+		parent = "/tmp"
+	}
+	sweep(parent)
+	path, err := os.MkdirTemp(parent, homePattern)
+	if err != nil {
+		return nil, fmt.Errorf("make folder for test servers: %w", err)
+	}
+	// As root the servers run as another user, who has to pass through here.
+	if os.Geteuid() == 0 {
+		if err := os.Chmod(path, 0o711); err != nil { //nolint:gosec // the folders inside are private
+			return nil, fmt.Errorf("make folder for test servers: %w", err)
+		}
+	}
+	lock, err := os.Create(filepath.Join(path, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("make folder for test servers: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("lock folder for test servers: %w", err)
+	}
+	return &home{path: path, lock: lock}, nil
+}
+
+// folder is the path of a data directory that no other test uses. It does not make it.
+func (h *home) folder() string { return filepath.Join(h.path, strconv.FormatInt(h.next.Add(1), 10)) }
+
+func (h *home) remove() error { return errors.Join(os.RemoveAll(h.path), h.lock.Close()) }
+
+// sweep removes what test binaries that were killed or ran into their time limit have left behind.
+func sweep(parent string) {
+	forgotten, _ := filepath.Glob(filepath.Join(parent, homePattern+"*"))
+	for _, path := range forgotten {
+		// A folder that was made this moment may not be locked yet.
+		info, err := os.Stat(path)
+		if err != nil || time.Since(info.ModTime()) < time.Minute {
+			continue
+		}
+		lock, err := os.Open(filepath.Join(path, "lock"))
+		if err != nil {
+			continue
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.RemoveAll(path)
+		}
+		_ = lock.Close()
+	}
+}

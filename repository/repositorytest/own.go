@@ -1,0 +1,183 @@
+package repositorytest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"outboxd/app/embedded"
+)
+
+// RedisServer is a Redis of one test's own. Its methods fail the test when they cannot do their work, and belong to the
+// test's goroutines.
+type RedisServer struct{ own }
+
+// PostgresServer is a PostgreSQL of one test's own. Its methods fail the test when they cannot do their work, and belong to the
+// test's goroutines.
+type PostgresServer struct{ own }
+
+// own is one server that is stopped and started again on the same data and at the same address.
+type own struct {
+	t       testing.TB
+	options embedded.Options
+	url     string
+
+	mu      sync.Mutex
+	running *embedded.Servers // nil while stopped
+	process *os.Process
+}
+
+// OwnRedis starts a Redis for one test. It keeps its data over Kill and Start.
+func OwnRedis(t testing.TB) *RedisServer {
+	t.Helper()
+	s := &RedisServer{own{t: t, options: embedded.Options{Redis: true, Ephemeral: true}}}
+	s.prepare()
+	return s
+}
+
+// OwnPostgres starts a PostgreSQL for one test, with an empty database. It keeps its data over Stop and Start.
+func OwnPostgres(t testing.TB) *PostgresServer {
+	t.Helper()
+	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
+	s.prepare()
+	return s
+}
+
+func (o *own) prepare() {
+	o.t.Helper()
+	if binary == nil {
+		o.t.Fatal("repositorytest.Main must be called from TestMain")
+	}
+	o.options.DataDir = binary.home.folder()
+	o.t.Cleanup(o.end)
+	o.Start()
+}
+
+// URL is the server's address, which never changes.
+func (o *own) URL() string { return o.url }
+
+// Start starts the server again with the data that it had, and returns when it answers.
+func (o *own) Start() {
+	o.t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.running != nil {
+		o.t.Fatal("start test server: it runs already")
+	}
+	running, err := embedded.Start(context.WithoutCancel(o.t.Context()), o.options)
+	if err != nil {
+		o.t.Fatalf("start test server: %v", err)
+	}
+	o.running = running
+	if o.options.Redis {
+		o.url, o.process = running.RedisURL(), running.RedisProcess()
+	} else {
+		o.url, o.process = running.DatabaseURL(), running.PostgresProcess()
+	}
+	if o.process == nil {
+		o.t.Fatal("start test server: no server of that kind is installed")
+	}
+}
+
+// crash sends a signal that ends the server at once and returns when it is gone.
+func (o *own) crash(signal syscall.Signal) {
+	o.t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.running == nil {
+		return
+	}
+	o.signal(signal)
+	select {
+	case <-o.running.Failed():
+	case <-time.After(stopLimit):
+		o.t.Fatal("stop test server: it does not end")
+	}
+	o.close()
+}
+
+func (o *own) signal(signal syscall.Signal) {
+	o.t.Helper()
+	if o.running == nil {
+		o.t.Fatal("signal test server: it does not run")
+	}
+	if err := o.process.Signal(signal); err != nil {
+		o.t.Fatalf("signal test server: %v", err)
+	}
+}
+
+func (o *own) close() {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	if err := o.running.Close(ctx); err != nil {
+		o.t.Errorf("stop test server: %v", err)
+	}
+	o.running = nil
+}
+
+func (o *own) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.running != nil {
+		_ = o.process.Signal(syscall.SIGCONT) // a paused one could not shut down
+		o.close()
+	}
+	if err := os.RemoveAll(o.options.DataDir); err != nil {
+		o.t.Errorf("remove test server's data: %v", err)
+	}
+}
+
+// Kill ends Redis by SIGKILL and returns when it is gone. What it had acknowledged is there after the next Start, unless Flush is
+// called in between.
+func (s *RedisServer) Kill() {
+	s.t.Helper()
+	s.crash(syscall.SIGKILL)
+}
+
+// Flush makes Redis forget everything: at once if it runs, else before it starts again.
+func (s *RedisServer) Flush() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.running != nil {
+		err = command(context.WithoutCancel(s.t.Context()), s.url, "FLUSHALL")
+	} else {
+		var files []string
+		files, err = filepath.Glob(filepath.Join(s.options.DataDir, "redis", "*"))
+		for _, file := range files {
+			err = errors.Join(err, os.RemoveAll(file))
+		}
+	}
+	if err != nil {
+		s.t.Fatalf("flush test Redis: %v", err)
+	}
+}
+
+// Pause stops Redis in its tracks (SIGSTOP): connections stay open and nothing is answered until Resume.
+func (s *RedisServer) Pause() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signal(syscall.SIGSTOP)
+}
+
+// Resume lets Redis go on after Pause.
+func (s *RedisServer) Resume() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signal(syscall.SIGCONT)
+}
+
+// Stop ends PostgreSQL by an immediate shutdown, which is as good as a crash, and returns when it is gone.
+func (s *PostgresServer) Stop() {
+	s.t.Helper()
+	s.crash(syscall.SIGQUIT)
+}

@@ -1,0 +1,240 @@
+package repositorytest
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// ProxyServer forwards connections from a port on 127.0.0.1 to a server, and plays outages on the way. Its methods may be called
+// concurrently.
+type ProxyServer struct {
+	t        testing.TB
+	upstream *url.URL // nil if the upstream was no URL
+	network  string
+	target   string
+	addr     string
+
+	mu       sync.Mutex
+	listener net.Listener // nil while refusing
+	conns    map[net.Conn]struct{}
+	flowing  chan struct{} // closed while bytes may flow
+	closed   bool
+	all      sync.WaitGroup
+}
+
+// Proxy starts a proxy in front of upstream: a URL as Database, Redis and the own servers return it, a socket's path, or host:port. It is
+// closed at the end of the test.
+func Proxy(t testing.TB, upstream string) *ProxyServer {
+	t.Helper()
+	p := &ProxyServer{t: t, conns: map[net.Conn]struct{}{}, flowing: make(chan struct{})}
+	close(p.flowing)
+	p.network, p.target = "tcp", upstream
+	switch u, err := url.Parse(upstream); {
+	case strings.HasPrefix(upstream, "/"):
+		p.network = "unix"
+	case err != nil || u.Host == "" && u.Path == "":
+	case u.Scheme == "redis-socket":
+		p.upstream, p.network, p.target = u, "unix", u.Path
+	case u.Scheme == "postgres" && strings.HasPrefix(u.Query().Get("host"), "/"):
+		p.upstream, p.network, p.target = u, "unix", filepath.Join(u.Query().Get("host"), ".s.PGSQL."+u.Query().Get("port"))
+	case u.Scheme == "postgres" || u.Scheme == "redis":
+		p.upstream, p.target = u, u.Host
+	}
+	p.listen("127.0.0.1:0")
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Addr is host:port, which never changes.
+func (p *ProxyServer) Addr() string { return p.addr }
+
+// URL is the upstream's URL with the proxy in its place. It fails the test if the upstream was given by a plain address.
+func (p *ProxyServer) URL() string {
+	p.t.Helper()
+	if p.upstream == nil {
+		p.t.Fatal("URL of a proxy whose upstream has none")
+	}
+	u := *p.upstream
+	query := u.Query()
+	u.Host = p.addr
+	switch u.Scheme {
+	case "redis-socket":
+		u.Scheme, u.Path = "redis", "/"+query.Get("db")
+		query.Del("db")
+	case "postgres":
+		query.Del("host")
+		query.Del("port")
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// Stall keeps all connections open, accepts new ones, and forwards nothing, until Resume.
+func (p *ProxyServer) Stall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.flowing:
+		p.flowing = make(chan struct{})
+	default:
+	}
+}
+
+// Reset drops all present connections as a crashed machine would, by RST. New ones are accepted.
+func (p *ProxyServer) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reset()
+}
+
+// Refuse drops all present connections and refuses new ones, until Resume.
+func (p *ProxyServer) Refuse() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != nil {
+		_ = p.listener.Close()
+		p.listener = nil
+	}
+	p.reset()
+}
+
+// Resume ends Stall and Refuse.
+func (p *ProxyServer) Resume() {
+	p.t.Helper()
+	p.mu.Lock()
+	select {
+	case <-p.flowing:
+	default:
+		close(p.flowing)
+	}
+	refusing := p.listener == nil && !p.closed
+	p.mu.Unlock()
+	if refusing {
+		p.listen(p.addr)
+	}
+}
+
+// Close ends the proxy and all its connections, and waits for its goroutines.
+func (p *ProxyServer) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.Refuse()
+	p.mu.Lock()
+	select {
+	case <-p.flowing:
+	default:
+		close(p.flowing)
+	}
+	p.mu.Unlock()
+	p.all.Wait()
+}
+
+func (p *ProxyServer) listen(addr string) {
+	p.t.Helper()
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		p.t.Fatalf("listen for test proxy: %v", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addr, p.listener = listener.Addr().String(), listener
+	p.all.Go(func() { p.accept(listener) })
+}
+
+func (p *ProxyServer) accept(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		p.all.Go(func() { p.serve(conn, listener) })
+	}
+}
+
+func (p *ProxyServer) serve(down net.Conn, listener net.Listener) {
+	up, err := net.Dial(p.network, p.target)
+	if err != nil {
+		reset(down)
+		return
+	}
+	if !p.keep(listener, down, up) {
+		reset(down)
+		reset(up)
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { p.copy(up, down) })
+	both.Go(func() { p.copy(down, up) })
+	both.Wait()
+	p.forget(down, up)
+}
+
+// keep notes a pair of connections, unless the proxy refuses since they were accepted.
+func (p *ProxyServer) keep(listener net.Listener, conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != listener {
+		return false
+	}
+	for _, conn := range conns {
+		p.conns[conn] = struct{}{}
+	}
+	return true
+}
+
+func (p *ProxyServer) forget(conns ...net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conn := range conns {
+		delete(p.conns, conn)
+		_ = conn.Close()
+	}
+}
+
+// copy forwards one direction and ends both when it ends.
+func (p *ProxyServer) copy(to, from net.Conn) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		p.mu.Lock()
+		flowing := p.flowing
+		p.mu.Unlock()
+		// A stall also holds back the news that the other side has closed.
+		<-flowing
+		if n > 0 {
+			if _, writeErr := to.Write(buffer[:n]); writeErr != nil {
+				err = errors.Join(err, writeErr)
+			}
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				reset(to)
+			}
+			_ = to.Close()
+			_ = from.Close()
+			return
+		}
+	}
+}
+
+// reset drops the connections; the goroutines that a stall holds find theirs closed when it ends.
+func (p *ProxyServer) reset() {
+	for conn := range p.conns {
+		reset(conn)
+		delete(p.conns, conn)
+	}
+}
+
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}

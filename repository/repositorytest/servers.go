@@ -1,0 +1,181 @@
+package repositorytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/app/embedded"
+)
+
+// redisDatabases is how many tests of one binary can have a Redis database at the same time.
+const redisDatabases = 512
+
+// servers are the PostgreSQL and the Redis that the tests of one binary share.
+type servers struct {
+	home *home
+
+	mu              sync.Mutex
+	postgres, redis *embedded.Servers
+	databases       int   // made so far
+	numbers         []int // of Redis databases, free again
+	fresh           int   // first number never used
+}
+
+// Database returns the URL of an empty schema, first in the search path, in an empty database that no other test uses: notifications,
+// advisory locks and old snapshots, which a database's schemas share, do not cross between tests. At the end of the test
+// the database is dropped, and connections that are still open are cut.
+func Database(t testing.TB) string {
+	t.Helper()
+	if binary == nil {
+		t.Fatal("repositorytest.Main must be called from TestMain")
+	}
+	admin, name, err := binary.newDatabase(t.Context())
+	if err != nil {
+		t.Fatalf("make test database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := execute(context.Background(), admin, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("drop test database: %v", err)
+		}
+	})
+	address := withDatabase(t, admin, name)
+	// A schema of another name than public finds SQL that names public.
+	if err := execute(t.Context(), address, "CREATE SCHEMA "+name); err != nil {
+		t.Fatalf("make test schema: %v", err)
+	}
+	return withQuery(t, address, "search_path", name)
+}
+
+// Redis returns the URL of an empty Redis database that no other test uses; it is emptied at the end of the test. Scripts, channels and
+// the server's identity are shared with the binary's other tests: see OwnRedis.
+func Redis(t testing.TB) string {
+	t.Helper()
+	if binary == nil {
+		t.Fatal("repositorytest.Main must be called from TestMain")
+	}
+	address, number, err := binary.newRedis(t.Context())
+	if err != nil {
+		t.Fatalf("find Redis database: %v", err)
+	}
+	address = withQuery(t, address, "db", fmt.Sprint(number))
+	t.Cleanup(func() {
+		if err := command(context.Background(), address, "FLUSHDB"); err != nil {
+			t.Errorf("empty Redis database: %v", err)
+			return
+		}
+		binary.freeRedis(number)
+	})
+	return address
+}
+
+func (s *servers) newDatabase(ctx context.Context) (admin, name string, err error) {
+	s.mu.Lock()
+	if s.postgres == nil {
+		s.postgres, err = embedded.Start(context.WithoutCancel(ctx), embedded.Options{DataDir: s.home.folder(), Postgres: true, Ephemeral: true})
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return "", "", err
+	}
+	s.databases++
+	admin, name = s.postgres.DatabaseURL(), fmt.Sprintf("test_%d", s.databases)
+	s.mu.Unlock()
+	return admin, name, execute(ctx, admin, "CREATE DATABASE "+name)
+}
+
+func (s *servers) newRedis(ctx context.Context) (address string, number int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.redis == nil {
+		s.redis, err = embedded.Start(context.WithoutCancel(ctx), embedded.Options{DataDir: s.home.folder(), Redis: true, Ephemeral: true})
+		if err != nil {
+			return "", 0, err
+		}
+		if s.redis.Forgetful() {
+			return "", 0, errors.New("the tests need redis-server or valkey-server")
+		}
+	}
+	if n := len(s.numbers); n > 0 {
+		number = s.numbers[n-1]
+		s.numbers = slices.Delete(s.numbers, n-1, n)
+		return s.redis.RedisURL(), number, nil
+	}
+	if s.fresh == redisDatabases {
+		return "", 0, fmt.Errorf("all %d databases are in use", redisDatabases)
+	}
+	s.fresh++
+	return s.redis.RedisURL(), s.fresh - 1, nil
+}
+
+func (s *servers) freeRedis(number int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.numbers = append(s.numbers, number)
+}
+
+func (s *servers) close(ctx context.Context) error {
+	var errs []error
+	for _, running := range []*embedded.Servers{s.postgres, s.redis} {
+		if running != nil {
+			errs = append(errs, running.Close(ctx))
+		}
+	}
+	return errors.Join(append(errs, s.home.remove())...)
+}
+
+func execute(ctx context.Context, address, sql string) error {
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+func command(ctx context.Context, address string, args ...any) error {
+	option, err := asynq.ParseRedisURI(address)
+	if err != nil {
+		return err
+	}
+	client, ok := option.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		return fmt.Errorf("no client for %s", address)
+	}
+	defer func() { _ = client.Close() }()
+	return client.Do(ctx, args...).Err()
+}
+
+func parse(t testing.TB, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatalf("address of test server: %v", err)
+	}
+	return u
+}
+
+func withDatabase(t testing.TB, address, name string) string {
+	t.Helper()
+	u := parse(t, address)
+	u.Path = "/" + name
+	return u.String()
+}
+
+func withQuery(t testing.TB, address, key, value string) string {
+	t.Helper()
+	u := parse(t, address)
+	query := u.Query()
+	query.Set(key, value)
+	u.RawQuery = query.Encode()
+	return u.String()
+}

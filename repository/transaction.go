@@ -1,0 +1,53 @@
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"gorm.io/gorm"
+)
+
+// staleConnections is how often a transaction is begun anew because its
+// connection turned out to be dead. After a restart of the server every pooled
+// connection fails once.
+const staleConnections = 4
+
+// transact runs work in a transaction, and again if the connection was lost
+// before COMMIT was sent: nothing of it has happened then. work must therefore
+// be repeatable. A connection lost in COMMIT itself is not retried, since
+// nobody knows whether it happened.
+func (d *Database) transact(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
+	for attempt := 1; ; attempt++ {
+		committing, err := d.transactOnce(ctx, work)
+		if err == nil {
+			return nil
+		}
+		if committing || attempt >= staleConnections || !isConnectionLost(err) || ctx.Err() != nil {
+			return translate(err, doing)
+		}
+		d.logger.DebugContext(ctx, "the database connection was lost, trying again", "doing", doing, "attempt", attempt, "error", err)
+	}
+}
+
+func (d *Database) transactOnce(ctx context.Context, work func(tx *gorm.DB) error) (committing bool, err error) {
+	tx := d.gorm.WithContext(ctx).Begin()
+	if tx.Error != nil {
+		return false, fmt.Errorf("begin: %w", tx.Error)
+	}
+	// After a commit this does nothing; after a panic it frees the connection.
+	defer tx.Rollback()
+	if err := work(tx); err != nil {
+		return false, err
+	}
+	if err := tx.Commit().Error; err != nil {
+		return true, fmt.Errorf("commit: %w", err)
+	}
+	return true, nil
+}
+
+// statements gives the connection under a GORM transaction. Statements whose
+// shape matters go to it as they are written.
+func statements(tx *gorm.DB) gorm.ConnPool { return tx.Statement.ConnPool }
+
+var _ gorm.ConnPool = (*sql.Tx)(nil)

@@ -1,0 +1,139 @@
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"outboxd/domain"
+)
+
+// Users is the domain.UserStore.
+type Users struct{ db *Database }
+
+// NewUsers returns the users in db.
+func NewUsers(db *Database) *Users { return &Users{db: db} }
+
+var _ domain.UserStore = (*Users)(nil)
+
+// The rows as GORM maps them.
+type (
+	userRow struct {
+		ID           domain.ID
+		Email        string
+		PasswordHash string
+		CreatedAt    time.Time `gorm:"default:now()"`
+	}
+	notificationRow struct {
+		ID        domain.ID
+		UserID    domain.ID
+		Type      string
+		Message   string
+		Status    domain.NotificationStatus
+		SentAt    *time.Time
+		CreatedAt time.Time `gorm:"default:now()"`
+	}
+	idempotencyKeyRow struct {
+		Key    string `gorm:"primaryKey"`
+		UserID domain.ID
+	}
+)
+
+func (userRow) TableName() string           { return "users" }
+func (notificationRow) TableName() string   { return "notifications" }
+func (idempotencyKeyRow) TableName() string { return "idempotency_keys" }
+
+// Register implements domain.UserStore.
+func (u *Users) Register(ctx context.Context, user *domain.User, idempotencyKey string, headers map[string]string) error {
+	return u.db.transact(ctx, "register a user", func(tx *gorm.DB) error {
+		var err error
+		row := userRow{Email: user.Email, PasswordHash: user.PasswordHash}
+		if row.ID, err = newID(ctx, tx); err != nil {
+			return err
+		}
+		if err := claimKey(tx, idempotencyKey, row.ID); err != nil {
+			return err
+		}
+		if err := tx.Create(&row).Error; errors.Is(err, gorm.ErrDuplicatedKey) {
+			return &domain.Error{Code: domain.CodeConflict, Message: "the e-mail address is already registered", Err: err,
+				Fields: []domain.FieldError{{Field: "email", Message: "is already registered"}}}
+		} else if err != nil {
+			return err
+		}
+		welcome := notificationRow{
+			UserID: row.ID, Type: domain.NotificationUserRegistration,
+			Message: domain.WelcomeMessage, Status: domain.NotificationPending,
+		}
+		if welcome.ID, err = newID(ctx, tx); err != nil {
+			return err
+		}
+		if err := tx.Create(&welcome).Error; err != nil {
+			return err
+		}
+		user.ID, user.CreatedAt = row.ID, row.CreatedAt
+		return emitNotification(ctx, tx, welcome, headers)
+	})
+}
+
+// claimKey comes before the user's own row: of two requests with one key at
+// once, the second waits here, and finds the key taken rather than the e-mail.
+func claimKey(tx *gorm.DB, key string, user domain.ID) error {
+	if key == "" {
+		return nil
+	}
+	result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&idempotencyKeyRow{Key: key, UserID: user})
+	if result.Error == nil && result.RowsAffected == 0 {
+		return domain.ErrKeyUsed
+	}
+	return result.Error
+}
+
+func emitNotification(ctx context.Context, tx *gorm.DB, n notificationRow, headers map[string]string) error {
+	payload, err := json.Marshal(domain.SendNotification{UserID: n.UserID, NotificationID: n.ID, NotificationType: n.Type})
+	if err != nil {
+		return err
+	}
+	return NewEmitter(tx).Emit(ctx, &domain.Event{Type: domain.TypeSendNotification, Payload: payload, Headers: headers})
+}
+
+func newID(ctx context.Context, tx *gorm.DB) (id domain.ID, err error) {
+	err = statements(tx).QueryRowContext(ctx, "SELECT outbox_new_id()").Scan(&id)
+	return id, err
+}
+
+// FindUserByKey implements domain.UserStore.
+func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*domain.User, error) {
+	var row userRow
+	err := u.db.gorm.WithContext(ctx).
+		Where("id = (SELECT user_id FROM idempotency_keys WHERE key = ?)", idempotencyKey).
+		Take(&row).Error
+	if err != nil {
+		return nil, translate(err, "find a user by Idempotency-Key")
+	}
+	return row.user(), nil
+}
+
+// FindUser implements domain.UserStore.
+func (u *Users) FindUser(ctx context.Context, id domain.ID) (*domain.User, []domain.Notification, error) {
+	var row userRow
+	if err := u.db.gorm.WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
+		return nil, nil, translate(err, "find a user")
+	}
+	var rows []notificationRow
+	if err := u.db.gorm.WithContext(ctx).Where("user_id = ?", id).Order("created_at, id").Find(&rows).Error; err != nil {
+		return nil, nil, translate(err, "find a user's notifications")
+	}
+	notifications := make([]domain.Notification, len(rows))
+	for i := range rows {
+		notifications[i] = domain.Notification(rows[i])
+	}
+	return row.user(), notifications, nil
+}
+
+func (r *userRow) user() *domain.User {
+	return &domain.User{ID: r.ID, Email: r.Email, PasswordHash: r.PasswordHash, CreatedAt: r.CreatedAt}
+}
