@@ -23,15 +23,16 @@ GOVULNCHECK_VERSION := v1.9.0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
-LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 
 # A linter built by an older Go refuses newer code, so the file name carries both versions.
 GOVERSION = $(shell go env GOVERSION 2>/dev/null)
 GOLANGCI = .bin/golangci-lint-$(GOLANGCI_VERSION)-$(GOVERSION)
 GOVULNCHECK = .bin/govulncheck-$(GOVULNCHECK_VERSION)-$(GOVERSION)
 
-# A server that a URL names need not be installed.
-SERVERS = $(if $(OUTBOXD_DATABASE_URL)$(DATABASE_URL),,postgresql) $(if $(OUTBOXD_REDIS_URL)$(REDIS_URL),,redis)
+# A server that the environment names need not be installed.
+SERVERS = $(if $(OUTBOXD_DATABASE_URL)$(DATABASE_URL)$(OUTBOXD_EMBEDDED_POSTGRES_BIN),,postgresql) \
+	$(if $(OUTBOXD_REDIS_URL)$(REDIS_URL)$(OUTBOXD_EMBEDDED_REDIS_SERVER),,redis)
 
 .PHONY: run
 run: ## Install what is missing, build, and start everything on servers of its own
@@ -42,7 +43,8 @@ run: ## Install what is missing, build, and start everything on servers of its o
 .PHONY: test
 test: ## Install what is missing and run every test, race detector on
 	@.ci/setup go cc postgresql redis chromium
-	@unset DATABASE_URL REDIS_URL; start=$$SECONDS; \
+	@# No test may touch the servers that somebody's environment names.
+	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; \
 	if CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=10m $(TESTFLAGS) $(PKG); then \
 		echo "PASSED: every test of $(strip $(PKG)), in $$((SECONDS - start)) s"; \
 	else \

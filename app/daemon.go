@@ -140,6 +140,7 @@ func (d *Daemon) openRedis() (err error) {
 	if !needsRedis(d.cfg) {
 		return nil
 	}
+	jobs.BridgeRedisLog(d.log)
 	d.redis, err = jobs.ParseRedis(d.servers.redisURL)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"outboxd/app/embedded"
@@ -84,7 +85,7 @@ func (s *servers) forgetful() bool { return s.embedded != nil && s.embedded.Forg
 
 func dataDir(cfg *config.Config) (string, error) {
 	if cfg.DataDir != "" {
-		return cfg.DataDir, nil
+		return filepath.Abs(cfg.DataDir)
 	}
 	dir, err := embedded.DefaultDataDir()
 	if err != nil {

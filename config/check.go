@@ -66,7 +66,7 @@ type rule struct {
 func (l *loading) rules() []rule {
 	c := l.config
 	// name points to another option that would mend the problem.
-	name := func(key string) string { return key + " (" + l.byKey[key].names() + ")" }
+	name := func(key string) string { return l.byKey[key].names() }
 	only := func(broken bool, problem string) string {
 		if broken {
 			return problem
@@ -106,11 +106,11 @@ func (l *loading) rules() []rule {
 		{[]string{"smtp.from", "notify", "roles"}, func() string {
 			return only(smtp && c.SMTP.From == "", "notify=smtp needs a sender: give a mail address, or change "+name("notify"))
 		}},
-		{[]string{"smtp.username", "smtp.password"}, func() string {
-			return only(c.SMTP.Username == "" && c.SMTP.Password != "", "there is a password and no user name: give one, or unset "+name("smtp.password"))
+		{[]string{"smtp.username", "smtp.password", "notify", "roles"}, func() string {
+			return only(smtp && c.SMTP.Username == "" && c.SMTP.Password != "", "there is a password and no user name: give one, or unset "+name("smtp.password"))
 		}},
-		{[]string{"smtp.password", "smtp.username"}, func() string {
-			return only(c.SMTP.Username != "" && c.SMTP.Password == "", "there is a user name and no password: give one, or unset "+name("smtp.username"))
+		{[]string{"smtp.password", "smtp.username", "notify", "roles"}, func() string {
+			return only(smtp && c.SMTP.Username != "" && c.SMTP.Password == "", "there is a user name and no password: give one, or unset "+name("smtp.username"))
 		}},
 		{[]string{"smtp.tls", "smtp.addr", "smtp.password", "notify", "roles"}, func() string {
 			return only(smtp && c.SMTP.TLS == SMTPPlain && c.SMTP.Password != "" && c.SMTP.Addr != "" && !isLoopback(c.SMTP.Addr),

@@ -10,3 +10,5 @@
 // The package opens no connection and reads no file but the configuration
 // file. It does not know what the options do.
 package config
+
+//go:generate go test -run ^TestGeneratedFiles$ . -update

@@ -11,7 +11,10 @@ const envPrefix = "OUTBOXD_"
 // Kubernetes sets such variables in every pod of a namespace that has a
 // service whose name begins with outboxd. They are not meant for outboxd.
 func isServiceVariable(name, value string) bool {
-	return serviceVariable.MatchString(name) && (!strings.HasSuffix(name, "_PORT") || strings.Contains(value, "://"))
+	if !strings.HasSuffix(name, "_SERVICE_PORT") && strings.HasSuffix(name, "_PORT") && !strings.Contains(value, "://") {
+		return false // a name that a person may have thought of, such as OUTBOXD_API_PORT=80
+	}
+	return serviceVariable.MatchString(name)
 }
 
 var serviceVariable = regexp.MustCompile(`^OUTBOXD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
@@ -41,7 +44,7 @@ func (l *loading) variables(environ []string) map[string]string {
 	for _, name := range slices.Compact(unknown) {
 		l.faults = append(l.faults, Fault{
 			Variable: plainName(name),
-			Problem:  "there is no such variable" + l.suggestion(variableKey(name)) + "; unset it or correct its name",
+			Problem:  "there is no such variable: unset it or correct its name" + l.suggestion(variableKey(name)),
 			Origin:   "the environment",
 		})
 	}

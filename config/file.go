@@ -147,9 +147,9 @@ func (f *yamlFile) option(key string, value *yaml.Node) {
 func (f *yamlFile) unknown(key string, line int) {
 	hint := f.suggestion(key)
 	if o, dotted := f.byKey[key[strings.LastIndexByte(key, '.')+1:]]; dotted && strings.Contains(key, ".") {
-		hint = "; " + o.key + " belongs to no section: write it without indentation"
+		hint = ". " + o.key + " belongs to no section: write it without indentation"
 	}
-	f.refuse(line, plainName(key), "there is no such key"+hint+"; remove it or correct its name")
+	f.refuse(line, plainName(key), "there is no such key: remove it or correct its name"+hint)
 }
 
 func (f *yamlFile) origin(line int) string {

@@ -39,7 +39,7 @@ func (o *option) section() string {
 func (o *option) name() string { return o.key[strings.LastIndexByte(o.key, '.')+1:] }
 
 // names returns the three ways to set the option, for messages.
-func (o *option) names() string { return "--" + o.flag() + ", " + o.variable() + ", " + o.key }
+func (o *option) names() string { return o.key + " (--" + o.flag() + ", " + o.variable() + ")" }
 
 func (o *option) isSecret() bool {
 	switch o.field.(type) {
@@ -139,7 +139,11 @@ func configOption() *option {
 func AddFlags(fs *pflag.FlagSet) {
 	add := func(o *option) {
 		value := &flagValue{option: o, text: o.value}
-		fs.Var(value, o.flag(), strings.ReplaceAll(o.help, "`", ""))
+		help := strings.ReplaceAll(o.help, "`", "")
+		if len(o.choices) > 0 {
+			help += " One of " + o.limits() + "."
+		}
+		fs.Var(value, o.flag(), help)
 	}
 	add(configOption())
 	for _, o := range new(Config).options() {
@@ -164,9 +168,4 @@ func (v *flagValue) Set(text string) error {
 	return nil
 }
 
-func (v *flagValue) Type() string {
-	if len(v.option.choices) > 0 {
-		return strings.Join(v.option.choices, "|")
-	}
-	return v.option.kind()
-}
+func (v *flagValue) Type() string { return v.option.kind() }

@@ -45,7 +45,7 @@ const referenceRules = `
 - ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus ` + "`worker.concurrency`" + ` with the role worker.
 - With the role worker and a ` + "`database.url`" + `, ` + "`notify`" + ` must be set.
 - With the role worker, ` + "`notify=smtp`" + ` needs ` + "`smtp.addr` and `smtp.from`" + `, and ` + "`notify=webhook`" + ` needs ` + "`webhook.url` and `webhook.secret`" + `.
-- ` + "`smtp.username` and `smtp.password`" + ` go together, and with ` + "`smtp.tls=none`" + ` only to a server on the same machine.
+- Then also, ` + "`smtp.username` and `smtp.password`" + ` go together, and with ` + "`smtp.tls=none`" + ` only to a server on the same machine.
 `
 
 // WriteReference writes docs/configuration.md: how options are set, and each
@@ -89,10 +89,10 @@ func (o *option) defaultText() string {
 }
 
 func (o *option) meaning() string {
-	text := o.help
+	sentences := []string{o.help}
 	for _, alias := range o.aliases {
-		text += fmt.Sprintf(" The variable `%s` is honoured too; `%s` wins over it.", alias, o.variable())
+		sentences = append(sentences, fmt.Sprintf("The variable `%s` is honoured too; `%s` wins over it.", alias, o.variable()))
 	}
 	// A bar would end the table's cell.
-	return strings.ReplaceAll(text, "|", `\|`)
+	return strings.ReplaceAll(strings.Join(sentences, " "), "|", `\|`)
 }

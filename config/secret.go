@@ -81,6 +81,9 @@ func maskUser(scheme, rest string) string {
 	}
 	user, _, found := strings.Cut(rest[:end], ":")
 	switch {
+	case strings.ContainsAny(user, "/?#@"):
+		// The colon that was found is one inside the password, or behind the host.
+		return mask + rest[end:]
 	case found:
 		return user + ":" + mask + rest[end:]
 	case isPostgresScheme(scheme):

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// suggestion returns the options that an unknown key may have meant, as the
-// continuation of a sentence, or "".
+// suggestion returns the options that an unknown key may have meant, as a
+// sentence after a space, or "".
 func (l *loading) suggestion(key string) string {
 	var near []string
 	least := 1 + min(len(key), 24)/4 // edits up to which names are thought alike
@@ -25,12 +25,12 @@ func (l *loading) suggestion(key string) string {
 		return l.sectionSuggestion(key)
 	}
 	for i, key := range near {
-		near[i] = key + " (" + l.byKey[key].names() + ")"
+		near[i] = l.byKey[key].names()
 	}
 	if len(near) > 3 {
 		near = near[:3]
 	}
-	return ": did you mean " + strings.Join(near, ", or ") + "?"
+	return ". Did you mean " + strings.Join(near, ", or ") + "?"
 }
 
 // namesakes returns the options of any section that have the key's last part
@@ -49,7 +49,7 @@ func (l *loading) namesakes(key string) []string {
 func (l *loading) sectionSuggestion(key string) string {
 	for _, o := range l.options {
 		if section := o.section(); section != "" && distance(section, spelling(key)) <= 2 {
-			return ": did you mean the section " + section + "?"
+			return ". Did you mean the section " + section + "?"
 		}
 	}
 	return ""

@@ -49,7 +49,7 @@ func (c *API) options() []*option {
 			help: "Address of the HTTP API. Port 0 takes a free port.",
 		},
 		{
-			field: &c.RateLimit, key: "api.rate_limit", value: "600", min: "0", max: "1000000000",
+			field: &c.RateLimit, key: "api.rate_limit", value: "600", min: "0", max: "1000000",
 			help: "Requests per minute that one client address may make. 0 means no limit.",
 		},
 		{

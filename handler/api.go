@@ -30,8 +30,8 @@ type APIOptions struct {
 	// HashConcurrency is how many passwords are hashed at a time, at 19 MiB
 	// each; 0: one for each CPU.
 	HashConcurrency int
-	// RateLimit is how many requests to /api/ one address may send a minute;
-	// 0: any number.
+	// RateLimit is how many requests to /api/ one address may send a minute, and
+	// at once; 0: any number. In IPv6 a /64 network counts as one address.
 	RateLimit int
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
@@ -53,7 +53,9 @@ func API(o APIOptions) *fiber.App {
 		app.Use("/api/", limitRate(o.RateLimit))
 	}
 	app.Use("/api/", checkBody(limit))
-	u := &users{server: s, store: o.Users, hasher: NewHasher(o.HashConcurrency)}
+	// Whoever waits longer for its turn would have no time left for the rest.
+	hasher := NewHasher(o.HashConcurrency, s.request*2/3)
+	u := &users{server: s, store: o.Users, hasher: hasher}
 	describe(app, u, cmp.Or(o.Version, "dev"), limit)
 	serveDocs(app)
 	return app

@@ -1,34 +1,77 @@
 package handler
 
 import (
+	"math"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/limiter"
+	"golang.org/x/time/rate"
 )
 
-// The headers that fiber's limiter sets on answers within the limit.
+// The headers that tell a client where it stands: the requests that it may send
+// a minute, how many it may send now, and the seconds until it may send all of
+// them again.
 const (
 	headerLimit     = "X-RateLimit-Limit"
 	headerRemaining = "X-RateLimit-Remaining"
 	headerReset     = "X-RateLimit-Reset"
 )
 
-// limitRate allows each client perMinute requests in any minute (a sliding
-// window, counted in whole seconds). The counts live in this process.
+// rateLimit gives every client a bucket of its own. Fiber's limiter keeps a
+// goroutine that nothing can stop, and as many clients as there are addresses.
+type rateLimit struct {
+	perMinute int
+	mu        sync.Mutex
+	buckets   map[string]*rate.Limiter
+}
+
+// limitRate allows each client perMinute requests a minute in the long run, and
+// as many at once. The counts live in this process.
 func limitRate(perMinute int) fiber.Handler {
-	return limiter.New(limiter.Config{
-		Max:               perMinute,
-		Expiration:        time.Minute,
-		LimiterMiddleware: limiter.SlidingWindow{},
-		KeyGenerator:      func(c *fiber.Ctx) string { return limitKey(exchangeOf(c).address) },
-		LimitReached: func(c *fiber.Ctx) error {
-			c.Set(headerLimit, strconv.Itoa(perMinute))
-			c.Set(headerRemaining, "0")
-			c.Set(headerReset, string(c.Response().Header.Peek(fiber.HeaderRetryAfter)))
-			return problemf(http.StatusTooManyRequests, "at most %d requests a minute are allowed from one address", perMinute)
-		},
-	})
+	l := &rateLimit{perMinute: perMinute, buckets: make(map[string]*rate.Limiter)}
+	return func(c *fiber.Ctx) error {
+		allowed, left, next := l.take(limitKey(exchangeOf(c).address), time.Now())
+		c.Set(headerLimit, strconv.Itoa(perMinute))
+		c.Set(headerRemaining, strconv.Itoa(int(math.Max(left, 0))))
+		c.Set(headerReset, strconv.Itoa(int(math.Ceil((float64(perMinute)-left)*60/float64(perMinute)))))
+		if !allowed {
+			return problemf(http.StatusTooManyRequests, "at most %d requests a minute are allowed from one address", perMinute).
+				with(fiber.HeaderRetryAfter, seconds(next))
+		}
+		return c.Next()
+	}
+}
+
+// take reports whether a client may send a request now, how many more it may,
+// and when the next one is due if it may not.
+func (l *rateLimit) take(client string, now time.Time) (allowed bool, left float64, next time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bucket := l.buckets[client]
+	if bucket == nil {
+		if len(l.buckets) >= maxClients {
+			l.forget(now)
+		}
+		bucket = rate.NewLimiter(rate.Limit(l.perMinute)/60, l.perMinute)
+		l.buckets[client] = bucket
+	}
+	allowed = bucket.AllowN(now, 1)
+	left = bucket.TokensAt(now)
+	return allowed, left, time.Duration((1 - left) * 60 / float64(l.perMinute) * float64(time.Second))
+}
+
+// forget drops the clients that have been away long enough to have their full
+// number again, and all of them if that is none: memory is bounded first.
+func (l *rateLimit) forget(now time.Time) {
+	for client, bucket := range l.buckets {
+		if bucket.TokensAt(now) >= float64(l.perMinute) {
+			delete(l.buckets, client)
+		}
+	}
+	if len(l.buckets) >= maxClients {
+		clear(l.buckets)
+	}
 }

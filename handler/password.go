@@ -15,14 +15,15 @@ import (
 // The cost of one password hash: OWASP's recommendation for argon2id, 19 MiB
 // of memory, two passes, one thread; about 20 ms of one core.
 const (
-	hashMemoryKiB  = 19 * 1024
-	hashPasses     = 2
-	hashThreads    = 1
-	hashSaltBytes  = 16
-	hashKeyBytes   = 32
-	waitingPerSlot = 100             // more would not be served within hashPatience
-	hashPatience   = 5 * time.Second // how long a request waits for its turn
+	hashMemoryKiB = 19 * 1024
+	hashPasses    = 2
+	hashThreads   = 1
+	hashSaltBytes = 16
+	hashKeyBytes  = 32
 )
+
+// waitingPerSlot is about what one slot can serve within two seconds.
+const waitingPerSlot = 100
 
 // Hasher hashes passwords and checks them, a limited number at a time: each
 // takes 19 MiB, so a burst of requests could otherwise take all memory. It is
@@ -31,11 +32,14 @@ type Hasher struct {
 	params  *argon2id.Params
 	present chan struct{} // those working and those waiting
 	slots   chan struct{} // those working
+	// patience is how long one may wait for its turn.
+	patience time.Duration
 }
 
 // NewHasher returns a Hasher that works on up to concurrency passwords at a
-// time (0: one for each CPU that Go may use) and lets 100 times as many wait.
-func NewHasher(concurrency int) *Hasher {
+// time (0: one for each CPU that Go may use) and lets 100 times as many wait,
+// each as long as patience at most.
+func NewHasher(concurrency int, patience time.Duration) *Hasher {
 	if concurrency <= 0 {
 		concurrency = runtime.GOMAXPROCS(0)
 	}
@@ -44,15 +48,16 @@ func NewHasher(concurrency int) *Hasher {
 			Memory: hashMemoryKiB, Iterations: hashPasses, Parallelism: hashThreads,
 			SaltLength: hashSaltBytes, KeyLength: hashKeyBytes,
 		},
-		present: make(chan struct{}, concurrency*(1+waitingPerSlot)),
-		slots:   make(chan struct{}, concurrency),
+		present:  make(chan struct{}, concurrency*(1+waitingPerSlot)),
+		slots:    make(chan struct{}, concurrency),
+		patience: patience,
 	}
 }
 
 // Hash returns the argon2id hash of a password as a PHC string.
 //
 // Errors: domain.CodeUnavailable if too many wait already, or the turn did not
-// come within five seconds or before ctx ended.
+// come in time or before ctx ended.
 func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err error) {
 	err = h.limited(ctx, func() error {
 		hash, err = argon2id.CreateHash(password, h.params)
@@ -87,7 +92,7 @@ func (h *Hasher) limited(ctx context.Context, work func() error) error {
 	default:
 		return busy(errors.New("the queue is full"))
 	}
-	ctx, cancel := context.WithTimeout(ctx, hashPatience)
+	ctx, cancel := context.WithTimeout(ctx, h.patience)
 	defer cancel()
 	select {
 	case h.slots <- struct{}{}:

@@ -59,7 +59,7 @@ func (p *Problem) Error() string { return p.Detail }
 // Unwrap returns the cause, which is for the log only.
 func (p *Problem) Unwrap() error { return p.cause }
 
-// GetStatus, GetHeaders and ContentType are what huma asks of an error.
+// GetStatus returns the status. huma asks for it, and for the next two.
 func (p *Problem) GetStatus() int { return p.Status }
 
 // GetHeaders returns the headers that go with the problem.

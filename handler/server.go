@@ -180,8 +180,7 @@ func (s *server) end(c *fiber.Ctx, x *exchange, err error) {
 // routeOf returns the pattern that took the request. Fiber's own errors are
 // those of its router and of fasthttp; no handler here returns one.
 func routeOf(c *fiber.Ctx, err error) string {
-	var routing *fiber.Error
-	if errors.As(err, &routing) {
+	if _, routing := errors.AsType[*fiber.Error](err); routing {
 		return unmatched
 	}
 	return c.Route().Path

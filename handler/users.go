@@ -35,7 +35,9 @@ type (
 		CreatedAt time.Time `json:"created_at"`
 	}
 	userDocument struct {
-		registered
+		ID            string                 `json:"id" format:"uuid"`
+		Email         string                 `json:"email" format:"email" example:"ada@example.com"`
+		CreatedAt     time.Time              `json:"created_at"`
 		Notifications []notificationDocument `json:"notifications" nullable:"false" doc:"Oldest first"`
 	}
 	notificationDocument struct {
@@ -159,8 +161,7 @@ func readRegistration(in *registerInput) (domain.Registration, error) {
 	if len(faults) == 0 {
 		return r, err
 	}
-	var invalid *domain.Error
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*domain.Error](err); ok {
 		for _, f := range invalid.Fields {
 			if !slices.ContainsFunc(faults, func(known domain.FieldError) bool { return known.Field == f.Field }) {
 				faults = append(faults, f)
@@ -193,7 +194,10 @@ func (u *users) find(ctx context.Context, in *findInput) (*findOutput, error) {
 	if err != nil {
 		return nil, u.server.problem(ctx, err, nil)
 	}
-	out := &findOutput{Body: userDocument{registered: registeredOf(user), Notifications: []notificationDocument{}}}
+	out := &findOutput{Body: userDocument{
+		ID: user.ID.String(), Email: user.Email, CreatedAt: user.CreatedAt.UTC(),
+		Notifications: []notificationDocument{}, // an empty list is not null
+	}}
 	for _, n := range notifications {
 		document := notificationDocument{
 			ID: n.ID.String(), Type: n.Type, Message: n.Message,

@@ -83,6 +83,7 @@ func (s *mailSink) start(t *testing.T) *mailSink {
 	}()
 	t.Cleanup(func() {
 		_ = server.Close()
+		_ = listener.Close() // Serve may not have reached it yet
 		<-done
 	})
 	return s

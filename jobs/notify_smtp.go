@@ -165,7 +165,8 @@ func (n *SMTPNotifier) deliver(ctx context.Context, msg *mail.Msg) error {
 // client returns a go-mail client that speaks over conn.
 func (n *SMTPNotifier) client(conn net.Conn) (*mail.Client, error) {
 	options := []mail.Option{
-		mail.WithTimeout(n.options.Timeout),
+		// Longer than Send's own limit, so that it is always that which strikes.
+		mail.WithTimeout(2 * n.options.Timeout),
 		mail.WithTLSConfig(n.options.TLSConfig),
 		mail.WithDialContextFunc(func(context.Context, string, string) (net.Conn, error) { return conn, nil }),
 		// One message per connection: nothing to probe before, nothing to reset after.

@@ -277,10 +277,10 @@ func TestSMTPLastAnswerDecides(t *testing.T) {
 		want domain.Code
 	}{
 		"dropped before": {&mailSink{onData: func(conn *smtp.Conn) error {
-			_ = conn.Close()
+			_ = conn.Conn().Close()
 			return errDropped
 		}}, domain.CodeUnavailable},
-		"dropped after": {&mailSink{onReset: func(conn *smtp.Conn) { _ = conn.Close() }}, ""},
+		"dropped after": {&mailSink{onReset: func(conn *smtp.Conn) { _ = conn.Conn().Close() }}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -333,7 +333,7 @@ func TestSMTPSenderNameCannotBeInjected(t *testing.T) {
 	sink := (&mailSink{}).start(t)
 	notifier, _ := newSMTP(t, jobs.SMTPOptions{
 		Addr: sink.addr, TLS: jobs.TLSNone,
-		From: "=?utf-8?q?Eve=0D=0ABcc:_eve@example.com?= <no-reply@bücher.example>",
+		From: "=?utf-8?q?Eve=0D=0ABcc=3A_eve=40example.com?= <no-reply@bücher.example>",
 	})
 	if err := notifier.Send(t.Context(), sampleMessage(t)); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -212,7 +213,10 @@ func TestWebhookWithoutAnswer(t *testing.T) {
 	})
 	t.Run("not HTTP", func(t *testing.T) {
 		t.Parallel()
-		addr := rawServer(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail.example.com\r\n") })
+		addr := rawServer(t, func(conn net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(conn))
+			_, _ = io.WriteString(conn, "220 mail.example.com\r\n")
+		})
 		notifier, _ := newWebhookAt(t, "http://"+addr, 0)
 		wantCode(t, notifier.Send(t.Context(), sampleMessage(t)), domain.CodeUnavailable)
 	})
@@ -229,6 +233,9 @@ func TestWebhookBodyStalls(t *testing.T) {
 		t.Run(answer, func(t *testing.T) {
 			t.Parallel()
 			addr := rawServer(t, func(conn net.Conn) {
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+					t.Error(err)
+				}
 				_, _ = io.WriteString(conn, "HTTP/1.1 "+answer+"\r\nContent-Length: 10\r\n\r\nno")
 				_, _ = io.Copy(io.Discard, conn) // until the client leaves
 			})

@@ -3,41 +3,64 @@ package jobs
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Answers by which Redis says that it cannot serve anybody right now. They are
-// the prefixes of its error replies.
+// Asynq turns Redis's errors into text. What an exchange with Redis really
+// came to is therefore read below Asynq, where go-redis still has the error.
+
+// replyKey leads from an exchange's context to where its error goes.
+type replyKey struct{}
+
+// withReply returns a context for one enqueueing, and where the error of its
+// last command will be.
+func withReply(ctx context.Context) (context.Context, *error) {
+	reply := new(error)
+	return context.WithValue(ctx, replyKey{}, reply), reply
+}
+
+// replyHook is the go-redis hook that keeps the error of each command.
+type replyHook struct{}
+
+func (replyHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (replyHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if reply, ok := ctx.Value(replyKey{}).(*error); ok {
+			*reply = err
+		}
+		return err
+	}
+}
+
+func (replyHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// outageReplies are the answers by which Redis says that it cannot serve
+// anybody right now: prefixes of its error replies.
 var outageReplies = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK",
 	"OOM", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED",
 	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients reached",
 }
 
-// isRedisUnavailable tells an outage, which concerns every event, from the
-// refusal of one. An answer that never came belongs to the outages: whether the
-// command was carried out is unknown.
-//
-// Asynq and Redis's scripts wrap replies in text of their own, so the prefixes
-// are looked for as words within the message.
-func isRedisUnavailable(err error) bool {
-	var network net.Error
-	switch {
-	case err == nil:
-		return false
-	case errors.As(err, &network),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return true
+// isOutage tells an outage, which concerns every event, from the refusal of
+// one. Whatever is not an answer of Redis is an outage: a connection that
+// failed, or an answer that never came, so that nobody knows whether the command
+// was carried out.
+func isOutage(err error) bool {
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return err != nil
 	}
-	message := err.Error()
+	// Redis 6 puts its own words before the reply that ended a script.
+	message := answer.Error()
 	for _, reply := range outageReplies {
-		if at := strings.Index(message, reply); at >= 0 && (at == 0 || message[at-1] == ' ' || message[at-1] == '-') {
+		if strings.HasPrefix(message, reply) || strings.Contains(message, ": -"+reply) {
 			return true
 		}
 	}

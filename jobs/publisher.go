@@ -2,7 +2,9 @@ package jobs
 
 import (
 	"context"
+	"crypto/md5" //nolint:gosec // Asynq's choice
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +22,10 @@ const inFlight = 64
 
 // Publisher is the domain.Publisher: it hands events to Asynq.
 type Publisher struct {
-	redis  redis.UniversalClient
-	client *asynq.Client
+	redis redis.UniversalClient
+	// client is made anew after an outage: it remembers which queues it has
+	// told Redis about, and Redis may have forgotten.
+	client atomic.Pointer[asynq.Client]
 }
 
 var _ domain.Publisher = (*Publisher)(nil)
@@ -33,8 +37,13 @@ func NewPublisher(opt asynq.RedisConnOpt, concurrency int) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{redis: client, client: asynq.NewClientFromRedisClient(client)}, nil
+	client.AddHook(replyHook{})
+	p := &Publisher{redis: client}
+	p.renew()
+	return p, nil
 }
+
+func (p *Publisher) renew() { p.client.Store(asynq.NewClientFromRedisClient(p.redis)) }
 
 // Close closes the connections. Publish must have returned.
 func (p *Publisher) Close() error { return p.redis.Close() }
@@ -65,12 +74,16 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error 
 		})
 	}
 	publishing.Wait()
+	if outage.Load() {
+		p.renew()
+	}
 	return results
 }
 
 func (p *Publisher) enqueue(ctx context.Context, e *domain.Event) error {
+	exchange, reply := withReply(ctx)
 	task := asynq.NewTaskWithHeaders(e.Type, e.Payload, e.Headers)
-	_, err := p.client.EnqueueContext(ctx, task, taskOptions(e)...)
+	_, err := p.client.Load().EnqueueContext(exchange, task, taskOptions(e)...)
 	switch {
 	case err == nil, errors.Is(err, asynq.ErrTaskIDConflict):
 		return nil
@@ -79,13 +92,33 @@ func (p *Publisher) enqueue(ctx context.Context, e *domain.Event) error {
 		// this one does, from an attempt whose answer was lost. Either way
 		// the queue has what it should have.
 		return nil
-	case isRedisUnavailable(err):
+	case isOutage(*reply):
 		return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
-	case strings.TrimSpace(e.Type) == "" || strings.TrimSpace(e.Queue) == "":
-		return domain.Wrap(domain.CodeInvalid, err, "the event can never be enqueued")
+	case *reply != nil:
+		return p.refused(ctx, e, err, *reply)
 	default:
+		// Asynq refused the task itself, and would again.
+		return domain.Wrap(domain.CodeInvalid, err, "the event can never be enqueued")
+	}
+}
+
+// refused clears away what a script that failed halfway has left. A script of
+// Redis is not undone: the task's own key may be there without the task being in
+// its queue, and the next attempt would take it for "already there". Asynq's
+// scripts look for that key first and write it themselves, so one that failed
+// for a key of the wrong type has just made it.
+func (p *Publisher) refused(ctx context.Context, e *domain.Event, err, reply error) error {
+	if !strings.HasPrefix(reply.Error(), "WRONGTYPE") {
 		return err
 	}
+	keys := []string{"asynq:{" + e.Queue + "}:t:" + e.TaskID()}
+	if e.Options.Unique > 0 {
+		keys = append(keys, fmt.Sprintf("asynq:{%s}:unique:%s:%x", e.Queue, e.Type, md5.Sum(e.Payload))) //nolint:gosec // Asynq's choice
+	}
+	if cleared := p.redis.Del(ctx, keys...).Err(); cleared != nil {
+		return domain.Wrap(domain.CodeUnavailable, cleared, "the queue is unavailable")
+	}
+	return err
 }
 
 // taskOptions turns the row's options into Asynq's. What the row does not say

@@ -1,8 +1,10 @@
 package jobs
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -39,7 +41,7 @@ func NewRedis(opt asynq.RedisConnOpt, poolSize int) (redis.UniversalClient, erro
 		return redis.NewClient(&redis.Options{
 			Network: o.Network, Addr: o.Addr, Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLSConfig,
 			DialTimeout: dialTimeout, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
-			PoolSize: poolSize, MaxRetries: -1, ContextTimeoutEnabled: true,
+			PoolSize: poolSize, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		}), nil
 	case asynq.RedisFailoverClientOpt:
 		return redis.NewFailoverClient(failoverOptions(o, poolSize)), nil
@@ -57,6 +59,21 @@ func failoverOptions(o asynq.RedisFailoverClientOpt, poolSize int) *redis.Failov
 		MasterName: o.MasterName, SentinelAddrs: o.SentinelAddrs, SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
 		Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: config,
 		DialTimeout: dialTimeout, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
-		PoolSize: poolSize, MaxRetries: -1, ContextTimeoutEnabled: true,
+		PoolSize: poolSize, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+	}
+}
+
+// BridgeRedisLog sends the log of go-redis, which has one for the whole process,
+// to logger. What it reports is also returned as an error to whoever called, so
+// it is debug here.
+func BridgeRedisLog(logger *slog.Logger) {
+	redis.SetLogger(redisLog{logger.With("component", "go-redis")})
+}
+
+type redisLog struct{ *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	if l.Enabled(ctx, slog.LevelDebug) {
+		l.DebugContext(ctx, fmt.Sprintf(format, args...))
 	}
 }

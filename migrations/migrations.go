@@ -74,21 +74,51 @@ func Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	return true, nil
 }
 
-// Status lists all migrations that the binary knows, oldest first.
+// Status lists all migrations that the binary knows, oldest first. It changes
+// nothing.
 func Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	provider, err := newProvider(ctx, db, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	status, err := provider.Status(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the state of the migrations: %w", err)
+	sources := provider.ListSources()
+	migrations := make([]Migration, len(sources))
+	for i, s := range sources {
+		migrations[i] = Migration{Version: s.Version, Name: s.Path}
 	}
-	migrations := make([]Migration, len(status))
-	for i, s := range status {
-		migrations[i] = Migration{Version: s.Source.Version, Name: s.Source.Path, AppliedAt: s.AppliedAt}
+	applied, err := appliedAt(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("read which migrations the schema has: %w", err)
+	}
+	for i := range migrations {
+		migrations[i].AppliedAt = applied[migrations[i].Version]
 	}
 	return migrations, nil
+}
+
+// appliedAt reads goose's table itself. Asked for the status, goose would make
+// the table where there is none, and a process that runs with --migrate=off may
+// not have the right to.
+func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
+	var exists bool
+	if err := db.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", Table).Scan(&exists); err != nil || !exists {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, "SELECT version_id, tstamp FROM "+Table+" WHERE is_applied")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	applied := map[int64]time.Time{}
+	for rows.Next() {
+		var version int64
+		var at time.Time
+		if err := rows.Scan(&version, &at); err != nil {
+			return nil, err
+		}
+		applied[version] = at
+	}
+	return applied, rows.Err()
 }
 
 // Check returns ErrPending if the schema lacks a migration. It changes nothing.

@@ -51,13 +51,18 @@ func sqlState(err error) string {
 // anybody changing it: the server is gone, going, full, read-only, or gave up
 // on a lock. See PostgreSQL's appendix A for the classes.
 func isUnavailable(err error) bool {
-	if state := sqlState(err); state != "" {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		state := pg.Code
 		switch {
 		case strings.HasPrefix(state, "08"), // connection exception
 			strings.HasPrefix(state, "53"), // insufficient resources
 			strings.HasPrefix(state, "57"), // operator intervention
 			strings.HasPrefix(state, "58"), // system error
-			strings.HasPrefix(state, "40"): // deadlock, serialization
+			strings.HasPrefix(state, "40"), // deadlock, serialization
+			// A row was on its way into the default partition when its own
+			// partition came to be. No CHECK of ours has no name.
+			state == "23514" && pg.ConstraintName == "":
 			return true
 		}
 		switch state {

@@ -59,12 +59,16 @@ func newAccount(uid, gid int) account {
 // version runs a server's program with --version as the account and inside the data directory. That is also the one reliable test
 // whether the account can reach both, whatever modes, lists and mounts decide it.
 func (a account) version(program, dir string) (string, error) {
-	cmd := exec.Command(program, "--version") //nolint:gosec,noctx // a server's program; it only prints
+	cmd := exec.Command(program, "--version") //nolint:noctx // it only prints
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.credential}
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return string(out), nil
+	}
+	// A root that is one only inside its container's user namespace.
+	if a.credential != nil && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL)) {
+		return "", fmt.Errorf("the embedded servers refuse to run as root, and this root may not run them as user %s (run outboxd as an ordinary user): %w", a.name, err)
 	}
 	if !errors.Is(err, fs.ErrPermission) {
 		return "", fmt.Errorf("run %s --version as user %s: %w: %s", program, a.name, err, out)

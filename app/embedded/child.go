@@ -60,9 +60,6 @@ func spawn(c command) (*child, error) {
 	}()
 	if err := <-started; err != nil {
 		<-p.done
-		if errors.Is(err, syscall.EPERM) && c.account.credential != nil {
-			return nil, fmt.Errorf("start %s as user %s, which needs a root that may change users: %w", c.program, c.account.name, err)
-		}
 		return nil, fmt.Errorf("start %s: %w", c.program, err)
 	}
 	return p, nil
@@ -96,6 +93,13 @@ func (p *child) stopBy(ctx context.Context, signals ...syscall.Signal) {
 	<-p.done
 }
 
+// stopSoon stops a child that did not become ready, whose data need no gentle treatment.
+func (p *child) stopSoon(signals ...syscall.Signal) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	p.stopBy(ctx, signals...)
+}
+
 // environment is this process's own without the variables of the given prefixes.
 func environment(extra []string, without ...string) []string {
 	var env []string
@@ -110,6 +114,3 @@ next:
 	}
 	return append(env, extra...)
 }
-
-// signalProcess signals a process that is not this one's child.
-func signalProcess(pid int, signal syscall.Signal) error { return syscall.Kill(pid, signal) }

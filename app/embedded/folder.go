@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -140,17 +141,17 @@ func (f *folder) private(path string) error {
 	return nil
 }
 
-// sockets is the folder of the servers' sockets: run in the data directory, or where that is too long for a socket a short one among
+// sockets is the folder of the servers' sockets: run in the data directory, or where its path does not do for a socket a short one among
 // the temporary files. Its name follows from the data directory, so that a server that is started again has the same address.
 func (f *folder) sockets() (string, error) {
 	inside := f.file("run")
-	if len(inside)+len(longestSocket) <= socketLimit {
+	if fitsSocket(inside) {
 		return inside, f.private(inside)
 	}
 	short := fmt.Sprintf("outboxd-%d-%.6x", f.account.uid, sha256.Sum256([]byte(f.path)))
 	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
 		path := filepath.Join(parent, short)
-		if len(path)+len(longestSocket) > socketLimit {
+		if !fitsSocket(path) {
 			continue
 		}
 		if err := f.private(path); err != nil {
@@ -166,7 +167,12 @@ func (f *folder) sockets() (string, error) {
 		}
 		return path, nil
 	}
-	return "", fmt.Errorf("path of data directory %s is too long for a socket, and no short temporary folder can be made: choose another data directory", f.path)
+	return "", fmt.Errorf("path of data directory %s is too long for a socket or has a comma in it, and no short temporary folder can be made: choose another data directory", f.path)
+}
+
+// fitsSocket tells whether clients can be given a folder as a host: not too long, and no comma, which separates hosts.
+func fitsSocket(path string) bool {
+	return len(path)+len(longestSocket) <= socketLimit && !strings.Contains(path, ",")
 }
 
 func ownerOf(info os.FileInfo) (uid, gid int) {

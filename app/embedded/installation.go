@@ -66,7 +66,9 @@ func chooseInstallation(found []installation, major int) (installation, error) {
 		return i.major < oldestPostgres || major != 0 && i.major != major
 	})
 	if len(usable) > 0 {
-		return slices.MaxFunc(usable, func(a, b installation) int { return cmp.Or(cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor)) }), nil
+		return slices.MaxFunc(usable, func(a, b installation) int {
+			return cmp.Or(cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor))
+		}), nil
 	}
 	var have []string
 	for _, i := range found {
@@ -141,7 +143,7 @@ func inspectInstallation(folder string) (installation, error) {
 	if folder, err = filepath.Abs(folder); err != nil {
 		return installation{}, err
 	}
-	out, err := exec.Command(server, "--version").Output() //nolint:gosec,noctx // a server's program; it only prints
+	out, err := exec.Command(server, "--version").Output() //nolint:noctx // it only prints
 	if err != nil {
 		return installation{}, fmt.Errorf("run %s --version: %w", server, err)
 	}

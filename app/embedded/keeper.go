@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// orphanGrace is how long servers whose owner died may take to notice it before they are told.
-const orphanGrace = 2 * time.Second
+// A server whose owner died is told to stop if it has not noticed by itself after orphanGrace, and killed after orphanLimit.
+const (
+	orphanGrace = 2 * time.Second
+	orphanLimit = 10 * time.Second
+)
 
 // engine is what differs between the servers.
 type engine interface {
@@ -60,7 +65,7 @@ func newKeeper(e engine, f *folder, log *slog.Logger, failed chan<- error) *keep
 // start owns the server or joins it. A process that finds the lock taken waits: for the owner to publish a state, or, if the owner dies
 // meanwhile, for its servers to end and the lock to become free.
 func (k *keeper) start(ctx context.Context) error {
-	var orphaned time.Time
+	var orphaned, told time.Time
 	for {
 		held, err := k.folder.lock(k.engine.name())
 		if err != nil {
@@ -75,16 +80,14 @@ func (k *keeper) start(ctx context.Context) error {
 			k.join(published)
 			return nil
 		}
-		switch {
+		switch now := time.Now(); {
 		case alive:
 			orphaned = time.Time{}
 		case orphaned.IsZero():
-			orphaned = time.Now()
-		case ok && published.PID > 0 && time.Since(orphaned) > orphanGrace:
-			// Only where the kernel did not tell the server of its owner's death. The lock is still held, so the process is still the server.
-			k.log.Warn("stop "+k.engine.title()+" that a dead process left behind", "pid", published.PID)
-			_ = signalProcess(published.PID, stopSignal(k.engine))
-			orphaned = time.Now()
+			orphaned, told = now, now
+		case ok && now.Sub(told) > orphanGrace:
+			k.stopOrphan(published.PID, now.Sub(orphaned) > orphanLimit)
+			told = now
 		}
 		select {
 		case <-ctx.Done():
@@ -93,6 +96,22 @@ func (k *keeper) start(ctx context.Context) error {
 		case <-time.After(25 * time.Millisecond):
 		}
 	}
+}
+
+// stopOrphan stops a server that outlived its owner, which happens only where the kernel did not tell it of that death, or where it hangs.
+// The lock that the server inherited is still held; the look at the program is for data directories that containers share, in which
+// the number means another process here.
+func (k *keeper) stopOrphan(pid int, hard bool) {
+	program := programOf(pid)
+	if !strings.HasPrefix(program, "postgres") && !strings.HasPrefix(program, "redis") && !strings.HasPrefix(program, "valkey") {
+		return
+	}
+	k.log.Warn("stop "+k.engine.title()+" that a dead process left behind", "pid", pid)
+	signal := stopSignal(k.engine)
+	if hard {
+		signal = syscall.SIGKILL
+	}
+	_ = syscall.Kill(pid, signal) // if it is gone by now, so is its lock
 }
 
 func (k *keeper) own(ctx context.Context, held *lock) error {

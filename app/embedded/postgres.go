@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -93,7 +94,7 @@ func (p *postgres) launch(ctx context.Context, held *os.File) (instance, error) 
 		Shell: fmt.Sprintf("psql -h %s -U %s %s", shellQuote(sockets), databaseName, databaseName),
 	}}
 	if err := p.untilReady(ctx, r, sockets); err != nil {
-		c.stopBy(expired(), syscall.SIGINT, syscall.SIGQUIT)
+		c.stopSoon(syscall.SIGINT, syscall.SIGQUIT)
 		return nil, log.explain(fmt.Errorf("start PostgreSQL %s on %s: %w", bin.version, data, err))
 	}
 	return r, nil
@@ -138,7 +139,7 @@ func (p *postgres) untilReady(ctx context.Context, r *runningPostgres, sockets s
 		case <-r.ended():
 			return r.cause()
 		case <-ctx.Done():
-			return ctx.Err()
+			return notReady(ctx, err)
 		case <-time.After(pause):
 		}
 	}
@@ -167,8 +168,9 @@ func makeDatabase(ctx context.Context, url string) error {
 }
 
 func databaseURL(sockets, database string) string {
-	query := url.Values{"host": {sockets}, "port": {"5432"}, "sslmode": {"disable"}}
-	return (&url.URL{Scheme: "postgres", User: url.User(databaseName), Path: "/" + database, RawQuery: query.Encode()}).String()
+	// PostgreSQL's clients take a plus sign in a query for what it is, so a space, as in Application Support, must not become one.
+	query := strings.ReplaceAll(url.Values{"host": {sockets}, "port": {"5432"}, "sslmode": {"disable"}}.Encode(), "+", "%20")
+	return (&url.URL{Scheme: "postgres", User: url.User(databaseName), Path: "/" + database, RawQuery: query}).String()
 }
 
 func sqlState(err error) string {
@@ -183,9 +185,7 @@ func postgresEnvironment() []string {
 	return environment([]string{"LC_ALL=C", "LANG=C"}, "PG", "LC_", "LANG")
 }
 
-// expired is a context that has ended: for stopping without patience.
-func expired() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	time.AfterFunc(2*time.Second, cancel)
-	return ctx
+// notReady says why the wait for a server ended, and what it ended with.
+func notReady(ctx context.Context, last error) error {
+	return fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last) //nolint:errorlint // only the first one is the cause
 }

@@ -1,9 +1,11 @@
 package embedded
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -12,8 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // redisFolders are where redis-server may be when PATH does not say so.
@@ -83,7 +83,7 @@ func (r *redisServer) launch(ctx context.Context, held *os.File) (instance, erro
 		Version: version, Data: data, Shell: "redis-cli -s " + shellQuote(socket),
 	}}
 	if err := r.untilReady(ctx, running); err != nil {
-		c.stopBy(expired(), syscall.SIGTERM)
+		c.stopSoon(syscall.SIGTERM)
 		return nil, log.explain(fmt.Errorf("start Redis %s on %s: %w", version, data, err))
 	}
 	return running, nil
@@ -102,33 +102,64 @@ func (r *redisServer) settings(data, socket string) string {
 func (r *redisServer) untilReady(ctx context.Context, running *runningRedis) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		// A server that still loads its data says LOADING to everything, which is one more reason to wait.
-		if r.answers(ctx, running.published) == nil {
+		err := r.answers(ctx, running.published)
+		if err == nil {
 			return nil
 		}
 		select {
 		case <-running.ended():
 			return running.cause()
 		case <-ctx.Done():
-			return ctx.Err()
+			return notReady(ctx, err)
 		case <-time.After(pause):
 		}
 	}
 }
 
+// answers asks by hand, since the client library prints each refused connection to the log of the whole process, and most of them
+// are refused while a server starts.
 func (r *redisServer) answers(ctx context.Context, s state) error {
-	options := &redis.Options{MaxRetries: -1, PoolSize: 1, DialTimeout: 5 * time.Second, DisableIdentity: true}
 	u, err := url.Parse(s.URL)
 	if err != nil {
 		return fmt.Errorf("address of Redis: %w", err)
 	}
-	options.Network, options.Addr = "unix", u.Path
+	network, address, password := "unix", u.Path, ""
 	if u.Scheme == "redis" {
-		options.Network, options.Addr = "tcp", u.Host
-		options.Password, _ = u.User.Password()
+		network, address = "tcp", u.Host
+		password, _ = u.User.Password()
 	}
-	client := redis.NewClient(options)
-	defer func() { _ = client.Close() }()
-	return client.Ping(ctx).Err()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	replies := bufio.NewReader(conn)
+	ask := func(want string, words ...string) error {
+		request := fmt.Appendf(nil, "*%d\r\n", len(words))
+		for _, word := range words {
+			request = fmt.Appendf(request, "$%d\r\n%s\r\n", len(word), word)
+		}
+		if _, err := conn.Write(request); err != nil {
+			return err
+		}
+		reply, err := replies.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if reply = strings.TrimSpace(reply); reply != want {
+			return fmt.Errorf("the server says %q", reply)
+		}
+		return nil
+	}
+	if password != "" {
+		if err := ask("+OK", "AUTH", password); err != nil {
+			return err
+		}
+	}
+	return ask("+PONG", "PING")
 }
 
 // program finds the server; empty means that the in-process Redis has to do.

@@ -25,7 +25,8 @@ type Options struct {
 	// RedisServer is the program redis-server or valkey-server; empty means to look in the usual places, and to fall back
 	// to the in-process Redis.
 	RedisServer string
-	// InProcessRedis chooses the in-process Redis, which forgets everything at exit, even where a server is installed.
+	// InProcessRedis chooses the in-process Redis, which forgets everything at exit, even where a server is installed. Processes that
+	// have joined it fail when its owner ends, since there is nothing to go on with.
 	InProcessRedis bool
 	// Ephemeral trades safety against power loss for speed, and allows 400 connections and 512 Redis databases: for tests. A crash of the
 	// servers or of their owner still loses nothing that was acknowledged.

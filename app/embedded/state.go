@@ -44,9 +44,16 @@ func (f *folder) publish(name string, s state) error {
 
 // published reads the state of a server; false if there is none that can be used.
 func (f *folder) published(name string) (state, bool) {
-	var s state
 	text, err := os.ReadFile(f.file(name + ".json"))
-	if err != nil || json.Unmarshal(text, &s) != nil || s.URL == "" {
+	if err != nil {
+		return state{}, false
+	}
+	return parseState(text)
+}
+
+func parseState(text []byte) (state, bool) {
+	var s state
+	if json.Unmarshal(text, &s) != nil || s.URL == "" || s.PID < 0 {
 		return state{}, false
 	}
 	return s, true

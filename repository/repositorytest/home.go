@@ -32,7 +32,7 @@ func newHome() (*home, error) {
 	}
 	// As root the servers run as another user, who has to pass through here.
 	if os.Geteuid() == 0 {
-		if err := os.Chmod(path, 0o711); err != nil { //nolint:gosec // the folders inside are private
+		if err := os.Chmod(path, 0o711); err != nil {
 			return nil, fmt.Errorf("make folder for test servers: %w", err)
 		}
 	}

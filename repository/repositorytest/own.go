@@ -94,7 +94,8 @@ func (o *own) crash(signal syscall.Signal) {
 	}
 	o.signal(signal)
 	select {
-	case <-o.running.Failed():
+	case err := <-o.running.Failed():
+		o.t.Logf("as the test wants it: %v", err)
 	case <-time.After(stopLimit):
 		o.t.Fatal("stop test server: it does not end")
 	}

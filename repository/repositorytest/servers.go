@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -176,6 +177,6 @@ func withQuery(t testing.TB, address, key, value string) string {
 	u := parse(t, address)
 	query := u.Query()
 	query.Set(key, value)
-	u.RawQuery = query.Encode()
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // PostgreSQL's clients take a plus sign for what it is
 	return u.String()
 }

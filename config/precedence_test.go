@@ -1,0 +1,242 @@
+package config_test
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/config"
+)
+
+// layered is an option with a value for each layer, from the weakest to the
+// strongest: file, environment, flag.
+type layered struct {
+	key   string
+	texts [3]string
+	want  [3]any
+	with  []string // further variables that the values need
+}
+
+const (
+	key1 = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+	key2 = "whsec_MTEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+	key3 = "whsec_MjEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+)
+
+func texts(key string, values ...string) layered {
+	l := layered{key: key}
+	for i, value := range values {
+		l.texts[i], l.want[i] = value, value
+	}
+	return l
+}
+
+func numbers(key string) layered {
+	return layered{key: key, texts: [3]string{"31", "32", "33"}, want: [3]any{31, 32, 33}}
+}
+
+func durations(key string) layered {
+	return layered{key: key, texts: [3]string{"401s", "402s", "403s"}, want: [3]any{401 * time.Second, 402 * time.Second, 403 * time.Second}}
+}
+
+func secrets(key string, values ...string) layered {
+	l := texts(key, values...)
+	for i, value := range values {
+		l.want[i] = config.Secret(value)
+	}
+	return l
+}
+
+func urls(key string, values ...string) layered {
+	l := texts(key, values...)
+	for i, value := range values {
+		l.want[i] = config.SecretURL(value)
+	}
+	return l
+}
+
+func (l layered) needs(variables ...string) layered {
+	l.with = variables
+	return l
+}
+
+func layeredOptions() []layered {
+	network := func(text string) config.Networks { return config.Networks{netip.MustParsePrefix(text)} }
+	return []layered{
+		{key: "roles", texts: [3]string{"api", "relay,api", "all"}, want: [3]any{
+			config.Roles{config.RoleAPI}, config.Roles{config.RoleAPI, config.RoleRelay}, config.AllRoles(),
+		}},
+		texts("data_dir", "/a", "/b", "/c"),
+		texts("migrate", "off", "auto", "off"),
+		durations("shutdown_timeout"),
+		secrets("admin_token", "first-token-of-16", "second-token-of-16", "third-token-of-16"),
+		texts("notify", "smtp", "webhook", "log").needs("OUTBOXD_ROLES=api"),
+		texts("api.addr", "127.0.0.1:1", "127.0.0.1:2", ":0"),
+		numbers("api.rate_limit"),
+		{key: "api.trusted_proxies", texts: [3]string{"10.0.0.0/8", "192.0.2.1", "2001:db8::/32"}, want: [3]any{
+			network("10.0.0.0/8"), network("192.0.2.1/32"), network("2001:db8::/32"),
+		}},
+		{key: "api.body_limit", texts: [3]string{"2048", "4KiB", "1 MiB"}, want: [3]any{config.Size(2048), config.Size(4096), config.Size(1 << 20)}},
+		numbers("api.hash_concurrency"),
+		durations("api.idempotency_retention"),
+		texts("monitor.addr", "127.0.0.1:1", "localhost:2", "[::1]:3"),
+		urls("database.url", "postgres://a@h/1", "host=h dbname=2", "postgresql://a:b@h1:1,h2/3").needs("OUTBOXD_NOTIFY=log"),
+		numbers("database.max_conns"),
+		texts("database.exec_mode", "exec", "cache_describe", "simple_protocol"),
+		durations("database.connect_timeout"),
+		urls("redis.url", "redis://h:1/0", "rediss://:pw@h", "redis-socket:///run/redis.sock?db=1"),
+		texts("embedded.postgres_bin", "/a", "/b", "/c"),
+		texts("embedded.redis_server", "/a", "/b", "/c"),
+		numbers("relay.concurrency"),
+		numbers("relay.batch_size"),
+		numbers("relay.max_attempts"),
+		durations("relay.poll_interval"),
+		durations("relay.backoff_base"),
+		durations("relay.backoff_max"),
+		durations("relay.history"),
+		durations("relay.inbox_retention").needs("OUTBOXD_RELAY_HISTORY=1m"),
+		urls("relay.listen_url", "postgres://h/1", "postgres://h/2", "postgres://h/3").needs("OUTBOXD_DATABASE_URL=postgres://h/0", "OUTBOXD_NOTIFY=log"),
+		numbers("worker.concurrency"),
+		{key: "worker.queues", texts: [3]string{"A=1", "b=2,c=3", "d = 4 , e=5,"}, want: [3]any{
+			config.Queues{"A": 1}, config.Queues{"b": 2, "c": 3}, config.Queues{"d": 4, "e": 5},
+		}},
+		{key: "worker.poll_interval", texts: [3]string{"1ms", "2ms", "3ms"}, want: [3]any{time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond}},
+		texts("smtp.addr", "a.example.com:25", "b.example.com:465", "[::1]:587"),
+		texts("smtp.tls", "tls", "none", "tls"),
+		texts("smtp.username", "a", "b", "c"),
+		secrets("smtp.password", "a", "b", "c"),
+		texts("smtp.from", "a@example.com", "B <b@example.com>", "c@example.com"),
+		durations("smtp.timeout"),
+		urls("webhook.url", "http://a.example.com", "https://u:p@b.example.com/x?y=z", "https://c.example.com"),
+		secrets("webhook.secret", key1, key2, key3),
+		durations("webhook.timeout"),
+		texts("log.level", "debug", "warn", "error"),
+		texts("log.format", "text", "json", "text"),
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	t.Parallel()
+	for _, option := range layeredOptions() {
+		t.Run(option.key, func(t *testing.T) {
+			t.Parallel()
+			s := setting{env: option.with}
+			base := leaves(s.mustLoad(t))
+			field := fieldOf(option.key)
+			expect := func(layer string, want any) {
+				t.Helper()
+				c := s.mustLoad(t)
+				for name, value := range leaves(c) {
+					switch {
+					case name == field && !reflect.DeepEqual(value, want):
+						t.Errorf("with %s: %s is %#v, want %#v", layer, name, value, want)
+					case name == "Notify" && field == "Database.URL":
+						// Its default depends on the database's URL; TestNotifyDefault.
+					case name != field && !reflect.DeepEqual(value, base[name]):
+						t.Errorf("with %s: %s became %#v", layer, name, value)
+					}
+				}
+				if !strings.Contains(effective(t, c), " # "+layer) {
+					t.Errorf("with %s: the effective configuration does not name it:\n%s", layer, effective(t, c))
+				}
+			}
+			section, name, found := strings.Cut(option.key, ".")
+			s.file = option.key + ": \"" + option.texts[0] + "\"\n"
+			if found {
+				s.file = section + ":\n  " + name + ": \"" + option.texts[0] + "\"\n"
+			}
+			expect("file ", option.want[0])
+			if alias := map[string]string{"database.url": "DATABASE_URL", "redis.url": "REDIS_URL"}[option.key]; alias != "" {
+				s.env = append(s.env, alias+"="+option.texts[2])
+				expect("environment "+alias, option.want[2])
+			}
+			s.env = append(s.env, variable(option.key)+"="+option.texts[1])
+			expect("environment "+variable(option.key), option.want[1])
+			s.flags = []string{"--" + flagName(option.key) + "=" + option.texts[2]}
+			expect("flag --"+flagName(option.key), option.want[2])
+		})
+	}
+}
+
+// Every field of Config has an option, and every option a row above.
+func TestEveryFieldIsAnOption(t *testing.T) {
+	t.Parallel()
+	fields := leaves(config.Default())
+	for _, option := range layeredOptions() {
+		name := fieldOf(option.key)
+		if _, found := fields[name]; !found {
+			t.Errorf("%s has no field, or two rows", option.key)
+		}
+		delete(fields, name)
+	}
+	for name := range fields {
+		t.Errorf("the field %s is not tested", name)
+	}
+}
+
+func variable(key string) string {
+	return "OUTBOXD_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+func flagName(key string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(key) }
+
+// fieldOf returns the field that belongs to a key by its name.
+func fieldOf(key string) string {
+	plain := strings.NewReplacer("_", "", ".", "").Replace(key)
+	for name := range leaves(config.Default()) {
+		if strings.EqualFold(strings.ReplaceAll(name, ".", ""), plain) {
+			return name
+		}
+	}
+	return ""
+}
+
+// leaves returns the exported fields of a configuration and its sections.
+func leaves(c *config.Config) map[string]any {
+	found := map[string]any{}
+	var walk func(prefix string, v reflect.Value)
+	walk = func(prefix string, v reflect.Value) {
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			switch {
+			case !field.IsExported():
+			case field.Type.Kind() == reflect.Struct:
+				walk(prefix+field.Name+".", v.Field(i))
+			default:
+				found[prefix+field.Name] = v.Field(i).Interface()
+			}
+		}
+	}
+	walk("", reflect.ValueOf(c).Elem())
+	return found
+}
+
+func TestNotifyDefault(t *testing.T) {
+	t.Parallel()
+	c := setting{env: []string{"DATABASE_URL=postgres://h/d", "OUTBOXD_ROLES=api,relay"}}.mustLoad(t)
+	if c.Notify != "" {
+		t.Errorf("notify is %q beside a database URL, want it empty", c.Notify)
+	}
+}
+
+func TestEmptyVariables(t *testing.T) {
+	t.Parallel()
+	c := setting{
+		file: "monitor: {addr: 127.0.0.1:9}\nrelay: {concurrency: 7}\nredis: {url: 'redis://h'}\ndatabase: {url: 'postgres://h/d'}\nnotify: log\n",
+		env:  []string{"OUTBOXD_MONITOR_ADDR=", "OUTBOXD_RELAY_CONCURRENCY=", "OUTBOXD_REDIS_URL=", "DATABASE_URL="},
+	}.mustLoad(t)
+	if c.Monitor.Addr != "" {
+		t.Errorf("an empty OUTBOXD_MONITOR_ADDR leaves %q", c.Monitor.Addr)
+	}
+	if c.Relay.Concurrency != 7 {
+		t.Errorf("an empty OUTBOXD_RELAY_CONCURRENCY counts: %d", c.Relay.Concurrency)
+	}
+	if c.Redis.URL != "" {
+		t.Error("an empty OUTBOXD_REDIS_URL leaves the file's URL")
+	}
+	if c.Database.URL == "" {
+		t.Error("an empty DATABASE_URL, which is not outboxd's own, removes the file's URL")
+	}
+}

@@ -1,0 +1,219 @@
+package handler_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/handler"
+	"outboxd/repository/repositorytest"
+)
+
+// bad is a request and the problem that it must meet with.
+type bad struct {
+	method, path, body string
+	headers            []string
+	status             int
+	fields             string // field and message of each entry
+	detail             string // a part of it
+}
+
+func (b bad) check(t *testing.T, s *site) {
+	t.Helper()
+	p := wantProblem(t, s.do(b.method, b.path, b.body, b.headers...), b.status)
+	var fields []string
+	for _, e := range p.Errors {
+		fields = append(fields, e.Field+" "+e.Message)
+	}
+	if got := strings.Join(fields, "; "); got != b.fields {
+		t.Errorf("fields %q, want %q", got, b.fields)
+	}
+	if !strings.Contains(p.Detail, b.detail) {
+		t.Errorf("detail %q, want %q in it", p.Detail, b.detail)
+	}
+}
+
+func TestBadRegistrations(t *testing.T) {
+	t.Parallel()
+	s, db := startAPI(t, nil)
+	if a := s.register(registerBody); a.status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.status, a.body)
+	}
+	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
+	cases := map[string]bad{
+		"no body":                  {status: 400},
+		"broken JSON":              {body: `{"email":"ada@`, status: 400, detail: "byte"},
+		"two values":               {body: registerBody + registerBody, status: 400, detail: "JSON"},
+		"not UTF-8":                {body: "{\"email\":\"\xff\"}", status: 400, detail: "UTF-8"},
+		"form":                     {body: "email=ada", headers: form, status: 415, detail: "application/json"},
+		"no content type":          {body: registerBody, headers: []string{"Accept", "*/*"}, status: 415},
+		"other charset":            {body: registerBody, headers: []string{"Content-Type", "application/json; charset=utf-16"}, status: 415},
+		"compressed":               {body: registerBody, headers: []string{"Content-Type", "application/json", "Content-Encoding", "gzip"}, status: 415, detail: "compressed"},
+		"array":                    {body: `[]`, status: 422, detail: "object"},
+		"null":                     {body: `null`, status: 422, detail: "object"},
+		"nothing":                  {body: `{}`, status: 422, fields: "email is required; password is required"},
+		"unknown field":            {body: `{"email":"bob@example.com","password":"long enough","admin":true}`, status: 422, fields: "admin is not known"},
+		"wrong case":               {body: `{"Email":"bob@example.com","password":"long enough"}`, status: 422, fields: "Email is not known; email is required"},
+		"wrong types":              {body: `{"email":["a"],"password":12345678}`, status: 422, fields: "email must be a string; password must be a string"},
+		"null field":               {body: `{"email":null,"password":"long enough"}`, status: 422, fields: "email must be a string"},
+		"doubled field":            {body: `{"email":"bob@example.com","email":"eve@example.com","password":"long enough"}`, status: 422, fields: "email must be given once"},
+		"all kinds at once":        {body: `{"email":"nobody","x":1}`, status: 422, fields: "password is required; x is not known; email must be an e-mail address such as ada@example.com"},
+		"short password":           {body: `{"email":"bob@example.com","password":"1234567"}`, status: 422, fields: "password must have at least 8 bytes"},
+		"long password":            {body: `{"email":"bob@example.com","password":"` + strings.Repeat("x", 1025) + `"}`, status: 422, fields: "password must have at most 1024 bytes"},
+		"duplicate":                {body: registerBody, status: 409, fields: "email is already registered"},
+		"duplicate in other case":  {body: strings.Replace(registerBody, "ada@", "ADA@", 1), status: 409, fields: "email is already registered"},
+		"too large":                {body: registerBody + strings.Repeat(" ", handler.DefaultBodyLimit), status: 413, detail: "65536 bytes"},
+		"much too large":           {body: registerBody + strings.Repeat(" ", 3<<20), status: 413, detail: "65536 bytes"},
+		"empty key":                {body: registerBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", `""`}, status: 400, fields: "Idempotency-Key must not be empty"},
+		"two keys":                 {body: registerBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", "a", "Idempotency-Key", "b"}, status: 400, fields: "Idempotency-Key must be given once"},
+		"long key":                 {body: registerBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", strings.Repeat("k", 256)}, status: 400, fields: "Idempotency-Key must have at most 255 characters"},
+		"deeply nested, not known": {body: `{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, status: 400},
+	}
+	for name, b := range cases {
+		t.Run(name, func(t *testing.T) {
+			b.method, b.path = http.MethodPost, "/api/v1/users"
+			if b.headers == nil {
+				b.headers = []string{"Content-Type", "application/json"}
+			}
+			b.check(t, s)
+		})
+	}
+	var users int
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM users").Scan(&users); err != nil || users != 1 {
+		t.Errorf("%d users, error %v: a refused request must register nobody", users, err)
+	}
+	for _, secret := range []string{"long enough", "1234567", password} {
+		if strings.Contains(s.log.String(), secret) {
+			t.Errorf("password %q was logged", secret)
+		}
+	}
+}
+
+func TestBodyOfExactlyTheLimit(t *testing.T) {
+	t.Parallel()
+	s, _ := startAPI(t, nil)
+	body := registerBody + strings.Repeat(" ", handler.DefaultBodyLimit-len(registerBody))
+	if a := s.register(body); a.status != http.StatusCreated {
+		t.Errorf("%d: %s", a.status, a.body)
+	}
+}
+
+func TestBadAddresses(t *testing.T) {
+	t.Parallel()
+	s, _ := startAPI(t, nil)
+	const user = "/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11"
+	cases := map[string]struct {
+		bad
+		allow string
+	}{
+		"unknown route":           {bad{path: "/api/v2/users", status: 404}, ""},
+		"unknown page":            {bad{path: "/nowhere", status: 404}, ""},
+		"trailing slash":          {bad{path: "/api/v1/users/", status: 404}, ""},
+		"markup in the address":   {bad{path: "/<script>", status: 404}, ""},
+		"no such user":            {bad{path: user, status: 404, detail: "no user"}, ""},
+		"no UUID":                 {bad{path: "/api/v1/users/1", status: 422, fields: "id must be a UUID"}, ""},
+		"wrong method":            {bad{method: "DELETE", path: "/api/v1/users", status: 405}, "POST"},
+		"wrong method, user":      {bad{method: "PUT", path: user, status: 405}, "GET, HEAD"},
+		"unknown method":          {bad{method: "BREW", path: "/api/v1/users", status: 405}, "POST"},
+		"unknown method, nowhere": {bad{method: "BREW", path: "/nowhere", status: 404}, ""},
+		"listing users":           {bad{path: "/api/v1/users", status: 405}, "POST"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if c.method == "" {
+				c.method = http.MethodGet
+			}
+			c.check(t, s)
+			if got := s.do(c.method, c.path, "").header.Get("Allow"); got != c.allow {
+				t.Errorf("Allow %q, want %q", got, c.allow)
+			}
+		})
+	}
+}
+
+func TestDatabaseDown(t *testing.T) {
+	t.Parallel()
+	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
+	s := startAPIOn(t, openDatabase(t, proxy.URL()), nil)
+	if a := s.register(registerBody); a.status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.status, a.body)
+	}
+	proxy.Refuse()
+	for name, send := range map[string]func() answer{
+		"register":          func() answer { return s.register(strings.Replace(registerBody, "ada", "bob", 1)) },
+		"register by a key": func() answer { return s.register(registerBody, "Idempotency-Key", "k") },
+		"find":              func() answer { return s.get("/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11") },
+	} {
+		a := send()
+		p := wantProblem(t, a, http.StatusServiceUnavailable)
+		if a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", name)
+		}
+		if strings.Contains(a.body, proxy.Addr()) || strings.Contains(a.body, "dial") || !strings.Contains(p.Detail, "database") {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
+	proxy.Resume()
+	waitFor(t, "the database to be back", func() bool {
+		return s.register(strings.Replace(registerBody, "ada", "eve", 1)).status == http.StatusCreated
+	})
+}
+
+func TestDatabaseStalls(t *testing.T) {
+	t.Parallel()
+	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
+	s := startAPIOn(t, openDatabase(t, proxy.URL()), func(o *handler.APIOptions) { o.Timeouts.Request = 300 * time.Millisecond })
+	proxy.Stall()
+	a := s.register(registerBody)
+	wantProblem(t, a, http.StatusServiceUnavailable)
+	proxy.Resume()
+}
+
+func TestUnexpectedErrorIsLoggedOnceAndNotTold(t *testing.T) {
+	t.Parallel()
+	s, db := startAPI(t, nil)
+	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE notifications CASCADE"); err != nil {
+		t.Fatal(err)
+	}
+	a := s.register(registerBody)
+	p := wantProblem(t, a, http.StatusInternalServerError)
+	if strings.Contains(a.body, "notifications") || strings.Contains(a.body, "42P01") {
+		t.Errorf("told the cause: %s", a.body)
+	}
+	told := s.log.lines("request failed")
+	if len(told) != 1 || !strings.Contains(fmt.Sprint(told[0]["error"]), "42P01") || told[0]["request_id"] != p.RequestID || told[0]["level"] != "ERROR" {
+		t.Errorf("logged %v, want the cause once", told)
+	}
+}
+
+// panicking stands in for a mistake in the code, which no real store makes on
+// demand.
+type panicking struct{ domain.UserStore }
+
+func (panicking) FindUser(context.Context, domain.ID) (*domain.User, []domain.Notification, error) {
+	panic("secret state")
+}
+
+func TestPanicIsLoggedOnceAndNotTold(t *testing.T) {
+	t.Parallel()
+	log := &logBook{}
+	s := listen(t, handler.API(handler.APIOptions{Users: panicking{}, Logger: log.logger()}), log)
+	for range 2 {
+		a := s.get("/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11")
+		wantProblem(t, a, http.StatusInternalServerError)
+		if strings.Contains(a.body, "secret") || strings.Contains(a.body, "goroutine") {
+			t.Errorf("told the panic: %s", a.body)
+		}
+	}
+	told := log.lines("request failed")
+	if len(told) != 2 || told[0]["error"] != "secret state" || !strings.Contains(fmt.Sprint(told[0]["stack"]), "panicking.FindUser") {
+		t.Errorf("logged %v, want each panic once with its stack", told)
+	}
+	if got := len(log.lines("request")); got != 2 {
+		t.Errorf("%d access lines, want 2", got)
+	}
+}

@@ -1,0 +1,120 @@
+package migrations_test
+
+import (
+	"database/sql"
+	"errors"
+	"sync"
+	"testing"
+
+	"outboxd/migrations"
+	"outboxd/repository/repositorytest"
+)
+
+func count(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+func exec(t *testing.T, db *sql.DB, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+func TestTenProcessesMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	const processes = 10
+	applied, errs := make([]int, processes), make([]error, processes)
+	var all sync.WaitGroup
+	for i := range processes {
+		db := repositorytest.Connect(t, url)
+		all.Go(func() {
+			applied[i], errs[i] = migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t))
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, n := range applied {
+		total += n
+	}
+	list, err := migrations.Status(t.Context(), repositorytest.Connect(t, url).SQL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if total != len(list) {
+		t.Errorf("ten processes applied %v: %d migrations, want each of %d once", applied, total, len(list))
+	}
+}
+
+func TestCheckSaysWhatIsPendingAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Connect(t, repositorytest.Database(t)).SQL()
+	if err := migrations.Check(t.Context(), db); !errors.Is(err, migrations.ErrPending) {
+		t.Errorf("Check of an empty schema: %v, want ErrPending", err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace"); n != 0 {
+		t.Errorf("Check left %d relations", n)
+	}
+	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Check(t.Context(), db); err != nil {
+		t.Errorf("Check after Up: %v", err)
+	}
+}
+
+// Every step is taken back and made again while the tables of the steps below
+// it hold data, and leaves that data alone.
+func TestDownAndUpWithData(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t).SQL()
+	fill := []struct{ table, statement string }{
+		{"outbox", `SELECT outbox_emit('test:a', '{"n":1}')`},
+		{"outbox_dead", `INSERT INTO outbox_dead SELECT o.*, 'relay', 'broken' FROM outbox o`},
+		{"outbox_sent", `INSERT INTO outbox_sent SELECT * FROM outbox`},
+		{"inbox", `INSERT INTO inbox SELECT id FROM outbox`},
+		{"users", `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`},
+		{"notifications", `INSERT INTO notifications (user_id, type, message) SELECT id, 'T', 'm' FROM users`},
+		{"idempotency_keys", `INSERT INTO idempotency_keys SELECT 'k', id FROM users`},
+	}
+	for _, f := range fill {
+		exec(t, db, f.statement)
+	}
+	owned := [][]string{{"users", "notifications", "idempotency_keys"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
+	gone := map[string]bool{}
+	for _, tables := range owned {
+		if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || !done {
+			t.Fatalf("Down: %t, %v", done, err)
+		}
+		for _, table := range tables {
+			gone[table] = true
+		}
+		for _, f := range fill {
+			if got := count(t, db, "SELECT count(to_regclass($1))", f.table); got == 1 == gone[f.table] {
+				t.Errorf("after taking %v back: %s exists: %d", tables, f.table, got)
+			} else if got == 1 && count(t, db, "SELECT count(*) FROM "+f.table) != 1 {
+				t.Errorf("after taking %v back: %s lost its row", tables, f.table)
+			}
+		}
+	}
+	if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || done {
+		t.Errorf("Down of an empty schema: %t, %v, want false", done, err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"); n != 0 {
+		t.Errorf("%d functions are left", n)
+	}
+	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fill {
+		exec(t, db, f.statement)
+	}
+}

@@ -1,0 +1,155 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func testBreaker(probe func(context.Context) error) *breaker {
+	return newBreaker("server", probe, prometheus.NewGauge(prometheus.GaugeOpts{Name: "g"}), slog.New(slog.DiscardHandler))
+}
+
+func TestBreakerHoldsEverybodyAndOneProbes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var probes []time.Duration
+		begun := time.Now()
+		recovered := begun.Add(time.Minute)
+		b := testBreaker(func(context.Context) error {
+			probes = append(probes, time.Since(begun)) // a second prober would be a data race
+			if time.Now().Before(recovered) {
+				return errors.New("still away")
+			}
+			return nil
+		})
+		if err := b.wait(t.Context()); err != nil {
+			t.Fatalf("a closed breaker: %v", err)
+		}
+		b.trip(errors.New("refused"))
+		b.trip(errors.New("refused again"))
+		var released sync.WaitGroup
+		for range 8 {
+			released.Go(func() {
+				if err := b.wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		released.Wait()
+		if late := time.Since(recovered); late < 0 || late > probeLast {
+			t.Errorf("released %v after the recovery, want within %v", late, probeLast)
+		}
+		if len(probes) < 60 || len(probes) > 140 {
+			t.Errorf("%d probes in a minute", len(probes))
+		}
+		if b.fault() != nil {
+			t.Error("still open")
+		}
+	})
+}
+
+func TestBreakerLetsAnotherProbeWhenTheProberLeaves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		up := make(chan struct{})
+		b := testBreaker(func(context.Context) error {
+			select {
+			case <-up:
+				return nil
+			default:
+				return errors.New("away")
+			}
+		})
+		b.trip(errors.New("away"))
+		ctx, leave := context.WithCancel(t.Context())
+		gone, served := make(chan error, 1), make(chan error, 1)
+		go func() { gone <- b.wait(ctx) }()
+		synctest.Wait() // it has the token
+		go func() { served <- b.wait(t.Context()) }()
+		synctest.Wait()
+		leave()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("the one who left: %v", err)
+		}
+		close(up)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A server that answers probes and fails at work is not hammered.
+func TestBreakerSlowsDownOnFlapping(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := testBreaker(func(context.Context) error { return nil })
+		begun, rounds := time.Now(), 0
+		for ; time.Since(begun) < time.Minute; rounds++ {
+			b.trip(errors.New("disk full"))
+			if err := b.wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if rounds > 140 {
+			t.Errorf("%d rounds in a minute", rounds)
+		}
+		time.Sleep(steady + time.Second) // of the bubble's clock: it is well again
+		again := time.Now()
+		b.trip(errors.New("disk full"))
+		if err := b.wait(t.Context()); err != nil || time.Since(again) > 2*probeFirst {
+			t.Errorf("a new outage began with a pause of %v", time.Since(again))
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	const base, limit = time.Second, 10 * time.Minute
+	for n, want := range map[int]time.Duration{1: base, 2: 2 * base, 3: 4 * base, 10: 512 * base, 11: limit, 60: limit, 1 << 20: limit} {
+		if got := ceiling(base, limit, n); got != want {
+			t.Errorf("ceiling of failure %d: %v, want %v", n, got, want)
+		}
+		var low, high bool
+		for range 200 {
+			d := backoff(base, limit, n)
+			if d < 0 || d > want {
+				t.Fatalf("backoff of failure %d: %v, beyond %v", n, d, want)
+			}
+			low, high = low || d < want/4, high || d > want*3/4
+		}
+		if !low || !high {
+			t.Errorf("the delays of failure %d are not spread over its range", n)
+		}
+	}
+	if got := ceiling(time.Hour, time.Minute, 1); got != time.Minute {
+		t.Errorf("a base beyond the limit gives %v", got)
+	}
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	var r rate
+	now := time.Now()
+	if got := r.add(50, now); got != 500 {
+		t.Errorf("50 events in the first tenth of a second: %d/s, want 500", got)
+	}
+	if got := r.add(150, now.Add(50*time.Millisecond)); got != 2000 {
+		t.Errorf("200 events in the first tenth: %d/s, want 2000", got)
+	}
+	if got := r.add(0, now.Add(120*time.Millisecond)); got != 2000 {
+		t.Errorf("just after: %d/s, want the last tenth's 2000", got)
+	}
+	if got := r.add(1, now.Add(time.Second)); got != 10 {
+		t.Errorf("after a pause: %d/s, want 10", got)
+	}
+	if got := r.quiet(now.Add(time.Second)); got != time.Second-120*time.Millisecond {
+		t.Errorf("quiet for %v", got)
+	}
+}

@@ -1,0 +1,151 @@
+package relay_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/relay"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+func TestMain(m *testing.M) { repositorytest.Main(m) }
+
+// fixture is a relay between a real PostgreSQL and a real Redis.
+type fixture struct {
+	t        *testing.T
+	db       *repository.Database
+	redis    *redis.Client
+	registry *prometheus.Registry
+	relay    *relay.Relay
+	options  relay.Options
+}
+
+// newFixture makes a relay that never polls by itself within a test's life,
+// unless change says otherwise: what it finds, it was told about.
+func newFixture(t *testing.T, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
+	t.Helper()
+	db := repositorytest.Connect(t, databaseURL)
+	migrate(t, db)
+	connection, err := jobs.ParseRedis(redisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher, err := jobs.NewPublisher(connection, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = publisher.Close() })
+	client := connection.MakeRedisClient().(*redis.Client)
+	t.Cleanup(func() { _ = client.Close() })
+	f := &fixture{t: t, db: db, redis: client, registry: prometheus.NewRegistry()}
+	f.options = relay.Options{
+		Store:        repository.NewOutbox(db),
+		Publisher:    publisher,
+		Presence:     repository.NewPresence(db, ""),
+		Housekeeping: repository.NewHousekeeping(db),
+		Database:     db.Ping,
+		Process:      domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},
+		Concurrency:  2, BatchSize: 100, MaxAttempts: 3,
+		BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond, PollInterval: time.Hour,
+		History: time.Hour, InboxRetention: time.Hour, KeyRetention: time.Hour,
+		Logger: repositorytest.Logger(t), Registry: f.registry,
+	}
+	if change != nil {
+		change(&f.options)
+	}
+	f.relay = relay.New(f.options)
+	return f
+}
+
+// start runs the relay until the returned function is called, or the test ends.
+// An actor's error fails the test.
+func (f *fixture) start() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var actors sync.WaitGroup
+	for _, actor := range f.relay.Actors() {
+		actors.Go(func() {
+			if err := actor.Run(ctx); err != nil {
+				f.t.Errorf("%s: %v", actor.Name, err)
+			}
+		})
+	}
+	stop = sync.OnceFunc(func() { cancel(); actors.Wait() })
+	f.t.Cleanup(stop)
+	return stop
+}
+
+func (f *fixture) exec(statement string, args ...any) {
+	f.t.Helper()
+	if _, err := f.db.SQL().ExecContext(f.t.Context(), statement, args...); err != nil {
+		f.t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+func (f *fixture) count(query string, args ...any) (n int) {
+	f.t.Helper()
+	if err := f.db.SQL().QueryRowContext(f.t.Context(), query, args...).Scan(&n); err != nil {
+		f.t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// eventually waits for a count. Half a minute is far beyond what anything here
+// takes, and only the length of a failure.
+func (f *fixture) eventually(want int, query string, args ...any) {
+	f.t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for got := f.count(query, args...); got != want; got = f.count(query, args...) {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			f.t.Fatalf("%s: %d after 30 s, want %d", query, got, want)
+		}
+	}
+}
+
+// tasks returns the IDs of the tasks that Redis holds in a queue.
+func (f *fixture) tasks(queue string) map[string]bool {
+	f.t.Helper()
+	prefix := "asynq:{" + queue + "}:t:"
+	ids := map[string]bool{}
+	keys := f.redis.Scan(f.t.Context(), 0, prefix+"*", 10_000).Iterator()
+	for keys.Next(f.t.Context()) {
+		ids[keys.Val()[len(prefix):]] = true
+	}
+	if err := keys.Err(); err != nil {
+		f.t.Fatal(err)
+	}
+	return ids
+}
+
+func (f *fixture) counter(name, label, value string) float64 {
+	f.t.Helper()
+	families, err := f.registry.Gather()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if family.GetName() == name && l.GetName() == label && l.GetValue() == value {
+					return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+				}
+			}
+		}
+	}
+	f.t.Fatalf("no metric %s{%s=%q}", name, label, value)
+	return 0
+}
+
+const emitMany = `INSERT INTO outbox (event_type, payload) SELECT 'test:'||n, '' FROM generate_series(1, $1::int) n`

@@ -1,0 +1,169 @@
+package repository_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+func TestKeepPartitions(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	keeping := repository.NewHousekeeping(db)
+	emit(t, db, 1)
+	// Nobody kept house for a while: the default partition caught today's rows
+	// and very old ones.
+	for _, at := range []string{"now()", "now() - interval '30 days'"} {
+		exec(t, db, `INSERT INTO outbox_sent SELECT o.*, `+at+` FROM outbox o`)
+	}
+	old := time.Now().UTC().AddDate(0, 0, -9).Format("20060102")
+	exec(t, db, `CREATE TABLE outbox_sent_`+old+` PARTITION OF outbox_sent FOR VALUES FROM ('`+old+`') TO ('`+
+		time.Now().UTC().AddDate(0, 0, -8).Format("20060102")+`')`)
+	for range 2 { // the second time finds nothing to do
+		if err := keeping.KeepPartitions(t.Context(), 7*24*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for query, want := range map[string]int{
+		"SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass": 9, // default, today, seven ahead
+		"SELECT count(*) FROM outbox_sent":                                           1,
+		"SELECT count(*) FROM outbox_sent_default":                                   0,
+		"SELECT count(*) FROM outbox_sent_" + time.Now().UTC().Format("20060102"):    1,
+		"SELECT count(to_regclass('outbox_sent_" + old + "'))":                       0,
+	} {
+		if got := count(t, db, query); got != want {
+			t.Errorf("%s: %d, want %d", query, got, want)
+		}
+	}
+}
+
+func TestTrimming(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	keeping := repository.NewHousekeeping(db)
+	exec(t, db, `INSERT INTO inbox SELECT gen_random_uuid(), now() - n * interval '1 hour' FROM generate_series(1, 10) n`)
+	exec(t, db, `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`)
+	exec(t, db, `INSERT INTO idempotency_keys SELECT 'k'||n, users.id, now() - n * interval '1 hour' FROM users, generate_series(1, 10) n`)
+	exec(t, db, `INSERT INTO outbox_relays (id, host, pid, version, seen_at) SELECT gen_random_uuid(), 'h', 1, 'v', now() - n * interval '1 hour' FROM generate_series(0, 1) n`)
+	for _, want := range []int64{3, 2, 0} {
+		if n, err := keeping.TrimInbox(t.Context(), 330*time.Minute, 3); err != nil || n != want {
+			t.Errorf("TrimInbox: %d, %v, want %d", n, err, want)
+		}
+	}
+	if n, err := keeping.TrimKeys(t.Context(), 330*time.Minute, 100); err != nil || n != 5 {
+		t.Errorf("TrimKeys: %d, %v, want 5", n, err)
+	}
+	if err := keeping.TrimRelays(t.Context(), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_relays"); n != 1 {
+		t.Errorf("%d relays are left, want 1", n)
+	}
+}
+
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	keeping := repository.NewHousekeeping(db)
+	if b, err := keeping.Backlog(t.Context()); err != nil || b != (domain.Backlog{}) {
+		t.Errorf("of an empty outbox: %+v, %v", b, err)
+	}
+	emit(t, db, 3)
+	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-01-01Z'), ('a', '', '2100-01-01Z')`)
+	exec(t, db, `INSERT INTO outbox_dead SELECT o.*, 'relay', 'e' FROM outbox o WHERE event_type = 'a'`)
+	b, err := keeping.Backlog(t.Context())
+	if err != nil || b.Pending != 5 || b.Estimated || b.OldestDue.UTC().Year() != 2020 || b.Dead != 2 {
+		t.Errorf("%+v, %v", b, err)
+	}
+	exec(t, db, `INSERT INTO outbox (event_type, payload) SELECT 'a', '' FROM generate_series(1, 60000)`)
+	exec(t, db, `ANALYZE outbox`)
+	if b, err := keeping.Backlog(t.Context()); err != nil || !b.Estimated || b.Pending < 50_000 || b.Pending > 70_000 {
+		t.Errorf("of 60,005: %+v, %v", b, err)
+	}
+}
+
+// Of two, one leads; when its connection is lost it stops, and the other leads.
+func TestLeadershipEndsWithTheConnection(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	keeping := repository.NewHousekeeping(db)
+	leading := make(chan int, 2)
+	var leads [2]func()
+	for i := range leads {
+		ctx, cancel := context.WithCancel(t.Context())
+		leads[i] = cancel
+		go func() {
+			_ = keeping.Lead(ctx, func(ctx context.Context) error {
+				leading <- i
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}()
+	}
+	first := <-leading
+	select {
+	case <-leading:
+		t.Fatal("two lead at once")
+	default:
+	}
+	leads[first]()
+	if second := <-leading; second == first {
+		t.Error("the same one leads again")
+	}
+	leads[1-first]()
+}
+
+func TestPresence(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	db := repositorytest.Connect(t, url)
+	migrate(t, db)
+	presence := repository.NewPresence(db, url)
+	process := domain.RelayProcess{ID: domain.ID{1}, Host: "h", PID: 1, Version: "v"}
+	for _, asleep := range []bool{false, true} {
+		if err := presence.Show(t.Context(), process, asleep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_relays WHERE asleep"); n != 1 {
+		t.Errorf("%d sleepers", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	notified, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- presence.Listen(ctx, func() { notified <- struct{}{} })
+	}()
+	<-notified // it listens
+	exec(t, db, "SELECT pg_notify('outbox_wake', 'another schema')")
+	emit(t, db, 1)
+	<-notified
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("Listen returned without an error")
+	}
+	if err := presence.Leave(t.Context(), process); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_relays"); n != 0 {
+		t.Errorf("%d relays after leaving", n)
+	}
+}
+
+func TestListenNoticesALostConnection(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	db := repositorytest.Connect(t, url)
+	migrate(t, db)
+	presence := repository.NewPresence(db, url+"&application_name=listener_to_lose")
+	listening, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- presence.Listen(t.Context(), func() { close(listening) }) }()
+	<-listening
+	exec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listener_to_lose'")
+	if err := <-ended; domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("%v, want unavailable", err)
+	}
+}

@@ -1,0 +1,114 @@
+package repository_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	users, inbox := repository.NewUsers(db), repository.NewInbox(db)
+	user := domain.User{Email: "ada@example.com", PasswordHash: "x"}
+	if err := users.Register(t.Context(), &user, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	_, notifications, err := users.FindUser(t.Context(), user.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, runs := domain.ID{7}, 0
+	send := func(ctx context.Context, tx domain.Effects) error {
+		runs++
+		n, to, err := tx.FindNotification(ctx, notifications[0].ID)
+		if err != nil {
+			return err
+		}
+		if to.Email != user.Email || n.Message != domain.WelcomeMessage {
+			t.Errorf("found %+v for %+v", n, to)
+		}
+		return tx.MarkSent(ctx, n.ID)
+	}
+
+	failure := errors.New("the mail server hung up")
+	first, err := inbox.Process(t.Context(), id, func(ctx context.Context, tx domain.Effects) error {
+		return errors.Join(send(ctx, tx), failure)
+	})
+	if !first || !errors.Is(err, failure) {
+		t.Errorf("a failing effect: %t, %v", first, err)
+	}
+	if sent := count(t, db, "SELECT count(*) FROM notifications WHERE status = 'SENT'"); sent != 0 {
+		t.Error("a failed effect was kept")
+	}
+	for _, want := range []bool{true, false, false} {
+		if first, err := inbox.Process(t.Context(), id, send); err != nil || first != want {
+			t.Errorf("Process: %t, %v, want %t", first, err, want)
+		}
+	}
+	if runs != 2 {
+		t.Errorf("the effect ran %d times, want 2: one failure, one success", runs)
+	}
+	_, notifications, err = users.FindUser(t.Context(), user.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := notifications[0]; n.Status != domain.NotificationSent || n.SentAt == nil {
+		t.Errorf("notification %+v, want SENT", n)
+	}
+}
+
+// The second delivery waits while the first one is undecided, and does nothing
+// once it has succeeded.
+func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	inbox := repository.NewInbox(db)
+	id := domain.ID{8}
+	inside, finish := make(chan struct{}), make(chan struct{})
+	go func() {
+		<-inside
+		// Waiting is what the second one is seen to do before the first ends.
+		for count(t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO inbox%' AND pid <> pg_backend_pid()
+			AND $1::text = current_schema()`, schemaOf(t, db)) == 0 {
+			if t.Context().Err() != nil {
+				break
+			}
+		}
+		close(finish)
+	}()
+	second := make(chan bool, 1)
+	first, err := inbox.Process(t.Context(), id, func(context.Context, domain.Effects) error {
+		go func() {
+			first, err := inbox.Process(t.Context(), id, func(context.Context, domain.Effects) error {
+				t.Error("the effect ran twice")
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			second <- first
+		}()
+		close(inside)
+		<-finish
+		return nil
+	})
+	if !first || err != nil {
+		t.Errorf("the first delivery: %t, %v", first, err)
+	}
+	if <-second {
+		t.Error("the second delivery believes to be the first")
+	}
+}
+
+func schemaOf(t *testing.T, db *repository.Database) (schema string) {
+	t.Helper()
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT current_schema()").Scan(&schema); err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}

@@ -1,0 +1,33 @@
+package repository_test
+
+import (
+	"context"
+	"testing"
+
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+func TestMain(m *testing.M) { repositorytest.Main(m) }
+
+func count(t *testing.T, db *repository.Database, query string, args ...any) (n int) {
+	t.Helper()
+	if err := db.SQL().QueryRowContext(context.WithoutCancel(t.Context()), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+func exec(t *testing.T, db *repository.Database, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.SQL().ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// emit writes n events that are due, the oldest first.
+func emit(t *testing.T, db *repository.Database, n int) {
+	t.Helper()
+	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at)
+		SELECT 'test:'||n, convert_to(n::text, 'UTF8'), now() - ($1 - n) * interval '1 ms' FROM generate_series(1, $1) n`, n)
+}

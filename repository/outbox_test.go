@@ -1,0 +1,273 @@
+package repository_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+func claim(t *testing.T, store *repository.Outbox, limit int) domain.Batch {
+	t.Helper()
+	batch, err := store.Claim(t.Context(), limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = batch.Release() })
+	return batch
+}
+
+func types(events []domain.Event) string {
+	list := make([]string, len(events))
+	for i, e := range events {
+		list[i] = e.Type
+	}
+	return strings.Join(list, " ")
+}
+
+func TestClaimTakesTheOldestDueAndPassesOverHeldOnes(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db)
+	emit(t, db, 5)
+	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:later', '', now() + interval '1 hour')`)
+
+	first, second, third := claim(t, store, 2), claim(t, store, 2), claim(t, store, 2)
+	for i, want := range []string{"test:1 test:2", "test:3 test:4", "test:5"} {
+		if got := types([]domain.Batch{first, second, third}[i].Events()); got != want {
+			t.Errorf("claim %d: %q, want %q", i+1, got, want)
+		}
+	}
+	if got := claim(t, store, 2).Events(); len(got) != 0 {
+		t.Errorf("a fourth claim got %v", types(got))
+	}
+	if err := second.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := types(claim(t, store, 10).Events()), "test:3 test:4"; got != want {
+		t.Errorf("after a release: %q, want %q", got, want)
+	}
+}
+
+func TestClaimReadsEveryColumn(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	exec(t, db, `INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
+			available_at, attempts, generation, last_error, created_at)
+		VALUES ('01890000-0000-7000-8000-000000000001', 'a:b', '\x00ff', '{"k":"v"}', 'low', 0, 2, '2030-01-02 03:04:05Z', 4, 5, '2020-01-01Z', 6, 7, 'no', '2019-01-01Z')`)
+	events := claim(t, repository.NewOutbox(db), 1).Events()
+	if len(events) != 1 {
+		t.Fatalf("%d events", len(events))
+	}
+	e := events[0]
+	if e.Options.MaxRetry == nil {
+		t.Fatal("max_retry 0 was read as unset")
+	}
+	got := fmt.Sprint(e.ID, e.TaskID(), e.Type, e.Payload, e.Headers, e.Queue, *e.Options.MaxRetry, e.Options.Timeout, e.Options.Deadline.UTC().Format(time.RFC3339),
+		e.Options.Retention, e.Options.Unique, e.Available.UTC().Format(time.DateOnly), e.Attempts, e.Generation, e.LastError, e.CreatedAt.UTC().Format(time.DateOnly))
+	want := "01890000-0000-7000-8000-00000000000101890000-0000-7000-8000-000000000001.7a:b[0 255] map[k:v]low0 2s2030-01-02T03:04:05Z4s 5s2020-01-01 6 7 no 2019-01-01"
+	if strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("read\n%s, want\n%s", got, want)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	emit(t, db, 4)
+	batch := claim(t, repository.NewOutbox(db), 10)
+	broken := errors.New("broken \x00 \xff text " + strings.Repeat("ü", 2000))
+	err := batch.Settle(t.Context(), []domain.Outcome{
+		{Verdict: domain.Delivered},
+		{Verdict: domain.Refused, Err: broken, Delay: time.Hour},
+		{Verdict: domain.Dead, Err: errors.New("impossible")},
+		{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := batch.Release(); err != nil {
+		t.Errorf("Release after Settle: %v", err)
+	}
+	for query, want := range map[string]int{
+		"SELECT count(*) FROM outbox": 2,
+		"SELECT count(*) FROM outbox_sent WHERE event_type = 'test:1' AND payload = '1' AND sent_at > now() - interval '1 min'": 1,
+		"SELECT count(*) FROM outbox_sent": 1,
+		"SELECT count(*) FROM outbox WHERE event_type = 'test:2' AND attempts = 1 AND last_error LIKE 'broken  %' AND available_at BETWEEN now() + interval '59 min' AND now() + interval '61 min'": 1,
+		"SELECT count(*) FROM outbox_dead WHERE event_type = 'test:3' AND attempts = 1 AND error = 'impossible' AND stage = 'relay'":                                                                1,
+		"SELECT count(*) FROM outbox_dead": 1,
+		"SELECT count(*) FROM outbox WHERE event_type = 'test:4' AND attempts = 0 AND last_error IS NULL AND available_at <= now()": 1,
+	} {
+		if got := count(t, db, query); got != want {
+			t.Errorf("%s: %d, want %d", query, got, want)
+		}
+	}
+}
+
+func TestSettleIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	emit(t, db, 2)
+	batch := claim(t, repository.NewOutbox(db), 10)
+	if err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}}); err == nil {
+		t.Error("one outcome for two events was accepted")
+	}
+	// The history refuses the second row, so the first must not arrive either.
+	exec(t, db, `ALTER TABLE outbox_sent ADD CHECK (event_type <> 'test:2')`)
+	if err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}, {Verdict: domain.Delivered}}); err == nil {
+		t.Fatal("settled against a constraint")
+	}
+	if err := batch.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if sent, pending := count(t, db, "SELECT count(*) FROM outbox_sent"), count(t, db, "SELECT count(*) FROM outbox"); sent != 0 || pending != 2 {
+		t.Errorf("%d sent and %d pending, want 0 and 2", sent, pending)
+	}
+}
+
+func TestADeadEventMayDieAgain(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db)
+	emit(t, db, 1)
+	for n := range 2 {
+		batch := claim(t, store, 1)
+		if err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: fmt.Errorf("death %d", n)}}); err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			exec(t, db, `INSERT INTO outbox SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+				unique_seconds, available_at, attempts, 1, last_error, created_at FROM outbox_dead`)
+		}
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_dead WHERE error = 'death 1' AND generation = 1"); n != 1 {
+		t.Errorf("%d dead letters of the second death", n)
+	}
+}
+
+// A claim ends with its connection: what a crash leaves is due at once.
+func TestALostConnectionFreesItsEvents(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db)
+	emit(t, db, 3)
+	batch := claim(t, store, 10)
+	exec(t, db, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'outbox'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()`)
+	err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}, {Verdict: domain.Delivered}, {Verdict: domain.Delivered}})
+	if domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("settling on a dead connection: %v, want unavailable", err)
+	}
+	if err := batch.Release(); err != nil {
+		t.Errorf("releasing on a dead connection: %v", err)
+	}
+	if got := len(claim(t, store, 10).Events()); got != 3 {
+		t.Errorf("%d events are due again, want 3", got)
+	}
+}
+
+func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db)
+	const events, sessions = 3000, 8
+	emit(t, db, events)
+	var mu sync.Mutex
+	seen := map[domain.ID]int{}
+	var all sync.WaitGroup
+	for range sessions {
+		all.Go(func() {
+			for {
+				batch, err := store.Claim(t.Context(), 37)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				claimed := batch.Events()
+				if len(claimed) == 0 {
+					// Others may hold what is left; they settle it.
+					return
+				}
+				outcomes := make([]domain.Outcome, len(claimed))
+				for i := range outcomes {
+					outcomes[i].Verdict = domain.Delivered
+				}
+				if err := batch.Settle(t.Context(), outcomes); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for i := range claimed {
+					seen[claimed[i].ID]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if len(seen) != events {
+		t.Errorf("%d events were settled, want %d", len(seen), events)
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("event %s was settled %d times", id, n)
+		}
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_sent"); n != events {
+		t.Errorf("%d events in the history, want %d", n, events)
+	}
+}
+
+func TestNextDue(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db)
+	if due, err := store.NextDue(t.Context()); err != nil || !due.IsZero() {
+		t.Errorf("NextDue of an empty outbox: %v, %v", due, err)
+	}
+	emit(t, db, 1)
+	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2100-02-01Z'), ('a', '', '2100-01-01Z')`)
+	due, err := store.NextDue(t.Context())
+	if err != nil || due.UTC().Format(time.DateOnly) != "2100-01-01" {
+		t.Errorf("NextDue: %v, %v, want 2100-01-01", due, err)
+	}
+}
+
+// After a restart of the server every pooled connection is dead. Nobody should
+// notice more than the time it took.
+func TestTheServerRestarts(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnPostgres(t)
+	db := repositorytest.Connect(t, server.URL())
+	migrate(t, db)
+	emit(t, db, 3)
+	store, users := repository.NewOutbox(db), repository.NewUsers(db)
+	var held []domain.Batch
+	for range 3 {
+		held = append(held, claim(t, store, 1))
+	}
+	for _, batch := range held {
+		if err := batch.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Stop()
+	if _, err := store.Claim(t.Context(), 1); domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("claiming without a server: %v, want unavailable", err)
+	}
+	if err := db.Ping(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("pinging without a server: %v, want unavailable", err)
+	}
+	server.Start()
+	if err := users.Register(t.Context(), &domain.User{Email: "ada@example.com", PasswordHash: "x"}, "", nil); err != nil {
+		t.Errorf("registering after the restart: %v", err)
+	}
+	if got := len(claim(t, store, 10).Events()); got != 4 {
+		t.Errorf("%d events after the restart, want 4", got)
+	}
+}
