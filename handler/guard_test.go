@@ -270,6 +270,11 @@ func TestTaskPages(t *testing.T) {
 	if a := s.get("/monitoring/tasks/api/queues/default/pending_tasks"); strings.Contains(a.body, "task-1") {
 		t.Errorf("still there: %s", a.body)
 	}
+	for _, line := range s.log.lines("request") {
+		if line["route"] == "/monitoring/tasks/*" && (line["level"] == "DEBUG") != (line["method"] == "GET") {
+			t.Errorf("%v is logged at %v: the page polls, what it changes must show", line["method"], line["level"])
+		}
+	}
 }
 
 func TestTaskPagesSurviveRedis(t *testing.T) {

@@ -45,7 +45,7 @@ func Monitor(o MonitorOptions) *fiber.App {
 	logger := requestLogger(o.Logger, "monitor")
 	s := &server{
 		logger: logger, metrics: newHTTPMetrics(o.Registry), trusted: o.TrustedProxies,
-		quiet: []string{"/healthz", "/readyz", "/metrics"},
+		quiet: []string{"/healthz", "/readyz", "/metrics", tasksPath + "/*"},
 	}
 	app := s.app(formLimit, o.Timeouts)
 	ready := newReadiness(o, logger)

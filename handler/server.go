@@ -34,7 +34,7 @@ type server struct {
 	metrics *httpMetrics
 	trusted []netip.Prefix
 	request time.Duration
-	quiet   []string // routes whose requests are logged at debug level
+	quiet   []string // routes that are polled: requests to read are logged at debug level
 }
 
 // exchange is one request on its way.
@@ -164,7 +164,7 @@ func (s *server) end(c *fiber.Ctx, x *exchange, err error) {
 	s.metrics.observe(c.Method(), route, code, took)
 	level := slog.LevelInfo
 	// A connection that never sent anything ends as 408.
-	if slices.Contains(s.quiet, route) || code == http.StatusRequestTimeout {
+	if slices.Contains(s.quiet, route) && isSafe(c.Method()) || code == http.StatusRequestTimeout {
 		level = slog.LevelDebug
 	}
 	size := 0

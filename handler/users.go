@@ -27,7 +27,7 @@ type users struct {
 type (
 	registration struct {
 		Email    string `json:"email" format:"email" maxLength:"254" doc:"Unique regardless of case" example:"ada@example.com"`
-		Password string `json:"password" format:"password" minLength:"8" maxLength:"1024" doc:"8 to 1024 bytes of UTF-8" example:"correct horse battery"`
+		Password string `json:"password" format:"password" maxLength:"1024" doc:"8 to 1024 bytes of UTF-8" example:"correct horse battery"`
 	}
 	registered struct {
 		ID        string    `json:"id" format:"uuid"`

@@ -79,19 +79,52 @@ func TestKilledDuringTheFirstStart(t *testing.T) {
 	wantMarks(t, s.DatabaseURL(), s.RedisURL(), 1)
 }
 
-// TestHangingOrphan has a server that cannot notice its owner's death, nor hear a request.
-func TestHangingOrphan(t *testing.T) {
+// TestOrphanIsStopped has a server that is never told of its owner's death, as where there is no signal for it.
+func TestOrphanIsStopped(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	o.Postgres = false
-	owner := startDaemon(t, o)
-	write(t, "", owner.Redis)
-	if err := stopProcess(owner.RedisPID); err != nil {
+	s := start(t, o)
+	write(t, "", s.RedisURL())
+	published, err := os.ReadFile(filepath.Join(o.DataDir, "redis.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	owner.kill()
-	s := start(t, o)
-	wantMarks(t, "", s.RedisURL(), 1)
+	formerPID := s.RedisProcess().Pid
+	closeServers(t, s)
+
+	held, err := os.OpenFile(filepath.Join(o.DataDir, "redis.lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(held.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	orphan := exec.Command("redis-server", "--port", "0", "--unixsocket", filepath.Join(dir, "socket"), "--save", "", "--dir", dir)
+	orphan.ExtraFiles = []*os.File{held}
+	if err := orphan.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = held.Close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = orphan.Wait()
+	}()
+	text := strings.Replace(string(published), fmt.Sprintf(`"pid": %d`, formerPID), fmt.Sprintf(`"pid": %d`, orphan.Process.Pid), 1)
+	if err := os.WriteFile(filepath.Join(o.DataDir, "redis.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	eventually(t, "the orphan runs", func() bool { _, err := os.Stat(filepath.Join(dir, "socket")); return err == nil })
+	again := start(t, o)
+	wantMarks(t, "", again.RedisURL(), 1)
+	if again.RedisProcess() == nil {
+		t.Error("joined an orphan")
+	}
+	// Whoever stopped it: the lock was free before the second start returned, so it is gone.
+	<-ended
 }
 
 // TestStalePidFiles puts numbers into PostgreSQL's lock files that belong to something else by now.

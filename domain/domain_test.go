@@ -1,0 +1,161 @@
+package domain_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+)
+
+func TestRegistrationValidate(t *testing.T) {
+	t.Parallel()
+	const good = "correct horse battery"
+	for _, email := range []string{
+		"ada@example.com", "Ada.Lovelace+tag@sub.example.co.uk", "a@b.cd", "o'brien@example.com", "ü@example.com",
+		strings.Repeat("a", 64) + "@example.com",
+	} {
+		if err := (domain.Registration{Email: email, Password: good}).Validate(); err != nil {
+			t.Errorf("%s: %v", email, err)
+		}
+	}
+	for _, email := range []string{
+		"", "ada", "ada@", "@example.com", "ada@localhost", "ada@[127.0.0.1]", "Ada <ada@example.com>", " ada@example.com", "ada@example.com ",
+		"a@b@example.com", `"a b"@example.com`, "ada@example.com\r\nBcc: x@example.com", strings.Repeat("a", 65) + "@example.com",
+		"ada@" + strings.Repeat("a.", 130) + "com", "ada@.example.com", "ada@example..com", "ada@example.com.",
+	} {
+		err := (domain.Registration{Email: email, Password: good}).Validate()
+		if domain.ErrorCode(err) != domain.CodeInvalid {
+			t.Errorf("%q was accepted", email)
+		}
+	}
+	for password, ok := range map[string]bool{
+		"": false, "1234567": false, "12345678": true, strings.Repeat("x", 1024): true, strings.Repeat("x", 1025): false, "12345678\xff": false, "pässwörter": true,
+	} {
+		err := (domain.Registration{Email: "ada@example.com", Password: password}).Validate()
+		if (err == nil) != ok {
+			t.Errorf("password of %d bytes: %v", len(password), err)
+		}
+	}
+	var both *domain.Error
+	if err := (domain.Registration{}).Validate(); !errors.As(err, &both) || len(both.Fields) != 2 {
+		t.Errorf("two bad fields: %v", err)
+	}
+}
+
+func TestTaskIDs(t *testing.T) {
+	t.Parallel()
+	const text = "01890000-0000-7000-8000-0000000000ff"
+	id, err := domain.ParseID(strings.ToUpper(text))
+	if err != nil || id.String() != text {
+		t.Fatalf("%v, %v", id, err)
+	}
+	for generation, want := range map[int]string{0: text, 1: text + ".1", 12: text + ".12"} {
+		e := domain.Event{ID: id, Generation: generation}
+		if got := e.TaskID(); got != want {
+			t.Errorf("generation %d: %s, want %s", generation, got, want)
+		}
+		if back, err := domain.EventID(want); err != nil || back != id {
+			t.Errorf("EventID(%s): %v, %v", want, back, err)
+		}
+	}
+	for _, bad := range []string{"", text + ".", text + ".0", text + ".-1", text + ".x", text[1:], "{" + text + "}", strings.ReplaceAll(text, "-", "x"), text + "0"} {
+		if _, err := domain.EventID(bad); domain.ErrorCode(err) != domain.CodeInvalid {
+			t.Errorf("EventID(%q): %v, want invalid", bad, err)
+		}
+	}
+}
+
+func TestIDTime(t *testing.T) {
+	t.Parallel()
+	id, err := domain.ParseID("019c5a3e-9e00-7000-8000-000000000000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, ok := id.Time()
+	if want := time.UnixMilli(0x019c5a3e9e00); !ok || !at.Equal(want) {
+		t.Errorf("%v, %t, want %v", at, ok, want)
+	}
+	if _, ok := (domain.ID{6: 0x40}).Time(); ok {
+		t.Error("a random UUID has no time")
+	}
+}
+
+func TestIDScan(t *testing.T) {
+	t.Parallel()
+	want := domain.ID{1, 2, 3}
+	for _, src := range []any{want.String(), []byte(want.String()), want[:], [16]byte(want)} {
+		var got domain.ID
+		if err := got.Scan(src); err != nil || got != want {
+			t.Errorf("Scan(%T): %v, %v", src, got, err)
+		}
+	}
+	for _, src := range []any{nil, 7, "x", []byte("x")} {
+		if err := new(domain.ID).Scan(src); err == nil {
+			t.Errorf("Scan(%v) succeeded", src)
+		}
+	}
+}
+
+func TestErrorCode(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("cause")
+	wrapped := fmt.Errorf("outer: %w", domain.Wrap(domain.CodeConflict, cause, "taken"))
+	for _, test := range []struct {
+		err  error
+		want domain.Code
+	}{{nil, ""}, {cause, domain.CodeInternal}, {wrapped, domain.CodeConflict}, {domain.Errorf(domain.CodeInvalid, "bad %d", 1), domain.CodeInvalid}} {
+		if got := domain.ErrorCode(test.err); got != test.want {
+			t.Errorf("%v: %q, want %q", test.err, got, test.want)
+		}
+	}
+	if !errors.Is(wrapped, cause) || wrapped.Error() != "outer: taken: cause" {
+		t.Errorf("%v", wrapped)
+	}
+}
+
+func FuzzParseID(f *testing.F) {
+	f.Add("01890000-0000-7000-8000-0000000000ff")
+	f.Add("01890000-0000-7000-8000-0000000000ff.3")
+	f.Fuzz(func(t *testing.T, text string) {
+		if id, err := domain.ParseID(text); err == nil && id.String() != strings.ToLower(text) {
+			t.Errorf("ParseID(%q) = %s", text, id)
+		}
+		if id, err := domain.EventID(text); err == nil && !strings.HasPrefix(strings.ToLower(text), id.String()) {
+			t.Errorf("EventID(%q) = %s", text, id)
+		}
+	})
+}
+
+func FuzzParseSendNotification(f *testing.F) {
+	f.Add([]byte(`{"user_id":"01890000-0000-7000-8000-0000000000ff","notification_id":"01890000-0000-7000-8000-0000000000fe","notification_type":"T"}`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		p, err := domain.ParseSendNotification(payload)
+		if err != nil {
+			if domain.ErrorCode(err) != domain.CodeInvalid {
+				t.Errorf("%v has the code %s", err, domain.ErrorCode(err))
+			}
+			return
+		}
+		text, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := domain.ParseSendNotification(text); err != nil || again != p {
+			t.Errorf("%s: %+v, %v", text, again, err)
+		}
+	})
+}
+
+func FuzzRegistration(f *testing.F) {
+	f.Add("ada@example.com")
+	f.Add("a@b@c.d\r\n")
+	f.Fuzz(func(t *testing.T, email string) {
+		if (domain.Registration{Email: email, Password: "12345678"}).Validate() == nil && strings.ContainsAny(email, "\r\n\x00 <>,;\"") {
+			t.Errorf("%q was accepted", email)
+		}
+	})
+}

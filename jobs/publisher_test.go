@@ -1,0 +1,186 @@
+package jobs_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository/repositorytest"
+)
+
+func newPublisher(t *testing.T, url string) (*jobs.Publisher, *redis.Client) {
+	t.Helper()
+	connection, err := jobs.ParseRedis(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher, err := jobs.NewPublisher(connection, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = publisher.Close() })
+	client := connection.MakeRedisClient().(*redis.Client)
+	t.Cleanup(func() { _ = client.Close() })
+	return publisher, client
+}
+
+func testEvents(n int) []domain.Event {
+	events := make([]domain.Event, n)
+	for i := range events {
+		events[i] = domain.Event{ID: domain.ID{0x01, 6: 0x70, 8: 0x80, 14: byte(i >> 8), 15: byte(i)}, Type: "test:a", Queue: "default"}
+	}
+	return events
+}
+
+// Every event has its own result, whatever its neighbours come to.
+func TestPublishJudgesEachEvent(t *testing.T) {
+	t.Parallel()
+	publisher, client := newPublisher(t, repositorytest.Redis(t))
+	if err := client.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	events := testEvents(200)
+	events[50].Type, events[60].Queue, events[70].Queue = " ", " ", "broken"
+	for range 2 { // the second time everything is there, or refused again
+		for i, err := range publisher.Publish(t.Context(), events) {
+			want := domain.Code("")
+			switch i {
+			case 50, 60:
+				want = domain.CodeInvalid
+			case 70:
+				want = domain.CodeInternal
+			}
+			if got := domain.ErrorCode(err); got != want {
+				t.Errorf("event %d: %v, want code %q", i, err, want)
+			}
+		}
+	}
+	if n := client.LLen(t.Context(), "asynq:{default}:pending").Val(); n != 197 {
+		t.Errorf("%d tasks, want 197", n)
+	}
+	if n := client.Exists(t.Context(), "asynq:{broken}:t:"+events[70].TaskID()).Val(); n != 0 {
+		t.Error("a refused event left half a task, which a retry would take for delivered")
+	}
+}
+
+// Each of these is an outage, which charges no attempt.
+func TestPublishKnowsAnOutage(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		begin, end func(*redis.Client, *repositorytest.RedisServer) error
+	}{
+		"killed": {
+			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Kill(); return nil },
+			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Start(); return nil },
+		},
+		"suspended": {
+			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Pause(); return nil },
+			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Resume(); return nil },
+		},
+		"out of memory": {
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.ConfigSet(t.Context(), "maxmemory", "1").Err()
+			},
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.ConfigSet(t.Context(), "maxmemory", "0").Err()
+			},
+		},
+		"a replica": {
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.SlaveOf(t.Context(), "127.0.0.1", "1").Err()
+			},
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.SlaveOf(t.Context(), "no", "one").Err()
+			},
+		},
+		"wants a password": {
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.Do(t.Context(), "ACL", "SETUSER", "default", "-@all", "+acl", "+auth", "+hello", "+client").Err()
+			},
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.Do(t.Context(), "ACL", "SETUSER", "default", "+@all").Err()
+			},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := repositorytest.OwnRedis(t)
+			publisher, client := newPublisher(t, server.URL())
+			if err := publisher.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := test.begin(client, server); err != nil {
+				t.Fatal(err)
+			}
+			events := testEvents(100)
+			for i, err := range publisher.Publish(t.Context(), events) {
+				if domain.ErrorCode(err) != domain.CodeUnavailable {
+					t.Fatalf("event %d: %v, want unavailable", i, err)
+				}
+			}
+			if err := publisher.Ping(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
+				t.Errorf("Ping: %v, want unavailable", err)
+			}
+			if err := test.end(client, server); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "Ping succeeds", func() bool { return publisher.Ping(t.Context()) == nil })
+			for i, err := range publisher.Publish(t.Context(), events) {
+				if err != nil {
+					t.Fatalf("event %d after the outage: %v", i, err)
+				}
+			}
+			if n := client.LLen(t.Context(), "asynq:{default}:pending").Val(); n != int64(len(events)) {
+				t.Errorf("%d tasks, want %d", n, len(events))
+			}
+		})
+	}
+}
+
+// A Redis that comes back empty has to hear of the queues again.
+func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	publisher, client := newPublisher(t, server.URL())
+	publish := func() (last error) {
+		for _, err := range publisher.Publish(t.Context(), testEvents(1)) {
+			last = err
+		}
+		return last
+	}
+	if err := publish(); err != nil {
+		t.Fatal(err)
+	}
+	server.Flush()
+	server.Kill()
+	if err := publish(); err == nil {
+		t.Fatal("published to a dead Redis")
+	}
+	server.Start()
+	eventually(t, "Redis takes tasks", func() bool { return publish() == nil })
+	if !client.SIsMember(t.Context(), "asynq:queues", "default").Val() {
+		t.Error("the queue is unknown to Asynq's tools")
+	}
+}
+
+func TestParseRedis(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"redis://localhost:6379", "redis://:secret@localhost:6379/3", "rediss://localhost:6380",
+		"redis-socket:///run/redis.sock?db=2", "redis-sentinel://a:26379,b:26379?master=m",
+	} {
+		if _, err := jobs.ParseRedis(url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	for _, url := range []string{"", "localhost:6379", "http://:hunter2@localhost", "redis://:hunter2@localhost:x/y", "redis://:hunter2@h:1/abc"} {
+		_, err := jobs.ParseRedis(url)
+		if domain.ErrorCode(err) != domain.CodeInvalid || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v, want an error without the password", url, err)
+		}
+	}
+}
