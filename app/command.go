@@ -103,7 +103,7 @@ func (c commands) run(cmd *cobra.Command, _ []string) error {
 	daemon, err := New(cmd.Context(), cfg, newLogger(cmd.ErrOrStderr(), cfg.Log), c.build)
 	if err != nil {
 		if cmd.Context().Err() != nil {
-			return nil // asked to end while starting
+			return nil //nolint:nilerr // asked to end while starting
 		}
 		return err
 	}

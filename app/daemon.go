@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -180,8 +181,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 // close takes down what was opened, the last first: clients before the pool,
 // the pool before the servers.
 func (d *Daemon) close() {
-	for i := len(d.undo) - 1; i >= 0; i-- {
-		d.undo[i]()
+	for _, v := range slices.Backward(d.undo) {
+		v()
 	}
 	d.undo = nil
 }

@@ -69,6 +69,11 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 		if err == nil && s.ctx.Err() == nil {
 			return fmt.Errorf("%s stopped though nobody asked it to", name)
 		}
+		// The group returns the error that began the draining; later ones would
+		// be lost.
+		if err != nil && l.isDraining() {
+			l.log.Warn(name+" failed while draining", "error", err)
+		}
 		return err
 	}, func(error) { l.drain() })
 }

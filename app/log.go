@@ -8,6 +8,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"outboxd/config"
+	"outboxd/handler"
 )
 
 // newLogger returns the logger that everything else is given. The format auto
@@ -17,10 +18,12 @@ func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	// The configuration has been validated.
 	_ = level.UnmarshalText([]byte(c.Level))
 	options := &slog.HandlerOptions{Level: level}
+	var lines slog.Handler = slog.NewJSONHandler(w, options)
 	if c.Format == "text" || c.Format == "auto" && isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, options))
+		lines = slog.NewTextHandler(w, options)
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	// Lines that are not the API's own, such as GORM's, belong to a request too.
+	return slog.New(handler.WithRequestID(lines))
 }
 
 func isTerminal(w io.Writer) bool {

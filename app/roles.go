@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -180,7 +181,9 @@ func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(c
 		// A shutdown that came before the server had begun to listen does
 		// nothing; the closed listener then ends it.
 		_ = listener.Close()
-		<-result
+		if served := <-result; err == nil && !errors.Is(served, net.ErrClosed) {
+			err = served
+		}
 		if err != nil {
 			return fmt.Errorf("finish the requests at %s: %w", listener.Addr(), err)
 		}

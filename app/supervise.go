@@ -19,16 +19,22 @@ const (
 	giveUpAfter  = 10          // failures in a row
 )
 
-// supervise runs run, and again when it fails or panics, until ctx ends. It
-// returns nil then, and an error when running it again is of no use: because
-// the error is permanent, or it failed ten times in a row.
+// supervise runs run, and again when it fails or panics, until ctx ends or run
+// returns nil. It returns nil then, and an error when running it again is of no
+// use: because the error is permanent, or it failed ten times in a row.
 func supervise(ctx context.Context, name string, log *slog.Logger, run func(context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 500*time.Millisecond, 30*time.Second
+	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 30*time.Second
 	for failures := 0; ; {
 		begun := time.Now()
 		err := recovered(ctx, run)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			if !errors.Is(err, context.Canceled) {
+				log.Warn(name+" failed while it was stopped", "error", err)
+			}
 			return nil
 		}
 		if isPermanent(err) {

@@ -142,13 +142,25 @@ func TestSMTPRefusals(t *testing.T) {
 		code  int
 		want  domain.Code
 	}{
-		{"hello", 421, unavailable}, {"hello", 554, unavailable},
-		{"mail", 451, unavailable}, {"mail", 550, unavailable}, {"mail", 530, unavailable},
-		{"rcpt", 450, unavailable}, {"rcpt", 452, unavailable}, {"rcpt", 421, unavailable},
-		{"rcpt", 550, invalid}, {"rcpt", 553, invalid}, {"rcpt", 501, invalid},
-		{"rcpt", 530, unavailable}, {"rcpt", 535, unavailable}, {"rcpt", 503, unavailable},
-		{"data", 452, unavailable}, {"data", 451, unavailable},
-		{"data", 552, invalid}, {"data", 554, invalid}, {"data", 535, unavailable},
+		{"hello", 421, unavailable},
+		{"hello", 554, unavailable},
+		{"mail", 451, unavailable},
+		{"mail", 550, unavailable},
+		{"mail", 530, unavailable},
+		{"rcpt", 450, unavailable},
+		{"rcpt", 452, unavailable},
+		{"rcpt", 421, unavailable},
+		{"rcpt", 550, invalid},
+		{"rcpt", 553, invalid},
+		{"rcpt", 501, invalid},
+		{"rcpt", 530, unavailable},
+		{"rcpt", 535, unavailable},
+		{"rcpt", 503, unavailable},
+		{"data", 452, unavailable},
+		{"data", 451, unavailable},
+		{"data", 552, invalid},
+		{"data", 554, invalid},
+		{"data", 535, unavailable},
 	} {
 		t.Run(fmt.Sprintf("%s %d", c.stage, c.code), func(t *testing.T) {
 			t.Parallel()

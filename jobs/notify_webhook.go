@@ -181,8 +181,7 @@ func (n *WebhookNotifier) noAnswer(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return domain.Wrap(domain.CodeUnavailable, cause, "the webhook's receiver did not answer in time")
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	return domain.Wrap(domain.CodeUnavailable, errors.New(excerpt(err.Error(), n.secret)),

@@ -90,10 +90,10 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 		},
 		"a replica": {
 			func(c *redis.Client, _ *repositorytest.RedisServer) error {
-				return c.SlaveOf(t.Context(), "127.0.0.1", "1").Err()
+				return c.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()
 			},
 			func(c *redis.Client, _ *repositorytest.RedisServer) error {
-				return c.SlaveOf(t.Context(), "no", "one").Err()
+				return c.ReplicaOf(t.Context(), "no", "one").Err()
 			},
 		},
 		"wants a password": {

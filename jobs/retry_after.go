@@ -18,14 +18,14 @@ func retryAfter(value string, now time.Time) time.Duration {
 		return 0
 	}
 	if strings.Trim(value, "0123456789") == "" {
-		var seconds time.Duration
+		seconds := 0
 		for _, digit := range value {
 			// Stopping at the bound leaves no number large enough to overflow.
-			if seconds = seconds*10 + time.Duration(digit-'0'); seconds >= maxRetryAfter/time.Second {
+			if seconds = seconds*10 + int(digit-'0'); seconds >= int(maxRetryAfter/time.Second) {
 				return maxRetryAfter
 			}
 		}
-		return seconds * time.Second
+		return time.Duration(seconds) * time.Second
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {

@@ -60,7 +60,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer client.Close()
 	// Asynq's server starts without Redis, and then complains once a second.
 	if err := w.awaitRedis(ctx, client); err != nil {
-		return nil //nolint:nilerr // ctx has ended
+		return nil
 	}
 	server := asynq.NewServerFromRedisClient(client, w.config())
 	if err := server.Start(w.mux()); err != nil {

@@ -141,7 +141,7 @@ func TestProducerNeedsInsertOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	for _, statement := range []string{
 		"SET LOCAL ROLE " + role,
 		"SET LOCAL search_path = pg_catalog",

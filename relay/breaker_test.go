@@ -13,7 +13,7 @@ import (
 )
 
 func testBreaker(probe func(context.Context) error) *breaker {
-	return newBreaker("server", probe, prometheus.NewGauge(prometheus.GaugeOpts{Name: "g"}), slog.New(slog.DiscardHandler))
+	return newBreaker("server", probe, prometheus.NewGauge(prometheus.GaugeOpts{Name: "open", Help: "Of a test."}), slog.New(slog.DiscardHandler))
 }
 
 func TestBreakerHoldsEverybodyAndOneProbes(t *testing.T) {

@@ -33,7 +33,7 @@ func (h *housekeeper) run(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; {
 		err := h.o.Housekeeping.Lead(ctx, h.keep)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no failure
 		}
 		if err != nil && domain.ErrorCode(err) != domain.CodeUnavailable {
 			return err

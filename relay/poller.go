@@ -24,7 +24,7 @@ func (p *poller) run(ctx context.Context) error {
 		claimed, err := p.pass(ctx)
 		switch {
 		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no failure
 		case domain.ErrorCode(err) == domain.CodeUnavailable:
 			p.database.trip(err)
 			continue

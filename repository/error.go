@@ -40,8 +40,7 @@ func translate(err error, doing string) error {
 
 // sqlState returns the SQLSTATE of a server's error, "" of any other.
 func sqlState(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return ""
@@ -51,8 +50,7 @@ func sqlState(err error) string {
 // anybody changing it: the server is gone, going, full, read-only, or gave up
 // on a lock. See PostgreSQL's appendix A for the classes.
 func isUnavailable(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		state := pg.Code
 		switch {
 		case strings.HasPrefix(state, "08"), // connection exception

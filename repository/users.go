@@ -59,8 +59,10 @@ func (u *Users) Register(ctx context.Context, user *domain.User, idempotencyKey 
 			return err
 		}
 		if err := tx.Create(&row).Error; errors.Is(err, gorm.ErrDuplicatedKey) {
-			return &domain.Error{Code: domain.CodeConflict, Message: "the e-mail address is already registered", Err: err,
-				Fields: []domain.FieldError{{Field: "email", Message: "is already registered"}}}
+			return &domain.Error{
+				Code: domain.CodeConflict, Message: "the e-mail address is already registered", Err: err,
+				Fields: []domain.FieldError{{Field: "email", Message: "is already registered"}},
+			}
 		} else if err != nil {
 			return err
 		}

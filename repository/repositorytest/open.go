@@ -37,5 +37,6 @@ func Connect(t testing.TB, url string) *repository.Database {
 
 // Logger returns a logger that writes to the test's own log.
 func Logger(t testing.TB) *slog.Logger {
+	t.Helper()
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
