@@ -63,7 +63,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	}
 	// The actors outlive ctx: it ends the run, and they then drain.
 	d.lineup = newLineup(context.WithoutCancel(ctx), cfg.ShutdownTimeout, log)
-	if err := d.addRoles(); err != nil {
+	if err := d.addRoles(ctx); err != nil {
 		return nil, err
 	}
 	return d, nil

@@ -22,13 +22,13 @@ import (
 
 // addRoles adds the actors of every role that is switched on, and of the
 // listener that every process has.
-func (d *Daemon) addRoles() error {
+func (d *Daemon) addRoles(ctx context.Context) error {
 	var relay *relay.Relay
 	for _, role := range []struct {
 		name config.Role
 		add  func() error
 	}{
-		{config.RoleRelay, func() (err error) { relay, err = d.addRelay(); return err }},
+		{config.RoleRelay, func() (err error) { relay, err = d.addRelay(ctx); return err }},
 		{config.RoleWorker, d.addWorker},
 		{config.RoleAPI, func() error { d.addAPI(relay); return nil }},
 	} {
@@ -78,14 +78,20 @@ func (u wakingUsers) Register(ctx context.Context, user *domain.User, key string
 	return err
 }
 
-func (d *Daemon) addRelay() (*relay.Relay, error) {
+func (d *Daemon) addRelay(ctx context.Context) (*relay.Relay, error) {
+	store := repository.NewOutbox(d.database)
+	if d.servers.forgetful() {
+		if err := d.redrive(ctx, store); err != nil {
+			return nil, err
+		}
+	}
 	publisher, err := jobs.NewPublisher(d.redis, d.cfg.Relay.Concurrency)
 	if err != nil {
 		return nil, err
 	}
 	d.undo = append(d.undo, func() { _ = publisher.Close() })
 	r := relay.New(relay.Options{
-		Store:          repository.NewOutbox(d.database),
+		Store:          store,
 		Publisher:      publisher,
 		Presence:       repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
 		Housekeeping:   repository.NewHousekeeping(d.database),
@@ -107,6 +113,15 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 		d.addSupervised(stageRelay, actor.Name, actor.Run)
 	}
 	return r, nil
+}
+
+// redrive sends again what an in-process Redis took along when it ended.
+func (d *Daemon) redrive(ctx context.Context, store *repository.Outbox) error {
+	events, err := store.Redrive(ctx, d.cfg.Relay.History)
+	if events > 0 {
+		d.log.Info("the in-process Redis begins empty; unconfirmed events are sent again", "events", events)
+	}
+	return err
 }
 
 // thisProcess has a random ID: a process ID is used again, also on one host.

@@ -1,0 +1,34 @@
+package app_test
+
+import (
+	"flag"
+	"io"
+	"os"
+	"testing"
+
+	"outboxd/app"
+	"outboxd/repository/repositorytest"
+)
+
+// processVariable turns the test binary into outboxd, race detector and all.
+const processVariable = "APP_TEST_PROCESS"
+
+// screenshots is where TestBrowser leaves what it saw:
+// make test PKG=./app TESTFLAGS="-run=TestBrowser -screenshots=/tmp/outboxd".
+var screenshots = flag.String("screenshots", "", "folder for screenshots of the pages")
+
+func TestMain(m *testing.M) {
+	if os.Getenv(processVariable) == "" {
+		repositorytest.Main(m)
+		return
+	}
+	// The test holds the other end, so that no process outlives it.
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(exitOrphaned)
+	}()
+	os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr,
+		app.Build{Version: "1.2.3", Commit: "0123abc", Date: "2026-01-02T03:04:05Z"}))
+}
+
+const exitOrphaned = 99

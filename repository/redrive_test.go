@@ -1,0 +1,55 @@
+package repository_test
+
+import (
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db)
+	if err := repository.NewHousekeeping(db).KeepPartitions(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	emit(t, db, 4)
+	events := claim(t, store, 10)
+	outcomes := make([]domain.Outcome, 4)
+	for i := range outcomes {
+		outcomes[i].Verdict = domain.Delivered
+	}
+	if err := events.Settle(t.Context(), outcomes); err != nil {
+		t.Fatal(err)
+	}
+	want := events.Events()[1]
+	exec(t, db, `INSERT INTO inbox (event_id) VALUES ($1)`, events.Events()[0].ID)
+	exec(t, db, `UPDATE outbox_sent SET sent_at = now() - interval '1 day' WHERE id = $1`, events.Events()[3].ID)
+	// The third was replayed before: the newest generation is what goes back.
+	exec(t, db, `INSERT INTO outbox_sent SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+		unique_seconds, available_at, attempts, 3, last_error, created_at, sent_at FROM outbox_sent WHERE id = $1`, events.Events()[2].ID)
+
+	n, err := store.Redrive(t.Context(), time.Hour)
+	if err != nil || n != 2 {
+		t.Fatalf("Redrive: %d, %v, want 2", n, err)
+	}
+	back := claim(t, store, 10).Events()
+	if len(back) != 2 {
+		t.Fatalf("%d events are back, want 2", len(back))
+	}
+	if got := back[0]; got.TaskID() != want.TaskID() || got.Type != want.Type || string(got.Payload) != string(want.Payload) || !got.Available.Equal(want.Available) {
+		t.Errorf("back is %+v, want %+v", got, want)
+	}
+	if got := back[1]; got.Generation != 3 {
+		t.Errorf("generation %d is back, want 3", got.Generation)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_sent"); n != 2 {
+		t.Errorf("%d rows in the history, want the confirmed and the old one", n)
+	}
+	if n, err := store.Redrive(t.Context(), time.Hour); err != nil || n != 0 {
+		t.Errorf("a second Redrive: %d, %v, want 0", n, err)
+	}
+}
