@@ -95,6 +95,32 @@ func (l ledger) scan(to any, sql string, args ...any) {
 	}
 }
 
+// produce writes n registrations at once, as a producer does that speaks SQL. It makes more work than the API can, whose hashing of
+// passwords costs more than all the rest.
+func (l ledger) produce(n int) {
+	l.t.Helper()
+	var produced int
+	l.scan(&produced, `
+		WITH registered AS (
+			INSERT INTO users (email, password_hash)
+			SELECT 'sql-' || outbox_new_id() || '@example.com', '$argon2id$' FROM generate_series(1, $1) RETURNING id
+		), notified AS (
+			INSERT INTO notifications (user_id, type, message) SELECT id, 'USER_REGISTRATION', 'Welcome!' FROM registered RETURNING id, user_id
+		)
+		SELECT count(outbox_emit('email:send_notification', jsonb_build_object(
+			'user_id', user_id, 'notification_id', id, 'notification_type', 'USER_REGISTRATION'))) FROM notified`, n)
+	if produced != n {
+		l.t.Fatalf("produced %d events, want %d", produced, n)
+	}
+}
+
+// awaitSent waits until so many more notifications are sent.
+func (l ledger) awaitSent(more int) {
+	l.t.Helper()
+	want := l.read().Sent + more
+	eventually(l.t, "more notifications are sent", func() bool { return l.read().Sent >= want })
+}
+
 var (
 	mailName   = regexp.MustCompile(`^[0-9a-f-]{36}\.eml$`)
 	repeatName = regexp.MustCompile(`^[0-9a-f-]{36}\.[0-9]+\.eml$`)

@@ -44,7 +44,7 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nRun outboxd --help for the list of flags", err)}
 	})
-	root.AddCommand(c.newConfigCommand(), c.newMigrateCommand(), c.newVersionCommand())
+	root.AddCommand(c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

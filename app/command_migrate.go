@@ -79,12 +79,14 @@ func migrationStatus(cmd *cobra.Command, db *repository.Database, _ *slog.Logger
 // command.
 func (c commands) withDatabase(do func(*cobra.Command, *repository.Database, *slog.Logger) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) (err error) {
+		// A command needs the database alone, whatever the roles say and need.
+		if err := cmd.Flags().Set("roles", string(config.RoleAPI)); err != nil {
+			return fmt.Errorf("choose the role: %w", err)
+		}
 		cfg, err := c.load(cmd)
 		if err != nil {
 			return err
 		}
-		// A command needs the database alone, whatever the roles say.
-		cfg.Roles = config.Roles{config.RoleAPI}
 		log := newLogger(cmd.ErrOrStderr(), cfg.Log)
 		servers, err := startServers(cmd.Context(), cfg, log)
 		if err != nil {

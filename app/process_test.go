@@ -40,7 +40,8 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, setting)
 		}
 	}
-	cmd.Env = append(cmd.Env, processVariable+"=1")
+	// The race detector would otherwise sleep for a second at every exit.
+	cmd.Env = append(cmd.Env, processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	return cmd
 }
 

@@ -79,7 +79,7 @@ func (u wakingUsers) Register(ctx context.Context, user *domain.User, key string
 }
 
 func (d *Daemon) addRelay(ctx context.Context) (*relay.Relay, error) {
-	store := repository.NewOutbox(d.database)
+	store := repository.NewOutbox(d.database, repository.OutboxOptions{History: d.cfg.Relay.History > 0})
 	if d.servers.forgetful() {
 		if err := d.redrive(ctx, store); err != nil {
 			return nil, err

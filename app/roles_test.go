@@ -42,7 +42,7 @@ func TestOneProcessForEachRole(t *testing.T) {
 
 	awaitSent(t, api.api, early)
 	l := startLoad(t, api.api, 4)
-	l.await(40)
+	l.await(20)
 	registered := append(l.finish(), early)
 	b := openLedger(t, databaseURL).await(registered)
 	if b.Users != len(registered) || b.Charged != 0 {

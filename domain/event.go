@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -65,13 +67,13 @@ func EventID(taskID string) (ID, error) {
 // EventStore hands out due events and remembers what became of them.
 // Its methods are safe for concurrent use, by any number of processes.
 type EventStore interface {
-	// Claim locks up to limit due events, oldest due first, until the batch is
-	// settled or released, or its connection ends, whichever is first. Events
-	// that another claim holds are passed over. A batch without events needs
-	// neither call.
+	// Claim takes up to limit due events after from, oldest due first,
+	// until the batch is settled or released, or its connection ends,
+	// whichever is first. Events that another claim holds are passed over. A
+	// batch without events needs neither call.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
-	Claim(ctx context.Context, limit int) (Batch, error)
+	Claim(ctx context.Context, from Cursor, limit int) (Batch, error)
 
 	// NextDue returns when the earliest event not yet due will be; the zero
 	// time if there is none.
@@ -80,10 +82,33 @@ type EventStore interface {
 	NextDue(ctx context.Context) (time.Time, error)
 }
 
+// Cursor is a place in the order in which events get due. The zero Cursor is
+// its beginning.
+type Cursor struct {
+	Due time.Time
+	ID  ID
+}
+
+// Compare returns -1, 0 or 1 as c comes before d, is d, or comes after it.
+func (c Cursor) Compare(d Cursor) int {
+	return cmp.Or(c.Due.Compare(d.Due), bytes.Compare(c.ID[:], d.ID[:]))
+}
+
+// Cursor is the event's place in the order in which events get due.
+func (e *Event) Cursor() Cursor { return Cursor{Due: e.Available, ID: e.ID} }
+
 // Batch is a set of claimed events. It holds a database connection. Its
 // methods are not safe for concurrent use.
 type Batch interface {
+	// Events are the claimed events, oldest due first.
 	Events() []Event
+
+	// Full reports whether a bound ended the batch, so that more may be due.
+	Full() bool
+
+	// Now is the time of the claim by the store's clock, which is also the
+	// clock by which events get due.
+	Now() time.Time
 
 	// Settle records the outcomes, one for each event and in their order, and
 	// ends the claim: all of it or, on an error, nothing.

@@ -1,44 +1,11 @@
 package jobs
 
 import (
-	"context"
 	"errors"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
-
-// Asynq turns Redis's errors into text. What an exchange with Redis really
-// came to is therefore read below Asynq, where go-redis still has the error.
-
-// replyKey leads from an exchange's context to where its error goes.
-type replyKey struct{}
-
-// withReply returns a context for one enqueueing, and where the error of its
-// last command will be.
-func withReply(ctx context.Context) (context.Context, *error) {
-	reply := new(error)
-	return context.WithValue(ctx, replyKey{}, reply), reply
-}
-
-// replyHook is the go-redis hook that keeps the error of each command.
-type replyHook struct{}
-
-func (replyHook) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (replyHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		if reply, ok := ctx.Value(replyKey{}).(*error); ok {
-			*reply = err
-		}
-		return err
-	}
-}
-
-func (replyHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
 
 // outageReplies are the answers by which Redis says that it cannot serve
 // anybody right now: prefixes of its error replies.

@@ -3,11 +3,8 @@ package jobs
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // Asynq's choice
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -16,89 +13,59 @@ import (
 	"outboxd/domain"
 )
 
-// inFlight is how many events one Publish has on the way at once. Asynq's
-// client enqueues one task at a time; many callers fill the round trips.
-const inFlight = 64
-
 // Publisher is the domain.Publisher: it hands events to Asynq.
 type Publisher struct {
 	redis redis.UniversalClient
-	// client is made anew after an outage: it remembers which queues it has
-	// told Redis about, and Redis may have forgotten.
-	client atomic.Pointer[asynq.Client]
+	lanes sync.Pool // of *lane
 }
 
 var _ domain.Publisher = (*Publisher)(nil)
 
-// NewPublisher returns a Publisher for a Redis, with connections of its own for
+// NewPublisher returns a Publisher for a Redis, with a connection for each of
 // that many concurrent calls of Publish. It does not connect.
 func NewPublisher(opt asynq.RedisConnOpt, concurrency int) (*Publisher, error) {
-	client, err := NewRedis(opt, inFlight*concurrency+1)
+	client, err := NewRedis(opt, concurrency+1)
 	if err != nil {
 		return nil, err
 	}
-	client.AddHook(replyHook{})
 	p := &Publisher{redis: client}
-	p.renew()
+	p.lanes.New = func() any { return newLane(client) }
 	return p, nil
 }
-
-func (p *Publisher) renew() { p.client.Store(asynq.NewClientFromRedisClient(p.redis)) }
 
 // Close closes the connections. Publish must have returned.
 func (p *Publisher) Close() error { return p.redis.Close() }
 
-// errNotTried is the result of events that came after an outage in their batch.
-var errNotTried = domain.Errorf(domain.CodeUnavailable, "not tried, because the queue is unreachable")
-
-// Publish implements domain.Publisher. After the first sign of an outage it
-// tries no further event, so that a dead Redis costs one timeout and not one
-// for each.
+// Publish implements domain.Publisher: the whole batch in one round trip.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error {
+	l := p.lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
+	commands, refusals := l.carry(ctx, events)
 	results := make([]error, len(events))
-	var next atomic.Int64
-	var outage atomic.Bool
-	var publishing sync.WaitGroup
-	for range min(inFlight, len(events)) {
-		publishing.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(events)); i = next.Add(1) - 1 {
-				if outage.Load() {
-					results[i] = errNotTried
-					continue
-				}
-				results[i] = p.enqueue(ctx, &events[i])
-				if domain.ErrorCode(results[i]) == domain.CodeUnavailable {
-					outage.Store(true)
-				}
-			}
-		})
+	outage := false
+	for i := range events {
+		results[i] = p.judge(ctx, &events[i], commands[i], refusals[i])
+		outage = outage || domain.ErrorCode(results[i]) == domain.CodeUnavailable
 	}
-	publishing.Wait()
-	if outage.Load() {
-		p.renew()
+	if !outage {
+		// After an outage the lane is left: Asynq's client remembers which
+		// queues it has told Redis about, and Redis may have forgotten.
+		p.lanes.Put(l)
 	}
 	return results
 }
 
-func (p *Publisher) enqueue(ctx context.Context, e *domain.Event) error {
-	exchange, reply := withReply(ctx)
-	task := asynq.NewTaskWithHeaders(e.Type, e.Payload, e.Headers)
-	_, err := p.client.Load().EnqueueContext(exchange, task, taskOptions(e)...)
+// judge says what Redis's answer means for an event.
+func (p *Publisher) judge(ctx context.Context, e *domain.Event, command *redis.Cmd, refusal error) error {
 	switch {
-	case err == nil, errors.Is(err, asynq.ErrTaskIDConflict):
-		return nil
-	case errors.Is(err, asynq.ErrDuplicateTask):
-		// Another task holds the unique lock that the producer asked for, or
-		// this one does, from an attempt whose answer was lost. Either way
-		// the queue has what it should have.
-		return nil
-	case isOutage(*reply):
-		return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
-	case *reply != nil:
-		return p.refused(ctx, e, err, *reply)
-	default:
+	case refusal != nil:
 		// Asynq refused the task itself, and would again.
-		return domain.Wrap(domain.CodeInvalid, err, "the event can never be enqueued")
+		return domain.Wrap(domain.CodeInvalid, refusal, "the event can never be enqueued")
+	case command.Err() == nil:
+		return nil
+	case isOutage(command.Err()):
+		return domain.Wrap(domain.CodeUnavailable, command.Err(), "the queue is unavailable")
+	default:
+		return p.refused(ctx, e, command.Err())
 	}
 }
 
@@ -107,9 +74,9 @@ func (p *Publisher) enqueue(ctx context.Context, e *domain.Event) error {
 // its queue, and the next attempt would take it for "already there". Asynq's
 // scripts look for that key first and write it themselves, so one that failed
 // for a key of the wrong type has just made it.
-func (p *Publisher) refused(ctx context.Context, e *domain.Event, err, reply error) error {
-	if !strings.HasPrefix(reply.Error(), "WRONGTYPE") {
-		return err
+func (p *Publisher) refused(ctx context.Context, e *domain.Event, answer error) error {
+	if !redis.HasErrorPrefix(answer, "WRONGTYPE") {
+		return answer
 	}
 	keys := []string{"asynq:{" + e.Queue + "}:t:" + e.TaskID()}
 	if e.Options.Unique > 0 {
@@ -118,7 +85,7 @@ func (p *Publisher) refused(ctx context.Context, e *domain.Event, err, reply err
 	if cleared := p.redis.Del(ctx, keys...).Err(); cleared != nil {
 		return domain.Wrap(domain.CodeUnavailable, cleared, "the queue is unavailable")
 	}
-	return err
+	return answer
 }
 
 // taskOptions turns the row's options into Asynq's. What the row does not say

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { repositorytest.Main(m) }
 
 // fixture is a relay between a real PostgreSQL and a real Redis.
 type fixture struct {
-	t        *testing.T
+	t        testing.TB
 	db       *repository.Database
 	redis    *redis.Client
 	registry *prometheus.Registry
@@ -30,7 +30,7 @@ type fixture struct {
 
 // newFixture makes a relay that never polls by itself within a test's life,
 // unless change says otherwise: what it finds, it was told about.
-func newFixture(t *testing.T, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
+func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
 	t.Helper()
 	db := repositorytest.Connect(t, databaseURL)
 	migrate(t, db)
@@ -47,7 +47,7 @@ func newFixture(t *testing.T, databaseURL, redisURL string, change func(*relay.O
 	t.Cleanup(func() { _ = client.Close() })
 	f := &fixture{t: t, db: db, redis: client, registry: prometheus.NewRegistry()}
 	f.options = relay.Options{
-		Store:        repository.NewOutbox(db),
+		Store:        repository.NewOutbox(db, repository.OutboxOptions{History: true}),
 		Publisher:    publisher,
 		Presence:     repository.NewPresence(db, ""),
 		Housekeeping: repository.NewHousekeeping(db),

@@ -66,14 +66,13 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 
 func (m *metrics) breaker(server string) prometheus.Gauge { return m.open.WithLabelValues(server) }
 
-func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome) {
-	now := time.Now()
+func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, settledAt time.Time) {
 	var enqueued, failed, dead float64
 	for i, o := range outcomes {
 		switch o.Verdict {
 		case domain.Delivered:
 			enqueued++
-			m.lag.Observe(max(now.Sub(events[i].Available).Seconds(), 0))
+			m.lag.Observe(settledAt.Sub(events[i].Available).Seconds())
 		case domain.Refused:
 			failed++
 		case domain.Dead:

@@ -21,7 +21,7 @@ type poller struct {
 // was, so the poller sleeps.
 func (p *poller) run(ctx context.Context) error {
 	for p.queue.wait(ctx) == nil && p.database.wait(ctx) == nil {
-		claimed, err := p.pass(ctx)
+		claimed, full, err := p.pass(ctx)
 		switch {
 		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is no failure
@@ -34,7 +34,7 @@ func (p *poller) run(ctx context.Context) error {
 		p.waker.claimed(claimed)
 		switch {
 		case p.queue.fault() != nil:
-		case claimed == p.o.BatchSize:
+		case full:
 			p.waker.wake()
 		default:
 			p.waker.sleep(ctx, p.untilNextDue)
@@ -53,17 +53,14 @@ func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	return min(max(time.Until(due), 0), p.o.PollInterval)
 }
 
-// pass is one claim, from beginning to end, and returns how many events it had.
-// A crash at any point of it leaves them due and unlocked.
-func (p *poller) pass(ctx context.Context) (int, error) {
-	batch, err := p.o.Store.Claim(ctx, p.o.BatchSize)
-	if err != nil {
-		return 0, err
+// pass is one claim, from beginning to end. It returns how many events it had
+// and whether there may be more. A crash at any point of it leaves them due.
+func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
+	batch, err := p.claim(ctx)
+	if err != nil || len(batch.Events()) == 0 {
+		return 0, false, err
 	}
 	events := batch.Events()
-	if len(events) == 0 {
-		return 0, nil
-	}
 	// Releasing after a successful Settle does nothing.
 	defer func() {
 		if err := batch.Release(); err != nil {
@@ -71,21 +68,35 @@ func (p *poller) pass(ctx context.Context) (int, error) {
 		}
 	}()
 
+	begun := time.Now()
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchPatience)
 	defer cancel()
 	outcomes, unreachable := p.judge(events, p.o.Publisher.Publish(work, events))
 	if unreachable != nil {
 		p.queue.trip(unreachable)
+		p.cursor.lost(events[0].Cursor())
 	}
 	if !decided(outcomes) {
-		return len(events), nil
+		return len(events), batch.Full(), nil
 	}
 	if err := batch.Settle(work, outcomes); err != nil {
-		return len(events), fmt.Errorf("settle %d events: %w", len(events), err)
+		p.cursor.lost(events[0].Cursor())
+		return len(events), batch.Full(), fmt.Errorf("settle %d events: %w", len(events), err)
 	}
-	p.metrics.settled(events, outcomes)
+	p.metrics.settled(events, outcomes, batch.Now().Add(time.Since(begun)))
 	p.report(events, outcomes)
-	return len(events), nil
+	return len(events), batch.Full(), nil
+}
+
+// claim scans from the cursor, and from the beginning where that may find more.
+func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
+	for {
+		s := p.cursor.next(time.Now())
+		batch, err := p.o.Store.Claim(ctx, s.from, p.o.BatchSize)
+		if err != nil || !p.cursor.done(s, batch, time.Now()) {
+			return batch, err
+		}
+	}
 }
 
 // judge turns the results of publishing into verdicts. An event that the queue

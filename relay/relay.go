@@ -46,6 +46,7 @@ type Relay struct {
 	log      *slog.Logger
 	metrics  *metrics
 	waker    *waker
+	cursor   cursor
 	queue    *breaker // open while the queue is unreachable
 	database *breaker // open while the database is
 }

@@ -17,7 +17,7 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-func migrate(t *testing.T, db *repository.Database) {
+func migrate(t testing.TB, db *repository.Database) {
 	t.Helper()
 	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestARepeatMeetsItself(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
 	f.exec(emitMany, 1)
-	batch, err := f.options.Store.Claim(t.Context(), 1)
+	batch, err := f.options.Store.Claim(t.Context(), domain.Cursor{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

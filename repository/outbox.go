@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"gorm.io/gorm"
@@ -13,45 +15,103 @@ import (
 	"outboxd/domain"
 )
 
+// OutboxOptions tune an Outbox.
+type OutboxOptions struct {
+	// History keeps delivered events in outbox_sent.
+	History bool
+	// BatchBytes bounds the payloads of one batch, in bytes, so that few large
+	// events take no more memory than many small ones. One event is always
+	// taken. 0 means 16 MiB.
+	BatchBytes int
+}
+
+const defaultBatchBytes = 16 << 20
+
 // Outbox is the domain.EventStore: it claims due events and settles them.
 //
 // A claim is a transaction that stays open while its events are handed to the
 // queue. There is no lease that could expire and no state to recover: when a
 // process dies, PostgreSQL ends its transaction, and the rows are due again.
-type Outbox struct{ db *Database }
+type Outbox struct {
+	db    *Database
+	o     OutboxOptions
+	claim string
+}
 
 // NewOutbox returns the outbox in db.
-func NewOutbox(db *Database) *Outbox { return &Outbox{db: db} }
+func NewOutbox(db *Database, o OutboxOptions) *Outbox {
+	if o.BatchBytes <= 0 {
+		o.BatchBytes = defaultBatchBytes
+	}
+	store := &Outbox{db: db, o: o, claim: claimSQL}
+	if o.History {
+		store.claim = claimWithHistorySQL
+	}
+	return store
+}
 
 var _ domain.EventStore = (*Outbox)(nil)
 
-// settlePatience ends the claim of a process that stopped without dying, such
-// as one that was suspended: PostgreSQL then ends the transaction and gives the
-// rows to others.
-const settlePatience = time.Minute
-
-const patienceSQL = `SELECT set_config('idle_in_transaction_session_timeout', $1, true)`
+// Bounds that a claim sets for its own transaction, in PostgreSQL and not only
+// here, for processes that stop without dying: suspended, or cut off by the
+// network. PostgreSQL then ends the transaction and gives the rows to others.
+const (
+	idlePatience      = time.Minute      // between two statements
+	statementPatience = 30 * time.Second // of one statement
+)
 
 // The columns of an event, in the order that scanEvent reads them.
 const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
     retention_seconds, unique_seconds, available_at, attempts, generation, last_error, created_at`
 
-// LIMIT stands above the row locks in the plan of a plain SELECT, so no more
-// rows are locked than returned; inside an IN (…) subquery more can be. The
-// index outbox_due gives the order without sorting.
+// One statement takes the rows out of the outbox, because it costs PostgreSQL
+// about as much as locking them, and there is then nothing left to do for what
+// is delivered. The rest is put back.
+//
+//   - due reads the index outbox_due from the cursor on, in its order, without
+//     sorting. LIMIT stands above the row locks, so no more rows are locked than
+//     taken; inside an IN (…) subquery more can be. It is written out (%d): of a
+//     parameter the planner would assume a tenth of the table.
+//   - the cursor is one row comparison, so that it is a boundary of the index
+//     scan: dead entries before it are not read again.
+//   - fitting cuts the batch where its payloads exceed $3 bytes. What is locked
+//     beyond stays locked until the batch ends, and is due again then.
+//   - = ANY(ARRAY(…)) makes the deletion a scan of tuple identifiers.
+//   - bounds sets the timeouts, which would otherwise be a round trip.
 const claimSQL = `
-SELECT ` + eventColumns + `
-FROM outbox
-WHERE available_at <= now()
-ORDER BY available_at, id
-LIMIT $1
-FOR UPDATE SKIP LOCKED`
+WITH bounds AS MATERIALIZED (
+    SELECT set_config('idle_in_transaction_session_timeout', $4, true), set_config('statement_timeout', $5, true)
+), due AS MATERIALIZED (
+    SELECT ctid, available_at, id, octet_length(payload) AS bytes
+    FROM outbox
+    WHERE available_at <= now() AND (available_at, id) > ($1, $2::uuid)
+    ORDER BY available_at, id
+    LIMIT %d
+    FOR UPDATE SKIP LOCKED
+), fitting AS (
+    SELECT ctid FROM (
+        SELECT ctid, sum(bytes) OVER (ORDER BY available_at, id ROWS UNBOUNDED PRECEDING) - bytes AS before FROM due
+    ) AS running
+    WHERE before < $3
+), gone AS (
+    DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM fitting))
+    RETURNING ` + eventColumns + `
+)` + claimedSQL
+
+const claimedSQL = `
+SELECT ` + eventColumns + `, now(), (SELECT count(*) FROM due) FROM bounds, gone`
+
+// With a history the same statement moves the rows on, inside the server.
+// sent_at is now(), the transaction's own time, by which it finds them again.
+var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS (
+    INSERT INTO outbox_sent (` + eventColumns + `) SELECT ` + eventColumns + ` FROM gone
+)` + claimedSQL
 
 // Claim implements domain.EventStore.
-func (o *Outbox) Claim(ctx context.Context, limit int) (domain.Batch, error) {
+func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int) (domain.Batch, error) {
 	const doing = "claim events"
 	for attempt := 1; ; attempt++ {
-		batch, err := o.claim(ctx, limit)
+		batch, err := o.claimOnce(ctx, from, limit)
 		if err == nil {
 			return batch, nil
 		}
@@ -61,15 +121,15 @@ func (o *Outbox) Claim(ctx context.Context, limit int) (domain.Batch, error) {
 	}
 }
 
-func (o *Outbox) claim(ctx context.Context, limit int) (domain.Batch, error) {
+func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int) (domain.Batch, error) {
 	// The transaction must outlive ctx: a cancelled one would be rolled back
 	// by database/sql under the hands of a batch that is being finished.
 	tx := o.db.gorm.WithContext(context.WithoutCancel(ctx)).Begin()
 	if tx.Error != nil {
 		return nil, fmt.Errorf("begin: %w", tx.Error)
 	}
-	batch := &batch{tx: tx}
-	if err := batch.load(ctx, limit); err != nil {
+	batch := &batch{tx: tx, history: o.o.History}
+	if err := batch.load(ctx, o, from, limit); err != nil {
 		_ = batch.Release()
 		return nil, err
 	}
@@ -92,14 +152,23 @@ func (o *Outbox) NextDue(ctx context.Context) (time.Time, error) {
 	return due, translate(err, "look for the next due event")
 }
 
-// batch is the domain.Batch: an open transaction that holds row locks.
+// batch is the domain.Batch: an open transaction in which the events are gone.
 type batch struct {
-	tx     *gorm.DB
-	events []domain.Event
+	tx      *gorm.DB
+	events  []domain.Event
+	full    bool
+	now     time.Time
+	history bool
 }
 
 // Events implements domain.Batch.
 func (b *batch) Events() []domain.Event { return b.events }
+
+// Full implements domain.Batch.
+func (b *batch) Full() bool { return b.full }
+
+// Now implements domain.Batch.
+func (b *batch) Now() time.Time { return b.now }
 
 // Release implements domain.Batch. A transaction that has already ended, or
 // whose connection is gone, holds nothing that could be released.
@@ -111,18 +180,17 @@ func (b *batch) Release() error {
 	return translate(err, "release claimed events")
 }
 
-func (b *batch) load(ctx context.Context, limit int) error {
-	conn := statements(b.tx)
-	if _, err := conn.ExecContext(ctx, patienceSQL, milliseconds(settlePatience)); err != nil {
-		return fmt.Errorf("set the transaction's timeout: %w", err)
-	}
-	rows, err := conn.QueryContext(ctx, claimSQL, limit)
+func (b *batch) load(ctx context.Context, o *Outbox, from domain.Cursor, limit int) error {
+	rows, err := statements(b.tx).QueryContext(ctx, fmt.Sprintf(o.claim, limit), from.Due, from.ID, o.o.BatchBytes,
+		milliseconds(idlePatience), milliseconds(statementPatience))
 	if err != nil {
-		return fmt.Errorf("select due events: %w", err)
+		return fmt.Errorf("take due events: %w", err)
 	}
 	defer rows.Close()
+	b.events = make([]domain.Event, 0, min(limit, 1024))
+	locked := 0
 	for rows.Next() {
-		event, err := scanEvent(rows)
+		event, err := scanEvent(rows, &b.now, &locked)
 		if err != nil {
 			return err
 		}
@@ -131,19 +199,25 @@ func (b *batch) load(ctx context.Context, limit int) error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read due events: %w", err)
 	}
+	// A deletion returns its rows in the order in which it met them.
+	slices.SortFunc(b.events, func(x, y domain.Event) int { return x.Cursor().Compare(y.Cursor()) })
+	b.full = locked == limit || len(b.events) < locked
 	return nil
 }
 
-func milliseconds(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-func scanEvent(rows *sql.Rows) (domain.Event, error) {
+func scanEvent(rows *sql.Rows, more ...any) (domain.Event, error) {
 	var e domain.Event
 	var headers []byte
 	var maxRetry, timeout, retention, unique sql.NullInt64
 	var deadline sql.NullTime
 	var lastError sql.NullString
-	err := rows.Scan(&e.ID, &e.Type, &e.Payload, &headers, &e.Queue, &maxRetry, &timeout, &deadline,
-		&retention, &unique, &e.Available, &e.Attempts, &e.Generation, &lastError, &e.CreatedAt)
+	columns := []any{
+		&e.ID, &e.Type, &e.Payload, &headers, &e.Queue, &maxRetry, &timeout, &deadline,
+		&retention, &unique, &e.Available, &e.Attempts, &e.Generation, &lastError, &e.CreatedAt,
+	}
+	err := rows.Scan(append(columns, more...)...)
 	if err != nil {
 		return e, fmt.Errorf("read an event: %w", err)
 	}

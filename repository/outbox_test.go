@@ -15,7 +15,7 @@ import (
 
 func claim(t *testing.T, store *repository.Outbox, limit int) domain.Batch {
 	t.Helper()
-	batch, err := store.Claim(t.Context(), limit)
+	batch, err := store.Claim(t.Context(), domain.Cursor{}, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func types(events []domain.Event) string {
 func TestClaimTakesTheOldestDueAndPassesOverHeldOnes(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	store := repository.NewOutbox(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 5)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:later', '', now() + interval '1 hour')`)
 
@@ -61,7 +61,7 @@ func TestClaimReadsEveryColumn(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
 			available_at, attempts, generation, last_error, created_at)
 		VALUES ('01890000-0000-7000-8000-000000000001', 'a:b', '\x00ff', '{"k":"v"}', 'low', 0, 2, '2030-01-02 03:04:05Z', 4, 5, '2020-01-01Z', 6, 7, 'no', '2019-01-01Z')`)
-	events := claim(t, repository.NewOutbox(db), 1).Events()
+	events := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 1).Events()
 	if len(events) != 1 {
 		t.Fatalf("%d events", len(events))
 	}
@@ -81,7 +81,7 @@ func TestSettle(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
 	emit(t, db, 4)
-	batch := claim(t, repository.NewOutbox(db), 10)
+	batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
 	broken := errors.New("broken \x00 \xff text " + strings.Repeat("ü", 2000))
 	err := batch.Settle(t.Context(), []domain.Outcome{
 		{Verdict: domain.Delivered},
@@ -114,7 +114,7 @@ func TestSettleIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
 	emit(t, db, 2)
-	batch := claim(t, repository.NewOutbox(db), 10)
+	batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
 	if err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}}); err == nil {
 		t.Error("one outcome for two events was accepted")
 	}
@@ -134,7 +134,7 @@ func TestSettleIsAllOrNothing(t *testing.T) {
 func TestADeadEventMayDieAgain(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	store := repository.NewOutbox(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 1)
 	for n := range 2 {
 		batch := claim(t, store, 1)
@@ -155,7 +155,7 @@ func TestADeadEventMayDieAgain(t *testing.T) {
 func TestALostConnectionFreesItsEvents(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	store := repository.NewOutbox(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 3)
 	batch := claim(t, store, 10)
 	exec(t, db, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'outbox'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()`)
@@ -174,7 +174,7 @@ func TestALostConnectionFreesItsEvents(t *testing.T) {
 func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	store := repository.NewOutbox(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	const events, sessions = 3000, 8
 	emit(t, db, events)
 	var mu sync.Mutex
@@ -183,7 +183,7 @@ func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 	for range sessions {
 		all.Go(func() {
 			for {
-				batch, err := store.Claim(t.Context(), 37)
+				batch, err := store.Claim(t.Context(), domain.Cursor{}, 37)
 				if err != nil {
 					t.Error(err)
 					return
@@ -226,7 +226,7 @@ func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 func TestNextDue(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	store := repository.NewOutbox(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if due, err := store.NextDue(t.Context()); err != nil || !due.IsZero() {
 		t.Errorf("NextDue of an empty outbox: %v, %v", due, err)
 	}
@@ -246,7 +246,7 @@ func TestTheServerRestarts(t *testing.T) {
 	db := repositorytest.Connect(t, server.URL())
 	migrate(t, db)
 	emit(t, db, 3)
-	store, users := repository.NewOutbox(db), repository.NewUsers(db)
+	store, users := repository.NewOutbox(db, repository.OutboxOptions{History: true}), repository.NewUsers(db)
 	var held []domain.Batch
 	for range 3 {
 		held = append(held, claim(t, store, 1))
@@ -257,7 +257,7 @@ func TestTheServerRestarts(t *testing.T) {
 		}
 	}
 	server.Stop()
-	if _, err := store.Claim(t.Context(), 1); domain.ErrorCode(err) != domain.CodeUnavailable {
+	if _, err := store.Claim(t.Context(), domain.Cursor{}, 1); domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("claiming without a server: %v, want unavailable", err)
 	}
 	if err := db.Ping(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {

@@ -12,7 +12,7 @@ import (
 func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	store := repository.NewOutbox(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if err := repository.NewHousekeeping(db).KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}

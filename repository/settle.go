@@ -3,40 +3,38 @@ package repository
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 
 	"outboxd/domain"
 )
 
-// The three endings of an attempt. Each statement takes the whole batch; the
-// rows are locked by this transaction, so none waits.
+// What is delivered was settled by the claim. The statements here are for the
+// rest: back into the outbox, or to the dead letters. The rows come from this
+// process's memory, because without a history they are nowhere else.
 
-// One statement moves the rows inside the server: payloads do not travel back.
-const deliveredSQL = `
-WITH delivered AS (DELETE FROM outbox WHERE id = ANY($1::uuid[]) RETURNING ` + eventColumns + `)
-INSERT INTO outbox_sent (` + eventColumns + `)
-SELECT ` + eventColumns + ` FROM delivered`
+// unclaimSQL takes back what claimWithHistorySQL wrote: sent_at, which is the
+// transaction's time, leads to its partition.
+const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($1::uuid[])`
+
+// The parameters of putBackSQL and deadSQL, one array a column.
+const unnestEvents = `unnest($1::uuid[], $2::text[], $3::bytea[], $4::jsonb[], $5::text[], $6::integer[], $7::integer[], $8::timestamptz[],
+    $9::integer[], $10::integer[], $11::timestamptz[], $12::integer[], $13::integer[], $14::text[], $15::timestamptz[], `
 
 // clock_timestamp, because now() is when the claim began: a delay counts from
-// the failure.
-const refusedSQL = `
-UPDATE outbox
-SET attempts = attempts + 1,
-    last_error = refused.error,
-    available_at = clock_timestamp() + refused.delay_ms * interval '1 millisecond'
-FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS refused (id, error, delay_ms)
-WHERE outbox.id = refused.id`
+// the failure. Without a delay the event is due when it was.
+const putBackSQL = `
+INSERT INTO outbox (` + eventColumns + `)
+SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
+       coalesce(clock_timestamp() + delay_ms * interval '1 millisecond', available_at),
+       attempts, generation, last_error, created_at
+FROM ` + unnestEvents + `$16::bigint[]) AS back (` + eventColumns + `, delay_ms)`
 
 // A replayed event may die again under its ID.
 const deadSQL = `
-WITH reason AS (SELECT * FROM unnest($1::uuid[], $2::text[]) AS reason (id, error)),
-     dead AS (DELETE FROM outbox WHERE id = ANY($1::uuid[]) RETURNING ` + eventColumns + `)
-INSERT INTO outbox_dead (` + eventColumns + `, stage, error)
-SELECT dead.id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
-       retention_seconds, unique_seconds, available_at, attempts + 1, generation, last_error, created_at,
-       'relay', reason.error
-FROM dead JOIN reason ON reason.id = dead.id
+INSERT INTO outbox_dead (` + eventColumns + `, error, stage)
+SELECT dead.*, 'relay' FROM ` + unnestEvents + `$16::text[]) AS dead (` + eventColumns + `, error)
 ON CONFLICT (id) DO UPDATE
 SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
     stage = excluded.stage, error = excluded.error, died_at = excluded.died_at`
@@ -47,38 +45,63 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 	if len(outcomes) != len(b.events) {
 		return fmt.Errorf("%s: %d outcomes for %d events", doing, len(outcomes), len(b.events))
 	}
-	var delivered []string
-	var refused, dead failures
-	for i, outcome := range outcomes {
-		id := b.events[i].ID.String()
-		switch outcome.Verdict {
-		case domain.Delivered:
-			delivered = append(delivered, id)
-		case domain.Refused:
-			refused.add(id, outcome)
-		case domain.Dead:
-			dead.add(id, outcome)
-		case domain.Untried:
-		}
-	}
-	steps := []struct {
-		rows int
-		sql  string
-		args []any
-	}{
-		{len(delivered), deliveredSQL, []any{delivered}},
-		{len(refused.ids), refusedSQL, []any{refused.ids, refused.errors, refused.delays}},
-		{len(dead.ids), deadSQL, []any{dead.ids, dead.errors}},
-	}
-	for _, step := range steps {
-		if step.rows == 0 {
-			continue
-		}
-		if err := execExactly(ctx, b.tx, step.rows, step.sql, step.args...); err != nil {
-			return translate(err, doing)
-		}
+	if err := b.undo(ctx, outcomes); err != nil {
+		return translate(err, doing)
 	}
 	return translate(b.tx.Commit().Error, doing)
+}
+
+// undo takes back the claim of what was not delivered.
+func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
+	var undelivered []domain.ID
+	var back, dead eventRows
+	var delays []*int64
+	var causes []string
+	for i, o := range outcomes {
+		if o.Verdict == domain.Delivered {
+			continue
+		}
+		e := b.events[i]
+		undelivered = append(undelivered, e.ID)
+		if o.Verdict != domain.Untried {
+			e.Attempts++
+		}
+		if o.Verdict == domain.Dead {
+			causes = append(causes, errorText(o.Err))
+			dead.add(&e)
+			continue
+		}
+		var delay *int64
+		if o.Verdict == domain.Refused {
+			e.LastError = errorText(o.Err)
+			delay = new(o.Delay.Milliseconds())
+		}
+		delays = append(delays, delay)
+		back.add(&e)
+	}
+	if b.history && len(undelivered) > 0 {
+		if err := execExactly(ctx, b.tx, len(undelivered), unclaimSQL, undelivered); err != nil {
+			return fmt.Errorf("take events out of the history: %w", err)
+		}
+	}
+	if len(back.ids) > 0 {
+		if err := execExactly(ctx, b.tx, len(back.ids), putBackSQL, append(back.args(), delays)...); err != nil {
+			return fmt.Errorf("put events back: %w", err)
+		}
+	}
+	if len(dead.ids) > 0 {
+		if err := execExactly(ctx, b.tx, len(dead.ids), deadSQL, append(dead.args(), causes)...); err != nil {
+			return fmt.Errorf("write dead letters: %w", err)
+		}
+	}
+	return nil
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return "unknown"
+	}
+	return storable(err.Error())
 }
 
 // execExactly fails if a statement changed another number of rows than it was
@@ -98,18 +121,48 @@ func execExactly(ctx context.Context, tx *gorm.DB, rows int, sql string, args ..
 	return nil
 }
 
-// failures are the columns of refusedSQL and deadSQL.
-type failures struct {
-	ids, errors []string
-	delays      []int64
+// eventRows are events as unnestEvents takes them.
+type eventRows struct {
+	ids                                  []domain.ID
+	types, headers, queues               []string
+	payloads                             [][]byte
+	maxRetry, timeout, retention, unique []*int64
+	deadlines                            []*time.Time
+	available, created                   []time.Time
+	attempts, generations                []int
+	lastErrors                           []*string
 }
 
-func (f *failures) add(id string, o domain.Outcome) {
-	text := "unknown"
-	if o.Err != nil {
-		text = storable(o.Err.Error())
+func (r *eventRows) add(e *domain.Event) {
+	headers, err := encodeHeaders(e.Headers)
+	if err != nil {
+		headers = "{}" // a map of strings always encodes
 	}
-	f.ids = append(f.ids, id)
-	f.errors = append(f.errors, text)
-	f.delays = append(f.delays, o.Delay.Milliseconds())
+	var lastError *string
+	if e.LastError != "" {
+		lastError = &e.LastError
+	}
+	r.ids = append(r.ids, e.ID)
+	r.types, r.headers, r.queues = append(r.types, e.Type), append(r.headers, headers), append(r.queues, e.Queue)
+	r.payloads = append(r.payloads, e.Payload)
+	r.maxRetry = append(r.maxRetry, count(e.Options.MaxRetry))
+	r.timeout, r.retention, r.unique = append(r.timeout, seconds(e.Options.Timeout)), append(r.retention, seconds(e.Options.Retention)), append(r.unique, seconds(e.Options.Unique))
+	r.deadlines = append(r.deadlines, timeOrNull(e.Options.Deadline))
+	r.available, r.created = append(r.available, e.Available), append(r.created, e.CreatedAt)
+	r.attempts, r.generations = append(r.attempts, e.Attempts), append(r.generations, e.Generation)
+	r.lastErrors = append(r.lastErrors, lastError)
+}
+
+func (r *eventRows) args() []any {
+	return []any{
+		r.ids, r.types, r.payloads, r.headers, r.queues, r.maxRetry, r.timeout, r.deadlines,
+		r.retention, r.unique, r.available, r.attempts, r.generations, r.lastErrors, r.created,
+	}
+}
+
+func count(n *int) *int64 {
+	if n == nil {
+		return nil
+	}
+	return new(int64(*n))
 }

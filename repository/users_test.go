@@ -41,7 +41,7 @@ func TestRegisterWritesUserNotificationAndEvent(t *testing.T) {
 	if n.Type != "USER_REGISTRATION" || n.Status != "PENDING" || n.SentAt != nil || n.Message != domain.WelcomeMessage || n.UserID != user.ID {
 		t.Errorf("notification %+v", n)
 	}
-	events := claim(t, repository.NewOutbox(db), 10).Events()
+	events := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10).Events()
 	if len(events) != 1 {
 		t.Fatalf("%d events", len(events))
 	}

@@ -1,0 +1,259 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/spf13/pflag"
+)
+
+// Producer is the benchmark of what the outbox's trigger costs its producers.
+func Producer() Bench {
+	return Bench{
+		Name:  "producer",
+		Short: "Insert transactions per second, without and with the trigger that wakes a relay",
+		Long: `Clients insert one event per transaction, as fast as they can, with prepared
+statements and nothing else to do. No relay works; what producers see of one is
+set by hand. The arms take turns, several times over, each on an empty table:
+
+  no trigger     an outbox that wakes nobody
+  awake          outboxd's trigger, and a relay that is at work
+  asleep         outboxd's trigger, a relay that sleeps all the time, and a
+                 listener. The worst case: a real one would have got up at once
+  always notify  a trigger with a NOTIFY in every transaction, and a listener
+
+The ratios are rates against "no trigger", with the largest number of clients.`,
+		Prepare: func(flags *pflag.FlagSet) Run {
+			clients := flags.IntSlice("clients", []int{1, 32}, "numbers of clients to measure")
+			seconds := flags.Float64("seconds", 10, "seconds for each arm and number of clients, in all rounds together")
+			rounds := flags.Int("rounds", 5, "rounds, among which the seconds are divided")
+			return func(ctx context.Context, e *Env) (*Report, error) {
+				if *seconds <= 0 || *rounds < 1 || len(*clients) == 0 || slices.Min(*clients) < 1 {
+					return nil, errors.New("--seconds, --rounds and --clients have to be above 0")
+				}
+				turn := time.Duration(*seconds * float64(time.Second) / float64(*rounds))
+				return producer(ctx, e, *clients, turn, *rounds)
+			}
+		},
+	}
+}
+
+// producerArm is one state of the outbox, as producers see it.
+type producerArm struct {
+	name, ratio string
+	prepare     []string // takes the outbox there from any other arm's state
+}
+
+func producerArms() []producerArm {
+	const (
+		off    = `ALTER TABLE outbox DISABLE TRIGGER outbox_wake`
+		on     = `ALTER TABLE outbox ENABLE TRIGGER outbox_wake`
+		silent = `ALTER TABLE outbox DISABLE TRIGGER bench_notify`
+		loud   = `ALTER TABLE outbox ENABLE TRIGGER bench_notify`
+		awake  = `UPDATE outbox_relays SET asleep = false`
+		asleep = `UPDATE outbox_relays SET asleep = true`
+	)
+	return []producerArm{
+		{"no trigger", "", []string{off, silent, awake}},
+		{"awake", "awake", []string{on, silent, awake}},
+		{"asleep", "asleep", []string{on, silent, asleep}},
+		{"always notify", "always", []string{off, loud, awake}},
+	}
+}
+
+// The trigger to compare with, on a channel of its own that somebody hears.
+var alwaysSQL = []string{
+	`CREATE FUNCTION bench_notify() RETURNS trigger LANGUAGE plpgsql AS
+	 $$ BEGIN PERFORM pg_notify('outbox_wake', TG_TABLE_SCHEMA); RETURN NULL; END $$`,
+	`CREATE TRIGGER bench_notify AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION bench_notify()`,
+	`INSERT INTO outbox_relays (id, host, pid, version, asleep) VALUES (gen_random_uuid(), 'bench', 0, 'bench', false)`,
+}
+
+func producer(ctx context.Context, e *Env, clients []int, turn time.Duration, rounds int) (_ *Report, err error) {
+	for _, sql := range alwaysSQL {
+		if _, err := e.Admin.Exec(ctx, sql); err != nil {
+			return nil, fmt.Errorf("prepare the arms: %w", err)
+		}
+	}
+	deaf, err := e.listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, deaf()) }()
+	crowd, err := e.newCrowd(ctx, slices.Max(clients))
+	if err != nil {
+		return nil, err
+	}
+	defer crowd.close()
+
+	arms := producerArms()
+	rates := make([][][]float64, len(clients)) // by number of clients, arm and round
+	for i := range rates {
+		rates[i] = make([][]float64, len(arms))
+	}
+	e.Progress.Start("producer", int64(rounds*len(clients)*len(arms)))
+	defer e.Progress.Done()
+	for round := range rounds {
+		for i, n := range clients {
+			for j := range arms {
+				// Nobody is always the first after a pause, or always behind
+				// the same one.
+				k := (j + round) % len(arms)
+				if err := e.takeState(ctx, arms[k]); err != nil {
+					return nil, err
+				}
+				rate, err := crowd.insert(ctx, n, turn)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %d clients: %w", arms[k].name, n, err)
+				}
+				rates[i][k] = append(rates[i][k], rate)
+				e.Progress.Add(1)
+			}
+		}
+	}
+	return producerReport(clients, rates), nil
+}
+
+func producerReport(clients []int, rates [][][]float64) *Report {
+	report := &Report{
+		Bench: "producer", Ratios: map[string]float64{}, Environment: map[string]string{},
+		Notes: []string{"A rate here is one of committed transactions. The clients share the machine's processors with the database if they run beside it."},
+	}
+	most := slices.Index(clients, slices.Max(clients))
+	for i, n := range clients {
+		for j, arm := range producerArms() {
+			median := Median(rates[i][j])
+			report.Arms = append(report.Arms, Arm{
+				Name: fmt.Sprintf("%s, clients=%d", arm.name, n), EventsPerSecond: median, Rounds: rates[i][j],
+				Figures: map[string]float64{"against_no_trigger": relative(rates[i][j], rates[i][0])},
+			})
+			if i == most && arm.ratio != "" {
+				report.Ratios[arm.ratio] = relative(rates[i][j], rates[i][0])
+			}
+		}
+	}
+	return report
+}
+
+// relative is the median of the rounds' ratios: within a round the machine was
+// in the same mood.
+func relative(rates, base []float64) float64 {
+	ratios := make([]float64, 0, len(rates))
+	for i := range rates {
+		if base[i] > 0 {
+			ratios = append(ratios, rates[i]/base[i])
+		}
+	}
+	return Median(ratios)
+}
+
+func (e *Env) takeState(ctx context.Context, arm producerArm) error {
+	for _, sql := range append(arm.prepare, "TRUNCATE outbox", "VACUUM outbox_relays") {
+		if _, err := e.Admin.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("prepare %q: %w", arm.name, err)
+		}
+	}
+	return nil
+}
+
+// listen hears what the triggers send, as a relay would, until stop.
+func (e *Env) listen(ctx context.Context) (stop func() error, err error) {
+	conn, err := pgx.Connect(ctx, e.DatabaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("connect to listen: %w", err)
+	}
+	if _, err := conn.Exec(ctx, "LISTEN outbox_wake"); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), conn.Close(ctx))
+	}
+	listening, cancel := context.WithCancel(ctx)
+	result := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := conn.WaitForNotification(listening); err != nil {
+				if listening.Err() != nil {
+					err = nil
+				}
+				result <- err
+				return
+			}
+		}
+	}()
+	return func() error {
+		cancel()
+		err := <-result
+		// The wait has closed it already.
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return err
+	}, nil
+}
+
+// crowd is clients that have connected and prepared their statement.
+type crowd struct{ conns []*pgx.Conn }
+
+const insertName = "bench_insert"
+
+func (e *Env) newCrowd(ctx context.Context, n int) (*crowd, error) {
+	c := &crowd{}
+	for range n {
+		conn, err := pgx.Connect(ctx, e.DatabaseURL)
+		if err == nil {
+			c.conns = append(c.conns, conn)
+			_, err = conn.PgConn().Prepare(ctx, insertName, `INSERT INTO outbox (event_type, payload) VALUES ('bench:event', '{"n": 1}')`, nil)
+		}
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("connect %d clients: %w", n, err)
+		}
+	}
+	return c, nil
+}
+
+func (c *crowd) close() {
+	for _, conn := range c.conns {
+		_ = conn.Close(context.Background())
+	}
+}
+
+// insert lets n clients insert for a while and returns their transactions per
+// second together.
+func (c *crowd) insert(ctx context.Context, n int, length time.Duration) (float64, error) {
+	var over atomic.Bool
+	defer context.AfterFunc(ctx, func() { over.Store(true) })()
+	counts, failures := make([]int, n), make([]error, n)
+	var inserting sync.WaitGroup
+	begun := time.Now()
+	timer := time.AfterFunc(length, func() { over.Store(true) })
+	defer timer.Stop()
+	for i := range n {
+		inserting.Go(func() {
+			counts[i], failures[i] = insertUntil(&over, c.conns[i].PgConn())
+		})
+	}
+	inserting.Wait()
+	took := time.Since(begun)
+	total := 0
+	for _, count := range counts {
+		total += count
+	}
+	return float64(total) / took.Seconds(), errors.Join(append(failures, ctx.Err())...)
+}
+
+// insertUntil leaves out everything that pgx offers above the protocol. Without
+// a context that can end it watches none, either.
+func insertUntil(over *atomic.Bool, conn *pgconn.PgConn) (int, error) {
+	n := 0
+	for !over.Load() {
+		if _, err := conn.ExecPrepared(context.Background(), insertName, nil, nil, nil).Close(); err != nil {
+			return n, fmt.Errorf("insert: %w", err)
+		}
+		n++
+	}
+	return n, nil
+}

@@ -1,0 +1,223 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-rod/rod"
+	"github.com/go-rod/rod/lib/launcher"
+	"github.com/go-rod/rod/lib/launcher/flags"
+	"github.com/go-rod/rod/lib/proto"
+)
+
+// asynqmonsFonts is what Asynqmon's page would load from another site if its policy let it.
+const asynqmonsFonts = "https://fonts.googleapis.com/"
+
+// browser is a headless Chromium that only this test uses.
+type browser struct {
+	*rod.Browser
+	t *testing.T
+}
+
+func startBrowser(t *testing.T) browser {
+	t.Helper()
+	binary, found := launcher.LookPath()
+	if !found {
+		t.Fatal("the test needs Chromium or Chrome: install chromium")
+	}
+	l := launcher.New().Bin(binary).Leakless(false).NoSandbox(os.Geteuid() == 0).
+		UserDataDir(t.TempDir()).
+		Set(flags.Headless, "new").
+		Set("disable-gpu").Set("no-first-run").Set("disable-background-networking").Set("disable-component-update").Set("disable-sync").
+		Set("no-default-browser-check").Set("lang", "en-US")
+	address, err := l.Launch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b := rod.New().Context(ctx).ControlURL(address)
+	if err := b.Connect(); err != nil {
+		l.Kill()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("close the browser: %v", err)
+			l.Kill()
+		}
+		cancel()
+		l.Cleanup()
+	})
+	// Every Must method ends the test instead of panicking.
+	return browser{b.WithPanic(func(fault any) { t.Helper(); t.Fatal(fault) }), t}
+}
+
+// tab is a page whose every request and every complaint is written down.
+type tab struct {
+	*rod.Page
+	t    *testing.T
+	host string
+
+	mu       sync.Mutex
+	requests map[proto.NetworkRequestID]string // URLs
+	faults   []string
+	blocked  int // requests that the page's own policy kept the browser from sending
+}
+
+// open opens an empty tab for the pages of one host.
+func (b browser) open(host string) *tab {
+	b.t.Helper()
+	page := b.MustPage("about:blank")
+	p := &tab{Page: page.Timeout(2 * patience), t: b.t, host: host, requests: map[proto.NetworkRequestID]string{}}
+	listening := page.EachEvent(p.requested, p.failed, p.responded, p.complained, p.threw, p.logged)
+	var done sync.WaitGroup
+	done.Go(listening)
+	b.t.Cleanup(func() {
+		if err := page.Close(); err != nil {
+			b.t.Errorf("close the tab: %v", err)
+		}
+		done.Wait()
+	})
+	return p
+}
+
+func (p *tab) fault(format string, args ...any) {
+	p.faults = append(p.faults, fmt.Sprintf(format, args...))
+}
+
+func (p *tab) requested(e *proto.NetworkRequestWillBeSent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests[e.RequestID] = e.Request.URL
+}
+
+func (p *tab) failed(e *proto.NetworkLoadingFailed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	url := p.requests[e.RequestID]
+	if e.BlockedReason == proto.NetworkBlockedReasonCsp && strings.HasPrefix(url, asynqmonsFonts) {
+		p.blocked++
+		delete(p.requests, e.RequestID) // it was never sent
+		return
+	}
+	if !e.Canceled {
+		p.fault("%s failed: %s", url, e.ErrorText)
+	}
+}
+
+func (p *tab) responded(e *proto.NetworkResponseReceived) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.Response.Status >= 400 {
+		p.fault("%s was answered with %d", e.Response.URL, e.Response.Status)
+	}
+}
+
+func (p *tab) complained(e *proto.RuntimeConsoleAPICalled) {
+	if e.Type != proto.RuntimeConsoleAPICalledTypeError && e.Type != proto.RuntimeConsoleAPICalledTypeWarning {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var text []string
+	for _, arg := range e.Args {
+		text = append(text, arg.Description+arg.Value.String())
+	}
+	p.fault("the console has a %s: %s", e.Type, strings.Join(text, " "))
+}
+
+func (p *tab) threw(e *proto.RuntimeExceptionThrown) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault("a script failed: %s", e.ExceptionDetails.Text)
+}
+
+func (p *tab) logged(e *proto.LogEntryAdded) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if strings.Contains(e.Entry.Text, asynqmonsFonts) && strings.Contains(e.Entry.Text, "Content Security Policy") {
+		return
+	}
+	if e.Entry.Level == proto.LogLogEntryLevelError || e.Entry.Level == proto.LogLogEntryLevelWarning {
+		p.fault("the browser logs: %s (%s)", e.Entry.Text, e.Entry.URL)
+	}
+}
+
+// wantQuiet wants a page that asked nobody but its own host, and complained about nothing but what is expected.
+func (p *tab) wantQuiet(expected ...string) {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	own := 0
+	for _, url := range p.requests {
+		switch {
+		case strings.HasPrefix(url, "http://"+p.host+"/"):
+			own++
+		case !strings.HasPrefix(url, "data:") && url != "about:blank":
+			p.t.Errorf("the page asks for %s", url)
+		}
+	}
+	if own == 0 {
+		p.t.Error("the page asks for nothing: nobody listened")
+	}
+	for _, fault := range p.faults {
+		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(fault, text) }) {
+			p.t.Error(fault)
+		}
+	}
+	p.t.Logf("%d requests to its own host, kept from %d others", own, p.blocked)
+	p.faults = nil
+}
+
+// see takes a picture of the page as a wide screen and as a telephone show it, if the flag -screenshots asks for it, and returns to the
+// wide one.
+func (p *tab) see(name string) {
+	p.t.Helper()
+	if *screenshots == "" {
+		return
+	}
+	// Asynqmon's charts complain about a telephone's width, which no test without pictures sees.
+	p.mu.Lock()
+	faults := slices.Clone(p.faults)
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.faults = faults
+	}()
+	if err := os.MkdirAll(*screenshots, 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	for _, size := range []struct {
+		name          string
+		width, height int
+	}{{"narrow", 390, 844}, {"wide", 1280, 800}} {
+		p.MustSetViewport(size.width, size.height, 1, size.width < 500)
+		p.MustWaitStable()
+		p.MustScreenshot(filepath.Join(*screenshots, name+"-"+size.name+".png"))
+	}
+}
+
+// visit opens an address of the host and waits until it is drawn.
+func (p *tab) visit(path string) {
+	p.t.Helper()
+	p.MustSetViewport(1280, 800, 1, false)
+	p.MustNavigate("http://" + p.host + path).MustWaitLoad()
+}
+
+// await waits until an element with this text is there and can be seen.
+func (p *tab) await(selector, text string) *rod.Element {
+	p.t.Helper()
+	element, err := p.Timeout(20*time.Second).ElementR(selector, text)
+	if err != nil {
+		p.t.Fatalf("there is no %s with %q: %v\n%s", selector, text, err, p.MustElement("body").MustText())
+	}
+	return element.CancelTimeout().MustWaitVisible()
+}

@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/bench"
+	"outboxd/config"
+)
+
+const aboutBench = `Measure outboxd on this machine, on the configured PostgreSQL and Redis or on outboxd's own.
+
+A benchmark uses a schema and a Redis database of its own, refuses to touch one that is not empty, and takes
+away what it made. It loads both servers fully: not beside production. Figures compare within one run only,
+which is why each has arms and reports ratios.`
+
+// benchFlags are common to all benchmarks.
+type benchFlags struct {
+	schema  string
+	redisDB int
+	json    bool
+	plot    string
+}
+
+func (c commands) newBenchCommand() *cobra.Command {
+	var flags benchFlags
+	parent := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure outboxd on this machine",
+		Long:  aboutBench,
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	parent.PersistentFlags().StringVar(&flags.schema, "schema", "outboxd_bench", "schema to use; must not exist or be empty")
+	parent.PersistentFlags().IntVar(&flags.redisDB, "redis-db", 15, "number of the Redis database to use; must be empty")
+	parent.PersistentFlags().BoolVar(&flags.json, "json", false, "print the report as one JSON object")
+	parent.PersistentFlags().StringVar(&flags.plot, "plot", "", "also draw the curves into this SVG file, where the benchmark has some")
+	for _, b := range bench.All() {
+		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Args: noArguments}
+		run := b.Prepare(cmd.Flags())
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.bench(cmd, flags, run) }
+		parent.AddCommand(cmd)
+	}
+	return parent
+}
+
+func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) error {
+	report, err := c.measure(cmd, flags, run)
+	if err != nil {
+		return err
+	}
+	if flags.plot != "" {
+		if err := writePlot(report, flags.plot); err != nil {
+			return err
+		}
+	}
+	if flags.json {
+		return report.WriteJSON(cmd.OutOrStdout())
+	}
+	return report.WriteTable(cmd.OutOrStdout())
+}
+
+// measure gives a benchmark what it needs and takes that away again.
+func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
+	cfg, err := c.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	// A benchmark needs what a relay needs, whatever the roles say. What a relay
+	// has to tell in good times would be in the way of the figures.
+	cfg.Roles = config.Roles{config.RoleRelay}
+	if cfg.Log.Level == "info" {
+		cfg.Log.Level = "warn"
+	}
+	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	ctx := cmd.Context()
+	servers, err := startServers(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeAfter(ctx, servers.close)) }()
+	if servers.forgetful() {
+		return nil, fmt.Errorf("a benchmark needs a Redis, and none is installed: install redis-server or valkey-server, or name one with --redis-url")
+	}
+	return c.measureOn(ctx, cmd, cfg, servers, log, flags, run)
+}
+
+func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
+	env, err := bench.NewEnv(ctx, bench.Options{
+		DatabaseURL: s.databaseURL, RedisURL: s.redisURL, RedisDB: flags.redisDB, Schema: flags.schema,
+		Config: cfg, Version: c.build.Version, Log: log, Progress: cmd.ErrOrStderr(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeAfter(ctx, env.Close)) }()
+	return run(ctx, env)
+}
+
+// closeAfter closes something although ctx may have ended.
+func closeAfter(ctx context.Context, closing func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), serversPatience)
+	defer cancel()
+	return closing(ctx)
+}
+
+func writePlot(report *bench.Report, path string) error {
+	if !report.HasCurve() {
+		return fmt.Errorf("bench %s has no curve to plot", report.Bench)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write the plot: %w", err)
+	}
+	if err := errors.Join(report.WritePlot(file), file.Close()); err != nil {
+		return fmt.Errorf("write the plot: %w", err)
+	}
+	return nil
+}

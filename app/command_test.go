@@ -1,0 +1,122 @@
+package app_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"outboxd/repository/repositorytest"
+)
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	r := execute(t, nil, "version")
+	if want := "outboxd 1.2.3 (0123abc, 2026-01-02T03:04:05Z)\n"; r.stdout != want || r.stderr != "" || r.code != 0 {
+		t.Errorf("got %+v, want %q", r, want)
+	}
+}
+
+func TestHelpListsCommandsAndFlags(t *testing.T) {
+	t.Parallel()
+	r := execute(t, nil, "--help")
+	for _, want := range []string{"migrate", "config", "version", "--roles", "--relay-concurrency", "--admin-token"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("the help lacks %s", want)
+		}
+	}
+	if r.code != 0 || r.stderr != "" {
+		t.Errorf("exit code %d, on stderr %q", r.code, r.stderr)
+	}
+}
+
+// TestConfigMasksSecrets gives secrets by every way there is.
+func TestConfigMasksSecrets(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "settings.yaml")
+	text := "smtp: {addr: 'mail.example.com:587', username: ada, password: hidden-1}\nwebhook: {secret: whsec_aGlkZGVuMmhpZGRlbjJoaWRkZW4yaGlk}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := execute(t, []string{"DATABASE_URL=postgres://ada:hidden-3@db/outboxd", "OUTBOXD_ADMIN_TOKEN=hidden-4-hidden-4", "OUTBOXD_RELAY_CONCURRENCY=7"},
+		"config", "--config="+file, "--redis-url=redis://:hidden-5@queue:6379/2", "--notify=log", "--relay-batch-size=99")
+	if r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	for _, secret := range []string{"hidden", "aGlkZGVu"} {
+		if strings.Contains(r.stdout+r.stderr, secret) {
+			t.Errorf("it shows %s…", secret)
+		}
+	}
+	var got struct {
+		Relay struct {
+			Concurrency int
+			BatchSize   int `yaml:"batch_size"`
+		}
+		Database struct{ URL string }
+		SMTP     struct{ Username string } `yaml:"smtp"`
+	}
+	if err := yaml.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatalf("it is no YAML: %v", err)
+	}
+	if got.Relay.Concurrency != 7 || got.Relay.BatchSize != 99 || got.SMTP.Username != "ada" || !strings.Contains(got.Database.URL, "@db/outboxd") {
+		t.Errorf("got %+v", got)
+	}
+	for _, origin := range []string{"OUTBOXD_RELAY_CONCURRENCY", "--relay-batch-size", file, "DATABASE_URL"} {
+		if !strings.Contains(r.stdout, origin) {
+			t.Errorf("it does not say what came from %s", origin)
+		}
+	}
+	if t.Failed() {
+		t.Log(r.stdout)
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	database := "--database-url=" + repositorytest.Database(t)
+	// migrate wants a command to succeed and returns what it printed.
+	migrate := func(args ...string) string {
+		t.Helper()
+		r := execute(t, nil, append([]string{"migrate", database, "--log-level=warn"}, args...)...)
+		if r.code != 0 || r.stderr != "" {
+			t.Fatalf("migrate %v: exit code %d, on stderr %s", args, r.code, r.stderr)
+		}
+		return r.stdout
+	}
+	steps := strings.Count(migrate("status"), "pending")
+	if steps < 3 {
+		t.Fatalf("%d migrations are pending, want at least 3", steps)
+	}
+	if got := migrate("up"); !strings.Contains(got, fmt.Sprintf("Applied %d migrations", steps)) {
+		t.Errorf("up says %q", got)
+	}
+	if got := migrate("up"); !strings.Contains(got, "Applied 0 migrations") {
+		t.Errorf("up once more says %q", got)
+	}
+	if got := migrate("status"); strings.Contains(got, "pending") || strings.Count(got, "\n") != steps+1 {
+		t.Errorf("status says\n%s", got)
+	}
+	if got := migrate("down", "--yes"); !strings.Contains(got, "Took the newest migration back") {
+		t.Errorf("down says %q", got)
+	}
+	if got := migrate("status"); strings.Count(got, "pending") != 1 {
+		t.Errorf("after one down, status says\n%s", got)
+	}
+	for range steps - 1 {
+		migrate("down", "--yes")
+	}
+	if got := migrate("down", "--yes"); !strings.Contains(got, "no migration to take back") {
+		t.Errorf("one down too many says %q", got)
+	}
+	if got := migrate("up"); !strings.Contains(got, fmt.Sprintf("Applied %d migrations", steps)) {
+		t.Errorf("up after all downs says %q", got)
+	}
+	// A daemon that must not migrate is content with that.
+	p := start(t, "--roles=api", database, "--migrate=off")
+	register(t, p.api, "ada@example.com")
+	p.stop()
+}

@@ -1,0 +1,154 @@
+package app_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestStartFails wants of every failure one message that says what to change, and nothing else.
+func TestStartFails(t *testing.T) {
+	t.Parallel()
+	const failed, usage = 1, 2
+	database, redis := "--database-url="+repositorytest.Database(t), "--redis-url="+repositorytest.Redis(t)
+	empty := "--database-url=" + repositorytest.Database(t)
+	taken := listen(t)
+	closed := listen(t)
+	_ = closed.Close()
+	silent := listen(t) // accepts, by its backlog, and never says a word
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	everything := []string{"--api-addr=127.0.0.1:0", "--monitor-addr=127.0.0.1:0", "--notify=log", "--data-dir=" + t.TempDir()}
+
+	for name, c := range map[string]struct {
+		args    []string
+		environ []string
+		code    int
+		says    []string
+	}{
+		"API port taken":               {[]string{database, redis, "--api-addr=" + taken.Addr().String()}, nil, failed, []string{"address already in use", taken.Addr().String(), "--api-addr"}},
+		"monitor port taken":           {[]string{database, redis, "--monitor-addr=" + taken.Addr().String()}, nil, failed, []string{"address already in use", "--monitor-addr"}},
+		"port taken, embedded servers": {[]string{"--api-addr=" + taken.Addr().String()}, nil, failed, []string{"address already in use"}},
+		"wrong password": {
+			[]string{redis}, []string{"DATABASE_URL=postgres://outboxd:top-secret@" + refusingPostgres(t) + "/outboxd?sslmode=disable"}, failed,
+			[]string{"password authentication failed", "--database-url", "OUTBOXD_DATABASE_URL", "database.url"},
+		},
+		"unknown database": {[]string{redis, strings.Replace(database, "/test_", "/no_such_", 1)}, nil, failed, []string{`database "no_such_`, "does not exist", "--database-url"}},
+		"database unreachable": {
+			[]string{redis, "--database-url=postgres://outboxd:top-secret@" + closed.Addr().String() + "/outboxd", "--database-connect-timeout=300ms"}, nil, failed,
+			[]string{"does not answer within 300ms", "connection refused", "--database-url"},
+		},
+		"database silent": {
+			[]string{redis, "--database-url=postgres://outboxd:top-secret@" + silent.Addr().String() + "/outboxd", "--database-connect-timeout=300ms"}, nil, failed,
+			[]string{"does not answer within 300ms", "--database-url"},
+		},
+		"empty schema, no migrations": {[]string{empty, redis, "--migrate=off"}, nil, failed, []string{"outboxd migrate up"}},
+		"data directory is a file":    {[]string{"--data-dir=" + file}, nil, failed, []string{file}},
+		"mail folder in a file":       {[]string{database, redis, "--data-dir=" + file}, nil, failed, []string{file}},
+
+		"unknown flag":     {[]string{"--relay-concurency=4"}, nil, usage, []string{"--relay-concurency", "outboxd --help"}},
+		"unknown command":  {[]string{"relay"}, nil, usage, []string{`"relay"`, "outboxd --help"}},
+		"unknown variable": {nil, []string{"OUTBOXD_RELAY_CONCURENCY=4"}, usage, []string{"OUTBOXD_RELAY_CONCURENCY", "OUTBOXD_RELAY_CONCURRENCY"}},
+		"bad values": {
+			[]string{"--relay-concurrency=many", "--roles=relais"}, []string{"OUTBOXD_LOG_LEVEL=loud"}, usage,
+			[]string{"3 faults", "--relay-concurrency", "OUTBOXD_RELAY_CONCURRENCY", "relay.concurrency", `"many"`, `relais`, `"loud"`},
+		},
+		"missing file":                 {[]string{"--config=nowhere.yaml"}, nil, usage, []string{"nowhere.yaml"}},
+		"bad webhook URL":              {[]string{"--notify=webhook", "--webhook-url=example.com/hook"}, nil, usage, []string{"--webhook-url", "http://"}},
+		"bad Redis URL":                {[]string{database, "--redis-url=localhost:6379"}, nil, usage, []string{"--redis-url", "redis://"}},
+		"bad database URL":             {[]string{redis, "--database-url=mysql://top-secret@localhost"}, nil, usage, []string{"--database-url", "postgres://"}},
+		"open monitor without a token": {[]string{"--monitor-addr=0.0.0.0:0"}, nil, usage, []string{"--monitor-addr", "--admin-token"}},
+		"worker without a notifier":    {[]string{database, redis, "--notify="}, nil, usage, []string{"--notify", "webhook"}},
+		"migrate down without consent": {[]string{"migrate", "down", database}, nil, usage, []string{"--yes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// The case's own flags come later, and so override.
+			r := execute(t, c.environ, slices.Concat(everything, c.args)...)
+			message := r.message()
+			if r.code != c.code {
+				t.Errorf("exit code %d, want %d", r.code, c.code)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(message, want) {
+					t.Errorf("it does not say %s", want)
+				}
+			}
+			if !strings.HasPrefix(message, "outboxd: ") || strings.Count(message, "outboxd: ") != 1 || r.stdout != "" {
+				t.Errorf("want one message, on stderr")
+			}
+			for _, unwanted := range []string{"goroutine ", "Usage:", "panic", "top-secret"} {
+				if strings.Contains(r.stderr+r.stdout, unwanted) {
+					t.Errorf("it says %q", unwanted)
+				}
+			}
+			if len(message) > 1200 {
+				t.Errorf("the message has %d bytes", len(message))
+			}
+			t.Logf("%s", message)
+			if t.Failed() {
+				t.Logf("log: %s", r.stderr)
+			}
+		})
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+// refusingPostgres is the address of a server that asks for a password and finds it wrong. The test servers trust everybody.
+func refusingPostgres(t *testing.T) string {
+	t.Helper()
+	listener := listen(t)
+	ended := make(chan struct{})
+	t.Cleanup(func() { _ = listener.Close(); <-ended })
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if err := refuse(conn); err != nil {
+				t.Logf("refuse a connection: %v", err)
+			}
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func refuse(conn net.Conn) error {
+	defer func() { _ = conn.Close() }()
+	backend := pgproto3.NewBackend(conn, conn)
+	if _, err := backend.ReceiveStartupMessage(); err != nil {
+		return err
+	}
+	backend.Send(&pgproto3.AuthenticationCleartextPassword{})
+	if err := backend.Flush(); err != nil {
+		return err
+	}
+	if err := backend.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
+		return err
+	}
+	if _, err := backend.Receive(); err != nil {
+		return err
+	}
+	backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: `password authentication failed for user "outboxd"`})
+	return backend.Flush()
+}

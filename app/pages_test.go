@@ -1,0 +1,138 @@
+package app_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+const adminToken = "a token for tests only"
+
+// TestPages looks at everything that outboxd shows to people, with a browser.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	// A receiver that fails leaves a task that waits for its next attempt.
+	calls := make(chan struct{}, 10)
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls <- struct{}{}
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(failing.Close)
+	r := &receiver{Server: failing, called: calls}
+	databaseURL, redisURL := repositorytest.Database(t), repositorytest.Redis(t)
+	p := start(t, append(on(databaseURL, redisURL, t.TempDir()), append(r.flags(), "--admin-token="+adminToken)...)...)
+	register(t, p.api, "ada@example.com")
+	r.awaitCall(t)
+	p.awaitLog("a task failed and is tried again")
+	var event string
+	openLedger(t, databaseURL).scan(&event, `SELECT id::text FROM outbox_sent`)
+	b := startBrowser(t)
+
+	monitor := b.open(strings.TrimPrefix(p.monitor, "http://"))
+	lookAtHome(monitor)
+	lookAtTasks(monitor, event)
+	signIn(monitor)
+	runTask(monitor, event)
+	r.awaitCall(t)
+	signOut(monitor)
+
+	lookAtDocs(b.open(strings.TrimPrefix(p.api, "http://")))
+	var users int
+	openLedger(t, databaseURL).scan(&users, `SELECT count(*) FROM users WHERE email IN ('ada@example.com', 'grace@example.com')`)
+	if users != 2 {
+		t.Errorf("%d users, want the one from before and the one that /docs registered", users)
+	}
+	p.stop()
+}
+
+func lookAtHome(p *tab) {
+	p.t.Helper()
+	p.visit("/")
+	p.await("strong", "^ok$")
+	p.await("td", "^postgres$")
+	p.await("td", "^redis$")
+	p.await("a", "^Sign in$")
+	p.see("home")
+	p.wantQuiet()
+}
+
+func lookAtTasks(p *tab, event string) {
+	p.t.Helper()
+	p.visit("/")
+	p.await("a", "Tasks and queues").MustClick()
+	p.await("a", "^default$")
+	p.see("queues")
+	p.visit("/monitoring/tasks/queues/default?status=retry")
+	p.await("tbody th", event[:8])
+	p.await("td", "email:send_notification")
+	p.see("tasks")
+	p.wantQuiet()
+	if p.MustHas(checkbox) {
+		p.t.Error("the page offers to change tasks without the token")
+	}
+	p.visit("/monitoring/tasks/queues/default/tasks/" + event)
+	p.await("*", "the webhook's receiver does not take the message now")
+	p.see("task")
+	p.wantQuiet()
+}
+
+// checkbox is what Asynqmon lets people choose tasks by, to do something with them.
+const checkbox = `tbody input[type="checkbox"]`
+
+func signIn(p *tab) {
+	p.t.Helper()
+	p.visit("/")
+	p.await("a", "^Sign in$").MustClick()
+	p.await("h1", "^Sign in$")
+	p.see("sign-in")
+	p.MustElement("#token").MustInput("not the token")
+	p.await("button", "^Sign in$").MustClick()
+	p.await(".error", "wrong")
+	p.see("sign-in-wrong")
+	p.MustElement("#token").MustInput(adminToken)
+	p.await("button", "^Sign in$").MustClick()
+	p.await("button", "^Sign out$")
+	p.see("home-signed-in")
+	p.wantQuiet("401") // for the wrong token
+}
+
+// runTask does what only somebody who signed in can: it lets the task run now.
+func runTask(p *tab, event string) {
+	p.t.Helper()
+	p.visit("/monitoring/tasks/queues/default?status=retry")
+	p.await("tbody th", event[:8])
+	p.MustElement(checkbox)
+	p.MustElement("tbody td:last-child").MustHover() // or its buttons do not show
+	p.MustElement(`tbody button[title="Run"]`)
+	p.see("tasks-signed-in")
+	p.MustElement("tbody td:last-child").MustHover()
+	p.MustElement(`tbody button[title="Run"]`).MustClick()
+	p.wantQuiet()
+}
+
+func signOut(p *tab) {
+	p.t.Helper()
+	p.visit("/")
+	p.await("button", "^Sign out$").MustClick()
+	p.await("a", "^Sign in$")
+	p.wantQuiet()
+}
+
+func lookAtDocs(p *tab) {
+	p.t.Helper()
+	p.visit("/docs")
+	p.await(".opblock-post .opblock-summary-path", `users`)
+	p.await(".opblock-get .opblock-summary-path", `users.*id`)
+	p.see("docs")
+	p.await(".opblock-post .opblock-summary-path", `users`).MustClick()
+	body := p.MustElement(".opblock-post textarea.body-param__text")
+	body.MustSelectAllText().MustInput(`{"email":"grace@example.com","password":"correct horse battery"}`)
+	p.await(".opblock-post button.execute", "Execute").MustClick()
+	p.await(".opblock-post .live-responses-table td.response-col_status", "^201")
+	p.see("docs-tried")
+	p.wantQuiet()
+}
