@@ -9,7 +9,7 @@ import (
 
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
-	const rounds, burst, concurrency = 3, 300, 10
+	const rounds, burst, concurrency = 3, 200, 10
 	databaseURL, redisURL, dataDir := repositorytest.Database(t), repositorytest.Redis(t), t.TempDir()
 	var registered []string
 	var unanswered int
@@ -17,7 +17,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		p := start(t, on(databaseURL, redisURL, dataDir)...)
 		books := openLedger(t, databaseURL)
 		l := startLoad(t, p.api, 4)
-		l.await(8)
+		l.await(4)
 		books.produce(burst)
 		books.awaitSent(1 + rand.IntN(burst/2)) // relay and worker are in the middle of it
 		p.kill()

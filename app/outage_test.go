@@ -15,7 +15,7 @@ func TestRedisAwayUnderLoad(t *testing.T) {
 	books := openLedger(t, databaseURL)
 	l := startLoad(t, p.api, 4)
 	l.await(8)
-	const burst = 300
+	const burst = 200
 	books.produce(burst)
 	books.awaitSent(20)
 

@@ -94,7 +94,7 @@ func (d *Daemon) addRelay(ctx context.Context) (*relay.Relay, error) {
 		Store:          store,
 		Publisher:      publisher,
 		Presence:       repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
-		Housekeeping:   repository.NewHousekeeping(d.database),
+		Housekeeping:   repository.NewHousekeeping(d.database, string(d.cfg.Relay.ListenURL)),
 		Database:       d.database.Ping,
 		Process:        thisProcess(d.build),
 		Concurrency:    d.cfg.Relay.Concurrency,

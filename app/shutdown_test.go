@@ -12,7 +12,7 @@ import (
 
 func TestTerminatedUnderLoad(t *testing.T) {
 	t.Parallel()
-	const burst = 300
+	const burst = 200
 	databaseURL, redisURL, dataDir := repositorytest.Database(t), repositorytest.Redis(t), t.TempDir()
 	p := start(t, on(databaseURL, redisURL, dataDir)...)
 	books := openLedger(t, databaseURL)

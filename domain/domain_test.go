@@ -62,7 +62,7 @@ func TestTaskIDs(t *testing.T) {
 			t.Errorf("EventID(%s): %v, %v", want, back, err)
 		}
 	}
-	for _, bad := range []string{"", text + ".", text + ".0", text + ".-1", text + ".x", text[1:], "{" + text + "}", strings.ReplaceAll(text, "-", "x"), text + "0"} {
+	for _, bad := range []string{"", text + ".", text + ".0", text + ".01", text + ".+1", text + ".-1", text + ".x", text[1:], "{" + text + "}", strings.ReplaceAll(text, "-", "x"), text + "0"} {
 		if _, err := domain.EventID(bad); domain.ErrorCode(err) != domain.CodeInvalid {
 			t.Errorf("EventID(%q): %v, want invalid", bad, err)
 		}

@@ -57,7 +57,7 @@ func (e *Event) TaskID() string {
 func EventID(taskID string) (ID, error) {
 	id, generation, replayed := strings.Cut(taskID, ".")
 	if replayed {
-		if n, err := strconv.Atoi(generation); err != nil || n < 1 {
+		if n, err := strconv.Atoi(generation); err != nil || n < 1 || strconv.Itoa(n) != generation {
 			return ID{}, Errorf(CodeInvalid, "%.60q is not the task ID of an event", taskID)
 		}
 	}
@@ -75,11 +75,13 @@ type EventStore interface {
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int) (Batch, error)
 
-	// NextDue returns when the earliest event not yet due will be; the zero
-	// time if there is none.
+	// NextDue returns how long it is, by the store's clock, until the next
+	// event gets due; false if there is none. An event that got due only just
+	// now, and may have missed the last claim, counts with what is then a
+	// negative time.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
-	NextDue(ctx context.Context) (time.Time, error)
+	NextDue(ctx context.Context) (time.Duration, bool, error)
 }
 
 // Cursor is a place in the order in which events get due. The zero Cursor is

@@ -15,52 +15,69 @@ const (
 	probeFirst   = 50 * time.Millisecond
 	probeLast    = time.Second
 	probeTimeout = 2 * time.Second
-	// steady is how long a server has to be well before its next failure
-	// counts as a new outage. A server that answers probes and fails at work
-	// would otherwise be hammered, and fill the log.
-	steady = 10 * time.Second
 )
 
 // breaker keeps all pollers of a process away from a server that is gone, while
-// one of them probes it.
+// one of them probes it. A probe that succeeds lets them try; the outage is over
+// when their work succeeds too. So a server that answers probes and fails at
+// work, such as a database that has become read-only, is one outage, and is
+// neither hammered nor reported again and again.
 type breaker struct {
 	name  string
 	probe func(ctx context.Context) error
-	gauge prometheus.Gauge // 1 while open
+	gauge prometheus.Gauge // 1 during an outage
 	log   *slog.Logger
+	// changed is called, without a lock, after the breaker opened or closed.
+	changed func()
 
 	probing chan struct{} // holds one token: who has it may probe
 
 	mu     sync.Mutex
 	cause  error         // nil while closed
 	closed chan struct{} // closed when the breaker closes; nil while it is
-	since  time.Time     // when it opened
-	well   time.Time     // when it closed
-	flaps  int           // openings within one outage
+	outage time.Time     // when the outage began; zero if there is none
+	trips  int           // within the outage
 }
 
-func newBreaker(name string, probe func(context.Context) error, gauge prometheus.Gauge, log *slog.Logger) *breaker {
-	b := &breaker{name: name, probe: probe, gauge: gauge, log: log, probing: make(chan struct{}, 1)}
+func newBreaker(name string, probe func(context.Context) error, gauge prometheus.Gauge, log *slog.Logger, changed func()) *breaker {
+	b := &breaker{name: name, probe: probe, gauge: gauge, log: log, changed: changed, probing: make(chan struct{}, 1)}
 	b.probing <- struct{}{}
 	return b
 }
 
-// trip opens the breaker. Further failures of the same outage change nothing.
+// trip opens the breaker. Further failures of the same outage only slow the
+// probes down.
 func (b *breaker) trip(cause error) {
+	if b.open(cause) {
+		b.changed()
+	}
+}
+
+func (b *breaker) open(cause error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.cause != nil {
-		return
-	}
-	now := time.Now()
-	if b.flaps++; now.Sub(b.well) > steady {
-		b.flaps, b.since = 0, now
+		return false
 	}
 	b.cause, b.closed = cause, make(chan struct{})
-	b.gauge.Set(1)
-	if b.flaps == 0 {
+	if b.trips++; b.trips == 1 {
+		b.outage = time.Now()
+		b.gauge.Set(1)
 		b.log.Warn("the "+b.name+" cannot be used; relaying pauses, events wait in the outbox", "error", cause)
 	}
+	return true
+}
+
+// succeeded ends an outage: work has succeeded again.
+func (b *breaker) succeeded() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.trips == 0 || b.cause != nil {
+		return
+	}
+	b.log.Info("the "+b.name+" works again; relaying goes on", "outage", time.Since(b.outage).Round(time.Millisecond))
+	b.trips, b.outage = 0, time.Time{}
+	b.gauge.Set(0)
 }
 
 // fault returns why the breaker is open, nil while it is closed.
@@ -86,31 +103,28 @@ func (b *breaker) wait(ctx context.Context) error {
 		case <-closed:
 		case <-b.probing:
 			b.probeUntilClosed(ctx)
-			b.probing <- struct{}{}
 		}
 	}
 }
 
 func (b *breaker) probeUntilClosed(ctx context.Context) {
+	defer func() { b.probing <- struct{}{} }()
 	b.mu.Lock()
-	n := b.flaps
+	n := b.trips
 	b.mu.Unlock()
-	for b.fault() != nil {
-		n++
+	for ; b.fault() != nil; n++ {
 		// At least half of the ceiling, so that a probe is never a hammer.
 		limit := ceiling(probeFirst, probeLast, n)
-		timer := time.NewTimer(limit/2 + backoff(limit/2, limit/2, 1))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		wait(ctx, limit/2+backoff(limit/2, limit/2, 1))
+		if ctx.Err() != nil {
 			return
-		case <-timer.C:
 		}
 		attempt, cancel := context.WithTimeout(ctx, probeTimeout)
 		err := b.probe(attempt)
 		cancel()
 		if err == nil {
 			b.close()
+			b.changed()
 		}
 	}
 }
@@ -118,13 +132,7 @@ func (b *breaker) probeUntilClosed(ctx context.Context) {
 func (b *breaker) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.cause == nil {
-		return
-	}
-	b.well = time.Now()
-	b.log.Info("the "+b.name+" answers again; relaying goes on", "outage", b.well.Sub(b.since).Round(time.Millisecond))
 	b.cause = nil
 	close(b.closed)
 	b.closed = nil
-	b.gauge.Set(0)
 }

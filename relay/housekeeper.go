@@ -2,11 +2,10 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
-
-	"outboxd/domain"
 )
 
 // The housekeeper's rhythm.
@@ -20,29 +19,33 @@ const (
 )
 
 // housekeeper is the work that one process does for all: partitions, trimming,
-// measuring.
+// measuring. Nothing that it fails at is a reason to stop relaying, so it
+// reports, and tries again.
 type housekeeper struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
 }
 
-// run leads whenever nobody else does, until ctx ends. An unreachable database
-// is waited for.
+// run leads whenever nobody else does, until ctx ends.
 func (h *housekeeper) run(ctx context.Context) error {
-	for failures := 0; ctx.Err() == nil; {
+	for failures := 0; ; {
+		begun := time.Now()
 		err := h.o.Housekeeping.Lead(ctx, h.keep)
+		h.metrics.backlog.forget()
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is no failure
 		}
-		if err != nil && domain.ErrorCode(err) != domain.CodeUnavailable {
-			return err
+		if time.Since(begun) > time.Minute {
+			failures = 0
 		}
 		failures++
-		h.log.Debug("the housekeeper lost the database", "error", err)
-		wait(ctx, time.Second+backoff(time.Second, 15*time.Second, failures))
+		pause := time.Second + backoff(time.Second, 30*time.Second, failures)
+		if failures == 1 {
+			h.log.Warn("cannot keep house; relaying goes on", "retry_in", pause, "error", err)
+		}
+		wait(ctx, pause)
 	}
-	return nil
 }
 
 func (h *housekeeper) keep(ctx context.Context) error {
@@ -51,62 +54,57 @@ func (h *housekeeper) keep(ctx context.Context) error {
 	defer measure.Stop()
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
-	if err := h.tidy(ctx); err != nil {
-		return err
-	}
+	h.tidy(ctx)
+	h.measure(ctx)
 	for {
-		if err := h.measure(ctx); err != nil {
-			return err
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tidy.C:
-			if err := h.tidy(ctx); err != nil {
-				return err
-			}
+			h.tidy(ctx)
 		case <-measure.C:
+			h.measure(ctx)
 		}
 	}
 }
 
-func (h *housekeeper) measure(ctx context.Context) error {
-	if err := h.o.Housekeeping.TrimRelays(ctx, staleRelay); err != nil {
-		return err
-	}
+// measure leaves the figures as they are where it cannot get new ones; their
+// time says so.
+func (h *housekeeper) measure(ctx context.Context) {
 	backlog, err := h.o.Housekeeping.Backlog(ctx)
 	if err != nil {
-		return err
+		if ctx.Err() == nil {
+			h.log.Warn("could not measure the backlog", "retry_in", measureEvery, "error", err)
+		}
+		return
 	}
-	h.metrics.backlog(backlog)
-	return nil
+	h.metrics.backlog.set(backlog, time.Now())
 }
 
 // tidy does what may wait for minutes. A partition that could not be locked in
 // time is left for the next round: it is made days before it is needed.
-func (h *housekeeper) tidy(ctx context.Context) error {
-	if err := h.o.Housekeeping.KeepPartitions(ctx, h.o.History); err != nil {
-		h.log.Warn("could not keep the partitions of the history; trying again later", "retry_in", tidyEvery, "error", err)
+func (h *housekeeper) tidy(ctx context.Context) {
+	err := errors.Join(
+		h.o.Housekeeping.KeepPartitions(ctx, h.o.History),
+		h.o.Housekeeping.TrimRelays(ctx, staleRelay),
+		h.trim(ctx, "inbox rows", h.o.Housekeeping.TrimInbox, h.o.InboxRetention),
+		h.trim(ctx, "idempotency keys", h.o.Housekeeping.TrimKeys, h.o.KeyRetention),
+	)
+	if err != nil && ctx.Err() == nil {
+		h.log.Warn("could not keep all of the house", "retry_in", tidyEvery, "error", err)
 	}
-	trims := []struct {
-		what string
-		trim func(context.Context, time.Duration, int) (int64, error)
-		age  time.Duration
-	}{
-		{"inbox rows", h.o.Housekeeping.TrimInbox, h.o.InboxRetention},
-		{"idempotency keys", h.o.Housekeeping.TrimKeys, h.o.KeyRetention},
+}
+
+func (h *housekeeper) trim(ctx context.Context, what string, trim func(context.Context, time.Duration, int) (int64, error), age time.Duration) error {
+	total := int64(0)
+	for n := int64(trimBatch); n == trimBatch; total += n {
+		var err error
+		if n, err = trim(ctx, age, trimBatch); err != nil {
+			return fmt.Errorf("trim %s: %w", what, err)
+		}
 	}
-	for _, t := range trims {
-		total := int64(0)
-		for n := int64(trimBatch); n == trimBatch; total += n {
-			var err error
-			if n, err = t.trim(ctx, t.age, trimBatch); err != nil {
-				return fmt.Errorf("trim %s: %w", t.what, err)
-			}
-		}
-		if total > 0 {
-			h.log.Info("trimmed "+t.what, "rows", total)
-		}
+	if total > 0 {
+		h.log.Info("trimmed "+what, "rows", total)
 	}
 	return nil
 }

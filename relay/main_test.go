@@ -50,7 +50,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 		Store:        repository.NewOutbox(db, repository.OutboxOptions{History: true}),
 		Publisher:    publisher,
 		Presence:     repository.NewPresence(db, ""),
-		Housekeeping: repository.NewHousekeeping(db),
+		Housekeeping: repository.NewHousekeeping(db, ""),
 		Database:     db.Ping,
 		Process:      domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},
 		Concurrency:  2, BatchSize: 100, MaxAttempts: 3,

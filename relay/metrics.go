@@ -10,14 +10,11 @@ import (
 
 // metrics are what the relay counts. They are safe for concurrent use.
 type metrics struct {
-	events   *prometheus.CounterVec
-	batch    prometheus.Histogram
-	lag      prometheus.Histogram
-	open     *prometheus.GaugeVec
-	pending  prometheus.Gauge
-	oldest   prometheus.Gauge
-	dead     prometheus.Gauge
-	measured prometheus.Gauge
+	events  *prometheus.CounterVec
+	batch   prometheus.Histogram
+	lag     prometheus.Histogram
+	open    *prometheus.GaugeVec
+	backlog *backlogMetrics
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -33,31 +30,16 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_relay_lag_seconds",
-			Help:    "From when an event was due (its transaction's begin, or later) until it was settled as enqueued.",
+			Help:    "From when an event was due (its transaction's begin, or later) until it was settled as enqueued. A retry's delay is not part of it.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
 		}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "outboxd_relay_breaker_open",
 			Help: "1 while relaying pauses because a server cannot be reached.",
 		}, []string{"server"}),
-		pending: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "outboxd_relay_pending_events",
-			Help: "Events in the outbox, due or not. Measured by the leading relay only; an estimate above 50,000.",
-		}),
-		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "outboxd_relay_oldest_due_age_seconds",
-			Help: "How long the oldest due event has been due. Measured by the leading relay only.",
-		}),
-		dead: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "outboxd_relay_dead_letters",
-			Help: "Dead letters, at most 50,000. Measured by the leading relay only.",
-		}),
-		measured: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "outboxd_relay_backlog_measured_timestamp_seconds",
-			Help: "When this process last measured the backlog; 0 if it never led.",
-		}),
+		backlog: newBacklogMetrics(),
 	}
-	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.pending, m.oldest, m.dead, m.measured)
+	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.backlog)
 	for _, outcome := range []string{"enqueued", "failed", "dead"} {
 		m.events.WithLabelValues(outcome)
 	}
@@ -84,15 +66,4 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 	m.events.WithLabelValues("failed").Add(failed)
 	m.events.WithLabelValues("dead").Add(dead)
 	m.batch.Observe(float64(len(events)))
-}
-
-func (m *metrics) backlog(b domain.Backlog) {
-	m.pending.Set(float64(b.Pending))
-	m.dead.Set(float64(b.Dead))
-	age := 0.0
-	if !b.OldestDue.IsZero() {
-		age = max(time.Since(b.OldestDue).Seconds(), 0)
-	}
-	m.oldest.Set(age)
-	m.measured.SetToCurrentTime()
 }

@@ -31,6 +31,7 @@ func (p *poller) run(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
+		p.database.succeeded()
 		p.waker.claimed(claimed)
 		switch {
 		case p.queue.fault() != nil:
@@ -43,43 +44,55 @@ func (p *poller) run(ctx context.Context) error {
 	return nil
 }
 
-// untilNextDue returns how long it is until the next event gets due, at most
-// the poll interval.
+// untilNextDue returns how long it is until the next event gets due: at most
+// the poll interval and, so that an event which is due but held by others is no
+// reason to spin, at least napFirst.
 func (p *poller) untilNextDue(ctx context.Context) time.Duration {
-	due, err := p.o.Store.NextDue(ctx)
-	if err != nil || due.IsZero() {
+	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	defer cancel()
+	due, any, err := p.o.Store.NextDue(ctx)
+	if err != nil || !any {
 		return p.o.PollInterval
 	}
-	return min(max(time.Until(due), 0), p.o.PollInterval)
+	return min(max(due, napFirst), p.o.PollInterval)
 }
+
+// The bounds of the parts of a pass, also while the process stops. Settling has
+// its own, so that a queue that was slow leaves it time.
+const (
+	claimPatience   = 10 * time.Second
+	publishPatience = 15 * time.Second
+	settlePatience  = 10 * time.Second
+)
 
 // pass is one claim, from beginning to end. It returns how many events it had
 // and whether there may be more. A crash at any point of it leaves them due.
 func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 	batch, err := p.claim(ctx)
-	if err != nil || len(batch.Events()) == 0 {
+	if err != nil {
 		return 0, false, err
 	}
-	events := batch.Events()
+	if len(batch.Events()) == 0 {
+		p.queue.succeeded() // nothing was left to be published
+		return 0, false, nil
+	}
+	begun, events := time.Now(), batch.Events()
 	// Releasing after a successful Settle does nothing.
 	defer func() {
 		if err := batch.Release(); err != nil {
 			p.log.Warn("could not release a batch", "error", err)
 		}
 	}()
-
-	begun := time.Now()
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchPatience)
-	defer cancel()
-	outcomes, unreachable := p.judge(events, p.o.Publisher.Publish(work, events))
-	if unreachable != nil {
-		p.queue.trip(unreachable)
-		p.cursor.lost(events[0].Cursor())
-	}
+	// A batch that was claimed is finished, whatever becomes of ctx.
+	ctx = context.WithoutCancel(ctx)
+	outcomes := p.judge(events, p.publish(ctx, events))
 	if !decided(outcomes) {
+		p.cursor.lost(events[0].Cursor())
 		return len(events), batch.Full(), nil
 	}
-	if err := batch.Settle(work, outcomes); err != nil {
+	settling, cancel := context.WithTimeout(ctx, settlePatience)
+	defer cancel()
+	if err := batch.Settle(settling, outcomes); err != nil {
 		p.cursor.lost(events[0].Cursor())
 		return len(events), batch.Full(), fmt.Errorf("settle %d events: %w", len(events), err)
 	}
@@ -88,13 +101,33 @@ func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 	return len(events), batch.Full(), nil
 }
 
+func (p *poller) publish(ctx context.Context, events []domain.Event) []error {
+	ctx, cancel := context.WithTimeout(ctx, publishPatience)
+	defer cancel()
+	results := p.o.Publisher.Publish(ctx, events)
+	for _, err := range results {
+		if domain.ErrorCode(err) == domain.CodeUnavailable {
+			p.queue.trip(err)
+			p.cursor.lost(events[0].Cursor())
+			return results
+		}
+	}
+	p.queue.succeeded()
+	return results
+}
+
 // claim scans from the cursor, and from the beginning where that may find more.
 func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	defer cancel()
 	for {
 		s := p.cursor.next(time.Now())
 		batch, err := p.o.Store.Claim(ctx, s.from, p.o.BatchSize)
-		if err != nil || !p.cursor.done(s, batch, time.Now()) {
-			return batch, err
+		if err != nil {
+			return nil, err
+		}
+		if !p.cursor.done(s, batch, time.Now()) {
+			return batch, nil
 		}
 	}
 }
@@ -102,22 +135,22 @@ func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 // judge turns the results of publishing into verdicts. An event that the queue
 // never answered about stays as it was: an outage charges no attempt. One that
 // was answered is settled even when the queue failed midway.
-func (p *poller) judge(events []domain.Event, results []error) (outcomes []domain.Outcome, unreachable error) {
-	outcomes = make([]domain.Outcome, len(events))
+func (p *poller) judge(events []domain.Event, results []error) []domain.Outcome {
+	outcomes := make([]domain.Outcome, len(events))
 	for i, err := range results {
 		attempts := events[i].Attempts + 1
 		switch {
 		case err == nil:
 			outcomes[i].Verdict = domain.Delivered
 		case domain.ErrorCode(err) == domain.CodeUnavailable:
-			unreachable = err
+			outcomes[i].Verdict = domain.Untried
 		case domain.ErrorCode(err) == domain.CodeInvalid, attempts >= p.o.MaxAttempts:
 			outcomes[i] = domain.Outcome{Verdict: domain.Dead, Err: err}
 		default:
 			outcomes[i] = domain.Outcome{Verdict: domain.Refused, Err: err, Delay: backoff(p.o.BackoffBase, p.o.BackoffMax, attempts)}
 		}
 	}
-	return outcomes, unreachable
+	return outcomes
 }
 
 func decided(outcomes []domain.Outcome) bool {
@@ -129,17 +162,27 @@ func decided(outcomes []domain.Outcome) bool {
 	return false
 }
 
-// report logs what somebody may want to look into; deliveries are counted.
+// report logs what somebody may want to look into: each dead event, and of the
+// refused ones one for each reason, since a queue that is out of order refuses
+// all of its events. Deliveries are counted.
 func (p *poller) report(events []domain.Event, outcomes []domain.Outcome) {
+	refused := map[string]int{}
 	for i, o := range outcomes {
 		e := &events[i]
-		log := p.log.With("event_id", e.ID, "event_type", e.Type, "queue", e.Queue)
-		switch o.Verdict {
-		case domain.Refused:
-			log.Warn("the queue refused an event", "attempt", e.Attempts+1, "retry_in", o.Delay, "error", o.Err)
-		case domain.Dead:
-			log.Error("an event is dead", "attempt", e.Attempts+1, "error", o.Err)
-		case domain.Delivered, domain.Untried:
+		if o.Verdict == domain.Dead {
+			p.log.Error("an event is dead", "event_id", e.ID, "event_type", e.Type, "queue", e.Queue, "attempts", e.Attempts+1, "error", o.Err)
 		}
+		if o.Verdict == domain.Refused {
+			refused[o.Err.Error()]++
+		}
+	}
+	for i, o := range outcomes {
+		if o.Verdict != domain.Refused || refused[o.Err.Error()] == 0 {
+			continue
+		}
+		e := &events[i]
+		p.log.Warn("the queue refused events; they are tried again", "events", refused[o.Err.Error()], "error", o.Err,
+			"event_id", e.ID, "event_type", e.Type, "queue", e.Queue, "attempt", e.Attempts+1, "retry_in", o.Delay)
+		refused[o.Err.Error()] = 0
 	}
 }

@@ -63,17 +63,18 @@ func New(o Options) *Relay {
 	log := o.Logger.With("component", "relay")
 	m := newMetrics(o.Registry)
 	r := &Relay{o: o, log: log, metrics: m}
-	r.waker = newWaker(o, log)
-	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log)
-	r.database = newBreaker("database", o.Database, m.breaker("database"), log)
+	r.waker = newWaker(o, log, func() bool { return r.queue.fault() != nil })
+	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, r.waker.reconsider)
+	r.database = newBreaker("database", o.Database, m.breaker("database"), log, func() {})
 	return r
 }
 
-// Actors returns the pollers, the waker and the housekeeper. They are
+// Actors returns the pollers, the two halves of the waker, and the housekeeper. They are
 // independent: each may fail and be started again while the others run.
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
-		{"waker", r.waker.run},
+		{"presence", r.waker.show},
+		{"listener", r.waker.listen},
 		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics}).run},
 	}
 	for range r.o.Concurrency {

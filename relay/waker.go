@@ -11,11 +11,10 @@ import (
 )
 
 const (
-	// batchPatience bounds publishing and settling one batch, also while the
-	// process stops.
-	batchPatience = 15 * time.Second
-	// showEvery is the rhythm of the signs of life.
+	// showEvery is the rhythm of the signs of life, and showAgain that of the
+	// attempts while there is none to be given.
 	showEvery = 15 * time.Second
+	showAgain = time.Second
 	// The first sleeps of an idle poller are short. A producer that wrote its
 	// event before the relay was marked asleep, and committed after the last
 	// look, notifies nobody: the short sleeps find such an event within about
@@ -38,33 +37,42 @@ type waker struct {
 	process  domain.RelayProcess
 	poll     time.Duration
 	log      *slog.Logger
+	paused   func() bool // nothing can be relayed, so a wake-up is of no use
 
 	signal  chan struct{} // holds one wake-up; whoever takes it is awake
 	watch   chan struct{} // holds one token; of the sleeping pollers, who has it looks at the clock
-	changed chan struct{} // the wish to be notified has changed
+	recheck chan struct{} // the watch's timer may be too late
+	changed chan struct{} // whether to be notified may have changed
 	busy    atomic.Bool   // producers need not notify
 	naps    atomic.Int64  // sleeps since the last claim that found something
 
 	window rate
 }
 
-func newWaker(o Options, log *slog.Logger) *waker {
+func newWaker(o Options, log *slog.Logger, paused func() bool) *waker {
 	w := &waker{
-		presence: o.Presence, process: o.Process, poll: o.PollInterval, log: log,
-		signal: make(chan struct{}, 1), watch: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		presence: o.Presence, process: o.Process, poll: o.PollInterval, log: log, paused: paused,
+		signal: make(chan struct{}, 1), watch: make(chan struct{}, 1),
+		recheck: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	w.watch <- struct{}{}
 	return w
 }
 
-// wake wakes one sleeping poller, or the next one that is about to sleep. Each
-// poller that finds a full batch wakes another: no stampede for a single event.
-func (w *waker) wake() {
+// raise sets a flag that is a channel of one place.
+func raise(flag chan struct{}) {
 	select {
-	case w.signal <- struct{}{}:
+	case flag <- struct{}{}:
 	default:
 	}
 }
+
+// wake wakes one sleeping poller, or the next one that is about to sleep. Each
+// poller that finds a full batch wakes another: no stampede for a single event.
+func (w *waker) wake() { raise(w.signal) }
+
+// reconsider says that paused may have changed.
+func (w *waker) reconsider() { raise(w.changed) }
 
 // claimed tells the waker how many events a pass had.
 func (w *waker) claimed(events int) {
@@ -78,16 +86,16 @@ func (w *waker) claimed(events int) {
 
 func (w *waker) setBusy(busy bool) {
 	if w.busy.Swap(busy) != busy {
-		select {
-		case w.changed <- struct{}{}:
-		default:
-		}
+		raise(w.changed)
 	}
 }
 
 // sleep returns when there may be work: after a wake-up or, for one poller of
 // the process, when the next event gets due, or after a nap.
 func (w *waker) sleep(ctx context.Context, untilNextDue func(context.Context) time.Duration) {
+	// Another poller's timer was set before this one's last pass, which may
+	// have put events back, and may have taken the wake-up for a new one.
+	raise(w.recheck)
 	select {
 	case <-ctx.Done():
 		return
@@ -97,15 +105,27 @@ func (w *waker) sleep(ctx context.Context, untilNextDue func(context.Context) ti
 	}
 	defer func() { w.watch <- struct{}{} }()
 	nap := w.nap()
-	if nap > napFirst {
-		nap = min(nap, untilNextDue(ctx))
-	}
-	timer := time.NewTimer(nap)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-w.signal:
-	case <-timer.C:
+	until := time.Now().Add(nap)
+	for {
+		select {
+		case <-w.recheck:
+		default:
+		}
+		pause := time.Until(until)
+		if nap > napFirst {
+			pause = min(pause, untilNextDue(ctx))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-w.recheck:
+			timer.Stop()
+			continue
+		case <-ctx.Done():
+		case <-w.signal:
+		case <-timer.C:
+		}
+		timer.Stop()
+		return
 	}
 }
 
@@ -122,33 +142,34 @@ func (w *waker) nap() time.Duration {
 	return limit/2 + rand.N(limit/2+1)
 }
 
-// run listens, and shows the process to others, until ctx ends.
-func (w *waker) run(ctx context.Context) error {
-	listening := make(chan struct{})
-	go func() {
-		defer close(listening)
-		w.listen(ctx)
-	}()
-	defer func() { <-listening }()
-	show := time.NewTicker(showEvery)
-	defer show.Stop()
-	for shown := false; ctx.Err() == nil; {
-		asleep := !w.busy.Load()
-		if err := w.presence.Show(ctx, w.process, asleep); err != nil && ctx.Err() == nil {
-			w.log.Debug("could not show a sign of life", "error", err)
+// show shows the process to others, and whether it wants to be notified, until
+// ctx ends.
+func (w *waker) show(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for shown := false; ; {
+		select {
+		case <-ctx.Done():
+			w.leave(ctx)
+			return nil
+		case <-w.changed:
+		case <-timer.C:
+		}
+		asleep := !w.busy.Load() && !w.paused()
+		if err := w.presence.Show(ctx, w.process, asleep); err != nil {
+			if ctx.Err() == nil {
+				w.log.Debug("could not show a sign of life", "error", err)
+			}
+			shown = false
+			timer.Reset(showAgain)
+			continue
 		}
 		if asleep && !shown {
 			w.lookOnceMore()
 		}
 		shown = asleep
-		select {
-		case <-ctx.Done():
-		case <-w.changed:
-		case <-show.C:
-		}
+		timer.Reset(showEvery)
 	}
-	w.leave(ctx)
-	return nil
 }
 
 // lookOnceMore follows the mark: what was committed before the mark was visible
@@ -166,16 +187,16 @@ func (w *waker) leave(ctx context.Context) {
 	}
 }
 
-// listen reconnects for as long as it takes: without it the relay is slower
-// and nothing else.
-func (w *waker) listen(ctx context.Context) {
-	for failures := 0; ctx.Err() == nil; {
+// listen waits for producers' notifications until ctx ends. It reconnects for
+// as long as it takes: without it the relay is slower and nothing else.
+func (w *waker) listen(ctx context.Context) error {
+	for failures := 0; ; {
 		err := w.presence.Listen(ctx, func() {
 			failures = 0
 			w.wake()
 		})
 		if ctx.Err() != nil {
-			return
+			return nil //nolint:nilerr // the end of ctx is no failure
 		}
 		failures++
 		pause := time.Second/4 + backoff(time.Second/2, 15*time.Second, failures)

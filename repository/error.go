@@ -57,10 +57,7 @@ func isUnavailable(err error) bool {
 			strings.HasPrefix(state, "53"), // insufficient resources
 			strings.HasPrefix(state, "57"), // operator intervention
 			strings.HasPrefix(state, "58"), // system error
-			strings.HasPrefix(state, "40"), // deadlock, serialization
-			// A row was on its way into the default partition when its own
-			// partition came to be. No CHECK of ours has no name.
-			state == "23514" && pg.ConstraintName == "":
+			strings.HasPrefix(state, "40"): // deadlock, serialization
 			return true
 		}
 		switch state {
@@ -90,6 +87,22 @@ func isConnectionLost(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) ||
 		err != nil && strings.HasSuffix(err.Error(), "conn closed")
+}
+
+// isFleeting tells whether the statement is worth an immediate repetition: it
+// lost against another one, which is over.
+func isFleeting(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case !ok:
+		return false
+	case pg.Code == "40001", pg.Code == "40P01": // serialization, deadlock
+		return true
+	default:
+		// A row was on its way into the default partition when its own
+		// partition came to be. No CHECK of ours is without a name.
+		return pg.Code == "23514" && pg.ConstraintName == ""
+	}
 }
 
 // isMisconfigured tells whether a first connection can never succeed as it is

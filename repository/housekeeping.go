@@ -3,18 +3,25 @@ package repository
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"hash/fnv"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 )
 
 // Housekeeping is the domain.Housekeeping.
-type Housekeeping struct{ db *Database }
+type Housekeeping struct {
+	db        *Database
+	directURL string
+}
 
-// NewHousekeeping returns the housekeeping of db.
-func NewHousekeeping(db *Database) *Housekeeping { return &Housekeeping{db: db} }
+// NewHousekeeping returns the housekeeping of db. directURL is as listenURL of
+// NewPresence.
+func NewHousekeeping(db *Database, directURL string) *Housekeeping {
+	return &Housekeeping{db: db, directURL: directURL}
+}
 
 var _ domain.Housekeeping = (*Housekeeping)(nil)
 
@@ -27,29 +34,39 @@ const (
 
 // Lead implements domain.Housekeeping. The leader is who holds an advisory lock
 // of PostgreSQL's, so leadership ends with the connection and never by a clock.
+// The connection is its own: the lock of a pooled one would pass to its next
+// user.
 func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context) error) error {
-	conn, err := h.db.sql.Conn(ctx)
+	conn, err := h.db.connectDirectly(ctx, h.directURL)
 	if err != nil {
-		return translate(err, "connect to lead")
+		return err
 	}
-	defer conn.Close()
-	lock, err := h.awaitLock(ctx, conn)
-	if err != nil {
+	if err := h.awaitLock(ctx, conn); err != nil {
+		hangUp(ctx, conn)
 		return translate(err, "wait to lead")
 	}
-	// Another holder of this connection must not inherit the lock.
-	defer func() {
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", lock)
+	ctx, lost := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		// Closing the connection gives the lock back.
+		defer hangUp(ctx, conn)
+		lost(translate(watch(ctx, conn), "keep leading"))
 	}()
-	return whileAlive(ctx, conn, work)
+	defer func() { lost(nil); <-watched }()
+	err = work(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil && domain.ErrorCode(cause) == domain.CodeUnavailable {
+		return cause
+	}
+	return err
 }
 
 // awaitLock asks again and again rather than waiting inside PostgreSQL, where
 // a statement that waits for hours would hold back vacuum.
-func (h *Housekeeping) awaitLock(ctx context.Context, conn *sql.Conn) (int64, error) {
-	var schema string
-	if err := conn.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
-		return 0, err
+func (h *Housekeeping) awaitLock(ctx context.Context, conn *pgx.Conn) error {
+	schema, err := h.db.schema(ctx)
+	if err != nil {
+		return err
 	}
 	hash := fnv.New64a()
 	hash.Write([]byte("outboxd housekeeping " + schema))
@@ -58,37 +75,29 @@ func (h *Housekeeping) awaitLock(ctx context.Context, conn *sql.Conn) (int64, er
 	defer retry.Stop()
 	for {
 		var leads bool
-		if err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&leads); err != nil || leads {
-			return lock, err
+		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&leads); err != nil || leads {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ctx.Err()
 		case <-retry.C:
 		}
 	}
 }
 
-// whileAlive ends work's context when the connection, and with it the lock, is
-// gone.
-func whileAlive(ctx context.Context, conn *sql.Conn, work func(context.Context) error) error {
-	ctx, lost := context.WithCancelCause(ctx)
-	defer lost(nil)
-	finished := make(chan error, 1)
-	go func() { finished <- work(ctx) }()
+// watch returns when the connection is gone, or nil when ctx ends.
+func watch(ctx context.Context, conn *pgx.Conn) error {
 	check := time.NewTicker(leadCheck)
 	defer check.Stop()
 	for {
 		select {
-		case err := <-finished:
-			if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
-				return cause
-			}
-			return err
+		case <-ctx.Done():
+			return nil
 		case <-check.C:
-			if err := conn.PingContext(ctx); err != nil && ctx.Err() == nil {
-				lost(translate(err, "keep leading"))
-			}
+		}
+		if err := pingSoon(ctx, conn); err != nil && ctx.Err() == nil {
+			return err
 		}
 	}
 }
@@ -129,6 +138,8 @@ func (h *Housekeeping) trim(ctx context.Context, doing, statement string, args .
 // countLimit bounds how many index entries a measurement of the backlog reads.
 const countLimit = 50_000
 
+const backlogPatience = 2 * time.Second
+
 // Counting is exact as long as it is cheap. Beyond that the planner's estimate
 // has to do, never below what was counted.
 const backlogSQL = `
@@ -140,6 +151,10 @@ FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $1) AS few) AS c
 
 // Backlog implements domain.Housekeeping.
 func (h *Housekeeping) Backlog(ctx context.Context) (domain.Backlog, error) {
+	// In bad company, such as under an old snapshot with millions of dead rows,
+	// even this takes long. It is then not worth it.
+	ctx, cancel := context.WithTimeout(ctx, backlogPatience)
+	defer cancel()
 	var counted, estimate int64
 	var oldest sql.NullTime
 	var backlog domain.Backlog

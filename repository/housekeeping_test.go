@@ -13,7 +13,7 @@ import (
 func TestKeepPartitions(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	keeping := repository.NewHousekeeping(db)
+	keeping := repository.NewHousekeeping(db, "")
 	emit(t, db, 1)
 	// Nobody kept house for a while: the default partition caught today's rows
 	// and very old ones.
@@ -44,7 +44,7 @@ func TestKeepPartitions(t *testing.T) {
 func TestTrimming(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	keeping := repository.NewHousekeeping(db)
+	keeping := repository.NewHousekeeping(db, "")
 	exec(t, db, `INSERT INTO inbox SELECT gen_random_uuid(), now() - n * interval '1 hour' FROM generate_series(1, 10) n`)
 	exec(t, db, `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`)
 	exec(t, db, `INSERT INTO idempotency_keys SELECT 'k'||n, users.id, now() - n * interval '1 hour' FROM users, generate_series(1, 10) n`)
@@ -68,7 +68,7 @@ func TestTrimming(t *testing.T) {
 func TestBacklog(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	keeping := repository.NewHousekeeping(db)
+	keeping := repository.NewHousekeeping(db, "")
 	if b, err := keeping.Backlog(t.Context()); err != nil || b != (domain.Backlog{}) {
 		t.Errorf("of an empty outbox: %+v, %v", b, err)
 	}
@@ -90,7 +90,7 @@ func TestBacklog(t *testing.T) {
 func TestLeadershipEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
-	keeping := repository.NewHousekeeping(db)
+	keeping := repository.NewHousekeeping(db, "")
 	leading := make(chan int, 2)
 	var leads [2]func()
 	for i := range leads {

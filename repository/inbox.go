@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -16,6 +17,14 @@ type Inbox struct{ db *Database }
 func NewInbox(db *Database) *Inbox { return &Inbox{db: db} }
 
 var _ domain.Inbox = (*Inbox)(nil)
+
+// The effect may talk to the outside world for longer than an operator's
+// idle_in_transaction_session_timeout allows; ended by it, every attempt would
+// send its mail and none would be recorded. So the transaction sets its own.
+const effectSQL = `SELECT set_config('idle_in_transaction_session_timeout', $1, true)`
+
+// effectPatience bounds an effect whose task has no deadline.
+const effectPatience = 5 * time.Minute
 
 // The row comes before the effect, not after: a second delivery of the event
 // waits here until the first is decided, and so never runs beside it.
@@ -39,6 +48,9 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	_, err = i.db.transactOnce(ctx, func(tx *gorm.DB) error {
+		if _, err := statements(tx).ExecContext(ctx, effectSQL, milliseconds(patience(ctx))); err != nil {
+			return fmt.Errorf("set the transaction's timeout: %w", err)
+		}
 		result, err := statements(tx).ExecContext(ctx, processedSQL, id)
 		if err != nil {
 			return fmt.Errorf("write the inbox row: %w", err)
@@ -51,6 +63,14 @@ func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.C
 		return effect(ctx, &effects{tx: tx})
 	})
 	return first, err
+}
+
+func patience(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return effectPatience
+	}
+	return max(time.Until(deadline), time.Second)
 }
 
 // effects is the domain.Effects.
@@ -75,8 +95,6 @@ const markSentSQL = `UPDATE notifications SET status = 'SENT', sent_at = clock_t
 
 // MarkSent implements domain.Effects.
 func (e *effects) MarkSent(ctx context.Context, id domain.ID) error {
-	if err := execExactly(ctx, e.tx, 1, markSentSQL, id); err != nil {
-		return translate(err, fmt.Sprintf("mark notification %s sent", id))
-	}
-	return nil
+	err := execExactly(ctx, e.tx, 1, markSentSQL, id)
+	return translate(err, fmt.Sprintf("mark notification %s sent", id))
 }

@@ -60,6 +60,10 @@ const (
 	statementPatience = 30 * time.Second // of one statement
 )
 
+// batchLife bounds a claim on our side too, against a server that is gone
+// without a word: even a rollback would wait for it.
+const batchLife = time.Minute
+
 // The columns of an event, in the order that scanEvent reads them.
 const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
     retention_seconds, unique_seconds, available_at, attempts, generation, last_error, created_at`
@@ -115,7 +119,7 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int) (doma
 		if err == nil {
 			return batch, nil
 		}
-		if attempt >= staleConnections || !isConnectionLost(err) || ctx.Err() != nil {
+		if attempt >= staleConnections || !isConnectionLost(err) && !isFleeting(err) || ctx.Err() != nil {
 			return nil, translate(err, doing)
 		}
 	}
@@ -124,11 +128,13 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int) (doma
 func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int) (domain.Batch, error) {
 	// The transaction must outlive ctx: a cancelled one would be rolled back
 	// by database/sql under the hands of a batch that is being finished.
-	tx := o.db.gorm.WithContext(context.WithoutCancel(ctx)).Begin()
+	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchLife)
+	tx := o.db.gorm.WithContext(life).Begin()
 	if tx.Error != nil {
+		cancel()
 		return nil, fmt.Errorf("begin: %w", tx.Error)
 	}
-	batch := &batch{tx: tx, history: o.o.History}
+	batch := &batch{tx: tx, cancel: cancel, history: o.o.History}
 	if err := batch.load(ctx, o, from, limit); err != nil {
 		_ = batch.Release()
 		return nil, err
@@ -139,22 +145,30 @@ func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int) (
 	return batch, nil
 }
 
-// NextDue is answered by the first entry of outbox_due beyond now.
-const nextDueSQL = `SELECT available_at FROM outbox WHERE available_at > now() ORDER BY available_at LIMIT 1`
+// One entry of outbox_due. The difference is taken here, because our clock may
+// be another. The tenth of a second is for what got due between the claim and
+// this look.
+const nextDueSQL = `
+SELECT (extract(epoch FROM available_at - clock_timestamp()) * 1000000)::bigint
+FROM outbox
+WHERE available_at > now() - interval '100 milliseconds'
+ORDER BY available_at
+LIMIT 1`
 
 // NextDue implements domain.EventStore.
-func (o *Outbox) NextDue(ctx context.Context) (time.Time, error) {
-	var due time.Time
-	err := o.db.sql.QueryRowContext(ctx, nextDueSQL).Scan(&due)
+func (o *Outbox) NextDue(ctx context.Context) (time.Duration, bool, error) {
+	var micros int64
+	err := o.db.sql.QueryRowContext(ctx, nextDueSQL).Scan(&micros)
 	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, nil
+		return 0, false, nil
 	}
-	return due, translate(err, "look for the next due event")
+	return time.Duration(micros) * time.Microsecond, err == nil, translate(err, "look for the next due event")
 }
 
 // batch is the domain.Batch: an open transaction in which the events are gone.
 type batch struct {
 	tx      *gorm.DB
+	cancel  context.CancelFunc // of the transaction's context
 	events  []domain.Event
 	full    bool
 	now     time.Time
@@ -173,6 +187,7 @@ func (b *batch) Now() time.Time { return b.now }
 // Release implements domain.Batch. A transaction that has already ended, or
 // whose connection is gone, holds nothing that could be released.
 func (b *batch) Release() error {
+	defer b.cancel()
 	err := b.tx.Rollback().Error
 	if err == nil || errors.Is(err, sql.ErrTxDone) || isConnectionLost(err) {
 		return nil

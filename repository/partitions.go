@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -23,7 +24,11 @@ SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
 // The default partition is empty unless the housekeeper was away for days.
-const trimDefaultSQL = `DELETE FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second'`
+const trimDefaultSQL = `
+DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second' LIMIT $2))`
+
+const trimDefaultBatch = 10_000
 
 // KeepPartitions implements domain.Housekeeping.
 func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration) error {
@@ -36,24 +41,30 @@ func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration
 		return translate(err, "ask for the time")
 	}
 	today := now.UTC().Truncate(24 * time.Hour)
+	var faults []error
 	for ahead := range daysAhead + 1 {
-		day := today.AddDate(0, 0, ahead)
-		if existing[day] {
-			continue
-		}
-		if err := h.createPartition(ctx, day); err != nil {
-			return err
+		if day := today.AddDate(0, 0, ahead); !existing[day] {
+			faults = append(faults, h.createPartition(ctx, day))
 		}
 	}
 	for day := range existing {
 		if day.AddDate(0, 0, 1).Before(now.Add(-history)) {
-			if err := h.dropPartition(ctx, day); err != nil {
-				return err
-			}
+			faults = append(faults, h.dropPartition(ctx, day))
 		}
 	}
-	_, err = h.trim(ctx, "trim the default partition of outbox_sent", trimDefaultSQL, history.Seconds())
-	return err
+	faults = append(faults, h.trimDefault(ctx, history))
+	return errors.Join(faults...)
+}
+
+// trimDefault keeps the default partition from growing where no partitions can
+// be made.
+func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
+	for {
+		n, err := h.trim(ctx, "trim the default partition of outbox_sent", trimDefaultSQL, history.Seconds(), trimDefaultBatch)
+		if err != nil || n < trimDefaultBatch {
+			return err
+		}
+	}
 }
 
 func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, error) {
@@ -80,7 +91,7 @@ func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, erro
 func (h *Housekeeping) createPartition(ctx context.Context, day time.Time) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
-	statements := []string{
+	list := []string{
 		"LOCK TABLE outbox_sent IN SHARE UPDATE EXCLUSIVE MODE",
 		fmt.Sprintf("CREATE TABLE %s (LIKE outbox_sent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
 		// The default partition is locked by ATTACH anyway; taking the lock
@@ -89,14 +100,28 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time) error
 		fmt.Sprintf("WITH moved AS (DELETE FROM outbox_sent_default WHERE sent_at >= '%s' AND sent_at < '%s' RETURNING *) INSERT INTO %s SELECT * FROM moved", from, to, name),
 		fmt.Sprintf("ALTER TABLE outbox_sent ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", name, from, to),
 	}
-	err := h.db.transact(ctx, "create partition "+name, func(tx *gorm.DB) error {
-		return execAll(tx, statements)
+	doing := "create partition " + name
+	err := h.db.transact(ctx, doing, func(tx *gorm.DB) error {
+		var stray int
+		if err := statements(tx).QueryRowContext(ctx, strayRowsSQL, from, to, maxStrayRows+1).Scan(&stray); err != nil {
+			return err
+		}
+		if stray > maxStrayRows {
+			return fmt.Errorf("the default partition has more than %d rows of that day; they are left there until they are old enough to be deleted", maxStrayRows)
+		}
+		return execAll(tx, list)
 	})
 	if err == nil {
 		h.db.logger.InfoContext(ctx, "created a partition of the history", "partition", name)
 	}
 	return err
 }
+
+// maxStrayRows bounds what is moved home while every relay's settling waits.
+const maxStrayRows = 10_000
+
+const strayRowsSQL = `
+SELECT count(*) FROM (SELECT FROM outbox_sent_default WHERE sent_at >= $1::timestamptz AND sent_at < $2::timestamptz LIMIT $3) AS stray`
 
 func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	name := partitionPrefix + day.Format(partitionDay)

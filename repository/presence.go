@@ -50,23 +50,14 @@ const listenCheck = 30 * time.Second
 // Listen implements domain.Presence. It uses a connection of its own: a pooled
 // one would be lost to everybody else for as long.
 func (p *Presence) Listen(ctx context.Context, notified func()) error {
-	config := p.db.pool.Config().ConnConfig
-	if p.listenURL != "" {
-		own, err := pgx.ParseConfig(p.listenURL)
-		if err != nil {
-			return domain.Errorf(domain.CodeInvalid, "the URL to listen at cannot be read")
-		}
-		own.ConnectTimeout = config.ConnectTimeout
-		config = own
-	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := p.db.connectDirectly(ctx, p.listenURL)
 	if err != nil {
-		return translate(err, "connect to listen")
+		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	var schema string
-	if err := p.db.sql.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
-		return translate(err, "ask for the schema")
+	defer hangUp(ctx, conn)
+	schema, err := p.db.schema(ctx)
+	if err != nil {
+		return err
 	}
 	if _, err := conn.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
 		return translate(err, "listen")
@@ -90,7 +81,7 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 		}
 		return nil
 	case ctx.Err() == nil && wait.Err() != nil && !conn.IsClosed():
-		if err := conn.Ping(ctx); err != nil {
+		if err := pingSoon(ctx, conn); err != nil {
 			return fmt.Errorf("ask whether the connection lives: %w", err)
 		}
 		return nil

@@ -13,7 +13,7 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
-	if err := repository.NewHousekeeping(db).KeepPartitions(t.Context(), time.Hour); err != nil {
+	if err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	emit(t, db, 4)

@@ -11,15 +11,15 @@ import (
 type contender struct {
 	name string
 	// run prepares, measures and checks one round. It begins with a Reset.
-	run    func(ctx context.Context) (sample, error)
+	run    func(ctx context.Context) (measurement, error)
 	rates  []float64
 	curves [][]Point
 	// figures add up over the rounds.
 	figures map[string]float64
 }
 
-// sample is the result of one round.
-type sample struct {
+// measurement is the result of one round.
+type measurement struct {
 	rate    float64 // events per second
 	curve   []Point
 	figures map[string]float64
@@ -44,7 +44,7 @@ func (e *Env) interleave(ctx context.Context, rounds int, arms ...*contender) er
 	return nil
 }
 
-func (c *contender) add(s sample) {
+func (c *contender) add(s measurement) {
 	c.rates = append(c.rates, s.rate)
 	if len(s.curve) > 0 {
 		c.curves = append(c.curves, s.curve)

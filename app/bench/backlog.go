@@ -48,7 +48,7 @@ func (b *backlog) run(ctx context.Context, e *Env) (*Report, error) {
 	for _, size := range sizes {
 		arms = append(arms, &contender{
 			name: fmt.Sprintf("%d pending", size),
-			run:  func(ctx context.Context) (sample, error) { return b.drainFirst(ctx, e, size, first) },
+			run:  func(ctx context.Context) (measurement, error) { return b.drainFirst(ctx, e, size, first) },
 		})
 	}
 	if err := e.interleave(ctx, b.rounds, arms...); err != nil {
@@ -61,9 +61,9 @@ func (b *backlog) run(ctx context.Context, e *Env) (*Report, error) {
 	return report, nil
 }
 
-func (b *backlog) drainFirst(ctx context.Context, e *Env, size, first int) (sample, error) {
+func (b *backlog) drainFirst(ctx context.Context, e *Env, size, first int) (measurement, error) {
 	if err := e.Load(ctx, size, b.payload); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	e.Progress.Start(fmt.Sprintf("%d pending", size), int64(first))
 	defer e.Progress.Done()
@@ -77,5 +77,5 @@ func (b *backlog) drainFirst(ctx context.Context, e *Env, size, first int) (samp
 	if stopped := stop(); err == nil {
 		err = stopped
 	}
-	return sample{rate: perSecond(first, took), curve: record.curve()}, err
+	return measurement{rate: perSecond(first, took), curve: record.curve()}, err
 }

@@ -83,16 +83,16 @@ func (d *drain) run(ctx context.Context, e *Env) (*Report, error) {
 		return nil, err
 	}
 	report.Environment["events"], report.Environment["payload_bytes"] = fmt.Sprint(d.events), fmt.Sprint(d.payload)
-	slow := &contender{name: "textbook", run: func(ctx context.Context) (sample, error) { return e.drainTextbook(ctx, sampled, d.payload) }}
-	own := &contender{name: "outboxd", run: func(ctx context.Context) (sample, error) {
+	slow := &contender{name: "textbook", run: func(ctx context.Context) (measurement, error) { return e.drainTextbook(ctx, sampled, d.payload) }}
+	own := &contender{name: "outboxd", run: func(ctx context.Context) (measurement, error) {
 		if err := e.Load(ctx, d.events, d.payload); err != nil {
-			return sample{}, err
+			return measurement{}, err
 		}
 		return e.drainRelay(ctx, d.events)
 	}}
-	floor := &contender{name: "floor", run: func(ctx context.Context) (sample, error) {
+	floor := &contender{name: "floor", run: func(ctx context.Context) (measurement, error) {
 		if err := e.Load(ctx, d.events, d.payload); err != nil {
-			return sample{}, err
+			return measurement{}, err
 		}
 		return e.drainBare(ctx, d.events, true)
 	}}
@@ -106,7 +106,7 @@ func (d *drain) run(ctx context.Context, e *Env) (*Report, error) {
 }
 
 // drainRelay drains what is loaded with outboxd's relay.
-func (e *Env) drainRelay(ctx context.Context, events int) (sample, error) {
+func (e *Env) drainRelay(ctx context.Context, events int) (measurement, error) {
 	e.Progress.Start("outboxd", int64(events))
 	defer e.Progress.Done()
 	r := e.NewRelay(nil)
@@ -121,13 +121,13 @@ func (e *Env) drainRelay(ctx context.Context, events int) (sample, error) {
 		err = stopped
 	}
 	if err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
-	return sample{rate: perSecond(events, took), curve: record.curve()}, e.checkMoved(ctx, events)
+	return measurement{rate: perSecond(events, took), curve: record.curve()}, e.checkMoved(ctx, events)
 }
 
 // drainBare drains what is loaded with the bare loop.
-func (e *Env) drainBare(ctx context.Context, events int, withCursor bool) (sample, error) {
+func (e *Env) drainBare(ctx context.Context, events int, withCursor bool) (measurement, error) {
 	e.Progress.Start("bare loop", int64(events))
 	defer e.Progress.Done()
 	record := newRecorder(events)
@@ -136,28 +136,28 @@ func (e *Env) drainBare(ctx context.Context, events int, withCursor bool) (sampl
 		e.Progress.Add(int64(n))
 	}}
 	if err := loop.run(ctx); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
-	return sample{rate: perSecond(events, record.elapsed()), curve: record.curve()}, e.checkMoved(ctx, events)
+	return measurement{rate: perSecond(events, record.elapsed()), curve: record.curve()}, e.checkMoved(ctx, events)
 }
 
-func (e *Env) drainTextbook(ctx context.Context, events, payload int) (sample, error) {
+func (e *Env) drainTextbook(ctx context.Context, events, payload int) (measurement, error) {
 	loop := &textbook{e: e, moved: func(n int) { e.Progress.Add(int64(n)) }}
 	if err := loop.load(ctx, events, payload); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	e.Progress.Start("textbook", int64(events))
 	defer e.Progress.Done()
 	begun := time.Now()
 	if err := loop.run(ctx); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	took := time.Since(begun)
 	delivered, err := e.Delivered(ctx)
 	if err == nil && delivered != int64(events) {
 		err = fmt.Errorf("%d of %d events reached Redis", delivered, events)
 	}
-	return sample{rate: perSecond(events, took)}, err
+	return measurement{rate: perSecond(events, took)}, err
 }
 
 func perSecond(events int, took time.Duration) float64 { return ratio(float64(events), took.Seconds()) }

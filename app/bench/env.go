@@ -157,7 +157,7 @@ func (e *Env) openDatabase(ctx context.Context) error {
 		return err
 	}
 	// The relay's housekeeper would make them during the first measurement.
-	return repository.NewHousekeeping(e.DB).KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
+	return repository.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
 }
 
 // Close takes away what NewEnv and the benchmark made. Relays must have

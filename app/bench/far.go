@@ -74,4 +74,3 @@ func farRedis(opt asynq.RedisConnOpt, oneWay time.Duration) (*distance, string, 
 	}
 	return proxy, through.String(), o, nil
 }
-

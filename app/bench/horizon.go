@@ -41,10 +41,10 @@ func (d *drainFlags) horizon(ctx context.Context, e *Env) (*Report, error) {
 		return nil, err
 	}
 	report.Environment["events"], report.Environment["payload_bytes"] = fmt.Sprint(d.events), fmt.Sprint(d.payload)
-	byRelay := func(ctx context.Context) (sample, error) { return e.drainRelay(ctx, d.events) }
-	byTextbook := func(ctx context.Context) (sample, error) { return e.drainBare(ctx, d.events, false) }
-	arm := func(name string, old bool, drain func(context.Context) (sample, error)) *contender {
-		return &contender{name: name, run: func(ctx context.Context) (sample, error) { return d.beside(ctx, e, old, drain) }}
+	byRelay := func(ctx context.Context) (measurement, error) { return e.drainRelay(ctx, d.events) }
+	byTextbook := func(ctx context.Context) (measurement, error) { return e.drainBare(ctx, d.events, false) }
+	arm := func(name string, old bool, drain func(context.Context) (measurement, error)) *contender {
+		return &contender{name: name, run: func(ctx context.Context) (measurement, error) { return d.beside(ctx, e, old, drain) }}
 	}
 	without, with := arm("outboxd", false, byRelay), arm("outboxd, old snapshot", true, byRelay)
 	textWithout, textWith := arm("textbook claim", false, byTextbook), arm("textbook claim, old snapshot", true, byTextbook)
@@ -59,16 +59,16 @@ func (d *drainFlags) horizon(ctx context.Context, e *Env) (*Report, error) {
 
 // beside loads and drains, beside a snapshot from before the load if old says
 // so.
-func (d *drainFlags) beside(ctx context.Context, e *Env, old bool, drain func(context.Context) (sample, error)) (sample, error) {
+func (d *drainFlags) beside(ctx context.Context, e *Env, old bool, drain func(context.Context) (measurement, error)) (measurement, error) {
 	if old {
 		release, err := e.holdSnapshot(ctx)
 		if err != nil {
-			return sample{}, err
+			return measurement{}, err
 		}
 		defer release()
 	}
 	if err := e.Load(ctx, d.events, d.payload); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	return drain(ctx)
 }

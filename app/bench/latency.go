@@ -48,6 +48,10 @@ p50_ms and p99_ms are those from commit to the handler's start at the light rate
 const warmUp = 100
 
 func latency(ctx context.Context, e *Env, rate float64, length time.Duration, burst int) (_ *Report, err error) {
+	report, err := e.NewReport(ctx, "latency")
+	if err != nil {
+		return nil, err
+	}
 	s := newStopwatch()
 	stop, err := e.runLatency(ctx, s)
 	if err != nil {
@@ -66,16 +70,12 @@ func latency(ctx context.Context, e *Env, rate float64, length time.Duration, bu
 	if _, _, err := s.results(ctx); err != nil {
 		return nil, err
 	}
-	report := &Report{
-		Bench: "latency",
-		Environment: map[string]string{
-			"relay.poll_interval": e.Config.Relay.PollInterval.String(), "worker.poll_interval": e.Config.Worker.PollInterval.String(),
-			"worker.concurrency": fmt.Sprint(e.Config.Worker.Concurrency),
-		},
-		Notes: []string{
-			"An event counts as enqueued when its whole batch is, so that figure is an upper bound.",
-			"An idle worker looks every worker.poll_interval, which is part of the time to the handler.",
-		},
+	report.Environment["relay_poll_interval"] = e.Config.Relay.PollInterval.String()
+	report.Environment["worker_poll_interval"] = e.Config.Worker.PollInterval.String()
+	report.Environment["worker_concurrency"] = fmt.Sprint(e.Config.Worker.Concurrency)
+	report.Notes = []string{
+		"An event counts as enqueued when its whole batch is, so that figure is an upper bound.",
+		"An idle worker looks every worker.poll_interval, which is part of the time to the handler.",
 	}
 	arms := []struct {
 		name    string
@@ -93,7 +93,7 @@ func latency(ctx context.Context, e *Env, rate float64, length time.Duration, bu
 		e.Progress.Start(arm.name, int64(arm.events))
 		begun := time.Now()
 		err := arm.produce(ctx, arm.events)
-		var enqueued, started sample
+		var enqueued, started durations
 		if err == nil {
 			enqueued, started, err = s.results(ctx)
 		}

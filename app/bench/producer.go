@@ -31,15 +31,16 @@ set by hand. The arms take turns, several times over, each on an empty table:
 
 The ratios are rates against "no trigger", with the largest number of clients.`,
 		Prepare: func(flags *pflag.FlagSet) Run {
-			clients := flags.IntSlice("clients", []int{1, 32}, "numbers of clients to measure")
+			clients := Counts{1, 32}
+			flags.Var(&clients, "clients", "numbers of clients to measure")
 			seconds := flags.Float64("seconds", 10, "seconds for each arm and number of clients, in all rounds together")
 			rounds := flags.Int("rounds", 5, "rounds, among which the seconds are divided")
 			return func(ctx context.Context, e *Env) (*Report, error) {
-				if *seconds <= 0 || *rounds < 1 || len(*clients) == 0 || slices.Min(*clients) < 1 {
+				if *seconds <= 0 || *rounds < 1 || len(clients) == 0 {
 					return nil, errors.New("--seconds, --rounds and --clients have to be above 0")
 				}
 				turn := time.Duration(*seconds * float64(time.Second) / float64(*rounds))
-				return producer(ctx, e, *clients, turn, *rounds)
+				return producer(ctx, e, clients, turn, *rounds)
 			}
 		},
 	}
@@ -77,6 +78,10 @@ var alwaysSQL = []string{
 }
 
 func producer(ctx context.Context, e *Env, clients []int, turn time.Duration, rounds int) (_ *Report, err error) {
+	report, err := e.NewReport(ctx, "producer")
+	if err != nil {
+		return nil, err
+	}
 	for _, sql := range alwaysSQL {
 		if _, err := e.Admin.Exec(ctx, sql); err != nil {
 			return nil, fmt.Errorf("prepare the arms: %w", err)
@@ -118,28 +123,26 @@ func producer(ctx context.Context, e *Env, clients []int, turn time.Duration, ro
 			}
 		}
 	}
-	return producerReport(clients, rates), nil
+	report.rates(clients, rates)
+	return report, nil
 }
 
-func producerReport(clients []int, rates [][][]float64) *Report {
-	report := &Report{
-		Bench: "producer", Ratios: map[string]float64{}, Environment: map[string]string{},
-		Notes: []string{"A rate here is one of committed transactions. The clients share the machine's processors with the database if they run beside it."},
-	}
+// rates fills the report in.
+func (r *Report) rates(clients []int, rates [][][]float64) {
+	r.Notes = append(r.Notes, "The rates are of committed transactions. Clients beside the database share its processors.")
 	most := slices.Index(clients, slices.Max(clients))
 	for i, n := range clients {
 		for j, arm := range producerArms() {
 			median := Median(rates[i][j])
-			report.Arms = append(report.Arms, Arm{
+			r.Arms = append(r.Arms, Arm{
 				Name: fmt.Sprintf("%s, clients=%d", arm.name, n), EventsPerSecond: median, Rounds: rates[i][j],
 				Figures: map[string]float64{"against_no_trigger": relative(rates[i][j], rates[i][0])},
 			})
 			if i == most && arm.ratio != "" {
-				report.Ratios[arm.ratio] = relative(rates[i][j], rates[i][0])
+				r.Ratios[arm.ratio] = relative(rates[i][j], rates[i][0])
 			}
 		}
 	}
-	return report
 }
 
 // relative is the median of the rounds' ratios: within a round the machine was

@@ -28,8 +28,8 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	options := relay.Options{
 		Store:          repository.NewOutbox(e.DB, repository.OutboxOptions{History: c.History > 0}),
 		Publisher:      publisher,
-		Presence:       repository.NewPresence(e.DB, ""),
-		Housekeeping:   repository.NewHousekeeping(e.DB),
+		Presence:       repository.NewPresence(e.DB, string(c.ListenURL)),
+		Housekeeping:   repository.NewHousekeeping(e.DB, string(c.ListenURL)),
 		Database:       e.DB.Ping,
 		Process:        benchProcess(e.version),
 		Concurrency:    c.Concurrency,

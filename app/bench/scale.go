@@ -52,7 +52,7 @@ func (s *scale) run(ctx context.Context, e *Env) (*Report, error) {
 	for _, n := range slices.Sorted(slices.Values(s.relays)) {
 		arms = append(arms, &contender{
 			name: fmt.Sprintf("%d relays", n),
-			run:  func(ctx context.Context) (sample, error) { return s.drainBy(ctx, e, n) },
+			run:  func(ctx context.Context) (measurement, error) { return s.drainBy(ctx, e, n) },
 		})
 	}
 	if err := e.interleave(ctx, s.rounds, arms...); err != nil {
@@ -67,9 +67,9 @@ func (s *scale) run(ctx context.Context, e *Env) (*Report, error) {
 
 // drainBy drains with n processes. What is delivered while they start counts
 // only if nothing is left then.
-func (s *scale) drainBy(ctx context.Context, e *Env, n int) (_ sample, err error) {
+func (s *scale) drainBy(ctx context.Context, e *Env, n int) (_ measurement, err error) {
 	if err := e.Load(ctx, s.events, s.payload); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	e.Progress.Start(fmt.Sprintf("%d relays", n), int64(s.events))
 	defer e.Progress.Done()
@@ -80,15 +80,15 @@ func (s *scale) drainBy(ctx context.Context, e *Env, n int) (_ sample, err error
 		}
 	}()
 	if err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	begun := time.Now()
 	if err := e.awaitRelays(ctx, n, fleet); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	already, err := e.Delivered(ctx)
 	if err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	measured := s.events - int(already)
 	if measured > 0 {
@@ -97,18 +97,18 @@ func (s *scale) drainBy(ctx context.Context, e *Env, n int) (_ sample, err error
 		measured = s.events
 	}
 	if err := e.WaitDrained(ctx); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	took := time.Since(begun)
 	// Processes that are still settling would be miscounted.
 	if err := fleet.stop(); err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
 	twice, err := e.deliveredTwice(ctx)
 	if err != nil {
-		return sample{}, err
+		return measurement{}, err
 	}
-	return sample{rate: perSecond(measured, took), figures: map[string]float64{"delivered_twice": float64(twice)}}, e.checkMoved(ctx, s.events+int(twice))
+	return measurement{rate: perSecond(measured, took), figures: map[string]float64{"delivered_twice": float64(twice)}}, e.checkMoved(ctx, s.events+int(twice))
 }
 
 // awaitRelays returns when n relays have shown themselves.

@@ -74,7 +74,7 @@ const passageLimit = time.Minute
 // results waits until every event has passed everything, returns the time from
 // commit to Redis and to the handler's start, in milliseconds, and begins anew.
 // All producers must have returned.
-func (s *stopwatch) results(ctx context.Context) (enqueued, started sample, err error) {
+func (s *stopwatch) results(ctx context.Context) (enqueued, started durations, err error) {
 	limit := time.NewTimer(passageLimit)
 	defer limit.Stop()
 	for {
@@ -108,12 +108,12 @@ func (s *stopwatch) results(ctx context.Context) (enqueued, started sample, err 
 // than nothing means that the first was late to look.
 func milliseconds(d time.Duration) float64 { return max(0, float64(d)/float64(time.Millisecond)) }
 
-// sample is sorted.
-type sample []float64
+// durations is sorted.
+type durations []float64
 
 // quantile returns the smallest value that at least the share q of all does not
 // exceed, 0 if there are none.
-func (s sample) quantile(q float64) float64 {
+func (s durations) quantile(q float64) float64 {
 	if len(s) == 0 {
 		return 0
 	}
@@ -121,7 +121,7 @@ func (s sample) quantile(q float64) float64 {
 	return s[min(max(rank, 1), len(s))-1]
 }
 
-func (s sample) figures(prefix string) map[string]float64 {
+func (s durations) figures(prefix string) map[string]float64 {
 	return map[string]float64{
 		prefix + "p50_ms": s.quantile(.5),
 		prefix + "p95_ms": s.quantile(.95),

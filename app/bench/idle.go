@@ -1,0 +1,175 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/pflag"
+)
+
+// Idle is the benchmark of what outboxd costs while nothing happens.
+func Idle() Bench {
+	return Bench{
+		Name:  "idle",
+		Short: "What a whole process costs while there is nothing to do",
+		Long: `Starts outboxd with all roles on an empty outbox, waits until it has settled, and
+counts: transactions and statements on its connections to PostgreSQL, commands
+that Redis carried out, processor time and memory of the process.
+
+transactions_per_second is counted on the process's own connections, so that
+nobody else's are in it. Redis counts for the whole server, and counts what a
+script calls as well: a Redis that others use at the same time shows too much.`,
+		Prepare: func(flags *pflag.FlagSet) Run {
+			seconds := flags.Float64("seconds", 30, "how long to watch")
+			settle := flags.Duration("settle", 20*time.Second, "how long to wait before: the sleeps of an idle relay grow slowly")
+			return func(ctx context.Context, e *Env) (*Report, error) {
+				if *seconds <= 0 || *settle < 0 {
+					return nil, errors.New("--seconds has to be above 0, and --settle not below")
+				}
+				return idle(ctx, e, time.Duration(*seconds*float64(time.Second)), *settle)
+			}
+		},
+	}
+}
+
+func idle(ctx context.Context, e *Env, length, settle time.Duration) (_ *Report, err error) {
+	report, err := e.NewReport(ctx, "idle")
+	if err != nil {
+		return nil, err
+	}
+	report.Environment["relay_poll_interval"] = e.Config.Relay.PollInterval.String()
+	report.Environment["worker_poll_interval"] = e.Config.Worker.PollInterval.String()
+	report.Environment["worker_queues"] = e.Config.Worker.Queues.String()
+	watched, address, said, err := e.readAlong()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, watched.Close()) }()
+	process, err := e.startDaemon(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, process.stop()) }()
+
+	e.Progress.Start("idle", int64((settle + length).Seconds()))
+	defer e.Progress.Done()
+	if err := process.watch(ctx, settle, e.Progress); err != nil {
+		return nil, err
+	}
+	before, err := e.readCosts(ctx, process, said)
+	if err != nil {
+		return nil, err
+	}
+	if err := process.watch(ctx, length, e.Progress); err != nil {
+		return nil, err
+	}
+	after, err := e.readCosts(ctx, process, said)
+	if err != nil {
+		return nil, err
+	}
+	report.costs(before, after)
+	return report, nil
+}
+
+// readAlong puts a proxy in front of PostgreSQL that adds no delay and counts.
+// An encrypted connection cannot be read: its nil statements stay uncounted.
+func (e *Env) readAlong() (*distance, string, *statements, error) {
+	config, err := pgx.ParseConfig(e.DatabaseURL)
+	if err != nil {
+		return nil, "", nil, fmt.Errorf("the database URL cannot be read")
+	}
+	if config.TLSConfig != nil {
+		proxy, _, err := farPostgres(e.DatabaseURL, 0, nil)
+		return proxy, e.DatabaseURL, nil, err
+	}
+	said := newStatements()
+	proxy, address, err := farPostgres(e.DatabaseURL, 0, said.observe)
+	return proxy, address, said, err
+}
+
+// costs is what a process has cost so far.
+type costs struct {
+	at           time.Time
+	transactions int            // on its own connections
+	statements   map[string]int // nil: they could not be read
+	database     int64          // transactions of everybody in the database, as PostgreSQL counts
+	redis        map[string]int // by command, of everybody
+	cpuSeconds   float64
+	residentMiB  float64
+	goroutines   float64
+}
+
+func (e *Env) readCosts(ctx context.Context, process *daemonProcess, said *statements) (costs, error) {
+	c := costs{at: time.Now()}
+	if said != nil {
+		c.transactions, c.statements = said.snapshot()
+	}
+	const sql = `SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()`
+	if err := e.Admin.QueryRow(ctx, sql).Scan(&c.database); err != nil {
+		return c, fmt.Errorf("read PostgreSQL's counters: %w", err)
+	}
+	info, err := e.Redis.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return c, fmt.Errorf("read Redis's counters: %w", err)
+	}
+	c.redis = commandCalls(info)
+	metrics, err := process.metrics(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.cpuSeconds = metrics["process_cpu_seconds_total"]
+	c.residentMiB = metrics["process_resident_memory_bytes"] / (1 << 20)
+	c.goroutines = metrics["go_goroutines"]
+	return c, nil
+}
+
+// costs fills the report in from what was counted twice.
+func (r *Report) costs(before, after costs) {
+	seconds := after.at.Sub(before.at).Seconds()
+	commands := 0
+	for name, n := range after.redis {
+		commands += n - before.redis[name]
+	}
+	perSecond := float64(after.transactions-before.transactions) / seconds
+	database := float64(after.database-before.database) / seconds
+	if after.statements == nil {
+		perSecond = database
+		r.Notes = append(r.Notes, "The connections are encrypted: transactions_per_second is PostgreSQL's count for the whole database, the benchmark's own few included.")
+	}
+	r.TransactionsPerSecond = &perSecond
+	r.Arms = append(r.Arms, Arm{Name: "process", Figures: map[string]float64{
+		"seconds":                          seconds,
+		"transactions_per_second":          perSecond,
+		"database_transactions_per_second": database,
+		"redis_commands_per_second":        float64(commands) / seconds,
+		"cpu_ms_per_second":                (after.cpuSeconds - before.cpuSeconds) * 1000 / seconds,
+		"resident_mib":                     after.residentMiB,
+		"goroutines":                       after.goroutines,
+	}})
+	r.Arms = append(r.Arms, breakdown("sql: ", before.statements, after.statements, seconds)...)
+	r.Arms = append(r.Arms, breakdown("redis: ", before.redis, after.redis, seconds)...)
+}
+
+// breakdown lists what was counted, the most frequent first.
+func breakdown(prefix string, before, after map[string]int, seconds float64) []Arm {
+	difference := map[string]int{}
+	for name, n := range after {
+		if n > before[name] {
+			difference[name] = n - before[name]
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(difference), func(a, b string) int {
+		return cmp.Or(cmp.Compare(difference[b], difference[a]), cmp.Compare(a, b))
+	})
+	arms := make([]Arm, 0, len(names))
+	for _, name := range names {
+		arms = append(arms, Arm{Name: prefix + name, Figures: map[string]float64{"per_second": float64(difference[name]) / seconds}})
+	}
+	return arms
+}

@@ -1,0 +1,184 @@
+package bench_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/app/bench"
+)
+
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	report, doc := measure(t, e, "drain", "--events=300", "--sample=50", "--rounds=2", "--batch=20", "--concurrency=3")
+	doc.wantRates(t, 2, "textbook", "outboxd", "floor")
+	doc.wantRatios(t, "textbook", "floor")
+	if doc.Environment["relay_batch_size"] != "20" || doc.Environment["relay_concurrency"] != "3" {
+		t.Errorf("the try-out's settings are not in the report: %v", doc.Environment)
+	}
+	if got, want := doc.Ratios["floor"], doc.Arms[1].EventsPerSecond/doc.Arms[2].EventsPerSecond; got != want {
+		t.Errorf("ratio floor is %v, want %v", got, want)
+	}
+	var table bytes.Buffer
+	if err := report.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"textbook", "outboxd", "floor", "events/s", "ratio"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table does not say %q:\n%s", want, table.String())
+		}
+	}
+	if _, err := attempt(t, e, "drain", "--rounds=0"); err == nil {
+		t.Error("no round at all was accepted")
+	}
+}
+
+func TestDrainWithoutHistory(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.Config.Relay.History = 0
+	_, doc := measure(t, e, "drain", "--events=100", "--sample=10", "--rounds=1")
+	doc.wantRates(t, 1, "textbook", "outboxd", "floor")
+	var kept int
+	if err := e.Admin.QueryRow(t.Context(), "SELECT count(*) FROM outbox_sent").Scan(&kept); err != nil || kept != 0 {
+		t.Errorf("%d rows in a history that is off, %v", kept, err)
+	}
+}
+
+// TestFloorIsAsynq compares what the floor writes with what Asynq does: a floor
+// that does less is none.
+func TestFloorIsAsynq(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	measure(t, e, "drain", "--events=3", "--sample=1", "--rounds=1", "--payload=40")
+	ids, err := e.Redis.LRange(t.Context(), "asynq:{"+bench.Queue+"}:pending", 0, -1).Result()
+	if err != nil || len(ids) != 3 {
+		t.Fatalf("tasks %v, %v", ids, err)
+	}
+	key := func(id string) string { return "asynq:{" + bench.Queue + "}:t:" + id }
+	floor, err := e.Redis.HGetAll(t.Context(), key(ids[0])).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	queues, err := e.Redis.SMembers(t.Context(), "asynq:queues").Result()
+	if err != nil || len(queues) != 1 || queues[0] != bench.Queue {
+		t.Errorf("queues %v, %v", queues, err)
+	}
+	inspector := asynq.NewInspector(e.RedisOpt)
+	defer inspector.Close()
+	info, err := inspector.GetTaskInfo(bench.Queue, ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.Payload) != 40 || info.State != asynq.TaskStatePending {
+		t.Errorf("task %+v", info)
+	}
+	client := asynq.NewClient(e.RedisOpt)
+	defer client.Close()
+	const other = "01890000-0000-7000-8000-0000000000ff"
+	if _, err := client.EnqueueContext(t.Context(), asynq.NewTask(info.Type, info.Payload), asynq.TaskID(other)); err != nil {
+		t.Fatal(err)
+	}
+	own, err := e.Redis.HGetAll(t.Context(), key(other)).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(own) != len(floor) || own["state"] != floor["state"] || len(own["pending_since"]) != len(floor["pending_since"]) {
+		t.Errorf("floor %v, Asynq %v", floor, own)
+	}
+	if got, want := strings.ReplaceAll(floor["msg"], ids[0], other), own["msg"]; got != want {
+		t.Errorf("message %q, Asynq's %q", got, want)
+	}
+}
+
+func TestHorizon(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	report, doc := measure(t, e, "horizon", "--events=400", "--rounds=2", "--batch=20")
+	doc.wantRates(t, 2, "outboxd", "outboxd, old snapshot", "textbook claim", "textbook claim, old snapshot")
+	doc.wantRatios(t, "snapshot", "textbook_snapshot")
+	doc.wantCurves(t, 400)
+	wantPlot(t, report)
+	var held int
+	err := e.Admin.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND state LIKE 'idle in transaction%'`).Scan(&held)
+	if err != nil || held != 0 {
+		t.Errorf("%d transactions are still open, %v", held, err)
+	}
+}
+
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	report, doc := measure(t, e, "backlog", "--sizes=600,200", "--rounds=1", "--batch=20")
+	doc.wantRates(t, 1, "200 pending", "600 pending")
+	doc.wantRatios(t, "largest")
+	doc.wantCurves(t, 200)
+	wantPlot(t, report)
+}
+
+func TestScale(t *testing.T) {
+	t.Parallel()
+	_, doc := measure(t, newEnv(t), "scale", "--relays=3,1", "--events=2000", "--rounds=1", "--batch=20")
+	doc.wantRates(t, 1, "1 relays", "3 relays")
+	doc.wantRatios(t, "largest")
+	for _, arm := range doc.Arms {
+		if twice, found := arm.Figures["delivered_twice"]; !found || twice != 0 {
+			t.Errorf("%q delivered %v events twice, said: %t", arm.Name, twice, found)
+		}
+	}
+}
+
+// TestInterrupted leaves nothing behind.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, b := range []bench.Bench{bench.Drain(), bench.Horizon(), bench.Backlog(), bench.Scale()} {
+		if _, err := b.Prepare(newFlags())(ctx, e); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", b.Name, err)
+		}
+	}
+}
+
+// wantPlot checks that the picture is well-formed and has a line for each arm.
+func wantPlot(t *testing.T, report *bench.Report) {
+	t.Helper()
+	var text bytes.Buffer
+	if err := report.WritePlot(&text); err != nil {
+		t.Fatal(err)
+	}
+	lines, names := 0, 0
+	for decoder := xml.NewDecoder(&text); ; {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			if token.Name.Local == "polyline" {
+				lines++
+			}
+		case xml.CharData:
+			for _, arm := range report.Arms {
+				if string(token) == arm.Name {
+					names++
+				}
+			}
+		}
+	}
+	if lines != len(report.Arms) || names != len(report.Arms) {
+		t.Errorf("%d lines and %d names for %d arms", lines, names, len(report.Arms))
+	}
+}

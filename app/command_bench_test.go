@@ -1,0 +1,69 @@
+package app_test
+
+import (
+	"encoding/json"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+// benchEnviron leads "outboxd bench" to servers of the test's own.
+func benchEnviron(t *testing.T) (environ []string, redisDB string) {
+	t.Helper()
+	redis := repositorytest.Redis(t)
+	u, err := url.Parse(redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"OUTBOXD_DATABASE_URL=" + repositorytest.Database(t), "OUTBOXD_REDIS_URL=" + redis}, "--redis-db=" + u.Query().Get("db")
+}
+
+func TestBenchCommand(t *testing.T) {
+	t.Parallel()
+	environ, redisDB := benchEnviron(t)
+	picture := filepath.Join(t.TempDir(), "horizon.svg")
+	got := execute(t, environ, "bench", "horizon", redisDB, "--events=100", "--rounds=1", "--json", "--plot="+picture)
+	if got.code != 0 {
+		t.Fatalf("exit code %d: %s", got.code, got.stderr)
+	}
+	var report struct {
+		Bench  string
+		Ratios map[string]float64
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || report.Bench != "horizon" || report.Ratios["snapshot"] <= 0 {
+		t.Errorf("stdout is not the report: %v\n%s", err, got.stdout)
+	}
+	if svg, err := os.ReadFile(picture); err != nil || !strings.HasPrefix(string(svg), "<svg") {
+		t.Errorf("no picture: %v\n%.100s", err, svg)
+	}
+	// The schema is gone, so a second run finds its place empty.
+	got = execute(t, environ, "bench", "drain", redisDB, "--events=50", "--sample=20", "--rounds=1")
+	if got.code != 0 || !strings.Contains(got.stdout, "ratio textbook") {
+		t.Errorf("exit code %d:\n%s\n%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+func TestBenchCommandRefuses(t *testing.T) {
+	t.Parallel()
+	environ, redisDB := benchEnviron(t)
+	for _, test := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"bench", "nothing"}, 2, "nothing"},
+		{[]string{"bench", "backlog", redisDB, "--sizes=none"}, 2, "50k,500k,2m"},
+		{[]string{"bench", "drain", redisDB, "--schema=No"}, 1, "--schema"},
+		{[]string{"bench", "drain", redisDB, "--events=0"}, 1, "--events"},
+		{[]string{"bench", "drain", redisDB, "--events=10", "--rounds=1", "--plot=/nonexistent/x.svg"}, 1, "/nonexistent/x.svg"},
+	} {
+		got := execute(t, environ, test.args...)
+		if got.code != test.code || !strings.Contains(got.stderr, test.says) || got.stdout != "" {
+			t.Errorf("%v: exit code %d, want %d, and it should say %q:\n%s%s", test.args, got.code, test.code, test.says, got.stdout, got.stderr)
+		}
+	}
+}
