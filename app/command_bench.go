@@ -67,13 +67,15 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 
 // measure gives a benchmark what it needs and takes that away again.
 func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
+	// A benchmark needs what a relay needs, whatever the roles say and need.
+	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
+		return nil, usageError{err}
+	}
 	cfg, err := c.load(cmd)
 	if err != nil {
 		return nil, err
 	}
-	// A benchmark needs what a relay needs, whatever the roles say. What a relay
-	// has to tell in good times would be in the way of the figures.
-	cfg.Roles = config.Roles{config.RoleRelay}
+	// What a relay has to tell in good times would be in the way of the figures.
 	if cfg.Log.Level == "info" {
 		cfg.Log.Level = "warn"
 	}

@@ -124,7 +124,7 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 	if d.database, err = openDatabase(ctx, d.cfg, d.servers.databaseURL, d.cfg.PoolSize(), d.log); err != nil {
 		return err
 	}
-	d.undo = append(d.undo, d.database.Close)
+	d.undo = append(d.undo, d.closeDatabase)
 	if d.cfg.Migrate == config.MigrateOff {
 		return migrations.Check(ctx, d.database.SQL())
 	}
@@ -133,6 +133,22 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 		d.log.Info("brought the schema up to date", "migrations", applied)
 	}
 	return err
+}
+
+// poolPatience bounds closing the pool, which waits for the connections in use.
+const poolPatience = 5 * time.Second
+
+// closeDatabase does not wait for a server that is gone without a word.
+func (d *Daemon) closeDatabase() {
+	closed := make(chan struct{})
+	go func() { d.database.Close(); close(closed) }()
+	patience := time.NewTimer(poolPatience)
+	defer patience.Stop()
+	select {
+	case <-closed:
+	case <-patience.C:
+		d.log.Warn("the database connections could not be closed in time; the server will find out", "patience", poolPatience)
+	}
 }
 
 // openRedis connects to nothing yet: an outage of Redis is no reason not to

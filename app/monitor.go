@@ -31,7 +31,7 @@ func (d *Daemon) addMonitor() error {
 		Pages: pages, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
 		TrustedProxies: d.cfg.API.TrustedProxies,
 	})
-	d.lineup.add(stageMonitor, "monitor", serve(app, d.monitorListener, d.cfg.ShutdownTimeout))
+	d.lineup.add(stageMonitor, "monitor", serve(app, d.monitorListener, share(d.cfg.ShutdownTimeout, requestShare)/2))
 	return nil
 }
 

@@ -60,7 +60,7 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
 		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
 	})
-	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, d.cfg.ShutdownTimeout))
+	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
 }
 
 // wakingUsers tells the relay of the same process about a registration, which
@@ -132,9 +132,15 @@ func thisProcess(build Build) domain.RelayProcess {
 	return p
 }
 
-// workerShare is the part of the shutdown timeout that running tasks get, so
-// that what cannot finish is given back to the queue before the process ends.
-const workerShare = 0.8
+// The parts of the shutdown timeout that requests and running tasks get. The
+// stages come one after another, so they have to leave time for each other: a
+// task that does not finish is given back to its queue before the process ends.
+const (
+	requestShare = 0.25
+	workerShare  = 0.5
+)
+
+func share(of time.Duration, part float64) time.Duration { return time.Duration(part * float64(of)) }
 
 func (d *Daemon) addWorker() error {
 	notifier, err := d.newNotifier()
@@ -150,7 +156,7 @@ func (d *Daemon) addWorker() error {
 		Concurrency:  d.cfg.Worker.Concurrency,
 		Queues:       d.cfg.Worker.Queues,
 		PollInterval: d.cfg.Worker.PollInterval,
-		Drain:        time.Duration(workerShare * float64(d.cfg.ShutdownTimeout)),
+		Drain:        share(d.cfg.ShutdownTimeout, workerShare),
 		Logger:       d.log,
 		Registry:     d.registry,
 	})

@@ -28,7 +28,7 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 		}, []string{"type"}),
 		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_event_done_seconds",
-			Help:    "From when an event's ID was made, in its producer's transaction, until its effect was committed.",
+			Help:    "From when an event's ID was made, in its producer's transaction, until its effect was committed; a planned delay is part of it.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86400},
 		}),
 	}

@@ -24,11 +24,17 @@ type Task struct {
 // sends the task to the archive without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
-// errNoHandler marks a task that this worker took and cannot carry out.
-var errNoHandler = errors.New("no handler for this type of task")
+// errNoHandler marks a task that this worker took and cannot carry out, and
+// errStopping one that it has no more time for. Neither costs the task one of
+// its attempts.
+var (
+	errNoHandler = errors.New("no handler for this type of task")
+	errStopping  = errors.New("the worker stops")
+)
 
-// mux routes a task to its handler, inside the inbox's transaction.
-func (w *Worker) mux() asynq.Handler {
+// mux routes a task to its handler, inside the inbox's transaction. running
+// ends when the worker is to stop.
+func (w *Worker) mux(running context.Context) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
 		handler, known := w.o.Handlers[task.Type()]
 		if !known {
@@ -36,19 +42,19 @@ func (w *Worker) mux() asynq.Handler {
 			return fmt.Errorf("%w: %q", errNoHandler, task.Type())
 		}
 		begin := time.Now()
-		outcome, err := w.process(ctx, handler, task)
+		outcome, err := w.process(ctx, running, handler, task)
 		w.metrics.observe(task.Type(), outcome, time.Since(begin))
 		return err
 	})
 }
 
-func (w *Worker) process(ctx context.Context, handler Handler, task *asynq.Task) (outcome string, err error) {
+func (w *Worker) process(ctx, running context.Context, handler Handler, task *asynq.Task) (outcome string, err error) {
 	taskID, _ := asynq.GetTaskID(ctx)
 	id, err := domain.EventID(taskID)
 	if err != nil {
 		return "failed", fmt.Errorf("this task was not relayed from the outbox: %w: %w", err, asynq.SkipRetry)
 	}
-	first, err := w.o.Inbox.Process(ctx, id, func(ctx context.Context, tx domain.Effects) error {
+	first, err := w.inbox(ctx, running, id, func(ctx context.Context, tx domain.Effects) error {
 		return recovered(func() error {
 			return handler(ctx, tx, Task{EventID: id, Payload: task.Payload(), Headers: task.Headers()})
 		})
@@ -64,4 +70,41 @@ func (w *Worker) process(ctx context.Context, handler Handler, task *asynq.Task)
 	}
 	w.metrics.done(id)
 	return "done", nil
+}
+
+// inboxPause is how long a task waits before it asks the database again.
+const inboxPause = 500 * time.Millisecond
+
+// inbox is Inbox.Process, and waits for a database that cannot be reached. Given
+// back, the task would lose one of its attempts, and an outage of some hours
+// would archive every task; and while tasks wait here, the worker takes no
+// others. Once the effect has begun, its failure is one of the task.
+func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
+	for {
+		first, err := w.o.Inbox.Process(ctx, id, effect)
+		if first || domain.ErrorCode(err) != domain.CodeUnavailable {
+			return first, err
+		}
+		w.outage.Do(func() { w.log.Warn("tasks wait, because the database cannot be reached", "error", err) })
+		pause := time.NewTimer(inboxPause)
+		select {
+		case <-pause.C:
+			continue
+		case <-ctx.Done():
+		case <-running.Done():
+		}
+		pause.Stop()
+		if retried, _ := asynq.GetRetryCount(ctx); ctx.Err() == nil && !lastAttempt(ctx, retried) {
+			return false, errStopping
+		}
+		// On its last attempt Asynq would archive the task for any error. So it
+		// stays until Asynq takes it back, which costs nothing.
+		<-ctx.Done()
+		return false, err
+	}
+}
+
+func lastAttempt(ctx context.Context, retried int) bool {
+	limit, _ := asynq.GetMaxRetry(ctx)
+	return retried >= limit
 }

@@ -31,5 +31,13 @@ func isOutage(err error) bool {
 			return true
 		}
 	}
-	return false
+	// A command within the script is forbidden: in the words of Redis 7 and 6.
+	return strings.Contains(message, "can't run this command") || strings.Contains(message, "ACL failure in script")
+}
+
+// isFromScript tells whether a command within a script was what failed, so that
+// the script may have done half of its work.
+func isFromScript(answer error) bool {
+	var reply redis.Error
+	return errors.As(answer, &reply) && strings.Contains(answer.Error(), "script")
 }

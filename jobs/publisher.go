@@ -24,7 +24,7 @@ var _ domain.Publisher = (*Publisher)(nil)
 // NewPublisher returns a Publisher for a Redis, with a connection for each of
 // that many concurrent calls of Publish. It does not connect.
 func NewPublisher(opt asynq.RedisConnOpt, concurrency int) (*Publisher, error) {
-	client, err := NewRedis(opt, concurrency+1)
+	client, err := newPublishingRedis(opt, concurrency+1)
 	if err != nil {
 		return nil, err
 	}
@@ -56,36 +56,39 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error 
 
 // judge says what Redis's answer means for an event.
 func (p *Publisher) judge(ctx context.Context, e *domain.Event, command *redis.Cmd, refusal error) error {
-	switch {
-	case refusal != nil:
+	if refusal != nil {
 		// Asynq refused the task itself, and would again.
 		return domain.Wrap(domain.CodeInvalid, refusal, "the event can never be enqueued")
-	case command.Err() == nil:
-		return nil
-	case isOutage(command.Err()):
-		return domain.Wrap(domain.CodeUnavailable, command.Err(), "the queue is unavailable")
-	default:
-		return p.refused(ctx, e, command.Err())
 	}
+	answer := command.Err()
+	if answer != nil && isFromScript(answer) {
+		if err := p.clearAway(ctx, e); err != nil {
+			return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		}
+	}
+	if isOutage(answer) {
+		return domain.Wrap(domain.CodeUnavailable, answer, "the queue is unavailable")
+	}
+	return answer
 }
 
-// refused clears away what a script that failed halfway has left. A script of
+// clearAway removes what a script that failed halfway has left. A script of
 // Redis is not undone: the task's own key may be there without the task being in
 // its queue, and the next attempt would take it for "already there". Asynq's
-// scripts look for that key first and write it themselves, so one that failed
-// for a key of the wrong type has just made it.
-func (p *Publisher) refused(ctx context.Context, e *domain.Event, answer error) error {
-	if !redis.HasErrorPrefix(answer, "WRONGTYPE") {
-		return answer
+// scripts begin with a look for that key, and end if they find it: one that
+// went on and failed has made it.
+func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
+	key := "asynq:{" + e.Queue + "}:t:" + e.TaskID()
+	// If even the look is forbidden, the script did not get beyond it either,
+	// and the key is not its own.
+	if there, err := p.redis.Exists(ctx, key).Result(); err != nil || there == 0 {
+		return err
 	}
-	keys := []string{"asynq:{" + e.Queue + "}:t:" + e.TaskID()}
+	keys := []string{key}
 	if e.Options.Unique > 0 {
 		keys = append(keys, fmt.Sprintf("asynq:{%s}:unique:%s:%x", e.Queue, e.Type, md5.Sum(e.Payload))) //nolint:gosec // Asynq's choice
 	}
-	if cleared := p.redis.Del(ctx, keys...).Err(); cleared != nil {
-		return domain.Wrap(domain.CodeUnavailable, cleared, "the queue is unavailable")
-	}
-	return answer
+	return p.redis.Del(ctx, keys...).Err()
 }
 
 // taskOptions turns the row's options into Asynq's. What the row does not say
@@ -112,8 +115,9 @@ func taskOptions(e *domain.Event) []asynq.Option {
 }
 
 // probeKey is written by Ping. A PING would be answered by a Redis that takes
-// no writes: a replica, or one that is out of memory.
-const probeKey = "outboxd:probe"
+// no writes: a replica, or one that is out of memory. It lies where Asynq's keys
+// do, for users who may write nowhere else.
+const probeKey = "asynq:{outboxd}:probe"
 
 // Ping implements domain.Publisher.
 func (p *Publisher) Ping(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
@@ -96,6 +97,14 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 				return c.ReplicaOf(t.Context(), "no", "one").Err()
 			},
 		},
+		"forbids what the script does last": {
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.Do(t.Context(), "ACL", "SETUSER", "default", "-lpush").Err()
+			},
+			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+				return c.Do(t.Context(), "ACL", "SETUSER", "default", "+lpush").Err()
+			},
+		},
 		"wants a password": {
 			func(c *redis.Client, _ *repositorytest.RedisServer) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "-@all", "+acl", "+auth", "+hello", "+client").Err()
@@ -122,7 +131,7 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 					t.Fatalf("event %d: %v, want unavailable", i, err)
 				}
 			}
-			if err := publisher.Ping(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
+			if err := publisher.Ping(t.Context()); name != "forbids what the script does last" && domain.ErrorCode(err) != domain.CodeUnavailable {
 				t.Errorf("Ping: %v, want unavailable", err)
 			}
 			if err := test.end(client, server); err != nil {
@@ -176,6 +185,10 @@ func TestParseRedis(t *testing.T) {
 		if _, err := jobs.ParseRedis(url); err != nil {
 			t.Errorf("%s: %v", url, err)
 		}
+	}
+	withUser, err := jobs.ParseRedis("redis://ada:secret@localhost:6379/3")
+	if o, ok := withUser.(asynq.RedisClientOpt); err != nil || !ok || o.Username != "ada" || o.Password != "secret" || o.DB != 3 {
+		t.Errorf("with a user name: %+v, %v", withUser, err)
 	}
 	for _, url := range []string{"", "localhost:6379", "http://:hunter2@localhost", "redis://:hunter2@localhost:x/y", "redis://:hunter2@h:1/abc"} {
 		_, err := jobs.ParseRedis(url)

@@ -2,9 +2,9 @@ package jobs
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -21,45 +21,58 @@ const (
 )
 
 // ParseRedis reads a Redis URL: redis://, rediss://, redis-socket:// or
-// redis-sentinel://, as Asynq takes them. Errors: domain.CodeInvalid; they do
-// not repeat the URL, which may hold a password.
-func ParseRedis(url string) (asynq.RedisConnOpt, error) {
-	opt, err := asynq.ParseRedisURI(url)
-	if err != nil {
+// redis-sentinel://, as Asynq takes them, and with a user name, which Asynq's
+// own reading drops. Errors: domain.CodeInvalid; they do not repeat the URL,
+// which may hold a password.
+func ParseRedis(address string) (asynq.RedisConnOpt, error) {
+	opt, err := asynq.ParseRedisURI(address)
+	parsed, unparsed := url.Parse(address)
+	if err != nil || unparsed != nil {
 		return nil, domain.Errorf(domain.CodeInvalid,
 			"the Redis URL cannot be read: it must look like redis://:password@host:6379/0, rediss://…, redis-socket:///path?db=0 or redis-sentinel://host:26379?master=name")
 	}
-	return opt, nil
-}
-
-// NewRedis returns a client of its own for publishing. It does not connect.
-// go-redis's retries are off: a command that got no answer may have been
-// carried out, and who repeats it has to know that.
-func NewRedis(opt asynq.RedisConnOpt, poolSize int) (redis.UniversalClient, error) {
 	switch o := opt.(type) {
 	case asynq.RedisClientOpt:
-		return redis.NewClient(&redis.Options{
-			Network: o.Network, Addr: o.Addr, Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLSConfig,
-			DialTimeout: dialTimeout, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
-			PoolSize: poolSize, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		}), nil
+		o.Username = parsed.User.Username()
+		return o, nil
 	case asynq.RedisFailoverClientOpt:
-		return redis.NewFailoverClient(failoverOptions(o, poolSize)), nil
+		o.Username = parsed.User.Username()
+		return o, nil
 	default:
-		return nil, fmt.Errorf("no Redis client for %T", opt)
+		return opt, nil
 	}
 }
 
-func failoverOptions(o asynq.RedisFailoverClientOpt, poolSize int) *redis.FailoverOptions {
-	var config *tls.Config
-	if o.TLSConfig != nil {
-		config = o.TLSConfig.Clone()
-	}
-	return &redis.FailoverOptions{
-		MasterName: o.MasterName, SentinelAddrs: o.SentinelAddrs, SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
-		Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: config,
-		DialTimeout: dialTimeout, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
-		PoolSize: poolSize, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+// newPublishingRedis returns a client for publishing. It does not connect.
+// go-redis's retries are off: a command that got no answer may have been carried
+// out, and who repeats it has to know that.
+func newPublishingRedis(opt asynq.RedisConnOpt, poolSize int) (redis.UniversalClient, error) {
+	return newRedis(opt, redis.UniversalOptions{PoolSize: poolSize, MaxRetries: -1, DialerRetries: 1})
+}
+
+// newWorkingRedis returns a client for Asynq's server. It does not connect.
+// Asynq asks again at once when its question failed, so the pauses between
+// go-redis's retries are what keeps a worker from spinning during an outage.
+func newWorkingRedis(opt asynq.RedisConnOpt, poolSize int) (redis.UniversalClient, error) {
+	return newRedis(opt, redis.UniversalOptions{
+		PoolSize: poolSize, MaxRetries: 3, MinRetryBackoff: 100 * time.Millisecond, MaxRetryBackoff: time.Second,
+	})
+}
+
+func newRedis(opt asynq.RedisConnOpt, u redis.UniversalOptions) (redis.UniversalClient, error) {
+	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = dialTimeout, readTimeout, readTimeout, true
+	switch o := opt.(type) {
+	case asynq.RedisClientOpt:
+		u.Addrs, u.Username, u.Password, u.DB, u.TLSConfig = []string{o.Addr}, o.Username, o.Password, o.DB, o.TLSConfig
+		simple := u.Simple()
+		simple.Network = o.Network
+		return redis.NewClient(simple), nil
+	case asynq.RedisFailoverClientOpt:
+		u.MasterName, u.Addrs, u.SentinelUsername, u.SentinelPassword = o.MasterName, o.SentinelAddrs, o.SentinelUsername, o.SentinelPassword
+		u.Username, u.Password, u.DB, u.TLSConfig = o.Username, o.Password, o.DB, o.TLSConfig
+		return redis.NewFailoverClient(u.Failover()), nil
+	default:
+		return nil, fmt.Errorf("no Redis client for %T", opt)
 	}
 }
 

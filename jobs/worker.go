@@ -7,12 +7,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
 
 	"outboxd/domain"
 )
@@ -43,17 +43,18 @@ type Worker struct {
 	o       WorkerOptions
 	log     *slog.Logger
 	metrics *workerMetrics
+	outage  *rate.Sometimes // keeps the log short while the database is away
 }
 
 // NewWorker returns a Worker. It does not connect.
 func NewWorker(o WorkerOptions) *Worker {
-	return &Worker{o: o, log: o.Logger.With("component", "worker"), metrics: newWorkerMetrics(o.Registry)}
+	return &Worker{o: o, log: o.Logger.With("component", "worker"), metrics: newWorkerMetrics(o.Registry), outage: &rate.Sometimes{Interval: 30 * time.Second}}
 }
 
 // Run processes tasks until ctx ends, then lets the running ones finish. A
 // Redis that cannot be reached is waited for: an outage is no failure.
 func (w *Worker) Run(ctx context.Context) error {
-	client, err := NewRedis(w.o.Redis, w.o.Concurrency+4)
+	client, err := newWorkingRedis(w.o.Redis, w.o.Concurrency+4)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	}
 	server := asynq.NewServerFromRedisClient(client, w.config())
-	if err := server.Start(w.mux()); err != nil {
+	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
@@ -99,12 +100,10 @@ func (w *Worker) config() asynq.Config {
 		DelayedTaskCheckInterval: forwardEvery,
 		ShutdownTimeout:          w.o.Drain,
 		RetryDelayFunc:           retryDelay,
-		IsFailure:                func(err error) bool { return !errors.Is(err, errNoHandler) },
+		IsFailure:                func(err error) bool { return !errors.Is(err, errNoHandler) && !errors.Is(err, errStopping) },
 		ErrorHandler:             asynq.ErrorHandlerFunc(w.failed),
-		Logger:                   asynqLog{w.o.Logger.With("component", "asynq")},
+		Logger:                   newAsynqLog(w.o.Logger),
 		LogLevel:                 asynq.DebugLevel,
-		// Asynq would otherwise give tasks a context that nobody cancels.
-		BaseContext: context.Background,
 	}
 }
 
@@ -132,6 +131,8 @@ func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	switch {
 	case errors.Is(err, errNoHandler):
 		return unknownDelay
+	case errors.Is(err, errStopping):
+		return retryBase
 	case errors.As(err, &named) && named.RetryAfter > 0:
 		return named.RetryAfter
 	}
@@ -149,6 +150,11 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	limit, _ := asynq.GetMaxRetry(ctx)
 	log := w.log.With("task_id", id, "task_type", task.Type(), "attempt", retried+1)
 	switch {
+	case errors.Is(err, errStopping):
+		log.Info("a task goes back to the queue, because the worker stops while the database cannot be reached")
+	case errors.Is(err, errNoHandler) && retried >= limit:
+		// Asynq archives such a task whatever its error is.
+		log.Error("no handler for this type of task, and no attempt is left to give back; it is archived")
 	case errors.Is(err, errNoHandler):
 		log.Warn("no handler for this type of task; it goes back to the queue unharmed. Another worker has to take it, or this one must not serve its queue",
 			"again_in", unknownDelay)
@@ -158,14 +164,3 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 		log.Warn("a task failed and is tried again", "attempts_left", limit-retried, "error", err)
 	}
 }
-
-// asynqLog bridges Asynq's log into ours.
-type asynqLog struct{ *slog.Logger }
-
-func (l asynqLog) Debug(args ...any) { l.Logger.Debug(line(args)) }
-func (l asynqLog) Info(args ...any)  { l.Logger.Debug(line(args)) } // signals and start-up chatter
-func (l asynqLog) Warn(args ...any)  { l.Logger.Warn(line(args)) }
-func (l asynqLog) Error(args ...any) { l.Logger.Error(line(args)) }
-func (l asynqLog) Fatal(args ...any) { l.Logger.Error(line(args)) }
-
-func line(args []any) string { return strings.TrimSpace(fmt.Sprint(args...)) }

@@ -16,6 +16,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
@@ -336,4 +337,57 @@ func TestStoppingFinishesTheTask(t *testing.T) {
 	if n := s.outcomes("test:slow", "done"); n != 1 {
 		t.Errorf("%v tasks done, want 1", n)
 	}
+}
+
+// A database that is away costs tasks time and no attempt.
+func TestTasksWaitForTheDatabase(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnPostgres(t)
+	db := repositorytest.Connect(t, server.URL())
+	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{
+		"test:a": func(context.Context, domain.Effects, jobs.Task) error { return nil },
+	})
+	asked := make(chan struct{}, 100)
+	s.options.Inbox = &watchedInbox{repository.NewInbox(db), asked}
+	server.Stop()
+	stop := s.start()
+	s.enqueue("test:a", newID(1).String(), nil, asynq.MaxRetry(0), asynq.Retention(time.Hour))
+	s.enqueue("test:a", newID(2).String(), nil, asynq.MaxRetry(1), asynq.Retention(time.Hour))
+	for range 6 {
+		<-asked
+	}
+	stop() // the second goes back at once, the first when Asynq takes it back
+	for _, id := range []string{newID(1).String(), newID(2).String()} {
+		info, err := s.inspector.GetTaskInfo("default", id)
+		if err != nil || info.Retried != 0 || info.State == asynq.TaskStateArchived {
+			t.Errorf("task %s after a stop: %+v, %v, want one that is still to be done", id, info, err)
+		}
+	}
+	s.options.Registry = prometheus.NewRegistry()
+	s.start()
+	<-asked
+	server.Start()
+	for _, id := range []string{newID(1).String(), newID(2).String()} {
+		completed := s.state("default", id)
+		eventually(t, "task "+id+" is done", func() bool { return completed(asynq.TaskStateCompleted) })
+	}
+}
+
+// watchedInbox says when it is asked.
+type watchedInbox struct {
+	domain.Inbox
+	asked chan struct{}
+}
+
+func (i *watchedInbox) Process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
+	defer func() {
+		select {
+		case i.asked <- struct{}{}:
+		default:
+		}
+	}()
+	return i.Inbox.Process(ctx, id, effect)
 }

@@ -9,15 +9,17 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"outboxd/migrations"
 )
 
 const tablesSQL = `
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname NOT LIKE '%version%'`
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> $2`
 
 // Reset empties every table and the Redis database.
 func (e *Env) Reset(ctx context.Context) error {
-	rows, err := e.Admin.Query(ctx, tablesSQL, e.schema)
+	rows, err := e.Admin.Query(ctx, tablesSQL, e.schema, migrations.Table)
 	if err != nil {
 		return fmt.Errorf("list the benchmark's tables: %w", err)
 	}
