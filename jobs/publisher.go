@@ -24,7 +24,7 @@ var _ domain.Publisher = (*Publisher)(nil)
 // NewPublisher returns a Publisher for a Redis, with a connection for each of
 // that many concurrent calls of Publish. It does not connect.
 func NewPublisher(opt asynq.RedisConnOpt, concurrency int) (*Publisher, error) {
-	client, err := newPublishingRedis(opt, concurrency+1)
+	client, err := NewRedis(opt, concurrency+1)
 	if err != nil {
 		return nil, err
 	}

@@ -43,10 +43,10 @@ func ParseRedis(address string) (asynq.RedisConnOpt, error) {
 	}
 }
 
-// newPublishingRedis returns a client for publishing. It does not connect.
+// NewRedis returns a client for publishing. It does not connect.
 // go-redis's retries are off: a command that got no answer may have been carried
 // out, and who repeats it has to know that.
-func newPublishingRedis(opt asynq.RedisConnOpt, poolSize int) (redis.UniversalClient, error) {
+func NewRedis(opt asynq.RedisConnOpt, poolSize int) (redis.UniversalClient, error) {
 	return newRedis(opt, redis.UniversalOptions{PoolSize: poolSize, MaxRetries: -1, DialerRetries: 1})
 }
 

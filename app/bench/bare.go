@@ -64,7 +64,7 @@ return 1`)
 
 // run drains the outbox and returns when it is empty.
 func (l *bareLoop) run(ctx context.Context) error {
-	client, err := l.e.newRedisClient(l.workers)
+	client, err := l.e.newRedisClient()
 	if err != nil {
 		return err
 	}

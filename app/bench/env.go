@@ -22,7 +22,6 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
 	"outboxd/migrations"
 	"outboxd/repository"
 )
@@ -194,8 +193,11 @@ func (e *Env) dropSchema(ctx context.Context) error {
 	return err
 }
 
-// newRedisClient returns a client of an arm's own, as the relay's publisher has
-// one: without retries.
-func (e *Env) newRedisClient(poolSize int) (redis.UniversalClient, error) {
-	return jobs.NewRedis(e.RedisOpt, poolSize)
+// newRedisClient returns a client of an arm's own.
+func (e *Env) newRedisClient() (redis.UniversalClient, error) {
+	client, ok := e.RedisOpt.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		return nil, fmt.Errorf("no client for the Redis URL")
+	}
+	return client, nil
 }

@@ -188,9 +188,9 @@ func connectRedis(t *testing.T, o bench.Options) redis.UniversalClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := jobs.NewRedis(opt, 1)
-	if err != nil {
-		t.Fatal(err)
+	client, ok := opt.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		t.Fatal("no client")
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return client
