@@ -81,10 +81,12 @@ func TestRegistrationToMail(t *testing.T) {
 func wantMetrics(t *testing.T, monitor string) {
 	t.Helper()
 	var text string
-	// The worker counts after it has committed.
-	eventually(t, "/metrics counts the event", func() bool {
+	// The worker counts after it has committed, and the housekeeper measures
+	// when it has come to lead.
+	eventually(t, "/metrics counts the event and has the backlog", func() bool {
 		_, text = get(t, monitor+"/metrics")
-		return strings.Contains(text, "\noutboxd_worker_event_done_seconds_count 1\n")
+		return strings.Contains(text, "\noutboxd_worker_event_done_seconds_count 1\n") &&
+			strings.Contains(text, "\noutboxd_relay_pending_events ")
 	})
 	for _, line := range []string{
 		`outboxd_build_info{commit="0123abc",version="1.2.3"} 1`,

@@ -54,8 +54,8 @@ func (h *housekeeper) keep(ctx context.Context) error {
 	defer measure.Stop()
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
-	h.tidy(ctx)
 	h.measure(ctx)
+	h.tidy(ctx)
 	for {
 		select {
 		case <-ctx.Done():

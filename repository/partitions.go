@@ -112,7 +112,7 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time) error
 		return execAll(tx, list)
 	})
 	if err == nil {
-		h.db.logger.InfoContext(ctx, "created a partition of the history", "partition", name)
+		h.db.logger.DebugContext(ctx, "created a partition of the history", "partition", name)
 	}
 	return err
 }

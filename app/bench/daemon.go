@@ -110,7 +110,7 @@ func (p *daemonProcess) stop() error {
 	p.cancel()
 	err := <-p.ended
 	var exit *exec.ExitError
-	if errors.Is(err, context.Canceled) || errors.As(err, &exit) && !exit.Exited() {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &exit) && !exit.Exited() {
 		err = nil // as it was told
 	}
 	if err != nil {

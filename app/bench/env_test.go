@@ -109,7 +109,7 @@ func TestClose(t *testing.T) {
 func TestLoadAndReset(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	if err := e.Load(t.Context(), 60_001, 64); err != nil {
+	if err := e.Load(t.Context(), 30_001, 64); err != nil {
 		t.Fatal(err)
 	}
 	var events, ids, times, bytes int
@@ -117,7 +117,7 @@ func TestLoadAndReset(t *testing.T) {
 	err := e.Admin.QueryRow(t.Context(), `SELECT count(*), count(DISTINCT id), count(DISTINCT available_at),
 		max(octet_length(payload)), min(substr(id::text, 15, 1)) || max(substr(id::text, 15, 1))
 		FROM outbox WHERE available_at <= now()`).Scan(&events, &ids, &times, &bytes, &version)
-	if err != nil || events != 60_001 || ids != events || times < events/2 || bytes != 64 || version != "77" {
+	if err != nil || events != 30_001 || ids != events || times < events/2 || bytes != 64 || version != "77" {
 		t.Errorf("%d events, %d IDs of version %s, %d times, %d bytes, %v", events, ids, version, times, bytes, err)
 	}
 	stop := e.RunRelay(t.Context(), e.NewRelay(nil))
@@ -130,7 +130,7 @@ func TestLoadAndReset(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("stopping again: %v", err)
 	}
-	if n, err := e.Delivered(t.Context()); n != 60_001 || err != nil {
+	if n, err := e.Delivered(t.Context()); n != 30_001 || err != nil {
 		t.Errorf("%d delivered, %v", n, err)
 	}
 	if err := e.Reset(t.Context()); err != nil {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -10,27 +11,25 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// farPostgres puts a proxy in front of PostgreSQL and returns the URL through
-// it. It makes no encrypted connection: encryption goes on end to end, but the
-// server's name can no longer be verified.
-func farPostgres(address string, oneWay time.Duration, observe func() (requests, replies io.WriteCloser)) (*distance, string, error) {
-	config, err := pgx.ParseConfig(address)
+// farPostgres puts a proxy in front of the server that the environment is
+// connected to and returns the URL through it. An encrypted connection stays
+// so from end to end, but the server's name can no longer be verified.
+func (e *Env) farPostgres(ctx context.Context, oneWay time.Duration, observe func() (requests, replies io.WriteCloser)) (*distance, string, error) {
+	server, encrypted, err := e.server(ctx)
 	if err != nil {
-		return nil, "", fmt.Errorf("the database URL cannot be read")
+		return nil, "", err
 	}
-	network, target := pgconn.NetworkAddress(config.Host, config.Port)
+	config := e.Admin.Config().ConnConfig
 	proxy, err := newDistance(func(ctx context.Context) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, target)
+		return (&net.Dialer{}).DialContext(ctx, server.Network(), server.String())
 	}, oneWay, observe)
 	if err != nil {
 		return nil, "", err
 	}
 	query := url.Values{"sslmode": {"disable"}}
-	if config.TLSConfig != nil {
+	if encrypted {
 		query.Set("sslmode", "require")
 	}
 	for name, value := range config.RuntimeParams {
@@ -41,6 +40,19 @@ func farPostgres(address string, oneWay time.Duration, observe func() (requests,
 		RawQuery: query.Encode(),
 	}
 	return proxy, through.String(), nil
+}
+
+// server returns which PostgreSQL of those in the URL it really is, and whether
+// the connections to it are encrypted: the URL may leave both open.
+func (e *Env) server(ctx context.Context) (address net.Addr, encrypted bool, err error) {
+	conn, err := e.Admin.Acquire(ctx)
+	if err != nil {
+		return nil, false, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer conn.Release()
+	socket := conn.Conn().PgConn().Conn()
+	_, encrypted = socket.(*tls.Conn)
+	return socket.RemoteAddr(), encrypted, nil
 }
 
 // farRedis does the same for Redis.

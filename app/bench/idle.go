@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/pflag"
 )
 
@@ -46,11 +45,11 @@ func idle(ctx context.Context, e *Env, length, settle time.Duration) (_ *Report,
 	report.Environment["relay_poll_interval"] = e.Config.Relay.PollInterval.String()
 	report.Environment["worker_poll_interval"] = e.Config.Worker.PollInterval.String()
 	report.Environment["worker_queues"] = e.Config.Worker.Queues.String()
-	watched, address, said, err := e.readAlong()
+	address, said, done, err := e.readAlong(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, watched.Close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 	process, err := e.startDaemon(ctx, address)
 	if err != nil {
 		return nil, err
@@ -78,19 +77,22 @@ func idle(ctx context.Context, e *Env, length, settle time.Duration) (_ *Report,
 }
 
 // readAlong puts a proxy in front of PostgreSQL that adds no delay and counts.
-// An encrypted connection cannot be read: its nil statements stay uncounted.
-func (e *Env) readAlong() (*distance, string, *statements, error) {
-	config, err := pgx.ParseConfig(e.DatabaseURL)
+// An encrypted connection cannot be read: then there is no proxy, and the
+// statements are nil.
+func (e *Env) readAlong(ctx context.Context) (address string, said *statements, done func() error, err error) {
+	_, encrypted, err := e.server(ctx)
 	if err != nil {
-		return nil, "", nil, fmt.Errorf("the database URL cannot be read")
+		return "", nil, nil, err
 	}
-	if config.TLSConfig != nil {
-		proxy, _, err := farPostgres(e.DatabaseURL, 0, nil)
-		return proxy, e.DatabaseURL, nil, err
+	if encrypted {
+		return e.DatabaseURL, nil, func() error { return nil }, nil
 	}
-	said := newStatements()
-	proxy, address, err := farPostgres(e.DatabaseURL, 0, said.observe)
-	return proxy, address, said, err
+	said = newStatements()
+	proxy, address, err := e.farPostgres(ctx, 0, said.observe)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	return address, said, proxy.Close, nil
 }
 
 // costs is what a process has cost so far.

@@ -64,7 +64,7 @@ func latency(ctx context.Context, e *Env, rate float64, length time.Duration, bu
 	}
 	defer producers.close()
 
-	if err := producers.steadily(ctx, rate, max(int(rate), warmUp)); err != nil {
+	if err := producers.steadily(ctx, max(rate, warmUp), warmUp); err != nil {
 		return nil, err
 	}
 	if _, _, err := s.results(ctx); err != nil {
