@@ -50,8 +50,8 @@ func (p *poller) run(ctx context.Context) error {
 func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
-	due, any, err := p.o.Store.NextDue(ctx)
-	if err != nil || !any {
+	due, found, err := p.o.Store.NextDue(ctx)
+	if err != nil || !found {
 		return p.o.PollInterval
 	}
 	return min(max(due, napFirst), p.o.PollInterval)

@@ -227,13 +227,13 @@ func TestNextDue(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
-	if due, any, err := store.NextDue(t.Context()); err != nil || any {
+	if due, found, err := store.NextDue(t.Context()); err != nil || found {
 		t.Errorf("NextDue of an empty outbox: %v, %v", due, err)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-02-01Z'), ('a', '', '2100-02-01Z'), ('a', '', '2100-01-01Z')`)
-	due, any, err := store.NextDue(t.Context())
-	if at := time.Now().Add(due); err != nil || !any || at.Sub(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)).Abs() > time.Minute {
-		t.Errorf("NextDue: %v, %t, %v, want 2100-01-01", due, any, err)
+	due, found, err := store.NextDue(t.Context())
+	if at := time.Now().Add(due); err != nil || !found || at.Sub(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)).Abs() > time.Minute {
+		t.Errorf("NextDue: %v, %t, %v, want 2100-01-01", due, found, err)
 	}
 }
 

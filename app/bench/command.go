@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -24,7 +25,7 @@ func (e *Env) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 		command = []string{path}
 	}
 	c := e.Config.Relay
-	command = append(append(command[:len(command):len(command)],
+	command = append(append(slices.Clip(command),
 		"--migrate=off", "--log-level="+e.Config.Log.Level, "--log-format=json",
 		"--database-exec-mode="+e.Config.Database.ExecMode,
 		"--relay-concurrency="+strconv.Itoa(c.Concurrency), "--relay-batch-size="+strconv.Itoa(c.BatchSize),

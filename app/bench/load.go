@@ -27,14 +27,15 @@ func (e *Env) Reset(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the benchmark's tables: %w", err)
 	}
-	statement := "TRUNCATE "
+	var statement strings.Builder
+	statement.WriteString("TRUNCATE ")
 	for i, table := range tables {
 		if i > 0 {
-			statement += ", "
+			statement.WriteString(", ")
 		}
-		statement += table
+		statement.WriteString(table)
 	}
-	if _, err := e.Admin.Exec(ctx, statement); err != nil {
+	if _, err := e.Admin.Exec(ctx, statement.String()); err != nil {
 		return fmt.Errorf("empty the benchmark's tables: %w", err)
 	}
 	if err := e.Redis.FlushDB(ctx).Err(); err != nil {

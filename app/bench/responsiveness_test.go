@@ -177,10 +177,17 @@ func TestResponsivenessRefusals(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	for _, args := range [][]string{
-		{"latency", "--rate=0"}, {"latency", "--seconds=-1"}, {"latency", "--burst=-1"},
-		{"producer", "--seconds=0"}, {"producer", "--rounds=0"}, {"producer", "--clients=0"}, {"producer", "--clients="},
-		{"idle", "--seconds=0"}, {"idle", "--settle=-1s"},
-		{"network", "--events=0"}, {"network", "--rtt=-1ms"},
+		{"latency", "--rate=0"},
+		{"latency", "--seconds=-1"},
+		{"latency", "--burst=-1"},
+		{"producer", "--seconds=0"},
+		{"producer", "--rounds=0"},
+		{"producer", "--clients=0"},
+		{"producer", "--clients="},
+		{"idle", "--seconds=0"},
+		{"idle", "--settle=-1s"},
+		{"network", "--events=0"},
+		{"network", "--rtt=-1ms"},
 	} {
 		if _, err := attempt(t, e, args[0], args[1:]...); err == nil {
 			t.Errorf("%v was accepted", args)

@@ -8,7 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-type encoder interface{ Encode(dst []byte) ([]byte, error) }
+type encoder interface {
+	Encode(dst []byte) ([]byte, error)
+}
 
 func encode(t *testing.T, messages ...encoder) []byte {
 	t.Helper()

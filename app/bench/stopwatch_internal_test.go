@@ -21,9 +21,16 @@ func TestQuantile(t *testing.T) {
 		q, want float64
 	}{
 		{nil, .5, 0},
-		{durations{7}, .5, 7}, {durations{7}, .99, 7}, {durations{7}, 1, 7},
-		{durations{1, 2}, .5, 1}, {durations{1, 2, 3}, .5, 2}, {durations{1, 2, 3}, .99, 3},
-		{hundred, .5, 50}, {hundred, .95, 95}, {hundred, .99, 99}, {hundred, 1, 100},
+		{durations{7}, .5, 7},
+		{durations{7}, .99, 7},
+		{durations{7}, 1, 7},
+		{durations{1, 2}, .5, 1},
+		{durations{1, 2, 3}, .5, 2},
+		{durations{1, 2, 3}, .99, 3},
+		{hundred, .5, 50},
+		{hundred, .95, 95},
+		{hundred, .99, 99},
+		{hundred, 1, 100},
 	} {
 		if got := test.of.quantile(test.q); got != test.want {
 			t.Errorf("quantile %v of %d values is %v, want %v", test.q, len(test.of), got, test.want)
