@@ -78,15 +78,16 @@ const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeou
 //     parameter the planner would assume a tenth of the table.
 //   - the cursor is one row comparison, so that it is a boundary of the index
 //     scan: dead entries before it are not read again.
-//   - fitting cuts the batch where its payloads exceed $3 bytes. What is locked
-//     beyond stays locked until the batch ends, and is due again then.
+//   - fitting cuts the batch, in the order of due, where its payloads exceed $3
+//     bytes. What is locked beyond stays locked until the batch ends, and is due
+//     again then.
 //   - = ANY(ARRAY(…)) makes the deletion a scan of tuple identifiers.
 //   - bounds sets the timeouts, which would otherwise be a round trip.
 const claimSQL = `
 WITH bounds AS MATERIALIZED (
     SELECT set_config('idle_in_transaction_session_timeout', $4, true), set_config('statement_timeout', $5, true)
 ), due AS MATERIALIZED (
-    SELECT ctid, available_at, id, octet_length(payload) AS bytes
+    SELECT ctid, octet_length(payload) AS bytes
     FROM outbox
     WHERE available_at <= now() AND (available_at, id) > ($1, $2::uuid)
     ORDER BY available_at, id
@@ -94,7 +95,7 @@ WITH bounds AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), fitting AS (
     SELECT ctid FROM (
-        SELECT ctid, sum(bytes) OVER (ORDER BY available_at, id ROWS UNBOUNDED PRECEDING) - bytes AS before FROM due
+        SELECT ctid, sum(bytes) OVER (ROWS UNBOUNDED PRECEDING) - bytes AS before FROM due
     ) AS running
     WHERE before < $3
 ), gone AS (

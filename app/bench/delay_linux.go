@@ -28,7 +28,7 @@ func newPause() (*pause, error) {
 func (p *pause) wait(d time.Duration) {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}
 	if err := unix.TimerfdSettime(p.fd, 0, &spec, nil); err != nil {
-		time.Sleep(d)
+		<-time.After(d)
 		return
 	}
 	var expirations [8]byte

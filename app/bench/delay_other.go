@@ -9,6 +9,6 @@ type pause struct{}
 
 func newPause() (*pause, error) { return &pause{}, nil }
 
-func (*pause) wait(d time.Duration) { time.Sleep(d) }
+func (*pause) wait(d time.Duration) { <-time.After(d) }
 
 func (*pause) close() {}

@@ -130,8 +130,12 @@ func (e *Env) drainRelay(ctx context.Context, events int) (measurement, error) {
 func (e *Env) drainBare(ctx context.Context, events int, withCursor bool) (measurement, error) {
 	e.Progress.Start("bare loop", int64(events))
 	defer e.Progress.Done()
+	batch := bareBatch
+	if !withCursor {
+		batch = blindBatch
+	}
 	record := newRecorder(events)
-	loop := &bareLoop{e: e, workers: bareWorkers, batch: bareBatch, withCursor: withCursor, moved: func(n int) {
+	loop := &bareLoop{e: e, workers: bareWorkers, batch: batch, withCursor: withCursor, moved: func(n int) {
 		record.more(n)
 		e.Progress.Add(int64(n))
 	}}

@@ -53,10 +53,7 @@ func latency(ctx context.Context, e *Env, rate float64, length time.Duration, bu
 		return nil, err
 	}
 	s := newStopwatch()
-	stop, err := e.runLatency(ctx, s)
-	if err != nil {
-		return nil, err
-	}
+	stop := e.runLatency(ctx, s)
 	defer func() { err = errors.Join(err, stop()) }()
 	producers, err := newProducers(ctx, e, s)
 	if err != nil {
@@ -119,7 +116,7 @@ func latency(ctx context.Context, e *Env, rate float64, length time.Duration, bu
 const latencyType = "bench:latency"
 
 // runLatency starts a relay and a worker that tell the stopwatch.
-func (e *Env) runLatency(ctx context.Context, s *stopwatch) (stop func() error, err error) {
+func (e *Env) runLatency(ctx context.Context, s *stopwatch) (stop func() error) {
 	stopRelay := e.RunRelay(ctx, e.NewRelay(func(o *relay.Options) {
 		o.Publisher = timedPublisher{o.Publisher, s}
 	}))
@@ -149,7 +146,7 @@ func (e *Env) runLatency(ctx context.Context, s *stopwatch) (stop func() error, 
 	return func() error {
 		cancel()
 		return errors.Join(<-result, stopRelay())
-	}, nil
+	}
 }
 
 // timedPublisher tells the stopwatch what has been enqueued.

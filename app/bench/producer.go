@@ -245,7 +245,7 @@ func (c *crowd) insert(ctx context.Context, n int, length time.Duration) (float6
 	for _, count := range counts {
 		total += count
 	}
-	return float64(total) / took.Seconds(), errors.Join(append(failures, ctx.Err())...)
+	return float64(total) / took.Seconds(), errors.Join(ctx.Err(), errors.Join(failures...))
 }
 
 // insertUntil leaves out everything that pgx offers above the protocol. Without

@@ -1,0 +1,136 @@
+package relay
+
+import (
+	"testing"
+	"time"
+
+	"outboxd/domain"
+)
+
+// found is a batch as a scan returns it.
+type found struct {
+	domain.Batch
+	events []domain.Event
+	full   bool
+	now    time.Time
+}
+
+func (f found) Events() []domain.Event { return f.events }
+func (f found) Full() bool             { return f.full }
+func (f found) Now() time.Time         { return f.now }
+
+func events(due ...time.Time) []domain.Event {
+	list := make([]domain.Event, len(due))
+	for i := range due {
+		list[i] = domain.Event{ID: domain.ID{byte(i + 1)}, Available: due[i]}
+	}
+	return list
+}
+
+func TestCursorGoesOnAndSweeps(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	clock := time.Now()
+	old := clock.Add(-time.Hour)
+
+	first := c.next(clock)
+	if !first.sweep {
+		t.Fatal("the first scan is not from the beginning")
+	}
+	batch := found{events: events(old, old.Add(time.Second)), full: true, now: clock}
+	clock = clock.Add(10 * time.Millisecond)
+	if c.done(first, batch, clock) {
+		t.Error("another scan though this one found events")
+	}
+	second := c.next(clock)
+	if second.sweep || second.from != batch.events[1].Cursor() {
+		t.Errorf("the second scan is %+v, want one after %+v", second, batch.events[1].Cursor())
+	}
+	// A busy relay sweeps once a second.
+	clock = clock.Add(sweepEvery)
+	if s := c.next(clock); !s.sweep {
+		t.Error("no sweep after a second")
+	}
+	if s := c.next(clock); s.sweep {
+		t.Error("two sweeps at once")
+	}
+}
+
+func TestCursorSweepsWhenNothingElseIsDue(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	clock := time.Now()
+	sweep := c.next(clock)
+	clock = clock.Add(time.Millisecond) // what a sweep costs
+	c.done(sweep, found{events: events(clock.Add(-time.Hour)), now: clock}, clock)
+
+	fast := c.next(clock)
+	if fast.sweep {
+		t.Fatal("a sweep right after a sweep")
+	}
+	if clock = clock.Add(sweepShare * time.Millisecond / 2); c.done(fast, found{now: clock}, clock) {
+		t.Error("a sweep before its share of the time has come")
+	}
+	if s := c.next(clock); s.sweep {
+		t.Error("a sweep before its share of the time has come")
+	}
+	if clock = clock.Add(sweepShare * time.Millisecond); !c.done(fast, found{now: clock}, clock) {
+		t.Error("no sweep though nothing else is due")
+	}
+	if s := c.next(clock); !s.sweep {
+		t.Error("the next scan is no sweep")
+	}
+}
+
+// A sweep that costs much is rare, however idle the relay.
+func TestCursorBoundsWhatSweepsCost(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	begin := time.Now()
+	clock, sweeping := begin, time.Duration(0)
+	for clock.Sub(begin) < time.Minute {
+		s := c.next(clock)
+		cost := 100 * time.Microsecond
+		if s.sweep {
+			cost = 200 * time.Millisecond
+			sweeping += cost
+		}
+		clock = clock.Add(cost)
+		c.done(s, found{now: clock}, clock)
+		clock = clock.Add(10 * time.Millisecond)
+	}
+	if sweeping > time.Minute/sweepShare+200*time.Millisecond {
+		t.Errorf("sweeps took %v of a minute", sweeping)
+	}
+	if sweeping == 0 {
+		t.Error("no sweep in a minute")
+	}
+}
+
+func TestCursorStaysBehindWhatMayStillCommit(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	clock := time.Now()
+	s := c.next(clock)
+	c.done(s, found{events: events(clock), now: clock}, clock)
+	if got, want := c.next(clock).from.Due, clock.Add(-cursorSlack); !got.Equal(want) {
+		t.Errorf("the cursor stands at %v, want %v, which is before the present", got, want)
+	}
+}
+
+func TestCursorStepsBackForWhatWasLost(t *testing.T) {
+	t.Parallel()
+	var c cursor
+	clock := time.Now()
+	old := events(clock.Add(-time.Hour), clock.Add(-time.Minute))
+	s := c.next(clock)
+	c.done(s, found{events: old, full: true, now: clock}, clock)
+	c.lost(old[0].Cursor())
+	if from := c.next(clock).from; from.Compare(old[0].Cursor()) >= 0 {
+		t.Errorf("the cursor stands at %+v, beyond the lost event %+v", from, old[0].Cursor())
+	}
+	c.lost(old[1].Cursor())
+	if from := c.next(clock).from; from.Compare(old[0].Cursor()) >= 0 {
+		t.Error("a later loss moved the cursor on")
+	}
+}

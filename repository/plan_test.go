@@ -1,0 +1,75 @@
+package repository_test
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// A million rows, of which many are dead or not due, with and without
+// statistics, planned for these parameters and for any: the claim reads its
+// index from the cursor on. A plan that scanned the table, or sorted it, would
+// cost seconds, and come without a warning when the statistics change.
+func TestTheClaimReadsItsIndexOnly(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	conn, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	run := func(statement string) {
+		t.Helper()
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%.80s: %v", statement, err)
+		}
+	}
+	run("ALTER TABLE outbox SET (autovacuum_enabled = false)")
+	run(`INSERT INTO outbox (id, event_type, payload, available_at)
+		SELECT gen_random_uuid(), 'test:a', 'payload', CASE n % 3 WHEN 0 THEN now() + n * interval '1 second' ELSE now() - n * interval '1 ms' END
+		FROM generate_series(1, 1000000) n`)
+	run("DELETE FROM outbox WHERE available_at < now() - interval '500 seconds'") // finished: dead rows, not vacuumed
+	for _, history := range []bool{false, true} {
+		run(fmt.Sprintf("PREPARE claim_%t (timestamptz, uuid, bigint, text, text) AS %s", history, fmt.Sprintf(repository.ClaimStatement(history), 500)))
+	}
+	for _, statistics := range []string{"", "ANALYZE outbox"} {
+		run(statistics)
+		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+			run("SET plan_cache_mode = " + mode)
+			for _, history := range []bool{false, true} {
+				for _, cursor := range []string{"-infinity", "now"} {
+					plan := explain(t, conn, fmt.Sprintf("EXPLAIN EXECUTE claim_%t ('%s', '00000000-0000-0000-0000-000000000000', 1000000, '1000', '1000')", history, cursor))
+					if !strings.Contains(plan, "Index Scan using outbox_due") || !strings.Contains(plan, "Tid Scan on outbox") ||
+						strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "Sort") || strings.Contains(plan, "Bitmap") {
+						t.Errorf("history %t, cursor %s, %s, %q:\n%s", history, cursor, mode, statistics, plan)
+					}
+				}
+			}
+		}
+	}
+}
+
+func explain(t *testing.T, conn *sql.Conn, statement string) string {
+	t.Helper()
+	rows, err := conn.QueryContext(t.Context(), statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		plan.WriteString(line + "\n")
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
+}
