@@ -20,6 +20,7 @@ type poller struct {
 // next one, and calls one more poller. A batch that was not full was all there
 // was, so the poller sleeps.
 func (p *poller) run(ctx context.Context) error {
+	woken := false
 	for p.queue.wait(ctx) == nil && p.database.wait(ctx) == nil {
 		claimed, full, err := p.pass(ctx)
 		switch {
@@ -38,7 +39,7 @@ func (p *poller) run(ctx context.Context) error {
 		case full:
 			p.waker.wake()
 		default:
-			p.waker.sleep(ctx, p.untilNextDue)
+			woken = p.waker.sleep(ctx, woken || claimed > 0, p.untilNextDue)
 		}
 	}
 	return nil

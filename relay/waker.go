@@ -90,17 +90,19 @@ func (w *waker) setBusy(busy bool) {
 	}
 }
 
-// sleep returns when there may be work: after a wake-up or, for one poller of
-// the process, when the next event gets due, or after a nap.
-func (w *waker) sleep(ctx context.Context, untilNextDue func(context.Context) time.Duration) {
-	// Another poller's timer was set before this one's last pass, which may
-	// have put events back, and may have taken the wake-up for a new one.
-	raise(w.recheck)
+// sleep returns when there may be work: after a wake-up, and then it returns
+// true, or, for one poller of the process, when the next event gets due, or after
+// a nap. news says that the pass before was after a wake-up, or put events back:
+// another poller's timer, which was set before, may then be too late.
+func (w *waker) sleep(ctx context.Context, news bool, untilNextDue func(context.Context) time.Duration) (woken bool) {
+	if news {
+		raise(w.recheck)
+	}
 	select {
 	case <-ctx.Done():
-		return
+		return false
 	case <-w.signal:
-		return
+		return true
 	case <-w.watch:
 	}
 	defer func() { w.watch <- struct{}{} }()
@@ -122,10 +124,11 @@ func (w *waker) sleep(ctx context.Context, untilNextDue func(context.Context) ti
 			continue
 		case <-ctx.Done():
 		case <-w.signal:
+			woken = true
 		case <-timer.C:
 		}
 		timer.Stop()
-		return
+		return woken
 	}
 }
 

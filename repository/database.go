@@ -43,6 +43,9 @@ type Database struct {
 	logger *slog.Logger
 }
 
+// pingAfter is how long a connection is idle before it is asked whether it lives.
+const pingAfter = time.Minute
+
 var execModes = map[string]pgx.QueryExecMode{
 	"":                pgx.QueryExecModeCacheStatement,
 	"cache_statement": pgx.QueryExecModeCacheStatement,
@@ -74,6 +77,10 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "outboxd"
 	}
+	// A ping before every use of a connection that was idle would be most of
+	// what an idle process asks of the database; a dead connection is found out
+	// by its first statement, which is then repeated on another.
+	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("set up the database pool: %w", err)

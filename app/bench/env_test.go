@@ -144,7 +144,7 @@ func TestLoadAndReset(t *testing.T) {
 
 func TestCounts(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"50k,500k,2m": "50k,500k,2m", "1": "1", " 1500 , 3K": "1500,3k", "1000k": "1m"} {
+	for text, want := range map[string]string{"50k,500k,2m": "50k,500k,2m", "1": "1", "1500, 3K": "1500,3k", "1000k": "1m"} {
 		var c bench.Counts
 		if err := c.Set(text); err != nil || c.String() != want {
 			t.Errorf("Set(%q): %s, %v, want %s", text, c.String(), err, want)

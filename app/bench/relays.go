@@ -82,9 +82,10 @@ func (e *Env) RunRelay(ctx context.Context, r *relay.Relay) (stop func() error) 
 		closing := e.held[r]
 		delete(e.held, r)
 		e.mu.Unlock()
+		var closed error
 		if closing != nil {
-			failures = append(failures, closing())
+			closed = closing()
 		}
-		return errors.Join(failures...)
+		return errors.Join(errors.Join(failures...), closed)
 	})
 }
