@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ type benchFlags struct {
 	redisDB int
 	json    bool
 	plot    string
+	profile string
 }
 
 func (c commands) newBenchCommand() *cobra.Command {
@@ -40,6 +42,7 @@ func (c commands) newBenchCommand() *cobra.Command {
 	parent.PersistentFlags().IntVar(&flags.redisDB, "redis-db", 15, "number of the Redis database to use; must be empty")
 	parent.PersistentFlags().BoolVar(&flags.json, "json", false, "print the report as one JSON object")
 	parent.PersistentFlags().StringVar(&flags.plot, "plot", "", "also draw the curves into this SVG file, where the benchmark has some")
+	parent.PersistentFlags().StringVar(&flags.profile, "cpuprofile", "", "also write a CPU profile of this process into this file, for go tool pprof")
 	for _, b := range bench.All() {
 		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Args: noArguments}
 		run := b.Prepare(cmd.Flags())
@@ -101,6 +104,18 @@ func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeAfter(ctx, env.Close)) }()
+	if flags.profile == "" {
+		return run(ctx, env)
+	}
+	file, err := os.Create(flags.profile)
+	if err != nil {
+		return nil, fmt.Errorf("write the profile: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, fmt.Errorf("write the profile: %w", err)
+	}
+	defer pprof.StopCPUProfile()
 	return run(ctx, env)
 }
 

@@ -1,7 +1,9 @@
 package repository
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -95,6 +97,13 @@ const markSentSQL = `UPDATE notifications SET status = 'SENT', sent_at = clock_t
 
 // MarkSent implements domain.Effects.
 func (e *effects) MarkSent(ctx context.Context, id domain.ID) error {
-	err := execExactly(ctx, e.tx, 1, markSentSQL, id)
-	return translate(err, fmt.Sprintf("mark notification %s sent", id))
+	doing := fmt.Sprintf("mark notification %s sent", id)
+	result, err := statements(e.tx).ExecContext(ctx, markSentSQL, id)
+	if err != nil {
+		return translate(err, doing)
+	}
+	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
+		return translate(cmp.Or(err, sql.ErrNoRows), doing)
+	}
+	return nil
 }

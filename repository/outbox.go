@@ -3,14 +3,14 @@ package repository
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
-	"gorm.io/gorm"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"outboxd/domain"
 )
@@ -64,7 +64,7 @@ const (
 // without a word: even a rollback would wait for it.
 const batchLife = time.Minute
 
-// The columns of an event, in the order that scanEvent reads them.
+// The columns of an event, in the order that eventScan reads them.
 const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
     retention_seconds, unique_seconds, available_at, attempts, generation, last_error, created_at`
 
@@ -127,15 +127,13 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int) (doma
 }
 
 func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int) (domain.Batch, error) {
-	// The transaction must outlive ctx: a cancelled one would be rolled back
-	// by database/sql under the hands of a batch that is being finished.
-	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchLife)
-	tx := o.db.gorm.WithContext(life).Begin()
-	if tx.Error != nil {
-		cancel()
-		return nil, fmt.Errorf("begin: %w", tx.Error)
+	conn, err := o.db.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("take a connection: %w", err)
 	}
-	batch := &batch{tx: tx, cancel: cancel, history: o.o.History}
+	// The transaction must outlive ctx: a batch that was claimed is finished.
+	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchLife)
+	batch := &batch{conn: conn, life: life, cancel: cancel, history: o.o.History}
 	if err := batch.load(ctx, o, from, limit); err != nil {
 		_ = batch.Release()
 		return nil, err
@@ -167,9 +165,12 @@ func (o *Outbox) NextDue(ctx context.Context) (time.Duration, bool, error) {
 }
 
 // batch is the domain.Batch: an open transaction in which the events are gone.
+// It works on a connection of the pool below GORM: a thousand rows a batch are
+// where the layers between would cost a quarter of the relay's time.
 type batch struct {
-	tx      *gorm.DB
-	cancel  context.CancelFunc // of the transaction's context
+	conn    *pgxpool.Conn // nil: given back
+	life    context.Context
+	cancel  context.CancelFunc
 	events  []domain.Event
 	full    bool
 	now     time.Time
@@ -185,35 +186,59 @@ func (b *batch) Full() bool { return b.full }
 // Now implements domain.Batch.
 func (b *batch) Now() time.Time { return b.now }
 
-// Release implements domain.Batch. A transaction that has already ended, or
-// whose connection is gone, holds nothing that could be released.
+// Release implements domain.Batch. A transaction whose connection is gone holds
+// nothing that could be released.
 func (b *batch) Release() error {
-	defer b.cancel()
-	err := b.tx.Rollback().Error
-	if err == nil || errors.Is(err, sql.ErrTxDone) || isConnectionLost(err) {
+	if b.conn == nil {
+		return nil
+	}
+	_, err := b.conn.Exec(b.life, "ROLLBACK")
+	b.giveBack()
+	if err == nil || isConnectionLost(err) {
 		return nil
 	}
 	return translate(err, "release claimed events")
 }
 
+// giveBack returns the connection. The pool closes one that is still in a
+// transaction.
+func (b *batch) giveBack() {
+	b.conn.Release()
+	b.conn = nil
+	b.cancel()
+}
+
+// load begins the transaction and takes the events, in one round trip.
 func (b *batch) load(ctx context.Context, o *Outbox, from domain.Cursor, limit int) error {
-	rows, err := statements(b.tx).QueryContext(ctx, fmt.Sprintf(o.claim, limit), from.Due, from.ID, o.o.BatchBytes,
+	var steps pgx.Batch
+	steps.Queue("BEGIN")
+	steps.Queue(fmt.Sprintf(o.claim, limit), from.Due, [16]byte(from.ID), o.o.BatchBytes,
 		milliseconds(idlePatience), milliseconds(statementPatience))
+	results := b.conn.SendBatch(ctx, &steps)
+	defer results.Close()
+	if _, err := results.Exec(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	rows, err := results.Query()
 	if err != nil {
 		return fmt.Errorf("take due events: %w", err)
 	}
 	defer rows.Close()
-	b.events = make([]domain.Event, 0, min(limit, 1024))
 	locked := 0
+	scan := newEventScan(&b.now, &locked)
+	b.events = make([]domain.Event, 0, min(limit, 1024))
 	for rows.Next() {
-		event, err := scanEvent(rows, &b.now, &locked)
+		if err := rows.Scan(scan.columns...); err != nil {
+			return fmt.Errorf("read an event: %w", err)
+		}
+		event, err := scan.event()
 		if err != nil {
 			return err
 		}
 		b.events = append(b.events, event)
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read due events: %w", err)
+		return fmt.Errorf("take due events: %w", err)
 	}
 	// A deletion returns its rows in the order in which it met them.
 	slices.SortFunc(b.events, func(x, y domain.Event) int { return x.Cursor().Compare(y.Cursor()) })
@@ -222,34 +247,3 @@ func (b *batch) load(ctx context.Context, o *Outbox, from domain.Cursor, limit i
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-
-func scanEvent(rows *sql.Rows, more ...any) (domain.Event, error) {
-	var e domain.Event
-	var headers []byte
-	var maxRetry, timeout, retention, unique sql.NullInt64
-	var deadline sql.NullTime
-	var lastError sql.NullString
-	columns := []any{
-		&e.ID, &e.Type, &e.Payload, &headers, &e.Queue, &maxRetry, &timeout, &deadline,
-		&retention, &unique, &e.Available, &e.Attempts, &e.Generation, &lastError, &e.CreatedAt,
-	}
-	err := rows.Scan(append(columns, more...)...)
-	if err != nil {
-		return e, fmt.Errorf("read an event: %w", err)
-	}
-	if string(headers) != "{}" {
-		if err := json.Unmarshal(headers, &e.Headers); err != nil {
-			return e, fmt.Errorf("read the headers of event %s: %w", e.ID, err)
-		}
-	}
-	if maxRetry.Valid {
-		n := int(maxRetry.Int64)
-		e.Options.MaxRetry = &n
-	}
-	e.Options.Timeout = time.Duration(timeout.Int64) * time.Second
-	e.Options.Retention = time.Duration(retention.Int64) * time.Second
-	e.Options.Unique = time.Duration(unique.Int64) * time.Second
-	e.Options.Deadline = deadline.Time
-	e.LastError = lastError.String
-	return e, nil
-}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"gorm.io/gorm"
-
 	"outboxd/domain"
 )
 
@@ -48,12 +46,16 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 	if err := b.undo(ctx, outcomes); err != nil {
 		return translate(err, doing)
 	}
-	return translate(b.tx.Commit().Error, doing)
+	if _, err := b.conn.Exec(ctx, "COMMIT"); err != nil {
+		return translate(fmt.Errorf("commit: %w", err), doing)
+	}
+	b.giveBack()
+	return nil
 }
 
 // undo takes back the claim of what was not delivered.
 func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
-	var undelivered []domain.ID
+	var undelivered [][16]byte
 	var back, dead eventRows
 	var delays []*int64
 	var causes []string
@@ -80,17 +82,17 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 		back.add(&e)
 	}
 	if b.history && len(undelivered) > 0 {
-		if err := execExactly(ctx, b.tx, len(undelivered), unclaimSQL, undelivered); err != nil {
+		if err := b.execExactly(ctx, len(undelivered), unclaimSQL, undelivered); err != nil {
 			return fmt.Errorf("take events out of the history: %w", err)
 		}
 	}
 	if len(back.ids) > 0 {
-		if err := execExactly(ctx, b.tx, len(back.ids), putBackSQL, append(back.args(), delays)...); err != nil {
+		if err := b.execExactly(ctx, len(back.ids), putBackSQL, append(back.args(), delays)...); err != nil {
 			return fmt.Errorf("put events back: %w", err)
 		}
 	}
 	if len(dead.ids) > 0 {
-		if err := execExactly(ctx, b.tx, len(dead.ids), deadSQL, append(dead.args(), causes)...); err != nil {
+		if err := b.execExactly(ctx, len(dead.ids), deadSQL, append(dead.args(), causes)...); err != nil {
 			return fmt.Errorf("write dead letters: %w", err)
 		}
 	}
@@ -106,24 +108,17 @@ func errorText(err error) string {
 
 // execExactly fails if a statement changed another number of rows than it was
 // given: settling what is not there would be a lost or doubled event.
-func execExactly(ctx context.Context, tx *gorm.DB, rows int, sql string, args ...any) error {
-	result, err := statements(tx).ExecContext(ctx, sql, args...)
-	if err != nil {
-		return err
+func (b *batch) execExactly(ctx context.Context, rows int, sql string, args ...any) error {
+	tag, err := b.conn.Exec(ctx, sql, args...)
+	if err == nil && tag.RowsAffected() != int64(rows) {
+		err = fmt.Errorf("%d rows changed instead of %d", tag.RowsAffected(), rows)
 	}
-	changed, err := result.RowsAffected()
-	if err != nil {
-		return err
-	}
-	if changed != int64(rows) {
-		return fmt.Errorf("%d rows changed instead of %d", changed, rows)
-	}
-	return nil
+	return err
 }
 
 // eventRows are events as unnestEvents takes them.
 type eventRows struct {
-	ids                                  []domain.ID
+	ids                                  [][16]byte
 	types, headers, queues               []string
 	payloads                             [][]byte
 	maxRetry, timeout, retention, unique []*int64
