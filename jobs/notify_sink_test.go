@@ -288,13 +288,11 @@ func selfSigned(t *testing.T) (server, client *tls.Config) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
-	return &tls.Config{
-			Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-			MinVersion:   tls.VersionTLS12,
-		}, &tls.Config{
-			RootCAs:    roots,
-			MinVersion: tls.VersionTLS12,
-		}
+	server := &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		MinVersion:   tls.VersionTLS12,
+	}
+	return server, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }
 
 var errDropped = errors.New("the connection was dropped")
