@@ -288,11 +288,11 @@ func selfSigned(t *testing.T) (server, client *tls.Config) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
-	server := &tls.Config{
+	serving := &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 		MinVersion:   tls.VersionTLS12,
 	}
-	return server, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return serving, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }
 
 var errDropped = errors.New("the connection was dropped")
