@@ -147,8 +147,8 @@ func (c *Relay) options() []*option {
 			help: "Longest wait between two attempts at one event.",
 		},
 		{
-			field: &c.History, key: "relay.history", value: "168h", min: "1m",
-			help: "How long delivered events are kept, to be sent again if Redis loses them.",
+			field: &c.History, key: "relay.history", value: "168h", min: "0s",
+			help: "How long delivered events are kept, to be sent again if Redis loses them. 0 keeps none, which is faster, and then nothing can be sent again.",
 		},
 		{
 			field: &c.InboxRetention, key: "relay.inbox_retention", value: "336h", min: "1m",

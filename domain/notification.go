@@ -18,6 +18,10 @@ const (
 	NotificationSent    NotificationStatus = "SENT"
 )
 
+// NotificationRetention is how long Redis keeps the task of a notification that
+// was sent, so that people can look at it. It costs Redis memory for as long.
+const NotificationRetention = 10 * time.Minute
+
 // The welcome to a new user.
 const (
 	NotificationUserRegistration = "USER_REGISTRATION"

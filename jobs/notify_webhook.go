@@ -138,7 +138,10 @@ func (n *WebhookNotifier) Send(ctx context.Context, message domain.Message) erro
 		n.logger.DebugContext(ctx, "webhook accepted", "event_id", message.EventID, "status", status)
 		return nil
 	}
-	cause := fmt.Errorf("status %d: %s", status, excerpt(string(quoted), message.To, n.secret))
+	cause := fmt.Errorf("status %d", status)
+	if words := excerpt(string(quoted), message.To, n.secret); words != "" {
+		cause = fmt.Errorf("status %d: %s", status, words)
+	}
 	if status >= 400 && status <= 499 && status != http.StatusRequestTimeout &&
 		status != http.StatusTooEarly && status != http.StatusTooManyRequests {
 		return domain.Wrap(domain.CodeInvalid, cause, "the webhook's receiver refused the message")

@@ -270,3 +270,89 @@ func TestTheServerRestarts(t *testing.T) {
 		t.Errorf("%d events after the restart, want 4", got)
 	}
 }
+
+// Without a history what is delivered is nowhere, and what is not comes back
+// from memory with every column.
+func TestSettleWithoutHistory(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{})
+	exec(t, db, `INSERT INTO outbox (event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
+			available_at, attempts, generation, last_error, created_at)
+		SELECT 'test:'||n, '\x00ff', '{"k":"v"}', 'low', 0, 2, '2030-01-02 03:04:05Z', 4, 5, '2020-01-01Z'::timestamptz + n * interval '1 s', 6, 7, 'no', '2019-01-01Z'
+		FROM generate_series(1, 4) n`)
+	exec(t, db, "CREATE TABLE before AS SELECT * FROM outbox")
+	batch := claim(t, store, 10)
+	err := batch.Settle(t.Context(), []domain.Outcome{
+		{Verdict: domain.Delivered}, {}, {Verdict: domain.Refused, Err: errors.New("busy"), Delay: time.Hour}, {Verdict: domain.Dead, Err: errors.New("impossible")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const same = `(o.payload, o.headers, o.queue, o.max_retry, o.timeout_seconds, o.deadline, o.retention_seconds, o.unique_seconds, o.generation, o.created_at)
+		= (b.payload, b.headers, b.queue, b.max_retry, b.timeout_seconds, b.deadline, b.retention_seconds, b.unique_seconds, b.generation, b.created_at)`
+	for query, want := range map[string]int{
+		"SELECT count(*) FROM outbox_sent": 0,
+		"SELECT count(*) FROM outbox o":    2,
+		"SELECT count(*) FROM outbox o JOIN before b USING (id) WHERE o.event_type = 'test:2' AND o.available_at = b.available_at AND o.attempts = 6 AND o.last_error = 'no' AND " + same:              1,
+		"SELECT count(*) FROM outbox o JOIN before b USING (id) WHERE o.event_type = 'test:3' AND o.available_at > now() + interval '59 min' AND o.attempts = 7 AND o.last_error = 'busy' AND " + same: 1,
+		"SELECT count(*) FROM outbox_dead o JOIN before b USING (id) WHERE o.event_type = 'test:4' AND o.attempts = 7 AND o.error = 'impossible' AND " + same:                                          1,
+	} {
+		if got := count(t, db, query); got != want {
+			t.Errorf("%s: %d, want %d", query, got, want)
+		}
+	}
+}
+
+// Large events make small batches, and one that is larger than the bound goes
+// alone.
+func TestClaimBoundsTheBytesOfABatch(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, BatchBytes: 2500})
+	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at)
+		SELECT 'test:'||n, convert_to(repeat('x', CASE n WHEN 4 THEN 5000 ELSE 1000 END), 'UTF8'), now() - (9 - n) * interval '1 s' FROM generate_series(1, 5) n`)
+	for _, want := range []struct {
+		types string
+		full  bool
+	}{{"test:1 test:2 test:3", true}, {"test:4", true}, {"test:5", false}} {
+		batch := claim(t, store, 10)
+		if got := types(batch.Events()); got != want.types || batch.Full() != want.full {
+			t.Errorf("claimed %q, full %t, want %q, %t", got, batch.Full(), want.types, want.full)
+		}
+		outcomes := make([]domain.Outcome, len(batch.Events()))
+		for i := range outcomes {
+			outcomes[i].Verdict = domain.Delivered
+		}
+		if err := batch.Settle(t.Context(), outcomes); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The cursor leaves out what lies before it, and nothing else.
+func TestClaimBeginsAfterTheCursor(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emit(t, db, 4)
+	first := claim(t, store, 2).Events()
+	batch, err := store.Claim(t.Context(), first[0].Cursor(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := types(batch.Events()); got != "test:3 test:4" {
+		t.Errorf("after the first event: %q, want those that nobody holds", got)
+	}
+	if batch.Now().IsZero() || time.Since(batch.Now()).Abs() > time.Hour {
+		t.Errorf("the claim's time is %v", batch.Now())
+	}
+	if err := batch.Release(); err != nil {
+		t.Fatal(err)
+	}
+	last := batch.Events()[1].Cursor()
+	batch, err = store.Claim(t.Context(), last, 10)
+	if err != nil || len(batch.Events()) != 0 {
+		t.Errorf("after the last event: %q, %v", types(batch.Events()), err)
+	}
+}

@@ -99,7 +99,10 @@ func emitNotification(ctx context.Context, tx *gorm.DB, n notificationRow, heade
 	if err != nil {
 		return err
 	}
-	return NewEmitter(tx).Emit(ctx, &domain.Event{Type: domain.TypeSendNotification, Payload: payload, Headers: headers})
+	return NewEmitter(tx).Emit(ctx, &domain.Event{
+		Type: domain.TypeSendNotification, Payload: payload, Headers: headers,
+		Options: domain.TaskOptions{Retention: domain.NotificationRetention},
+	})
 }
 
 func newID(ctx context.Context, tx *gorm.DB) (id domain.ID, err error) {
