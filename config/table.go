@@ -127,7 +127,7 @@ func (c *Relay) options() []*option {
 			help: "Pollers in this process, each with a database connection.",
 		},
 		{
-			field: &c.BatchSize, key: "relay.batch_size", value: "500", min: "1", max: "10000",
+			field: &c.BatchSize, key: "relay.batch_size", value: "1000", min: "1", max: "10000",
 			help: "Most events that a poller claims at a time.",
 		},
 		{
