@@ -127,15 +127,16 @@ func wantMetrics(t *testing.T, monitor string) {
 	}
 }
 
-// wantProcessed waits until Asynqmon's own API shows so many tasks, all of them processed.
+// wantProcessed waits until Asynqmon's own API shows so many tasks, all of them
+// processed, and kept for people to look at.
 func wantProcessed(t *testing.T, monitor string, want int) {
 	t.Helper()
 	type queue struct {
-		Queue                   string
-		Processed, Failed, Size int
+		Queue                              string
+		Processed, Failed, Size, Completed int
 	}
 	var list struct{ Queues []queue }
-	wanted := queue{Queue: "default", Processed: want}
+	wanted := queue{Queue: "default", Processed: want, Size: want, Completed: want}
 	defer func() {
 		if t.Failed() {
 			t.Logf("Asynqmon shows %+v", list)
