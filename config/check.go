@@ -89,6 +89,16 @@ func (l *loading) rules() []rule {
 				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
 					formatDuration(c.Relay.BackoffBase), formatDuration(c.Relay.BackoffMax), name("relay.backoff_max")))
 		}},
+		{[]string{"relay.poll_min", "relay.poll_interval"}, func() string {
+			return only(c.Relay.PollMin > c.Relay.PollInterval,
+				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
+					formatDuration(c.Relay.PollMin), formatDuration(c.Relay.PollInterval), name("relay.poll_interval")))
+		}},
+		{[]string{"relay.poll_min", "relay.poll_without_listen"}, func() string {
+			return only(c.Relay.PollMin > c.Relay.PollWithoutListen,
+				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
+					formatDuration(c.Relay.PollMin), formatDuration(c.Relay.PollWithoutListen), name("relay.poll_without_listen")))
+		}},
 		{[]string{"relay.listen_url", "database.url"}, func() string {
 			return only(c.Relay.ListenURL != "" && c.Database.URL == "",
 				"it names the server of a database that outboxd would run itself: set "+name("database.url")+" too, or neither")

@@ -53,7 +53,9 @@ type Database struct {
 
 // Redis is the section of the Redis connections.
 type Redis struct {
-	URL SecretURL // empty: outboxd runs its own server
+	URL           SecretURL // empty: outboxd runs its own server
+	WaitReplicas  int
+	CheckInterval time.Duration // between two looks whether Redis has kept its data
 }
 
 // Embedded is the section of the servers that outboxd runs itself.
@@ -67,12 +69,20 @@ type Relay struct {
 	Concurrency    int // pollers
 	BatchSize      int // events
 	MaxAttempts    int
-	PollInterval   time.Duration
+	PollInterval   time.Duration // longest sleep while LISTEN works
+	PollMin        time.Duration // shortest sleep
 	BackoffBase    time.Duration
 	BackoffMax     time.Duration
 	History        time.Duration // how long outbox_sent is kept
+	Unconfirmed    Names         // event types
+	Ordering       string        // OrderingBlock or OrderingSkip
+	MaxQueue       Bounds
 	InboxRetention time.Duration // at least History
+	MaxPayload     Size          // 0: as the database has it
+	Listen         string        // ListenOn or ListenOff
 	ListenURL      SecretURL     // empty: as Database.URL
+
+	PollWithoutListen time.Duration // longest sleep while LISTEN does not work
 }
 
 // Worker is the section of the Asynq server.
@@ -109,6 +119,18 @@ type Log struct {
 const (
 	MigrateAuto = "auto"
 	MigrateOff  = "off"
+)
+
+// The values of Relay.Ordering.
+const (
+	OrderingBlock = "block"
+	OrderingSkip  = "skip"
+)
+
+// The values of Relay.Listen.
+const (
+	ListenOn  = "on"
+	ListenOff = "off"
 )
 
 // The values of Config.Notify.

@@ -171,7 +171,7 @@ func (f *yamlFile) refuse(line int, key, problem string) {
 // are taken where the option is one.
 func nodeText(value *yaml.Node, o *option) (string, bool) {
 	var entries []string
-	_, isMap := o.field.(*Queues)
+	isMap := o.kind() == "weights" || o.kind() == "bounds"
 	switch {
 	case value.Kind == yaml.ScalarNode:
 		return value.Value, true

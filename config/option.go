@@ -52,7 +52,7 @@ func (o *option) isSecret() bool {
 
 func (o *option) isList() bool {
 	switch o.field.(type) {
-	case *Roles, *Networks, *Queues:
+	case *Roles, *Networks, *Names, *Queues, *Bounds:
 		return true
 	default:
 		return false
@@ -68,10 +68,12 @@ func (o *option) kind() string {
 		return "duration"
 	case *Size:
 		return "size"
-	case *Roles, *Networks:
+	case *Roles, *Networks, *Names:
 		return "list"
 	case *Queues:
 		return "weights"
+	case *Bounds:
+		return "bounds"
 	case *Secret:
 		return "secret"
 	case *SecretURL:

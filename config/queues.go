@@ -23,15 +23,7 @@ const (
 type Queues map[string]int
 
 // String returns what UnmarshalText reads, the heaviest queue first.
-func (q Queues) String() string {
-	names := slices.SortedFunc(maps.Keys(q), func(a, b string) int {
-		return cmp.Or(cmp.Compare(q[b], q[a]), cmp.Compare(a, b))
-	})
-	for i, name := range names {
-		names[i] = name + "=" + strconv.Itoa(q[name])
-	}
-	return strings.Join(names, ",")
-}
+func (q Queues) String() string { return formatQueues(q) }
 
 // MarshalText returns String.
 func (q Queues) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
@@ -39,37 +31,78 @@ func (q Queues) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
 // UnmarshalText reads a list such as "critical=6,default=3". A weight is a
 // whole number from 1 to 1000.
 func (q *Queues) UnmarshalText(text []byte) error {
-	queues := Queues{}
-	for _, entry := range splitList(string(text)) {
-		name, weight, found := strings.Cut(entry, "=")
-		name, weight = strings.TrimSpace(name), strings.TrimSpace(weight)
+	queues, err := parseQueues(string(text), "weight", 3, maxWeight)
+	if err == nil && len(queues) == 0 {
+		err = errors.New("no queue is listed: give at least one, such as default=1")
+	}
+	if err == nil {
+		*q = queues
+	}
+	return err
+}
+
+// Bounds are how many tasks a queue may hold, for the queues that are bounded.
+type Bounds map[string]int
+
+// maxBound is more tasks than a Redis holds.
+const maxBound = 1_000_000_000
+
+// String returns what UnmarshalText reads, the largest bound first.
+func (b Bounds) String() string { return formatQueues(b) }
+
+// MarshalText returns String.
+func (b Bounds) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// UnmarshalText reads a list such as "default=100000,low=1000". A bound is a
+// whole number from 1 to 1000000000.
+func (b *Bounds) UnmarshalText(text []byte) error {
+	bounds, err := parseQueues(string(text), "bound", 100_000, maxBound)
+	if err == nil {
+		*b = bounds
+	}
+	return err
+}
+
+func formatQueues(queues map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(queues), func(a, b string) int {
+		return cmp.Or(cmp.Compare(queues[b], queues[a]), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = name + "=" + strconv.Itoa(queues[name])
+	}
+	return strings.Join(names, ",")
+}
+
+// parseQueues reads a list of queues with a number each, which is called noun
+// and of which example would be one.
+func parseQueues(text, noun string, example, most int) (map[string]int, error) {
+	queues := map[string]int{}
+	for _, entry := range splitList(text) {
+		name, number, found := strings.Cut(entry, "=")
+		name, number = strings.TrimSpace(name), strings.TrimSpace(number)
 		if !found {
-			return fmt.Errorf("%s has no weight: write it as name=weight, such as default=3", quote(entry))
+			return nil, fmt.Errorf("%s has no %s: write it as name=%s, such as default=%d", quote(entry), noun, noun, example)
 		}
 		if err := checkQueueName(name); err != nil {
-			return err
+			return nil, err
 		}
-		n, err := strconv.Atoi(weight)
-		if err != nil || n < 1 || n > maxWeight {
-			return fmt.Errorf("the weight of queue %s is %s: give a whole number from 1 to %d", quote(name), quote(weight), maxWeight)
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > most {
+			return nil, fmt.Errorf("the %s of queue %s is %s: give a whole number from 1 to %d", noun, quote(name), quote(number), most)
 		}
 		if _, twice := queues[name]; twice {
-			return fmt.Errorf("queue %s is listed twice: keep one of them", quote(name))
+			return nil, fmt.Errorf("queue %s is listed twice: keep one of them", quote(name))
 		}
 		queues[name] = n
 	}
-	if len(queues) == 0 {
-		return errors.New("no queue is listed: give at least one, such as default=1")
-	}
-	*q = queues
-	return nil
+	return queues, nil
 }
 
 // checkQueueName refuses names that the list cannot hold, or that would end
 // the hash tag in asynq's Redis keys.
 func checkQueueName(name string) error {
 	if name == "" {
-		return errors.New("a queue has no name: write it as name=weight, such as default=3")
+		return errors.New("a queue has no name: write it as name=number, such as default=3")
 	}
 	if len(name) > maxQueueName {
 		return fmt.Errorf("the queue name %s is longer than %d bytes", quote(name), maxQueueName)

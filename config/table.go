@@ -101,10 +101,20 @@ func (c *Database) options() []*option {
 }
 
 func (c *Redis) options() []*option {
-	return []*option{{
-		field: &c.URL, key: "redis.url", optional: true, check: checkRedis, aliases: []string{"REDIS_URL"},
-		help: "Redis to use: a URL that begins with redis, rediss, redis-socket or redis-sentinel. Empty means that outboxd runs its own.",
-	}}
+	return []*option{
+		{
+			field: &c.URL, key: "redis.url", optional: true, check: checkRedis, aliases: []string{"REDIS_URL"},
+			help: "Redis to use: a URL that begins with redis, rediss, redis-socket or redis-sentinel. Empty means that outboxd runs its own.",
+		},
+		{
+			field: &c.WaitReplicas, key: "redis.wait_replicas", value: "0", min: "0", max: "100",
+			help: "Replicas that must have acknowledged a batch before its events count as handed over. While fewer do so within a second, relaying pauses and events wait in the outbox. 0 does not ask.",
+		},
+		{
+			field: &c.CheckInterval, key: "redis.check_interval", value: "5s", min: "100ms", max: "1h",
+			help: "How often the relay that keeps house looks whether Redis has kept its data. It also looks after every outage. If Redis has lost data, what nobody has confirmed is sent again.",
+		},
+	}
 }
 
 func (c *Embedded) options() []*option {
@@ -136,7 +146,15 @@ func (c *Relay) options() []*option {
 		},
 		{
 			field: &c.PollInterval, key: "relay.poll_interval", value: "5s", min: "10ms", max: "1h",
-			help: "How often an idle relay looks for events that no notification announced.",
+			help: "Longest sleep of an idle relay while LISTEN works: how often it looks for events that no notification announced.",
+		},
+		{
+			field: &c.PollMin, key: "relay.poll_min", value: "10ms", min: "1ms", max: "1m",
+			help: "Shortest sleep of an idle relay, right after work. Each sleep after which it finds nothing is twice as long as the one before.",
+		},
+		{
+			field: &c.PollWithoutListen, key: "relay.poll_without_listen", value: "500ms", min: "1ms", max: "1h",
+			help: "Longest sleep of an idle relay while LISTEN does not work or is off, and so how long a new event may then have to wait. Where relay.poll_interval is shorter, that holds.",
 		},
 		{
 			field: &c.BackoffBase, key: "relay.backoff_base", value: "1s", min: "1ms",
@@ -151,12 +169,32 @@ func (c *Relay) options() []*option {
 			help: "How long delivered events are kept, to be sent again if Redis loses them. 0 keeps none, which is faster, and then nothing can be sent again.",
 		},
 		{
+			field: &c.Unconfirmed, key: "relay.unconfirmed", optional: true,
+			help: "Event types that no consumer confirms. They are not sent again after Redis has lost data, so that they are not carried out twice; those that had not been carried out are lost with it.",
+		},
+		{
+			field: &c.Ordering, key: "relay.ordering", value: "block", choices: []string{OrderingBlock, OrderingSkip},
+			help: "What a dead letter with an ordering key does to the events behind it: with block they wait until it is replayed or discarded, with skip they go on without it.",
+		},
+		{
+			field: &c.MaxQueue, key: "relay.max_queue", optional: true,
+			help: "Bounds of Asynq queues, such as default=100000: while a queue holds that many unfinished tasks, its events wait in PostgreSQL and those of other queues go on. In the file also as a map. Empty means no bound. Each poller may exceed a bound by one batch.",
+		},
+		{
 			field: &c.InboxRetention, key: "relay.inbox_retention", value: "336h", min: "1m",
 			help: "How long it is remembered which events took effect. At least relay.history, or an event sent again could take effect twice.",
 		},
 		{
+			field: &c.MaxPayload, key: "relay.max_payload", optional: true, min: "1024", max: "67108864",
+			help: "Largest payload that the outbox takes from producers, in bytes or with the unit KiB or MiB. It is kept in the database, and set there together with the migrations. Empty or 0 leaves what is there: 1MiB in a new database.",
+		},
+		{
+			field: &c.Listen, key: "relay.listen", value: "on", choices: []string{ListenOn, ListenOff},
+			help: "Whether to wait for PostgreSQL's notifications. With off, which suits PgBouncer in transaction mode without relay.listen_url, producers are not asked to notify either, and the relay polls.",
+		},
+		{
 			field: &c.ListenURL, key: "relay.listen_url", optional: true, check: checkPostgres,
-			help: "PostgreSQL without a pooler in between, for LISTEN. Empty means database.url. Needed behind PgBouncer in transaction mode, where LISTEN does not work.",
+			help: "PostgreSQL without a pooler in between, for LISTEN and for the lock of the relay that keeps house. Empty means database.url. Needed behind PgBouncer in transaction mode, where both do not work.",
 		},
 	}
 }

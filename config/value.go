@@ -84,8 +84,13 @@ func (s Size) String() string {
 // MarshalText returns String.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads a number of bytes, also with KiB or MiB behind it.
+// UnmarshalText reads a number of bytes, also with KiB or MiB behind it. No
+// text is 0.
 func (s *Size) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*s = 0
+		return nil
+	}
 	number, factor := string(text), 1
 	for _, unit := range sizeUnits() {
 		if n, found := strings.CutSuffix(number, unit.name); found {

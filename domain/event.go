@@ -12,9 +12,6 @@ import (
 // DefaultQueue is the Asynq queue of an event that names none.
 const DefaultQueue = "default"
 
-// MaxPayload is the largest payload, in bytes, that the outbox takes.
-const MaxPayload = 1 << 20
-
 // Event is one row of the outbox: a task to be handed to Asynq because the
 // transaction that wrote it committed.
 type Event struct {
@@ -31,6 +28,10 @@ type Event struct {
 	Generation int
 	LastError  string
 	CreatedAt  time.Time
+	// OrderingKey, unless empty, makes events of one key take effect one after
+	// another, by Position, which the store gives them.
+	OrderingKey string
+	Position    int64
 }
 
 // TaskOptions are Asynq's options of one task. A nil or zero option is left to
@@ -55,13 +56,23 @@ func (e *Event) TaskID() string {
 // EventID returns the event that a task ID belongs to. Its errors have
 // CodeInvalid.
 func EventID(taskID string) (ID, error) {
-	id, generation, replayed := strings.Cut(taskID, ".")
+	id, _, err := ParseTaskID(taskID)
+	return id, err
+}
+
+// ParseTaskID is the inverse of Event.TaskID. Its errors have CodeInvalid.
+func ParseTaskID(taskID string) (ID, int, error) {
+	text, suffix, replayed := strings.Cut(taskID, ".")
+	generation := 0
 	if replayed {
-		if n, err := strconv.Atoi(generation); err != nil || n < 1 || strconv.Itoa(n) != generation {
-			return ID{}, Errorf(CodeInvalid, "%.60q is not the task ID of an event", taskID)
+		n, err := strconv.Atoi(suffix)
+		if err != nil || n < 1 || strconv.Itoa(n) != suffix {
+			return ID{}, 0, Errorf(CodeInvalid, "%.60q is not the task ID of an event", taskID)
 		}
+		generation = n
 	}
-	return ParseID(id)
+	id, err := ParseID(text)
+	return id, generation, err
 }
 
 // EventStore hands out due events and remembers what became of them.
@@ -69,11 +80,13 @@ func EventID(taskID string) (ID, error) {
 type EventStore interface {
 	// Claim takes up to limit due events after from, oldest due first,
 	// until the batch is settled or released, or its connection ends,
-	// whichever is first. Events that another claim holds are passed over. A
-	// batch without events needs neither call.
+	// whichever is first. Events that another claim holds are passed over, and
+	// so are those of the queues in except. Those whose ordering key is not
+	// theirs yet are taken out of the way and are not in the batch. A batch without
+	// events needs neither call.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
-	Claim(ctx context.Context, from Cursor, limit int) (Batch, error)
+	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
 
 	// NextDue returns how long it is, by the store's clock, until the next
 	// event gets due; false if there is none. An event that got due only just
@@ -105,8 +118,16 @@ type Batch interface {
 	// Events are the claimed events, oldest due first.
 	Events() []Event
 
-	// Full reports whether a bound ended the batch, so that more may be due.
+	// Full reports whether a bound ended the batch, or settling it made way for
+	// others, so that more may be due.
 	Full() bool
+
+	// Held returns how many events were taken out of the way.
+	Held() int
+
+	// Reached is the place of the last event that was taken, into the batch or
+	// out of the way; the zero Cursor if none was.
+	Reached() Cursor
 
 	// Now is the time of the claim by the store's clock, which is also the
 	// clock by which events get due.
@@ -140,6 +161,13 @@ type Outcome struct {
 	Verdict Verdict
 	Err     error         // with Refused and Dead
 	Delay   time.Duration // with Refused: how long to wait before the next attempt
+}
+
+// QueueLengths measures queues. It is safe for concurrent use.
+type QueueLengths interface {
+	// Lengths returns how many tasks each of the queues holds that have not
+	// ended. Errors: CodeUnavailable.
+	Lengths(ctx context.Context, queues []string) (map[string]int64, error)
 }
 
 // Publisher hands events to the queue.

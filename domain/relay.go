@@ -56,12 +56,24 @@ type Housekeeping interface {
 	// and drops those whose every row was sent before history ago.
 	KeepPartitions(ctx context.Context, history time.Duration) error
 
-	// TrimInbox deletes up to limit inbox rows older than age and returns how
-	// many it deleted.
+	// TrimInbox deletes up to limit inbox rows older than age, and as many
+	// entries of the journal that are not a dead letter's, and returns how many
+	// of that of which there were more.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// TrimKeys does the same for idempotency keys.
 	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)
+
+	// AdvanceKeys looks after up to limit ordering keys that hold events, from
+	// the first one after, and lets go what waits for nothing any more: no
+	// event is on its way, or the one that was is confirmed or gone. It returns the last key that it looked
+	// at, "" at the end, and how many events it let go. history says whether sent events
+	// are kept, so that one which is nowhere is gone.
+	AdvanceKeys(ctx context.Context, after string, limit int, history bool) (last string, advanced int64, err error)
+
+	// FoldAccount adds up what producers emitted since the last time, and
+	// returns how many events that were.
+	FoldAccount(ctx context.Context) (int64, error)
 
 	// TrimRelays forgets relays that gave no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error

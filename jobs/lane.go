@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -26,10 +27,13 @@ type lane struct {
 	pipe                  redis.Pipeliner
 	task                  *redis.Cmd // the command of the task at hand; nil: none yet
 	inFull                bool       // take down scripts, not their hashes
+	options               taskOptions
+	made                  time.Time
+	renewed               int64 // the publisher's count when it was made
 }
 
-func newLane(client redis.UniversalClient) *lane {
-	l := &lane{UniversalClient: client, pipe: client.Pipeline()}
+func newLane(client redis.UniversalClient, renewed int64) *lane {
+	l := &lane{UniversalClient: client, pipe: client.Pipeline(), made: time.Now(), renewed: renewed}
 	l.asynq = asynq.NewClientFromRedisClient(l)
 	return l
 }
@@ -74,7 +78,7 @@ func (scriptError) RedisError()     {}
 // add takes down what enqueues an event. The error is Asynq's refusal.
 func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	l.task = nil
-	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, e.Headers), taskOptions(e)...)
+	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, e.Headers), l.options.of(e)...)
 	if err != nil {
 		return nil, err
 	}
@@ -84,22 +88,62 @@ func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	return l.task, nil
 }
 
-// carry sends a batch and returns, for each event, Redis's command or Asynq's
-// refusal.
-func (l *lane) carry(ctx context.Context, events []domain.Event) ([]*redis.Cmd, []error) {
-	commands, refusals := make([]*redis.Cmd, len(events)), make([]error, len(events))
+// pieceBytes is how much payload goes into one pipeline, at least; one event is
+// always taken. A piece is in memory twice, as events and as Asynq's messages,
+// and has to be written within the client's write timeout: at this size that
+// takes a network of 3 Mbit/s. A thousand events of common size are one piece.
+const pieceBytes = 1 << 20
+
+// carry sends a batch and returns, for each event, Redis's answer or Asynq's
+// refusal. The error says that too few replicas have the batch.
+func (l *lane) carry(ctx context.Context, events []domain.Event, replicas int) (answers, refusals []error, err error) {
+	answers, refusals = make([]error, len(events)), make([]error, len(events))
+	for begin := 0; begin < len(events); {
+		end, bytes := begin, 0
+		for ; end < len(events) && bytes < pieceBytes; end++ {
+			bytes += len(events[end].Payload)
+		}
+		short := l.carryPiece(ctx, events[begin:end], answers[begin:end], refusals[begin:end], replicas)
+		if err == nil {
+			err = short
+		}
+		if failure := answers[end-1]; isOutage(failure) {
+			// Each further piece would wait for its own timeout.
+			for i := end; i < len(events); i++ {
+				answers[i] = failure
+			}
+			return answers, refusals, err
+		}
+		begin = end
+	}
+	return answers, refusals, err
+}
+
+// carryPiece sends some events in one pipeline. It keeps no command, because a
+// command keeps its message.
+func (l *lane) carryPiece(ctx context.Context, events []domain.Event, answers, refusals []error, replicas int) error {
+	commands := make([]*redis.Cmd, len(events))
 	for i := range events {
 		commands[i], refusals[i] = l.add(ctx, &events[i])
 	}
+	wait := askReplicas(ctx, l.pipe, replicas)
 	// Each command has its own error; the pipeline's is one of theirs.
 	_, _ = l.pipe.Exec(ctx)
 	l.inFull = true
 	for i, command := range commands {
-		if command != nil && redis.HasErrorPrefix(command.Err(), noScript) {
+		if command != nil && command.Err() != nil && redis.HasErrorPrefix(command.Err(), noScript) {
 			commands[i], refusals[i] = l.add(ctx, &events[i])
 		}
 	}
 	l.inFull = false
-	_, _ = l.pipe.Exec(ctx)
-	return commands, refusals
+	if l.pipe.Len() > 0 {
+		wait = askReplicas(ctx, l.pipe, replicas)
+		_, _ = l.pipe.Exec(ctx)
+	}
+	for i, command := range commands {
+		if command != nil {
+			answers[i] = command.Err()
+		}
+	}
+	return enoughReplicas(wait, replicas)
 }

@@ -21,7 +21,7 @@ type Task struct {
 // Handler carries out a task. What it changes through tx, and only that,
 // happens exactly once. It may be called again for the same event if it
 // returned an error, or the process died. An error with domain.CodeInvalid
-// sends the task to the archive without a retry.
+// makes the event a dead letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
 // errNoHandler marks a task that this worker took and cannot carry out, and
@@ -44,6 +44,9 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 		begin := time.Now()
 		outcome, err := w.process(ctx, running, handler, task)
 		w.metrics.observe(task.Type(), outcome, time.Since(begin))
+		if err != nil {
+			err = w.ended(ctx, running, task, err)
+		}
 		return err
 	})
 }
@@ -86,22 +89,30 @@ func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(c
 			return first, err
 		}
 		w.outage.Do(func() { w.log.Warn("tasks wait, because the database cannot be reached", "error", err) })
-		pause := time.NewTimer(inboxPause)
-		select {
-		case <-pause.C:
-			continue
-		case <-ctx.Done():
-		case <-running.Done():
+		if stopped := w.awaitDatabase(ctx, running); stopped != nil {
+			return false, stopped
 		}
-		pause.Stop()
-		if retried, _ := asynq.GetRetryCount(ctx); ctx.Err() == nil && !lastAttempt(ctx, retried) {
-			return false, errStopping
-		}
-		// On its last attempt Asynq would archive the task for any error. So it
-		// stays until Asynq takes it back, which costs nothing.
-		<-ctx.Done()
-		return false, err
 	}
+}
+
+// awaitDatabase returns nil when it is time to ask the database again, and
+// otherwise the error with which the task ends.
+func (w *Worker) awaitDatabase(ctx, running context.Context) error {
+	pause := time.NewTimer(inboxPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-ctx.Done():
+	case <-running.Done():
+	}
+	if retried, _ := asynq.GetRetryCount(ctx); ctx.Err() == nil && !lastAttempt(ctx, retried) {
+		return errStopping
+	}
+	// On its last attempt Asynq would archive the task for any error. So it
+	// stays until Asynq takes it back, which costs nothing.
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func lastAttempt(ctx context.Context, retried int) bool {

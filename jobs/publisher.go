@@ -5,6 +5,7 @@ import (
 	"crypto/md5" //nolint:gosec // Asynq's choice
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -15,8 +16,10 @@ import (
 
 // Publisher is the domain.Publisher: it hands events to Asynq.
 type Publisher struct {
-	redis redis.UniversalClient
-	lanes sync.Pool // of *lane
+	redis    redis.UniversalClient
+	lanes    sync.Pool    // of *lane
+	renewed  atomic.Int64 // how often lanes were to be replaced
+	replicas int          // that have to have a batch before it counts
 }
 
 var _ domain.Publisher = (*Publisher)(nil)
@@ -29,21 +32,30 @@ func NewPublisher(opt asynq.RedisConnOpt, concurrency int) (*Publisher, error) {
 		return nil, err
 	}
 	p := &Publisher{redis: client}
-	p.lanes.New = func() any { return newLane(client) }
+	p.lanes.New = func() any { return newLane(client, p.renewed.Load()) }
 	return p, nil
 }
+
+// WaitReplicas makes a batch, and a Ping, succeed only when that many replicas
+// have acknowledged it, so that a failover loses nothing of it. 0, which is the default, does
+// not wait. It must be called before the first use.
+func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
 // Close closes the connections. Publish must have returned.
 func (p *Publisher) Close() error { return p.redis.Close() }
 
-// Publish implements domain.Publisher: the whole batch in one round trip.
+// Publish implements domain.Publisher: the whole batch in one round trip, or
+// one for each mebibyte.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error {
-	l := p.lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
-	commands, refusals := l.carry(ctx, events)
+	l := p.lane()
+	answers, refusals, err := l.carry(ctx, events, p.replicas)
 	results := make([]error, len(events))
 	outage := false
 	for i := range events {
-		results[i] = p.judge(ctx, &events[i], commands[i], refusals[i])
+		results[i] = p.judge(ctx, &events[i], answers[i], refusals[i])
+		if results[i] == nil && err != nil {
+			results[i] = err // Redis has the task, and may still lose it
+		}
 		outage = outage || domain.ErrorCode(results[i]) == domain.CodeUnavailable
 	}
 	if !outage {
@@ -54,14 +66,30 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error 
 	return results
 }
 
+// laneLife bounds how long other processes, and tools, may have emptied Redis
+// without anybody here having noticed, until it hears of its queues again.
+const laneLife = time.Minute
+
+// lane returns one that is not to be replaced.
+func (p *Publisher) lane() *lane {
+	for {
+		l := p.lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
+		if l.renewed == p.renewed.Load() && time.Since(l.made) < laneLife {
+			return l
+		}
+	}
+}
+
 // judge says what Redis's answer means for an event.
-func (p *Publisher) judge(ctx context.Context, e *domain.Event, command *redis.Cmd, refusal error) error {
+func (p *Publisher) judge(ctx context.Context, e *domain.Event, answer, refusal error) error {
 	if refusal != nil {
 		// Asynq refused the task itself, and would again.
 		return domain.Wrap(domain.CodeInvalid, refusal, "the event can never be enqueued")
 	}
-	answer := command.Err()
-	if answer != nil && isFromScript(answer) {
+	if answer == nil {
+		return nil
+	}
+	if isFromScript(answer) {
 		if err := p.clearAway(ctx, e); err != nil {
 			return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
 		}
@@ -91,29 +119,6 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	return p.redis.Del(ctx, keys...).Err()
 }
 
-// taskOptions turns the row's options into Asynq's. What the row does not say
-// is left to Asynq.
-func taskOptions(e *domain.Event) []asynq.Option {
-	opts := []asynq.Option{asynq.TaskID(e.TaskID()), asynq.Queue(e.Queue)}
-	o := e.Options
-	if o.MaxRetry != nil {
-		opts = append(opts, asynq.MaxRetry(*o.MaxRetry))
-	}
-	if o.Timeout > 0 {
-		opts = append(opts, asynq.Timeout(o.Timeout))
-	}
-	if !o.Deadline.IsZero() {
-		opts = append(opts, asynq.Deadline(o.Deadline))
-	}
-	if o.Retention > 0 {
-		opts = append(opts, asynq.Retention(o.Retention))
-	}
-	if o.Unique > 0 {
-		opts = append(opts, asynq.Unique(o.Unique))
-	}
-	return opts
-}
-
 // probeKey is written by Ping. A PING would be answered by a Redis that takes
 // no writes: a replica, or one that is out of memory. It lies where Asynq's keys
 // do, for users who may write nowhere else.
@@ -121,8 +126,12 @@ const probeKey = "asynq:{outboxd}:probe"
 
 // Ping implements domain.Publisher.
 func (p *Publisher) Ping(ctx context.Context) error {
-	if err := p.redis.Set(ctx, probeKey, time.Now().Unix(), time.Minute).Err(); err != nil {
+	pipe := p.redis.Pipeline()
+	set := pipe.Set(ctx, probeKey, time.Now().Unix(), time.Minute)
+	wait := askReplicas(ctx, pipe, p.replicas)
+	_, _ = pipe.Exec(ctx)
+	if err := set.Err(); err != nil {
 		return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
 	}
-	return nil
+	return enoughReplicas(wait, p.replicas)
 }

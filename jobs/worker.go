@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -21,10 +22,13 @@ import (
 const forwardEvery = time.Second
 
 // WorkerOptions are the dependencies and the tuning of a Worker. All are
-// required.
+// required, but for Failures.
 type WorkerOptions struct {
-	Redis       asynq.RedisConnOpt
-	Inbox       domain.Inbox
+	Redis asynq.RedisConnOpt
+	Inbox domain.Inbox
+	// Failures takes down what fails. Without it, tasks that are given up are
+	// in Asynq's archive only.
+	Failures    domain.FailedTasks
 	Handlers    map[string]Handler // by task type
 	Concurrency int                // tasks at once; at least 1
 	Queues      map[string]int     // queue to weight; at least one
@@ -68,8 +72,13 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
+	var archive sync.WaitGroup
+	if w.o.Failures != nil {
+		archive.Go(func() { w.newArchive(client).run(ctx) })
+	}
 	<-ctx.Done()
 	server.Shutdown()
+	archive.Wait()
 	return nil
 }
 
@@ -143,8 +152,10 @@ func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	return ceiling/2 + rand.N(ceiling/2)
 }
 
-// failed logs a failed attempt. Asynq calls it for every error of a handler.
+// failed logs a failed attempt and takes it down. Asynq calls it for every error
+// of a handler, and when the time of one is over.
 func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
+	w.note(ctx, task, err)
 	id, _ := asynq.GetTaskID(ctx)
 	retried, _ := asynq.GetRetryCount(ctx)
 	limit, _ := asynq.GetMaxRetry(ctx)
@@ -159,7 +170,7 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 		log.Warn("no handler for this type of task; it goes back to the queue unharmed. Another worker has to take it, or this one must not serve its queue",
 			"again_in", unknownDelay)
 	case errors.Is(err, asynq.SkipRetry), retried >= limit:
-		log.Error("a task is given up and archived", "error", err)
+		log.Error("a task is given up", "error", err)
 	default:
 		log.Warn("a task failed and is tried again", "attempts_left", limit-retried, "error", err)
 	}

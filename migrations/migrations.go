@@ -141,17 +141,9 @@ func Check(ctx context.Context, db *sql.DB) error {
 }
 
 func newProvider(ctx context.Context, db *sql.DB, logger *slog.Logger) (*goose.Provider, error) {
-	lockID, err := schemaLockID(ctx, db)
+	locker, err := newLocker(ctx, db)
 	if err != nil {
 		return nil, err
-	}
-	// goose asks for the lock once a second instead of waiting inside
-	// PostgreSQL. That is what lets a migration use CREATE INDEX CONCURRENTLY,
-	// which waits for every statement that is running, waiting ones included.
-	locker, err := lock.NewPostgresSessionLocker(
-		lock.WithLockID(lockID), lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 60))
-	if err != nil {
-		return nil, fmt.Errorf("prepare the migration lock: %w", err)
 	}
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
 		goose.WithSessionLocker(locker), goose.WithTableName(Table),
@@ -160,6 +152,46 @@ func newProvider(ctx context.Context, db *sql.DB, logger *slog.Logger) (*goose.P
 		return nil, fmt.Errorf("prepare the migrations: %w", err)
 	}
 	return provider, nil
+}
+
+// newLocker returns the lock under which a schema is changed.
+//
+// goose asks for the lock once a second instead of waiting inside PostgreSQL.
+// That is what lets a migration use CREATE INDEX CONCURRENTLY, which waits for
+// every statement that is running, waiting ones included.
+func newLocker(ctx context.Context, db *sql.DB) (lock.SessionLocker, error) {
+	lockID, err := schemaLockID(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	locker, err := lock.NewPostgresSessionLocker(
+		lock.WithLockID(lockID), lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 60))
+	if err != nil {
+		return nil, fmt.Errorf("prepare the migration lock: %w", err)
+	}
+	return locker, nil
+}
+
+// locked calls change while no other process changes the schema.
+func locked(ctx context.Context, db *sql.DB, change func(conn *sql.Conn) error) (err error) {
+	locker, err := newLocker(ctx, db)
+	if err != nil {
+		return err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("take a connection: %w", err)
+	}
+	defer conn.Close()
+	if err := locker.SessionLock(ctx, conn); err != nil {
+		return fmt.Errorf("wait for the migration lock: %w", err)
+	}
+	defer func() {
+		if unlocked := locker.SessionUnlock(context.WithoutCancel(ctx), conn); err == nil && unlocked != nil {
+			err = fmt.Errorf("give the migration lock back: %w", unlocked)
+		}
+	}()
+	return change(conn)
 }
 
 // schemaLockID makes schemas of one database lock independently.

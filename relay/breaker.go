@@ -36,6 +36,7 @@ type breaker struct {
 	cause  error         // nil while closed
 	closed chan struct{} // closed when the breaker closes; nil while it is
 	outage time.Time     // when the outage began; zero if there is none
+	latest error         // its latest cause, while closed for a trial too
 	trips  int           // within the outage
 }
 
@@ -59,7 +60,7 @@ func (b *breaker) open(cause error) bool {
 	if b.cause != nil {
 		return false
 	}
-	b.cause, b.closed = cause, make(chan struct{})
+	b.cause, b.latest, b.closed = cause, cause, make(chan struct{})
 	if b.trips++; b.trips == 1 {
 		b.outage = time.Now()
 		b.gauge.Set(1)
@@ -76,7 +77,7 @@ func (b *breaker) succeeded() {
 		return
 	}
 	b.log.Info("the "+b.name+" works again; relaying goes on", "outage", time.Since(b.outage).Round(time.Millisecond))
-	b.trips, b.outage = 0, time.Time{}
+	b.trips, b.outage, b.latest = 0, time.Time{}, nil
 	b.gauge.Set(0)
 }
 
@@ -85,6 +86,14 @@ func (b *breaker) fault() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.cause
+}
+
+// outageCause returns what the present outage comes from, nil if there is none.
+// Unlike fault it does not flicker when probes succeed and work fails.
+func (b *breaker) outageCause() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.latest
 }
 
 // wait returns nil once the breaker is closed, or ctx's error. Of those who

@@ -34,6 +34,8 @@ type cursor struct {
 	empty bool      // the last scan found nothing
 	swept time.Time // when the last sweep ended
 	cost  time.Duration
+	steps int  // how often the cursor stepped back
+	owed  bool // a scan found nothing, and a sweep would have cost too much then
 }
 
 // scan is one claim: where from, and what for.
@@ -41,6 +43,7 @@ type scan struct {
 	from  domain.Cursor
 	sweep bool
 	begun time.Time
+	steps int
 }
 
 // next returns the scan to make now.
@@ -50,10 +53,20 @@ func (c *cursor) next(now time.Time) scan {
 	since := now.Sub(c.swept)
 	if since >= sweepShare*c.cost && (c.empty || since >= sweepEvery) {
 		// Claimed by one poller: the others go on from the cursor meanwhile.
-		c.swept = now
-		return scan{sweep: true, begun: now}
+		c.swept, c.owed = now, false
+		return scan{sweep: true, begun: now, steps: c.steps}
 	}
-	return scan{from: c.at, begun: now}
+	return scan{from: c.at, begun: now, steps: c.steps}
+}
+
+// untilSweep returns how long it is until a sweep is possible that was not when
+// a scan found nothing; false if there was no such scan. Without a look at that
+// time what lies behind the cursor would wait for the next wake-up, of which the
+// one that announced it may have been the last.
+func (c *cursor) untilSweep(now time.Time) (time.Duration, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(0, sweepShare*c.cost-now.Sub(c.swept)), c.owed
 }
 
 // done records what a scan found, and reports whether another one, now a sweep,
@@ -61,18 +74,25 @@ func (c *cursor) next(now time.Time) scan {
 func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	events := batch.Events()
-	c.empty = len(events) == 0
+	c.empty = len(batch.Events())+batch.Held() == 0
 	if s.sweep {
 		c.swept, c.cost = now, now.Sub(s.begun)
 	}
 	if c.empty {
-		return !s.sweep && now.Sub(c.swept) >= sweepShare*c.cost
+		again = !s.sweep && now.Sub(c.swept) >= sweepShare*c.cost
+		c.owed = c.owed || !s.sweep && !again
+		return again
 	}
-	last := events[len(events)-1].Cursor()
-	// A sweep that found a full batch leaves more behind the old place.
-	if last.Compare(c.at) > 0 || s.sweep && batch.Full() {
+	switch last := batch.Reached(); {
+	case last.Compare(c.at) > 0:
+		// A scan that began before the cursor stepped back has not seen what
+		// that was for, and must not take the cursor beyond it again.
+		if s.steps == c.steps {
+			c.at = last
+		}
+	case s.sweep && batch.Full(): // more is left behind the old place
 		c.at = last
+		c.steps++
 	}
 	if latest := (domain.Cursor{Due: batch.Now().Add(-cursorSlack)}); c.at.Compare(latest) > 0 {
 		c.at = latest
@@ -88,4 +108,13 @@ func (c *cursor) lost(first domain.Cursor) {
 		// The scan begins after the cursor, so step before the event.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
+	c.steps++ // also where the cursor stands before them: a scan under way may have passed them over
+}
+
+// rewind says that events anywhere behind the cursor can be claimed again.
+func (c *cursor) rewind() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = domain.Cursor{}
+	c.steps++
 }

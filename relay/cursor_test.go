@@ -18,6 +18,13 @@ type found struct {
 func (f found) Events() []domain.Event { return f.events }
 func (f found) Full() bool             { return f.full }
 func (f found) Now() time.Time         { return f.now }
+func (f found) Held() int              { return 0 }
+func (f found) Reached() domain.Cursor {
+	if len(f.events) == 0 {
+		return domain.Cursor{}
+	}
+	return f.events[len(f.events)-1].Cursor()
+}
 
 func events(due ...time.Time) []domain.Event {
 	list := make([]domain.Event, len(due))
@@ -132,5 +139,69 @@ func TestCursorStepsBackForWhatWasLost(t *testing.T) {
 	c.lost(old[1].Cursor())
 	if from := c.next(clock).from; from.Compare(old[0].Cursor()) >= 0 {
 		t.Error("a later loss moved the cursor on")
+	}
+}
+
+// Many events behind the cursor, as one large transaction leaves them that
+// committed late: a scan that was under way when a sweep stepped back to them
+// must not take the cursor beyond them again.
+func TestCursorStaysWhereASweepSteppedBackTo(t *testing.T) {
+	t.Parallel()
+	for name, stepBack := range map[string]func(c *cursor, late []domain.Event, now time.Time){
+		"sweep": func(c *cursor, late []domain.Event, now time.Time) {
+			s := c.next(now)
+			if !s.sweep {
+				t.Fatal("no sweep")
+			}
+			c.done(s, found{events: late, full: true, now: now}, now)
+		},
+		"lost batch": func(c *cursor, late []domain.Event, _ time.Time) { c.lost(late[1].Cursor()) },
+	} {
+		var c cursor
+		clock := time.Now()
+		c.done(c.next(clock), found{events: events(clock.Add(-time.Second)), full: true, now: clock}, clock)
+		underWay := c.next(clock)
+		late := events(clock.Add(-time.Hour), clock.Add(-time.Minute))
+		clock = clock.Add(sweepEvery)
+		stepBack(&c, late, clock)
+		c.done(underWay, found{events: events(clock.Add(-sweepEvery)), full: true, now: clock}, clock)
+		if from := c.next(clock).from; from.Compare(late[1].Cursor()) > 0 {
+			t.Errorf("%s: the cursor stands at %v, beyond what is left after %v", name, from.Due, late[1].Available)
+		}
+		again := c.next(clock)
+		c.done(again, found{events: events(clock.Add(-sweepEvery)), full: true, now: clock}, clock)
+		if from := c.next(clock).from; from.Compare(late[1].Cursor()) <= 0 {
+			t.Errorf("%s: a later scan does not move the cursor on", name)
+		}
+	}
+}
+
+// A scan that finds nothing soon after an expensive sweep leaves word when the
+// next one may be made.
+func TestCursorSaysWhenASweepIsOwed(t *testing.T) {
+	t.Parallel()
+	const cost = time.Millisecond
+	var c cursor
+	clock := time.Now()
+	sweep := c.next(clock)
+	clock = clock.Add(cost)
+	c.done(sweep, found{now: clock}, clock)
+	if _, owed := c.untilSweep(clock); owed {
+		t.Error("a sweep is owed right after one that found nothing")
+	}
+	clock = clock.Add(cost)
+	if c.done(c.next(clock), found{now: clock}, clock) {
+		t.Fatal("a sweep before its share of the time has come")
+	}
+	wait, owed := c.untilSweep(clock)
+	if want := (sweepShare - 1) * cost; !owed || wait != want {
+		t.Errorf("a sweep is possible in %v (owed: %t), want %v", wait, owed, want)
+	}
+	clock = clock.Add(wait)
+	if !c.next(clock).sweep {
+		t.Error("no sweep at that time")
+	}
+	if _, owed := c.untilSweep(clock); owed {
+		t.Error("it is owed while it is made")
 	}
 }

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
 // The housekeeper's rhythm.
 const (
 	measureEvery = 10 * time.Second
+	foldEvery    = time.Minute
 	tidyEvery    = 10 * time.Minute
 	trimBatch    = 10_000
+	advanceBatch = 10_000 // ordering keys in one round
 	// staleRelay is how long a relay may be silent before it counts as gone;
 	// it shows itself every showEvery.
 	staleRelay = time.Minute
@@ -25,6 +28,8 @@ type housekeeper struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
+	healer  *healer // nil: nobody notices what the queue loses
+	key     string  // the ordering key that the last round ended at
 }
 
 // run leads whenever nobody else does, until ctx ends.
@@ -50,8 +55,16 @@ func (h *housekeeper) run(ctx context.Context) error {
 
 func (h *housekeeper) keep(ctx context.Context) error {
 	h.log.Info("this process keeps house")
+	if h.healer != nil {
+		// Beside the rest, which may take minutes.
+		var healing sync.WaitGroup
+		healing.Go(func() { h.healer.run(ctx) })
+		defer healing.Wait()
+	}
 	measure := time.NewTicker(measureEvery)
 	defer measure.Stop()
+	fold := time.NewTicker(foldEvery)
+	defer fold.Stop()
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	h.measure(ctx)
@@ -62,8 +75,11 @@ func (h *housekeeper) keep(ctx context.Context) error {
 			return ctx.Err()
 		case <-tidy.C:
 			h.tidy(ctx)
+		case <-fold.C:
+			h.fold(ctx)
 		case <-measure.C:
 			h.measure(ctx)
+			h.advance(ctx)
 		}
 	}
 }
@@ -79,6 +95,27 @@ func (h *housekeeper) measure(ctx context.Context) {
 		return
 	}
 	h.metrics.backlog.set(backlog, time.Now())
+}
+
+// advance lets go events that were held and wait for nothing any more. Nobody
+// else would notice that a process died between two steps.
+func (h *housekeeper) advance(ctx context.Context) {
+	last, advanced, err := h.o.Housekeeping.AdvanceKeys(ctx, h.key, advanceBatch, h.o.History > 0)
+	h.key = last
+	if err != nil && ctx.Err() == nil {
+		h.log.Warn("could not look after ordering keys", "retry_in", measureEvery, "error", err)
+	}
+	if advanced > 0 {
+		h.log.Info("let held events go that nobody else would have", "events", advanced)
+	}
+}
+
+// fold adds up the account. It waits as long as it likes: entries count as well
+// as sums do.
+func (h *housekeeper) fold(ctx context.Context) {
+	if _, err := h.o.Housekeeping.FoldAccount(ctx); err != nil && ctx.Err() == nil {
+		h.log.Warn("could not fold the account of events", "retry_in", foldEvery, "error", err)
+	}
 }
 
 // tidy does what may wait for minutes. A partition that could not be locked in

@@ -55,6 +55,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 		Process:      domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},
 		Concurrency:  2, BatchSize: 100, MaxAttempts: 3,
 		BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond, PollInterval: time.Hour,
+		PollMin: 10 * time.Millisecond, PollWithoutListen: time.Hour, Listen: true,
 		History: time.Hour, InboxRetention: time.Hour, KeyRetention: time.Hour,
 		Logger: repositorytest.Logger(t), Registry: f.registry,
 	}

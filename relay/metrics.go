@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,10 @@ type metrics struct {
 	batch   prometheus.Histogram
 	lag     prometheus.Histogram
 	open    *prometheus.GaugeVec
+	full    *prometheus.GaugeVec
 	backlog *backlogMetrics
+	healing *healMetrics
+	relayed atomic.Int64 // events handed over, for those who ask whether anything was
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -37,9 +41,14 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "outboxd_relay_breaker_open",
 			Help: "1 while relaying pauses because a server cannot be reached.",
 		}, []string{"server"}),
+		full: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outboxd_relay_queue_full",
+			Help: "1 while the events of a bounded queue wait in the database because it is full.",
+		}, []string{"queue"}),
 		backlog: newBacklogMetrics(),
+		healing: newHealMetrics(registry),
 	}
-	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.backlog)
+	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog)
 	for _, outcome := range []string{"enqueued", "failed", "dead"} {
 		m.events.WithLabelValues(outcome)
 	}
@@ -62,6 +71,7 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 		case domain.Untried:
 		}
 	}
+	m.relayed.Add(int64(enqueued))
 	m.events.WithLabelValues("enqueued").Add(enqueued)
 	m.events.WithLabelValues("failed").Add(failed)
 	m.events.WithLabelValues("dead").Add(dead)

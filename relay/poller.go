@@ -45,17 +45,21 @@ func (p *poller) run(ctx context.Context) error {
 	return nil
 }
 
-// untilNextDue returns how long it is until the next event gets due: at most
-// the poll interval and, so that an event which is due but held by others is no
-// reason to spin, at least napFirst.
+// untilNextDue returns how long it is until the next event gets due, or a sweep
+// that is owed becomes possible: at most the poll interval and, so that an event
+// which is due but held by others is no reason to spin, at least napFirst.
 func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
+	longest := p.o.PollInterval
+	if until, owed := p.cursor.untilSweep(time.Now()); owed {
+		longest = min(longest, max(until, napFirst))
+	}
 	due, found, err := p.o.Store.NextDue(ctx)
 	if err != nil || !found {
-		return p.o.PollInterval
+		return longest
 	}
-	return min(max(due, napFirst), p.o.PollInterval)
+	return min(max(due, napFirst), longest)
 }
 
 // The bounds of the parts of a pass, also while the process stops. Settling has
@@ -75,28 +79,43 @@ func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 	}
 	if len(batch.Events()) == 0 {
 		p.queue.succeeded() // nothing was left to be published
-		return 0, false, nil
+		return batch.Held(), batch.Full(), nil
 	}
 	begun, events := time.Now(), batch.Events()
-	// Releasing after a successful Settle does nothing.
+	from := domain.Cursor{} // what is due again behind the cursor begins there; zero: nothing
 	defer func() {
+		// Releasing after a successful Settle does nothing.
 		if err := batch.Release(); err != nil {
 			p.log.Warn("could not release a batch", "error", err)
+		}
+		// Not before: while the rows are locked, a scan would pass them over
+		// and take the cursor beyond them again.
+		if from != (domain.Cursor{}) {
+			p.cursor.lost(from)
 		}
 	}()
 	// A batch that was claimed is finished, whatever becomes of ctx.
 	ctx = context.WithoutCancel(ctx)
 	outcomes := p.judge(events, p.publish(ctx, events))
-	if !decided(outcomes) {
-		p.cursor.lost(events[0].Cursor())
+	untried := count(outcomes, domain.Untried)
+	if untried > 0 {
+		from = events[0].Cursor()
+	}
+	if untried == len(outcomes) {
 		return len(events), batch.Full(), nil
 	}
 	settling, cancel := context.WithTimeout(ctx, settlePatience)
 	defer cancel()
 	if err := batch.Settle(settling, outcomes); err != nil {
-		p.cursor.lost(events[0].Cursor())
+		from = events[0].Cursor()
 		return len(events), batch.Full(), fmt.Errorf("settle %d events: %w", len(events), err)
 	}
+	if untried == 0 && batch.Full() && len(events)+batch.Held() < p.o.BatchSize {
+		// Its bytes ended the batch. The rows behind it were locked until now,
+		// and other pollers have passed them over.
+		from = batch.Reached()
+	}
+	p.bounds.added(events, outcomes)
 	p.metrics.settled(events, outcomes, batch.Now().Add(time.Since(begun)))
 	p.report(events, outcomes)
 	return len(events), batch.Full(), nil
@@ -109,7 +128,6 @@ func (p *poller) publish(ctx context.Context, events []domain.Event) []error {
 	for _, err := range results {
 		if domain.ErrorCode(err) == domain.CodeUnavailable {
 			p.queue.trip(err)
-			p.cursor.lost(events[0].Cursor())
 			return results
 		}
 	}
@@ -123,7 +141,7 @@ func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 	defer cancel()
 	for {
 		s := p.cursor.next(time.Now())
-		batch, err := p.o.Store.Claim(ctx, s.from, p.o.BatchSize)
+		batch, err := p.o.Store.Claim(ctx, s.from, p.o.BatchSize, p.bounds.closed()...)
 		if err != nil {
 			return nil, err
 		}
@@ -154,13 +172,14 @@ func (p *poller) judge(events []domain.Event, results []error) []domain.Outcome 
 	return outcomes
 }
 
-func decided(outcomes []domain.Outcome) bool {
+func count(outcomes []domain.Outcome, verdict domain.Verdict) int {
+	n := 0
 	for _, o := range outcomes {
-		if o.Verdict != domain.Untried {
-			return true
+		if o.Verdict == verdict {
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // report logs what somebody may want to look into: each dead event, and of the

@@ -15,12 +15,16 @@ import (
 	"outboxd/domain"
 )
 
-// Options are the dependencies and the tuning of a Relay. All are required.
+// Options are the dependencies and the tuning of a Relay. All but Healing and
+// the bounds are required.
 type Options struct {
 	Store        domain.EventStore
 	Publisher    domain.Publisher
 	Presence     domain.Presence
 	Housekeeping domain.Housekeeping
+	// Healing is what a queue's loss of data is noticed and mended by. nil, as
+	// for a queue that is emptied on purpose, lets it go unnoticed.
+	Healing *Healing
 	// Database reports whether the database answers.
 	Database func(ctx context.Context) error
 
@@ -30,7 +34,20 @@ type Options struct {
 	MaxAttempts  int           // refusals until an event is dead; at least 1
 	BackoffBase  time.Duration // ceiling of the delay after the first refusal
 	BackoffMax   time.Duration // ceiling of every delay
-	PollInterval time.Duration // longest sleep without a wake-up
+	PollInterval time.Duration // longest sleep while producers notify and LISTEN works
+	PollMin      time.Duration // shortest sleep, right after work; the next ones double
+	// PollWithoutListen is the longest sleep while nobody notifies. A shorter
+	// PollInterval holds then too.
+	PollWithoutListen time.Duration
+	// Listen says whether to wait for producers' notifications. Without, they
+	// are not asked for any.
+	Listen bool
+
+	// MaxQueue bounds queues: the events of one that holds as many unfinished
+	// tasks wait in the store. Lengths measures them; without bounds neither is
+	// needed.
+	MaxQueue map[string]int
+	Lengths  domain.QueueLengths
 
 	History        time.Duration // how long sent events are remembered
 	InboxRetention time.Duration // how long confirmations are; at least History
@@ -49,6 +66,8 @@ type Relay struct {
 	cursor   cursor
 	queue    *breaker // open while the queue is unreachable
 	database *breaker // open while the database is
+	healer   *healer  // nil: none
+	bounds   *bounds  // nil: none
 }
 
 // Actor is something to run until its context ends. Run may be called again
@@ -64,7 +83,16 @@ func New(o Options) *Relay {
 	m := newMetrics(o.Registry)
 	r := &Relay{o: o, log: log, metrics: m}
 	r.waker = newWaker(o, log, func() bool { return r.queue.fault() != nil })
-	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, r.waker.reconsider)
+	changed := r.waker.reconsider
+	if o.Healing != nil {
+		r.healer = newHealer(o, log, m, func() bool { return r.queue.fault() != nil })
+		// A queue that is back may have lost something while it was away.
+		changed = func() { r.waker.reconsider(); raise(r.healer.look) }
+	}
+	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, changed)
+	if len(o.MaxQueue) > 0 {
+		r.bounds = newBounds(o.Lengths, o.MaxQueue, m.full, log, func() { r.cursor.rewind(); r.waker.wake() })
+	}
 	r.database = newBreaker("database", o.Database, m.breaker("database"), log, func() {})
 	return r
 }
@@ -74,8 +102,13 @@ func New(o Options) *Relay {
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
 		{"presence", r.waker.show},
-		{"listener", r.waker.listen},
-		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics}).run},
+		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics, healer: r.healer}).run},
+	}
+	if r.o.Listen {
+		actors = append(actors, Actor{"listener", r.waker.listen})
+	}
+	if r.bounds != nil {
+		actors = append(actors, Actor{"queue bounds", r.bounds.run})
 	}
 	for range r.o.Concurrency {
 		actors = append(actors, Actor{"poller", (&poller{Relay: r}).run})
@@ -89,3 +122,7 @@ func (r *Relay) Wake() { r.waker.wake() }
 
 // QueueReachable returns nil, or why the relay has stopped publishing.
 func (r *Relay) QueueReachable() error { return r.queue.fault() }
+
+// DatabaseUsable returns nil, or why the relay cannot work with the database,
+// which may well answer: a standby does, and a server whose disk is full.
+func (r *Relay) DatabaseUsable() error { return r.database.outageCause() }

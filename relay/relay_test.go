@@ -94,7 +94,7 @@ func TestAwakenings(t *testing.T) {
 	f.eventually(1, "SELECT count(*) FROM outbox_sent")
 	f.exec("SELECT outbox_emit('test:delayed', '{}', available_at => now() + interval '700 ms')")
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:delayed' AND sent_at >= available_at")
-	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_wake")
+	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_written")
 	f.exec("SELECT outbox_emit('test:direct', '{}')")
 	f.relay.Wake()
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:direct'")
@@ -106,7 +106,7 @@ func TestAwakenings(t *testing.T) {
 func TestALateCommitIsFoundWithoutANotification(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
-	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_wake")
+	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_written")
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
 	f.exec("SELECT outbox_emit('test:late', '{}')")

@@ -15,10 +15,8 @@ const (
 	// attempts while there is none to be given.
 	showEvery = 15 * time.Second
 	showAgain = time.Second
-	// The first sleeps of an idle poller are short. A producer that wrote its
-	// event before the relay was marked asleep, and committed after the last
-	// look, notifies nobody: the short sleeps find such an event within about
-	// as long as its transaction took.
+	// napFirst is the least time until an event that is due and held by others
+	// is looked for again.
 	napFirst = 10 * time.Millisecond
 	// A process that claims more than busyRate events a second looks by itself
 	// every busyNap and asks nobody to notify: under load a NOTIFY in each
@@ -35,7 +33,7 @@ const (
 type waker struct {
 	presence domain.Presence
 	process  domain.RelayProcess
-	poll     time.Duration
+	naps     napBounds
 	log      *slog.Logger
 	paused   func() bool // nothing can be relayed, so a wake-up is of no use
 
@@ -44,14 +42,27 @@ type waker struct {
 	recheck chan struct{} // the watch's timer may be too late
 	changed chan struct{} // whether to be notified may have changed
 	busy    atomic.Bool   // producers need not notify
-	naps    atomic.Int64  // sleeps since the last claim that found something
+	hears   atomic.Bool   // LISTEN works
+	marked  atomic.Bool   // producers see that they have to notify
+	idle    atomic.Int64  // sleeps since the last claim that found something
 
 	window rate
 }
 
+// napBounds bound the sleeps of an idle poller, which double from the shortest
+// one. The first ones are short because a producer that wrote its event before
+// the relay was marked asleep, and committed after the last look, notifies
+// nobody: they find such an event within about as long as its transaction took.
+type napBounds struct {
+	shortest time.Duration
+	longest  time.Duration // while producers notify and the relay hears them
+	unheard  time.Duration // the longest while not
+}
+
 func newWaker(o Options, log *slog.Logger, paused func() bool) *waker {
 	w := &waker{
-		presence: o.Presence, process: o.Process, poll: o.PollInterval, log: log, paused: paused,
+		presence: o.Presence, process: o.Process, log: log, paused: paused,
+		naps:   napBounds{o.PollMin, o.PollInterval, min(o.PollWithoutListen, o.PollInterval)},
 		signal: make(chan struct{}, 1), watch: make(chan struct{}, 1),
 		recheck: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
@@ -77,7 +88,7 @@ func (w *waker) reconsider() { raise(w.changed) }
 // claimed tells the waker how many events a pass had.
 func (w *waker) claimed(events int) {
 	if events > 0 {
-		w.naps.Store(0)
+		w.idle.Store(0)
 	}
 	if w.window.add(events, time.Now()) > busyRate {
 		w.setBusy(true)
@@ -132,8 +143,9 @@ func (w *waker) sleep(ctx context.Context, news bool, untilNextDue func(context.
 	}
 }
 
-// nap doubles from sleep to sleep, up to the poll interval, with jitter so that
-// processes do not poll in step.
+// nap doubles from sleep to sleep, with jitter so that processes do not poll in
+// step. A long one is for when somebody would call: producers see the mark, and
+// the relay hears them.
 func (w *waker) nap() time.Duration {
 	if w.busy.Load() {
 		if w.window.quiet(time.Now()) < calmAfter {
@@ -141,7 +153,11 @@ func (w *waker) nap() time.Duration {
 		}
 		w.setBusy(false)
 	}
-	limit := ceiling(napFirst, w.poll, int(min(w.naps.Add(1), 64)))
+	longest := w.naps.unheard
+	if w.hears.Load() && w.marked.Load() {
+		longest = w.naps.longest
+	}
+	limit := ceiling(w.naps.shortest, longest, int(min(w.idle.Add(1), 64)))
 	return limit/2 + rand.N(limit/2+1)
 }
 
@@ -150,7 +166,7 @@ func (w *waker) nap() time.Duration {
 func (w *waker) show(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for shown := false; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			w.leave(ctx)
@@ -158,19 +174,18 @@ func (w *waker) show(ctx context.Context) error {
 		case <-w.changed:
 		case <-timer.C:
 		}
-		asleep := !w.busy.Load() && !w.paused()
+		asleep := w.hears.Load() && !w.busy.Load() && !w.paused()
 		if err := w.presence.Show(ctx, w.process, asleep); err != nil {
 			if ctx.Err() == nil {
 				w.log.Debug("could not show a sign of life", "error", err)
 			}
-			shown = false
+			w.marked.Store(false) // nobody knows what others see
 			timer.Reset(showAgain)
 			continue
 		}
-		if asleep && !shown {
+		if !w.marked.Swap(asleep) && asleep {
 			w.lookOnceMore()
 		}
-		shown = asleep
 		timer.Reset(showEvery)
 	}
 }
@@ -178,34 +193,53 @@ func (w *waker) show(ctx context.Context) error {
 // lookOnceMore follows the mark: what was committed before the mark was visible
 // notified nobody.
 func (w *waker) lookOnceMore() {
-	w.naps.Store(0)
+	w.idle.Store(0)
 	w.wake()
 }
 
 func (w *waker) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
+	w.marked.Store(false)
 	if err := w.presence.Leave(ctx, w.process); err != nil {
 		w.log.Debug("could not take the relay's record away; others will", "error", err)
 	}
 }
 
 // listen waits for producers' notifications until ctx ends. It reconnects for
-// as long as it takes: without it the relay is slower and nothing else.
+// as long as it takes: without it the relay polls more often, and nothing else.
 func (w *waker) listen(ctx context.Context) error {
+	defer w.hear(false)
 	for failures := 0; ; {
 		err := w.presence.Listen(ctx, func() {
+			if failures > 0 {
+				w.log.Info("listening for new events again")
+			}
 			failures = 0
+			w.hear(true)
 			w.wake()
 		})
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the end of ctx is no failure
+			return nil
 		}
+		w.hear(false)
 		failures++
 		pause := time.Second/4 + backoff(time.Second/2, 15*time.Second, failures)
 		if failures == 1 {
 			w.log.Warn("cannot listen for new events; polling until that works again", "retry_in", pause, "error", err)
 		}
 		wait(ctx, pause)
+	}
+}
+
+// hear says whether notifications arrive. When they no longer do, one may have
+// been missed, and a poller may just have begun a long sleep.
+func (w *waker) hear(hears bool) {
+	if w.hears.Swap(hears) == hears {
+		return
+	}
+	raise(w.changed)
+	if !hears {
+		w.lookOnceMore()
 	}
 }

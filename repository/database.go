@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
@@ -77,6 +79,14 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "outboxd"
 	}
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error { nameTypes(conn.TypeMap()); return nil }
+	// A server that is read-only is not the one to work with any more. With the
+	// connection closed, the next one is made to the host that a URL with several
+	// hosts and target_session_attrs finds to be writable now.
+	keeps := config.ConnConfig.OnPgError
+	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		return err.Code != readOnly && keeps(conn, err)
+	}
 	// A ping before every use of a connection that was idle would be most of
 	// what an idle process asks of the database; a dead connection is found out
 	// by its first statement, which is then repeated on another.
@@ -104,12 +114,32 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	return &Database{gorm: g, sql: db, pool: pool, logger: o.Logger}, nil
 }
 
+// nameTypes says what our parameters are in PostgreSQL, for the exec modes that
+// do not ask the server. pgx knows the rest.
+func nameTypes(types *pgtype.Map) {
+	types.RegisterDefaultPgType([16]byte{}, "uuid")
+	types.RegisterDefaultPgType([][16]byte{}, "_uuid")
+}
+
 // SQL gives the pool to migrations.
 func (d *Database) SQL() *sql.DB { return d.sql }
 
-// Ping asks the server for an answer. Errors: domain.CodeUnavailable.
+// Ping asks the server for an answer. Where a connection that was made before
+// does not give one, others of that time hardly will, so all are made anew.
+//
+// Errors: domain.CodeUnavailable.
 func (d *Database) Ping(ctx context.Context) error {
-	return translate(d.pool.Ping(ctx), "reach the database")
+	const doing = "reach the database"
+	conn, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return translate(err, doing)
+	}
+	defer conn.Release()
+	if err := conn.Ping(ctx); err != nil {
+		d.pool.Reset()
+		return translate(err, doing)
+	}
+	return nil
 }
 
 // Close gives all connections back. It waits for those in use.

@@ -3,9 +3,12 @@ package repository
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"outboxd/domain"
@@ -21,12 +24,15 @@ func NewEmitter(tx *gorm.DB) *Emitter { return &Emitter{tx: tx} }
 // One statement with its defaults as COALESCE, so that it is prepared once.
 const emitSQL = `
 INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
-                    retention_seconds, unique_seconds, available_at)
-VALUES (outbox_new_id(), $1, $2, $3, coalesce(nullif($4, ''), 'default'), $5, $6, $7, $8, $9, coalesce($10, now()))
-RETURNING id, available_at, created_at`
+                    retention_seconds, unique_seconds, available_at, ordering_key)
+VALUES (outbox_new_id(), $1, $2, $3, coalesce(nullif($4, ''), 'default'), $5, $6, $7, $8, $9, coalesce($10, now()), nullif($11, ''))
+RETURNING id, available_at, created_at, coalesce(ordering_position, 0)`
 
 // Emit writes one event and fills in its ID and times. An empty queue is the
 // default one, a zero Available means at once.
+//
+// Errors: domain.CodeTooLarge if the payload exceeds the outbox's limit, which
+// the message says. The transaction has then failed.
 func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 	headers, err := encodeHeaders(event.Headers)
 	if err != nil {
@@ -35,12 +41,41 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 	o := event.Options
 	err = statements(e.tx).QueryRowContext(ctx, emitSQL,
 		event.Type, event.Payload, headers, event.Queue, o.MaxRetry, seconds(o.Timeout), timeOrNull(o.Deadline),
-		seconds(o.Retention), seconds(o.Unique), timeOrNull(event.Available),
-	).Scan(&event.ID, &event.Available, &event.CreatedAt)
+		seconds(o.Retention), seconds(o.Unique), timeOrNull(event.Available), event.OrderingKey,
+	).Scan(&event.ID, &event.Available, &event.CreatedAt, &event.Position)
+	if limit := payloadLimit(err); limit != "" {
+		return domain.Wrap(domain.CodeTooLarge, err,
+			fmt.Sprintf("the event's payload has %d bytes, and the outbox takes at most %s", len(event.Payload), limit))
+	}
 	if err != nil {
 		return fmt.Errorf("emit an event: %w", err)
 	}
 	return nil
+}
+
+// LockKey makes the transactions that call it for one ordering key follow one
+// another, from here to their end, so that events of the key take effect in the
+// order in which their transactions commit. Call it before the first of them.
+func (e *Emitter) LockKey(ctx context.Context, key string) error {
+	if _, err := statements(e.tx).ExecContext(ctx, "SELECT outbox_lock_key($1)", key); err != nil {
+		return fmt.Errorf("lock the ordering key %q: %w", key, err)
+	}
+	return nil
+}
+
+// payloadLimit returns the limit in force, such as "1 MiB", if err says that a
+// payload exceeds it, and else "". The limit is the end of the constraint's
+// name: nothing more can be asked in a transaction that has failed.
+func payloadLimit(err error) string {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return ""
+	}
+	size, found := strings.CutPrefix(pg.ConstraintName, "outbox_payload_has_at_most_")
+	if !found {
+		return ""
+	}
+	return strings.NewReplacer("_mib", " MiB", "_kib", " KiB", "_bytes", " bytes").Replace(size)
 }
 
 func encodeHeaders(headers map[string]string) (string, error) {

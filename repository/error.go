@@ -46,6 +46,9 @@ func sqlState(err error) string {
 	return ""
 }
 
+// readOnly is the SQLSTATE of a write that a read-only server was asked for.
+const readOnly = "25006"
+
 // isUnavailable tells whether the same statement may succeed later without
 // anybody changing it: the server is gone, going, full, read-only, or gave up
 // on a lock. See PostgreSQL's appendix A for the classes.
@@ -61,9 +64,10 @@ func isUnavailable(err error) bool {
 			return true
 		}
 		switch state {
-		case "25006", // read-only: a standby, or a primary that was demoted
+		case readOnly, // a standby, or a primary that was demoted
 			"25P03", "25P04", // idle-in-transaction and transaction timeout
 			"55P03",          // lock not available
+			"XX000",          // also what a disk quota or a limit of file size is reported as
 			"28000", "28P01": // refused by pg_hba or password: somebody is changing them
 			return true
 		}

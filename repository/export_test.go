@@ -1,5 +1,11 @@
 package repository
 
+import (
+	"context"
+
+	"gorm.io/gorm"
+)
+
 // ClaimStatement is the statement that Claim sends, without and with history.
 func ClaimStatement(history bool) string {
 	if history {
@@ -7,3 +13,6 @@ func ClaimStatement(history bool) string {
 	}
 	return claimSQL
 }
+
+// Begin begins a transaction as a producer's own.
+func Begin(ctx context.Context, db *Database) *gorm.DB { return db.gorm.WithContext(ctx).Begin() }

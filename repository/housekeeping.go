@@ -108,7 +108,12 @@ DELETE FROM inbox WHERE event_id = ANY(ARRAY(
 
 // TrimInbox implements domain.Housekeeping.
 func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error) {
-	return h.trim(ctx, "trim the inbox", trimInboxSQL, age.Seconds(), limit)
+	inbox, err := h.trim(ctx, "trim the inbox", trimInboxSQL, age.Seconds(), limit)
+	if err != nil {
+		return 0, err
+	}
+	journal, err := h.trim(ctx, "trim the journal", trimJournalSQL, age.Seconds(), limit)
+	return max(inbox, journal), err
 }
 
 const trimKeysSQL = `

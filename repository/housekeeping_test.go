@@ -18,7 +18,7 @@ func TestKeepPartitions(t *testing.T) {
 	// Nobody kept house for a while: the default partition caught today's rows
 	// and very old ones.
 	for _, at := range []string{"now()", "now() - interval '30 days'"} {
-		exec(t, db, `INSERT INTO outbox_sent SELECT o.*, `+at+` FROM outbox o`)
+		exec(t, db, `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || jsonb_build_object('sent_at', `+at+`))).* FROM outbox o`)
 	}
 	old := time.Now().UTC().AddDate(0, 0, -9).Format("20060102")
 	exec(t, db, `CREATE TABLE outbox_sent_`+old+` PARTITION OF outbox_sent FOR VALUES FROM ('`+old+`') TO ('`+
@@ -74,7 +74,7 @@ func TestBacklog(t *testing.T) {
 	}
 	emit(t, db, 3)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-01-01Z'), ('a', '', '2100-01-01Z')`)
-	exec(t, db, `INSERT INTO outbox_dead SELECT o.*, 'relay', 'e' FROM outbox o WHERE event_type = 'a'`)
+	exec(t, db, `INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"e","died_at":"now"}')).* FROM outbox o WHERE event_type = 'a'`)
 	b, err := keeping.Backlog(t.Context())
 	if err != nil || b.Pending != 5 || b.Estimated || b.OldestDue.UTC().Year() != 2020 || b.Dead != 2 {
 		t.Errorf("%+v, %v", b, err)

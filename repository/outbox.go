@@ -23,6 +23,13 @@ type OutboxOptions struct {
 	// events take no more memory than many small ones. One event is always
 	// taken. 0 means 16 MiB.
 	BatchBytes int
+	// Unconfirmed are the event types of which no consumer writes a
+	// confirmation. Where they have an ordering key, the next event of the key
+	// follows as soon as the queue has them.
+	Unconfirmed []string
+	// DeadHoldsKey makes a dead letter keep its ordering key: the events
+	// behind it wait until it is replayed or discarded.
+	DeadHoldsKey bool
 }
 
 const defaultBatchBytes = 16 << 20
@@ -58,7 +65,14 @@ var _ domain.EventStore = (*Outbox)(nil)
 const (
 	idlePatience      = time.Minute      // between two statements
 	statementPatience = 30 * time.Second // of one statement
+	lockPatience      = 5 * time.Second  // for a lock on a table; rows that are locked are passed over
 )
+
+// boundsSQL is sent together with the claim. It also says that what the
+// transaction puts back into the outbox is not emitted anew.
+const boundsSQL = `
+SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
+       set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true)`
 
 // batchLife bounds a claim on our side too, against a server that is gone
 // without a word: even a rollback would wait for it.
@@ -66,7 +80,7 @@ const batchLife = time.Minute
 
 // The columns of an event, in the order that eventScan reads them.
 const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
-    retention_seconds, unique_seconds, available_at, attempts, generation, last_error, created_at`
+    retention_seconds, unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key, ordering_position`
 
 // One statement takes the rows out of the outbox, because it costs PostgreSQL
 // about as much as locking them, and there is then nothing left to do for what
@@ -78,18 +92,23 @@ const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeou
 //     parameter the planner would assume a tenth of the table.
 //   - the cursor is one row comparison, so that it is a boundary of the index
 //     scan: dead entries before it are not read again.
+//   - the excepted queues stand in a CASE, of which the planner assumes half the
+//     rows. Of the plain comparison with a parameter it assumes next to none, and
+//     then sorts the table.
 //   - fitting cuts the batch, in the order of due, where its payloads exceed $3
 //     bytes. What is locked beyond stays locked until the batch ends, and is due
 //     again then.
 //   - = ANY(ARRAY(…)) makes the deletion a scan of tuple identifiers.
-//   - bounds sets the timeouts, which would otherwise be a round trip.
+//   - held takes out of the way what has an ordering key and not its turn; going
+//     is the rest. Both read outbox_turns by its key, and for events without a key
+//     not at all: a subquery that is compared cannot become a hash of the table.
+//   - where something was held, one more row without an event says what.
 const claimSQL = `
-WITH bounds AS MATERIALIZED (
-    SELECT set_config('idle_in_transaction_session_timeout', $4, true), set_config('statement_timeout', $5, true)
-), due AS MATERIALIZED (
+WITH due AS MATERIALIZED (
     SELECT ctid, octet_length(payload) AS bytes
     FROM outbox
     WHERE available_at <= now() AND (available_at, id) > ($1, $2::uuid)
+      AND CASE WHEN queue = ANY ($4::text[]) THEN false ELSE true END
     ORDER BY available_at, id
     LIMIT %d
     FOR UPDATE SKIP LOCKED
@@ -101,22 +120,33 @@ WITH bounds AS MATERIALIZED (
 ), gone AS (
     DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM fitting))
     RETURNING ` + eventColumns + `
+), held AS (
+    INSERT INTO outbox_held (` + eventColumns + `)
+    SELECT ` + eventColumns + ` FROM gone
+    WHERE ordering_key IS NOT NULL
+      AND (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) IS DISTINCT FROM id
+    RETURNING available_at, id, ordering_key
+), going AS (
+    SELECT ` + eventColumns + ` FROM gone
+    WHERE ordering_key IS NULL
+       OR (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) = id
 )` + claimedSQL
 
 const claimedSQL = `
-SELECT ` + eventColumns + `, now(), (SELECT count(*) FROM due) FROM bounds, gone`
+SELECT ` + eventColumns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
+UNION ALL ` + heldSQL
 
 // With a history the same statement moves the rows on, inside the server.
 // sent_at is now(), the transaction's own time, by which it finds them again.
 var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS (
-    INSERT INTO outbox_sent (` + eventColumns + `) SELECT ` + eventColumns + ` FROM gone
+    INSERT INTO outbox_sent (` + eventColumns + `) SELECT ` + eventColumns + ` FROM going
 )` + claimedSQL
 
 // Claim implements domain.EventStore.
-func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int) (domain.Batch, error) {
+func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, except ...string) (domain.Batch, error) {
 	const doing = "claim events"
 	for attempt := 1; ; attempt++ {
-		batch, err := o.claimOnce(ctx, from, limit)
+		batch, err := o.claimOnce(ctx, from, limit, except)
 		if err == nil {
 			return batch, nil
 		}
@@ -126,22 +156,26 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int) (doma
 	}
 }
 
-func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int) (domain.Batch, error) {
+func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int, except []string) (domain.Batch, error) {
 	conn, err := o.db.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("take a connection: %w", err)
 	}
 	// The transaction must outlive ctx: a batch that was claimed is finished.
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchLife)
-	batch := &batch{conn: conn, life: life, cancel: cancel, history: o.o.History}
-	if err := batch.load(ctx, o, from, limit); err != nil {
+	batch := &batch{outbox: o, conn: conn, life: life, cancel: cancel}
+	if err := batch.load(ctx, from, limit, except); err != nil {
 		_ = batch.Release()
 		return nil, err
 	}
-	if len(batch.events) == 0 {
+	switch {
+	case len(batch.events) > 0:
+		return batch, nil
+	case batch.held.Count > 0:
+		return batch, batch.commit(ctx)
+	default:
 		return batch, batch.Release()
 	}
-	return batch, nil
 }
 
 // One entry of outbox_due. The difference is taken here, because our clock may
@@ -168,13 +202,14 @@ func (o *Outbox) NextDue(ctx context.Context) (time.Duration, bool, error) {
 // It works on a connection of the pool below GORM: a thousand rows a batch are
 // where the layers between would cost a quarter of the relay's time.
 type batch struct {
-	conn    *pgxpool.Conn // nil: given back
-	life    context.Context
-	cancel  context.CancelFunc
-	events  []domain.Event
-	full    bool
-	now     time.Time
-	history bool
+	outbox *Outbox
+	conn   *pgxpool.Conn // nil: given back
+	life   context.Context
+	cancel context.CancelFunc
+	events []domain.Event
+	held   held
+	full   bool
+	now    time.Time
 }
 
 // Events implements domain.Batch.
@@ -185,6 +220,18 @@ func (b *batch) Full() bool { return b.full }
 
 // Now implements domain.Batch.
 func (b *batch) Now() time.Time { return b.now }
+
+// Held implements domain.Batch.
+func (b *batch) Held() int { return b.held.Count }
+
+// Reached implements domain.Batch.
+func (b *batch) Reached() domain.Cursor {
+	reached := b.held.last()
+	if n := len(b.events); n > 0 && b.events[n-1].Cursor().Compare(reached) > 0 {
+		reached = b.events[n-1].Cursor()
+	}
+	return reached
+}
 
 // Release implements domain.Batch. A transaction whose connection is gone holds
 // nothing that could be released.
@@ -209,15 +256,17 @@ func (b *batch) giveBack() {
 }
 
 // load begins the transaction and takes the events, in one round trip.
-func (b *batch) load(ctx context.Context, o *Outbox, from domain.Cursor, limit int) error {
+func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
 	var steps pgx.Batch
 	steps.Queue("BEGIN")
-	steps.Queue(fmt.Sprintf(o.claim, limit), from.Due, [16]byte(from.ID), o.o.BatchBytes,
-		milliseconds(idlePatience), milliseconds(statementPatience))
+	steps.Queue(boundsSQL, milliseconds(idlePatience), milliseconds(statementPatience), milliseconds(lockPatience))
+	steps.Queue(fmt.Sprintf(b.outbox.claim, limit), from.Due, [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
 	results := b.conn.SendBatch(ctx, &steps)
 	defer results.Close()
-	if _, err := results.Exec(); err != nil {
-		return fmt.Errorf("begin: %w", err)
+	for range 2 {
+		if _, err := results.Exec(); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
 	}
 	rows, err := results.Query()
 	if err != nil {
@@ -225,9 +274,16 @@ func (b *batch) load(ctx context.Context, o *Outbox, from domain.Cursor, limit i
 	}
 	defer rows.Close()
 	locked := 0
-	scan := newEventScan(&b.now, &locked)
+	scan := newEventScan(&b.now, &locked, &b.held)
+	withoutEvent := scan.withoutEvent()
 	b.events = make([]domain.Event, 0, min(limit, 1024))
 	for rows.Next() {
+		if rows.RawValues()[0] == nil {
+			if err := rows.Scan(withoutEvent...); err != nil {
+				return fmt.Errorf("read what was held: %w", err)
+			}
+			continue
+		}
 		if err := rows.Scan(scan.columns...); err != nil {
 			return fmt.Errorf("read an event: %w", err)
 		}
@@ -242,7 +298,7 @@ func (b *batch) load(ctx context.Context, o *Outbox, from domain.Cursor, limit i
 	}
 	// A deletion returns its rows in the order in which it met them.
 	slices.SortFunc(b.events, func(x, y domain.Event) int { return x.Cursor().Compare(y.Cursor()) })
-	b.full = locked == limit || len(b.events) < locked
+	b.full = locked == limit || len(b.events)+b.held.Count < locked
 	return nil
 }
 

@@ -24,9 +24,13 @@ SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
 // The default partition is empty unless the housekeeper was away for days.
-const trimDefaultSQL = `
-DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second' LIMIT $2))`
+var trimDefaultSQL = `
+WITH gone AS (
+    DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second' LIMIT $2))
+    RETURNING id, event_type, created_at
+), entered AS (` + fmt.Sprintf(closeSQL, "gone") + `)
+SELECT count(*) FROM gone`
 
 const trimDefaultBatch = 10_000
 
@@ -60,9 +64,10 @@ func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration
 // be made.
 func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
 	for {
-		n, err := h.trim(ctx, "trim the default partition of outbox_sent", trimDefaultSQL, history.Seconds(), trimDefaultBatch)
+		var n int
+		err := h.db.sql.QueryRowContext(ctx, trimDefaultSQL, history.Seconds(), trimDefaultBatch).Scan(&n)
 		if err != nil || n < trimDefaultBatch {
-			return err
+			return translate(err, "trim the default partition of outbox_sent")
 		}
 	}
 }
@@ -126,7 +131,7 @@ SELECT count(*) FROM (SELECT FROM outbox_sent_default WHERE sent_at >= $1::times
 func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	err := h.db.transact(ctx, "drop partition "+name, func(tx *gorm.DB) error {
-		return execAll(tx, []string{"DROP TABLE " + name})
+		return execAll(tx, []string{fmt.Sprintf(closeSQL, name), "DROP TABLE " + name})
 	})
 	if err == nil {
 		h.db.logger.InfoContext(ctx, "dropped a partition of the history", "partition", name)

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -44,8 +45,12 @@ func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error
 	return translate(err, "take the relay's record away")
 }
 
-// listenCheck is how often a silent connection is asked whether it still lives.
-const listenCheck = 30 * time.Second
+// listenCheck is how often a silent connection is asked whether it still hears
+// what producers send, and echoPatience how long the answer may take.
+const (
+	listenCheck  = 30 * time.Second
+	echoPatience = 5 * time.Second
+)
 
 // Listen implements domain.Presence. It uses a connection of its own: a pooled
 // one would be lost to everybody else for as long.
@@ -62,10 +67,13 @@ func (p *Presence) Listen(ctx context.Context, notified func()) error {
 	if _, err := conn.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
 		return translate(err, "listen")
 	}
+	if err := p.echo(ctx, conn, schema, func() {}); err != nil {
+		return err
+	}
 	notified()
 	for {
 		if err := p.await(ctx, conn, schema, notified); err != nil {
-			return translate(err, "wait for a notification")
+			return err
 		}
 	}
 }
@@ -81,11 +89,35 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 		}
 		return nil
 	case ctx.Err() == nil && wait.Err() != nil && !conn.IsClosed():
-		if err := pingSoon(ctx, conn); err != nil {
-			return fmt.Errorf("ask whether the connection lives: %w", err)
-		}
-		return nil
+		return p.echo(ctx, conn, schema, notified)
 	default:
-		return err
+		return translate(err, "wait for a notification")
+	}
+}
+
+// echo makes sure that notifications arrive, by sending one through the pool,
+// which is the way that producers' take. A connection that answers proves
+// little: PgBouncer in transaction mode accepts LISTEN and delivers nothing, and
+// after a failover the connection may still be with the server that was the
+// primary.
+func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, notified func()) error {
+	wait, cancel := context.WithTimeout(ctx, echoPatience)
+	defer cancel()
+	sent := "echo " + rand.Text()
+	if _, err := p.db.sql.ExecContext(wait, "SELECT pg_notify($1, $2)", wakeChannel, sent); err != nil {
+		return translate(err, "notify itself")
+	}
+	for {
+		notification, err := conn.WaitForNotification(wait)
+		switch {
+		case err != nil && ctx.Err() == nil && wait.Err() != nil:
+			return fmt.Errorf("LISTEN is in vain: what the database notifies does not arrive within %v, as behind PgBouncer in transaction mode, or where the URL to listen at leads to another database", echoPatience)
+		case err != nil:
+			return translate(err, "wait for its own notification")
+		case notification.Payload == sent:
+			return nil
+		case notification.Payload == schema:
+			notified()
+		}
 	}
 }

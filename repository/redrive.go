@@ -3,51 +3,179 @@ package repository
 import (
 	"context"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
 )
 
 // redriveBatch bounds one statement of Redrive, so that none holds its locks
-// for long.
-const redriveBatch = 5000
+// for long. It is written out for the same reason as the limit of a claim.
+const redriveBatch = "5000"
 
 // The history row is deleted, not copied: the event is in one place at a time,
 // and the relay's settling brings it back. Its task ID stays the same, so what
 // Redis still has answers "already there". Due at once, and with its attempts
 // as they were: Redis's forgetting is no failure of the event.
+//
+//   - lost goes through the history in the order of its index, from where the
+//     batch before ended ($1), beside the inbox in the same order, so that all
+//     batches together read both once. WITH TIES, because an event that was
+//     replayed is there once for each generation.
+//   - $3 keeps to what is still certain to be found in the inbox, however long
+//     this takes; $4 leaves alone what is sent meanwhile, or this would never end.
+//   - a dead letter has had its end. A person may replay it.
+//   - outboxd.moving says that what is put back was not emitted anew.
+//   - the deletion by ctid and a range of sent_at is a scan of tuple identifiers
+//     in few partitions. A join with lost alone would read the whole history,
+//     once for each batch.
 const redriveSQL = `
-WITH lost AS (
-    SELECT s.tableoid, s.ctid FROM outbox_sent s
-    WHERE s.sent_at >= now() - $1 * interval '1 second'
-      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
-    ORDER BY s.sent_at
-    LIMIT $2
+WITH moving AS MATERIALIZED (
+    SELECT set_config('outboxd.moving', 'on', true)
+), lost AS MATERIALIZED (
+    SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
+    WHERE s.id > $1::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
+      AND s.event_type <> ALL ($5::text[]) AND ($6 = '' OR s.event_type = $6)
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid)
+      AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
+    ORDER BY s.id
+    FETCH FIRST ` + redriveBatch + ` ROWS WITH TIES
 ), gone AS (
-    DELETE FROM outbox_sent s USING lost
-    WHERE s.tableoid = lost.tableoid AND s.ctid = lost.ctid
+    DELETE FROM outbox_sent s
+    WHERE s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND (s.tableoid, s.ctid) IN (SELECT part, place FROM lost)
+      AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
     RETURNING s.*
 ), back AS (
     INSERT INTO outbox (` + eventColumns + `)
-    SELECT DISTINCT ON (id) ` + eventColumns + ` FROM gone ORDER BY id, generation DESC
+    SELECT DISTINCT ON (id) ` + eventColumns + ` FROM moving, gone ORDER BY id, generation DESC
     ON CONFLICT (id) DO NOTHING
-    RETURNING id
+    RETURNING id, generation
+), noted AS (
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $7, 'redriven', generation, $8 FROM back
 )
-SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM back)`
+SELECT (SELECT count(*) FROM back), (SELECT id FROM lost ORDER BY id DESC LIMIT 1)`
 
-// Redrive puts every event that was sent within the window, and that no inbox
-// row confirms, back into the outbox, oldest first, and returns how many. It is
-// for when Redis has lost its data. Events that are only waiting for their
-// worker go back too; their task IDs make the repeat harmless.
+// Redrive implements domain.QueueMemory: events that are only waiting for their
+// worker go back too, and their task IDs make the repeat harmless.
 //
-// Errors: domain.CodeUnavailable if the database cannot be reached; what was
-// put back until then stays so.
-func (o *Outbox) Redrive(ctx context.Context, window time.Duration) (int64, error) {
+// A batch that was claimed before the queue lost its data, and is settled after
+// the history was read, would be missed: its rows appear late, with an early
+// sent_at. So those who have such a batch open are noted first, and when all of
+// them have ended, whichever way, what they wrote is looked at again.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+func (o *Outbox) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
+	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: "the queue may have lost it"})
+}
+
+// redrive is what is put back, and what the journal says of it.
+type redrive struct {
+	window    time.Duration
+	except    []string
+	eventType string // empty: all
+	stage     domain.Stage
+	why       string
+}
+
+func (o *Outbox) redrive(ctx context.Context, r redrive) (int64, error) {
+	if r.except == nil {
+		r.except = []string{} // NULL would compare as unknown
+	}
+	open, err := o.openBatches(ctx)
+	if err != nil {
+		return 0, err
+	}
+	total, err := o.redriveSent(ctx, time.Time{}, open.now, r)
+	if err != nil || len(open.transactions) == 0 {
+		return total, err
+	}
+	if err := o.awaitBatches(ctx, open.transactions); err != nil {
+		return total, err
+	}
+	late, err := o.redriveSent(ctx, open.oldest, open.now, r)
+	return total + late, err
+}
+
+func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redrive) (int64, error) {
 	total := int64(0)
-	for {
-		var taken, back int64
-		if err := o.db.sql.QueryRowContext(ctx, redriveSQL, window.Seconds(), redriveBatch).Scan(&taken, &back); err != nil {
+	for after := new(domain.ID); after != nil; {
+		var back int64
+		err := pgx.BeginFunc(ctx, o.db.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, redriveSQL, [16]byte(*after), from, r.window.Seconds(), until, r.except, r.eventType, string(r.stage), r.why).Scan(&back, &after)
+		})
+		if err != nil {
 			return total, translate(err, "put unconfirmed events back")
 		}
-		if total += back; taken == 0 {
-			return total, nil
+		total += back
+	}
+	return total, nil
+}
+
+// Housekeeping moves rows from the default partition to one that it has just
+// made. A statement that was planned before and reads after would find them in
+// neither.
+const stillPartitionsSQL = `LOCK TABLE ONLY outbox_sent IN SHARE UPDATE EXCLUSIVE MODE`
+
+// openBatches are the transactions that have written to the history and not
+// ended, as of now. oldest is the earliest time at which one of them began.
+type openBatches struct {
+	transactions []string
+	now, oldest  time.Time
+}
+
+// A lock on the history is taken before anything is sent to the queue, and
+// given up after the rows are visible. When a transaction of another user began
+// is hidden from most; the whole history is then read again.
+const openBatchesSQL = `
+SELECT clock_timestamp(), coalesce(array_agg(DISTINCT l.virtualtransaction), '{}'),
+       CASE WHEN bool_and(a.xact_start IS NOT NULL) THEN min(a.xact_start) END
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+
+func (o *Outbox) openBatches(ctx context.Context) (openBatches, error) {
+	var open openBatches
+	var oldest *time.Time
+	err := o.db.pool.QueryRow(ctx, openBatchesSQL).Scan(&open.now, &open.transactions, &oldest)
+	if oldest != nil {
+		open.oldest = *oldest
+	}
+	return open, translate(err, "look for open batches")
+}
+
+const (
+	batchCheck = 50 * time.Millisecond
+	// batchPatience is longer than any batch can last: PostgreSQL ends each
+	// that idles or does not get on. Whatever still holds the history's lock
+	// then is no batch.
+	batchPatience = 5 * time.Minute
+)
+
+const stillOpenSQL = `
+SELECT EXISTS (SELECT FROM pg_locks
+    WHERE locktype = 'relation' AND relation = 'outbox_sent'::regclass AND mode = 'RowExclusiveLock' AND virtualtransaction = ANY ($1::text[]))`
+
+// awaitBatches returns when none of the transactions is open any more.
+func (o *Outbox) awaitBatches(ctx context.Context, transactions []string) error {
+	limit := time.NewTimer(batchPatience)
+	defer limit.Stop()
+	again := time.NewTicker(batchCheck)
+	defer again.Stop()
+	for {
+		var open bool
+		if err := o.db.pool.QueryRow(ctx, stillOpenSQL, transactions).Scan(&open); err != nil || !open {
+			return translate(err, "wait for open batches")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit.C:
+			o.db.logger.WarnContext(ctx, "a transaction keeps outbox_sent locked for longer than any batch lasts; it is waited for no longer", "waited", batchPatience)
+			return nil
+		case <-again.C:
 		}
 	}
 }

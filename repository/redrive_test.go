@@ -36,7 +36,8 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	if err != nil || n != 2 {
 		t.Fatalf("Redrive: %d, %v, want 2", n, err)
 	}
-	back := claim(t, store, 10).Events()
+	batch := claim(t, store, 10)
+	back := batch.Events()
 	if len(back) != 2 {
 		t.Fatalf("%d events are back, want 2", len(back))
 	}
@@ -48,6 +49,9 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	}
 	if n := count(t, db, "SELECT count(*) FROM outbox_sent"); n != 2 {
 		t.Errorf("%d rows in the history, want the confirmed and the old one", n)
+	}
+	if err := batch.Release(); err != nil {
+		t.Fatal(err)
 	}
 	if n, err := store.Redrive(t.Context(), time.Hour); err != nil || n != 0 {
 		t.Errorf("a second Redrive: %d, %v, want 0", n, err)

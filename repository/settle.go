@@ -18,7 +18,8 @@ const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($
 
 // The parameters of putBackSQL and deadSQL, one array a column.
 const unnestEvents = `unnest($1::uuid[], $2::text[], $3::bytea[], $4::jsonb[], $5::text[], $6::integer[], $7::integer[], $8::timestamptz[],
-    $9::integer[], $10::integer[], $11::timestamptz[], $12::integer[], $13::integer[], $14::text[], $15::timestamptz[], `
+    $9::integer[], $10::integer[], $11::timestamptz[], $12::integer[], $13::integer[], $14::text[], $15::timestamptz[], $16::text[],
+    $17::bigint[], `
 
 // clock_timestamp, because now() is when the claim began: a delay counts from
 // the failure. Without a delay the event is due when it was.
@@ -26,13 +27,13 @@ const putBackSQL = `
 INSERT INTO outbox (` + eventColumns + `)
 SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
        coalesce(clock_timestamp() + delay_ms * interval '1 millisecond', available_at),
-       attempts, generation, last_error, created_at
-FROM ` + unnestEvents + `$16::bigint[]) AS back (` + eventColumns + `, delay_ms)`
+       attempts, generation, last_error, created_at, ordering_key, ordering_position
+FROM ` + unnestEvents + `$18::bigint[]) AS back (` + eventColumns + `, delay_ms)`
 
 // A replayed event may die again under its ID.
 const deadSQL = `
 INSERT INTO outbox_dead (` + eventColumns + `, error, stage)
-SELECT dead.*, 'relay' FROM ` + unnestEvents + `$16::text[]) AS dead (` + eventColumns + `, error)
+SELECT dead.*, 'relay' FROM ` + unnestEvents + `$18::text[]) AS dead (` + eventColumns + `, error)
 ON CONFLICT (id) DO UPDATE
 SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
     stage = excluded.stage, error = excluded.error, died_at = excluded.died_at`
@@ -46,9 +47,20 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 	if err := b.undo(ctx, outcomes); err != nil {
 		return translate(err, doing)
 	}
-	if _, err := b.conn.Exec(ctx, "COMMIT"); err != nil {
-		return translate(fmt.Errorf("commit: %w", err), doing)
+	if err := b.passTurns(ctx, outcomes); err != nil {
+		return translate(err, doing)
 	}
+	if err := b.enterUnrecorded(ctx, outcomes); err != nil {
+		return translate(err, doing)
+	}
+	return translate(b.commit(ctx), doing)
+}
+
+func (b *batch) commit(ctx context.Context) error {
+	if _, err := b.conn.Exec(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	b.advance(ctx)
 	b.giveBack()
 	return nil
 }
@@ -59,6 +71,7 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 	var back, dead eventRows
 	var delays []*int64
 	var causes []string
+	var notes journal
 	for i, o := range outcomes {
 		if o.Verdict == domain.Delivered {
 			continue
@@ -70,18 +83,20 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 		}
 		if o.Verdict == domain.Dead {
 			causes = append(causes, errorText(o.Err))
+			notes.add(&e, "died", errorText(o.Err))
 			dead.add(&e)
 			continue
 		}
 		var delay *int64
 		if o.Verdict == domain.Refused {
 			e.LastError = errorText(o.Err)
+			notes.add(&e, "refused", e.LastError)
 			delay = new(o.Delay.Milliseconds())
 		}
 		delays = append(delays, delay)
 		back.add(&e)
 	}
-	if b.history && len(undelivered) > 0 {
+	if b.outbox.o.History && len(undelivered) > 0 {
 		if err := b.execExactly(ctx, len(undelivered), unclaimSQL, undelivered); err != nil {
 			return fmt.Errorf("take events out of the history: %w", err)
 		}
@@ -94,6 +109,11 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 	if len(dead.ids) > 0 {
 		if err := b.execExactly(ctx, len(dead.ids), deadSQL, append(dead.args(), causes)...); err != nil {
 			return fmt.Errorf("write dead letters: %w", err)
+		}
+	}
+	if len(notes.ids) > 0 {
+		if _, err := b.conn.Exec(ctx, journalSQL, notes.args(domain.StageRelay)...); err != nil {
+			return fmt.Errorf("write the journal: %w", err)
 		}
 	}
 	return nil
@@ -125,7 +145,8 @@ type eventRows struct {
 	deadlines                            []*time.Time
 	available, created                   []time.Time
 	attempts, generations                []int
-	lastErrors                           []*string
+	lastErrors, keys                     []*string
+	positions                            []*int64
 }
 
 func (r *eventRows) add(e *domain.Event) {
@@ -146,12 +167,18 @@ func (r *eventRows) add(e *domain.Event) {
 	r.available, r.created = append(r.available, e.Available), append(r.created, e.CreatedAt)
 	r.attempts, r.generations = append(r.attempts, e.Attempts), append(r.generations, e.Generation)
 	r.lastErrors = append(r.lastErrors, lastError)
+	var key *string
+	var position *int64
+	if e.OrderingKey != "" {
+		key, position = &e.OrderingKey, &e.Position
+	}
+	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
 }
 
 func (r *eventRows) args() []any {
 	return []any{
 		r.ids, r.types, r.payloads, r.headers, r.queues, r.maxRetry, r.timeout, r.deadlines,
-		r.retention, r.unique, r.available, r.attempts, r.generations, r.lastErrors, r.created,
+		r.retention, r.unique, r.available, r.attempts, r.generations, r.lastErrors, r.created, r.keys, r.positions,
 	}
 }
 

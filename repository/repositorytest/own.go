@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -26,6 +27,7 @@ type own struct {
 	t       testing.TB
 	options embedded.Options
 	url     string
+	forgets bool // keeps nothing over a restart
 
 	mu      sync.Mutex
 	running *embedded.Servers // nil while stopped
@@ -36,6 +38,14 @@ type own struct {
 func OwnRedis(t testing.TB) *RedisServer {
 	t.Helper()
 	s := &RedisServer{own{t: t, options: embedded.Options{Redis: true, Ephemeral: true}}}
+	s.prepare()
+	return s
+}
+
+// ForgetfulRedis starts a Redis for one test that keeps nothing on disk: what Kill ends is empty after Start.
+func ForgetfulRedis(t testing.TB) *RedisServer {
+	t.Helper()
+	s := &RedisServer{own{t: t, options: embedded.Options{Redis: true, Ephemeral: true}, forgets: true}}
 	s.prepare()
 	return s
 }
@@ -69,6 +79,11 @@ func (o *own) Start() {
 	if o.running != nil {
 		o.t.Fatal("start test server: it runs already")
 	}
+	if o.forgets {
+		if err := os.RemoveAll(o.redisFolder()); err != nil {
+			o.t.Fatalf("start test server: %v", err)
+		}
+	}
 	running, err := embedded.Start(context.WithoutCancel(o.t.Context()), o.options)
 	if err != nil {
 		o.t.Fatalf("start test server: %v", err)
@@ -82,7 +97,14 @@ func (o *own) Start() {
 	if o.process == nil {
 		o.t.Fatal("start test server: no server of that kind is installed")
 	}
+	if o.forgets {
+		if err := command(context.WithoutCancel(o.t.Context()), o.url, "CONFIG", "SET", "appendonly", "no"); err != nil {
+			o.t.Fatalf("make test Redis forgetful: %v", err)
+		}
+	}
 }
+
+func (o *own) redisFolder() string { return filepath.Join(o.options.DataDir, "redis") }
 
 // crash sends a signal that ends the server at once and returns when it is gone.
 func (o *own) crash(signal syscall.Signal) {
@@ -151,13 +173,37 @@ func (s *RedisServer) Flush() {
 		err = command(context.WithoutCancel(s.t.Context()), s.url, "FLUSHALL")
 	} else {
 		var files []string
-		files, err = filepath.Glob(filepath.Join(s.options.DataDir, "redis", "*"))
+		files, err = filepath.Glob(filepath.Join(s.redisFolder(), "*"))
 		for _, file := range files {
 			err = errors.Join(err, os.RemoveAll(file))
 		}
 	}
 	if err != nil {
 		s.t.Fatalf("flush test Redis: %v", err)
+	}
+}
+
+// Backup copies what Redis has written to disk so far, which is all that it has acknowledged. The returned function puts that in the
+// place of what Redis has later, and is for a Redis that was killed.
+func (s *RedisServer) Backup() (restore func()) {
+	s.t.Helper()
+	saved := filepath.Join(s.options.DataDir, "backup")
+	replace := func(to, from string) {
+		s.t.Helper()
+		// By a program, which keeps the owner of the files: not whoever runs the test.
+		if err := errors.Join(os.RemoveAll(to), exec.Command("cp", "-a", from, to).Run()); err != nil {
+			s.t.Fatalf("copy test Redis's data: %v", err)
+		}
+	}
+	replace(saved, s.redisFolder())
+	return func() {
+		s.t.Helper()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.running != nil {
+			s.t.Fatal("restore test Redis: it runs")
+		}
+		replace(s.redisFolder(), saved)
 	}
 }
 

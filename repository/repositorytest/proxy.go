@@ -24,6 +24,8 @@ type ProxyServer struct {
 	listener net.Listener // nil while refusing
 	conns    map[net.Conn]struct{}
 	flowing  chan struct{} // closed while bytes may flow
+	traps    []*armed      // that nobody has run into
+	sprung   []*armed      // that may hold somebody
 	closed   bool
 	all      sync.WaitGroup
 }
@@ -132,6 +134,7 @@ func (p *ProxyServer) Close() {
 	default:
 		close(p.flowing)
 	}
+	p.mendAll()
 	p.mu.Unlock()
 	p.all.Wait()
 }
@@ -170,8 +173,9 @@ func (p *ProxyServer) serve(down net.Conn, listener net.Listener) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(up, down) })
-	both.Go(func() { p.copy(down, up) })
+	e := &exchange{proxy: p}
+	both.Go(func() { p.copy(up, down, e.request) })
+	both.Go(func() { p.copy(down, up, e.reply) })
 	both.Wait()
 	p.forget(down, up)
 }
@@ -199,7 +203,7 @@ func (p *ProxyServer) forget(conns ...net.Conn) {
 }
 
 // copy forwards one direction and ends both when it ends.
-func (p *ProxyServer) copy(to, from net.Conn) {
+func (p *ProxyServer) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) error) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -209,13 +213,14 @@ func (p *ProxyServer) copy(to, from net.Conn) {
 		// A stall also holds back the news that the other side has closed.
 		<-flowing
 		if n > 0 {
-			if _, writeErr := to.Write(buffer[:n]); writeErr != nil {
-				err = errors.Join(err, writeErr)
-			}
+			err = errors.Join(err, forward(to, buffer[:n]))
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				reset(to)
+			}
+			if errors.Is(err, errTrapped) {
+				reset(from)
 			}
 			_ = to.Close()
 			_ = from.Close()

@@ -1,0 +1,74 @@
+package domain
+
+import (
+	"context"
+	"time"
+)
+
+// AccountLine is the account of the events of one type that were created on one
+// UTC day. Every event that was emitted is in exactly one of the other places.
+type AccountLine struct {
+	Day  time.Time
+	Type string
+
+	Emitted int64 // counted by the outbox's trigger, apart from the tables
+
+	Pending   int64 // in the outbox
+	Held      int64 // waiting for the turn of their ordering key
+	InFlight  int64 // handed to the queue, and in the history without a confirmation
+	Confirmed int64 // in the history, or dropped from it, with a confirmation
+	Dead      int64 // dead letters
+
+	Expired    int64 // dropped from the history without a confirmation
+	Unrecorded int64 // handed to the queue while no history was kept
+	Discarded  int64 // by a person
+}
+
+// Difference is how many events were emitted and are nowhere; negative: how
+// many are there that were never emitted, or are in two places.
+func (l *AccountLine) Difference() int64 {
+	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Expired - l.Unrecorded - l.Discarded
+}
+
+// Violation is one event that breaks a promise.
+type Violation struct {
+	ID     ID
+	Broken string // a few words, such as "in two places"
+	Detail string
+}
+
+// SentEvent is an event that was handed to the queue and is not confirmed.
+type SentEvent struct {
+	Event  Event
+	SentAt time.Time
+}
+
+// Auditor reads the account and looks for what contradicts it. Its methods
+// change nothing.
+//
+// Errors: CodeUnavailable if the database cannot be reached.
+type Auditor interface {
+	// Account returns the account of all events, by day and type, as of one
+	// moment.
+	Account(ctx context.Context) ([]AccountLine, error)
+
+	// Violations returns up to limit events that are in more than one place, or
+	// are held although nothing is on its way that they could wait for.
+	Violations(ctx context.Context, limit int) ([]Violation, error)
+
+	// Unconfirmed returns up to limit events with IDs after the given one, in
+	// the order of their IDs, that were handed to the queue at least a minute
+	// ago and are not confirmed. Types in except are left out.
+	Unconfirmed(ctx context.Context, after ID, limit int, except []string) ([]SentEvent, error)
+
+	// Confirmed returns which of the events are confirmed by now, or are no
+	// longer in the history.
+	Confirmed(ctx context.Context, ids []ID) (map[ID]bool, error)
+}
+
+// TaskFinder looks tasks up in the queue.
+type TaskFinder interface {
+	// Holds reports for each event whether the queue has its task, in whatever
+	// state. Errors: CodeUnavailable.
+	Holds(ctx context.Context, events []Event) ([]bool, error)
+}

@@ -1,0 +1,42 @@
+package domain_test
+
+import (
+	"testing"
+
+	"outboxd/domain"
+)
+
+func TestAChangedIdentityIsALoss(t *testing.T) {
+	t.Parallel()
+	known := domain.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "c"}
+	for name, test := range map[string]struct {
+		now  domain.QueueIdentity
+		lost bool
+	}{
+		"the same":             {known, false},
+		"emptied":              {domain.QueueIdentity{RunID: "r", ReplicationID: "l"}, true},
+		"an older state":       {domain.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "b"}, true},
+		"restarted":            {domain.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "c"}, true},
+		"failed over and back": {domain.QueueIdentity{RunID: "r", ReplicationID: "m", Canary: "c"}, true},
+		"tells less":           {domain.QueueIdentity{Canary: "c"}, false},
+	} {
+		if reason := test.now.Change(known); (reason != "") != test.lost {
+			t.Errorf("%s: %q", name, reason)
+		}
+	}
+	if got := (domain.QueueIdentity{RunID: "s", Canary: "d"}).Over(known); got != (domain.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "d"}) {
+		t.Errorf("over the known one: %+v", got)
+	}
+}
+
+func TestFindingsAreOneLine(t *testing.T) {
+	t.Parallel()
+	lines := domain.Warnings([]domain.Finding{
+		{Code: "a", Level: domain.FindingWarning, Found: "it is so", Consequence: "that follows", Remedy: "do this"},
+		{Code: "b", Level: domain.FindingNote, Found: "it is so too"},
+		{Code: "c", Level: domain.FindingWarning, Found: "only this"},
+	})
+	if len(lines) != 2 || lines[0] != "a: it is so; that follows; do this" || lines[1] != "c: only this" {
+		t.Errorf("%q", lines)
+	}
+}

@@ -1,0 +1,104 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+)
+
+// notePatience bounds what is written about a failure where nobody can wait
+// for it any more.
+const notePatience = 5 * time.Second
+
+// buriedError marks an error whose task is among the dead letters already.
+type buriedError struct{ error }
+
+func (e buriedError) Unwrap() error { return e.error }
+
+// ended decides what becomes of a task whose handler returned err. One that
+// Asynq would now archive becomes a dead letter first: the archive forgets. A
+// database that cannot be reached is waited for, as by inbox, and the task is
+// then not given up.
+func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
+	retried, _ := asynq.GetRetryCount(ctx)
+	if w.o.Failures == nil || errors.Is(err, errStopping) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
+		return err
+	}
+	failed, ok := w.failedTask(ctx, task, err)
+	if !ok {
+		return err
+	}
+	for {
+		burial, failure := w.o.Failures.Bury(ctx, failed, false)
+		switch {
+		case failure == nil && burial == domain.ConfirmedOnce:
+			// The commit succeeded and its answer was lost.
+			return nil
+		case failure == nil:
+			return buriedError{err}
+		case domain.ErrorCode(failure) != domain.CodeUnavailable && ctx.Err() == nil:
+			w.log.Error("a dead letter could not be written; the task stays in Asynq's archive", "event_id", failed.ID, "error", failure)
+			return err
+		}
+		w.outage.Do(func() { w.log.Warn("tasks wait, because the database cannot be reached", "error", failure) })
+		if stopped := w.awaitDatabase(ctx, running); stopped != nil {
+			return stopped
+		}
+	}
+}
+
+// failedTask is what is known here of a failed task; false if it is no event's.
+func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (domain.FailedTask, bool) {
+	taskID, _ := asynq.GetTaskID(ctx)
+	id, generation, parsed := domain.ParseTaskID(taskID)
+	if parsed != nil {
+		return domain.FailedTask{}, false
+	}
+	queue, _ := asynq.GetQueueName(ctx)
+	retried, _ := asynq.GetRetryCount(ctx)
+	limit, _ := asynq.GetMaxRetry(ctx)
+	return domain.FailedTask{
+		Event: domain.Event{
+			ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Queue: queue,
+			Options: domain.TaskOptions{MaxRetry: &limit},
+		},
+		Attempt: retried + 1, Err: cause(err.Error()),
+	}, true
+}
+
+// cause is an error's text without Asynq's note to itself.
+func cause(text string) error {
+	return errors.New(strings.TrimSuffix(text, ": "+asynq.SkipRetry.Error()))
+}
+
+// note writes about a failed attempt that Asynq reports: into the journal, and
+// among the dead letters if Asynq gives the task up for a reason that is not the
+// handler's, such as its deadline. It does what it can: what it misses of the
+// dead letters, the look into the archive finds.
+func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
+	var buried buriedError
+	if w.o.Failures == nil || errors.As(err, &buried) || errors.Is(err, errStopping) || errors.Is(err, asynq.ErrLeaseExpired) {
+		return
+	}
+	failed, ok := w.failedTask(ctx, task, err)
+	final := errors.Is(err, asynq.SkipRetry) || lastAttempt(ctx, failed.Attempt-1)
+	if !ok || errors.Is(err, errNoHandler) && !final {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notePatience)
+	defer cancel()
+	var failure error
+	if final {
+		_, failure = w.o.Failures.Bury(ctx, failed, false)
+	} else {
+		failure = w.o.Failures.Failed(ctx, failed)
+	}
+	if failure != nil {
+		w.outage.Do(func() { w.log.Warn("a failed attempt could not be recorded", "event_id", failed.ID, "error", failure) })
+	}
+}

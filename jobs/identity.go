@@ -1,0 +1,93 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+)
+
+var _ domain.IdentifiedQueue = (*Publisher)(nil)
+
+// canaryKey lies where Asynq's keys do, for users who may write nowhere else.
+// It never expires.
+func canaryKey(name string) string { return "asynq:{outboxd}:canary:" + name }
+
+// Identify implements domain.IdentifiedQueue. Where INFO is forbidden, or
+// unknown as to the in-process Redis, the canary has to do.
+func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIdentity, error) {
+	var server, replication, canary *redis.StringCmd
+	// One pipeline is one connection, so the answers are of one process.
+	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		server, replication, canary = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Get(ctx, canaryKey(name))
+		return nil
+	})
+	for _, section := range []*redis.StringCmd{server, replication} {
+		if reply := section.Err(); reply != nil && !isWithheld(reply) {
+			return domain.QueueIdentity{}, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		}
+	}
+	if reply := canary.Err(); reply != nil && !errors.Is(reply, redis.Nil) {
+		return domain.QueueIdentity{}, domain.Wrap(domain.CodeUnavailable, reply, "the queue is unavailable")
+	}
+	state := parseInfo(replication.Val())
+	if role := state["role"]; role != "" && role != "master" {
+		return domain.QueueIdentity{}, domain.Errorf(domain.CodeUnavailable, "Redis is a %s at the moment and takes no tasks", role)
+	}
+	return domain.QueueIdentity{
+		RunID:         parseInfo(server.Val())["run_id"],
+		ReplicationID: state["master_replid"],
+		Canary:        canary.Val(),
+	}, nil
+}
+
+// isWithheld tells the reply of a server that answers, and will not answer this.
+func isWithheld(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	return strings.HasPrefix(reply.Error(), "NOPERM") || !isOutage(err)
+}
+
+// parseInfo reads the lines of INFO.
+func parseInfo(text string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
+			fields[name] = value
+		}
+	}
+	return fields
+}
+
+// Mark implements domain.IdentifiedQueue.
+func (p *Publisher) Mark(ctx context.Context, name, next string) error {
+	if err := p.redis.Set(ctx, canaryKey(name), next, 0).Err(); err != nil {
+		return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+	}
+	return nil
+}
+
+// A Redis that was emptied since the canary was read must not get a new one as
+// if nothing had happened.
+const advanceScript = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1`
+
+// Advance implements domain.IdentifiedQueue.
+func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool, error) {
+	done, err := p.redis.Eval(ctx, advanceScript, []string{canaryKey(name)}, known, next).Bool()
+	if err != nil {
+		return false, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+	}
+	return done, nil
+}
+
+// Renew implements domain.IdentifiedQueue: what Asynq's clients remember of the
+// queues that Redis knows is forgotten.
+func (p *Publisher) Renew() { p.renewed.Add(1) }

@@ -1,0 +1,41 @@
+package jobs
+
+import (
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+)
+
+// taskOptions turns events' options into Asynq's, one event after another. The
+// zero value is ready to use.
+type taskOptions struct {
+	list      []asynq.Option
+	queue     asynq.Option // of queueName: mostly the next event's too
+	queueName string
+}
+
+// of returns an event's options. They are valid until the next call. What the
+// event does not say is left to Asynq.
+func (t *taskOptions) of(e *domain.Event) []asynq.Option {
+	if t.queue == nil || t.queueName != e.Queue {
+		t.queue, t.queueName = asynq.Queue(e.Queue), e.Queue
+	}
+	list, o := append(t.list[:0], asynq.TaskID(e.TaskID()), t.queue), e.Options
+	if o.MaxRetry != nil {
+		list = append(list, asynq.MaxRetry(*o.MaxRetry))
+	}
+	if o.Timeout > 0 {
+		list = append(list, asynq.Timeout(o.Timeout))
+	}
+	if !o.Deadline.IsZero() {
+		list = append(list, asynq.Deadline(o.Deadline))
+	}
+	if o.Retention > 0 {
+		list = append(list, asynq.Retention(o.Retention))
+	}
+	if o.Unique > 0 {
+		list = append(list, asynq.Unique(o.Unique))
+	}
+	t.list = list
+	return list
+}

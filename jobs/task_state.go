@@ -1,0 +1,70 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+)
+
+// TaskState is what Redis knows of one task.
+type TaskState struct {
+	TaskID       string
+	Queue        string
+	State        string // active, pending, scheduled, retry, archived or completed
+	Retried      int
+	MaxRetry     int
+	LastError    string
+	LastFailedAt time.Time
+	NextAt       time.Time // when it runs; zero: not planned
+	CompletedAt  time.Time
+	Orphaned     bool // active, and nobody works on it: Asynq will notice
+}
+
+// maxGenerations bounds how many of an event's tasks are looked for.
+const maxGenerations = 20
+
+// FindTasks returns what Redis knows of an event's tasks, the newest generation
+// first. It looks in the event's queue or, where that is empty, in all.
+//
+// Errors: domain.CodeUnavailable if Redis cannot be reached.
+func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event) ([]TaskState, error) {
+	client, err := NewRedis(opt, 2)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	inspector := asynq.NewInspectorFromRedisClient(client)
+	// Asynq's inspector takes no context.
+	if err := client.Ping(ctx).Err(); err != nil {
+		return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+	}
+	queues := []string{event.Queue}
+	if event.Queue == "" {
+		if queues, err = inspector.Queues(); err != nil {
+			return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		}
+	}
+	var found []TaskState
+	for generation := event.Generation; generation >= max(0, event.Generation-maxGenerations); generation-- {
+		of := domain.Event{ID: event.ID, Generation: generation}
+		for _, queue := range queues {
+			info, err := inspector.GetTaskInfo(queue, of.TaskID())
+			switch {
+			case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
+			case err != nil:
+				return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+			default:
+				found = append(found, TaskState{
+					TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
+					LastError: info.LastErr, LastFailedAt: info.LastFailedAt, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
+					Orphaned: info.IsOrphaned,
+				})
+			}
+		}
+	}
+	return found, nil
+}

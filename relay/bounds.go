@@ -1,0 +1,136 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+)
+
+const (
+	// boundsEvery is the rhythm in which bounded queues are measured.
+	boundsEvery = 100 * time.Millisecond
+	// A queue that was full opens again when a tenth of its bound is free, so
+	// that it does not open and close for every few tasks.
+	reopenShare = 10
+	// boundsQuiet is how long a queue has to be open before its closing is
+	// news: one that stays near its bound closes many times a second.
+	boundsQuiet = time.Minute
+)
+
+// bounds keep events in the database whose queue is full. Between measurements
+// they count what this process adds. The bound is soft: what is claimed is
+// enqueued, and what other processes add shows in the next measurement.
+type bounds struct {
+	lengths domain.QueueLengths
+	limits  map[string]int
+	log     *slog.Logger
+	gauge   *prometheus.GaugeVec
+	opened  func() // a queue may be served again
+
+	mu     sync.Mutex
+	queues map[string]*boundedQueue
+}
+
+type boundedQueue struct {
+	length int64
+	closed bool
+	since  time.Time // of the last opening
+}
+
+// newBounds returns bounds in which every queue is closed until it has been measured.
+func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *prometheus.GaugeVec, log *slog.Logger, opened func()) *bounds {
+	b := &bounds{lengths: lengths, limits: limits, log: log, gauge: gauge, opened: opened, queues: map[string]*boundedQueue{}}
+	for queue := range limits {
+		b.queues[queue] = &boundedQueue{closed: true}
+		gauge.WithLabelValues(queue).Set(1)
+	}
+	return b
+}
+
+// run measures until ctx ends. While the queues cannot be measured everything stays
+// as it is, and the breaker says why.
+func (b *bounds) run(ctx context.Context) error {
+	names := slices.Sorted(maps.Keys(b.limits))
+	ticker := time.NewTicker(boundsEvery)
+	defer ticker.Stop()
+	for {
+		if lengths, err := b.lengths.Lengths(ctx, names); err == nil {
+			b.measured(lengths, time.Now())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (b *bounds) measured(lengths map[string]int64, now time.Time) {
+	if b.update(lengths, now) {
+		b.opened()
+	}
+}
+
+func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, q := range b.queues {
+		q.length = lengths[name]
+		limit := int64(b.limits[name])
+		if q.closed && q.length <= limit-max(limit/reopenShare, 1) {
+			q.closed, q.since, opened = false, now, true
+			b.gauge.WithLabelValues(name).Set(0)
+		}
+		b.closeIfFull(name, q, now)
+	}
+	return opened
+}
+
+// added counts events that the queues have taken.
+func (b *bounds) added(events []domain.Event, outcomes []domain.Outcome) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, o := range outcomes {
+		if q := b.queues[events[i].Queue]; q != nil && o.Verdict == domain.Delivered {
+			q.length++
+			b.closeIfFull(events[i].Queue, q, time.Now())
+		}
+	}
+}
+
+func (b *bounds) closeIfFull(name string, q *boundedQueue, now time.Time) {
+	if q.closed || q.length < int64(b.limits[name]) {
+		return
+	}
+	q.closed = true
+	b.gauge.WithLabelValues(name).Set(1)
+	if now.Sub(q.since) > boundsQuiet || q.since.IsZero() {
+		b.log.Warn("a queue is full; its events wait in the database", "queue", name, "tasks", q.length, "bound", b.limits[name])
+	}
+}
+
+// closed returns the queues whose events are to be left in the database.
+func (b *bounds) closed() []string {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for name, q := range b.queues {
+		if q.closed {
+			names = append(names, name)
+		}
+	}
+	return names
+}

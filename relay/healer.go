@@ -1,0 +1,223 @@
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"time"
+
+	"outboxd/domain"
+)
+
+// Healing is what a relay needs to notice that the queue has lost data, and to
+// send again what may have been in it.
+type Healing struct {
+	Queue  domain.IdentifiedQueue
+	Memory domain.QueueMemory
+	// CheckInterval is how long a loss goes unnoticed at most, while the queue
+	// can be reached.
+	CheckInterval time.Duration
+	// Unconfirmed are the types of events that nobody confirms. They are not
+	// sent again.
+	Unconfirmed []string
+}
+
+const (
+	// checkPatience bounds one look at the queue.
+	checkPatience = 5 * time.Second
+	// advanceEvery is how often an idle relay renews the canary. A busy one
+	// does with every check. So what was relayed before the canary was last renewed
+	// is missed nowhere.
+	advanceEvery = 30 * time.Second
+	// healShare is the inverse of the share of time that healing may take: of
+	// a queue that is another one at every look, as behind a bad proxy, or one
+	// that two databases believe to be theirs alone.
+	healShare = 4
+	// healRest is the longest that a loss has to wait for that reason.
+	healRest = time.Minute
+)
+
+// healer looks whether the queue is still the one that took the events, and has
+// kept them. It runs in the process that keeps house.
+//
+// The canary goes into the queue before anything is put back, and is remembered
+// after all is: whatever the queue loses from then on, it loses the canary too,
+// and a crash in between leaves the old one remembered. When the canary is merely renewed, it
+// is remembered first. So a crash between two steps can only be the cause of a
+// needless heal, in which every event meets its own task, and never of a missed one.
+type healer struct {
+	o       Healing
+	history time.Duration
+	log     *slog.Logger
+	metrics *healMetrics
+	paused  func() bool  // the queue is known to be out of reach
+	relayed func() int64 // events that this process has handed over so far
+
+	look chan struct{} // there is reason to look now
+
+	record   domain.QueueRecord
+	known    bool // record is as it was last remembered
+	advanced time.Time
+	seen     int64     // relayed, when the canary was last renewed
+	rest     time.Time // no heal before
+	silent   bool      // the failure has been reported
+}
+
+func newHealer(o Options, log *slog.Logger, m *metrics, paused func() bool) *healer {
+	return &healer{
+		o: *o.Healing, history: o.History, log: log, metrics: m.healing,
+		paused: paused, relayed: m.relayed.Load, look: make(chan struct{}, 1),
+	}
+}
+
+// run looks regularly, and when told to, until ctx ends.
+func (h *healer) run(ctx context.Context) {
+	// Another process may have kept house in between.
+	h.known = false
+	tick := time.NewTicker(h.o.CheckInterval)
+	defer tick.Stop()
+	for {
+		if !h.paused() {
+			h.report(ctx, h.check(ctx))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-h.look:
+		}
+	}
+}
+
+// report says once that looking is not possible. While the queue or the database
+// is away, others say so; and that another process was faster is no failure.
+func (h *healer) report(ctx context.Context, err error) {
+	switch {
+	case err == nil:
+		h.silent = false
+	case ctx.Err() != nil:
+	case domain.ErrorCode(err) == domain.CodeUnavailable, domain.ErrorCode(err) == domain.CodeConflict, h.silent:
+		h.log.Debug("could not look whether the queue has kept its data", "again_in", h.o.CheckInterval, "error", err)
+	default:
+		h.silent = true
+		h.log.Warn("could not look whether the queue has kept its data", "again_in", h.o.CheckInterval, "error", err)
+	}
+}
+
+// check is one look and what follows from it.
+func (h *healer) check(ctx context.Context) error {
+	looking, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	if err := h.recall(looking); err != nil {
+		return err
+	}
+	seen, err := h.o.Queue.Identify(looking, h.record.Name)
+	if err != nil {
+		return err
+	}
+	known := h.record.Identity
+	if known.Canary == "" {
+		return h.adopt(looking, seen)
+	}
+	reason := seen.Change(known)
+	if reason == "" {
+		return h.advance(looking, seen.Over(known))
+	}
+	if time.Now().Before(h.rest) {
+		return nil
+	}
+	// Somebody else may have healed and remembered since this process last did.
+	h.known = false
+	if err := h.recall(looking); err != nil {
+		return err
+	}
+	if h.record.Identity != known {
+		raise(h.look)
+		return nil
+	}
+	return h.heal(ctx, seen.Over(known), reason)
+}
+
+func (h *healer) recall(ctx context.Context) (err error) {
+	if h.known {
+		return nil
+	}
+	if h.record, err = h.o.Memory.Recall(ctx); err == nil {
+		h.known = true
+	}
+	return err
+}
+
+// adopt takes the first queue that this database has seen as it is.
+func (h *healer) adopt(ctx context.Context, seen domain.QueueIdentity) error {
+	next := seen
+	next.Canary = rand.Text()
+	if err := h.mark(ctx, next.Canary); err != nil {
+		return err
+	}
+	return h.remember(ctx, next, false)
+}
+
+// advance renews the canary, so that a restored older state has an older one.
+func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
+	relayed := h.relayed()
+	if relayed == h.seen && time.Since(h.advanced) < advanceEvery && seen == h.record.Identity {
+		return nil
+	}
+	next := seen
+	next.Canary = rand.Text()
+	if err := h.remember(ctx, next, false); err != nil {
+		return err
+	}
+	h.seen, h.advanced = relayed, time.Now()
+	intact, err := h.o.Queue.Advance(ctx, h.record.Name, seen.Canary, next.Canary)
+	if err == nil && !intact {
+		raise(h.look) // it was lost just now
+	}
+	return err
+}
+
+func (h *healer) mark(ctx context.Context, canary string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	return h.o.Queue.Mark(ctx, h.record.Name, canary)
+}
+
+func (h *healer) remember(ctx context.Context, next domain.QueueIdentity, healed bool) error {
+	err := h.o.Memory.Remember(ctx, h.record.Identity, next, healed)
+	if err != nil {
+		h.known = false
+		return err
+	}
+	h.record.Identity = next
+	return nil
+}
+
+// heal sends everything again that may have been lost.
+func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, reason string) error {
+	begun := time.Now()
+	next := seen
+	next.Canary = rand.Text()
+	if err := h.mark(ctx, next.Canary); err != nil {
+		return err
+	}
+	h.o.Queue.Renew()
+	if h.history == 0 {
+		h.log.Error("the queue may have lost data; nothing can be sent again, because no history is kept (relay.history is 0)", "reason", reason)
+		return h.remember(ctx, next, false)
+	}
+	h.log.Warn("the queue may have lost data; every event that nobody has confirmed is sent again", "reason", reason, "history", h.history)
+	events, err := h.o.Memory.Redrive(ctx, h.history, h.o.Unconfirmed)
+	h.metrics.events.Add(float64(events))
+	took := time.Since(begun)
+	h.rest = time.Now().Add(min(healShare*took, healRest))
+	if err != nil {
+		return err
+	}
+	if err := h.remember(ctx, next, true); err != nil {
+		return err
+	}
+	h.metrics.healed(time.Now(), took)
+	h.log.Info("what the queue may have lost is in the outbox again", "events", events, "took", took.Round(time.Millisecond))
+	return nil
+}

@@ -1,0 +1,436 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/relay"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// town is a fixture whose queue is watched, and a worker that counts effects.
+type town struct {
+	*fixture
+	redisURL string
+
+	mu      sync.Mutex
+	effects map[domain.ID]int
+}
+
+const healCheck = 200 * time.Millisecond
+
+// newTown makes a relay that looks after its queue. Towns of one database may
+// be on different queues.
+func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Options)) *town {
+	t.Helper()
+	db := repositorytest.Connect(t, databaseURL)
+	f := newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
+		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+		o.Healing = &relay.Healing{
+			Queue: o.Publisher.(*jobs.Publisher), Memory: repository.NewQueueMemory(store), CheckInterval: healCheck,
+		}
+		if change != nil {
+			change(o)
+		}
+	})
+	return &town{fixture: f, redisURL: redisURL, effects: map[domain.ID]int{}}
+}
+
+// work runs a worker until stop, or the end of the test.
+func (w *town) work() (stop func()) {
+	w.t.Helper()
+	connection, err := jobs.ParseRedis(w.redisURL)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	worker := jobs.NewWorker(jobs.WorkerOptions{
+		Redis: connection, Inbox: repository.NewInbox(w.db),
+		Handlers: map[string]jobs.Handler{"test:effect": func(_ context.Context, _ domain.Effects, task jobs.Task) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.effects[task.EventID]++
+			return nil
+		}},
+		Concurrency: 4, Queues: map[string]int{"default": 1}, PollInterval: 5 * time.Millisecond, Drain: 5 * time.Second,
+		Logger: repositorytest.Logger(w.t), Registry: prometheus.NewRegistry(),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := worker.Run(ctx); err != nil {
+			w.t.Errorf("worker: %v", err)
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	w.t.Cleanup(stop)
+	return stop
+}
+
+const emitEffects = `INSERT INTO outbox (event_type, payload) SELECT 'test:effect', '' FROM generate_series(1, $1::int) n`
+
+// watched waits until the relay knows its queue.
+func (w *town) watched() {
+	w.t.Helper()
+	w.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE canary <> ''")
+}
+
+func (w *town) heals() string {
+	var at string
+	_ = w.db.SQL().QueryRowContext(w.t.Context(), "SELECT coalesce(healed_at::text, '') FROM outbox_queue_identity").Scan(&at)
+	return at
+}
+
+// healed waits for a heal after the one that is given.
+func (w *town) healed(before string) {
+	w.t.Helper()
+	w.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE healed_at IS NOT NULL AND healed_at::text <> $1", before)
+}
+
+// allDone waits until every event has taken effect, and looks that none did so
+// twice.
+func (w *town) allDone(events int) {
+	w.t.Helper()
+	w.eventually(events, "SELECT count(*) FROM inbox")
+	w.eventually(0, "SELECT count(*) FROM outbox")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lost, doubled := events-len(w.effects), 0
+	for _, n := range w.effects {
+		doubled += n - 1
+	}
+	w.t.Logf("%d events, lost %d, doubled effects %d", events, lost, doubled)
+	if lost != 0 || doubled != 0 {
+		w.t.Errorf("lost %d, doubled effects %d", lost, doubled)
+	}
+}
+
+// What a queue may do that loses its data.
+func TestTheQueueForgets(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		server func(testing.TB) *repositorytest.RedisServer
+		// prepare comes before the events that get lost; forget loses them.
+		prepare func(*testing.T, *repositorytest.RedisServer) (forget func())
+	}{
+		"emptied": {repositorytest.OwnRedis, func(_ *testing.T, s *repositorytest.RedisServer) func() { return s.Flush }},
+		"killed with nothing on disk": {repositorytest.ForgetfulRedis, func(_ *testing.T, s *repositorytest.RedisServer) func() {
+			return func() { s.Kill(); s.Start() }
+		}},
+		"restored from a backup": {repositorytest.OwnRedis, func(_ *testing.T, s *repositorytest.RedisServer) func() {
+			restore := s.Backup()
+			return func() { s.Kill(); restore(); s.Start() }
+		}},
+		"an older state put back in place": {repositorytest.OwnRedis, olderState},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := test.server(t)
+			w := newTown(t, repositorytest.Database(t), server.URL(), nil)
+			w.start()
+			stop := w.work()
+			w.exec(emitEffects, 50)
+			w.watched()
+			w.eventually(50, "SELECT count(*) FROM inbox")
+			stop() // the tasks of the next events wait
+			forget := test.prepare(t, server)
+			w.exec(emitEffects, 500)
+			w.eventually(550, "SELECT count(*) FROM outbox_sent")
+			before := w.heals()
+			begun := time.Now()
+			forget()
+			forgotten := time.Now()
+			w.healed(before)
+			t.Logf("healed %v after it was over, %v after it began", time.Since(forgotten), time.Since(begun))
+			w.work()
+			w.allDone(550)
+			if !w.redis.SIsMember(t.Context(), "asynq:queues", "default").Val() {
+				t.Error("the queue is unknown to Asynq's tools")
+			}
+		})
+	}
+}
+
+// olderState brings back the keys as they were, without a restart: the server
+// says that it is the same, and only the canary is not.
+func olderState(t *testing.T, s *repositorytest.RedisServer) func() {
+	client := redisClient(t, s.URL())
+	saved := map[string]string{}
+	for _, key := range client.Keys(t.Context(), "*").Val() {
+		saved[key] = client.Dump(t.Context(), key).Val()
+	}
+	return func() {
+		s.Flush()
+		for key, value := range saved {
+			if err := client.RestoreReplace(t.Context(), key, 0, value).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Producers, relay and worker go on while the queue is emptied, again and again.
+func TestTheQueueIsEmptiedUnderLoad(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	w := newTown(t, repositorytest.Database(t), server.URL(), nil)
+	w.start()
+	w.work()
+	w.watched()
+	total := 0
+	for round := range 4 {
+		for range 10 {
+			w.exec(emitEffects, 50)
+			total += 50
+			if round < 3 {
+				server.Flush() // and once more, before the relay is done with the last
+			}
+		}
+	}
+	w.allDone(total)
+	if n := w.value("outboxd_relay_heals_total"); n == 0 {
+		t.Error("nobody noticed")
+	}
+}
+
+func (w *town) value(name string) float64 {
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetCounter().GetValue() + family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	w.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// A replica takes over that had not got everything; and the URL leads elsewhere,
+// which the next relay notices at its start.
+func TestAnotherQueueTakesOver(t *testing.T) {
+	t.Parallel()
+	for name, replicates := range map[string]bool{"a replica": true, "an empty one": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := repositorytest.OwnRedis(t), repositorytest.OwnRedis(t)
+			database := repositorytest.Database(t)
+			one := newTown(t, database, first.URL(), nil)
+			stop := one.start()
+			one.watched()
+			one.exec(emitEffects, 100)
+			one.eventually(100, "SELECT count(*) FROM outbox_sent")
+			if replicates {
+				replicate(t, first.URL(), second.URL())
+				if err := redisClient(t, second.URL()).ReplicaOf(t.Context(), "no", "one").Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// The first takes more, which the second never sees.
+			one.exec(emitEffects, 100)
+			one.eventually(200, "SELECT count(*) FROM outbox_sent")
+			first.Kill()
+			stop()
+			before := one.heals()
+			other := newTown(t, database, second.URL(), nil)
+			other.start()
+			other.healed(before)
+			other.work()
+			other.allDone(200)
+		})
+	}
+}
+
+func TestNothingIsHealedThatIsWell(t *testing.T) {
+	t.Parallel()
+	database, redis := repositorytest.Database(t), repositorytest.Redis(t)
+	name, events := "", 0
+	for run := range 3 {
+		w := newTown(t, database, redis, nil)
+		stop := w.start()
+		w.watched()
+		// The canary is renewed after work, and by each relay that begins.
+		for range 3 {
+			var canary string
+			if err := w.db.SQL().QueryRowContext(t.Context(), "SELECT canary FROM outbox_queue_identity").Scan(&canary); err != nil {
+				t.Fatal(err)
+			}
+			w.exec(emitMany, 10)
+			events += 10
+			w.eventually(events, "SELECT count(*) FROM outbox_sent")
+			w.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", canary)
+		}
+		stop()
+		if w.heals() != "" || w.value("outboxd_relay_heals_total") != 0 {
+			t.Fatalf("run %d: healed without need", run)
+		}
+		keys := w.redis.Keys(t.Context(), "asynq:{outboxd}:canary:*").Val()
+		if len(keys) != 1 || name != "" && keys[0] != name {
+			t.Fatalf("canaries %v, before %s", keys, name)
+		}
+		name = keys[0]
+	}
+}
+
+// Types that nobody confirms are left alone: each of their tasks may have run.
+func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	w := newTown(t, repositorytest.Database(t), server.URL(), func(o *relay.Options) { o.Healing.Unconfirmed = []string{"test:foreign"} })
+	w.start()
+	w.watched()
+	w.exec(`INSERT INTO outbox (event_type, payload) VALUES ('test:foreign', ''), ('test:own', '')`)
+	w.eventually(2, "SELECT count(*) FROM outbox_sent")
+	before := w.heals()
+	server.Flush()
+	w.healed(before)
+	w.eventually(0, "SELECT count(*) FROM outbox")
+	if n := len(w.tasks("default")); n != 1 || w.value("outboxd_relay_healed_events_total") != 1 {
+		t.Errorf("%d tasks are there again, and %v events were put back; want the one of the type that is confirmed", n, w.value("outboxd_relay_healed_events_total"))
+	}
+}
+
+// A process that dies between two steps of a heal, or of renewing the canary,
+// leaves a state in which the next one heals.
+func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"mark", "redrive", "remember", "advance"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			server := repositorytest.OwnRedis(t)
+			database := repositorytest.Database(t)
+			w := newTown(t, database, server.URL(), nil)
+			stop := w.start()
+			w.watched()
+			w.exec(emitEffects, 20)
+			w.eventually(20, "SELECT count(*) FROM outbox_sent")
+			before := w.heals()
+			stop()
+			if step != "advance" {
+				server.Flush()
+			}
+			died := &dying{step: step, done: make(chan struct{})}
+			dead := newTown(t, database, server.URL(), func(o *relay.Options) {
+				died.IdentifiedQueue, died.QueueMemory = o.Healing.Queue, o.Healing.Memory
+				o.Healing.Queue, o.Healing.Memory = died, died
+			})
+			stop = dead.start()
+			select {
+			case <-died.done:
+			case <-time.After(30 * time.Second):
+				t.Fatal("it never came to that step")
+			}
+			stop()
+			if step == "advance" {
+				server.Flush() // between remembering the new canary and writing it
+			}
+			next := newTown(t, database, server.URL(), nil)
+			next.start()
+			next.healed(before)
+			next.work()
+			next.allDone(20)
+		})
+	}
+}
+
+// dying is a queue and a memory of a process that dies before one of its steps:
+// nothing happens any more.
+type dying struct {
+	domain.IdentifiedQueue
+	domain.QueueMemory
+	step string
+	once sync.Once
+	done chan struct{}
+}
+
+func (d *dying) dies(step string) error {
+	select {
+	case <-d.done:
+		return context.Canceled
+	default:
+	}
+	if step != d.step {
+		return nil
+	}
+	d.once.Do(func() { close(d.done) })
+	return context.Canceled
+}
+
+func (d *dying) Mark(ctx context.Context, name, next string) error {
+	if err := d.dies("mark"); err != nil {
+		return err
+	}
+	return d.IdentifiedQueue.Mark(ctx, name, next)
+}
+
+func (d *dying) Advance(ctx context.Context, name, known, next string) (bool, error) {
+	if err := d.dies("advance"); err != nil {
+		return false, err
+	}
+	return d.IdentifiedQueue.Advance(ctx, name, known, next)
+}
+
+func (d *dying) Redrive(ctx context.Context, window time.Duration, except []string) (int64, error) {
+	if err := d.dies("redrive"); err != nil {
+		return 0, err
+	}
+	return d.QueueMemory.Redrive(ctx, window, except)
+}
+
+func (d *dying) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+	if err := d.dies("remember"); err != nil {
+		return err
+	}
+	return d.QueueMemory.Remember(ctx, known, next, healed)
+}
+
+func redisClient(t *testing.T, url string) redis.UniversalClient {
+	t.Helper()
+	connection, err := jobs.ParseRedis(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := connection.MakeRedisClient().(redis.UniversalClient)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// replicate makes one Redis of a test's own follow another, over TCP, and
+// returns when it has caught up.
+func replicate(t *testing.T, main, replica string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
+	_ = listener.Close()
+	leader := redisClient(t, main)
+	for _, setting := range [][2]string{{"bind", "127.0.0.1"}, {"port", port}, {"repl-diskless-sync-delay", "0"}} {
+		if err := leader.ConfigSet(t.Context(), setting[0], setting[1]).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := redisClient(t, replica).ReplicaOf(t.Context(), "127.0.0.1", port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if n, err := leader.Do(t.Context(), "WAIT", 1, 100).Int(); err == nil && n == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the replica does not catch up")
+		}
+	}
+}

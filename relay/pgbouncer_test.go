@@ -1,0 +1,104 @@
+package relay_test
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"outboxd/relay"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// throughPgBouncer makes a relay whose pool leads through a PgBouncer in
+// transaction mode, and which listens and keeps house at listenURL ("": the
+// same way).
+func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
+	t.Helper()
+	db, err := repository.Open(t.Context(), repository.Options{
+		URL: repositorytest.PgBouncer(t, direct), MaxConns: 8, ExecMode: mode,
+		ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return newFixture(t, direct, repositorytest.Redis(t), func(o *relay.Options) {
+		o.Store = repository.NewOutbox(db, repository.OutboxOptions{History: true})
+		o.Presence = repository.NewPresence(db, listenURL)
+		o.Housekeeping = repository.NewHousekeeping(db, listenURL)
+		o.Database = db.Ping
+		o.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), said), nil))
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+const leaders = `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+
+// The relay polls once an hour here: a wake-up gets to it, by the direct URL.
+func TestThroughPgBouncerWithADirectURL(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"cache_describe", "exec"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			direct := repositorytest.Database(t)
+			var said journal
+			f := throughPgBouncer(t, direct, direct, mode, &said, nil)
+			if err := f.redis.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			stop := f.start()
+			f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
+			f.eventually(1, leaders)
+			f.exec(`INSERT INTO outbox (event_type, payload, headers, queue, max_retry, deadline, available_at)
+				SELECT 'test:'||n, '\x00ff', '{"a":"b"}', CASE n % 2 WHEN 0 THEN 'broken' ELSE 'default' END, n, '2100-01-01Z', now() + n * interval '1 ms'
+				FROM generate_series(1, 300) n`)
+			f.eventually(150, "SELECT count(*) FROM outbox_sent WHERE attempts = 0")
+			f.eventually(150, "SELECT count(*) FROM outbox_dead WHERE attempts = 3")
+			f.eventually(0, "SELECT count(*) FROM outbox")
+			if n := len(f.tasks("default")); n != 150 {
+				t.Errorf("%d tasks, want 150", n)
+			}
+			f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
+			f.exec("SELECT outbox_emit('test:woken', '{}')")
+			f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:woken'")
+			if said.count("cannot") != 0 {
+				t.Error("complains")
+			}
+			stop()
+			f.eventually(0, leaders)
+		})
+	}
+}
+
+// Through PgBouncer LISTEN is accepted and nothing arrives. The relay finds that
+// out, asks nobody to notify, and polls.
+func TestThroughPgBouncerAlone(t *testing.T) {
+	t.Parallel()
+	for name, listen := range map[string]bool{"tries to listen": true, "does not listen": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var said journal
+			f := throughPgBouncer(t, repositorytest.Database(t), "", "cache_describe", &said, func(o *relay.Options) {
+				o.Listen, o.PollWithoutListen = listen, 50*time.Millisecond
+			})
+			f.start()
+			f.eventually(1, "SELECT count(*) FROM outbox_relays")
+			f.exec(emitMany, 150)
+			f.eventually(150, "SELECT count(*) FROM outbox_sent")
+			x := trouble{fixture: f}
+			x.wait("a word about LISTEN", func() bool { return !listen || said.count("LISTEN is in vain") == 1 })
+			for n := 1; n <= 5; n++ {
+				f.exec("SELECT outbox_emit('test:polled', '{}')")
+				f.eventually(n, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:polled'")
+				f.eventually(0, "SELECT count(*) FROM outbox_relays WHERE asleep")
+			}
+			if n := len(f.tasks("default")); n != 155 {
+				t.Errorf("%d tasks, want 155", n)
+			}
+		})
+	}
+}

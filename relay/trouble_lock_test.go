@@ -1,0 +1,109 @@
+package relay_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/relay"
+	"outboxd/repository/repositorytest"
+)
+
+// session is a connection of somebody else's.
+type session struct {
+	t    *testing.T
+	conn *pgx.Conn
+}
+
+func newSession(t *testing.T, url string) *session {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	return &session{t, conn}
+}
+
+func (s *session) exec(statement string) {
+	s.t.Helper()
+	if _, err := s.conn.Exec(s.t.Context(), statement); err != nil {
+		s.t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// Somebody holds the outbox under lock, for longer than the server lets anybody
+// wait for a lock, or a statement take.
+func TestTheOutboxIsLocked(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]string{
+		"lock timeout": "&lock_timeout=300", "statement timeout": "&statement_timeout=300",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := migrated(t, repositorytest.Database(t))
+			x := newTrouble(t, url+limit, nil)
+			other := newSession(t, url)
+			other.exec(emit150)
+			other.exec("BEGIN")
+			other.exec("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+			x.start()
+			x.reported()
+			x.patient()
+			other.exec("COMMIT")
+			x.recovered(repositorytest.Connect(t, url), 150, 1)
+		})
+	}
+}
+
+// The relay loses a deadlock. Whoever it lost against is then through, so the
+// claim is repeated at once, and there is no outage.
+func TestADeadlockIsLost(t *testing.T) {
+	t.Parallel()
+	url := migrated(t, repositorytest.Database(t))
+	x := newTrouble(t, url+"&deadlock_timeout=3s", nil)
+	x.exec(emitMany, 150)
+	other := newSession(t, url+"&deadlock_timeout=1min") // never the one that gives way
+	other.exec("BEGIN")
+	other.exec("LOCK TABLE outbox_sent IN ACCESS EXCLUSIVE MODE")
+	x.start()
+	x.eventually(1, `SELECT count(DISTINCT 1) FROM pg_locks AS has JOIN pg_locks AS wants USING (database, pid)
+		WHERE has.granted AND has.relation = 'outbox'::regclass AND NOT wants.granted AND wants.relation = 'outbox_sent'::regclass`)
+	other.exec("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+	other.exec("COMMIT")
+	x.recovered(x.db, 150, 0)
+	// The statistics come a little later.
+	x.wait("a deadlock", func() bool {
+		return x.count("SELECT count(*) FROM pg_stat_database WHERE datname = current_database() AND deadlocks > 0") == 1
+	})
+}
+
+// The publisher hangs for longer than PostgreSQL lets a transaction be idle. The
+// events are in Redis by then, and the repeat meets them there.
+func TestATransactionIsIdleForTooLong(t *testing.T) {
+	t.Parallel()
+	url := migrated(t, repositorytest.Database(t))
+	var publisher *holdingPublisher
+	x := newTrouble(t, url, func(o *relay.Options) {
+		publisher = holding(t, o.Publisher)
+		o.Publisher, o.Concurrency = publisher, 1
+	})
+	// The relay sets the limit itself, to a minute. This shortens it for as
+	// long as there is a row in hurried.
+	x.exec(`CREATE FUNCTION hurry() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			IF EXISTS (SELECT FROM hurried) THEN
+				PERFORM set_config('idle_in_transaction_session_timeout', '100', true);
+			END IF;
+			RETURN NULL;
+		END $$`)
+	x.exec("CREATE TABLE hurried AS SELECT")
+	x.exec("CREATE TRIGGER hurry AFTER DELETE ON outbox FOR EACH STATEMENT EXECUTE FUNCTION hurry()")
+	x.exec(emitMany, 50)
+	x.start()
+	<-publisher.held
+	x.exec("DELETE FROM hurried")
+	x.eventually(0, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'")
+	close(publisher.on)
+	x.recovered(x.db, 50, 1)
+}

@@ -1,0 +1,79 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"outboxd/domain"
+)
+
+// The account of migrations/00006_account.sql: what was emitted, by UTC day of
+// its creation and by type, and what became of events whose rows are gone.
+
+// foldBatch bounds one statement of FoldAccount.
+const foldBatch = 50_000
+
+const foldSQL = `
+WITH gone AS (
+    DELETE FROM outbox_entries WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_entries LIMIT $1))
+    RETURNING event_type, created_at, unrecorded
+), entered AS (
+    INSERT INTO outbox_account AS a (day, event_type, emitted, unrecorded)
+    SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*) FILTER (WHERE unrecorded IS NULL), coalesce(sum(unrecorded), 0)
+    FROM gone GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, event_type) DO UPDATE SET emitted = a.emitted + excluded.emitted, unrecorded = a.unrecorded + excluded.unrecorded
+)
+SELECT count(*) FROM gone`
+
+// FoldAccount implements domain.Housekeeping.
+func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
+	for total := int64(0); ; {
+		var n int64
+		if err := h.db.pool.QueryRow(ctx, foldSQL, foldBatch).Scan(&n); err != nil {
+			return total, translate(err, "fold the account")
+		}
+		if total += n; n < foldBatch {
+			return total, nil
+		}
+	}
+}
+
+// closeSQL enters rows of the history that are about to go (%s) into the
+// account. Inbox rows outlive them.
+const closeSQL = `
+INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
+SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)
+FROM (
+    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id) AS done
+    FROM %s AS s
+) AS leaving
+GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (day, event_type) DO UPDATE SET confirmed = a.confirmed + excluded.confirmed, unconfirmed = a.unconfirmed + excluded.unconfirmed`
+
+const unrecordedSQL = `
+INSERT INTO outbox_entries (event_type, created_at, unrecorded)
+SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*)
+FROM unnest($1::text[], $2::timestamptz[]) AS sent (event_type, created_at)
+GROUP BY 1, 2`
+
+// enterUnrecorded enters what was delivered and is kept nowhere.
+func (b *batch) enterUnrecorded(ctx context.Context, outcomes []domain.Outcome) error {
+	if b.outbox.o.History {
+		return nil
+	}
+	var types []string
+	var created []time.Time
+	for i, o := range outcomes {
+		if o.Verdict == domain.Delivered {
+			types, created = append(types, b.events[i].Type), append(created, b.events[i].CreatedAt)
+		}
+	}
+	if len(types) == 0 {
+		return nil
+	}
+	if _, err := b.conn.Exec(ctx, unrecordedSQL, types, created); err != nil {
+		return fmt.Errorf("enter events into the account: %w", err)
+	}
+	return nil
+}

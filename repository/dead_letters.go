@@ -1,0 +1,165 @@
+package repository
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+)
+
+// DeadLetters is the domain.DeadLetters.
+type DeadLetters struct{ db *Database }
+
+// NewDeadLetters returns the dead letters in db.
+func NewDeadLetters(db *Database) *DeadLetters { return &DeadLetters{db: db} }
+
+var _ domain.DeadLetters = (*DeadLetters)(nil)
+
+// deadFilterSQL is a domain.DeadFilter, with the parameters of deadArgs.
+const deadFilterSQL = `
+    ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
+    AND ($4 = '' OR d.stage = $4) AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
+    AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
+    AND ($8::timestamptz IS NULL OR d.died_at <= $8)`
+
+func deadArgs(f domain.DeadFilter) []any {
+	return []any{uuids(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until)}
+}
+
+const listDeadSQL = `
+SELECT ` + eventColumns + `, stage, error, died_at, coalesce(first.detail, error), coalesce(first.at, died_at),
+       EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = d.id)
+FROM outbox_dead d LEFT JOIN LATERAL (
+    SELECT j.detail, j.at FROM outbox_journal j
+    WHERE j.event_id = d.id AND j.entry IN ('refused', 'failed', 'died') ORDER BY j.at LIMIT 1
+) AS first ON true
+WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($9, $10::uuid)
+ORDER BY d.died_at, d.id
+LIMIT $11`
+
+// List implements domain.DeadLetters.
+func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
+	const doing = "list dead letters"
+	rows, err := l.db.pool.Query(ctx, listDeadSQL, append(deadArgs(filter), after.Due, [16]byte(after.ID), limit)...)
+	if err != nil {
+		return nil, translate(err, doing)
+	}
+	defer rows.Close()
+	var list []domain.DeadLetter
+	var dead domain.DeadLetter
+	scan := newEventScan(&dead.Stage, &dead.Error, &dead.DiedAt, &dead.FirstError, &dead.FirstFailedAt, &dead.HoldsKey)
+	for rows.Next() {
+		if err := rows.Scan(scan.columns...); err != nil {
+			return nil, translate(err, doing)
+		}
+		if dead.Event, err = scan.event(); err != nil {
+			return nil, err
+		}
+		list = append(list, dead)
+	}
+	return list, translate(rows.Err(), doing)
+}
+
+// Count implements domain.DeadLetters.
+func (l *DeadLetters) Count(ctx context.Context, filter domain.DeadFilter) (n int64, now time.Time, err error) {
+	err = l.db.pool.QueryRow(ctx, "SELECT count(*), clock_timestamp() FROM outbox_dead d WHERE "+deadFilterSQL, deadArgs(filter)...).Scan(&n, &now)
+	return n, now, translate(err, "count dead letters")
+}
+
+// A dead letter of an older generation is what was there before the replay.
+const outcomesSQL = `
+SELECT count(*) FILTER (WHERE confirmed), count(*) FILTER (WHERE dead AND NOT confirmed), count(*) FILTER (WHERE NOT dead AND NOT confirmed)
+FROM (
+    SELECT EXISTS (SELECT FROM outbox_dead d WHERE d.id = r.id AND d.generation >= r.generation) AS dead,
+           EXISTS (SELECT FROM inbox i WHERE i.event_id = r.id)
+           OR r.event_type = ANY ($4::text[]) AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = r.id)
+              AND NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = r.id) AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = r.id) AS confirmed
+    FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS r (id, generation, event_type)
+) AS replayed`
+
+// Outcomes implements domain.DeadLetters.
+func (l *DeadLetters) Outcomes(ctx context.Context, events []domain.Replayed, unconfirmed []string) (domain.ReplayOutcomes, error) {
+	var outcomes domain.ReplayOutcomes
+	var ids [][16]byte
+	var generations []int
+	var types []string
+	for _, e := range events {
+		ids, generations, types = append(ids, e.ID), append(generations, e.Generation), append(types, e.Type)
+	}
+	err := l.db.pool.QueryRow(ctx, outcomesSQL, ids, generations, types, append([]string{}, unconfirmed...)).Scan(&outcomes.Confirmed, &outcomes.Dead, &outcomes.Open)
+	return outcomes, translate(err, "look at what became of replayed events")
+}
+
+// Rows that somebody else is replaying or discarding are theirs.
+const chosenDeadSQL = `
+WITH chosen AS MATERIALIZED (
+    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $9 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM outbox_dead WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
+), noted AS (
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $10, generation, $11 FROM gone
+)`
+
+// A deadline that has passed, and the uniqueness that the old task may still
+// hold for itself, would let the new task fail or vanish.
+const replaySQL = chosenDeadSQL + `, back AS (
+    INSERT INTO outbox (` + eventColumns + `)
+    SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds,
+           CASE WHEN deadline > clock_timestamp() THEN deadline END, retention_seconds, NULL::integer,
+           clock_timestamp(), 0, generation + 1, NULL::text, created_at, ordering_key, ordering_position
+    FROM gone
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT id, generation + 1, event_type FROM gone ORDER BY died_at, id`
+
+// Replay implements domain.DeadLetters.
+func (l *DeadLetters) Replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) ([]domain.Replayed, error) {
+	var replayed []domain.Replayed
+	err := l.db.act(ctx, "replay", action, func(tx pgx.Tx) (int64, error) {
+		if _, err := tx.Exec(ctx, movingSQL); err != nil {
+			return 0, err
+		}
+		rows, err := tx.Query(ctx, replaySQL, append(deadArgs(filter), limit, "replayed", byWhom(action))...)
+		if err != nil {
+			return 0, err
+		}
+		replayed, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r domain.Replayed, err error) {
+			err = row.Scan((*[16]byte)(&r.ID), &r.Generation, &r.Type)
+			return r, err
+		})
+		return int64(len(replayed)), err
+	})
+	if err != nil {
+		return nil, translate(err, "replay dead letters")
+	}
+	return replayed, nil
+}
+
+const discardSQL = chosenDeadSQL + `, entered AS (
+    INSERT INTO outbox_account AS a (day, event_type, discarded)
+    SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, event_type) DO UPDATE SET discarded = a.discarded + excluded.discarded
+)
+SELECT id FROM gone`
+
+// Discard implements domain.DeadLetters.
+func (l *DeadLetters) Discard(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (int, error) {
+	var ids [][16]byte
+	err := l.db.act(ctx, "discard", action, func(tx pgx.Tx) (int64, error) {
+		rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", byWhom(action))...)
+		if err != nil {
+			return 0, err
+		}
+		if ids, err = pgx.CollectRows(rows, pgx.RowTo[[16]byte]); err != nil {
+			return 0, err
+		}
+		_, err = tx.Exec(ctx, passTurnsSQL, ids)
+		return int64(len(ids)), err
+	})
+	if err != nil {
+		return 0, translate(err, "discard dead letters")
+	}
+	return len(ids), nil
+}

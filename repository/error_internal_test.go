@@ -1,0 +1,53 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"outboxd/domain"
+)
+
+// What passes by itself is an outage: it is waited for, charges nobody, and
+// ends no process. The rest is somebody's to mend.
+func TestOutagesAreToldFromFaults(t *testing.T) {
+	t.Parallel()
+	for code, outage := range map[string]bool{
+		"08006": true, // connection failure
+		"25006": true, // read-only
+		"25P03": true, // idle-in-transaction timeout
+		"25P04": true, // transaction timeout
+		"40001": true, // serialization failure
+		"40P01": true, // deadlock
+		"53100": true, // disk full
+		"53200": true, // out of memory
+		"53300": true, // too many connections
+		"55P03": true, // lock timeout
+		"57014": true, // statement timeout
+		"57P01": true, // terminated
+		"57P02": true, // crashed
+		"57P03": true, // starting
+		"58030": true, // I/O error
+		"XX000": true, // quota exceeded, among others
+
+		"22P02": false, // invalid text
+		"23503": false, // foreign key
+		"42501": false, // no right
+		"42601": false, // syntax
+		"42P01": false, // no such table
+		"XX001": false, // damaged data
+	} {
+		err := translate(fmt.Errorf("claim: %w", &pgconn.PgError{Code: code}), "claim events")
+		if got := domain.ErrorCode(err) == domain.CodeUnavailable; got != outage {
+			t.Errorf("%s is an outage: %v, want %v", code, got, outage)
+		}
+	}
+	if err := translate(context.DeadlineExceeded, "claim events"); domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("a timeout of ours: %v", err)
+	}
+	if err := translate(context.Canceled, "claim events"); domain.ErrorCode(err) == domain.CodeUnavailable {
+		t.Errorf("a caller who left: %v", err)
+	}
+}

@@ -1,0 +1,220 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+)
+
+// FailedTasks is the domain.FailedTasks.
+type FailedTasks struct {
+	db        *Database
+	holdsKeys bool
+}
+
+// NewFailedTasks returns what takes down failed tasks in db. holdsKeys is
+// OutboxOptions.DeadHoldsKey.
+func NewFailedTasks(db *Database, holdsKeys bool) *FailedTasks {
+	return &FailedTasks{db: db, holdsKeys: holdsKeys}
+}
+
+var _ domain.FailedTasks = (*FailedTasks)(nil)
+
+// Failed implements domain.FailedTasks.
+func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error {
+	_, err := f.db.pool.Exec(ctx, journalSQL, note(&task, "failed")...)
+	return translate(err, "enter a failed attempt into the journal")
+}
+
+func note(task *domain.FailedTask, entry string) []any {
+	var j journal
+	e := task.Event
+	e.Attempts = task.Attempt
+	j.add(&e, entry, errorText(task.Err))
+	return j.args(domain.StageWorker)
+}
+
+// Bury implements domain.FailedTasks.
+func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord bool) (domain.Burial, error) {
+	burial := domain.NotOnRecord
+	err := pgx.BeginFunc(ctx, f.db.pool, func(tx pgx.Tx) (err error) {
+		confirmed, err := isConfirmed(ctx, tx, task.ID)
+		if err != nil || confirmed {
+			burial = domain.ConfirmedOnce
+			return err
+		}
+		if burial, err = f.move(ctx, tx, &task, onRecord); err != nil || burial != domain.Buried {
+			return err
+		}
+		if _, err := tx.Exec(ctx, journalSQL, note(&task, "died")...); err != nil {
+			return fmt.Errorf("write the journal: %w", err)
+		}
+		if !f.holdsKeys {
+			_, err = tx.Exec(ctx, "SELECT outbox_pass_turn($1)", [16]byte(task.ID))
+		}
+		return err
+	})
+	return burial, translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
+}
+
+// isConfirmed waits for a transaction that is just confirming the event, which a
+// look into the inbox would not see: Asynq gives a task up at its deadline, while
+// its handler may still be about to commit.
+func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (bool, error) {
+	probe, err := tx.Begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	tag, err := probe.Exec(ctx, processedSQL, [16]byte(id))
+	if err != nil {
+		return false, fmt.Errorf("look into the inbox: %w", err)
+	}
+	return tag.RowsAffected() == 0, probe.Rollback(ctx)
+}
+
+// One statement sees an event in one place, however it moves. The history may
+// have older generations of it.
+const whereIsSQL = `
+SELECT place, generation FROM (
+    SELECT 'outbox' AS place, generation FROM outbox WHERE id = $1
+    UNION ALL SELECT 'outbox_held', generation FROM outbox_held WHERE id = $1
+    UNION ALL SELECT 'outbox_sent', generation FROM outbox_sent WHERE id = $1
+    UNION ALL SELECT 'outbox_dead', generation FROM outbox_dead WHERE id = $1
+) AS places ORDER BY generation DESC LIMIT 1`
+
+// burySQL moves an event from a table (%s) to the dead letters.
+const burySQL = `
+WITH gone AS (
+    DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + eventColumns + `
+), dead AS (
+    INSERT INTO outbox_dead (` + eventColumns + `, error, stage, died_at)
+    SELECT DISTINCT ON (id) id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
+           available_at, $3::integer, $2, last_error, created_at, ordering_key, ordering_position, $4, 'worker', clock_timestamp()
+    FROM gone ORDER BY id, generation DESC
+)
+SELECT count(*) FROM gone`
+
+// buryAttempts bounds how often an event is followed from place to place. It
+// moves a few times in its life.
+const buryAttempts = 10
+
+// move brings an event from wherever it is to the dead letters.
+//
+// A fast worker may be here before the relay has committed the claim that sent
+// the task: the event is then still seen in the outbox, its deletion waits for
+// the relay, and finds it gone to the history, where the next look sees it. If
+// the claim was undone, the deletion takes it out of the outbox, where it would
+// have been sent again, only to meet its own archived task.
+func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
+	for range buryAttempts {
+		var place string
+		var generation int
+		err := tx.QueryRow(ctx, whereIsSQL, [16]byte(task.ID)).Scan(&place, &generation)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows) && onRecord:
+			return domain.NotOnRecord, nil
+		case errors.Is(err, pgx.ErrNoRows):
+			return f.writeDown(ctx, tx, task)
+		case err != nil:
+			return 0, fmt.Errorf("look for the event: %w", err)
+		case place == "outbox_dead" && generation >= task.Generation:
+			return domain.BuriedBefore, nil
+		case generation > task.Generation:
+			return domain.Superseded, nil
+		}
+		var moved int
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, place), [16]byte(task.ID), task.Generation, task.Attempt, errorText(task.Err)).Scan(&moved)
+		if err != nil {
+			return 0, fmt.Errorf("take the event out of %s: %w", place, err)
+		}
+		if moved > 0 {
+			return domain.Buried, nil
+		}
+	}
+	return 0, domain.Errorf(domain.CodeUnavailable, "event %s moves from place to place", task.ID)
+}
+
+const writeDownSQL = `
+INSERT INTO outbox_dead (` + eventColumns + `, error, stage, died_at)
+SELECT dead.*, 'worker', clock_timestamp() FROM ` + unnestEvents + `$18::text[]) AS dead (` + eventColumns + `, error)
+ON CONFLICT (id) DO NOTHING`
+
+// The account had counted the event as gone: with the history that was trimmed,
+// or as never recorded. It is entered on the same day as the dead letter, so
+// that each day's sum stays right even where the day is a guess.
+const correctAccountSQL = `
+WITH trimmed AS (
+    UPDATE outbox_account SET unconfirmed = unconfirmed - 1
+    WHERE day = ($2::timestamptz AT TIME ZONE 'UTC')::date AND event_type = $1 AND unconfirmed > 0
+    RETURNING 1
+)
+INSERT INTO outbox_entries (event_type, created_at, unrecorded)
+SELECT $1, date_trunc('day', $2::timestamptz, 'UTC'), -1 WHERE NOT EXISTS (SELECT FROM trimmed)`
+
+// writeDown makes a dead letter of what the queue knew of an event that is
+// kept nowhere. Its ordering key, if it has one, is known by its turn.
+func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) (domain.Burial, error) {
+	e := task.Event
+	e.Attempts = task.Attempt
+	if made, ok := e.ID.Time(); ok {
+		e.CreatedAt = made
+	} else {
+		e.CreatedAt = time.Now()
+	}
+	e.Available = e.CreatedAt
+	var rows eventRows
+	rows.add(&e)
+	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.args(), []string{errorText(task.Err)})...)
+	if err != nil {
+		return 0, fmt.Errorf("write the event down: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return domain.BuriedBefore, nil
+	}
+	const keySQL = `UPDATE outbox_dead d SET ordering_key = t.ordering_key FROM outbox_turns t WHERE d.id = $1 AND t.event_id = d.id`
+	if _, err := tx.Exec(ctx, keySQL, [16]byte(e.ID)); err != nil {
+		return 0, fmt.Errorf("look for the event's ordering key: %w", err)
+	}
+	if _, err := tx.Exec(ctx, correctAccountSQL, e.Type, e.CreatedAt); err != nil {
+		return 0, fmt.Errorf("correct the account: %w", err)
+	}
+	return domain.Buried, nil
+}
+
+const unburiedSQL = `
+SELECT id FROM unnest($1::uuid[]) AS asked (id)
+WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)
+  AND (EXISTS (SELECT FROM outbox_sent e WHERE e.id = asked.id) OR EXISTS (SELECT FROM outbox e WHERE e.id = asked.id)
+       OR EXISTS (SELECT FROM outbox_held e WHERE e.id = asked.id))`
+
+// Unburied implements domain.FailedTasks.
+func (f *FailedTasks) Unburied(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	const doing = "look for events that were given up"
+	rows, err := f.db.pool.Query(ctx, unburiedSQL, uuids(ids))
+	if err != nil {
+		return nil, translate(err, doing)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
+	list := make([]domain.ID, len(found))
+	for i, id := range found {
+		list[i] = id
+	}
+	return list, translate(err, doing)
+}
+
+// uuids are IDs as pgx takes them; nil for none.
+func uuids(ids []domain.ID) [][16]byte {
+	if len(ids) == 0 {
+		return nil
+	}
+	list := make([][16]byte, len(ids))
+	for i, id := range ids {
+		list[i] = id
+	}
+	return list
+}

@@ -1,0 +1,53 @@
+package repository_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// A server that falls silent leaves a pool of connections behind, each of which
+// would cost somebody a timeout. The first ping that fails drops them all, and
+// the next connection goes to the other host.
+func TestASilentServerIsLeftAtOnce(t *testing.T) {
+	t.Parallel()
+	const pooled = 16
+	address := repositorytest.Database(t)
+	first, second := repositorytest.Proxy(t, address), repositorytest.Proxy(t, address)
+	db, err := repository.Open(t.Context(), repository.Options{
+		URL: repositorytest.FirstWritable(t, first.URL(), second.URL()), MaxConns: pooled,
+		ConnectTimeout: 300 * time.Millisecond, Logger: repositorytest.Logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	// All at once, so that each has a connection.
+	var all sync.WaitGroup
+	for range pooled {
+		all.Go(func() {
+			if _, err := db.SQL().ExecContext(t.Context(), "SELECT pg_sleep(0.5)"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	first.Stall()
+	defer first.Resume()
+	failed := 0
+	for ; failed < pooled; failed++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		err = db.Ping(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+	}
+	if err != nil {
+		t.Errorf("%d pings failed, which is one for each old connection", failed)
+	}
+}

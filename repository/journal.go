@@ -1,0 +1,37 @@
+package repository
+
+import "outboxd/domain"
+
+// The journal of migrations/00007_dead_letters.sql: what happened to events
+// that did not simply arrive.
+
+const journalSQL = `
+INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail)
+SELECT id, $1, entry, generation, attempt, detail
+FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::text[]) AS noted (id, entry, generation, attempt, detail)`
+
+// journal are entries of one stage, as journalSQL takes them.
+type journal struct {
+	ids                   [][16]byte
+	entries, details      []string
+	generations, attempts []int
+}
+
+// add notes what happened to an event. Its attempts are those so far, this one
+// included.
+func (j *journal) add(e *domain.Event, entry, detail string) {
+	j.ids = append(j.ids, e.ID)
+	j.entries, j.details = append(j.entries, entry), append(j.details, detail)
+	j.generations, j.attempts = append(j.generations, e.Generation), append(j.attempts, e.Attempts)
+}
+
+func (j *journal) args(stage domain.Stage) []any {
+	return []any{string(stage), j.ids, j.entries, j.generations, j.attempts, j.details}
+}
+
+// A dead letter keeps its history for as long as it lies there.
+const trimJournalSQL = `
+DELETE FROM outbox_journal WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM outbox_journal j
+    WHERE at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = j.event_id)
+    ORDER BY at LIMIT $2))`

@@ -1,0 +1,144 @@
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"outboxd/domain"
+)
+
+// Order per key. The claim keeps back what has a key and not its turn; the
+// functions of migrations/00004_ordering.sql, where the order of the steps is
+// argued, give and pass the turns.
+
+// held is what a claim took out of the way.
+type held struct {
+	Count int       `json:"count"`
+	Keys  []string  `json:"keys"`
+	Due   time.Time `json:"due"` // with ID: the place of the last one
+	ID    domain.ID `json:"id"`
+}
+
+//nolint:dupword // one NULL for each column of an event
+const heldSQL = `
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       now(), (SELECT count(*) FROM due),
+       jsonb_build_object('count', count(*), 'keys', jsonb_agg(DISTINCT ordering_key),
+                          'due', max(available_at), 'id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
+FROM held HAVING count(*) > 0`
+
+// Scan reads heldSQL's last column, which is NULL for the rows of events.
+func (h *held) Scan(value any) error {
+	if value == nil {
+		return nil
+	}
+	switch text := value.(type) {
+	case string:
+		return json.Unmarshal([]byte(text), h)
+	case []byte:
+		return json.Unmarshal(text, h)
+	default:
+		return fmt.Errorf("read what was held from a %T", value)
+	}
+}
+
+func (h *held) last() domain.Cursor { return domain.Cursor{Due: h.Due, ID: h.ID} }
+
+// In the order of the IDs, so that two who pass the same turns do not wait for
+// each other.
+//nolint:gosec // no credential
+const passTurnsSQL = `SELECT outbox_pass_turn(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS ended`
+
+// passTurns ends the turns of the events for which no confirmation will come: of
+// those that nobody confirms, and of the dead unless they hold their keys.
+func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
+	var ended [][16]byte
+	for i, o := range outcomes {
+		e := &b.events[i]
+		if e.OrderingKey == "" {
+			continue
+		}
+		if o.Verdict == domain.Dead && !b.outbox.o.DeadHoldsKey ||
+			o.Verdict == domain.Delivered && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
+			ended = append(ended, e.ID)
+		}
+	}
+	if ended == nil {
+		return nil
+	}
+	if _, err := b.conn.Exec(ctx, passTurnsSQL, ended); err != nil {
+		return fmt.Errorf("pass turns on: %w", err)
+	}
+	b.full = true
+	return nil
+}
+
+// advance follows the commit, for every key that the batch touched. Until the
+// commit a confirmation does not see what was held, and others who ask for the
+// next event of a key still see in the outbox what was taken from it, and leave the key to us.
+// Where it fails, the housekeeper's round does it.
+func (b *batch) advance(ctx context.Context) {
+	keys := b.held.Keys
+	for i := range b.events {
+		if e := &b.events[i]; e.OrderingKey != "" {
+			keys = append(keys, e.OrderingKey)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	var advanced int
+	if err := b.conn.QueryRow(ctx, "SELECT outbox_advance($1)", keys).Scan(&advanced); err != nil {
+		b.outbox.db.logger.DebugContext(ctx, "could not advance ordering keys; the next round of housekeeping does", "keys", len(keys), "error", err)
+		return
+	}
+	b.full = b.full || advanced > 0
+}
+
+// Neither a key without a turn nor one whose turn has ended should exist for
+// longer than it takes to commit; a process that was killed at the wrong moment
+// leaves them. The keys are found by skipping through the index, one entry for
+// each.
+const idleKeysSQL = `
+WITH RECURSIVE keys (key, n) AS (
+    (SELECT ordering_key, 1 FROM outbox_held WHERE ordering_key > $1 ORDER BY ordering_key LIMIT 1)
+    UNION ALL
+    SELECT (SELECT ordering_key FROM outbox_held WHERE ordering_key > key ORDER BY ordering_key LIMIT 1), n + 1
+    FROM keys WHERE key IS NOT NULL AND n < $2
+), turns AS (
+    SELECT key, t.event_id, EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id) AS confirmed,
+           $3 AND t.taken_at < now() - interval '1 minute' AND NOT (
+               EXISTS (SELECT FROM outbox e WHERE e.id = t.event_id) OR EXISTS (SELECT FROM outbox_sent e WHERE e.id = t.event_id)
+               OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = t.event_id)) AS gone
+    FROM keys LEFT JOIN outbox_turns t ON t.ordering_key = key
+    WHERE key IS NOT NULL
+)
+SELECT coalesce(array_agg(key) FILTER (WHERE event_id IS NULL OR confirmed), '{}'),
+       coalesce(array_agg(event_id) FILTER (WHERE gone AND NOT confirmed), '{}'),
+       CASE WHEN count(*) = $2 THEN max(key) ELSE '' END
+FROM turns`
+
+// AdvanceKeys implements domain.Housekeeping.
+func (h *Housekeeping) AdvanceKeys(ctx context.Context, after string, limit int, history bool) (last string, advanced int64, err error) {
+	const doing = "look after ordering keys"
+	var idle []string
+	var gone [][16]byte
+	if err := h.db.pool.QueryRow(ctx, idleKeysSQL, after, limit, history).Scan(&idle, &gone, &last); err != nil {
+		return "", 0, translate(err, doing)
+	}
+	if len(idle) > 0 {
+		if err := h.db.pool.QueryRow(ctx, "SELECT outbox_advance($1)", idle).Scan(&advanced); err != nil {
+			return last, 0, translate(err, doing)
+		}
+	}
+	if len(gone) > 0 {
+		if _, err := h.db.pool.Exec(ctx, passTurnsSQL, gone); err != nil {
+			return last, advanced, translate(err, doing)
+		}
+		advanced += int64(len(gone))
+	}
+	return last, advanced, nil
+}

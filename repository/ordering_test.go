@@ -1,0 +1,226 @@
+package repository_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// emitKeyed writes one event for each name, such as "a1": its key is the first letter.
+func emitKeyed(t *testing.T, db *repository.Database, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		exec(t, db, "SELECT outbox_emit($1, '{}', ordering_key => left($1, 1))", name)
+	}
+}
+
+// claimEvents claims until there are events, or nothing more.
+func claimEvents(t *testing.T, store *repository.Outbox) domain.Batch {
+	t.Helper()
+	for {
+		if batch := claim(t, store, 100); len(batch.Events()) > 0 || !batch.Full() {
+			return batch
+		}
+	}
+}
+
+// relayAll settles everything that can be claimed as delivered, and returns the types in the order in which they went.
+func relayAll(t *testing.T, store *repository.Outbox) string {
+	t.Helper()
+	var went []string
+	for {
+		batch := claimEvents(t, store)
+		if len(batch.Events()) == 0 {
+			return strings.Join(went, " ")
+		}
+		went = append(went, types(batch.Events()))
+		deliver(t, batch)
+	}
+}
+
+func deliver(t *testing.T, batch domain.Batch) {
+	t.Helper()
+	outcomes := make([]domain.Outcome, len(batch.Events()))
+	for i := range outcomes {
+		outcomes[i].Verdict = domain.Delivered
+	}
+	if err := batch.Settle(t.Context(), outcomes); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// confirm is what a consumer does in its transaction.
+func confirm(t *testing.T, db *repository.Database, name string) {
+	t.Helper()
+	exec(t, db, `SELECT outbox_confirm(id) FROM (SELECT id FROM outbox WHERE event_type = $1 UNION SELECT id FROM outbox_sent WHERE event_type = $1) AS e`, name)
+}
+
+func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
+	t.Parallel()
+	for _, history := range []bool{true, false} {
+		db := repositorytest.Open(t)
+		store := repository.NewOutbox(db, repository.OutboxOptions{History: history})
+		emitKeyed(t, db, "a1", "a2", "b1")
+		emit(t, db, 1)
+		emitKeyed(t, db, "a3", "b2")
+
+		if got, want := relayAll(t, store), "test:1 a1 b1"; got != want {
+			t.Fatalf("at first %q went, want %q", got, want)
+		}
+		if n := count(t, db, "SELECT count(*) FROM outbox_held"); n != 3 {
+			t.Errorf("%d events are held, want 3", n)
+		}
+		if !history {
+			continue
+		}
+		confirm(t, db, "b1")
+		if got, want := relayAll(t, store), "b2"; got != want {
+			t.Errorf("after b1 %q went, want %q", got, want)
+		}
+		emitKeyed(t, db, "a4", "b3")
+		confirm(t, db, "a1")
+		if got, want := relayAll(t, store), "a2"; got != want {
+			t.Errorf("after a1 %q went, want %q", got, want)
+		}
+		for _, step := range []struct{ confirmed, next string }{{"b2", "b3"}, {"a2", "a3"}, {"a3", "a4"}, {"a4", ""}, {"b3", ""}} {
+			confirm(t, db, step.confirmed)
+			if got := relayAll(t, store); got != step.next {
+				t.Errorf("after %s %q went, want %q", step.confirmed, got, step.next)
+			}
+		}
+		if n := count(t, db, "SELECT (SELECT count(*) FROM outbox_held) + (SELECT count(*) FROM outbox_turns)"); n != 0 {
+			t.Errorf("%d held events and turns are left", n)
+		}
+	}
+}
+
+// A worker may have committed an effect before the relay has committed the claim.
+func TestAConfirmationThatComesBeforeTheCommit(t *testing.T) {
+	t.Parallel()
+	for _, commits := range []bool{true, false} {
+		db := repositorytest.Open(t)
+		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+		emitKeyed(t, db, "a1", "a2", "a3")
+		batch := claimEvents(t, store)
+		if got := types(batch.Events()); got != "a1" {
+			t.Fatalf("claimed %q, want a1", got)
+		}
+		confirm(t, db, "a1")
+		if commits {
+			deliver(t, batch)
+		} else if err := batch.Release(); err != nil {
+			t.Fatal(err)
+		}
+		want := "a2"
+		if got := relayAll(t, store); got != want {
+			t.Errorf("commits %t: then %q went, want %q", commits, got, want)
+		}
+		confirm(t, db, "a2")
+		if want = "a3"; !commits {
+			want = "a1 a3" // it is sent again, and confirmed already
+		}
+		if got := relayAll(t, store); got != want {
+			t.Errorf("commits %t: after a2 %q went, want %q", commits, got, want)
+		}
+	}
+}
+
+func TestARefusedEventKeepsItsTurn(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emitKeyed(t, db, "a1", "a2")
+	for _, outcome := range []domain.Outcome{
+		{Verdict: domain.Refused, Err: fmt.Errorf("busy"), Delay: 0},
+		{Verdict: domain.Untried},
+		{Verdict: domain.Delivered},
+	} {
+		batch := claimEvents(t, store)
+		if got := types(batch.Events()); got != "a1" {
+			t.Fatalf("before %+v: claimed %q, want a1", outcome, got)
+		}
+		if err := batch.Settle(t.Context(), []domain.Outcome{outcome}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestADeadLetterHoldsItsKeyIfAsked(t *testing.T) {
+	t.Parallel()
+	for _, holds := range []bool{true, false} {
+		db := repositorytest.Open(t)
+		store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: holds})
+		emitKeyed(t, db, "a1", "a2")
+		if err := claimEvents(t, store).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: fmt.Errorf("never")}}); err != nil {
+			t.Fatal(err)
+		}
+		want := "a2"
+		if holds {
+			want = ""
+		}
+		if got := relayAll(t, store); got != want {
+			t.Errorf("holds %t: behind the dead letter %q went, want %q", holds, got, want)
+		}
+	}
+}
+
+func TestWhatNobodyConfirmsFollowsOnItself(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, Unconfirmed: []string{"a1", "a3"}})
+	emitKeyed(t, db, "a1", "a2", "a3", "a4")
+	if got, want := relayAll(t, store), "a1 a2"; got != want {
+		t.Errorf("%q went, want %q", got, want)
+	}
+	confirm(t, db, "a2")
+	if got, want := relayAll(t, store), "a3 a4"; got != want {
+		t.Errorf("after a2 %q went, want %q", got, want)
+	}
+}
+
+// An event that becomes visible late, though it was written early, is not overtaken by
+// what was written later and is still held.
+func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emitKeyed(t, db, "a1", "a2")
+	first := claim(t, store, 1) // takes a1 out of the way, and lets it go
+	if first.Held() != 1 || !first.Full() {
+		t.Fatalf("held %d, full %t", first.Held(), first.Full())
+	}
+	batch := claim(t, store, 10)
+	if got := types(batch.Events()); got != "a1" || batch.Held() != 1 {
+		t.Fatalf("claimed %q and held %d, want a1 and a2", got, batch.Held())
+	}
+	if err := batch.Release(); err != nil { // a1 and a2 are back
+		t.Fatal(err)
+	}
+	exec(t, db, "UPDATE outbox SET available_at = now() + interval '1 hour' WHERE event_type = 'a1'")
+	if got := relayAll(t, store); got != "" {
+		t.Errorf("before the delayed a1 %q went", got)
+	}
+	exec(t, db, "UPDATE outbox SET available_at = now() WHERE event_type = 'a1'")
+	if got, want := relayAll(t, store), "a1"; got != want {
+		t.Errorf("%q went, want %q", got, want)
+	}
+}
+
+func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	exec(t, db, "INSERT INTO outbox (event_type, payload, ordering_key) SELECT 'a' || n, '', 'a' FROM generate_series(1, 30) AS n")
+	batch := claim(t, store, 10)
+	if len(batch.Events()) != 0 || batch.Held() != 10 || !batch.Full() || batch.Reached() == (domain.Cursor{}) {
+		t.Errorf("%d events, held %d, full %t, reached %v", len(batch.Events()), batch.Held(), batch.Full(), batch.Reached())
+	}
+	if time.Since(batch.Reached().Due) > time.Minute {
+		t.Errorf("reached %v", batch.Reached())
+	}
+}

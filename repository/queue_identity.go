@@ -1,0 +1,59 @@
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"outboxd/domain"
+)
+
+// QueueMemory is the domain.QueueMemory.
+type QueueMemory struct {
+	db     *Database
+	outbox *Outbox
+}
+
+// NewQueueMemory returns what is remembered beside the outbox about its queue.
+func NewQueueMemory(outbox *Outbox) *QueueMemory {
+	return &QueueMemory{db: outbox.db, outbox: outbox}
+}
+
+var _ domain.QueueMemory = (*QueueMemory)(nil)
+
+// Recall implements domain.QueueMemory.
+func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
+	var record domain.QueueRecord
+	var healed sql.NullTime
+	i := &record.Identity
+	err := m.db.sql.QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, healed_at FROM outbox_queue_identity`).
+		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Canary, &healed)
+	record.HealedAt = healed.Time
+	return record, translate(err, "recall the queue's identity")
+}
+
+// Compare and set: of two processes that both believe to keep house, one learns
+// that it does not.
+const rememberSQL = `
+UPDATE outbox_queue_identity
+SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), healed_at = CASE WHEN $7 THEN now() ELSE healed_at END
+WHERE run_id = $1 AND replication_id = $2 AND canary = $3`
+
+// Remember implements domain.QueueMemory.
+func (m *QueueMemory) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+	const doing = "remember the queue's identity"
+	result, err := m.db.sql.ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
+		next.RunID, next.ReplicationID, next.Canary, healed)
+	if err != nil {
+		return translate(err, doing)
+	}
+	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
+		return domain.Wrap(domain.CodeConflict, err, "another process remembers another identity of the queue")
+	}
+	return nil
+}
+
+// Redrive implements domain.QueueMemory.
+func (m *QueueMemory) Redrive(ctx context.Context, window time.Duration, except []string) (int64, error) {
+	return m.outbox.Redrive(ctx, window, except...)
+}

@@ -1,0 +1,52 @@
+package repository
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+)
+
+// RedriveFilter chooses what a person puts back.
+type RedriveFilter struct {
+	Since  time.Duration // handed to the queue at most so long ago
+	Type   string        // empty: all
+	Except []string      // types that nobody confirms
+}
+
+// RedriveByHand is Redrive for some of the events, recorded as an action.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+func (o *Outbox) RedriveByHand(ctx context.Context, action *domain.Action, filter RedriveFilter) (int64, error) {
+	const doing = "record the redrive"
+	// Before its effect, and its size after: the batches have transactions of
+	// their own.
+	if err := o.db.act(ctx, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
+		return 0, translate(err, doing)
+	}
+	total, err := o.redrive(ctx, redrive{
+		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: byWhom(action),
+	})
+	if total > 0 {
+		recorded := o.db.act(context.WithoutCancel(ctx), "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })
+		if err == nil {
+			err = translate(recorded, doing)
+		}
+	}
+	return total, err
+}
+
+const countRedriveSQL = `
+SELECT count(DISTINCT s.id) FROM outbox_sent s
+WHERE s.sent_at >= now() - $1::float8 * interval '1 second' AND s.event_type <> ALL ($2::text[]) AND ($3 = '' OR s.event_type = $3)
+  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
+  AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)`
+
+// CountRedrive returns how many events RedriveByHand would put back now. Those
+// whose task is waiting or running are among them.
+func (o *Outbox) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
+	err = o.db.pool.QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type).Scan(&n)
+	return n, translate(err, "count unconfirmed events")
+}

@@ -1,0 +1,127 @@
+package repositorytest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/app/child"
+)
+
+// pgbouncerPrograms are the program's name and places that are often not in the PATH.
+var pgbouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homebrew/bin/pgbouncer", "/usr/local/bin/pgbouncer"}
+
+const pgbouncerConfig = `[databases]
+* = host=%s port=5432 user=outboxd connect_query='SET search_path TO %s'
+[pgbouncer]
+pool_mode = transaction
+auth_type = any
+listen_port = 5432
+unix_socket_dir = %s
+default_pool_size = 8
+`
+
+// PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the way through it. upstream is a URL as Database
+// and OwnPostgres return it. It is stopped at the end of the test.
+func PgBouncer(t testing.TB, upstream string) string {
+	t.Helper()
+	if binary == nil {
+		t.Fatal("repositorytest.Main must be called from TestMain")
+	}
+	u := parse(t, upstream)
+	query := u.Query()
+	sockets, schema := query.Get("host"), query.Get("search_path")
+	folder := binary.home.folder()
+	if err := os.Mkdir(folder, 0o755); err != nil { // another account has to enter
+		t.Fatalf("make folder for PgBouncer: %v", err)
+	}
+	configuration, log := filepath.Join(folder, "pgbouncer.ini"), filepath.Join(folder, "pgbouncer.log")
+	if schema == "" {
+		schema = "public"
+	}
+	if err := os.WriteFile(configuration, fmt.Appendf(nil, pgbouncerConfig, sockets, schema, folder), 0o644); err != nil { // as above
+		t.Fatalf("configure PgBouncer: %v", err)
+	}
+	output, err := os.Create(log)
+	if err != nil {
+		t.Fatalf("make PgBouncer's log: %v", err)
+	}
+	defer func() { _ = output.Close() }()
+	cmd := exec.Command(pgbouncerProgram(t), configuration)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: accountOf(t, sockets)}
+	if owner := cmd.SysProcAttr.Credential; owner != nil {
+		if err := os.Chown(folder, int(owner.Uid), int(owner.Gid)); err != nil {
+			t.Fatalf("give PgBouncer its folder: %v", err)
+		}
+	}
+	process, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		t.Fatalf("start PgBouncer: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = process.Signal(syscall.SIGKILL)
+		<-process.Done()
+	})
+	// It takes none of the parameters that a session is set up with.
+	u.RawQuery = url.Values{"host": {folder}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()
+	awaitPgBouncer(t, process, u.String(), log)
+	return u.String()
+}
+
+func awaitPgBouncer(t testing.TB, process *child.Process, address, log string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), stopLimit)
+	defer cancel()
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		conn, err := pgx.Connect(ctx, address)
+		if err == nil {
+			_ = conn.Close(ctx)
+			return
+		}
+		select {
+		case <-retry.C:
+			continue
+		case <-process.Done():
+		case <-ctx.Done():
+		}
+		said, _ := os.ReadFile(log)
+		t.Fatalf("start PgBouncer: %v; it says:\n%s", err, said)
+	}
+}
+
+func pgbouncerProgram(t testing.TB) string {
+	t.Helper()
+	for _, name := range pgbouncerPrograms {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("no PgBouncer is installed (looked for %s): run .ci/setup pgbouncer", strings.Join(pgbouncerPrograms, ", "))
+	return ""
+}
+
+// accountOf is whom a file belongs to, nil if that is the user of this process.
+func accountOf(t testing.TB, path string) *syscall.Credential {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatalf("find a test server's account: %v", err)
+	}
+	owner, known := info.Sys().(*syscall.Stat_t)
+	if !known || int(owner.Uid) == os.Geteuid() {
+		return nil
+	}
+	return &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
+}

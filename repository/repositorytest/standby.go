@@ -1,0 +1,88 @@
+package repositorytest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"outboxd/app/embedded"
+)
+
+// Standby starts a server that follows this one by streaming replication: it is read-only until Promote. This one is stopped as by a
+// crash and started again on the way, and confirms a commit only after the standby has it.
+func (s *PostgresServer) Standby() *PostgresServer {
+	s.t.Helper()
+	standby := &PostgresServer{own{t: s.t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
+	standby.options.DataDir = binary.home.folder()
+	s.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+	s.Stop()
+	standby.copyOf(s)
+	s.t.Cleanup(standby.end)
+	// Recovery ends with a write that nobody waits for, so neither server has to be first.
+	s.Start()
+	standby.Start()
+	return standby
+}
+
+// copyOf takes over the data of a server that does not run.
+func (s *PostgresServer) copyOf(primary *PostgresServer) {
+	s.t.Helper()
+	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account has to pass
+		s.t.Fatalf("make the standby's folder: %v", err)
+	}
+	from, to := filepath.Join(primary.options.DataDir, "postgres"), filepath.Join(s.options.DataDir, "postgres")
+	if said, err := exec.CommandContext(s.t.Context(), "cp", "-Rp", from, to).CombinedOutput(); err != nil {
+		s.t.Fatalf("copy the primary: %v: %s", err, said)
+	}
+	upstream := parse(s.t, primary.URL()).Query()
+	settings, err := os.OpenFile(filepath.Join(to, "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fmt.Fprintf(settings, "primary_conninfo = 'host=%s port=%s user=outboxd'\nsynchronous_standby_names = ''\n", upstream.Get("host"), upstream.Get("port"))
+		_ = settings.Close()
+	}
+	if err != nil {
+		s.t.Fatalf("make the standby follow: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(to, "standby.signal"), nil, 0o644); err != nil { // another account reads it
+		s.t.Fatalf("make the standby follow: %v", err)
+	}
+}
+
+// Promote makes a standby a primary, and returns when it takes writes.
+func (s *PostgresServer) Promote() {
+	s.t.Helper()
+	s.execute("SELECT pg_promote()")
+}
+
+func (s *PostgresServer) execute(sql string) {
+	s.t.Helper()
+	if err := execute(context.WithoutCancel(s.t.Context()), s.url, sql); err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// FirstWritable is the URL of whichever of these databases takes writes, by libpq's own means.
+func FirstWritable(t testing.TB, addresses ...string) string {
+	t.Helper()
+	var hosts, ports []string
+	for _, address := range addresses {
+		u := parse(t, address)
+		host, port := u.Hostname(), u.Port()
+		if query := u.Query(); query.Has("host") {
+			host, port = query.Get("host"), query.Get("port")
+		}
+		hosts, ports = append(hosts, host), append(ports, port)
+	}
+	u := parse(t, addresses[0])
+	u.Host = ""
+	u.RawQuery = url.Values{
+		"host": {strings.Join(hosts, ",")}, "port": {strings.Join(ports, ",")},
+		"target_session_attrs": {"read-write"}, "sslmode": {"disable"},
+	}.Encode()
+	return u.String()
+}

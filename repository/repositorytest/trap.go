@@ -1,0 +1,146 @@
+package repositorytest
+
+import (
+	"errors"
+	"net"
+	"sync"
+)
+
+// Position says where in an exchange between client and server a connection breaks.
+type Position int
+
+// The positions. A request is what a client sends at once, a reply what the server answers to it.
+const (
+	BeforeRequest Position = iota // the server sees nothing of it
+	AfterRequest                  // the server has it, and has begun to answer; the client sees nothing of that
+	WithinReply                   // the client sees half of the answer
+)
+
+// Trap is an outage of one connection, at a position in an exchange.
+type Trap struct {
+	At   Position
+	Skip int  // how many requests pass unharmed, on all connections together
+	Hold bool // stop forwarding instead of dropping the connection
+}
+
+// armed is a trap that is set.
+type armed struct {
+	Trap
+	left   int           // requests still to pass
+	mended chan struct{} // closed when a held connection may go on
+	mend   func()
+}
+
+// errTrapped ends a connection that ran into a trap.
+var errTrapped = errors.New("the connection is dropped as the test wants it")
+
+// Arm sets a trap for the next connection that gets so far. With mend, a connection that is held goes on, what had been sent included, and a trap
+// that nobody ran into is taken away; mend says whether somebody did. It may be called again.
+func (p *ProxyServer) Arm(t Trap) (mend func() (sprung bool)) {
+	mended := make(chan struct{})
+	a := &armed{Trap: t, left: t.Skip, mended: mended, mend: sync.OnceFunc(func() { close(mended) })}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.traps = append(p.traps, a)
+	return sync.OnceValue(func() bool { return p.disarm(a) })
+}
+
+func (p *ProxyServer) disarm(a *armed) (sprung bool) {
+	a.mend()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, set := range p.traps {
+		if set == a {
+			p.traps = append(p.traps[:i:i], p.traps[i+1:]...)
+			return false
+		}
+	}
+	for i, held := range p.sprung {
+		if held == a {
+			p.sprung = append(p.sprung[:i:i], p.sprung[i+1:]...)
+			break
+		}
+	}
+	return true
+}
+
+// spring returns the trap that a request runs into, nil if it passes.
+func (p *ProxyServer) spring() *armed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, a := range p.traps {
+		if a.left > 0 {
+			a.left--
+			continue
+		}
+		p.traps = append(p.traps[:i:i], p.traps[i+1:]...)
+		p.sprung = append(p.sprung, a)
+		return a
+	}
+	return nil
+}
+
+// mendAll lets go on what traps hold.
+func (p *ProxyServer) mendAll() {
+	for _, a := range append(p.traps, p.sprung...) {
+		a.mend()
+	}
+	p.traps, p.sprung = nil, nil
+}
+
+// exchange is a connection's own trap, once it has run into one.
+type exchange struct {
+	proxy *ProxyServer
+	mu    sync.Mutex
+	trap  *armed
+}
+
+// request forwards what the client sent.
+func (e *exchange) request(to net.Conn, bytes []byte) error {
+	e.mu.Lock()
+	if e.trap == nil {
+		e.trap = e.proxy.spring()
+	}
+	trap := e.trap
+	e.mu.Unlock()
+	if trap != nil && trap.At == BeforeRequest {
+		if err := e.fall(trap); err != nil {
+			return err
+		}
+	}
+	_, err := to.Write(bytes)
+	return err
+}
+
+// reply forwards what the server answered.
+func (e *exchange) reply(to net.Conn, bytes []byte) error {
+	e.mu.Lock()
+	trap := e.trap
+	e.mu.Unlock()
+	if trap != nil && trap.At != BeforeRequest {
+		if trap.At == WithinReply {
+			half := len(bytes) / 2
+			if _, err := to.Write(bytes[:half]); err != nil {
+				return err
+			}
+			bytes = bytes[half:]
+		}
+		if err := e.fall(trap); err != nil {
+			return err
+		}
+	}
+	_, err := to.Write(bytes)
+	return err
+}
+
+// fall does what the trap is for. After a hold the connection is as good as new.
+func (e *exchange) fall(trap *armed) error {
+	if !trap.Hold {
+		return errTrapped
+	}
+	<-trap.mended
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.trap = nil
+	return nil
+}
