@@ -15,6 +15,10 @@ PKG ?= ./...           # make test PKG=./relay/...: only these packages
 TESTFLAGS ?=           # make test TESTFLAGS="-run TestClaim -v": more flags for go test
 FUZZTIME ?= 30s        # make fuzz FUZZTIME=5m: how long each target runs
 BENCH ?= .             # make bench BENCH=Drain: which benchmarks
+DURATION ?= 5m         # make chaos DURATION=30m: how long faults fall, for each seed
+SEED ?= 1              # make chaos SEED=7: from which the faults follow
+SEEDS ?= 1             # make chaos SEEDS=5: how many runs, each with the next seed
+EVENTS ?= 500000       # make conservation EVENTS=2000000: how many events to count
 
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
@@ -42,7 +46,7 @@ run: ## Install what is missing, build, and start everything on servers of its o
 
 .PHONY: test
 test: ## Install what is missing and run every test, race detector on
-	@.ci/setup go cc postgresql redis chromium
+	@.ci/setup go cc postgresql redis pgbouncer chromium
 	@# No test may touch the servers that somebody's environment names.
 	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; \
 	if CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=10m $(TESTFLAGS) $(PKG); then \
@@ -87,7 +91,22 @@ fuzz: ## Run every fuzz target for FUZZTIME each
 .PHONY: bench
 bench: ## Run the Go benchmarks
 	@.ci/setup go postgresql redis
-	go test -run='^$$' -bench='$(strip $(BENCH))' -benchmem -timeout=60m $(PKG)
+	go test -run='^$$' -bench='$(strip $(BENCH))' -benchmem -timeout=60m $(TESTFLAGS) $(PKG)
+
+# Built without the race detector, which would be most of what is measured.
+CHAOS = cd app/chaos && CGO_ENABLED=0 go test . -count=1 -timeout=0 -v -parallel=1 -chaos.outboxd='$(CURDIR)/bin/outboxd' -chaos.seed=$(strip $(SEED)) -chaos.seeds=$(strip $(SEEDS))
+
+.PHONY: chaos
+chaos: ## Break everything at random for DURATION, and count what is lost: SEED, SEEDS
+	@.ci/setup go postgresql redis
+	@$(MAKE) --no-print-directory build
+	$(CHAOS) -run='^TestChaos$$' -chaos.duration=$(strip $(DURATION))
+
+.PHONY: conservation
+conservation: ## Kill processes and backends while EVENTS events pass, and count: SEED, SEEDS
+	@.ci/setup go postgresql redis
+	@$(MAKE) --no-print-directory build
+	$(CHAOS) -run='^TestConservation$$' -chaos.duration=1h -chaos.events=$(strip $(EVENTS)) -chaos.effects=$(strip $(EVENTS))
 
 .PHONY: clean
 clean: ## Remove what was built, the tools of lint and vulncheck too
@@ -96,7 +115,7 @@ clean: ## Remove what was built, the tools of lint and vulncheck too
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
-		awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+		awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 	@echo; echo "Variables:"
 	@grep -hE '^[A-Z]+ \?= .*#' $(MAKEFILE_LIST) | sed -E 's/^([A-Z]+) \?= *([^ ]*) *# /\1|/' | \
 		awk -F'|' '{ printf "  %-15s %s\n", $$1, $$2 }'

@@ -44,7 +44,8 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nRun outboxd --help for the list of flags", err)}
 	})
-	root.AddCommand(c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand())
+	root.AddCommand(c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
+		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newVerifyCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -24,7 +24,7 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	var yes bool
 	down := &cobra.Command{
 		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: noArguments,
-		RunE: c.withDatabase(func(cmd *cobra.Command, db *repository.Database, log *slog.Logger) error {
+		RunE: c.withDatabase(func(cmd *cobra.Command, _ *config.Config, db *repository.Database, log *slog.Logger) error {
 			if !yes {
 				return usageError{fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
 			}
@@ -40,14 +40,8 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	down.Flags().BoolVar(&yes, "yes", false, "do it, data included")
 	migrate.AddCommand(
 		&cobra.Command{
-			Use: "up", Short: "Apply every pending migration", Args: noArguments,
-			RunE: c.withDatabase(func(cmd *cobra.Command, db *repository.Database, log *slog.Logger) error {
-				applied, err := migrations.Up(cmd.Context(), db.SQL(), log)
-				if err == nil {
-					_, err = fmt.Fprintf(cmd.OutOrStdout(), "Applied %d migrations; the schema is up to date.\n", applied)
-				}
-				return err
-			}),
+			Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: noArguments,
+			RunE: c.withDatabase(migrateUp),
 		},
 		down,
 		&cobra.Command{
@@ -58,7 +52,22 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	return migrate
 }
 
-func migrationStatus(cmd *cobra.Command, db *repository.Database, _ *slog.Logger) error {
+func migrateUp(cmd *cobra.Command, cfg *config.Config, db *repository.Database, log *slog.Logger) error {
+	applied, err := migrations.Up(cmd.Context(), db.SQL(), log)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %d migrations; the schema is up to date.\n", applied); err != nil {
+		return err
+	}
+	limited, err := limitPayload(cmd.Context(), cfg, db, log)
+	if limited {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "The outbox takes payloads of up to %s from now on.\n", cfg.Relay.MaxPayload)
+	}
+	return err
+}
+
+func migrationStatus(cmd *cobra.Command, _ *config.Config, db *repository.Database, _ *slog.Logger) error {
 	list, err := migrations.Status(cmd.Context(), db.SQL())
 	if err != nil {
 		return err
@@ -77,7 +86,7 @@ func migrationStatus(cmd *cobra.Command, db *repository.Database, _ *slog.Logger
 
 // withDatabase opens the configured database, or the embedded one, for one
 // command.
-func (c commands) withDatabase(do func(*cobra.Command, *repository.Database, *slog.Logger) error) func(*cobra.Command, []string) error {
+func (c commands) withDatabase(do func(*cobra.Command, *config.Config, *repository.Database, *slog.Logger) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) (err error) {
 		// A command needs the database alone, whatever the roles say and need.
 		if err := cmd.Flags().Set("roles", string(config.RoleAPI)); err != nil {
@@ -104,6 +113,6 @@ func (c commands) withDatabase(do func(*cobra.Command, *repository.Database, *sl
 			return err
 		}
 		defer db.Close()
-		return do(cmd, db, log)
+		return do(cmd, cfg, db, log)
 	}
 }

@@ -31,6 +31,7 @@ type Daemon struct {
 	servers                      *servers
 	database                     *repository.Database // nil: no role needs it
 	redis                        asynq.RedisConnOpt   // nil: no role needs it
+	inspector                    *jobs.Inspector      // nil: as redis
 	lineup                       *lineup
 
 	undo []func() // in reverse order, whatever New or Run got to
@@ -63,7 +64,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	}
 	// The actors outlive ctx: it ends the run, and they then drain.
 	d.lineup = newLineup(context.WithoutCancel(ctx), cfg.ShutdownTimeout, log)
-	if err := d.addRoles(ctx); err != nil {
+	if err := d.addRoles(); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -126,11 +127,17 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 	}
 	d.undo = append(d.undo, d.closeDatabase)
 	if d.cfg.Migrate == config.MigrateOff {
-		return migrations.Check(ctx, d.database.SQL())
+		if err := migrations.Check(ctx, d.database.SQL()); err != nil {
+			return err
+		}
+		return d.comparePayloadLimit(ctx)
 	}
 	applied, err := migrations.Up(ctx, d.database.SQL(), d.log.With("component", "migrations"))
 	if applied > 0 {
 		d.log.Info("brought the schema up to date", "migrations", applied)
+	}
+	if err == nil {
+		_, err = limitPayload(ctx, d.cfg, d.database, d.log)
 	}
 	return err
 }

@@ -1,18 +1,23 @@
 package app
 
 import (
+	"context"
+
 	"outboxd/config"
+	"outboxd/domain"
 	"outboxd/handler"
 	"outboxd/jobs"
+	"outboxd/relay"
 )
 
 // addMonitor adds the listener that every process has: health, readiness and
-// metrics, and the pages if this process has the role.
-func (d *Daemon) addMonitor() error {
+// metrics, and the pages if this process has the role. beside is this process's
+// relay, or nil.
+func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	if d.monitorListener == nil {
 		return nil
 	}
-	checks, err := d.checks()
+	checks, err := d.checks(beside)
 	if err != nil {
 		return err
 	}
@@ -36,10 +41,15 @@ func (d *Daemon) addMonitor() error {
 }
 
 // checks are what the running roles cannot do without.
-func (d *Daemon) checks() ([]handler.Check, error) {
+func (d *Daemon) checks(beside *relay.Relay) ([]handler.Check, error) {
 	var checks []handler.Check
 	if d.database != nil {
-		checks = append(checks, handler.Check{Name: "postgres", Run: d.database.Ping})
+		checks = append(checks, handler.Check{Name: "postgres", Run: func(ctx context.Context) error {
+			if err := d.database.Ping(ctx); err != nil || beside == nil {
+				return err
+			}
+			return beside.DatabaseUsable()
+		}})
 	}
 	if d.redis != nil {
 		prober, err := jobs.NewPublisher(d.redis, 0)
@@ -47,6 +57,9 @@ func (d *Daemon) checks() ([]handler.Check, error) {
 			return nil, err
 		}
 		d.undo = append(d.undo, func() { _ = prober.Close() })
+		if d.cfg.HasRole(config.RoleRelay) {
+			prober.WaitReplicas(d.cfg.Redis.WaitReplicas)
+		}
 		checks = append(checks, handler.Check{Name: "redis", Run: prober.Ping})
 	}
 	return checks, nil
@@ -54,9 +67,8 @@ func (d *Daemon) checks() ([]handler.Check, error) {
 
 // warnings are states that work, and that somebody should know about.
 func (d *Daemon) warnings() []string {
-	var list []string
-	if d.servers.forgetful() {
-		list = append(list, "Redis runs inside this process and forgets its queue at exit; install redis-server or give --redis-url")
+	if d.inspector == nil {
+		return nil
 	}
-	return list
+	return domain.Warnings(d.inspector.Findings())
 }

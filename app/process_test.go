@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"outboxd/repository/repositorytest"
 )
 
 // patience bounds every wait for something that happens soon unless it never does.
@@ -34,14 +36,8 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir()
-	for _, setting := range os.Environ() {
-		if name, _, _ := strings.Cut(setting, "="); !strings.HasPrefix(name, "OUTBOXD_") && !strings.HasPrefix(name, "PG") &&
-			name != "DATABASE_URL" && name != "REDIS_URL" {
-			cmd.Env = append(cmd.Env, setting)
-		}
-	}
 	// The race detector would otherwise sleep for a second at every exit.
-	cmd.Env = append(cmd.Env, processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	cmd.Env = append(repositorytest.Environ(), processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	return cmd
 }
 

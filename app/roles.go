@@ -22,13 +22,13 @@ import (
 
 // addRoles adds the actors of every role that is switched on, and of the
 // listener that every process has.
-func (d *Daemon) addRoles(ctx context.Context) error {
+func (d *Daemon) addRoles() error {
 	var relay *relay.Relay
 	for _, role := range []struct {
 		name config.Role
 		add  func() error
 	}{
-		{config.RoleRelay, func() (err error) { relay, err = d.addRelay(ctx); return err }},
+		{config.RoleRelay, func() (err error) { relay, err = d.addRelay(); return err }},
 		{config.RoleWorker, d.addWorker},
 		{config.RoleAPI, func() error { d.addAPI(relay); return nil }},
 	} {
@@ -42,7 +42,12 @@ func (d *Daemon) addRoles(ctx context.Context) error {
 	if d.servers.embedded != nil {
 		d.lineup.add(stageMonitor, "embedded servers", d.servers.watch)
 	}
-	return d.addMonitor()
+	if d.redis != nil {
+		if err := d.addInspector(); err != nil {
+			return err
+		}
+	}
+	return d.addMonitor(relay)
 }
 
 // addSupervised adds an actor that is started again when it fails.
@@ -78,23 +83,25 @@ func (u wakingUsers) Register(ctx context.Context, user *domain.User, key string
 	return err
 }
 
-func (d *Daemon) addRelay(ctx context.Context) (*relay.Relay, error) {
-	store := repository.NewOutbox(d.database, repository.OutboxOptions{History: d.cfg.Relay.History > 0})
-	if d.servers.forgetful() {
-		if err := d.redrive(ctx, store); err != nil {
-			return nil, err
-		}
-	}
+func (d *Daemon) addRelay() (*relay.Relay, error) {
+	store := repository.NewOutbox(d.database, repository.OutboxOptions{
+		History: d.cfg.Relay.History > 0, Unconfirmed: d.cfg.Relay.Unconfirmed, DeadHoldsKey: d.cfg.Relay.Ordering == config.OrderingBlock,
+	})
 	publisher, err := jobs.NewPublisher(d.redis, d.cfg.Relay.Concurrency)
 	if err != nil {
 		return nil, err
 	}
 	d.undo = append(d.undo, func() { _ = publisher.Close() })
+	publisher.WaitReplicas(d.cfg.Redis.WaitReplicas)
 	r := relay.New(relay.Options{
-		Store:          store,
-		Publisher:      publisher,
-		Presence:       repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
-		Housekeeping:   repository.NewHousekeeping(d.database, string(d.cfg.Relay.ListenURL)),
+		Store:        store,
+		Publisher:    publisher,
+		Presence:     repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
+		Housekeeping: repository.NewHousekeeping(d.database, string(d.cfg.Relay.ListenURL)),
+		Healing: &relay.Healing{
+			Queue: publisher, Memory: repository.NewQueueMemory(store),
+			CheckInterval: d.cfg.Redis.CheckInterval, Unconfirmed: d.cfg.Relay.Unconfirmed,
+		},
 		Database:       d.database.Ping,
 		Process:        thisProcess(d.build),
 		Concurrency:    d.cfg.Relay.Concurrency,
@@ -103,11 +110,17 @@ func (d *Daemon) addRelay(ctx context.Context) (*relay.Relay, error) {
 		BackoffBase:    d.cfg.Relay.BackoffBase,
 		BackoffMax:     d.cfg.Relay.BackoffMax,
 		PollInterval:   d.cfg.Relay.PollInterval,
+		PollMin:        d.cfg.Relay.PollMin,
+		Listen:         d.cfg.Relay.Listen != config.ListenOff,
+		MaxQueue:       d.cfg.Relay.MaxQueue,
+		Lengths:        publisher,
 		History:        d.cfg.Relay.History,
 		InboxRetention: d.cfg.Relay.InboxRetention,
 		KeyRetention:   d.cfg.API.IdempotencyRetention,
 		Logger:         d.log,
 		Registry:       d.registry,
+
+		PollWithoutListen: d.cfg.Relay.PollWithoutListen,
 	})
 	for _, actor := range r.Actors() {
 		d.addSupervised(stageRelay, actor.Name, actor.Run)
@@ -115,13 +128,14 @@ func (d *Daemon) addRelay(ctx context.Context) (*relay.Relay, error) {
 	return r, nil
 }
 
-// redrive sends again what an in-process Redis took along when it ended.
-func (d *Daemon) redrive(ctx context.Context, store *repository.Outbox) error {
-	events, err := store.Redrive(ctx, d.cfg.Relay.History)
-	if events > 0 {
-		d.log.Info("the in-process Redis begins empty; unconfirmed events are sent again", "events", events)
+// addInspector adds the watch over how Redis is set up.
+func (d *Daemon) addInspector() (err error) {
+	if d.inspector, err = jobs.NewInspector(d.redis, d.servers.forgetful(), d.log); err != nil {
+		return err
 	}
-	return err
+	d.undo = append(d.undo, func() { _ = d.inspector.Close() })
+	d.addSupervised(stageMonitor, "Redis inspection", d.inspector.Run)
+	return nil
 }
 
 // thisProcess has a random ID: a process ID is used again, also on one host.
@@ -150,6 +164,8 @@ func (d *Daemon) addWorker() error {
 	worker := jobs.NewWorker(jobs.WorkerOptions{
 		Redis: d.redis,
 		Inbox: repository.NewInbox(d.database),
+
+		Failures: repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 		Handlers: map[string]jobs.Handler{
 			domain.TypeSendNotification: jobs.SendNotification(notifier),
 		},

@@ -31,6 +31,7 @@ func (e *Env) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 		"--relay-concurrency="+strconv.Itoa(c.Concurrency), "--relay-batch-size="+strconv.Itoa(c.BatchSize),
 		"--relay-poll-interval="+c.PollInterval.String(), "--relay-history="+c.History.String(),
 		"--relay-inbox-retention="+c.InboxRetention.String(),
+		"--relay-listen="+c.Listen, "--relay-poll-min="+c.PollMin.String(), "--relay-poll-without-listen="+c.PollWithoutListen.String(),
 	), args...)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // this very program
 	cmd.Env = append(os.Environ(), "OUTBOXD_DATABASE_URL="+e.DatabaseURL, "OUTBOXD_REDIS_URL="+e.RedisURL, "OUTBOXD_RELAY_LISTEN_URL="+string(c.ListenURL))

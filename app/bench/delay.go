@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -109,12 +110,12 @@ func (d *distance) forward(from, to net.Conn, observer io.WriteCloser) {
 		_, _ = from.Close(), to.Close()
 	})
 	defer writing.Wait()
+	buffer := make([]byte, chunkBytes)
 	for {
-		chunk := make([]byte, chunkBytes)
-		n, err := from.Read(chunk)
+		n, err := from.Read(buffer)
 		if n > 0 {
-			_, _ = observer.Write(chunk[:n])
-			d.send(parcel{time.Now().Add(d.oneWay), chunk[:n:n], r})
+			_, _ = observer.Write(buffer[:n])
+			d.send(parcel{time.Now().Add(d.oneWay), bytes.Clone(buffer[:n]), r})
 		}
 		if err != nil {
 			d.send(parcel{time.Now().Add(d.oneWay), nil, r})

@@ -155,6 +155,11 @@ func (e *Env) openDatabase(ctx context.Context) error {
 	if _, err := migrations.Up(ctx, e.DB.SQL(), e.Log); err != nil {
 		return err
 	}
+	if limit := int(e.Config.Relay.MaxPayload); limit > 0 {
+		if _, err := migrations.LimitPayload(ctx, e.DB.SQL(), limit, e.Log); err != nil {
+			return err
+		}
+	}
 	// The relay's housekeeper would make them during the first measurement.
 	return repository.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
 }

@@ -55,6 +55,18 @@ func (e *Env) server(ctx context.Context) (address net.Addr, encrypted bool, err
 	return socket.RemoteAddr(), encrypted, nil
 }
 
+// FarRedis puts a proxy in front of a Redis that lets every chunk of bytes
+// arrive half of rtt later, and returns the way through it; see Network. It is
+// there until the returned function is called, for which clients must have been
+// closed.
+func FarRedis(opt asynq.RedisConnOpt, rtt time.Duration) (through asynq.RedisConnOpt, shut func() error, err error) {
+	proxy, _, through, err := farRedis(opt, rtt/2)
+	if err != nil {
+		return nil, nil, err
+	}
+	return through, proxy.Close, nil
+}
+
 // farRedis does the same for Redis.
 func farRedis(opt asynq.RedisConnOpt, oneWay time.Duration) (*distance, string, asynq.RedisConnOpt, error) {
 	o, ok := opt.(asynq.RedisClientOpt)

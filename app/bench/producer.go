@@ -54,8 +54,8 @@ type producerArm struct {
 
 func producerArms() []producerArm {
 	const (
-		off    = `ALTER TABLE outbox DISABLE TRIGGER outbox_wake`
-		on     = `ALTER TABLE outbox ENABLE TRIGGER outbox_wake`
+		off    = `ALTER TABLE outbox DISABLE TRIGGER outbox_written`
+		on     = `ALTER TABLE outbox ENABLE TRIGGER outbox_written`
 		silent = `ALTER TABLE outbox DISABLE TRIGGER bench_notify`
 		loud   = `ALTER TABLE outbox ENABLE TRIGGER bench_notify`
 		awake  = `UPDATE outbox_relays SET asleep = false`

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
@@ -38,11 +39,15 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 		BackoffBase:    c.BackoffBase,
 		BackoffMax:     c.BackoffMax,
 		PollInterval:   c.PollInterval,
+		PollMin:        c.PollMin,
+		Listen:         c.Listen != config.ListenOff,
 		History:        c.History,
 		InboxRetention: c.InboxRetention,
 		KeyRetention:   e.Config.API.IdempotencyRetention,
 		Logger:         e.Log,
 		Registry:       prometheus.NewRegistry(),
+
+		PollWithoutListen: c.PollWithoutListen,
 	}
 	if change != nil {
 		change(&options)

@@ -6,16 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
-
-// childAttributes lets the kernel send a signal to the child when this process dies, even by kill -9.
-func childAttributes(death syscall.Signal) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death}
-}
-
-// bindLife has nothing to add on Linux.
-func bindLife(int, syscall.Signal) func() { return func() {} }
 
 // programOf is the name of the program that a process runs; empty if it is gone, or dead and waiting to be reaped.
 func programOf(pid int) string {

@@ -59,8 +59,8 @@ func (p *postgres) initialise(ctx context.Context, bin installation, data string
 		c.stopSoon(syscall.SIGINT)
 		return fmt.Errorf("make PostgreSQL data directory: %w", ctx.Err())
 	}
-	if c.err != nil {
-		return log.explain(fmt.Errorf("make PostgreSQL data directory with %s: %w", bin.program("initdb"), c.err))
+	if c.Err() != nil {
+		return log.explain(fmt.Errorf("make PostgreSQL data directory with %s: %w", bin.program("initdb"), c.Err()))
 	}
 	if !p.options.Ephemeral {
 		if err := syncTree(unfinished); err != nil {

@@ -35,7 +35,7 @@ func (p *postgres) title() string { return "PostgreSQL" }
 
 // runningPostgres is a PostgreSQL that this process has launched.
 type runningPostgres struct {
-	*child
+	*server
 	published state
 }
 
@@ -89,7 +89,7 @@ func (p *postgres) launch(ctx context.Context, held *os.File) (instance, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &runningPostgres{child: c, published: state{
+	r := &runningPostgres{server: c, published: state{
 		URL: databaseURL(sockets, databaseName), PID: c.process().Pid, Version: bin.version, Data: data,
 		Shell: fmt.Sprintf("psql -h %s -U %s %s", shellQuote(sockets), databaseName, databaseName),
 	}}

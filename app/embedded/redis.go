@@ -30,7 +30,7 @@ func (r *redisServer) title() string { return "Redis" }
 
 // runningRedis is a Redis process that this process has launched.
 type runningRedis struct {
-	*child
+	*server
 	published state
 }
 
@@ -78,7 +78,7 @@ func (r *redisServer) launch(ctx context.Context, held *os.File) (instance, erro
 		return nil, err
 	}
 	version := parseRedisVersion(printed)
-	running := &runningRedis{child: c, published: state{
+	running := &runningRedis{server: c, published: state{
 		URL: (&url.URL{Scheme: "redis-socket", Path: socket, RawQuery: "db=0"}).String(), PID: c.process().Pid,
 		Version: version, Data: data, Shell: "redis-cli -s " + shellQuote(socket),
 	}}

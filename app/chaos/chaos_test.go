@@ -1,0 +1,115 @@
+package chaos_test
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"outboxd/app/chaos"
+	"outboxd/repository/repositorytest"
+)
+
+// How make chaos and make conservation ask for more than make test does.
+var (
+	duration = flag.Duration("chaos.duration", 9*time.Second, "how long faults fall")
+	seed     = flag.Uint64("chaos.seed", 1, "from which the faults follow")
+	seeds    = flag.Int("chaos.seeds", 1, "number of runs, each with the next seed")
+	events   = flag.Int("chaos.events", 0, "events that pass into Redis, of a run that counts a number of events; 0: no such run")
+	effects  = flag.Int("chaos.effects", 2_500, "events that take effect, of a run that counts a number of events")
+	rate     = flag.Float64("chaos.rate", 200, "events a second of all producers, in a run that counts none")
+	outboxd  = flag.String("chaos.outboxd", "", "the outboxd to break; empty: this test binary, race detector and all")
+)
+
+// TestConservation sends a number of events through eight pollers in four
+// processes that are killed all the time.
+func TestConservation(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name            string
+		events, workers int
+	}{
+		{"into Redis", *events, 0},
+		{"to their effect", *effects, 2},
+	} {
+		if c.events == 0 {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			repeat(t, func(o chaos.Options) chaos.Options {
+				o.Profile, o.Events, o.Duration = chaos.Conservation(), c.events, *duration
+				o.Servers = directly(repositorytest.OwnPostgres(t), repositorytest.OwnRedis(t))
+				o.Largest, o.Backlog, o.Workers, o.Leaving = 1000, c.events/2, c.workers, c.workers > 0
+				return o
+			})
+		})
+	}
+}
+
+// TestChaos lets everything break, and counts what took effect.
+func TestChaos(t *testing.T) {
+	t.Parallel()
+	repeat(t, func(o chaos.Options) chaos.Options {
+		o.Profile, o.Duration, o.Rate = chaos.General(*duration), *duration, *rate
+		o.Servers = viaNetwork(t, directly(repositorytest.OwnPostgres(t), repositorytest.OwnRedis(t)))
+		o.Largest, o.Workers, o.Failing, o.Keyed, o.Ordered = 20, 2, 0.003, true, true
+		return o
+	})
+}
+
+// repeat runs once for each seed, and prints the table.
+func repeat(t *testing.T, with func(chaos.Options) chaos.Options) {
+	t.Helper()
+	say := func(format string, args ...any) { fmt.Fprintf(t.Output(), format+"\n", args...) }
+	var reports []*chaos.Report
+	for i := range *seeds {
+		o := with(chaos.Options{
+			Seed: *seed + uint64(i), Commands: commands(t), Folder: t.TempDir(), Log: slog.New(slog.DiscardHandler), Say: say,
+			Relays: 4, Pollers: 2, Producers: 3,
+		})
+		say("profile %s, seed %d", o.Profile.Name, o.Seed)
+		report, err := chaos.Run(t.Context(), o)
+		if err != nil {
+			t.Error(err)
+		}
+		report.Write(t.Output())
+		if !report.OK() {
+			t.Errorf("a promise is broken; the seed is %d", o.Seed)
+		}
+		if report.Last != nil && o.Events > 0 && report.Last.Committed < o.Events {
+			t.Errorf("%d events have committed, want %d and more", report.Last.Committed, o.Events)
+		}
+		reports = append(reports, report)
+	}
+	chaos.WriteTable(t.Output(), reports)
+}
+
+func commands(t *testing.T) chaos.Commands {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(binary, args...)
+		cmd.Env = append(repositorytest.Environ(), "GORACE=atexit_sleep_ms=0")
+		return cmd
+	}
+	return chaos.Commands{
+		Own: func() *exec.Cmd { return own() },
+		Outboxd: func(args ...string) *exec.Cmd {
+			if *outboxd == "" {
+				cmd := own(args...)
+				cmd.Env = append(cmd.Env, processVariable+"=1")
+				return cmd
+			}
+			cmd := exec.Command(*outboxd, args...)
+			cmd.Env = repositorytest.Environ()
+			return cmd
+		},
+	}
+}

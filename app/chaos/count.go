@@ -1,0 +1,140 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"outboxd/domain"
+)
+
+// source is a table in which events are looked for.
+type source struct {
+	table, column string
+	note          func(*trace)
+}
+
+// sources are the tables that are looked into, as far as they exist: one line
+// for each place where an event can be.
+var sources = []source{
+	{"chaos.ledger", "event_id", func(t *trace) { t.committed++ }},
+	{"outbox", "id", func(t *trace) { t.waiting++ }},
+	{"outbox_held", "id", func(t *trace) { t.waiting++ }},
+	{"outbox_dead", "id", func(t *trace) { t.dead++ }},
+	{"inbox", "event_id", func(t *trace) { t.processed++ }},
+	{"chaos.effects", "event_id", func(t *trace) { t.effects++ }},
+}
+
+// An effect whose task carried what another event was emitted with.
+const garbledSQL = `
+SELECT e.event_id FROM chaos.effects e JOIN chaos.ledger l USING (event_id)
+WHERE (e.producer, e.key, e.seq) IS DISTINCT FROM (l.producer, l.key, l.seq)`
+
+// count looks for every event everywhere. Nothing may be running.
+func count(ctx context.Context, admin *pgxpool.Pool, q queue, journals []string) (*Verdict, error) {
+	all := traces{}
+	for _, s := range sources {
+		if err := s.read(ctx, admin, all); err != nil {
+			return nil, err
+		}
+	}
+	if err := eachID(ctx, admin, garbledSQL, func(id domain.ID) { all.of(id).garbled = true }); err != nil {
+		return nil, err
+	}
+	if err := readQueue(ctx, q, all); err != nil {
+		return nil, err
+	}
+	for _, path := range journals {
+		err := readJournal(path, func(mark byte, id domain.ID) {
+			if mark == markUndone {
+				all.of(id).undone = 1
+			} else {
+				all.of(id).told = 1
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	sequences, err := readSequences(ctx, admin)
+	if err != nil {
+		return nil, err
+	}
+	return judge(all, sequences), nil
+}
+
+func (s source) read(ctx context.Context, admin *pgxpool.Pool, all traces) error {
+	var exists bool
+	if err := admin.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", s.table).Scan(&exists); err != nil {
+		return fmt.Errorf("look for the table %s: %w", s.table, err)
+	}
+	if !exists {
+		return nil
+	}
+	return eachID(ctx, admin, "SELECT "+s.column+" FROM "+s.table, func(id domain.ID) { s.note(all.of(id)) })
+}
+
+func eachID(ctx context.Context, admin *pgxpool.Pool, sql string, found func(domain.ID)) error {
+	rows, err := admin.Query(ctx, sql)
+	if err != nil {
+		return fmt.Errorf("count: %w", err)
+	}
+	var id [16]byte
+	if _, err := pgx.ForEachRow(rows, []any{&id}, func() error { found(id); return nil }); err != nil {
+		return fmt.Errorf("count: %w", err)
+	}
+	return nil
+}
+
+func readQueue(ctx context.Context, q queue, all traces) error {
+	unknown := ""
+	note := func(add func(*trace)) func(string) {
+		return func(taskID string) {
+			id, err := domain.EventID(taskID)
+			if err != nil {
+				unknown = taskID
+				return
+			}
+			add(all.of(id))
+		}
+	}
+	if err := q.tasks(ctx, note(func(t *trace) { t.queued++ })); err != nil {
+		return err
+	}
+	if err := q.archived(ctx, note(func(t *trace) { t.dead++ })); err != nil {
+		return err
+	}
+	if unknown != "" {
+		return fmt.Errorf("the task %s in Redis belongs to no event", unknown)
+	}
+	return nil
+}
+
+// Both numbers count within the key. Who took effect when, the effects know
+// themselves: seen is how many of their key they found.
+const sequencesSQL = `
+SELECT l.event_id, l.ordered, l.committed, e.seen
+FROM (
+    SELECT event_id, turn IS NOT NULL AS ordered, row_number() OVER (PARTITION BY key ORDER BY coalesce(turn, seq)) - 1 AS committed
+    FROM chaos.ledger WHERE key IS NOT NULL
+) l
+JOIN chaos.effects e USING (event_id)`
+
+func readSequences(ctx context.Context, admin *pgxpool.Pool) (sequences []position, err error) {
+	rows, err := admin.Query(ctx, sequencesSQL)
+	if err != nil {
+		return nil, fmt.Errorf("read the sequences: %w", err)
+	}
+	var p position
+	var id [16]byte
+	if _, err := pgx.ForEachRow(rows, []any{&id, &p.ordered, &p.committed, &p.seen}, func() error {
+		p.id = id
+		sequences = append(sequences, p)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read the sequences: %w", err)
+	}
+	return sequences, nil
+}

@@ -1,0 +1,117 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// injector carries faults out. It belongs to one goroutine.
+type injector struct {
+	fleet   *fleet
+	servers Servers
+	admin   *pgxpool.Pool
+	down    map[Server]bool
+}
+
+// inject begins a fault and says what it hit, "" if nothing was there to be
+// hit. end (nil: nothing to do) ends it, and may know better what it hit.
+//
+// A new kind of fault needs a Kind, its odds in a Profile, and a case here.
+func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() (hit string), err error) {
+	switch f.Kind {
+	case Kill:
+		s := i.victim(f.Target)
+		if s == nil || s.signal(syscall.SIGKILL) == nil {
+			return "", nil, nil
+		}
+		return s.name, nil, nil
+	case Pause:
+		s := i.victim(f.Target)
+		if s == nil {
+			return "", nil, nil
+		}
+		resume := s.signal(syscall.SIGSTOP)
+		if resume == nil {
+			return "", nil, nil
+		}
+		return s.name, func() string { resume(); return s.name }, nil
+	case Terminate:
+		if i.down[i.servers.Postgres] {
+			return "", nil, nil
+		}
+		n, err := terminate(ctx, i.admin, f.Target&1 == 0, f.Target, 1+int(f.Target>>1%4))
+		if err != nil || n == 0 {
+			return "", nil, err
+		}
+		return fmt.Sprintf("%d", n), nil, nil
+	case RestartPostgres:
+		return i.crash(i.servers.Postgres)
+	case KillRedis:
+		return i.crash(i.servers.RedisServer)
+	case ForgetRedis:
+		hit, end, err := i.crash(i.servers.RedisServer)
+		if end != nil {
+			i.servers.RedisServer.Forget()
+		}
+		return hit, end, err
+	case FlushRedis:
+		if i.down[i.servers.RedisServer] {
+			return "", nil, nil
+		}
+		i.servers.RedisServer.Forget()
+		return "it", nil, nil
+	case BreakPostgres, HoldPostgres:
+		return network(i.servers.PostgresNetwork, f, f.Kind == HoldPostgres)
+	case BreakRedis, HoldRedis:
+		return network(i.servers.RedisNetwork, f, f.Kind == HoldRedis)
+	case StallPostgres:
+		return stall(i.servers.PostgresNetwork)
+	case StallRedis:
+		return stall(i.servers.RedisNetwork)
+	default:
+		return "", nil, fmt.Errorf("nobody knows how to do %q", f.Kind)
+	}
+}
+
+// crash ends a server until the fault is over.
+func (i *injector) crash(s Server) (string, func() string, error) {
+	if i.down[s] {
+		return "", nil, nil
+	}
+	s.Stop()
+	i.down[s] = true
+	return "it", func() string {
+		s.Start()
+		delete(i.down, s)
+		return "it"
+	}, nil
+}
+
+// victim is the process that a number chooses. Each relay and worker is chosen
+// twice as often as a producer: they are what is on trial.
+func (i *injector) victim(target uint64) *slot {
+	wanted := wanted(slices.Concat(i.fleet.all(), i.fleet.relays, i.fleet.workers))
+	if len(wanted) == 0 {
+		return nil
+	}
+	return wanted[target%uint64(len(wanted))]
+}
+
+func network(n Network, f Fault, hold bool) (string, func() string, error) {
+	mend := n.Break(f.Where, f.Skip, hold)
+	return "", func() string {
+		if !mend() {
+			return ""
+		}
+		return f.Where.String()
+	}, nil
+}
+
+func stall(n Network) (string, func() string, error) {
+	n.Stall()
+	return "everybody", func() string { n.Resume(); return "everybody" }, nil
+}

@@ -1,0 +1,121 @@
+package chaos
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"outboxd/domain"
+)
+
+// The ledger is independent of outboxd's tables. What committed is in
+// chaos.ledger, because each producer writes there in the transaction of its
+// events; what took effect is in chaos.effects, where nothing is unique, so that
+// what happened twice is seen. The journals, files of the producers' own, say
+// what they were told: it tells an event that outboxd lost from a commit that
+// PostgreSQL lost.
+const ledgerSQL = `
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.ledger (
+    event_id uuid   NOT NULL,
+    producer text   NOT NULL,
+    key      text,           -- NULL: not one of a sequence
+    seq      bigint NOT NULL,
+    turn     bigint          -- position in the order of the commits of an ordering key; NULL: key is none
+);
+CREATE TABLE chaos.turns (
+    key  text   PRIMARY KEY,
+    last bigint NOT NULL
+) WITH (fillfactor = 50);
+CREATE TABLE chaos.effects (
+    event_id uuid        NOT NULL,
+    producer text        NOT NULL,
+    key      text,
+    seq      bigint      NOT NULL,
+    seen     bigint      NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ON chaos.effects (key)`
+
+func openLedger(ctx context.Context, admin *pgxpool.Pool) error {
+	if _, err := admin.Exec(ctx, ledgerSQL); err != nil {
+		return fmt.Errorf("make the ledger: %w", err)
+	}
+	for n := range orderingKeys {
+		if _, err := admin.Exec(ctx, "INSERT INTO chaos.turns VALUES ($1, 0)", orderingKey(n)); err != nil {
+			return fmt.Errorf("make the ledger: %w", err)
+		}
+	}
+	return nil
+}
+
+func journalPath(folder string, producer int) string {
+	return filepath.Join(folder, fmt.Sprintf("producer-%d.journal", producer+1))
+}
+
+// The marks of a journal: what PostgreSQL said about a transaction.
+const (
+	markCommitted = 'C'
+	markUndone    = 'R'
+)
+
+// journal writes down what a producer was told, in a file that a kill leaves
+// whole: one write for each transaction, a line for each event.
+type journal struct{ file *os.File }
+
+func openJournal(path string) (journal, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return journal{}, fmt.Errorf("open the journal: %w", err)
+	}
+	return journal{file}, nil
+}
+
+func (j journal) write(mark byte, events []entry) error {
+	text := make([]byte, 0, 38*len(events))
+	for _, e := range events {
+		text = append(append(append(text, mark), e.ID.String()...), '\n')
+	}
+	if _, err := j.file.Write(text); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	return nil
+}
+
+// readJournal calls told for every event in a journal. A line that a kill cut
+// off is none.
+func readJournal(path string, told func(mark byte, id domain.ID)) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // killed before it wrote anything
+	}
+	if err != nil {
+		return fmt.Errorf("open the journal: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	for lines := bufio.NewReader(file); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the journal: %w", err)
+		}
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		if len(line) != 37 {
+			continue // half a line, and the first of the next process's
+		}
+		id, err := domain.ParseID(string(line[1:]))
+		if err == nil {
+			told(line[0], id)
+		}
+	}
+}

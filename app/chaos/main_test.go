@@ -1,0 +1,24 @@
+package chaos_test
+
+import (
+	"os"
+	"testing"
+
+	"outboxd/app"
+	"outboxd/app/chaos"
+	"outboxd/repository/repositorytest"
+)
+
+// processVariable turns the test binary into outboxd, race detector and all.
+const processVariable = "CHAOS_TEST_OUTBOXD"
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(processVariable) != "":
+		os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, app.Build{Version: "1.2.3"}))
+	case chaos.HasDuty():
+		os.Exit(chaos.Main(os.Stderr))
+	default:
+		repositorytest.Main(m)
+	}
+}

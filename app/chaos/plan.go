@@ -1,0 +1,164 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Kind is a kind of fault.
+type Kind string
+
+// The faults.
+const (
+	Kill            Kind = "SIGKILL of a process"
+	Pause           Kind = "SIGSTOP of a process"
+	Terminate       Kind = "PostgreSQL backends terminated"
+	RestartPostgres Kind = "PostgreSQL restarted at once"
+	KillRedis       Kind = "Redis killed, its file kept"
+	ForgetRedis     Kind = "Redis killed, its file lost"
+	FlushRedis      Kind = "Redis flushed"
+	BreakPostgres   Kind = "connection to PostgreSQL dropped"
+	HoldPostgres    Kind = "connection to PostgreSQL held"
+	BreakRedis      Kind = "connection to Redis dropped"
+	HoldRedis       Kind = "connection to Redis held"
+	StallPostgres   Kind = "PostgreSQL silent for all"
+	StallRedis      Kind = "Redis silent for all"
+)
+
+// Position says where in an exchange between client and server a connection
+// breaks.
+type Position int
+
+// The positions.
+const (
+	BeforeRequest Position = iota
+	AfterRequest
+	WithinReply
+	positions
+)
+
+// String implements fmt.Stringer.
+func (p Position) String() string {
+	return [...]string{"before the request", "after the request", "within the reply"}[p]
+}
+
+// Fault is one fault of a plan.
+type Fault struct {
+	At     time.Duration // since the beginning
+	Kind   Kind
+	Lasts  time.Duration // of pauses, holds and stalls; of an outage until the server is started again
+	Target uint64        // chooses among the processes or connections that are there by then
+	Where  Position      // of what breaks a connection
+	Skip   int           // how many requests pass before
+}
+
+// Odds is how often a kind of fault comes, relative to the others.
+type Odds struct {
+	Kind   Kind
+	Weight int
+}
+
+// Profile is the weather of a run.
+type Profile struct {
+	Name string
+	Gap  time.Duration // between two faults, on average
+	Odds []Odds
+	// Losses come in turn, as every LossEvery-th fault. 0: never.
+	Losses    []Kind
+	LossEvery int
+	// Lasts are the durations among which pauses, holds and stalls choose.
+	Lasts []time.Duration
+}
+
+// Conservation is for counting many events that pass through quickly: processes
+// and backends die, and the servers stay.
+func Conservation() Profile {
+	return Profile{
+		Name: "conservation", Gap: 500 * time.Millisecond, Lasts: []time.Duration{0},
+		Odds: []Odds{{Kill, 1}, {Terminate, 1}},
+	}
+}
+
+// General is everything that outboxd survives, on runs of that length.
+// A run of several minutes has pauses that outlast every timeout of relay,
+// worker, Asynq and database session. The losses of data come regularly, so
+// that a run of a few seconds has each of them.
+func General(duration time.Duration) Profile {
+	p := Profile{
+		Name: "general", Gap: 700 * time.Millisecond, Losses: []Kind{FlushRedis, ForgetRedis}, LossEvery: 5,
+		Odds: []Odds{
+			{Kill, 6},
+			{Pause, 3},
+			{Terminate, 5},
+			{RestartPostgres, 1},
+			{KillRedis, 1},
+			{BreakPostgres, 6},
+			{HoldPostgres, 3},
+			{BreakRedis, 6},
+			{HoldRedis, 3},
+			{StallPostgres, 1},
+			{StallRedis, 1},
+		},
+	}
+	for _, lasts := range []time.Duration{100 * time.Millisecond, time.Second, 4 * time.Second, 17 * time.Second, 75 * time.Second} {
+		if lasts <= duration/4 {
+			p.Lasts = append(p.Lasts, lasts)
+		}
+	}
+	return p
+}
+
+// Plan is an endless sequence of faults that follows from a seed.
+type Plan struct {
+	profile Profile
+	random  *rand.Rand
+	at      time.Duration
+	total   int
+	drawn   int
+}
+
+// NewPlan returns the plan of a seed.
+func NewPlan(profile Profile, seed uint64) *Plan {
+	p := &Plan{profile: profile, random: rand.New(rand.NewPCG(seed, 0))}
+	for _, odds := range profile.Odds {
+		p.total += odds.Weight
+	}
+	return p
+}
+
+// dropWithin is how long a fault waits for a connection to drop.
+const dropWithin = time.Second
+
+// Next returns the next fault. Every fault takes the same number of draws, so
+// that a change of one kind leaves the others where they were.
+func (p *Plan) Next() Fault {
+	p.at += time.Duration((0.1 + 0.9*p.random.ExpFloat64()) * float64(p.profile.Gap))
+	f := Fault{At: p.at, Target: p.random.Uint64(), Where: Position(p.random.IntN(int(positions))), Skip: p.random.IntN(40)}
+	// The longest come least often: each half as often as the one before.
+	i := 0
+	for dice := p.random.Uint64(); dice&1 == 1 && i < len(p.profile.Lasts)-1; dice >>= 1 {
+		i++
+	}
+	f.Lasts = p.profile.Lasts[i]
+	draw := p.random.IntN(p.total)
+	for _, odds := range p.profile.Odds {
+		if draw -= odds.Weight; draw < 0 {
+			f.Kind = odds.Kind
+			break
+		}
+	}
+	p.drawn++
+	if every := p.profile.LossEvery; every > 0 && p.drawn%every == 0 {
+		f.Kind = p.profile.Losses[p.drawn/every%len(p.profile.Losses)]
+	}
+	if f.Kind == BreakPostgres || f.Kind == BreakRedis {
+		f.Lasts = min(f.Lasts, dropWithin)
+	}
+	return f
+}
+
+// String implements fmt.Stringer.
+func (f Fault) String() string {
+	return fmt.Sprintf("%8.3fs %s", f.At.Seconds(), f.Kind)
+}

@@ -1,0 +1,54 @@
+package chaos_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"outboxd/app/chaos"
+)
+
+func TestAPlanFollowsFromItsSeed(t *testing.T) {
+	t.Parallel()
+	profile := chaos.General(time.Hour)
+	take := func(seed uint64) (faults []chaos.Fault) {
+		plan := chaos.NewPlan(profile, seed)
+		for range 2000 {
+			faults = append(faults, plan.Next())
+		}
+		return faults
+	}
+	faults := take(7)
+	if !slices.Equal(faults, take(7)) {
+		t.Error("the same seed gives another plan")
+	}
+	if slices.Equal(faults, take(8)) {
+		t.Error("another seed gives the same plan")
+	}
+	kinds, lasts, places, last := map[chaos.Kind]int{}, map[time.Duration]int{}, map[chaos.Position]int{}, time.Duration(0)
+	for _, f := range faults {
+		if f.At <= last {
+			t.Errorf("a fault at %v after one at %v", f.At, last)
+		}
+		last = f.At
+		kinds[f.Kind]++
+		lasts[f.Lasts]++
+		places[f.Where]++
+	}
+	if len(kinds) != len(profile.Odds)+len(profile.Losses) || len(lasts) != len(profile.Lasts) || len(places) != 3 {
+		t.Errorf("of %d kinds, %d durations and 3 positions there are %v, %v and %v", len(profile.Odds)+len(profile.Losses), len(profile.Lasts), kinds, lasts, places)
+	}
+	if gap := last / time.Duration(len(faults)); gap < profile.Gap*8/10 || gap > profile.Gap*12/10 {
+		t.Errorf("faults come every %v, want %v", gap, profile.Gap)
+	}
+}
+
+func TestPausesFitTheRun(t *testing.T) {
+	t.Parallel()
+	if longest := slices.Max(chaos.General(10 * time.Minute).Lasts); longest < time.Minute {
+		t.Errorf("the longest pause of a long run is %v, which is shorter than a database session's timeout", longest)
+	}
+	if longest := slices.Max(chaos.General(10 * time.Second).Lasts); longest > 5*time.Second {
+		t.Errorf("a pause of a run of 10 seconds may take %v", longest)
+	}
+}

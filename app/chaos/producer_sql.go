@@ -1,0 +1,124 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const committedSQL = `SELECT count(*) FROM chaos.ledger WHERE producer = $1`
+
+// It takes the turns of ordering keys after the events were written: if their
+// transactions did not wait for each other before, the turns are not in the
+// order in which outboxd took the events.
+const ledgerEntrySQL = `
+WITH written AS (
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::boolean[]) WITH ORDINALITY AS w (id, key, seq, ordered, place)
+), taken AS (
+    UPDATE chaos.turns t SET last = last + n
+    FROM (SELECT key, count(*) AS n FROM written WHERE ordered GROUP BY key) w
+    WHERE t.key = w.key
+    RETURNING t.key, t.last - n AS before
+)
+INSERT INTO chaos.ledger (event_id, producer, key, seq, turn)
+SELECT id, $1, nullif(key, ''), seq, CASE WHEN ordered THEN before + row_number() OVER (PARTITION BY ordered, key ORDER BY place) END
+FROM written LEFT JOIN taken USING (key)`
+
+// ledgerEntry is the statement that notes events, to be run in the transaction
+// that writes them.
+func ledgerEntry(producer string, events []entry) (sql string, args []any) {
+	ids, keys, seqs, ordered := make([][16]byte, len(events)), make([]string, len(events)), make([]int64, len(events)), make([]bool, len(events))
+	for i, e := range events {
+		ids[i], keys[i], seqs[i], ordered[i] = e.ID, e.Content.Key, e.Content.Seq, e.Ordered
+	}
+	return ledgerEntrySQL, []any{producer, ids, keys, seqs, ordered}
+}
+
+// sqlWriter produces as any program does that speaks SQL.
+type sqlWriter struct {
+	pool  *pgxpool.Pool
+	write func(ctx context.Context, tx pgx.Tx, events []entry) error
+}
+
+func openSQL(ctx context.Context, url string, write func(context.Context, pgx.Tx, []entry) error) (writer, error) {
+	pool, err := pgxpool.New(ctx, url+"&connect_timeout=5&application_name=producer&pool_max_conns=1")
+	if err != nil {
+		return nil, fmt.Errorf("open the producer's database: %w", err)
+	}
+	return sqlWriter{pool, write}, nil
+}
+
+func openEmit(ctx context.Context, url string) (writer, error) { return openSQL(ctx, url, writeByEmit) }
+
+func openInsert(ctx context.Context, url string) (writer, error) {
+	return openSQL(ctx, url, writeByInsert)
+}
+
+func (w sqlWriter) transact(ctx context.Context, producer string, events []entry, undo bool) error {
+	tx, err := w.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // after a commit it does nothing
+	if err := w.write(ctx, tx, events); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	sql, args := ledgerEntry(producer, events)
+	if _, err := tx.Exec(ctx, sql, args...); err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	if undo {
+		return tx.Rollback(ctx)
+	}
+	return tx.Commit(ctx)
+}
+
+func (w sqlWriter) committed(ctx context.Context, producer string) (n int, err error) {
+	if err := w.pool.QueryRow(ctx, committedSQL, producer).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count what has committed: %w", err)
+	}
+	return n, nil
+}
+
+// writeByEmit calls the function that outboxd offers, event by event.
+func writeByEmit(ctx context.Context, tx pgx.Tx, events []entry) error {
+	var calls pgx.Batch
+	for i := range events {
+		e := &events[i]
+		calls.Queue(`SELECT outbox_emit($1, $2::jsonb, ordering_key => nullif($3, ''), in_commit_order => true)`,
+			taskType, string(e.payload()), e.orderingKey()).QueryRow(func(row pgx.Row) error {
+			return row.Scan((*[16]byte)(&e.ID))
+		})
+	}
+	return tx.SendBatch(ctx, &calls).Close()
+}
+
+// writeByInsert writes all events by one statement. The IDs come first, because
+// the rows that it returns need not come in the order of the payloads.
+func writeByInsert(ctx context.Context, tx pgx.Tx, events []entry) error {
+	for _, key := range orderingKeysOf(events) {
+		if _, err := tx.Exec(ctx, `SELECT outbox_lock_key($1)`, key); err != nil {
+			return err
+		}
+	}
+	rows, err := tx.Query(ctx, `SELECT outbox_new_id() FROM generate_series(1, $1)`, len(events))
+	if err != nil {
+		return err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
+	if err != nil {
+		return err
+	}
+	payloads, keys := make([][]byte, len(events)), make([]string, len(events))
+	for i := range events {
+		events[i].ID = ids[i]
+		payloads[i], keys[i] = events[i].payload(), events[i].orderingKey()
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, event_type, payload, ordering_key)
+SELECT id, $1, payload, nullif(key, '')
+FROM unnest($2::uuid[], $3::bytea[], $4::text[]) WITH ORDINALITY AS written (id, payload, key, place) ORDER BY place`,
+		taskType, ids, payloads, keys)
+	return err
+}

@@ -1,0 +1,131 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+)
+
+// queue is the Asynq queue that every event of a run goes to, seen from below:
+// the harness asks Redis and not outboxd.
+type queue struct{ redis redis.UniversalClient }
+
+const queuePrefix = "asynq:{" + domain.DefaultQueue + "}:"
+
+// The places of a task that still has to run. A task is in one of them.
+var (
+	listsOfTasks = []string{"pending", "active"}
+	setsOfTasks  = []string{"scheduled", "retry"}
+)
+
+const (
+	archive = "archived" // where tasks lie that Asynq gave up
+	page    = 20_000
+)
+
+// tasks calls found with the ID of every task that has to run, as often as Redis
+// has it.
+func (q queue) tasks(ctx context.Context, found func(taskID string)) error {
+	for _, name := range listsOfTasks {
+		if err := q.pages(ctx, name, q.redis.LRange, found); err != nil {
+			return err
+		}
+	}
+	for _, name := range setsOfTasks {
+		if err := q.pages(ctx, name, q.redis.ZRange, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// archived calls found with the ID of every task that Asynq gave up.
+func (q queue) archived(ctx context.Context, found func(taskID string)) error {
+	return q.pages(ctx, archive, q.redis.ZRange, found)
+}
+
+func (q queue) pages(ctx context.Context, name string, read func(context.Context, string, int64, int64) *redis.StringSliceCmd, found func(string)) error {
+	for from := int64(0); ; from += page {
+		ids, err := read(ctx, queuePrefix+name, from, from+page-1).Result()
+		if err != nil {
+			return fmt.Errorf("read the %s tasks: %w", name, err)
+		}
+		for _, id := range ids {
+			found(id)
+		}
+		if len(ids) < page {
+			return nil
+		}
+	}
+}
+
+// length is how many tasks have to run. It looks everywhere at the same moment:
+// tasks move.
+func (q queue) length(ctx context.Context) (total int64, err error) {
+	var counts []*redis.IntCmd
+	_, err = q.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		for _, name := range listsOfTasks {
+			counts = append(counts, p.LLen(ctx, queuePrefix+name))
+		}
+		for _, name := range setsOfTasks {
+			counts = append(counts, p.ZCard(ctx, queuePrefix+name))
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count the tasks: %w", err)
+	}
+	for _, count := range counts {
+		total += count.Val()
+	}
+	return total, nil
+}
+
+// hurry lets the time pass for which Asynq waits: until it takes a task away
+// from a worker that is gone, and until a task is tried again.
+func (q queue) hurry(ctx context.Context) error {
+	past := time.Now().Add(-2 * time.Minute)
+	return errors.Join(q.antedate(ctx, "lease", past), q.antedate(ctx, "retry", past))
+}
+
+func (q queue) antedate(ctx context.Context, name string, to time.Time) error {
+	ids, err := q.redis.ZRange(ctx, queuePrefix+name, 0, page).Result()
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	entries := make([]redis.Z, len(ids))
+	for i, id := range ids {
+		entries[i] = redis.Z{Member: id, Score: float64(to.Unix())}
+	}
+	return q.redis.ZAddXX(ctx, queuePrefix+name, entries...).Err()
+}
+
+// canary is what the relays put into Redis to notice a loss; "" if it is not
+// there.
+func (q queue) canary(ctx context.Context, name string) (string, error) {
+	canary, err := q.redis.Get(ctx, "asynq:{outboxd}:canary:"+name).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("look for the canary: %w", err)
+	}
+	return canary, nil
+}
+
+// runID is made anew by Redis whenever it starts.
+func (q queue) runID(ctx context.Context) (string, error) {
+	text, err := q.redis.Info(ctx, "server").Result()
+	if err != nil {
+		return "", fmt.Errorf("ask Redis for its run: %w", err)
+	}
+	for line := range strings.Lines(text) {
+		if id, found := strings.CutPrefix(line, "run_id:"); found {
+			return strings.TrimSpace(id), nil
+		}
+	}
+	return "", errors.New("ask Redis for its run: it does not tell")
+}

@@ -1,0 +1,194 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"outboxd/migrations"
+)
+
+// Options say what a run is. A field is required unless it says what its zero
+// value means.
+type Options struct {
+	Seed     uint64
+	Profile  Profile
+	Servers  Servers
+	Commands Commands
+	Folder   string // for the journals; private to the run
+	Log      *slog.Logger
+	Say      func(format string, args ...any) // for a person who watches
+
+	// Events is how many the producers write; 0: as many as Rate and Duration
+	// make.
+	Events   int
+	Duration time.Duration // of the faults; a bound where Events says how many events
+	Rate     float64       // events a second of all producers; 0: as fast as they can
+	Largest  int           // events of a transaction at most
+
+	Relays, Pollers int // processes, and pollers in each
+	Producers       int
+	Workers         int // 0: nothing takes effect, and all stays in Redis
+	// Backlog is how many events wait before the first relay or worker starts.
+	// 0: none.
+	Backlog int
+	// Leaving takes the workers away when three quarters of the events have
+	// committed, and brings them back after a first count.
+	Leaving bool
+	Failing float64 // part of the tasks that fail and are tried again; 0: none
+	Keyed   bool    // some events belong to keys of which outboxd knows nothing, and their order is looked at
+	// Ordered gives a quarter of the events an ordering key, within which they
+	// have to take effect in the order of their commits. Only the first event of
+	// each key gets into Redis while there are no workers.
+	Ordered bool
+}
+
+// run is one run.
+type run struct {
+	o       Options
+	admin   *pgxpool.Pool
+	queue   queue
+	fleet   *fleet
+	weather *weather
+	report  *Report
+}
+
+// Run runs once, and returns what it counted. An error says that there is
+// nothing to count, or that a process misbehaved in a way that no fault excuses; the
+// report is then what is known so far. Nothing is left running.
+func Run(ctx context.Context, o Options) (_ *Report, err error) {
+	r := &run{o: o, fleet: newFleet(o), report: &Report{Seed: o.Seed, Profile: o.Profile.Name}}
+	admin, client, err := o.Servers.open(ctx)
+	if err != nil {
+		return r.report, err
+	}
+	defer admin.Close()
+	defer func() { _ = client.Close() }()
+	r.admin, r.queue = admin, queue{client}
+	if err := r.prepare(ctx); err != nil {
+		return r.report, err
+	}
+	r.weather = newWeather(&injector{r.fleet, o.Servers, admin, map[Server]bool{}}, NewPlan(o.Profile, o.Seed), o.Say)
+	defer func() {
+		r.weather.clear()
+		// A process that is stopped here for the second time does nothing.
+		err = errors.Join(err, stop(context.WithoutCancel(ctx), r.fleet.all()))
+		r.report.close(r.weather, r.fleet)
+	}()
+	if err := r.storm(ctx); err != nil {
+		return r.report, fmt.Errorf("while faults fell: %w", err)
+	}
+	if err := r.settle(ctx); err != nil {
+		return r.report, fmt.Errorf("after the last fault: %w", err)
+	}
+	return r.report, nil
+}
+
+func (r *run) prepare(ctx context.Context) error {
+	db := stdlib.OpenDBFromPool(r.admin)
+	defer func() { _ = db.Close() }()
+	if _, err := migrations.Up(ctx, db, r.o.Log); err != nil {
+		return err
+	}
+	return openLedger(ctx, r.admin)
+}
+
+const (
+	lookEvery = 250 * time.Millisecond // at what has been done
+	tellEvery = 10 * time.Second       // whoever watches
+)
+
+// storm runs everything while faults fall, until the time is over or all events
+// are through.
+func (r *run) storm(ctx context.Context) error {
+	begun := time.Now()
+	start(r.fleet.producers)
+	steps := r.steps()
+	for told, over := begun, false; !over; {
+		if err := r.weather.until(ctx, time.Now().Add(lookEvery)); err != nil {
+			return err
+		}
+		if err := r.fleet.health(); err != nil {
+			return err
+		}
+		over = time.Since(begun) >= r.o.Duration
+		if len(r.weather.injector.down) > 0 {
+			continue
+		}
+		if time.Since(told) > tellEvery {
+			told = time.Now()
+			text, err := r.progress(ctx)
+			if err != nil {
+				return err
+			}
+			r.o.Say("%8.3fs %s", time.Since(begun).Seconds(), text)
+		}
+		if len(steps) > 0 && r.committed(ctx) >= steps[0].at {
+			r.o.Say("%8.3fs %s", time.Since(begun).Seconds(), steps[0].what)
+			if err := steps[0].do(ctx); err != nil {
+				return err
+			}
+			steps = steps[1:]
+		}
+		if r.o.Events > 0 && len(steps) == 0 && finished(r.fleet.producers) {
+			drained, err := r.drained(ctx)
+			if err != nil {
+				return err
+			}
+			over = over || drained
+		}
+	}
+	r.report.Storm = time.Since(begun)
+	r.weather.clear()
+	start(r.fleet.relays)
+	return nil
+}
+
+// step is what is done when a number of events have committed.
+type step struct {
+	at   int
+	what string
+	do   func(context.Context) error
+}
+
+func (r *run) steps() []step {
+	steps := []step{{r.o.Backlog, "relays and workers start", func(context.Context) error {
+		start(slices.Concat(r.fleet.relays, r.fleet.workers))
+		return nil
+	}}}
+	if r.o.Leaving {
+		steps = append(steps, step{max(r.o.Backlog, r.o.Events*3/4), "the workers leave", func(ctx context.Context) error {
+			return stop(ctx, r.fleet.workers)
+		}})
+	}
+	return steps
+}
+
+// committed is how many events the ledger has; 0 if it cannot be asked.
+func (r *run) committed(ctx context.Context) (n int) {
+	err := patiently(ctx, func(ctx context.Context) error {
+		return r.admin.QueryRow(ctx, "SELECT count(*) FROM chaos.ledger").Scan(&n)
+	})
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// drained reports whether nothing waits in PostgreSQL. It looks into both tables
+// at the same moment: an event moves from one to the other.
+func (r *run) drained(ctx context.Context) (empty bool, err error) {
+	err = patiently(ctx, func(ctx context.Context) error {
+		return r.admin.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM outbox) AND NOT EXISTS (SELECT FROM outbox_held)").Scan(&empty)
+	})
+	if err != nil {
+		return false, fmt.Errorf("look at what waits: %w", err)
+	}
+	return empty, nil
+}

@@ -1,0 +1,81 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository"
+)
+
+// taskType is the type of every event of a run.
+const taskType = "chaos:effect"
+
+// content is the payload of an event.
+type content struct {
+	Producer string `json:"producer"`
+	Key      string `json:"key"` // events of one key come from one producer, one after another; empty: on its own
+	Seq      int64  `json:"seq"` // position among the events of the key, in the order of commits
+}
+
+// workerDuty is what a worker process has to know.
+type workerDuty struct {
+	Name, Database, Redis string
+	Failing               float64 // part of the tasks that fail after their effect
+}
+
+const workerConcurrency = 10
+
+// run works until ctx ends, with outboxd's own worker and inbox.
+func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
+	log := slog.New(slog.NewJSONHandler(stderr, nil))
+	opt, err := jobs.ParseRedis(d.Redis)
+	if err != nil {
+		return err
+	}
+	jobs.BridgeRedisLog(log)
+	db, err := repository.Open(ctx, repository.Options{
+		URL: d.Database, MaxConns: workerConcurrency + 2, ConnectTimeout: 10 * time.Second, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return jobs.NewWorker(jobs.WorkerOptions{
+		Redis: opt, Inbox: repository.NewInbox(db), Handlers: map[string]jobs.Handler{taskType: d.effect},
+		Concurrency: workerConcurrency, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
+		Drain: 15 * time.Second, Logger: log, Registry: prometheus.NewRegistry(),
+	}).Run(ctx)
+}
+
+var errChaos = errors.New("the task fails after its effect, which is then undone")
+
+// effect writes a row. seen is what it finds of its key: the position at which
+// it really came.
+const effectSQL = `
+INSERT INTO chaos.effects (event_id, producer, key, seq, seen)
+VALUES ($1, $2, nullif($3, ''), $4, (SELECT count(*) FROM chaos.effects WHERE key = $3))`
+
+func (d *workerDuty) effect(ctx context.Context, tx domain.Effects, task jobs.Task) error {
+	var c content
+	if err := json.Unmarshal(task.Payload, &c); err != nil {
+		return domain.Wrap(domain.CodeInvalid, err, "read the payload")
+	}
+	conn := repository.TransactionOf(tx).Statement.ConnPool
+	if _, err := conn.ExecContext(ctx, effectSQL, task.EventID, c.Producer, c.Key, c.Seq); err != nil {
+		return fmt.Errorf("write the effect: %w", err)
+	}
+	if rand.Float64() < d.Failing {
+		return errChaos
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+// Package child starts processes that end with this one, also when it is
+// killed.
+package child
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// Process is a running child. Its methods may be called concurrently.
+type Process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// Start starts cmd in a process group of its own, so that Ctrl-C reaches this
+// process alone. When this process dies, the child gets the signal death.
+func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	prepare(cmd.SysProcAttr, death)
+	p := &Process{cmd: cmd, done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		defer close(p.done)
+		// The signal at the parent's death comes when the thread that forked ends, so this thread has to last as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		bound := bindLife(cmd.Process.Pid, death)
+		p.err = cmd.Wait()
+		bound()
+	}()
+	if err := <-started; err != nil {
+		<-p.done
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	return p, nil
+}
+
+// OS returns the operating system's process.
+func (p *Process) OS() *os.Process { return p.cmd.Process }
+
+// Done is closed when the child is gone and has been waited for.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// State returns how the child ended. It may be called once Done is closed.
+func (p *Process) State() *os.ProcessState { return p.cmd.ProcessState }
+
+// Err returns what Wait returned: nil for a child that ended with 0. It may be
+// called once Done is closed.
+func (p *Process) Err() error { return p.err }
+
+// Signal sends a signal. That the child has ended is no error.
+func (p *Process) Signal(signal syscall.Signal) error {
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %v to process %d: %w", signal, p.cmd.Process.Pid, err)
+	}
+	return nil
+}

@@ -1,0 +1,229 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/repository"
+)
+
+const aboutDead = `Dead letters are events that were given up: by the relay, because Redis refused them
+too often or for good, or by the worker, because their handler used up its retries
+or said that no retry helps. They stay until somebody replays or discards them.`
+
+func (c commands) newDeadCommand() *cobra.Command {
+	dead := &cobra.Command{
+		Use:   "dead",
+		Short: "List, show, replay or discard dead letters",
+		Long:  aboutDead,
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	dead.AddCommand(c.newDeadListCommand(), c.newDeadShowCommand(), c.newDeadReplayCommand(), c.newDeadDiscardCommand())
+	return dead
+}
+
+// deadFlags choose dead letters.
+type deadFlags struct {
+	filter domain.DeadFilter
+	stage  string
+	all    bool
+}
+
+func (f *deadFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
+	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
+	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay or worker")
+	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
+	cmd.Flags().DurationVar(&f.filter.OlderThan, "older-than", 0, "only those that died at least so long ago, such as 24h")
+	cmd.Flags().DurationVar(&f.filter.NewerThan, "newer-than", 0, "only those that died at most so long ago, such as 1h")
+}
+
+// read returns the filter, and what was asked for in the flags' own words.
+func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, map[string]string, error) {
+	ids, err := eventIDs(args)
+	if err != nil {
+		return f.filter, nil, err
+	}
+	switch stage := domain.Stage(f.stage); stage {
+	case "", domain.StageRelay, domain.StageWorker:
+		f.filter.IDs, f.filter.Stage = ids, stage
+	case domain.StagePerson:
+		fallthrough
+	default:
+		return f.filter, nil, usageError{fmt.Errorf("--stage %s: the stages are relay and worker", f.stage)}
+	}
+	said := map[string]string{}
+	for _, name := range []string{"type", "queue", "stage", "error", "older-than", "newer-than", "all"} {
+		if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed {
+			said[name] = flag.Value.String()
+		}
+	}
+	if len(args) > 0 {
+		said["ids"] = strings.Join(args, " ")
+	}
+	return f.filter, said, nil
+}
+
+// deadDocument is a dead letter as JSON and YAML have it.
+type deadDocument struct {
+	ID            domain.ID `json:"id"`
+	Type          string    `json:"type"`
+	Queue         string    `json:"queue"`
+	OrderingKey   string    `json:"ordering_key,omitempty"`
+	HoldsKey      bool      `json:"holds_key"`
+	Generation    int       `json:"generation"`
+	Stage         string    `json:"stage"`
+	Attempts      int       `json:"attempts"`
+	Error         string    `json:"error"`
+	FirstError    string    `json:"first_error"`
+	CreatedAt     time.Time `json:"created_at"`
+	FirstFailedAt time.Time `json:"first_failed_at"`
+	DiedAt        time.Time `json:"died_at"`
+}
+
+func newDeadDocument(d *domain.DeadLetter) deadDocument {
+	return deadDocument{
+		ID: d.ID, Type: d.Type, Queue: d.Queue, OrderingKey: d.OrderingKey, HoldsKey: d.HoldsKey, Generation: d.Generation,
+		Stage: string(d.Stage), Attempts: d.Attempts, Error: d.Error, FirstError: d.FirstError,
+		CreatedAt: d.CreatedAt.UTC(), FirstFailedAt: d.FirstFailedAt.UTC(), DiedAt: d.DiedAt.UTC(),
+	}
+}
+
+type deadListDocument struct {
+	DeadLetters []deadDocument `json:"dead_letters"`
+	// Next is for --after, empty at the end.
+	Next string `json:"next,omitempty"`
+}
+
+func (c commands) newDeadListCommand() *cobra.Command {
+	var flags deadFlags
+	var out output
+	var limit int
+	var after string
+	cmd := &cobra.Command{
+		Use:   "list [ID...]",
+		Short: "List dead letters, those that died first at the top",
+		Example: `  outboxd dead list --type email:send_notification --newer-than 24h
+  outboxd dead list --error "connection refused" -o json`,
+	}
+	flags.add(cmd)
+	out.addFlag(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.Flags().StringVar(&after, "after", "", "go on behind this place, which the page before named as next")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		filter, _, err := flags.read(cmd, args)
+		if err != nil {
+			return err
+		}
+		place, err := parsePlace(after)
+		if err != nil {
+			return err
+		}
+		if limit < 1 {
+			return usageError{fmt.Errorf("--limit %d: at least 1", limit)}
+		}
+		list, err := repository.NewDeadLetters(o.db).List(cmd.Context(), filter, place, limit)
+		if err != nil {
+			return err
+		}
+		document := deadListDocument{DeadLetters: []deadDocument{}}
+		for i := range list {
+			document.DeadLetters = append(document.DeadLetters, newDeadDocument(&list[i]))
+		}
+		if len(list) == limit {
+			last := list[limit-1].Cursor()
+			document.Next = last.Due.UTC().Format(time.RFC3339Nano) + "/" + last.ID.String()
+		}
+		if err := out.write(cmd.OutOrStdout(), document, func(w io.Writer) { deadTable(w, document) }); err != nil {
+			return err
+		}
+		return missing(args, len(list))
+	})
+	return cmd
+}
+
+func deadTable(w io.Writer, document deadListDocument) {
+	if len(document.DeadLetters) == 0 {
+		fmt.Fprintln(w, "No dead letters.")
+		return
+	}
+	fmt.Fprintln(w, "ID\tTYPE\tQUEUE\tSTAGE\tATTEMPTS\tDIED\tERROR")
+	for _, d := range document.DeadLetters {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
+			d.ID, oneLine(d.Type, 40), oneLine(d.Queue, 20), d.Stage, d.Attempts, instant(d.DiedAt), oneLine(d.Error, 80))
+	}
+	if document.Next != "" {
+		fmt.Fprintf(w, "There may be more: --after %s\n", document.Next)
+	}
+}
+
+// missing is the error where IDs were named and not all of them were met.
+func missing(args []string, met int) error {
+	if met >= len(args) {
+		return nil
+	}
+	return fmt.Errorf("%d of the %d events named are not dead letters", len(args)-met, len(args))
+}
+
+// parsePlace reads what dead list prints for the next page.
+func parsePlace(text string) (domain.Cursor, error) {
+	if text == "" {
+		return domain.Cursor{}, nil
+	}
+	at, id, _ := strings.Cut(text, "/")
+	due, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return domain.Cursor{}, usageError{fmt.Errorf("--after %.60q is not a place that dead list printed", text)}
+	}
+	parsed, err := domain.ParseID(id)
+	if err != nil {
+		return domain.Cursor{}, usageError{fmt.Errorf("--after %.60q is not a place that dead list printed", text)}
+	}
+	return domain.Cursor{Due: due, ID: parsed}, nil
+}
+
+func (c commands) newDeadShowCommand() *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show one dead letter: its errors, its journal, its payload",
+		Example: "  outboxd dead show 01980000-0000-7000-8000-000000000000",
+		Args:    oneArgument,
+	}
+	out.addFlag(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		ids, err := eventIDs(args)
+		if err != nil {
+			return err
+		}
+		list, err := repository.NewDeadLetters(o.db).List(cmd.Context(), domain.DeadFilter{IDs: ids}, domain.Cursor{}, 1)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return fmt.Errorf("event %s is not a dead letter; outboxd events show %s says what it is", ids[0], ids[0])
+		}
+		life, err := repository.NewEventLives(o.db).Find(cmd.Context(), ids[0])
+		if err != nil {
+			return err
+		}
+		document := newEventDocument(life, nil)
+		document.Dead = new(newDeadDocument(&list[0]))
+		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { eventTable(w, &document) })
+	})
+	return cmd
+}
+
+func oneArgument(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("%s takes one event ID\nRun %s --help for an example", cmd.CommandPath(), cmd.CommandPath())}
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/repository"
+)
+
+// changeBatch bounds one transaction of a replay or a discard.
+const changeBatch = 500
+
+// changeDocument is the result of a command that changes events.
+type changeDocument struct {
+	Action   string          `json:"action"`
+	ActionID *domain.ID      `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
+	Matched  int64           `json:"matched"`
+	Changed  int64           `json:"changed"`
+	DryRun   bool            `json:"dry_run"`
+	Canary   *canaryDocument `json:"canary,omitempty"`
+}
+
+type canaryDocument struct {
+	Replayed  int `json:"replayed"`
+	Confirmed int `json:"confirmed"`
+	Dead      int `json:"dead"`
+	Open      int `json:"open"` // undecided when the time was over
+}
+
+// deadChange is one replay or discard.
+type deadChange struct {
+	letters domain.DeadLetters
+	filter  domain.DeadFilter
+	action  *domain.Action
+	result  changeDocument
+}
+
+// prepare counts what is meant, and fixes it: what dies from now on is not.
+func (c commands) prepare(cmd *cobra.Command, args []string, o *opened, flags *deadFlags, acting *actionFlags, name string) (*deadChange, error) {
+	filter, said, err := flags.read(cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	if len(said) == 0 {
+		return nil, usageError{fmt.Errorf("say which dead letters: IDs, --type, --queue, --stage, --error, --older-than, --newer-than, or --all")}
+	}
+	letters := repository.NewDeadLetters(o.db)
+	matched, now, err := letters.Count(cmd.Context(), filter)
+	if err != nil {
+		return nil, err
+	}
+	filter.Until = now
+	return &deadChange{
+		letters: letters, filter: filter, action: acting.action(said),
+		result: changeDocument{Action: name, Matched: matched, DryRun: !acting.yes},
+	}, nil
+}
+
+// finish prints the result.
+func (d *deadChange) finish(w io.Writer, out *output, past string) error {
+	if !d.action.ID.IsZero() {
+		d.result.ActionID = &d.action.ID
+	}
+	return out.write(w, d.result, func(w io.Writer) {
+		r := d.result
+		switch {
+		case r.DryRun:
+			fmt.Fprintf(w, "%d dead letters match.\n", r.Matched)
+		default:
+			if r.Canary != nil {
+				fmt.Fprintf(w, "Canary: %d replayed, %d confirmed, %d dead again, %d undecided.\n", r.Canary.Replayed, r.Canary.Confirmed, r.Canary.Dead, r.Canary.Open)
+			}
+			fmt.Fprintf(w, "%s %d of %d dead letters.\n", past, r.Changed, r.Matched)
+		}
+	})
+}
+
+func (c commands) newDeadDiscardCommand() *cobra.Command {
+	var flags deadFlags
+	var acting actionFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:   "discard [ID...]",
+		Short: "Give dead letters up for good",
+		Long: `Give dead letters up for good. Their payload is deleted; the account keeps their number, the journal
+their errors. Events that wait behind one of them for their ordering key's turn go on.`,
+		Example: `  outboxd dead discard --type report:build --older-than 720h --yes --reason "reports of last month"`,
+	}
+	flags.add(cmd)
+	acting.add(cmd)
+	out.addFlag(cmd)
+	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		change, err := c.prepare(cmd, args, o, &flags, &acting, "discard")
+		if err != nil {
+			return err
+		}
+		err = acting.consent("discard")
+		for n := 1; n > 0 && err == nil; {
+			n, err = change.letters.Discard(cmd.Context(), change.action, change.filter, changeBatch)
+			change.result.Changed += int64(n)
+		}
+		return conclude(change.finish(cmd.OutOrStdout(), &out, "Discarded"), missing(args, int(change.result.Matched)), err)
+	})
+	return cmd
+}
+
+// conclude returns the first failure.
+func conclude(faults ...error) error {
+	for _, err := range faults {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replayFlags are what a replay has beyond a discard.
+type replayFlags struct {
+	rate          int
+	canary        int
+	canaryTimeout time.Duration
+}
+
+func (c commands) newDeadReplayCommand() *cobra.Command {
+	var flags deadFlags
+	var acting actionFlags
+	var replay replayFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:   "replay [ID...]",
+		Short: "Send dead letters again",
+		Long: `Send dead letters again, under a new task ID, so that no old task in Redis can swallow them. An event
+that took effect after all is stopped by the inbox. A deadline that has passed and unique_seconds are dropped.
+
+With --canary N it first replays N and waits for their outcome; it goes on only if all of them are confirmed.`,
+		Example: `  outboxd dead replay 01980000-0000-7000-8000-000000000000 --yes
+  outboxd dead replay --error "connection refused" --rate 50 --canary 5 --yes --reason "mail server is back"`,
+	}
+	flags.add(cmd)
+	acting.add(cmd)
+	out.addFlag(cmd)
+	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
+	cmd.Flags().IntVar(&replay.rate, "rate", 0, "at most so many each second; 0 does not limit")
+	cmd.Flags().IntVar(&replay.canary, "canary", 0, "replay so many first, and go on only if all of them succeed")
+	cmd.Flags().DurationVar(&replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long the outcome of the canary is waited for")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		if replay.rate < 0 || replay.canary < 0 {
+			return usageError{fmt.Errorf("--rate and --canary are not negative")}
+		}
+		change, err := c.prepare(cmd, args, o, &flags, &acting, "replay")
+		if err != nil {
+			return err
+		}
+		if err = acting.consent("replay"); err == nil {
+			err = change.replay(cmd.Context(), &replay, o.cfg.Relay.Unconfirmed)
+		}
+		return conclude(change.finish(cmd.OutOrStdout(), &out, "Replayed"), missing(args, int(change.result.Matched)), err)
+	})
+	return cmd
+}
+
+func (d *deadChange) replay(ctx context.Context, flags *replayFlags, unconfirmed []string) error {
+	limit, batch := rate.NewLimiter(rate.Inf, math.MaxInt), changeBatch
+	if flags.rate > 0 {
+		// Some batches a second, so that the rate is even.
+		batch = min(changeBatch, max(1, flags.rate/10))
+		limit = rate.NewLimiter(rate.Limit(flags.rate), batch)
+	}
+	if flags.canary > 0 {
+		if err := d.replayCanary(ctx, flags, unconfirmed); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := limit.WaitN(ctx, batch); err != nil {
+			return err
+		}
+		replayed, err := d.letters.Replay(ctx, d.action, d.filter, batch)
+		d.result.Changed += int64(len(replayed))
+		if err != nil || len(replayed) == 0 {
+			return err
+		}
+	}
+}
+
+// canaryCheck is how often the canary's outcome is looked at.
+const canaryCheck = 200 * time.Millisecond
+
+// replayCanary replays a few and waits until all of them are confirmed; anything
+// else is an error.
+func (d *deadChange) replayCanary(ctx context.Context, flags *replayFlags, unconfirmed []string) error {
+	replayed, err := d.letters.Replay(ctx, d.action, d.filter, flags.canary)
+	if err != nil || len(replayed) == 0 {
+		return err
+	}
+	d.result.Changed += int64(len(replayed))
+	canary := &canaryDocument{Replayed: len(replayed), Open: len(replayed)}
+	d.result.Canary = canary
+	ctx, cancel := context.WithTimeout(ctx, flags.canaryTimeout)
+	defer cancel()
+	look := time.NewTicker(canaryCheck)
+	defer look.Stop()
+	for {
+		outcomes, err := d.letters.Outcomes(ctx, replayed, unconfirmed)
+		if err == nil {
+			canary.Confirmed, canary.Dead, canary.Open = outcomes.Confirmed, outcomes.Dead, outcomes.Open
+		} else if domain.ErrorCode(err) != domain.CodeUnavailable {
+			return err
+		}
+		switch {
+		case canary.Dead > 0:
+			return fmt.Errorf("the canary failed: %d of %d events died again; the other dead letters were left as they are", canary.Dead, canary.Replayed)
+		case canary.Confirmed == canary.Replayed:
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the canary is undecided: %d of %d events were not confirmed within %v; the other dead letters were left as they are",
+				canary.Open, canary.Replayed, flags.canaryTimeout)
+		}
+	}
+}

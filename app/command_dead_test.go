@@ -1,0 +1,124 @@
+package app_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"outboxd/repository/repositorytest"
+)
+
+type deadList struct {
+	DeadLetters []struct {
+		ID, Type, Stage, Error string
+		FirstError             string `json:"first_error" yaml:"first_error"`
+		Attempts               int
+	} `json:"dead_letters" yaml:"dead_letters"`
+}
+
+// TestDeadLettersByCommand kills events with a real relay and worker, and brings them back by command.
+func TestDeadLettersByCommand(t *testing.T) {
+	t.Parallel()
+	const failed, usage = 1, 2
+	servers := on(repositorytest.Database(t), repositorytest.Redis(t), t.TempDir())
+	p := start(t, servers...)
+	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	register(t, p.api, "ada@example.com")
+	for range 3 {
+		if _, err := db.ExecContext(t.Context(), `SELECT outbox_emit('email:send_notification', '{}', headers => '{"k": "v"}')`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// run wants a command to end with a code and returns what it printed.
+	run := func(code int, args ...string) result {
+		t.Helper()
+		r := execute(t, nil, append(args, servers...)...)
+		if r.code != code {
+			t.Fatalf("%v: exit code %d, want %d\n%s%s", args, r.code, code, r.stdout, r.stderr)
+		}
+		return r
+	}
+	count := func(query string) (n int) {
+		t.Helper()
+		if err := db.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	eventually(t, "three events are dead", func() bool { return count("SELECT count(*) FROM outbox_dead") == 3 })
+
+	var list, same deadList
+	if err := json.Unmarshal([]byte(run(0, "dead", "list", "-o=json", "--stage=worker", "--error=NEEDS user_id").stdout), &list); err != nil || len(list.DeadLetters) != 3 {
+		t.Fatalf("dead list: %+v, %v, want three", list, err)
+	}
+	if err := yaml.Unmarshal([]byte(run(0, "dead", "list", "-o=yaml").stdout), &same); err != nil || len(same.DeadLetters) != 3 || same.DeadLetters[0] != list.DeadLetters[0] {
+		t.Errorf("as YAML: %+v, %v, want %+v", same, err, list)
+	}
+	id := list.DeadLetters[0].ID
+	for _, c := range []struct {
+		code int
+		args []string
+		says []string
+	}{
+		{0, []string{"dead", "list", "--limit=2"}, []string{"ID ", id, "worker", "needs user_id", "--after "}},
+		{0, []string{"dead", "list", "--type=other"}, []string{"No dead letters."}},
+		{0, []string{"dead", "show", id}, []string{"First error", "died (worker)", "attempt 1: ", "2 bytes: {}", "k: v"}},
+		{0, []string{"events", "show", id}, []string{"dead, given up by the worker", "emitted", "archived", "0 of 25 retries"}},
+		{failed, []string{"dead", "show", "01980000-0000-7000-8000-000000000000"}, []string{"not a dead letter"}},
+		{failed, []string{"events", "show", "01980000-0000-7000-8000-000000000000"}, []string{"there is no event"}},
+		{failed, []string{"dead", "discard", "01980000-0000-7000-8000-000000000000", "--yes"}, []string{"1 of the 1 events named are not dead letters"}},
+		{usage, []string{"events", "show"}, []string{"takes one event ID"}},
+		{usage, []string{"dead", "show", "x"}, []string{"not a UUID"}},
+		{usage, []string{"dead", "list", "-o=xml"}, []string{"table, json and yaml"}},
+		{usage, []string{"dead", "list", "--stage=person"}, []string{"relay and worker"}},
+		{usage, []string{"dead", "list", "--after=x"}, []string{"not a place"}},
+		{usage, []string{"dead", "replay", "--yes"}, []string{"--all"}},
+		{usage, []string{"dead", "replay", "--all"}, []string{"3 dead letters match", "say --yes"}},
+		{usage, []string{"redrive"}, []string{"--since is required"}},
+		{usage, []string{"redrive", "--since=9999h"}, []string{"--relay-inbox-retention"}},
+		{0, []string{"redrive", "--since=1h", "--dry-run"}, []string{"0 events were handed"}},
+		{usage, []string{"redrive", "--since=1h"}, []string{"say --yes"}},
+		{0, []string{"redrive", "--since=1h", "--yes"}, []string{"Sent 0 events again"}},
+	} {
+		r := run(c.code, c.args...)
+		for _, want := range c.says {
+			if !strings.Contains(r.stdout+r.stderr, want) {
+				t.Errorf("%v does not say %q:\n%s%s", c.args, want, r.stdout, r.stderr)
+			}
+		}
+	}
+	if n := count("SELECT count(*) FROM outbox_dead"); n != 3 {
+		t.Fatalf("%d dead letters are left after commands that change nothing, want 3", n)
+	}
+
+	// The canary dies again, and the others stay where they are.
+	if r := run(failed, "dead", "replay", "--all", "--canary=1", "--yes"); !strings.Contains(r.stderr, "the canary failed") {
+		t.Errorf("the canary says %s", r.message())
+	}
+	if n := count("SELECT count(*) FROM outbox_dead WHERE generation = 0"); n != 2 {
+		t.Errorf("%d dead letters were left alone, want 2", n)
+	}
+	// The cause is mended: the payload is what it should have been.
+	const mend = `UPDATE outbox_dead SET payload = convert_to((SELECT json_build_object('user_id', user_id, 'notification_id', id, 'notification_type', type)::text
+		FROM notifications LIMIT 1), 'UTF8')`
+	if _, err := db.ExecContext(t.Context(), mend+" WHERE id <> '"+id+"'"); err != nil {
+		t.Fatal(err)
+	}
+	r := run(0, "dead", "discard", id, "--yes", "--reason=hopeless", "--as=ada@example.com")
+	if !strings.Contains(r.stdout, "Discarded 1 of 1") {
+		t.Errorf("discard says %s", r.stdout)
+	}
+	if r := run(0, "dead", "replay", "--all", "--canary=1", "--rate=50", "--yes"); !strings.Contains(r.stdout, "1 confirmed") || !strings.Contains(r.stdout, "Replayed 2 of 2") {
+		t.Errorf("replay says %s", r.stdout)
+	}
+	eventually(t, "the replayed events took effect", func() bool { return count("SELECT count(*) FROM inbox") == 3 })
+	if n := count("SELECT count(*) FROM outbox_actions WHERE actor = 'ada@example.com' AND action = 'discard' AND reason = 'hopeless' AND events = 1"); n != 1 {
+		t.Errorf("%d discards are recorded, want one", n)
+	}
+	if r := run(0, "events", "show", id); !strings.Contains(r.stdout, "discarded, by ada@example.com: hopeless") || !strings.Contains(r.stdout, "discarded (person)") {
+		t.Errorf("of the discarded event:\n%s", r.stdout)
+	}
+	p.stop()
+}

@@ -1,0 +1,250 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository"
+)
+
+func (c commands) newEventsCommand() *cobra.Command {
+	events := &cobra.Command{
+		Use:   "events",
+		Short: "Look at single events",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	events.AddCommand(c.newEventsShowCommand())
+	return events
+}
+
+// queuePatience bounds how long Redis may take to answer. What the database
+// knows is worth showing without it.
+const queuePatience = 5 * time.Second
+
+func (c commands) newEventsShowCommand() *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show the whole life of one event, from PostgreSQL and from Redis",
+		Long: `Show the whole life of one event: when it was emitted, each refusal and failure, its task in Redis, its
+confirmation, its deaths and replays, and what it waits for. The ID is the event's or the task's.`,
+		Example: "  outboxd events show 01980000-0000-7000-8000-000000000000",
+		Args:    oneArgument,
+	}
+	out.addFlag(cmd)
+	// A relay needs both servers.
+	cmd.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		ids, err := eventIDs(args)
+		if err != nil {
+			return err
+		}
+		life, err := repository.NewEventLives(o.db).Find(cmd.Context(), ids[0])
+		if err != nil {
+			return err
+		}
+		tasks, err := findTasks(cmd.Context(), o, life)
+		document := newEventDocument(life, tasks)
+		if err != nil {
+			document.QueueError = err.Error()
+		}
+		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { eventTable(w, &document) })
+	})
+	return cmd
+}
+
+func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]jobs.TaskState, error) {
+	opt, err := jobs.ParseRedis(o.servers.redisURL)
+	if err != nil {
+		return nil, err
+	}
+	jobs.BridgeRedisLog(o.log)
+	ctx, cancel := context.WithTimeout(ctx, queuePatience)
+	defer cancel()
+	event := life.Event
+	for _, entry := range life.Journal { // of an event that is gone
+		event.Generation = max(event.Generation, entry.Generation)
+	}
+	return jobs.FindTasks(ctx, opt, &event)
+}
+
+// eventDocument is an event's life as JSON and YAML have it.
+type eventDocument struct {
+	ID           domain.ID          `json:"id"`
+	Place        domain.Place       `json:"place"`
+	State        string             `json:"state"` // a sentence
+	Type         string             `json:"type,omitempty"`
+	Queue        string             `json:"queue,omitempty"`
+	OrderingKey  string             `json:"ordering_key,omitempty"`
+	Generation   int                `json:"generation"`
+	Attempts     int                `json:"attempts"`
+	Headers      map[string]string  `json:"headers,omitempty"`
+	Payload      string             `json:"payload,omitempty"`
+	PayloadBytes int                `json:"payload_bytes"`
+	Dead         *deadDocument      `json:"dead,omitempty"`
+	Tasks        []taskDocument     `json:"tasks"`
+	QueueError   string             `json:"queue_error,omitempty"` // why there are no tasks
+	Timeline     []timelineDocument `json:"timeline"`
+}
+
+type taskDocument struct {
+	ID        string     `json:"id"`
+	Queue     string     `json:"queue"`
+	State     string     `json:"state"`
+	Retried   int        `json:"retried"`
+	MaxRetry  int        `json:"max_retry"`
+	LastError string     `json:"last_error,omitempty"`
+	NextAt    *time.Time `json:"next_at,omitempty"`
+}
+
+type timelineDocument struct {
+	At     time.Time `json:"at"`
+	What   string    `json:"what"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+func newEventDocument(life *domain.EventLife, tasks []jobs.TaskState) eventDocument {
+	d := eventDocument{
+		ID: life.ID, Place: life.Place, State: stateOf(life, tasks), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
+		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
+		Tasks: []taskDocument{}, Timeline: timelineOf(life, tasks),
+	}
+	for _, t := range tasks {
+		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError}
+		if !t.NextAt.IsZero() {
+			task.NextAt = new(t.NextAt.UTC())
+		}
+		d.Tasks = append(d.Tasks, task)
+	}
+	return d
+}
+
+// payloadShown bounds what is shown of a payload, in bytes.
+const payloadShown = 2000
+
+// payloadText shows a payload as text where it is text, and else in hexadecimal.
+func payloadText(payload []byte) string {
+	cut := ""
+	if len(payload) > payloadShown {
+		payload, cut = payload[:payloadShown], "…"
+	}
+	text := string(payload)
+	if cut != "" {
+		text = strings.ToValidUTF8(text, "")
+	}
+	if utf8.ValidString(text) && !strings.ContainsRune(text, 0) {
+		return text + cut
+	}
+	return fmt.Sprintf("%x%s", payload, cut)
+}
+
+// stateOf says where the event is, and what it waits for.
+func stateOf(life *domain.EventLife, tasks []jobs.TaskState) string {
+	switch {
+	case life.Place == domain.PlaceDead:
+		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", life.Stage)
+		if life.TurnOf == life.ID && life.HeldBehind > 0 {
+			state += fmt.Sprintf("; it holds up %d events of its ordering key", life.HeldBehind)
+		}
+		return state
+	case !life.ConfirmedAt.IsZero():
+		return "confirmed: it took effect"
+	case life.Place == domain.PlaceHeld && !life.TurnOf.IsZero():
+		return fmt.Sprintf("held: event %s of the same ordering key goes first", life.TurnOf)
+	case life.Place == domain.PlaceHeld:
+		return "held: waits for its ordering key's turn, which is about to be given"
+	case life.Place == domain.PlacePending && life.Available.After(time.Now()):
+		return "pending: due at " + instant(life.Available) + " UTC"
+	case life.Place == domain.PlacePending:
+		return "pending: due, waits for a relay"
+	case life.Place == domain.PlaceSent && len(tasks) > 0:
+		return fmt.Sprintf("handed to Redis, where its task is %s; not confirmed yet", tasks[0].State)
+	case life.Place == domain.PlaceSent:
+		return "handed to Redis and not confirmed"
+	case len(life.Journal) > 0 && life.Journal[len(life.Journal)-1].Entry == "discarded":
+		return "discarded, " + life.Journal[len(life.Journal)-1].Detail
+	default:
+		return "no longer kept"
+	}
+}
+
+// timelineOf puts what is known in the order in which it happened.
+func timelineOf(life *domain.EventLife, tasks []jobs.TaskState) []timelineDocument {
+	var steps []timelineDocument
+	step := func(at time.Time, what, detail string) {
+		if !at.IsZero() {
+			steps = append(steps, timelineDocument{at.UTC(), what, detail})
+		}
+	}
+	emitted := life.CreatedAt
+	if made, ok := life.ID.Time(); ok && emitted.IsZero() {
+		emitted = made
+	}
+	step(emitted, "emitted", life.Type)
+	if life.Available.After(emitted) {
+		step(life.Available, "available", "")
+	}
+	step(life.HeldAt, "held", "for the turn of its ordering key")
+	step(life.SentAt, "enqueued", fmt.Sprintf("task %s in queue %s", life.TaskID(), life.Queue))
+	for _, entry := range life.Journal {
+		detail := entry.Detail
+		if entry.Attempt > 0 {
+			detail = fmt.Sprintf("attempt %d: %s", entry.Attempt, detail)
+		}
+		step(entry.At, entry.Entry+" ("+string(entry.Stage)+")", detail)
+	}
+	for _, t := range tasks {
+		step(t.CompletedAt, "completed (Redis)", "task "+t.TaskID)
+		step(t.NextAt, "next attempt (Redis)", "task "+t.TaskID)
+	}
+	step(life.ConfirmedAt, "confirmed", "")
+	slices.SortStableFunc(steps, func(a, b timelineDocument) int { return a.At.Compare(b.At) })
+	return steps
+}
+
+func eventTable(w io.Writer, d *eventDocument) {
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value, 0))
+		}
+	}
+	row("Event", d.ID.String())
+	row("State", d.State)
+	row("Type", d.Type)
+	row("Queue", d.Queue)
+	row("Ordering key", d.OrderingKey)
+	if d.Generation > 0 {
+		row("Generation", fmt.Sprint(d.Generation))
+	}
+	if d.Dead != nil {
+		row("Attempts", fmt.Sprint(d.Dead.Attempts))
+		row("First error", d.Dead.FirstError)
+		row("Last error", d.Dead.Error)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
+		row("Header", name+": "+d.Headers[name])
+	}
+	if d.PayloadBytes > 0 {
+		row("Payload", fmt.Sprintf("%d bytes: %s", d.PayloadBytes, d.Payload))
+	}
+	for _, t := range d.Tasks {
+		row("Task", fmt.Sprintf("%s in queue %s: %s, %d of %d retries", t.ID, t.Queue, t.State, t.Retried, t.MaxRetry))
+	}
+	row("Redis", d.QueueError)
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, "TIME (UTC)\tWHAT\tDETAIL")
+	for _, s := range d.Timeline {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.At.Format("2006-01-02 15:04:05.000"), s.What, oneLine(s.Detail, 120))
+	}
+}

@@ -1,0 +1,86 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/repository"
+)
+
+func (c commands) newRedriveCommand() *cobra.Command {
+	var acting actionFlags
+	var out output
+	var filter repository.RedriveFilter
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "redrive",
+		Short: "Send again what was handed to Redis and never confirmed",
+		Long: `Send again what was handed to Redis and never confirmed, as the relay does by itself when it notices that
+Redis has lost its data. Nothing happens twice: a task that Redis still has is met by its ID, one that
+ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left alone.`,
+		Example: `  outboxd redrive --since 1h --dry-run
+  outboxd redrive --since 1h --type email:send_notification --yes --reason "restored an old snapshot of Redis"`,
+		Args: noArguments,
+	}
+	acting.add(cmd)
+	out.addFlag(cmd)
+	cmd.Flags().DurationVar(&filter.Since, "since", 0, "what was handed over at most so long ago, such as 1h; required")
+	cmd.Flags().StringVar(&filter.Type, "type", "", "only of this event type")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+		if err := checkRedrive(filter, o.cfg); err != nil {
+			return err
+		}
+		filter.Except = o.cfg.Relay.Unconfirmed
+		store := repository.NewOutbox(o.db, repository.OutboxOptions{History: true})
+		matched, err := store.CountRedrive(cmd.Context(), filter)
+		if err != nil {
+			return err
+		}
+		result := changeDocument{Action: "redrive", Matched: matched, DryRun: dryRun || !acting.yes}
+		if !dryRun {
+			err = acting.consent("redrive")
+		}
+		if !result.DryRun {
+			action := acting.action(redriveSaid(filter))
+			result.Changed, err = store.RedriveByHand(cmd.Context(), action, filter)
+			if !action.ID.IsZero() {
+				result.ActionID = &action.ID
+			}
+		}
+		return conclude(out.write(cmd.OutOrStdout(), result, func(w io.Writer) {
+			if result.DryRun {
+				fmt.Fprintf(w, "%d events were handed to Redis in the last %v and are not confirmed.\n", matched, filter.Since)
+			} else {
+				fmt.Fprintf(w, "Sent %d events again.\n", result.Changed)
+			}
+		}), err)
+	})
+	return cmd
+}
+
+func checkRedrive(filter repository.RedriveFilter, cfg *config.Config) error {
+	switch {
+	case filter.Since <= 0:
+		return usageError{fmt.Errorf("--since is required, such as --since 1h")}
+	case filter.Since > cfg.Relay.InboxRetention:
+		return usageError{fmt.Errorf("--since %v reaches further back than confirmations are kept (--relay-inbox-retention is %v): events could take effect twice",
+			filter.Since, cfg.Relay.InboxRetention)}
+	case slices.Contains(cfg.Relay.Unconfirmed, filter.Type):
+		return usageError{fmt.Errorf("nobody confirms events of the type %s (--relay-unconfirmed), so which of them are lost cannot be known", filter.Type)}
+	}
+	return nil
+}
+
+func redriveSaid(filter repository.RedriveFilter) map[string]string {
+	said := map[string]string{"since": filter.Since.Round(time.Second).String()}
+	if filter.Type != "" {
+		said["type"] = filter.Type
+	}
+	return said
+}

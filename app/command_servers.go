@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/user"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/migrations"
+	"outboxd/repository"
+)
+
+// opened is what a command works on.
+type opened struct {
+	cfg     *config.Config
+	db      *repository.Database
+	servers *servers
+	log     *slog.Logger
+}
+
+// withServers opens the configured servers that a role needs, or the embedded
+// ones, for one command that works on a schema which is up to date.
+func (c commands) withServers(role config.Role, out *output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) (err error) {
+		if err := out.check(); err != nil {
+			return err
+		}
+		if err := cmd.Flags().Set("roles", string(role)); err != nil {
+			return fmt.Errorf("choose the role: %w", err)
+		}
+		cfg, err := c.load(cmd)
+		if err != nil {
+			return err
+		}
+		// What a daemon has to tell in good times would be in the way.
+		if cfg.Log.Level == "info" {
+			cfg.Log.Level = "warn"
+		}
+		log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+		servers, err := startServers(cmd.Context(), cfg, log)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), serversPatience)
+			defer cancel()
+			if stopped := servers.close(ctx); err == nil {
+				err = stopped
+			}
+		}()
+		db, err := openDatabase(cmd.Context(), cfg, servers.databaseURL, 4, log)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		if err := migrations.Check(cmd.Context(), db.SQL()); err != nil {
+			return err
+		}
+		return do(cmd, args, &opened{cfg: cfg, db: db, servers: servers, log: log})
+	}
+}
+
+// actionFlags are the flags of a command that changes data.
+type actionFlags struct {
+	yes        bool
+	reason, as string
+}
+
+func (f *actionFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do it; without, only count")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
+	cmd.Flags().StringVar(&f.as, "as", "", "who does it, for the record (default: user@host)")
+}
+
+// consent is an error unless the person has said --yes.
+func (f *actionFlags) consent(name string) error {
+	if f.yes {
+		return nil
+	}
+	return usageError{fmt.Errorf("nothing was done; say --yes to %s them", name)}
+}
+
+// action is the record of what is about to be done.
+func (f *actionFlags) action(filter map[string]string) *domain.Action {
+	actor := f.as
+	if actor == "" {
+		actor = thisUser()
+	}
+	return &domain.Action{Actor: actor, Reason: f.reason, Filter: filter}
+}
+
+func thisUser() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + host
+}
+
+// eventIDs reads the IDs on a command line.
+func eventIDs(args []string) ([]domain.ID, error) {
+	var ids []domain.ID
+	for _, arg := range args {
+		// A task ID names its event too.
+		id, err := domain.EventID(arg)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}

@@ -1,0 +1,234 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository"
+)
+
+const aboutVerify = `Account for every event that was ever emitted, as of one moment:
+
+  emitted = pending + held + in flight + confirmed + dead
+            + expired + unrecorded + discarded
+
+by UTC day of creation and by type. What was emitted is counted by the outbox's
+trigger, in a table of its own; the rest is counted where the events are. Then
+look for single events that break a promise:
+
+  in more than one place       an event is in two tables
+  held without a reason        its ordering key waits for nothing
+  neither in Redis nor confirmed
+                               handed to Redis, and Redis does not have the task
+
+Events of relay.unconfirmed are not looked for in Redis. It reads all of the
+history, and changes nothing. It exits with 1 if there is a violation, also in
+the middle of a loss that the relay has not healed yet.`
+
+// verification is what verify prints.
+type verification struct {
+	Account    []accountLine `json:"account"`
+	Violations []violation   `json:"violations"`
+	More       bool          `json:"more_violations"` // the list was cut
+}
+
+type accountLine struct {
+	Day        string `json:"day"`
+	Type       string `json:"type"`
+	Emitted    int64  `json:"emitted"`
+	Pending    int64  `json:"pending"`
+	Held       int64  `json:"held"`
+	InFlight   int64  `json:"in_flight"`
+	Confirmed  int64  `json:"confirmed"`
+	Dead       int64  `json:"dead"`
+	Expired    int64  `json:"expired"`
+	Unrecorded int64  `json:"unrecorded"`
+	Discarded  int64  `json:"discarded"`
+	Difference int64  `json:"difference"`
+}
+
+type violation struct {
+	ID     string `json:"id,omitempty"`
+	Broken string `json:"broken"`
+	Detail string `json:"detail"`
+}
+
+var errViolated = errors.New("there are violations")
+
+func (c commands) newVerifyCommand() *cobra.Command {
+	var out output
+	var limit int
+	verify := &cobra.Command{
+		Use:     "verify",
+		Short:   "Account for every event, and list those that break a promise",
+		Long:    aboutVerify,
+		Example: "  outboxd verify\n  outboxd verify -o json | jq .violations",
+		Args:    noArguments,
+	}
+	verify.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+		if limit < 1 {
+			return usageError{errors.New("--limit has to be at least 1")}
+		}
+		result, err := verifyEvents(cmd.Context(), o, limit)
+		if err != nil {
+			return err
+		}
+		if err := out.write(cmd.OutOrStdout(), result, result.table); err != nil {
+			return err
+		}
+		if len(result.Violations) > 0 {
+			return errViolated
+		}
+		return nil
+	})
+	out.addFlag(verify)
+	verify.Flags().IntVar(&limit, "limit", 100, "most violations to list")
+	return verify
+}
+
+func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, error) {
+	opt, err := jobs.ParseRedis(o.servers.redisURL)
+	if err != nil {
+		return nil, err
+	}
+	finder, err := jobs.NewTaskFinder(opt)
+	if err != nil {
+		return nil, err
+	}
+	defer finder.Close()
+	auditor := repository.NewAuditor(o.db)
+	lines, err := auditor.Account(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result := &verification{Account: []accountLine{}, Violations: []violation{}}
+	for _, l := range lines {
+		result.add(&l)
+	}
+	broken, err := auditor.Violations(ctx, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	lost, err := lostEvents(ctx, auditor, finder, o.cfg.Relay.Unconfirmed, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range append(broken, lost...) {
+		result.Violations = append(result.Violations, violation{v.ID.String(), v.Broken, v.Detail})
+	}
+	if result.More = len(result.Violations) > limit; result.More {
+		result.Violations = result.Violations[:limit]
+	}
+	return result, nil
+}
+
+// add enters a line, and as a violation if it does not add up.
+func (v *verification) add(l *domain.AccountLine) {
+	line := accountLine{
+		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead,
+		l.Expired, l.Unrecorded, l.Discarded, l.Difference(),
+	}
+	v.Account = append(v.Account, line)
+	switch {
+	case line.Difference > 0:
+		v.Violations = append(v.Violations, violation{
+			Broken: "the account does not add up",
+			Detail: fmt.Sprintf("%d events of %s, %s, were emitted and are nowhere", line.Difference, line.Type, line.Day),
+		})
+	case line.Difference < 0:
+		v.Violations = append(v.Violations, violation{
+			Broken: "the account does not add up",
+			Detail: fmt.Sprintf("%d events of %s, %s, are there that nobody emitted", -line.Difference, line.Type, line.Day),
+		})
+	}
+}
+
+// verifyPage is how many events are looked up in Redis at a time.
+const verifyPage = 1000
+
+// lostEvents returns events that Redis should have and does not. A task leaves
+// Redis after its confirmation is committed, so what is not there is looked for
+// among the confirmations again.
+func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskFinder, except []string, limit int) ([]domain.Violation, error) {
+	var lost []domain.Violation
+	for after := (domain.ID{}); len(lost) < limit; {
+		page, err := auditor.Unconfirmed(ctx, after, verifyPage, except)
+		if err != nil || len(page) == 0 {
+			return lost, err
+		}
+		after = page[len(page)-1].Event.ID
+		missing, err := missingTasks(ctx, finder, page)
+		if err != nil {
+			return lost, err
+		}
+		ids := make([]domain.ID, len(missing))
+		for i := range missing {
+			ids[i] = missing[i].Event.ID
+		}
+		confirmed, err := auditor.Confirmed(ctx, ids)
+		if err != nil {
+			return lost, err
+		}
+		for _, m := range missing {
+			if !confirmed[m.Event.ID] {
+				lost = append(lost, domain.Violation{
+					ID: m.Event.ID, Broken: "neither in Redis nor confirmed",
+					Detail: fmt.Sprintf("%s, queue %s, sent %s", m.Event.Type, m.Event.Queue, instant(m.SentAt)),
+				})
+			}
+		}
+	}
+	return lost, nil
+}
+
+func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.SentEvent) ([]domain.SentEvent, error) {
+	events := make([]domain.Event, len(sent))
+	for i := range sent {
+		events[i] = sent[i].Event
+	}
+	holds, err := finder.Holds(ctx, events)
+	if err != nil {
+		return nil, err
+	}
+	var missing []domain.SentEvent
+	for i := range sent {
+		if !holds[i] {
+			missing = append(missing, sent[i])
+		}
+	}
+	return missing, nil
+}
+
+func (v *verification) table(w io.Writer) {
+	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tEXPIRED\tUNRECORDED\tDISCARDED\tDIFFERENCE")
+	for _, l := range v.Account {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, oneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
+			l.Confirmed, l.Dead, l.Expired, l.Unrecorded, l.Discarded, l.Difference)
+	}
+	if len(v.Violations) == 0 {
+		fmt.Fprintln(w, "\nEvery event is accounted for.")
+		return
+	}
+	fmt.Fprintln(w, "\nEVENT\tBROKEN\tDETAIL")
+	for _, b := range v.Violations {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", orDash(b.ID), b.Broken, oneLine(b.Detail, 0))
+	}
+	if v.More {
+		fmt.Fprintln(w, "There are more: see --limit.")
+	}
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

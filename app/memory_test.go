@@ -1,0 +1,130 @@
+package app_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/migrations"
+	"outboxd/repository/repositorytest"
+)
+
+// A relay has a batch of each of its two pollers in memory: 16 MiB and one event
+// more. As much again is garbage before the next collection, and 15 MiB are
+// there anyway: about 85 MiB. The bound has room for a collector that comes late
+// on a busy machine, and would be broken by events that pile up.
+func TestLargeEventsTakeLittleMemory(t *testing.T) {
+	t.Parallel()
+	const events, payload, bound = 200, 1 << 20, 150 << 20
+	databaseURL := repositorytest.Database(t)
+	db := repositorytest.Connect(t, databaseURL).SQL()
+	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (event_type, payload)
+		SELECT 'test:large', convert_to(repeat('x', $2::int), 'UTF8') FROM generate_series(1, $1::int)`, events, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := repositorytest.OwnRedis(t)
+	tasks := newTaskDrain(t, server.URL())
+
+	relay := start(t, "--roles=relay", "--database-url="+databaseURL, "--redis-url="+server.URL(), "--data-dir="+t.TempDir())
+	taken := 0
+	eventually(t, "every event is in Redis", func() bool {
+		taken += tasks.take()
+		return taken == events
+	})
+	// The heap only ever grows by this count, so that it is the peak.
+	heap := int(scrape(t, relay.monitor, "go_memstats_heap_sys_bytes"))
+	t.Logf("at most: heap %d MiB, resident %d MiB", heap>>20, peakResident(t, relay.cmd.Process.Pid)>>20)
+	if heap > bound {
+		t.Errorf("%d MiB of events took a heap of %d MiB, want at most %d MiB", events*payload>>20, heap>>20, bound>>20)
+	}
+	relay.stop()
+}
+
+// taskDrain takes tasks out of Redis, which could not hold them all either.
+type taskDrain struct {
+	t      *testing.T
+	client *redis.Client
+}
+
+func newTaskDrain(t *testing.T, url string) *taskDrain {
+	t.Helper()
+	opt, err := asynq.ParseRedisURI(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := opt.MakeRedisClient().(*redis.Client)
+	t.Cleanup(func() { _ = client.Close() })
+	// What is written here is deleted at once, and need not reach a disk.
+	if err := client.ConfigSet(t.Context(), "appendonly", "no").Err(); err != nil {
+		t.Fatal(err)
+	}
+	return &taskDrain{t, client}
+}
+
+// take deletes what is pending and returns how many tasks that was.
+func (d *taskDrain) take() int {
+	d.t.Helper()
+	const queue = "asynq:{default}:"
+	ids, err := d.client.RPopCount(d.t.Context(), queue+"pending", 1000).Result()
+	if errors.Is(err, redis.Nil) {
+		return 0
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = queue + "t:" + id
+	}
+	if err := d.client.Unlink(d.t.Context(), keys...).Err(); err != nil {
+		d.t.Fatal(err)
+	}
+	return len(ids)
+}
+
+// scrape reads a metric that has no label.
+func scrape(t *testing.T, monitor, name string) float64 {
+	t.Helper()
+	_, page := get(t, monitor+"/metrics")
+	for line := range strings.Lines(page) {
+		if text, found := strings.CutPrefix(line, name+" "); found {
+			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return value
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// peakResident is the most memory that a process ever had, in bytes; 0 where
+// the system does not say. It is no measure under the race detector, which has
+// as much again for itself.
+func peakResident(t *testing.T, pid int) int {
+	t.Helper()
+	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		var kib int
+		if n, _ := fmt.Sscanf(lines.Text(), "VmHWM: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return 0
+}

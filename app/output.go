@@ -1,0 +1,120 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+)
+
+// The forms in which a command prints its result.
+const (
+	formatTable = "table" // for people
+	formatJSON  = "json"  // one document
+	formatYAML  = "yaml"  // the same document
+)
+
+// output is the flag -o, and what it asks for.
+type output struct{ format string }
+
+// addFlag gives a command the flag -o.
+func (o *output) addFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.format, "output", "o", formatTable, "form of the result: table, json or yaml")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{formatTable, formatJSON, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// check refuses a form that is not known, before anything is done.
+func (o *output) check() error {
+	switch o.format {
+	case formatTable, formatJSON, formatYAML:
+		return nil
+	default:
+		return usageError{fmt.Errorf("-o %s: the forms are table, json and yaml", o.format)}
+	}
+}
+
+// write prints a result: the value as JSON or YAML, with the names that its JSON
+// has, or what table prints. A table's columns are separated by tabs. Results go
+// to standard output without colour; everything else goes to standard error.
+func (o *output) write(w io.Writer, value any, table func(w io.Writer)) error {
+	switch o.format {
+	case formatJSON:
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(value)
+	case formatYAML:
+		return writeYAML(w, value)
+	default:
+		aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		table(aligned)
+		return aligned.Flush()
+	}
+}
+
+// writeYAML goes by way of JSON, which is YAML too, and keeps its names and
+// their order.
+func writeYAML(w io.Writer, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return err
+	}
+	blockStyle(&document)
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&document); err != nil {
+		return err
+	}
+	_, err = w.Write(out.Bytes())
+	return err
+}
+
+// blockStyle undoes JSON's brackets, and its quotation marks where YAML reads
+// the same without them.
+func blockStyle(node *yaml.Node) {
+	if len(node.Content) > 0 {
+		node.Style = 0
+	} else if node.Kind == yaml.ScalarNode && node.Tag == "!!str" {
+		node.Style = 0
+	}
+	for _, child := range node.Content {
+		blockStyle(child)
+	}
+}
+
+// oneLine makes any text fit a cell of a table: error texts come from everywhere,
+// and a terminal obeys control characters. Longer ones are cut, at limit
+// characters; 0 does not cut.
+func oneLine(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); limit > 0 && len(runes) > limit {
+		return string(runes[:limit-1]) + "…"
+	}
+	return text
+}
+
+// instant writes a time for people, in UTC, to the second; "-" for none.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}

@@ -1,0 +1,76 @@
+package app_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+func TestVerifyFindsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	url, redis := repositorytest.Database(t), repositorytest.Redis(t)
+	run := func(args ...string) result {
+		return execute(t, nil, append(args, "--database-url="+url, "--redis-url="+redis)...)
+	}
+	if r := run("migrate", "up"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	db := repositorytest.Connect(t, url).SQL()
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	violations := func(want int) []string {
+		t.Helper()
+		r := run("verify", "-o", "json")
+		var document struct {
+			Account    []map[string]any
+			Violations []struct{ ID, Broken, Detail string }
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &document); err != nil {
+			t.Fatalf("%v: %s %s", err, r.stdout, r.stderr)
+		}
+		var list []string
+		for _, v := range document.Violations {
+			list = append(list, v.ID+" "+v.Broken+": "+v.Detail)
+		}
+		if code := min(want, 1); len(list) != want || r.code != code {
+			t.Fatalf("exit code %d, %d violations, want %d, %d: %q %s", r.code, len(list), code, want, list, r.stderr)
+		}
+		return list
+	}
+
+	// Where events may be. One is handed over this minute, and need not be in Redis yet.
+	exec("SELECT outbox_emit('test:a', '{}') FROM generate_series(1, 10)")
+	exec("SELECT outbox_emit('test:b', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
+	exec("SELECT outbox_emit('test:sent', '{}')")
+	exec(`WITH gone AS (DELETE FROM outbox WHERE event_type = 'test:sent' RETURNING *)
+	      INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(gone) || jsonb_build_object('sent_at', now()))).* FROM gone`)
+	violations(0)
+	if r := run("verify"); r.code != 0 || !strings.Contains(r.stdout, "Every event is accounted for.") {
+		t.Errorf("%+v", r)
+	}
+
+	exec("UPDATE outbox_sent SET sent_at = now() - interval '2 minutes'")
+	if list := violations(1); !strings.Contains(list[0], "neither in Redis nor confirmed") || strings.HasPrefix(list[0], " ") {
+		t.Errorf("a task that Redis does not have: %q", list)
+	}
+	exec("SELECT outbox_confirm(id) FROM outbox_sent")
+	violations(0)
+
+	exec("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE event_type = 'test:a' LIMIT 2)")
+	if list := violations(1); !strings.Contains(list[0], "2 events of test:a") || !strings.Contains(list[0], "nowhere") {
+		t.Errorf("two events that were deleted: %q", list)
+	}
+	exec("SET outboxd.moving = 'on'; SELECT outbox_emit('test:a', '{}') FROM generate_series(1, 2); RESET outboxd.moving")
+	violations(0)
+	exec(`INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"e","died_at":"now"}')).*
+	      FROM outbox o WHERE event_type = 'test:a' LIMIT 1`)
+	if list := violations(2); !strings.Contains(list[1], "in more than one place") {
+		t.Errorf("an event in two places: %q", list)
+	}
+}
