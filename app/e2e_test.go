@@ -46,7 +46,7 @@ type readiness struct {
 func TestRegistrationToMail(t *testing.T) {
 	t.Parallel()
 	databaseURL, redisURL, dataDir := repositorytest.Database(t), repositorytest.Redis(t), t.TempDir()
-	p := start(t, on(databaseURL, redisURL, dataDir)...)
+	p := start(t, append(on(databaseURL, redisURL, dataDir), "--relay-max-queue=default=100000")...)
 	begun := time.Now()
 	id := register(t, p.api, "ada@example.com")
 	user := awaitSent(t, p.api, id)
