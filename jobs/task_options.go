@@ -20,22 +20,22 @@ func (t *taskOptions) of(e *domain.Event) []asynq.Option {
 	if t.queue == nil || t.queueName != e.Queue {
 		t.queue, t.queueName = asynq.Queue(e.Queue), e.Queue
 	}
-	list, o := append(t.list[:0], asynq.TaskID(e.TaskID()), t.queue), e.Options
+	o := &e.Options
+	t.list = append(t.list[:0], asynq.TaskID(e.TaskID()), t.queue)
 	if o.MaxRetry != nil {
-		list = append(list, asynq.MaxRetry(*o.MaxRetry))
+		t.list = append(t.list, asynq.MaxRetry(*o.MaxRetry))
 	}
 	if o.Timeout > 0 {
-		list = append(list, asynq.Timeout(o.Timeout))
+		t.list = append(t.list, asynq.Timeout(o.Timeout))
 	}
 	if !o.Deadline.IsZero() {
-		list = append(list, asynq.Deadline(o.Deadline))
+		t.list = append(t.list, asynq.Deadline(o.Deadline))
 	}
 	if o.Retention > 0 {
-		list = append(list, asynq.Retention(o.Retention))
+		t.list = append(t.list, asynq.Retention(o.Retention))
 	}
 	if o.Unique > 0 {
-		list = append(list, asynq.Unique(o.Unique))
+		t.list = append(t.list, asynq.Unique(o.Unique))
 	}
-	t.list = list
-	return list
+	return t.list
 }

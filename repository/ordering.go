@@ -49,6 +49,7 @@ func (h *held) last() domain.Cursor { return domain.Cursor{Due: h.Due, ID: h.ID}
 
 // In the order of the IDs, so that two who pass the same turns do not wait for
 // each other.
+//
 //nolint:gosec // no credential
 const passTurnsSQL = `SELECT outbox_pass_turn(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS ended`
 
