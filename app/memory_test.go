@@ -17,9 +17,10 @@ import (
 )
 
 // A relay has a batch of each of its two pollers in memory: 16 MiB and one event
-// more. As much again is garbage before the next collection, and 15 MiB are
-// there anyway: about 85 MiB. The bound has room for a collector that comes late
-// on a busy machine, and would be broken by events that pile up.
+// more. As much again is garbage before the next collection, and each poller has
+// an event on its way in and a piece on its way out: about 85 MiB. The bound has
+// room for a collector that comes late on a busy machine, and would be broken by
+// events that pile up.
 func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	t.Parallel()
 	const events, payload, bound = 200, 1 << 20, 150 << 20

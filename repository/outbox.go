@@ -21,7 +21,7 @@ type OutboxOptions struct {
 	History bool
 	// BatchBytes bounds the payloads of one batch, in bytes, so that few large
 	// events take no more memory than many small ones. One event is always
-	// taken. 0 means 16 MiB.
+	// taken. 0 means 8 MiB.
 	BatchBytes int
 	// Unconfirmed are the event types of which no consumer writes a
 	// confirmation. Where they have an ordering key, the next event of the key
@@ -32,7 +32,7 @@ type OutboxOptions struct {
 	DeadHoldsKey bool
 }
 
-const defaultBatchBytes = 16 << 20
+const defaultBatchBytes = 8 << 20
 
 // Outbox is the domain.EventStore: it claims due events and settles them.
 //
