@@ -16,9 +16,9 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-// A relay has a batch of each of its two pollers in memory: 16 MiB and one event
+// A relay has a batch of each of its two pollers in memory: 8 MiB and one event
 // more. As much again is garbage before the next collection, and each poller has
-// an event on its way in and a piece on its way out: about 85 MiB. The bound has
+// an event on its way in and a piece on its way out: about 50 MiB. The bound has
 // room for a collector that comes late on a busy machine, and would be broken by
 // events that pile up.
 func TestLargeEventsTakeLittleMemory(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // The housekeeper's rhythm.
 const (
 	measureEvery = 10 * time.Second
+	keysEvery    = 30 * time.Second
 	foldEvery    = time.Minute
 	tidyEvery    = 10 * time.Minute
 	trimBatch    = 10_000
@@ -63,6 +64,8 @@ func (h *housekeeper) keep(ctx context.Context) error {
 	}
 	measure := time.NewTicker(measureEvery)
 	defer measure.Stop()
+	advance := time.NewTicker(keysEvery)
+	defer advance.Stop()
 	fold := time.NewTicker(foldEvery)
 	defer fold.Stop()
 	tidy := time.NewTicker(tidyEvery)
@@ -79,6 +82,7 @@ func (h *housekeeper) keep(ctx context.Context) error {
 			h.fold(ctx)
 		case <-measure.C:
 			h.measure(ctx)
+		case <-advance.C:
 			h.advance(ctx)
 		}
 	}
@@ -103,7 +107,7 @@ func (h *housekeeper) advance(ctx context.Context) {
 	last, advanced, err := h.o.Housekeeping.AdvanceKeys(ctx, h.key, advanceBatch, h.o.History > 0)
 	h.key = last
 	if err != nil && ctx.Err() == nil {
-		h.log.Warn("could not look after ordering keys", "retry_in", measureEvery, "error", err)
+		h.log.Warn("could not look after ordering keys", "retry_in", keysEvery, "error", err)
 	}
 	if advanced > 0 {
 		h.log.Info("let held events go that nobody else would have", "events", advanced)

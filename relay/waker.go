@@ -158,7 +158,7 @@ func (w *waker) nap() time.Duration {
 		longest = w.naps.longest
 	}
 	limit := ceiling(w.naps.shortest, longest, int(min(w.idle.Add(1), 64)))
-	return limit/2 + rand.N(limit/2+1)
+	return limit - rand.N(limit/5+1)
 }
 
 // show shows the process to others, and whether it wants to be notified, until
