@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -43,8 +44,8 @@ type deadChange struct {
 	result  changeDocument
 }
 
-// prepare counts what is meant, and fixes it: what dies from now on is not.
-func (c commands) prepare(cmd *cobra.Command, args []string, o *opened, flags *deadFlags, acting *actionFlags, name string) (*deadChange, error) {
+// prepareChange counts what is meant, and fixes it: what dies from now on is not.
+func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlags, acting *actionFlags, name string) (*deadChange, error) {
 	filter, said, err := flags.read(cmd, args)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ their errors. Events that wait behind one of them for their ordering key's turn 
 	out.addFlag(cmd)
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
-		change, err := c.prepare(cmd, args, o, &flags, &acting, "discard")
+		change, err := prepareChange(cmd, args, o, &flags, &acting, "discard")
 		if err != nil {
 			return err
 		}
@@ -108,19 +109,9 @@ their errors. Events that wait behind one of them for their ordering key's turn 
 			n, err = change.letters.Discard(cmd.Context(), change.action, change.filter, changeBatch)
 			change.result.Changed += int64(n)
 		}
-		return conclude(change.finish(cmd.OutOrStdout(), &out, "Discarded"), missing(args, int(change.result.Matched)), err)
+		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), missing(args, int(change.result.Matched)), err)
 	})
 	return cmd
-}
-
-// conclude returns the first failure.
-func conclude(faults ...error) error {
-	for _, err := range faults {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // replayFlags are what a replay has beyond a discard.
@@ -156,14 +147,14 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 		if replay.rate < 0 || replay.canary < 0 {
 			return usageError{fmt.Errorf("--rate and --canary are not negative")}
 		}
-		change, err := c.prepare(cmd, args, o, &flags, &acting, "replay")
+		change, err := prepareChange(cmd, args, o, &flags, &acting, "replay")
 		if err != nil {
 			return err
 		}
 		if err = acting.consent("replay"); err == nil {
 			err = change.replay(cmd.Context(), &replay, o.cfg.Relay.Unconfirmed)
 		}
-		return conclude(change.finish(cmd.OutOrStdout(), &out, "Replayed"), missing(args, int(change.result.Matched)), err)
+		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Replayed"), missing(args, int(change.result.Matched)), err)
 	})
 	return cmd
 }

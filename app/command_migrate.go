@@ -1,9 +1,7 @@
 package app
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -11,7 +9,6 @@ import (
 
 	"outboxd/config"
 	"outboxd/migrations"
-	"outboxd/repository"
 )
 
 func (c commands) newMigrateCommand() *cobra.Command {
@@ -24,11 +21,11 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	var yes bool
 	down := &cobra.Command{
 		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: noArguments,
-		RunE: c.withDatabase(func(cmd *cobra.Command, _ *config.Config, db *repository.Database, log *slog.Logger) error {
+		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
 			if !yes {
 				return usageError{fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
 			}
-			done, err := migrations.Down(cmd.Context(), db.SQL(), log)
+			done, err := migrations.Down(cmd.Context(), o.db.SQL(), o.log)
 			if err == nil && !done {
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), "There is no migration to take back.")
 			} else if err == nil {
@@ -52,23 +49,23 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	return migrate
 }
 
-func migrateUp(cmd *cobra.Command, cfg *config.Config, db *repository.Database, log *slog.Logger) error {
-	applied, err := migrations.Up(cmd.Context(), db.SQL(), log)
+func migrateUp(cmd *cobra.Command, o *opened) error {
+	applied, err := migrations.Up(cmd.Context(), o.db.SQL(), o.log)
 	if err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %d migrations; the schema is up to date.\n", applied); err != nil {
 		return err
 	}
-	limited, err := limitPayload(cmd.Context(), cfg, db, log)
+	limited, err := limitPayload(cmd.Context(), o.cfg, o.db, o.log)
 	if limited {
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "The outbox takes payloads of up to %s from now on.\n", cfg.Relay.MaxPayload)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "The outbox takes payloads of up to %s from now on.\n", o.cfg.Relay.MaxPayload)
 	}
 	return err
 }
 
-func migrationStatus(cmd *cobra.Command, _ *config.Config, db *repository.Database, _ *slog.Logger) error {
-	list, err := migrations.Status(cmd.Context(), db.SQL())
+func migrationStatus(cmd *cobra.Command, o *opened) error {
+	list, err := migrations.Status(cmd.Context(), o.db.SQL())
 	if err != nil {
 		return err
 	}
@@ -86,33 +83,13 @@ func migrationStatus(cmd *cobra.Command, _ *config.Config, db *repository.Databa
 
 // withDatabase opens the configured database, or the embedded one, for one
 // command.
-func (c commands) withDatabase(do func(*cobra.Command, *config.Config, *repository.Database, *slog.Logger) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, _ []string) (err error) {
-		// A command needs the database alone, whatever the roles say and need.
-		if err := cmd.Flags().Set("roles", string(config.RoleAPI)); err != nil {
-			return fmt.Errorf("choose the role: %w", err)
-		}
-		cfg, err := c.load(cmd)
+func (c commands) withDatabase(do func(*cobra.Command, *opened) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		// The role that needs the database alone.
+		cfg, err := c.loadAs(cmd, config.RoleAPI)
 		if err != nil {
 			return err
 		}
-		log := newLogger(cmd.ErrOrStderr(), cfg.Log)
-		servers, err := startServers(cmd.Context(), cfg, log)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), serversPatience)
-			defer cancel()
-			if stopped := servers.close(ctx); err == nil {
-				err = stopped
-			}
-		}()
-		db, err := openDatabase(cmd.Context(), cfg, servers.databaseURL, 2, log)
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		return do(cmd, cfg, db, log)
+		return open(cmd, cfg, 2, func(o *opened) error { return do(cmd, o) })
 	}
 }

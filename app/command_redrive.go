@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -53,7 +54,7 @@ ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left
 				result.ActionID = &action.ID
 			}
 		}
-		return conclude(out.write(cmd.OutOrStdout(), result, func(w io.Writer) {
+		return cmp.Or(out.write(cmd.OutOrStdout(), result, func(w io.Writer) {
 			if result.DryRun {
 				fmt.Fprintf(w, "%d events were handed to Redis in the last %v and are not confirmed.\n", matched, filter.Since)
 			} else {

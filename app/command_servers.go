@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,14 +25,11 @@ type opened struct {
 // withServers opens the configured servers that a role needs, or the embedded
 // ones, for one command that works on a schema which is up to date.
 func (c commands) withServers(role config.Role, out *output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) (err error) {
+	return func(cmd *cobra.Command, args []string) error {
 		if err := out.check(); err != nil {
 			return err
 		}
-		if err := cmd.Flags().Set("roles", string(role)); err != nil {
-			return fmt.Errorf("choose the role: %w", err)
-		}
-		cfg, err := c.load(cmd)
+		cfg, err := c.loadAs(cmd, role)
 		if err != nil {
 			return err
 		}
@@ -41,28 +37,42 @@ func (c commands) withServers(role config.Role, out *output, do func(*cobra.Comm
 		if cfg.Log.Level == "info" {
 			cfg.Log.Level = "warn"
 		}
-		log := newLogger(cmd.ErrOrStderr(), cfg.Log)
-		servers, err := startServers(cmd.Context(), cfg, log)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), serversPatience)
-			defer cancel()
-			if stopped := servers.close(ctx); err == nil {
-				err = stopped
+		return open(cmd, cfg, 4, func(o *opened) error {
+			if err := migrations.Check(cmd.Context(), o.db.SQL()); err != nil {
+				return err
 			}
-		}()
-		db, err := openDatabase(cmd.Context(), cfg, servers.databaseURL, 4, log)
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		if err := migrations.Check(cmd.Context(), db.SQL()); err != nil {
-			return err
-		}
-		return do(cmd, args, &opened{cfg: cfg, db: db, servers: servers, log: log})
+			return do(cmd, args, o)
+		})
 	}
+}
+
+// loadAs reads the configuration for a command, which needs what a role needs,
+// whatever the roles say.
+func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, error) {
+	if err := cmd.Flags().Set("roles", string(role)); err != nil {
+		return nil, fmt.Errorf("choose the role: %w", err)
+	}
+	return c.load(cmd)
+}
+
+// open opens the servers of a configuration, calls do and closes them again.
+func open(cmd *cobra.Command, cfg *config.Config, conns int, do func(*opened) error) (err error) {
+	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	servers, err := startServers(cmd.Context(), cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if stopped := closeAfter(cmd.Context(), servers.close); err == nil {
+			err = stopped
+		}
+	}()
+	db, err := openDatabase(cmd.Context(), cfg, servers.databaseURL, conns, log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return do(&opened{cfg: cfg, db: db, servers: servers, log: log})
 }
 
 // actionFlags are the flags of a command that changes data.

@@ -12,16 +12,14 @@ import (
 
 // TaskState is what Redis knows of one task.
 type TaskState struct {
-	TaskID       string
-	Queue        string
-	State        string // active, pending, scheduled, retry, archived or completed
-	Retried      int
-	MaxRetry     int
-	LastError    string
-	LastFailedAt time.Time
-	NextAt       time.Time // when it runs; zero: not planned
-	CompletedAt  time.Time
-	Orphaned     bool // active, and nobody works on it: Asynq will notice
+	TaskID      string
+	Queue       string
+	State       string // active, pending, scheduled, retry, archived or completed
+	Retried     int
+	MaxRetry    int
+	LastError   string
+	NextAt      time.Time // when it runs; zero: not planned
+	CompletedAt time.Time
 }
 
 // maxGenerations bounds how many of an event's tasks are looked for.
@@ -60,8 +58,7 @@ func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event)
 			default:
 				found = append(found, TaskState{
 					TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
-					LastError: info.LastErr, LastFailedAt: info.LastFailedAt, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
-					Orphaned: info.IsOrphaned,
+					LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
 				})
 			}
 		}

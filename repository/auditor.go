@@ -78,9 +78,7 @@ func (a *Auditor) Violations(ctx context.Context, limit int) ([]domain.Violation
 		return nil, translate(err, "look for violations")
 	}
 	violations, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v domain.Violation, err error) {
-		var id [16]byte
-		err = row.Scan(&id, &v.Broken, &v.Detail)
-		v.ID = id
+		err = row.Scan((*[16]byte)(&v.ID), &v.Broken, &v.Detail)
 		return v, err
 	})
 	return violations, translate(err, "look for violations")
@@ -99,9 +97,7 @@ func (a *Auditor) Unconfirmed(ctx context.Context, after domain.ID, limit int, e
 		return nil, translate(err, "look for unconfirmed events")
 	}
 	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e domain.SentEvent, err error) {
-		var id [16]byte
-		err = row.Scan(&id, &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt)
-		e.Event.ID = id
+		err = row.Scan((*[16]byte)(&e.Event.ID), &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt)
 		return e, err
 	})
 	return events, translate(err, "look for unconfirmed events")
@@ -113,11 +109,7 @@ WHERE EXISTS (SELECT FROM inbox WHERE event_id = asked.id) OR NOT EXISTS (SELECT
 
 // Confirmed implements domain.Auditor.
 func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID]bool, error) {
-	asked := make([][16]byte, len(ids))
-	for i, id := range ids {
-		asked[i] = id
-	}
-	rows, err := a.db.pool.Query(ctx, confirmedSQL, asked)
+	rows, err := a.db.pool.Query(ctx, confirmedSQL, uuids(ids))
 	if err != nil {
 		return nil, translate(err, "look for confirmations")
 	}

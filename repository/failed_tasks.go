@@ -199,22 +199,9 @@ func (f *FailedTasks) Unburied(ctx context.Context, ids []domain.ID) ([]domain.I
 	if err != nil {
 		return nil, translate(err, doing)
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
-	list := make([]domain.ID, len(found))
-	for i, id := range found {
-		list[i] = id
-	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id domain.ID, err error) {
+		err = row.Scan((*[16]byte)(&id))
+		return id, err
+	})
 	return list, translate(err, doing)
-}
-
-// uuids are IDs as pgx takes them; nil for none.
-func uuids(ids []domain.ID) [][16]byte {
-	if len(ids) == 0 {
-		return nil
-	}
-	list := make([][16]byte, len(ids))
-	for i, id := range ids {
-		list[i] = id
-	}
-	return list
 }

@@ -9,15 +9,10 @@ import (
 )
 
 // QueueMemory is the domain.QueueMemory.
-type QueueMemory struct {
-	db     *Database
-	outbox *Outbox
-}
+type QueueMemory struct{ outbox *Outbox }
 
 // NewQueueMemory returns what is remembered beside the outbox about its queue.
-func NewQueueMemory(outbox *Outbox) *QueueMemory {
-	return &QueueMemory{db: outbox.db, outbox: outbox}
-}
+func NewQueueMemory(outbox *Outbox) *QueueMemory { return &QueueMemory{outbox: outbox} }
 
 var _ domain.QueueMemory = (*QueueMemory)(nil)
 
@@ -26,7 +21,7 @@ func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
 	var record domain.QueueRecord
 	var healed sql.NullTime
 	i := &record.Identity
-	err := m.db.sql.QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, healed_at FROM outbox_queue_identity`).
+	err := m.outbox.db.sql.QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, healed_at FROM outbox_queue_identity`).
 		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Canary, &healed)
 	record.HealedAt = healed.Time
 	return record, translate(err, "recall the queue's identity")
@@ -42,7 +37,7 @@ WHERE run_id = $1 AND replication_id = $2 AND canary = $3`
 // Remember implements domain.QueueMemory.
 func (m *QueueMemory) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
 	const doing = "remember the queue's identity"
-	result, err := m.db.sql.ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
+	result, err := m.outbox.db.sql.ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
 		next.RunID, next.ReplicationID, next.Canary, healed)
 	if err != nil {
 		return translate(err, doing)

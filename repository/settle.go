@@ -16,7 +16,7 @@ import (
 // transaction's time, leads to its partition.
 const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($1::uuid[])`
 
-// The parameters of putBackSQL and deadSQL, one array a column.
+// The parameters of putBackSQL, deadSQL and writeDownSQL, one array a column.
 const unnestEvents = `unnest($1::uuid[], $2::text[], $3::bytea[], $4::jsonb[], $5::text[], $6::integer[], $7::integer[], $8::timestamptz[],
     $9::integer[], $10::integer[], $11::timestamptz[], $12::integer[], $13::integer[], $14::text[], $15::timestamptz[], $16::text[],
     $17::bigint[], `

@@ -1,0 +1,15 @@
+package repository
+
+import "outboxd/domain"
+
+// uuids are IDs as pgx takes them; nil for none.
+func uuids(ids []domain.ID) [][16]byte {
+	if len(ids) == 0 {
+		return nil
+	}
+	list := make([][16]byte, len(ids))
+	for i, id := range ids {
+		list[i] = id
+	}
+	return list
+}
