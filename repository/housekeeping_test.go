@@ -41,6 +41,45 @@ func TestKeepPartitions(t *testing.T) {
 	}
 }
 
+// A query that comes while rows are on their way from the default partition to
+// a new one finds them.
+func TestAQueryFindsRowsThatArePutIntoAPartition(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	emit(t, db, 1)
+	exec(t, db, `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || jsonb_build_object('sent_at', now()))).* FROM outbox o`)
+	// Somebody uses the default partition, so making the new one has to wait,
+	// and the query waits behind it.
+	tx, err := db.SQL().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), "LOCK TABLE outbox_sent_default IN ROW EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	kept := make(chan error, 1)
+	go func() { kept <- repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour) }()
+	const waiting = `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation IN ('outbox_sent'::regclass, 'outbox_sent_default'::regclass)`
+	eventually(t, db, 1, waiting)
+	found := make(chan int, 1)
+	go func() {
+		var n int
+		_ = db.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM outbox_sent").Scan(&n)
+		found <- n
+	}()
+	eventually(t, db, 2, waiting)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-kept; err != nil {
+		t.Fatal(err)
+	}
+	if n := <-found; n != 1 {
+		t.Errorf("found %d rows, want 1", n)
+	}
+}
+
 func TestTrimming(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)

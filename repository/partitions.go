@@ -48,7 +48,7 @@ func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration
 	var faults []error
 	for ahead := range daysAhead + 1 {
 		if day := today.AddDate(0, 0, ahead); !existing[day] {
-			faults = append(faults, h.createPartition(ctx, day))
+			faults = append(faults, h.createPartition(ctx, day, ahead == 0))
 		}
 	}
 	for day := range existing {
@@ -92,12 +92,15 @@ func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, erro
 }
 
 // createPartition also brings home what the default partition caught of that
-// day: with such rows in it PostgreSQL would refuse the new partition.
-func (h *Housekeeping) createPartition(ctx context.Context, day time.Time) error {
+// day: with such rows in it PostgreSQL would refuse the new partition. A query
+// that has planned for the partitions as they were, and then waits for the
+// default one, would look for those rows where they no longer are; so they are
+// moved behind a lock that queries meet before they plan. There are none of a
+// day that has not begun.
+func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun bool) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
 	list := []string{
-		"LOCK TABLE outbox_sent IN SHARE UPDATE EXCLUSIVE MODE",
 		fmt.Sprintf("CREATE TABLE %s (LIKE outbox_sent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
 		// The default partition is locked by ATTACH anyway; taking the lock
 		// before the move keeps new rows from slipping in between.
@@ -107,6 +110,13 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time) error
 	}
 	doing := "create partition " + name
 	err := h.db.transact(ctx, doing, func(tx *gorm.DB) error {
+		mode := "SHARE UPDATE EXCLUSIVE"
+		if begun {
+			mode = "ACCESS EXCLUSIVE"
+		}
+		if err := execAll(tx, []string{"LOCK TABLE outbox_sent IN " + mode + " MODE"}); err != nil {
+			return err
+		}
 		var stray int
 		if err := statements(tx).QueryRowContext(ctx, strayRowsSQL, from, to, maxStrayRows+1).Scan(&stray); err != nil {
 			return err
@@ -143,6 +153,7 @@ func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 // while it waits, everybody else's inserts wait behind it.
 const partitionPatience = 2 * time.Second
 
+// execAll executes statements with partitionPatience for their locks.
 func execAll(tx *gorm.DB, list []string) error {
 	list = append([]string{"SET LOCAL lock_timeout = " + milliseconds(partitionPatience)}, list...)
 	for _, statement := range list {
