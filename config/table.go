@@ -210,8 +210,8 @@ func (c *Worker) options() []*option {
 			help: "Queues to serve, each with its weight. In the file also as a map.",
 		},
 		{
-			field: &c.PollInterval, key: "worker.poll_interval", value: "10ms", min: "1ms", max: "1m",
-			help: "How often an idle worker looks for tasks.",
+			field: &c.PollInterval, key: "worker.poll_interval", value: "50ms", min: "1ms", max: "1m",
+			help: "How often an idle worker looks for tasks that no relay told it of: repeats that are due, and those that others enqueued.",
 		},
 	}
 }

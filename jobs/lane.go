@@ -126,6 +126,7 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, answers, r
 	for i := range events {
 		commands[i], refusals[i] = l.add(ctx, &events[i])
 	}
+	ring(ctx, l.pipe)
 	wait := askReplicas(ctx, l.pipe, replicas)
 	// Each command has its own error; the pipeline's is one of theirs.
 	_, _ = l.pipe.Exec(ctx)
@@ -137,6 +138,7 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, answers, r
 	}
 	l.inFull = false
 	if l.pipe.Len() > 0 {
+		ring(ctx, l.pipe)
 		wait = askReplicas(ctx, l.pipe, replicas)
 		_, _ = l.pipe.Exec(ctx)
 	}

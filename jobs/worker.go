@@ -32,8 +32,8 @@ type WorkerOptions struct {
 	Handlers    map[string]Handler // by task type
 	Concurrency int                // tasks at once; at least 1
 	Queues      map[string]int     // queue to weight; at least one
-	// PollInterval is how often an idle worker looks for tasks, and so the
-	// latency of the first one.
+	// PollInterval is how often an idle worker looks for tasks of which nobody
+	// told it: repeats that are due, and what others than a Publisher enqueued.
 	PollInterval time.Duration
 	// Drain is how long running tasks may take to finish once the context of
 	// Run has ended. What is left then goes back to the queue.
@@ -67,18 +67,22 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
 	}
-	server := asynq.NewServerFromRedisClient(client, w.config())
+	bell := newBell()
+	server := asynq.NewServerFromRedisClient(&idle{
+		UniversalClient: client, ctx: ctx, bell: bell, every: w.o.PollInterval, queues: len(w.o.Queues),
+	}, w.config())
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
-	var archive sync.WaitGroup
+	var beside sync.WaitGroup
+	beside.Go(func() { bell.listen(ctx, client, w.log) })
 	if w.o.Failures != nil {
-		archive.Go(func() { w.newArchive(client).run(ctx) })
+		beside.Go(func() { w.newArchive(client).run(ctx) })
 	}
 	<-ctx.Done()
 	server.Shutdown()
-	archive.Wait()
+	beside.Wait()
 	return nil
 }
 
@@ -105,7 +109,7 @@ func (w *Worker) config() asynq.Config {
 	return asynq.Config{
 		Concurrency:              w.o.Concurrency,
 		Queues:                   w.o.Queues,
-		TaskCheckInterval:        w.o.PollInterval,
+		TaskCheckInterval:        sweepPause,
 		DelayedTaskCheckInterval: forwardEvery,
 		ShutdownTimeout:          w.o.Drain,
 		RetryDelayFunc:           retryDelay,

@@ -72,7 +72,6 @@ func latency(ctx context.Context, e *Env, rate float64, length time.Duration, bu
 	report.Environment["worker_concurrency"] = fmt.Sprint(e.Config.Worker.Concurrency)
 	report.Notes = []string{
 		"An event counts as enqueued when its whole batch is, so that figure is an upper bound.",
-		"An idle worker looks every worker.poll_interval, which is part of the time to the handler.",
 	}
 	arms := []struct {
 		name    string

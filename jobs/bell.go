@@ -1,0 +1,69 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// bellChannel is the Redis channel on which publishers say that there are new
+// tasks. All databases of a Redis share it: who hears it for nothing looks once.
+const bellChannel = "asynq:{outboxd}:bell"
+
+// ring adds to a pipeline, behind what enqueues tasks, the word that they are
+// there. A Redis that forbids it, or nobody listening, costs latency only.
+func ring(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, bellChannel, "") }
+
+// How long a listener waits before it asks whether its silent connection still
+// lives, and before it tries again to get one.
+const (
+	bellSilence = 10 * time.Second
+	bellAgain   = time.Second
+)
+
+// bell hears publishers. It may be rung once in advance.
+type bell chan struct{}
+
+func newBell() bell { return make(bell, 1) }
+
+func (b bell) ring() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// listen rings for every word of a publisher, and whenever it begins to listen,
+// since words may have been missed before. It returns when ctx ends.
+func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slog.Logger) {
+	subscription := client.Subscribe(ctx, bellChannel)
+	defer subscription.Close()
+	// A read that waits does not notice that its context ends.
+	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
+	for ctx.Err() == nil {
+		_, err := subscription.ReceiveTimeout(ctx, bellSilence)
+		switch {
+		case err == nil:
+			b.ring()
+			continue
+		case isTimeout(err):
+			_ = subscription.Ping(ctx) // what is wrong with the connection shows in the next read
+			continue
+		case redis.HasErrorPrefix(err, "NOPERM"):
+			log.Warn("Redis does not let this worker hear of new tasks, so an idle worker finds them only when it looks; allow its user the channel",
+				"channel", bellChannel, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(bellAgain):
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}

@@ -1,0 +1,73 @@
+package jobs
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sweepPause is Asynq's own pause after it found all queues empty, on average.
+// The waiting is done by idle.
+const sweepPause = time.Millisecond / 2
+
+// idle is the Redis client of a worker whose queues are empty: it holds Asynq's
+// next look back until the bell rings, or until it is time for a look anyway. So
+// an idle worker asks Redis little, and still begins a task at once.
+//
+// Asynq looks into all queues, one after another, from one goroutine.
+type idle struct {
+	redis.UniversalClient
+	ctx    context.Context //nolint:containedctx // Asynq looks with context.Background
+	bell   bell
+	every  time.Duration // between two looks that nobody asked for, on average
+	queues int
+	empty  int // looks in a row that found nothing
+}
+
+// EvalSha is how Asynq takes a task.
+func (i *idle) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	if !takesTask(keys) {
+		return i.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	}
+	if i.empty >= i.queues {
+		i.wait()
+	}
+	return i.count(i.UniversalClient.EvalSha(ctx, sha, keys, args...))
+}
+
+// Eval is how Asynq takes a task when EvalSha found no script.
+func (i *idle) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	answer := i.UniversalClient.Eval(ctx, script, keys, args...)
+	if !takesTask(keys) {
+		return answer
+	}
+	return i.count(answer)
+}
+
+// takesTask tells by its keys whether a script is the one by which Asynq takes a
+// task: no other asks whether the queue is paused.
+func takesTask(keys []string) bool { return len(keys) == 4 && strings.HasSuffix(keys[1], ":paused") }
+
+func (i *idle) count(answer *redis.Cmd) *redis.Cmd {
+	if answer.Err() == redis.Nil { //nolint:errorlint // go-redis returns it as it is
+		i.empty++
+	} else {
+		i.empty = 0
+	}
+	return answer
+}
+
+// wait spreads the looks of several workers.
+func (i *idle) wait() {
+	i.empty = 0
+	look := time.NewTimer(i.every/2 + rand.N(i.every))
+	defer look.Stop()
+	select {
+	case <-i.bell:
+	case <-look.C:
+	case <-i.ctx.Done():
+	}
+}
