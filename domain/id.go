@@ -86,3 +86,37 @@ func (id ID) Time() (time.Time, bool) {
 	}
 	return time.UnixMilli(millis), true
 }
+
+// FirstID returns the ID before all those of version 7 that are made at t or
+// later, to the millisecond.
+func FirstID(t time.Time) ID {
+	var id ID
+	millis := max(0, t.UnixMilli())
+	for i := 5; i >= 0; i-- {
+		id[i] = byte(millis)
+		millis >>= 8
+	}
+	return id
+}
+
+// LastID comes after all others.
+func LastID() (id ID) {
+	for i := range id {
+		id[i] = 0xff
+	}
+	return id
+}
+
+// Before returns the ID that comes right before this one; the zero ID for
+// itself.
+func (id ID) Before() ID {
+	if id.IsZero() {
+		return id
+	}
+	for i := len(id) - 1; ; i-- {
+		id[i]--
+		if id[i] != 0xff {
+			return id
+		}
+	}
+}

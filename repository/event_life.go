@@ -11,8 +11,10 @@ import (
 	"outboxd/domain"
 )
 
-// EventLives reads what the database knows of single events.
+// EventLives is the domain.EventLives.
 type EventLives struct{ db *Database }
+
+var _ domain.EventLives = (*EventLives)(nil)
 
 // NewEventLives returns the lives of the events in db.
 func NewEventLives(db *Database) *EventLives { return &EventLives{db: db} }
@@ -31,8 +33,7 @@ FROM (
 
 const lifeJournalSQL = `SELECT at, stage, entry, generation, attempt, detail FROM outbox_journal WHERE event_id = $1 ORDER BY at`
 
-// Find returns the life of one event. Errors: domain.CodeNotFound if the
-// database knows nothing of it, domain.CodeUnavailable.
+// Find implements domain.EventLives.
 func (l *EventLives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, error) {
 	doing := fmt.Sprintf("look for event %s", id)
 	life := &domain.EventLife{Place: domain.PlaceGone}

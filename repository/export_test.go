@@ -16,3 +16,6 @@ func ClaimStatement(history bool) string {
 
 // Begin begins a transaction as a producer's own.
 func Begin(ctx context.Context, db *Database) *gorm.DB { return db.gorm.WithContext(ctx).Begin() }
+
+// SearchStatement is the statement of one step of a search.
+const SearchStatement = searchSQL
