@@ -63,7 +63,7 @@ func lookAtHome(p *tab) {
 func lookAtTasks(p *tab, event string) {
 	p.t.Helper()
 	p.visit("/")
-	p.await("a", "Tasks and queues").MustClick()
+	p.await("a", "^Tasks$").MustClick()
 	p.await("a", "^default$")
 	p.see("queues")
 	p.visit("/monitoring/tasks/queues/default?status=retry")

@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/handler/dashboard"
 )
 
 // access is what a request to the pages may do.
@@ -89,6 +90,11 @@ func (g *guard) check(c *fiber.Ctx) error {
 func granted(c *fiber.Ctx) access {
 	a, _ := c.Locals(accessKey{}).(access)
 	return a
+}
+
+// visitor tells the pages who looks at them.
+func (g *guard) visitor(c *fiber.Ctx) dashboard.Visitor {
+	return dashboard.Visitor{MayWrite: granted(c) == accessWrite, CanSignIn: g.token != ""}
 }
 
 // access finds out what c may do, and whether a cookie says so: browsers send
@@ -171,7 +177,7 @@ func (g *guard) refuse(c *fiber.Ctx, write bool) error {
 	case g.token == "":
 		return domain.Errorf(domain.CodeForbidden, "this page cannot be read over a network: outboxd runs without an admin token")
 	case !write && c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) == fiber.MIMETextHTML:
-		return c.Redirect("/signin?next="+url.QueryEscape(localPath(c.OriginalURL())), http.StatusSeeOther)
+		return c.Redirect(dashboard.Root(c.Path())+"signin?next="+url.QueryEscape(localPath(c.OriginalURL())), http.StatusSeeOther)
 	default:
 		return unauthorized("sign in at /signin, or send the admin token as a bearer token")
 	}

@@ -161,16 +161,16 @@ func TestSignIn(t *testing.T) {
 	t.Run("leads back", func(t *testing.T) {
 		a := s.get("/monitoring/tasks/queues/default?status=retry", "Accept", "text/html,*/*;q=0.8")
 		to := a.header.Get("Location")
-		if a.status != http.StatusSeeOther || !strings.HasPrefix(to, "/signin?next=") {
+		if a.status != http.StatusSeeOther || !strings.HasPrefix(to, "../../../signin?next=") {
 			t.Fatalf("%d to %q", a.status, to)
 		}
-		form := s.get(to)
+		form := s.get(strings.TrimPrefix(to, "../../.."))
 		next := regexp.MustCompile(`name="next" value="([^"]*)"`).FindStringSubmatch(form.body)
 		if form.status != http.StatusOK || next == nil {
 			t.Fatalf("%d %s", form.status, form.body)
 		}
 		a = s.signIn(adminToken, next[1])
-		if got := a.header.Get("Location"); got != "/monitoring/tasks/queues/default?status=retry" {
+		if got := a.header.Get("Location"); got != "./monitoring/tasks/queues/default?status=retry" {
 			t.Errorf("led to %q", got)
 		}
 		cookie, err := http.ParseSetCookie(a.header.Get("Set-Cookie"))
@@ -186,7 +186,7 @@ func TestSignIn(t *testing.T) {
 	})
 	t.Run("never leads elsewhere", func(t *testing.T) {
 		for _, next := range []string{"//evil.example", "https://evil.example", `/\evil.example`} {
-			if got := s.signIn(adminToken, next).header.Get("Location"); got != "/" {
+			if got := s.signIn(adminToken, next).header.Get("Location"); got != "./" {
 				t.Errorf("%q led to %q", next, got)
 			}
 		}
@@ -224,7 +224,7 @@ func TestWithoutTokenThereIsNoSignIn(t *testing.T) {
 	s := startPages(t, nil)
 	wantProblem(t, s.get("/signin"), http.StatusNotFound)
 	wantProblem(t, s.signIn("", "/"), http.StatusNotFound)
-	if home := s.get("/"); strings.Contains(home.body, "/signin") {
+	if home := s.get("/"); strings.Contains(home.body, "signin") {
 		t.Error("the page offers to sign in")
 	}
 }
@@ -232,7 +232,7 @@ func TestWithoutTokenThereIsNoSignIn(t *testing.T) {
 func TestTaskPages(t *testing.T) {
 	t.Parallel()
 	s := startPages(t, func(o *handler.MonitorOptions) { o.AdminToken = adminToken })
-	if a := s.get("/monitoring/tasks?status=retry"); a.status != http.StatusPermanentRedirect || a.header.Get("Location") != "/monitoring/tasks/" {
+	if a := s.get("/monitoring/tasks?status=retry"); a.status != http.StatusPermanentRedirect || a.header.Get("Location") != "tasks/" {
 		t.Errorf("%d to %q", a.status, a.header.Get("Location"))
 	}
 	for _, path := range []string{"/monitoring/tasksfoo", "/monitoring/tasksfoo/", "/monitoring/", "/monitoring"} {
@@ -302,18 +302,34 @@ func TestHomePage(t *testing.T) {
 		o.Warnings = func() []string { return []string{"mind the <queue>"} }
 	})
 	page := s.get("/")
-	for _, part := range []string{`href="/monitoring/tasks/"`, `href="/readyz"`, `href="/metrics"`, `href="/signin"`, "1.2.3", "&lt;relay&gt;", "mind the &lt;queue&gt;"} {
+	for _, part := range []string{`href="./monitoring/tasks/"`, `href="./readyz"`, `href="./metrics"`, `href="./signin"`, "1.2.3", "&lt;relay&gt;", "mind the &lt;queue&gt;"} {
 		if !strings.Contains(page.body, part) {
 			t.Errorf("%s is missing in %s", part, page.body)
 		}
 	}
-	if strings.Contains(page.body, "http") || strings.Contains(page.body, "<script") {
-		t.Errorf("the page needs more than itself: %s", page.body)
+	if strings.Contains(page.body, "http:") || strings.Contains(page.body, "https:") || strings.Contains(page.body, "<style") || strings.Contains(page.body, " style=") {
+		t.Errorf("the page needs more than this server and its policy: %s", page.body)
 	}
-	if a := s.get("/assets/monitor.css"); a.status != http.StatusOK || a.header.Get("Content-Type") != "text/css; charset=utf-8" {
-		t.Errorf("style: %d %s", a.status, a.header.Get("Content-Type"))
+	links := regexp.MustCompile(`(?:src|href)="\.(/assets/[^"]+)"`).FindAllStringSubmatch(page.body, -1)
+	if len(links) < 4 {
+		t.Errorf("assets: %q", links)
+	}
+	for _, link := range links {
+		if a := s.get(link[1]); a.status != http.StatusOK || !strings.Contains(a.header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: %d %v", link[1], a.status, a.header)
+		}
 	}
 	if page := s.get("/", "Cookie", s.session()); !strings.Contains(page.body, "Sign out") {
 		t.Errorf("no way to sign out: %s", page.body)
 	}
+}
+
+func TestPeopleGetPagesAboutErrors(t *testing.T) {
+	t.Parallel()
+	s := startPages(t, func(o *handler.MonitorOptions) { o.Address = "0.0.0.0:8081" })
+	a := s.get("/", "Accept", "text/html,*/*;q=0.8")
+	if a.status != http.StatusForbidden || !strings.Contains(a.body, "runs without an admin token") || !strings.Contains(a.header.Get("Content-Type"), "text/html") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	wantProblem(t, s.get("/"), http.StatusForbidden)
 }

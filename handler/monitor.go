@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+
+	"outboxd/handler/dashboard"
 )
 
 // formLimit is the largest body the monitor reads, in bytes. Asynqmon's batch
@@ -28,6 +30,8 @@ type MonitorOptions struct {
 	Draining func() bool     // makes /readyz fail; may be nil
 	// Pages adds the pages for people; nil leaves health and metrics.
 	Pages *TaskPages
+	// Sources are what the pages show; they are read while somebody looks.
+	Sources dashboard.Sources
 	// Address is what the monitor listens on, as configured. On a loopback
 	// address the pages can be read without a token.
 	Address string
@@ -56,12 +60,15 @@ func Monitor(o MonitorOptions) *fiber.App {
 		return app
 	}
 	g := newGuard(o.AdminToken, o.Address)
-	p := newPages(g, ready, o.Version)
-	app.Get("/", g.check, p.home)
-	app.Get("/signin", p.signIn)
-	app.Post("/signin", p.openSession)
-	app.Post("/signout", p.closeSession)
-	serve(app, "/assets/monitor.css", "text/css; charset=utf-8", asset("monitor/monitor.css"))
+	pages := dashboard.New(dashboard.Options{
+		Version: o.Version, Sources: o.Sources, Guard: g.check, Visitor: g.visitor, Explain: s.explain,
+		Readiness: func() any { return ready.look() },
+	})
+	pages.Routes(app)
+	in := &signing{g, pages}
+	app.Get("/signin", in.signIn)
+	app.Post("/signin", in.openSession)
+	app.Post("/signout", in.closeSession)
 	o.Pages.routes(app, g)
 	return app
 }
@@ -76,4 +83,13 @@ func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler
 		}
 		return families, nil
 	}), promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+// explain is problem for people: a page about an error.
+func (s *server) explain(c *fiber.Ctx, err error) dashboard.Fault {
+	p := s.problem(c.UserContext(), err, nil)
+	for name := range p.headers {
+		c.Set(name, p.headers.Get(name))
+	}
+	return dashboard.Fault{Status: p.Status, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID}
 }

@@ -48,7 +48,7 @@ func (t *TaskPages) Close() error {
 // answering at /monitoring/tasksfoo.
 func (t *TaskPages) routes(app *fiber.App, g *guard) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
-	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect(tasksPath+"/", http.StatusPermanentRedirect) })
+	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
 	app.All(tasksPath+"/*", g.check, func(c *fiber.Ctx) error {
 		serve := readOnly
 		if granted(c) == accessWrite {

@@ -1,0 +1,85 @@
+package dashboard
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"sync"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+//go:embed assets
+var assets embed.FS
+
+const (
+	css        = "text/css; charset=utf-8"
+	javaScript = fiber.MIMETextJavaScriptCharsetUTF8
+)
+
+// file is an embedded file that browsers may have.
+type file struct {
+	mediaType string
+	body      []byte
+	address   string        // below the first page; it names the content
+	packed    func() []byte // with gzip
+}
+
+// files are all of them, by their names in assets.
+type files map[string]file
+
+func newFiles() files {
+	all := files{}
+	for name, mediaType := range map[string]string{
+		"dashboard.css":           css,
+		"dashboard.js":            javaScript,
+		"icon.svg":                "image/svg+xml",
+		"htmx/htmx.min.js":        javaScript,
+		"htmx/sse.min.js":         javaScript,
+		"uplot/uPlot.iife.min.js": javaScript,
+		"uplot/uPlot.min.css":     css,
+	} {
+		body, err := assets.ReadFile("assets/" + name)
+		if err != nil {
+			panic(fmt.Errorf("read an embedded file: %w", err)) // a broken build
+		}
+		sum := sha256.Sum256(body)
+		all[name] = file{
+			mediaType: mediaType, body: body, packed: sync.OnceValue(func() []byte { return pack(body) }),
+			address: "assets/" + hex.EncodeToString(sum[:6]) + "/" + path.Base(name),
+		}
+	}
+	return all
+}
+
+// serve serves the files to everybody: the sign-in page needs them. Browsers
+// keep them, since the address of a changed one is another.
+func (all files) serve(app fiber.Router) {
+	for _, f := range all {
+		app.Get("/"+f.address, func(c *fiber.Ctx) error {
+			c.Set(fiber.HeaderContentType, f.mediaType)
+			c.Set(fiber.HeaderCacheControl, "public, max-age=31536000, immutable")
+			c.Vary(fiber.HeaderAcceptEncoding)
+			if c.AcceptsEncodings("gzip") == "" {
+				return c.Send(f.body)
+			}
+			c.Set(fiber.HeaderContentEncoding, "gzip")
+			return c.Send(f.packed())
+		})
+	}
+}
+
+func pack(body []byte) []byte {
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	_, _ = w.Write(body) // a buffer takes all
+	_ = w.Close()
+	return packed.Bytes()
+}

@@ -1,0 +1,125 @@
+package dashboard
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// policy lets a page load what comes from this server, and nothing that stands
+// in the page itself.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+//go:embed templates
+var templates embed.FS
+
+// Page is one page to be rendered.
+type Page struct {
+	Template string  // a file of templates, without its ending
+	Title    string  // for the browser's tab and the history
+	Section  Section // what the navigation marks
+	Data     any
+}
+
+// Section is an entry of the navigation.
+type Section string
+
+// The sections. The sign-in page is in none.
+const (
+	SectionOverview Section = "overview"
+	SectionEvents   Section = "events"
+	SectionDead     Section = "dead"
+)
+
+// view is what the templates see.
+type view struct {
+	Page
+	Visitor Visitor
+	Version string
+	Root    string // from the page's address to the first one's: ./ or ../ or ../../
+
+	files files
+}
+
+// Asset returns the address of an embedded file. It changes with the content,
+// so that browsers may keep what they have.
+func (v view) Asset(name string) (string, error) {
+	f, ok := v.files[name]
+	if !ok {
+		return "", fmt.Errorf("no file %q is served", name)
+	}
+	return v.Root + f.address, nil
+}
+
+// parsePages returns the layout with each page's own templates.
+func parsePages() map[string]*template.Template {
+	layout := template.Must(template.New("layout").Funcs(formats).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
+	files, err := fs.Glob(templates, "templates/*.html")
+	if err != nil {
+		panic(err) // the pattern is above
+	}
+	pages := map[string]*template.Template{}
+	for _, file := range files {
+		name := strings.TrimSuffix(path.Base(file), ".html")
+		pages[name] = template.Must(template.Must(layout.Clone()).ParseFS(templates, file))
+	}
+	return pages
+}
+
+// Render sends a page.
+func (d *Dashboard) Render(c *fiber.Ctx, p Page) error { return d.execute(c, "layout", p) }
+
+// fragment sends one template of a page alone, for htmx to put into it.
+func (d *Dashboard) fragment(c *fiber.Ctx, name string, p Page) error { return d.execute(c, name, p) }
+
+func (d *Dashboard) execute(c *fiber.Ctx, name string, p Page) error {
+	page, err := d.write(name, view{Page: p, Visitor: d.o.Visitor(c), Version: d.o.Version, Root: Root(c.Path()), files: d.files})
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentSecurityPolicy, policy)
+	c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
+	return c.Send(page)
+}
+
+func (d *Dashboard) write(name string, v view) ([]byte, error) {
+	var page bytes.Buffer
+	if err := d.pages[v.Template].ExecuteTemplate(&page, name, v); err != nil {
+		return nil, fmt.Errorf("render %s of the page %s: %w", name, v.Template, err)
+	}
+	return page.Bytes(), nil
+}
+
+// explain shows errors as a page to those who came with a browser. Others get
+// what the monitor sends everybody.
+func (d *Dashboard) explain(c *fiber.Ctx) error {
+	err := c.Next()
+	if err == nil || c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) != fiber.MIMETextHTML {
+		return err
+	}
+	fault := d.o.Explain(c, err)
+	c.Status(fault.Status)
+	p := Page{Template: "fault", Title: fault.Title, Data: fault}
+	if c.Get("HX-Request") != "" {
+		return d.fragment(c, "content", p)
+	}
+	return d.Render(c, p)
+}
+
+// Root returns the relative address of the first page, as seen from a path. A
+// proxy may put all pages below a path that only it knows, so no link begins
+// with a slash.
+func Root(path string) string {
+	depth := strings.Count(path, "/") - 1
+	if depth < 1 {
+		return "./"
+	}
+	return strings.Repeat("../", depth)
+}
