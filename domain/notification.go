@@ -98,7 +98,8 @@ type Inbox interface {
 // Effects is what a task handler may change, inside the transaction that also
 // records its event.
 type Effects interface {
-	// FindNotification returns a notification and the user it is for.
+	// FindNotification returns a notification and the user it is for, without
+	// the password's hash.
 	// Errors: CodeNotFound, CodeUnavailable.
 	FindNotification(ctx context.Context, id ID) (*Notification, *User, error)
 

@@ -85,7 +85,8 @@ func (e *effects) FindNotification(ctx context.Context, id domain.ID) (*domain.N
 		return nil, nil, translate(err, fmt.Sprintf("find notification %s", id))
 	}
 	var user userRow
-	if err := e.tx.WithContext(ctx).Take(&user, "id = ?", row.UserID).Error; err != nil {
+	// Without the password's hash: the worker's database role may not read it.
+	if err := e.tx.WithContext(ctx).Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
 		return nil, nil, translate(err, fmt.Sprintf("find user %s", row.UserID))
 	}
 	notification := domain.Notification(row)

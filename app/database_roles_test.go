@@ -1,0 +1,63 @@
+package app_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestEveryRoleWithItsOwnGrants runs each role of the process, and the commands, with the database role that
+// deploy/postgres has for it and nothing more.
+func TestEveryRoleWithItsOwnGrants(t *testing.T) {
+	t.Parallel()
+	as, redis, dataDir := repositorytest.RoleDatabase(t), repositorytest.Redis(t), t.TempDir()
+	with := func(role string) []string { return append(on(as("outboxd_"+role), redis, dataDir), "--migrate=off") }
+	processes := map[string]*process{}
+	for _, role := range []string{"relay", "worker", "api", "monitor"} {
+		processes[role] = start(t, append(with(role), "--roles="+role)...)
+	}
+	awaitSent(t, processes["api"].api, register(t, processes["api"].api, "ada@example.com"))
+
+	admin := repositorytest.Connect(t, as(""))
+	if _, err := admin.SQL().ExecContext(t.Context(), "CREATE ROLE orders LOGIN IN ROLE outboxd_producer"); err != nil {
+		t.Fatal(err)
+	}
+	orders := repositorytest.Connect(t, as("orders"))
+	if _, err := orders.SQL().ExecContext(t.Context(), "SELECT outboxd.outbox_emit('email:send_notification', '{}')"); err != nil {
+		t.Fatal(err)
+	}
+	// The payload names nobody, so the worker gives the event up.
+	var list deadList
+	eventually(t, "the monitor's role sees the dead letter", func() bool {
+		r := execute(t, nil, append([]string{"dead", "list", "-o=json"}, with("monitor")...)...)
+		return r.code == 0 && json.Unmarshal([]byte(r.stdout), &list) == nil && len(list.DeadLetters) == 1
+	})
+	for _, c := range []struct {
+		role string
+		code int
+		args []string
+	}{
+		{"monitor", 0, []string{"verify"}},
+		{"monitor", 0, []string{"events", "show", list.DeadLetters[0].ID}},
+		{"monitor", 1, []string{"dead", "discard", "--all", "--yes"}},
+		{"operator", 0, []string{"dead", "replay", "--all", "--yes", "--reason=to see whether it may"}},
+		{"operator", 0, []string{"redrive", "--since=1h", "--yes"}},
+	} {
+		r := execute(t, nil, append(c.args, with(c.role)...)...)
+		if r.code != c.code {
+			t.Errorf("%s: %v: exit code %d, want %d\n%s%s", c.role, c.args, r.code, c.code, r.stdout, r.stderr)
+		}
+	}
+	eventually(t, "the replayed event is dead again", func() bool {
+		r := execute(t, nil, append([]string{"dead", "list", "-o=json"}, with("operator")...)...)
+		return r.code == 0 && json.Unmarshal([]byte(r.stdout), &list) == nil && len(list.DeadLetters) == 1
+	})
+	for role, p := range processes {
+		p.stop()
+		if log := p.log.String(); strings.Contains(log, "42501") || strings.Contains(log, "permission denied") {
+			t.Errorf("%s misses a right:\n%s", role, log)
+		}
+	}
+}

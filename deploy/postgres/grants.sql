@@ -1,0 +1,73 @@
+-- What each role of roles.sql may do. As outboxd_owner or a superuser, after
+-- every outboxd migrate up: migrations know no roles. It may be run again at
+-- any time. What was granted on top it takes back, except from the relay, which
+-- owns tables, and from the monitor, to which the partitions were granted.
+SET search_path = outboxd;
+
+BEGIN;
+
+-- Column by column: columns that are not named, such as a password's hash or the
+-- attempts of an event, stay out of reach.
+REVOKE ALL ON ALL TABLES IN SCHEMA outboxd
+    FROM PUBLIC, outboxd_worker, outboxd_api, outboxd_operator, outboxd_producer, outboxd_consumer;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
+    FROM PUBLIC, outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor, outboxd_operator, outboxd_producer, outboxd_consumer;
+
+-- Every process asks whether the schema is the one that it knows.
+GRANT SELECT ON outbox_migrations TO outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor;
+
+-- Producers. Not attempts, generation and ordering_position, which are the
+-- relay's, nor created_at, which exempts old rows from a lowered payload limit.
+-- INSERT … RETURNING id needs GRANT SELECT (id) as well; outbox_emit does not.
+GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+    unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
+GRANT EXECUTE ON FUNCTION outbox_emit, outbox_new_id, outbox_lock_key TO outboxd_producer;
+
+-- Consumers that are not outboxd's.
+GRANT EXECUTE ON FUNCTION outbox_confirm TO outboxd_consumer;
+
+-- Role api: the example service. It is a producer that wants to know what it wrote.
+GRANT SELECT, INSERT ON users, notifications, idempotency_keys TO outboxd_api;
+GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+    unique_seconds, available_at, ordering_key) ON outbox TO outboxd_api;
+GRANT SELECT (id, available_at, created_at, ordering_position) ON outbox TO outboxd_api;
+GRANT EXECUTE ON FUNCTION outbox_new_id, outbox_lock_key TO outboxd_api;
+
+-- Role worker: the effect and its confirmation; and dead letters, of events
+-- wherever they are. It has no business with passwords.
+GRANT SELECT, INSERT ON inbox TO outboxd_worker;
+GRANT SELECT (id, email, created_at) ON users TO outboxd_worker;
+GRANT SELECT, UPDATE (status, sent_at) ON notifications TO outboxd_worker;
+GRANT SELECT, DELETE ON outbox, outbox_held, outbox_sent TO outboxd_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
+GRANT SELECT ON outbox_turns TO outboxd_worker;
+GRANT SELECT, UPDATE (unconfirmed) ON outbox_account TO outboxd_worker;
+GRANT INSERT ON outbox_entries, outbox_journal TO outboxd_worker;
+GRANT EXECUTE ON FUNCTION outbox_pass_turn TO outboxd_worker;
+
+-- Role relay. PostgreSQL wants UPDATE for SELECT … FOR UPDATE.
+ALTER TABLE outbox_sent OWNER TO outboxd_relay;
+ALTER TABLE outbox_sent_default OWNER TO outboxd_relay;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_relays TO outboxd_relay;
+GRANT SELECT, INSERT ON outbox_held TO outboxd_relay;
+GRANT SELECT, INSERT, UPDATE ON outbox_dead TO outboxd_relay;
+GRANT SELECT ON outbox_turns TO outboxd_relay;
+GRANT SELECT, INSERT, DELETE ON outbox_entries, outbox_journal TO outboxd_relay;
+GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
+GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
+GRANT SELECT, DELETE ON inbox, idempotency_keys TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn TO outboxd_relay;
+
+-- Role monitor, and the commands that only look: everything about events,
+-- payloads too, and nothing about users.
+GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_turns, outbox_relays, inbox, outbox_journal,
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity TO outboxd_monitor;
+
+-- outboxd dead, redrive and events emit, and a monitor with an admin token.
+GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;
+GRANT INSERT ON outbox, outbox_journal TO outboxd_operator;
+GRANT DELETE ON outbox_sent TO outboxd_operator;
+GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
+GRANT EXECUTE ON FUNCTION outbox_emit, outbox_new_id, outbox_lock_key, outbox_pass_turn, outbox_advance TO outboxd_operator;
+
+COMMIT;

@@ -1,0 +1,73 @@
+package repositorytest
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"outboxd/migrations"
+	"outboxd/repository"
+)
+
+// RoleDatabase starts a PostgreSQL for one test, with the roles and grants of
+// deploy/postgres and the schema migrated by its owner, as those files say to. It
+// returns the URL by which a role connects; "" is the superuser.
+func RoleDatabase(t testing.TB) func(role string) string {
+	t.Helper()
+	admin := OwnPostgres(t).URL()
+	as := func(role string) string {
+		if role == "" {
+			return admin
+		}
+		u := parse(t, admin)
+		u.User = url.User(role)
+		return u.String()
+	}
+	run := func(address, file string) {
+		t.Helper()
+		script, err := os.ReadFile(filepath.Join(root(t), "deploy", "postgres", file))
+		if err == nil {
+			err = execute(t.Context(), address, string(script))
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	run(admin, "roles.sql")
+	owner, err := repository.Open(context.Background(), repository.Options{
+		URL: as("outboxd_owner"), MaxConns: 4, ConnectTimeout: 30 * time.Second, Logger: Logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	if _, err := migrations.Up(t.Context(), owner.SQL(), Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it may be run again
+		run(as("outboxd_owner"), "grants.sql")
+	}
+	return as
+}
+
+// root is the folder of the module.
+func root(t testing.TB) string {
+	t.Helper()
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+			return folder
+		}
+		parent := filepath.Dir(folder)
+		if parent == folder {
+			t.Fatal("the test runs outside the module")
+		}
+		folder = parent
+	}
+}

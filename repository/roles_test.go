@@ -1,0 +1,234 @@
+package repository_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"outboxd/domain"
+	"outboxd/migrations"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// TestRolesMayDoTheirWork makes every call of every role with nothing but the grants of deploy/postgres.
+func TestRolesMayDoTheirWork(t *testing.T) {
+	t.Parallel()
+	as := repositorytest.RoleDatabase(t)
+	open := func(role string) *repository.Database { return repositorytest.Connect(t, as(role)) }
+	owner, relay, worker, api, operator := open("outboxd_owner"), open("outboxd_relay"), open("outboxd_worker"), open("outboxd_api"), open("outboxd_operator")
+	must := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+
+	// api
+	users := repository.NewUsers(api)
+	user := &domain.User{Email: "ada@example.com", PasswordHash: "x"}
+	must("register", users.Register(t.Context(), user, "key", map[string]string{"a": "b"}))
+	_, err := users.FindUserByKey(t.Context(), "key")
+	must("find by key", err)
+	_, notifications, err := users.FindUser(t.Context(), user.ID)
+	must("find", err)
+
+	// relay, with a refused and a dead event among them
+	store := repository.NewOutbox(relay, repository.OutboxOptions{History: true})
+	emitKeyed(t, operator, "a1", "a2")
+	emit(t, owner, 2)
+	for verdicts := []domain.Verdict{domain.Refused, domain.Dead}; len(verdicts) > 0; {
+		if batch := claim(t, store, 1); len(batch.Events()) == 1 { // else one was held
+			must("settle", batch.Settle(t.Context(), []domain.Outcome{{Verdict: verdicts[0], Err: errors.New("no")}}))
+			verdicts = verdicts[1:]
+		}
+	}
+	relayAll(t, store)
+	unrecorded := repository.NewOutbox(relay, repository.OutboxOptions{})
+	emit(t, owner, 1)
+	relayAll(t, unrecorded)
+	_, _, err = store.NextDue(t.Context())
+	must("next due", err)
+	keepHouse(t, relay, store)
+
+	// worker
+	_, err = repository.NewInbox(worker).Process(t.Context(), find(t, owner, domain.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
+		if _, _, err := effects.FindNotification(ctx, notifications[0].ID); err != nil {
+			return err
+		}
+		return effects.MarkSent(ctx, notifications[0].ID)
+	})
+	must("process", err)
+	tasks := repository.NewFailedTasks(worker, false)
+	failed := failedTask(find(t, owner, "a1"), "a1")
+	must("failed", tasks.Failed(t.Context(), failed))
+	bury(t, tasks, failed, domain.Buried)
+	bury(t, tasks, failedTask(domain.ID{1}, "gone"), domain.Buried)
+
+	// operator
+	letters := repository.NewDeadLetters(operator)
+	action := func() *domain.Action { return &domain.Action{Actor: "ada", Reason: "mended"} }
+	list, err := letters.List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
+	if err != nil || len(list) != 3 {
+		t.Fatalf("%d dead letters, %v, want 3", len(list), err)
+	}
+	_, err = letters.Replay(t.Context(), action(), domain.DeadFilter{}, 1)
+	must("replay", err)
+	_, err = letters.Discard(t.Context(), action(), domain.DeadFilter{}, 1)
+	must("discard", err)
+	_, err = repository.NewOutbox(operator, repository.OutboxOptions{History: true}).RedriveByHand(t.Context(), action(), repository.RedriveFilter{Since: time.Hour})
+	must("redrive", err)
+	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outbox_emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
+}
+
+// keepHouse makes the calls of the relay that leads.
+func keepHouse(t *testing.T, relay *repository.Database, store *repository.Outbox) {
+	t.Helper()
+	house := repository.NewHousekeeping(relay, "")
+	exec(t, relay, "CREATE TABLE outbox_sent_20200101 PARTITION OF outbox_sent FOR VALUES FROM ('2020-01-01Z') TO ('2020-01-02Z')")
+	call := func(what string, work func() error) {
+		t.Helper()
+		if err := work(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	call("lead", func() error { return house.Lead(t.Context(), func(context.Context) error { return nil }) })
+	call("make and drop partitions", func() error { return house.KeepPartitions(t.Context(), 24*time.Hour) })
+	call("fold the account", func() error { _, err := house.FoldAccount(t.Context()); return err })
+	call("trim the inbox", func() error { _, err := house.TrimInbox(t.Context(), time.Hour, 10); return err })
+	call("trim keys", func() error { _, err := house.TrimKeys(t.Context(), time.Hour, 10); return err })
+	call("advance keys", func() error { _, _, err := house.AdvanceKeys(t.Context(), "", 10, true); return err })
+	call("measure", func() error { _, err := house.Backlog(t.Context()); return err })
+	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
+	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}
+	call("show", func() error { return presence.Show(t.Context(), process, true) })
+	call("leave", func() error { return presence.Leave(t.Context(), process) })
+	memory := repository.NewQueueMemory(store)
+	record, err := memory.Recall(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	call("remember", func() error {
+		return memory.Remember(t.Context(), record.Identity, domain.QueueIdentity{RunID: "r"}, true)
+	})
+	call("redrive", func() error {
+		_, err := memory.Redrive(t.Context(), time.Hour, []string{domain.TypeSendNotification})
+		return err
+	})
+	if n := count(t, relay, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass"); n != 9 {
+		t.Errorf("%d partitions, want eight days and the default", n)
+	}
+	relayAll(t, store)
+}
+
+// TestRolesMayDoNothingElse tries what would help somebody who got hold of a role.
+func TestRolesMayDoNothingElse(t *testing.T) {
+	t.Parallel()
+	as := repositorytest.RoleDatabase(t)
+	owner := repositorytest.Connect(t, as("outboxd_owner"))
+	exec(t, owner, "INSERT INTO outbox (event_type, payload) VALUES ('a:b', '')")
+	admin := repositorytest.Connect(t, as(""))
+	exec(t, admin, "CREATE ROLE orders LOGIN IN ROLE outboxd_producer")
+	exec(t, admin, "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
+	exec(t, admin, "CREATE ROLE stranger LOGIN")
+	if err := repository.NewHousekeeping(repositorytest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	partition := "outboxd.outbox_sent_" + time.Now().UTC().AddDate(0, 0, 3).Format("20060102")
+	const confirm, emit = "SELECT outboxd.outbox_confirm(gen_random_uuid())", "SELECT outboxd.outbox_emit('a:b', '{}', ordering_key => 'k')"
+	for _, c := range []struct {
+		role     string
+		may, not []string
+	}{
+		{
+			"orders",
+			[]string{emit, "INSERT INTO outboxd.outbox (event_type, payload) VALUES ('a:b', '')", "SELECT outboxd.outbox_emit('a:b', '{}', ordering_key => 'k', in_commit_order => true)"},
+			[]string{
+				"SELECT id FROM outboxd.outbox", "DELETE FROM outboxd.outbox", "SELECT payload FROM outboxd.outbox_sent", confirm,
+				"INSERT INTO outboxd.outbox (event_type, payload, created_at) VALUES ('a:b', '', '2000-01-01')",
+				"INSERT INTO outboxd.outbox (event_type, payload, generation) VALUES ('a:b', '', 7)",
+				"INSERT INTO outboxd.outbox (event_type, payload, ordering_key, ordering_position) VALUES ('a:b', '', 'k', -1)",
+				"SELECT outboxd.outbox_pass_turn(gen_random_uuid())", "SELECT outboxd.outbox_let_go(gen_random_uuid())", "SELECT outboxd.outbox_advance('{k}')",
+				"SELECT outboxd.outbox_next_of_key('k', NULL)", "INSERT INTO outboxd.outbox_entries VALUES ('a:b', now())", "CREATE TABLE outboxd.mine ()",
+				"SELECT email FROM outboxd.users",
+			},
+		},
+		{"ledger", []string{confirm}, []string{emit, "SELECT FROM outboxd.inbox", "DELETE FROM outboxd.inbox", "SELECT id FROM outboxd.outbox_sent"}},
+		{"stranger", nil, []string{emit, confirm, "SELECT id FROM outboxd.outbox"}},
+		{
+			"outboxd_api",
+			[]string{"SELECT password_hash FROM users"},
+			[]string{"SELECT payload FROM outbox", "DELETE FROM outbox", "SELECT FROM outbox_sent", "UPDATE users SET password_hash = ''", "DELETE FROM users", confirm},
+		},
+		{
+			"outboxd_worker",
+			[]string{"SELECT id, email FROM users", "SELECT id FROM outbox_sent"},
+			[]string{"SELECT password_hash FROM users", "UPDATE users SET email = ''", "INSERT INTO outbox (event_type, payload) VALUES ('a:b', '')", "DROP TABLE outbox_sent", "SELECT key FROM idempotency_keys"},
+		},
+		{
+			"outboxd_relay",
+			[]string{"SELECT id FROM outbox_sent", "SELECT id FROM " + partition},
+			[]string{"SELECT FROM users", "SELECT FROM notifications", "INSERT INTO inbox VALUES (gen_random_uuid())", "DROP TABLE outbox", "ALTER TABLE outbox DISABLE TRIGGER ALL", confirm, "SET ROLE outboxd_owner"},
+		},
+		{
+			"outboxd_monitor",
+			[]string{"SELECT payload FROM outbox", "SELECT payload FROM outbox_sent", "SELECT payload FROM " + partition, "SELECT FROM outbox_journal"},
+			[]string{"SELECT email FROM users", "SELECT FROM idempotency_keys", "DELETE FROM outbox_dead", "DELETE FROM outbox", emit, "INSERT INTO outbox_actions (actor, action, filter) VALUES ('a', 'replay', '{}')"},
+		},
+		{
+			"outboxd_operator",
+			[]string{"SELECT payload FROM outbox_dead", emit},
+			[]string{"SELECT email FROM users", "DELETE FROM outbox", "DELETE FROM outbox_actions", "DELETE FROM outbox_journal", "DROP TABLE outbox_sent", confirm},
+		},
+	} {
+		t.Run(c.role, func(t *testing.T) {
+			db := repositorytest.Connect(t, as(c.role))
+			for _, statement := range c.may {
+				exec(t, db, statement)
+			}
+			for _, statement := range c.not {
+				_, err := db.SQL().ExecContext(t.Context(), statement)
+				if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != "42501" {
+					t.Errorf("%s: %v, want it to be refused for want of a right", statement, err)
+				}
+			}
+		})
+	}
+}
+
+// TestOwnerMigratesWhatTheRelayOwns takes the schema back and forth with partitions that the relay has made.
+func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
+	t.Parallel()
+	as := repositorytest.RoleDatabase(t)
+	owner := repositorytest.Connect(t, as("outboxd_owner"))
+	if err := repository.NewHousekeeping(repositorytest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for down := true; down; {
+		var err error
+		if down, err = migrations.Down(t.Context(), owner.SQL(), repositorytest.Logger(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := migrations.Up(t.Context(), owner.SQL(), repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEveryTableIsGranted fails where a migration makes a table that deploy/postgres/grants.sql does not name.
+func TestEveryTableIsGranted(t *testing.T) {
+	t.Parallel()
+	as := repositorytest.RoleDatabase(t)
+	var forgotten string
+	err := repositorytest.Connect(t, as("outboxd_owner")).SQL().QueryRowContext(t.Context(), `
+		SELECT coalesce(string_agg(relname, ', '), '') FROM pg_class c
+		WHERE relnamespace = 'outboxd'::regnamespace AND relkind IN ('r', 'p')
+		  AND NOT EXISTS (SELECT FROM aclexplode(relacl) a WHERE a.grantee <> relowner)
+		  AND NOT EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = c.oid AND a.grantee <> c.relowner)`).Scan(&forgotten)
+	if err != nil || forgotten != "" {
+		t.Errorf("no role may use %q, %v: say in deploy/postgres/grants.sql who needs it", forgotten, err)
+	}
+}
