@@ -45,7 +45,7 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 		return usageError{fmt.Errorf("%w\nRun outboxd --help for the list of flags", err)}
 	})
 	root.AddCommand(c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
-		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newVerifyCommand())
+		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newVerifyCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

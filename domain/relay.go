@@ -40,6 +40,12 @@ type Backlog struct {
 	OldestDue time.Time
 	// Dead is the number of dead letters.
 	Dead int64
+	// Held is how many events wait for the turn of their ordering keys, and
+	// HeldKeys how many keys that are, counted up to HeldKeysCounted.
+	Held, HeldKeys int64
+	// OldestHeld is since when the event waits that has waited longest among
+	// those next in turn of the keys that were counted; zero if none waits.
+	OldestHeld time.Time
 }
 
 // Housekeeping is what one relay process at a time does for all.

@@ -19,3 +19,6 @@ func Begin(ctx context.Context, db *Database) *gorm.DB { return db.gorm.WithCont
 
 // SearchStatement is the statement of one step of a search.
 const SearchStatement = searchSQL
+
+// HeldHeadsSQL finds the held events that are next in turn.
+const HeldHeadsSQL = heldHeadsSQL

@@ -1,0 +1,152 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/repository"
+)
+
+func (c commands) newKeysCommand() *cobra.Command {
+	keys := &cobra.Command{
+		Use:   "keys",
+		Short: "Look at ordering keys of which events wait",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	keys.AddCommand(c.newKeysListCommand())
+	return keys
+}
+
+func (c commands) newKeysListCommand() *cobra.Command {
+	var out output
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list [KEY...]",
+		Short: "List ordering keys of which events wait, and what they wait for",
+		Long: `List ordering keys of which events wait for their turn, those that have waited longest at the top: how many
+wait, since when, which event has the turn, and why that one holds them. Without a KEY of all.`,
+		Example: `  outboxd keys list
+  outboxd keys list account-7 -o json`,
+	}
+	out.addFlag(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		if limit < 1 || limit > domain.HeldKeysCounted {
+			return usageError{fmt.Errorf("--limit %d: from 1 to %d", limit, domain.HeldKeysCounted)}
+		}
+		var named []string
+		if len(args) > 0 {
+			named = args
+		}
+		list, complete, err := repository.NewHeldKeys(o.db).List(cmd.Context(), named, limit)
+		if err != nil {
+			return err
+		}
+		document := keysDocument{Keys: []keyDocument{}, Complete: complete && len(list) < limit}
+		for i := range list {
+			document.Keys = append(document.Keys, newKeyDocument(&list[i]))
+		}
+		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { keysTable(w, &document) })
+	})
+	return cmd
+}
+
+// keysDocument is a list of held keys as JSON and YAML have it.
+type keysDocument struct {
+	Keys []keyDocument `json:"keys"`
+	// Complete is false where there are more, or may be.
+	Complete bool `json:"complete"`
+}
+
+type keyDocument struct {
+	Key    string        `json:"key"`
+	Held   int           `json:"held"` // counted up to 10,000
+	Since  time.Time     `json:"since"`
+	Next   domain.ID     `json:"next"`
+	Reason string        `json:"reason"` // a sentence
+	Turn   *turnDocument `json:"turn,omitempty"`
+}
+
+type turnDocument struct {
+	ID        domain.ID    `json:"id"`
+	Since     time.Time    `json:"since"`
+	Place     domain.Place `json:"place"`
+	Type      string       `json:"type,omitempty"`
+	Queue     string       `json:"queue,omitempty"`
+	Due       *time.Time   `json:"due,omitempty"`
+	SentAt    *time.Time   `json:"sent_at,omitempty"`
+	DiedAt    *time.Time   `json:"died_at,omitempty"`
+	Attempts  int          `json:"attempts"`
+	Error     string       `json:"error,omitempty"`
+	Confirmed bool         `json:"confirmed"`
+}
+
+func newKeyDocument(k *domain.HeldKey) keyDocument {
+	d := keyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: holdReason(k.Turn, time.Now())}
+	if t := k.Turn; t != nil {
+		d.Turn = &turnDocument{
+			ID: t.ID, Since: t.Since.UTC(), Place: t.Place, Type: t.Type, Queue: t.Queue, Attempts: t.Attempts, Error: t.Error, Confirmed: t.Confirmed,
+		}
+		at := new(t.At.UTC())
+		switch t.Place {
+		case domain.PlacePending:
+			d.Turn.Due = at
+		case domain.PlaceSent:
+			d.Turn.SentAt = at
+		case domain.PlaceDead:
+			d.Turn.DiedAt = at
+		case domain.PlaceHeld, domain.PlaceGone:
+		}
+	}
+	return d
+}
+
+// holdReason says why the event that has the turn holds the others.
+func holdReason(t *domain.Turn, now time.Time) string {
+	switch {
+	case t == nil:
+		return "the next one's turn is about to be given"
+	case t.Confirmed:
+		return "confirmed; the next one's turn is about to be given"
+	case t.Place == domain.PlaceDead:
+		return "dead letter since " + instant(t.At) + ": " + t.Error
+	case t.Place == domain.PlaceSent:
+		return "in Redis since " + instant(t.At) + ", not confirmed"
+	case t.Place == domain.PlaceGone:
+		return "in Redis, not confirmed"
+	case t.Attempts > 0:
+		return fmt.Sprintf("refused %d times, due at %s: %s", t.Attempts, instant(t.At), t.Error)
+	case t.At.After(now):
+		return "delayed until " + instant(t.At)
+	default:
+		return "on its way, due since " + instant(t.At)
+	}
+}
+
+func keysTable(w io.Writer, document *keysDocument) {
+	if len(document.Keys) == 0 && document.Complete {
+		fmt.Fprintln(w, "No held keys.")
+		return
+	}
+	fmt.Fprintln(w, "KEY\tHELD\tSINCE\tTURN OF\tTYPE\tWHY IT HOLDS")
+	for _, k := range document.Keys {
+		id, kind := "-", "-"
+		if k.Turn != nil {
+			id, kind = k.Turn.ID.String(), oneLine(k.Turn.Type, 40)
+		}
+		held := fmt.Sprint(k.Held)
+		if k.Held == domain.HeldEventsCounted {
+			held += "+"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(k.Key, 40), held, instant(k.Since), id, kind, oneLine(k.Reason, 100))
+	}
+	if !document.Complete {
+		fmt.Fprintln(w, "There may be more: --limit, or name the keys.")
+	}
+}

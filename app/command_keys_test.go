@@ -1,0 +1,66 @@
+package app_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestHeldKeysByCommand lists a key that a dead letter holds and one that waits for a delayed event.
+func TestHeldKeysByCommand(t *testing.T) {
+	t.Parallel()
+	url := "--database-url=" + repositorytest.Database(t)
+	run := func(args ...string) result { return execute(t, nil, append(args, url)...) }
+	if r := run("migrate", "up"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	if r := run("keys", "list"); r.code != 0 || !strings.Contains(r.stdout, "No held keys.") {
+		t.Errorf("of an empty outbox: %d %s%s", r.code, r.stdout, r.stderr)
+	}
+	db := repositorytest.Connect(t, strings.TrimPrefix(url, "--database-url=")).SQL()
+	for _, statement := range []string{
+		`SELECT outbox_emit('test:held', '{}', ordering_key => 'dead') FROM generate_series(1, 3)`,
+		`SELECT outbox_emit('test:held', '{}', ordering_key => 'late', available_at => '2100-01-01Z') FROM generate_series(1, 2)`,
+		`INSERT INTO outbox_turns SELECT DISTINCT ON (ordering_key) ordering_key, id FROM outbox ORDER BY ordering_key, ordering_position`,
+		`INSERT INTO outbox_held SELECT (jsonb_populate_record(NULL::outbox_held, to_jsonb(o) || '{"held_at":"2026-01-01Z"}')).* FROM outbox o
+			WHERE id NOT IN (SELECT event_id FROM outbox_turns)`,
+		`INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"too heavy","died_at":"now"}')).*
+			FROM outbox o JOIN outbox_turns t ON t.event_id = o.id WHERE t.ordering_key = 'dead'`,
+		`DELETE FROM outbox WHERE available_at < now()`,
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var list struct {
+		Complete bool
+		Keys     []struct {
+			Key, Since, Reason string
+			Held               int
+			Turn               struct{ ID, Place, Due, Error string }
+		}
+	}
+	r := run("keys", "list", "-o=json")
+	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list.Keys) != 2 || !list.Complete {
+		t.Fatalf("%v: %s%s", err, r.stdout, r.stderr)
+	}
+	dead, late := list.Keys[0], list.Keys[1]
+	if dead.Key != "dead" || dead.Held != 2 || dead.Since != "2026-01-01T00:00:00Z" || dead.Turn.Place != "dead" || dead.Turn.Error != "too heavy" ||
+		!strings.Contains(dead.Reason, "dead letter since ") {
+		t.Errorf("the key that a dead letter holds: %+v", dead)
+	}
+	if late.Key != "late" || late.Held != 1 || late.Turn.Place != "pending" || late.Turn.Due != "2100-01-01T00:00:00Z" || late.Reason != "delayed until 2100-01-01 00:00:00" {
+		t.Errorf("the key that waits for a delayed event: %+v", late)
+	}
+	if r := run("keys", "list", "late"); !strings.Contains(r.stdout, late.Turn.ID) || strings.Contains(r.stdout, "too heavy") {
+		t.Errorf("of one key:\n%s%s", r.stdout, r.stderr)
+	}
+	if r := run("keys", "list", "--limit=1"); !strings.Contains(r.stdout, "There may be more") || strings.Contains(r.stdout, late.Turn.ID) {
+		t.Errorf("one key:\n%s%s", r.stdout, r.stderr)
+	}
+	if r := run("keys", "list", "--limit=0"); r.code != 2 || !strings.Contains(r.stderr, "from 1 to 10000") {
+		t.Errorf("--limit=0: %d %s", r.code, r.stderr)
+	}
+}

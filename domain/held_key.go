@@ -1,0 +1,39 @@
+package domain
+
+import "time"
+
+const (
+	// HeldKeysCounted is up to how many ordering keys are looked at, where it is
+	// about all of which events wait.
+	HeldKeysCounted = 10_000
+	// HeldEventsCounted is up to how many waiting events of one key are counted.
+	HeldEventsCounted = 10_000
+)
+
+// HeldKey is an ordering key of which events wait for their turn.
+type HeldKey struct {
+	Key  string
+	Held int // events that wait, counted up to HeldEventsCounted
+	// Next is the event that is next in turn, and Since when it began to wait.
+	Next  ID
+	Since time.Time
+	// Turn is what the others wait for; nil if the turn is just being given.
+	Turn *Turn
+}
+
+// Turn is the event of an ordering key that is on its way, or dead.
+type Turn struct {
+	ID    ID
+	Since time.Time // when it got the turn
+	// Place is PlacePending, PlaceSent or PlaceDead, and PlaceGone if the event
+	// is kept nowhere, as without a history.
+	Place Place
+	Type  string
+	Queue string
+	// At is when the event is due, was handed to the queue, or died; zero with
+	// PlaceGone.
+	At        time.Time
+	Attempts  int // refusals so far
+	Error     string
+	Confirmed bool // took effect; its turn is just ending
+}

@@ -1,0 +1,84 @@
+package repository
+
+import (
+	"context"
+	"time"
+
+	"outboxd/domain"
+)
+
+// heldHeadsSQL begins a statement that needs, of up to $2 ordering keys, the
+// held event that is next in turn: of the keys $1, or of all if that is NULL.
+// All are found by skipping through the index, one entry for each key, so
+// that ten thousand events behind one key cost no more than one.
+const heldHeadsSQL = `
+WITH RECURSIVE skipped (key, n) AS (
+    (SELECT ordering_key, 1 FROM outbox_held WHERE $1::text[] IS NULL ORDER BY ordering_key LIMIT 1)
+    UNION ALL
+    SELECT (SELECT ordering_key FROM outbox_held WHERE ordering_key > key ORDER BY ordering_key LIMIT 1), n + 1
+    FROM skipped WHERE key IS NOT NULL AND n < $2
+), heads AS MATERIALIZED (
+    SELECT key, head.id, head.held_at
+    FROM (SELECT key FROM skipped WHERE key IS NOT NULL UNION SELECT unnest($1::text[])) AS keys, LATERAL (
+        SELECT id, held_at FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1
+    ) AS head
+)`
+
+// Only what is on the page is counted and looked for. One statement, so that an
+// event which is just being moved is seen in one place.
+const heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
+    SELECT key, id, held_at FROM heads ORDER BY held_at, key LIMIT $3
+)
+SELECT page.key, page.id, page.held_at,
+       (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = page.key LIMIT $4) AS waiting),
+       t.event_id, t.taken_at, e.place, coalesce(e.event_type, ''), coalesce(e.queue, ''), e.at, coalesce(e.attempts, 0), coalesce(e.error, ''),
+       EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id), (SELECT count(*) FROM heads)
+FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
+    SELECT 'pending' AS place, event_type, queue, available_at AS at, attempts, last_error AS error, generation FROM outbox WHERE id = t.event_id
+    UNION ALL SELECT 'sent', event_type, queue, sent_at, attempts, last_error, generation FROM outbox_sent WHERE id = t.event_id
+    UNION ALL SELECT 'dead', event_type, queue, died_at, attempts, error, generation FROM outbox_dead WHERE id = t.event_id
+    ORDER BY generation DESC, place LIMIT 1
+) AS e ON true
+ORDER BY page.held_at, page.key`
+
+// HeldKeys are the ordering keys of which events wait.
+type HeldKeys struct{ db *Database }
+
+// NewHeldKeys returns the held keys in db.
+func NewHeldKeys(db *Database) *HeldKeys { return &HeldKeys{db: db} }
+
+// List returns up to limit ordering keys of which events wait, among those named
+// or, with none named, all. Those that have waited longest come first. complete is false if there are more than domain.HeldKeysCounted
+// held keys, of which only the first, by name, were looked at. Errors:
+// domain.CodeUnavailable.
+func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []domain.HeldKey, complete bool, err error) {
+	const doing = "list held keys"
+	rows, err := k.db.pool.Query(ctx, heldKeysSQL, named, domain.HeldKeysCounted, limit, domain.HeldEventsCounted)
+	if err != nil {
+		return nil, false, translate(err, doing)
+	}
+	defer rows.Close()
+	complete = true
+	for rows.Next() {
+		var key domain.HeldKey
+		var turn domain.Turn
+		var owner *[16]byte
+		var since, at *time.Time
+		var place *domain.Place
+		var looked int
+		if err := rows.Scan(&key.Key, (*[16]byte)(&key.Next), &key.Since, &key.Held, &owner, &since, &place, &turn.Type, &turn.Queue,
+			&at, &turn.Attempts, &turn.Error, &turn.Confirmed, &looked); err != nil {
+			return nil, false, translate(err, doing)
+		}
+		if owner != nil {
+			turn.ID, turn.Since, turn.Place = *owner, *since, domain.PlaceGone
+			if place != nil {
+				turn.Place, turn.At = *place, *at
+			}
+			key.Turn = &turn
+		}
+		complete = named != nil || looked < domain.HeldKeysCounted
+		list = append(list, key)
+	}
+	return list, complete, translate(rows.Err(), doing)
+}
