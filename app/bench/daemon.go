@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// daemonProcess is a running outboxd with all roles.
+// daemonProcess is a running outboxd.
 type daemonProcess struct {
 	cancel  context.CancelFunc
 	log     *daemonLog
@@ -26,16 +26,16 @@ type daemonProcess struct {
 	monitor string     // URL
 }
 
-// startDaemon starts outboxd on a database address and returns when it is
-// ready.
-func (e *Env) startDaemon(ctx context.Context, address string) (_ *daemonProcess, err error) {
+// startDaemon starts outboxd with roles on a database address and returns when
+// it is ready.
+func (e *Env) startDaemon(ctx context.Context, address, roles string) (_ *daemonProcess, err error) {
 	p := &daemonProcess{log: newDaemonLog(), ended: make(chan error, 1)}
 	if p.folder, err = os.MkdirTemp("", "outboxd-bench-"); err != nil {
 		return nil, fmt.Errorf("make a data directory: %w", err)
 	}
 	running, cancel := context.WithCancel(ctx)
 	p.cancel = cancel
-	if err := e.launchDaemon(running, p, address); err != nil {
+	if err := e.launchDaemon(running, p, address, roles); err != nil {
 		cancel()
 		return nil, errors.Join(err, os.RemoveAll(p.folder))
 	}
@@ -57,10 +57,10 @@ func (e *Env) startDaemon(ctx context.Context, address string) (_ *daemonProcess
 	return nil, err
 }
 
-func (e *Env) launchDaemon(ctx context.Context, p *daemonProcess, address string) error {
+func (e *Env) launchDaemon(ctx context.Context, p *daemonProcess, address, roles string) error {
 	w := e.Config.Worker
 	cmd, err := e.Command(ctx,
-		"--roles=all", "--api-addr=127.0.0.1:0", "--monitor-addr=127.0.0.1:0", "--notify=log", "--data-dir="+p.folder, "--log-level=info",
+		"--roles="+roles, "--api-addr=127.0.0.1:0", "--monitor-addr=127.0.0.1:0", "--notify=log", "--data-dir="+p.folder, "--log-level=info",
 		"--worker-concurrency="+strconv.Itoa(w.Concurrency), "--worker-poll-interval="+w.PollInterval.String(), "--worker-queues="+w.Queues.String(),
 	)
 	if err != nil {
@@ -119,7 +119,7 @@ func (p *daemonProcess) stop() error {
 	return errors.Join(err, os.RemoveAll(p.folder))
 }
 
-// metrics reads those metrics of the process that have no label.
+// metrics reads the metrics of the process, each under its name with its labels.
 func (p *daemonProcess) metrics(ctx context.Context) (map[string]float64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.monitor+"/metrics", http.NoBody)
 	if err != nil {

@@ -50,7 +50,7 @@ func idle(ctx context.Context, e *Env, length, settle time.Duration) (_ *Report,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	process, err := e.startDaemon(ctx, address)
+	process, err := e.startDaemon(ctx, address, "all")
 	if err != nil {
 		return nil, err
 	}

@@ -119,19 +119,24 @@ func (e *Env) runLatency(ctx context.Context, s *stopwatch) (stop func() error) 
 	stopRelay := e.RunRelay(ctx, e.NewRelay(func(o *relay.Options) {
 		o.Publisher = timedPublisher{o.Publisher, s}
 	}))
+	stopWorker := e.runWorker(ctx, func(_ context.Context, _ domain.Effects, task jobs.Task) error {
+		s.started(task.EventID)
+		return nil
+	})
+	return func() error { return errors.Join(stopWorker(), stopRelay()) }
+}
+
+// runWorker runs a worker as it is configured until stop is called, which waits
+// for it.
+func (e *Env) runWorker(ctx context.Context, handler jobs.Handler) (stop func() error) {
 	queues := maps.Clone(map[string]int(e.Config.Worker.Queues))
 	if queues[Queue] == 0 {
 		queues = map[string]int{Queue: 1}
 	}
 	worker := jobs.NewWorker(jobs.WorkerOptions{
-		Redis: e.RedisOpt,
-		Inbox: repository.NewInbox(e.DB),
-		Handlers: map[string]jobs.Handler{
-			latencyType: func(_ context.Context, _ domain.Effects, task jobs.Task) error {
-				s.started(task.EventID)
-				return nil
-			},
-		},
+		Redis:        e.RedisOpt,
+		Inbox:        repository.NewInbox(e.DB),
+		Handlers:     map[string]jobs.Handler{latencyType: handler},
 		Concurrency:  e.Config.Worker.Concurrency,
 		Queues:       queues,
 		PollInterval: e.Config.Worker.PollInterval,
@@ -144,7 +149,7 @@ func (e *Env) runLatency(ctx context.Context, s *stopwatch) (stop func() error) 
 	go func() { result <- worker.Run(working) }()
 	return func() error {
 		cancel()
-		return errors.Join(<-result, stopRelay())
+		return <-result
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"outboxd/domain"
 )
@@ -88,6 +90,41 @@ func (p *producers) atOnce(ctx context.Context, n int) error {
 	}
 	emitting.Wait()
 	return pending(failed)
+}
+
+// pacers is how many producers share a steady rate: a transaction that takes
+// long does not hold the others up.
+const pacers = 8
+
+// inStep emits transactions of each events, rate events a second altogether,
+// until ctx ends, and returns how many events that were.
+func (p *producers) inStep(ctx context.Context, rate float64, each int) (int, error) {
+	const sql = `INSERT INTO outbox (event_type, payload) SELECT $1, '{"n": 1}' FROM generate_series(1, $2)`
+	between := float64(pacers*each) / rate * float64(time.Second)
+	pacing, pacingCtx := errgroup.WithContext(ctx)
+	var emitted atomic.Int64
+	for range pacers {
+		pacing.Go(func() error {
+			timer := time.NewTimer(0)
+			defer timer.Stop()
+			for due := time.Now(); ; {
+				due = due.Add(time.Duration(rand.ExpFloat64() * between))
+				timer.Reset(time.Until(due))
+				select {
+				case <-pacingCtx.Done():
+					return nil
+				case <-timer.C:
+				}
+				// A transaction that has begun is finished, and counts.
+				if _, err := p.pool.Exec(context.WithoutCancel(ctx), sql, latencyType, each); err != nil {
+					return fmt.Errorf("emit %d events: %w", each, err)
+				}
+				emitted.Add(int64(each))
+			}
+		})
+	}
+	err := pacing.Wait()
+	return int(emitted.Load()), err
 }
 
 func (*producers) report(err error, failed chan<- error) {
