@@ -21,11 +21,11 @@ import (
 func (c commands) newEventsCommand() *cobra.Command {
 	events := &cobra.Command{
 		Use:   "events",
-		Short: "Look at single events",
+		Short: "List, show or emit events",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	events.AddCommand(c.newEventsShowCommand())
+	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand())
 	return events
 }
 

@@ -2,6 +2,8 @@ package domain
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -81,4 +83,29 @@ type EventLives interface {
 	// Find returns the life of one event. Errors: CodeNotFound if the database
 	// knows nothing of it, CodeUnavailable.
 	Find(ctx context.Context, id ID) (*EventLife, error)
+}
+
+// ParseMoment reads a time as people write it: how long ago it was (15m, 24h),
+// or RFC 3339, or a part of that in UTC: 2006-01-02 or 2006-01-02T15:04, the T
+// may be a space and seconds may follow. Its errors have CodeInvalid.
+func ParseMoment(text string, now time.Time) (time.Time, error) {
+	text = strings.TrimSpace(text)
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, Errorf(CodeInvalid, "%.40q is not a time: write how long ago, such as 15m or 24h, or a time such as 2006-01-02T15:04:05Z", text)
+}
+
+// ParseEventState returns the state of that name, or "" for "". Its errors have
+// CodeInvalid.
+func ParseEventState(text string) (EventState, error) {
+	if state := EventState(text); text == "" || slices.Contains(EventStates(), state) {
+		return state, nil
+	}
+	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, sent, confirmed and dead", text)
 }

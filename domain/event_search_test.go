@@ -24,3 +24,21 @@ func TestFirstIDBoundsATime(t *testing.T) {
 		t.Errorf("before the last ID is %s", got)
 	}
 }
+
+func TestParseMoment(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for text, want := range map[string]string{
+		"15m": "2026-03-04T04:51:07Z", " 24h ": "2026-03-03T05:06:07Z", "2026-01-02": "2026-01-02T00:00:00Z",
+		"2026-01-02T03:04": "2026-01-02T03:04:00Z", "2026-01-02 03:04:05": "2026-01-02T03:04:05Z", "2026-01-02T03:04:05+01:00": "2026-01-02T02:04:05Z",
+	} {
+		if at, err := domain.ParseMoment(text, now); err != nil || at.UTC().Format(time.RFC3339) != want {
+			t.Errorf("%q is %v, %v, want %s", text, at, err, want)
+		}
+	}
+	for _, text := range []string{"", "-1h", "yesterday", "2026-13-01", "15"} {
+		if at, err := domain.ParseMoment(text, now); domain.ErrorCode(err) != domain.CodeInvalid {
+			t.Errorf("%q is %v, %v", text, at, err)
+		}
+	}
+}

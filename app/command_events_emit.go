@@ -1,0 +1,158 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+)
+
+// maxPayloadRead bounds what is read of a payload, in bytes: the largest limit
+// that an outbox can have. The outbox's own limit is checked by the database.
+const maxPayloadRead = 256 << 20
+
+// emitFlags describe one event.
+type emitFlags struct {
+	payload                              string
+	raw                                  bool
+	queue, key                           string
+	headers                              []string
+	availableIn                          time.Duration
+	maxRetry                             int
+	timeout, retention, unique, deadline time.Duration
+}
+
+func (f *emitFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.payload, "payload", "{}", "the payload as JSON, or @FILE, or - for standard input")
+	cmd.Flags().BoolVar(&f.raw, "raw", false, "take the payload as it is; without, it has to be JSON")
+	cmd.Flags().StringVar(&f.queue, "queue", domain.DefaultQueue, "the Asynq queue")
+	cmd.Flags().StringVar(&f.key, "key", "", "the ordering key: events of one key take effect one after another")
+	cmd.Flags().StringArrayVar(&f.headers, "header", nil, "a header, name=value; may be repeated")
+	cmd.Flags().DurationVar(&f.availableIn, "available-in", 0, "not to be sent before so long from now")
+	cmd.Flags().IntVar(&f.maxRetry, "max-retry", 0, "how often the worker tries again (Asynq's default is 25)")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "how long one attempt may take")
+	cmd.Flags().DurationVar(&f.deadline, "deadline-in", 0, "until when the task must be done, from now")
+	cmd.Flags().DurationVar(&f.retention, "retention", 0, "how long Redis keeps the task after it is done")
+	cmd.Flags().DurationVar(&f.unique, "unique", 0, "how long no other task of the same type, payload and queue is taken")
+}
+
+// event returns what the flags describe.
+func (f *emitFlags) event(cmd *cobra.Command, kind string) (*domain.Event, error) {
+	payload, err := f.read(cmd.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	if !f.raw && !json.Valid(payload) {
+		return nil, usageError{fmt.Errorf("the payload is not JSON; --raw takes it as it is")}
+	}
+	event := &domain.Event{Type: kind, Payload: payload, Queue: f.queue, OrderingKey: f.key, Options: domain.TaskOptions{
+		Timeout: f.timeout, Retention: f.retention, Unique: f.unique,
+	}}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"available-in", f.availableIn}, {"timeout", f.timeout}, {"deadline-in", f.deadline}, {"retention", f.retention}, {"unique", f.unique}} {
+		if d.value < 0 {
+			return nil, usageError{fmt.Errorf("--%s is not negative", d.name)}
+		}
+	}
+	if cmd.Flags().Changed("max-retry") {
+		if f.maxRetry < 0 {
+			return nil, usageError{fmt.Errorf("--max-retry is not negative")}
+		}
+		event.Options.MaxRetry = &f.maxRetry
+	}
+	if f.availableIn > 0 {
+		event.Available = time.Now().Add(f.availableIn)
+	}
+	if f.deadline > 0 {
+		event.Options.Deadline = time.Now().Add(f.deadline)
+	}
+	event.Headers, err = f.readHeaders()
+	return event, err
+}
+
+func (f *emitFlags) readHeaders() (map[string]string, error) {
+	headers := map[string]string{}
+	for _, header := range f.headers {
+		name, value, found := strings.Cut(header, "=")
+		if !found || name == "" {
+			return nil, usageError{fmt.Errorf("--header %.60q: write name=value", header)}
+		}
+		headers[name] = value
+	}
+	return headers, nil
+}
+
+func (f *emitFlags) read(stdin io.Reader) (payload []byte, err error) {
+	file, isFile := strings.CutPrefix(f.payload, "@")
+	switch {
+	case isFile:
+		opened, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the payload: %w", err)
+		}
+		defer opened.Close()
+		stdin = opened
+	case f.payload != "-":
+		return []byte(f.payload), nil
+	}
+	if payload, err = io.ReadAll(io.LimitReader(stdin, maxPayloadRead)); err != nil {
+		return nil, fmt.Errorf("read the payload: %w", err)
+	}
+	return payload, nil
+}
+
+// emittedDocument is what became of the event, as JSON and YAML have it.
+type emittedDocument struct {
+	ID          domain.ID `json:"id"`
+	Type        string    `json:"type"`
+	Queue       string    `json:"queue"`
+	OrderingKey string    `json:"ordering_key,omitempty"`
+	CreatedAt   time.Time `json:"created_at"`
+	AvailableAt time.Time `json:"available_at"`
+}
+
+func (c commands) newEventsEmitCommand() *cobra.Command {
+	var flags emitFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:   "emit TYPE",
+		Short: "Write one event into the outbox, and print its ID",
+		Long: `Write one event into the outbox, in a transaction of its own, and print its ID. A service writes its events in the
+transaction of the change that they announce; this is for trying things out, and for repairs.`,
+		Example: `  outboxd events emit email:send_notification --payload '{"user_id": "..."}'
+  outboxd events emit report:build --payload @report.json --queue low --available-in 1h --header tenant=acme
+  printf 'any bytes' | outboxd events emit raw:bytes --payload - --raw`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || strings.TrimSpace(args[0]) == "" {
+				return usageError{fmt.Errorf("%s takes one event type\nRun %s --help for an example", cmd.CommandPath(), cmd.CommandPath())}
+			}
+			return nil
+		},
+	}
+	flags.add(cmd)
+	out.addFlag(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		event, err := flags.event(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		if err := o.db.EmitAlone(cmd.Context(), event); err != nil {
+			return err
+		}
+		document := emittedDocument{
+			ID: event.ID, Type: event.Type, Queue: event.Queue, OrderingKey: event.OrderingKey,
+			CreatedAt: event.CreatedAt.UTC(), AvailableAt: event.Available.UTC(),
+		}
+		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { fmt.Fprintln(w, event.ID) })
+	})
+	return cmd
+}

@@ -1,0 +1,185 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/repository"
+)
+
+// listedEvent is an event of a list as JSON and YAML have it.
+type listedEvent struct {
+	ID           domain.ID         `json:"id"`
+	Type         string            `json:"type"`
+	Queue        string            `json:"queue"`
+	OrderingKey  string            `json:"ordering_key,omitempty"`
+	State        domain.EventState `json:"state"`
+	CreatedAt    time.Time         `json:"created_at"`
+	Since        time.Time         `json:"since"` // when it came into its state; of a pending event when it is due
+	Attempts     int               `json:"attempts"`
+	Generation   int               `json:"generation"`
+	Error        string            `json:"error,omitempty"`
+	PayloadBytes int               `json:"payload_bytes"`
+	WaitsFor     *domain.ID        `json:"waits_for,omitempty"`
+}
+
+type eventListDocument struct {
+	Events []listedEvent `json:"events"`
+	// Next is for --after; none at the end.
+	Next *domain.ID `json:"next,omitempty"`
+	// GaveUp says that there may be more, which would have taken too long.
+	GaveUp   bool `json:"gave_up"`
+	Examined int  `json:"examined"`
+}
+
+func newEventListDocument(page *domain.EventPage) eventListDocument {
+	document := eventListDocument{Events: []listedEvent{}, GaveUp: page.GaveUp, Examined: page.Examined}
+	for i := range page.Events {
+		e := &page.Events[i]
+		listed := listedEvent{
+			ID: e.ID, Type: e.Type, Queue: e.Queue, OrderingKey: e.OrderingKey, State: e.State, CreatedAt: e.CreatedAt.UTC(), Since: e.Since.UTC(),
+			Attempts: e.Attempts, Generation: e.Generation, Error: e.Error, PayloadBytes: e.PayloadBytes,
+		}
+		if !e.WaitsFor.IsZero() {
+			listed.WaitsFor = &e.WaitsFor
+		}
+		document.Events = append(document.Events, listed)
+	}
+	if !page.Next.IsZero() {
+		document.Next = &page.Next
+	}
+	return document
+}
+
+// eventFlags choose events.
+type eventFlags struct {
+	filter                            domain.EventFilter
+	state, since, until, header, next string
+}
+
+func (f *eventFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
+	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
+	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
+	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, sent, confirmed or dead")
+	cmd.Flags().StringVar(&f.since, "since", "", "only what was emitted so long ago at most (15m, 24h), or at this time (RFC 3339) or later")
+	cmd.Flags().StringVar(&f.until, "until", "", "only what was emitted before this; written as --since")
+	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
+	cmd.Flags().StringVar(&f.next, "after", "", "go on behind this event, which the page before named as next")
+	states := make([]string, 0, len(domain.EventStates()))
+	for _, state := range domain.EventStates() {
+		states = append(states, string(state))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// read returns the filter, and the event behind which the list begins.
+func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
+	var err error
+	if f.filter.State, err = domain.ParseEventState(f.state); err != nil {
+		return f.filter, domain.ID{}, usageError{fmt.Errorf("--state: %w", err)}
+	}
+	now := time.Now()
+	for _, moment := range []struct {
+		name, text string
+		at         *time.Time
+	}{{"--since", f.since, &f.filter.Since}, {"--until", f.until, &f.filter.Until}} {
+		if moment.text == "" {
+			continue
+		}
+		if *moment.at, err = domain.ParseMoment(moment.text, now); err != nil {
+			return f.filter, domain.ID{}, usageError{fmt.Errorf("%s: %w", moment.name, err)}
+		}
+	}
+	f.filter.HeaderName, f.filter.HeaderValue, _ = strings.Cut(f.header, "=")
+	if f.next == "" {
+		return f.filter, domain.ID{}, nil
+	}
+	after, err := domain.ParseID(f.next)
+	if err != nil {
+		return f.filter, after, usageError{fmt.Errorf("--after: %w", err)}
+	}
+	return f.filter, after, nil
+}
+
+func (c commands) newEventsListCommand() *cobra.Command {
+	var flags eventFlags
+	var out output
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List events, the newest first",
+		Long: `List events, the newest first: those that are pending, held for their ordering key's turn, sent to Redis and
+not confirmed, confirmed, or dead. However many there are, it looks at a bounded number of them, and says so where
+that was not enough. Of a held event it names the one that goes first.`,
+		Example: `  outboxd events list --type email:send_notification --since 1h
+  outboxd events list --state held
+  outboxd events list --state sent --header tenant=acme --until 15m -o json`,
+		Args: noArguments,
+	}
+	flags.add(cmd)
+	out.addFlag(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 10000")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+		filter, after, err := flags.read()
+		if err != nil {
+			return err
+		}
+		if limit < 1 || limit > 10_000 {
+			return usageError{fmt.Errorf("--limit %d: from 1 to 10000", limit)}
+		}
+		page, err := repository.NewEventLives(o.db).Search(cmd.Context(), filter, after, limit)
+		if err != nil {
+			return err
+		}
+		document := newEventListDocument(&page)
+		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { eventListTable(w, &document) })
+	})
+	return cmd
+}
+
+func eventListTable(w io.Writer, d *eventListDocument) {
+	if len(d.Events) > 0 {
+		fmt.Fprintln(w, "ID\tTYPE\tQUEUE\tKEY\tSTATE\tSINCE\tDETAIL")
+	} else if !d.GaveUp {
+		fmt.Fprintln(w, "No events.")
+	}
+	for i := range d.Events {
+		e := &d.Events[i]
+		key := "-"
+		if e.OrderingKey != "" {
+			key = oneLine(e.OrderingKey, 24)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			e.ID, oneLine(e.Type, 40), oneLine(e.Queue, 20), key, e.State, instant(e.Since), oneLine(e.detail(), 80))
+	}
+	switch {
+	case d.Next == nil:
+	case d.GaveUp:
+		fmt.Fprintf(w, "%d events were looked at. There may be more: --after %s, or choose with --since and --until\n", d.Examined, d.Next)
+	default:
+		fmt.Fprintf(w, "There may be more: --after %s\n", d.Next)
+	}
+}
+
+// detail is what the event waits for, or died of.
+func (e *listedEvent) detail() string {
+	switch {
+	case e.WaitsFor != nil:
+		return "waits for " + e.WaitsFor.String()
+	case e.Error != "":
+		return e.Error
+	case e.State == domain.StateHeld:
+		return "its key's turn is about to be given"
+	case e.State == domain.StatePending && e.Since.After(time.Now()):
+		return "not due yet"
+	default:
+		return "-"
+	}
+}

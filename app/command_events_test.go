@@ -1,0 +1,72 @@
+package app_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestEventsByCommand emits events by command, and lists them.
+func TestEventsByCommand(t *testing.T) {
+	t.Parallel()
+	const failed, usage = 1, 2
+	servers := on(repositorytest.Database(t), repositorytest.Redis(t), t.TempDir())
+	run := func(code int, args ...string) result {
+		t.Helper()
+		r := execute(t, nil, append(args, servers...)...)
+		if r.code != code {
+			t.Fatalf("%v: exit code %d, want %d\n%s%s", args, r.code, code, r.stdout, r.stderr)
+		}
+		return r
+	}
+	run(0, "migrate", "up")
+	file := filepath.Join(t.TempDir(), "payload")
+	if err := os.WriteFile(file, []byte("\x00not JSON"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := strings.TrimSpace(run(0, "events", "emit", "report:build", `--payload={"n": 1}`, "--queue=low", "--header=tenant=acme", "--available-in=1h", "--max-retry=0").stdout)
+	var emitted struct{ ID, Queue, Key string }
+	if err := json.Unmarshal([]byte(run(0, "events", "emit", "raw:bytes", "--payload=@"+file, "--raw", "--key=account-1", "-o=json").stdout), &emitted); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		code int
+		args []string
+		says []string
+	}{
+		{0, []string{"list"}, []string{first, emitted.ID, "report:build", "account-1", "pending", "not due yet"}},
+		{0, []string{"list", "--limit=1"}, []string{emitted.ID, "There may be more: --after " + emitted.ID}},
+		{0, []string{"list", "--limit=1", "--after=" + emitted.ID}, []string{first}},
+		{0, []string{"list", "--header=tenant=acme", "--queue=low", "--type=report:build", "--since=1h", "--state=pending"}, []string{first}},
+		{0, []string{"list", "--key=account-2"}, []string{"No events."}},
+		{0, []string{"list", "--until=1h"}, []string{"No events."}},
+		{0, []string{"list", "-o=yaml", "--state=dead"}, []string{"events: []", "gave_up: false"}},
+		{0, []string{"show", first}, []string{`{"n": 1}`, "tenant: acme", "pending: due at"}},
+		{usage, []string{"list", "--state=lost"}, []string{"the states are"}},
+		{usage, []string{"list", "--since=yesterday"}, []string{"--since", "is not a time"}},
+		{usage, []string{"list", "--after=x"}, []string{"--after", "not a UUID"}},
+		{usage, []string{"list", "--limit=0"}, []string{"from 1 to"}},
+		{usage, []string{"emit"}, []string{"takes one event type"}},
+		{usage, []string{"emit", "a", "--payload=x"}, []string{"not JSON", "--raw"}},
+		{usage, []string{"emit", "a", "--header=x"}, []string{"name=value"}},
+		{usage, []string{"emit", "a", "--available-in=-1h"}, []string{"--available-in is not negative"}},
+		{failed, []string{"emit", "a", "--payload=@" + file + ".not"}, []string{"read the payload"}},
+		{failed, []string{"emit", "a", "--key= "}, []string{"outbox_ordering_key_is_not_blank"}},
+	} {
+		r := run(c.code, append([]string{"events"}, c.args...)...)
+		for _, want := range c.says {
+			if !strings.Contains(r.stdout+r.stderr, want) {
+				t.Errorf("%v does not say %q:\n%s%s", c.args, want, r.stdout, r.stderr)
+			}
+		}
+	}
+	var payload string
+	openLedger(t, strings.TrimPrefix(servers[0], "--database-url=")).scan(&payload, "SELECT encode(payload, 'escape') FROM outbox WHERE id = '"+emitted.ID+"'")
+	if payload != `\000not JSON` {
+		t.Errorf("the payload is %q", payload)
+	}
+}
