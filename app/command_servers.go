@@ -67,7 +67,7 @@ func open(cmd *cobra.Command, cfg *config.Config, conns int, do func(*opened) er
 			err = stopped
 		}
 	}()
-	db, err := openDatabase(cmd.Context(), cfg, servers.databaseURL, conns, log)
+	db, err := openDatabase(cmd.Context(), cfg, servers.databaseURL, conns, nil, log)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"outboxd/config"
+	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/migrations"
 	"outboxd/repository"
@@ -26,6 +27,8 @@ type Daemon struct {
 	build    Build
 	registry *prometheus.Registry
 	begun    time.Time
+	process  domain.RelayProcess
+	traces   *tracing // nil: none
 
 	apiListener, monitorListener net.Listener // nil: not wanted
 	servers                      *servers
@@ -42,13 +45,17 @@ type Daemon struct {
 // its schema up to date. ctx bounds that only. After an error nothing is left
 // running.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
-	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build)}
+	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: thisProcess(build)}
 	defer func() {
 		if err != nil {
 			d.close()
 		}
 	}()
 	log.Info("outboxd starts", "version", build.Version, "roles", cfg.Roles, "config_file", cfg.Path())
+	// First, and so the last to be closed: it has the spans of all others.
+	if err := d.startTracing(ctx); err != nil {
+		return nil, err
+	}
 	// A port that is taken should be known before a database is started.
 	if err := d.listen(); err != nil {
 		return nil, err
@@ -122,7 +129,7 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 	if !needsDatabase(d.cfg) {
 		return nil
 	}
-	if d.database, err = openDatabase(ctx, d.cfg, d.servers.databaseURL, d.cfg.PoolSize(), d.log); err != nil {
+	if d.database, err = openDatabase(ctx, d.cfg, d.servers.databaseURL, d.cfg.PoolSize(), d.traces.statements(), d.log); err != nil {
 		return err
 	}
 	d.undo = append(d.undo, d.closeDatabase)

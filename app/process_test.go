@@ -44,8 +44,15 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // launch starts outboxd on free ports. It is killed at the end of the test if it still runs.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
+	return launchWith(t, nil, args...)
+}
+
+// launchWith is launch with more variables.
+func launchWith(t *testing.T, environ []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, log: &transcript{}, ended: make(chan struct{})}
 	p.cmd = command(t, append([]string{"--api-addr=127.0.0.1:0", "--monitor-addr=127.0.0.1:0", "--api-rate-limit=0"}, args...)...)
+	p.cmd.Env = append(p.cmd.Env, environ...)
 	p.cmd.Stderr = p.log
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

@@ -61,7 +61,7 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 		users = wakingUsers{users, beside.Wake}
 	}
 	api := handler.API(handler.APIOptions{
-		Users: users, Logger: d.log, Registerer: d.registry, Version: d.build.Version,
+		Users: users, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
 		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
 	})
@@ -95,7 +95,7 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 	publisher.WaitReplicas(d.cfg.Redis.WaitReplicas)
 	r := relay.New(relay.Options{
 		Store:        store,
-		Publisher:    publisher,
+		Publisher:    d.traced(publisher),
 		Presence:     repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
 		Housekeeping: repository.NewHousekeeping(d.database, string(d.cfg.Relay.ListenURL)),
 		Healing: &relay.Healing{
@@ -103,7 +103,7 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 			CheckInterval: d.cfg.Redis.CheckInterval, Unconfirmed: d.cfg.Relay.Unconfirmed,
 		},
 		Database:       d.database.Ping,
-		Process:        thisProcess(d.build),
+		Process:        d.process,
 		Concurrency:    d.cfg.Relay.Concurrency,
 		BatchSize:      d.cfg.Relay.BatchSize,
 		MaxAttempts:    d.cfg.Relay.MaxAttempts,
@@ -175,6 +175,7 @@ func (d *Daemon) addWorker() error {
 		Drain:        share(d.cfg.ShutdownTimeout, workerShare),
 		Logger:       d.log,
 		Registry:     d.registry,
+		Tracer:       d.traces.tracer("outboxd/jobs"),
 	})
 	d.addSupervised(stageWorker, "worker", worker.Run)
 	return nil

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"outboxd/app/embedded"
 	"outboxd/config"
 	"outboxd/domain"
@@ -94,9 +96,9 @@ func dataDir(cfg *config.Config) (string, error) {
 	return dir, nil
 }
 
-func openDatabase(ctx context.Context, cfg *config.Config, url string, conns int, log *slog.Logger) (*repository.Database, error) {
+func openDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*repository.Database, error) {
 	db, err := repository.Open(ctx, repository.Options{
-		URL: url, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Logger: log,
+		URL: url, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
 	})
 	switch domain.ErrorCode(err) {
 	case "":

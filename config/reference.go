@@ -48,6 +48,24 @@ const referenceRules = `
 - Then also, ` + "`smtp.username` and `smtp.password`" + ` go together, and with ` + "`smtp.tls=none`" + ` only to a server on the same machine.
 `
 
+const referenceTraces = `
+## Traces
+
+Traces are set up by OpenTelemetry's own variables, which are read from the environment only and are not outboxd's options. None is set: no traces,
+and nothing is spent on them. [Operations](operations.md#traces) says what is recorded.
+
+| variable | meaning |
+|---|---|
+| ` + "`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`" + ` | where the collector is, such as ` + "`http://localhost:4318`" + `. Either of them switches traces on |
+| ` + "`OTEL_TRACES_EXPORTER`" + ` | ` + "`otlp`" + ` switches traces on too, to the collector on this machine; ` + "`none`" + ` switches them off |
+| ` + "`OTEL_EXPORTER_OTLP_PROTOCOL`, `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`" + ` | ` + "`http/protobuf`" + `, the default, or ` + "`grpc`" + ` |
+| ` + "`OTEL_EXPORTER_OTLP_HEADERS`, `…_CERTIFICATE`, `…_CLIENT_KEY`, `…_COMPRESSION`, `…_TIMEOUT`" + ` | how to speak to it |
+| ` + "`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`" + ` | which traces are recorded: ` + "`parentbased_always_on`" + ` is the default; ` + "`parentbased_traceidratio`" + ` with ` + "`0.01`" + ` takes one in a hundred |
+| ` + "`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`" + ` | what the process is called, ` + "`outboxd`" + ` otherwise |
+| ` + "`OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`" + ` | how spans wait for their export; what does not fit in the queue is dropped |
+| ` + "`OTEL_SDK_DISABLED`" + ` | ` + "`true`" + ` switches all of it off |
+`
+
 // WriteReference writes docs/configuration.md: how options are set, and each
 // of them by section.
 func WriteReference(w io.Writer) error {
@@ -66,6 +84,7 @@ func WriteReference(w io.Writer) error {
 		fmt.Fprintf(&text, "| `%s` | `--%s` | `%s` | %s | %s | %s |\n", o.key, o.flag(), o.variable(), o.typeText(), o.defaultText(), o.meaning())
 	}
 	text.WriteString(referenceRules)
+	text.WriteString(referenceTraces)
 	_, err := text.WriteTo(w)
 	return err
 }

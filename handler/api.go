@@ -7,6 +7,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
 )
@@ -24,7 +25,9 @@ type APIOptions struct {
 	Logger *slog.Logger
 	// Registerer takes the HTTP metrics; nil for none.
 	Registerer prometheus.Registerer
-	Version    string // for the API's description
+	// Tracer begins a span for each request; nil for none.
+	Tracer  trace.Tracer
+	Version string // for the API's description
 	// BodyLimit is in bytes; 0: DefaultBodyLimit.
 	BodyLimit int
 	// HashConcurrency is how many passwords are hashed at a time, at 19 MiB
@@ -46,6 +49,7 @@ func API(o APIOptions) *fiber.App {
 	s := &server{
 		logger:  requestLogger(o.Logger, "api"),
 		metrics: newHTTPMetrics(o.Registerer),
+		tracer:  o.Tracer,
 		trusted: o.TrustedProxies,
 	}
 	app := s.app(max(drainLimit, limit), o.Timeouts)

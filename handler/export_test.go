@@ -11,7 +11,6 @@ import (
 // The parsers, for tests and fuzzing from outside.
 var (
 	ParseIdempotencyKey = parseIdempotencyKey
-	ParseTraceparent    = parseTraceparent
 	AcceptRequestID     = acceptRequestID
 	LocalPath           = localPath
 )

@@ -59,10 +59,17 @@ func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	return c
 }
 
-func (m *httpMetrics) observe(method, route string, code int, took time.Duration) {
+// observe counts a request. traceID, unless it is "", is kept as an example of a
+// request that took so long.
+func (m *httpMetrics) observe(method, route string, code int, took time.Duration, traceID string) {
 	if !slices.Contains(fiber.DefaultMethods, method) {
 		method = "other"
 	}
 	m.requests.WithLabelValues(method, route, strconv.Itoa(code)).Inc()
-	m.duration.WithLabelValues(method, route).Observe(took.Seconds())
+	duration := m.duration.WithLabelValues(method, route)
+	if exemplars, able := duration.(prometheus.ExemplarObserver); able && traceID != "" {
+		exemplars.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
+	duration.Observe(took.Seconds())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	recovery "github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Timeouts bound one connection. Zero values mean the defaults.
@@ -32,6 +33,7 @@ const maxHeaders = 16 << 10
 type server struct {
 	logger  *slog.Logger
 	metrics *httpMetrics
+	tracer  trace.Tracer // nil: none
 	trusted []netip.Prefix
 	request time.Duration
 	quiet   []string // routes that are polled: requests to read are logged at debug level
@@ -42,7 +44,8 @@ type exchange struct {
 	began   time.Time
 	address netip.Addr
 	cancel  context.CancelFunc
-	stack   []byte // of a panic
+	span    trace.Span // nil: none
+	stack   []byte     // of a panic
 }
 
 type exchangeKey struct{}
@@ -110,10 +113,13 @@ func (s *server) outside(c *fiber.Ctx, err error) error {
 func (s *server) begin(c *fiber.Ctx) *exchange {
 	id := acceptRequestID(c.Get(HeaderRequestID))
 	ctx, cancel := context.WithTimeout(context.WithValue(c.UserContext(), requestIDKey{}, id), s.request)
-	c.SetUserContext(ctx)
 	c.Set(HeaderRequestID, id)
 	secure(c)
 	x := &exchange{began: time.Now(), address: clientAddress(c, s.trusted), cancel: cancel}
+	if s.tracer != nil {
+		ctx, x.span = s.startSpan(ctx, c, x)
+	}
+	c.SetUserContext(ctx)
 	c.Locals(exchangeKey{}, x)
 	return x
 }
@@ -161,7 +167,10 @@ func (s *server) problem(ctx context.Context, err error, stack []byte) *Problem 
 func (s *server) end(c *fiber.Ctx, x *exchange, err error) {
 	took := time.Since(x.began)
 	route, code := routeOf(c, err), c.Response().StatusCode()
-	s.metrics.observe(c.Method(), route, code, took)
+	s.metrics.observe(c.Method(), route, code, took, sampledTrace(c, x.span))
+	if x.span != nil {
+		endSpan(x.span, c.Method(), route, code)
+	}
 	level := slog.LevelInfo
 	// A connection that never sent anything ends as 408.
 	if slices.Contains(s.quiet, route) && isSafe(c.Method()) || code == http.StatusRequestTimeout {

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/propagation"
 
 	"outboxd/domain"
 )
@@ -171,12 +172,14 @@ func readRegistration(in *registerInput) (domain.Registration, error) {
 	return r, &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: faults}
 }
 
-// eventHeaders are what the event carries from the request to its handler.
+// eventHeaders are what the event carries from the request to its handler. The
+// request's own span comes after the client's.
 func eventHeaders(ctx context.Context, traceparent string) map[string]string {
 	headers := map[string]string{"request_id": RequestID(ctx)}
-	if parent, ok := parseTraceparent(traceparent); ok {
-		headers["traceparent"] = parent
+	if parent, ok := domain.ParseTraceparent(traceparent); ok {
+		headers[domain.HeaderTraceparent] = parent
 	}
+	propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(headers))
 	return headers
 }
 

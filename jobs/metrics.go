@@ -36,14 +36,24 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 	return m
 }
 
-func (m *workerMetrics) observe(taskType, outcome string, took time.Duration) {
+// observe counts a delivery. traceID, unless it is "", is kept as an example of
+// one that took so long.
+func (m *workerMetrics) observe(taskType, outcome string, took time.Duration, traceID string) {
 	m.tasks.WithLabelValues(taskType, outcome).Inc()
-	m.duration.WithLabelValues(taskType).Observe(took.Seconds())
+	observe(m.duration.WithLabelValues(taskType), took, traceID)
 }
 
 // done reads the event's age from its ID.
-func (m *workerMetrics) done(id domain.ID) {
+func (m *workerMetrics) done(id domain.ID, traceID string) {
 	if made, ok := id.Time(); ok {
-		m.endToEnd.Observe(max(time.Since(made).Seconds(), 0))
+		observe(m.endToEnd, max(time.Since(made), 0), traceID)
 	}
+}
+
+func observe(histogram prometheus.Observer, d time.Duration, traceID string) {
+	if exemplars, able := histogram.(prometheus.ExemplarObserver); able && traceID != "" {
+		exemplars.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
+	histogram.Observe(d.Seconds())
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
 )
@@ -42,8 +43,14 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 			return fmt.Errorf("%w: %q", errNoHandler, task.Type())
 		}
 		begin := time.Now()
+		if w.o.Tracer != nil {
+			var span trace.Span
+			ctx, span = startProcess(ctx, w.o.Tracer, task)
+			defer span.End()
+		}
 		outcome, err := w.process(ctx, running, handler, task)
-		w.metrics.observe(task.Type(), outcome, time.Since(begin))
+		failSpan(trace.SpanFromContext(ctx), err)
+		w.metrics.observe(task.Type(), outcome, time.Since(begin), sampledTrace(ctx, task))
 		if err != nil {
 			err = w.ended(ctx, running, task, err)
 		}
@@ -71,7 +78,7 @@ func (w *Worker) process(ctx, running context.Context, handler Handler, task *as
 		w.log.Debug("this event was processed before; nothing to do", "event_id", id, "task_type", task.Type())
 		return "repeated", nil
 	}
-	w.metrics.done(id)
+	w.metrics.done(id, sampledTrace(ctx, task))
 	return "done", nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wneessen/go-mail"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"outboxd/domain"
 )
@@ -104,6 +105,11 @@ func NewSMTPNotifier(options SMTPOptions, logger *slog.Logger) (*SMTPNotifier, e
 // unknown, because the connection broke before the last answer, counts as
 // unavailable and may thus arrive twice, with the same Message-ID.
 func (n *SMTPNotifier) Send(ctx context.Context, message domain.Message) error {
+	return inClientSpan(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
+		append(serverAttributes(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
+}
+
+func (n *SMTPNotifier) send(ctx context.Context, message domain.Message) error {
 	msg, err := compose(n.from, message)
 	if err != nil {
 		return err

@@ -8,12 +8,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
 )
@@ -45,6 +49,8 @@ type WebhookOptions struct {
 // scheme (standardwebhooks.com), with the event ID as webhook-id.
 type WebhookNotifier struct {
 	url     string
+	address string // host:port
+	origin  string // the URL for a trace, without what may grant access
 	signer  *standardwebhooks.Webhook
 	secret  string
 	timeout time.Duration
@@ -79,9 +85,17 @@ func NewWebhookNotifier(options WebhookOptions, logger *slog.Logger) (*WebhookNo
 	// A redirected POST may arrive as a GET, or elsewhere than configured.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &WebhookNotifier{
-		url: target.String(), signer: signer, secret: options.Secret,
+		url: target.String(), address: hostAndPort(target), origin: target.Scheme + "://" + target.Host + "/REDACTED", signer: signer, secret: options.Secret,
 		timeout: options.Timeout, client: &client, logger: logger,
 	}, nil
+}
+
+func hostAndPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // Close ends idle connections. It may be called while messages are sent, and
@@ -110,6 +124,11 @@ type webhookData struct {
 // if the receiver named a time, for every other answer, redirects included,
 // and for none.
 func (n *WebhookNotifier) Send(ctx context.Context, message domain.Message) error {
+	return inClientSpan(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
+		append(serverAttributes(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
+}
+
+func (n *WebhookNotifier) send(ctx context.Context, message domain.Message) error {
 	if message.EventID.IsZero() {
 		return domain.Errorf(domain.CodeInvalid, "the message has no event ID")
 	}
@@ -128,6 +147,7 @@ func (n *WebhookNotifier) Send(ctx context.Context, message domain.Message) erro
 	// to quote it, for which a receiver that dawdles is not worth waiting.
 	// After a 101 there is no body but a bare connection, which no context ends.
 	status := response.StatusCode
+	trace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(status))
 	var quoted []byte
 	if status != http.StatusSwitchingProtocols {
 		defer time.AfterFunc(bodyTimeout, cancel).Stop()
@@ -175,6 +195,7 @@ func (n *WebhookNotifier) request(ctx context.Context, message domain.Message) (
 	request.Header.Set(standardwebhooks.HeaderWebhookID, id)
 	request.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
 	request.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(request.Header))
 	return request, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"outboxd/domain"
@@ -22,7 +23,7 @@ import (
 const forwardEvery = time.Second
 
 // WorkerOptions are the dependencies and the tuning of a Worker. All are
-// required, but for Failures.
+// required, but for Failures and Tracer.
 type WorkerOptions struct {
 	Redis asynq.RedisConnOpt
 	Inbox domain.Inbox
@@ -40,6 +41,8 @@ type WorkerOptions struct {
 	Drain    time.Duration
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
+	// Tracer begins a span for each delivery. nil: none.
+	Tracer trace.Tracer
 }
 
 // Worker runs tasks. Run may be called again after it returned.

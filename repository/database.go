@@ -34,7 +34,9 @@ type Options struct {
 	ExecMode string
 	// ConnectTimeout bounds Open, and every later dial.
 	ConnectTimeout time.Duration
-	Logger         *slog.Logger
+	// Tracer records the statements of work that is traced. nil: none.
+	Tracer pgx.QueryTracer
+	Logger *slog.Logger
 }
 
 // Database is the pool. It is safe for concurrent use.
@@ -76,6 +78,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	config.MaxConns = int32(max(o.MaxConns, 1)) //nolint:gosec // checked with the configuration
 	config.ConnConfig.DefaultQueryExecMode = mode
 	config.ConnConfig.ConnectTimeout = o.ConnectTimeout
+	config.ConnConfig.Tracer = o.Tracer
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "outboxd"
 	}

@@ -10,7 +10,7 @@ import (
 func Environ() (environ []string) {
 	for _, setting := range os.Environ() {
 		if name, _, _ := strings.Cut(setting, "="); !strings.HasPrefix(name, "OUTBOXD_") && !strings.HasPrefix(name, "PG") &&
-			name != "DATABASE_URL" && name != "REDIS_URL" {
+			!strings.HasPrefix(name, "OTEL_") && name != "DATABASE_URL" && name != "REDIS_URL" {
 			environ = append(environ, setting)
 		}
 	}

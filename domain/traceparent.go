@@ -1,15 +1,19 @@
-package handler
+package domain
 
 import "strings"
+
+// HeaderTraceparent is the header of an event, and of a request, that carries
+// the trace it belongs to (W3C Trace Context).
+const HeaderTraceparent = "traceparent"
 
 // The lengths of the fields of a traceparent header, in the W3C's Trace
 // Context, section 3.2: version, trace ID, parent ID, flags.
 const traceparentLen = 2 + 1 + 32 + 1 + 16 + 1 + 2
 
-// parseTraceparent returns the header in the form of version 00, and whether it
+// ParseTraceparent returns the header in the form of version 00, and whether it
 // is valid. A later version is read as 00, as the standard asks for, and what
 // it adds is dropped.
-func parseTraceparent(s string) (string, bool) {
+func ParseTraceparent(s string) (string, bool) {
 	if len(s) < traceparentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' {
 		return "", false
 	}
@@ -27,6 +31,20 @@ func parseTraceparent(s string) (string, bool) {
 		return "", false
 	}
 	return "00" + s[2:traceparentLen], true
+}
+
+// SampledTrace returns the ID of the trace that headers name, if that trace is
+// recorded, and otherwise "".
+func SampledTrace(headers map[string]string) string {
+	s, found := headers[HeaderTraceparent]
+	if !found {
+		return ""
+	}
+	// The lowest bit of the flags says sampled.
+	if s, found = ParseTraceparent(s); !found || strings.IndexByte("13579bdf", s[traceparentLen-1]) < 0 {
+		return ""
+	}
+	return s[3:35]
 }
 
 func isLowerHex(s string) bool {

@@ -1,0 +1,145 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+)
+
+// tracing is where a process's spans go. All methods of a nil one say "none":
+// what is given no tracer spends nothing on spans.
+type tracing struct{ provider *sdktrace.TracerProvider }
+
+// tracingPatience bounds how long a process that ends waits for its last spans
+// to be taken. A collector that is away loses them.
+const tracingPatience = 3 * time.Second
+
+// startTracing looks at the standard variables of OpenTelemetry. It reads the
+// process's own environment, as OpenTelemetry's code does for the rest of them.
+// No server is contacted yet: a collector that is away is no reason not to start.
+func (d *Daemon) startTracing(ctx context.Context) error {
+	if !tracingWanted(os.Getenv) {
+		return nil
+	}
+	exporter, err := newExporter(ctx, os.Getenv)
+	if err != nil {
+		return err
+	}
+	about, err := describeProcess(ctx, d.build, d.process)
+	if err != nil {
+		d.log.Warn("the traces do not say all about this process", "error", err)
+	}
+	bridgeTracingErrors(d.log)
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
+	d.traces = &tracing{provider}
+	d.undo = append(d.undo, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tracingPatience)
+		defer cancel()
+		if err := provider.Shutdown(ctx); err != nil {
+			d.log.Warn("the last spans could not be handed over", "patience", tracingPatience, "error", err)
+		}
+	})
+	d.log.Info("traces are on", "protocol", tracingProtocol(os.Getenv))
+	return nil
+}
+
+// tracingWanted reports whether the variables ask for traces: by naming the
+// exporter, or where it sends to.
+func tracingWanted(getenv func(string) string) bool {
+	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
+		return false
+	}
+	if exporter := getenv("OTEL_TRACES_EXPORTER"); exporter != "" {
+		return exporter != "none"
+	}
+	return getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
+}
+
+func tracingProtocol(getenv func(string) string) string {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		if protocol := getenv(name); protocol != "" {
+			return protocol
+		}
+	}
+	return "http/protobuf"
+}
+
+func newExporter(ctx context.Context, getenv func(string) string) (exporter sdktrace.SpanExporter, err error) {
+	if name := getenv("OTEL_TRACES_EXPORTER"); name != "" && name != "otlp" {
+		return nil, usageError{fmt.Errorf("OTEL_TRACES_EXPORTER=%q: outboxd has the exporters otlp and none", name)}
+	}
+	switch protocol := tracingProtocol(getenv); protocol {
+	case "http/protobuf":
+		exporter, err = otlptracehttp.New(ctx)
+	case "grpc":
+		exporter, err = otlptracegrpc.New(ctx)
+	default:
+		return nil, usageError{fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%q: outboxd speaks http/protobuf and grpc", protocol)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("set up the exporter of traces: %w", err)
+	}
+	return exporter, nil
+}
+
+// describeProcess leaves the command line out, which may hold passwords. The
+// variables win.
+func describeProcess(ctx context.Context, build Build, process domain.RelayProcess) (*resource.Resource, error) {
+	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
+		resource.WithAttributes(semconv.ServiceName("outboxd"), semconv.ServiceVersion(build.Version), semconv.ServiceInstanceID(process.ID.String())),
+		resource.WithFromEnv())
+}
+
+// bridgeTracingErrors sends what OpenTelemetry complains about, which has one
+// place for the whole process, to log. A collector that is away fails every
+// export, so the log hears of it once a minute.
+func bridgeTracingErrors(log *slog.Logger) {
+	log, seldom := log.With("component", "opentelemetry"), &rate.Sometimes{First: 1, Interval: time.Minute}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		seldom.Do(func() { log.Warn("traces are being lost", "error", err) })
+	}))
+}
+
+// tracer returns what begins the spans of a package, nil if nothing is traced.
+func (t *tracing) tracer(scope string) trace.Tracer {
+	if t == nil {
+		return nil
+	}
+	return t.provider.Tracer(scope)
+}
+
+// statements returns what records the statements of traced work, without their
+// parameters; nil if nothing is traced.
+func (t *tracing) statements() pgx.QueryTracer {
+	if t == nil {
+		return nil
+	}
+	return otelpgx.NewTracer(otelpgx.WithTracerProvider(t.provider), otelpgx.WithMeterProvider(metricnoop.NewMeterProvider()),
+		otelpgx.WithDisableAcquireTracer())
+}
+
+// traced returns p, with spans if there are any.
+func (d *Daemon) traced(p domain.Publisher) domain.Publisher {
+	if d.traces == nil {
+		return p
+	}
+	return jobs.TracePublisher(p, d.traces.tracer("outboxd/jobs"))
+}

@@ -1,0 +1,71 @@
+package handler
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"outboxd/domain"
+)
+
+// startSpan begins the span of a request, inside the client's trace if it named
+// one. What it records are OpenTelemetry's conventions for HTTP servers, less
+// the query, which may hold anything.
+func (s *server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (context.Context, trace.Span) {
+	client := propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{
+		domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent), "tracestate": c.Get("tracestate"),
+	})
+	return s.tracer.Start(client, spanMethod(c.Method()), trace.WithTimestamp(x.began), trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(
+			semconv.HTTPRequestMethodKey.String(methodAttribute(c.Method())), semconv.URLPath(c.Path()), semconv.URLScheme(c.Protocol()),
+			semconv.ClientAddress(x.address.String()),
+		))
+}
+
+// endSpan names the span for its route, which is known only now. A fault of the
+// client's is no error of a server's span.
+func endSpan(span trace.Span, method, route string, code int) {
+	if route != unmatched {
+		span.SetName(spanMethod(method) + " " + route)
+		span.SetAttributes(semconv.HTTPRoute(route))
+	}
+	span.SetAttributes(semconv.HTTPResponseStatusCode(code))
+	if code >= http.StatusInternalServerError {
+		span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(code)))
+		span.SetStatus(codes.Error, "")
+	}
+	span.End()
+}
+
+func spanMethod(method string) string {
+	if name := methodAttribute(method); name != "_OTHER" {
+		return name
+	}
+	return "HTTP"
+}
+
+func methodAttribute(method string) string {
+	if slices.Contains(fiber.DefaultMethods, method) {
+		return method
+	}
+	return "_OTHER"
+}
+
+// sampledTrace returns the ID of the trace that the request belongs to, if it
+// is recorded, and otherwise "".
+func sampledTrace(c *fiber.Ctx, span trace.Span) string {
+	if span == nil {
+		return domain.SampledTrace(map[string]string{domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent)})
+	}
+	if !span.SpanContext().IsSampled() {
+		return ""
+	}
+	return span.SpanContext().TraceID().String()
+}
