@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
+	"outboxd/domain/crashpoint"
 )
 
 // notePatience bounds what is written about a failure where nobody can wait
@@ -35,6 +36,7 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 	}
 	for {
 		burial, failure := w.o.Failures.Bury(ctx, failed, false)
+		crashpoint.Reach(crashpoint.WorkerBuried)
 		switch {
 		case failure == nil && burial == domain.ConfirmedOnce:
 			// The commit succeeded and its answer was lost.

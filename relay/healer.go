@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/crashpoint"
 )
 
 // Healing is what a relay needs to notice that the queue has lost data, and to
@@ -155,6 +156,7 @@ func (h *healer) adopt(ctx context.Context, seen domain.QueueIdentity) error {
 	if err := h.mark(ctx, next.Canary); err != nil {
 		return err
 	}
+	crashpoint.Reach(crashpoint.QueueMarked)
 	return h.remember(ctx, next, false)
 }
 
@@ -169,6 +171,7 @@ func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
 	if err := h.remember(ctx, next, false); err != nil {
 		return err
 	}
+	crashpoint.Reach(crashpoint.CanaryRemembered)
 	h.seen, h.advanced = relayed, time.Now()
 	intact, err := h.o.Queue.Advance(ctx, h.record.Name, seen.Canary, next.Canary)
 	if err == nil && !intact {
@@ -201,6 +204,7 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, reason str
 	if err := h.mark(ctx, next.Canary); err != nil {
 		return err
 	}
+	crashpoint.Reach(crashpoint.HealMarked)
 	h.o.Queue.Renew()
 	if h.history == 0 {
 		h.log.Error("the queue may have lost data; nothing can be sent again, because no history is kept (relay.history is 0)", "reason", reason)
@@ -214,9 +218,11 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, reason str
 	if err != nil {
 		return err
 	}
+	crashpoint.Reach(crashpoint.HealRedriven)
 	if err := h.remember(ctx, next, true); err != nil {
 		return err
 	}
+	crashpoint.Reach(crashpoint.HealRemembered)
 	h.metrics.healed(time.Now(), took)
 	h.log.Info("what the queue may have lost is in the outbox again", "events", events, "took", took.Round(time.Millisecond))
 	return nil

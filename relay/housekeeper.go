@@ -71,6 +71,7 @@ func (h *housekeeper) keep(ctx context.Context) error {
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	h.measure(ctx)
+	h.advance(ctx) // who kept house before may have died between two steps
 	h.tidy(ctx)
 	for {
 		select {

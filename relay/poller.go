@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/crashpoint"
 )
 
 // poller claims, publishes and settles, one batch after another.
@@ -96,7 +97,9 @@ func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 	}()
 	// A batch that was claimed is finished, whatever becomes of ctx.
 	ctx = context.WithoutCancel(ctx)
+	crashpoint.Reach(crashpoint.RelayClaimed)
 	outcomes := p.judge(events, p.publish(ctx, events))
+	crashpoint.Reach(crashpoint.RelayPublished)
 	untried := count(outcomes, domain.Untried)
 	if untried > 0 {
 		from = events[0].Cursor()

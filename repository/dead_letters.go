@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/crashpoint"
 )
 
 // DeadLetters is the domain.DeadLetters.
@@ -129,11 +130,13 @@ func (l *DeadLetters) Replay(ctx context.Context, action *domain.Action, filter 
 			err = row.Scan((*[16]byte)(&r.ID), &r.Generation, &r.Type)
 			return r, err
 		})
+		crashpoint.Reach(crashpoint.ReplayWritten)
 		return int64(len(replayed)), err
 	})
 	if err != nil {
 		return nil, translate(err, "replay dead letters")
 	}
+	crashpoint.Reach(crashpoint.ReplayCommitted)
 	return replayed, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"outboxd/domain"
+	"outboxd/domain/crashpoint"
 )
 
 // Inbox is the domain.Inbox.
@@ -62,8 +63,12 @@ func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.C
 			return err
 		}
 		first = true
-		return effect(ctx, &effects{tx: tx})
+		crashpoint.Reach(crashpoint.WorkerBegan)
+		err = effect(ctx, &effects{tx: tx})
+		crashpoint.Reach(crashpoint.WorkerEffected)
+		return err
 	})
+	crashpoint.Reach(crashpoint.WorkerCommitted)
 	return first, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/crashpoint"
 )
 
 // redriveBatch bounds one statement of Redrive, so that none holds its locks
@@ -110,6 +111,7 @@ func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redri
 			return total, translate(err, "put unconfirmed events back")
 		}
 		total += back
+		crashpoint.Reach(crashpoint.HealBatch)
 	}
 	return total, nil
 }

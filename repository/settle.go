@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/crashpoint"
 )
 
 // What is delivered was settled by the claim. The statements here are for the
@@ -53,6 +54,7 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 	if err := b.enterUnrecorded(ctx, outcomes); err != nil {
 		return translate(err, doing)
 	}
+	crashpoint.Reach(crashpoint.RelaySettled)
 	return translate(b.commit(ctx), doing)
 }
 
@@ -60,6 +62,7 @@ func (b *batch) commit(ctx context.Context) error {
 	if _, err := b.conn.Exec(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	crashpoint.Reach(crashpoint.RelayCommitted)
 	b.advance(ctx)
 	b.giveBack()
 	return nil

@@ -1,0 +1,36 @@
+// Package crashpoint names the places between two steps at which a process may
+// die. In a build with the tag crashpoints a process kills itself there, or
+// stops; in any other build nothing is left of them.
+package crashpoint
+
+// Point is a place between two steps.
+type Point string
+
+// The points of the relay: of its pass, and of the healing.
+const (
+	RelayClaimed   Point = "relay-claimed"   // and nothing is published
+	RelayPublished Point = "relay-published" // and nothing is settled
+	RelaySettled   Point = "relay-settled"   // and not committed
+	RelayCommitted Point = "relay-committed" // and no ordering key is advanced
+
+	QueueMarked      Point = "queue-marked"      // a new queue has its first canary, and PostgreSQL does not know it
+	CanaryRemembered Point = "canary-remembered" // and the queue has the old one
+	HealMarked       Point = "heal-marked"       // the new canary is there, and nothing is put back
+	HealBatch        Point = "heal-batch"        // some of the events are put back
+	HealRedriven     Point = "heal-redriven"     // all are, and PostgreSQL remembers the old canary
+	HealRemembered   Point = "heal-remembered"
+)
+
+// The points of the worker.
+const (
+	WorkerBegan     Point = "worker-began"     // the inbox row is written, the effect not begun
+	WorkerEffected  Point = "worker-effected"  // and not committed
+	WorkerCommitted Point = "worker-committed" // and Asynq does not know that the task is done
+	WorkerBuried    Point = "worker-buried"    // a dead letter is written, and the task not archived
+)
+
+// The points of a person's replay.
+const (
+	ReplayWritten   Point = "replay-written"   // and not committed
+	ReplayCommitted Point = "replay-committed" // and nobody was told
+)
