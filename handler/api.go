@@ -16,8 +16,9 @@ import (
 const DefaultBodyLimit = 64 << 10
 
 // drainLimit is how much of a body that is too large is still read, so that the
-// client gets to see the answer. Beyond it the connection is cut.
-const drainLimit = 4 << 20
+// client gets to see the answer. Beyond it the connection is cut. Each
+// connection can make the server hold as much.
+const drainLimit = 256 << 10
 
 // APIOptions are what the API needs, and its limits.
 type APIOptions struct {
@@ -39,6 +40,8 @@ type APIOptions struct {
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	Timeouts       Timeouts
+	// Connections is how many are served at a time; 0: 2048.
+	Connections int
 }
 
 // API returns the HTTP API with its description at /openapi.json and
@@ -50,7 +53,7 @@ func API(o APIOptions) *fiber.App {
 		logger:  requestLogger(o.Logger, "api"),
 		metrics: newHTTPMetrics(o.Registerer),
 		tracer:  o.Tracer,
-		trusted: o.TrustedProxies,
+		trusted: o.TrustedProxies, connections: o.Connections,
 	}
 	app := s.app(max(drainLimit, limit), o.Timeouts)
 	if o.RateLimit > 0 {

@@ -40,6 +40,8 @@ type MonitorOptions struct {
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	Timeouts       Timeouts
+	// Connections is how many are served at a time; 0: 2048.
+	Connections int
 }
 
 // Monitor returns the app with /healthz, /readyz and /metrics and, if there are
@@ -48,7 +50,7 @@ type MonitorOptions struct {
 func Monitor(o MonitorOptions) *fiber.App {
 	logger := requestLogger(o.Logger, "monitor")
 	s := &server{
-		logger: logger, metrics: newHTTPMetrics(o.Registry), trusted: o.TrustedProxies,
+		logger: logger, metrics: newHTTPMetrics(o.Registry), trusted: o.TrustedProxies, connections: o.Connections,
 		quiet: []string{"/healthz", "/readyz", "/metrics", tasksPath + "/*"},
 	}
 	app := s.app(formLimit, o.Timeouts)

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -28,6 +29,11 @@ type Timeouts struct {
 // maxHeaders is the size of all headers of a request together, in bytes.
 const maxHeaders = 16 << 10
 
+// maxConnections is how many connections one listener serves at a time; more are
+// answered 503 and closed. Every one of them can make the server hold a body of
+// the largest size that is read, before anything is known about its sender.
+const maxConnections = 2048
+
 // server is what the API and the monitor have in common: how a request is
 // begun, logged, counted, secured, and how its error is told.
 type server struct {
@@ -36,7 +42,9 @@ type server struct {
 	tracer  trace.Tracer // nil: none
 	trusted []netip.Prefix
 	request time.Duration
-	quiet   []string // routes that are polled: requests to read are logged at debug level
+	// connections is how many at a time; 0: maxConnections.
+	connections int
+	quiet       []string // routes that are polled: requests to read are logged at debug level
 }
 
 // exchange is one request on its way.
@@ -62,6 +70,7 @@ func (s *server) app(readLimit int, t Timeouts) *fiber.App {
 		AppName:               "outboxd",
 		BodyLimit:             readLimit,
 		ReadBufferSize:        maxHeaders,
+		Concurrency:           cmp.Or(s.connections, maxConnections),
 		ReadTimeout:           cmp.Or(t.Read, 10*time.Second),
 		WriteTimeout:          cmp.Or(t.Write, 30*time.Second),
 		IdleTimeout:           cmp.Or(t.Idle, 60*time.Second),
@@ -82,6 +91,11 @@ func (s *server) app(readLimit int, t Timeouts) *fiber.App {
 	app.Server().Handler = func(ctx *fasthttp.RequestCtx) {
 		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			ctx.Request.Header.SetMethod(unknownMethod)
+		}
+		// A request with a length and chunks as well is one to us and may have been
+		// two to a proxy, whose next client must not get the rest.
+		if bytes.Contains(bytes.ToLower(ctx.Request.Header.RawHeaders()), []byte("transfer-encoding:")) {
+			ctx.SetConnectionClose()
 		}
 		inner(ctx)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,35 +18,70 @@ const (
 )
 
 // sessions makes and checks the values of session cookies: the second at which
-// the session ends, and its HMAC. The key is random, so that a value reveals
-// nothing about the admin token, and sessions end with the process.
-type sessions struct{ key []byte }
+// the session ends, a name, and the HMAC of both. The key is random, so that a
+// value reveals nothing about the admin token, and sessions end with the process.
+type sessions struct {
+	key []byte
+
+	mu    sync.Mutex
+	ended map[string]time.Time // values that were signed out, and when they would have ended
+}
 
 func newSessions() *sessions {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails
-	return &sessions{key: key}
+	return &sessions{key: key, ended: make(map[string]time.Time)}
 }
 
 // issue returns the value of a session that ends at the given time.
 func (s *sessions) issue(end time.Time) string {
-	expiry := strconv.FormatInt(end.Unix(), 10)
-	return expiry + "." + s.sign(expiry)
+	content := strconv.FormatInt(end.Unix(), 10) + "." + rand.Text()
+	return content + "." + s.sign(content)
 }
 
 // valid reports whether issue made the value and the session has not ended.
 func (s *sessions) valid(value string, now time.Time) bool {
-	expiry, signature, ok := strings.Cut(value, ".")
-	if !ok || subtle.ConstantTimeCompare([]byte(signature), []byte(s.sign(expiry))) == 0 {
+	end, ok := s.read(value)
+	if !ok || !now.Before(end) {
 		return false
 	}
-	end, err := strconv.ParseInt(expiry, 10, 64)
-	return err == nil && now.Unix() < end
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, over := s.ended[value]
+	return !over
 }
 
-func (s *sessions) sign(expiry string) string {
+// end ends the session of a value, wherever else the value is kept. Only values
+// that issue made are remembered, so nobody without the token fills the memory.
+func (s *sessions) end(value string, now time.Time) {
+	if !s.valid(value, now) {
+		return
+	}
+	until, _ := s.read(value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for old, end := range s.ended {
+		if !now.Before(end) {
+			delete(s.ended, old)
+		}
+	}
+	s.ended[value] = until
+}
+
+// read returns when a session ends, and whether issue made its value.
+func (s *sessions) read(value string) (end time.Time, ok bool) {
+	at := strings.LastIndexByte(value, '.')
+	if at < 0 || subtle.ConstantTimeCompare([]byte(value[at+1:]), []byte(s.sign(value[:at]))) == 0 {
+		return time.Time{}, false
+	}
+	expiry, _, _ := strings.Cut(value, ".")
+	seconds, err := strconv.ParseInt(expiry, 10, 64)
+	return time.Unix(seconds, 0), err == nil
+}
+
+func (s *sessions) sign(content string) string {
 	mac := hmac.New(sha256.New, s.key)
-	mac.Write([]byte(expiry))
+	mac.Write([]byte(content))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 

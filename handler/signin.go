@@ -54,11 +54,12 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 	return c.Redirect("."+next, http.StatusSeeOther) // seen from /signin, below whatever a proxy puts before it
 }
 
-// closeSession makes the browser forget its session.
+// closeSession ends the session, and makes the browser forget it.
 func (s *signing) closeSession(c *fiber.Ctx) error {
 	if err := s.guard.sameOrigin(c); err != nil {
 		return err
 	}
+	s.guard.sessions.end(c.Cookies(sessionCookie), s.guard.now())
 	cookie := s.cookie(c)
 	cookie.MaxAge = -1
 	c.Cookie(cookie)

@@ -27,7 +27,7 @@ const (
 	webhookTimeout = 15 * time.Second
 	// bodyTimeout bounds the wait for the rest of an answer whose status is known.
 	bodyTimeout = time.Second
-	// maxBody bounds what is read of an answer, in bytes.
+	// maxBody bounds what is read of an answer, and of its headers, in bytes.
 	maxBody = 64 << 10
 	// maxQuoted bounds what is kept of it for an error, in bytes.
 	maxQuoted = 4 << 10
@@ -80,7 +80,9 @@ func NewWebhookNotifier(options WebhookOptions, logger *slog.Logger) (*WebhookNo
 		client = *options.Client
 	}
 	if client.Transport == nil {
-		client.Transport = http.DefaultTransport.(*http.Transport).Clone()
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxResponseHeaderBytes = maxBody // Go's default is 10 MB, for each task that waits for an answer
+		client.Transport = transport
 	}
 	// A redirected POST may arrive as a GET, or elsewhere than configured.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -172,6 +172,14 @@ func TestWebhookDoesNotFollowRedirects(t *testing.T) {
 	}
 }
 
+func TestWebhookReadsBoundedHeaders(t *testing.T) {
+	t.Parallel()
+	notifier, _ := newWebhook(t, 0, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Filler", strings.Repeat("x", 1<<20))
+	})
+	wantCode(t, notifier.Send(t.Context(), sampleMessage(t)), domain.CodeUnavailable)
+}
+
 func TestWebhookWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	t.Run("stall", func(t *testing.T) {

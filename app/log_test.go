@@ -1,0 +1,46 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+
+	"outboxd/config"
+)
+
+// hostile is what somebody may put into an event type, a header or an error, to be read by a person at a terminal.
+const hostile = "a\nlevel=ERROR msg=\"forged\"\r\x1b[2J\x1b]0;title\a\u009b31m\u202egnol\x00\x7f"
+
+func TestLogLinesCannotBeForged(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"text", "json"} {
+		var out bytes.Buffer
+		log := newLogger(&out, config.Log{Level: "debug", Format: format})
+		log.InfoContext(context.Background(), hostile, "type", hostile, "error", errors.New(hostile), "list", []string{hostile}, hostile, 1)
+		text := out.String()
+		if strings.Count(text, "\n") != 1 || strings.IndexFunc(strings.TrimSuffix(text, "\n"), func(r rune) bool { return r < ' ' }) >= 0 {
+			t.Errorf("%s: more than one line, or control characters: %q", format, text)
+		}
+		if format == "text" && strings.IndexFunc(strings.TrimSuffix(text, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
+			t.Errorf("text has characters that a terminal obeys: %q", text)
+		}
+	}
+}
+
+func FuzzOneLine(f *testing.F) {
+	f.Add(hostile, 0)
+	f.Add("two\twords", 3)
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		limit = max(limit, 0)
+		line := oneLine(text, limit)
+		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q became %q", text, line)
+		}
+		if n := len([]rune(line)); limit > 0 && n > limit {
+			t.Errorf("%q has %d characters, more than %d", line, n, limit)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package handler_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/handler"
+)
+
+// sites are the API and a monitor with pages and a token, with limits that a test can wait for.
+func sites(t *testing.T, read time.Duration) map[string]*site {
+	t.Helper()
+	api, _ := startAPI(t, func(o *handler.APIOptions) { o.Timeouts.Read, o.Timeouts.Idle = read, read })
+	return map[string]*site{
+		"api": api,
+		"monitor": startPages(t, func(o *handler.MonitorOptions) {
+			o.AdminToken, o.Timeouts.Read, o.Timeouts.Idle = adminToken, read, read
+		}),
+	}
+}
+
+func (s *site) dial() net.Conn {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// TestSlowClientsAreCutOff sends requests a byte at a time, without an end. Each byte comes well within the time limit, and
+// the limit is for the whole.
+func TestSlowClientsAreCutOff(t *testing.T) {
+	t.Parallel()
+	for name, s := range sites(t, 300*time.Millisecond) {
+		for part, begin := range map[string]string{
+			"nothing": "",
+			"headers": "POST /signin HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+			"body":    "POST /signin HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n",
+			"chunks":  "POST /signin HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
+		} {
+			t.Run(name+"/"+part, func(t *testing.T) {
+				t.Parallel()
+				conn := s.dial()
+				_, _ = io.WriteString(conn, begin)
+				stop := make(chan struct{})
+				defer close(stop)
+				if begin != "" {
+					go trickle(conn, stop)
+				}
+				_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+				if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("the connection was still open after 30 s")
+				}
+			})
+		}
+	}
+}
+
+func trickle(conn net.Conn, stop <-chan struct{}) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			if _, err := io.WriteString(conn, "x"); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	const most = 5
+	api, _ := startAPI(t, func(o *handler.APIOptions) { o.Connections = most })
+	monitor := startMonitor(t, func(o *handler.MonitorOptions) { o.Connections = most })
+	for _, s := range []*site{api, monitor} {
+		for range most {
+			conn := s.dial() // which is served: it gets an answer, and stays
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 ") {
+				t.Fatalf("answered %q, %v", line, err)
+			}
+		}
+		if a := s.raw("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.status != http.StatusServiceUnavailable {
+			t.Errorf("one connection more: %d, want 503", a.status)
+		}
+	}
+}
+
+// TestEveryAnswerHasSecurityHeaders asks for every route, known and unknown, signed in and not.
+func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
+	t.Parallel()
+	for name, s := range sites(t, time.Minute) {
+		paths := []string{"/", "/nowhere", "/docs", "/docs/initializer.js", "/openapi.json", "/api/v1/users/x", "/signin", "/healthz", "/readyz", "/metrics", "/monitoring/tasks/", "/monitoring/tasks/api/queues"}
+		session := []string{}
+		if name == "monitor" {
+			session = []string{"Cookie", s.session()}
+		}
+		for _, path := range paths {
+			for _, headers := range [][]string{nil, session} {
+				a := s.get(path, headers...)
+				for header, want := range map[string]string{
+					"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
+					"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Server": "",
+				} {
+					if got := a.header.Get(header); got != want {
+						t.Errorf("%s %s: %s: %q, want %q", name, path, header, got, want)
+					}
+				}
+				policy := a.header.Get("Content-Security-Policy")
+				if !strings.Contains(policy, "default-src '") || !strings.Contains(policy, "frame-ancestors 'none'") {
+					t.Errorf("%s %s: Content-Security-Policy %q", name, path, policy)
+				}
+				if strings.Contains(policy, "*") || strings.Contains(policy, "unsafe-eval") || strings.Contains(policy, "http:") ||
+					strings.Contains(policy, "script-src 'self' 'unsafe-inline'") && !strings.HasPrefix(path, "/monitoring/tasks") {
+					t.Errorf("%s %s: Content-Security-Policy %q is too wide", name, path, policy)
+				}
+			}
+		}
+	}
+}
+
+// TestOneRequestIsNotTwo sends what one server takes for one request and another for two. Nothing after the first may be answered.
+func TestOneRequestIsNotTwo(t *testing.T) {
+	t.Parallel()
+	hidden := "GET /nowhere?hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	for name, s := range sites(t, 2*time.Second) {
+		for kind, request := range map[string]string{
+			"both lengths":      "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+			"two lengths":       fmt.Sprintf("POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: %d\r\n\r\n%s", len(hidden), hidden),
+			"length of a sign":  "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: +0\r\n\r\n" + hidden,
+			"space before":      fmt.Sprintf("POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length : %d\r\n\r\n%s", len(hidden), hidden),
+			"encoding unknown":  "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n" + hidden,
+			"chunk size signed": "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-0\r\n\r\n" + hidden,
+		} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				conn := s.dial()
+				_, _ = io.WriteString(conn, request)
+				_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+				text, _ := io.ReadAll(conn)
+				if n := strings.Count(string(text), "HTTP/1.1 "); n > 1 {
+					t.Errorf("%d answers:\n%s", n, text)
+				}
+			})
+		}
+	}
+}
+
+// TestSignedOutIsOver keeps a copy of the cookie, as a thief would.
+func TestSignedOutIsOver(t *testing.T) {
+	t.Parallel()
+	s := startPages(t, func(o *handler.MonitorOptions) { o.AdminToken, o.Address = adminToken, "0.0.0.0:8081" })
+	stolen, other := s.session(), s.session()
+	if a := s.get(queuesPath, "Cookie", stolen); a.status != http.StatusOK {
+		t.Fatalf("before: %d", a.status)
+	}
+	s.do(http.MethodPost, "/signout", "", "Cookie", stolen)
+	if a := s.get(queuesPath, "Cookie", stolen, "Accept", "application/json"); a.status != http.StatusUnauthorized {
+		t.Errorf("after signing out the cookie is still good: %d", a.status)
+	}
+	if a := s.get(queuesPath, "Cookie", other); a.status != http.StatusOK {
+		t.Errorf("another session ended too: %d", a.status)
+	}
+}
