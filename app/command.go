@@ -44,8 +44,11 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nRun outboxd --help for the list of flags", err)}
 	})
-	root.AddCommand(c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
-		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newVerifyCommand())
+	root.AddCommand(
+		c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
+		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newVerifyCommand(),
+		c.newDoctorCommand(),
+	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

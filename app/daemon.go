@@ -34,7 +34,7 @@ type Daemon struct {
 	servers                      *servers
 	database                     *repository.Database // nil: no role needs it
 	redis                        asynq.RedisConnOpt   // nil: no role needs it
-	inspector                    *jobs.Inspector      // nil: as redis
+	watches                      []*watch
 	lineup                       *lineup
 
 	undo []func() // in reverse order, whatever New or Run got to

@@ -38,9 +38,10 @@ func awaitSent(t *testing.T, api, id string) userDocument {
 }
 
 type readiness struct {
-	Status string
-	Roles  []string
-	Checks []struct{ Name, Status, Error string }
+	Status   string
+	Roles    []string
+	Warnings []string
+	Checks   []struct{ Name, Status, Error string }
 }
 
 func TestRegistrationToMail(t *testing.T) {

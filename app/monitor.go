@@ -66,9 +66,4 @@ func (d *Daemon) checks(beside *relay.Relay) ([]handler.Check, error) {
 }
 
 // warnings are states that work, and that somebody should know about.
-func (d *Daemon) warnings() []string {
-	if d.inspector == nil {
-		return nil
-	}
-	return domain.Warnings(d.inspector.Findings())
-}
+func (d *Daemon) warnings() []string { return domain.Warnings(d.findings()) }

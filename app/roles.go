@@ -42,10 +42,8 @@ func (d *Daemon) addRoles() error {
 	if d.servers.embedded != nil {
 		d.lineup.add(stageMonitor, "embedded servers", d.servers.watch)
 	}
-	if d.redis != nil {
-		if err := d.addInspector(); err != nil {
-			return err
-		}
+	if err := d.addWatches(); err != nil {
+		return err
 	}
 	return d.addMonitor(relay)
 }
@@ -126,16 +124,6 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 		d.addSupervised(stageRelay, actor.Name, actor.Run)
 	}
 	return r, nil
-}
-
-// addInspector adds the watch over how Redis is set up.
-func (d *Daemon) addInspector() (err error) {
-	if d.inspector, err = jobs.NewInspector(d.redis, d.servers.forgetful(), d.log); err != nil {
-		return err
-	}
-	d.undo = append(d.undo, func() { _ = d.inspector.Close() })
-	d.addSupervised(stageMonitor, "Redis inspection", d.inspector.Run)
-	return nil
 }
 
 // thisProcess has a random ID: a process ID is used again, also on one host.

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"context"
 	"slices"
 	"strings"
 )
@@ -40,4 +41,27 @@ func Warnings(findings []Finding) []string {
 		}
 	}
 	return lines
+}
+
+// Examiner looks at a server for what endangers the events. Its methods are safe
+// for concurrent use.
+type Examiner interface {
+	// Examine looks once and returns what it found, the warnings first, and at
+	// most one finding of a code. What it may not look at is a finding, too.
+	//
+	// Errors: CodeUnavailable if the server cannot be reached.
+	Examine(ctx context.Context) ([]Finding, error)
+}
+
+// SortFindings puts warnings before notes, and leaves the order otherwise as it
+// is.
+func SortFindings(findings []Finding) {
+	slices.SortStableFunc(findings, func(a, b Finding) int { return a.Level.rank() - b.Level.rank() })
+}
+
+func (l FindingLevel) rank() int {
+	if l == FindingWarning {
+		return 0
+	}
+	return 1
 }

@@ -2,9 +2,6 @@ package jobs
 
 import (
 	"context"
-	"log/slog"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -13,101 +10,79 @@ import (
 	"outboxd/domain"
 )
 
-// How often an Inspector looks, which is how long a change or another server
-// behind the same address goes unreported, and how often it tries while Redis
-// cannot be reached.
-const (
-	inspectEvery    = time.Minute
-	inspectAgain    = 5 * time.Second
-	inspectPatience = 5 * time.Second
-)
+const inspectPatience = 5 * time.Second
 
-// Inspector watches how the Redis in use is set up, and says what endangers the
-// queue. Its methods are safe for concurrent use.
+// Inspector is the domain.Examiner of the Redis in use: how it is set up, how it
+// does, and whether its queues are served.
 type Inspector struct {
 	redis     redis.UniversalClient
+	asynq     *asynq.Inspector
 	inProcess bool
-	log       *slog.Logger
-	findings  atomic.Pointer[[]domain.Finding]
+	now       func() time.Time
 }
 
 // NewInspector returns an Inspector. It does not connect. inProcess says that
 // Redis is the one inside an outboxd process, which has no settings to be read.
-func NewInspector(opt asynq.RedisConnOpt, inProcess bool, log *slog.Logger) (*Inspector, error) {
+// now is this machine's clock.
+func NewInspector(opt asynq.RedisConnOpt, inProcess bool, now func() time.Time) (*Inspector, error) {
 	client, err := NewRedis(opt, 1)
 	if err != nil {
 		return nil, err
 	}
-	return &Inspector{redis: client, inProcess: inProcess, log: log.With("component", "redis")}, nil
+	return &Inspector{redis: client, asynq: asynq.NewInspectorFromRedisClient(client), inProcess: inProcess, now: now}, nil
 }
 
-// Close closes the connection. Run must have returned.
+var _ domain.Examiner = (*Inspector)(nil)
+
+// Close closes the connection.
 func (i *Inspector) Close() error { return i.redis.Close() }
 
-// Findings returns what the last look found; nothing before the first one.
-func (i *Inspector) Findings() []domain.Finding {
-	if found := i.findings.Load(); found != nil {
-		return *found
-	}
-	return nil
-}
-
-// Run looks at once and then every minute, until ctx ends. It logs what is new
-// and what is mended. A Redis that cannot be reached is waited for, and reported
-// by those who need it.
-func (i *Inspector) Run(ctx context.Context) error {
-	for {
-		pause := inspectEvery
-		if err := i.look(ctx); err != nil {
-			pause = inspectAgain
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-}
-
-func (i *Inspector) look(ctx context.Context) error {
-	found, err := i.Inspect(ctx)
-	if err != nil {
-		return err
-	}
-	before := i.Findings()
-	i.findings.Store(&found)
-	for _, f := range found {
-		if slices.Contains(before, f) {
-			continue
-		}
-		level := slog.LevelInfo
-		if f.Level == domain.FindingWarning {
-			level = slog.LevelWarn
-		}
-		i.log.Log(ctx, level, f.Found, "finding", f.Code, "consequence", f.Consequence, "remedy", f.Remedy)
-	}
-	for _, f := range before {
-		if !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) {
-			i.log.InfoContext(ctx, "this is no longer so: "+f.Found, "finding", f.Code)
-		}
-	}
-	return nil
-}
-
-// Inspect looks once and returns everything that it found, the worst first.
-//
-// Errors: domain.CodeUnavailable.
-func (i *Inspector) Inspect(ctx context.Context) ([]domain.Finding, error) {
-	if i.inProcess {
-		return []domain.Finding{redisInProcess}, nil
-	}
+// Examine implements domain.Examiner.
+func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectPatience)
 	defer cancel()
-	settings, err := readSettings(ctx, i.redis)
+	found, err := i.examine(ctx)
 	if err != nil {
 		return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
 	}
-	return settings.findings(), nil
+	domain.SortFindings(found)
+	return found, nil
+}
+
+func (i *Inspector) examine(ctx context.Context) (found []domain.Finding, err error) {
+	if i.inProcess {
+		found = append(found, redisInProcess)
+	} else {
+		settings, err := readSettings(ctx, i.redis)
+		if err != nil {
+			return nil, err
+		}
+		condition, err := readCondition(ctx, i.redis)
+		if err != nil {
+			return nil, err
+		}
+		found = append(settings.findings(), condition.findings()...)
+		clock, err := i.clock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, clock...)
+		if condition.role() != nil {
+			return found, nil // Asynq's questions write
+		}
+	}
+	service, err := i.service(ctx)
+	return append(found, service...), err
+}
+
+func (i *Inspector) clock(ctx context.Context) ([]domain.Finding, error) {
+	before := i.now()
+	there, err := i.redis.Time(ctx).Result()
+	if err != nil {
+		if isWithheld(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return domain.ClockFinding("redis-clock", "Redis's", before, there, i.now()), nil
 }

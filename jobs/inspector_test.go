@@ -1,11 +1,11 @@
 package jobs_test
 
 import (
-	"context"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
 	"outboxd/jobs"
@@ -41,14 +41,14 @@ func TestInspectorFindsWhatEndangersTheQueue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := repositorytest.OwnRedis(t)
-			inspector, _ := newInspector(t, server.URL(), false)
+			inspector := newInspector(t, server.URL(), false, time.Now)
 			_, client := newPublisher(t, server.URL())
 			for _, command := range test.settings {
 				if err := client.Do(t.Context(), command...).Err(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			found, err := inspector.Inspect(t.Context())
+			found, err := inspector.Examine(t.Context())
 			if err != nil || codes(found) != test.want {
 				t.Errorf("found %q, %v, want %q", codes(found), err, test.want)
 			}
@@ -61,72 +61,113 @@ func TestInspectorFindsWhatEndangersTheQueue(t *testing.T) {
 	}
 }
 
-func TestInspectorLogsOnceAndSaysWhenRedisIsAway(t *testing.T) {
-	t.Parallel()
-	server := repositorytest.OwnRedis(t)
-	_, client := newPublisher(t, server.URL())
-	if err := client.ConfigSet(t.Context(), "appendonly", "no").Err(); err != nil {
-		t.Fatal(err)
-	}
-	inspector, log := newInspector(t, server.URL(), false)
-	ctx, cancel := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- inspector.Run(ctx) }()
-	eventually(t, "the findings are known", func() bool { return len(inspector.Findings()) == 1 })
-	cancel()
-	if err := <-ran; err != nil {
-		t.Fatal(err)
-	}
-	if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "finding=redis-keeps-nothing") || !strings.Contains(text, "CONFIG SET appendonly yes") {
-		t.Errorf("the log says %s", text)
-	}
-	if lines := domain.Warnings(inspector.Findings()); len(lines) != 1 || !strings.HasPrefix(lines[0], "redis-keeps-nothing: ") {
-		t.Errorf("warnings %q", lines)
-	}
-	server.Kill()
-	if _, err := inspector.Inspect(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
-		t.Errorf("with Redis away: %v, want unavailable", err)
-	}
-}
-
 func TestInspectorKnowsTheInProcessRedis(t *testing.T) {
 	t.Parallel()
-	inspector, _ := newInspector(t, "redis://127.0.0.1:1", true)
-	found, err := inspector.Inspect(t.Context())
+	found, err := newInspector(t, repositorytest.Redis(t), true, time.Now).Examine(t.Context())
 	if err != nil || codes(found) != "redis-in-process/warning" {
 		t.Errorf("found %q, %v", codes(found), err)
 	}
 }
 
-func newInspector(t *testing.T, url string, inProcess bool) (*jobs.Inspector, *logText) {
+// TestInspectorFindsHowRedisDoes provokes what INFO tells.
+func TestInspectorFindsHowRedisDoes(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	_, client := newPublisher(t, server.URL())
+	do := func(args ...any) {
+		t.Helper()
+		if err := client.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+	}
+	inspector := newInspector(t, server.URL(), false, time.Now)
+	expect := func(when, want string, parts ...string) {
+		t.Helper()
+		found, err := inspector.Examine(t.Context())
+		if err != nil || codes(found) != want {
+			t.Fatalf("%s: found %q, %v, want %q", when, codes(found), err, want)
+		}
+		for _, part := range parts {
+			if !strings.Contains(found[0].String(), part) {
+				t.Errorf("%s: it does not say %q: %s", when, part, found[0])
+			}
+		}
+	}
+	expect("as it should be", "")
+	do("SET", "ballast", strings.Repeat("x", 8<<20))
+	do("CONFIG", "SET", "maxmemory", "10mb")
+	expect("nearly full", "redis-memory/warning", "of the 10 MiB", "--relay-max-queue")
+	do("CONFIG", "SET", "maxmemory", "0")
+	do("CONFIG", "SET", "maxclients", "2")
+	expect("few connections", "redis-connections/warning", "of the 2 connections")
+	do("CONFIG", "SET", "maxclients", "100")
+	do("REPLICAOF", "127.0.0.1", "1")
+	expect("a replica", "redis-read-only/warning", "Sentinel")
+	do("REPLICAOF", "NO", "ONE")
+	server.Kill()
+	if _, err := inspector.Examine(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("with Redis away: %v, want unavailable", err)
+	}
+}
+
+func TestInspectorComparesClocks(t *testing.T) {
+	t.Parallel()
+	for shift, want := range map[time.Duration]string{time.Hour: "redis-clock: Redis's clock is 1h0m0s behind", -time.Hour: "redis-clock: Redis's clock is 1h0m0s ahead of"} {
+		found, err := newInspector(t, repositorytest.Redis(t), false, func() time.Time { return time.Now().Add(shift) }).Examine(t.Context())
+		if err != nil || codes(found) != "redis-clock/warning" || !strings.HasPrefix(found[0].String(), want) {
+			t.Errorf("shifted by %v: found %v, %v", shift, found, err)
+		}
+	}
+}
+
+// TestInspectorFindsQueuesThatNobodyServes has a task wait in one queue, and a worker serve another.
+func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Redis(t)
+	opt, err := jobs.ParseRedis(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := asynq.NewClient(opt)
+	defer func() { _ = client.Close() }()
+	if _, err := client.Enqueue(asynq.NewTask("report:build", nil), asynq.Queue("reports"), asynq.ProcessIn(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	inspector := newInspector(t, url, false, time.Now)
+	found, err := inspector.Examine(t.Context())
+	if err != nil || codes(found) != "queue-unserved/warning" || !strings.Contains(found[0].Found, "no worker serves reports (1 tasks") {
+		t.Errorf("without a worker: found %v, %v", found, err)
+	}
+	server := asynq.NewServer(opt, asynq.Config{Queues: map[string]int{"reports": 1}, LogLevel: asynq.FatalLevel})
+	if err := server.Start(asynq.NewServeMux()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the worker has registered", func() bool {
+		found, err = inspector.Examine(t.Context())
+		return err == nil && codes(found) == ""
+	})
+	server.Shutdown()
+	asynqs := asynq.NewInspector(opt)
+	defer func() { _ = asynqs.Close() }()
+	if err := asynqs.PauseQueue("reports"); err != nil {
+		t.Fatal(err)
+	}
+	found, err = inspector.Examine(t.Context())
+	if err != nil || codes(found) != "queue-unserved/warning queue-paused/warning" || !strings.Contains(found[1].Found, "somebody paused reports") {
+		t.Errorf("paused: found %v, %v", found, err)
+	}
+}
+
+func newInspector(t *testing.T, url string, inProcess bool, now func() time.Time) *jobs.Inspector {
 	t.Helper()
 	opt, err := jobs.ParseRedis(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &logText{}
-	inspector, err := jobs.NewInspector(opt, inProcess, slog.New(slog.NewTextHandler(log, nil)))
+	inspector, err := jobs.NewInspector(opt, inProcess, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = inspector.Close() })
-	return inspector, log
-}
-
-// logText is a log that may be read while it is written.
-type logText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	return inspector
 }

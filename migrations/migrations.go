@@ -96,6 +96,24 @@ func Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	return migrations, nil
 }
 
+// Unknown returns how many migrations the schema has that the binary does not
+// know, as it is during a roll-out of a newer one. It changes nothing.
+func Unknown(ctx context.Context, db *sql.DB) (int, error) {
+	known, err := Status(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	applied, err := appliedAt(ctx, db)
+	if err != nil {
+		return 0, fmt.Errorf("read which migrations the schema has: %w", err)
+	}
+	for _, m := range known {
+		delete(applied, m.Version)
+	}
+	delete(applied, 0) // goose's own first entry
+	return len(applied), nil
+}
+
 // appliedAt reads goose's table itself. Asked for the status, goose would make
 // the table where there is none, and a process that runs with --migrate=off may
 // not have the right to.

@@ -78,17 +78,27 @@ func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, erro
 		return nil, err
 	}
 	defer rows.Close()
-	days := map[time.Time]bool{}
+	var names []string
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
 			return nil, err
 		}
+		names = append(names, name)
+	}
+	return partitionDays(names), rows.Err()
+}
+
+// partitionDays returns the days that partitions of these names are for. The
+// default one is for none.
+func partitionDays(names []string) map[time.Time]bool {
+	days := map[time.Time]bool{}
+	for _, name := range names {
 		if day, err := time.Parse(partitionDay, strings.TrimPrefix(name, partitionPrefix)); err == nil {
 			days[day] = true
 		}
 	}
-	return days, rows.Err()
+	return days
 }
 
 // createPartition also brings home what the default partition caught of that

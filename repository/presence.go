@@ -52,30 +52,49 @@ const (
 	echoPatience = 5 * time.Second
 )
 
-// Listen implements domain.Presence. It uses a connection of its own: a pooled
-// one would be lost to everybody else for as long.
+// Listen implements domain.Presence.
 func (p *Presence) Listen(ctx context.Context, notified func()) error {
-	conn, err := p.db.connectDirectly(ctx, p.listenURL)
+	conn, schema, err := p.listen(ctx)
 	if err != nil {
 		return err
 	}
 	defer hangUp(ctx, conn)
-	schema, err := p.db.schema(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := conn.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
-		return translate(err, "listen")
-	}
-	if err := p.echo(ctx, conn, schema, func() {}); err != nil {
-		return err
-	}
 	notified()
 	for {
 		if err := p.await(ctx, conn, schema, notified); err != nil {
 			return err
 		}
 	}
+}
+
+// TryListening begins to listen, and returns nil if notifications arrive.
+func (p *Presence) TryListening(ctx context.Context) error {
+	conn, _, err := p.listen(ctx)
+	if err == nil {
+		hangUp(ctx, conn)
+	}
+	return err
+}
+
+// listen opens a connection on which notifications arrive. It is one of its
+// own: a pooled one would be lost to everybody else for as long.
+func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err error) {
+	conn, err := p.db.connectDirectly(ctx, p.listenURL)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() {
+		if err != nil {
+			hangUp(ctx, conn)
+		}
+	}()
+	if schema, err = p.db.schema(ctx); err != nil {
+		return nil, "", err
+	}
+	if _, err = conn.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
+		return nil, "", translate(err, "listen")
+	}
+	return conn, schema, p.echo(ctx, conn, schema, func() {})
 }
 
 func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, notified func()) error {

@@ -1,0 +1,177 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"outboxd/domain"
+)
+
+// ExamineOptions say what an Examiner compares the database with.
+type ExamineOptions struct {
+	// Conns is how many connections one process of this configuration may open.
+	Conns int
+	// ProducerRole is a role that is meant to write events; "" if none is to be
+	// looked at.
+	ProducerRole string
+	// SnapshotAge is how long a transaction may be open, and KeyAge how long an
+	// ordering key may keep events waiting, before that is worth a finding.
+	SnapshotAge, KeyAge time.Duration
+	// SlotBytes is how much WAL a replication slot may keep.
+	SlotBytes int64
+	// Listens says that relays of this configuration LISTEN, at ListenURL (as
+	// NewPresence has it), and that this is to be tried. It takes a connection
+	// outside the pool, and as long as echoPatience where notifications do not
+	// arrive.
+	Listens   bool
+	ListenURL string
+	// Now is this machine's clock.
+	Now func() time.Time
+}
+
+// Examiner is the domain.Examiner of the database. It changes nothing, and one
+// examination is one transaction unless there is something that it may not see.
+type Examiner struct {
+	db *Database
+	o  ExamineOptions
+}
+
+// NewExaminer returns the examiner of db.
+func NewExaminer(db *Database, o ExamineOptions) *Examiner { return &Examiner{db: db, o: o} }
+
+var _ domain.Examiner = (*Examiner)(nil)
+
+// check is one thing that is looked at.
+type check struct {
+	about string // completes "it could not be found out "
+	look  func(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error)
+}
+
+func (e *Examiner) checks() []check {
+	checks := []check{
+		{"how the server is set up", e.server},
+		{"whether the clocks agree", e.clock},
+		{"whether there are connections left", e.connections},
+		{"whether autovacuum keeps up", e.autovacuum},
+		{"whether an old transaction holds back vacuum", e.snapshots},
+		{"whether a prepared transaction was forgotten", e.prepared},
+		{"whether a replication slot holds back vacuum or WAL", e.slots},
+		{"whether the history has its partitions", e.partitions},
+		{"whether this role may keep the partitions", e.ownRights},
+		{"whether a relay is alive, and how late events are", e.relays},
+		{"whether there are dead letters", e.deadLetters},
+		{"whether ordering keys are held", e.heldKeys},
+		{"whether something stands between outboxd and PostgreSQL", e.pooler},
+	}
+	if e.o.ProducerRole != "" {
+		checks = append(checks, check{"what the producer's role may do", e.producer})
+	}
+	return checks
+}
+
+// How long a whole examination, and one statement of it, may take. A server in
+// trouble is not to be kept busy by questions.
+const (
+	examinePatience  = 15 * time.Second
+	questionPatience = 3 * time.Second
+)
+
+// Examine implements domain.Examiner.
+func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
+	ctx, cancel := context.WithTimeout(ctx, examinePatience)
+	defer cancel()
+	var found []domain.Finding
+	var hidden []string
+	for checks := e.checks(); len(checks) > 0; {
+		some, left, err := e.examine(ctx, checks)
+		found = append(found, some...)
+		switch {
+		case isUndefined(err): // of an older schema, which is somebody else's finding
+		case isRefused(err):
+			hidden = append(hidden, checks[len(checks)-len(left)-1].about)
+		case err != nil:
+			return nil, translate(err, "examine the database")
+		}
+		checks = left
+	}
+	if len(hidden) > 0 {
+		found = append(found, domain.Finding{
+			Code: "postgres-hidden", Level: domain.FindingNote,
+			Found:       "it could not be found out " + strings.Join(hidden, "; "),
+			Consequence: "trouble of that kind would not be seen from here",
+			Remedy:      "run outboxd doctor as the owner of the tables with the role pg_monitor, and look for locks that keep statements waiting",
+		})
+	}
+	if e.o.Listens {
+		listening, err := e.listening(ctx)
+		if err != nil {
+			return nil, translate(err, "try whether notifications arrive")
+		}
+		found = append(found, listening...)
+	}
+	domain.SortFindings(found)
+	return found, nil
+}
+
+// examine makes checks in one transaction, up to the first that fails, and
+// returns those that are left.
+func (e *Examiner) examine(ctx context.Context, checks []check) (found []domain.Finding, left []check, err error) {
+	tx, err := e.db.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	limits := fmt.Sprintf("SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = %[1]s", milliseconds(questionPatience))
+	if _, err := tx.Conn().PgConn().Exec(ctx, limits).ReadAll(); err != nil {
+		return nil, nil, err
+	}
+	for i, c := range checks {
+		some, err := c.look(ctx, tx)
+		if err != nil {
+			return found, checks[i+1:], err
+		}
+		found = append(found, some...)
+	}
+	return found, nil, tx.Commit(ctx)
+}
+
+// isUndefined tells whether a statement named something that the schema does
+// not have.
+func isUndefined(err error) bool {
+	switch sqlState(err) {
+	case "42P01", "42703", "42883": // table, column, function
+		return true
+	}
+	return false
+}
+
+// isRefused tells whether the server is well and did not answer this question:
+// it may not, or not in time.
+func isRefused(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	return pg.Code == "57014" || pg.Code == "55P03" || !isUnavailable(err)
+}
+
+// one returns a single finding.
+func one(f domain.Finding) []domain.Finding { return []domain.Finding{f} }
+
+// span writes a duration as people say it.
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d >= time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	default:
+		return d.Round(time.Second).String()
+	}
+}
