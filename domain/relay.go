@@ -48,6 +48,24 @@ type Backlog struct {
 	OldestHeld time.Time
 }
 
+// Upkeep is what may be wrong with the tables for hours before anybody feels it.
+type Upkeep struct {
+	// OverduePartitions is how many partitions of the history should have been
+	// dropped by now.
+	OverduePartitions int
+	// Snapshot is the oldest open transaction that keeps vacuum from removing
+	// dead rows; the zero value if there is none.
+	Snapshot Snapshot
+}
+
+// Snapshot is an open transaction of the database.
+type Snapshot struct {
+	// PID is the server process that has it; 0 for a prepared transaction,
+	// which has none.
+	PID   int
+	Begun time.Time
+}
+
 // Housekeeping is what one relay process at a time does for all.
 type Housekeeping interface {
 	// Lead waits until no other process leads, then runs work, with a context
@@ -86,4 +104,8 @@ type Housekeeping interface {
 
 	// Backlog measures what waits.
 	Backlog(ctx context.Context) (Backlog, error)
+
+	// Upkeep looks at the tables' state. history is as with KeepPartitions. Of
+	// other users' transactions it sees only those that its database role may.
+	Upkeep(ctx context.Context, history time.Duration) (Upkeep, error)
 }

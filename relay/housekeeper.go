@@ -14,6 +14,7 @@ const (
 	measureEvery = 10 * time.Second
 	keysEvery    = 30 * time.Second
 	foldEvery    = time.Minute
+	lookEvery    = 30 * time.Second
 	tidyEvery    = 10 * time.Minute
 	trimBatch    = 10_000
 	advanceBatch = 10_000 // ordering keys in one round
@@ -39,6 +40,7 @@ func (h *housekeeper) run(ctx context.Context) error {
 		begun := time.Now()
 		err := h.o.Housekeeping.Lead(ctx, h.keep)
 		h.metrics.backlog.forget()
+		h.metrics.upkeep.forget()
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is no failure
 		}
@@ -68,6 +70,8 @@ func (h *housekeeper) keep(ctx context.Context) error {
 	defer advance.Stop()
 	fold := time.NewTicker(foldEvery)
 	defer fold.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	h.measure(ctx)
@@ -81,6 +85,8 @@ func (h *housekeeper) keep(ctx context.Context) error {
 			h.tidy(ctx)
 		case <-fold.C:
 			h.fold(ctx)
+		case <-look.C:
+			h.look(ctx)
 		case <-measure.C:
 			h.measure(ctx)
 		case <-advance.C:
@@ -100,6 +106,18 @@ func (h *housekeeper) measure(ctx context.Context) {
 		return
 	}
 	h.metrics.backlog.set(backlog, time.Now())
+}
+
+// look leaves the figures as they are where it cannot get new ones.
+func (h *housekeeper) look(ctx context.Context) {
+	upkeep, err := h.o.Housekeeping.Upkeep(ctx, h.o.History)
+	if err != nil {
+		if ctx.Err() == nil {
+			h.log.Warn("could not look at the tables' upkeep", "retry_in", lookEvery, "error", err)
+		}
+		return
+	}
+	h.metrics.upkeep.set(upkeep)
 }
 
 // advance lets go events that were held and wait for nothing any more. Nobody
@@ -132,9 +150,12 @@ func (h *housekeeper) tidy(ctx context.Context) {
 		h.trim(ctx, "inbox rows", h.o.Housekeeping.TrimInbox, h.o.InboxRetention),
 		h.trim(ctx, "idempotency keys", h.o.Housekeeping.TrimKeys, h.o.KeyRetention),
 	)
-	if err != nil && ctx.Err() == nil {
+	if err == nil {
+		h.metrics.upkeep.tidy(time.Now())
+	} else if ctx.Err() == nil {
 		h.log.Warn("could not keep all of the house", "retry_in", tidyEvery, "error", err)
 	}
+	h.look(ctx)
 }
 
 func (h *housekeeper) trim(ctx context.Context, what string, trim func(context.Context, time.Duration, int) (int64, error), age time.Duration) error {

@@ -17,6 +17,7 @@ type metrics struct {
 	open    *prometheus.GaugeVec
 	full    *prometheus.GaugeVec
 	backlog *backlogMetrics
+	upkeep  *upkeepMetrics
 	healing *healMetrics
 	relayed atomic.Int64 // events handed over, for those who ask whether anything was
 }
@@ -46,9 +47,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help: "1 while the events of a bounded queue wait in the database because it is full.",
 		}, []string{"queue"}),
 		backlog: newBacklogMetrics(),
+		upkeep:  newUpkeepMetrics(),
 		healing: newHealMetrics(registry),
 	}
-	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog)
+	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog, m.upkeep)
 	for _, outcome := range []string{"enqueued", "failed", "dead"} {
 		m.events.WithLabelValues(outcome)
 	}
@@ -59,10 +61,15 @@ func (m *metrics) breaker(server string) prometheus.Gauge { return m.open.WithLa
 
 func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, settledAt time.Time) {
 	var enqueued, failed, dead float64
+	example := -1 // a delivered event of a trace that is recorded: one for each batch is enough
 	for i, o := range outcomes {
 		switch o.Verdict {
 		case domain.Delivered:
 			enqueued++
+			if example < 0 && domain.SampledTrace(events[i].Headers) != "" {
+				example = i
+				continue
+			}
 			m.lag.Observe(settledAt.Sub(events[i].Available).Seconds())
 		case domain.Refused:
 			failed++
@@ -70,6 +77,10 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 			dead++
 		case domain.Untried:
 		}
+	}
+	if exemplars, able := m.lag.(prometheus.ExemplarObserver); able && example >= 0 {
+		exemplars.ObserveWithExemplar(settledAt.Sub(events[example].Available).Seconds(),
+			prometheus.Labels{"trace_id": domain.SampledTrace(events[example].Headers)})
 	}
 	m.relayed.Add(int64(enqueued))
 	m.events.WithLabelValues("enqueued").Add(enqueued)

@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 	"time"
 
@@ -204,5 +205,35 @@ func TestListenNoticesALostConnection(t *testing.T) {
 	exec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listener_to_lose'")
 	if err := <-ended; domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("%v, want unavailable", err)
+	}
+}
+
+func TestUpkeep(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	keeping := repository.NewHousekeeping(db, "")
+	exec(t, db, `CREATE TABLE outbox_sent_20200101 PARTITION OF outbox_sent FOR VALUES FROM ('2020-01-01 00:00Z') TO ('2020-01-02 00:00Z')`)
+	tx, err := db.SQL().BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	var begun time.Time
+	if err := tx.QueryRowContext(t.Context(), "SELECT now()").Scan(&begun); err != nil {
+		t.Fatal(err)
+	}
+	u, err := keeping.Upkeep(t.Context(), time.Hour)
+	if err != nil || u.OverduePartitions != 1 {
+		t.Errorf("got %+v, %v, want one partition that is overdue", u, err)
+	}
+	// Other tests have transactions in the same database, some older than this.
+	if u.Snapshot.Begun.IsZero() || u.Snapshot.Begun.After(begun) || u.Snapshot.PID == 0 {
+		t.Errorf("the oldest snapshot is of %+v, and there is one of %v", u.Snapshot, begun)
+	}
+	if err := keeping.KeepPartitions(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := keeping.Upkeep(t.Context(), time.Hour); err != nil || u.OverduePartitions != 0 {
+		t.Errorf("got %+v, %v, want nothing overdue", u, err)
 	}
 }

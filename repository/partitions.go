@@ -52,12 +52,18 @@ func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration
 		}
 	}
 	for day := range existing {
-		if day.AddDate(0, 0, 1).Before(now.Add(-history)) {
+		if isOverdue(day, now, history) {
 			faults = append(faults, h.dropPartition(ctx, day))
 		}
 	}
 	faults = append(faults, h.trimDefault(ctx, history))
 	return errors.Join(faults...)
+}
+
+// isOverdue reports whether every row of a day's partition was sent before
+// history ago.
+func isOverdue(day, now time.Time, history time.Duration) bool {
+	return day.AddDate(0, 0, 1).Before(now.Add(-history))
 }
 
 // trimDefault keeps the default partition from growing where no partitions can
