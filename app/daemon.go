@@ -133,6 +133,33 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	d.undo = append(d.undo, d.closeDatabase)
+	// A server that goes away just now is waited for as one that was away before.
+	patience := time.NewTimer(d.cfg.Database.ConnectTimeout)
+	defer patience.Stop()
+	retry := time.NewTicker(schemaRetry)
+	defer retry.Stop()
+	for waiting := false; ; waiting = true {
+		err := d.prepareSchema(ctx)
+		if err == nil || !repository.IsUnavailable(err) {
+			return err
+		}
+		if !waiting {
+			d.log.Info("the database went away; waiting for it", "patience", d.cfg.Database.ConnectTimeout, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-patience.C:
+			return err
+		case <-retry.C:
+		}
+	}
+}
+
+const schemaRetry = 200 * time.Millisecond
+
+// prepareSchema brings the schema up to date, or checks that it is.
+func (d *Daemon) prepareSchema(ctx context.Context) error {
 	if d.cfg.Migrate == config.MigrateOff {
 		if err := migrations.Check(ctx, d.database.SQL()); err != nil {
 			return err

@@ -49,6 +49,10 @@ func sqlState(err error) string {
 // readOnly is the SQLSTATE of a write that a read-only server was asked for.
 const readOnly = "25006"
 
+// IsUnavailable tells whether the database could not be reached, of an error that
+// no method of this package returned.
+func IsUnavailable(err error) bool { return isUnavailable(err) }
+
 // isUnavailable tells whether the same statement may succeed later without
 // anybody changing it: the server is gone, going, full, read-only, or gave up
 // on a lock. See PostgreSQL's appendix A for the classes.

@@ -72,6 +72,12 @@ func (o *output) tail() string {
 	return string(o.end)
 }
 
+// last is the last line.
+func (o *output) last() string {
+	text := strings.TrimSpace(o.tail())
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
 // alarm is nil, or says what no fault excuses.
 func (o *output) alarm() error {
 	o.mu.Lock()

@@ -26,9 +26,10 @@ type slot struct {
 	kept     chan struct{} // closed when the keeper has ended
 
 	starts  int
-	killed  int // by a fault
-	failed  int // ended by itself and with an error
-	inVain  int // of these the last ones, each soon after its start
+	killed  int      // by a fault
+	failed  int      // ended by itself and with an error
+	inVain  int      // of these the last ones, each soon after its start
+	words   []string // the last ones of those that failed
 	started error
 }
 
@@ -94,15 +95,16 @@ func (s *slot) once(stopping <-chan struct{}) (again bool) {
 	if p.Err() == nil {
 		return false
 	}
-	switch {
-	case !s.wanted || !p.State().Exited():
-	case time.Since(begun) < soon:
-		s.failed++
-		s.inVain++
-	default:
-		s.failed++
+	if !s.wanted || !p.State().Exited() {
+		return true
+	}
+	s.failed++
+	s.inVain++
+	lived := time.Since(begun)
+	if lived >= soon {
 		s.inVain = 0
 	}
+	s.words = append(s.words, fmt.Sprintf("%s after %v: %s", s.name, lived.Round(time.Millisecond), s.output.last()))
 	return true
 }
 

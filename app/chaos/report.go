@@ -19,6 +19,7 @@ type Report struct {
 	Faults  []happening
 	Starts  map[string]int // processes started, by role
 	Failed  map[string]int // processes that ended by themselves with an error, by role
+	Words   []string       // the last ones of these
 	First   *Verdict       // nil unless the workers left
 	Last    *Verdict       // nil if the run did not get so far
 	Account *Account       // nil if the run did not get so far
@@ -37,6 +38,7 @@ func (r *Report) close(w *weather, f *fleet) {
 		r.Starts[role] += s.starts
 		if s.failed > 0 {
 			r.Failed[role] += s.failed
+			r.Words = append(r.Words, s.words...)
 		}
 		s.mu.Unlock()
 	}
@@ -86,6 +88,9 @@ func (r *Report) Write(w io.Writer) {
 	}
 	_ = table.Flush()
 	fmt.Fprintf(w, "  processes started: %s; ended by themselves with an error: %s\n", counts(r.Starts), counts(r.Failed))
+	for _, words := range r.Words {
+		fmt.Fprintf(w, "    %s\n", words)
+	}
 	if r.First != nil {
 		fmt.Fprintf(w, "before the workers were back: %s\n", r.First.line())
 	}
