@@ -6,8 +6,10 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/handler"
+	"outboxd/handler/dashboard"
 	"outboxd/jobs"
 	"outboxd/relay"
+	"outboxd/repository"
 )
 
 // addMonitor adds the listener that every process has: health, readiness and
@@ -22,9 +24,13 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 		return err
 	}
 	var pages *handler.TaskPages
+	var sources dashboard.Sources
 	if d.cfg.HasRole(config.RoleMonitor) {
 		pages = handler.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
+		if sources, err = d.sources(beside); err != nil {
+			return err
+		}
 	}
 	roles := make([]string, len(d.cfg.Roles))
 	for i, role := range d.cfg.Roles {
@@ -33,11 +39,30 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	app := handler.Monitor(handler.MonitorOptions{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
 		Checks: checks, Warnings: d.warnings, Draining: d.lineup.isDraining,
-		Pages: pages, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
+		Pages: pages, Sources: sources, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
 		TrustedProxies: d.cfg.API.TrustedProxies,
 	})
 	d.lineup.add(stageMonitor, "monitor", serve(app, d.monitorListener, share(d.cfg.ShutdownTimeout, requestShare)/2))
 	return nil
+}
+
+// sources are what the pages show.
+func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
+	queues, err := jobs.NewOverviews(d.redis)
+	if err != nil {
+		return dashboard.Sources{}, err
+	}
+	d.undo = append(d.undo, func() { _ = queues.Close() })
+	sources := dashboard.Sources{Events: repository.NewOverviews(d.database), Queues: queues, Findings: d.findings}
+	if beside != nil {
+		sources.Breakers = func() []dashboard.Breaker {
+			return []dashboard.Breaker{
+				{Server: "redis", Open: beside.QueueReachable() != nil},
+				{Server: "postgres", Open: beside.DatabaseUsable() != nil},
+			}
+		}
+	}
+	return sources, nil
 }
 
 // checks are what the running roles cannot do without.

@@ -36,8 +36,8 @@ func TestOneProcessForEachRole(t *testing.T) {
 	worker := start(t, "--roles=worker", database, redis, "--data-dir="+dataDir, "--notify=log")
 	wantReady(t, worker, "worker", "postgres", "redis")
 	wantListeners(t, worker, 1)
-	monitor := start(t, "--roles=monitor", redis)
-	wantReady(t, monitor, "monitor", "redis")
+	monitor := start(t, "--roles=monitor", database, redis)
+	wantReady(t, monitor, "monitor", "postgres", "redis")
 	wantListeners(t, monitor, 1)
 
 	awaitSent(t, api.api, early)

@@ -26,7 +26,7 @@ type servers struct {
 }
 
 func needsDatabase(cfg *config.Config) bool {
-	return cfg.HasRole(config.RoleAPI) || cfg.HasRole(config.RoleRelay) || cfg.HasRole(config.RoleWorker)
+	return len(cfg.Roles) > 0 // every role reads or writes events
 }
 
 func needsRedis(cfg *config.Config) bool {

@@ -102,8 +102,9 @@ type Housekeeping interface {
 	// TrimRelays forgets relays that gave no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
-	// Backlog measures what waits.
-	Backlog(ctx context.Context) (Backlog, error)
+	// Measure measures what waits and what went through, keeps it for a day, and
+	// returns what waits. process is who measures.
+	Measure(ctx context.Context, process RelayProcess) (Backlog, error)
 
 	// Upkeep looks at the tables' state. history is as with KeepPartitions. Of
 	// other users' transactions it sees only those that its database role may.

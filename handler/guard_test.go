@@ -11,6 +11,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/domain"
 	"outboxd/handler"
 	"outboxd/repository/repositorytest"
 )
@@ -299,10 +300,12 @@ func TestHomePage(t *testing.T) {
 	t.Parallel()
 	s := startPages(t, func(o *handler.MonitorOptions) {
 		o.AdminToken, o.Version, o.Roles = adminToken, "1.2.3", []string{"api", "<relay>"}
-		o.Warnings = func() []string { return []string{"mind the <queue>"} }
+		o.Sources.Findings = func() []domain.Finding {
+			return []domain.Finding{{Level: domain.FindingWarning, Found: "mind the <queue>", Consequence: "or it <forgets>", Remedy: "switch <it> off"}}
+		}
 	})
 	page := s.get("/")
-	for _, part := range []string{`href="./monitoring/tasks/"`, `href="./readyz"`, `href="./metrics"`, `href="./signin"`, "1.2.3", "&lt;relay&gt;", "mind the &lt;queue&gt;"} {
+	for _, part := range []string{`href="./monitoring/tasks/"`, `href="./readyz"`, `href="./metrics"`, `href="./signin"`, "1.2.3", "&lt;relay&gt;", "mind the &lt;queue&gt;", "or it &lt;forgets&gt;", "switch &lt;it&gt; off", "PostgreSQL cannot be read", "Redis cannot be reached"} {
 		if !strings.Contains(page.body, part) {
 			t.Errorf("%s is missing in %s", part, page.body)
 		}

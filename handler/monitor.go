@@ -51,7 +51,7 @@ func Monitor(o MonitorOptions) *fiber.App {
 	logger := requestLogger(o.Logger, "monitor")
 	s := &server{
 		logger: logger, metrics: newHTTPMetrics(o.Registry), trusted: o.TrustedProxies, connections: o.Connections,
-		quiet: []string{"/healthz", "/readyz", "/metrics", tasksPath + "/*"},
+		quiet: []string{"/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath + "/*"},
 	}
 	app := s.app(formLimit, o.Timeouts)
 	ready := newReadiness(o, logger)
@@ -64,7 +64,7 @@ func Monitor(o MonitorOptions) *fiber.App {
 	g := newGuard(o.AdminToken, o.Address)
 	pages := dashboard.New(dashboard.Options{
 		Version: o.Version, Sources: o.Sources, Guard: g.check, Visitor: g.visitor, Explain: s.explain,
-		Readiness: func() any { return ready.look() },
+		Readiness: ready.forPeople,
 	})
 	pages.Routes(app)
 	in := &signing{g, pages}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"outboxd/domain"
+	"outboxd/handler/dashboard"
 )
 
 // checkPatience is how long one check may take.
@@ -111,6 +112,18 @@ func (r *readiness) answer(c *fiber.Ctx) error {
 		c.Status(http.StatusServiceUnavailable)
 	}
 	return c.JSON(state)
+}
+
+// forPeople is look for the pages.
+func (r *readiness) forPeople() dashboard.Readiness {
+	state := r.look()
+	shown := dashboard.Readiness{Status: state.Status, Roles: state.Roles}
+	for _, c := range state.Checks {
+		shown.Checks = append(shown.Checks, dashboard.Check{
+			Name: c.Name, Fault: c.Error, Took: time.Duration(c.DurationMS * float64(time.Millisecond)),
+		})
+	}
+	return shown
 }
 
 func (p *probe) look(logger *slog.Logger) CheckResult {

@@ -98,7 +98,7 @@ func (h *housekeeper) keep(ctx context.Context) error {
 // measure leaves the figures as they are where it cannot get new ones; their
 // time says so.
 func (h *housekeeper) measure(ctx context.Context) {
-	backlog, err := h.o.Housekeeping.Backlog(ctx)
+	backlog, err := h.o.Housekeeping.Measure(ctx, h.o.Process)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.log.Warn("could not measure the backlog", "retry_in", measureEvery, "error", err)

@@ -62,7 +62,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	if list[1].Turn.At.Year() != 2100 || list[0].Turn.Since.IsZero() || list[0].Since.After(list[1].Since) {
 		t.Errorf("times: %+v, %+v", list[0], list[1].Turn)
 	}
-	backlog, err := keeping.Backlog(t.Context())
+	backlog, err := keeping.Measure(t.Context(), domain.RelayProcess{})
 	if err != nil || backlog.Held != 6 || backlog.HeldKeys != 5 || !backlog.OldestHeld.Equal(list[0].Since) {
 		t.Errorf("backlog: %+v, %v", backlog, err)
 	}
@@ -87,7 +87,7 @@ func TestHeldKeysAreFoundThroughTheIndex(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox_held (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position)
 		SELECT gen_random_uuid(), 'e', '', '{}', 'default', now(), 0, 0, now(), CASE WHEN n <= 10000 THEN 'hot' ELSE 'key' || n END, n FROM generate_series(1, 25000) n`)
 	exec(t, db, "ANALYZE outbox_held")
-	backlog, err := repository.NewHousekeeping(db, "").Backlog(t.Context())
+	backlog, err := repository.NewHousekeeping(db, "").Measure(t.Context(), domain.RelayProcess{})
 	if err != nil || backlog.Held != 25000 || backlog.HeldKeys != domain.HeldKeysCounted {
 		t.Errorf("backlog: %+v, %v", backlog, err)
 	}

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"database/sql"
 	"hash/fnv"
 	"time"
 
@@ -138,43 +137,4 @@ func (h *Housekeeping) trim(ctx context.Context, doing, statement string, args .
 	}
 	rows, err := result.RowsAffected()
 	return rows, translate(err, doing)
-}
-
-// countLimit bounds how many index entries a measurement of the backlog reads.
-const countLimit = 50_000
-
-const backlogPatience = 2 * time.Second
-
-// Counting is exact as long as it is cheap. Beyond that the planner's estimate
-// has to do, never below what was counted. Of the held events of a key only the
-// first one is looked at.
-const backlogSQL = heldHeadsSQL + `
-SELECT counted,
-       (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox'::regclass),
-       (SELECT available_at FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1),
-       (SELECT count(*) FROM (SELECT FROM outbox_dead LIMIT $3) AS few),
-       CASE WHEN held = $3 THEN (SELECT greatest(reltuples, held)::bigint FROM pg_class WHERE oid = 'outbox_held'::regclass) ELSE held END,
-       (SELECT count(*) FROM heads), (SELECT min(held_at) FROM heads)
-FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $3) AS few) AS c,
-     (SELECT count(*) AS held FROM (SELECT FROM outbox_held LIMIT $3) AS few) AS h`
-
-// Backlog implements domain.Housekeeping.
-func (h *Housekeeping) Backlog(ctx context.Context) (domain.Backlog, error) {
-	// In bad company, such as under an old snapshot with millions of dead rows,
-	// even this takes long. It is then not worth it.
-	ctx, cancel := context.WithTimeout(ctx, backlogPatience)
-	defer cancel()
-	var counted, estimate int64
-	var oldest, oldestHeld sql.NullTime
-	var backlog domain.Backlog
-	err := h.db.sql.QueryRowContext(ctx, backlogSQL, nil, domain.HeldKeysCounted, countLimit).
-		Scan(&counted, &estimate, &oldest, &backlog.Dead, &backlog.Held, &backlog.HeldKeys, &oldestHeld)
-	if err != nil {
-		return backlog, translate(err, "measure the backlog")
-	}
-	backlog.Pending, backlog.OldestDue, backlog.OldestHeld = counted, oldest.Time, oldestHeld.Time
-	if counted == countLimit {
-		backlog.Pending, backlog.Estimated = max(counted, estimate), true
-	}
-	return backlog, nil
 }

@@ -109,19 +109,19 @@ func TestBacklog(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
 	keeping := repository.NewHousekeeping(db, "")
-	if b, err := keeping.Backlog(t.Context()); err != nil || b != (domain.Backlog{}) {
+	if b, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || b != (domain.Backlog{}) {
 		t.Errorf("of an empty outbox: %+v, %v", b, err)
 	}
 	emit(t, db, 3)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-01-01Z'), ('a', '', '2100-01-01Z')`)
 	exec(t, db, `INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"e","died_at":"now"}')).* FROM outbox o WHERE event_type = 'a'`)
-	b, err := keeping.Backlog(t.Context())
+	b, err := keeping.Measure(t.Context(), domain.RelayProcess{})
 	if err != nil || b.Pending != 5 || b.Estimated || b.OldestDue.UTC().Year() != 2020 || b.Dead != 2 {
 		t.Errorf("%+v, %v", b, err)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload) SELECT 'a', '' FROM generate_series(1, 60000)`)
 	exec(t, db, `ANALYZE outbox`)
-	if b, err := keeping.Backlog(t.Context()); err != nil || !b.Estimated || b.Pending < 50_000 || b.Pending > 70_000 {
+	if b, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || !b.Estimated || b.Pending < 50_000 || b.Pending > 70_000 {
 		t.Errorf("of 60,005: %+v, %v", b, err)
 	}
 }

@@ -101,7 +101,7 @@ func keepHouse(t *testing.T, relay *repository.Database, store *repository.Outbo
 	call("trim the inbox", func() error { _, err := house.TrimInbox(t.Context(), time.Hour, 10); return err })
 	call("trim keys", func() error { _, err := house.TrimKeys(t.Context(), time.Hour, 10); return err })
 	call("advance keys", func() error { _, _, err := house.AdvanceKeys(t.Context(), "", 10, true); return err })
-	call("measure", func() error { _, err := house.Backlog(t.Context()); return err })
+	call("measure", func() error { _, err := house.Measure(t.Context(), domain.RelayProcess{}); return err })
 	call("look at the upkeep", func() error { _, err := house.Upkeep(t.Context(), time.Hour); return err })
 	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
 	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}

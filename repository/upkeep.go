@@ -25,7 +25,7 @@ SELECT pid, begun FROM (
 // Upkeep implements domain.Housekeeping.
 func (h *Housekeeping) Upkeep(ctx context.Context, history time.Duration) (domain.Upkeep, error) {
 	const doing = "look at the tables' upkeep"
-	ctx, cancel := context.WithTimeout(ctx, backlogPatience)
+	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()
 	var u domain.Upkeep
 	days, err := h.partitions(ctx)

@@ -55,13 +55,14 @@ GRANT SELECT ON outbox_turns TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_entries, outbox_journal TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
+GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox, idempotency_keys TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too, and nothing about users.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_turns, outbox_relays, inbox, outbox_journal,
-    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity TO outboxd_monitor;
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_samples TO outboxd_monitor;
 
 -- outboxd dead, redrive and events emit, and a monitor with an admin token.
 GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;

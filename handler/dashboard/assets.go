@@ -37,6 +37,7 @@ func newFiles() files {
 	for name, mediaType := range map[string]string{
 		"dashboard.css":           css,
 		"dashboard.js":            javaScript,
+		"charts.js":               javaScript,
 		"icon.svg":                "image/svg+xml",
 		"htmx/htmx.min.js":        javaScript,
 		"htmx/sse.min.js":         javaScript,

@@ -18,6 +18,8 @@ import (
 	"html/template"
 
 	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
 )
 
 // Visitor is who looks at a page.
@@ -39,7 +41,7 @@ type Options struct {
 	Version string
 	Sources Sources
 	// Readiness is what /readyz says.
-	Readiness func() any
+	Readiness func() Readiness
 	// Guard lets a request pass or refuses it.
 	Guard fiber.Handler
 	// Visitor says who made a request that has passed.
@@ -48,24 +50,50 @@ type Options struct {
 	Explain func(c *fiber.Ctx, err error) Fault
 }
 
-// Sources are where the pages get what they show.
-type Sources struct{}
+// Sources are where the pages get what they show. Any of them may be nil; a
+// server that is not asked counts as one that does not answer.
+type Sources struct {
+	Events   domain.Overviews
+	Queues   domain.QueueOverviews
+	Findings func() []domain.Finding // what is known about the servers
+	Breakers func() []Breaker        // of the relay in this process
+}
 
 // Dashboard are the pages. Its methods are safe for concurrent use.
 type Dashboard struct {
-	o     Options
-	files files
-	pages map[string]*template.Template // by the name of their file, without its ending
+	o      Options
+	files  files
+	pages  map[string]*template.Template // by the name of their file, without its ending
+	watch  *watch
+	live   *live
+	charts memory
 }
 
-// New returns the pages. It starts nothing.
-func New(o Options) *Dashboard { return &Dashboard{o: o, files: newFiles(), pages: parsePages()} }
+// New returns the pages. Nothing runs while nobody looks at them.
+func New(o Options) *Dashboard {
+	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}}
+	d.live = &live{render: d.frame}
+	return d
+}
+
+// frame renders what changes of the overview.
+func (d *Dashboard) frame() (verdict, state []byte, err error) {
+	v := view{Page: d.overviewPage(), Version: d.o.Version, Root: Root("/"), files: d.files}
+	if verdict, err = d.write("verdict", v); err != nil {
+		return nil, nil, err
+	}
+	state, err = d.write("state", v)
+	return verdict, state, err
+}
 
 // Routes adds the pages and their assets to the monitor.
 func (d *Dashboard) Routes(app fiber.Router) {
 	d.files.serve(app)
 	r := routes{app, []fiber.Handler{d.explain, d.o.Guard}}
 	r.get("/", d.overview)
+	r.get("/live", d.stream)
+	r.get("/history", d.history)
+	r.get("/history/table", d.historyTable)
 }
 
 // routes adds pages behind what comes before each of them.

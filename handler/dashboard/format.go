@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"html/template"
 	"strconv"
+	"strings"
 	"time"
+
+	"outboxd/domain"
 )
 
 // formats are what templates write values with.
@@ -12,8 +15,51 @@ var formats = template.FuncMap{
 	"count":    count,
 	"duration": duration,
 	"instant":  instant,
-	"since":    func(at time.Time) string { return duration(time.Since(at)) },
 	"rate":     rate,
+	"ago":      ago,
+	"title":    title,
+	"leg":      newLeg,
+}
+
+// ago writes how long before now something was.
+func ago(now, at time.Time) string {
+	if d := now.Sub(at); d >= time.Second {
+		return duration(d.Truncate(time.Second)) + " ago"
+	}
+	return "just now"
+}
+
+// title writes the name of a server as its makers do.
+func title(name string) string {
+	switch name {
+	case "postgres":
+		return "PostgreSQL"
+	case "redis":
+		return "Redis"
+	default:
+		return name
+	}
+}
+
+// leg is a leg of the way, with its events for each second.
+type leg struct {
+	Name      string
+	Known     bool
+	Now, Hour float64
+}
+
+func newLeg(name string, known bool, now, hour domain.Flow) leg {
+	choose := func(f domain.Flow) float64 {
+		switch name {
+		case "emitted":
+			return f.Rate(f.Emitted)
+		case "enqueued":
+			return f.Rate(f.Enqueued)
+		default:
+			return f.Rate(f.Confirmed)
+		}
+	}
+	return leg{name, known, choose(now), choose(hour)}
 }
 
 // count writes a number with its thousands apart: 1,234,567.
@@ -37,7 +83,7 @@ func duration(d time.Duration) string {
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 10*time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < time.Hour:

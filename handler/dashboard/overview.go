@@ -1,7 +1,126 @@
 package dashboard
 
-import "github.com/gofiber/fiber/v2"
+import (
+	"encoding/json"
+	"time"
 
-func (d *Dashboard) overview(c *fiber.Ctx) error {
-	return d.Render(c, Page{Template: "overview", Title: "Overview", Section: SectionOverview, Data: d.o.Readiness()})
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+// overviewData is what the overview's template shows.
+type overviewData struct {
+	*state
+	Verdict verdict
+}
+
+func (d *Dashboard) overviewPage() Page {
+	s := d.watch.look()
+	return Page{Template: "overview", Title: "Overview", Section: SectionOverview, Data: overviewData{s, judge(s)}}
+}
+
+func (d *Dashboard) overview(c *fiber.Ctx) error { return d.Render(c, d.overviewPage()) }
+
+// span is how far back a chart goes, and how long its steps and the lines of
+// its table are.
+type span struct{ window, step, line time.Duration }
+
+// spanOf reads the parameter window: hour, or day.
+func spanOf(c *fiber.Ctx) (name string, s span, err error) {
+	switch name = c.Query("window", "hour"); name {
+	case "hour":
+		return name, span{time.Hour, 10 * time.Second, 5 * time.Minute}, nil
+	case "day":
+		return name, span{24 * time.Hour, 5 * time.Minute, time.Hour}, nil
+	default:
+		return "", span{}, domain.Errorf(domain.CodeInvalid, "window has to be hour or day")
+	}
+}
+
+// series are the charts' columns: one value for each of At, null for none.
+// Rates are events for each second, delays are seconds.
+type series struct {
+	At        []int64    `json:"at"` // Unix seconds
+	Emitted   []*float64 `json:"emitted"`
+	Enqueued  []*float64 `json:"enqueued"`
+	Confirmed []*float64 `json:"confirmed"`
+	Died      []*float64 `json:"died"`
+	Pending   []*float64 `json:"pending"`
+	Held      []*float64 `json:"held"`
+	P50       []*float64 `json:"p50"`
+	P99       []*float64 `json:"p99"`
+}
+
+// history sends the charts' data.
+func (d *Dashboard) history(c *fiber.Ctx) error {
+	name, s, err := spanOf(c)
+	if err != nil {
+		return err
+	}
+	body, err := d.charts.recall(name, func() ([]byte, error) {
+		points, err := d.historyOf(c, s.window, s.step)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(seriesOf(points, s))
+	})
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(body)
+}
+
+func (d *Dashboard) historyOf(c *fiber.Ctx, window, step time.Duration) ([]domain.HistoryPoint, error) {
+	if d.o.Sources.Events == nil {
+		return nil, nil
+	}
+	return d.o.Sources.Events.History(c.UserContext(), window, step)
+}
+
+// historyTable is the charts in words.
+func (d *Dashboard) historyTable(c *fiber.Ctx) error {
+	_, s, err := spanOf(c)
+	if err != nil {
+		return err
+	}
+	points, err := d.historyOf(c, s.window, s.line)
+	if err != nil {
+		return err
+	}
+	return d.fragment(c, "history", Page{Template: "overview", Data: points})
+}
+
+// seriesOf leaves a hole where nothing was measured for two steps, so that no
+// line is drawn through it.
+func seriesOf(points []domain.HistoryPoint, s span) series {
+	empty := func() []*float64 { return []*float64{} }
+	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty()}
+	add := func(at time.Time, values [8]*float64) {
+		out.At = append(out.At, at.Unix())
+		for i, column := range []*[]*float64{&out.Emitted, &out.Enqueued, &out.Confirmed, &out.Died, &out.Pending, &out.Held, &out.P50, &out.P99} {
+			*column = append(*column, values[i])
+		}
+	}
+	for i, p := range points {
+		if i > 0 && p.At.Sub(points[i-1].At) > 3*s.step {
+			add(points[i-1].At.Add(s.step), [8]*float64{})
+		}
+		values := [8]*float64{4: new(float64(p.Pending)), 5: new(float64(p.Held)), 6: delay(p.DelayP50), 7: delay(p.DelayP99)}
+		if p.Seconds > 0 {
+			for j, n := range []int64{p.Emitted, p.Enqueued, p.Confirmed, p.Died} {
+				values[j] = new(p.Rate(n))
+			}
+		}
+		add(p.At, values)
+	}
+	return out
+}
+
+func delay(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	return new(d.Seconds())
 }

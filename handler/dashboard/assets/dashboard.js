@@ -1,4 +1,5 @@
-// Times are sent in UTC and shown as the reader's clock has them.
+// What every page does: times are sent in UTC and shown as the reader's clock
+// has them, and a page that is kept up to date says whether it still is.
 (function () {
   "use strict";
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
@@ -13,4 +14,14 @@
   }
   localise(document);
   document.addEventListener("htmx:afterSwap", (event) => localise(event.target));
+
+  const live = document.getElementById("live");
+  function say(text, state) {
+    if (live && live.dataset.state !== state) {
+      live.dataset.state = state;
+      live.textContent = text;
+    }
+  }
+  document.addEventListener("htmx:sseOpen", () => say("The page keeps itself up to date.", "live"));
+  document.addEventListener("htmx:sseError", () => say("The connection is lost; the figures are old. The page tries again.", "lost"));
 })();

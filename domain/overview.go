@@ -1,0 +1,95 @@
+package domain
+
+import (
+	"context"
+	"time"
+)
+
+// Flow is how many events passed each leg of the way in a time.
+type Flow struct {
+	Seconds   float64 // that were measured; 0: nothing was
+	Emitted   int64
+	Enqueued  int64
+	Confirmed int64
+	Died      int64
+}
+
+// Rate returns n for each second that was measured.
+func (f Flow) Rate(n int64) float64 {
+	if f.Seconds <= 0 {
+		return 0
+	}
+	return float64(n) / f.Seconds
+}
+
+// Standing is where the events are at one moment, and who moves them.
+type Standing struct {
+	Backlog
+	At   time.Time // by the database's clock, as all times here
+	Held int64     // events that wait for their key's turn, at most 50,000
+
+	Now, Hour, Day Flow      // the last half minute, hour and day
+	SampledAt      time.Time // of the newest sample; zero: none within a day
+	Relays         []RelayStatus
+}
+
+// RelayStatus is one relay process and its last sign of life.
+type RelayStatus struct {
+	RelayProcess
+	Asleep            bool // waits for events
+	Leads             bool // keeps house
+	StartedAt, SeenAt time.Time
+}
+
+// HistoryPoint is what was measured in one step of a History.
+type HistoryPoint struct {
+	At time.Time // the step's begin
+	Flow
+	Pending, Held, Dead int64         // the most in the step
+	OldestDue           time.Duration // the longest in the step
+	// Delays from an event's ID to its handler: the mean of the medians, and
+	// the largest of the 99th percentiles. Negative: nothing was confirmed.
+	DelayP50, DelayP99 time.Duration
+}
+
+// Overviews are what the database knows about all events together, without
+// counting them all. Its methods change nothing and take at most two seconds.
+//
+// Errors: CodeUnavailable if the database cannot be reached or takes longer.
+type Overviews interface {
+	// Standing looks at where the events are.
+	Standing(ctx context.Context) (Standing, error)
+
+	// History returns what was measured in the last window, up to a day, in
+	// steps; oldest first. Steps in which nobody measured are left out.
+	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
+}
+
+// QueueStatus is how many tasks are in one queue, by state.
+type QueueStatus struct {
+	Name                                        string
+	Pending, Active, Scheduled, Retry, Archived int64
+}
+
+// Unfinished is how many tasks have still to be done.
+func (q QueueStatus) Unfinished() int64 { return q.Pending + q.Active + q.Scheduled + q.Retry }
+
+// WorkerStatus is one worker process.
+type WorkerStatus struct {
+	Host        string
+	PID         int
+	StartedAt   time.Time
+	Concurrency int
+	Busy        int // tasks that it works on
+	Stopping    bool
+}
+
+// QueueOverviews are what the queue knows about its tasks and workers. Its
+// methods change nothing and are safe for concurrent use. Errors: CodeUnavailable.
+type QueueOverviews interface {
+	// Queues returns all queues, in the order of their names.
+	Queues(ctx context.Context) ([]QueueStatus, error)
+
+	// Workers returns those that gave a sign of life in the last seconds.
+	Workers(ctx context.Context) ([]WorkerStatus, error)
+}

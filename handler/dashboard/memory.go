@@ -1,0 +1,40 @@
+package dashboard
+
+import (
+	"sync"
+	"time"
+)
+
+// remembered is how long the charts' data serves those who ask for the same.
+const remembered = 5 * time.Second
+
+// memory keeps what was asked for last, so that many open pages cost as much
+// as one. It is for a few names, and is safe for concurrent use.
+type memory struct {
+	mu    sync.Mutex
+	known map[string]memo
+}
+
+type memo struct {
+	at   time.Time
+	body []byte
+}
+
+// recall returns what is known under a name, and makes it if it is too old.
+// Faults are not kept.
+func (m *memory) recall(name string, produce func() ([]byte, error)) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known, ok := m.known[name]; ok && time.Since(known.at) < remembered {
+		return known.body, nil
+	}
+	body, err := produce()
+	if err != nil {
+		return nil, err
+	}
+	if m.known == nil {
+		m.known = map[string]memo{}
+	}
+	m.known[name] = memo{time.Now(), body}
+	return body, nil
+}

@@ -1,0 +1,57 @@
+package dashboard
+
+import (
+	"bufio"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+const (
+	// streamLife ends every stream, so that who may no longer look does not. A
+	// browser asks for the next one by itself.
+	streamLife = 10 * time.Minute
+	// streamPatience is how long a client may take to accept one frame.
+	streamPatience = 10 * time.Second
+)
+
+// stream sends the overview as it changes. It ends when the server shuts down,
+// so that it does not hold that up.
+func (d *Dashboard) stream(c *fiber.Ctx) error {
+	frames, leave := d.live.join()
+	if leave == nil {
+		return &domain.Error{Code: domain.CodeUnavailable, Message: "too many people watch already", RetryAfter: time.Minute}
+	}
+	c.Set(fiber.HeaderContentType, "text/event-stream")
+	c.Set("X-Accel-Buffering", "no") // nginx would hold it back
+	ctx := c.Context()
+	ended, connection := ctx.Done(), ctx.Conn()
+	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		defer leave()
+		life := time.NewTimer(streamLife)
+		defer life.Stop()
+		frame := []byte("retry: 2000\n\n")
+		for {
+			// The server's own limit is for a whole answer.
+			if connection.SetWriteDeadline(time.Now().Add(streamPatience)) != nil {
+				return
+			}
+			if _, err := w.Write(frame); err != nil {
+				return
+			}
+			if w.Flush() != nil {
+				return
+			}
+			select {
+			case <-ended:
+				return
+			case <-life.C:
+				return
+			case frame = <-frames:
+			}
+		}
+	})
+	return nil
+}

@@ -1,0 +1,102 @@
+package repository
+
+import (
+	"context"
+	"time"
+
+	"outboxd/domain"
+)
+
+// countLimit bounds how many rows a measurement counts in one table.
+const countLimit = 50_000
+
+// measurePatience bounds a measurement. In bad company, such as under an old
+// snapshot with millions of dead rows, even this takes long. It is then not
+// worth it.
+const measurePatience = 2 * time.Second
+
+// standingSQL says where the events are. Counting is exact as long as it is
+// cheap. Beyond that the planner's estimate has to do, never below what was
+// counted. Of the held events of a key only the first one is looked at.
+const standingSQL = heldHeadsSQL + `
+SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
+       counted = $3 AS estimated,
+       (SELECT available_at FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1) AS oldest,
+       (SELECT count(*) FROM (SELECT FROM outbox_dead LIMIT $3) AS few) AS dead,
+       greatest(waiting, CASE WHEN waiting = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox_held'::regclass) END) AS held,
+       (SELECT count(*) FROM heads) AS held_keys, (SELECT min(held_at) FROM heads) AS oldest_held
+FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $3) AS few) AS c,
+     (SELECT count(*) AS waiting FROM (SELECT FROM outbox_held LIMIT $3) AS few) AS h`
+
+// measureSQL keeps a sample, in one statement and so in one transaction: an
+// idle process has to live on less than one a second.
+//
+//   - What was emitted is in the account, and in the entries of the last minute.
+//   - What was enqueued comes from PostgreSQL's own counters of the history's
+//     partitions, since its rows have no index by time, and one would cost
+//     every batch. They lag by a second or so, and begin anew after a crash.
+//   - Confirmations count up to ten seconds ago: their time is that at which
+//     the handler's transaction began, and the row shows when it has committed.
+//   - The delays are those of at most 1,000 confirmations.
+const measureSQL = `
+WITH standing AS (` + standingSQL + `
+), before AS (
+    SELECT at, emitted_total, enqueued_total FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1
+), totals AS (
+    SELECT coalesce((SELECT sum(emitted) FROM outbox_account), 0)
+             + (SELECT count(*) FROM outbox_entries WHERE unrecorded IS NULL) AS emitted,
+           coalesce((SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass), 0)
+             + coalesce((SELECT sum(unrecorded) FROM outbox_account), 0)
+             + coalesce((SELECT sum(unrecorded) FROM outbox_entries), 0) AS enqueued
+), delays AS (
+    SELECT percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
+    FROM (
+        SELECT greatest(extract(epoch FROM processed_at) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) AS delay
+        FROM inbox WHERE processed_at > now() - interval '20 seconds' AND substr(event_id::text, 15, 1) = '7'
+        ORDER BY processed_at DESC LIMIT 1000
+    ) AS newest
+), trimmed AS (
+    DELETE FROM outbox_samples WHERE at < now() - interval '25 hours'
+), sampled AS (
+    INSERT INTO outbox_samples (at, relay, seconds, emitted, enqueued, confirmed, died,
+        pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total)
+    SELECT now(), $4, coalesce(extract(epoch FROM now() - b.at), 0),
+        greatest(coalesce(t.emitted - b.emitted_total, 0), 0), greatest(coalesce(t.enqueued - b.enqueued_total, 0), 0),
+        (SELECT count(*) FROM inbox WHERE processed_at > b.at - interval '10 seconds' AND processed_at <= now() - interval '10 seconds'),
+        (SELECT count(*) FROM outbox_dead WHERE died_at > b.at AND died_at <= now()),
+        s.pending, s.held, s.dead, coalesce(extract(epoch FROM now() - s.oldest), 0), d.p[1], d.p[2], t.emitted, t.enqueued
+    FROM standing s CROSS JOIN totals t CROSS JOIN delays d LEFT JOIN before b ON true
+)
+SELECT * FROM standing`
+
+// Measure implements domain.Housekeeping.
+func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess) (domain.Backlog, error) {
+	ctx, cancel := context.WithTimeout(ctx, measurePatience)
+	defer cancel()
+	var found standing
+	err := h.db.pool.QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, countLimit, [16]byte(process.ID)).Scan(found.columns()...)
+	if err != nil {
+		return domain.Backlog{}, translate(err, "measure the backlog")
+	}
+	return found.backlog(), nil
+}
+
+// standing is what standingSQL returns.
+type standing struct {
+	domain.Backlog
+	oldest, oldestHeld *time.Time
+}
+
+func (s *standing) columns() []any {
+	return []any{&s.Pending, &s.Estimated, &s.oldest, &s.Dead, &s.Held, &s.HeldKeys, &s.oldestHeld}
+}
+
+func (s *standing) backlog() domain.Backlog {
+	if s.oldest != nil {
+		s.OldestDue = *s.oldest
+	}
+	if s.oldestHeld != nil {
+		s.OldestHeld = *s.oldestHeld
+	}
+	return s.Backlog
+}
