@@ -80,7 +80,7 @@ fmt: $(GOLANGCI) ## Format the Go code
 	$(GOLANGCI) fmt
 
 .PHONY: generate
-generate: ## Write the generated files: configuration reference, example configuration
+generate: ## Write the generated files: configuration reference, example configuration, manual pages
 	go generate ./...
 
 .PHONY: fuzz

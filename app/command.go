@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,11 @@ Without a database URL and a Redis URL it runs servers of its own:
 
 Every flag is also a variable (--relay-concurrency is OUTBOXD_RELAY_CONCURRENCY)
 and a key of a YAML file (relay: {concurrency: 4}). A flag beats a variable,
-a variable beats the file.`
+a variable beats the file.
+
+Commands end with 0 when it is done; with 1 when it failed, or when what they look
+for was found (doctor, verify); with 2 when the command line or the configuration
+is wrong, or --yes is missing.`
 
 // commands is what the subcommands share.
 type commands struct {
@@ -32,9 +37,12 @@ type commands struct {
 func newRootCommand(environ []string, build Build) *cobra.Command {
 	c := commands{environ: environ, build: build}
 	root := &cobra.Command{
-		Use:           "outboxd",
-		Short:         "Relay events from a PostgreSQL outbox to Asynq",
-		Long:          about,
+		Use:   "outboxd",
+		Short: "Relay events from a PostgreSQL outbox to Asynq",
+		Long:  about,
+		Example: `  outboxd
+  outboxd --roles=relay --relay-concurrency=4
+  outboxd doctor`,
 		Args:          noArguments,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -49,7 +57,7 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newVerifyCommand(),
 		c.newDoctorCommand(),
 	)
-	root.CompletionOptions.HiddenDefaultCmd = true
+	addCompletion(root)
 	return root
 }
 
@@ -72,31 +80,80 @@ func (c commands) load(cmd *cobra.Command) (*config.Config, error) {
 	return cfg, nil
 }
 
+// configDocument is the effective configuration as JSON has it.
+type configDocument struct {
+	Settings []settingDocument `json:"settings"`
+}
+
+type settingDocument struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"` // masked, if it is a secret
+	Origin string `json:"origin"`
+}
+
 func (c commands) newConfigCommand() *cobra.Command {
-	return &cobra.Command{
+	var out output
+	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration, secrets masked, and where each value came from",
-		Args:  noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := c.load(cmd)
-			if err != nil {
-				return err
-			}
-			return cfg.WriteYAML(cmd.OutOrStdout())
-		},
+		Long: `Print the effective configuration, secrets masked, and where each value came from.
+
+YAML is the default here, since it is a configuration file: outboxd reads it again, but for masked values.`,
+		Example: `  outboxd config
+  outboxd config -o table --roles=relay`,
+		Args: noArguments,
 	}
+	out.addFlag(cmd)
+	out.prefer(cmd, formatYAML)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := out.check(); err != nil {
+			return err
+		}
+		cfg, err := c.load(cmd)
+		if err != nil {
+			return err
+		}
+		if out.format == formatYAML {
+			return cfg.WriteYAML(cmd.OutOrStdout())
+		}
+		document := configDocument{Settings: []settingDocument{}}
+		for _, s := range cfg.Settings() {
+			document.Settings = append(document.Settings, settingDocument(s))
+		}
+		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) {
+			fmt.Fprintln(w, "KEY\tVALUE\tFROM")
+			for _, s := range document.Settings {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, orDash(oneLine(s.Value, 0)), oneLine(s.Origin, 0))
+			}
+		})
+	}
+	return cmd
+}
+
+type versionDocument struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Date    string `json:"date"`
 }
 
 func (c commands) newVersionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArguments,
+	var out output
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  outboxd version\n  outboxd version -o json | jq -r .commit",
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "outboxd %s (%s, %s)\n", c.build.Version, c.build.Commit, c.build.Date)
-			return err
+			if err := out.check(); err != nil {
+				return err
+			}
+			return out.write(cmd.OutOrStdout(), versionDocument(c.build), func(w io.Writer) {
+				fmt.Fprintf(w, "outboxd %s (%s, %s)\n", c.build.Version, c.build.Commit, c.build.Date)
+			})
 		},
 	}
+	out.addFlag(cmd)
+	return cmd
 }
 
 func (c commands) run(cmd *cobra.Command, _ []string) error {

@@ -24,7 +24,8 @@ which is why each has arms and reports ratios.`
 type benchFlags struct {
 	schema  string
 	redisDB int
-	json    bool
+	json    bool // as -o json, which came later
+	out     output
 	plot    string
 	profile string
 }
@@ -40,11 +41,12 @@ func (c commands) newBenchCommand() *cobra.Command {
 	}
 	parent.PersistentFlags().StringVar(&flags.schema, "schema", "outboxd_bench", "schema to use; must not exist or be empty")
 	parent.PersistentFlags().IntVar(&flags.redisDB, "redis-db", 15, "number of the Redis database to use; must be empty")
-	parent.PersistentFlags().BoolVar(&flags.json, "json", false, "print the report as one JSON object")
+	parent.PersistentFlags().BoolVar(&flags.json, "json", false, "the same as -o json")
 	parent.PersistentFlags().StringVar(&flags.plot, "plot", "", "also draw the curves into this SVG file, where the benchmark has some")
 	parent.PersistentFlags().StringVar(&flags.profile, "cpuprofile", "", "also write a CPU profile of this process into this file, for go tool pprof")
 	for _, b := range bench.All() {
-		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Args: noArguments}
+		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Example: "  outboxd bench " + b.Name + "\n  outboxd bench " + b.Name + " -o json", Args: noArguments}
+		flags.out.addFlag(cmd)
 		run := b.Prepare(cmd.Flags())
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.bench(cmd, flags, run) }
 		parent.AddCommand(cmd)
@@ -53,6 +55,12 @@ func (c commands) newBenchCommand() *cobra.Command {
 }
 
 func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) error {
+	if flags.json {
+		flags.out.format = formatJSON
+	}
+	if err := flags.out.check(); err != nil {
+		return err
+	}
 	report, err := c.measure(cmd, flags, run)
 	if err != nil {
 		return err
@@ -62,10 +70,14 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 			return err
 		}
 	}
-	if flags.json {
+	switch flags.out.format {
+	case formatTable:
+		return report.WriteTable(cmd.OutOrStdout())
+	case formatJSON:
 		return report.WriteJSON(cmd.OutOrStdout())
+	default:
+		return writeYAML(cmd.OutOrStdout(), report)
 	}
-	return report.WriteTable(cmd.OutOrStdout())
 }
 
 // measure gives a benchmark what it needs and takes that away again.

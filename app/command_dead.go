@@ -40,6 +40,7 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
 	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay or worker")
+	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
 	cmd.Flags().DurationVar(&f.filter.OlderThan, "older-than", 0, "only those that died at least so long ago, such as 24h")
 	cmd.Flags().DurationVar(&f.filter.NewerThan, "newer-than", 0, "only those that died at most so long ago, such as 1h")

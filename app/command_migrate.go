@@ -2,7 +2,7 @@ package app
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,8 +19,10 @@ func (c commands) newMigrateCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var yes bool
+	var out output
 	down := &cobra.Command{
 		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: noArguments,
+		Example: "  outboxd migrate down --yes",
 		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
 			if !yes {
 				return usageError{fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
@@ -35,16 +37,24 @@ func (c commands) newMigrateCommand() *cobra.Command {
 		}),
 	}
 	down.Flags().BoolVar(&yes, "yes", false, "do it, data included")
+	status := &cobra.Command{
+		Use: "status", Short: "List the migrations and which of them the database has", Args: noArguments,
+		Example: "  outboxd migrate status\n  outboxd migrate status -o json | jq '.migrations[] | select(.applied_at == null)'",
+		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return migrationStatus(cmd, o, &out)
+		}),
+	}
+	out.addFlag(status)
 	migrate.AddCommand(
 		&cobra.Command{
 			Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: noArguments,
-			RunE: c.withDatabase(migrateUp),
+			Example: "  outboxd migrate up\n  outboxd migrate up --relay-max-payload=4MiB",
+			RunE:    c.withDatabase(migrateUp),
 		},
-		down,
-		&cobra.Command{
-			Use: "status", Short: "List the migrations and which of them the database has", Args: noArguments,
-			RunE: c.withDatabase(migrationStatus),
-		},
+		down, status,
 	)
 	return migrate
 }
@@ -64,21 +74,40 @@ func migrateUp(cmd *cobra.Command, o *opened) error {
 	return err
 }
 
-func migrationStatus(cmd *cobra.Command, o *opened) error {
+type migrationsDocument struct {
+	Migrations []migrationDocument `json:"migrations"`
+}
+
+type migrationDocument struct {
+	Version   int64      `json:"version"`
+	Name      string     `json:"name"`
+	AppliedAt *time.Time `json:"applied_at"` // null: pending
+}
+
+func migrationStatus(cmd *cobra.Command, o *opened, out *output) error {
 	list, err := migrations.Status(cmd.Context(), o.db.SQL())
 	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "VERSION\tNAME\tAPPLIED")
+	document := migrationsDocument{Migrations: []migrationDocument{}}
 	for _, m := range list {
-		applied := "pending"
+		entry := migrationDocument{Version: m.Version, Name: m.Name}
 		if !m.AppliedAt.IsZero() {
-			applied = m.AppliedAt.UTC().Format(time.RFC3339)
+			at := m.AppliedAt.UTC()
+			entry.AppliedAt = &at
 		}
-		fmt.Fprintf(table, "%d\t%s\t%s\n", m.Version, m.Name, applied)
+		document.Migrations = append(document.Migrations, entry)
 	}
-	return table.Flush()
+	return out.write(cmd.OutOrStdout(), document, func(w io.Writer) {
+		fmt.Fprintln(w, "VERSION\tNAME\tAPPLIED")
+		for _, m := range document.Migrations {
+			applied := "pending"
+			if m.AppliedAt != nil {
+				applied = m.AppliedAt.Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%d\t%s\t%s\n", m.Version, m.Name, applied)
+		}
+	})
 }
 
 // withDatabase opens the configured database, or the embedded one, for one

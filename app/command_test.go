@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,10 +21,54 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestFormsOfResults reads back what commands print for machines.
+func TestFormsOfResults(t *testing.T) {
+	t.Parallel()
+	database := "--database-url=" + repositorytest.Database(t)
+	for _, c := range []struct {
+		args []string
+		says string // the path of a value in JSON
+	}{
+		{[]string{"version"}, `"version": "1.2.3"`},
+		{[]string{"config", "--relay-concurrency=7", "--admin-token=hidden-0123456789"}, `"value": "7",`},
+		{[]string{"migrate", "status", database, "--log-level=warn"}, `"applied_at": null`},
+	} {
+		var fromJSON, fromYAML any
+		r := execute(t, nil, append(c.args, "-o=json")...)
+		if err := json.Unmarshal([]byte(r.stdout), &fromJSON); err != nil || r.code != 0 || !strings.Contains(r.stdout, c.says) || strings.Contains(r.stdout, "hidden") {
+			t.Errorf("%v as JSON: %v, exit code %d\n%s%s", c.args, err, r.code, r.stdout, r.stderr)
+		}
+		if r := execute(t, nil, append(c.args, "-o=yaml")...); yaml.Unmarshal([]byte(r.stdout), &fromYAML) != nil || r.code != 0 {
+			t.Errorf("%v as YAML: exit code %d\n%s%s", c.args, r.code, r.stdout, r.stderr)
+		}
+		if r := execute(t, nil, append(c.args, "-o=table")...); r.code != 0 || strings.Contains(r.stdout, "{") || strings.Contains(r.stdout, "\x1b") {
+			t.Errorf("%v as a table: exit code %d\n%s%s", c.args, r.code, r.stdout, r.stderr)
+		}
+		if r := execute(t, nil, append(c.args, "-o=xml")...); r.code != 2 || !strings.Contains(r.stderr, "the forms are table, json and yaml") {
+			t.Errorf("%v in no form: exit code %d\n%s", c.args, r.code, r.stderr)
+		}
+	}
+	for args, want := range map[string]string{
+		"--log-level":         "debug",
+		"dead list --stage":   "worker",
+		"doctor -o":           "yaml",
+		"doctor --log-format": "text",
+		"migrate":             "status",
+	} {
+		r := execute(t, nil, append(append([]string{"__complete"}, strings.Fields(args)...), "")...)
+		if !strings.Contains(r.stdout, want+"\t") && !strings.Contains(r.stdout, want+"\n") {
+			t.Errorf("after %s the shell offers %q, which lacks %s", args, r.stdout, want)
+		}
+	}
+	if r := execute(t, nil, "completion", "bash"); r.code != 0 || !strings.Contains(r.stdout, "__start_outboxd") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+}
+
 func TestHelpListsCommandsAndFlags(t *testing.T) {
 	t.Parallel()
 	r := execute(t, nil, "--help")
-	for _, want := range []string{"migrate", "config", "version", "--roles", "--relay-concurrency", "--admin-token"} {
+	for _, want := range []string{"migrate", "config", "version", "completion", "doctor", "--roles", "--relay-concurrency", "--admin-token"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("the help lacks %s", want)
 		}

@@ -3,3 +3,5 @@
 // down again in order. It is the only package that knows all others; what the
 // roles do is not decided here.
 package app
+
+//go:generate go test -run ^TestManPages$ . -update

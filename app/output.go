@@ -30,6 +30,12 @@ func (o *output) addFlag(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{formatTable, formatJSON, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// prefer gives the flag another default.
+func (o *output) prefer(cmd *cobra.Command, format string) {
+	o.format = format
+	cmd.Flags().Lookup("output").DefValue = format
+}
+
 // check refuses a form that is not known, before anything is done.
 func (o *output) check() error {
 	switch o.format {

@@ -31,6 +31,22 @@ func (c *Config) WriteYAML(w io.Writer) error {
 	return encoder.Close()
 }
 
+// Setting is one option and its effective value.
+type Setting struct {
+	Key    string // as in the file: section.name, or name
+	Value  string // secrets are masked
+	Origin string // the default, a file and its line, a variable or a flag
+}
+
+// Settings returns the effective configuration, option by option.
+func (c *Config) Settings() []Setting {
+	var settings []Setting
+	for _, o := range c.options() {
+		settings = append(settings, Setting{o.key, format(o.field), c.origin(o.key)})
+	}
+	return settings
+}
+
 // origin says where a key's value came from.
 func (c *Config) origin(key string) string {
 	switch origin := c.origins[key]; {

@@ -153,6 +153,17 @@ func AddFlags(fs *pflag.FlagSet) {
 	}
 }
 
+// Choices returns the values of those options that have few, by flag.
+func Choices() map[string][]string {
+	choices := map[string][]string{}
+	for _, o := range new(Config).options() {
+		if len(o.choices) > 0 {
+			choices[o.flag()] = o.choices
+		}
+	}
+	return choices
+}
+
 // flagValue is the text of a flag.
 type flagValue struct {
 	option *option

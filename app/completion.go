@@ -1,0 +1,30 @@
+package app
+
+import (
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+)
+
+// addCompletion gives the shells something to offer: cobra's command that prints
+// their scripts, with how to use it, and the values of options that have few.
+func addCompletion(root *cobra.Command) {
+	for flag, values := range config.Choices() {
+		// Every command has the daemon's flags from root.
+		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return
+	}
+	examples := map[string]string{
+		"bash":       "  source <(outboxd completion bash)",
+		"zsh":        "  outboxd completion zsh > \"${fpath[1]}/_outboxd\"",
+		"fish":       "  outboxd completion fish > ~/.config/fish/completions/outboxd.fish",
+		"powershell": "  outboxd completion powershell | Out-String | Invoke-Expression",
+	}
+	for _, shell := range completion.Commands() {
+		shell.Example = examples[shell.Name()]
+	}
+}
