@@ -61,7 +61,7 @@ build: ## Build bin/outboxd, a static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o bin/outboxd .
 
 .PHONY: lint
-lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated files and links
+lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated files, links and licences
 	@.ci/setup go
 	$(GOLANGCI) run
 	$(GOLANGCI) fmt --diff
@@ -69,6 +69,7 @@ lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated fil
 	go mod tidy -diff
 	.ci/generated
 	.ci/links
+	.ci/licenses
 	@if command -v shellcheck >/dev/null; then set -x; shellcheck --severity=warning .ci/*; else for f in .ci/*; do bash -n $$f; done; fi
 
 .PHONY: vulncheck

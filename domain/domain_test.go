@@ -130,6 +130,22 @@ func FuzzParseID(f *testing.F) {
 	})
 }
 
+func FuzzParseTaskID(f *testing.F) {
+	for _, seed := range []string{"01980000-0000-7000-8000-000000000000", "01980000-0000-7000-8000-000000000000.1", "x.1", "01980000-0000-7000-8000-000000000000.01", "."} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		id, generation, err := domain.ParseTaskID(text)
+		if err != nil {
+			return
+		}
+		event := domain.Event{ID: id, Generation: generation}
+		if again := event.TaskID(); !strings.EqualFold(again, text) {
+			t.Errorf("%q was read as %s of generation %d, which is %q", text, id, generation, again)
+		}
+	})
+}
+
 func FuzzParseSendNotification(f *testing.F) {
 	f.Add([]byte(`{"user_id":"01890000-0000-7000-8000-0000000000ff","notification_id":"01890000-0000-7000-8000-0000000000fe","notification_type":"T"}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {

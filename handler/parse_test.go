@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,36 @@ func TestLocalPath(t *testing.T) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
+}
+
+func FuzzLocalPath(f *testing.F) {
+	for _, seed := range []string{"/", "/events?type=a", "//evil.example", "/\\evil.example", "https://evil.example", "/a/../..//evil.example", "/\t/evil.example", "/%2f/evil.example"} {
+		f.Add(seed)
+	}
+	page, err := url.Parse("https://monitor.example/sub/signin")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		// As the sign-in sends it: relative to its own page.
+		target, err := page.Parse("." + handler.LocalPath(in))
+		if err != nil || target.Host != page.Host || target.Scheme != page.Scheme || target.User != nil {
+			t.Errorf("%q leads to %v, %v", in, target, err)
+		}
+	})
+}
+
+func FuzzSession(f *testing.F) {
+	sessions, now := handler.NewSessions(), time.Now()
+	value := sessions.Issue(now.Add(time.Hour))
+	for _, seed := range []string{value, value + ".", "." + value, "9999999999.x.y", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, forged string) {
+		if forged != value && sessions.Valid(forged, now) {
+			t.Errorf("%q is valid, and %q was issued", forged, value)
+		}
+	})
 }
 
 func TestSessions(t *testing.T) {
