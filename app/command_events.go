@@ -64,7 +64,7 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 	return cmd
 }
 
-func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]jobs.TaskState, error) {
+func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain.TaskState, error) {
 	opt, err := jobs.ParseRedis(o.servers.redisURL)
 	if err != nil {
 		return nil, err
@@ -72,11 +72,7 @@ func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]jobs.T
 	jobs.BridgeRedisLog(o.log)
 	ctx, cancel := context.WithTimeout(ctx, queuePatience)
 	defer cancel()
-	event := life.Event
-	for _, entry := range life.Journal { // of an event that is gone
-		event.Generation = max(event.Generation, entry.Generation)
-	}
-	return jobs.FindTasks(ctx, opt, &event)
+	return jobs.NewTaskStates(opt).Tasks(ctx, life.LastKnown())
 }
 
 // eventDocument is an event's life as JSON and YAML have it.
@@ -114,11 +110,19 @@ type timelineDocument struct {
 	Detail string    `json:"detail,omitempty"`
 }
 
-func newEventDocument(life *domain.EventLife, tasks []jobs.TaskState) eventDocument {
+func newTimelineDocument(life *domain.EventLife, tasks []domain.TaskState) []timelineDocument {
+	var steps []timelineDocument
+	for _, step := range life.Timeline(tasks) {
+		steps = append(steps, timelineDocument{step.At.UTC(), step.What, step.Detail})
+	}
+	return steps
+}
+
+func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDocument {
 	d := eventDocument{
-		ID: life.ID, Place: life.Place, State: stateOf(life, tasks), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
+		ID: life.ID, Place: life.Place, State: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
 		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
-		Tasks: []taskDocument{}, Timeline: timelineOf(life, tasks),
+		Tasks: []taskDocument{}, Timeline: newTimelineDocument(life, tasks),
 	}
 	for _, t := range tasks {
 		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError}
@@ -147,70 +151,6 @@ func payloadText(payload []byte) string {
 		return text + cut
 	}
 	return fmt.Sprintf("%x%s", payload, cut)
-}
-
-// stateOf says where the event is, and what it waits for.
-func stateOf(life *domain.EventLife, tasks []jobs.TaskState) string {
-	switch {
-	case life.Place == domain.PlaceDead:
-		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", life.Stage)
-		if life.TurnOf == life.ID && life.HeldBehind > 0 {
-			state += fmt.Sprintf("; it holds up %d events of its ordering key", life.HeldBehind)
-		}
-		return state
-	case !life.ConfirmedAt.IsZero():
-		return "confirmed: it took effect"
-	case life.Place == domain.PlaceHeld && !life.TurnOf.IsZero():
-		return fmt.Sprintf("held: event %s of the same ordering key goes first", life.TurnOf)
-	case life.Place == domain.PlaceHeld:
-		return "held: waits for its ordering key's turn, which is about to be given"
-	case life.Place == domain.PlacePending && life.Available.After(time.Now()):
-		return "pending: due at " + instant(life.Available) + " UTC"
-	case life.Place == domain.PlacePending:
-		return "pending: due, waits for a relay"
-	case life.Place == domain.PlaceSent && len(tasks) > 0:
-		return fmt.Sprintf("handed to Redis, where its task is %s; not confirmed yet", tasks[0].State)
-	case life.Place == domain.PlaceSent:
-		return "handed to Redis and not confirmed"
-	case len(life.Journal) > 0 && life.Journal[len(life.Journal)-1].Entry == "discarded":
-		return "discarded, " + life.Journal[len(life.Journal)-1].Detail
-	default:
-		return "no longer kept"
-	}
-}
-
-// timelineOf puts what is known in the order in which it happened.
-func timelineOf(life *domain.EventLife, tasks []jobs.TaskState) []timelineDocument {
-	var steps []timelineDocument
-	step := func(at time.Time, what, detail string) {
-		if !at.IsZero() {
-			steps = append(steps, timelineDocument{at.UTC(), what, detail})
-		}
-	}
-	emitted := life.CreatedAt
-	if made, ok := life.ID.Time(); ok && emitted.IsZero() {
-		emitted = made
-	}
-	step(emitted, "emitted", life.Type)
-	if life.Available.After(emitted) {
-		step(life.Available, "available", "")
-	}
-	step(life.HeldAt, "held", "for the turn of its ordering key")
-	step(life.SentAt, "enqueued", fmt.Sprintf("task %s in queue %s", life.TaskID(), life.Queue))
-	for _, entry := range life.Journal {
-		detail := entry.Detail
-		if entry.Attempt > 0 {
-			detail = fmt.Sprintf("attempt %d: %s", entry.Attempt, detail)
-		}
-		step(entry.At, entry.Entry+" ("+string(entry.Stage)+")", detail)
-	}
-	for _, t := range tasks {
-		step(t.CompletedAt, "completed (Redis)", "task "+t.TaskID)
-		step(t.NextAt, "next attempt (Redis)", "task "+t.TaskID)
-	}
-	step(life.ConfirmedAt, "confirmed", "")
-	slices.SortStableFunc(steps, func(a, b timelineDocument) int { return a.At.Compare(b.At) })
-	return steps
 }
 
 func eventTable(w io.Writer, d *eventDocument) {

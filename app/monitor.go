@@ -53,7 +53,11 @@ func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
 		return dashboard.Sources{}, err
 	}
 	d.undo = append(d.undo, func() { _ = queues.Close() })
-	sources := dashboard.Sources{Events: repository.NewOverviews(d.database), Queues: queues, Findings: d.findings}
+	sources := dashboard.Sources{
+		Events: repository.NewOverviews(d.database), Queues: queues, Findings: d.findings,
+		Lives: repository.NewEventLives(d.database), Tasks: jobs.NewTaskStates(d.redis),
+		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
+	}
 	if beside != nil {
 		sources.Breakers = func() []dashboard.Breaker {
 			return []dashboard.Breaker{

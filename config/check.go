@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"strings"
 
@@ -152,6 +153,14 @@ func (l *loading) tooFewConns(name func(string) string) string {
 		problem += ", or lower " + strings.Join(others, " or ")
 	}
 	return problem
+}
+
+func checkTraceURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !strings.Contains(text, "{trace_id}") {
+		return fmt.Errorf("%s must begin with http:// or https:// and contain {trace_id}", quote(text))
+	}
+	return nil
 }
 
 func checkToken(text string) error {

@@ -40,7 +40,9 @@ type API struct {
 
 // Monitor is the section of the monitor's listener.
 type Monitor struct {
-	Addr string // host:port; empty: no listener
+	Addr     string // host:port; empty: no listener
+	Mask     Names  // keys whose values the pages do not show
+	TraceURL string // with {trace_id}; empty: traces are not linked
 }
 
 // Database is the section of the PostgreSQL connections.

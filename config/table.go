@@ -72,10 +72,20 @@ func (c *API) options() []*option {
 }
 
 func (c *Monitor) options() []*option {
-	return []*option{{
-		field: &c.Addr, key: "monitor.addr", value: "127.0.0.1:8081", optional: true, check: checkListenAddr,
-		help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs admin_token.",
-	}}
+	return []*option{
+		{
+			field: &c.Addr, key: "monitor.addr", value: "127.0.0.1:8081", optional: true, check: checkListenAddr,
+			help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs admin_token.",
+		},
+		{
+			field: &c.Mask, key: "monitor.mask", value: "password,token,secret,authorization", optional: true,
+			help: "Values that the pages do not show: those of payload keys and headers whose name contains one of these, in either case, at any depth. Empty shows everything.",
+		},
+		{
+			field: &c.TraceURL, key: "monitor.trace_url", optional: true, check: checkTraceURL,
+			help: "Where the traces of events can be looked at, with {trace_id} for the ID, such as https://tempo.example.com/trace/{trace_id}. Empty means that the pages show the ID alone.",
+		},
+	}
 }
 
 func (c *Database) options() []*option {

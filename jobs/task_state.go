@@ -3,23 +3,24 @@ package jobs
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
 )
 
-// TaskState is what Redis knows of one task.
-type TaskState struct {
-	TaskID      string
-	Queue       string
-	State       string // active, pending, scheduled, retry, archived or completed
-	Retried     int
-	MaxRetry    int
-	LastError   string
-	NextAt      time.Time // when it runs; zero: not planned
-	CompletedAt time.Time
+// TaskStates is the domain.TaskStates of one Redis, to which it connects when
+// asked.
+type TaskStates struct{ opt asynq.RedisConnOpt }
+
+// NewTaskStates returns the states of the tasks in a Redis.
+func NewTaskStates(opt asynq.RedisConnOpt) TaskStates { return TaskStates{opt} }
+
+var _ domain.TaskStates = TaskStates{}
+
+// Tasks implements domain.TaskStates.
+func (t TaskStates) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskState, error) {
+	return FindTasks(ctx, t.opt, event)
 }
 
 // maxGenerations bounds how many of an event's tasks are looked for.
@@ -29,7 +30,7 @@ const maxGenerations = 20
 // first. It looks in the event's queue or, where that is empty, in all.
 //
 // Errors: domain.CodeUnavailable if Redis cannot be reached.
-func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event) ([]TaskState, error) {
+func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event) ([]domain.TaskState, error) {
 	client, err := NewRedis(opt, 2)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event)
 			return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
 		}
 	}
-	var found []TaskState
+	var found []domain.TaskState
 	for generation := event.Generation; generation >= max(0, event.Generation-maxGenerations); generation-- {
 		of := domain.Event{ID: event.ID, Generation: generation}
 		for _, queue := range queues {
@@ -56,7 +57,7 @@ func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event)
 			case err != nil:
 				return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
 			default:
-				found = append(found, TaskState{
+				found = append(found, domain.TaskState{
 					TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
 					LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
 				})

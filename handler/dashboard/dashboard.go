@@ -57,6 +57,14 @@ type Sources struct {
 	Queues   domain.QueueOverviews
 	Findings func() []domain.Finding // what is known about the servers
 	Breakers func() []Breaker        // of the relay in this process
+	Lives    domain.EventLives
+	Tasks    domain.TaskStates
+	// Mask are the keys whose values are not shown, wherever they are in a
+	// payload or a header's name.
+	Mask []string
+	// TraceURL is where a trace can be looked at, with {trace_id} for its ID;
+	// "" for nowhere.
+	TraceURL string
 }
 
 // Dashboard are the pages. Its methods are safe for concurrent use.
@@ -67,11 +75,12 @@ type Dashboard struct {
 	watch  *watch
 	live   *live
 	charts memory
+	mask   mask
 }
 
 // New returns the pages. Nothing runs while nobody looks at them.
 func New(o Options) *Dashboard {
-	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}}
+	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}, mask: newMask(o.Sources.Mask)}
 	d.live = &live{render: d.frame}
 	return d
 }

@@ -12,7 +12,9 @@ import (
 
 // formats are what templates write values with.
 var formats = template.FuncMap{
+	"brief":    brief,
 	"count":    count,
+	"countInt": func(n int) string { return count(int64(n)) },
 	"duration": duration,
 	"instant":  instant,
 	"rate":     rate,
@@ -60,6 +62,15 @@ func newLeg(name string, known bool, now, hour domain.Flow) leg {
 		}
 	}
 	return leg{name, known, choose(now), choose(hour)}
+}
+
+// brief is the beginning of a text for a cell of a table.
+func brief(text string) string {
+	const longest = 160
+	if runes := []rune(text); len(runes) > longest {
+		return string(runes[:longest]) + "…"
+	}
+	return text
 }
 
 // count writes a number with its thousands apart: 1,234,567.

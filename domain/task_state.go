@@ -1,0 +1,28 @@
+package domain
+
+import (
+	"context"
+	"time"
+)
+
+// TaskState is what the queue knows of one task.
+type TaskState struct {
+	TaskID      string
+	Queue       string
+	State       string // active, pending, scheduled, retry, archived or completed
+	Retried     int
+	MaxRetry    int
+	LastError   string
+	NextAt      time.Time // when it runs; zero: not planned
+	CompletedAt time.Time
+}
+
+// TaskStates tells what the queue knows of events. It is safe for concurrent
+// use.
+type TaskStates interface {
+	// Tasks returns an event's tasks, the newest generation first. It looks in
+	// the event's queue or, where that is empty, in all.
+	//
+	// Errors: CodeUnavailable if the queue cannot be reached.
+	Tasks(ctx context.Context, event *Event) ([]TaskState, error)
+}

@@ -1,0 +1,100 @@
+package domain
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Step is something that happened to an event, or is about to.
+type Step struct {
+	At     time.Time
+	What   string
+	Detail string
+}
+
+// LastKnown is the event of its newest generation. Of one that is gone only the
+// journal knows which that was.
+func (l *EventLife) LastKnown() *Event {
+	event := l.Event
+	for _, entry := range l.Journal {
+		event.Generation = max(event.Generation, entry.Generation)
+	}
+	return &event
+}
+
+// Describe says in a sentence where the event is, and what it waits for.
+func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
+	switch {
+	case l.Place == PlaceDead:
+		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", l.Stage)
+		if l.TurnOf == l.ID && l.HeldBehind > 0 {
+			state += fmt.Sprintf("; it holds up %d events of its ordering key", l.HeldBehind)
+		}
+		return state
+	case !l.ConfirmedAt.IsZero():
+		return "confirmed: it took effect"
+	case l.Place == PlaceHeld && !l.TurnOf.IsZero():
+		return fmt.Sprintf("held: event %s of the same ordering key goes first", l.TurnOf)
+	case l.Place == PlaceHeld:
+		return "held: waits for its ordering key's turn, which is about to be given"
+	case l.Place == PlacePending && l.Available.After(now):
+		return "pending: due at " + l.Available.UTC().Format(time.DateTime) + " UTC"
+	case l.Place == PlacePending:
+		return "pending: due, waits for a relay"
+	case l.Place == PlaceSent && len(tasks) > 0:
+		return fmt.Sprintf("handed to Redis, where its task is %s; not confirmed yet", tasks[0].State)
+	case l.Place == PlaceSent:
+		return "handed to Redis and not confirmed"
+	case len(l.Journal) > 0 && l.Journal[len(l.Journal)-1].Entry == "discarded":
+		return "discarded, " + l.Journal[len(l.Journal)-1].Detail
+	default:
+		return "no longer kept"
+	}
+}
+
+// State is the event's state, "" for one that is gone.
+func (l *EventLife) State() EventState {
+	switch {
+	case l.Place == PlaceGone && l.ConfirmedAt.IsZero():
+		return ""
+	case !l.ConfirmedAt.IsZero() && l.Place != PlaceDead:
+		return StateConfirmed
+	default:
+		return EventState(l.Place)
+	}
+}
+
+// Timeline puts what is known in the order in which it happened.
+func (l *EventLife) Timeline(tasks []TaskState) []Step {
+	var steps []Step
+	step := func(at time.Time, what, detail string) {
+		if !at.IsZero() {
+			steps = append(steps, Step{at, what, detail})
+		}
+	}
+	emitted := l.CreatedAt
+	if made, ok := l.ID.Time(); ok && emitted.IsZero() {
+		emitted = made
+	}
+	step(emitted, "emitted", l.Type)
+	if l.Available.After(emitted) {
+		step(l.Available, "available", "")
+	}
+	step(l.HeldAt, "held", "for the turn of its ordering key")
+	step(l.SentAt, "enqueued", fmt.Sprintf("task %s in queue %s", l.TaskID(), l.Queue))
+	for _, entry := range l.Journal {
+		detail := entry.Detail
+		if entry.Attempt > 0 {
+			detail = fmt.Sprintf("attempt %d: %s", entry.Attempt, detail)
+		}
+		step(entry.At, entry.Entry+" ("+string(entry.Stage)+")", detail)
+	}
+	for _, t := range tasks {
+		step(t.CompletedAt, "completed (Redis)", "task "+t.TaskID)
+		step(t.NextAt, "next attempt (Redis)", "task "+t.TaskID)
+	}
+	step(l.ConfirmedAt, "confirmed", "")
+	slices.SortStableFunc(steps, func(a, b Step) int { return a.At.Compare(b.At) })
+	return steps
+}

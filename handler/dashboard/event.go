@@ -1,0 +1,120 @@
+package dashboard
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+// queuePatience bounds how long Redis may take to answer. What the database
+// knows is worth showing without it.
+const queuePatience = 3 * time.Second
+
+// eventPage is the whole life of one event.
+type eventPage struct {
+	Life       *domain.EventLife
+	State      domain.EventState
+	Says       string
+	Steps      []timelineStep
+	Tasks      []taskLine
+	QueueFault string // why there are no tasks
+	Headers    []headerLine
+	Payload    payload
+	TraceID    string
+	TraceURL   string // "" without a template
+}
+
+type timelineStep struct {
+	domain.Step
+	Tone string // good, warn or bad
+}
+
+type taskLine struct {
+	domain.TaskState
+	Address string // of Asynqmon's page, below the first page
+}
+
+type headerLine struct{ Name, Value string }
+
+// event shows one event: what PostgreSQL and Redis know of it.
+func (d *Dashboard) event(c *fiber.Ctx) error {
+	id, err := domain.EventID(c.Params("id"))
+	if err != nil {
+		return err
+	}
+	if d.o.Sources.Lives == nil {
+		return errNoDatabase()
+	}
+	life, err := d.o.Sources.Lives.Find(c.UserContext(), id)
+	if err != nil {
+		return err
+	}
+	tasks, fault := d.tasks(c.UserContext(), life)
+	p := eventPage{
+		Life: life, State: life.State(), Says: life.Describe(tasks, time.Now()), QueueFault: fault,
+		Payload: d.mask.show(life.Payload), TraceID: traceID(life.Headers),
+	}
+	for _, step := range life.Timeline(tasks) {
+		p.Steps = append(p.Steps, timelineStep{step, tone(step.What)})
+	}
+	for _, t := range tasks {
+		p.Tasks = append(p.Tasks, taskLine{t, "monitoring/tasks/queues/" + url.PathEscape(t.Queue) + "/tasks/" + url.PathEscape(t.TaskID)})
+	}
+	for _, name := range slices.Sorted(maps.Keys(life.Headers)) {
+		value := life.Headers[name]
+		if d.mask.hides(name) {
+			value = masked
+		}
+		p.Headers = append(p.Headers, headerLine{name, value})
+	}
+	if p.TraceID != "" && d.o.Sources.TraceURL != "" {
+		p.TraceURL = strings.ReplaceAll(d.o.Sources.TraceURL, "{trace_id}", p.TraceID)
+	}
+	return d.Render(c, Page{Template: "event", Title: "Event " + id.String(), Section: SectionEvents, Data: p})
+}
+
+// tasks asks Redis, and says what is wrong where it does not answer.
+func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) ([]domain.TaskState, string) {
+	if d.o.Sources.Tasks == nil {
+		return nil, "this process has no Redis to ask"
+	}
+	ctx, cancel := context.WithTimeout(ctx, queuePatience)
+	defer cancel()
+	tasks, err := d.o.Sources.Tasks.Tasks(ctx, life.LastKnown())
+	if err != nil {
+		return nil, "Redis does not answer, so what it knows of the event's task is not shown"
+	}
+	return tasks, ""
+}
+
+// tone is how a step of the timeline is coloured. It is never the only sign.
+func tone(what string) string {
+	switch word, _, _ := strings.Cut(what, " "); word {
+	case "confirmed", "completed":
+		return "good"
+	case "refused", "failed", "held", "redriven", "replayed":
+		return "warn"
+	case "died", "discarded":
+		return "bad"
+	default:
+		return ""
+	}
+}
+
+// traceparent is W3C's, https://www.w3.org/TR/trace-context/.
+var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}`)
+
+func traceID(headers map[string]string) string {
+	if match := traceparent.FindStringSubmatch(headers["traceparent"]); match != nil {
+		return match[1]
+	}
+	return ""
+}

@@ -1,0 +1,175 @@
+package dashboard
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// How much of a payload is shown, in bytes: as text, and as the hexadecimal of
+// what is no text, which takes about five times as much.
+const (
+	textShown = 16 << 10
+	hexShown  = 2 << 10
+)
+
+// masked stands for a value that is not shown.
+const masked = "•••"
+
+// mask hides the values of keys that contain one of its names, in either case,
+// and without regard to hyphens and underscores.
+type mask struct {
+	names []string
+	text  *regexp.Regexp // a key and its value in what is no JSON; nil: none
+}
+
+func newMask(names []string) mask {
+	m := mask{}
+	var patterns []string
+	for _, name := range names {
+		if plain := plainKey(name); plain != "" {
+			m.names = append(m.names, plain)
+			patterns = append(patterns, regexp.QuoteMeta(name))
+		}
+	}
+	if len(patterns) > 0 {
+		m.text = regexp.MustCompile(`(?i)([\w-]*(?:` + strings.Join(patterns, "|") + `)[\w-]*["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|[^\s&,;]+)`)
+	}
+	return m
+}
+
+func plainKey(key string) string {
+	return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(key))
+}
+
+func (m mask) hides(key string) bool {
+	key = plainKey(key)
+	for _, name := range m.names {
+		if strings.Contains(key, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// payload is one as it is shown.
+type payload struct {
+	Form  string // JSON, text or hexadecimal
+	Text  string
+	Bytes int
+	Cut   bool // there is more
+}
+
+// show makes any bytes readable.
+func (m mask) show(raw []byte) payload {
+	p := payload{Bytes: len(raw)}
+	if json.Valid(raw) {
+		w := &indenter{mask: m, limit: textShown}
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.UseNumber()
+		if err := w.value(decoder, 0); err == nil {
+			p.Form, p.Text, p.Cut = "JSON", w.out.String(), w.cut
+			return p
+		}
+	}
+	shown := raw
+	if len(shown) > textShown {
+		shown = shown[:textShown]
+		for i := 0; i < utf8.UTFMax && !utf8.Valid(shown); i++ { // a character that was cut in two
+			shown = shown[:len(shown)-1]
+		}
+	}
+	if utf8.Valid(shown) && !bytes.ContainsRune(shown, 0) {
+		p.Form, p.Text, p.Cut = "text", string(shown), len(raw) > textShown
+		if m.text != nil {
+			p.Text = m.text.ReplaceAllString(p.Text, "${1}"+masked)
+		}
+		return p
+	}
+	p.Form, p.Cut = "hexadecimal", len(raw) > hexShown
+	p.Text = hex.Dump(raw[:min(len(raw), hexShown)])
+	return p
+}
+
+// indenter writes JSON with line breaks, its keys in their order, and without
+// what is masked.
+type indenter struct {
+	mask  mask
+	out   strings.Builder
+	limit int
+	cut   bool
+}
+
+// write reports whether there is room for more.
+func (w *indenter) write(text string) bool {
+	if room := w.limit - w.out.Len(); len(text) > room {
+		w.out.WriteString(strings.ToValidUTF8(text[:max(room, 0)], ""))
+		w.cut = true
+	} else {
+		w.out.WriteString(text)
+	}
+	return !w.cut
+}
+
+func (w *indenter) value(decoder *json.Decoder, depth int) error {
+	token, err := decoder.Token()
+	if err != nil {
+		return err
+	}
+	open, isDelim := token.(json.Delim)
+	if !isDelim {
+		w.write(quote(token))
+		return nil
+	}
+	w.write(open.String())
+	empty := true
+	for ; decoder.More() && !w.cut; empty = false {
+		if !empty {
+			w.write(",")
+		}
+		w.write("\n" + strings.Repeat("  ", depth+1))
+		if err := w.member(decoder, open, depth+1); err != nil {
+			return err
+		}
+	}
+	if w.cut {
+		return nil
+	}
+	if !empty {
+		w.write("\n" + strings.Repeat("  ", depth))
+	}
+	end, err := decoder.Token()
+	w.write(fmt.Sprint(end))
+	return err
+}
+
+// member writes an element of an array, or a key of an object with its value.
+func (w *indenter) member(decoder *json.Decoder, of json.Delim, depth int) error {
+	if of == '{' {
+		key, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := key.(string)
+		w.write(quote(name) + ": ")
+		if w.mask.hides(name) {
+			var hidden json.RawMessage
+			w.write(quote(masked))
+			return decoder.Decode(&hidden)
+		}
+	}
+	return w.value(decoder, depth)
+}
+
+// quote writes a string, a number, true, false or null as JSON does.
+func quote(token any) string {
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // the page is escaped as a whole
+	_ = encoder.Encode(token)    // these have no errors
+	return strings.TrimSuffix(text.String(), "\n")
+}
