@@ -49,7 +49,7 @@ test: ## Install what is missing and run every test, race detector on
 	@.ci/setup go cc postgresql redis pgbouncer chromium promtool
 	@# No test may touch the servers that somebody's environment names.
 	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; \
-	if CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=10m $(TESTFLAGS) $(PKG); then \
+	if CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=20m $(TESTFLAGS) $(PKG); then \
 		echo "PASSED: every test of $(strip $(PKG)), in $$((SECONDS - start)) s"; \
 	else \
 		echo "FAILED after $$((SECONDS - start)) s: see the lines above that begin with FAIL or ---" >&2; exit 1; \
