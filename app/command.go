@@ -55,7 +55,7 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 	root.AddCommand(
 		c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
 		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newVerifyCommand(),
-		c.newDoctorCommand(),
+		c.newDoctorCommand(), c.newTopCommand(),
 	)
 	addCompletion(root)
 	return root

@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository"
+)
+
+const aboutTop = `Show where the events are, how fast they move, who moves them, and what endangers them; again and again,
+until q or Ctrl-C. It reads what the dashboard reads, and counts no more than 50,000 of anything.
+
+Where standard output is no terminal it prints one view after another; with --once, or as JSON or YAML, one.`
+
+// examineEvery is how often top looks for findings, which costs more than a
+// look at the figures.
+const examineEvery = 30 * time.Second
+
+// minInterval keeps top from being a load.
+const minInterval = 200 * time.Millisecond
+
+func (c commands) newTopCommand() *cobra.Command {
+	var out output
+	var interval time.Duration
+	var once bool
+	top := &cobra.Command{
+		Use:     "top",
+		Short:   "Watch where the events are and how fast they move",
+		Long:    aboutTop,
+		Example: "  outboxd top\n  outboxd top --once\n  outboxd top -o json | jq .pending",
+		Args:    noArguments,
+	}
+	out.addFlag(top)
+	top.Flags().DurationVar(&interval, "interval", 2*time.Second, "time between two looks, at least 200ms")
+	top.Flags().BoolVar(&once, "once", false, "look once")
+	top.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+		if interval < minInterval {
+			return usageError{fmt.Errorf("--interval %v: at least %v", interval, minInterval)}
+		}
+		t, err := newTop(o)
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		stdout := cmd.OutOrStdout()
+		if out.format != formatTable {
+			return out.write(stdout, t.look(cmd.Context()), nil)
+		}
+		color := newPalette(stdout, c.environ)
+		if once {
+			return t.look(cmd.Context()).print(stdout, color)
+		}
+		ctx, screen, err := openScreen(cmd.Context(), stdout)
+		if err != nil {
+			return err
+		}
+		defer screen.close()
+		return t.run(ctx, interval, func(v topView) error {
+			return screen.show(func(w io.Writer) error { return v.print(w, color) })
+		})
+	})
+	return top
+}
+
+// top looks again and again.
+type top struct {
+	standing  *repository.Overviews
+	queue     *jobs.Overviews
+	inspector *jobs.Inspector
+	examiners map[string]domain.Examiner // by server
+
+	findings   []domain.Finding
+	examinedAt time.Time
+}
+
+func newTop(o *opened) (*top, error) {
+	opt, err := jobs.ParseRedis(o.servers.redisURL)
+	if err != nil {
+		return nil, err
+	}
+	jobs.BridgeRedisLog(o.log)
+	queue, err := jobs.NewOverviews(opt)
+	if err != nil {
+		return nil, err
+	}
+	inspector, err := jobs.NewInspector(opt, o.servers.forgetful(), time.Now)
+	if err != nil {
+		return nil, errors.Join(err, queue.Close())
+	}
+	return &top{
+		standing: repository.NewOverviews(o.db), queue: queue, inspector: inspector,
+		examiners: map[string]domain.Examiner{
+			serverPostgres: repository.NewExaminer(o.db, examineOptions(o.cfg)), serverRedis: inspector,
+		},
+	}, nil
+}
+
+func (t *top) close() {
+	_ = t.queue.Close()
+	_ = t.inspector.Close()
+}
+
+// run shows a view at once and then after every interval, until ctx ends.
+func (t *top) run(ctx context.Context, interval time.Duration, show func(topView) error) error {
+	again := time.NewTicker(interval)
+	defer again.Stop()
+	for {
+		view := t.look(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // asked to end
+		}
+		if err := show(view); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		}
+	}
+}
+
+// look reads everything once. A server that cannot be reached is a finding.
+func (t *top) look(ctx context.Context) topView {
+	if time.Since(t.examinedAt) >= examineEvery {
+		t.examine(ctx)
+	}
+	view := topView{findings: append([]domain.Finding{}, t.findings...)}
+	away := func(server string) {
+		f := unreachable(server)
+		for _, known := range view.findings {
+			if known.Code == f.Code {
+				return
+			}
+		}
+		view.findings = append([]domain.Finding{f}, view.findings...)
+		t.examinedAt = time.Time{} // what was found before may no longer be so
+	}
+	standing, err := t.standing.Standing(ctx)
+	if err != nil {
+		away(serverPostgres)
+	}
+	queues, err := t.queue.Queues(ctx)
+	if err == nil {
+		view.workers, err = t.queue.Workers(ctx)
+	}
+	if err != nil {
+		away(serverRedis)
+	}
+	view.fill(&standing, queues)
+	return view
+}
+
+func (t *top) examine(ctx context.Context) {
+	t.findings, t.examinedAt = nil, time.Now()
+	for server, examiner := range t.examiners {
+		found, err := examiner.Examine(ctx)
+		if err != nil {
+			found = []domain.Finding{unreachable(server)}
+		}
+		t.findings = append(t.findings, found...)
+	}
+	domain.SortFindings(t.findings)
+}
+
+// print writes a view as a table.
+func (v topView) print(w io.Writer, color palette) error {
+	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	v.table(aligned)
+	if err := aligned.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	if len(v.Findings) == 0 {
+		fmt.Fprintln(w, color.green("Nothing endangers the events."))
+	}
+	for _, f := range v.Findings {
+		paint := color.dim
+		if f.Level == string(domain.FindingWarning) {
+			paint = color.yellow
+		}
+		fmt.Fprintf(w, "%s %s: %s\n", paint(f.Level), color.bold(f.Code), oneLine(f.Found, 0))
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package app_test
+
+import (
+	"encoding/json"
+	"strings"
+	"syscall"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestTop looks at a running system, and at one without Redis.
+func TestTop(t *testing.T) {
+	t.Parallel()
+	redis := repositorytest.OwnRedis(t)
+	servers := on(repositorytest.Database(t), redis.URL(), t.TempDir())
+	p := start(t, servers...)
+	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	if _, err := db.ExecContext(t.Context(), `SELECT outbox_emit('t', '{}', available_at => now() + interval '1 day') FROM generate_series(1, 3)`); err != nil {
+		t.Fatal(err)
+	}
+	type view struct {
+		Pending  int
+		Relays   []struct{ PID int }
+		Workers  []struct{ PID int }
+		Findings []struct{ Code string }
+	}
+	look := func() (v view) {
+		t.Helper()
+		r := execute(t, nil, append([]string{"top", "-o=json"}, servers...)...)
+		if err := json.Unmarshal([]byte(r.stdout), &v); err != nil || r.code != 0 {
+			t.Fatalf("exit code %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+		}
+		return v
+	}
+	eventually(t, "top shows three events, a relay and a worker", func() bool {
+		v := look()
+		return v.Pending == 3 && len(v.Relays) == 1 && v.Relays[0].PID == p.cmd.Process.Pid && len(v.Workers) == 1
+	})
+	r := execute(t, nil, append([]string{"top", "--once"}, servers...)...)
+	for _, want := range []string{"PENDING", "oldest due", "RELAY", "WORKER", "QUEUE"} {
+		if r.code != 0 || !strings.Contains(r.stdout, want) || strings.Contains(r.stdout, "\x1b") {
+			t.Errorf("exit code %d, without %s or with colour:\n%s%s", r.code, want, r.stdout, r.stderr)
+		}
+	}
+	// Where there is no terminal, one view follows the other, until somebody ends it.
+	cmd := command(t, append([]string{"top", "--interval=200ms"}, servers...)...)
+	said := &transcript{}
+	cmd.Stdout = said
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stdin.Close() }()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "top has looked three times", func() bool { return strings.Count(said.String(), "PENDING") > 5 })
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGINT: %v", err)
+	}
+	if r := execute(t, nil, append([]string{"top", "--interval=1ms"}, servers...)...); r.code != 2 {
+		t.Errorf("exit code %d for an interval of 1ms, want 2", r.code)
+	}
+	redis.Kill()
+	away := false
+	for _, f := range look().Findings {
+		away = away || f.Code == "redis-unreachable"
+	}
+	if !away {
+		t.Error("it does not say that Redis is away")
+	}
+	p.stop()
+}
