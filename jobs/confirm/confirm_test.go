@@ -84,7 +84,7 @@ func TestAnEffectHappensOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	failed := make(chan struct{}, 1)
-	client, inspector := serve(t, db, func(ctx context.Context, task *asynq.Task) error {
+	client, inspector := serve(t, db, func(ctx context.Context, _ *asynq.Task) error {
 		event, err := confirm.EventID(ctx)
 		if err != nil {
 			return err
