@@ -175,3 +175,19 @@ func TestSignedOutIsOver(t *testing.T) {
 		t.Errorf("another session ended too: %d", a.status)
 	}
 }
+
+// TestHeadDoesNotKeepAStream asks for the headers of the live stream more often than there are streams.
+func TestHeadDoesNotKeepAStream(t *testing.T) {
+	t.Parallel()
+	s := startPages(t, nil)
+	for range 70 {
+		s.do(http.MethodHead, "/live", "", "Host", "localhost")
+	}
+	waitFor(t, "a stream", func() bool {
+		conn := s.dial()
+		_, _ = io.WriteString(conn, "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		_ = conn.Close()
+		return strings.HasPrefix(line, "HTTP/1.1 200 ")
+	})
+}
