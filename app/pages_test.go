@@ -52,9 +52,9 @@ func TestPages(t *testing.T) {
 func lookAtHome(p *tab) {
 	p.t.Helper()
 	p.visit("/")
-	p.await("strong", "^ok$")
-	p.await("td", "^postgres$")
-	p.await("td", "^redis$")
+	p.await(".headline", "Works|All well")
+	p.await("th", "^PostgreSQL$")
+	p.await("th", "^Redis$")
 	p.await("a", "^Sign in$")
 	p.see("home")
 	p.wantQuiet()

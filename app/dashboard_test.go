@@ -1,0 +1,132 @@
+package app_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/go-rod/rod/lib/proto"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestDashboard looks at the overview while events run through, while each of
+// the servers is gone, and when it is back.
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	database, redis := repositorytest.Proxy(t, repositorytest.Database(t)), repositorytest.Proxy(t, repositorytest.Redis(t))
+	p := start(t, append(on(database.URL(), redis.URL(), t.TempDir()), "--admin-token="+adminToken)...)
+	b := startBrowser(t)
+	page := b.open(strings.TrimPrefix(p.monitor, "http://"))
+
+	page.visit("/")
+	page.await(".station .muted", "nothing is due")
+	page.await("#live", "keeps itself up to date")
+	page.await("#processes-title", "Relays")
+	page.await(".verdict:not(.bad) .headline", "Works|All well")
+	page.await(".badge", "keeps house")
+	page.see("overview-empty")
+	page.wantAccessible()
+
+	register(t, p.api, "ada@example.com")
+	page.await("li.station:last-child .figure", "^1$") // without a reload, when it was sampled
+	page.await("#charts[data-drawn] .u-legend", "confirmed")
+	page.MustElement("#charts summary").MustClick()
+	page.await("#charts-table th", "Most pending")
+	page.MustElement(`button[data-window="day"]`).MustClick()
+	page.await(`button[data-window="day"][aria-pressed="true"]`, "day")
+	page.see("overview")
+	page.wantAccessible()
+	page.wantQuiet()
+	page.measure()
+
+	page.wantFits("light")
+	page.wantFits("dark")
+
+	redis.Refuse()
+	page.await(".problems strong", "Redis cannot be reached")
+	page.see("overview-without-redis")
+	page.wantAccessible()
+	redis.Resume()
+	page.await(".verdict:not(.bad) .headline", "Works|All well")
+	database.Refuse()
+	page.await(".problems strong", "PostgreSQL cannot be read")
+	page.visit("/") // the page itself stays up
+	page.await(".problems strong", "PostgreSQL cannot be read")
+	page.await("#charts-none", "cannot be read")
+	page.see("overview-without-postgres")
+	page.wantAccessible()
+	database.Resume()
+	page.await(".verdict:not(.bad) .headline", "Works|All well")
+	page.wantQuiet("503", "[object Event]") // for the charts, and for streams that end with their page
+
+	page.visit("/signin")
+	page.await("h1", "Sign in")
+	page.wantAccessible()
+	p.stop() // while the page listens
+}
+
+// wantAccessible lets axe-core look for what keeps people out.
+func (p *tab) wantAccessible() {
+	p.t.Helper()
+	axe, err := os.ReadFile("testdata/axe/axe.min.js")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	// Through the debugger, to which the page's policy does not apply.
+	if _, err := (proto.RuntimeEvaluate{Expression: string(axe)}).Call(p.Page); err != nil {
+		p.t.Fatal(err)
+	}
+	found := p.MustEval(`async () => (await axe.run()).violations.map(v => v.id + ": " + v.help + ": " + v.nodes.map(n => n.html).join(" | ")).join("\n")`).Str()
+	if found != "" {
+		p.t.Errorf("axe-core found:\n%s", found)
+	}
+}
+
+// wantFits wants no scrolling to the side on a telephone, and on a wide screen
+// the verdict, the way and the processes without scrolling at all.
+func (p *tab) wantFits(scheme string) {
+	p.t.Helper()
+	err := proto.EmulationSetEmulatedMedia{Features: []*proto.EmulationMediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}.Call(p.Page)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.visit("/")
+	p.await("#charts[data-drawn] .u-legend", "confirmed")
+	if bottom := p.MustEval(`() => document.querySelector(".columns").getBoundingClientRect().bottom`).Int(); bottom > 800 {
+		p.t.Errorf("in %s the processes end at %d of 800 pixels", scheme, bottom)
+	}
+	p.wantAccessible()
+	p.MustSetViewport(390, 844, 1, true)
+	p.MustWaitStable()
+	if width := p.MustEval(`() => document.documentElement.scrollWidth`).Int(); width > 390 {
+		p.t.Errorf("in %s the page is %d pixels wide on a telephone of 390", scheme, width)
+	}
+	ground := p.MustEval(`() => getComputedStyle(document.body).backgroundColor`).Str()
+	var red int
+	if _, err := fmt.Sscanf(ground, "rgb(%d", &red); err != nil || (scheme == "dark") != (red < 128) {
+		p.t.Errorf("in %s the ground is %s", scheme, ground)
+	}
+	p.see("overview-" + scheme)
+}
+
+// measure reports what the page weighs, and when it can be used. How long that
+// takes depends on the machine; the weight does not.
+func (p *tab) measure() {
+	p.t.Helper()
+	p.visit("/")
+	p.MustElement("#charts[data-drawn]")
+	got := p.MustEval(`() => {
+		const page = performance.getEntriesByType("navigation")[0];
+		const files = performance.getEntriesByType("resource").filter(r => !r.name.includes("/live"));
+		const sum = key => files.reduce((n, f) => n + f[key], page[key]);
+		return { bytes: sum("encodedBodySize"), decoded: sum("decodedBodySize"), files: files.length + 1, ready: page.domContentLoadedEventEnd };
+	}`)
+	weight := got.Get("bytes").Int()
+	p.t.Logf("the overview weighs %d bytes in %d files (%d unpacked), and can be used after %.0f ms",
+		weight, got.Get("files").Int(), got.Get("decoded").Int(), got.Get("ready").Num())
+	if weight == 0 || weight > 100_000 {
+		p.t.Errorf("the overview weighs %d bytes, want at most 100,000", weight)
+	}
+}
