@@ -27,5 +27,5 @@ func All() []Bench {
 
 // throughput are the benchmarks of how much the relay moves.
 func throughput() []Bench {
-	return []Bench{Drain(), Horizon(), Backlog(), Scale()}
+	return []Bench{Drain(), Horizon(), Backlog(), Scale(), Overhead()}
 }

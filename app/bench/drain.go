@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"outboxd/relay"
 )
 
 // drainFlags are common to the benchmarks that drain a backlog.
@@ -107,9 +109,14 @@ func (d *drain) run(ctx context.Context, e *Env) (*Report, error) {
 
 // drainRelay drains what is loaded with outboxd's relay.
 func (e *Env) drainRelay(ctx context.Context, events int) (measurement, error) {
+	return e.drainChanged(ctx, events, nil)
+}
+
+// drainChanged is drainRelay with a relay as change makes it.
+func (e *Env) drainChanged(ctx context.Context, events int, change func(*relay.Options)) (measurement, error) {
 	e.Progress.Start("outboxd", int64(events))
 	defer e.Progress.Done()
-	r := e.NewRelay(nil)
+	r := e.NewRelay(change)
 	record := newRecorder(events)
 	stop := e.RunRelay(ctx, r)
 	err := e.WaitDelivered(ctx, int64(events), record.reached)

@@ -136,13 +136,25 @@ func TestScale(t *testing.T) {
 	}
 }
 
+func TestOverhead(t *testing.T) {
+	t.Parallel()
+	_, doc := measure(t, newEnv(t), "overhead", "--events=300", "--rounds=1", "--batch=20")
+	doc.wantRates(t, 1, "off", "scraped", "sampled", "traced")
+	doc.wantRatios(t, "scraped", "sampled", "traced")
+	for _, arm := range doc.Arms {
+		if spans := arm.Figures["spans"]; (spans > 0) != (arm.Name == "traced") && arm.Name != "sampled" || spans > 300 {
+			t.Errorf("%q handed over %v spans", arm.Name, spans)
+		}
+	}
+}
+
 // TestInterrupted leaves nothing behind.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, b := range []bench.Bench{bench.Drain(), bench.Horizon(), bench.Backlog(), bench.Scale()} {
+	for _, b := range []bench.Bench{bench.Drain(), bench.Horizon(), bench.Backlog(), bench.Scale(), bench.Overhead()} {
 		if _, err := b.Prepare(newFlags())(ctx, e); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", b.Name, err)
 		}

@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"outboxd/jobs"
+	"outboxd/relay"
+)
+
+// Overhead compares draining with and without being watched.
+func Overhead() Bench {
+	return Bench{
+		Name:  "overhead",
+		Short: "What metrics that are scraped, and traces, cost the drain",
+		Long: `Drains a backlog with four arms:
+
+  off      no traces, and nobody scrapes; the metrics count all the same
+  scraped  all metrics are gathered ten times a second
+  sampled  one event in a hundred has a span, handed over by OTLP to a listener that throws it away
+  traced   every event has one
+
+The ratios are the others' rates divided by that of "off".`,
+		Prepare: func(flags *pflag.FlagSet) Run {
+			d := &drainFlags{}
+			d.add(flags)
+			d.addEvents(flags, 50_000)
+			return d.overhead
+		},
+	}
+}
+
+func (d *drainFlags) overhead(ctx context.Context, e *Env) (*Report, error) {
+	if err := d.apply(e); err != nil {
+		return nil, err
+	}
+	if d.events < 1 {
+		return nil, fmt.Errorf("--events has to be at least 1")
+	}
+	report, err := e.NewReport(ctx, "overhead")
+	if err != nil {
+		return nil, err
+	}
+	report.Environment["events"], report.Environment["payload_bytes"] = fmt.Sprint(d.events), fmt.Sprint(d.payload)
+	arm := func(name string, drain func(context.Context) (measurement, error)) *contender {
+		return &contender{name: name, run: func(ctx context.Context) (measurement, error) {
+			if err := e.Load(ctx, d.events, d.payload); err != nil {
+				return measurement{}, err
+			}
+			return drain(ctx)
+		}}
+	}
+	off := arm("off", func(ctx context.Context) (measurement, error) { return e.drainRelay(ctx, d.events) })
+	scraped := arm("scraped", func(ctx context.Context) (measurement, error) { return e.drainScraped(ctx, d.events) })
+	sampled := arm("sampled", func(ctx context.Context) (measurement, error) { return e.drainTraced(ctx, d.events, 0.01) })
+	traced := arm("traced", func(ctx context.Context) (measurement, error) { return e.drainTraced(ctx, d.events, 1) })
+	if err := e.interleave(ctx, d.rounds, off, scraped, sampled, traced); err != nil {
+		return nil, err
+	}
+	for _, c := range []*contender{off, scraped, sampled, traced} {
+		report.Arms = append(report.Arms, c.arm())
+		if c != off {
+			report.Ratios[c.name] = ratio(c.rate(), off.rate())
+		}
+	}
+	return report, nil
+}
+
+// drainScraped drains while the metrics are gathered again and again.
+func (e *Env) drainScraped(ctx context.Context, events int) (measurement, error) {
+	registry := prometheus.NewRegistry()
+	ended := make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(ended)
+		scrape := time.NewTicker(100 * time.Millisecond)
+		defer scrape.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-scrape.C:
+				_, _ = registry.Gather() // what it costs is all that counts
+			}
+		}
+	}()
+	defer func() { close(stop); <-ended }()
+	return e.drainChanged(ctx, events, func(o *relay.Options) { o.Registry = registry })
+}
+
+// drainTraced drains with a span for that share of the events.
+func (e *Env) drainTraced(ctx context.Context, events int, share float64) (m measurement, err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return m, fmt.Errorf("listen for spans: %w", err)
+	}
+	collector := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = collector.Serve(listener) }()
+	defer func() { _ = collector.Close(); <-served }()
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpoint(listener.Addr().String()), otlptracehttp.WithInsecure())
+	if err != nil {
+		return m, fmt.Errorf("set up the exporter of spans: %w", err)
+	}
+	counting := &countingExporter{SpanExporter: exporter}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(counting), sdktrace.WithSampler(sdktrace.TraceIDRatioBased(share)))
+	m, err = e.drainChanged(ctx, events, func(o *relay.Options) { o.Publisher = jobs.TracePublisher(o.Publisher, provider.Tracer("bench")) })
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if stopped := provider.Shutdown(ending); err == nil && stopped != nil {
+		err = fmt.Errorf("hand over the last spans: %w", stopped)
+	}
+	m.figures = map[string]float64{"spans": float64(counting.spans.Load())}
+	return m, err
+}
+
+// countingExporter counts what is handed over, which is less than there was
+// when spans come faster.
+type countingExporter struct {
+	sdktrace.SpanExporter
+	spans atomic.Int64
+}
+
+// ExportSpans implements sdktrace.SpanExporter.
+func (c *countingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	c.spans.Add(int64(len(spans)))
+	return c.SpanExporter.ExportSpans(ctx, spans)
+}
