@@ -3,6 +3,7 @@ package repository_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -16,6 +17,22 @@ func count(t *testing.T, db *repository.Database, query string, args ...any) (n 
 		t.Fatalf("%s: %v", query, err)
 	}
 	return n
+}
+
+// eventually waits for a count. Half a minute is only the length of a failure.
+func eventually(t *testing.T, db *repository.Database, want int, query string, args ...any) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for got := count(t, db, query, args...); got != want; got = count(t, db, query, args...) {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatalf("%s: %d after 30 s, want %d", query, got, want)
+		}
+	}
 }
 
 func exec(t *testing.T, db *repository.Database, statement string, args ...any) {
