@@ -5,19 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/time/rate"
 
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository"
 )
-
-// changeBatch bounds one transaction of a replay or a discard.
-const changeBatch = 500
 
 // changeDocument is the result of a command that changes events.
 type changeDocument struct {
@@ -104,10 +99,8 @@ their errors. Events that wait behind one of them for their ordering key's turn 
 		if err != nil {
 			return err
 		}
-		err = acting.consent("discard")
-		for n := 1; n > 0 && err == nil; {
-			n, err = change.letters.Discard(cmd.Context(), change.action, change.filter, changeBatch)
-			change.result.Changed += int64(n)
+		if err = acting.consent("discard"); err == nil {
+			err = domain.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
 		}
 		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), missing(args, int(change.result.Matched)), err)
 	})
@@ -160,64 +153,16 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 }
 
 func (d *deadChange) replay(ctx context.Context, flags *replayFlags, unconfirmed []string) error {
-	limit, batch := rate.NewLimiter(rate.Inf, math.MaxInt), changeBatch
-	if flags.rate > 0 {
-		// Some batches a second, so that the rate is even.
-		batch = min(changeBatch, max(1, flags.rate/10))
-		limit = rate.NewLimiter(rate.Limit(flags.rate), batch)
+	replay := domain.Replay{
+		Letters: d.letters, Action: d.action, Filter: d.filter, Rate: flags.rate,
+		Canary: flags.canary, CanaryTimeout: flags.canaryTimeout, Unconfirmed: unconfirmed,
 	}
-	if flags.canary > 0 {
-		if err := d.replayCanary(ctx, flags, unconfirmed); err != nil {
-			return err
-		}
-	}
-	for {
-		if err := limit.WaitN(ctx, batch); err != nil {
-			return err
-		}
-		replayed, err := d.letters.Replay(ctx, d.action, d.filter, batch)
-		d.result.Changed += int64(len(replayed))
-		if err != nil || len(replayed) == 0 {
-			return err
-		}
-	}
+	return replay.Run(ctx, d.tell)
 }
 
-// canaryCheck is how often the canary's outcome is looked at.
-const canaryCheck = 200 * time.Millisecond
-
-// replayCanary replays a few and waits until all of them are confirmed; anything
-// else is an error.
-func (d *deadChange) replayCanary(ctx context.Context, flags *replayFlags, unconfirmed []string) error {
-	replayed, err := d.letters.Replay(ctx, d.action, d.filter, flags.canary)
-	if err != nil || len(replayed) == 0 {
-		return err
-	}
-	d.result.Changed += int64(len(replayed))
-	canary := &canaryDocument{Replayed: len(replayed), Open: len(replayed)}
-	d.result.Canary = canary
-	ctx, cancel := context.WithTimeout(ctx, flags.canaryTimeout)
-	defer cancel()
-	look := time.NewTicker(canaryCheck)
-	defer look.Stop()
-	for {
-		outcomes, err := d.letters.Outcomes(ctx, replayed, unconfirmed)
-		if err == nil {
-			canary.Confirmed, canary.Dead, canary.Open = outcomes.Confirmed, outcomes.Dead, outcomes.Open
-		} else if domain.ErrorCode(err) != domain.CodeUnavailable {
-			return err
-		}
-		switch {
-		case canary.Dead > 0:
-			return fmt.Errorf("the canary failed: %d of %d events died again; the other dead letters were left as they are", canary.Dead, canary.Replayed)
-		case canary.Confirmed == canary.Replayed:
-			return nil
-		}
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the canary is undecided: %d of %d events were not confirmed within %v; the other dead letters were left as they are",
-				canary.Open, canary.Replayed, flags.canaryTimeout)
-		}
+func (d *deadChange) tell(p domain.ReplayProgress) {
+	d.result.Changed = p.Changed
+	if c := p.Canary; c != nil {
+		d.result.Canary = &canaryDocument{Replayed: c.Replayed, Confirmed: c.Confirmed, Dead: c.Dead, Open: c.Open}
 	}
 }

@@ -56,6 +56,7 @@ func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
 	sources := dashboard.Sources{
 		Events: repository.NewOverviews(d.database), Queues: queues, Findings: d.findings,
 		Lives: repository.NewEventLives(d.database), Tasks: jobs.NewTaskStates(d.redis),
+		Dead: repository.NewDeadLetters(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
 	if beside != nil {

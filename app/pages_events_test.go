@@ -46,6 +46,13 @@ func TestEventPages(t *testing.T) {
 	tab.await("tbody th a", held).MustClick()
 	tab.await("ol.timeline li", "emitted")
 	tab.see("event-held")
+	ask(`INSERT INTO outbox (event_type, payload, available_at) SELECT 'many & more', 'x', now() + interval '1 day' FROM generate_series(1, 60) RETURNING ''`)
+	tab.visit("/events?type=many+%26+more")
+	tab.await("a", "^Next page$").MustClick()
+	tab.await("p", "the newest are on the first page")
+	if n := len(tab.MustElements("tbody tr")); n != 10 {
+		t.Errorf("the second page has %d events, want 10", n)
+	}
 	tab.visit("/events?type=none")
 	tab.await(".empty", "No event")
 	tab.wantQuiet()

@@ -43,6 +43,7 @@ type DeadFilter struct {
 	Error     string        // is part of the error, in either case
 	OlderThan time.Duration // died at least so long ago
 	NewerThan time.Duration // died at most so long ago
+	ErrorForm string        // is the error's form, as DeadGroup.ErrorForm
 	// Until leaves out what died later by the store's clock, so that work in
 	// several steps does not meet what it has just replayed.
 	Until time.Time
@@ -56,6 +57,27 @@ type Action struct {
 	Reason string
 	// Filter says in the command's own words what was asked for.
 	Filter map[string]string
+}
+
+// DeadGroup are dead letters of one type that died of the same error, but for
+// the IDs and numbers in it.
+type DeadGroup struct {
+	Type      string
+	ErrorForm string // the error with # for each ID and number, cut
+	Stage     Stage
+	Count     int
+	FirstDied time.Time
+	LastDied  time.Time
+}
+
+// RecordedAction is what somebody did.
+type RecordedAction struct {
+	At     time.Time
+	Actor  string
+	Kind   string // replay, discard or redrive
+	Filter string // JSON
+	Reason string
+	Events int64
 }
 
 // Replayed is an event that was sent again.
@@ -76,6 +98,13 @@ type DeadLetters interface {
 	// List returns up to limit dead letters, those that died first at the
 	// beginning, from the first one behind after.
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
+
+	// Groups returns the largest groups of the limit dead letters that died
+	// last, and whether there are more dead letters than those.
+	Groups(ctx context.Context, limit int) (groups []DeadGroup, more bool, err error)
+
+	// Actions returns what people did, the latest first.
+	Actions(ctx context.Context, limit int) ([]RecordedAction, error)
 
 	// Count returns how many dead letters there are and the store's time.
 	Count(ctx context.Context, filter DeadFilter) (int64, time.Time, error)

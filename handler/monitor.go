@@ -67,6 +67,7 @@ func Monitor(o MonitorOptions) *fiber.App {
 		Readiness: ready.forPeople,
 	})
 	pages.Routes(app)
+	app.Hooks().OnShutdown(pages.Close)
 	in := &signing{g, pages}
 	app.Get("/signin", in.signIn)
 	app.Post("/signin", in.openSession)

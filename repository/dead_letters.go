@@ -23,10 +23,14 @@ const deadFilterSQL = `
     ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
     AND ($4 = '' OR d.stage = $4) AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
     AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
-    AND ($8::timestamptz IS NULL OR d.died_at <= $8)`
+    AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR ` + errorFormSQL + ` = $9)`
+
+// errorFormSQL is the error of d with # for each UUID and number, so that what
+// died of one cause is one group.
+const errorFormSQL = `left(regexp_replace(d.error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
 func deadArgs(f domain.DeadFilter) []any {
-	return []any{uuids(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until)}
+	return []any{uuids(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until), f.ErrorForm}
 }
 
 const listDeadSQL = `
@@ -36,9 +40,9 @@ FROM outbox_dead d LEFT JOIN LATERAL (
     SELECT j.detail, j.at FROM outbox_journal j
     WHERE j.event_id = d.id AND j.entry IN ('refused', 'failed', 'died') ORDER BY j.at LIMIT 1
 ) AS first ON true
-WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($9, $10::uuid)
+WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($10, $11::uuid)
 ORDER BY d.died_at, d.id
-LIMIT $11`
+LIMIT $12`
 
 // List implements domain.DeadLetters.
 func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
@@ -96,11 +100,11 @@ func (l *DeadLetters) Outcomes(ctx context.Context, events []domain.Replayed, un
 // Rows that somebody else is replaying or discarding are theirs.
 const chosenDeadSQL = `
 WITH chosen AS MATERIALIZED (
-    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $9 FOR UPDATE SKIP LOCKED
+    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $10 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM outbox_dead WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
 ), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $10, generation, $11 FROM gone
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $11, generation, $12 FROM gone
 )`
 
 // A deadline that has passed, and the uniqueness that the old task may still

@@ -59,6 +59,9 @@ type Sources struct {
 	Breakers func() []Breaker        // of the relay in this process
 	Lives    domain.EventLives
 	Tasks    domain.TaskStates
+	Dead     domain.DeadLetters
+	// Unconfirmed are the event types that nobody confirms.
+	Unconfirmed []string
 	// Mask are the keys whose values are not shown, wherever they are in a
 	// payload or a header's name.
 	Mask []string
@@ -69,18 +72,19 @@ type Sources struct {
 
 // Dashboard are the pages. Its methods are safe for concurrent use.
 type Dashboard struct {
-	o      Options
-	files  files
-	pages  map[string]*template.Template // by the name of their file, without its ending
-	watch  *watch
-	live   *live
-	charts memory
-	mask   mask
+	o       Options
+	files   files
+	pages   map[string]*template.Template // by the name of their file, without its ending
+	watch   *watch
+	live    *live
+	charts  memory
+	mask    mask
+	changes *changes
 }
 
 // New returns the pages. Nothing runs while nobody looks at them.
 func New(o Options) *Dashboard {
-	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}, mask: newMask(o.Sources.Mask)}
+	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}, mask: newMask(o.Sources.Mask), changes: newChanges()}
 	d.live = &live{render: d.frame}
 	return d
 }
@@ -103,6 +107,19 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/live", d.stream)
 	r.get("/history", d.history)
 	r.get("/history/table", d.historyTable)
+	r.get("/events", d.events)
+	r.get("/events/:id", d.event)
+	r.get("/dead", d.dead)
+	r.get("/dead/group", d.deadGroup)
+	r.get("/dead/change", d.confirmChange)
+	r.post("/dead/change", d.startChange)
+	r.get("/dead/changes/:id", d.change)
+}
+
+// Close ends what runs beyond a request. The server has been shut down.
+func (d *Dashboard) Close() error {
+	d.changes.close()
+	return nil
 }
 
 // routes adds pages behind what comes before each of them.

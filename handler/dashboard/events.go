@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"html/template"
 	"net/url"
 	"strings"
 	"time"
@@ -19,8 +20,8 @@ type eventSearch struct {
 	States                                            []domain.EventState
 	Fault                                             string // what is wrong with the form
 	Page                                              domain.EventPage
-	Next                                              string // the query of the next page; "" at the end
-	First                                             bool   // whether this is the first page
+	Next                                              template.URL // the query of the next page; "" at the end
+	First                                             bool         // whether this is the first page
 }
 
 // events shows the search form and a page of what matches. One ID leads to its
@@ -82,7 +83,7 @@ func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) 
 }
 
 // query is the form again, for the page that begins behind an event.
-func (s *eventSearch) query(after domain.ID) string {
+func (s *eventSearch) query(after domain.ID) template.URL {
 	q := url.Values{"after": {after.String()}}
 	for name, value := range map[string]string{
 		"type": s.Type, "queue": s.Queue, "key": s.Key, "state": s.State, "since": s.Since, "until": s.Until, "header": s.Header,
@@ -91,5 +92,5 @@ func (s *eventSearch) query(after domain.ID) string {
 			q.Set(name, value)
 		}
 	}
-	return q.Encode()
+	return encoded(q)
 }

@@ -1,0 +1,121 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// ReplayBatch bounds one transaction of a replay or a discard.
+const ReplayBatch = 500
+
+// canaryCheck is how often the canary's outcome is looked at.
+const canaryCheck = 200 * time.Millisecond
+
+// Replay sends dead letters again, batch by batch, if asked only when a few of
+// them have succeeded.
+type Replay struct {
+	Letters       DeadLetters
+	Action        *Action
+	Filter        DeadFilter
+	Rate          int // at most so many each second; 0 does not limit
+	Canary        int // so many first; 0: none
+	CanaryTimeout time.Duration
+	Unconfirmed   []string // event types that nobody confirms
+}
+
+// ReplayProgress is how far a replay or a discard has come.
+type ReplayProgress struct {
+	Changed int64
+	Canary  *CanaryOutcome // nil: none was sent
+}
+
+// CanaryOutcome counts what became of the canary.
+type CanaryOutcome struct {
+	Replayed int
+	ReplayOutcomes
+}
+
+// Run replays until there is nothing left, telling each step. Errors: those of
+// the DeadLetters, ctx's, and one without a code if the canary did not succeed.
+func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
+	var p ReplayProgress
+	if r.Canary > 0 {
+		if err := r.canary(ctx, &p, tell); err != nil {
+			return err
+		}
+	}
+	batch := ReplayBatch
+	if r.Rate > 0 { // some batches a second, so that the rate is even
+		batch = min(ReplayBatch, max(1, r.Rate/10))
+	}
+	for {
+		began := time.Now()
+		replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, batch)
+		p.Changed += int64(len(replayed))
+		tell(p)
+		if err != nil || len(replayed) == 0 {
+			return err
+		}
+		if r.Rate > 0 {
+			pause := time.NewTimer(time.Duration(batch)*time.Second/time.Duration(r.Rate) - time.Since(began))
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// canary replays a few and waits until all of them are confirmed; anything else
+// is an error.
+func (r *Replay) canary(ctx context.Context, p *ReplayProgress, tell func(ReplayProgress)) error {
+	replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, r.Canary)
+	if err != nil || len(replayed) == 0 {
+		return err
+	}
+	p.Changed += int64(len(replayed))
+	canary := CanaryOutcome{Replayed: len(replayed), ReplayOutcomes: ReplayOutcomes{Open: len(replayed)}}
+	ctx, cancel := context.WithTimeout(ctx, r.CanaryTimeout)
+	defer cancel()
+	look := time.NewTicker(canaryCheck)
+	defer look.Stop()
+	for {
+		outcomes, err := r.Letters.Outcomes(ctx, replayed, r.Unconfirmed)
+		if err == nil {
+			canary.ReplayOutcomes = outcomes
+		} else if ErrorCode(err) != CodeUnavailable {
+			return err
+		}
+		p.Canary = new(canary)
+		tell(*p)
+		switch {
+		case canary.Dead > 0:
+			return fmt.Errorf("the canary failed: %d of %d events died again; the other dead letters were left as they are", canary.Dead, canary.Replayed)
+		case canary.Confirmed == canary.Replayed:
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the canary is undecided: %d of %d events were not confirmed within %v; the other dead letters were left as they are",
+				canary.Open, canary.Replayed, r.CanaryTimeout)
+		}
+	}
+}
+
+// DiscardAll gives dead letters up until there is nothing left, telling each
+// step. Errors: as DeadLetters.Discard.
+func DiscardAll(ctx context.Context, letters DeadLetters, action *Action, filter DeadFilter, tell func(ReplayProgress)) error {
+	var p ReplayProgress
+	for {
+		n, err := letters.Discard(ctx, action, filter, ReplayBatch)
+		p.Changed += int64(n)
+		tell(p)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package dashboard
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+const canaryPatience = 5 * time.Minute
+
+// changeForm is what somebody is about to do to dead letters.
+type changeForm struct {
+	Action, Type, Error, Until string
+	IDs                        []string
+	Matched                    int64
+	Fault                      string
+	Reason, Actor, Canary      string
+}
+
+// readChange reads what the form chooses. It refuses to choose everything.
+func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
+	f := changeForm{
+		Action: values.Get("action"), Type: values.Get("type"), Error: values.Get("error"), Until: values.Get("until"), IDs: values["id"],
+		Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")), Canary: values.Get("canary"),
+	}
+	filter := domain.DeadFilter{Type: f.Type, ErrorForm: f.Error}
+	if f.Action != "replay" && f.Action != "discard" {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
+	}
+	for _, text := range f.IDs {
+		id, err := domain.EventID(text)
+		if err != nil {
+			return f, filter, err
+		}
+		filter.IDs = append(filter.IDs, id)
+	}
+	if len(filter.IDs) == 0 && f.Type == "" {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group or single dead letters first")
+	}
+	if f.Until != "" {
+		until, err := time.Parse(time.RFC3339Nano, f.Until)
+		if err != nil {
+			return f, filter, domain.Errorf(domain.CodeInvalid, "the form is damaged: load it again")
+		}
+		filter.Until = until
+	}
+	return f, filter, nil
+}
+
+// confirmChange asks for a reason, and says how many are meant. What dies later
+// than now is not.
+func (d *Dashboard) confirmChange(c *fiber.Ctx) error {
+	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+	}
+	f, filter, err := readChange(values)
+	if err != nil {
+		return err
+	}
+	return d.changeForm(c, f, filter)
+}
+
+func (d *Dashboard) changeForm(c *fiber.Ctx, f changeForm, filter domain.DeadFilter) error {
+	if d.o.Sources.Dead == nil {
+		return errNoDatabase()
+	}
+	matched, now, err := d.o.Sources.Dead.Count(c.UserContext(), filter)
+	if err != nil {
+		return err
+	}
+	f.Matched = matched
+	if f.Until == "" {
+		f.Until = now.UTC().Format(time.RFC3339Nano)
+	}
+	return d.Render(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: f})
+}
+
+// startChange begins what was confirmed, and leads to where it can be watched.
+func (d *Dashboard) startChange(c *fiber.Ctx) error {
+	values, err := url.ParseQuery(string(c.Body()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+	}
+	f, filter, err := readChange(values)
+	if err != nil {
+		return err
+	}
+	if d.o.Sources.Dead == nil {
+		return errNoDatabase()
+	}
+	canary, err := strconv.Atoi("0" + f.Canary)
+	switch {
+	case f.Reason == "":
+		f.Fault = "Say why, for the record."
+	case err != nil || canary > domain.ReplayBatch:
+		f.Fault = "The canary is a number of events, up to 500."
+	case filter.Until.IsZero():
+		f.Fault = "Confirm once more."
+	}
+	if f.Fault != "" {
+		c.Status(fiber.StatusUnprocessableEntity)
+		return d.changeForm(c, f, filter)
+	}
+	action := &domain.Action{Actor: f.Actor, Reason: f.Reason, Filter: f.said()}
+	if action.Actor == "" {
+		action.Actor = "dashboard"
+	}
+	id, err := d.changes.begin(f, func(ctx context.Context, tell func(domain.ReplayProgress)) error {
+		if f.Action == "discard" {
+			return domain.DiscardAll(ctx, d.o.Sources.Dead, action, filter, tell)
+		}
+		replay := domain.Replay{
+			Letters: d.o.Sources.Dead, Action: action, Filter: filter, Canary: canary, CanaryTimeout: canaryPatience,
+			Unconfirmed: d.o.Sources.Unconfirmed,
+		}
+		return replay.Run(ctx, tell)
+	})
+	if err != nil {
+		return err
+	}
+	return c.Redirect("./changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
+}
+
+// said is what was asked for, for the record.
+func (f *changeForm) said() map[string]string {
+	said := map[string]string{}
+	for name, value := range map[string]string{"type": f.Type, "error-form": f.Error, "ids": strings.Join(f.IDs, " "), "canary": f.Canary} {
+		if value != "" {
+			said[name] = value
+		}
+	}
+	return said
+}
+
+// change shows how far a change has come.
+func (d *Dashboard) change(c *fiber.Ctx) error {
+	id, _ := strconv.Atoi(c.Params("id"))
+	change, known := d.changes.find(id)
+	if !known {
+		return domain.Errorf(domain.CodeNotFound, "this process knows nothing of that change; the record of actions may")
+	}
+	p := Page{Template: "changing", Title: "Dead letters", Section: SectionDead, Data: change}
+	if c.Get("HX-Request") != "" {
+		return d.fragment(c, "progress", p)
+	}
+	return d.Render(c, p)
+}

@@ -1,0 +1,90 @@
+package dashboard
+
+import (
+	"context"
+	"sync"
+
+	"outboxd/domain"
+)
+
+const (
+	changesAtOnce = 4
+	changesKept   = 100
+)
+
+// changes are what people began on these pages and what runs without them.
+type changes struct {
+	mu      sync.Mutex
+	last    int
+	known   map[int]*change
+	running sync.WaitGroup
+	active  int
+	ctx     context.Context //nolint:containedctx // of all that runs beyond a request
+	cancel  context.CancelFunc
+}
+
+// change is one of them.
+type change struct {
+	ID       int
+	Form     changeForm
+	Progress domain.ReplayProgress
+	Done     bool
+	Fault    string // with Done: why it did not succeed
+}
+
+func newChanges() *changes {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &changes{known: map[int]*change{}, ctx: ctx, cancel: cancel}
+}
+
+// begin runs work in the background. Errors: domain.CodeConflict if too many
+// run already.
+func (l *changes) begin(form changeForm, work func(ctx context.Context, tell func(domain.ReplayProgress)) error) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.active >= changesAtOnce || l.ctx.Err() != nil {
+		return 0, domain.Errorf(domain.CodeConflict, "too many changes are under way; wait until one of them is done")
+	}
+	l.last++
+	l.active++
+	c := &change{ID: l.last, Form: form}
+	l.known[c.ID] = c
+	delete(l.known, c.ID-changesKept)
+	l.running.Go(func() {
+		err := work(l.ctx, func(p domain.ReplayProgress) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			c.Progress = p
+		})
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.active--
+		c.Done = true
+		switch code := domain.ErrorCode(err); {
+		case err == nil:
+		case code == domain.CodeInternal && c.Progress.Canary != nil:
+			c.Fault = err.Error() // about the canary
+		case code == domain.CodeUnavailable:
+			c.Fault = "the database is unavailable; what was done until then stays done"
+		default:
+			c.Fault = "it failed; what was done until then stays done"
+		}
+	})
+	return c.ID, nil
+}
+
+func (l *changes) find(id int) (change, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, known := l.known[id]
+	if !known {
+		return change{}, false
+	}
+	return *c, true
+}
+
+// close ends what runs, between two batches or within one, which is then undone.
+func (l *changes) close() {
+	l.cancel()
+	l.running.Wait()
+}

@@ -1,0 +1,90 @@
+package dashboard
+
+import (
+	"html/template"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+const (
+	deadGrouped  = 10_000 // of the dead letters that died last
+	deadShown    = 50
+	actionsShown = 20
+)
+
+// deadPage are the groups, or with a group chosen its dead letters.
+type deadPage struct {
+	Groups      []deadGroup
+	More        bool // there are older dead letters than those that were grouped
+	Actions     []domain.RecordedAction
+	Type, Error string // of the group that is chosen
+	Letters     []domain.DeadLetter
+	Next        template.URL // the query of the next page
+}
+
+type deadGroup struct {
+	domain.DeadGroup
+	Query template.URL
+}
+
+// dead shows what died, by type and error, and what people did about it.
+func (d *Dashboard) dead(c *fiber.Ctx) error {
+	if d.o.Sources.Dead == nil {
+		return errNoDatabase()
+	}
+	groups, more, err := d.o.Sources.Dead.Groups(c.UserContext(), deadGrouped)
+	if err != nil {
+		return err
+	}
+	p := deadPage{More: more}
+	for _, g := range groups {
+		p.Groups = append(p.Groups, deadGroup{g, encoded(groupQuery(g.Type, g.ErrorForm))})
+	}
+	if p.Actions, err = d.o.Sources.Dead.Actions(c.UserContext(), actionsShown); err != nil {
+		return err
+	}
+	return d.Render(c, Page{Template: "dead", Title: "Dead letters", Section: SectionDead, Data: p})
+}
+
+func groupQuery(kind, form string) url.Values { return url.Values{"type": {kind}, "error": {form}} }
+
+// encoded is a query that templates are not to encode again.
+func encoded(q url.Values) template.URL {
+	return template.URL(q.Encode()) //nolint:gosec // Encode leaves nothing that could end an attribute
+}
+
+// deadGroup lists the dead letters of a group, those that died first at the top.
+func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
+	if d.o.Sources.Dead == nil {
+		return errNoDatabase()
+	}
+	p := deadPage{Type: c.Query("type"), Error: c.Query("error")}
+	var after domain.Cursor
+	if place := c.Query("after"); place != "" {
+		at, id, _ := strings.Cut(place, "/")
+		var err error
+		if after.Due, err = domain.ParseMoment(at, time.Now()); err != nil {
+			return err
+		}
+		if after.ID, err = domain.ParseID(id); err != nil {
+			return err
+		}
+	}
+	letters, err := d.o.Sources.Dead.List(c.UserContext(), domain.DeadFilter{Type: p.Type, ErrorForm: p.Error}, after, deadShown)
+	if err != nil {
+		return err
+	}
+	p.Letters = letters
+	if len(letters) == deadShown {
+		last := letters[deadShown-1].Cursor()
+		q := groupQuery(p.Type, p.Error)
+		q.Set("after", last.Due.UTC().Format(time.RFC3339Nano)+"/"+last.ID.String())
+		p.Next = encoded(q)
+	}
+	return d.Render(c, Page{Template: "dead-group", Title: "Dead letters of " + p.Type, Section: SectionDead, Data: p})
+}
