@@ -243,3 +243,29 @@ func TestOutcomesOfAReplay(t *testing.T) {
 	want(2, 1, 1)
 	balance(t, db)
 }
+
+func TestDeadLettersAreGrouped(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	letters := repository.NewDeadLetters(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	for _, why := range []string{"user 1 of 01980000-0000-7000-8000-000000000000 is gone", "user 27 of 01980000-0000-7000-8000-00000000000a is gone", "other"} {
+		exec(t, db, `INSERT INTO outbox (event_type, payload) VALUES ('a', 'x')`)
+		die(t, store, why)
+	}
+	groups, more, err := letters.Groups(t.Context(), 10)
+	if err != nil || more || len(groups) != 2 || groups[0].Count != 2 || groups[0].ErrorForm != "user # of # is gone" || groups[1].ErrorForm != "other" {
+		t.Fatalf("%+v, %t, %v", groups, more, err)
+	}
+	if _, more, err := letters.Groups(t.Context(), 2); err != nil || !more {
+		t.Errorf("of two: more %t, %v", more, err)
+	}
+	action := &domain.Action{Actor: "ada@example.com", Reason: "mended"}
+	replayed, err := letters.Replay(t.Context(), action, domain.DeadFilter{ErrorForm: groups[0].ErrorForm}, 10)
+	if err != nil || len(replayed) != 2 {
+		t.Errorf("%d were replayed, %v, want the two of the group", len(replayed), err)
+	}
+	if actions, err := letters.Actions(t.Context(), 10); err != nil || len(actions) != 1 || actions[0].Reason != "mended" || actions[0].Events != 2 || actions[0].Kind != "replay" {
+		t.Errorf("%+v, %v", actions, err)
+	}
+}
