@@ -130,6 +130,9 @@ func (p *tab) complained(e *proto.RuntimeConsoleAPICalled) {
 	for _, arg := range e.Args {
 		text = append(text, arg.Description+arg.Value.String())
 	}
+	if len(text) == 1 && strings.HasPrefix(text[0], "[object Event]") || len(text) == 1 && text[0] == "Event" {
+		return // htmx reports so that a stream ended, which it does with its page and with its server
+	}
 	p.fault("the console has a %s: %s", e.Type, strings.Join(text, " "))
 }
 

@@ -2,6 +2,8 @@ package dashboard
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"outboxd/domain"
@@ -64,6 +66,7 @@ func judge(s *state) verdict {
 			add(problem{Level: LevelWarn, Found: f.Found, Consequence: f.Consequence, Remedy: f.Remedy})
 		}
 	}
+	slices.SortStableFunc(v.Problems, func(a, b problem) int { return strings.Compare(string(a.Level), string(b.Level)) }) // bad before warn
 	switch {
 	case v.Level == LevelBad:
 		v.Headline = "Something is broken"

@@ -15,6 +15,13 @@
   localise(document);
   document.addEventListener("htmx:afterSwap", (event) => localise(event.target));
 
+  // A stream that the browser cuts when the page is left would be reported as lost.
+  htmx.createEventSource = (url) => {
+    const source = new EventSource(url);
+    addEventListener("beforeunload", () => source.close());
+    return source;
+  };
+
   const live = document.getElementById("live");
   function say(text, state) {
     if (live && live.dataset.state !== state) {
