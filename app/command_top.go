@@ -57,7 +57,7 @@ func (c commands) newTopCommand() *cobra.Command {
 		}
 		color := newPalette(stdout, c.environ)
 		if once {
-			return t.look(cmd.Context()).print(stdout, color)
+			return t.look(cmd.Context()).write(stdout, color)
 		}
 		ctx, screen, err := openScreen(cmd.Context(), stdout)
 		if err != nil {
@@ -65,7 +65,7 @@ func (c commands) newTopCommand() *cobra.Command {
 		}
 		defer screen.close()
 		return t.run(ctx, interval, func(v topView) error {
-			return screen.show(func(w io.Writer) error { return v.print(w, color) })
+			return screen.show(func(w io.Writer) error { return v.write(w, color) })
 		})
 	})
 	return top
@@ -116,7 +116,7 @@ func (t *top) run(ctx context.Context, interval time.Duration, show func(topView
 	for {
 		view := t.look(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // asked to end
+			return nil
 		}
 		if err := show(view); err != nil {
 			return err
@@ -172,8 +172,8 @@ func (t *top) examine(ctx context.Context) {
 	domain.SortFindings(t.findings)
 }
 
-// print writes a view as a table.
-func (v topView) print(w io.Writer, color palette) error {
+// write writes a view as a table.
+func (v topView) write(w io.Writer, color palette) error {
 	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	v.table(aligned)
 	if err := aligned.Flush(); err != nil {

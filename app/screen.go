@@ -21,7 +21,7 @@ type screen struct {
 // Ctrl-C is pressed.
 func openScreen(ctx context.Context, w io.Writer) (context.Context, *screen, error) {
 	s := &screen{w: w}
-	keyboard := int(os.Stdin.Fd()) //nolint:gosec // a file descriptor is small
+	keyboard := int(os.Stdin.Fd())
 	if !isTerminal(w) || !term.IsTerminal(keyboard) {
 		return ctx, s, nil
 	}
@@ -57,9 +57,9 @@ func (s *screen) close() {
 }
 
 // show prints a view. What does not fit the terminal's height is left out.
-func (s *screen) show(print func(io.Writer) error) error {
+func (s *screen) show(draw func(io.Writer) error) error {
 	var text bytes.Buffer
-	if err := print(&text); err != nil {
+	if err := draw(&text); err != nil {
 		return err
 	}
 	if s.restore == nil {
@@ -69,7 +69,7 @@ func (s *screen) show(print func(io.Writer) error) error {
 	}
 	lines := bytes.Split(bytes.TrimRight(text.Bytes(), "\n"), []byte("\n"))
 	if file, ok := s.w.(*os.File); ok {
-		if _, height, err := term.GetSize(int(file.Fd())); err == nil && height > 1 && len(lines) > height-1 { //nolint:gosec // as above
+		if _, height, err := term.GetSize(int(file.Fd())); err == nil && height > 1 && len(lines) > height-1 {
 			lines = lines[:height-1]
 		}
 	}

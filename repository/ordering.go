@@ -22,7 +22,6 @@ type held struct {
 	ID    domain.ID `json:"id"`
 }
 
-//nolint:dupword // one NULL for each column of an event
 const heldSQL = `
 SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        now(), (SELECT count(*) FROM due),

@@ -104,15 +104,14 @@ type indenter struct {
 	cut   bool
 }
 
-// write reports whether there is room for more.
-func (w *indenter) write(text string) bool {
+// write cuts what there is no room for.
+func (w *indenter) write(text string) {
 	if room := w.limit - w.out.Len(); len(text) > room {
 		w.out.WriteString(strings.ToValidUTF8(text[:max(room, 0)], ""))
 		w.cut = true
 	} else {
 		w.out.WriteString(text)
 	}
-	return !w.cut
 }
 
 func (w *indenter) value(decoder *json.Decoder, depth int) error {

@@ -9,8 +9,10 @@ func TestPayloadsAreShownAndMasked(t *testing.T) {
 	t.Parallel()
 	m := newMask([]string{"password", "token", "secret", "authorization"})
 	for _, c := range []struct{ raw, form, want string }{
-		{`{"b":1.50,"a":[1,{"Access_Token":{"x":"hidden"},"<b>":null}],"e":{},"f":[]}`, "JSON",
-			"{\n  \"b\": 1.50,\n  \"a\": [\n    1,\n    {\n      \"Access_Token\": \"•••\",\n      \"<b>\": null\n    }\n  ],\n  \"e\": {},\n  \"f\": []\n}"},
+		{
+			`{"b":1.50,"a":[1,{"Access_Token":{"x":"hidden"},"<b>":null}],"e":{},"f":[]}`, "JSON",
+			"{\n  \"b\": 1.50,\n  \"a\": [\n    1,\n    {\n      \"Access_Token\": \"•••\",\n      \"<b>\": null\n    }\n  ],\n  \"e\": {},\n  \"f\": []\n}",
+		},
 		{`"text"`, "JSON", `"text"`},
 		{`12345678901234567890`, "JSON", `12345678901234567890`},
 		{`user=ada&password=hidden&x=1`, "text", `user=ada&password=•••&x=1`},
