@@ -247,6 +247,9 @@ func TestTaskPages(t *testing.T) {
 	if len(policies) != 1 || !strings.HasPrefix(policies[0], "default-src 'self'; ") || strings.Contains(policies[0], "http") {
 		t.Errorf("policy %q", policies)
 	}
+	if !strings.Contains(page.body, `<nav aria-label="outboxd"><a href="/"`) {
+		t.Error("no way leads back to the dashboard")
+	}
 	script := regexp.MustCompile(`src="(/monitoring/tasks/static/js/[^"]+)"`).FindStringSubmatch(page.body)
 	if script == nil {
 		t.Fatalf("no script in %s", page.body)

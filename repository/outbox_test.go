@@ -167,6 +167,8 @@ func TestALostConnectionFreesItsEvents(t *testing.T) {
 	if err := batch.Release(); err != nil {
 		t.Errorf("releasing on a dead connection: %v", err)
 	}
+	// The server says that it ends a connection before it lets go of its locks.
+	eventually(t, db, 0, `SELECT count(*) FROM pg_locks WHERE relation = 'outbox'::regclass AND mode = 'RowShareLock'`)
 	if got := len(claim(t, store, 10).Events()); got != 3 {
 		t.Errorf("%d events are due again, want 3", got)
 	}

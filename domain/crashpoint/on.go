@@ -4,6 +4,7 @@ package crashpoint
 
 import (
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 )
@@ -18,13 +19,15 @@ func Reach(p Point) {
 	if name != string(p) {
 		return
 	}
-	signal := syscall.SIGKILL
-	if stop != "" {
-		signal = syscall.SIGSTOP
-		_ = os.Unsetenv(variable)
-	}
-	_ = syscall.Kill(os.Getpid(), signal)
 	if stop == "" {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	}
+	_ = os.Unsetenv(variable)
+	// The signal may stop another thread first, and this one would go on.
+	resumed := make(chan os.Signal, 1)
+	signal.Notify(resumed, syscall.SIGCONT)
+	defer signal.Stop(resumed)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-resumed
 }
