@@ -155,7 +155,7 @@ func (c *Relay) options() []*option {
 			help: "How often an event may be refused before it becomes a dead letter. Outages do not count.",
 		},
 		{
-			field: &c.PollInterval, key: "relay.poll_interval", value: "5s", min: "10ms", max: "1h",
+			field: &c.PollInterval, key: "relay.poll_interval", value: "6s", min: "10ms", max: "1h",
 			help: "Longest sleep of an idle relay while LISTEN works: how often it looks for events that no notification announced.",
 		},
 		{

@@ -14,7 +14,7 @@ const (
 	measureEvery = 10 * time.Second
 	keysEvery    = 30 * time.Second
 	foldEvery    = time.Minute
-	lookEvery    = 30 * time.Second
+	lookEvery    = time.Minute
 	tidyEvery    = 10 * time.Minute
 	trimBatch    = 10_000
 	advanceBatch = 10_000 // ordering keys in one round

@@ -28,7 +28,7 @@ var _ domain.Housekeeping = (*Housekeeping)(nil)
 // leads asks whether it still does.
 const (
 	leadRetry = 5 * time.Second
-	leadCheck = 10 * time.Second
+	leadCheck = 20 * time.Second
 )
 
 // Lead implements domain.Housekeeping. The leader is who holds an advisory lock
