@@ -58,9 +58,11 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error 
 		}
 		outage = outage || domain.ErrorCode(results[i]) == domain.CodeUnavailable
 	}
-	if !outage {
-		// After an outage the lane is left: Asynq's client remembers which
-		// queues it has told Redis about, and Redis may have forgotten.
+	if outage {
+		// All lanes are left: Asynq's clients remember which queues they have
+		// told Redis about, and Redis may have forgotten.
+		p.renewed.Add(1)
+	} else {
 		p.lanes.Put(l)
 	}
 	return results
