@@ -11,6 +11,17 @@ type Step struct {
 	At     time.Time
 	What   string
 	Detail string
+	// ToTheSecond says that At is cut to whole seconds, as all times of Redis's
+	// tasks are: it happened within the second that begins there.
+	ToTheSecond bool
+}
+
+// latest is when a step happened at the latest.
+func (s *Step) latest() time.Time {
+	if s.ToTheSecond {
+		return s.At.Add(time.Second - 1)
+	}
+	return s.At
 }
 
 // LastKnown is the event of its newest generation. Of one that is gone only the
@@ -70,7 +81,7 @@ func (l *EventLife) Timeline(tasks []TaskState) []Step {
 	var steps []Step
 	step := func(at time.Time, what, detail string) {
 		if !at.IsZero() {
-			steps = append(steps, Step{at, what, detail})
+			steps = append(steps, Step{At: at, What: what, Detail: detail})
 		}
 	}
 	emitted := l.CreatedAt
@@ -90,11 +101,15 @@ func (l *EventLife) Timeline(tasks []TaskState) []Step {
 		}
 		step(entry.At, entry.Entry+" ("+string(entry.Stage)+")", detail)
 	}
+	step(l.ConfirmedAt, "confirmed", "")
+	own := len(steps)
 	for _, t := range tasks {
 		step(t.CompletedAt, "completed (Redis)", "task "+t.TaskID)
 		step(t.NextAt, "next attempt (Redis)", "task "+t.TaskID)
 	}
-	step(l.ConfirmedAt, "confirmed", "")
-	slices.SortStableFunc(steps, func(a, b Step) int { return a.At.Compare(b.At) })
+	for i := range steps[own:] {
+		steps[own+i].ToTheSecond = true
+	}
+	slices.SortStableFunc(steps, func(a, b Step) int { return a.latest().Compare(b.latest()) })
 	return steps
 }

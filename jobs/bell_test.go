@@ -24,15 +24,7 @@ func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	})
 	s.options.PollInterval = time.Hour
 	s.start()
-	connection, err := jobs.ParseRedis(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publisher, err := jobs.NewPublisher(connection, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = publisher.Close() })
+	publisher, _ := newPublisher(t, address)
 	publish := func(n byte, queue string) {
 		t.Helper()
 		event := domain.Event{ID: domain.ID{n}, Type: "test:bell", Queue: queue, Payload: []byte("{}")}
