@@ -88,7 +88,7 @@ func TestDownAndUpWithData(t *testing.T) {
 	for _, f := range fill {
 		exec(t, db, f.statement)
 	}
-	owned := [][]string{{"outbox_samples"}, {}, {"outbox_account"}, {"outbox_queue_identity"}, {}, {"users", "notifications", "idempotency_keys"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
+	owned := [][]string{{}, {"outbox_samples"}, {}, {"outbox_account"}, {"outbox_queue_identity"}, {}, {"users", "notifications", "idempotency_keys"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
 	gone := map[string]bool{}
 	for _, tables := range owned {
 		if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || !done {

@@ -211,6 +211,39 @@ func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 	}
 }
 
+// A turn ends, by somebody who does not see yet what is being held, while the one who
+// holds it waits for that turn.
+func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	exec(t, db, "INSERT INTO inbox (event_id) VALUES ('01a2140c-a3d7-7ea3-99b1-f23522c74dac')")
+	exec(t, db, "INSERT INTO outbox_turns (ordering_key, event_id) SELECT 'a', event_id FROM inbox") // sent again, though it was confirmed
+
+	other := repository.Begin(t.Context(), db)
+	defer other.Rollback()
+	if err := other.Exec("SELECT outbox_advance('{a}')").Error; err != nil {
+		t.Fatal(err)
+	}
+	emitKeyed(t, db, "a2")
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := store.Claim(t.Context(), domain.Cursor{}, 10) // holds a2, and waits for the turn
+		claimed <- err
+	}()
+	eventually(t, db, 1, `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%outbox_advance%'`)
+	if err := other.Commit().Error; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-claimed; err != nil {
+		t.Fatal(err)
+	}
+	if got, want := relayAll(t, store), "a2"; got != want {
+		t.Errorf("%q went, want %q", got, want)
+	}
+}
+
 func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t)
