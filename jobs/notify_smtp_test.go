@@ -321,7 +321,7 @@ func TestSMTPLastAnswerDecides(t *testing.T) {
 	t.Run("refused, then QUIT stalls", func(t *testing.T) {
 		t.Parallel()
 		addr := scriptedSMTP(t, map[string]string{"RCPT": "550 no such user", "QUIT": stalls})
-		notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: addr, TLS: jobs.TLSNone, Timeout: 500 * time.Millisecond})
+		notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: addr, TLS: jobs.TLSNone, Timeout: 3 * time.Second})
 		wantCode(t, notifier.Send(t.Context(), sampleMessage(t)), domain.CodeInvalid)
 	})
 }
