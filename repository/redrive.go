@@ -86,14 +86,14 @@ func (o *Outbox) redrive(ctx context.Context, r redrive) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	total, err := o.redriveSent(ctx, time.Time{}, open.now, r)
+	total, err := o.redriveSent(ctx, time.Time{}, open.latest, r)
 	if err != nil || len(open.transactions) == 0 {
 		return total, err
 	}
 	if err := o.awaitBatches(ctx, open.transactions); err != nil {
 		return total, err
 	}
-	late, err := o.redriveSent(ctx, open.oldest, open.now, r)
+	late, err := o.redriveSent(ctx, open.oldest, open.latest, r)
 	return total + late, err
 }
 
@@ -122,26 +122,36 @@ func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redri
 const stillPartitionsSQL = `LOCK TABLE ONLY outbox_sent IN SHARE UPDATE EXCLUSIVE MODE`
 
 // openBatches are the transactions that have written to the history and not
-// ended, as of now. oldest is the earliest time at which one of them began.
+// ended. oldest is the earliest time at which one of them began, and latest the one up to
+// which everything was sent that has been sent by now.
 type openBatches struct {
-	transactions []string
-	now, oldest  time.Time
+	transactions   []string
+	oldest, latest time.Time
 }
 
 // A lock on the history is taken before anything is sent to the queue, and
 // given up after the rows are visible. When a transaction of another user began
 // is hidden from most; the whole history is then read again.
 const openBatchesSQL = `
-SELECT clock_timestamp(), coalesce(array_agg(DISTINCT l.virtualtransaction), '{}'),
+SELECT greatest(clock_timestamp(), max(a.xact_start)), coalesce(array_agg(DISTINCT l.virtualtransaction), '{}'),
        CASE WHEN bool_and(a.xact_start IS NOT NULL) THEN min(a.xact_start) END
 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
+// The clock may have been set back since some of the history was sent, and this is
+// then not over yet. It is read after the locks, since who has given up a lock
+// by then has its rows here. Almost always there is nothing, in the few partitions
+// that could hold any.
+const latestSentSQL = `SELECT greatest($1::timestamptz, (SELECT max(sent_at) FROM outbox_sent WHERE sent_at > $1::timestamptz))`
+
 func (o *Outbox) openBatches(ctx context.Context) (openBatches, error) {
 	var open openBatches
 	var oldest *time.Time
-	err := o.db.pool.QueryRow(ctx, openBatchesSQL).Scan(&open.now, &open.transactions, &oldest)
+	err := o.db.pool.QueryRow(ctx, openBatchesSQL).Scan(&open.latest, &open.transactions, &oldest)
+	if err == nil {
+		err = o.db.pool.QueryRow(ctx, latestSentSQL, open.latest).Scan(&open.latest)
+	}
 	if oldest != nil {
 		open.oldest = *oldest
 	}

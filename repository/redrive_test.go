@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
@@ -55,5 +56,54 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	}
 	if n, err := store.Redrive(t.Context(), time.Hour); err != nil || n != 0 {
 		t.Errorf("a second Redrive: %d, %v, want 0", n, err)
+	}
+}
+
+func TestRedriveFindsWhatWasSentBeforeTheClockWentBack(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	if err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	emit(t, db, 4)
+	deliver(t, claim(t, store, 10))
+	for hours := range 4 {
+		exec(t, db, `UPDATE outbox_sent SET sent_at = now() + $1 * interval '9 hours' WHERE id = (SELECT id FROM outbox_sent WHERE sent_at <= now() ORDER BY id LIMIT 1)`, hours+1)
+	}
+	if n, err := store.Redrive(t.Context(), time.Hour); err != nil || n != 4 {
+		t.Errorf("Redrive: %d, %v, want 4", n, err)
+	}
+}
+
+func TestRedriveWaitsForBatchesFromBeforeTheClockWentBack(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnPostgres(t)
+	clock := server.OwnClock()
+	if clock == nil {
+		return // the line that says why is in the log
+	}
+	db := repositorytest.Connect(t, server.URL())
+	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	clock.Step(20 * time.Second)
+	emit(t, db, 3)
+	deliver(t, claim(t, store, 2))
+	open := claim(t, store, 1)
+	clock.Step(-20 * time.Second)
+	healed := make(chan int64, 1)
+	go func() {
+		n, err := store.Redrive(t.Context(), time.Hour)
+		if err != nil {
+			t.Error(err)
+		}
+		healed <- n
+	}()
+	eventually(t, db, 3, "SELECT count(*) FROM outbox")
+	deliver(t, open)
+	if n := <-healed; n != 3 {
+		t.Errorf("%d events are back, want 3", n)
 	}
 }

@@ -55,7 +55,14 @@ func TestChaos(t *testing.T) {
 	t.Parallel()
 	repeat(t, func(o chaos.Options) chaos.Options {
 		o.Profile, o.Duration, o.Rate = chaos.General(*duration), *duration, *rate
-		o.Servers = viaNetwork(t, directly(repositorytest.OwnPostgres(t), repositorytest.OwnRedis(t)))
+		postgres, disk := repositorytest.OwnPostgresOnDisk(t)
+		o.Servers = viaNetwork(t, directly(postgres, repositorytest.OwnRedis(t)))
+		if disk != nil {
+			o.Servers.PostgresDisk = disk
+		}
+		if clock := postgres.OwnClock(); clock != nil {
+			o.Servers.PostgresClock = clock
+		}
 		o.Largest, o.Workers, o.Failing, o.Keyed, o.Ordered = 20, 2, 0.003, true, true
 		return o
 	})

@@ -5,16 +5,36 @@ import (
 	"fmt"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // injector carries faults out. It belongs to one goroutine.
 type injector struct {
-	fleet   *fleet
-	servers Servers
-	admin   *pgxpool.Pool
-	down    map[Server]bool
+	fleet     *fleet
+	servers   Servers
+	admin     *pgxpool.Pool
+	down      map[Server]bool
+	paused    map[*slot]int // how often at this moment
+	stepped   bool          // a second step would be undone by the end of the first
+	suspended *slot         // nil: none; no other fault hits it
+}
+
+// possible reports whether there is what a kind of fault needs.
+func (s Servers) possible(kind Kind) bool {
+	switch kind {
+	case BreakPostgres, HoldPostgres, StallPostgres:
+		return s.PostgresNetwork != nil
+	case BreakRedis, HoldRedis, StallRedis:
+		return s.RedisNetwork != nil
+	case FillDisk:
+		return s.PostgresDisk != nil
+	case StepClock:
+		return s.PostgresClock != nil
+	default:
+		return true
+	}
 }
 
 // inject begins a fault and says what it hit, "" if nothing was there to be
@@ -22,6 +42,9 @@ type injector struct {
 //
 // A new kind of fault needs a Kind, its odds in a Profile, and a case here.
 func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() (hit string), err error) {
+	if !i.servers.possible(f.Kind) {
+		return "", nil, nil
+	}
 	switch f.Kind {
 	case Kill:
 		s := i.victim(f.Target)
@@ -38,7 +61,8 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 		if resume == nil {
 			return "", nil, nil
 		}
-		return s.name, func() string { resume(); return s.name }, nil
+		i.paused[s]++
+		return s.name, func() string { resume(); i.paused[s]--; return s.name }, nil
 	case Terminate:
 		if i.down[i.servers.Postgres] {
 			return "", nil, nil
@@ -72,6 +96,12 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 		return stall(i.servers.PostgresNetwork)
 	case StallRedis:
 		return stall(i.servers.RedisNetwork)
+	case FillDisk:
+		return i.fill()
+	case StepClock:
+		return i.step(f.Target)
+	case Suspend:
+		return i.suspend(ctx, f.Target)
 	default:
 		return "", nil, fmt.Errorf("nobody knows how to do %q", f.Kind)
 	}
@@ -91,10 +121,48 @@ func (i *injector) crash(s Server) (string, func() string, error) {
 	}, nil
 }
 
+// fill leaves PostgreSQL no room. What it cannot write to its tables it says; when
+// it cannot write to its write-ahead log, it ends.
+func (i *injector) fill() (string, func() string, error) {
+	postgres, disk := i.servers.Postgres, i.servers.PostgresDisk
+	if i.down[postgres] {
+		return "", nil, nil
+	}
+	disk.Fill()
+	i.down[postgres] = true // it may be, at any moment
+	return "it", func() string {
+		disk.Free()
+		delete(i.down, postgres)
+		return "it"
+	}, nil
+}
+
+// longestStep is in seconds, forwards and back.
+const longestStep = 30
+
+// step sets PostgreSQL's clock, and at the end sets it right.
+func (i *injector) step(target uint64) (string, func() string, error) {
+	if i.stepped {
+		return "", nil, nil
+	}
+	way, hit := time.Second, "forwards and back"
+	if target&1 == 1 {
+		way, hit = -time.Second, "back and forwards"
+	}
+	i.servers.PostgresClock.Step(way * time.Duration(1+target>>1%longestStep))
+	i.stepped = true
+	return hit, func() string {
+		i.servers.PostgresClock.Step(0)
+		i.stepped = false
+		return hit
+	}, nil
+}
+
 // victim is the process that a number chooses. Each relay and worker is chosen
 // twice as often as a producer: they are what is on trial.
 func (i *injector) victim(target uint64) *slot {
 	wanted := wanted(slices.Concat(i.fleet.all(), i.fleet.relays, i.fleet.workers))
+	wanted = slices.DeleteFunc(wanted, func(s *slot) bool { return s == i.suspended })
 	if len(wanted) == 0 {
 		return nil
 	}

@@ -31,11 +31,12 @@ const stopLimit = 40 * time.Second
 func newFleet(o Options) *fleet {
 	f := &fleet{}
 	for i := range o.Relays {
-		f.relays = append(f.relays, newSlot(fmt.Sprintf("relay %d", i+1), func() (*exec.Cmd, error) {
+		name := fmt.Sprintf("relay %d", i+1)
+		f.relays = append(f.relays, newSlot(name, func() (*exec.Cmd, error) {
 			cmd := o.Commands.Outboxd("--roles=relay", "--monitor-addr=", "--migrate=off", "--log-level=info", "--log-format=json",
 				fmt.Sprintf("--relay-concurrency=%d", o.Pollers), "--relay-poll-interval=1s", "--redis-check-interval=500ms", "--shutdown-timeout=30s")
 			cmd.Dir = o.Folder
-			cmd.Env = append(cmd.Env, "OUTBOXD_DATABASE_URL="+o.Servers.Database, "OUTBOXD_REDIS_URL="+o.Servers.Redis)
+			cmd.Env = append(cmd.Env, "OUTBOXD_DATABASE_URL="+o.Servers.Database+"&application_name="+relayApplication(name), "OUTBOXD_REDIS_URL="+o.Servers.Redis)
 			return cmd, nil
 		}))
 	}

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -74,7 +75,7 @@ func shortFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(path); err != nil {
+		if err := errors.Join(repositorytest.UnmountBelow(path), os.RemoveAll(path)); err != nil {
 			t.Error(err)
 		}
 	})

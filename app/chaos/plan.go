@@ -24,6 +24,9 @@ const (
 	HoldRedis       Kind = "connection to Redis held"
 	StallPostgres   Kind = "PostgreSQL silent for all"
 	StallRedis      Kind = "Redis silent for all"
+	FillDisk        Kind = "PostgreSQL's disk full"
+	StepClock       Kind = "PostgreSQL's clock stepped"
+	Suspend         Kind = "SIGSTOP of a relay in mid-batch, past its transaction's end"
 )
 
 // Position says where in an exchange between client and server a connection
@@ -47,8 +50,8 @@ func (p Position) String() string {
 type Fault struct {
 	At     time.Duration // since the beginning
 	Kind   Kind
-	Lasts  time.Duration // of pauses, holds and stalls; of an outage until the server is started again
-	Target uint64        // chooses among the processes or connections that are there by then
+	Lasts  time.Duration // of pauses, holds, stalls and full disks; of an outage until the server is started again
+	Target uint64        // chooses among the processes or connections that are there by then, or how far a clock steps
 	Where  Position      // of what breaks a connection
 	Skip   int           // how many requests pass before
 }
@@ -99,7 +102,12 @@ func General(duration time.Duration) Profile {
 			{HoldRedis, 3},
 			{StallPostgres, 1},
 			{StallRedis, 1},
+			{FillDisk, 1},
+			{StepClock, 2},
 		},
+	}
+	if duration >= 2*suspension {
+		p.Odds = append(p.Odds, Odds{Suspend, 1})
 	}
 	for _, lasts := range []time.Duration{100 * time.Millisecond, time.Second, 4 * time.Second, 17 * time.Second, 75 * time.Second} {
 		if lasts <= duration/4 {
@@ -126,6 +134,10 @@ func NewPlan(profile Profile, seed uint64) *Plan {
 	}
 	return p
 }
+
+// suspension is how long a relay is suspended that PostgreSQL is to give up: it
+// ends a transaction after a minute in which nothing comes.
+const suspension = 75 * time.Second
 
 // dropWithin is how long a fault waits for a connection to drop.
 const dropWithin = time.Second
@@ -154,6 +166,9 @@ func (p *Plan) Next() Fault {
 	}
 	if f.Kind == BreakPostgres || f.Kind == BreakRedis {
 		f.Lasts = min(f.Lasts, dropWithin)
+	}
+	if f.Kind == Suspend {
+		f.Lasts = suspension
 	}
 	return f
 }

@@ -52,3 +52,23 @@ func TestPausesFitTheRun(t *testing.T) {
 		t.Errorf("a pause of a run of 10 seconds may take %v", longest)
 	}
 }
+
+func TestOnlyALongRunSuspendsARelay(t *testing.T) {
+	t.Parallel()
+	for length, want := range map[time.Duration]bool{time.Minute: false, 3 * time.Minute: true} {
+		plan, suspended := chaos.NewPlan(chaos.General(length), 1), false
+		for range 1000 {
+			f := plan.Next()
+			if f.Kind != chaos.Suspend {
+				continue
+			}
+			suspended = true
+			if f.Lasts <= time.Minute {
+				t.Errorf("a relay is suspended for %v, after which PostgreSQL has not given it up", f.Lasts)
+			}
+		}
+		if suspended != want {
+			t.Errorf("a run of %v suspends a relay: %v, want %v", length, suspended, want)
+		}
+	}
+}

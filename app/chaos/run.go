@@ -74,7 +74,13 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := r.prepare(ctx); err != nil {
 		return r.report, err
 	}
-	r.weather = newWeather(&injector{r.fleet, o.Servers, admin, map[Server]bool{}}, NewPlan(o.Profile, o.Seed), o.Say)
+	for _, odds := range o.Profile.Odds {
+		if !o.Servers.possible(odds.Kind) {
+			o.Say("left out, because it is not possible here: %s", odds.Kind)
+		}
+	}
+	injector := &injector{fleet: r.fleet, servers: o.Servers, admin: admin, down: map[Server]bool{}, paused: map[*slot]int{}}
+	r.weather = newWeather(injector, NewPlan(o.Profile, o.Seed), o.Say)
 	defer func() {
 		r.weather.clear()
 		// A process that is stopped here for the second time does nothing.

@@ -22,6 +22,8 @@ type Servers struct {
 	Postgres                      Server
 	RedisServer                   Memory
 	PostgresNetwork, RedisNetwork Network // nil: there is nothing in between
+	PostgresDisk                  Disk
+	PostgresClock                 Clock
 }
 
 // Server is a server that can be ended as if it had crashed, with its data
@@ -48,6 +50,20 @@ type Network interface {
 	// Stall stops forwarding on all connections until Resume.
 	Stall()
 	Resume()
+}
+
+// Disk is what a server keeps all its data on.
+type Disk interface {
+	// Fill leaves no room, which may end the server. Free gives it back, and
+	// returns when the server answers.
+	Fill()
+	Free()
+}
+
+// Clock is what a server takes for the time.
+type Clock interface {
+	// Step sets the clock to the machine's and so many seconds more, or less.
+	Step(by time.Duration)
 }
 
 // application names the harness's own connections, which no fault touches.

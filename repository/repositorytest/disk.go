@@ -1,40 +1,129 @@
 package repositorytest
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/app/embedded"
 )
 
-// SmallDisk gives the server a file system of its own of that many bytes, at a path where it can make a tablespace. It returns false where
-// this process may not mount one, as root or through sudo.
-func (s *PostgresServer) SmallDisk(bytes int) (path string, mounted bool) {
-	s.t.Helper()
-	path = filepath.Join(s.options.DataDir, "disk")
-	if err := os.Mkdir(path, 0o755); err != nil { // another account has to enter
-		s.t.Fatalf("make mount point: %v", err)
-	}
-	options := "size=" + strconv.Itoa(bytes) + ",mode=0700"
-	if owner := accountOf(s.t, filepath.Join(s.options.DataDir, "postgres")); owner != nil {
-		options += ",uid=" + strconv.Itoa(int(owner.Uid)) + ",gid=" + strconv.Itoa(int(owner.Gid))
-	}
-	if said, err := asRoot("mount", "-t", "tmpfs", "-o", options, "outboxd-test", path); err != nil {
-		s.t.Logf("no small disk can be mounted: %v: %s", err, said)
-		return "", false
-	}
-	s.t.Cleanup(func() {
-		// The server still runs; the file system goes when it does.
-		if said, err := asRoot("umount", "--lazy", path); err != nil {
-			s.t.Errorf("unmount the small disk: %v: %s", err, said)
-		}
-	})
-	return path, true
+// PostgresDisk is a file system that holds nothing but a PostgreSQL: tables, write-ahead log, and all. Its methods belong to the test's
+// goroutine.
+type PostgresDisk struct {
+	t      testing.TB
+	path   string
+	server *PostgresServer
 }
 
-func asRoot(command ...string) ([]byte, error) {
-	if os.Geteuid() != 0 {
-		command = append([]string{"sudo", "-n"}, command...)
+// The disk takes memory only for what lies on it; so this is a bound that no test comes near, and not a size.
+const diskOption = "size=16g"
+
+// OwnPostgresOnDisk is OwnPostgres on a disk of its own. The disk is nil where this process may not mount one, as root or through sudo.
+func OwnPostgresOnDisk(t testing.TB) (*PostgresServer, *PostgresDisk) {
+	t.Helper()
+	if binary == nil {
+		t.Fatal("repositorytest.Main must be called from TestMain")
 	}
-	return exec.Command(command[0], command[1:]...).CombinedOutput()
+	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
+	d := &PostgresDisk{t: t, path: binary.home.folder(), server: s}
+	if !d.mount() {
+		s.prepare()
+		return s, nil
+	}
+	s.prepareIn(filepath.Join(d.path, "data"))
+	return s, d
+}
+
+func (d *PostgresDisk) mount() bool {
+	d.t.Helper()
+	if err := os.Mkdir(d.path, 0o711); err != nil { // another account has to pass through
+		d.t.Fatalf("make mount point: %v", err)
+	}
+	options := fmt.Sprintf("%s,mode=0711,uid=%d,gid=%d", diskOption, os.Geteuid(), os.Getegid())
+	if said, err := asRoot("mount", "-t", "tmpfs", "-o", options, "outboxd-test", d.path); err != nil {
+		d.t.Logf("no disk can be mounted: %v: %s", err, said)
+		return false
+	}
+	d.t.Cleanup(func() {
+		if err := unmount(d.path); err != nil {
+			d.t.Error(err)
+		}
+	})
+	return true
+}
+
+// Fill makes the disk as small as what lies on it. A file that takes the room would take the memory too.
+func (d *PostgresDisk) Fill() {
+	d.t.Helper()
+	for deadline := time.Now().Add(stopLimit); ; {
+		used, err := d.used()
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		// It is refused if the server has written in between.
+		said, err := asRoot("mount", "-o", "remount,size="+strconv.Itoa(used)+"k", d.path)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatalf("fill the disk: %v: %s", err, said)
+		}
+	}
+}
+
+// Free gives the disk its room back. The server stops if it cannot write to its write-ahead log; if it has, it is started again.
+func (d *PostgresDisk) Free() {
+	d.t.Helper()
+	if said, err := asRoot("mount", "-o", "remount,"+diskOption, d.path); err != nil {
+		d.t.Fatalf("free the disk: %v: %s", err, said)
+	}
+	d.server.revive()
+}
+
+// used is in kilobytes.
+func (d *PostgresDisk) used() (int, error) {
+	out, err := exec.Command("df", "-Pk", d.path).Output()
+	if err != nil {
+		return 0, fmt.Errorf("look at the disk: %w", err)
+	}
+	fields := strings.Fields(string(out))
+	// The last line: file system, size, used, available, part of it, mount point.
+	if len(fields) < 6 {
+		return 0, fmt.Errorf("look at the disk: df says %q", out)
+	}
+	return strconv.Atoi(fields[len(fields)-4])
+}
+
+// UnmountBelow gives up the disks below a folder, which a test that was killed has left behind.
+func UnmountBelow(folder string) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // no Linux, and no such disks
+	}
+	if err != nil {
+		return fmt.Errorf("look for forgotten disks: %w", err)
+	}
+	var faults []error
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		if len(fields) > 1 && strings.HasPrefix(fields[1], folder+"/") {
+			faults = append(faults, unmount(fields[1]))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// unmount takes a disk out of sight. It goes when nobody uses it any more.
+func unmount(path string) error {
+	if said, err := asRoot("umount", "--lazy", path); err != nil {
+		return fmt.Errorf("unmount the test's disk: %w: %s", err, said)
+	}
+	return nil
 }

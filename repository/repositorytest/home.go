@@ -65,6 +65,7 @@ func sweep(parent string) {
 			continue
 		}
 		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = UnmountBelow(path)
 			_ = os.RemoveAll(path)
 		}
 		_ = lock.Close()

@@ -63,7 +63,12 @@ func (o *own) prepare() {
 	if binary == nil {
 		o.t.Fatal("repositorytest.Main must be called from TestMain")
 	}
-	o.options.DataDir = binary.home.folder()
+	o.prepareIn(binary.home.folder())
+}
+
+func (o *own) prepareIn(folder string) {
+	o.t.Helper()
+	o.options.DataDir = folder
 	o.t.Cleanup(o.end)
 	o.Start()
 }
@@ -227,4 +232,39 @@ func (s *RedisServer) Resume() {
 func (s *PostgresServer) Stop() {
 	s.t.Helper()
 	s.crash(syscall.SIGQUIT)
+}
+
+// revive returns when PostgreSQL answers, and starts it again if it has ended by itself.
+func (s *PostgresServer) revive() {
+	s.t.Helper()
+	for deadline := time.Now().Add(stopLimit); ; {
+		if s.collapsed() {
+			s.Start()
+			return
+		}
+		// It may be about to end: one that recovers from a crash answers only when it is through.
+		err := execute(context.WithoutCancel(s.t.Context()), s.url, "SELECT 1")
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("revive test server: %v", err)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+// collapsed reports whether the server has ended by itself, and clears away what is left of it.
+func (s *PostgresServer) collapsed() bool {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case err := <-s.running.Failed():
+		s.t.Logf("as the test wants it: %v", err)
+		s.close()
+		return true
+	default:
+		return false
+	}
 }

@@ -1,0 +1,73 @@
+package repositorytest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// PostgresClock is the clock that a PostgreSQL goes by. The machine's stays as it is. Its method belongs to the test's goroutine.
+type PostgresClock struct {
+	t    testing.TB
+	file string // what the library reads: the seconds that it adds
+}
+
+// librariesOfTime are where libfaketime may be.
+var librariesOfTime = []string{
+	"/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1",
+}
+
+// OwnClock starts the server again with a clock of its own. It returns nil where libfaketime, which makes this possible, is not installed.
+func (s *PostgresServer) OwnClock() *PostgresClock {
+	s.t.Helper()
+	library := ""
+	for _, pattern := range librariesOfTime {
+		if found, _ := filepath.Glob(pattern); len(found) > 0 { // the patterns are well formed
+			library = found[0]
+			break
+		}
+	}
+	if library == "" {
+		s.t.Log("PostgreSQL gets no clock of its own: libfaketime is not installed")
+		return nil
+	}
+	server, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.process.Pid))
+	if err != nil {
+		s.t.Fatalf("find the server's program: %v", err)
+	}
+	folder := binary.home.folder()
+	clock := &PostgresClock{t: s.t, file: filepath.Join(folder, "clock")}
+	if err := os.Mkdir(folder, 0o755); err != nil { // another account has to read it
+		s.t.Fatalf("make the clock: %v", err)
+	}
+	clock.Step(0)
+	// The library must not get into what this process starts besides, so the server has a program of its own that begins with it. How
+	// long something takes is still told by the clock that nobody sets.
+	preload := fmt.Sprintf("export LD_PRELOAD='%s' FAKETIME_TIMESTAMP_FILE='%s' FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1\n", library, clock.file)
+	for name, before := range map[string]string{"postgres": preload, "initdb": ""} {
+		program := fmt.Sprintf("#!/bin/sh\n%sexec '%s' \"$@\"\n", before, filepath.Join(filepath.Dir(server), name))
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(program), 0o755); err != nil {
+			s.t.Fatalf("make the clock: %v", err)
+		}
+	}
+	s.Stop()
+	s.options.PostgresBin = folder
+	s.Start()
+	return clock
+}
+
+// Step sets the clock that far ahead of the machine's, or back behind it: whole seconds.
+func (c *PostgresClock) Step(by time.Duration) {
+	c.t.Helper()
+	// The server reads the file whenever it asks for the time.
+	next := c.file + ".next"
+	err := os.WriteFile(next, fmt.Appendf(nil, "%+d\n", int(by.Seconds())), 0o644) // another account has to read it
+	if err == nil {
+		err = os.Rename(next, c.file)
+	}
+	if err != nil {
+		c.t.Fatalf("set PostgreSQL's clock: %v", err)
+	}
+}

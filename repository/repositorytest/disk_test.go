@@ -1,0 +1,99 @@
+package repositorytest_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"outboxd/repository/repositorytest"
+)
+
+// On a full disk PostgreSQL refuses to write and, when its write-ahead log has no more room, ends; with room again it has what committed.
+func TestADiskIsFilledAndFreed(t *testing.T) {
+	t.Parallel()
+	server, disk := repositorytest.OwnPostgresOnDisk(t)
+	if disk == nil {
+		return // the line that says why is in the log
+	}
+	ask(t, server.URL(), "CREATE TABLE kept AS SELECT 1 AS n")
+	disk.Fill()
+	conn := connect(t, server.URL())
+	_, err := conn.Exec(t.Context(), "CREATE TABLE large AS SELECT repeat('x', 100) AS text FROM generate_series(1, 10000)")
+	if fault, ok := errors.AsType[*pgconn.PgError](err); !ok || fault.Code != "53100" {
+		t.Errorf("writing to a full disk ends with %v", err)
+	}
+	disk.Free()
+	if n := ask(t, server.URL(), "SELECT n FROM kept"); n != 1 {
+		t.Errorf("%v is left of what had committed", n)
+	}
+	disk.Fill()
+	for deadline := time.Now().Add(30 * time.Second); err == nil || !conn.IsClosed(); {
+		// Each one begins the next file of the log.
+		if _, err = conn.Exec(t.Context(), "INSERT INTO kept VALUES (2)"); err == nil {
+			_, err = conn.Exec(t.Context(), "SELECT pg_switch_wal()")
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("PostgreSQL finds room for its log on a full disk")
+		}
+	}
+	disk.Free()
+	if n := ask(t, server.URL(), "SELECT min(n) FROM kept"); n != 1 {
+		t.Errorf("%v is left of what had committed", n)
+	}
+}
+
+func TestAClockIsSet(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnPostgres(t)
+	ask(t, server.URL(), "CREATE TABLE kept AS SELECT 1 AS n")
+	clock := server.OwnClock()
+	if clock == nil {
+		return // the line that says why is in the log
+	}
+	for _, by := range []time.Duration{0, time.Hour, -time.Hour, 0} {
+		clock.Step(by)
+		now, ok := ask(t, server.URL(), "SELECT clock_timestamp()").(time.Time)
+		if off := time.Until(now) - by; !ok || off.Abs() > 10*time.Minute {
+			t.Errorf("PostgreSQL's clock is off by %v when it was set to %v", off, by)
+		}
+	}
+	if n := ask(t, server.URL(), "SELECT n FROM kept"); n != 1 {
+		t.Errorf("%v is left of what had committed", n)
+	}
+}
+
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) }) // it may be broken
+	return conn
+}
+
+// ask returns the first value of the answer, nil if there is none.
+func ask(t *testing.T, url, sql string) (value any) {
+	t.Helper()
+	rows, err := connect(t, url).Query(t.Context(), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			t.Fatal(err)
+		}
+		value = values[0]
+	}
+	if rows.Err() != nil {
+		t.Fatal(rows.Err())
+	}
+	if n, ok := value.(int32); ok {
+		return int(n)
+	}
+	return value
+}
