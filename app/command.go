@@ -1,11 +1,14 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"outboxd/config"
 )
@@ -49,8 +52,8 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 		RunE:          c.run,
 	}
 	config.AddFlags(root.PersistentFlags())
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w\nRun outboxd --help for the list of flags", err)}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
 	})
 	root.AddCommand(
 		c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
@@ -62,10 +65,32 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 }
 
 func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s takes no argument, and there is no command %q\nRun outboxd --help for the list of commands", cmd.CommandPath(), args[0])}
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return usageError{fmt.Errorf("%s takes no argument, and there is no command %q%s\nRun outboxd --help for the list of commands",
+		cmd.CommandPath(), args[0], didYouMean("", config.Alike(args[0], names)))}
+}
+
+func flagSuggestion(cmd *cobra.Command, err error) string {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
+		return ""
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return didYouMean("--", config.Alike(unknown.GetSpecifiedName(), names))
+}
+
+func didYouMean(prefix string, names []string) string {
+	if len(names) == 0 || len(names) > 3 {
+		return ""
+	}
+	return ". Did you mean " + prefix + strings.Join(names, ", or "+prefix) + "?"
 }
 
 func (c commands) load(cmd *cobra.Command) (*config.Config, error) {

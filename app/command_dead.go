@@ -69,6 +69,9 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	if len(args) > 0 {
 		said["ids"] = strings.Join(args, " ")
 	}
+	if _, all := said["all"]; all && (!f.all || len(said) > 1) {
+		return f.filter, nil, usageError{fmt.Errorf("--all means every dead letter; leave it out to choose some of them")}
+	}
 	return f.filter, said, nil
 }
 

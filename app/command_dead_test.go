@@ -76,6 +76,8 @@ func TestDeadLettersByCommand(t *testing.T) {
 		{usage, []string{"dead", "list", "--after=x"}, []string{"not a place"}},
 		{usage, []string{"dead", "replay", "--yes"}, []string{"--all"}},
 		{usage, []string{"dead", "replay", "--all"}, []string{"3 dead letters match", "say --yes"}},
+		{usage, []string{"dead", "replay", "--all", "--type=x", "--yes"}, []string{"--all"}},
+		{usage, []string{"dead", "discard", "--all=false", "--yes"}, []string{"--all"}},
 		{usage, []string{"redrive"}, []string{"--since is required"}},
 		{usage, []string{"redrive", "--since=9999h"}, []string{"--relay-inbox-retention"}},
 		{0, []string{"redrive", "--since=1h", "--dry-run"}, []string{"0 events were handed"}},

@@ -59,8 +59,10 @@ func TestStartFails(t *testing.T) {
 		"data directory is a file":    {[]string{"--data-dir=" + file}, nil, failed, []string{file}},
 		"mail folder in a file":       {[]string{database, redis, "--data-dir=" + file}, nil, failed, []string{file}},
 
-		"unknown flag":     {[]string{"--relay-concurency=4"}, nil, usage, []string{"--relay-concurency", "outboxd --help"}},
+		"unknown flag":     {[]string{"--relay-concurency=4"}, nil, usage, []string{"--relay-concurency. Did you mean --relay-concurrency?", "outboxd --help"}},
 		"unknown command":  {[]string{"relay"}, nil, usage, []string{`"relay"`, "outboxd --help"}},
+		"misspelt command": {[]string{"event", "list"}, nil, usage, []string{`"event". Did you mean events?`}},
+		"misspelt verb":    {[]string{"dead", "lst"}, nil, usage, []string{`"lst". Did you mean list?`}},
 		"unknown variable": {nil, []string{"OUTBOXD_RELAY_CONCURENCY=4"}, usage, []string{"OUTBOXD_RELAY_CONCURENCY", "OUTBOXD_RELAY_CONCURRENCY"}},
 		"bad values": {
 			[]string{"--relay-concurrency=many", "--roles=relais"},

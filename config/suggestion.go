@@ -8,16 +8,11 @@ import (
 // suggestion returns the options that an unknown key may have meant, as a
 // sentence after a space, or "".
 func (l *loading) suggestion(key string) string {
-	var near []string
-	least := 1 + min(len(key), 24)/4 // edits up to which names are thought alike
-	for _, o := range l.options {
-		switch d := distance(spelling(o.key), spelling(key)); {
-		case d < least:
-			near, least = []string{o.key}, d
-		case d == least:
-			near = append(near, o.key)
-		}
+	keys := make([]string, len(l.options))
+	for i, o := range l.options {
+		keys[i] = o.key
 	}
+	near := Alike(key, keys)
 	if len(near) == 0 {
 		near = l.namesakes(key)
 	}
@@ -31,6 +26,21 @@ func (l *loading) suggestion(key string) string {
 		near = near[:3]
 	}
 	return ". Did you mean " + strings.Join(near, ", or ") + "?"
+}
+
+// Alike returns those of the names that are spelt most like the given one, and nearly so.
+func Alike(name string, names []string) []string {
+	var near []string
+	least := 1 + min(len(name), 24)/4 // edits up to which names are thought alike
+	for _, n := range names {
+		switch d := distance(spelling(n), spelling(name)); {
+		case d < least:
+			near, least = []string{n}, d
+		case d == least:
+			near = append(near, n)
+		}
+	}
+	return near
 }
 
 // namesakes returns the options of any section that have the key's last part

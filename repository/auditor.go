@@ -84,9 +84,11 @@ func (a *Auditor) Violations(ctx context.Context, limit int) ([]domain.Violation
 	return violations, translate(err, "look for violations")
 }
 
+// What was sent this minute need not be in Redis yet. What was sent in the future was sent before
+// the clock was set back.
 const unconfirmedSQL = `
 SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
-WHERE id > $1::uuid AND sent_at < now() - interval '1 minute' AND event_type <> ALL ($3::text[])
+WHERE id > $1::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND event_type <> ALL ($3::text[])
   AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid)
 ORDER BY id LIMIT $2`
 
