@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-rod/rod"
+	"github.com/go-rod/rod/lib/cdp"
 	"github.com/go-rod/rod/lib/launcher"
 	"github.com/go-rod/rod/lib/launcher/flags"
 	"github.com/go-rod/rod/lib/proto"
@@ -130,9 +132,6 @@ func (p *tab) complained(e *proto.RuntimeConsoleAPICalled) {
 	for _, arg := range e.Args {
 		text = append(text, arg.Description+arg.Value.String())
 	}
-	if len(text) == 1 && strings.HasPrefix(text[0], "[object Event]") || len(text) == 1 && text[0] == "Event" {
-		return // htmx reports so that a stream ended, which it does with its page and with its server
-	}
 	p.fault("the console has a %s: %s", e.Type, strings.Join(text, " "))
 }
 
@@ -218,7 +217,11 @@ func (p *tab) visit(path string) {
 // await waits until an element with this text is there and can be seen.
 func (p *tab) await(selector, text string) *rod.Element {
 	p.t.Helper()
-	element, err := p.Timeout(20*time.Second).ElementR(selector, text)
+	waiting := p.Timeout(20 * time.Second)
+	element, err := waiting.ElementR(selector, text)
+	for errors.Is(err, cdp.ErrCtxNotFound) { // the page that was looked at is being left
+		element, err = waiting.ElementR(selector, text)
+	}
 	if err != nil {
 		p.t.Fatalf("there is no %s with %q: %v\n%s", selector, text, err, p.MustElement("body").MustText())
 	}

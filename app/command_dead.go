@@ -126,9 +126,9 @@ func (c commands) newDeadListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		place, err := parsePlace(after)
+		place, err := domain.ParseCursor(after)
 		if err != nil {
-			return err
+			return usageError{fmt.Errorf("--after: %w", err)}
 		}
 		if limit < 1 {
 			return usageError{fmt.Errorf("--limit %d: at least 1", limit)}
@@ -142,8 +142,7 @@ func (c commands) newDeadListCommand() *cobra.Command {
 			document.DeadLetters = append(document.DeadLetters, newDeadDocument(&list[i]))
 		}
 		if len(list) == limit {
-			last := list[limit-1].Cursor()
-			document.Next = last.Due.UTC().Format(time.RFC3339Nano) + "/" + last.ID.String()
+			document.Next = list[limit-1].Cursor().String()
 		}
 		if err := out.write(cmd.OutOrStdout(), document, func(w io.Writer) { deadTable(w, document) }); err != nil {
 			return err
@@ -174,23 +173,6 @@ func missing(args []string, met int) error {
 		return nil
 	}
 	return fmt.Errorf("%d of the %d events named are not dead letters", len(args)-met, len(args))
-}
-
-// parsePlace reads what dead list prints for the next page.
-func parsePlace(text string) (domain.Cursor, error) {
-	if text == "" {
-		return domain.Cursor{}, nil
-	}
-	at, id, _ := strings.Cut(text, "/")
-	due, err := time.Parse(time.RFC3339Nano, at)
-	if err != nil {
-		return domain.Cursor{}, usageError{fmt.Errorf("--after %.60q is not a place that dead list printed", text)}
-	}
-	parsed, err := domain.ParseID(id)
-	if err != nil {
-		return domain.Cursor{}, usageError{fmt.Errorf("--after %.60q is not a place that dead list printed", text)}
-	}
-	return domain.Cursor{Due: due, ID: parsed}, nil
 }
 
 func (c commands) newDeadShowCommand() *cobra.Command {

@@ -49,7 +49,7 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 		return nil, usageError{fmt.Errorf("say which dead letters: IDs, --type, --queue, --stage, --error, --older-than, --newer-than, or --all")}
 	}
 	letters := repository.NewDeadLetters(o.db)
-	matched, now, err := letters.Count(cmd.Context(), filter)
+	matched, now, err := letters.Count(cmd.Context(), filter, 0)
 	if err != nil {
 		return nil, err
 	}

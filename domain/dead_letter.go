@@ -106,8 +106,9 @@ type DeadLetters interface {
 	// Actions returns what people did, the latest first.
 	Actions(ctx context.Context, limit int) ([]RecordedAction, error)
 
-	// Count returns how many dead letters there are and the store's time.
-	Count(ctx context.Context, filter DeadFilter) (int64, time.Time, error)
+	// Count returns how many dead letters there are, up to limit, and the store's
+	// time. Without a limit, which is 0, it counts all.
+	Count(ctx context.Context, filter DeadFilter, limit int) (int64, time.Time, error)
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under
 	// a new generation and with no attempt charged. Dead letters that somebody

@@ -130,6 +130,27 @@ func FuzzParseID(f *testing.F) {
 	})
 }
 
+func FuzzParseCursor(f *testing.F) {
+	for _, seed := range []string{"2026-01-02T03:04:05.000006Z/01980000-0000-7000-8000-000000000000", "/01980000-0000-7000-8000-000000000000", "2026-01-02T03:04:05Z/"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := domain.ParseCursor(text)
+		if err != nil {
+			if domain.ErrorCode(err) != domain.CodeInvalid {
+				t.Errorf("%q: %v, want it called invalid", text, err)
+			}
+			return
+		}
+		if c.Due.UTC().Year() > 9999 || c.Due.UTC().Year() < 0 {
+			return // by its zone alone
+		}
+		if again, err := domain.ParseCursor(c.String()); err != nil || again.Compare(c) != 0 {
+			t.Errorf("%q is %s, and that is %s, %v", text, c, again, err)
+		}
+	})
+}
+
 func FuzzParseTaskID(f *testing.F) {
 	for _, seed := range []string{"01980000-0000-7000-8000-000000000000", "01980000-0000-7000-8000-000000000000.1", "x.1", "01980000-0000-7000-8000-000000000000.01", "."} {
 		f.Add(seed)

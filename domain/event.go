@@ -109,6 +109,28 @@ func (c Cursor) Compare(d Cursor) int {
 	return cmp.Or(c.Due.Compare(d.Due), bytes.Compare(c.ID[:], d.ID[:]))
 }
 
+// String is c for ParseCursor, and "" for the zero Cursor.
+func (c Cursor) String() string {
+	if c.Due.IsZero() && c.ID.IsZero() {
+		return ""
+	}
+	return c.Due.UTC().Format(time.RFC3339Nano) + "/" + c.ID.String()
+}
+
+// ParseCursor returns the Cursor of that String. Its errors have CodeInvalid.
+func ParseCursor(text string) (Cursor, error) {
+	if text == "" {
+		return Cursor{}, nil
+	}
+	at, id, _ := strings.Cut(text, "/")
+	due, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return Cursor{}, Errorf(CodeInvalid, "%.60q is not a place that a page before named", text)
+	}
+	parsed, err := ParseID(id)
+	return Cursor{Due: due, ID: parsed}, err
+}
+
 // Cursor is the event's place in the order in which events get due.
 func (e *Event) Cursor() Cursor { return Cursor{Due: e.Available, ID: e.ID} }
 

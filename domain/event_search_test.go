@@ -42,3 +42,22 @@ func TestParseMoment(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseMoment(f *testing.F) {
+	for _, seed := range []string{"15m", " 24h ", "2026-01-02", "2026-01-02 03:04", "2026-01-02T03:04:05.5+01:00", "-1h", "2562047h", "\x00"} {
+		f.Add(seed)
+	}
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		at, err := domain.ParseMoment(text, now)
+		if err != nil {
+			if domain.ErrorCode(err) != domain.CodeInvalid || len(err.Error()) > 400 {
+				t.Errorf("%q: %v, want it called invalid in few words", text, err)
+			}
+			return
+		}
+		if again, err := domain.ParseMoment(at.Format(time.RFC3339Nano), now); err != nil || !again.Equal(at) {
+			t.Errorf("%q is %s, and that is %s, %v", text, at, again, err)
+		}
+	})
+}

@@ -175,7 +175,7 @@ func TestSignIn(t *testing.T) {
 			t.Errorf("led to %q", got)
 		}
 		cookie, err := http.ParseSetCookie(a.header.Get("Set-Cookie"))
-		if err != nil || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.Secure ||
+		if err != nil || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "" || cookie.Secure ||
 			time.Until(cookie.Expires) > 12*time.Hour || strings.Contains(cookie.Value, adminToken) {
 			t.Errorf("cookie %+v, %v", cookie, err)
 		}
@@ -247,10 +247,13 @@ func TestTaskPages(t *testing.T) {
 	if len(policies) != 1 || !strings.HasPrefix(policies[0], "default-src 'self'; ") || strings.Contains(policies[0], "http") {
 		t.Errorf("policy %q", policies)
 	}
-	if !strings.Contains(page.body, `<nav aria-label="outboxd"><a href="/"`) {
+	if !strings.Contains(page.body, `<nav id="outboxd" aria-label="outboxd"><a href="/"`) {
 		t.Error("no way leads back to the dashboard")
 	}
-	script := regexp.MustCompile(`src="(/monitoring/tasks/static/js/[^"]+)"`).FindStringSubmatch(page.body)
+	if strings.Contains(page.body, `="/monitoring`) || strings.Contains(page.body, `i.p="`) {
+		t.Errorf("an address is not relative in %s", page.body)
+	}
+	script := regexp.MustCompile(`src="\.\./\.\.(/monitoring/tasks/static/js/[^"]+)"`).FindStringSubmatch(page.body)
 	if script == nil {
 		t.Fatalf("no script in %s", page.body)
 	}

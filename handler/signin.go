@@ -48,9 +48,7 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 		return s.form(c, next, wrong.Detail)
 	}
 	end := s.guard.now().Add(sessionLife)
-	cookie := s.cookie(c)
-	cookie.Value, cookie.Expires = s.guard.sessions.issue(end), end
-	c.Cookie(cookie)
+	s.setCookie(c, http.Cookie{Value: s.guard.sessions.issue(end), Expires: end})
 	return c.Redirect("."+next, http.StatusSeeOther) // seen from /signin, below whatever a proxy puts before it
 }
 
@@ -60,16 +58,16 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 		return err
 	}
 	s.guard.sessions.end(c.Cookies(sessionCookie), s.guard.now())
-	cookie := s.cookie(c)
-	cookie.MaxAge = -1
-	c.Cookie(cookie)
+	s.setCookie(c, http.Cookie{MaxAge: -1})
 	return c.Redirect("./", http.StatusSeeOther)
 }
 
-func (s *signing) cookie(c *fiber.Ctx) *fiber.Cookie {
-	return &fiber.Cookie{
-		Name: sessionCookie, Path: "/", HTTPOnly: true, SameSite: fiber.CookieSameSiteStrictMode,
-		// Whoever lies in this header loses nothing but his own session.
-		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
-	}
+// setCookie sends the session's cookie, without a path: a browser then takes the
+// folder of the page that sent it, which is where all pages are, below whatever
+// a proxy puts before them.
+func (s *signing) setCookie(c *fiber.Ctx, cookie http.Cookie) {
+	cookie.Name, cookie.HttpOnly, cookie.SameSite = sessionCookie, true, http.SameSiteStrictMode
+	// Whoever lies in this header loses nothing but his own session.
+	cookie.Secure = c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https"
+	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own would add a path
 }

@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -59,25 +58,12 @@ func (t *TaskPages) routes(app *fiber.App, g *guard) {
 			return err
 		}
 		c.Set(fiber.HeaderContentSecurityPolicy, tasksPolicy)
-		leadBack(c)
+		settle(c)
 		if strings.HasPrefix(c.Path(), tasksPath+"/static/") {
 			c.Set(fiber.HeaderCacheControl, "private, max-age=86400") // their names change with their content
 		}
 		return hideCause(c)
 	})
-}
-
-// wayBack is the dashboard's place in Asynqmon's page: in a corner that the page
-// leaves free at every width.
-const wayBack = `<nav aria-label="outboxd"><a href="/" style="position:fixed;right:12px;bottom:12px;z-index:2000;padding:8px 14px;border-radius:8px;` +
-	`background:#2f4fc9;color:#fff;font:600 15px system-ui,sans-serif;text-decoration:none">← outboxd</a></nav>`
-
-// leadBack adds the way back to the dashboard to Asynqmon's page.
-func leadBack(c *fiber.Ctx) {
-	if !strings.HasPrefix(string(c.Response().Header.ContentType()), "text/html") {
-		return
-	}
-	c.Response().SetBody(bytes.Replace(c.Response().Body(), []byte("</body>"), []byte(wayBack+"</body>"), 1))
 }
 
 // hideCause replaces Asynqmon's 500s, which quote Redis's address.

@@ -67,9 +67,13 @@ func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after 
 	return list, translate(rows.Err(), doing)
 }
 
+// Counting ends at $10, so that asking costs no more than what is worth knowing.
+const countDeadSQL = `
+SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($10::bigint, 0)) AS few`
+
 // Count implements domain.DeadLetters.
-func (l *DeadLetters) Count(ctx context.Context, filter domain.DeadFilter) (n int64, now time.Time, err error) {
-	err = l.db.pool.QueryRow(ctx, "SELECT count(*), clock_timestamp() FROM outbox_dead d WHERE "+deadFilterSQL, deadArgs(filter)...).Scan(&n, &now)
+func (l *DeadLetters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (n int64, now time.Time, err error) {
+	err = l.db.pool.QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit)...).Scan(&n, &now)
 	return n, now, translate(err, "count dead letters")
 }
 

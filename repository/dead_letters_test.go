@@ -78,7 +78,7 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 		if err != nil || len(list) != c.want {
 			t.Errorf("%s: %d dead letters, %v, want %d", name, len(list), err, c.want)
 		}
-		if n, _, err := letters.Count(t.Context(), c.filter); err != nil || n != int64(c.want) {
+		if n, _, err := letters.Count(t.Context(), c.filter, 0); err != nil || n != int64(c.want) {
 			t.Errorf("%s: counted %d, %v, want %d", name, n, err, c.want)
 		}
 	}

@@ -126,7 +126,7 @@ func TestSearchIsBounded(t *testing.T) {
 	run(`INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
 		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 900000) n`)
 	run("CREATE INDEX outbox_sent_id ON outbox_sent (id)")
-	run(`INSERT INTO inbox SELECT id FROM outbox_sent ORDER BY id DESC LIMIT 100000`)
+	run(`INSERT INTO inbox (event_id, processed_at) SELECT id, now() - interval '1 hour' FROM outbox_sent ORDER BY id DESC LIMIT 100000`)
 	run("PREPARE search (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint) AS " + repository.SearchStatement)
 	const zero, last = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 	for _, statistics := range []string{"", "ANALYZE outbox, outbox_sent, inbox"} {
@@ -146,6 +146,14 @@ func TestSearchIsBounded(t *testing.T) {
 				t.Errorf("%s, %q:\n%s", mode, statistics, plan)
 			}
 		}
+	}
+	run("RESET ALL; ALTER TABLE outbox_dead DISABLE TRIGGER USER")
+	run(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
+		SELECT md5(n::text)::uuid, 'test:' || n % 7, 'payload', '{}', 'default', now(), 1, 0, now(), 'worker', 'error ' || n, now() - n * interval '1 second'
+		FROM generate_series(1, 100000) n`)
+	for _, statistics := range []string{"", "ANALYZE outbox_dead"} {
+		run(statistics)
+		wantBoundedPages(t, conn)
 	}
 	lives := repository.NewEventLives(db)
 	for _, filter := range []domain.EventFilter{{Type: "none"}, {State: domain.StateSent}, {HeaderName: "none"}, {OrderingKey: "none", State: domain.StatePending}} {

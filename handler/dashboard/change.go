@@ -12,13 +12,23 @@ import (
 	"outboxd/domain"
 )
 
-const canaryPatience = 5 * time.Minute
+const (
+	canaryPatience = 5 * time.Minute
+	countPatience  = 3 * time.Second
+	deadCounted    = 10_000 // more than that are not counted
+
+	// What a form may hold, in bytes; what the page itself sends is far below.
+	maxChosen = 500 // dead letters
+	maxReason = 2000
+	maxActor  = 800
+)
 
 // changeForm is what somebody is about to do to dead letters.
 type changeForm struct {
 	Action, Type, Error, Until string
 	IDs                        []string
 	Matched                    int64
+	More                       bool // than Matched
 	Fault                      string
 	Reason, Actor, Canary      string
 }
@@ -32,6 +42,9 @@ func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 	filter := domain.DeadFilter{Type: f.Type, ErrorForm: f.Error}
 	if f.Action != "replay" && f.Action != "discard" {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
+	}
+	if len(f.IDs) > maxChosen || len(f.Reason) > maxReason || len(f.Actor) > maxActor {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: choose up to %d dead letters, and be brief about the reason", maxChosen)
 	}
 	for _, text := range f.IDs {
 		id, err := domain.EventID(text)
@@ -71,11 +84,13 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f changeForm, filter domain.DeadFil
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
 	}
-	matched, now, err := d.o.Sources.Dead.Count(c.UserContext(), filter)
+	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
+	defer cancel()
+	matched, now, err := d.o.Sources.Dead.Count(ctx, filter, deadCounted)
 	if err != nil {
 		return err
 	}
-	f.Matched = matched
+	f.Matched, f.More = matched, matched == deadCounted
 	if f.Until == "" {
 		f.Until = now.UTC().Format(time.RFC3339Nano)
 	}

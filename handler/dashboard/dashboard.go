@@ -102,7 +102,7 @@ func (d *Dashboard) frame() (verdict, state []byte, err error) {
 // Routes adds the pages and their assets to the monitor.
 func (d *Dashboard) Routes(app fiber.Router) {
 	d.files.serve(app)
-	r := routes{app, []fiber.Handler{d.explain, d.o.Guard}}
+	r := routes{app, []fiber.Handler{d.explain, d.o.Guard, admitted}}
 	r.get("/", d.overview)
 	r.get("/live", d.stream)
 	r.get("/history", d.history)

@@ -3,8 +3,6 @@ package dashboard
 import (
 	"html/template"
 	"net/url"
-	"strings"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -64,16 +62,9 @@ func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
 		return errNoDatabase()
 	}
 	p := deadPage{Type: c.Query("type"), Error: c.Query("error")}
-	var after domain.Cursor
-	if place := c.Query("after"); place != "" {
-		at, id, _ := strings.Cut(place, "/")
-		var err error
-		if after.Due, err = domain.ParseMoment(at, time.Now()); err != nil {
-			return err
-		}
-		if after.ID, err = domain.ParseID(id); err != nil {
-			return err
-		}
+	after, err := domain.ParseCursor(c.Query("after"))
+	if err != nil {
+		return err
 	}
 	letters, err := d.o.Sources.Dead.List(c.UserContext(), domain.DeadFilter{Type: p.Type, ErrorForm: p.Error}, after, deadShown)
 	if err != nil {
@@ -81,9 +72,8 @@ func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
 	}
 	p.Letters = letters
 	if len(letters) == deadShown {
-		last := letters[deadShown-1].Cursor()
 		q := groupQuery(p.Type, p.Error)
-		q.Set("after", last.Due.UTC().Format(time.RFC3339Nano)+"/"+last.ID.String())
+		q.Set("after", letters[deadShown-1].Cursor().String())
 		p.Next = encoded(q)
 	}
 	return d.Render(c, Page{Template: "dead-group", Title: "Dead letters of " + p.Type, Section: SectionDead, Data: p})

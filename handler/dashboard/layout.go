@@ -107,10 +107,32 @@ func (d *Dashboard) explain(c *fiber.Ctx) error {
 	fault := d.o.Explain(c, err)
 	c.Status(fault.Status)
 	p := Page{Template: "fault", Title: fault.Title, Data: fault}
+	if c.Locals(admittedKey{}) != nil {
+		p.Section = sectionOf(c.Path())
+	}
 	if c.Get("HX-Request") != "" {
 		return d.fragment(c, "content", p)
 	}
 	return d.Render(c, p)
+}
+
+type admittedKey struct{}
+
+// admitted notes that the guard let a request pass, so that a page about an
+// error has the navigation too.
+func admitted(c *fiber.Ctx) error {
+	c.Locals(admittedKey{}, true)
+	return c.Next()
+}
+
+func sectionOf(path string) Section {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch section := Section(first); section {
+	case SectionEvents, SectionDead:
+		return section
+	default:
+		return SectionOverview
+	}
 }
 
 // Root returns the relative address of the first page, as seen from a path. A

@@ -15,9 +15,11 @@
   localise(document);
   document.addEventListener("htmx:afterSwap", (event) => localise(event.target));
 
-  // A stream that the browser cuts when the page is left would be reported as lost.
+  // A stream that the browser cuts when the page is left would be reported as lost. htmx writes the event that it gets of
+  // an ended stream to the console, as an error; the page says so itself, and the next stream is under way.
   htmx.createEventSource = (url) => {
     const source = new EventSource(url);
+    Object.defineProperty(source, "onerror", { set: (ended) => source.addEventListener("error", () => ended()) });
     addEventListener("beforeunload", () => source.close());
     return source;
   };

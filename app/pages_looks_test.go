@@ -1,0 +1,68 @@
+package app_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestPagesAreForEverybody looks at the pages of events and dead letters as wide screens and telephones show them, in
+// light and dark, with and without the token: nothing keeps people out, and nothing scrolls to the side.
+func TestPagesAreForEverybody(t *testing.T) {
+	t.Parallel()
+	databaseURL := repositorytest.Database(t)
+	p := start(t, append(on(databaseURL, repositorytest.Redis(t), t.TempDir()), "--roles=api,monitor", "--admin-token="+adminToken)...)
+	db := repositorytest.Connect(t, databaseURL).SQL()
+	word, refused := strings.Repeat("long", 40), "connect to mail.example.com:smtp: "+strings.Repeat("refused", 30)
+	ask := func(query string, args ...any) (answer string) {
+		t.Helper()
+		if err := db.QueryRowContext(t.Context(), query, args...).Scan(&answer); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		return answer
+	}
+	waiting := ask(`SELECT outbox_emit('account:renamed', jsonb_build_object('name', $1::text), queue => 'low', ordering_key => $1::text,
+		headers => jsonb_build_object($1::text, $1::text))::text`, word)
+	dead := ask(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+		SELECT outbox_new_id(), type, 'x', '{}', 'default', now(), 25, 0, now(), 'worker', $2::text FROM unnest(ARRAY['email:send_notification', $1::text]) AS type
+		RETURNING id::text`, word, refused)
+	ask(`INSERT INTO outbox_actions (actor, action, filter, reason, events) VALUES ('ada@example.com', 'replay', jsonb_build_object('type', $1::text), $1::text, 1)
+		RETURNING ''`, word)
+
+	group := url.Values{"type": {"email:send_notification"}, "error": {refused}}.Encode()
+	pages := []struct{ name, path, shows string }{
+		{"events", "/events", "account:renamed"},
+		{"events-wrong", "/events?since=yesterday", "is not a time"},
+		{"event", "/events/" + waiting, "emitted"},
+		{"event-dead", "/events/" + dead, "Attempts"},
+		{"dead", "/dead", "ada@example.com"},
+		{"dead-group", "/dead/group?" + group, dead},
+		{"dead-change", "/dead/change?action=replay&id=" + dead, "Replay 1 dead letters"},
+	}
+	b := startBrowser(t)
+	look := func(who, scheme string) {
+		tab := b.open(strings.TrimPrefix(p.monitor, "http://"))
+		tab.prefer(scheme)
+		for _, page := range pages {
+			tab.visit(page.path)
+			tab.await("main", page.shows)
+			tab.wantAccessible()
+			tab.wantNoWiderThan(1280, page.path+" in "+scheme)
+			tab.wantNarrow(page.path + " in " + scheme)
+			tab.wantAccessible()
+			tab.see("look-" + page.name + "-" + who + "-" + scheme)
+		}
+		tab.wantQuiet("422")
+	}
+	look("reader", "light")
+	look("reader", "dark")
+	tab := b.open(strings.TrimPrefix(p.monitor, "http://"))
+	signIn(tab)
+	tab.measure("/events", "table")
+	tab.measure("/dead", "table")
+	look("writer", "light")
+	look("writer", "dark")
+	p.stop()
+}

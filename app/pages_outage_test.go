@@ -1,0 +1,60 @@
+package app_test
+
+import (
+	"strings"
+	"testing"
+
+	"outboxd/repository/repositorytest"
+)
+
+// TestPagesStayUp looks at the pages of events and dead letters of an empty system, and while each of the servers is gone.
+func TestPagesStayUp(t *testing.T) {
+	t.Parallel()
+	databaseURL := repositorytest.Database(t)
+	database, redis := repositorytest.Proxy(t, databaseURL), repositorytest.Proxy(t, repositorytest.Redis(t))
+	p := start(t, append(on(database.URL(), redis.URL(), t.TempDir()), "--roles=api,monitor", "--admin-token="+adminToken)...)
+	page := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))
+	look := func(path, shows string) {
+		t.Helper()
+		page.visit(path)
+		page.await("main", shows)
+		page.await("nav a", "^Overview$")
+		page.wantAccessible()
+		page.wantNarrow(path)
+	}
+	look("/events", "No event")
+	look("/dead", "No dead letters")
+	page.see("dead-empty")
+	page.wantQuiet()
+
+	var event string
+	if err := repositorytest.Connect(t, databaseURL).SQL().QueryRowContext(t.Context(), "SELECT outbox_emit('test:a', '{}')::text").Scan(&event); err != nil {
+		t.Fatal(err)
+	}
+	redis.Refuse()
+	look("/events", event)
+	look("/events/"+event, "emitted")
+	look("/dead", "No dead letters")
+	page.wantQuiet()
+	redis.Resume()
+
+	database.Refuse()
+	for _, path := range []string{"/events", "/events/" + event, "/dead", "/dead/group?type=test%3Aa", "/dead/change?action=replay&type=test%3Aa"} {
+		look(path, "the database is unavailable")
+		page.await(`main a[href=""]`, "Try again")
+		page.wantQuiet("503")
+	}
+	page.see("events-without-postgres")
+	page.visit("/events?id=" + event)
+	page.await("main", "the database is unavailable") // at its own address
+	page.wantQuiet("503")
+	for _, path := range []string{"/events", "/dead"} {
+		if status, _ := get(t, p.monitor+path); status != 503 {
+			t.Errorf("%s answers %d without its database, want 503", path, status)
+		}
+	}
+	database.Resume()
+	look("/events", event)
+	page.wantQuiet()
+	p.stop()
+}

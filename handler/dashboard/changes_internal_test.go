@@ -1,0 +1,41 @@
+package dashboard
+
+import (
+	"context"
+	"testing"
+
+	"outboxd/domain"
+)
+
+// What somebody began does not outlive the process, and says that it was cut off.
+func TestClosingEndsARunningChange(t *testing.T) {
+	t.Parallel()
+	d := New(Options{})
+	running := make(chan struct{})
+	id, err := d.changes.begin(changeForm{Action: "replay"}, func(ctx context.Context, tell func(domain.ReplayProgress)) error {
+		tell(domain.ReplayProgress{Changed: 500})
+		close(running)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-running
+	if c, known := d.changes.find(id); !known || c.Done || c.Progress.Changed != 500 {
+		t.Errorf("while it runs the change is %+v", c)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, known := d.changes.find(id); !known || !c.Done || c.Fault == "" || c.Progress.Changed != 500 {
+		t.Errorf("after the end the change is %+v", c)
+	}
+	_, err = d.changes.begin(changeForm{}, func(context.Context, func(domain.ReplayProgress)) error {
+		t.Error("a change began after the end")
+		return nil
+	})
+	if domain.ErrorCode(err) != domain.CodeConflict {
+		t.Errorf("a change after the end: %v, want a conflict", err)
+	}
+}

@@ -1,0 +1,42 @@
+package dashboard
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"outboxd/domain"
+)
+
+const letter = "01980000-0000-7000-8000-000000000000"
+
+// FuzzReadChange reads what a browser may send: nothing chooses everything, and
+// what is read says no more than what was sent.
+func FuzzReadChange(f *testing.F) {
+	for _, form := range []string{
+		"action=replay&type=email%3Asend&error=no+%23", "action=discard&id=" + letter + "&until=2026-01-02T03:04:05.6Z", "action=replay",
+		"action=drop&type=a", "action=replay&id=x", "action=replay&id=", "action=replay&type=a&until=now", "%", "id=" + letter + "&id=" + letter,
+		"action=replay&type=a&reason=" + strings.Repeat("a", maxReason+1), "action=replay" + strings.Repeat("&id="+letter, maxChosen+1),
+	} {
+		f.Add(form)
+	}
+	f.Fuzz(func(t *testing.T, form string) {
+		values, err := url.ParseQuery(form)
+		if err != nil {
+			return
+		}
+		change, filter, err := readChange(values)
+		if err != nil {
+			if domain.ErrorCode(err) != domain.CodeInvalid {
+				t.Errorf("%q: %v, want it called invalid", form, err)
+			}
+			return
+		}
+		if filter.Type == "" && len(filter.IDs) == 0 {
+			t.Errorf("%q chooses everything", form)
+		}
+		if len(filter.IDs) != len(values["id"]) || len(filter.IDs) > maxChosen || len(change.Reason) > maxReason || len(change.Actor) > maxActor {
+			t.Errorf("%q was read as %+v", form, filter)
+		}
+	})
+}

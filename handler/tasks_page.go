@@ -1,0 +1,35 @@
+package handler
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/handler/dashboard"
+)
+
+// The parts that outboxd adds to Asynqmon's page: its colours, and the way back
+// to the dashboard in a corner that the page leaves free at every width.
+var (
+	tasksHead = "<style>" + string(asset("tasks/tasks.css")) + "</style></head>"
+	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + string(asset("tasks/tasks.js")) + `</script><div id="root">`
+)
+
+// settle makes Asynqmon's page one of the house. Its addresses become relative,
+// for a proxy may put all pages below a path that only the browser knows.
+func settle(c *fiber.Ctx) {
+	if !strings.HasPrefix(string(c.Response().Header.ContentType()), "text/html") {
+		return
+	}
+	page := c.Response().Body()
+	for _, change := range []struct{ old, new string }{
+		{`="` + tasksPath + "/", `="` + dashboard.Root(c.Path()) + tasksPath[1:] + "/"},
+		{`i.p="` + strings.ReplaceAll(tasksPath, "/", `\/`) + `/"`, `i.p=window.FLAG_ROOT_PATH+"/"`},
+		{"</head>", tasksHead},
+		{`<div id="root">`, tasksBack},
+	} {
+		page = bytes.ReplaceAll(page, []byte(change.old), []byte(change.new))
+	}
+	c.Response().SetBody(page)
+}

@@ -1,0 +1,62 @@
+package repository_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"outboxd/repository"
+)
+
+// plan is a node of what EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) says.
+type plan struct {
+	Type     string  `json:"Node Type"`
+	Relation string  `json:"Relation Name"`
+	Rows     float64 `json:"Actual Rows"` // in each loop
+	Loops    float64 `json:"Actual Loops"`
+	Filtered float64 `json:"Rows Removed by Filter"`
+	Hit      int64   `json:"Shared Hit Blocks"`
+	Read     int64   `json:"Shared Read Blocks"`
+	Plans    []plan
+}
+
+// wantBoundedPages runs what the pages and the measurement ask, in tables that hold far more than they may read: no step of
+// a plan meets more rows than are ever counted, and none reads more blocks than these take.
+func wantBoundedPages(t *testing.T, conn *sql.Conn) {
+	t.Helper()
+	for name, statement := range repository.PageStatements() {
+		tx, err := conn.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text string
+		err = tx.QueryRowContext(t.Context(), "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "+statement[0].(string), statement[1:]...).Scan(&text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := tx.Rollback(); err != nil { // the measurement writes
+			t.Fatal(err)
+		}
+		var found []struct{ Plan plan }
+		if err := json.NewDecoder(strings.NewReader(text)).Decode(&found); err != nil || len(found) != 1 {
+			t.Fatalf("%s: %v\n%s", name, err, text)
+		}
+		root := found[0].Plan
+		rows := root.most()
+		t.Logf("%s: at most %.0f rows in a step, %d blocks", name, rows, root.Hit+root.Read)
+		const blocks = 40_000 // a row of the dead groups costs one of the index or the table, at the very worst two
+		if rows > repository.CountLimit || root.Hit+root.Read > blocks {
+			t.Errorf("%s: %.0f rows in a step, %d blocks:\n%s", name, rows, root.Hit+root.Read, text)
+		}
+	}
+}
+
+// most is how many rows the busiest step met.
+func (p plan) most() float64 {
+	rows := (p.Rows + p.Filtered) * p.Loops
+	for _, below := range p.Plans {
+		rows = max(rows, below.most())
+	}
+	return rows
+}
