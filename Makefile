@@ -46,7 +46,7 @@ run: ## Install what is missing, build, and start everything on servers of its o
 
 .PHONY: test
 test: ## Install what is missing and run every test, race detector on
-	@.ci/setup go cc postgresql redis pgbouncer chromium promtool
+	@.ci/setup go cc postgresql redis pgbouncer chromium promtool faketime
 	@# No test may touch the servers that somebody's environment names.
 	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; \
 	if CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=20m $(TESTFLAGS) $(PKG); then \

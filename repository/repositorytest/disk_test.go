@@ -2,6 +2,7 @@ package repositorytest_test
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -51,7 +52,10 @@ func TestAClockIsSet(t *testing.T) {
 	ask(t, server.URL(), "CREATE TABLE kept AS SELECT 1 AS n")
 	clock := server.OwnClock()
 	if clock == nil {
-		return // the line that says why is in the log
+		if runtime.GOOS == "linux" {
+			t.Fatal("libfaketime is missing: .ci/setup faketime")
+		}
+		return // only Linux lets a server be given a clock this way
 	}
 	for _, by := range []time.Duration{0, time.Hour, -time.Hour, 0} {
 		clock.Step(by)
