@@ -16,6 +16,7 @@ func TestPagesBehindAProxy(t *testing.T) {
 	t.Parallel()
 	databaseURL := repositorytest.Database(t)
 	p := start(t, append(on(databaseURL, repositorytest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
+	register(t, p.api, "ada@example.com") // or Asynq would know of no queue
 	db := openLedger(t, databaseURL)
 	var dead string
 	db.scan(&dead, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
@@ -67,8 +68,12 @@ func TestPagesBehindAProxy(t *testing.T) {
 	page.await("nav a", "^Tasks$").MustClick()
 	page.await("a", "^default$").MustClick()
 	page.await("button, a, span", "^Scheduled")
+	page.see("tasks-behind-a-proxy")
+	page.prefer("dark")
 	page.MustReload()
 	page.await("button, a, span", "^Scheduled")
+	page.MustElement("html.dark")
+	page.see("tasks-dark")
 	page.await("nav a", "outboxd$").MustClick()
 	page.await(".headline", ".")
 	page.await("button", "^Sign out$").MustClick()

@@ -3,6 +3,7 @@ package handler
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -48,7 +49,7 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 		return s.form(c, next, wrong.Detail)
 	}
 	end := s.guard.now().Add(sessionLife)
-	s.setCookie(c, http.Cookie{Value: s.guard.sessions.issue(end), Expires: end})
+	setCookie(c, s.guard.sessions.issue(end), end)
 	return c.Redirect("."+next, http.StatusSeeOther) // seen from /signin, below whatever a proxy puts before it
 }
 
@@ -58,16 +59,18 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 		return err
 	}
 	s.guard.sessions.end(c.Cookies(sessionCookie), s.guard.now())
-	s.setCookie(c, http.Cookie{MaxAge: -1})
+	setCookie(c, "", time.Unix(1, 0))
 	return c.Redirect("./", http.StatusSeeOther)
 }
 
 // setCookie sends the session's cookie, without a path: a browser then takes the
 // folder of the page that sent it, which is where all pages are, below whatever
 // a proxy puts before them.
-func (s *signing) setCookie(c *fiber.Ctx, cookie http.Cookie) {
-	cookie.Name, cookie.HttpOnly, cookie.SameSite = sessionCookie, true, http.SameSiteStrictMode
-	// Whoever lies in this header loses nothing but his own session.
-	cookie.Secure = c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https"
+func setCookie(c *fiber.Ctx, value string, end time.Time) {
+	cookie := http.Cookie{
+		Name: sessionCookie, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		// Whoever lies in this header loses nothing but his own session.
+		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
+	}
 	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own would add a path
 }

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -16,13 +17,17 @@ var (
 	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + string(asset("tasks/tasks.js")) + `</script><div id="root">`
 )
 
+// tasksIcons are links that a browser follows again when the page has changed
+// its own address, and the manifest, for which it sends no cookie.
+var tasksIcons = regexp.MustCompile(`<link rel="(icon|apple-touch-icon|manifest)"[^>]*>`)
+
 // settle makes Asynqmon's page one of the house. Its addresses become relative,
 // for a proxy may put all pages below a path that only the browser knows.
 func settle(c *fiber.Ctx) {
 	if !strings.HasPrefix(string(c.Response().Header.ContentType()), "text/html") {
 		return
 	}
-	page := c.Response().Body()
+	page := tasksIcons.ReplaceAll(c.Response().Body(), nil)
 	for _, change := range []struct{ old, new string }{
 		{`="` + tasksPath + "/", `="` + dashboard.Root(c.Path()) + tasksPath[1:] + "/"},
 		{`i.p="` + strings.ReplaceAll(tasksPath, "/", `\/`) + `/"`, `i.p=window.FLAG_ROOT_PATH+"/"`},
