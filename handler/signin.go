@@ -67,7 +67,7 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 // folder of the page that sent it, which is where all pages are, below whatever
 // a proxy puts before them.
 func setCookie(c *fiber.Ctx, value string, end time.Time) {
-	cookie := http.Cookie{
+	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: sessionCookie, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		// Whoever lies in this header loses nothing but his own session.
 		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
