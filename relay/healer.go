@@ -173,7 +173,10 @@ func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
 	}
 	crashpoint.Reach(crashpoint.CanaryRemembered)
 	h.seen, h.advanced = relayed, time.Now()
-	intact, err := h.o.Queue.Advance(ctx, h.record.Name, seen.Canary, next.Canary)
+	// Also while the process stops: what begins next would take the difference for a loss.
+	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
+	defer cancel()
+	intact, err := h.o.Queue.Advance(advancing, h.record.Name, seen.Canary, next.Canary)
 	if err == nil && !intact {
 		raise(h.look) // it was lost just now
 	}

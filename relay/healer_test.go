@@ -283,6 +283,59 @@ func TestNothingIsHealedThatIsWell(t *testing.T) {
 	}
 }
 
+// A relay that is stopped between the two halves of renewing the canary finishes it, or the
+// next one would heal.
+func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
+	t.Parallel()
+	database, redis := repositorytest.Database(t), repositorytest.Redis(t)
+	first := newTown(t, database, redis, nil)
+	stop := first.start()
+	first.watched()
+	stop()
+
+	memory := &lingering{remembered: make(chan struct{})}
+	w := newTown(t, database, redis, func(o *relay.Options) {
+		memory.QueueMemory = o.Healing.Memory
+		o.Healing.Memory = memory
+	})
+	stop = w.start()
+	select {
+	case <-memory.remembered:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the canary was not renewed")
+	}
+	stop()
+
+	next := newTown(t, database, redis, nil)
+	next.start()
+	next.watched()
+	var canary string
+	if err := next.db.SQL().QueryRowContext(t.Context(), "SELECT canary FROM outbox_queue_identity").Scan(&canary); err != nil {
+		t.Fatal(err)
+	}
+	next.exec(emitMany, 1)
+	next.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", canary)
+	if next.heals() != "" {
+		t.Error("healed without need")
+	}
+}
+
+// lingering is a memory that has remembered, and says so only when it is stopped.
+type lingering struct {
+	domain.QueueMemory
+	remembered chan struct{}
+	once       sync.Once
+}
+
+func (l *lingering) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+	err := l.QueueMemory.Remember(ctx, known, next, healed)
+	l.once.Do(func() {
+		close(l.remembered)
+		<-ctx.Done()
+	})
+	return err
+}
+
 // Types that nobody confirms are left alone: each of their tasks may have run.
 func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 	t.Parallel()
