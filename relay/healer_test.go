@@ -144,8 +144,14 @@ func TestTheQueueForgets(t *testing.T) {
 			w.eventually(50, "SELECT count(*) FROM inbox")
 			stop() // the tasks of the next events wait
 			forget := test.prepare(t, server)
+			var canary string
+			if err := w.db.SQL().QueryRowContext(t.Context(), "SELECT canary FROM outbox_queue_identity").Scan(&canary); err != nil {
+				t.Fatal(err)
+			}
 			w.exec(emitEffects, 500)
 			w.eventually(550, "SELECT count(*) FROM outbox_sent")
+			// What is put back in place has to be older than the last canary.
+			w.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", canary)
 			before := w.heals()
 			begun := time.Now()
 			forget()

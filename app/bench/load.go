@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
 	"outboxd/migrations"
@@ -35,8 +36,16 @@ func (e *Env) Reset(ctx context.Context) error {
 		}
 		statement.WriteString(table)
 	}
-	if _, err := e.Admin.Exec(ctx, statement.String()); err != nil {
-		return fmt.Errorf("empty the benchmark's tables: %w", err)
+	for attempt := 1; ; attempt++ {
+		_, err := e.Admin.Exec(ctx, statement.String())
+		if err == nil {
+			break
+		}
+		// What a relay that has just been stopped asked for last may still be running, and takes the same locks in another order.
+		deadlock, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || deadlock.Code != "40P01" || attempt == 5 {
+			return fmt.Errorf("empty the benchmark's tables: %w", err)
+		}
 	}
 	if err := e.Redis.FlushDB(ctx).Err(); err != nil {
 		return fmt.Errorf("empty the benchmark's Redis database: %w", err)
