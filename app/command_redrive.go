@@ -30,7 +30,7 @@ ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left
 	}
 	acting.add(cmd)
 	out.addFlag(cmd)
-	cmd.Flags().DurationVar(&filter.Since, "since", 0, "what was handed over at most so long ago, such as 1h; required")
+	cmd.Flags().DurationVar(&filter.Since, "since", 0, "only what was handed to Redis at most so long ago, such as 1h; required")
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only of this event type")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {

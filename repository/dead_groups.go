@@ -14,8 +14,8 @@ const maxGroups = 100
 // What died last is read by the index outbox_dead_place, so that the work is
 // bounded however many dead letters there are.
 const deadGroupsSQL = `
-SELECT event_type, form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
-FROM (SELECT event_type, ` + errorFormSQL + ` AS form, stage, died_at FROM outbox_dead d ORDER BY died_at DESC, id DESC LIMIT $1) AS latest
+SELECT event_type, error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
+FROM (SELECT event_type, error_form, stage, died_at FROM outbox_dead ORDER BY died_at DESC, id DESC LIMIT $1) AS latest
 GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $2`
 
 // Groups implements domain.DeadLetters.

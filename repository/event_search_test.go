@@ -148,6 +148,7 @@ func TestSearchIsBounded(t *testing.T) {
 		}
 	}
 	run("RESET ALL; ALTER TABLE outbox_dead DISABLE TRIGGER USER")
+	run("INSERT INTO outbox_entries SELECT 'test:a', now() FROM generate_series(1, 600000)")
 	run(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
 		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 1, 0, now(), 'worker', 'error ' || chr(97 + n % 7) || n, now() - n * interval '1 second'
 		FROM generate_series(1, 100000) n`)

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -33,11 +34,16 @@ func PageStatements() map[string][]any {
 		"flows":            {flowsSQL},
 		"relays":           {presentRelaysSQL},
 		"history of a day": {historySQL, 86400.0, 300.0},
-		"measurement":      {measureSQL, nil, domain.HeldKeysCounted, countLimit, [16]byte{1}},
+		"measurement":      {measureSQL, nil, domain.HeldKeysCounted, countLimit, [16]byte{1}, entriesLimit},
 		"dead groups":      {deadGroupsSQL, 10_000, maxGroups},
+		"a small group":    append([]any{listDeadSQL}, append(deadArgs(domain.DeadFilter{Type: "test:a", ErrorForm: "none"}), time.Time{}, [16]byte{}, 50)...),
 		"actions":          {actionsSQL, 20},
 	}
 }
 
-// CountLimit is how many rows a measurement counts at most.
-const CountLimit = countLimit
+// CountLimit and EntriesLimit are how many rows a measurement counts at most, of
+// a table and of the account's entries.
+const (
+	CountLimit   = countLimit
+	EntriesLimit = entriesLimit
+)

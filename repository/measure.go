@@ -10,6 +10,10 @@ import (
 // countLimit bounds how many rows a measurement counts in one table.
 const countLimit = 50_000
 
+// entriesLimit bounds how many entries of the account a measurement counts: at
+// more than 8,000 events a second there are more before they are added up.
+const entriesLimit = 500_000
+
 // measurePatience bounds a measurement. In bad company, such as under an old
 // snapshot with millions of dead rows, even this takes long. It is then not
 // worth it.
@@ -31,7 +35,10 @@ FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $3) AS few) AS c
 // measureSQL keeps a sample, in one statement and so in one transaction: an
 // idle process has to live on less than one a second.
 //
-//   - What was emitted is in the account, and in the entries of the last minute.
+//   - What was emitted is in the account, and in the entries since it was last
+//     added up: a minute's, or all that producers wrote while no relay ran. Up
+//     to $5 of them are counted. Beyond that PostgreSQL's own counter says how
+//     many there are, and they are taken to be like those that were counted.
 //   - What was enqueued comes from PostgreSQL's own counters of the history's
 //     partitions, since its rows have no index by time, and one would cost
 //     every batch. They lag by a second or so, and begin anew after a crash.
@@ -42,12 +49,15 @@ const measureSQL = `
 WITH standing AS (` + standingSQL + `
 ), before AS (
     SELECT at, emitted_total, enqueued_total FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1
+), entries AS (
+    SELECT count(*) FILTER (WHERE unrecorded IS NULL) AS emitted, coalesce(sum(unrecorded), 0) AS unrecorded,
+           CASE WHEN count(*) = $5 THEN greatest(pg_stat_get_live_tuples('outbox_entries'::regclass)::float8 / $5, 1) ELSE 1 END AS share
+    FROM (SELECT unrecorded FROM outbox_entries LIMIT $5) AS few
 ), totals AS (
-    SELECT coalesce((SELECT sum(emitted) FROM outbox_account), 0)
-             + (SELECT count(*) FROM outbox_entries WHERE unrecorded IS NULL) AS emitted,
+    SELECT coalesce((SELECT sum(emitted) FROM outbox_account), 0) + (e.emitted * e.share)::bigint AS emitted,
            coalesce((SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass), 0)
-             + coalesce((SELECT sum(unrecorded) FROM outbox_account), 0)
-             + coalesce((SELECT sum(unrecorded) FROM outbox_entries), 0) AS enqueued
+             + coalesce((SELECT sum(unrecorded) FROM outbox_account), 0) + (e.unrecorded * e.share)::bigint AS enqueued
+    FROM entries e
 ), delays AS (
     SELECT percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
     FROM (
@@ -74,7 +84,7 @@ func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess)
 	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()
 	var found standing
-	err := h.db.pool.QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, countLimit, [16]byte(process.ID)).Scan(found.columns()...)
+	err := h.db.pool.QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, countLimit, [16]byte(process.ID), entriesLimit).Scan(found.columns()...)
 	if err != nil {
 		return domain.Backlog{}, translate(err, "measure the backlog")
 	}

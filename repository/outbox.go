@@ -102,6 +102,7 @@ const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeou
 //   - held takes out of the way what has an ordering key and not its turn; going
 //     is the rest. Both read outbox_turns by its key, and for events without a key
 //     not at all: a subquery that is compared cannot become a hash of the table.
+//     going is asked twice, and asking again costs less than keeping its rows.
 //   - where something was held, one more row without an event says what.
 const claimSQL = `
 WITH due AS MATERIALIZED (
@@ -126,7 +127,7 @@ WITH due AS MATERIALIZED (
     WHERE ordering_key IS NOT NULL
       AND (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) IS DISTINCT FROM id
     RETURNING available_at, id, ordering_key
-), going AS (
+), going AS NOT MATERIALIZED (
     SELECT ` + eventColumns + ` FROM gone
     WHERE ordering_key IS NULL
        OR (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) = id

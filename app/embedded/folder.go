@@ -51,28 +51,28 @@ func openFolder(path string) (*folder, error) {
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, unusable(err)
 	}
 	mode := os.FileMode(0o700)
 	if os.Geteuid() == 0 {
 		mode = 0o711
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // parents such as ~/.local/share are not private
-		return nil, fmt.Errorf("make data directory: %w", err)
+		return nil, unusable(err)
 	}
 	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make data directory: %w", err)
+		return nil, unusable(err)
 	}
 	// Behind a symlink the checks of parents and of lengths have to look at the real path, and two names have to mean one address.
 	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, unusable(err)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, unusable(err)
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("data directory %s is not a folder", path)
+		return nil, unusable(fmt.Errorf("%s is not a folder", path))
 	}
 	f := &folder{path: path}
 	f.uid, f.gid = ownerOf(info)
@@ -80,6 +80,11 @@ func openFolder(path string) (*folder, error) {
 		return nil, err
 	}
 	return f, f.open(info)
+}
+
+// unusable says of a data directory what a person can do about it.
+func unusable(err error) error {
+	return fmt.Errorf("data directory (choose another with --data-dir): %w", err)
 }
 
 // open lets another account through an existing folder of root's, if it is empty or was made by an earlier version of this. A folder
@@ -90,16 +95,15 @@ func (f *folder) open(info os.FileInfo) error {
 	}
 	entries, err := os.ReadDir(f.path)
 	if err != nil {
-		return fmt.Errorf("data directory: %w", err)
+		return unusable(err)
 	}
 	_, locked := os.Lstat(f.file("postgres.lock"))
 	_, lockedToo := os.Lstat(f.file("redis.lock"))
 	if len(entries) > 0 && locked != nil && lockedToo != nil {
-		return fmt.Errorf("data directory %s cannot be entered by user %s, as whom the servers run: chmod 711 it, or choose another",
-			f.path, f.account.name)
+		return unusable(fmt.Errorf("%s cannot be entered by user %s, as whom the servers run: chmod 711 it", f.path, f.account.name))
 	}
 	if err := os.Chmod(f.path, 0o711); err != nil { //nolint:gosec // others may pass, and read nothing
-		return fmt.Errorf("data directory: %w", err)
+		return unusable(err)
 	}
 	return nil
 }
@@ -167,7 +171,7 @@ func (f *folder) sockets() (string, error) {
 		}
 		return path, nil
 	}
-	return "", fmt.Errorf("path of data directory %s is too long for a socket or has a comma in it, and no short temporary folder can be made: choose another data directory", f.path)
+	return "", fmt.Errorf("path of data directory %s is too long for a socket or has a comma in it, and no short temporary folder can be made: choose another with --data-dir", f.path)
 }
 
 // fitsSocket tells whether clients can be given a folder as a host: not too long, and no comma, which separates hosts.
