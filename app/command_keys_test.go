@@ -26,8 +26,7 @@ func TestHeldKeysByCommand(t *testing.T) {
 		`INSERT INTO outbox_turns SELECT DISTINCT ON (ordering_key) ordering_key, id FROM outbox ORDER BY ordering_key, ordering_position`,
 		`INSERT INTO outbox_held SELECT (jsonb_populate_record(NULL::outbox_held, to_jsonb(o) || '{"held_at":"2026-01-01Z"}')).* FROM outbox o
 			WHERE id NOT IN (SELECT event_id FROM outbox_turns)`,
-		`INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"too heavy","died_at":"now"}')).*
-			FROM outbox o JOIN outbox_turns t ON t.event_id = o.id WHERE t.ordering_key = 'dead'`,
+		repositorytest.DeadOf("too heavy") + "FROM outbox o JOIN outbox_turns t ON t.event_id = o.id WHERE t.ordering_key = 'dead'",
 		`DELETE FROM outbox WHERE available_at < now()`,
 	} {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {

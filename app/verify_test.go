@@ -70,8 +70,7 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	}
 	exec("SET outboxd.moving = 'on'; SELECT outbox_emit('test:a', '{}') FROM generate_series(1, 2); RESET outboxd.moving")
 	violations(0)
-	exec(`INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"e","died_at":"now"}')).*
-	      FROM outbox o WHERE event_type = 'test:a' LIMIT 1`)
+	exec(repositorytest.DeadOf("e") + "FROM outbox o WHERE o.event_type = 'test:a' LIMIT 1")
 	if list := violations(2); !strings.Contains(list[1], "in more than one place") {
 		t.Errorf("an event in two places: %q", list)
 	}

@@ -78,7 +78,7 @@ func TestDownAndUpWithData(t *testing.T) {
 	db := repositorytest.Open(t).SQL()
 	fill := []struct{ table, statement string }{
 		{"outbox", `SELECT outbox_emit('test:a', '{"n":1}')`},
-		{"outbox_dead", `INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"broken","died_at":"now"}')).* FROM outbox o`},
+		{"outbox_dead", repositorytest.DeadOf("broken") + "FROM outbox o"},
 		{"outbox_sent", `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || '{"sent_at":"now"}')).* FROM outbox o`},
 		{"inbox", `INSERT INTO inbox SELECT id FROM outbox`},
 		{"users", `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`},
@@ -88,7 +88,7 @@ func TestDownAndUpWithData(t *testing.T) {
 	for _, f := range fill {
 		exec(t, db, f.statement)
 	}
-	owned := [][]string{{}, {"outbox_samples"}, {}, {"outbox_account"}, {"outbox_queue_identity"}, {}, {"users", "notifications", "idempotency_keys"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
+	owned := [][]string{{}, {}, {"outbox_samples"}, {}, {"outbox_account"}, {"outbox_queue_identity"}, {}, {"users", "notifications", "idempotency_keys"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
 	gone := map[string]bool{}
 	for _, tables := range owned {
 		if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || !done {

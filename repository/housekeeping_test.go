@@ -139,7 +139,7 @@ func TestBacklog(t *testing.T) {
 	}
 	emit(t, db, 3)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-01-01Z'), ('a', '', '2100-01-01Z')`)
-	exec(t, db, `INSERT INTO outbox_dead SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(o) || '{"stage":"relay","error":"e","died_at":"now"}')).* FROM outbox o WHERE event_type = 'a'`)
+	exec(t, db, repositorytest.DeadOf("e")+"FROM outbox o WHERE o.event_type = 'a'")
 	b, err := keeping.Measure(t.Context(), domain.RelayProcess{})
 	if err != nil || b.Pending != 5 || b.Estimated || b.OldestDue.UTC().Year() != 2020 || b.Dead != 2 {
 		t.Errorf("%+v, %v", b, err)
