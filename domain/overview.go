@@ -25,8 +25,7 @@ func (f Flow) Rate(n int64) float64 {
 // Standing is where the events are at one moment, and who moves them.
 type Standing struct {
 	Backlog
-	At   time.Time // by the database's clock, as all times here
-	Held int64     // events that wait for their key's turn, at most 50,000
+	At time.Time // by the database's clock, as all times here
 
 	Now, Hour, Day Flow      // the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day

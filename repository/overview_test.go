@@ -46,13 +46,15 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 	if _, err := keeping.FoldAccount(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	exec(t, db, `INSERT INTO outbox_held (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position, held_at)
+		SELECT outbox_new_id(), 'a:b', '', '{}', 'default', now(), 0, 0, now(), 'k', 1000 + n, now() FROM generate_series(1, 3) AS n`)
 	measure()
 
 	s, err := overviews.Standing(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Pending != 21 || s.Estimated || s.Dead != 2 || s.OldestDue.IsZero() || s.SampledAt.IsZero() {
+	if s.Pending != 21 || s.Estimated || s.Dead != 2 || s.Held != 3 || s.HeldKeys != 1 || s.OldestHeld.IsZero() || s.OldestDue.IsZero() || s.SampledAt.IsZero() {
 		t.Errorf("%+v", s)
 	}
 	for name, f := range map[string]domain.Flow{"now": s.Now, "hour": s.Hour, "day": s.Day} {
