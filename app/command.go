@@ -52,6 +52,7 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 		RunE:          c.run,
 	}
 	config.AddFlags(root.PersistentFlags())
+	root.SetUsageTemplate(briefUsage(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
 	})
@@ -62,6 +63,14 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 	)
 	addCompletion(root)
 	return root
+}
+
+// briefUsage leaves the daemon's options out of the help of the commands, where
+// there would be fifty of them for each flag of the command's own.
+func briefUsage(template string) string {
+	return strings.Replace(template, `Global Flags:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `Every option of the daemon is a flag here too. --database-url, --redis-url, --config and --data-dir
+say which system is meant; outboxd --help lists them all.`, 1)
 }
 
 func noArguments(cmd *cobra.Command, args []string) error {

@@ -172,7 +172,7 @@ func missing(args []string, met int) error {
 	if met >= len(args) {
 		return nil
 	}
-	return fmt.Errorf("%d of the %d events named are not dead letters", len(args)-met, len(args))
+	return fmt.Errorf("not among the dead letters: %d of the %d events named; outboxd events show ID says where an event is", len(args)-met, len(args))
 }
 
 func (c commands) newDeadShowCommand() *cobra.Command {

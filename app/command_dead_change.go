@@ -53,6 +53,9 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 	if err != nil {
 		return nil, err
 	}
+	if matched == 0 && len(args) > 0 {
+		return nil, missing(args, 0)
+	}
 	filter.Until = now
 	return &deadChange{
 		letters: letters, filter: filter, action: acting.action(said),
@@ -69,12 +72,16 @@ func (d *deadChange) finish(w io.Writer, out *output, past string) error {
 		r := d.result
 		switch {
 		case r.DryRun:
-			fmt.Fprintf(w, "%d dead letters match.\n", r.Matched)
+			match := "match"
+			if r.Matched == 1 {
+				match = "matches"
+			}
+			fmt.Fprintf(w, "%s %s.\n", plural(r.Matched, "dead letter"), match)
 		default:
 			if r.Canary != nil {
 				fmt.Fprintf(w, "Canary: %d replayed, %d confirmed, %d dead again, %d undecided.\n", r.Canary.Replayed, r.Canary.Confirmed, r.Canary.Dead, r.Canary.Open)
 			}
-			fmt.Fprintf(w, "%s %d of %d dead letters.\n", past, r.Changed, r.Matched)
+			fmt.Fprintf(w, "%s %d of %s.\n", past, r.Changed, plural(r.Matched, "dead letter"))
 		}
 	})
 }

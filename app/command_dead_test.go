@@ -65,10 +65,10 @@ func TestDeadLettersByCommand(t *testing.T) {
 		{0, []string{"dead", "list", "--limit=2"}, []string{"ID ", id, "worker", "needs user_id", "--after "}},
 		{0, []string{"dead", "list", "--type=other"}, []string{"No dead letters."}},
 		{0, []string{"dead", "show", id}, []string{"First error", "died (worker)", "attempt 1: ", "2 bytes: {}", "k: v"}},
-		{0, []string{"events", "show", id}, []string{"dead, given up by the worker", "emitted", "archived", "0 of 25 retries"}},
+		{0, []string{"events", "show", id}, []string{"dead, given up by the worker", "emitted", "archived", "0 of 25 retries", "Task's error", "needs user_id"}},
 		{failed, []string{"dead", "show", "01980000-0000-7000-8000-000000000000"}, []string{"not a dead letter"}},
 		{failed, []string{"events", "show", "01980000-0000-7000-8000-000000000000"}, []string{"there is no event"}},
-		{failed, []string{"dead", "discard", "01980000-0000-7000-8000-000000000000", "--yes"}, []string{"1 of the 1 events named are not dead letters"}},
+		{failed, []string{"dead", "discard", "01980000-0000-7000-8000-000000000000", "--yes"}, []string{"not among the dead letters: 1 of the 1 events named", "events show"}},
 		{usage, []string{"events", "show"}, []string{"takes one event ID"}},
 		{usage, []string{"dead", "show", "x"}, []string{"not a UUID"}},
 		{usage, []string{"dead", "list", "-o=xml"}, []string{"table, json and yaml"}},
@@ -93,6 +93,9 @@ func TestDeadLettersByCommand(t *testing.T) {
 	}
 	if n := count("SELECT count(*) FROM outbox_dead"); n != 3 {
 		t.Fatalf("%d dead letters are left after commands that change nothing, want 3", n)
+	}
+	if n := count("SELECT count(*) FROM outbox_actions WHERE action = 'discard'"); n != 0 {
+		t.Errorf("a discard of no dead letter was recorded")
 	}
 
 	// The canary dies again, and the others stay where they are.

@@ -203,7 +203,7 @@ func (e examination) table(w io.Writer, color palette) {
 	}
 }
 
-func plural(n int, name string) string {
+func plural[N int | int64](n N, name string) string {
 	if n == 1 {
 		return "1 " + name
 	}

@@ -180,6 +180,7 @@ func eventTable(w io.Writer, d *eventDocument) {
 	}
 	for _, t := range d.Tasks {
 		row("Task", fmt.Sprintf("%s in queue %s: %s, %d of %d retries", t.ID, t.Queue, t.State, t.Retried, t.MaxRetry))
+		row("Task's error", t.LastError)
 	}
 	row("Redis", d.QueueError)
 	fmt.Fprintln(w)

@@ -146,7 +146,19 @@ func keysTable(w io.Writer, document *keysDocument) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(k.Key, 40), held, instant(k.Since), id, kind, oneLine(k.Reason, 100))
 	}
+	if dead := firstDead(document.Keys); dead != nil {
+		fmt.Fprintf(w, "A dead letter holds its key until it is replayed or discarded: outboxd dead show %s\n", dead.Turn.ID)
+	}
 	if !document.Complete {
 		fmt.Fprintln(w, "There may be more: --limit, or name the keys.")
 	}
+}
+
+func firstDead(keys []keyDocument) *keyDocument {
+	for i := range keys {
+		if t := keys[i].Turn; t != nil && t.Place == domain.PlaceDead {
+			return &keys[i]
+		}
+	}
+	return nil
 }

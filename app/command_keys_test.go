@@ -41,6 +41,9 @@ func TestHeldKeysByCommand(t *testing.T) {
 			Turn               struct{ ID, Place, Due, Error string }
 		}
 	}
+	if r := run("keys", "list"); !strings.Contains(r.stdout, "until it is replayed or discarded: outboxd dead show ") {
+		t.Errorf("what to do about the dead letter: %s%s", r.stdout, r.stderr)
+	}
 	r := run("keys", "list", "-o=json")
 	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list.Keys) != 2 || !list.Complete {
 		t.Fatalf("%v: %s%s", err, r.stdout, r.stderr)

@@ -53,7 +53,7 @@ func TestDeadLetterPages(t *testing.T) {
 		} else {
 			tab.await("button", "^Replay…$").MustClick()
 		}
-		tab.await("h1", "dead letters$")
+		tab.await("h1", "dead letters?$")
 		tab.see("dead-" + action)
 		tab.MustElement("#reason").MustInput("test of " + action + canary)
 		tab.MustElement("#actor").MustInput("ada@example.com")
@@ -69,7 +69,7 @@ func TestDeadLetterPages(t *testing.T) {
 		t.Errorf("%s dead letters were left alone, want 2", n)
 	}
 	change("discard", "")
-	tab.await("#progress", "Done: 1 dead letters discarded")
+	tab.await("#progress", "Done: 1 dead letter discarded")
 	change("replay", "")
 	tab.await("#progress", "Done: 2 dead letters replayed")
 	tab.visit("/dead")

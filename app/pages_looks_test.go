@@ -39,7 +39,7 @@ func TestPagesAreForEverybody(t *testing.T) {
 		{"event-dead", "/events/" + dead, "Attempts"},
 		{"dead", "/dead", "ada@example.com"},
 		{"dead-group", "/dead/group?" + group, dead},
-		{"dead-change", "/dead/change?action=replay&id=" + dead, "Replay 1 dead letters"},
+		{"dead-change", "/dead/change?action=replay&id=" + dead, "Replay 1 dead letter"},
 	}
 	b := startBrowser(t)
 	look := func(who, scheme string) {

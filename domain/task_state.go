@@ -17,6 +17,24 @@ type TaskState struct {
 	CompletedAt time.Time
 }
 
+// describe completes a sentence that begins with the task.
+func (t *TaskState) describe() string {
+	switch t.State {
+	case "active":
+		return "is being carried out"
+	case "pending":
+		return "waits for a worker"
+	case "scheduled":
+		return "waits for its time"
+	case "retry":
+		return "did not succeed and waits to be tried again: " + t.LastError
+	case "archived":
+		return "was archived: " + t.LastError
+	default:
+		return "is " + t.State
+	}
+}
+
 // TaskStates tells what the queue knows of events. It is safe for concurrent
 // use.
 type TaskStates interface {

@@ -54,7 +54,7 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	case l.Place == PlacePending:
 		return "pending: due, waits for a relay"
 	case l.Place == PlaceSent && len(tasks) > 0:
-		return fmt.Sprintf("handed to Redis, where its task is %s; not confirmed yet", tasks[0].State)
+		return fmt.Sprintf("handed to Redis, not confirmed yet; its task %s", tasks[0].describe())
 	case l.Place == PlaceSent:
 		return "handed to Redis and not confirmed"
 	case len(l.Journal) > 0 && l.Journal[len(l.Journal)-1].Entry == "discarded":

@@ -51,7 +51,11 @@ func (i *Inspector) service(ctx context.Context) ([]domain.Finding, error) {
 	if err != nil {
 		return withheld("which queues are paused", err)
 	}
-	return append(unserved(waiting, len(servers)), paused...), nil
+	unhandled, err := i.unhandled(queues)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(unserved(waiting, len(servers)), paused, unhandled), nil
 }
 
 func unserved(waiting []string, workers int) []domain.Finding {

@@ -290,7 +290,8 @@ func TestAPanicIsRolledBack(t *testing.T) {
 
 func TestATaskWithoutHandlerIsNotBurnt(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{})
+	url := repositorytest.Redis(t)
+	s := newShop(t, url, map[string]jobs.Handler{})
 	id := newID(1).String()
 	s.enqueue("report:build", id, []byte("{}"), asynq.MaxRetry(1), asynq.Queue("low"))
 	s.start()
@@ -302,6 +303,10 @@ func TestATaskWithoutHandlerIsNotBurnt(t *testing.T) {
 	}
 	if n := s.outcomes("other", "unhandled"); n != 1 {
 		t.Errorf("%v unhandled tasks are counted, want 1", n)
+	}
+	found, err := newInspector(t, url, false, time.Now).Examine(t.Context())
+	if err != nil || codes(found) != "type-unhandled/warning" || !strings.Contains(found[0].Found, `"report:build" (queue low)`) {
+		t.Errorf("found %v, %v", found, err)
 	}
 }
 

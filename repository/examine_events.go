@@ -111,13 +111,16 @@ func (e *Examiner) deadLetters(ctx context.Context, tx pgx.Tx) ([]domain.Finding
 	if err := tx.QueryRow(ctx, deadLettersSQL, manyDead+1).Scan(&count, &seconds); err != nil || count == 0 {
 		return nil, err
 	}
-	many := fmt.Sprint(count)
-	if count > manyDead {
-		many = fmt.Sprintf("more than %d", manyDead)
+	many := fmt.Sprintf("there are %d dead letters", count)
+	switch {
+	case count == 1:
+		many = "there is a dead letter"
+	case count > manyDead:
+		many = fmt.Sprintf("there are more than %d dead letters", manyDead)
 	}
 	return one(domain.Finding{
 		Code: "dead-letters", Level: domain.FindingWarning,
-		Found:       fmt.Sprintf("there are %s dead letters, the oldest of %s ago", many, span(time.Duration(seconds*float64(time.Second)))),
+		Found:       fmt.Sprintf("%s, the oldest of %s ago", many, span(time.Duration(seconds*float64(time.Second)))),
 		Consequence: "what they should do was not done and will not be; one with an ordering key may hold up everything behind it",
 		Remedy:      "outboxd dead list, then outboxd dead replay or outboxd dead discard",
 	}), nil

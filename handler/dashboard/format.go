@@ -15,6 +15,7 @@ var formats = template.FuncMap{
 	"brief":    brief,
 	"count":    count,
 	"countInt": func(n int) string { return count(int64(n)) },
+	"plural":   plural,
 	"duration": duration,
 	"instant":  instant,
 	"rate":     rate,

@@ -62,7 +62,7 @@ func judge(s *state) verdict {
 		judgeWorkers(s, add)
 	}
 	for _, f := range s.Findings {
-		if f.Level == domain.FindingWarning {
+		if f.Level == domain.FindingWarning && !judged(f.Code) {
 			add(problem{Level: LevelWarn, Found: f.Found, Consequence: f.Consequence, Remedy: f.Remedy})
 		}
 	}
@@ -79,6 +79,12 @@ func judge(s *state) verdict {
 	}
 	v.Behind = behind(s)
 	return v
+}
+
+// judged tells of what the page itself sees at every look, so that it is not
+// said twice.
+func judged(code string) bool {
+	return code == "dead-letters" || code == "no-relay" || code == "events-late"
 }
 
 // behind says how long events wait to be enqueued. It is coarse, because a

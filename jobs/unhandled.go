@@ -1,0 +1,48 @@
+package jobs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+)
+
+// retriesRead is how many of the tasks that are due first a look reads in a
+// queue. Their payloads come along, which may be a mebibyte each. A task without
+// a handler is due again within a minute, so that others do not hide it for long.
+const retriesRead = 50
+
+// unhandled looks for tasks whose last error says that a worker had no handler
+// for them: one of outboxd's, or one with Asynq's own mux.
+func (i *Inspector) unhandled(queues []string) ([]domain.Finding, error) {
+	var types []string
+	for _, queue := range queues {
+		tasks, err := i.asynq.ListRetryTasks(queue, asynq.PageSize(retriesRead))
+		if err != nil {
+			return withheld("the tasks that are tried again", err)
+		}
+		for _, task := range tasks {
+			if strings.HasPrefix(task.LastErr, errNoHandler.Error()) || strings.HasPrefix(task.LastErr, asynq.ErrHandlerNotFound.Error()) {
+				types = append(types, fmt.Sprintf("%.100q (queue %s)", task.Type, queue))
+			}
+		}
+	}
+	if len(types) == 0 {
+		return nil, nil
+	}
+	slices.Sort(types)
+	types = slices.Compact(types)
+	const named = 5
+	if more := len(types) - named; more > 0 {
+		types = append(types[:named], fmt.Sprintf("%d other types", more))
+	}
+	return []domain.Finding{{
+		Code: "type-unhandled", Level: domain.FindingWarning,
+		Found:       "a worker has no handler for tasks of type " + strings.Join(types, ", "),
+		Consequence: "they go back to their queue again and again, and so wait events behind them with the same ordering key",
+		Remedy:      "start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon and then discard its dead letter",
+	}}, nil
+}
