@@ -40,7 +40,7 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	case l.Place == PlaceDead:
 		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", l.Stage)
 		if l.TurnOf == l.ID && l.HeldBehind > 0 {
-			state += fmt.Sprintf("; it holds up %d events of its ordering key", l.HeldBehind)
+			state += fmt.Sprintf("; it holds up those behind it with its ordering key: %d", l.HeldBehind)
 		}
 		return state
 	case !l.ConfirmedAt.IsZero():
