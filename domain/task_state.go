@@ -19,6 +19,10 @@ type TaskState struct {
 
 // describe completes a sentence that begins with the task.
 func (t *TaskState) describe() string {
+	because := ""
+	if t.LastError != "" {
+		because = ": " + t.LastError
+	}
 	switch t.State {
 	case "active":
 		return "is being carried out"
@@ -27,9 +31,9 @@ func (t *TaskState) describe() string {
 	case "scheduled":
 		return "waits for its time"
 	case "retry":
-		return "did not succeed and waits to be tried again: " + t.LastError
+		return "did not succeed and waits to be tried again" + because
 	case "archived":
-		return "was archived: " + t.LastError
+		return "was archived" + because
 	default:
 		return "is " + t.State
 	}

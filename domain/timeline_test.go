@@ -29,3 +29,20 @@ func TestTimelineKeepsTheOrderWithinASecond(t *testing.T) {
 		}
 	}
 }
+
+func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
+	t.Parallel()
+	life := domain.EventLife{Place: domain.PlaceSent}
+	for want, task := range map[string]domain.TaskState{
+		"its task waits for a worker":                              {State: "pending"},
+		"its task is being carried out":                            {State: "active"},
+		"its task waits for its time":                              {State: "scheduled"},
+		"its task did not succeed and waits to be tried again: no": {State: "retry", LastError: "no"},
+		"its task was archived":                                    {State: "archived"},
+		"its task is completed":                                    {State: "completed"},
+	} {
+		if got := life.Describe([]domain.TaskState{task}, time.Now()); got != "handed to Redis, not confirmed yet; "+want {
+			t.Errorf("%+v: %q, want %q", task, got, want)
+		}
+	}
+}
