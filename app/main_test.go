@@ -14,7 +14,7 @@ import (
 const processVariable = "APP_TEST_PROCESS"
 
 // screenshots is where TestBrowser leaves what it saw:
-// make test PKG=./app TESTFLAGS="-run=TestBrowser -screenshots=/tmp/outboxd".
+// make test PKG="./app -screenshots=/tmp/outboxd" TESTFLAGS=-run=TestPages.
 var screenshots = flag.String("screenshots", "", "folder for screenshots of the pages")
 
 func TestMain(m *testing.M) {
