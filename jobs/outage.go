@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -24,15 +25,27 @@ func isOutage(err error) bool {
 	if !errors.As(err, &answer) {
 		return err != nil
 	}
-	// Redis 6 puts its own words before the reply that ended a script.
 	message := answer.Error()
-	for _, reply := range outageReplies {
-		if strings.HasPrefix(message, reply) || strings.Contains(message, ": -"+reply) {
-			return true
-		}
+	if slices.ContainsFunc(outageReplies, func(reply string) bool { return says(message, reply) }) {
+		return true
 	}
 	// A command within the script is forbidden: in the words of Redis 7 and 6.
 	return strings.Contains(message, "can't run this command") || strings.Contains(message, "ACL failure in script")
+}
+
+// says tells whether an answer begins with a word of Redis's. Redis 6 puts its
+// own words before the reply that ended a script.
+func says(message, word string) bool {
+	return strings.HasPrefix(message, word) || strings.Contains(message, ": -"+word)
+}
+
+// writeRefusals are the answers of a Redis that takes no writes at all. A script
+// gets one for its first write, and has then done nothing: once it has written,
+// Redis lets it end.
+var writeRefusals = []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS"}
+
+func isWriteRefusal(answer error) bool {
+	return slices.ContainsFunc(writeRefusals, func(word string) bool { return says(answer.Error(), word) })
 }
 
 // isFromScript tells whether a command within a script was what failed, so that

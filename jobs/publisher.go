@@ -2,8 +2,7 @@ package jobs
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // Asynq's choice
-	"fmt"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,7 +90,7 @@ func (p *Publisher) judge(ctx context.Context, e *domain.Event, answer, refusal 
 	if answer == nil {
 		return nil
 	}
-	if isFromScript(answer) {
+	if isFromScript(answer) && !isWriteRefusal(answer) {
 		if err := p.clearAway(ctx, e); err != nil {
 			return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
 		}
@@ -105,8 +104,10 @@ func (p *Publisher) judge(ctx context.Context, e *domain.Event, answer, refusal 
 // clearAway removes what a script that failed halfway has left. A script of
 // Redis is not undone: the task's own key may be there without the task being in
 // its queue, and the next attempt would take it for "already there". Asynq's
-// scripts begin with a look for that key, and end if they find it: one that
-// went on and failed has made it.
+// scripts look for that key before they make it, and end if they find it: one
+// that went on and failed has made it. One for a unique task takes the lock
+// before that look, and where it failed at that, the key is that of a task
+// which lives.
 func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	key := "asynq:{" + e.Queue + "}:t:" + e.TaskID()
 	// If even the look is forbidden, the script did not get beyond it either,
@@ -114,11 +115,20 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	if there, err := p.redis.Exists(ctx, key).Result(); err != nil || there == 0 {
 		return err
 	}
-	keys := []string{key}
-	if e.Options.Unique > 0 {
-		keys = append(keys, fmt.Sprintf("asynq:{%s}:unique:%s:%x", e.Queue, e.Type, md5.Sum(e.Payload))) //nolint:gosec // Asynq's choice
+	if e.Options.Unique == 0 {
+		return p.redis.Del(ctx, key).Err()
 	}
-	return p.redis.Del(ctx, keys...).Err()
+	lock, err := p.redis.HGet(ctx, key, "unique_key").Result()
+	if err != nil {
+		return err
+	}
+	switch holder, err := p.redis.Get(ctx, lock).Result(); {
+	case errors.Is(err, redis.Nil), err == nil && holder != e.TaskID():
+		return nil
+	case err != nil:
+		return err
+	}
+	return p.redis.Del(ctx, key, lock).Err()
 }
 
 // probeKey is written by Ping. A PING would be answered by a Redis that takes

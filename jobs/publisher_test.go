@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -195,5 +196,69 @@ func TestParseRedis(t *testing.T) {
 		if domain.ErrorCode(err) != domain.CodeInvalid || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v, want an error without the password", url, err)
 		}
+	}
+}
+
+// A unique task takes its lock before anything else. Where Redis refuses that, the task that is there is an earlier
+// delivery's, which lives.
+func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]struct{ begin, end []any }{
+		"out of memory": {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
+		"no SET":        {[]any{"ACL", "SETUSER", "default", "-set"}, []any{"ACL", "SETUSER", "default", "+set"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			publisher, client := newPublisher(t, repositorytest.OwnRedis(t).URL())
+			events := testEvents(1)
+			events[0].Options.Unique = time.Hour
+			publish := func(want domain.Code) {
+				t.Helper()
+				if err := publisher.Publish(t.Context(), events)[0]; domain.ErrorCode(err) != want {
+					t.Fatalf("%v, want code %q", err, want)
+				}
+			}
+			do := func(args ...any) {
+				t.Helper()
+				if err := client.Do(t.Context(), args...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			publish("")
+			locks, err := client.Keys(t.Context(), "asynq:{default}:unique:*").Result()
+			if err != nil || len(locks) != 1 {
+				t.Fatalf("locks %q, %v", locks, err)
+			}
+			do("DEL", locks[0]) // as if its time were over
+			do(refusal.begin...)
+			publish(domain.CodeUnavailable)
+			do(refusal.end...)
+			publish("")
+			message, err := client.HGet(t.Context(), "asynq:{default}:t:"+events[0].TaskID(), "msg").Result()
+			if n := client.LLen(t.Context(), "asynq:{default}:pending").Val(); err != nil || message == "" || n != 1 {
+				t.Errorf("%d pending, of a task with the message %q, %v", n, message, err)
+			}
+		})
+	}
+}
+
+// What is left of a unique task that did not get into its queue is taken away with its lock.
+func TestHalfAUniqueTaskIsClearedAway(t *testing.T) {
+	t.Parallel()
+	publisher, client := newPublisher(t, repositorytest.Redis(t))
+	if err := client.Set(t.Context(), "asynq:{default}:pending", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	events := testEvents(1)
+	events[0].Options.Unique = time.Hour
+	if err := publisher.Publish(t.Context(), events)[0]; err == nil {
+		t.Fatal("a queue that is no list takes a task")
+	}
+	if err := client.Del(t.Context(), "asynq:{default}:pending").Err(); err != nil {
+		t.Fatal(err)
+	}
+	err := publisher.Publish(t.Context(), events)[0]
+	if n := client.LLen(t.Context(), "asynq:{default}:pending").Val(); err != nil || n != 1 {
+		t.Errorf("%v, %d tasks are pending, want 1", err, n)
 	}
 }

@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -255,5 +256,28 @@ func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 	}
 	if time.Since(batch.Reached().Due) > time.Minute {
 		t.Errorf("reached %v", batch.Reached())
+	}
+}
+
+// A claim that only holds events ends with its commit. Where that fails, the connection goes back all the same: there
+// are far more failures here than connections.
+func TestAHeldBatchThatCannotCommitGivesItsConnectionBack(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	exec(t, db, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$`)
+	exec(t, db, `CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox_held DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)
+	emitKeyed(t, db, "a1")
+	for range 100 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := store.Claim(ctx, domain.Cursor{}, 10)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "not now") {
+			t.Fatalf("%v, want the trigger's refusal", err)
+		}
+	}
+	exec(t, db, `DROP TRIGGER refuse ON outbox_held`)
+	if got := relayAll(t, store); got != "a1" {
+		t.Errorf("then %q went, want a1", got)
 	}
 }

@@ -173,7 +173,12 @@ func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int, e
 	case len(batch.events) > 0:
 		return batch, nil
 	case batch.held.Count > 0:
-		return batch, batch.commit(ctx)
+		// Whoever is told to stop in between would leave the commit undecided.
+		if err := batch.commit(batch.life); err != nil {
+			_ = batch.Release()
+			return nil, err
+		}
+		return batch, nil
 	default:
 		return batch, batch.Release()
 	}
