@@ -96,6 +96,7 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 		Publisher:    d.traced(publisher),
 		Presence:     repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
 		Housekeeping: repository.NewHousekeeping(d.database, string(d.cfg.Relay.ListenURL)),
+		Unfinished:   publisher,
 		Healing: &relay.Healing{
 			Queue: publisher, Memory: repository.NewQueueMemory(store),
 			CheckInterval: d.cfg.Redis.CheckInterval, Unconfirmed: d.cfg.Relay.Unconfirmed,

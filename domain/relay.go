@@ -90,10 +90,15 @@ type Housekeeping interface {
 
 	// AdvanceKeys looks after up to limit ordering keys that hold events, from
 	// the first one after, and lets go what waits for nothing any more: no
-	// event is on its way, or the one that was is confirmed or gone. It returns the last key that it looked
-	// at, "" at the end, and how many events it let go. history says whether sent events
-	// are kept, so that one which is nowhere is gone.
-	AdvanceKeys(ctx context.Context, after string, limit int, history bool) (last string, advanced int64, err error)
+	// event is on its way, or the one that was is confirmed. It returns the last
+	// key that it looked at, "" at the end, and how many events it let go. gone
+	// are events, of which only the ID and the generation are known, that have
+	// had a turn for a while and that the database does not have: the history of
+	// what was sent ends, or is not kept. Only the queue knows whether they wait.
+	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
+
+	// PassTurns ends the turns of events, and lets go the next of their keys.
+	PassTurns(ctx context.Context, events []Event) error
 
 	// FoldAccount adds up what producers emitted since the last time, and
 	// returns how many events that were.

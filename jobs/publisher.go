@@ -119,6 +119,9 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 		return p.redis.Del(ctx, key).Err()
 	}
 	lock, err := p.redis.HGet(ctx, key, "unique_key").Result()
+	if errors.Is(err, redis.Nil) {
+		return nil // the key is not the script's
+	}
 	if err != nil {
 		return err
 	}

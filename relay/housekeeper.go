@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"outboxd/domain"
 )
 
 // The housekeeper's rhythm.
@@ -123,14 +125,45 @@ func (h *housekeeper) look(ctx context.Context) {
 // advance lets go events that were held and wait for nothing any more. Nobody
 // else would notice that a process died between two steps.
 func (h *housekeeper) advance(ctx context.Context) {
-	last, advanced, err := h.o.Housekeeping.AdvanceKeys(ctx, h.key, advanceBatch, h.o.History > 0)
+	last, advanced, gone, err := h.o.Housekeeping.AdvanceKeys(ctx, h.key, advanceBatch)
 	h.key = last
+	if err == nil {
+		err = h.passEnded(ctx, gone)
+	}
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("could not look after ordering keys", "retry_in", keysEvery, "error", err)
 	}
 	if advanced > 0 {
 		h.log.Info("let held events go that nobody else would have", "events", advanced)
 	}
+}
+
+// passEnded passes on the turns of events that neither the database nor the
+// queue knows any more, because nobody ever confirmed them. What still waits in
+// the queue keeps its turn, however long ago the history of it ended.
+func (h *housekeeper) passEnded(ctx context.Context, gone []domain.Event) error {
+	if len(gone) == 0 || h.o.Unfinished == nil {
+		return nil
+	}
+	waits, err := h.o.Unfinished.Unfinished(ctx, gone)
+	if err != nil {
+		return err
+	}
+	var ended []domain.Event
+	for i := range gone {
+		if !waits[i] {
+			ended = append(ended, gone[i])
+		}
+	}
+	if len(ended) == 0 {
+		return nil
+	}
+	if err := h.o.Housekeeping.PassTurns(ctx, ended); err != nil {
+		return err
+	}
+	h.log.Warn("ordering keys go on without a confirmation of the event before, which is neither kept nor in the queue any more",
+		"keys", len(ended), "an_event_id", ended[0].ID)
+	return nil
 }
 
 // fold adds up the account. It waits as long as it likes: entries count as well

@@ -52,6 +52,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 		Presence:     repository.NewPresence(db, ""),
 		Housekeeping: repository.NewHousekeeping(db, ""),
 		Database:     db.Ping,
+		Unfinished:   publisher,
 		Process:      domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},
 		Concurrency:  2, BatchSize: 100, MaxAttempts: 3,
 		BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond, PollInterval: time.Hour,

@@ -22,6 +22,9 @@ type Options struct {
 	Publisher    domain.Publisher
 	Presence     domain.Presence
 	Housekeeping domain.Housekeeping
+	// Unfinished says of an event that the store does not have any more whether
+	// the queue has it. nil: such an event keeps its ordering key's turn.
+	Unfinished domain.UnfinishedTasks
 	// Healing is what a queue's loss of data is noticed and mended by. nil, as
 	// for a queue that is emptied on purpose, lets it go unnoticed.
 	Healing *Healing

@@ -110,7 +110,7 @@ WITH RECURSIVE keys (key, n) AS (
     FROM keys WHERE key IS NOT NULL AND n < $2
 ), turns AS (
     SELECT key, t.event_id, EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id) AS confirmed,
-           $3 AND t.taken_at < now() - interval '1 minute' AND NOT (
+           t.taken_at < now() - interval '1 minute' AND NOT (
                EXISTS (SELECT FROM outbox e WHERE e.id = t.event_id) OR EXISTS (SELECT FROM outbox_sent e WHERE e.id = t.event_id)
                OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = t.event_id)) AS gone
     FROM keys LEFT JOIN outbox_turns t ON t.ordering_key = key
@@ -118,27 +118,37 @@ WITH RECURSIVE keys (key, n) AS (
 )
 SELECT coalesce(array_agg(key) FILTER (WHERE event_id IS NULL OR confirmed), '{}'),
        coalesce(array_agg(event_id) FILTER (WHERE gone AND NOT confirmed), '{}'),
+       coalesce(array_agg((SELECT coalesce(max(generation), 0) FROM outbox_journal j WHERE j.event_id = turns.event_id))
+           FILTER (WHERE gone AND NOT confirmed), '{}'),
        CASE WHEN count(*) = $2 THEN max(key) ELSE '' END
 FROM turns`
 
 // AdvanceKeys implements domain.Housekeeping.
-func (h *Housekeeping) AdvanceKeys(ctx context.Context, after string, limit int, history bool) (last string, advanced int64, err error) {
+func (h *Housekeeping) AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []domain.Event, err error) {
 	const doing = "look after ordering keys"
 	var idle []string
-	var gone [][16]byte
-	if err := h.db.pool.QueryRow(ctx, idleKeysSQL, after, limit, history).Scan(&idle, &gone, &last); err != nil {
-		return "", 0, translate(err, doing)
+	var ids [][16]byte
+	var generations []int
+	if err := h.db.pool.QueryRow(ctx, idleKeysSQL, after, limit).Scan(&idle, &ids, &generations, &last); err != nil {
+		return "", 0, nil, translate(err, doing)
+	}
+	for i, id := range ids {
+		gone = append(gone, domain.Event{ID: id, Generation: generations[i]})
 	}
 	if len(idle) > 0 {
 		if err := h.db.pool.QueryRow(ctx, "SELECT outbox_advance($1)", idle).Scan(&advanced); err != nil {
-			return last, 0, translate(err, doing)
+			return last, 0, gone, translate(err, doing)
 		}
 	}
-	if len(gone) > 0 {
-		if _, err := h.db.pool.Exec(ctx, passTurnsSQL, gone); err != nil {
-			return last, advanced, translate(err, doing)
-		}
-		advanced += int64(len(gone))
+	return last, advanced, gone, nil
+}
+
+// PassTurns implements domain.Housekeeping.
+func (h *Housekeeping) PassTurns(ctx context.Context, events []domain.Event) error {
+	ids := make([][16]byte, len(events))
+	for i := range events {
+		ids[i] = events[i].ID
 	}
-	return last, advanced, nil
+	_, err := h.db.pool.Exec(ctx, passTurnsSQL, ids)
+	return translate(err, "pass turns on")
 }

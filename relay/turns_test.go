@@ -1,0 +1,49 @@
+package relay_test
+
+import (
+	"testing"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/repository/repositorytest"
+)
+
+// A task may wait in a paused queue for longer than the history of what was sent is kept. Its successor waits with it,
+// until the queue has it no longer.
+func TestATurnOutlivesTheHistory(t *testing.T) {
+	t.Parallel()
+	database, queue := repositorytest.Database(t), repositorytest.Redis(t)
+	f := newFixture(t, database, queue, nil)
+	f.exec("SELECT outbox_emit('test:a', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
+	stop := f.start()
+	f.eventually(1, "SELECT count(*) FROM outbox_sent")
+	f.eventually(1, "SELECT count(*) FROM outbox_held")
+	const partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass"
+	f.eventually(9, partitions) // a week's, today's and the rest
+	stop()
+	f.exec("DELETE FROM outbox_sent")
+	f.exec("UPDATE outbox_turns SET taken_at = now() - interval '2 minutes'")
+
+	f.exec("DO $$ BEGIN EXECUTE 'DROP TABLE outbox_sent_' || to_char(timezone('UTC', now()) + interval '6 days', 'YYYYMMDD'); END $$")
+	f = newFixture(t, database, queue, nil)
+	stop = f.start()
+	// Partitions are made after the look at the keys.
+	f.eventually(9, partitions)
+	if n := f.count("SELECT count(*) FROM outbox_held"); n != 1 {
+		t.Errorf("%d events are held while the one before is in the queue, want 1", n)
+	}
+	stop()
+
+	inspector := asynq.NewInspectorFromRedisClient(f.redis)
+	for id := range f.tasks("default") {
+		if err := inspector.ArchiveTask("default", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f = newFixture(t, database, queue, nil)
+	f.start()
+	f.eventually(1, "SELECT count(*) FROM outbox_sent")
+	if n := f.count("SELECT count(*) FROM outbox_held"); n != 0 {
+		t.Errorf("%d events are held after the one before was given up, want none", n)
+	}
+}
