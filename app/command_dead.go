@@ -147,7 +147,7 @@ func (c commands) newDeadListCommand() *cobra.Command {
 		if err := out.write(cmd.OutOrStdout(), document, func(w io.Writer) { deadTable(w, document) }); err != nil {
 			return err
 		}
-		return missing(args, len(list))
+		return missing(filter.IDs, len(list))
 	})
 	return cmd
 }
@@ -168,11 +168,11 @@ func deadTable(w io.Writer, document deadListDocument) {
 }
 
 // missing is the error where IDs were named and not all of them were met.
-func missing(args []string, met int) error {
-	if met >= len(args) {
+func missing(ids []domain.ID, met int) error {
+	if met >= len(ids) {
 		return nil
 	}
-	return fmt.Errorf("not among the dead letters: %d of the %d events named; outboxd events show ID says where an event is", len(args)-met, len(args))
+	return fmt.Errorf("not among the dead letters that were asked for: %d of the %d events named; outboxd events show ID says where an event is", len(ids)-met, len(ids))
 }
 
 func (c commands) newDeadShowCommand() *cobra.Command {

@@ -53,8 +53,8 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 	if err != nil {
 		return nil, err
 	}
-	if matched == 0 && len(args) > 0 {
-		return nil, missing(args, 0)
+	if matched == 0 && len(filter.IDs) > 0 {
+		return nil, missing(filter.IDs, 0)
 	}
 	filter.Until = now
 	return &deadChange{
@@ -109,7 +109,7 @@ their errors. Events that wait behind one of them for their ordering key's turn 
 		if err = acting.consent("discard"); err == nil {
 			err = domain.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
 		}
-		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), missing(args, int(change.result.Matched)), err)
+		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), err, missing(change.filter.IDs, int(change.result.Matched)))
 	})
 	return cmd
 }
@@ -154,7 +154,7 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 		if err = acting.consent("replay"); err == nil {
 			err = change.replay(cmd.Context(), &replay, o.cfg.Relay.Unconfirmed)
 		}
-		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Replayed"), missing(args, int(change.result.Matched)), err)
+		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Replayed"), err, missing(change.filter.IDs, int(change.result.Matched)))
 	})
 	return cmd
 }

@@ -68,7 +68,7 @@ func TestDeadLettersByCommand(t *testing.T) {
 		{0, []string{"events", "show", id}, []string{"dead, given up by the worker", "emitted", "archived", "0 of 25 retries", "Task's error", "needs user_id"}},
 		{failed, []string{"dead", "show", "01980000-0000-7000-8000-000000000000"}, []string{"not a dead letter"}},
 		{failed, []string{"events", "show", "01980000-0000-7000-8000-000000000000"}, []string{"there is no event"}},
-		{failed, []string{"dead", "discard", "01980000-0000-7000-8000-000000000000", "--yes"}, []string{"not among the dead letters: 1 of the 1 events named", "events show"}},
+		{failed, []string{"dead", "discard", "01980000-0000-7000-8000-000000000000", "--yes"}, []string{"not among the dead letters that were asked for: 1 of the 1 events named", "events show"}},
 		{usage, []string{"events", "show"}, []string{"takes one event ID"}},
 		{usage, []string{"dead", "show", "x"}, []string{"not a UUID"}},
 		{usage, []string{"dead", "list", "-o=xml"}, []string{"table, json and yaml"}},

@@ -21,10 +21,11 @@ type HeldKey struct {
 	Turn *Turn
 }
 
-// Turn is the event of an ordering key that is on its way, or dead.
+// Turn is the event of an ordering key that is on its way, or dead, or not yet
+// due.
 type Turn struct {
 	ID    ID
-	Since time.Time // when it got the turn
+	Since time.Time // when it got the turn or, while it was never due, was written
 	// Place is PlacePending, PlaceSent or PlaceDead, and PlaceGone if the event
 	// is kept nowhere, as without a history.
 	Place Place

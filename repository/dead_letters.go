@@ -23,7 +23,7 @@ const deadFilterSQL = `
     ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
     AND ($4 = '' OR d.stage = $4) AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
     AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
-    AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR d.error_form = $9)`
+    AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR ` + errorFormSQL + ` = $9)`
 
 func deadArgs(f domain.DeadFilter) []any {
 	return []any{uuids(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until), f.ErrorForm}

@@ -76,7 +76,10 @@ WITH pending AS MATERIALIZED (
 )
 SELECT floor.id, floor.examined, page.id, CASE WHEN confirmed_at IS NULL THEN place ELSE 'confirmed' END, event_type, queue,
        ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
-       CASE place WHEN 'held' THEN (SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = page.ordering_key) END
+       CASE place WHEN 'held' THEN coalesce((SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = page.ordering_key), (
+           SELECT o.id FROM outbox o WHERE o.ordering_key = page.ordering_key
+             AND o.ordering_position < (SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)
+           ORDER BY o.ordering_position LIMIT 1)) END
 FROM floor LEFT JOIN page ON true
 ORDER BY page.id DESC`
 

@@ -18,22 +18,30 @@ WITH RECURSIVE skipped (key, n) AS (
     SELECT (SELECT ordering_key FROM outbox_held WHERE ordering_key > key ORDER BY ordering_key LIMIT 1), n + 1
     FROM skipped WHERE key IS NOT NULL AND n < $2
 ), heads AS MATERIALIZED (
-    SELECT key, head.id, head.held_at
+    SELECT key, head.id, head.held_at, head.ordering_position AS position
     FROM (SELECT key FROM skipped WHERE key IS NOT NULL UNION SELECT unnest($1::text[])) AS keys, LATERAL (
-        SELECT id, held_at FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1
+        SELECT id, held_at, ordering_position FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1
     ) AS head
 )`
 
 // Only what is on the page is counted and looked for. One statement, so that an
-// event which is just being moved is seen in one place.
+// event which is just being moved is seen in one place. An event that was never
+// due has no turn yet, and is waited for all the same.
 const heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
-    SELECT key, id, held_at FROM heads ORDER BY held_at, key LIMIT $3
+    SELECT key, id, held_at, position FROM heads ORDER BY held_at, key LIMIT $3
 )
 SELECT page.key, page.id, page.held_at,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = page.key LIMIT $4) AS waiting),
        t.event_id, t.taken_at, e.place, coalesce(e.event_type, ''), coalesce(e.queue, ''), e.at, coalesce(e.attempts, 0), coalesce(e.error, ''),
        EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id), (SELECT count(*) FROM heads)
-FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
+FROM page LEFT JOIN LATERAL (
+    SELECT event_id, taken_at, 1 AS nth FROM outbox_turns WHERE ordering_key = page.key
+    UNION ALL
+    SELECT * FROM (
+        SELECT id, created_at, 2 FROM outbox WHERE ordering_key = page.key AND ordering_position < page.position ORDER BY ordering_position LIMIT 1
+    ) AS earlier
+    ORDER BY nth LIMIT 1
+) AS t ON true LEFT JOIN LATERAL (
     SELECT 'pending' AS place, event_type, queue, available_at AS at, attempts, last_error AS error, generation FROM outbox WHERE id = t.event_id
     UNION ALL SELECT 'sent', event_type, queue, sent_at, attempts, last_error, generation FROM outbox_sent WHERE id = t.event_id
     UNION ALL SELECT 'dead', event_type, queue, died_at, attempts, error, generation FROM outbox_dead WHERE id = t.event_id
