@@ -179,8 +179,11 @@ func eventTable(w io.Writer, d *eventDocument) {
 		row("Payload", fmt.Sprintf("%d bytes: %s", d.PayloadBytes, d.Payload))
 	}
 	for _, t := range d.Tasks {
-		row("Task", fmt.Sprintf("%s in queue %s: %s, %d of %d retries", t.ID, t.Queue, t.State, t.Retried, t.MaxRetry))
-		row("Task's error", t.LastError)
+		task := fmt.Sprintf("%s in queue %s: %s, %d of %d retries", t.ID, t.Queue, t.State, t.Retried, t.MaxRetry)
+		if t.LastError != "" {
+			task += ": " + t.LastError
+		}
+		row("Task", task)
 	}
 	row("Redis", d.QueueError)
 	fmt.Fprintln(w)

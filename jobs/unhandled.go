@@ -11,8 +11,9 @@ import (
 )
 
 // retriesRead is how many of the tasks that are due first a look reads in a
-// queue. Their payloads come along, which may be a mebibyte each. A task without
-// a handler is due again within a minute, so that others do not hide it for long.
+// queue. Their payloads come along, which may be a mebibyte each. A task that one
+// of outboxd's workers could not handle is due again within a minute, so that
+// others do not hide it for long.
 const retriesRead = 50
 
 // unhandled looks for tasks whose last error says that a worker had no handler
@@ -42,7 +43,7 @@ func (i *Inspector) unhandled(queues []string) ([]domain.Finding, error) {
 	return []domain.Finding{{
 		Code: "type-unhandled", Level: domain.FindingWarning,
 		Found:       "a worker has no handler for tasks of type " + strings.Join(types, ", "),
-		Consequence: "they go back to their queue again and again, and so wait events behind them with the same ordering key",
+		Consequence: "they go back to their queue again and again, for ever or until their attempts are used up, and events behind them with the same ordering key wait",
 		Remedy:      "start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon and then discard its dead letter",
 	}}, nil
 }
