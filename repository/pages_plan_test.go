@@ -58,11 +58,11 @@ func (p plan) most() (rows, entries float64) {
 		r, e := below.most()
 		rows, entries = max(rows, r), max(entries, e)
 	}
-	if met := (p.Rows + p.Filtered) * p.Loops; p.passesEntries() {
+	met := (p.Rows + p.Filtered) * p.Loops
+	if p.passesEntries() {
 		return rows, max(entries, met)
-	} else {
-		return max(rows, met), entries
 	}
+	return max(rows, met), entries
 }
 
 func (p plan) passesEntries() bool {
