@@ -84,6 +84,9 @@ func (c commands) newDoctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := requireData(cfg); err != nil {
+			return err
+		}
 		if cfg.Log.Level == "info" {
 			cfg.Log.Level = "warn"
 		}

@@ -34,6 +34,9 @@ func (c commands) withServers(role config.Role, out *output, do func(*cobra.Comm
 		if err != nil {
 			return err
 		}
+		if err := requireData(cfg); err != nil {
+			return err
+		}
 		// What a daemon has to tell in good times would be in the way.
 		if cfg.Log.Level == "info" {
 			cfg.Log.Level = "warn"

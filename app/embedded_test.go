@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,5 +82,20 @@ func TestOwnServerDies(t *testing.T) {
 	message := result{stderr: p.log.String()}.message()
 	if state.ExitCode() != 1 || !strings.Contains(message, "embedded PostgreSQL") || strings.Count(message, "\n") != 1 {
 		t.Errorf("ended with %v and %q, want exit code 1 and a message that names the server", state, message)
+	}
+}
+
+// A misspelt data directory is not made, with an empty database in it that looks like the loss of everything.
+func TestCommandsMakeNoServersOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "none")
+	for _, args := range [][]string{{"doctor"}, {"verify"}, {"events", "list"}, {"top", "--once"}} {
+		r := execute(t, nil, append(args, "--data-dir="+missing)...)
+		if r.code != 2 || !strings.Contains(r.stderr, missing) || !strings.Contains(r.stderr, "--database-url") {
+			t.Errorf("%v: %d, %s", args, r.code, r.message())
+		}
+	}
+	if _, err := os.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data directory was made: %v", err)
 	}
 }

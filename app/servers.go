@@ -85,6 +85,19 @@ func (s *servers) watch(ctx context.Context) error {
 
 func (s *servers) forgetful() bool { return s.embedded != nil && s.embedded.Forgetful() }
 
+// requireData is an error where a PostgreSQL of outboxd's own is meant and none
+// has ever run: a command would make a new one, and find that nothing is there.
+func requireData(cfg *config.Config) error {
+	if cfg.Database.URL != "" {
+		return nil
+	}
+	dir, err := dataDir(cfg)
+	if err != nil || embedded.HasPostgres(dir) {
+		return err
+	}
+	return usageError{fmt.Errorf("no outboxd has run on the data directory %s: --data-dir names the one that it runs on, --database-url and --redis-url name servers of yours", dir)}
+}
+
 func dataDir(cfg *config.Config) (string, error) {
 	if cfg.DataDir != "" {
 		return filepath.Abs(cfg.DataDir)

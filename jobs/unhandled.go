@@ -44,6 +44,6 @@ func (i *Inspector) unhandled(queues []string) ([]domain.Finding, error) {
 		Code: "type-unhandled", Level: domain.FindingWarning,
 		Found:       "a worker has no handler for tasks of type " + strings.Join(types, ", "),
 		Consequence: "they go back to their queue again and again, for ever or until their attempts are used up, and events behind them with the same ordering key wait",
-		Remedy:      "start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon and then discard its dead letter",
+		Remedy:      "start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon (with the admin token) and then discard its dead letter",
 	}}, nil
 }

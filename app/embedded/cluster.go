@@ -34,6 +34,12 @@ func dataVersion(data string) (int, error) {
 	return major, nil
 }
 
+// HasPostgres tells whether a PostgreSQL has ever been started in a data directory. It changes nothing.
+func HasPostgres(dataDir string) bool {
+	_, err := os.Stat(filepath.Join(dataDir, "postgres"))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // initialise makes a new data directory. It appears under its name only when it is complete, so that a crash in between leaves nothing
 // that looks like data; what an earlier crash left under the other name was never used and is removed.
 func (p *postgres) initialise(ctx context.Context, bin installation, data string, log *logfile, held *os.File) error {
