@@ -80,15 +80,9 @@ func (c commands) newDoctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cfg, err := c.loadAs(cmd, config.RoleRelay)
+		cfg, err := c.loadToLook(cmd, config.RoleRelay)
 		if err != nil {
 			return err
-		}
-		if err := requireData(cfg); err != nil {
-			return err
-		}
-		if cfg.Log.Level == "info" {
-			cfg.Log.Level = "warn"
 		}
 		// LISTEN is what relays do, whatever roles this configuration has.
 		options.Listens, options.ListenURL = cfg.Relay.Listen != config.ListenOff, string(cfg.Relay.ListenURL)

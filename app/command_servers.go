@@ -30,16 +30,9 @@ func (c commands) withServers(role config.Role, out *output, do func(*cobra.Comm
 		if err := out.check(); err != nil {
 			return err
 		}
-		cfg, err := c.loadAs(cmd, role)
+		cfg, err := c.loadToLook(cmd, role)
 		if err != nil {
 			return err
-		}
-		if err := requireData(cfg); err != nil {
-			return err
-		}
-		// What a daemon has to tell in good times would be in the way.
-		if cfg.Log.Level == "info" {
-			cfg.Log.Level = "warn"
 		}
 		return open(cmd, cfg, 4, func(o *opened) error {
 			if err := migrations.Check(cmd.Context(), o.db.SQL()); err != nil {
@@ -57,6 +50,20 @@ func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, 
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
 	return c.load(cmd)
+}
+
+// loadToLook reads the configuration for a command that works on what is there
+// already.
+func (c commands) loadToLook(cmd *cobra.Command, role config.Role) (*config.Config, error) {
+	cfg, err := c.loadAs(cmd, role)
+	if err != nil {
+		return nil, err
+	}
+	// What a daemon has to tell in good times would be in the way.
+	if cfg.Log.Level == "info" {
+		cfg.Log.Level = "warn"
+	}
+	return cfg, requireData(cfg)
 }
 
 // open opens the servers of a configuration, calls do and closes them again.

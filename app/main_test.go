@@ -13,7 +13,7 @@ import (
 // processVariable turns the test binary into outboxd, race detector and all.
 const processVariable = "APP_TEST_PROCESS"
 
-// screenshots is where TestBrowser leaves what it saw:
+// screenshots is where the tests of the pages leave what they saw:
 // make test PKG="./app -screenshots=/tmp/outboxd" TESTFLAGS=-run=TestPages.
 var screenshots = flag.String("screenshots", "", "folder for screenshots of the pages")
 

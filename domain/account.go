@@ -66,17 +66,6 @@ type Auditor interface {
 	Confirmed(ctx context.Context, ids []ID) (map[ID]bool, error)
 }
 
-// UnfinishedTasks tells what the queue has still to do. It is safe for
-// concurrent use.
-type UnfinishedTasks interface {
-	// Unfinished reports for each event, of which only the ID and the generation
-	// count, whether the queue has a task of it that is not done and not given
-	// up: of its generation or one of the twenty before, in whatever queue.
-	//
-	// Errors: CodeUnavailable.
-	Unfinished(ctx context.Context, events []Event) ([]bool, error)
-}
-
 // TaskFinder looks tasks up in the queue.
 type TaskFinder interface {
 	// Holds reports for each event whether the queue has its task, in whatever

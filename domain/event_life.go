@@ -24,7 +24,8 @@ type EventLife struct {
 	Stage       Stage
 	Error       string
 	ConfirmedAt time.Time // zero: not, or no longer known
-	// TurnOf is the event that has the turn of the ordering key; zero if none.
+	// TurnOf is the event that has the turn of the ordering key or, before any
+	// has, an earlier one that is not yet due; zero if none.
 	TurnOf ID
 	// HeldBehind is how many events of the key wait, counted up to 1,000.
 	HeldBehind int

@@ -48,3 +48,14 @@ type TaskStates interface {
 	// Errors: CodeUnavailable if the queue cannot be reached.
 	Tasks(ctx context.Context, event *Event) ([]TaskState, error)
 }
+
+// UnfinishedTasks tells what the queue has still to do. It is safe for
+// concurrent use.
+type UnfinishedTasks interface {
+	// Unfinished reports for each event, of which only the ID and the generation
+	// count, whether the queue has a task of it that is not done and not given
+	// up: of its generation or one of the twenty before, in whatever queue.
+	//
+	// Errors: CodeUnavailable.
+	Unfinished(ctx context.Context, events []Event) ([]bool, error)
+}

@@ -109,7 +109,7 @@ func (p *Publisher) judge(ctx context.Context, e *domain.Event, answer, refusal 
 // before that look, and where it failed at that, the key is that of a task
 // which lives.
 func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
-	key := "asynq:{" + e.Queue + "}:t:" + e.TaskID()
+	key := taskKey(e.Queue, e.TaskID())
 	// If even the look is forbidden, the script did not get beyond it either,
 	// and the key is not its own.
 	if there, err := p.redis.Exists(ctx, key).Result(); err != nil || there == 0 {

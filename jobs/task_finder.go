@@ -21,6 +21,9 @@ func NewTaskFinder(opt asynq.RedisConnOpt) (*TaskFinder, error) {
 
 var _ domain.TaskFinder = (*TaskFinder)(nil)
 
+// taskKey is where Asynq keeps a task.
+func taskKey(queue, taskID string) string { return "asynq:{" + queue + "}:t:" + taskID }
+
 // Close closes the connections.
 func (f *TaskFinder) Close() error { return f.redis.Close() }
 
@@ -29,7 +32,7 @@ func (f *TaskFinder) Holds(ctx context.Context, events []domain.Event) ([]bool, 
 	found := make([]*redis.IntCmd, len(events))
 	_, err := f.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i := range events {
-			found[i] = pipe.Exists(ctx, "asynq:{"+events[i].Queue+"}:t:"+events[i].TaskID())
+			found[i] = pipe.Exists(ctx, taskKey(events[i].Queue, events[i].TaskID()))
 		}
 		return nil
 	})

@@ -29,7 +29,7 @@ func (p *Publisher) Unfinished(ctx context.Context, events []domain.Event) ([]bo
 			for i, e := range some {
 				for oldest := max(0, e.Generation-maxGenerations); e.Generation >= oldest; e.Generation-- {
 					for _, queue := range queues {
-						states[i] = append(states[i], pipe.HGet(ctx, "asynq:{"+queue+"}:t:"+e.TaskID(), "state"))
+						states[i] = append(states[i], pipe.HGet(ctx, taskKey(queue, e.TaskID()), "state"))
 					}
 				}
 			}

@@ -20,11 +20,9 @@ var _ domain.EventLives = (*EventLives)(nil)
 func NewEventLives(db *Database) *EventLives { return &EventLives{db: db} }
 
 // One statement, so that an event which is just being moved is seen once.
-const lifeSQL = `
+var lifeSQL = `
 SELECT ` + eventColumns + `, place, moved_at, stage, error,
-       coalesce((SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = e.ordering_key), CASE WHEN place = 'held' THEN (
-           SELECT o.id FROM outbox o WHERE o.ordering_key = e.ordering_key AND o.ordering_position < e.ordering_position
-           ORDER BY o.ordering_position LIMIT 1) END),
+       ` + holderSQL("e.ordering_key", "e.ordering_position") + `,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = e.ordering_key LIMIT 1000) AS waiting)
 FROM (
     SELECT ` + eventColumns + `, 'pending' AS place, NULL::timestamptz AS moved_at, '' AS stage, '' AS error FROM outbox WHERE id = $1

@@ -39,7 +39,7 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 //   - inbox and outbox_turns are asked by subqueries that give a value, which
 //     cannot become a hash of the whole table.
 //   - without a match there is one row all the same, to say the floor.
-const searchSQL = `
+var searchSQL = `
 WITH pending AS MATERIALIZED (
     SELECT id, 'pending' AS place, event_type, queue, ordering_key, headers, created_at, available_at AS since, attempts, generation,
            coalesce(last_error, '') AS error, octet_length(payload) AS bytes
@@ -76,10 +76,7 @@ WITH pending AS MATERIALIZED (
 )
 SELECT floor.id, floor.examined, page.id, CASE WHEN confirmed_at IS NULL THEN place ELSE 'confirmed' END, event_type, queue,
        ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
-       CASE place WHEN 'held' THEN coalesce((SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = page.ordering_key), (
-           SELECT o.id FROM outbox o WHERE o.ordering_key = page.ordering_key
-             AND o.ordering_position < (SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)
-           ORDER BY o.ordering_position LIMIT 1)) END
+       CASE place WHEN 'held' THEN ` + holderSQL("page.ordering_key", "(SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)") + ` END
 FROM floor LEFT JOIN page ON true
 ORDER BY page.id DESC`
 

@@ -21,7 +21,7 @@ func ClaimStatement(history bool) string {
 func Begin(ctx context.Context, db *Database) *gorm.DB { return db.gorm.WithContext(ctx).Begin() }
 
 // SearchStatement is the statement of one step of a search.
-const SearchStatement = searchSQL
+var SearchStatement = searchSQL
 
 // HeldHeadsSQL finds the held events that are next in turn.
 const HeldHeadsSQL = heldHeadsSQL

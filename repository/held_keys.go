@@ -24,27 +24,27 @@ WITH RECURSIVE skipped (key, n) AS (
     ) AS head
 )`
 
+// holderSQL is the event that a held one waits for: the one that has its key's
+// turn or, before any has, an earlier one that was not yet due.
+func holderSQL(key, position string) string {
+	return `coalesce((SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = ` + key + `),
+        (SELECT o.id FROM outbox o WHERE o.ordering_key = ` + key + ` AND o.ordering_position < ` + position + ` ORDER BY o.ordering_position LIMIT 1))`
+}
+
 // Only what is on the page is counted and looked for. One statement, so that an
-// event which is just being moved is seen in one place. An event that was never
-// due has no turn yet, and is waited for all the same.
-const heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
-    SELECT key, id, held_at, position FROM heads ORDER BY held_at, key LIMIT $3
+// event which is just being moved is seen in one place.
+var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
+    SELECT key, id, held_at, ` + holderSQL("longest.key", "longest.position") + ` AS holder
+    FROM (SELECT * FROM heads ORDER BY held_at, key LIMIT $3) AS longest
 )
 SELECT page.key, page.id, page.held_at,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = page.key LIMIT $4) AS waiting),
-       t.event_id, t.taken_at, e.place, coalesce(e.event_type, ''), coalesce(e.queue, ''), e.at, coalesce(e.attempts, 0), coalesce(e.error, ''),
-       EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id), (SELECT count(*) FROM heads)
-FROM page LEFT JOIN LATERAL (
-    SELECT event_id, taken_at, 1 AS nth FROM outbox_turns WHERE ordering_key = page.key
-    UNION ALL
-    SELECT * FROM (
-        SELECT id, created_at, 2 FROM outbox WHERE ordering_key = page.key AND ordering_position < page.position ORDER BY ordering_position LIMIT 1
-    ) AS earlier
-    ORDER BY nth LIMIT 1
-) AS t ON true LEFT JOIN LATERAL (
-    SELECT 'pending' AS place, event_type, queue, available_at AS at, attempts, last_error AS error, generation FROM outbox WHERE id = t.event_id
-    UNION ALL SELECT 'sent', event_type, queue, sent_at, attempts, last_error, generation FROM outbox_sent WHERE id = t.event_id
-    UNION ALL SELECT 'dead', event_type, queue, died_at, attempts, error, generation FROM outbox_dead WHERE id = t.event_id
+       page.holder, coalesce(t.taken_at, e.created_at), e.place, coalesce(e.event_type, ''), coalesce(e.queue, ''), e.at, coalesce(e.attempts, 0), coalesce(e.error, ''),
+       EXISTS (SELECT FROM inbox i WHERE i.event_id = page.holder), (SELECT count(*) FROM heads)
+FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
+    SELECT 'pending' AS place, event_type, queue, available_at AS at, attempts, last_error AS error, generation, created_at FROM outbox WHERE id = page.holder
+    UNION ALL SELECT 'sent', event_type, queue, sent_at, attempts, last_error, generation, created_at FROM outbox_sent WHERE id = page.holder
+    UNION ALL SELECT 'dead', event_type, queue, died_at, attempts, error, generation, created_at FROM outbox_dead WHERE id = page.holder
     ORDER BY generation DESC, place LIMIT 1
 ) AS e ON true
 ORDER BY page.held_at, page.key`

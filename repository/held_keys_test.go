@@ -61,6 +61,15 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	if list[1].Turn.At.Year() != 2100 || list[0].Turn.Since.IsZero() || list[0].Since.After(list[1].Since) {
 		t.Errorf("times: %+v, %+v", list[0], list[1].Turn)
 	}
+	// What waits for one that was never due says so everywhere.
+	lives := repository.NewEventLives(db)
+	if life, err := lives.Find(t.Context(), list[1].Next); err != nil || life.TurnOf != list[1].Turn.ID {
+		t.Errorf("the life of a2: %+v, %v", life, err)
+	}
+	found, err := lives.Search(t.Context(), domain.EventFilter{OrderingKey: "a", State: domain.StateHeld}, domain.ID{}, 10)
+	if err != nil || len(found.Events) != 1 || found.Events[0].WaitsFor != list[1].Turn.ID {
+		t.Errorf("a search for a2: %+v, %v", found, err)
+	}
 	backlog, err := keeping.Measure(t.Context(), domain.RelayProcess{})
 	if err != nil || backlog.Held != 6 || backlog.HeldKeys != 5 || !backlog.OldestHeld.Equal(list[0].Since) {
 		t.Errorf("backlog: %+v, %v", backlog, err)

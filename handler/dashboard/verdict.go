@@ -184,7 +184,7 @@ func judgeWorkers(s *state, add func(problem)) {
 	if retrying := s.Retrying(); retrying > 0 {
 		add(problem{
 			Level: LevelWarn, Found: count(retrying) + plural(retrying, " task has failed and is", " tasks have failed and are") + " tried again",
-			Consequence: "their effects are late", Remedy: "see the error of one of them", Link: "monitoring/tasks/", LinkCaption: "Tasks",
+			Consequence: plural(retrying, "its effect is late", "their effects are late"), Remedy: plural(retrying, "see its error", "see the error of one of them"), Link: "monitoring/tasks/", LinkCaption: "Tasks",
 		})
 	}
 }
