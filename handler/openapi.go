@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
 )
 
@@ -17,7 +16,7 @@ import (
 // themselves: they report all faults at once, by field, and echo no value.
 func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
-	api := humafiber.NewV2WithGroup(app, alsoHead{app}, huma.Config{
+	api := huma.NewAPI(huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
@@ -31,7 +30,7 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 		Formats:       huma.DefaultFormats,
 		DefaultFormat: fiber.MIMEApplicationJSON,
 		Transformers:  []huma.Transformer{u.server.translate},
-	})
+	}, humaAdapter{app})
 	problem := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
 	huma.Register(api, huma.Operation{
 		OperationID: "register-user", Method: http.MethodPost, Path: usersPath, Tags: []string{"users"},
@@ -105,15 +104,4 @@ func serve(app *fiber.App, path, contentType string, body []byte) {
 		c.Set(fiber.HeaderCacheControl, "no-cache")
 		return c.Send(body)
 	})
-}
-
-// alsoHead answers HEAD wherever huma registers GET.
-type alsoHead struct{ fiber.Router }
-
-// Add implements fiber.Router.
-func (r alsoHead) Add(method, path string, handlers ...fiber.Handler) fiber.Router {
-	if method == http.MethodGet {
-		r.Router.Add(http.MethodHead, path, handlers...)
-	}
-	return r.Router.Add(method, path, handlers...)
 }

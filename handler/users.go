@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
 	"go.opentelemetry.io/otel/propagation"
 
@@ -75,7 +74,7 @@ type (
 
 // Resolve takes from the request what huma's parameters cannot express.
 func (in *registerInput) Resolve(ctx huma.Context) []error {
-	c := humafiber.UnwrapV2(ctx)
+	c := fiberOf(ctx)
 	for _, key := range c.Request().Header.PeekAll(HeaderIdempotencyKey) {
 		in.keys = append(in.keys, string(key))
 	}
