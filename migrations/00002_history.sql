@@ -23,11 +23,13 @@ CREATE TABLE outbox_sent (
     generation        integer     NOT NULL,
     last_error        text,
     created_at        timestamptz NOT NULL,
-    sent_at           timestamptz NOT NULL DEFAULT now()
-) PARTITION BY RANGE (sent_at);
+    sent_at           timestamptz NOT NULL DEFAULT now(),
 
--- Not unique: an event that was replayed is here once for each generation.
-CREATE INDEX outbox_sent_id ON outbox_sent (id);
+    -- An event that was replayed is here once for each generation. sent_at makes
+    -- it a key, which publications of logical replication need to publish
+    -- deletions; partitions get it from here.
+    CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)
+) PARTITION BY RANGE (sent_at);
 
 CREATE TABLE outbox_sent_default PARTITION OF outbox_sent DEFAULT;
 

@@ -17,6 +17,11 @@ CREATE TABLE outbox_entries (
     autovacuum_vacuum_cost_delay = 0
 );
 
+-- What publications of logical replication tell an entry by, since it has no
+-- key. It costs something only where the server's wal_level is logical, when
+-- entries are deleted, and nothing when they are written.
+ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
+
 -- By the UTC day on which the event was created, and by type.
 CREATE TABLE outbox_account (
     day         date   NOT NULL,
@@ -47,6 +52,10 @@ GROUP BY 1, 2;
 -- producer's statement, so it does without a search_path of its own, which
 -- would be set and reset each time, and names everything in full instead;
 -- grouping the rows here would cost more than it saves.
+--
+-- PostgreSQL refuses to prepare a transaction that has notified (PREPARE
+-- TRANSACTION), and nothing tells here that one will be prepared. Its producer
+-- says so by SET LOCAL outboxd.wake = off, and its events are found by polling.
 -- SECURITY DEFINER: producers need no right on the tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
@@ -56,7 +65,8 @@ BEGIN
     IF coalesce(pg_catalog.current_setting('outboxd.moving', true), '') OPERATOR(pg_catalog.<>) 'on' THEN
         INSERT INTO %1$I.outbox_entries SELECT event_type, created_at FROM written;
     END IF;
-    IF EXISTS (SELECT FROM %1$I.outbox_relays WHERE asleep) THEN
+    IF EXISTS (SELECT FROM %1$I.outbox_relays WHERE asleep)
+       AND coalesce(pg_catalog.current_setting('outboxd.wake', true), '') OPERATOR(pg_catalog.<>) 'off' THEN
         PERFORM pg_catalog.pg_notify('outbox_wake', %1$L);
     END IF;
     RETURN NULL;

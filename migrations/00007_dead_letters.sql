@@ -9,6 +9,7 @@
 -- (replayed by a person, redriven after Redis had lost it) or given up
 -- (discarded). No foreign key: the event moves from table to table.
 CREATE TABLE outbox_journal (
+    id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- for logical replication, which has to name a row
     event_id   uuid        NOT NULL,
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),

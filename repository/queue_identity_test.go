@@ -58,7 +58,7 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 		FROM outbox_sent WHERE event_type = 'test:a' ORDER BY id DESC LIMIT $1`, dead)
 	// One event that was replayed again and again, at the end of a batch.
 	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
-		SELECT id, event_type, payload, headers, queue, available_at, attempts, g, created_at, sent_at
+		SELECT id, event_type, payload, headers, queue, available_at, attempts, g, created_at, sent_at + g * interval '1 us'
 		FROM (SELECT s.* FROM outbox_sent s WHERE event_type = 'test:a' AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
 		      ORDER BY id OFFSET 4999 LIMIT 1) AS replayed, generate_series(1, $1::int) g`, generations)
 	const want = sent - sent/10 - confirmed - dead

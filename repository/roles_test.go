@@ -3,6 +3,7 @@ package repository_test
 import (
 	"context"
 	"errors"
+	"net/url"
 	"testing"
 	"time"
 
@@ -218,6 +219,55 @@ func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
 	if _, err := migrations.Up(t.Context(), owner.SQL(), repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestRolesServeSeveralDatabases sets up a second database of a cluster, and sets up the first again when it has been migrated.
+func TestRolesServeSeveralDatabases(t *testing.T) {
+	t.Parallel()
+	first := repositorytest.RoleDatabase(t)
+	exec(t, repositorytest.Connect(t, first("")), "CREATE DATABASE second")
+	address, err := url.Parse(first(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.Path = "/second"
+	second := repositorytest.Roles(t, address.String())
+	for name, as := range map[string]func(string) string{"first, again": repositorytest.Roles(t, first("")), "second": second} {
+		exec(t, repositorytest.Connect(t, as("outboxd_operator")), "SELECT outbox_emit('a:b', '{}')")
+		store := repository.NewOutbox(repositorytest.Connect(t, as("outboxd_relay")), repository.OutboxOptions{History: true})
+		if relayed := relayAll(t, store); relayed != "a:b" {
+			t.Errorf("%s: relayed %q", name, relayed)
+		}
+	}
+}
+
+// TestAConsumerConfirmsFromAnySearchPath is a service of another team, whose role is a member of outboxd_consumer: a group hands
+// no search_path on.
+func TestAConsumerConfirmsFromAnySearchPath(t *testing.T) {
+	t.Parallel()
+	as := repositorytest.RoleDatabase(t)
+	exec(t, repositorytest.Connect(t, as("")), "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
+	emitKeyed(t, repositorytest.Connect(t, as("outboxd_operator")), "a1", "a2")
+	relayAll(t, repository.NewOutbox(repositorytest.Connect(t, as("outboxd_relay")), repository.OutboxOptions{History: true}))
+	ledger := repositorytest.Connect(t, as("ledger"))
+	id := find(t, repositorytest.Connect(t, as("outboxd_monitor")), "a1").String()
+	for i, path := range []string{`"$user", public`, "pg_catalog", "''", "nowhere", "outboxd"} {
+		tx, err := ledger.SQL().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var first bool
+		if _, err = tx.ExecContext(t.Context(), "SET LOCAL search_path = "+path); err == nil {
+			err = tx.QueryRowContext(t.Context(), "SELECT outboxd.outbox_confirm($1)", id).Scan(&first)
+		}
+		if err == nil {
+			err = tx.Commit() // passes the key's turn on
+		}
+		if err != nil || first != (i == 0) {
+			t.Errorf("search_path %s: first %t, %v", path, first, err)
+		}
+	}
+	eventually(t, repositorytest.Connect(t, as("outboxd_monitor")), 1, "SELECT count(*) FROM outbox WHERE event_type = 'a2'")
 }
 
 // TestEveryTableIsGranted fails where a migration makes a table that deploy/postgres/grants.sql does not name.

@@ -1,24 +1,40 @@
--- The roles of an outboxd database, and its schema. Once, by a superuser (or
--- whoever may create roles), in that database:
+-- The roles of an outboxd database, and its schema. By a superuser (or whoever
+-- may create roles), in that database:
 --
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/roles.sql
 --   outboxd migrate up        with the URL of outboxd_owner
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/grants.sql
 --
+-- Roles belong to the cluster, and everything else here to the database. Run it
+-- once in each database that has an outbox: what exists already is left as it is.
+--
 -- Nobody has a password yet: \password outboxd_relay, or a client certificate.
 -- docs/security.md says what each role is for.
 
--- Owns the schema and its tables, and is used to migrate, for nothing else.
-CREATE ROLE outboxd_owner LOGIN;
--- One for each role of the process, and one for people.
-CREATE ROLE outboxd_relay LOGIN;
-CREATE ROLE outboxd_worker LOGIN;
-CREATE ROLE outboxd_api LOGIN;
-CREATE ROLE outboxd_monitor LOGIN;
-CREATE ROLE outboxd_operator LOGIN;
--- Groups, for the roles of other services: GRANT outboxd_producer TO orders;
-CREATE ROLE outboxd_producer NOLOGIN;
-CREATE ROLE outboxd_consumer NOLOGIN;
+BEGIN;
+
+-- outboxd_owner owns the schema and its tables, and is used to migrate, for
+-- nothing else. Then one for each role of the process, and one for people. The
+-- last two are groups for the roles of other services: GRANT outboxd_producer TO orders;
+--
+-- Two databases may be set up at the same time, hence the exception.
+DO $$
+DECLARE
+    role record;
+BEGIN
+    FOR role IN SELECT * FROM (VALUES
+        ('outboxd_owner', true), ('outboxd_relay', true), ('outboxd_worker', true), ('outboxd_api', true),
+        ('outboxd_monitor', true), ('outboxd_operator', true), ('outboxd_producer', false), ('outboxd_consumer', false)
+    ) AS wanted (name, login)
+    LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = role.name);
+        BEGIN
+            EXECUTE format('CREATE ROLE %I %s', role.name, CASE WHEN role.login THEN 'LOGIN' ELSE 'NOLOGIN' END);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
 
 -- Operators see what the monitor sees, and more.
 GRANT outboxd_monitor TO outboxd_operator;
@@ -28,7 +44,7 @@ GRANT outboxd_monitor TO outboxd_operator;
 -- do what the relay may. The reverse is not so.
 GRANT outboxd_relay TO outboxd_owner;
 
-CREATE SCHEMA outboxd AUTHORIZATION outboxd_owner;
+CREATE SCHEMA IF NOT EXISTS outboxd AUTHORIZATION outboxd_owner;
 GRANT USAGE ON SCHEMA outboxd TO outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor, outboxd_producer, outboxd_consumer;
 GRANT CREATE ON SCHEMA outboxd TO outboxd_relay;
 
@@ -48,3 +64,5 @@ ALTER DEFAULT PRIVILEGES FOR ROLE outboxd_owner REVOKE EXECUTE ON FUNCTIONS FROM
 -- grants are enough for them; this is for who looks at a day by its name, such
 -- as pg_dump or EXPLAIN by hand.
 ALTER DEFAULT PRIVILEGES FOR ROLE outboxd_relay IN SCHEMA outboxd GRANT SELECT ON TABLES TO outboxd_monitor;
+
+COMMIT;

@@ -17,7 +17,13 @@ import (
 // returns the URL by which a role connects; "" is the superuser.
 func RoleDatabase(t testing.TB) func(role string) string {
 	t.Helper()
-	admin := OwnPostgres(t).URL()
+	return Roles(t, OwnPostgres(t).URL())
+}
+
+// Roles is RoleDatabase for an empty database that exists. admin is its URL for
+// the superuser.
+func Roles(t testing.TB, admin string) func(role string) string {
+	t.Helper()
 	as := func(role string) string {
 		if role == "" {
 			return admin
@@ -36,7 +42,9 @@ func RoleDatabase(t testing.TB) func(role string) string {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
-	run(admin, "roles.sql")
+	for range 2 { // each may be run again
+		run(admin, "roles.sql")
+	}
 	owner, err := repository.Open(context.Background(), repository.Options{
 		URL: as("outboxd_owner"), MaxConns: 4, ConnectTimeout: 30 * time.Second, Logger: Logger(t),
 	})
@@ -47,7 +55,7 @@ func RoleDatabase(t testing.TB) func(role string) string {
 	if _, err := migrations.Up(t.Context(), owner.SQL(), Logger(t)); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // it may be run again
+	for range 2 {
 		run(as("outboxd_owner"), "grants.sql")
 	}
 	return as
