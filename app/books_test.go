@@ -108,7 +108,7 @@ func (l ledger) produce(n int) {
 			INSERT INTO notifications (user_id, type, message) SELECT id, 'USER_REGISTRATION', 'Welcome!' FROM registered RETURNING id, user_id
 		)
 		SELECT count(outbox_emit('email:send_notification', jsonb_build_object(
-			'user_id', user_id, 'notification_id', id, 'notification_type', 'USER_REGISTRATION'))) FROM notified`, n)
+			'user_id', user_id, 'notification_id', id, 'notification_type', 'USER_REGISTRATION'), queue => 'notifications')) FROM notified`, n)
 	if produced != n {
 		l.t.Fatalf("produced %d events, want %d", produced, n)
 	}
@@ -164,7 +164,7 @@ func openRedis(t *testing.T, redisURL string) redis.UniversalClient {
 func expireLeases(t *testing.T, redisURL string) {
 	t.Helper()
 	client := openRedis(t, redisURL)
-	const leases = "asynq:{default}:lease"
+	const leases = "asynq:{notifications}:lease"
 	tasks, err := client.ZRange(t.Context(), leases, 0, -1).Result()
 	if err != nil {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func (c commands) newEventsEmitCommand() *cobra.Command {
 		Short: "Write one event into the outbox, and print its ID",
 		Long: `Write one event into the outbox, in a transaction of its own, and print its ID. A service writes its events in the
 transaction of the change that they announce; this is for trying things out, and for repairs.`,
-		Example: `  outboxd events emit email:send_notification --payload '{"user_id": "..."}'
+		Example: `  outboxd events emit email:send_notification --queue notifications --payload '{"user_id": "..."}'
   outboxd events emit report:build --payload @report.json --queue low --available-in 1h --header tenant=acme
   printf 'any bytes' | outboxd events emit raw:bytes --payload - --raw`,
 		Args: func(cmd *cobra.Command, args []string) error {

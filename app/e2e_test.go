@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/domain"
 	"outboxd/repository/repositorytest"
 )
 
@@ -45,7 +46,7 @@ type readiness struct {
 func TestRegistrationToMail(t *testing.T) {
 	t.Parallel()
 	databaseURL, redisURL, dataDir := repositorytest.Database(t), repositorytest.Redis(t), t.TempDir()
-	p := start(t, append(on(databaseURL, redisURL, dataDir), "--relay-max-queue=default=100000")...)
+	p := start(t, append(on(databaseURL, redisURL, dataDir), "--relay-max-queue=notifications=100000")...)
 	begun := time.Now()
 	id := register(t, p.api, "ada@example.com")
 	user := awaitSent(t, p.api, id)
@@ -126,7 +127,7 @@ func wantProcessed(t *testing.T, monitor string, want int) {
 		Processed, Failed, Size, Completed int
 	}
 	var list struct{ Queues []queue }
-	wanted := queue{Queue: "default", Processed: want, Size: want, Completed: want}
+	wanted := queue{Queue: domain.NotificationQueue, Processed: want, Size: want, Completed: want}
 	defer func() {
 		if t.Failed() {
 			t.Logf("Asynqmon shows %+v", list)

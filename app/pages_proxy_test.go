@@ -66,7 +66,7 @@ func TestPagesBehindAProxy(t *testing.T) {
 	page.await("#progress", "Done: 1 dead letter discarded")
 	page.visit(below + "/events?id=" + dead)
 	page.await("nav a", "^Tasks$").MustClick()
-	page.await("a", "^default$").MustClick()
+	page.await("a", "^notifications$").MustClick()
 	page.await("button, a, span", "^Scheduled")
 	page.see("tasks-behind-a-proxy")
 	page.prefer("dark")

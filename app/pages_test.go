@@ -64,9 +64,9 @@ func lookAtTasks(p *tab, event string) {
 	p.t.Helper()
 	p.visit("/")
 	p.await("a", "^Tasks$").MustClick()
-	p.await("a", "^default$")
+	p.await("a", "^notifications$")
 	p.see("queues")
-	p.visit("/monitoring/tasks/queues/default?status=retry")
+	p.visit("/monitoring/tasks/queues/notifications?status=retry")
 	p.await("tbody th", event[:8])
 	p.await("td", "email:send_notification")
 	p.see("tasks")
@@ -74,7 +74,7 @@ func lookAtTasks(p *tab, event string) {
 	if p.MustHas(checkbox) {
 		p.t.Error("the page offers to change tasks without the token")
 	}
-	p.visit("/monitoring/tasks/queues/default/tasks/" + event)
+	p.visit("/monitoring/tasks/queues/notifications/tasks/" + event)
 	p.await("*", "the webhook's receiver does not take the message now")
 	p.see("task")
 	p.wantQuiet()
@@ -103,7 +103,7 @@ func signIn(p *tab) {
 // runTask does what only somebody who signed in can: it lets the task run now.
 func runTask(p *tab, event string) {
 	p.t.Helper()
-	p.visit("/monitoring/tasks/queues/default?status=retry")
+	p.visit("/monitoring/tasks/queues/notifications?status=retry")
 	p.await("tbody th", event[:8])
 	p.MustElement(checkbox)
 	p.MustElement("tbody td:last-child").MustHover() // or its buttons do not show

@@ -69,11 +69,11 @@ func TestOneTraceFromRequestToMail(t *testing.T) {
 	p.awaitReady()
 	awaitSent(t, p.api, registerIn(t, clientParent, p.api, "ada@example.com"))
 	eventually(t, "the span of the mail arrives", func() bool { return traces.find("SMTP send").Span != nil })
-	eventually(t, "the span of the task arrives", func() bool { return traces.find("process default").Span != nil })
+	eventually(t, "the span of the task arrives", func() bool { return traces.find("process notifications").Span != nil })
 	_, page := getOpenMetrics(t, p.monitor+"/metrics")
 	p.stop() // and what had not been handed over has been now
 
-	request, send, process, smtpSend := traces.find("POST "+usersPath), traces.find("send default"), traces.find("process default"), traces.find("SMTP send")
+	request, send, process, smtpSend := traces.find("POST "+usersPath), traces.find("send notifications"), traces.find("process notifications"), traces.find("SMTP send")
 	wantBelow(t, request, receivedSpan{Span: &tracepb.Span{Name: "the client", SpanId: unhex(t, clientSpan)}})
 	wantBelow(t, send, request)
 	wantBelow(t, process, send)
@@ -88,7 +88,7 @@ func TestOneTraceFromRequestToMail(t *testing.T) {
 		{request, tracepb.Span_SPAN_KIND_SERVER, "url.path", usersPath},
 		{send, tracepb.Span_SPAN_KIND_PRODUCER, "messaging.operation.type", "send"},
 		{send, tracepb.Span_SPAN_KIND_PRODUCER, "messaging.system", "asynq"},
-		{send, tracepb.Span_SPAN_KIND_PRODUCER, "messaging.destination.name", "default"},
+		{send, tracepb.Span_SPAN_KIND_PRODUCER, "messaging.destination.name", "notifications"},
 		{process, tracepb.Span_SPAN_KIND_CONSUMER, "messaging.operation.type", "process"},
 		{process, tracepb.Span_SPAN_KIND_CONSUMER, "messaging.message.id", send.text("messaging.message.id")},
 		{smtpSend, tracepb.Span_SPAN_KIND_CLIENT, "network.protocol.name", "smtp"},
@@ -151,7 +151,7 @@ func TestWebhookJoinsTheTrace(t *testing.T) {
 	awaitSent(t, p.api, registerIn(t, clientParent, p.api, "ada@example.com"))
 	p.stop()
 	call := traces.find("POST")
-	wantBelow(t, call, traces.find("process default"))
+	wantBelow(t, call, traces.find("process notifications"))
 	if got, want := <-arrived, "00-"+clientTrace+"-"+hex.EncodeToString(call.GetSpanId())+"-01"; got != want {
 		t.Errorf("the receiver is told %q, want %q", got, want)
 	}

@@ -216,8 +216,8 @@ func (c *Worker) options() []*option {
 			help: "Tasks that run at the same time, each with a database connection.",
 		},
 		{
-			field: &c.Queues, key: "worker.queues", value: "critical=6,default=3,low=1",
-			help: "Queues to serve, each with its weight. In the file also as a map.",
+			field: &c.Queues, key: "worker.queues", value: "notifications=1",
+			help: "Queues to serve, each with its weight, such as critical=6,low=1. In the file also as a map. The default is the queue of the handlers that outboxd brings along; a task of another type is left in its queue, for the worker that knows it.",
 		},
 		{
 			field: &c.PollInterval, key: "worker.poll_interval", value: "50ms", min: "1ms", max: "1m",

@@ -9,6 +9,10 @@ import (
 // TypeSendNotification is the event and task type of a notification to be sent.
 const TypeSendNotification = "email:send_notification"
 
+// NotificationQueue is the queue of those events. It is theirs alone, so that
+// the worker that serves it meets no task of another's.
+const NotificationQueue = "notifications"
+
 // NotificationStatus says how far a notification has come.
 type NotificationStatus string
 

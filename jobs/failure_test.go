@@ -78,7 +78,6 @@ func TestATaskThatIsGivenUpIsADeadLetter(t *testing.T) {
 		{"test:skip", "no such mailbox", 1, []asynq.Option{asynq.MaxRetry(5)}, "died"},
 		{"test:retry", "broken", 2, []asynq.Option{asynq.MaxRetry(1)}, "failed died"},
 		{"test:slow", "deadline", 1, []asynq.Option{asynq.MaxRetry(0), asynq.Timeout(time.Second)}, "died"},
-		{"test:unknown", "no handler", 1, []asynq.Option{asynq.MaxRetry(0)}, "died"},
 	}
 	ids := map[string]domain.ID{}
 	for _, c := range cases {

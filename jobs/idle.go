@@ -21,6 +21,7 @@ const sweepPause = time.Millisecond / 2
 type idle struct {
 	redis.UniversalClient
 	ctx    context.Context //nolint:containedctx // Asynq looks with context.Background
+	taker  *taker
 	bell   bell
 	every  time.Duration // between two looks that nobody asked for, on average
 	queues int
@@ -35,16 +36,7 @@ func (i *idle) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 	if i.empty >= i.queues {
 		i.wait()
 	}
-	return i.count(i.UniversalClient.EvalSha(ctx, sha, keys, args...))
-}
-
-// Eval is how Asynq takes a task when EvalSha found no script.
-func (i *idle) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
-	answer := i.UniversalClient.Eval(ctx, script, keys, args...)
-	if !takesTask(keys) {
-		return answer
-	}
-	return i.count(answer)
+	return i.count(i.taker.take(ctx, keys, args))
 }
 
 // takesTask tells by its keys whether a script is the one by which Asynq takes a
@@ -67,6 +59,7 @@ func (i *idle) wait() {
 	defer look.Stop()
 	select {
 	case <-i.bell:
+		i.taker.lookAgain()
 	case <-look.C:
 	case <-i.ctx.Done():
 	}

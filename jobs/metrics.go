@@ -13,6 +13,7 @@ type workerMetrics struct {
 	tasks    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	endToEnd prometheus.Histogram
+	blocked  *prometheus.GaugeVec
 }
 
 func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
@@ -31,8 +32,12 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 			Help:    "From when an event's ID was made, in its producer's transaction, until its effect was committed; a planned delay is part of it.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86400},
 		}),
+		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outboxd_worker_queue_left_to_others",
+			Help: "1 while the task at the head of the queue is of a type that this worker has no handler for, so that it leaves the queue to others.",
+		}, []string{"queue"}),
 	}
-	registry.MustRegister(m.tasks, m.duration, m.endToEnd)
+	registry.MustRegister(m.tasks, m.duration, m.endToEnd, m.blocked)
 	return m
 }
 

@@ -25,9 +25,9 @@ type Task struct {
 // makes the event a dead letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
-// errNoHandler marks a task that this worker took and cannot carry out, and
-// errStopping one that it has no more time for. Neither costs the task one of
-// its attempts.
+// errNoHandler marks a task that was taken and cannot be carried out, which takes
+// a message that names two types; see taker. errStopping marks one that there is
+// no more time for. Neither costs the task one of its attempts.
 var (
 	errNoHandler = errors.New("no handler for this type of task")
 	errStopping  = errors.New("the worker stops")

@@ -71,8 +71,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	}
 	bell := newBell()
+	w.metrics.blocked.Reset()
 	server := asynq.NewServerFromRedisClient(&idle{
 		UniversalClient: client, ctx: ctx, bell: bell, every: w.o.PollInterval, queues: len(w.o.Queues),
+		taker: newTaker(client, w.types(), w.log, w.metrics.blocked),
 	}, w.config())
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

@@ -288,28 +288,6 @@ func TestAPanicIsRolledBack(t *testing.T) {
 	}
 }
 
-func TestATaskWithoutHandlerIsNotBurnt(t *testing.T) {
-	t.Parallel()
-	url := repositorytest.Redis(t)
-	s := newShop(t, url, map[string]jobs.Handler{})
-	id := newID(1).String()
-	s.enqueue("report:build", id, []byte("{}"), asynq.MaxRetry(1), asynq.Queue("low"))
-	s.start()
-	waits := s.state("low", id)
-	eventually(t, "the task waits for another worker", func() bool { return waits(asynq.TaskStateRetry) })
-	info, err := s.inspector.GetTaskInfo("low", id)
-	if err != nil || info.Retried != 0 || string(info.Payload) != "{}" {
-		t.Errorf("%+v, %v, want an unharmed task", info, err)
-	}
-	if n := s.outcomes("other", "unhandled"); n != 1 {
-		t.Errorf("%v unhandled tasks are counted, want 1", n)
-	}
-	found, err := newInspector(t, url, false, time.Now).Examine(t.Context())
-	if err != nil || codes(found) != "type-unhandled/warning" || !strings.Contains(found[0].Found, `"report:build" (queue low)`) {
-		t.Errorf("found %v, %v", found, err)
-	}
-}
-
 func TestTheWorkerWaitsForRedisAndRunsAgain(t *testing.T) {
 	t.Parallel()
 	server := repositorytest.OwnRedis(t)

@@ -100,7 +100,7 @@ func emitNotification(ctx context.Context, tx *gorm.DB, n notificationRow, heade
 		return err
 	}
 	return NewEmitter(tx).Emit(ctx, &domain.Event{
-		Type: domain.TypeSendNotification, Payload: payload, Headers: headers,
+		Type: domain.TypeSendNotification, Queue: domain.NotificationQueue, Payload: payload, Headers: headers,
 		Options: domain.TaskOptions{Retention: domain.NotificationRetention},
 	})
 }

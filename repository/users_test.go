@@ -46,7 +46,7 @@ func TestRegisterWritesUserNotificationAndEvent(t *testing.T) {
 		t.Fatalf("%d events", len(events))
 	}
 	want := fmt.Sprintf(`{"user_id":%q,"notification_id":%q,"notification_type":"USER_REGISTRATION"}`, user.ID, n.ID)
-	if e := events[0]; e.Type != "email:send_notification" || string(e.Payload) != want || e.Headers["traceparent"] != "00-x" || e.Queue != "default" {
+	if e := events[0]; e.Type != "email:send_notification" || string(e.Payload) != want || e.Headers["traceparent"] != "00-x" || e.Queue != domain.NotificationQueue {
 		t.Errorf("event %+v with payload %s, want payload %s", e, e.Payload, want)
 	}
 }

@@ -1,0 +1,219 @@
+package jobs
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A taker takes tasks as Asynq's server does, but only those of its types. A task
+// of another type stays where it is, for the worker whose it is: nothing of it
+// changes, and so a crash has nothing to undo.
+//
+// It is not safe for concurrent use: Asynq takes tasks from one goroutine.
+type taker struct {
+	redis   redis.UniversalClient
+	log     *slog.Logger
+	blocked *prometheus.GaugeVec // by queue
+	types   []string
+	begins  []any // how the message of each type begins
+	queues  map[string]*standoff
+}
+
+func newTaker(client redis.UniversalClient, types []string, log *slog.Logger, blocked *prometheus.GaugeVec) *taker {
+	t := &taker{redis: client, log: log, blocked: blocked, types: types, queues: map[string]*standoff{}}
+	for _, name := range types {
+		t.begins = append(t.begins, string(typeField(name)))
+	}
+	return t
+}
+
+// takeScript is Asynq's own script for taking a task, with a look at the task's
+// type before it is taken. Its first four keys and two arguments are Asynq's.
+//
+// Behind a head of an unknown type it looks at a window of the queue, so that one
+// task whose worker is away does not hold up all others. An ID whose task is gone
+// is dropped: taken, it would be a task without a message, active for ever.
+//
+// KEYS: pending, paused, active, lease
+// ARGV: end of the lease, prefix of task keys, the ID of a task that is known to
+// be of the right type or "", where the window begins, how long it is, how many
+// bytes of messages are read at most, the beginnings of known messages
+//
+// Returns nothing; or the message of a task that was taken, and the head's ID if
+// it was taken from behind the head; or "", the head's ID, its message, and the
+// number of tasks in the window.
+var takeScript = redis.NewScript(`
+if redis.call("EXISTS", KEYS[2]) == 1 then return {} end
+local function known(id, msg)
+	if id == ARGV[3] then return true end
+	for i = 7, #ARGV do
+		if string.sub(msg, 1, #ARGV[i]) == ARGV[i] then return true end
+	end
+	return false
+end
+local function take(id, msg, head)
+	local key = ARGV[2] .. id
+	redis.call("HSET", key, "state", "active")
+	redis.call("HDEL", key, "pending_since")
+	redis.call("ZADD", KEYS[4], ARGV[1], id)
+	return {msg, head}
+end
+local head, first
+for _ = 1, 100 do
+	local id = redis.call("LINDEX", KEYS[1], -1)
+	if not id then return {} end
+	local msg = redis.call("HGET", ARGV[2] .. id, "msg")
+	if not msg then
+		redis.call("RPOP", KEYS[1])
+	elseif known(id, msg) then
+		redis.call("RPOPLPUSH", KEYS[1], KEYS[3])
+		return take(id, msg)
+	else
+		head, first = id, msg
+		break
+	end
+end
+if not head then return {} end
+local from, read = tonumber(ARGV[4]), 0
+local ids = redis.call("LRANGE", KEYS[1], -(from + ARGV[5] - 1), -from)
+for i = #ids, 1, -1 do
+	local msg = redis.call("HGET", ARGV[2] .. ids[i], "msg")
+	if msg then
+		if known(ids[i], msg) then
+			redis.call("LREM", KEYS[1], -1, ids[i])
+			redis.call("LPUSH", KEYS[3], ids[i])
+			return take(ids[i], msg, head)
+		end
+		read = read + #msg
+		if read >= tonumber(ARGV[6]) then return {"", head, first, #ids - i + 1} end
+	end
+end
+return {"", head, first, #ids}`)
+
+// The window behind a head of an unknown type: tasks, and bytes of messages.
+const (
+	windowTasks = 50
+	windowBytes = 1 << 20
+)
+
+// take answers Asynq's script with these keys and arguments.
+func (t *taker) take(ctx context.Context, keys []string, args []any) *redis.Cmd {
+	queue := queueOf(keys[0])
+	s := t.queues[queue]
+	if s == nil {
+		s = &standoff{from: 2}
+		t.queues[queue] = s
+	}
+	answer := redis.NewCmd(ctx)
+	if time.Now().Before(s.again) {
+		answer.SetErr(redis.Nil)
+		return answer
+	}
+	message, err := t.ask(ctx, s, queue, keys, args)
+	switch {
+	case err != nil:
+		answer.SetErr(err)
+	case message == "":
+		answer.SetErr(redis.Nil)
+	default:
+		answer.SetVal(message)
+	}
+	return answer
+}
+
+func (t *taker) ask(ctx context.Context, s *standoff, queue string, keys []string, args []any) (message string, err error) {
+	known := ""
+	for range 2 {
+		reply, err := takeScript.Run(ctx, t.redis, keys, append(slices.Clip(args), append([]any{known, s.from, windowTasks, windowBytes}, t.begins...)...)...).Slice()
+		if err != nil {
+			return "", err
+		}
+		if len(reply) < 2 {
+			t.over(s, queue)
+		}
+		if len(reply) == 0 {
+			return "", nil
+		}
+		if message, _ = reply[0].(string); message != "" {
+			s.looks = 0
+			return message, nil
+		}
+		head, _ := reply[1].(string)
+		first, _ := reply[2].(string)
+		window, _ := reply[3].(int64)
+		kind, readable := typeOf([]byte(first))
+		if readable && slices.Contains(t.types, kind) {
+			known = head // whoever encoded it put the type elsewhere
+			continue
+		}
+		t.standBack(ctx, s, queue, head, kind, window)
+		return "", nil
+	}
+	return "", nil
+}
+
+// lookAgain ends all pauses: there are new tasks.
+func (t *taker) lookAgain() {
+	for _, s := range t.queues {
+		s.again = time.Time{}
+	}
+}
+
+// queueOf returns the queue of a key such as asynq:{default}:pending.
+func queueOf(key string) string {
+	_, rest, _ := strings.Cut(key, "{")
+	queue, _, _ := strings.Cut(rest, "}")
+	return queue
+}
+
+// taskTypeField is the number of the type in Asynq's message, which is a protocol
+// buffer: Asynq's asynq.proto, message TaskMessage.
+const taskTypeField = 1
+
+// typeField returns how a message of this type begins, as Asynq encodes it.
+func typeField(name string) []byte {
+	return protowire.AppendString(protowire.AppendTag(nil, taskTypeField, protowire.BytesType), name)
+}
+
+// typeOf reads the type from a message of Asynq's, in whatever order its fields are.
+func typeOf(message []byte) (name string, ok bool) {
+	for len(message) > 0 {
+		field, wire, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return "", false
+		}
+		message = message[n:]
+		if field == taskTypeField && wire == protowire.BytesType {
+			value, n := protowire.ConsumeString(message)
+			if n < 0 {
+				return "", false
+			}
+			name, message = value, message[n:]
+			continue
+		}
+		if n = protowire.ConsumeFieldValue(field, wire, message); n < 0 {
+			return "", false
+		}
+		message = message[n:]
+	}
+	return name, true
+}
+
+// pauseAfter returns how long a queue is left alone after so many looks in a row
+// that found nothing to take.
+func pauseAfter(looks int) time.Duration {
+	const first, most = 10 * time.Millisecond, 500 * time.Millisecond
+	pause := most
+	if looks < 6 {
+		pause = min(first<<looks, most)
+	}
+	return pause/2 + rand.N(pause)
+}
