@@ -66,15 +66,24 @@ type Snapshot struct {
 	Begun time.Time
 }
 
+// StillLeads returns nil if this process still leads. A process that was
+// suspended does not know that another one has taken over, so work asks before
+// each of its steps. It costs a round trip only if the last one is long ago. It
+// is safe for concurrent use.
+//
+// Errors: CodeUnavailable if it leads no longer, or the database cannot be asked.
+type StillLeads func(ctx context.Context) error
+
 // Housekeeping is what one relay process at a time does for all.
 type Housekeeping interface {
 	// Lead waits until no other process leads, then runs work, with a context
 	// that ends when the leadership is lost. It returns when work has
-	// returned or ctx ends.
+	// returned or ctx ends. A leader that says nothing for half a minute, because it
+	// is suspended or cut off by the network, loses the leadership.
 	//
 	// Errors: those of work; CodeUnavailable if the database cannot be
 	// reached.
-	Lead(ctx context.Context, work func(ctx context.Context) error) error
+	Lead(ctx context.Context, work func(ctx context.Context, leads StillLeads) error) error
 
 	// KeepPartitions makes the partitions of outbox_sent for the days to come
 	// and drops those whose every row was sent before history ago.

@@ -54,7 +54,8 @@ type healer struct {
 	paused  func() bool  // the queue is known to be out of reach
 	relayed func() int64 // events that this process has handed over so far
 
-	look chan struct{} // there is reason to look now
+	look  chan struct{} // there is reason to look now
+	leads domain.StillLeads
 
 	record   domain.QueueRecord
 	known    bool // record is as it was last remembered
@@ -72,7 +73,8 @@ func newHealer(o Options, log *slog.Logger, m *metrics, paused func() bool) *hea
 }
 
 // run looks regularly, and when told to, until ctx ends.
-func (h *healer) run(ctx context.Context) {
+func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
+	h.leads = leads
 	// Another process may have kept house in between.
 	h.known = false
 	tick := time.NewTicker(h.o.CheckInterval)
@@ -109,6 +111,9 @@ func (h *healer) report(ctx context.Context, err error) {
 func (h *healer) check(ctx context.Context) error {
 	looking, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
+	if err := h.leads(looking); err != nil {
+		return err
+	}
 	if err := h.recall(looking); err != nil {
 		return err
 	}
@@ -183,7 +188,11 @@ func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
 	return err
 }
 
+// mark asks once more who leads: another leader's canary must stay.
 func (h *healer) mark(ctx context.Context, canary string) error {
+	if err := h.leads(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
 	return h.o.Queue.Mark(ctx, h.record.Name, canary)

@@ -58,12 +58,12 @@ func (h *housekeeper) run(ctx context.Context) error {
 	}
 }
 
-func (h *housekeeper) keep(ctx context.Context) error {
+func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 	h.log.Info("this process keeps house")
 	if h.healer != nil {
 		// Beside the rest, which may take minutes.
 		var healing sync.WaitGroup
-		healing.Go(func() { h.healer.run(ctx) })
+		healing.Go(func() { h.healer.run(ctx, leads) })
 		defer healing.Wait()
 	}
 	measure := time.NewTicker(measureEvery)
@@ -80,20 +80,25 @@ func (h *housekeeper) keep(ctx context.Context) error {
 	h.advance(ctx) // who kept house before may have died between two steps
 	h.tidy(ctx)
 	for {
+		var step func(context.Context)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tidy.C:
-			h.tidy(ctx)
+			step = h.tidy
 		case <-fold.C:
-			h.fold(ctx)
+			step = h.fold
 		case <-look.C:
-			h.look(ctx)
+			step = h.look
 		case <-measure.C:
-			h.measure(ctx)
+			step = h.measure
 		case <-advance.C:
-			h.advance(ctx)
+			step = h.advance
 		}
+		if err := leads(ctx); err != nil {
+			return err
+		}
+		step(ctx)
 	}
 }
 

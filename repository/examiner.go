@@ -23,6 +23,9 @@ type ExamineOptions struct {
 	// SnapshotAge is how long a transaction may be open, and KeyAge how long an
 	// ordering key may keep events waiting, before that is worth a finding.
 	SnapshotAge, KeyAge time.Duration
+	// LeaderSilence is how long the relay that keeps house may say nothing. 0
+	// means twice as long as it should.
+	LeaderSilence time.Duration
 	// SlotBytes is how much WAL a replication slot may keep.
 	SlotBytes int64
 	// Listens says that relays of this configuration LISTEN, at ListenURL (as
@@ -63,6 +66,7 @@ func (e *Examiner) checks() []check {
 		{"whether a prepared transaction was forgotten", e.prepared},
 		{"whether a replication slot holds back vacuum or WAL", e.slots},
 		{"whether a relay is alive, and how late events are", e.relays},
+		{"whether a relay keeps house", e.leader},
 		{"whether the history has its partitions", e.partitions},
 		{"whether this role may keep the partitions", e.ownRights},
 		{"whether there are dead letters", e.deadLetters},

@@ -117,6 +117,10 @@ func TestExaminerFinds(t *testing.T) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_relays SET seen_at = now() - interval '2 minutes'`)
 		}, "no-relay/warning", []string{"outboxd --roles=relay"}},
+		"a house that nobody keeps": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `UPDATE outbox_relays SET started_at = now() - interval '5 minutes'`)
+		}, "house-unkept/warning", []string{"none has kept house for 5m"}},
 		"late events": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('t', '', now() - interval '2 hours')`)

@@ -47,3 +47,9 @@ const (
 	CountLimit   = countLimit
 	EntriesLimit = entriesLimit
 )
+
+// WithLeaderTerms shortens the time after which a silent leader is replaced.
+func (h *Housekeeping) WithLeaderTerms(silence, word, retry time.Duration) *Housekeeping {
+	h.terms = leaderTerms{silence: silence, word: word, retry: retry}
+	return h
+}

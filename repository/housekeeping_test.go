@@ -162,7 +162,7 @@ func TestLeadershipEndsWithTheConnection(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		leads[i] = cancel
 		go func() {
-			_ = keeping.Lead(ctx, func(ctx context.Context) error {
+			_ = keeping.Lead(ctx, func(ctx context.Context, _ domain.StillLeads) error {
 				leading <- i
 				<-ctx.Done()
 				return ctx.Err()

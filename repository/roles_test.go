@@ -96,7 +96,9 @@ func keepHouse(t *testing.T, relay *repository.Database, store *repository.Outbo
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	call("lead", func() error { return house.Lead(t.Context(), func(context.Context) error { return nil }) })
+	call("lead", func() error {
+		return house.Lead(t.Context(), func(context.Context, domain.StillLeads) error { return nil })
+	})
 	call("make and drop partitions", func() error { return house.KeepPartitions(t.Context(), 24*time.Hour) })
 	call("fold the account", func() error { _, err := house.FoldAccount(t.Context()); return err })
 	call("trim the inbox", func() error { _, err := house.TrimInbox(t.Context(), time.Hour, 10); return err })
