@@ -194,13 +194,13 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 	for i := range sent {
 		events[i] = sent[i].Event
 	}
-	holds, err := finder.Holds(ctx, events)
+	found, err := finder.Look(ctx, events)
 	if err != nil {
 		return nil, err
 	}
 	var missing []domain.SentEvent
 	for i := range sent {
-		if !holds[i] {
+		if found[i].Lost() {
 			missing = append(missing, sent[i])
 		}
 	}

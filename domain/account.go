@@ -65,10 +65,3 @@ type Auditor interface {
 	// longer in the history.
 	Confirmed(ctx context.Context, ids []ID) (map[ID]bool, error)
 }
-
-// TaskFinder looks tasks up in the queue.
-type TaskFinder interface {
-	// Holds reports for each event whether the queue has its task, in whatever
-	// state. Errors: CodeUnavailable.
-	Holds(ctx context.Context, events []Event) ([]bool, error)
-}

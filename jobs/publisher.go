@@ -16,6 +16,7 @@ import (
 // Publisher is the domain.Publisher: it hands events to Asynq.
 type Publisher struct {
 	redis    redis.UniversalClient
+	tasks    looker
 	lanes    sync.Pool    // of *lane
 	renewed  atomic.Int64 // how often lanes were to be replaced
 	replicas int          // that have to have a batch before it counts
@@ -30,7 +31,7 @@ func NewPublisher(opt asynq.RedisConnOpt, concurrency int) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{redis: client}
+	p := &Publisher{redis: client, tasks: looker{redis: client}}
 	p.lanes.New = func() any { return newLane(client, p.renewed.Load()) }
 	return p, nil
 }

@@ -4,44 +4,40 @@ import (
 	"context"
 
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
 )
 
-// TaskFinder is the domain.TaskFinder: it asks Redis for tasks by their keys,
-// many in one round trip. It is safe for concurrent use.
-type TaskFinder struct{ redis redis.UniversalClient }
+// TaskFinder is the domain.TaskFinder: it looks for tasks in Redis, many in one
+// round trip.
+type TaskFinder struct{ looker }
 
 // NewTaskFinder returns a TaskFinder for a Redis. It does not connect.
 func NewTaskFinder(opt asynq.RedisConnOpt) (*TaskFinder, error) {
 	client, err := NewRedis(opt, 2)
-	return &TaskFinder{redis: client}, err
+	return &TaskFinder{looker{redis: client}}, err
 }
 
 var _ domain.TaskFinder = (*TaskFinder)(nil)
 
 // taskKey is where Asynq keeps a task.
-func taskKey(queue, taskID string) string { return "asynq:{" + queue + "}:t:" + taskID }
+func taskKey(queue, taskID string) string { return queuePrefix(queue) + "t:" + taskID }
 
 // Close closes the connections.
 func (f *TaskFinder) Close() error { return f.redis.Close() }
 
-// Holds implements domain.TaskFinder.
-func (f *TaskFinder) Holds(ctx context.Context, events []domain.Event) ([]bool, error) {
-	found := make([]*redis.IntCmd, len(events))
-	_, err := f.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i := range events {
-			found[i] = pipe.Exists(ctx, taskKey(events[i].Queue, events[i].TaskID()))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "look tasks up")
+// Look implements domain.TaskFinder.
+func (l *looker) Look(ctx context.Context, events []domain.Event) ([]domain.TaskPresence, error) {
+	asked := make([]*inquiry, len(events))
+	for i := range events {
+		asked[i] = &inquiry{queue: events[i].Queue, taskID: events[i].TaskID(), todo: onlyLook}
 	}
-	holds := make([]bool, len(events))
-	for i := range found {
-		holds[i] = found[i].Val() > 0
+	if err := l.look(ctx, asked); err != nil {
+		return nil, err
 	}
-	return holds, nil
+	found := make([]domain.TaskPresence, len(asked))
+	for i, q := range asked {
+		found[i] = q.presence()
+	}
+	return found, nil
 }
