@@ -172,11 +172,16 @@ type Verdict int
 // The verdicts. The zero Verdict changes nothing about its event, which is
 // therefore due at once: for attempts that an outage cut short.
 const (
-	Untried   Verdict = iota
-	Delivered         // Redis has the task
-	Refused           // try again after Outcome.Delay, one attempt more
-	Dead              // can never succeed, or has used its attempts
+	Untried    Verdict = iota
+	Delivered          // Redis has the task
+	Refused            // try again after Outcome.Delay, one attempt more
+	Dead               // can never succeed, or has used its attempts
+	Suppressed         // the task of another event stands for this unique one
 )
+
+// Settled reports whether the event needs no task any more from the relay: it
+// was delivered, or another's task stands for it.
+func (v Verdict) Settled() bool { return v == Delivered || v == Suppressed }
 
 // Outcome is a verdict and what goes with it.
 type Outcome struct {
@@ -194,14 +199,10 @@ type QueueLengths interface {
 
 // Publisher hands events to the queue.
 type Publisher interface {
-	// Publish enqueues events and returns one error for each, in their order;
-	// nil means that the queue has the task, now or already before. It is safe
-	// for concurrent use and returns when every event is decided, or ctx ends.
-	//
-	// Errors: CodeUnavailable where the queue could not be reached or gave no
-	// answer, so that nothing is known about the event; CodeInvalid where the
-	// event can never be accepted; any other where it was refused this time.
-	Publish(ctx context.Context, events []Event) []error
+	// Publish enqueues events and returns one receipt for each, in their order.
+	// It is safe for concurrent use and returns when every event is decided, or
+	// ctx ends.
+	Publish(ctx context.Context, events []Event) []Receipt
 
 	// Ping reports whether the queue takes writes. Errors: CodeUnavailable.
 	Ping(ctx context.Context) error

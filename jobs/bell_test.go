@@ -28,7 +28,7 @@ func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	publish := func(n byte, queue string) {
 		t.Helper()
 		event := domain.Event{ID: domain.ID{n}, Type: "test:bell", Queue: queue, Payload: []byte("{}")}
-		if err := publisher.Publish(t.Context(), []domain.Event{event})[0]; err != nil {
+		if err := publisher.Publish(t.Context(), []domain.Event{event})[0].Failure(); err != nil {
 			t.Fatal(err)
 		}
 		select {

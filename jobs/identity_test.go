@@ -113,7 +113,8 @@ func TestRenewTellsRedisAboutItsQueues(t *testing.T) {
 	publisher, client := newPublisher(t, repositorytest.Redis(t))
 	publish := func() {
 		t.Helper()
-		for _, err := range publisher.Publish(t.Context(), testEvents(1)) {
+		for _, receipt := range publisher.Publish(t.Context(), testEvents(1)) {
+			err := receipt.Failure()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +142,8 @@ func TestPublishWaitsForReplicas(t *testing.T) {
 		if err := publisher.Ping(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
 			t.Errorf("%s: Ping: %v, want unavailable", what, err)
 		}
-		for _, err := range publisher.Publish(t.Context(), testEvents(3)) {
+		for _, receipt := range publisher.Publish(t.Context(), testEvents(3)) {
+			err := receipt.Failure()
 			if domain.ErrorCode(err) != domain.CodeUnavailable {
 				t.Errorf("%s: Publish: %v, want unavailable", what, err)
 			}
@@ -150,7 +152,8 @@ func TestPublishWaitsForReplicas(t *testing.T) {
 	unavailable("without a replica")
 	follow(t, client, follower)
 	eventually(t, "the replica is in step", func() bool { return publisher.Ping(t.Context()) == nil })
-	for _, err := range publisher.Publish(t.Context(), testEvents(6)) {
+	for _, receipt := range publisher.Publish(t.Context(), testEvents(6)) {
+		err := receipt.Failure()
 		if err != nil {
 			t.Errorf("with a replica: %v", err)
 		}
@@ -162,7 +165,8 @@ func TestPublishWaitsForReplicas(t *testing.T) {
 	unavailable("with a replica that hangs") // though each of these tasks was there before
 	replica.Resume()
 	eventually(t, "the replica is in step again", func() bool { return publisher.Ping(t.Context()) == nil })
-	for _, err := range publisher.Publish(t.Context(), testEvents(6)) {
+	for _, receipt := range publisher.Publish(t.Context(), testEvents(6)) {
+		err := receipt.Failure()
 		if err != nil {
 			t.Errorf("with the replica again: %v", err)
 		}

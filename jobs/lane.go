@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -25,8 +26,11 @@ type lane struct {
 	redis.UniversalClient // for everything that is not taken down
 	asynq                 *asynq.Client
 	pipe                  redis.Pipeliner
-	task                  *redis.Cmd // the command of the task at hand; nil: none yet
-	inFull                bool       // take down scripts, not their hashes
+	task                  *redis.Cmd      // the command of the task at hand; nil: none yet
+	queues                []*redis.IntCmd // the commands that tell Redis of queues
+	inFull                bool            // take down scripts, not their hashes
+	hashesFail            bool            // Redis did not let a script be called by its hash
+	noHashes              bool            // and takes the script in full
 	options               taskOptions
 	made                  time.Time
 	renewed               int64 // the publisher's count when it was made
@@ -38,9 +42,8 @@ func newLane(client redis.UniversalClient, renewed int64) *lane {
 	return l
 }
 
-// Whatever the scripts return means that Redis has the task or, where the
-// producer asked for uniqueness, another one in its place. All that matters is
-// whether they failed.
+// enqueued is what Asynq is told, so that it goes on. What Redis really answered
+// is read afterwards.
 const enqueued = int64(1)
 
 // noScript is how Redis says that it does not know a script by its hash.
@@ -48,13 +51,13 @@ const noScript = "NOSCRIPT"
 
 // SAdd is how Asynq tells Redis of a queue.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
-	l.pipe.SAdd(ctx, key, members...)
+	l.queues = append(l.queues, l.pipe.SAdd(ctx, key, members...))
 	return redis.NewIntResult(1, nil)
 }
 
 // EvalSha is how Asynq enqueues a task.
 func (l *lane) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	if l.inFull {
+	if l.inFull || l.noHashes {
 		return redis.NewCmdResult(nil, errNoScript)
 	}
 	l.task = l.pipe.EvalSha(ctx, sha, keys, args...)
@@ -94,58 +97,105 @@ func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 // takes a network of 3 Mbit/s. A thousand events of common size are one piece.
 const pieceBytes = 1 << 20
 
-// carry sends a batch and returns, for each event, Redis's answer or Asynq's
-// refusal. The error says that too few replicas have the batch.
-func (l *lane) carry(ctx context.Context, events []domain.Event, replicas int) (answers, refusals []error, err error) {
-	answers, refusals = make([]error, len(events)), make([]error, len(events))
+// carry sends a batch and puts down a receipt for each event. The error says
+// that too few replicas have the batch.
+func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	for begin := 0; begin < len(events); {
 		end, bytes := begin, 0
 		for ; end < len(events) && bytes < pieceBytes; end++ {
 			bytes += len(events[end].Payload)
 		}
-		short := l.carryPiece(ctx, events[begin:end], answers[begin:end], refusals[begin:end], replicas)
-		if err == nil {
-			err = short
+		if err := l.carryPiece(ctx, events[begin:end], receipts[begin:end], replicas); short == nil {
+			short = err
 		}
-		if failure := answers[end-1]; isOutage(failure) {
+		if last := receipts[end-1]; last.Answer == domain.Unanswered {
 			// Each further piece would wait for its own timeout.
 			for i := end; i < len(events); i++ {
-				answers[i] = failure
+				receipts[i] = last
 			}
-			return answers, refusals, err
+			break
 		}
 		begin = end
 	}
-	return answers, refusals, err
+	return short
 }
 
 // carryPiece sends some events in one pipeline. It keeps no command, because a
 // command keeps its message.
-func (l *lane) carryPiece(ctx context.Context, events []domain.Event, answers, refusals []error, replicas int) error {
+func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) error {
 	commands := make([]*redis.Cmd, len(events))
 	for i := range events {
-		commands[i], refusals[i] = l.add(ctx, &events[i])
+		commands[i] = l.take(ctx, &events[i], &receipts[i])
 	}
-	ring(ctx, l.pipe)
-	wait := askReplicas(ctx, l.pipe, replicas)
-	// Each command has its own error; the pipeline's is one of theirs.
-	_, _ = l.pipe.Exec(ctx)
-	l.inFull = true
-	for i, command := range commands {
-		if command != nil && command.Err() != nil && redis.HasErrorPrefix(command.Err(), noScript) {
-			commands[i], refusals[i] = l.add(ctx, &events[i])
+	wait, failed := l.send(ctx, replicas)
+	if failed == nil {
+		l.repeatInFull(ctx, events, commands, receipts)
+		if l.pipe.Len() > 0 {
+			wait, failed = l.send(ctx, replicas)
 		}
 	}
-	l.inFull = false
-	if l.pipe.Len() > 0 {
-		ring(ctx, l.pipe)
-		wait = askReplicas(ctx, l.pipe, replicas)
-		_, _ = l.pipe.Exec(ctx)
-	}
 	for i, command := range commands {
-		if command != nil {
-			answers[i] = command.Err()
+		switch {
+		case command == nil:
+		case failed != nil:
+			receipts[i] = domain.Receipt{Err: failed}
+		default:
+			receipts[i] = readReceipt(command, events[i].Options.Unique != 0)
+			l.noHashes = l.noHashes || l.hashesFail && receipts[i].Received()
 		}
 	}
 	return enoughReplicas(wait, replicas)
+}
+
+// take takes an event down. It returns nil, and puts down why, if Asynq refused
+// the task itself, and would again.
+func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receipt) *redis.Cmd {
+	command, err := l.add(ctx, e)
+	if err != nil {
+		*receipt = domain.Receipt{Answer: domain.Impossible, Err: err}
+	}
+	return command
+}
+
+// repeatInFull takes the events down again whose script Redis does not know by
+// its hash, or does not let this user call so.
+func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
+	l.inFull = true
+	defer func() { l.inFull = false }()
+	for i, command := range commands {
+		if command == nil || command.Err() == nil || command.Name() != "evalsha" {
+			continue
+		}
+		forbidden := isForbidden(command.Err())
+		if forbidden || redis.HasErrorPrefix(command.Err(), noScript) {
+			l.hashesFail = l.hashesFail || forbidden
+			commands[i] = l.take(ctx, &events[i], &receipts[i])
+		}
+	}
+}
+
+// send sends what was taken down. It returns the answer of the replicas, and why
+// nothing that was read may count.
+//
+// Each command says what became of it: see unread. A Redis that lets nobody ring
+// has the tasks all the same. But one that does not know a queue hides its tasks
+// from whoever looks for them. And where an answer never came, there may have
+// been one too few, and each that was read may be that of the next command.
+func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed error) {
+	ring(ctx, l.pipe)
+	wait = askReplicas(ctx, l.pipe, replicas)
+	_, err := l.pipe.Exec(ctx)
+	queues := l.queues
+	l.queues = nil
+	if err != nil && isTimeout(err) {
+		return wait, err
+	}
+	for _, queue := range queues {
+		if n, err := queue.Result(); err != nil {
+			return wait, fmt.Errorf("tell Redis of a queue: %w", err)
+		} else if n != 0 && n != 1 {
+			return wait, unexpectedReply{"SADD", n}
+		}
+	}
+	return wait, nil
 }

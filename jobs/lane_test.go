@@ -25,7 +25,8 @@ func TestPublishCarriesLargeEventsInPieces(t *testing.T) {
 	}
 	events[7].Queue = "broken"
 	for range 2 {
-		for i, err := range publisher.Publish(t.Context(), events) {
+		for i, receipt := range publisher.Publish(t.Context(), events) {
+			err := receipt.Failure()
 			want := map[int]domain.Code{1: domain.CodeInvalid, 7: domain.CodeInternal, 11: domain.CodeInvalid}[i]
 			if got := domain.ErrorCode(err); got != want {
 				t.Errorf("event %d: %v, want code %q", i, err, want)
@@ -42,7 +43,8 @@ func TestPublishCarriesLargeEventsInPieces(t *testing.T) {
 		}
 	}
 	server.Kill()
-	for i, err := range publisher.Publish(t.Context(), events[2:7]) {
+	for i, receipt := range publisher.Publish(t.Context(), events[2:7]) {
+		err := receipt.Failure()
 		if domain.ErrorCode(err) != domain.CodeUnavailable {
 			t.Errorf("event %d without Redis: %v, want unavailable", i, err)
 		}

@@ -52,5 +52,33 @@ func isWriteRefusal(answer error) bool {
 // the script may have done half of its work.
 func isFromScript(answer error) bool {
 	var reply redis.Error
-	return errors.As(answer, &reply) && strings.Contains(answer.Error(), "script")
+	return errors.As(answer, &reply) && containsAny(answer.Error(), "on @user_script", "Error running script")
+}
+
+// isRefusal tells an answer that is about one event alone from one that may
+// concern all: a key of its queue or its lock holds something else, or its
+// message is larger than Redis takes. What is not known is not held against
+// the event.
+func isRefusal(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	message := reply.Error()
+	return says(message, "WRONGTYPE") || isFromScript(err) && strings.Contains(message, ": WRONGTYPE") ||
+		strings.HasPrefix(message, "ERR Protocol error: invalid bulk length")
+}
+
+// isForbidden tells that Redis does not know a command, or does not let this
+// user run it.
+func isForbidden(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	return strings.HasPrefix(reply.Error(), "NOPERM") || strings.Contains(reply.Error(), "unknown command")
+}
+
+func containsAny(text string, words ...string) bool {
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }

@@ -46,17 +46,20 @@ func (p *Publisher) Close() error { return p.redis.Close() }
 
 // Publish implements domain.Publisher: the whole batch in one round trip, or
 // one for each mebibyte.
-func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error {
+func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	l := p.lane()
-	answers, refusals, err := l.carry(ctx, events, p.replicas)
-	results := make([]error, len(events))
+	receipts := make([]domain.Receipt, len(events))
+	short := l.carry(ctx, events, receipts, p.replicas)
+	p.findHolders(ctx, events, receipts)
 	outage := false
-	for i := range events {
-		results[i] = p.judge(ctx, &events[i], answers[i], refusals[i])
-		if results[i] == nil && err != nil {
-			results[i] = err // Redis has the task, and may still lose it
+	for i := range receipts {
+		if r := &receipts[i]; !r.Received() {
+			*r = p.resolve(ctx, &events[i], *r)
 		}
-		outage = outage || domain.ErrorCode(results[i]) == domain.CodeUnavailable
+		if r := &receipts[i]; r.Failure() == nil && short != nil {
+			*r = domain.Receipt{Err: short} // Redis has the task, and may still lose it
+		}
+		outage = outage || receipts[i].Answer == domain.Unanswered
 	}
 	if outage {
 		// All lanes are left: Asynq's clients remember which queues they have
@@ -65,7 +68,7 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []error 
 	} else {
 		p.lanes.Put(l)
 	}
-	return results
+	return receipts
 }
 
 // laneLife bounds how long other processes, and tools, may have emptied Redis
@@ -82,24 +85,17 @@ func (p *Publisher) lane() *lane {
 	}
 }
 
-// judge says what Redis's answer means for an event.
-func (p *Publisher) judge(ctx context.Context, e *domain.Event, answer, refusal error) error {
-	if refusal != nil {
-		// Asynq refused the task itself, and would again.
-		return domain.Wrap(domain.CodeInvalid, refusal, "the event can never be enqueued")
+// resolve looks after an event that Redis did not simply take.
+func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Receipt) domain.Receipt {
+	if lock, held := r.Err.(uniqueLock); held { //nolint:errorlint // put there by readReceipt
+		return p.again(ctx, e, string(lock))
 	}
-	if answer == nil {
-		return nil
-	}
-	if isFromScript(answer) && !isWriteRefusal(answer) {
+	if (r.Answer == domain.Rejected || r.Answer == domain.Unanswered) && isFromScript(r.Err) && !isWriteRefusal(r.Err) {
 		if err := p.clearAway(ctx, e); err != nil {
-			return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+			return domain.Receipt{Err: err}
 		}
 	}
-	if isOutage(answer) {
-		return domain.Wrap(domain.CodeUnavailable, answer, "the queue is unavailable")
-	}
-	return answer
+	return r
 }
 
 // clearAway removes what a script that failed halfway has left. A script of

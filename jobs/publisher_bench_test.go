@@ -111,7 +111,14 @@ func lane(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.E
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = publisher.Close() })
-	return publisher.Publish
+	return func(ctx context.Context, events []domain.Event) []error {
+		receipts := publisher.Publish(ctx, events)
+		failures := make([]error, len(receipts))
+		for i := range receipts {
+			failures[i] = receipts[i].Failure()
+		}
+		return failures
+	}
 }
 
 // goroutines is Asynq's client, called by so many goroutines, each with a

@@ -47,7 +47,8 @@ func TestPublishJudgesEachEvent(t *testing.T) {
 	events := testEvents(200)
 	events[50].Type, events[60].Queue, events[70].Queue = " ", " ", "broken"
 	for range 2 { // the second time everything is there, or refused again
-		for i, err := range publisher.Publish(t.Context(), events) {
+		for i, receipt := range publisher.Publish(t.Context(), events) {
+			err := receipt.Failure()
 			want := domain.Code("")
 			switch i {
 			case 50, 60:
@@ -127,7 +128,8 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 				t.Fatal(err)
 			}
 			events := testEvents(100)
-			for i, err := range publisher.Publish(t.Context(), events) {
+			for i, receipt := range publisher.Publish(t.Context(), events) {
+				err := receipt.Failure()
 				if domain.ErrorCode(err) != domain.CodeUnavailable {
 					t.Fatalf("event %d: %v, want unavailable", i, err)
 				}
@@ -139,7 +141,8 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "Ping succeeds", func() bool { return publisher.Ping(t.Context()) == nil })
-			for i, err := range publisher.Publish(t.Context(), events) {
+			for i, receipt := range publisher.Publish(t.Context(), events) {
+				err := receipt.Failure()
 				if err != nil {
 					t.Fatalf("event %d after the outage: %v", i, err)
 				}
@@ -157,7 +160,8 @@ func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
 	server := repositorytest.OwnRedis(t)
 	publisher, client := newPublisher(t, server.URL())
 	publish := func() (last error) {
-		for _, err := range publisher.Publish(t.Context(), testEvents(1)) {
+		for _, receipt := range publisher.Publish(t.Context(), testEvents(1)) {
+			err := receipt.Failure()
 			last = err
 		}
 		return last
@@ -214,7 +218,7 @@ func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
 			events[0].Options.Unique = time.Hour
 			publish := func(want domain.Code) {
 				t.Helper()
-				if err := publisher.Publish(t.Context(), events)[0]; domain.ErrorCode(err) != want {
+				if err := publisher.Publish(t.Context(), events)[0].Failure(); domain.ErrorCode(err) != want {
 					t.Fatalf("%v, want code %q", err, want)
 				}
 			}
@@ -251,13 +255,13 @@ func TestHalfAUniqueTaskIsClearedAway(t *testing.T) {
 	}
 	events := testEvents(1)
 	events[0].Options.Unique = time.Hour
-	if err := publisher.Publish(t.Context(), events)[0]; err == nil {
+	if err := publisher.Publish(t.Context(), events)[0].Failure(); err == nil {
 		t.Fatal("a queue that is no list takes a task")
 	}
 	if err := client.Del(t.Context(), "asynq:{default}:pending").Err(); err != nil {
 		t.Fatal(err)
 	}
-	err := publisher.Publish(t.Context(), events)[0]
+	err := publisher.Publish(t.Context(), events)[0].Failure()
 	if n := client.LLen(t.Context(), "asynq:{default}:pending").Val(); err != nil || n != 1 {
 		t.Errorf("%v, %d tasks are pending, want 1", err, n)
 	}

@@ -66,11 +66,11 @@ func newRedis(opt asynq.RedisConnOpt, u redis.UniversalOptions) (redis.Universal
 		u.Addrs, u.Username, u.Password, u.DB, u.TLSConfig = []string{o.Addr}, o.Username, o.Password, o.DB, o.TLSConfig
 		simple := u.Simple()
 		simple.Network = o.Network
-		return redis.NewClient(simple), nil
+		return guarded(redis.NewClient(simple)), nil
 	case asynq.RedisFailoverClientOpt:
 		u.MasterName, u.Addrs, u.SentinelUsername, u.SentinelPassword = o.MasterName, o.SentinelAddrs, o.SentinelUsername, o.SentinelPassword
 		u.Username, u.Password, u.DB, u.TLSConfig = o.Username, o.Password, o.DB, o.TLSConfig
-		return redis.NewFailoverClient(u.Failover()), nil
+		return guarded(redis.NewFailoverClient(u.Failover())), nil
 	default:
 		return nil, fmt.Errorf("no Redis client for %T", opt)
 	}

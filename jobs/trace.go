@@ -43,19 +43,19 @@ func TracePublisher(next domain.Publisher, tracer trace.Tracer) *TracedPublisher
 
 // Publish implements domain.Publisher. It leaves events as they are: what is
 // stored of them keeps the producer's trace, for the next attempt too.
-func (p *TracedPublisher) Publish(ctx context.Context, events []domain.Event) []error {
+func (p *TracedPublisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	begun := time.Now()
 	sent, spans := slices.Clone(events), make([]trace.Span, len(events))
 	for i := range sent {
 		spans[i] = p.send(ctx, &sent[i], begun)
 	}
-	results := p.Publisher.Publish(ctx, sent)
+	receipts := p.Publisher.Publish(ctx, sent)
 	ended := trace.WithTimestamp(time.Now())
 	for i, span := range spans {
-		failSpan(span, results[i])
+		failSpan(span, receipts[i].Failure())
 		span.End(ended)
 	}
-	return results
+	return receipts
 }
 
 // send begins an event's span and puts it into the event's headers.

@@ -64,7 +64,7 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 	example := -1 // a delivered event of a trace that is recorded: one for each batch is enough
 	for i, o := range outcomes {
 		switch o.Verdict {
-		case domain.Delivered:
+		case domain.Delivered, domain.Suppressed:
 			enqueued++
 			if example < 0 && domain.SampledTrace(events[i].Headers) != "" {
 				example = i

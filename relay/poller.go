@@ -124,18 +124,20 @@ func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 	return len(events), batch.Full(), nil
 }
 
-func (p *poller) publish(ctx context.Context, events []domain.Event) []error {
+// publish returns one receipt for each event.
+func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	ctx, cancel := context.WithTimeout(ctx, publishPatience)
 	defer cancel()
-	results := p.o.Publisher.Publish(ctx, events)
-	for _, err := range results {
-		if domain.ErrorCode(err) == domain.CodeUnavailable {
-			p.queue.trip(err)
-			return results
+	receipts := make([]domain.Receipt, len(events))
+	copy(receipts, p.o.Publisher.Publish(ctx, events))
+	for _, r := range receipts {
+		if verdictOf(r) == domain.Untried {
+			p.queue.trip(r.Failure())
+			return receipts
 		}
 	}
 	p.queue.succeeded()
-	return results
+	return receipts
 }
 
 // claim scans from the cursor, and from the beginning where that may find more.
@@ -154,23 +156,41 @@ func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 	}
 }
 
-// judge turns the results of publishing into verdicts. An event that the queue
-// never answered about stays as it was: an outage charges no attempt. One that
-// was answered is settled even when the queue failed midway.
-func (p *poller) judge(events []domain.Event, results []error) []domain.Outcome {
+// verdicts are what each answer of the queue means for its event.
+var verdicts = [...]domain.Verdict{
+	domain.Unanswered:   domain.Untried,
+	domain.Accepted:     domain.Delivered,
+	domain.AlreadyThere: domain.Delivered,
+	domain.Duplicate:    domain.Suppressed,
+	domain.Rejected:     domain.Refused,
+	domain.Impossible:   domain.Dead,
+}
+
+// verdictOf returns Untried for whatever is not in the table.
+func verdictOf(r domain.Receipt) domain.Verdict {
+	if int(r.Answer) >= len(verdicts) {
+		return domain.Untried
+	}
+	return verdicts[r.Answer]
+}
+
+// judge turns receipts into outcomes. An event that the queue never answered
+// about stays as it was: an outage charges no attempt. One that was answered is
+// settled even when the queue failed midway.
+func (p *poller) judge(events []domain.Event, receipts []domain.Receipt) []domain.Outcome {
 	outcomes := make([]domain.Outcome, len(events))
-	for i, err := range results {
-		attempts := events[i].Attempts + 1
-		switch {
-		case err == nil:
-			outcomes[i].Verdict = domain.Delivered
-		case domain.ErrorCode(err) == domain.CodeUnavailable:
-			outcomes[i].Verdict = domain.Untried
-		case domain.ErrorCode(err) == domain.CodeInvalid, attempts >= p.o.MaxAttempts:
-			outcomes[i] = domain.Outcome{Verdict: domain.Dead, Err: err}
-		default:
-			outcomes[i] = domain.Outcome{Verdict: domain.Refused, Err: err, Delay: backoff(p.o.BackoffBase, p.o.BackoffMax, attempts)}
+	for i, r := range receipts {
+		o := domain.Outcome{Verdict: verdictOf(r)}
+		if attempts := events[i].Attempts + 1; o.Verdict == domain.Refused {
+			o.Delay = backoff(p.o.BackoffBase, p.o.BackoffMax, attempts)
+			if attempts >= p.o.MaxAttempts {
+				o = domain.Outcome{Verdict: domain.Dead}
+			}
 		}
+		if o.Verdict == domain.Refused || o.Verdict == domain.Dead {
+			o.Err = r.Failure()
+		}
+		outcomes[i] = o
 	}
 	return outcomes
 }

@@ -71,7 +71,7 @@ func TestARepeatMeetsItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.options.Publisher.Publish(t.Context(), batch.Events())[0]; err != nil {
+	if err := f.options.Publisher.Publish(t.Context(), batch.Events())[0].Failure(); err != nil {
 		t.Fatal(err)
 	}
 	if err := batch.Release(); err != nil { // as a crash before the commit would
@@ -299,14 +299,14 @@ type countingPublisher struct {
 	published, refused *atomic.Int64
 }
 
-func (p *countingPublisher) Publish(ctx context.Context, events []domain.Event) []error {
-	results := p.Publisher.Publish(ctx, events)
-	for _, err := range results {
-		if err == nil {
+func (p *countingPublisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
+	receipts := p.Publisher.Publish(ctx, events)
+	for _, r := range receipts {
+		if r.Received() {
 			p.published.Add(1)
 		} else {
 			p.refused.Add(1)
 		}
 	}
-	return results
+	return receipts
 }

@@ -141,8 +141,8 @@ func holding(t *testing.T, of domain.Publisher) *holdingPublisher {
 	return &holdingPublisher{Publisher: of, test: t.Context(), held: make(chan struct{}), on: make(chan struct{})}
 }
 
-func (p *holdingPublisher) Publish(ctx context.Context, events []domain.Event) []error {
-	results := p.Publisher.Publish(ctx, events)
+func (p *holdingPublisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
+	receipts := p.Publisher.Publish(ctx, events)
 	p.first.Do(func() {
 		close(p.held)
 		select {
@@ -150,7 +150,7 @@ func (p *holdingPublisher) Publish(ctx context.Context, events []domain.Event) [
 		case <-p.test.Done():
 		}
 	})
-	return results
+	return receipts
 }
 
 // journal is a log that can be searched.

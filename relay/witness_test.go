@@ -98,8 +98,8 @@ type watchedPublisher struct {
 	w *witness
 }
 
-func (p watchedPublisher) Publish(ctx context.Context, events []domain.Event) []error {
-	results := p.Publisher.Publish(ctx, events)
+func (p watchedPublisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
+	receipts := p.Publisher.Publish(ctx, events)
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	ended := time.Now()
@@ -109,14 +109,14 @@ func (p watchedPublisher) Publish(ctx context.Context, events []domain.Event) []
 		if e.Attempts == 0 {
 			p.w.tried[firstWord(e.Type)]++
 		}
-		if results[i] != nil {
+		if !receipts[i].Received() {
 			p.w.refused++
 		}
 		if e.Available.After(p.w.reached) {
 			p.w.reached = e.Available
 		}
 	}
-	return results
+	return receipts
 }
 
 type watchedStore struct {

@@ -62,7 +62,7 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 			continue
 		}
 		if o.Verdict == domain.Dead && !b.outbox.o.DeadHoldsKey ||
-			o.Verdict == domain.Delivered && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
+			o.Verdict.Settled() && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
 			ended = append(ended, e.ID)
 		}
 	}

@@ -76,7 +76,7 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 	var causes []string
 	var notes journal
 	for i, o := range outcomes {
-		if o.Verdict == domain.Delivered {
+		if o.Verdict.Settled() {
 			continue
 		}
 		e := b.events[i]

@@ -159,13 +159,13 @@ type timedPublisher struct {
 	s *stopwatch
 }
 
-func (p timedPublisher) Publish(ctx context.Context, events []domain.Event) []error {
-	results := p.Publisher.Publish(ctx, events)
+func (p timedPublisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
+	receipts := p.Publisher.Publish(ctx, events)
 	now := time.Now()
-	for i := range results {
-		if results[i] == nil {
+	for i := range receipts {
+		if receipts[i].Received() {
 			p.s.enqueued(events[i].ID, now)
 		}
 	}
-	return results
+	return receipts
 }

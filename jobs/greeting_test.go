@@ -1,0 +1,115 @@
+package jobs_test
+
+import (
+	"context"
+	"net/url"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository/repositorytest"
+)
+
+// An error of Redis to the greeting of a connection concerns each command that
+// was to go over it. Nothing of a batch may look as if Redis had it.
+func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*testing.T, *redis.Client, *url.URL){
+		"a wrong password": func(t *testing.T, admin *redis.Client, u *url.URL) {
+			allow(t, admin, "default", "resetpass", ">secret")
+			addUser(u, "default", "wrong")
+		},
+		"an unknown user": func(_ *testing.T, _ *redis.Client, u *url.URL) { addUser(u, "nobody", "x") },
+		"a database out of range": func(_ *testing.T, _ *redis.Client, u *url.URL) {
+			setDatabase(u, "1000000")
+		},
+		"no right to SELECT": func(t *testing.T, admin *redis.Client, u *url.URL) {
+			allow(t, admin, "u", "on", ">secret", "~*", "&*", "+@all", "-select")
+			addUser(u, "u", "secret")
+			setDatabase(u, "3")
+		},
+		"a disabled user": func(t *testing.T, admin *redis.Client, u *url.URL) {
+			allow(t, admin, "u", "off", ">secret", "~*", "&*", "+@all")
+			addUser(u, "u", "secret")
+		},
+		"a password that is wanted": func(t *testing.T, admin *redis.Client, _ *url.URL) {
+			allow(t, admin, "default", "resetpass", ">secret")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := repositorytest.OwnRedis(t)
+			_, admin := newPublisher(t, server.URL())
+			if err := admin.Ping(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			address, err := url.Parse(server.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(t, admin, address)
+			publisher, _ := newPublisher(t, address.String())
+			for i, r := range publisher.Publish(t.Context(), testEvents(20)) {
+				if r.Answer != domain.Unanswered || domain.ErrorCode(r.Failure()) != domain.CodeUnavailable {
+					t.Fatalf("event %d: %+v, want no answer", i, r)
+				}
+			}
+			for question, ask := range questions(t, publisher, address.String()) {
+				if err := ask(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
+					t.Errorf("%s: %v, want unavailable", question, err)
+				}
+			}
+		})
+	}
+}
+
+// questions are what is asked of Redis beside publishing.
+func questions(t *testing.T, publisher *jobs.Publisher, address string) map[string]func(context.Context) error {
+	t.Helper()
+	opt, err := jobs.ParseRedis(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finder, err := jobs.NewTaskFinder(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overviews, err := jobs.NewOverviews(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = finder.Close(), overviews.Close() })
+	return map[string]func(context.Context) error{
+		"Ping":       publisher.Ping,
+		"Identify":   func(ctx context.Context) error { _, err := publisher.Identify(ctx, "a"); return err },
+		"Unfinished": func(ctx context.Context) error { _, err := publisher.Unfinished(ctx, testEvents(1)); return err },
+		"Lengths":    func(ctx context.Context) error { _, err := publisher.Lengths(ctx, []string{"a"}); return err },
+		"Mark":       func(ctx context.Context) error { return publisher.Mark(ctx, "a", "b") },
+		"Advance":    func(ctx context.Context) error { _, err := publisher.Advance(ctx, "a", "b", "c"); return err },
+		"Look":       func(ctx context.Context) error { _, err := finder.Look(ctx, testEvents(1)); return err },
+		"Queues":     func(ctx context.Context) error { _, err := overviews.Queues(ctx); return err },
+		"Workers":    func(ctx context.Context) error { _, err := overviews.Workers(ctx); return err },
+	}
+}
+
+func allow(t *testing.T, admin *redis.Client, user string, rules ...string) {
+	t.Helper()
+	args := []any{"ACL", "SETUSER", user}
+	for _, rule := range rules {
+		args = append(args, rule)
+	}
+	if err := admin.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// addUser puts credentials into the URL of a Redis on a unix socket.
+func addUser(u *url.URL, name, password string) { u.User = url.UserPassword(name, password) }
+
+func setDatabase(u *url.URL, number string) {
+	q := u.Query()
+	q.Set("db", number)
+	u.RawQuery = q.Encode()
+}
