@@ -195,6 +195,7 @@ func (c commands) run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	outliveReaders()
 	daemon, err := New(cmd.Context(), cfg, newLogger(cmd.ErrOrStderr(), cfg.Log), c.build)
 	if err != nil {
 		if cmd.Context().Err() != nil {

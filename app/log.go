@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"os"
@@ -12,18 +13,31 @@ import (
 )
 
 // newLogger returns the logger that everything else is given. The format auto
-// is text on a terminal and JSON elsewhere.
+// is text on a terminal and JSON elsewhere. What cannot be written to w is lost, and ends or
+// stops nothing.
 func newLogger(w io.Writer, c config.Log) *slog.Logger {
+	lines := func(w io.Writer) slog.Handler { return newLogHandler(w, c) }
+	if c.Format == "auto" && isTerminal(w) {
+		c.Format = "text"
+	}
+	steady := &logWriter{w: w, notice: func(lost int) []byte {
+		var line bytes.Buffer
+		slog.New(lines(&line)).Error("the log could not be written; these lines are missing", "lines", lost)
+		return line.Bytes()
+	}}
+	// Lines that are not the API's own, such as GORM's, belong to a request too.
+	return slog.New(handler.WithRequestID(lines(steady)))
+}
+
+func newLogHandler(w io.Writer, c config.Log) slog.Handler {
 	var level slog.Level
 	// The configuration has been validated.
 	_ = level.UnmarshalText([]byte(c.Level))
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readableDuration}
-	var lines slog.Handler = slog.NewJSONHandler(w, options)
-	if c.Format == "text" || c.Format == "auto" && isTerminal(w) {
-		lines = slog.NewTextHandler(w, options)
+	if c.Format == "text" {
+		return slog.NewTextHandler(w, options)
 	}
-	// Lines that are not the API's own, such as GORM's, belong to a request too.
-	return slog.New(handler.WithRequestID(lines))
+	return slog.NewJSONHandler(w, options)
 }
 
 // readableDuration writes 1.5s where JSON would have 1500000000.

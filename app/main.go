@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
-	"syscall"
 )
 
 // Build says what binary this is.
@@ -24,28 +22,27 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// Main runs the command line and returns the exit code. SIGINT and SIGTERM end
-// a running daemon in order; a second one ends the process at once.
+// Main runs the command line and returns the exit code. SIGINT, SIGTERM and SIGHUP end
+// a running daemon in order; a second SIGINT or SIGTERM ends the process at once.
 func Main(args, environ []string, stdout, stderr io.Writer, build Build) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := notifyContext(context.Background())
 	defer stop()
-	// From the first signal on, signals have their default effect again.
-	context.AfterFunc(ctx, stop)
-
 	root := newRootCommand(environ, build)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	// Nobody may read it any more, and the process has to end all the same.
+	last := &logWriter{w: stderr}
 	var usage usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, "outboxd:", err)
+		fmt.Fprintln(last, "outboxd:", err)
 		return exitUsage
 	default:
-		fmt.Fprintln(stderr, "outboxd:", err)
+		fmt.Fprintln(last, "outboxd:", err)
 		return exitFailure
 	}
 }

@@ -50,24 +50,36 @@ func launch(t *testing.T, args ...string) *process {
 // launchWith is launch with more variables.
 func launchWith(t *testing.T, environ []string, args ...string) *process {
 	t.Helper()
+	p := prepare(t, environ, args...)
+	p.cmd.Stderr = p.log
+	p.run()
+	return p
+}
+
+// prepare is a process that has not begun, and has no log yet.
+func prepare(t *testing.T, environ []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, log: &transcript{}, ended: make(chan struct{})}
 	p.cmd = command(t, append([]string{"--api-addr=127.0.0.1:0", "--monitor-addr=127.0.0.1:0", "--api-rate-limit=0"}, args...)...)
 	p.cmd.Env = append(p.cmd.Env, environ...)
-	p.cmd.Stderr = p.log
+	return p
+}
+
+func (p *process) run() {
+	p.t.Helper()
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	p.stdin = stdin
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // the state says it
 		close(p.ended)
 	}()
-	t.Cleanup(p.cleanup)
-	return p
+	p.t.Cleanup(p.cleanup)
 }
 
 func (p *process) cleanup() {

@@ -22,9 +22,13 @@ func NewInbox(db *Database) *Inbox { return &Inbox{db: db} }
 var _ domain.Inbox = (*Inbox)(nil)
 
 // The effect may talk to the outside world for longer than an operator's
-// idle_in_transaction_session_timeout allows; ended by it, every attempt would
-// send its mail and none would be recorded. So the transaction sets its own.
-const effectSQL = `SELECT set_config('idle_in_transaction_session_timeout', $1, true)`
+// idle_in_transaction_session_timeout or transaction_timeout allows; ended by it, every attempt would
+// send its mail and none would be recorded. So would a COMMIT that an operator's
+// statement_timeout or lock_timeout ends, because the key's turn is passed on in it. The task's deadline is the bound
+// instead. transaction_timeout exists since PostgreSQL 17.
+const effectSQL = `SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $1, true),
+    set_config('lock_timeout', '0', true),
+    CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END`
 
 // effectPatience bounds an effect whose task has no deadline.
 const effectPatience = 5 * time.Minute
@@ -52,7 +56,7 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	_, err = i.db.transactOnce(ctx, func(tx *gorm.DB) error {
 		if _, err := statements(tx).ExecContext(ctx, effectSQL, milliseconds(patience(ctx))); err != nil {
-			return fmt.Errorf("set the transaction's timeout: %w", err)
+			return fmt.Errorf("set the transaction's timeouts: %w", err)
 		}
 		result, err := statements(tx).ExecContext(ctx, processedSQL, id)
 		if err != nil {

@@ -8,7 +8,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hibiken/asynq"
 )
@@ -17,6 +19,25 @@ import (
 // put into Redis by somebody else than outboxd. It wraps asynq.SkipRetry.
 var ErrNotAnEvent = fmt.Errorf("the task was not relayed from the outbox: %w", asynq.SkipRetry)
 
+// Option changes how Middleware and Once confirm.
+type Option func(*confirmer)
+
+// Schema names the schema of the outbox. Without it Middleware finds the schema
+// with its first task, and Once with every call, in one more query: the one on the session's search
+// path, or else the only one that its role may use.
+func Schema(name string) Option { return func(c *confirmer) { c.schema.given = name } }
+
+// confirmer confirms events in one database. It is safe for concurrent use.
+type confirmer struct{ schema schema }
+
+func newConfirmer(options []Option) *confirmer {
+	c := &confirmer{}
+	for _, set := range options {
+		set(c)
+	}
+	return c
+}
+
 // Middleware runs a task's handler inside a transaction of db, which has to be
 // the database of the outbox. The transaction confirms the event first, and
 // commits if the handler returns nil. The handler finds it by Tx; what it changes
@@ -24,9 +45,14 @@ var ErrNotAnEvent = fmt.Errorf("the task was not relayed from the outbox: %w", a
 // confirmed before is done, and its handler does not run; one that is delivered twice at
 // the same time waits for the first.
 //
+// The transaction may be idle, and may last, until the task's deadline, whatever
+// idle_in_transaction_session_timeout and transaction_timeout its role has. statement_timeout and lock_timeout
+// stay the role's: they bound the handler's own statements.
+//
 // Middleware is for a mux that has no tasks but outboxd's. Its errors are retried by
 // Asynq, ErrNotAnEvent is not.
-func Middleware(db *sql.DB) asynq.MiddlewareFunc {
+func Middleware(db *sql.DB, options ...Option) asynq.MiddlewareFunc {
+	c := newConfirmer(options)
 	return func(next asynq.Handler) asynq.Handler {
 		return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
 			tx, err := db.BeginTx(ctx, nil)
@@ -35,7 +61,7 @@ func Middleware(db *sql.DB) asynq.MiddlewareFunc {
 			}
 			// After a commit it does nothing.
 			defer func() { _ = tx.Rollback() }()
-			first, err := Once(ctx, tx)
+			first, err := c.once(ctx, tx)
 			if err != nil || !first {
 				return err
 			}
@@ -61,16 +87,49 @@ func Tx(ctx context.Context) *sql.Tx {
 
 // Once confirms in tx the event of the task that ctx is Asynq's context of. It
 // returns false if the event took effect before: the effect must then not happen again.
-// It is for handlers that have a transaction of their own.
-func Once(ctx context.Context, tx *sql.Tx) (first bool, err error) {
+// It is for handlers that have a transaction of their own, and gives it the same timeouts as Middleware does.
+func Once(ctx context.Context, tx *sql.Tx, options ...Option) (first bool, err error) {
+	return newConfirmer(options).once(ctx, tx)
+}
+
+// One round trip for both. A handler that talks to the outside world is idle in its
+// transaction meanwhile; ended for that, every attempt would repeat what it did
+// outside, and none would be recorded. transaction_timeout exists since PostgreSQL 17, and
+// a bound that is running can only be switched off.
+const confirmSQL = `
+SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
+    CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
+    %s.outbox_confirm($2::pg_catalog.uuid)`
+
+func (c *confirmer) once(ctx context.Context, tx *sql.Tx) (first bool, err error) {
 	id, err := EventID(ctx)
 	if err != nil {
 		return false, err
 	}
-	if err := tx.QueryRowContext(ctx, "SELECT outbox_confirm($1)", id).Scan(&first); err != nil {
+	schema, err := c.schema.in(ctx, tx)
+	if err != nil {
+		return false, fmt.Errorf("confirm event %s: %w", id, err)
+	}
+	var idle, whole sql.NullString
+	row := tx.QueryRowContext(ctx, fmt.Sprintf(confirmSQL, schema), strconv.FormatInt(patience(ctx).Milliseconds(), 10), id)
+	if err := row.Scan(&idle, &whole, &first); err != nil {
+		c.schema.forget()
 		return false, fmt.Errorf("confirm event %s: %w", id, err)
 	}
 	return first, nil
+}
+
+// handlerPatience bounds a handler whose context has no deadline. Asynq's have one.
+const handlerPatience = time.Hour
+
+// patience is how long the transaction may be idle.
+func patience(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return handlerPatience
+	}
+	// PostgreSQL takes the milliseconds as an int.
+	return min(max(time.Until(deadline), time.Second), 24*24*time.Hour)
 }
 
 // EventID returns the event that a task carries, in the form of PostgreSQL's

@@ -16,12 +16,18 @@ import (
 // serve runs a worker with the middleware, and returns a client to put tasks into its queue, and an inspector.
 func serve(t *testing.T, db *sql.DB, handler asynq.HandlerFunc) (*asynq.Client, *asynq.Inspector) {
 	t.Helper()
+	return serveWith(t, handler, confirm.Middleware(db))
+}
+
+// serveWith is serve with these middlewares.
+func serveWith(t *testing.T, handler asynq.HandlerFunc, middlewares ...asynq.MiddlewareFunc) (*asynq.Client, *asynq.Inspector) {
+	t.Helper()
 	redis, err := asynq.ParseRedisURI(repositorytest.Redis(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := asynq.NewServeMux()
-	mux.Use(confirm.Middleware(db))
+	mux.Use(middlewares...)
 	mux.Handle("test:", handler)
 	server := asynq.NewServer(redis, asynq.Config{
 		Concurrency: 4, TaskCheckInterval: 5 * time.Millisecond, DelayedTaskCheckInterval: 50 * time.Millisecond, LogLevel: asynq.FatalLevel,

@@ -1,0 +1,39 @@
+package app
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// notifyContext returns a context that ends with the first SIGINT, SIGTERM or SIGHUP. From
+// then on SIGINT and SIGTERM have their default effect again: a second one ends
+// the process at once. A second SIGHUP never does: a closed terminal sends it from the kernel and from
+// the shell, and a service manager may send it behind SIGTERM.
+//
+// Under nohup SIGHUP stays ignored. Nothing is opened anew at a SIGHUP, because the log goes to standard error.
+func notifyContext(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	arrived := make(chan os.Signal, 1)
+	wanted := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		wanted = append(wanted, syscall.SIGHUP)
+	}
+	signal.Notify(arrived, wanted...)
+	go func() {
+		select {
+		case <-arrived:
+			signal.Reset(syscall.SIGINT, syscall.SIGTERM)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(); signal.Stop(arrived) }
+}
+
+// outliveReaders turns the end of whoever reads this process's outputs into errors of
+// its writes, for the rest of its life. By default a write to a closed pipe ends a process at once, which
+// is right for a command (outboxd events list | head) and wrong for a daemon whose log collector
+// restarts. It catches the signal instead of ignoring it, so that child processes inherit the default.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

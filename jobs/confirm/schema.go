@@ -1,0 +1,93 @@
+package confirm
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+)
+
+// Every outbox_confirm(uuid) of the database, those first that may be called,
+// and of these the one that the session finds without a schema. 2950 is the type uuid, in every database.
+const schemasSQL = `
+SELECT s.nspname,
+    pg_catalog.has_schema_privilege(s.oid, 'USAGE') AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE') AS allowed,
+    pg_catalog.pg_function_is_visible(f.oid) AS visible
+FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS s ON s.oid OPERATOR(pg_catalog.=) f.pronamespace
+WHERE f.proname OPERATOR(pg_catalog.=) 'outbox_confirm' AND f.proargtypes OPERATOR(pg_catalog.=) '2950'::pg_catalog.oidvector
+ORDER BY allowed DESC, visible DESC, s.nspname`
+
+var errNoOutbox = errors.New("no schema has a function outbox_confirm: this is not the database of the outbox, or its migrations are missing (outboxd migrate up)")
+
+// candidate is a schema with an outbox.
+type candidate struct {
+	name             string
+	allowed, visible bool
+}
+
+// schema is where the outbox is.
+type schema struct {
+	given string                 // by the caller; "": to be found
+	found atomic.Pointer[string] // nil: not yet
+}
+
+// in names the schema, quoted. It asks inside the transaction: a pool may have a
+// single connection.
+func (s *schema) in(ctx context.Context, tx *sql.Tx) (string, error) {
+	if s.given != "" {
+		return quote(s.given), nil
+	}
+	if found := s.found.Load(); found != nil {
+		return *found, nil
+	}
+	candidates, err := candidates(ctx, tx)
+	if err != nil {
+		return "", fmt.Errorf("find the schema of the outbox: %w", err)
+	}
+	name, err := choose(candidates)
+	if err != nil {
+		return "", fmt.Errorf("find the schema of the outbox: %w", err)
+	}
+	name = quote(name)
+	s.found.Store(&name)
+	return name, nil
+}
+
+// forget has the schema looked for again: it may have been renamed.
+func (s *schema) forget() { s.found.Store(nil) }
+
+func candidates(ctx context.Context, tx *sql.Tx) (list []candidate, err error) {
+	rows, err := tx.QueryContext(ctx, schemasSQL)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var c candidate
+		if err := rows.Scan(&c.name, &c.allowed, &c.visible); err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, rows.Err()
+}
+
+// choose takes the schema that the session sees, or the only one that it may use.
+func choose(candidates []candidate) (string, error) {
+	if len(candidates) == 0 {
+		return "", errNoOutbox
+	}
+	first := candidates[0]
+	if !first.allowed {
+		name := quote(first.name)
+		return "", fmt.Errorf("this role may not confirm: GRANT USAGE ON SCHEMA %s and GRANT EXECUTE ON FUNCTION %s.outbox_confirm are missing", name, name)
+	}
+	if !first.visible && len(candidates) > 1 && candidates[1].allowed {
+		return "", fmt.Errorf("both %s and %s have an outbox: name the right one with confirm.Schema", quote(first.name), quote(candidates[1].name))
+	}
+	return first.name, nil
+}
+
+func quote(identifier string) string { return `"` + strings.ReplaceAll(identifier, `"`, `""`) + `"` }
