@@ -140,7 +140,7 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options repository.Examine
 	database, err := diagnoseDatabase(ctx, cfg, servers, options, log)
 	if err != nil {
 		log.Warn("PostgreSQL cannot be reached", "error", err)
-		database = []domain.Finding{unreachable(serverPostgres)}
+		database = []domain.Finding{unusable(serverPostgres, err)}
 	}
 	redis, err := diagnoseRedis(ctx, servers)
 	switch domain.ErrorCode(err) {
@@ -148,8 +148,8 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options repository.Examine
 	case domain.CodeInvalid:
 		return nil, usageError{err}
 	default:
-		log.Warn("Redis cannot be reached", "error", err)
-		redis = []domain.Finding{unreachable(serverRedis)}
+		log.Warn("Redis cannot be used", "error", err)
+		redis = []domain.Finding{unusable(serverRedis, err)}
 	}
 	return append(database, redis...), nil
 }

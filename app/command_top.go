@@ -135,8 +135,8 @@ func (t *top) look(ctx context.Context) topView {
 		t.examine(ctx)
 	}
 	view := topView{findings: append([]domain.Finding{}, t.findings...)}
-	away := func(server string) {
-		f := unreachable(server)
+	away := func(server string, err error) {
+		f := unusable(server, err)
 		for _, known := range view.findings {
 			if known.Code == f.Code {
 				return
@@ -147,14 +147,14 @@ func (t *top) look(ctx context.Context) topView {
 	}
 	standing, err := t.standing.Standing(ctx)
 	if err != nil {
-		away(serverPostgres)
+		away(serverPostgres, err)
 	}
 	queues, err := t.queue.Queues(ctx)
 	if err == nil {
 		view.workers, err = t.queue.Workers(ctx)
 	}
 	if err != nil {
-		away(serverRedis)
+		away(serverRedis, err)
 	}
 	view.fill(&standing, queues)
 	return view
@@ -165,7 +165,7 @@ func (t *top) examine(ctx context.Context) {
 	for server, examiner := range t.examiners {
 		found, err := examiner.Examine(ctx)
 		if err != nil {
-			found = []domain.Finding{unreachable(server)}
+			found = []domain.Finding{unusable(server, err)}
 		}
 		t.findings = append(t.findings, found...)
 	}

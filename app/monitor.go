@@ -62,7 +62,7 @@ func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
 	if beside != nil {
 		sources.Breakers = func() []dashboard.Breaker {
 			return []dashboard.Breaker{
-				{Server: "redis", Open: beside.QueueReachable() != nil},
+				{Server: "redis", Open: beside.QueueUsable() != nil},
 				{Server: "postgres", Open: beside.DatabaseUsable() != nil},
 			}
 		}
@@ -90,7 +90,12 @@ func (d *Daemon) checks(beside *relay.Relay) ([]handler.Check, error) {
 		if d.cfg.HasRole(config.RoleRelay) {
 			prober.WaitReplicas(d.cfg.Redis.WaitReplicas)
 		}
-		checks = append(checks, handler.Check{Name: "redis", Run: prober.Ping})
+		checks = append(checks, handler.Check{Name: "redis", Run: func(ctx context.Context) error {
+			if err := prober.Ping(ctx); err != nil || beside == nil {
+				return err
+			}
+			return beside.QueueUsable()
+		}})
 	}
 	return checks, nil
 }

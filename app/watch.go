@@ -59,7 +59,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	if err != nil {
 		if ctx.Err() == nil {
 			w.log.DebugContext(ctx, "could not examine "+w.server, "error", err)
-			w.latest.Store(&[]domain.Finding{unreachable(w.server)})
+			w.latest.Store(&[]domain.Finding{unusable(w.server, err)})
 		}
 		return watchAgain
 	}
@@ -89,6 +89,14 @@ const (
 	serverPostgres = "PostgreSQL"
 	serverRedis    = "Redis"
 )
+
+// unusable is what is found where a look ended in an error.
+func unusable(server string, err error) domain.Finding {
+	if f, known := domain.FindingOf(err); known {
+		return f
+	}
+	return unreachable(server)
+}
 
 // unreachable is what is found where nothing can be looked at.
 func unreachable(server string) domain.Finding {

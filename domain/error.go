@@ -34,6 +34,7 @@ type Error struct {
 	Message    string
 	Fields     []FieldError
 	RetryAfter time.Duration // 0: the caller may choose
+	Finding    *Finding      // with CodeUnavailable: what somebody has to mend; nil: not known
 	Err        error
 }
 
@@ -58,6 +59,21 @@ func Errorf(code Code, format string, args ...any) *Error {
 // cause for the log.
 func Wrap(code Code, err error, message string) *Error {
 	return &Error{Code: code, Message: message, Err: err}
+}
+
+// FindingOf returns the finding of the first Error in err's chain that has one.
+func FindingOf(err error) (Finding, bool) {
+	for err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			break
+		}
+		if e.Finding != nil {
+			return *e.Finding, true
+		}
+		err = e.Err
+	}
+	return Finding{}, false
 }
 
 // ErrorCode returns the code of the first Error in err's chain, CodeInternal

@@ -27,11 +27,11 @@ func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIden
 	})
 	for _, section := range []*redis.StringCmd{server, replication} {
 		if reply := section.Err(); reply != nil && !isWithheld(reply) {
-			return domain.QueueIdentity{}, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+			return domain.QueueIdentity{}, unavailable(err)
 		}
 	}
 	if reply := canary.Err(); reply != nil && !errors.Is(reply, redis.Nil) {
-		return domain.QueueIdentity{}, domain.Wrap(domain.CodeUnavailable, reply, "the queue is unavailable")
+		return domain.QueueIdentity{}, unavailable(reply)
 	}
 	state := parseInfo(replication.Val())
 	if role := state["role"]; role != "" && role != "master" {
@@ -47,7 +47,7 @@ func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIden
 // isWithheld tells the reply of a server that answers, and will not answer this.
 func isWithheld(err error) bool {
 	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if !errors.As(err, &reply) || isTurnedAway(err) {
 		return false
 	}
 	return strings.HasPrefix(reply.Error(), "NOPERM") || !isOutage(err)
@@ -67,7 +67,7 @@ func parseInfo(text string) map[string]string {
 // Mark implements domain.IdentifiedQueue.
 func (p *Publisher) Mark(ctx context.Context, name, next string) error {
 	if err := p.redis.Set(ctx, canaryKey(name), next, 0).Err(); err != nil {
-		return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return unavailable(err)
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ return 1`
 func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool, error) {
 	done, err := p.redis.Eval(ctx, advanceScript, []string{canaryKey(name)}, known, next).Bool()
 	if err != nil {
-		return false, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return false, unavailable(err)
 	}
 	return done, nil
 }

@@ -43,7 +43,7 @@ func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
 	defer cancel()
 	found, err := i.examine(ctx)
 	if err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return nil, unavailable(err)
 	}
 	domain.SortFindings(found)
 	return found, nil

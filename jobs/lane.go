@@ -138,7 +138,7 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts [
 		switch {
 		case command == nil:
 		case failed != nil:
-			receipts[i] = domain.Receipt{Err: failed}
+			receipts[i] = unanswered(failed)
 		default:
 			receipts[i] = readReceipt(command, events[i].Options.Unique != 0)
 			l.noHashes = l.noHashes || l.hashesFail && receipts[i].Received()

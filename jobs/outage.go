@@ -22,7 +22,7 @@ var outageReplies = []string{
 // was carried out.
 func isOutage(err error) bool {
 	var answer redis.Error
-	if !errors.As(err, &answer) {
+	if !errors.As(err, &answer) || isTurnedAway(err) {
 		return err != nil
 	}
 	message := answer.Error()
@@ -61,7 +61,7 @@ func isFromScript(answer error) bool {
 // the event.
 func isRefusal(err error) bool {
 	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if !errors.As(err, &reply) || isTurnedAway(err) {
 		return false
 	}
 	message := reply.Error()
@@ -73,7 +73,7 @@ func isRefusal(err error) bool {
 // user run it.
 func isForbidden(err error) bool {
 	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if !errors.As(err, &reply) || isTurnedAway(err) {
 		return false
 	}
 	return strings.HasPrefix(reply.Error(), "NOPERM") || strings.Contains(reply.Error(), "unknown command")

@@ -36,7 +36,7 @@ func (o *Overviews) Close() error { return o.redis.Close() }
 func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	names, err := o.redis.SMembers(ctx, "asynq:queues").Result()
 	if err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return nil, unavailable(err)
 	}
 	slices.Sort(names)
 	counts := make([][5]*redis.IntCmd, len(names))
@@ -51,7 +51,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return nil, unavailable(err)
 	}
 	queues := make([]domain.QueueStatus, len(names))
 	for i, name := range names {
@@ -68,7 +68,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
 	servers, err := o.inspector.Servers()
 	if err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return nil, unavailable(err)
 	}
 	workers := make([]domain.WorkerStatus, len(servers))
 	for i, s := range servers {

@@ -57,7 +57,7 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain
 			*r = p.resolve(ctx, &events[i], *r)
 		}
 		if r := &receipts[i]; r.Failure() == nil && short != nil {
-			*r = domain.Receipt{Err: short} // Redis has the task, and may still lose it
+			*r = unanswered(short) // Redis has the task, and may still lose it
 		}
 		outage = outage || receipts[i].Answer == domain.Unanswered
 	}
@@ -92,7 +92,7 @@ func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Recei
 	}
 	if (r.Answer == domain.Rejected || r.Answer == domain.Unanswered) && isFromScript(r.Err) && !isWriteRefusal(r.Err) {
 		if err := p.clearAway(ctx, e); err != nil {
-			return domain.Receipt{Err: err}
+			return unanswered(err)
 		}
 	}
 	return r
@@ -131,19 +131,24 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	return p.redis.Del(ctx, key, lock).Err()
 }
 
-// probeKey is written by Ping. A PING would be answered by a Redis that takes
-// no writes: a replica, or one that is out of memory. It lies where Asynq's keys
-// do, for users who may write nowhere else.
-const probeKey = "asynq:{outboxd}:probe"
+// probeKey is written by Ping, in a script, as tasks are. A PING would be answered
+// by a Redis that takes no writes: a replica, or one that is out of memory. It
+// lies where Asynq's keys do, for users who may write nowhere else.
+const (
+	probeKey    = "asynq:{outboxd}:probe"
+	probeScript = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) return 1"
+)
 
 // Ping implements domain.Publisher.
 func (p *Publisher) Ping(ctx context.Context) error {
 	pipe := p.redis.Pipeline()
-	set := pipe.Set(ctx, probeKey, time.Now().Unix(), time.Minute)
+	probe := pipe.Eval(ctx, probeScript, []string{probeKey}, time.Now().Unix())
 	wait := askReplicas(ctx, pipe, p.replicas)
-	_, _ = pipe.Exec(ctx)
-	if err := set.Err(); err != nil {
-		return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+	if _, err := pipe.Exec(ctx); err != nil {
+		return unavailable(err)
+	}
+	if answer := probe.Val(); answer != scriptEnqueued {
+		return unavailable(unexpectedReply{"a probe", answer})
 	}
 	return enoughReplicas(wait, p.replicas)
 }

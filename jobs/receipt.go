@@ -29,7 +29,7 @@ func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	case errors.Is(err, redis.Nil):
 		reply = nil
 	case err != nil:
-		return domain.Receipt{Err: err}
+		return unanswered(err)
 	}
 	switch {
 	case reply == scriptEnqueued:
@@ -39,9 +39,12 @@ func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	case reply == scriptDuplicate && unique:
 		return domain.Receipt{Answer: domain.Duplicate, Err: uniqueLock(fmt.Sprint(command.Args()[firstKey]))}
 	default:
-		return domain.Receipt{Err: unexpectedReply{"Asynq's script", reply}}
+		return unanswered(unexpectedReply{"Asynq's script", reply})
 	}
 }
+
+// unanswered is the receipt of an event of which an error tells nothing.
+func unanswered(err error) domain.Receipt { return domain.Receipt{Err: unavailable(err)} }
 
 // firstKey is where the first key of a script stands in its command: behind the
 // name, the script, and how many keys there are.

@@ -32,7 +32,7 @@ func enoughReplicas(wait *redis.Cmd, replicas int) error {
 	}
 	n, err := wait.Int()
 	if err != nil {
-		return domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return unavailable(err)
 	}
 	if n < replicas {
 		return domain.Errorf(domain.CodeUnavailable,

@@ -39,12 +39,12 @@ func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event)
 	inspector := asynq.NewInspectorFromRedisClient(client)
 	// Asynq's inspector takes no context.
 	if err := client.Ping(ctx).Err(); err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+		return nil, unavailable(err)
 	}
 	queues := []string{event.Queue}
 	if event.Queue == "" {
 		if queues, err = inspector.Queues(); err != nil {
-			return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+			return nil, unavailable(err)
 		}
 	}
 	var found []domain.TaskState
@@ -55,7 +55,7 @@ func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event)
 			switch {
 			case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
 			case err != nil:
-				return nil, domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+				return nil, unavailable(err)
 			default:
 				found = append(found, domain.TaskState{
 					TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,

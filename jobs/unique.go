@@ -43,9 +43,9 @@ func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, t
 	case err != nil && isRefusal(err):
 		return domain.Receipt{Answer: domain.Rejected, Err: err}
 	case err != nil && !errors.Is(err, redis.Nil):
-		return domain.Receipt{Err: err}
+		return unanswered(err)
 	case task.Err() != nil:
-		return domain.Receipt{Err: task.Err()}
+		return unanswered(task.Err())
 	case id == e.TaskID() && task.Val() == 1:
 		return domain.Receipt{Answer: domain.AlreadyThere}
 	case id != "" && id != e.TaskID():
@@ -64,15 +64,15 @@ return 1`
 // left by a task of its own that is gone.
 func (p *Publisher) again(ctx context.Context, e *domain.Event, lock string) domain.Receipt {
 	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, taskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
-		return domain.Receipt{Err: err}
+		return unanswered(err)
 	}
 	events, receipts := []domain.Event{*e}, make([]domain.Receipt, 1)
 	if err := newLane(p.redis, p.renewed.Load()).carry(ctx, events, receipts, p.replicas); err != nil {
-		return domain.Receipt{Err: err}
+		return unanswered(err)
 	}
 	if p.findHolders(ctx, events, receipts); receipts[0].Answer == domain.Duplicate {
 		if _, unknown := receipts[0].Err.(uniqueLock); unknown { //nolint:errorlint // put there by readReceipt
-			return domain.Receipt{Err: receipts[0].Err}
+			return unanswered(receipts[0].Err)
 		}
 	}
 	return receipts[0]

@@ -25,14 +25,16 @@ func (unread) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
-func (unread) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (unread) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error { return whence(next(ctx, command)) }
+}
 
 func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, commands []redis.Cmder) error {
 		for _, command := range commands {
 			command.SetErr(errUnread)
 		}
-		err := next(ctx, commands)
+		err := whence(next(ctx, commands))
 		cause := err
 		if cause == nil {
 			cause = errUnread
@@ -47,6 +49,32 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		}
 		return err
 	}
+}
+
+// turnedAway is an answer of Redis to the greeting of a connection. It is not
+// about the command that was to go over it.
+type turnedAway struct{ error }
+
+func (e turnedAway) Unwrap() error { return e.error }
+
+func isTurnedAway(err error) bool {
+	_, away := errors.AsType[turnedAway](err)
+	return away
+}
+
+// whence tells the answers to a greeting, which go-redis wraps, from those to a
+// command.
+func whence(err error) error {
+	if err == nil || isTurnedAway(err) {
+		return err
+	}
+	if _, direct := err.(redis.Error); direct { //nolint:errorlint // being wrapped is the difference
+		return err
+	}
+	if _, answered := errors.AsType[redis.Error](err); answered {
+		return turnedAway{err}
+	}
+	return err
 }
 
 // guarded returns the client with the hook.

@@ -126,6 +126,10 @@ func (r *Relay) Wake() { r.waker.wake() }
 // QueueReachable returns nil, or why the relay has stopped publishing.
 func (r *Relay) QueueReachable() error { return r.queue.fault() }
 
+// QueueUsable returns nil, or why the relay cannot publish, also while a probe has
+// just succeeded: a queue may answer, and let nobody enqueue.
+func (r *Relay) QueueUsable() error { return r.queue.outageCause() }
+
 // DatabaseUsable returns nil, or why the relay cannot work with the database,
 // which may well answer: a standby does, and a server whose disk is full.
 func (r *Relay) DatabaseUsable() error { return r.database.outageCause() }

@@ -1,0 +1,134 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+)
+
+// impediment is a reason for which Redis does not work for us, and what somebody
+// can do about it.
+type impediment struct {
+	words   []string // one of them is in Redis's answer
+	finding domain.Finding
+}
+
+// waits is what follows from each of them.
+const waits = "events wait in the outbox, and no attempt is charged to them"
+
+// impediments are looked through in their order: the words of a right that is
+// missing name commands, which name other impediments. What mends itself says so.
+var impediments = []impediment{
+	{[]string{"WRONGPASS", "NOAUTH", "invalid username-password pair", "invalid password", "without any password configured", "no password is set", "failed to authenticate"}, domain.Finding{
+		Code:   "redis-credentials",
+		Found:  "Redis does not accept the user name and the password of the Redis URL",
+		Remedy: "correct --redis-url, or the user in Redis (ACL SETUSER NAME on '>PASSWORD'), and restart whoever has the old URL; ACL LOG shows who was turned away",
+	}},
+	{[]string{"NOPERM", "can't run this command", "ACL failure in script", "No permissions to access", "can't access at least one of the keys"}, domain.Finding{
+		Code:   "redis-rights",
+		Found:  "Redis does not let its user do what is needed",
+		Remedy: "redis-cli ACL SETUSER NAME +@all -@dangerous +info +select '~asynq:*' '&asynq:*' gives what outboxd and Asynq need; ACL LOG names what was refused",
+	}},
+	{[]string{"DB index is out of range", "invalid DB index", "SELECT is not allowed"}, domain.Finding{
+		Code:   "redis-database",
+		Found:  "the Redis URL names a database that this Redis does not have",
+		Remedy: "name another in --redis-url, such as /0, or raise databases in redis.conf",
+	}},
+	{[]string{"unknown command", "unknown subcommand", noScript, "Unknown Redis command called from script"}, domain.Finding{
+		Code:   "redis-command",
+		Found:  "Redis does not know a command that is needed, or does not keep a script",
+		Remedy: "take rename-command out of redis.conf, or connect to a Redis or Valkey of version 6.2 or later",
+	}},
+	{[]string{"CROSSSLOT", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN"}, domain.Finding{
+		Code:   "redis-cluster",
+		Found:  "this is a node of a Redis Cluster, which outboxd does not use",
+		Remedy: "name a Redis without cluster-enabled in --redis-url, or Sentinels",
+	}},
+	{[]string{"READONLY", "MASTERDOWN"}, domain.Finding{
+		Code:   "redis-read-only",
+		Found:  "Redis is a replica and takes no writes",
+		Remedy: "name the master in --redis-url, or Sentinels; after a failover relaying goes on by itself",
+	}},
+	{[]string{"OOM"}, domain.Finding{
+		Code:   "redis-memory",
+		Found:  "Redis has reached its maxmemory and takes no more tasks",
+		Remedy: "redis-cli CONFIG SET maxmemory to more, run more workers, or bound the queues with --relay-max-queue",
+	}},
+	{[]string{"MISCONF"}, domain.Finding{
+		Code:   "redis-disk",
+		Found:  "Redis cannot save its data to disk and so takes no writes",
+		Remedy: "look at Redis's log and for a full disk",
+	}},
+	{[]string{"NOREPLICAS"}, domain.Finding{
+		Code:   "redis-replicas",
+		Found:  "Redis has fewer replicas than its min-replicas-to-write asks for",
+		Remedy: "start or mend replicas, or lower min-replicas-to-write",
+	}},
+	{[]string{"max number of clients reached"}, domain.Finding{
+		Code:   "redis-connections",
+		Found:  "Redis takes no more connections",
+		Remedy: "redis-cli CONFIG SET maxclients to more",
+	}},
+	{[]string{"LOADING"}, domain.Finding{
+		Code:   "redis-loading",
+		Found:  "Redis is loading its data from disk",
+		Remedy: "wait: relaying goes on by itself",
+	}},
+	{[]string{"BUSY"}, domain.Finding{
+		Code:   "redis-busy",
+		Found:  "a script keeps Redis busy",
+		Remedy: "redis-cli SCRIPT KILL, and find whose script it is",
+	}},
+}
+
+// The names of commands in Redis's words, none of which is a secret.
+var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-z|]{1,40})\\b")
+
+// impedimentOf returns what an error says about the way to Redis, or about
+// whoever answers in its place; false if that is not known.
+func impedimentOf(err error) (domain.Finding, bool) {
+	var strange unexpectedReply
+	if errors.As(err, &strange) {
+		return domain.Finding{
+			Code: "redis-answer", Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
+			Remedy: "look what stands between outboxd and Redis, such as a proxy, and connect to Redis itself",
+		}, true
+	}
+	var reply redis.Error
+	if !errors.As(err, &reply) || errors.Is(err, redis.Nil) {
+		return domain.Finding{}, false
+	}
+	message := reply.Error()
+	for _, i := range impediments {
+		if containsAny(message, i.words...) {
+			f := i.finding
+			f.Level, f.Consequence = domain.FindingWarning, waits
+			if name := commandNames.FindStringSubmatch(message); name != nil {
+				f.Found += fmt.Sprintf(" (%s)", strings.ToUpper(name[1]))
+			}
+			return f, true
+		}
+	}
+	return domain.Finding{
+		Code: "redis-answer", Level: domain.FindingWarning, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
+		Remedy: "the log has its words: look at Redis, and what stands between",
+	}, true
+}
+
+// unavailable makes an error of Redis one of domain.CodeUnavailable, which names
+// what stands in the way, if that is known.
+func unavailable(err error) error {
+	if domain.ErrorCode(err) == domain.CodeUnavailable {
+		return err
+	}
+	e := domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
+	if f, found := impedimentOf(err); found {
+		e.Finding, e.Message = &f, e.Message+": "+f.String()
+	}
+	return e
+}
