@@ -108,6 +108,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		TranslateError:         true,
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
+		QueryFields:            true, // so that a new column changes no statement's result
 	})
 	if err != nil {
 		_ = db.Close()

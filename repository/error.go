@@ -75,9 +75,22 @@ func isUnavailable(err error) bool {
 			"28000", "28P01": // refused by pg_hba or password: somebody is changing them
 			return true
 		}
-		return false
+		return isStale(pg)
 	}
 	return isConnectionLost(err) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// isStale tells whether the session's prepared statement is of no use any more:
+// somebody changed a table that it reads, or discarded it. pgx prepares it anew
+// for the next use. PostgreSQL may say that in another language.
+func isStale(pg *pgconn.PgError) bool {
+	return pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery" || pg.Code == "26000"
+}
+
+// isStaleError is isStale of any error.
+func isStaleError(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && isStale(pg)
 }
 
 // isConnectionLost tells whether the connection failed rather than the
@@ -105,6 +118,8 @@ func isFleeting(err error) bool {
 	case !ok:
 		return false
 	case pg.Code == "40001", pg.Code == "40P01": // serialization, deadlock
+		return true
+	case isStale(pg):
 		return true
 	default:
 		// A row was on its way into the default partition when its own

@@ -37,6 +37,10 @@ const effectPatience = 5 * time.Minute
 // waits here until the first is decided, and so never runs beside it.
 const processedSQL = `INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING`
 
+// staleEverywhere is how often an effect is begun anew because its connection's
+// plans were made before a table was changed: one for each of a large pool.
+const staleEverywhere = 20
+
 // Process implements domain.Inbox.
 func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
 	const doing = "process an event"
@@ -46,8 +50,11 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 			return first, nil
 		}
 		// The effect may reach beyond the database: once it has begun, only
-		// the queue may repeat it.
-		if first || attempt >= staleConnections || !isConnectionLost(err) || ctx.Err() != nil {
+		// the queue may repeat it. A plan that a change of a table made useless
+		// is the exception: it is no fault of the task, which would be charged an
+		// attempt, and each connection has it once at most.
+		stale := isStaleError(err) && attempt < staleEverywhere
+		if !stale && (first || attempt >= staleConnections || !isConnectionLost(err)) || ctx.Err() != nil {
 			return first, translate(err, doing)
 		}
 	}

@@ -14,8 +14,9 @@ import (
 const staleConnections = 4
 
 // transact runs work in a transaction, and again if the connection was lost
-// before COMMIT was sent: nothing of it has happened then. work must therefore
-// be repeatable. A connection lost in COMMIT itself is not retried, since
+// before COMMIT was sent, or if it lost against somebody else's transaction or
+// change of a table: nothing of it has happened then. work must therefore be
+// repeatable. A connection lost in COMMIT itself is not retried, since
 // nobody knows whether it happened.
 func (d *Database) transact(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
 	for attempt := 1; ; attempt++ {
@@ -23,7 +24,7 @@ func (d *Database) transact(ctx context.Context, doing string, work func(tx *gor
 		if err == nil {
 			return nil
 		}
-		if committing || attempt >= staleConnections || !isConnectionLost(err) || ctx.Err() != nil {
+		if committing || attempt >= staleConnections || !isConnectionLost(err) && !isFleeting(err) || ctx.Err() != nil {
 			return translate(err, doing)
 		}
 		d.logger.DebugContext(ctx, "the database connection was lost, trying again", "doing", doing, "attempt", attempt, "error", err)

@@ -49,12 +49,15 @@ func newConfirmer(options []Option) *confirmer {
 // idle_in_transaction_session_timeout and transaction_timeout its role has. statement_timeout and lock_timeout
 // stay the role's: they bound the handler's own statements.
 //
+// A transaction that failed because somebody changed a table, or that lost against another one, is repeated, handler
+// and all, without costing the task an attempt.
+//
 // Middleware is for a mux that has no tasks but outboxd's. Its errors are retried by
 // Asynq, ErrNotAnEvent is not.
 func Middleware(db *sql.DB, options ...Option) asynq.MiddlewareFunc {
 	c := newConfirmer(options)
 	return func(next asynq.Handler) asynq.Handler {
-		return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+		return again(func(ctx context.Context, task *asynq.Task) error {
 			tx, err := db.BeginTx(ctx, nil)
 			if err != nil {
 				return fmt.Errorf("begin the transaction of a task: %w", err)

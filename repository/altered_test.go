@@ -1,0 +1,115 @@
+package repository_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// Somebody changes tables that the worker's connections have plans for, or discards their plans.
+func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	db, worker := repositorytest.Connect(t, url), repositorytest.Connect(t, url)
+	migrate(t, db)
+	user := &domain.User{Email: "ada@example.com", PasswordHash: "x"}
+	if err := repository.NewUsers(db).Register(t.Context(), user, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	var notification domain.ID
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT id FROM notifications").Scan(&notification); err != nil {
+		t.Fatal(err)
+	}
+	inbox := repository.NewInbox(worker)
+	process := func(t *testing.T) {
+		t.Helper()
+		for range 3 {
+			var id domain.ID
+			if err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_new_id()").Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			first, err := inbox.Process(t.Context(), id, func(ctx context.Context, effects domain.Effects) error {
+				_, _, err := effects.FindNotification(ctx, notification)
+				return errors.Join(err, effects.MarkSent(ctx, notification))
+			})
+			if err != nil || !first {
+				t.Errorf("first %t, %v", first, err)
+			}
+		}
+	}
+	process(t)
+	for n, change := range []string{
+		"ALTER TABLE notifications ADD COLUMN mine integer",
+		"ALTER TABLE notifications ALTER COLUMN message TYPE varchar(500)",
+		"ALTER TABLE users ALTER COLUMN email TYPE varchar(500)",
+		"DEALLOCATE ALL",
+	} {
+		exec(t, worker, change)
+		t.Run(fmt.Sprint(n, " ", change), process)
+	}
+}
+
+// A person changes outboxd's own tables while a relay works: nothing is charged, and nothing stops.
+func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	db, relay := repositorytest.Connect(t, url), repositorytest.Connect(t, url)
+	migrate(t, db)
+	store := repository.NewOutbox(relay, repository.OutboxOptions{History: true})
+	house := repository.NewHousekeeping(relay, "")
+	refuse := func(t *testing.T, batch domain.Batch) {
+		t.Helper()
+		outcomes := make([]domain.Outcome, len(batch.Events()))
+		for i := range outcomes {
+			outcomes[i] = domain.Outcome{Verdict: domain.Refused, Err: errors.New("no")}
+		}
+		if err := batch.Settle(t.Context(), outcomes); err != nil {
+			t.Errorf("settle: %v", err)
+		}
+	}
+	work := func(t *testing.T) {
+		t.Helper()
+		emit(t, db, 5)
+		emitKeyed(t, db, "a1", "a2")
+		refuse(t, claim(t, store, 10))
+		relayAll(t, store)
+		confirm(t, db, "a1")
+		if err := house.KeepPartitions(t.Context(), 1); err != nil {
+			t.Errorf("partitions: %v", err)
+		}
+		if _, err := house.FoldAccount(t.Context()); err != nil {
+			t.Errorf("account: %v", err)
+		}
+		if _, err := store.Redrive(t.Context(), 3600e9); err != nil {
+			t.Errorf("redrive: %v", err)
+		}
+		relayAll(t, store)
+		exec(t, db, "INSERT INTO inbox SELECT DISTINCT id FROM outbox_sent ON CONFLICT DO NOTHING")
+		relayAll(t, store)
+		exec(t, db, "INSERT INTO inbox SELECT DISTINCT id FROM outbox_sent ON CONFLICT DO NOTHING")
+		if n := count(t, db, "SELECT count(*) FROM outbox") + count(t, db, "SELECT count(*) FROM outbox_held"); n != 0 {
+			t.Errorf("%d events are left", n)
+		}
+	}
+	work(t)
+	for _, change := range []string{
+		"ALTER TABLE outbox ADD COLUMN mine text",
+		"ALTER TABLE outbox_sent ADD COLUMN mine text DEFAULT 'x'",
+		"ALTER TABLE outbox_held ADD COLUMN mine text",
+		"ALTER TABLE outbox_dead ADD COLUMN mine text",
+		"ALTER TABLE inbox ADD COLUMN mine text",
+		"ALTER TABLE outbox_entries ADD COLUMN mine text",
+		"ALTER TABLE outbox_sent DROP COLUMN mine",
+		"ALTER TABLE outbox DROP COLUMN mine",
+		"CREATE INDEX mine ON outbox (event_type)",
+		"ALTER TABLE outbox ALTER COLUMN queue TYPE varchar(255)",
+	} {
+		exec(t, relay, change)
+		t.Run(change, work)
+	}
+}
