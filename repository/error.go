@@ -38,6 +38,28 @@ func translate(err error, doing string) error {
 	}
 }
 
+// translateWork is translate for what a relay or a worker does over and over. A
+// server that does not let it work is an outage then, which lasts until an
+// operator has mended it, and not a fault of an event.
+func translateWork(err error, doing string) error {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return translate(err, doing)
+	}
+	var cure string
+	switch {
+	case pg.Routine == "check_enable_rls":
+		cure = "ALTER ROLE … BYPASSRLS for the role that outboxd connects as (outboxd doctor names it), or ALTER TABLE … DISABLE ROW LEVEL SECURITY"
+	case pg.Code == "42501":
+		cure = "run deploy/postgres/grants.sql, or GRANT what is missing to the role that outboxd connects as"
+	case pg.Code == "55000" && pg.Routine == "CheckCmdReplicaIdentity":
+		cure = "give the table a REPLICA IDENTITY, or take it out of the publication"
+	default:
+		return translate(err, doing)
+	}
+	return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database does not let outboxd work: "+pg.Message+"; "+cure)
+}
+
 // sqlState returns the SQLSTATE of a server's error, "" of any other.
 func sqlState(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {

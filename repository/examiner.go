@@ -69,6 +69,8 @@ func (e *Examiner) checks() []check {
 		{"whether a relay keeps house", e.leader},
 		{"whether the history has its partitions", e.partitions},
 		{"whether this role may keep the partitions", e.ownRights},
+		{"whether row-level security hides rows", e.policies},
+		{"whether what is published can be changed", e.identities},
 		{"whether there are dead letters", e.deadLetters},
 		{"whether ordering keys are held", e.heldKeys},
 		{"whether something stands between outboxd and PostgreSQL", e.pooler},

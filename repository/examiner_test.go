@@ -136,6 +136,17 @@ func TestExaminerFinds(t *testing.T) {
 			exec(t, s.db, `INSERT INTO outbox_held (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position)
 				VALUES (outbox_new_id(), 't', '', '{}', 'q', now(), 0, 0, now(), 'k', 1)`)
 		}, "keys-held/warning", []string{"1 ordering keys", "for 1h30m", "events show 01980000-0000-7000-8000-000000000000"}},
+		"row-level security": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `ALTER TABLE outbox ENABLE ROW LEVEL SECURITY; ALTER TABLE inbox ENABLE ROW LEVEL SECURITY`) // we own them
+			exec(t, s.db, `DO $$ BEGIN CREATE ROLE outboxd_api; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`)
+			exec(t, s.db, `GRANT INSERT (id) ON outbox TO outboxd_api`)
+			t.Cleanup(func() { _, _ = s.db.SQL().ExecContext(context.WithoutCancel(t.Context()), `DROP OWNED BY outboxd_api`) })
+		}, "row-security/warning", []string{"of outbox applies to outboxd_api", "ALTER ROLE outboxd_api BYPASSRLS"}},
+		"published": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `CREATE PUBLICATION cdc FOR ALL TABLES; ALTER TABLE outbox_journal REPLICA IDENTITY NOTHING`)
+		}, "replica-identity/warning", []string{"has the tables outbox_journal, which", "REPLICA IDENTITY DEFAULT"}},
 		"unknown producer": {func(_ *testing.T, s setting) { s.o.ProducerRole = "nobody's" }, "producer-unknown/warning", []string{"no role nobody's"}},
 		"commits later": {func(t *testing.T, s setting) {
 			t.Helper()

@@ -55,7 +55,7 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 		// attempt, and each connection has it once at most.
 		stale := isStaleError(err) && attempt < staleEverywhere
 		if !stale && (first || attempt >= staleConnections || !isConnectionLost(err)) || ctx.Err() != nil {
-			return first, translate(err, doing)
+			return first, translateWork(err, doing)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, excep
 			return batch, nil
 		}
 		if attempt >= staleConnections || !isConnectionLost(err) && !isFleeting(err) || ctx.Err() != nil {
-			return nil, translate(err, doing)
+			return nil, translateWork(err, doing)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func (o *Outbox) NextDue(ctx context.Context) (time.Duration, bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
-	return time.Duration(micros) * time.Microsecond, err == nil, translate(err, "look for the next due event")
+	return time.Duration(micros) * time.Microsecond, err == nil, translateWork(err, "look for the next due event")
 }
 
 // batch is the domain.Batch: an open transaction in which the events are gone.
@@ -250,7 +250,7 @@ func (b *batch) Release() error {
 	if err == nil || isConnectionLost(err) {
 		return nil
 	}
-	return translate(err, "release claimed events")
+	return translateWork(err, "release claimed events")
 }
 
 // giveBack returns the connection. The pool closes one that is still in a

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
@@ -18,7 +19,47 @@ import (
 // TestRolesMayDoTheirWork makes every call of every role with nothing but the grants of deploy/postgres.
 func TestRolesMayDoTheirWork(t *testing.T) {
 	t.Parallel()
+	everyRoleWorks(t, repositorytest.RoleDatabase(t))
+}
+
+// TestRolesWorkAbovePolicies makes the same calls where row-level security is on, with what deploy/postgres/policies.sql says, and
+// a producer who may emit events of his own type only.
+func TestRolesWorkAbovePolicies(t *testing.T) {
+	t.Parallel()
 	as := repositorytest.RoleDatabase(t)
+	admin := repositorytest.Connect(t, as(""))
+	for range 2 { // it may be run again
+		repositorytest.RunDeployed(t, as(""), "policies.sql")
+	}
+	exec(t, admin, "CREATE ROLE orders LOGIN IN ROLE outboxd_producer")
+	for _, table := range []string{"outbox_held", "outbox_sent", "outbox_dead", "inbox", "outbox_turns", "outbox_relays", "outbox_entries", "outbox_account", "outbox_journal", "users"} {
+		exec(t, admin, "ALTER TABLE outboxd."+table+" ENABLE ROW LEVEL SECURITY")
+	}
+	everyRoleWorks(t, as)
+
+	// A service of another team, which sets nothing.
+	orders, err := pgx.Connect(t.Context(), as("orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = orders.Close(context.WithoutCancel(t.Context())) }()
+	emits := func(statement string) error { _, err := orders.Exec(t.Context(), statement); return err }
+	if err := emits("SELECT outboxd.outbox_emit('paid', '{}', ordering_key => 'k')"); err != nil {
+		t.Error(err)
+	}
+	exec(t, admin, "DROP POLICY outbox_producers ON outboxd.outbox; CREATE POLICY orders ON outboxd.outbox FOR INSERT TO orders WITH CHECK (event_type LIKE 'order:%')")
+	if err := emits("SELECT outboxd.outbox_emit('order:paid', '{}', ordering_key => 'k')"); err != nil {
+		t.Error(err)
+	}
+	if emits("SELECT outboxd.outbox_emit('paid', '{}')") == nil {
+		t.Error("a producer emitted what its policy forbids")
+	}
+	exec(t, admin, "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
+	exec(t, repositorytest.Connect(t, as("ledger")), "SELECT outboxd.outbox_confirm(gen_random_uuid())")
+}
+
+func everyRoleWorks(t *testing.T, as func(role string) string) {
+	t.Helper()
 	open := func(role string) *repository.Database { return repositorytest.Connect(t, as(role)) }
 	owner, relay, worker, api, operator := open("outboxd_owner"), open("outboxd_relay"), open("outboxd_worker"), open("outboxd_api"), open("outboxd_operator")
 	must := func(what string, err error) {

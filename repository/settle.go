@@ -46,16 +46,16 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 		return fmt.Errorf("%s: %d outcomes for %d events", doing, len(outcomes), len(b.events))
 	}
 	if err := b.undo(ctx, outcomes); err != nil {
-		return translate(err, doing)
+		return translateWork(err, doing)
 	}
 	if err := b.passTurns(ctx, outcomes); err != nil {
-		return translate(err, doing)
+		return translateWork(err, doing)
 	}
 	if err := b.enterUnrecorded(ctx, outcomes); err != nil {
-		return translate(err, doing)
+		return translateWork(err, doing)
 	}
 	crashpoint.Reach(crashpoint.RelaySettled)
-	return translate(b.commit(ctx), doing)
+	return translateWork(b.commit(ctx), doing)
 }
 
 func (b *batch) commit(ctx context.Context) error {

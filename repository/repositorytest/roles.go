@@ -32,18 +32,8 @@ func Roles(t testing.TB, admin string) func(role string) string {
 		u.User = url.User(role)
 		return u.String()
 	}
-	run := func(address, file string) {
-		t.Helper()
-		script, err := os.ReadFile(filepath.Join(root(t), "deploy", "postgres", file))
-		if err == nil {
-			err = execute(t.Context(), address, string(script))
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-	}
 	for range 2 { // each may be run again
-		run(admin, "roles.sql")
+		RunDeployed(t, admin, "roles.sql")
 	}
 	owner, err := repository.Open(context.Background(), repository.Options{
 		URL: as("outboxd_owner"), MaxConns: 4, ConnectTimeout: 30 * time.Second, Logger: Logger(t),
@@ -56,9 +46,21 @@ func Roles(t testing.TB, admin string) func(role string) string {
 		t.Fatal(err)
 	}
 	for range 2 {
-		run(as("outboxd_owner"), "grants.sql")
+		RunDeployed(t, as("outboxd_owner"), "grants.sql")
 	}
 	return as
+}
+
+// RunDeployed runs a file of deploy/postgres as it stands.
+func RunDeployed(t testing.TB, address, file string) {
+	t.Helper()
+	script, err := os.ReadFile(filepath.Join(root(t), "deploy", "postgres", file))
+	if err == nil {
+		err = execute(t.Context(), address, string(script))
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
 }
 
 // root is the folder of the module.

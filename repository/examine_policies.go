@@ -1,0 +1,70 @@
+package repository
+
+import (
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+)
+
+// Who works for outboxd is asked from: this role, those of deploy/postgres, and the owner, as whom triggers and functions act. A
+// policy does not apply to superusers, to BYPASSRLS, and to the owner without FORCE.
+const policiesSQL = `
+WITH ours AS (
+    SELECT c.oid, c.relname, c.relowner, c.relforcerowsecurity
+    FROM pg_class c
+    WHERE c.relrowsecurity AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'outbox'::regclass)
+      AND c.relname ~ '^(outbox|outbox_.*|inbox|users|notifications|idempotency_keys)$'
+), kept AS (
+    SELECT c.relname, r.rolname FROM ours c, pg_roles r
+    WHERE (r.rolname = current_user OR r.oid = c.relowner
+           OR r.rolname IN ('outboxd_relay', 'outboxd_worker', 'outboxd_api', 'outboxd_monitor', 'outboxd_operator'))
+      AND NOT r.rolsuper AND NOT r.rolbypassrls AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
+      AND (has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r.oid, c.oid, 'DELETE'))
+)
+SELECT coalesce(string_agg(DISTINCT quote_ident(relname), ', '), ''), coalesce(array_agg(DISTINCT quote_ident(rolname)), '{}') FROM kept`
+
+func (e *Examiner) policies(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error) {
+	var tables string
+	var roles []string
+	if err := tx.QueryRow(ctx, policiesSQL).Scan(&tables, &roles); err != nil || len(roles) == 0 {
+		return nil, err
+	}
+	var cures []string
+	for _, role := range roles {
+		cures = append(cures, "ALTER ROLE "+role+" BYPASSRLS")
+	}
+	return one(domain.Finding{
+		Code: "row-security", Level: domain.FindingWarning,
+		Found:       "row-level security of " + tables + " applies to " + strings.Join(roles, ", "),
+		Consequence: "what these roles do with the tables fails, because outboxd asks for an error rather than for a part of the rows: relaying pauses as in an outage",
+		Remedy:      strings.Join(cures, "; ") + "; or ALTER TABLE … DISABLE ROW LEVEL SECURITY, and for an owner NO FORCE ROW LEVEL SECURITY",
+	}), nil
+}
+
+// A table without a replica identity that is published takes no more deletions and updates. outboxd's have one
+// each, unless somebody has taken it.
+const identitiesSQL = `
+SELECT coalesce(string_agg(DISTINCT quote_ident(c.relname), ', '), '')
+FROM pg_publication_tables t JOIN pg_class c ON c.relname = t.tablename AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = t.schemaname)
+JOIN pg_publication p ON p.pubname = t.pubname
+WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'outbox'::regclass) AND (p.pubdelete OR p.pubupdate)
+  AND c.relname ~ '^(outbox|outbox_.*|inbox|users|notifications|idempotency_keys)$' AND c.relname <> 'outbox_migrations'
+  AND CASE c.relreplident WHEN 'f' THEN false WHEN 'n' THEN true
+          WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+          ELSE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident) END`
+
+func (e *Examiner) identities(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error) {
+	var tables string
+	if err := tx.QueryRow(ctx, identitiesSQL).Scan(&tables); err != nil || tables == "" {
+		return nil, err
+	}
+	return one(domain.Finding{
+		Code: "replica-identity", Level: domain.FindingWarning,
+		Found:       "a publication has the tables " + tables + ", which have no replica identity",
+		Consequence: "PostgreSQL refuses to delete or update their rows: relaying, healing or housekeeping stops",
+		Remedy:      "ALTER TABLE … REPLICA IDENTITY DEFAULT, or FULL for a table without a primary key; or take it out of the publication",
+	}), nil
+}
