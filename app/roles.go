@@ -81,6 +81,9 @@ func (u wakingUsers) Register(ctx context.Context, user *domain.User, key string
 	return err
 }
 
+// archiveEvery is how often the leader looks into the archives of all queues.
+const archiveEvery = 20 * time.Second
+
 func (d *Daemon) addRelay() (*relay.Relay, error) {
 	store := repository.NewOutbox(d.database, repository.OutboxOptions{
 		History: d.cfg.Relay.History > 0, Unconfirmed: d.cfg.Relay.Unconfirmed, DeadHoldsKey: d.cfg.Relay.Ordering == config.OrderingBlock,
@@ -100,6 +103,10 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 		Healing: &relay.Healing{
 			Queue: publisher, Memory: repository.NewQueueMemory(store),
 			CheckInterval: d.cfg.Redis.CheckInterval, Unconfirmed: d.cfg.Relay.Unconfirmed,
+		},
+		Archives: &relay.Archives{
+			Queue: publisher.Archive(), Every: archiveEvery,
+			Failures: repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 		},
 		Database:       d.database.Ping,
 		Process:        d.process,

@@ -156,31 +156,3 @@ func (f *absentFailures) Bury(ctx context.Context, task domain.FailedTask, onRec
 	}
 	return f.FailedTasks.Bury(ctx, task, onRecord)
 }
-
-// A worker that was killed in a task's last attempt leaves it to Asynq, which
-// archives it and asks nobody.
-func TestWhatAsynqArchivedIsFound(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, repositorytest.Redis(t), nil)
-	s.options.Failures = repository.NewFailedTasks(s.db, true)
-	id, discarded := s.emitSent("test:a"), s.emitSent("test:a")
-	if _, err := s.db.SQL().ExecContext(t.Context(), "DELETE FROM outbox_sent WHERE id = $1", discarded); err != nil {
-		t.Fatal(err)
-	}
-	for _, task := range []string{discarded.String(), "by-hand", id.String()} {
-		s.enqueue("test:a", task, nil)
-		if err := s.inspector.ArchiveTask("default", task); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.start()
-	eventually(t, "the event is a dead letter", func() bool { return s.letter(id) != nil })
-	if s.letter(discarded) != nil {
-		t.Error("an event that is on no record came back")
-	}
-	connection := s.options.Redis
-	tasks, err := jobs.FindTasks(t.Context(), connection, &domain.Event{ID: id, Generation: 2})
-	if err != nil || len(tasks) != 1 || tasks[0].State != "archived" || tasks[0].Queue != "default" {
-		t.Errorf("Redis knows %+v, %v, want an archived task", tasks, err)
-	}
-}

@@ -82,9 +82,6 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
 	var beside sync.WaitGroup
 	beside.Go(func() { bell.listen(ctx, client, w.log) })
-	if w.o.Failures != nil {
-		beside.Go(func() { w.newArchive(client).run(ctx) })
-	}
 	<-ctx.Done()
 	server.Shutdown()
 	beside.Wait()

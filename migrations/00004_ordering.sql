@@ -231,6 +231,24 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
+-- outbox_is_confirmed says whether an event took effect. It waits for a
+-- transaction that is just confirming it, which a look into the inbox would not
+-- see, by trying the same and undoing it.
+-- SECURITY DEFINER: who asks has no business writing confirmations.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_is_confirmed(event uuid) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = %1$I, pg_temp AS $$
+BEGIN
+    INSERT INTO inbox (event_id) VALUES (event);
+    RAISE SQLSTATE 'OB001';
+EXCEPTION
+    WHEN unique_violation THEN RETURN true;
+    WHEN SQLSTATE 'OB001' THEN RETURN false;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
 -- outbox_lock_key makes the transactions that write events of one key follow
 -- one another until they end: the order of a key's events is then the order in
 -- which their transactions commit. Call it before the first event of the key.
@@ -279,6 +297,7 @@ $ddl$, current_schema()); END $do$;
 -- +goose Down
 DROP FUNCTION outbox_emit;
 DROP FUNCTION outbox_lock_key;
+DROP FUNCTION outbox_is_confirmed;
 DROP FUNCTION outbox_confirm;
 DROP TRIGGER outbox_confirmed ON inbox;
 DROP FUNCTION outbox_confirmed;

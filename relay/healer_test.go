@@ -209,17 +209,17 @@ func TestTheQueueIsEmptiedUnderLoad(t *testing.T) {
 	}
 }
 
-func (w *town) value(name string) float64 {
-	families, err := w.registry.Gather()
+func (f *fixture) value(name string) float64 {
+	families, err := f.registry.Gather()
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	for _, family := range families {
 		if family.GetName() == name {
 			return family.GetMetric()[0].GetCounter().GetValue() + family.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	w.t.Fatalf("no metric %s", name)
+	f.t.Fatalf("no metric %s", name)
 	return 0
 }
 

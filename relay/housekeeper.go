@@ -60,11 +60,15 @@ func (h *housekeeper) run(ctx context.Context) error {
 
 func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 	h.log.Info("this process keeps house")
+	// Beside the rest, which may take minutes.
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	if h.healer != nil {
-		// Beside the rest, which may take minutes.
-		var healing sync.WaitGroup
-		healing.Go(func() { h.healer.run(ctx, leads) })
-		defer healing.Wait()
+		beside.Go(func() { h.healer.run(ctx, leads) })
+	}
+	if h.o.Archives != nil {
+		archivist := &archivist{o: *h.o.Archives, log: h.log, metrics: h.metrics}
+		beside.Go(func() { archivist.run(ctx, leads) })
 	}
 	measure := time.NewTicker(measureEvery)
 	defer measure.Stop()

@@ -19,7 +19,9 @@ type metrics struct {
 	backlog *backlogMetrics
 	upkeep  *upkeepMetrics
 	healing *healMetrics
-	relayed atomic.Int64 // events handed over, for those who ask whether anything was
+	// archived counts dead letters that nobody told the store about.
+	archived prometheus.Counter
+	relayed  atomic.Int64 // events handed over, for those who ask whether anything was
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -49,8 +51,12 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		backlog: newBacklogMetrics(),
 		upkeep:  newUpkeepMetrics(),
 		healing: newHealMetrics(registry),
+		archived: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "outboxd_relay_archived_events_total",
+			Help: "Events that became dead letters because their tasks were found in the queue's archives.",
+		}),
 	}
-	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog, m.upkeep)
+	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog, m.upkeep, m.archived)
 	for _, outcome := range []string{"enqueued", "failed", "dead"} {
 		m.events.WithLabelValues(outcome)
 	}

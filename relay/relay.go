@@ -15,8 +15,8 @@ import (
 	"outboxd/domain"
 )
 
-// Options are the dependencies and the tuning of a Relay. All but Healing and
-// the bounds are required.
+// Options are the dependencies and the tuning of a Relay. All but Healing,
+// Archives and the bounds are required.
 type Options struct {
 	Store        domain.EventStore
 	Publisher    domain.Publisher
@@ -28,6 +28,8 @@ type Options struct {
 	// Healing is what a queue's loss of data is noticed and mended by. nil, as
 	// for a queue that is emptied on purpose, lets it go unnoticed.
 	Healing *Healing
+	// Archives finds what the queue gave up by itself. nil: nobody looks.
+	Archives *Archives
 	// Database reports whether the database answers.
 	Database func(ctx context.Context) error
 

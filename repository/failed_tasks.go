@@ -65,16 +65,11 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 // isConfirmed waits for a transaction that is just confirming the event, which a
 // look into the inbox would not see: Asynq gives a task up at its deadline, while
 // its handler may still be about to commit.
-func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (bool, error) {
-	probe, err := tx.Begin(ctx)
-	if err != nil {
-		return false, err
-	}
-	tag, err := probe.Exec(ctx, processedSQL, [16]byte(id))
-	if err != nil {
+func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, err error) {
+	if err := tx.QueryRow(ctx, "SELECT outbox_is_confirmed($1)", [16]byte(id)).Scan(&confirmed); err != nil {
 		return false, fmt.Errorf("look into the inbox: %w", err)
 	}
-	return tag.RowsAffected() == 0, probe.Rollback(ctx)
+	return confirmed, nil
 }
 
 // One statement sees an event in one place, however it moves. The history may

@@ -148,6 +148,14 @@ func keepHouse(t *testing.T, relay *repository.Database, store *repository.Outbo
 	call("pass turns", func() error { return house.PassTurns(t.Context(), []domain.Event{{ID: domain.ID{1}}}) })
 	call("measure", func() error { _, err := house.Measure(t.Context(), domain.RelayProcess{}); return err })
 	call("look at the upkeep", func() error { _, err := house.Upkeep(t.Context(), time.Hour); return err })
+	call("bury", func() error {
+		failures := repository.NewFailedTasks(relay, false)
+		ids, err := failures.Unburied(t.Context(), []domain.ID{{1}})
+		if err == nil && len(ids) == 0 {
+			_, err = failures.Bury(t.Context(), failedTask(domain.ID{1}, "gone"), true)
+		}
+		return err
+	})
 	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
 	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}
 	call("show", func() error { return presence.Show(t.Context(), process, true) })

@@ -43,13 +43,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
 GRANT SELECT ON outbox_turns TO outboxd_worker;
 GRANT SELECT, UPDATE (unconfirmed) ON outbox_account TO outboxd_worker;
 GRANT INSERT ON outbox_entries, outbox_journal TO outboxd_worker;
-GRANT EXECUTE ON FUNCTION outbox_pass_turn TO outboxd_worker;
+GRANT EXECUTE ON FUNCTION outbox_pass_turn, outbox_is_confirmed TO outboxd_worker;
 
 -- Role relay. PostgreSQL wants UPDATE for SELECT … FOR UPDATE.
 ALTER TABLE outbox_sent OWNER TO outboxd_relay;
 ALTER TABLE outbox_sent_default OWNER TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_relays TO outboxd_relay;
-GRANT SELECT, INSERT ON outbox_held TO outboxd_relay;
+GRANT SELECT, INSERT, DELETE ON outbox_held TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_dead TO outboxd_relay;
 GRANT SELECT ON outbox_turns TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_entries, outbox_journal TO outboxd_relay;
@@ -57,7 +57,7 @@ GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox, idempotency_keys TO outboxd_relay;
-GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too, and nothing about users.

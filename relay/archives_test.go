@@ -1,0 +1,104 @@
+package relay_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/relay"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// newFinder makes a relay that looks into the archives of its queue.
+func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
+	t.Helper()
+	db := repositorytest.Connect(t, databaseURL)
+	return newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
+		o.Archives = &relay.Archives{
+			Queue: o.Publisher.(*jobs.Publisher).Archive(), Failures: repository.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
+		}
+	})
+}
+
+// TestTheLeaderFindsWhatAnyQueueArchived has no worker at all: a task in a queue of
+// somebody else's is archived, among others that are none of this database's.
+func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
+	t.Parallel()
+	redisURL := repositorytest.Redis(t)
+	databaseURL := repositorytest.Database(t)
+	f, other := newFinder(t, databaseURL, redisURL), newFinder(t, repositorytest.Database(t), redisURL)
+	const kinds = "SELECT outbox_emit(kind, '{\"n\": 1}', queue => queue, max_retry => 3) FROM (VALUES ('test:lost', 'billing'), ('test:discarded', 'billing'), ('test:waits', 'billing'), ('test:lost', 'Ünusual queue')) AS v (kind, queue)"
+	f.exec(kinds)
+	other.exec(kinds)
+	stop := f.start()
+	f.eventually(4, "SELECT count(*) FROM outbox_sent")
+	other.start()
+	other.eventually(4, "SELECT count(*) FROM outbox_sent")
+	stop()
+	f.exec("DELETE FROM outbox_sent WHERE event_type = 'test:discarded'")
+
+	inspector := asynq.NewInspectorFromRedisClient(f.redis)
+	archive := func(queue, kind string) {
+		t.Helper()
+		pending, err := inspector.ListPendingTasks(queue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range pending {
+			if task.Type != kind {
+				continue
+			}
+			if err := inspector.ArchiveTask(queue, task.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// More than one look reads at once, of the same second as the first of ours.
+	var strangers []redis.Z
+	for n := range 2500 {
+		strangers = append(strangers, redis.Z{Member: fmt.Sprintf("by-hand-%04d", n), Score: float64(time.Now().Unix())})
+	}
+	if err := f.redis.ZAdd(t.Context(), "asynq:{billing}:archived", strangers...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	archive("billing", "test:lost")
+	archive("billing", "test:discarded")
+
+	f = newFinder(t, databaseURL, redisURL)
+	f.start()
+	f.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:lost' AND queue = 'billing' AND stage = 'worker' AND payload = '{\"n\": 1}'")
+	// A later look finds what was archived since, in another queue too.
+	archive("Ünusual queue", "test:lost")
+	f.eventually(2, "SELECT count(*) FROM outbox_dead")
+	if n := f.count("SELECT count(*) FROM outbox_dead WHERE event_type <> 'test:lost'"); n != 0 {
+		t.Errorf("%d events are dead that were discarded, or wait", n)
+	}
+	// The other database's leader finds its own, the discarded one among them,
+	// which was discarded here only.
+	other.eventually(3, "SELECT count(*) FROM outbox_dead")
+	if n := f.value("outboxd_relay_archived_events_total"); n != 2 {
+		t.Errorf("%v events are counted, want 2", n)
+	}
+	if n := f.count("SELECT count(*) FROM outbox_sent"); n != 1 {
+		t.Errorf("%d events are in the history, want the one that waits", n)
+	}
+	// The task itself stays for people to look at.
+	var dead domain.ID
+	if err := f.db.SQL().QueryRowContext(t.Context(), "SELECT id FROM outbox_dead WHERE queue = 'billing'").Scan(&dead); err != nil {
+		t.Fatal(err)
+	}
+	connection, err := jobs.ParseRedis(redisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := jobs.FindTasks(t.Context(), connection, &domain.Event{ID: dead, Generation: 2})
+	if err != nil || len(tasks) != 1 || tasks[0].State != "archived" || tasks[0].Queue != "billing" {
+		t.Errorf("Redis knows %+v, %v, want an archived task", tasks, err)
+	}
+}
