@@ -9,7 +9,9 @@ package repository
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -17,7 +19,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
@@ -41,10 +42,11 @@ type Options struct {
 
 // Database is the pool. It is safe for concurrent use.
 type Database struct {
-	gorm   *gorm.DB
-	sql    *sql.DB
-	pool   *pgxpool.Pool
-	logger *slog.Logger
+	gorm    *gorm.DB
+	sql     *sql.DB
+	pool    *sessions
+	session *session
+	logger  *slog.Logger
 }
 
 // pingAfter is how long a connection is idle before it is asked whether it lives.
@@ -68,8 +70,7 @@ var execModes = map[string]pgx.QueryExecMode{
 func Open(ctx context.Context, o Options) (*Database, error) {
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		// pgx masks the password, but not every way of writing one.
-		return nil, domain.Errorf(domain.CodeInvalid, "the database URL cannot be read: it must look like postgres://user:password@host:5432/name")
+		return nil, unreadableURL(err)
 	}
 	mode, known := execModes[o.ExecMode]
 	if !known {
@@ -82,7 +83,12 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "outboxd"
 	}
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error { nameTypes(conn.TypeMap()); return nil }
+	session := &session{logger: o.Logger}
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { session.prepare(c); return nil }
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		nameTypes(conn.TypeMap())
+		return session.learn(ctx, conn)
+	}
 	// A server that is read-only is not the one to work with any more. With the
 	// connection closed, the next one is made to the host that a URL with several
 	// hosts and target_session_attrs finds to be writable now.
@@ -98,11 +104,12 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the database pool: %w", err)
 	}
-	if err := connect(ctx, pool, o.ConnectTimeout, o.Logger); err != nil {
+	if err := connect(ctx, pool, session, o.ConnectTimeout, o.Logger); err != nil {
 		pool.Close()
 		return nil, err
 	}
-	db := stdlib.OpenDBFromPool(pool)
+	sessions := &sessions{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
+	db := sessions.openSQL()
 	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{
 		Logger:                 newGormLogger(o.Logger),
 		TranslateError:         true,
@@ -115,7 +122,16 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		pool.Close()
 		return nil, fmt.Errorf("set up GORM: %w", err)
 	}
-	return &Database{gorm: g, sql: db, pool: pool, logger: o.Logger}, nil
+	return &Database{gorm: g, sql: db, pool: sessions, session: session, logger: o.Logger}, nil
+}
+
+// unreadableURL says what is wrong with a URL without repeating it: pgx masks the
+// password, but not every way of writing one.
+func unreadableURL(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return domain.Errorf(domain.CodeInvalid, "the file %s that the database URL names cannot be read: %v", file.Path, file.Err)
+	}
+	return domain.Errorf(domain.CodeInvalid, "the database URL cannot be read: it must look like postgres://user:password@host:5432/name")
 }
 
 // nameTypes says what our parameters are in PostgreSQL, for the exec modes that
@@ -154,7 +170,7 @@ func (d *Database) Close() {
 
 // connect pings until the server answers. Only a server that is not there yet
 // is worth waiting for: wrong credentials stay wrong.
-func connect(ctx context.Context, pool *pgxpool.Pool, patience time.Duration, logger *slog.Logger) error {
+func connect(ctx context.Context, pool *pgxpool.Pool, session *session, patience time.Duration, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	retry := time.NewTicker(200 * time.Millisecond)
@@ -163,6 +179,9 @@ func connect(ctx context.Context, pool *pgxpool.Pool, patience time.Duration, lo
 		err := pool.Ping(ctx)
 		if err == nil {
 			return nil
+		}
+		if session.refused(err) {
+			continue
 		}
 		if isMisconfigured(err) {
 			return domain.Wrap(domain.CodeInvalid, err, "the database refuses the connection")

@@ -25,7 +25,7 @@ func (d *Database) connectDirectly(ctx context.Context, url string) (*pgx.Conn, 
 		own.ConnectTimeout = config.ConnectTimeout
 		config = own
 	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := d.session.connect(ctx, config)
 	return conn, translate(err, "connect directly")
 }
 

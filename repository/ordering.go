@@ -91,7 +91,7 @@ func (b *batch) advance(ctx context.Context) {
 		return
 	}
 	var advanced int
-	if err := b.conn.QueryRow(ctx, "SELECT outbox_advance($1)", keys).Scan(&advanced); err != nil {
+	if err := b.outbox.db.pool.queryRowOn(ctx, b.conn.Conn(), "SELECT outbox_advance($1)", keys).Scan(&advanced); err != nil {
 		b.outbox.db.logger.DebugContext(ctx, "could not advance ordering keys; the next round of housekeeping does", "keys", len(keys), "error", err)
 		return
 	}

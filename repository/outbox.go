@@ -264,12 +264,12 @@ func (b *batch) giveBack() {
 // load begins the transaction and takes the events, in one round trip.
 func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
 	var steps pgx.Batch
-	steps.Queue("BEGIN")
+	b.outbox.db.pool.queueBegin(&steps)
 	steps.Queue(boundsSQL, milliseconds(idlePatience), milliseconds(statementPatience), milliseconds(lockPatience))
 	steps.Queue(fmt.Sprintf(b.outbox.claim, limit), from.Due, [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
 	results := b.conn.SendBatch(ctx, &steps)
 	defer results.Close()
-	for range 2 {
+	for range steps.Len() - 1 {
 		if _, err := results.Exec(); err != nil {
 			return fmt.Errorf("begin: %w", err)
 		}

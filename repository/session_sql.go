@@ -1,0 +1,127 @@
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// openSQL gives the pool to database/sql. Where transactions ask for their
+// settings themselves, those of database/sql, GORM's among them, do too.
+func (s *sessions) openSQL() *sql.DB {
+	if !s.pinned {
+		return stdlib.OpenDBFromPool(s.Pool)
+	}
+	db := sql.OpenDB(pinnedConnector{stdlib.GetPoolConnector(s.Pool), s})
+	db.SetMaxIdleConns(0) // the pool keeps them
+	return db
+}
+
+type pinnedConnector struct {
+	driver.Connector
+	sessions *sessions
+}
+
+// Connect is driver.Connector's.
+func (c pinnedConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own, ok := conn.(*stdlib.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a connection of pgx is a %T", conn)
+	}
+	return &pinnedConn{own, c.sessions}, nil
+}
+
+type pinnedConn struct {
+	*stdlib.Conn
+	sessions *sessions
+}
+
+// BeginTx is driver.ConnBeginTx's. It takes one round trip.
+func (c *pinnedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	var options pgx.TxOptions
+	if sql.IsolationLevel(o.Isolation) != sql.LevelDefault {
+		return nil, fmt.Errorf("unsupported isolation: %v", o.Isolation)
+	}
+	if o.ReadOnly {
+		options.AccessMode = pgx.ReadOnly
+	}
+	tx, err := c.Conn.Conn().BeginTx(ctx, c.sessions.begin(options))
+	if err != nil {
+		return nil, err
+	}
+	return pinnedTx{ctx, tx}, nil
+}
+
+func (c *pinnedConn) inTransaction() bool { return c.Conn.Conn().PgConn().TxStatus() != 'I' }
+
+// ExecContext is driver.ExecerContext's.
+func (c *pinnedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if c.inTransaction() {
+		return c.Conn.ExecContext(ctx, query, args)
+	}
+	tx, err := c.BeginTx(ctx, driver.TxOptions{})
+	if err != nil {
+		return nil, err
+	}
+	result, err := c.Conn.ExecContext(ctx, query, args)
+	if err != nil {
+		_ = tx.Rollback()
+		return nil, err
+	}
+	return result, tx.Commit()
+}
+
+// QueryContext is driver.QueryerContext's.
+func (c *pinnedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if c.inTransaction() {
+		return c.Conn.QueryContext(ctx, query, args)
+	}
+	tx, err := c.BeginTx(ctx, driver.TxOptions{})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.Conn.QueryContext(ctx, query, args)
+	if err != nil {
+		_ = tx.Rollback()
+		return nil, err
+	}
+	own, ok := rows.(*stdlib.Rows)
+	if !ok {
+		return nil, fmt.Errorf("rows of pgx are a %T", rows)
+	}
+	return &pinnedSQLRows{own, tx}, nil
+}
+
+type pinnedTx struct {
+	ctx context.Context
+	tx  pgx.Tx
+}
+
+// Commit is driver.Tx's.
+func (t pinnedTx) Commit() error { return t.tx.Commit(t.ctx) }
+
+// Rollback is driver.Tx's.
+func (t pinnedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
+
+// pinnedSQLRows end with the transaction that they were read in.
+type pinnedSQLRows struct {
+	*stdlib.Rows
+	tx driver.Tx
+}
+
+// Close is driver.Rows's.
+func (r *pinnedSQLRows) Close() error {
+	if err := r.Rows.Close(); err != nil {
+		_ = r.tx.Rollback()
+		return err
+	}
+	return r.tx.Commit()
+}
