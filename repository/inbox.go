@@ -30,8 +30,12 @@ const effectSQL = `SELECT set_config('idle_in_transaction_session_timeout', $1, 
     set_config('lock_timeout', '0', true),
     CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END`
 
-// effectPatience bounds an effect whose task has no deadline.
-const effectPatience = 5 * time.Minute
+// effectPatience bounds an effect whose task has no deadline, and longestPatience
+// one whose deadline is far: PostgreSQL takes no timeout beyond 24 days.
+const (
+	effectPatience  = 5 * time.Minute
+	longestPatience = 7 * 24 * time.Hour
+)
 
 // The row comes before the effect, not after: a second delivery of the event
 // waits here until the first is decided, and so never runs beside it.
@@ -88,7 +92,7 @@ func patience(ctx context.Context) time.Duration {
 	if !ok {
 		return effectPatience
 	}
-	return max(time.Until(deadline), time.Second)
+	return min(max(time.Until(deadline), time.Second), longestPatience)
 }
 
 // effects is the domain.Effects.

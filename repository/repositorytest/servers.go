@@ -79,6 +79,14 @@ func Redis(t testing.TB) string {
 }
 
 func (s *servers) newDatabase(ctx context.Context) (admin, name string, err error) {
+	if admin, name, err = s.nameDatabase(ctx); err != nil {
+		return "", "", err
+	}
+	return admin, name, execute(ctx, admin, "CREATE DATABASE "+name)
+}
+
+// nameDatabase returns a name that no database has had.
+func (s *servers) nameDatabase(ctx context.Context) (admin, name string, err error) {
 	s.mu.Lock()
 	if s.postgres == nil {
 		s.postgres, err = embedded.Start(context.WithoutCancel(ctx), embedded.Options{DataDir: s.home.folder(), Postgres: true, Ephemeral: true})
@@ -87,10 +95,9 @@ func (s *servers) newDatabase(ctx context.Context) (admin, name string, err erro
 		s.mu.Unlock()
 		return "", "", err
 	}
+	defer s.mu.Unlock()
 	s.databases++
-	admin, name = s.postgres.DatabaseURL(), fmt.Sprintf("test_%d", s.databases)
-	s.mu.Unlock()
-	return admin, name, execute(ctx, admin, "CREATE DATABASE "+name)
+	return s.postgres.DatabaseURL(), fmt.Sprintf("test_%d", s.databases), nil
 }
 
 func (s *servers) newRedis(ctx context.Context) (address string, number int, err error) {

@@ -1,0 +1,308 @@
+package relay_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/relay"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// hostileSettings are what roles and databases have for reasons of their own.
+// Each is set for the role, and for the database too.
+var hostileSettings = []string{
+	"client_encoding = 'LATIN1'",
+	"client_encoding = 'SQL_ASCII'",
+	"DateStyle = 'German'",
+	"DateStyle = 'SQL, DMY'",
+	"DateStyle = 'Postgres, DMY'",
+	"IntervalStyle = 'sql_standard'",
+	"IntervalStyle = 'iso_8601'",
+	"TimeZone = 'Europe/Amsterdam'",
+	"TimeZone = 'Pacific/Apia'",
+	"bytea_output = 'escape'",
+	"extra_float_digits = -15",
+	"standard_conforming_strings = off",
+	"standard_conforming_strings = off; backslash_quote = off; escape_string_warning = on",
+	"quote_all_identifiers = on",
+	"array_nulls = off",
+	"transform_null_equals = on",
+	"client_min_messages = 'debug5'",
+	"check_function_bodies = off",
+	"default_transaction_isolation = 'serializable'",
+	"default_transaction_isolation = 'repeatable read'",
+	"default_transaction_read_only = on",
+	"default_transaction_isolation = 'serializable'; default_transaction_read_only = on; default_transaction_deferrable = on",
+	"statement_timeout = '5ms'",
+	"lock_timeout = '1ms'",
+	"idle_in_transaction_session_timeout = '10ms'",
+	"idle_session_timeout = '50ms'",
+	"statement_timeout = '20ms'; lock_timeout = '5ms'; idle_in_transaction_session_timeout = '20ms'; idle_session_timeout = '100ms'",
+	"row_security = on",
+	"synchronous_commit = off",
+	"plan_cache_mode = 'force_generic_plan'",
+	"plan_cache_mode = 'force_custom_plan'",
+	"jit = on; jit_above_cost = 0; jit_optimize_above_cost = 0; jit_inline_above_cost = 0",
+	"enable_indexscan = off; enable_indexonlyscan = off; enable_bitmapscan = off; enable_tidscan = off",
+	"enable_seqscan = off; enable_nestloop = off; enable_hashjoin = off; enable_sort = off",
+	"geqo_threshold = 2; join_collapse_limit = 1; from_collapse_limit = 1",
+	"force_parallel_mode = on; parallel_setup_cost = 0; parallel_tuple_cost = 0; min_parallel_table_scan_size = 0",
+	"work_mem = '64kB'; temp_buffers = 100; maintenance_work_mem = '1MB'",
+	"constraint_exclusion = on; enable_partition_pruning = off",
+	"search_path = 'nowhere'",
+	"default_text_search_config = 'simple'; lc_messages = 'C'; xmloption = 'document'",
+}
+
+// execModes are all that --database-exec-mode offers.
+var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
+
+// Whatever a role and its database are set to, the whole of outboxd's work is
+// done. The exec modes take turns, and what concerns text meets those in which
+// values are text.
+func TestSettingsOfRolesAndDatabases(t *testing.T) {
+	t.Parallel()
+	for i, settings := range hostileSettings {
+		modes := []string{execModes[i%len(execModes)]}
+		if i < 11 {
+			modes = []string{"exec", "cache_statement"}
+		}
+		for _, mode := range modes {
+			t.Run(settings+" in "+mode, func(t *testing.T) {
+				t.Parallel()
+				list := strings.Split(settings, ";")
+				h := repositorytest.Hostile{Role: list, Database: list}
+				url := repositorytest.HostileDatabase(t, h)
+				workUnder(t, url, url, mode, 'é', 'я', '中')
+			})
+		}
+	}
+}
+
+// workUnder does some of everything that outboxd does, at url, with a producer
+// who inherits the settings of the role at direct. letters are in the texts.
+func workUnder(t *testing.T, direct, url, mode string, letters ...rune) {
+	t.Helper()
+	db, err := repository.Open(t.Context(), repository.Options{
+		URL: url, MaxConns: 8, ExecMode: mode, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	w := newTown(t, direct, repositorytest.Redis(t), func(o *relay.Options) {
+		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+		o.Store, o.Healing.Memory = store, repository.NewQueueMemory(store)
+		o.Presence, o.Housekeeping = repository.NewPresence(db, direct), repository.NewHousekeeping(db, direct)
+		o.Database = db.Ping
+	})
+	s := &subject{town: w, own: db, text: string(letters)}
+	s.town.db = db
+	w.start()
+	stop := w.work()
+	s.produce(direct)
+	s.register()
+	w.eventually(s.effective, "SELECT count(*) FROM inbox")
+	s.inOrder()
+	stop()
+	s.heal()
+	s.bury()
+	s.keepHouse()
+	s.show()
+	s.verify()
+}
+
+// subject is a town whose database is somebody else's idea of one.
+type subject struct {
+	*town
+	own       *repository.Database
+	text      string
+	effective int // events that take effect
+}
+
+// produce emits events by plain SQL in the role's own session.
+func (s *subject) produce(direct string) {
+	s.t.Helper()
+	config, err := pgx.ParseConfig(direct)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	// A producer of such a role has to do this too.
+	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+		config.RuntimeParams[name] = "0"
+	}
+	conn, err := pgx.ConnectConfig(s.t.Context(), config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(s.t.Context())
+	for _, statement := range []string{
+		`SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'`,
+		`SET client_encoding = 'UTF8'`, // the letters are as we write them
+		`SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE`,
+		`INSERT INTO outbox (event_type, payload, headers, queue, deadline, ordering_key, available_at)
+			SELECT 'test:effect', convert_to('\ ' || n, 'UTF8'), '{"h":"` + s.text + `"}', 'default', '2100-01-01 00:00Z', 'key ` + s.text + `', '1900-01-01 00:00Z'
+			FROM generate_series(1, 6) n ORDER BY n`,
+		`SELECT outbox_emit('test:effect', '{"a":"` + s.text + `"}', available_at => now() + interval '200 ms')`,
+	} {
+		if _, err := conn.Exec(s.t.Context(), statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+			s.t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	s.effective += 7
+}
+
+// register does what the API does.
+func (s *subject) register() {
+	s.t.Helper()
+	users := repository.NewUsers(s.own)
+	user := &domain.User{Email: "ada+" + s.text + "@example.com", PasswordHash: `\x\`}
+	if err := users.Register(s.t.Context(), user, "key", map[string]string{"h": s.text}); err != nil {
+		s.t.Fatal(err)
+	}
+	found, notifications, err := users.FindUser(s.t.Context(), user.ID)
+	if err != nil || found.Email != user.Email || len(notifications) != 1 || notifications[0].Message != domain.WelcomeMessage ||
+		time.Since(found.CreatedAt).Abs() > time.Minute {
+		s.t.Fatalf("found %+v with %+v: %v", found, notifications, err)
+	}
+	if by, err := users.FindUserByKey(s.t.Context(), "key"); err != nil || by.ID != user.ID {
+		s.t.Fatalf("found %+v by its key: %v", by, err)
+	}
+}
+
+// inOrder looks whether the events of the key took effect one after another.
+func (s *subject) inOrder() {
+	s.t.Helper()
+	if n := s.count(`SELECT count(*) FROM (SELECT processed_at, lag(processed_at) OVER (ORDER BY s.ordering_position) AS before
+		FROM outbox_sent s JOIN inbox i ON i.event_id = s.id WHERE s.ordering_key IS NOT NULL) AS x WHERE processed_at < before`); n != 0 {
+		s.t.Errorf("%d events took effect before the one in front of them", n)
+	}
+}
+
+// heal loses what Redis has.
+func (s *subject) heal() {
+	s.t.Helper()
+	s.watched()
+	before := s.heals()
+	s.exec(emitEffects, 20)
+	s.eventually(0, "SELECT count(*) FROM outbox")
+	if err := s.redis.FlushDB(s.t.Context()).Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.healed(before)
+	s.work()
+	s.effective += 20
+	s.eventually(s.effective, "SELECT count(*) FROM inbox")
+}
+
+// bury lets events die, for a reason with letters of its own, and replays them.
+func (s *subject) bury() {
+	s.t.Helper()
+	if err := s.redis.Set(s.t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.exec(`INSERT INTO outbox (event_type, payload, queue, max_retry) VALUES ('test:dead', '\x00ff5c', 'broken', NULL), ('test:dead', '', 'broken', 3)`)
+	s.eventually(2, "SELECT count(*) FROM outbox_dead")
+	letters := repository.NewDeadLetters(s.own)
+	list, err := letters.List(s.t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
+	if err != nil || len(list) != 2 || time.Since(list[0].DiedAt).Abs() > time.Minute ||
+		!slices.ContainsFunc(list, func(l domain.DeadLetter) bool { return string(l.Event.Payload) == "\x00\xff\\" }) {
+		s.t.Fatalf("dead letters %+v: %v", list, err)
+	}
+	if _, _, err := letters.Groups(s.t.Context(), 10); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.redis.Del(s.t.Context(), "asynq:{broken}:pending").Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	replayed, err := letters.Replay(s.t.Context(), &domain.Action{Actor: "Zoë 中", Reason: "„weil“ " + s.text}, domain.DeadFilter{}, 10)
+	if err != nil || len(replayed) != 2 {
+		s.t.Fatalf("replayed %+v: %v", replayed, err)
+	}
+	s.relay.Wake()
+	s.eventually(2, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:dead' AND generation = 1")
+	failed := repository.NewFailedTasks(s.own, false)
+	task := domain.FailedTask{Event: domain.Event{ID: replayed[0].ID, Type: "test:dead", Queue: "broken", Generation: 1}, Err: fmt.Errorf("„nein“ 中 %s", s.text)}
+	if _, err := failed.Bury(s.t.Context(), task, false); err != nil {
+		s.t.Error(err)
+	}
+	s.eventually(1, "SELECT count(*) FROM outbox_dead WHERE stage = 'worker'")
+}
+
+// keepHouse does at once what the leader does from time to time.
+func (s *subject) keepHouse() {
+	s.t.Helper()
+	ctx, house := s.t.Context(), repository.NewHousekeeping(s.own, "")
+	_, err := house.FoldAccount(ctx)
+	errs := []error{err, house.KeepPartitions(ctx, time.Hour), house.TrimRelays(ctx, time.Hour)}
+	_, err = house.TrimInbox(ctx, time.Hour, 10)
+	errs = append(errs, err)
+	_, err = house.TrimKeys(ctx, time.Hour, 10)
+	errs = append(errs, err)
+	_, err = house.Measure(ctx, domain.RelayProcess{ID: domain.ID{1}})
+	errs = append(errs, err)
+	_, _, _, err = house.AdvanceKeys(ctx, "", 10)
+	errs = append(errs, err)
+	_, err = house.Upkeep(ctx, time.Hour)
+	errs = append(errs, err)
+	for _, err := range errs {
+		if err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
+// show asks for what the pages and commands show.
+func (s *subject) show() {
+	s.t.Helper()
+	ctx := s.t.Context()
+	page, err := repository.NewEventLives(s.own).Search(ctx, domain.EventFilter{OrderingKey: "key " + s.text}, domain.ID{}, 10)
+	if err != nil || len(page.Events) != 6 {
+		s.t.Fatalf("found %+v: %v", page.Events, err)
+	}
+	life, err := repository.NewEventLives(s.own).Find(ctx, page.Events[0].ID)
+	if err != nil || life.Event.Headers["h"] != s.text || life.Event.OrderingKey != "key "+s.text || life.Event.Options.Deadline.Year() != 2100 ||
+		time.Since(life.Event.CreatedAt).Abs() > time.Minute {
+		s.t.Errorf("the life of an event is %+v: %v", life, err)
+	}
+	overviews := repository.NewOverviews(s.own)
+	if _, err := overviews.Standing(ctx); err != nil {
+		s.t.Error(err)
+	}
+	if _, err := overviews.History(ctx, time.Hour, time.Minute); err != nil {
+		s.t.Error(err)
+	}
+	if _, _, err := repository.NewHeldKeys(s.own).List(ctx, nil, 10); err != nil {
+		s.t.Error(err)
+	}
+	if _, err := repository.NewExaminer(s.own, repository.ExamineOptions{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now}).Examine(ctx); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// verify looks whether the account adds up.
+func (s *subject) verify() {
+	s.t.Helper()
+	auditor := repository.NewAuditor(s.own)
+	lines, err := auditor.Account(s.t.Context())
+	if err != nil || len(lines) == 0 {
+		s.t.Fatalf("account %+v: %v", lines, err)
+	}
+	for _, line := range lines {
+		if line.Difference() != 0 {
+			s.t.Errorf("the account has %+v", line)
+		}
+	}
+	if broken, err := auditor.Violations(s.t.Context(), 10); err != nil || len(broken) != 0 {
+		s.t.Errorf("violations %+v: %v", broken, err)
+	}
+	if lost, err := auditor.Unconfirmed(s.t.Context(), domain.ID{}, 10, nil); err != nil || len(lost) != 0 {
+		s.t.Errorf("unconfirmed %+v: %v", lost, err)
+	}
+}

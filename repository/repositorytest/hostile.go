@@ -1,0 +1,59 @@
+package repositorytest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"testing"
+)
+
+// Hostile is a database whose role and whose own settings were made for other
+// work than outboxd's.
+type Hostile struct {
+	Encoding string   // "" means UTF8
+	Role     []string // such as "statement_timeout = '300ms'", by ALTER ROLE
+	Database []string // the same, by ALTER DATABASE
+	// Superuser is what the role is; else it owns its database and no more.
+	Superuser bool
+}
+
+// HostileDatabase is as Database, with a role of its own.
+func HostileDatabase(t testing.TB, h Hostile) string {
+	t.Helper()
+	if binary == nil {
+		t.Fatal("repositorytest.Main must be called from TestMain")
+	}
+	admin, name, err := binary.nameDatabase(t.Context())
+	if err != nil {
+		t.Fatalf("make test database: %v", err)
+	}
+	if h.Encoding == "" {
+		h.Encoding = "UTF8"
+	}
+	rights := "NOSUPERUSER"
+	if h.Superuser {
+		rights = "SUPERUSER"
+	}
+	role := name + "_role"
+	run := func(address string, statements ...string) {
+		t.Helper()
+		for _, statement := range statements {
+			if err := execute(context.WithoutCancel(t.Context()), address, statement); err != nil {
+				t.Fatalf("%s: %v", statement, err)
+			}
+		}
+	}
+	run(admin, "CREATE ROLE "+role+" LOGIN "+rights,
+		fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING '%s' LC_COLLATE 'C' LC_CTYPE 'C'", name, role, h.Encoding))
+	t.Cleanup(func() { run(admin, "DROP DATABASE "+name+" WITH (FORCE)", "DROP ROLE "+role) })
+	run(withDatabase(t, admin, name), "CREATE SCHEMA "+name+" AUTHORIZATION "+role)
+	for _, setting := range h.Role {
+		run(admin, "ALTER ROLE "+role+" SET "+setting)
+	}
+	for _, setting := range h.Database {
+		run(admin, "ALTER DATABASE "+name+" SET "+setting)
+	}
+	u := parse(t, withDatabase(t, admin, name))
+	u.User = url.User(role)
+	return withQuery(t, u.String(), "search_path", name)
+}
