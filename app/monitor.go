@@ -5,8 +5,8 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/handler"
 	"outboxd/handler/dashboard"
+	"outboxd/handler/monitor"
 	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
@@ -23,10 +23,10 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	if err != nil {
 		return err
 	}
-	var pages *handler.TaskPages
+	var pages *monitor.TaskPages
 	var sources dashboard.Sources
 	if d.cfg.HasRole(config.RoleMonitor) {
-		pages = handler.NewTaskPages(d.redis)
+		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
 		if sources, err = d.sources(beside); err != nil {
 			return err
@@ -36,7 +36,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	for i, role := range d.cfg.Roles {
 		roles[i] = string(role)
 	}
-	app := handler.Monitor(handler.MonitorOptions{
+	app := monitor.New(monitor.Options{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
 		Checks: checks, Warnings: d.warnings, Draining: d.lineup.isDraining,
 		Pages: pages, Sources: sources, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
@@ -71,10 +71,10 @@ func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
 }
 
 // checks are what the running roles cannot do without.
-func (d *Daemon) checks(beside *relay.Relay) ([]handler.Check, error) {
-	var checks []handler.Check
+func (d *Daemon) checks(beside *relay.Relay) ([]monitor.Check, error) {
+	var checks []monitor.Check
 	if d.database != nil {
-		checks = append(checks, handler.Check{Name: "postgres", Run: func(ctx context.Context) error {
+		checks = append(checks, monitor.Check{Name: "postgres", Run: func(ctx context.Context) error {
 			if err := d.database.Ping(ctx); err != nil || beside == nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func (d *Daemon) checks(beside *relay.Relay) ([]handler.Check, error) {
 		if d.cfg.HasRole(config.RoleRelay) {
 			prober.WaitReplicas(d.cfg.Redis.WaitReplicas)
 		}
-		checks = append(checks, handler.Check{Name: "redis", Run: func(ctx context.Context) error {
+		checks = append(checks, monitor.Check{Name: "redis", Run: func(ctx context.Context) error {
 			if err := prober.Ping(ctx); err != nil || beside == nil {
 				return err
 			}

@@ -14,7 +14,7 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/handler"
+	"outboxd/handler/registration"
 	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
@@ -58,7 +58,7 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 	if beside != nil {
 		users = wakingUsers{users, beside.Wake}
 	}
-	api := handler.API(handler.APIOptions{
+	api := registration.New(registration.Options{
 		Users: users, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
 		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,

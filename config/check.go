@@ -77,7 +77,7 @@ func (l *loading) rules() []rule {
 	smtp, webhook := c.HasRole(RoleWorker) && c.Notify == NotifySMTP, c.HasRole(RoleWorker) && c.Notify == NotifyWebhook
 	return []rule{
 		{[]string{"monitor.addr", "admin_token"}, func() string {
-			return only(c.Monitor.Addr != "" && !isLoopback(c.Monitor.Addr) && c.AdminToken == "",
+			return only(c.Monitor.Addr != "" && !IsLoopback(c.Monitor.Addr) && c.AdminToken == "",
 				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s, or listen on 127.0.0.1", quote(c.Monitor.Addr), name("admin_token")))
 		}},
 		{[]string{"relay.inbox_retention", "relay.history"}, func() string {
@@ -124,7 +124,7 @@ func (l *loading) rules() []rule {
 			return only(smtp && c.SMTP.Username != "" && c.SMTP.Password == "", "there is a user name and no password: give one, or unset "+name("smtp.username"))
 		}},
 		{[]string{"smtp.tls", "smtp.addr", "smtp.password", "notify", "roles"}, func() string {
-			return only(smtp && c.SMTP.TLS == SMTPPlain && c.SMTP.Password != "" && c.SMTP.Addr != "" && !isLoopback(c.SMTP.Addr),
+			return only(smtp && c.SMTP.TLS == SMTPPlain && c.SMTP.Password != "" && c.SMTP.Addr != "" && !IsLoopback(c.SMTP.Addr),
 				"the password would cross the network readable: give starttls or tls, or unset "+name("smtp.password"))
 		}},
 		{[]string{"webhook.url", "notify", "roles"}, func() string {

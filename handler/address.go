@@ -43,9 +43,9 @@ func contains(prefixes []netip.Prefix, address netip.Addr) bool {
 	return false
 }
 
-// limitKey is what one client counts as. In IPv6 that is the /64 network: a
+// LimitKey is what one client counts as. In IPv6 that is the /64 network: a
 // single host commonly owns all of it.
-func limitKey(address netip.Addr) string {
+func LimitKey(address netip.Addr) string {
 	if address.Is6() {
 		if network, err := address.Prefix(64); err == nil {
 			return network.String()

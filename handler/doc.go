@@ -1,6 +1,7 @@
-// Package handler answers HTTP: the API that registers users, and the monitor
-// with its health checks, metrics and task pages.
+// Package handler is what every HTTP listener of outboxd has in common: how a
+// request is begun, logged, counted, traced, limited and secured, and how its
+// error is told (RFC 9457).
 //
-// It knows status codes, headers and documents. What a user is, and where it
-// is kept, is decided in package domain and behind domain.UserStore.
+// It has no routes. Package monitor has the health checks, the metrics and the
+// way to the pages; dashboard has the pages; registration has the example API.
 package handler

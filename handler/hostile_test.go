@@ -12,29 +12,21 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/handler"
+	"outboxd/handler/handlertest"
+	"outboxd/handler/monitor"
+	"outboxd/handler/registration"
 )
 
 // sites are the API and a monitor with pages and a token, with limits that a test can wait for.
-func sites(t *testing.T, read time.Duration) map[string]*site {
+func sites(t *testing.T, read time.Duration) map[string]*handlertest.Site {
 	t.Helper()
-	api, _ := startAPI(t, func(o *handler.APIOptions) { o.Timeouts.Read, o.Timeouts.Idle = read, read })
-	return map[string]*site{
+	api, _ := handlertest.StartAPI(t, func(o *registration.Options) { o.Timeouts.Read, o.Timeouts.Idle = read, read })
+	return map[string]*handlertest.Site{
 		"api": api,
-		"monitor": startPages(t, func(o *handler.MonitorOptions) {
-			o.AdminToken, o.Timeouts.Read, o.Timeouts.Idle = adminToken, read, read
+		"monitor": handlertest.StartPages(t, func(o *monitor.Options) {
+			o.AdminToken, o.Timeouts.Read, o.Timeouts.Idle = handlertest.AdminToken, read, read
 		}),
 	}
-}
-
-func (s *site) dial() net.Conn {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = conn.Close() })
-	return conn
 }
 
 // TestSlowClientsAreCutOff sends requests a byte at a time, without an end. Each byte comes well within the time limit, and
@@ -50,7 +42,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		} {
 			t.Run(name+"/"+part, func(t *testing.T) {
 				t.Parallel()
-				conn := s.dial()
+				conn := s.Dial()
 				_, _ = io.WriteString(conn, begin)
 				stop := make(chan struct{})
 				defer close(stop)
@@ -84,18 +76,18 @@ func trickle(conn net.Conn, stop <-chan struct{}) {
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	const most = 5
-	api, _ := startAPI(t, func(o *handler.APIOptions) { o.Connections = most })
-	monitor := startMonitor(t, func(o *handler.MonitorOptions) { o.Connections = most })
-	for _, s := range []*site{api, monitor} {
+	api, _ := handlertest.StartAPI(t, func(o *registration.Options) { o.Connections = most })
+	monitor := handlertest.StartMonitor(t, func(o *monitor.Options) { o.Connections = most })
+	for _, s := range []*handlertest.Site{api, monitor} {
 		for range most {
-			conn := s.dial() // which is served: it gets an answer, and stays
+			conn := s.Dial() // which is served: it gets an answer, and stays
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 ") {
 				t.Fatalf("answered %q, %v", line, err)
 			}
 		}
-		if a := s.raw("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.status != http.StatusServiceUnavailable {
-			t.Errorf("one connection more: %d, want 503", a.status)
+		if a := s.Raw("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.Status != http.StatusServiceUnavailable {
+			t.Errorf("one connection more: %d, want 503", a.Status)
 		}
 	}
 }
@@ -107,20 +99,20 @@ func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
 		paths := []string{"/", "/nowhere", "/docs", "/docs/initializer.js", "/openapi.json", "/api/v1/users/x", "/signin", "/healthz", "/readyz", "/metrics", "/monitoring/tasks/", "/monitoring/tasks/api/queues"}
 		session := []string{}
 		if name == "monitor" {
-			session = []string{"Cookie", s.session()}
+			session = []string{"Cookie", s.Session()}
 		}
 		for _, path := range paths {
 			for _, headers := range [][]string{nil, session} {
-				a := s.get(path, headers...)
+				a := s.Get(path, headers...)
 				for header, want := range map[string]string{
 					"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
 					"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Server": "",
 				} {
-					if got := a.header.Get(header); got != want {
+					if got := a.Header.Get(header); got != want {
 						t.Errorf("%s %s: %s: %q, want %q", name, path, header, got, want)
 					}
 				}
-				policy := a.header.Get("Content-Security-Policy")
+				policy := a.Header.Get("Content-Security-Policy")
 				if !strings.Contains(policy, "default-src '") || !strings.Contains(policy, "frame-ancestors 'none'") {
 					t.Errorf("%s %s: Content-Security-Policy %q", name, path, policy)
 				}
@@ -147,7 +139,7 @@ func TestOneRequestIsNotTwo(t *testing.T) {
 			"chunk size signed": "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-0\r\n\r\n" + hidden,
 		} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
-				conn := s.dial()
+				conn := s.Dial()
 				_, _ = io.WriteString(conn, request)
 				_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 				text, _ := io.ReadAll(conn)
@@ -162,29 +154,29 @@ func TestOneRequestIsNotTwo(t *testing.T) {
 // TestSignedOutIsOver keeps a copy of the cookie, as a thief would.
 func TestSignedOutIsOver(t *testing.T) {
 	t.Parallel()
-	s := startPages(t, func(o *handler.MonitorOptions) { o.AdminToken, o.Address = adminToken, "0.0.0.0:8081" })
-	stolen, other := s.session(), s.session()
-	if a := s.get(queuesPath, "Cookie", stolen); a.status != http.StatusOK {
-		t.Fatalf("before: %d", a.status)
+	s := handlertest.StartPages(t, func(o *monitor.Options) { o.AdminToken, o.Address = handlertest.AdminToken, "0.0.0.0:8081" })
+	stolen, other := s.Session(), s.Session()
+	if a := s.Get("/monitoring/tasks/api/queues", "Cookie", stolen); a.Status != http.StatusOK {
+		t.Fatalf("before: %d", a.Status)
 	}
-	s.do(http.MethodPost, "/signout", "", "Cookie", stolen)
-	if a := s.get(queuesPath, "Cookie", stolen, "Accept", "application/json"); a.status != http.StatusUnauthorized {
-		t.Errorf("after signing out the cookie is still good: %d", a.status)
+	s.Do(http.MethodPost, "/signout", "", "Cookie", stolen)
+	if a := s.Get("/monitoring/tasks/api/queues", "Cookie", stolen, "Accept", "application/json"); a.Status != http.StatusUnauthorized {
+		t.Errorf("after signing out the cookie is still good: %d", a.Status)
 	}
-	if a := s.get(queuesPath, "Cookie", other); a.status != http.StatusOK {
-		t.Errorf("another session ended too: %d", a.status)
+	if a := s.Get("/monitoring/tasks/api/queues", "Cookie", other); a.Status != http.StatusOK {
+		t.Errorf("another session ended too: %d", a.Status)
 	}
 }
 
 // TestHeadDoesNotKeepAStream asks for the headers of the live stream more often than there are streams.
 func TestHeadDoesNotKeepAStream(t *testing.T) {
 	t.Parallel()
-	s := startPages(t, nil)
+	s := handlertest.StartPages(t, nil)
 	for range 70 {
-		s.do(http.MethodHead, "/live", "", "Host", "localhost")
+		s.Do(http.MethodHead, "/live", "", "Host", "localhost")
 	}
-	waitFor(t, "a stream", func() bool {
-		conn := s.dial()
+	handlertest.WaitFor(t, "a stream", func() bool {
+		conn := s.Dial()
 		_, _ = io.WriteString(conn, "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		line, _ := bufio.NewReader(conn).ReadString('\n')
 		_ = conn.Close()

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// maxClients is how many clients are remembered.
+const maxClients = 10_000
+
 // The headers that tell a client where it stands: the requests that it may send
 // a minute, how many it may send now, and the seconds until it may send all of
 // them again.
@@ -28,18 +31,18 @@ type rateLimit struct {
 	buckets   map[string]*rate.Limiter
 }
 
-// limitRate allows each client perMinute requests a minute in the long run, and
+// LimitRate allows each client perMinute requests a minute in the long run, and
 // as many at once. The counts live in this process.
-func limitRate(perMinute int) fiber.Handler {
+func LimitRate(perMinute int) fiber.Handler {
 	l := &rateLimit{perMinute: perMinute, buckets: make(map[string]*rate.Limiter)}
 	return func(c *fiber.Ctx) error {
-		allowed, left, next := l.take(limitKey(exchangeOf(c).address), time.Now())
+		allowed, left, next := l.take(LimitKey(exchangeOf(c).address), time.Now())
 		c.Set(headerLimit, strconv.Itoa(perMinute))
 		c.Set(headerRemaining, strconv.Itoa(int(math.Max(left, 0))))
 		c.Set(headerReset, strconv.Itoa(int(math.Ceil((float64(perMinute)-left)*60/float64(perMinute)))))
 		if !allowed {
-			return problemf(http.StatusTooManyRequests, "at most %d requests a minute are allowed from one address", perMinute).
-				with(fiber.HeaderRetryAfter, seconds(next))
+			return Problemf(http.StatusTooManyRequests, "at most %d requests a minute are allowed from one address", perMinute).
+				With(fiber.HeaderRetryAfter, RetryAfter(next))
 		}
 		return c.Next()
 	}

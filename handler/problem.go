@@ -10,13 +10,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
 )
 
-const problemType = "application/problem+json"
+// ProblemType is the media type of a Problem.
+const ProblemType = "application/problem+json"
 
 // Problem is the body of every error (RFC 9457). It holds nothing that only an
 // operator may know.
@@ -39,16 +39,16 @@ type ProblemField struct {
 	Message  string `json:"message" doc:"What to change" example:"must be an e-mail address such as ada@example.com"`
 }
 
-// problemf returns a problem that only HTTP knows, such as a wrong method.
-func problemf(status int, format string, args ...any) *Problem {
+// Problemf returns a problem that only HTTP knows, such as a wrong method.
+func Problemf(status int, format string, args ...any) *Problem {
 	return &Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: fmt.Sprintf(format, args...), headers: http.Header{},
 	}
 }
 
-// with adds a response header.
-func (p *Problem) with(header, value string) *Problem {
+// With adds a response header.
+func (p *Problem) With(header, value string) *Problem {
 	p.headers.Set(header, value)
 	return p
 }
@@ -66,7 +66,7 @@ func (p *Problem) GetStatus() int { return p.Status }
 func (p *Problem) GetHeaders() http.Header { return p.headers }
 
 // ContentType returns the media type of a problem.
-func (p *Problem) ContentType(string) string { return problemType }
+func (p *Problem) ContentType(string) string { return ProblemType }
 
 // status is the one table from domain codes to HTTP.
 func status(code domain.Code) int {
@@ -99,12 +99,11 @@ const (
 // defaultRetryAfter is for outages that name no time themselves.
 const defaultRetryAfter = 5 * time.Second
 
-// problemOf returns what a client may know about err, which is never nil.
-func problemOf(err error) *Problem {
+// ProblemOf returns what a client may know about err, which is never nil.
+func ProblemOf(err error) *Problem {
 	var ready *Problem
 	var known *domain.Error
 	var routing *fiber.Error
-	var framework *huma.ErrorModel
 	switch {
 	case errors.As(err, &ready):
 		return ready
@@ -113,22 +112,20 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, context.DeadlineExceeded):
 		return unavailable(err, unavailableDetail, 0)
 	case errors.As(err, &routing):
-		return problemf(routing.Code, "%s", routingDetail(routing.Code))
-	case errors.As(err, &framework):
-		return problemOfHuma(framework)
+		return Problemf(routing.Code, "%s", routingDetail(routing.Code))
 	default:
 		return internal(err)
 	}
 }
 
 func internal(cause error) *Problem {
-	p := problemf(http.StatusInternalServerError, internalDetail)
+	p := Problemf(http.StatusInternalServerError, internalDetail)
 	p.cause = cause
 	return p
 }
 
 func unavailable(cause error, detail string, after time.Duration) *Problem {
-	p := problemf(http.StatusServiceUnavailable, "%s", detail).with(fiber.HeaderRetryAfter, seconds(after))
+	p := Problemf(http.StatusServiceUnavailable, "%s", detail).With(fiber.HeaderRetryAfter, RetryAfter(after))
 	p.cause = cause
 	return p
 }
@@ -141,26 +138,10 @@ func problemOfDomain(err error, known *domain.Error) *Problem {
 	case http.StatusServiceUnavailable:
 		return unavailable(err, known.Message, known.RetryAfter)
 	}
-	p := problemf(code, "%s", known.Message)
+	p := Problemf(code, "%s", known.Message)
 	p.cause = known.Err
 	for _, f := range known.Fields {
 		p.Errors = append(p.Errors, ProblemField{Field: f.Field, Location: "body", Message: f.Message})
-	}
-	return p
-}
-
-// problemOfHuma drops what huma adds beyond message and place: it echoes the
-// bad value, which may be a password.
-func problemOfHuma(e *huma.ErrorModel) *Problem {
-	if e.Status >= http.StatusInternalServerError {
-		return internal(e)
-	}
-	p := problemf(e.Status, "%s", e.Detail)
-	for _, d := range e.Errors {
-		if d == nil {
-			continue
-		}
-		p.Errors = append(p.Errors, ProblemField{Field: d.Location, Location: "body", Message: d.Message})
 	}
 	return p
 }
@@ -186,8 +167,8 @@ func routingDetail(code int) string {
 	}
 }
 
-// seconds writes a Retry-After: whole seconds, at least one.
-func seconds(d time.Duration) string {
+// RetryAfter writes a Retry-After: whole seconds, at least one.
+func RetryAfter(d time.Duration) string {
 	if d <= 0 {
 		d = defaultRetryAfter
 	}
@@ -206,6 +187,6 @@ func (p *Problem) write(c *fiber.Ctx) error {
 		return fmt.Errorf("write a problem: %w", err)
 	}
 	c.Status(p.Status)
-	c.Set(fiber.HeaderContentType, problemType)
+	c.Set(fiber.HeaderContentType, ProblemType)
 	return c.Send(body)
 }

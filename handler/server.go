@@ -14,6 +14,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	recovery "github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -34,18 +35,45 @@ const maxHeaders = 16 << 10
 // the largest size that is read, before anything is known about its sender.
 const maxConnections = 2048
 
-// server is what the API and the monitor have in common: how a request is
+// Options are what a Server needs, and its limits.
+type Options struct {
+	Name   string // the component, in the log
+	Logger *slog.Logger
+	// Registerer takes the HTTP metrics; nil for none.
+	Registerer prometheus.Registerer
+	// Tracer begins a span for each request; nil for none.
+	Tracer trace.Tracer
+	// TrustedProxies are those whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// ReadLimit is the largest body, in bytes, that is read from a connection.
+	ReadLimit int
+	Timeouts  Timeouts
+	// Connections is how many are served at a time; 0: 2048.
+	Connections int
+	// Quiet are routes that are polled: requests to read are logged at debug level.
+	Quiet []string
+}
+
+// Server is what the API and the monitor have in common: how a request is
 // begun, logged, counted, secured, and how its error is told.
-type server struct {
+type Server struct {
+	o       Options
 	logger  *slog.Logger
 	metrics *httpMetrics
-	tracer  trace.Tracer // nil: none
-	trusted []netip.Prefix
-	request time.Duration
-	// connections is how many at a time; 0: maxConnections.
-	connections int
-	quiet       []string // routes that are polled: requests to read are logged at debug level
+	// Patience bounds the work on one request.
+	Patience time.Duration
 }
+
+// NewServer returns a Server. It starts nothing.
+func NewServer(o Options) *Server {
+	return &Server{
+		o: o, logger: requestLogger(o.Logger, o.Name), metrics: newHTTPMetrics(o.Registerer),
+		Patience: cmp.Or(o.Timeouts.Request, 15*time.Second),
+	}
+}
+
+// Logger returns the component's logger, which adds request IDs.
+func (s *Server) Logger() *slog.Logger { return s.logger }
 
 // exchange is one request on its way.
 type exchange struct {
@@ -58,19 +86,18 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// app returns a fiber app in which all of that is set up. readLimit is the
-// largest body, in bytes, that is read from the connection.
-func (s *server) app(readLimit int, t Timeouts) *fiber.App {
-	s.request = cmp.Or(t.Request, 15*time.Second)
-	proxies := make([]string, len(s.trusted))
-	for i, p := range s.trusted {
+// App returns a fiber app in which all of that is set up.
+func (s *Server) App() *fiber.App {
+	t := s.o.Timeouts
+	proxies := make([]string, len(s.o.TrustedProxies))
+	for i, p := range s.o.TrustedProxies {
 		proxies[i] = p.String()
 	}
 	app := fiber.New(fiber.Config{
 		AppName:               "outboxd",
-		BodyLimit:             readLimit,
+		BodyLimit:             s.o.ReadLimit,
 		ReadBufferSize:        maxHeaders,
-		Concurrency:           cmp.Or(s.connections, maxConnections),
+		Concurrency:           cmp.Or(s.o.Connections, maxConnections),
 		ReadTimeout:           cmp.Or(t.Read, 10*time.Second),
 		WriteTimeout:          cmp.Or(t.Write, 30*time.Second),
 		IdleTimeout:           cmp.Or(t.Idle, 60*time.Second),
@@ -104,7 +131,7 @@ func (s *server) app(readLimit int, t Timeouts) *fiber.App {
 }
 
 // inside handles every request that reaches the routes.
-func (s *server) inside(c *fiber.Ctx) error {
+func (s *Server) inside(c *fiber.Ctx) error {
 	x := s.begin(c)
 	defer x.cancel()
 	err := c.Next()
@@ -116,7 +143,7 @@ func (s *server) inside(c *fiber.Ctx) error {
 }
 
 // outside handles what does not: requests that fasthttp could not read.
-func (s *server) outside(c *fiber.Ctx, err error) error {
+func (s *Server) outside(c *fiber.Ctx, err error) error {
 	x := s.begin(c)
 	defer x.cancel()
 	s.fail(c, err)
@@ -124,13 +151,13 @@ func (s *server) outside(c *fiber.Ctx, err error) error {
 	return nil
 }
 
-func (s *server) begin(c *fiber.Ctx) *exchange {
+func (s *Server) begin(c *fiber.Ctx) *exchange {
 	id := acceptRequestID(c.Get(HeaderRequestID))
-	ctx, cancel := context.WithTimeout(context.WithValue(c.UserContext(), requestIDKey{}, id), s.request)
+	ctx, cancel := context.WithTimeout(context.WithValue(c.UserContext(), requestIDKey{}, id), s.Patience)
 	c.Set(HeaderRequestID, id)
 	secure(c)
-	x := &exchange{began: time.Now(), address: clientAddress(c, s.trusted), cancel: cancel}
-	if s.tracer != nil {
+	x := &exchange{began: time.Now(), address: clientAddress(c, s.o.TrustedProxies), cancel: cancel}
+	if s.o.Tracer != nil {
 		ctx, x.span = s.startSpan(ctx, c, x)
 	}
 	c.SetUserContext(ctx)
@@ -147,17 +174,23 @@ func exchangeOf(c *fiber.Ctx) *exchange {
 func keepStack(c *fiber.Ctx, _ any) { exchangeOf(c).stack = debug.Stack() }
 
 // fail answers with err's problem.
-func (s *server) fail(c *fiber.Ctx, err error) {
+func (s *Server) fail(c *fiber.Ctx, err error) {
 	if err := s.problem(c.UserContext(), err, exchangeOf(c).stack).write(c); err != nil {
 		s.logger.ErrorContext(c.UserContext(), "cannot answer", "error", err)
 		c.Status(http.StatusInternalServerError)
 	}
 }
 
-// problem turns err into what the client may see. It is the one place that
-// logs causes.
-func (s *server) problem(ctx context.Context, err error, stack []byte) *Problem {
-	p := problemOf(err)
+// ClientOf returns who sent a request.
+func ClientOf(c *fiber.Ctx) netip.Addr { return exchangeOf(c).address }
+
+// Problem turns err into what the client may see. It and what calls it are the
+// one place that logs causes.
+func (s *Server) Problem(ctx context.Context, err error) *Problem { return s.problem(ctx, err, nil) }
+
+// problem is Problem, with the stack of a panic.
+func (s *Server) problem(ctx context.Context, err error, stack []byte) *Problem {
+	p := ProblemOf(err)
 	p.RequestID = RequestID(ctx)
 	attrs := []slog.Attr{slog.Any("error", err)}
 	if p.cause != nil {
@@ -178,7 +211,7 @@ func (s *server) problem(ctx context.Context, err error, stack []byte) *Problem 
 }
 
 // end logs and counts.
-func (s *server) end(c *fiber.Ctx, x *exchange, err error) {
+func (s *Server) end(c *fiber.Ctx, x *exchange, err error) {
 	took := time.Since(x.began)
 	route, code := routeOf(c, err), c.Response().StatusCode()
 	s.metrics.observe(c.Method(), route, code, took, sampledTrace(c, x.span))
@@ -187,7 +220,7 @@ func (s *server) end(c *fiber.Ctx, x *exchange, err error) {
 	}
 	level := slog.LevelInfo
 	// A connection that never sent anything ends as 408.
-	if slices.Contains(s.quiet, route) && isSafe(c.Method()) || code == http.StatusRequestTimeout {
+	if slices.Contains(s.o.Quiet, route) && IsSafe(c.Method()) || code == http.StatusRequestTimeout {
 		level = slog.LevelDebug
 	}
 	size := 0
@@ -224,4 +257,9 @@ func secure(c *fiber.Ctx) {
 // requestLogger returns a logger that knows the component and adds request IDs.
 func requestLogger(logger *slog.Logger, component string) *slog.Logger {
 	return slog.New(WithRequestID(logger.Handler())).With("component", component)
+}
+
+// IsSafe tells whether a method only reads.
+func IsSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }

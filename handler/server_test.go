@@ -1,10 +1,7 @@
 package handler_test
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -16,41 +13,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/handler"
+	"outboxd/handler/handlertest"
+	"outboxd/handler/monitor"
+	"outboxd/handler/registration"
 )
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
-// raw sends bytes as they are and reads one response.
-func (s *site) raw(request string) answer {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, request); err != nil {
-		s.t.Fatal(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return answer{response.StatusCode, response.Header, string(body)}
-}
-
 func TestRequestID(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
-	if a := s.register(registerBody, "X-Request-ID", "one.two_3-A"); a.header.Get("X-Request-ID") != "one.two_3-A" {
-		t.Errorf("answered %q", a.header.Get("X-Request-ID"))
+	s, _ := handlertest.StartAPI(t, nil)
+	if a := s.Register(handlertest.RegisterBody, "X-Request-ID", "one.two_3-A"); a.Header.Get("X-Request-ID") != "one.two_3-A" {
+		t.Errorf("answered %q", a.Header.Get("X-Request-ID"))
 	}
-	wantProblem(t, s.register(registerBody, "X-Request-ID", "one.two_3-A"), http.StatusConflict)
-	logged := s.log.lines("")
+	handlertest.WantProblem(t, s.Register(handlertest.RegisterBody, "X-Request-ID", "one.two_3-A"), http.StatusConflict)
+	logged := s.Log.Lines("")
 	if len(logged) < 3 {
 		t.Fatalf("logged %v", logged)
 	}
@@ -60,8 +37,8 @@ func TestRequestID(t *testing.T) {
 		}
 	}
 	for _, offered := range []string{"", "with space", "ü", strings.Repeat("x", 129), "a;b", `a"b`} {
-		a := s.get("/nowhere", "X-Request-ID", offered)
-		if got := a.header.Get("X-Request-ID"); !uuid.MatchString(got) {
+		a := s.Get("/nowhere", "X-Request-ID", offered)
+		if got := a.Header.Get("X-Request-ID"); !uuid.MatchString(got) {
 			t.Errorf("offered %q, answered %q, want a new UUID", offered, got)
 		}
 	}
@@ -69,18 +46,18 @@ func TestRequestID(t *testing.T) {
 
 func TestHeadersCannotBeInjected(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
+	s, _ := handlertest.StartAPI(t, nil)
 	for _, end := range []string{"\n", "\r", "\r\n ", "\x00"} {
-		a := s.raw("GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-ID: a" + end + "Set-Cookie: b=c\r\n\r\n")
-		if a.header.Get("Set-Cookie") != "" || strings.Contains(a.header.Get("X-Request-ID"), "Set-Cookie") {
-			t.Errorf("%q: injected: %v", end, a.header)
+		a := s.Raw("GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-ID: a" + end + "Set-Cookie: b=c\r\n\r\n")
+		if a.Header.Get("Set-Cookie") != "" || strings.Contains(a.Header.Get("X-Request-ID"), "Set-Cookie") {
+			t.Errorf("%q: injected: %v", end, a.Header)
 		}
 	}
 }
 
 func TestRequestsThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
+	s, _ := handlertest.StartAPI(t, nil)
 	for name, c := range map[string]struct {
 		request string
 		status  int
@@ -90,10 +67,10 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 		"nonsense":          {"secret nonsense\r\n\r\n", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := s.raw(c.request)
-			wantProblem(t, a, c.status)
-			if strings.Contains(a.body, "secret") {
-				t.Errorf("quotes the request: %s", a.body)
+			a := s.Raw(c.request)
+			handlertest.WantProblem(t, a, c.status)
+			if strings.Contains(a.Body, "secret") {
+				t.Errorf("quotes the request: %s", a.Body)
 			}
 		})
 	}
@@ -101,18 +78,18 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 
 func TestAccessLog(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
-	created := s.register(registerBody)
-	s.get(created.header.Get("Location"))
-	s.get("/nowhere")
+	s, _ := handlertest.StartAPI(t, nil)
+	created := s.Register(handlertest.RegisterBody)
+	s.Get(created.Header.Get("Location"))
+	s.Get("/nowhere")
 	var got []string
-	for _, line := range s.log.lines("request") {
+	for _, line := range s.Log.Lines("request") {
 		got = append(got, fmt.Sprint(line["level"], " ", line["method"], " ", line["route"], " ", line["status"], " ", line["remote"]))
 		if took, ok := line["duration_ms"].(float64); !ok || took <= 0 {
 			t.Errorf("duration_ms %v", line["duration_ms"])
 		}
-		if line["status"] == 201.0 && line["bytes"] != float64(len(created.body)) {
-			t.Errorf("bytes %v, want %d", line["bytes"], len(created.body))
+		if line["status"] == 201.0 && line["bytes"] != float64(len(created.Body)) {
+			t.Errorf("bytes %v, want %d", line["bytes"], len(created.Body))
 		}
 	}
 	want := []string{
@@ -128,18 +105,18 @@ func TestAccessLog(t *testing.T) {
 func TestHTTPMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	s, _ := startAPI(t, func(o *handler.APIOptions) { o.Registerer = registry })
+	s, _ := handlertest.StartAPI(t, func(o *registration.Options) { o.Registerer = registry })
 	// The monitor of the same process joins the same metrics.
-	monitor := listen(t, handler.Monitor(handler.MonitorOptions{Registry: registry, Logger: s.log.logger()}), s.log)
-	s.get(s.register(registerBody).header.Get("Location"))
-	s.register(registerBody)
+	monitor := handlertest.Listen(t, monitor.New(monitor.Options{Registry: registry, Logger: s.Log.Logger()}), s.Log)
+	s.Get(s.Register(handlertest.RegisterBody).Header.Get("Location"))
+	s.Register(handlertest.RegisterBody)
 	for i := range 3 {
-		s.get(fmt.Sprintf("/scan/%d", i))
+		s.Get(fmt.Sprintf("/scan/%d", i))
 	}
-	s.do("BREW", "/api/v1/users", "")
-	s.do("BREW2", "/api/v1/users", "")
-	monitor.get("/healthz")
-	text := monitor.get("/metrics").body
+	s.Do("BREW", "/api/v1/users", "")
+	s.Do("BREW2", "/api/v1/users", "")
+	monitor.Get("/healthz")
+	text := monitor.Get("/metrics").Body
 	var got []string
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "outboxd_http_requests_total{") {
@@ -164,22 +141,22 @@ func TestHTTPMetrics(t *testing.T) {
 
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, func(o *handler.APIOptions) { o.RateLimit = 3 })
+	s, _ := handlertest.StartAPI(t, func(o *registration.Options) { o.RateLimit = 3 })
 	for i := range 3 {
-		a := s.get("/api/v1/users/1", "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i))
-		if a.status != 422 || a.header.Get("X-RateLimit-Limit") != "3" || a.header.Get("X-RateLimit-Remaining") != fmt.Sprint(2-i) {
-			t.Fatalf("request %d: %d %v", i, a.status, a.header)
+		a := s.Get("/api/v1/users/1", "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i))
+		if a.Status != 422 || a.Header.Get("X-RateLimit-Limit") != "3" || a.Header.Get("X-RateLimit-Remaining") != fmt.Sprint(2-i) {
+			t.Fatalf("request %d: %d %v", i, a.Status, a.Header)
 		}
 	}
-	a := s.get("/api/v1/users/1", "X-Forwarded-For", "192.0.2.99")
-	wantProblem(t, a, http.StatusTooManyRequests)
+	a := s.Get("/api/v1/users/1", "X-Forwarded-For", "192.0.2.99")
+	handlertest.WantProblem(t, a, http.StatusTooManyRequests)
 	for name, most := range map[string]int{"Retry-After": 20, "X-RateLimit-Limit": 3, "X-RateLimit-Remaining": 0, "X-RateLimit-Reset": 60} {
-		if got, err := strconv.Atoi(a.header.Get(name)); err != nil || got < 0 || got > most {
-			t.Errorf("%s: %q, want at most %d", name, a.header.Get(name), most)
+		if got, err := strconv.Atoi(a.Header.Get(name)); err != nil || got < 0 || got > most {
+			t.Errorf("%s: %q, want at most %d", name, a.Header.Get(name), most)
 		}
 	}
-	if a := s.get("/docs"); a.status != http.StatusOK {
-		t.Errorf("/docs: %d, want no limit outside /api/", a.status)
+	if a := s.Get("/docs"); a.Status != http.StatusOK {
+		t.Errorf("/docs: %d, want no limit outside /api/", a.Status)
 	}
 }
 
@@ -210,7 +187,7 @@ func TestRateLimitRefillsAndIsBounded(t *testing.T) {
 
 func TestRateLimitBehindAProxy(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, func(o *handler.APIOptions) {
+	s, _ := handlertest.StartAPI(t, func(o *registration.Options) {
 		o.RateLimit = 1
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
 	})
@@ -230,8 +207,8 @@ func TestRateLimitBehindAProxy(t *testing.T) {
 		{"", 429},                              //
 		{"192.0.2.3, nonsense, 10.1.2.3", 422}, // as far as it can be read
 	} {
-		if a := s.get("/api/v1/users/1", "X-Forwarded-For", c.forwarded); a.status != c.status {
-			t.Errorf("X-Forwarded-For %q: %d, want %d", c.forwarded, a.status, c.status)
+		if a := s.Get("/api/v1/users/1", "X-Forwarded-For", c.forwarded); a.Status != c.status {
+			t.Errorf("X-Forwarded-For %q: %d, want %d", c.forwarded, a.Status, c.status)
 		}
 	}
 }

@@ -18,11 +18,11 @@ import (
 // startSpan begins the span of a request, inside the client's trace if it named
 // one. What it records are OpenTelemetry's conventions for HTTP servers, less
 // the query, which may hold anything.
-func (s *server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (context.Context, trace.Span) {
+func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (context.Context, trace.Span) {
 	client := propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{
 		domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent), "tracestate": c.Get("tracestate"),
 	})
-	return s.tracer.Start(client, spanMethod(c.Method()), trace.WithTimestamp(x.began), trace.WithSpanKind(trace.SpanKindServer),
+	return s.o.Tracer.Start(client, spanMethod(c.Method()), trace.WithTimestamp(x.began), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(
 			semconv.HTTPRequestMethodKey.String(methodAttribute(c.Method())), semconv.URLPath(c.Path()), semconv.URLScheme(c.Protocol()),
 			semconv.ClientAddress(x.address.String()),

@@ -1,9 +1,7 @@
-package handler
+package monitor
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -11,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/handler"
 	"outboxd/handler/dashboard"
 )
 
@@ -39,33 +38,18 @@ type accessKey struct{}
 type guard struct {
 	token    string
 	loopback bool // the monitor's own address
+	local    func(address string) bool
 	sessions *sessions
 	attempts *attempts
 	origins  *http.CrossOriginProtection
 	now      func() time.Time
 }
 
-func newGuard(token, address string) *guard {
+func newGuard(token, address string, local func(string) bool) *guard {
 	return &guard{
-		token: token, loopback: IsLoopback(address), sessions: newSessions(), attempts: newAttempts(),
+		token: token, loopback: local(address), local: local, sessions: newSessions(), attempts: newAttempts(),
 		origins: http.NewCrossOriginProtection(), now: time.Now,
 	}
-}
-
-// IsLoopback reports whether only this machine can reach an address to listen
-// on, or whether only it is meant by a Host header. Port and brackets may be
-// there or not. An empty host is every interface, so it is not.
-func IsLoopback(address string) bool {
-	host := address
-	if h, _, err := net.SplitHostPort(address); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // check lets a request pass with its access in the locals, or refuses it.
@@ -74,7 +58,7 @@ func (g *guard) check(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	write := !isSafe(c.Method())
+	write := !handler.IsSafe(c.Method())
 	switch {
 	case write && granted == accessWrite && session:
 		if err := g.sameOrigin(c); err != nil {
@@ -124,10 +108,10 @@ func bearerToken(c *fiber.Ctx) (string, bool) {
 
 // present checks a token that somebody offers.
 func (g *guard) present(c *fiber.Ctx, token string) error {
-	client := limitKey(exchangeOf(c).address)
+	client := handler.LimitKey(handler.ClientOf(c))
 	if wait := g.attempts.wait(client, g.now()); wait > 0 {
-		return problemf(http.StatusTooManyRequests, "too many wrong tokens came from this address").
-			with(fiber.HeaderRetryAfter, seconds(wait))
+		return handler.Problemf(http.StatusTooManyRequests, "too many wrong tokens came from this address").
+			With(fiber.HeaderRetryAfter, handler.RetryAfter(wait))
 	}
 	if !sameToken(token, g.token) {
 		g.attempts.failed(client, g.now())
@@ -137,8 +121,8 @@ func (g *guard) present(c *fiber.Ctx, token string) error {
 }
 
 func unauthorized(detail string) error {
-	return problemOf(domain.Errorf(domain.CodeUnauthorized, "%s", detail)).
-		with(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
+	return handler.ProblemOf(domain.Errorf(domain.CodeUnauthorized, "%s", detail)).
+		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
 }
 
 // isLocal reports whether a request can only come from this machine's own
@@ -149,7 +133,7 @@ func (g *guard) isLocal(c *fiber.Ctx) bool {
 			return false
 		}
 	}
-	return g.loopback && IsLoopback(string(c.Request().Host()))
+	return g.loopback && g.local(string(c.Request().Host()))
 }
 
 func (g *guard) sameOrigin(c *fiber.Ctx) error {
@@ -173,7 +157,7 @@ func (g *guard) refuse(c *fiber.Ctx, write bool) error {
 	case g.token == "" && write:
 		return domain.Errorf(domain.CodeForbidden, "this page is read-only: outboxd runs without an admin token")
 	case g.token == "" && g.loopback:
-		return problemf(http.StatusMisdirectedRequest, "without an admin token this page can only be read on the machine itself, at http://localhost")
+		return handler.Problemf(http.StatusMisdirectedRequest, "without an admin token this page can only be read on the machine itself, at http://localhost")
 	case g.token == "":
 		return domain.Errorf(domain.CodeForbidden, "this page cannot be read over a network: outboxd runs without an admin token")
 	case !write && c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) == fiber.MIMETextHTML:
@@ -192,8 +176,4 @@ func localPath(target string) string {
 		return "/"
 	}
 	return target
-}
-
-func isSafe(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }

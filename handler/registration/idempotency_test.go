@@ -1,52 +1,54 @@
-package handler_test
+package registration_test
 
 import (
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+
+	"outboxd/handler/handlertest"
 )
 
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
-	s, db := startAPI(t, nil)
-	first := s.register(registerBody, "Idempotency-Key", `"8e03978e-40d5-43dd"`)
-	if first.status != http.StatusCreated || first.header.Get("Idempotency-Replayed") != "" {
-		t.Fatalf("%d %v: %s", first.status, first.header, first.body)
+	s, db := handlertest.StartAPI(t, nil)
+	first := s.Register(handlertest.RegisterBody, "Idempotency-Key", `"8e03978e-40d5-43dd"`)
+	if first.Status != http.StatusCreated || first.Header.Get("Idempotency-Replayed") != "" {
+		t.Fatalf("%d %v: %s", first.Status, first.Header, first.Body)
 	}
 	t.Run("same again", func(t *testing.T) {
 		for _, key := range []string{`"8e03978e-40d5-43dd"`, `8e03978e-40d5-43dd`} {
-			again := s.register(registerBody, "Idempotency-Key", key)
-			if again.status != first.status || again.body != first.body || again.header.Get("Location") != first.header.Get("Location") {
-				t.Errorf("%d %s, want %d %s", again.status, again.body, first.status, first.body)
+			again := s.Register(handlertest.RegisterBody, "Idempotency-Key", key)
+			if again.Status != first.Status || again.Body != first.Body || again.Header.Get("Location") != first.Header.Get("Location") {
+				t.Errorf("%d %s, want %d %s", again.Status, again.Body, first.Status, first.Body)
 			}
-			if again.header.Get("Idempotency-Replayed") != "true" {
+			if again.Header.Get("Idempotency-Replayed") != "true" {
 				t.Error("the repeat is not marked")
 			}
 		}
 	})
 	t.Run("same body, written in another way", func(t *testing.T) {
 		body := "{ \"password\": \"correct horse battery\",\n\"email\": \"\\u0061da@example.com\" }"
-		if again := s.register(body, "Idempotency-Key", "8e03978e-40d5-43dd"); again.body != first.body {
-			t.Errorf("%d: %s", again.status, again.body)
+		if again := s.Register(body, "Idempotency-Key", "8e03978e-40d5-43dd"); again.Body != first.Body {
+			t.Errorf("%d: %s", again.Status, again.Body)
 		}
 	})
 	for name, body := range map[string]string{
-		"other password": strings.Replace(registerBody, "horse", "house", 1),
-		"other e-mail":   strings.Replace(registerBody, "ada@", "bob@", 1),
+		"other password": strings.Replace(handlertest.RegisterBody, "horse", "house", 1),
+		"other e-mail":   strings.Replace(handlertest.RegisterBody, "ada@", "bob@", 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := wantProblem(t, s.register(body, "Idempotency-Key", "8e03978e-40d5-43dd"), http.StatusUnprocessableEntity)
+			p := handlertest.WantProblem(t, s.Register(body, "Idempotency-Key", "8e03978e-40d5-43dd"), http.StatusUnprocessableEntity)
 			if !strings.Contains(p.Detail, "another body") || len(p.Errors) != 1 || p.Errors[0].Field != "Idempotency-Key" || p.Errors[0].Location != "header" {
 				t.Errorf("problem %+v", p)
 			}
 		})
 	}
 	t.Run("other key, same e-mail", func(t *testing.T) {
-		wantProblem(t, s.register(registerBody, "Idempotency-Key", "another"), http.StatusConflict)
+		handlertest.WantProblem(t, s.Register(handlertest.RegisterBody, "Idempotency-Key", "another"), http.StatusConflict)
 		// The refused request has not used up its key.
-		if a := s.register(strings.Replace(registerBody, "ada@", "bob@", 1), "Idempotency-Key", "another"); a.status != http.StatusCreated {
-			t.Errorf("%d: %s", a.status, a.body)
+		if a := s.Register(strings.Replace(handlertest.RegisterBody, "ada@", "bob@", 1), "Idempotency-Key", "another"); a.Status != http.StatusCreated {
+			t.Errorf("%d: %s", a.Status, a.Body)
 		}
 	})
 	var users, events int
@@ -60,20 +62,20 @@ func TestIdempotencyKey(t *testing.T) {
 
 func TestIdempotencyKeyAtTheSameTime(t *testing.T) {
 	t.Parallel()
-	s, db := startAPI(t, nil)
+	s, db := handlertest.StartAPI(t, nil)
 	const requests = 20
-	answers := make([]answer, requests)
+	answers := make([]handlertest.Answer, requests)
 	var all sync.WaitGroup
 	for i := range answers {
-		all.Go(func() { answers[i] = s.register(registerBody, "Idempotency-Key", "once") })
+		all.Go(func() { answers[i] = s.Register(handlertest.RegisterBody, "Idempotency-Key", "once") })
 	}
 	all.Wait()
 	fresh := 0
 	for _, a := range answers {
-		if a.status != http.StatusCreated || a.body != answers[0].body {
-			t.Errorf("%d %s, want 201 %s", a.status, a.body, answers[0].body)
+		if a.Status != http.StatusCreated || a.Body != answers[0].Body {
+			t.Errorf("%d %s, want 201 %s", a.Status, a.Body, answers[0].Body)
 		}
-		if a.header.Get("Idempotency-Replayed") == "" {
+		if a.Header.Get("Idempotency-Replayed") == "" {
 			fresh++
 		}
 	}
@@ -91,11 +93,11 @@ func TestIdempotencyKeyAtTheSameTime(t *testing.T) {
 
 func TestSameEmailAtTheSameTime(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
+	s, _ := handlertest.StartAPI(t, nil)
 	statuses := make([]int, 8)
 	var all sync.WaitGroup
 	for i := range statuses {
-		all.Go(func() { statuses[i] = s.register(registerBody).status })
+		all.Go(func() { statuses[i] = s.Register(handlertest.RegisterBody).Status })
 	}
 	all.Wait()
 	created := 0

@@ -1,4 +1,4 @@
-package handler_test
+package registration_test
 
 import (
 	"encoding/json"
@@ -11,7 +11,8 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"outboxd/handler"
+	"outboxd/handler/handlertest"
+	"outboxd/handler/registration"
 	"outboxd/repository/repositorytest"
 )
 
@@ -49,11 +50,11 @@ type schema struct {
 
 func TestDescription(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
-	a := s.get("/openapi.json")
-	d := decode[description](t, a)
-	if a.status != http.StatusOK || d.OpenAPI != "3.1.0" || d.Info.Title != "outboxd" || d.Info.Version != "1.2.3" {
-		t.Errorf("%d %s: %s %+v", a.status, a.header.Get("Content-Type"), d.OpenAPI, d.Info)
+	s, _ := handlertest.StartAPI(t, nil)
+	a := s.Get("/openapi.json")
+	d := handlertest.Decode[description](t, a)
+	if a.Status != http.StatusOK || d.OpenAPI != "3.1.0" || d.Info.Title != "outboxd" || d.Info.Version != "1.2.3" {
+		t.Errorf("%d %s: %s %+v", a.Status, a.Header.Get("Content-Type"), d.OpenAPI, d.Info)
 	}
 	var routes []string
 	for path, operations := range d.Paths {
@@ -66,7 +67,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("described %v, want %v", routes, want)
 	}
 	// The other way round: no route under /api/ is left out.
-	for _, r := range handler.DocumentedRoutes(handler.API(handler.APIOptions{Logger: s.log.logger()})) {
+	for _, r := range registration.DocumentedRoutes(registration.New(registration.Options{Logger: s.Log.Logger()})) {
 		if strings.HasPrefix(r.Path, "/api/") && r.Method != http.MethodHead &&
 			!slices.Contains(routes, r.Method+" "+strings.Replace(r.Path, ":id", "{id}", 1)) {
 			t.Errorf("%s %s is not described", r.Method, r.Path)
@@ -80,15 +81,15 @@ func TestDescription(t *testing.T) {
 		t.Errorf("registration %+v", r)
 	}
 	for name := range d.Components.Schemas {
-		if !strings.Contains(a.body, "#/components/schemas/"+name+`"`) {
+		if !strings.Contains(a.Body, "#/components/schemas/"+name+`"`) {
 			t.Errorf("nothing refers to the schema %s", name)
 		}
 	}
 	var asYAML, asJSON any
-	if err := yaml.Unmarshal([]byte(s.get("/openapi.yaml").body), &asYAML); err != nil {
+	if err := yaml.Unmarshal([]byte(s.Get("/openapi.yaml").Body), &asYAML); err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal([]byte(a.body), &asJSON); err != nil {
+	if err := json.Unmarshal([]byte(a.Body), &asJSON); err != nil {
 		t.Fatal(err)
 	}
 	fromYAML, err := json.Marshal(asYAML)
@@ -109,63 +110,63 @@ func TestDescription(t *testing.T) {
 func TestDescriptionIsTrue(t *testing.T) {
 	t.Parallel()
 	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
-	db := openDatabase(t, proxy.URL())
-	s := startAPIOn(t, db, nil)
-	limited := startAPIOn(t, db, func(o *handler.APIOptions) { o.RateLimit = 1 })
-	d := decode[description](t, s.get("/openapi.json"))
+	db := handlertest.OpenDatabase(t, proxy.URL())
+	s := handlertest.StartAPIOn(t, db, nil)
+	limited := handlertest.StartAPIOn(t, db, func(o *registration.Options) { o.RateLimit = 1 })
+	d := handlertest.Decode[description](t, s.Get("/openapi.json"))
 
 	const nobody = "/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11"
-	created := s.register(registerBody)
-	location := created.header.Get("Location")
-	limited.get(location)
-	register, find := map[string]answer{
+	created := s.Register(handlertest.RegisterBody)
+	location := created.Header.Get("Location")
+	limited.Get(location)
+	register, find := map[string]handlertest.Answer{
 		"201": created,
-		"400": s.register("{"),
-		"409": s.register(registerBody),
-		"413": s.register(registerBody + strings.Repeat(" ", handler.DefaultBodyLimit)),
-		"415": s.do(http.MethodPost, "/api/v1/users", registerBody, "Content-Type", "text/plain"),
-		"422": s.register("{}"),
-		"429": limited.register(registerBody),
-	}, map[string]answer{
-		"200": s.get(location),
-		"404": s.get(nobody),
-		"422": s.get("/api/v1/users/1"),
-		"429": limited.get(location),
+		"400": s.Register("{"),
+		"409": s.Register(handlertest.RegisterBody),
+		"413": s.Register(handlertest.RegisterBody + strings.Repeat(" ", registration.DefaultBodyLimit)),
+		"415": s.Do(http.MethodPost, "/api/v1/users", handlertest.RegisterBody, "Content-Type", "text/plain"),
+		"422": s.Register("{}"),
+		"429": limited.Register(handlertest.RegisterBody),
+	}, map[string]handlertest.Answer{
+		"200": s.Get(location),
+		"404": s.Get(nobody),
+		"422": s.Get("/api/v1/users/1"),
+		"429": limited.Get(location),
 	}
-	other := strings.Replace(registerBody, "ada", "bob", 1)
+	other := strings.Replace(handlertest.RegisterBody, "ada", "bob", 1)
 	proxy.Refuse()
-	register["503"], find["503"] = s.register(other), s.get(location)
+	register["503"], find["503"] = s.Register(other), s.Get(location)
 	proxy.Resume()
-	waitFor(t, "the database", func() bool { return s.get(location).status == http.StatusOK })
+	handlertest.WaitFor(t, "the database", func() bool { return s.Get(location).Status == http.StatusOK })
 	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE users CASCADE"); err != nil {
 		t.Fatal(err)
 	}
-	register["500"], find["500"] = s.register(other), s.get(location)
+	register["500"], find["500"] = s.Register(other), s.Get(location)
 
 	d.compare(t, d.Paths["/api/v1/users"]["post"], register)
 	d.compare(t, d.Paths["/api/v1/users/{id}"]["get"], find)
 }
 
-func (d description) compare(t *testing.T, o operation, answers map[string]answer) {
+func (d description) compare(t *testing.T, o operation, answers map[string]handlertest.Answer) {
 	t.Helper()
 	described, caused := slices.Sorted(maps.Keys(o.Responses)), slices.Sorted(maps.Keys(answers))
 	if !slices.Equal(described, caused) {
 		t.Errorf("%s: described %v, caused %v", o.OperationID, described, caused)
 	}
 	for status, a := range answers {
-		if got := http.StatusText(a.status); got != http.StatusText(atoi(status)) {
-			t.Errorf("%s: wanted to cause %s, got %d: %s", o.OperationID, status, a.status, a.body)
+		if got := http.StatusText(a.Status); got != http.StatusText(atoi(status)) {
+			t.Errorf("%s: wanted to cause %s, got %d: %s", o.OperationID, status, a.Status, a.Body)
 			continue
 		}
-		media, ok := o.Responses[status].Content[a.header.Get("Content-Type")]
+		media, ok := o.Responses[status].Content[a.Header.Get("Content-Type")]
 		if !ok {
-			t.Errorf("%s %s: %s is not described", o.OperationID, status, a.header.Get("Content-Type"))
+			t.Errorf("%s %s: %s is not described", o.OperationID, status, a.Header.Get("Content-Type"))
 			continue
 		}
-		d.conforms(t, o.OperationID+" "+status, media.Schema, decode[any](t, a))
+		d.conforms(t, o.OperationID+" "+status, media.Schema, handlertest.Decode[any](t, a))
 		for _, name := range []string{"Location", "Retry-After"} {
 			_, described := o.Responses[status].Headers[name]
-			if sent := a.header.Get(name) != ""; sent != described {
+			if sent := a.Header.Get(name) != ""; sent != described {
 				t.Errorf("%s %s: %s sent %v, described %v", o.OperationID, status, name, sent, described)
 			}
 		}
@@ -228,21 +229,21 @@ func (d description) conforms(t *testing.T, where string, s schema, value any) {
 
 func TestDocsPageNeedsNothingFromOutside(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
+	s, _ := handlertest.StartAPI(t, nil)
 	for _, path := range []string{"/", "/docs/"} {
-		if a := s.get(path); a.status != http.StatusFound || a.header.Get("Location") != "/docs" {
-			t.Errorf("%s: %d to %q", path, a.status, a.header.Get("Location"))
+		if a := s.Get(path); a.Status != http.StatusFound || a.Header.Get("Location") != "/docs" {
+			t.Errorf("%s: %d to %q", path, a.Status, a.Header.Get("Location"))
 		}
 	}
-	page := s.get("/docs")
-	if page.status != http.StatusOK || page.header.Get("Content-Type") != "text/html; charset=utf-8" {
-		t.Fatalf("%d %s", page.status, page.header.Get("Content-Type"))
+	page := s.Get("/docs")
+	if page.Status != http.StatusOK || page.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("%d %s", page.Status, page.Header.Get("Content-Type"))
 	}
-	policy := page.header.Get("Content-Security-Policy")
+	policy := page.Header.Get("Content-Security-Policy")
 	if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "script-src 'self';") || strings.Contains(policy, "http") {
 		t.Errorf("policy %q", policy)
 	}
-	links := regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(page.body, -1)
+	links := regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(page.Body, -1)
 	if len(links) < 4 {
 		t.Fatalf("links %v", links)
 	}
@@ -254,11 +255,11 @@ func TestDocsPageNeedsNothingFromOutside(t *testing.T) {
 			t.Errorf("%s does not belong to this server, or breaks behind a prefix", link[1])
 			continue
 		}
-		if a := s.get("/" + link[1]); a.status != http.StatusOK || len(a.body) < 100 || strings.Contains(a.header.Get("Content-Type"), "text/plain") {
-			t.Errorf("%s: %d, %d bytes of %s", link[1], a.status, len(a.body), a.header.Get("Content-Type"))
+		if a := s.Get("/" + link[1]); a.Status != http.StatusOK || len(a.Body) < 100 || strings.Contains(a.Header.Get("Content-Type"), "text/plain") {
+			t.Errorf("%s: %d, %d bytes of %s", link[1], a.Status, len(a.Body), a.Header.Get("Content-Type"))
 		}
 	}
-	if script := s.get("/docs/initializer.js").body; strings.Contains(script, "http") || !strings.Contains(script, "validatorUrl: null") {
+	if script := s.Get("/docs/initializer.js").Body; strings.Contains(script, "http") || !strings.Contains(script, "validatorUrl: null") {
 		t.Errorf("the initializer reaches out: %s", script)
 	}
 }

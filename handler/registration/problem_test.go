@@ -1,4 +1,4 @@
-package handler_test
+package registration_test
 
 import (
 	"context"
@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"outboxd/domain"
-	"outboxd/handler"
+	"outboxd/handler/handlertest"
+	"outboxd/handler/registration"
 	"outboxd/repository/repositorytest"
 )
 
@@ -22,9 +23,9 @@ type bad struct {
 	detail             string // a part of it
 }
 
-func (b bad) check(t *testing.T, s *site) {
+func (b bad) check(t *testing.T, s *handlertest.Site) {
 	t.Helper()
-	p := wantProblem(t, s.do(b.method, b.path, b.body, b.headers...), b.status)
+	p := handlertest.WantProblem(t, s.Do(b.method, b.path, b.body, b.headers...), b.status)
 	var fields []string
 	for _, e := range p.Errors {
 		fields = append(fields, e.Field+" "+e.Message)
@@ -39,20 +40,20 @@ func (b bad) check(t *testing.T, s *site) {
 
 func TestBadRegistrations(t *testing.T) {
 	t.Parallel()
-	s, db := startAPI(t, nil)
-	if a := s.register(registerBody); a.status != http.StatusCreated {
-		t.Fatalf("%d: %s", a.status, a.body)
+	s, db := handlertest.StartAPI(t, nil)
+	if a := s.Register(handlertest.RegisterBody); a.Status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.Status, a.Body)
 	}
 	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
 	cases := map[string]bad{
 		"no body":                  {status: 400},
 		"broken JSON":              {body: `{"email":"ada@`, status: 400, detail: "byte"},
-		"two values":               {body: registerBody + registerBody, status: 400, detail: "JSON"},
+		"two values":               {body: handlertest.RegisterBody + handlertest.RegisterBody, status: 400, detail: "JSON"},
 		"not UTF-8":                {body: "{\"email\":\"\xff\"}", status: 400, detail: "UTF-8"},
 		"form":                     {body: "email=ada", headers: form, status: 415, detail: "application/json"},
-		"no content type":          {body: registerBody, headers: []string{"Accept", "*/*"}, status: 415},
-		"other charset":            {body: registerBody, headers: []string{"Content-Type", "application/json; charset=utf-16"}, status: 415},
-		"compressed":               {body: registerBody, headers: []string{"Content-Type", "application/json", "Content-Encoding", "gzip"}, status: 415, detail: "compressed"},
+		"no content type":          {body: handlertest.RegisterBody, headers: []string{"Accept", "*/*"}, status: 415},
+		"other charset":            {body: handlertest.RegisterBody, headers: []string{"Content-Type", "application/json; charset=utf-16"}, status: 415},
+		"compressed":               {body: handlertest.RegisterBody, headers: []string{"Content-Type", "application/json", "Content-Encoding", "gzip"}, status: 415, detail: "compressed"},
 		"array":                    {body: `[]`, status: 422, detail: "object"},
 		"null":                     {body: `null`, status: 422, detail: "object"},
 		"nothing":                  {body: `{}`, status: 422, fields: "email is required; password is required"},
@@ -64,13 +65,13 @@ func TestBadRegistrations(t *testing.T) {
 		"all kinds at once":        {body: `{"email":"nobody","x":1}`, status: 422, fields: "password is required; x is not known; email must be an e-mail address such as ada@example.com"},
 		"short password":           {body: `{"email":"bob@example.com","password":"1234567"}`, status: 422, fields: "password must have at least 8 bytes"},
 		"long password":            {body: `{"email":"bob@example.com","password":"` + strings.Repeat("x", 1025) + `"}`, status: 422, fields: "password must have at most 1024 bytes"},
-		"duplicate":                {body: registerBody, status: 409, fields: "email is already registered"},
-		"duplicate in other case":  {body: strings.Replace(registerBody, "ada@", "ADA@", 1), status: 409, fields: "email is already registered"},
-		"too large":                {body: registerBody + strings.Repeat(" ", handler.DefaultBodyLimit), status: 413, detail: "65536 bytes"},
-		"much too large":           {body: registerBody + strings.Repeat(" ", 100<<10), status: 413, detail: "65536 bytes"},
-		"empty key":                {body: registerBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", `""`}, status: 400, fields: "Idempotency-Key must not be empty"},
-		"two keys":                 {body: registerBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", "a", "Idempotency-Key", "b"}, status: 400, fields: "Idempotency-Key must be given once"},
-		"long key":                 {body: registerBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", strings.Repeat("k", 256)}, status: 400, fields: "Idempotency-Key must have at most 255 characters"},
+		"duplicate":                {body: handlertest.RegisterBody, status: 409, fields: "email is already registered"},
+		"duplicate in other case":  {body: strings.Replace(handlertest.RegisterBody, "ada@", "ADA@", 1), status: 409, fields: "email is already registered"},
+		"too large":                {body: handlertest.RegisterBody + strings.Repeat(" ", registration.DefaultBodyLimit), status: 413, detail: "65536 bytes"},
+		"much too large":           {body: handlertest.RegisterBody + strings.Repeat(" ", 100<<10), status: 413, detail: "65536 bytes"},
+		"empty key":                {body: handlertest.RegisterBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", `""`}, status: 400, fields: "Idempotency-Key must not be empty"},
+		"two keys":                 {body: handlertest.RegisterBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", "a", "Idempotency-Key", "b"}, status: 400, fields: "Idempotency-Key must be given once"},
+		"long key":                 {body: handlertest.RegisterBody, headers: []string{"Content-Type", "application/json", "Idempotency-Key", strings.Repeat("k", 256)}, status: 400, fields: "Idempotency-Key must have at most 255 characters"},
 		"deeply nested, not known": {body: `{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, status: 400},
 	}
 	for name, b := range cases {
@@ -86,8 +87,8 @@ func TestBadRegistrations(t *testing.T) {
 	if err := db.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM users").Scan(&users); err != nil || users != 1 {
 		t.Errorf("%d users, error %v: a refused request must register nobody", users, err)
 	}
-	for _, secret := range []string{"long enough", "1234567", password} {
-		if strings.Contains(s.log.String(), secret) {
+	for _, secret := range []string{"long enough", "1234567", handlertest.Password} {
+		if strings.Contains(s.Log.String(), secret) {
 			t.Errorf("password %q was logged", secret)
 		}
 	}
@@ -95,16 +96,16 @@ func TestBadRegistrations(t *testing.T) {
 
 func TestBodyOfExactlyTheLimit(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
-	body := registerBody + strings.Repeat(" ", handler.DefaultBodyLimit-len(registerBody))
-	if a := s.register(body); a.status != http.StatusCreated {
-		t.Errorf("%d: %s", a.status, a.body)
+	s, _ := handlertest.StartAPI(t, nil)
+	body := handlertest.RegisterBody + strings.Repeat(" ", registration.DefaultBodyLimit-len(handlertest.RegisterBody))
+	if a := s.Register(body); a.Status != http.StatusCreated {
+		t.Errorf("%d: %s", a.Status, a.Body)
 	}
 }
 
 func TestBadAddresses(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
+	s, _ := handlertest.StartAPI(t, nil)
 	const user = "/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11"
 	cases := map[string]struct {
 		bad
@@ -128,7 +129,7 @@ func TestBadAddresses(t *testing.T) {
 				c.method = http.MethodGet
 			}
 			c.check(t, s)
-			if got := s.do(c.method, c.path, "").header.Get("Allow"); got != c.allow {
+			if got := s.Do(c.method, c.path, "").Header.Get("Allow"); got != c.allow {
 				t.Errorf("Allow %q, want %q", got, c.allow)
 			}
 		})
@@ -138,53 +139,55 @@ func TestBadAddresses(t *testing.T) {
 func TestDatabaseDown(t *testing.T) {
 	t.Parallel()
 	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
-	s := startAPIOn(t, openDatabase(t, proxy.URL()), nil)
-	if a := s.register(registerBody); a.status != http.StatusCreated {
-		t.Fatalf("%d: %s", a.status, a.body)
+	s := handlertest.StartAPIOn(t, handlertest.OpenDatabase(t, proxy.URL()), nil)
+	if a := s.Register(handlertest.RegisterBody); a.Status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.Status, a.Body)
 	}
 	proxy.Refuse()
-	for name, send := range map[string]func() answer{
-		"register":          func() answer { return s.register(strings.Replace(registerBody, "ada", "bob", 1)) },
-		"register by a key": func() answer { return s.register(registerBody, "Idempotency-Key", "k") },
-		"find":              func() answer { return s.get("/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11") },
+	for name, send := range map[string]func() handlertest.Answer{
+		"register": func() handlertest.Answer {
+			return s.Register(strings.Replace(handlertest.RegisterBody, "ada", "bob", 1))
+		},
+		"register by a key": func() handlertest.Answer { return s.Register(handlertest.RegisterBody, "Idempotency-Key", "k") },
+		"find":              func() handlertest.Answer { return s.Get("/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11") },
 	} {
 		a := send()
-		p := wantProblem(t, a, http.StatusServiceUnavailable)
-		if a.header.Get("Retry-After") == "" {
+		p := handlertest.WantProblem(t, a, http.StatusServiceUnavailable)
+		if a.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: no Retry-After", name)
 		}
-		if strings.Contains(a.body, proxy.Addr()) || strings.Contains(a.body, "dial") || !strings.Contains(p.Detail, "database") {
-			t.Errorf("%s: %s", name, a.body)
+		if strings.Contains(a.Body, proxy.Addr()) || strings.Contains(a.Body, "dial") || !strings.Contains(p.Detail, "database") {
+			t.Errorf("%s: %s", name, a.Body)
 		}
 	}
 	proxy.Resume()
-	waitFor(t, "the database to be back", func() bool {
-		return s.register(strings.Replace(registerBody, "ada", "eve", 1)).status == http.StatusCreated
+	handlertest.WaitFor(t, "the database to be back", func() bool {
+		return s.Register(strings.Replace(handlertest.RegisterBody, "ada", "eve", 1)).Status == http.StatusCreated
 	})
 }
 
 func TestDatabaseStalls(t *testing.T) {
 	t.Parallel()
 	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
-	s := startAPIOn(t, openDatabase(t, proxy.URL()), func(o *handler.APIOptions) { o.Timeouts.Request = 300 * time.Millisecond })
+	s := handlertest.StartAPIOn(t, handlertest.OpenDatabase(t, proxy.URL()), func(o *registration.Options) { o.Timeouts.Request = 300 * time.Millisecond })
 	proxy.Stall()
-	a := s.register(registerBody)
-	wantProblem(t, a, http.StatusServiceUnavailable)
+	a := s.Register(handlertest.RegisterBody)
+	handlertest.WantProblem(t, a, http.StatusServiceUnavailable)
 	proxy.Resume()
 }
 
 func TestUnexpectedErrorIsLoggedOnceAndNotTold(t *testing.T) {
 	t.Parallel()
-	s, db := startAPI(t, nil)
+	s, db := handlertest.StartAPI(t, nil)
 	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE notifications CASCADE"); err != nil {
 		t.Fatal(err)
 	}
-	a := s.register(registerBody)
-	p := wantProblem(t, a, http.StatusInternalServerError)
-	if strings.Contains(a.body, "notifications") || strings.Contains(a.body, "42P01") {
-		t.Errorf("told the cause: %s", a.body)
+	a := s.Register(handlertest.RegisterBody)
+	p := handlertest.WantProblem(t, a, http.StatusInternalServerError)
+	if strings.Contains(a.Body, "notifications") || strings.Contains(a.Body, "42P01") {
+		t.Errorf("told the cause: %s", a.Body)
 	}
-	told := s.log.lines("request failed")
+	told := s.Log.Lines("request failed")
 	if len(told) != 1 || !strings.Contains(fmt.Sprint(told[0]["error"]), "42P01") || told[0]["request_id"] != p.RequestID || told[0]["level"] != "ERROR" {
 		t.Errorf("logged %v, want the cause once", told)
 	}
@@ -200,20 +203,20 @@ func (panicking) FindUser(context.Context, domain.ID) (*domain.User, []domain.No
 
 func TestPanicIsLoggedOnceAndNotTold(t *testing.T) {
 	t.Parallel()
-	log := &logBook{}
-	s := listen(t, handler.API(handler.APIOptions{Users: panicking{}, Logger: log.logger()}), log)
+	log := &handlertest.LogBook{}
+	s := handlertest.Listen(t, registration.New(registration.Options{Users: panicking{}, Logger: log.Logger()}), log)
 	for range 2 {
-		a := s.get("/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11")
-		wantProblem(t, a, http.StatusInternalServerError)
-		if strings.Contains(a.body, "secret") || strings.Contains(a.body, "goroutine") {
-			t.Errorf("told the panic: %s", a.body)
+		a := s.Get("/api/v1/users/0198c5f1-6b7e-7c55-8a3f-0d6d4c0a2f11")
+		handlertest.WantProblem(t, a, http.StatusInternalServerError)
+		if strings.Contains(a.Body, "secret") || strings.Contains(a.Body, "goroutine") {
+			t.Errorf("told the panic: %s", a.Body)
 		}
 	}
-	told := log.lines("request failed")
+	told := log.Lines("request failed")
 	if len(told) != 2 || told[0]["error"] != "secret state" || !strings.Contains(fmt.Sprint(told[0]["stack"]), "panicking.FindUser") {
 		t.Errorf("logged %v, want each panic once with its stack", told)
 	}
-	if got := len(log.lines("request")); got != 2 {
+	if got := len(log.Lines("request")); got != 2 {
 		t.Errorf("%d access lines, want 2", got)
 	}
 }

@@ -1,4 +1,4 @@
-package handler
+package monitor
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 // The parts that outboxd adds to Asynqmon's page: its colours, and the way back
 // to the dashboard in a corner that the page leaves free at every width.
 var (
-	tasksHead = "<style>" + string(asset("tasks/tasks.css")) + "</style></head>"
-	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + string(asset("tasks/tasks.js")) + `</script><div id="root">`
+	tasksHead = "<style>" + tasksStyle + "</style></head>"
+	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + tasksScript + `</script><div id="root">`
 )
 
 // tasksIcons are links that a browser follows again when the page has changed

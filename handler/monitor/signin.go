@@ -1,4 +1,4 @@
-package handler
+package monitor
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/handler"
 	"outboxd/handler/dashboard"
 )
 
@@ -19,7 +20,7 @@ type signing struct {
 // signIn shows the form. Without an admin token there is nothing to sign in with.
 func (s *signing) signIn(c *fiber.Ctx) error {
 	if s.guard.token == "" {
-		return problemf(http.StatusNotFound, "outboxd runs without an admin token, so there is nothing to sign in with")
+		return handler.Problemf(http.StatusNotFound, "outboxd runs without an admin token, so there is nothing to sign in with")
 	}
 	return s.form(c, localPath(c.Query("next")), "")
 }
@@ -40,10 +41,10 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 		return err
 	}
 	next := localPath(c.FormValue("next"))
-	var wrong *Problem
+	var wrong *handler.Problem
 	if err := s.guard.present(c, c.FormValue("token")); errors.As(err, &wrong) {
-		for name := range wrong.headers {
-			c.Set(name, wrong.headers.Get(name))
+		for name := range wrong.GetHeaders() {
+			c.Set(name, wrong.GetHeaders().Get(name))
 		}
 		c.Status(wrong.Status)
 		return s.form(c, next, wrong.Detail)

@@ -1,4 +1,4 @@
-package handler
+package registration
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
+	"outboxd/handler"
 )
 
 // DefaultBodyLimit is the largest request body that the API takes, in bytes.
@@ -20,8 +21,8 @@ const DefaultBodyLimit = 64 << 10
 // connection can make the server hold as much.
 const drainLimit = 256 << 10
 
-// APIOptions are what the API needs, and its limits.
-type APIOptions struct {
+// Options are what the API needs, and its limits.
+type Options struct {
 	Users  domain.UserStore
 	Logger *slog.Logger
 	// Registerer takes the HTTP metrics; nil for none.
@@ -39,29 +40,27 @@ type APIOptions struct {
 	RateLimit int
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	Timeouts       Timeouts
+	Timeouts       handler.Timeouts
 	// Connections is how many are served at a time; 0: 2048.
 	Connections int
 }
 
-// API returns the HTTP API with its description at /openapi.json and
+// New returns the HTTP API with its description at /openapi.json and
 // /openapi.yaml and a page to try it at /docs. It starts nothing: the caller
 // listens and shuts down.
-func API(o APIOptions) *fiber.App {
+func New(o Options) *fiber.App {
 	limit := cmp.Or(o.BodyLimit, DefaultBodyLimit)
-	s := &server{
-		logger:  requestLogger(o.Logger, "api"),
-		metrics: newHTTPMetrics(o.Registerer),
-		tracer:  o.Tracer,
-		trusted: o.TrustedProxies, connections: o.Connections,
-	}
-	app := s.app(max(drainLimit, limit), o.Timeouts)
+	s := handler.NewServer(handler.Options{
+		Name: "api", Logger: o.Logger, Registerer: o.Registerer, Tracer: o.Tracer, TrustedProxies: o.TrustedProxies,
+		ReadLimit: max(drainLimit, limit), Timeouts: o.Timeouts, Connections: o.Connections,
+	})
+	app := s.App()
 	if o.RateLimit > 0 {
-		app.Use("/api/", limitRate(o.RateLimit))
+		app.Use("/api/", handler.LimitRate(o.RateLimit))
 	}
 	app.Use("/api/", checkBody(limit))
 	// Whoever waits longer for its turn would have no time left for the rest.
-	hasher := NewHasher(o.HashConcurrency, s.request*2/3)
+	hasher := NewHasher(o.HashConcurrency, s.Patience*2/3)
 	u := &users{server: s, store: o.Users, hasher: hasher}
 	describe(app, u, cmp.Or(o.Version, "dev"), limit)
 	serveDocs(app)

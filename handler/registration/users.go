@@ -1,4 +1,4 @@
-package handler
+package registration
 
 import (
 	"context"
@@ -12,13 +12,14 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"outboxd/domain"
+	"outboxd/handler"
 )
 
 const usersPath = "/api/v1/users"
 
 // users answers the requests about users.
 type users struct {
-	server *server
+	server *handler.Server
 	store  domain.UserStore
 	hasher *Hasher
 }
@@ -85,7 +86,7 @@ func (in *registerInput) Resolve(ctx huma.Context) []error {
 func (u *users) register(ctx context.Context, in *registerInput) (*registerOutput, error) {
 	user, replayed, err := u.registerUser(ctx, in)
 	if err != nil {
-		return nil, u.server.problem(ctx, err, nil)
+		return nil, u.server.Problem(ctx, err)
 	}
 	out := &registerOutput{Location: usersPath + "/" + user.ID.String(), Body: registeredOf(user)}
 	if replayed {
@@ -140,8 +141,8 @@ func (u *users) replay(ctx context.Context, key string, request domain.Registrat
 		}
 	}
 	if !same {
-		p := problemf(http.StatusUnprocessableEntity, "the Idempotency-Key belongs to an earlier request with another body")
-		p.Errors = []ProblemField{{Field: HeaderIdempotencyKey, Location: "header", Message: "must be new for a new request"}}
+		p := handler.Problemf(http.StatusUnprocessableEntity, "the Idempotency-Key belongs to an earlier request with another body")
+		p.Errors = []handler.ProblemField{{Field: HeaderIdempotencyKey, Location: "header", Message: "must be new for a new request"}}
 		return nil, p
 	}
 	return user, nil
@@ -174,7 +175,7 @@ func readRegistration(in *registerInput) (domain.Registration, error) {
 // eventHeaders are what the event carries from the request to its handler. The
 // request's own span comes after the client's.
 func eventHeaders(ctx context.Context, traceparent string) map[string]string {
-	headers := map[string]string{"request_id": RequestID(ctx)}
+	headers := map[string]string{"request_id": handler.RequestID(ctx)}
 	if parent, ok := domain.ParseTraceparent(traceparent); ok {
 		headers[domain.HeaderTraceparent] = parent
 	}
@@ -185,16 +186,16 @@ func eventHeaders(ctx context.Context, traceparent string) map[string]string {
 func (u *users) find(ctx context.Context, in *findInput) (*findOutput, error) {
 	id, err := domain.ParseID(in.ID)
 	if err != nil {
-		p := problemf(http.StatusUnprocessableEntity, "the id in the address is not a UUID")
-		p.Errors = []ProblemField{{Field: "id", Location: "path", Message: "must be a UUID"}}
-		return nil, u.server.problem(ctx, p, nil)
+		p := handler.Problemf(http.StatusUnprocessableEntity, "the id in the address is not a UUID")
+		p.Errors = []handler.ProblemField{{Field: "id", Location: "path", Message: "must be a UUID"}}
+		return nil, u.server.Problem(ctx, p)
 	}
 	user, notifications, err := u.store.FindUser(ctx, id)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
 		err = domain.Wrap(domain.CodeNotFound, err, "there is no user with this id")
 	}
 	if err != nil {
-		return nil, u.server.problem(ctx, err, nil)
+		return nil, u.server.Problem(ctx, err)
 	}
 	out := &findOutput{Body: userDocument{
 		ID: user.ID.String(), Email: user.Email, CreatedAt: user.CreatedAt.UTC(),

@@ -1,4 +1,4 @@
-package handler_test
+package registration_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/handler/handlertest"
 )
 
 type userAnswer struct {
@@ -25,27 +26,27 @@ type userAnswer struct {
 
 func TestRegister(t *testing.T) {
 	t.Parallel()
-	s, db := startAPI(t, nil)
+	s, db := handlertest.StartAPI(t, nil)
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	before := time.Now().Add(-time.Second)
-	a := s.register(registerBody, "X-Request-ID", "registration-1", "traceparent", parent)
-	if a.status != http.StatusCreated || a.header.Get("Content-Type") != "application/json" {
-		t.Fatalf("%d %s: %s", a.status, a.header.Get("Content-Type"), a.body)
+	a := s.Register(handlertest.RegisterBody, "X-Request-ID", "registration-1", "traceparent", parent)
+	if a.Status != http.StatusCreated || a.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %s: %s", a.Status, a.Header.Get("Content-Type"), a.Body)
 	}
-	user := decode[userAnswer](t, a)
+	user := handlertest.Decode[userAnswer](t, a)
 	if user.ID.IsZero() || user.Email != "ada@example.com" || user.CreatedAt.Before(before) || user.CreatedAt.Location() != time.UTC {
 		t.Errorf("registered %+v", user)
 	}
 	var members map[string]any
-	if err := json.Unmarshal([]byte(a.body), &members); err != nil || len(members) != 3 {
-		t.Errorf("the answer must have exactly id, email and created_at: %s", a.body)
+	if err := json.Unmarshal([]byte(a.Body), &members); err != nil || len(members) != 3 {
+		t.Errorf("the handlertest.Answer must have exactly id, email and created_at: %s", a.Body)
 	}
-	location := a.header.Get("Location")
+	location := a.Header.Get("Location")
 	if location != "/api/v1/users/"+user.ID.String() {
 		t.Errorf("Location %q", location)
 	}
 
-	found := decode[userAnswer](t, s.get(location))
+	found := handlertest.Decode[userAnswer](t, s.Get(location))
 	if found.ID != user.ID || !found.CreatedAt.Equal(user.CreatedAt) || len(found.Notifications) != 1 {
 		t.Fatalf("found %+v", found)
 	}
@@ -68,8 +69,8 @@ func TestRegister(t *testing.T) {
 	if err := json.Unmarshal([]byte(headers), &carried); err != nil || carried["traceparent"] != parent || carried["request_id"] != "registration-1" {
 		t.Errorf("event headers %s", headers)
 	}
-	for _, secret := range []string{password, hash} {
-		if strings.Contains(a.body+s.log.String(), secret) {
+	for _, secret := range []string{handlertest.Password, hash} {
+		if strings.Contains(a.Body+s.Log.String(), secret) {
 			t.Errorf("%q was answered or logged", secret)
 		}
 	}
@@ -77,13 +78,13 @@ func TestRegister(t *testing.T) {
 
 func TestFindShowsWhatWasSent(t *testing.T) {
 	t.Parallel()
-	s, db := startAPI(t, nil)
-	location := s.register(registerBody).header.Get("Location")
+	s, db := handlertest.StartAPI(t, nil)
+	location := s.Register(handlertest.RegisterBody).Header.Get("Location")
 	if _, err := db.SQL().ExecContext(t.Context(), "UPDATE notifications SET status = 'SENT', sent_at = '2026-03-01 12:00:00+02'"); err != nil {
 		t.Fatal(err)
 	}
-	a := s.get(location)
-	found := decode[userAnswer](t, a)
+	a := s.Get(location)
+	found := handlertest.Decode[userAnswer](t, a)
 	want := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 	if n := found.Notifications[0]; n.Status != "SENT" || n.SentAt == nil || *n.SentAt != want {
 		t.Errorf("notification %+v, want it sent at %v", n, want)
@@ -91,27 +92,27 @@ func TestFindShowsWhatWasSent(t *testing.T) {
 	if _, err := db.SQL().ExecContext(t.Context(), "DELETE FROM notifications"); err != nil {
 		t.Fatal(err)
 	}
-	if a := s.get(location); !strings.Contains(a.body, `"notifications":[]`) {
-		t.Errorf("no notifications must be an empty list: %s", a.body)
+	if a := s.Get(location); !strings.Contains(a.Body, `"notifications":[]`) {
+		t.Errorf("no notifications must be an empty list: %s", a.Body)
 	}
 }
 
 func TestHeadAnswersWithoutBody(t *testing.T) {
 	t.Parallel()
-	s, _ := startAPI(t, nil)
-	location := s.register(registerBody).header.Get("Location")
+	s, _ := handlertest.StartAPI(t, nil)
+	location := s.Register(handlertest.RegisterBody).Header.Get("Location")
 	for _, path := range []string{location, "/docs", "/openapi.json"} {
-		if a := s.do(http.MethodHead, path, ""); a.status != http.StatusOK || a.body != "" || a.header.Get("Content-Length") == "0" {
-			t.Errorf("HEAD %s: %d, %d bytes, Content-Length %s", path, a.status, len(a.body), a.header.Get("Content-Length"))
+		if a := s.Do(http.MethodHead, path, ""); a.Status != http.StatusOK || a.Body != "" || a.Header.Get("Content-Length") == "0" {
+			t.Errorf("HEAD %s: %d, %d bytes, Content-Length %s", path, a.Status, len(a.Body), a.Header.Get("Content-Length"))
 		}
 	}
 }
 
 func TestInvalidTraceparentIsDropped(t *testing.T) {
 	t.Parallel()
-	s, db := startAPI(t, nil)
-	if a := s.register(registerBody, "traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"); a.status != http.StatusCreated {
-		t.Fatalf("%d: %s", a.status, a.body)
+	s, db := handlertest.StartAPI(t, nil)
+	if a := s.Register(handlertest.RegisterBody, "traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"); a.Status != http.StatusCreated {
+		t.Fatalf("%d: %s", a.Status, a.Body)
 	}
 	var carried bool
 	if err := db.SQL().QueryRowContext(t.Context(), "SELECT headers ? 'traceparent' FROM outbox").Scan(&carried); err != nil {

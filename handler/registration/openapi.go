@@ -1,4 +1,4 @@
-package handler
+package registration
 
 import (
 	"encoding/json"
@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+
+	"outboxd/handler"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
@@ -29,9 +31,9 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 		// which it would build at the first request, in a race with the second.
 		Formats:       huma.DefaultFormats,
 		DefaultFormat: fiber.MIMEApplicationJSON,
-		Transformers:  []huma.Transformer{u.server.translate},
+		Transformers:  []huma.Transformer{u.translate},
 	}, humaAdapter{app})
-	problem := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	problem := registry.Schema(reflect.TypeFor[handler.Problem](), true, "Problem")
 	huma.Register(api, huma.Operation{
 		OperationID: "register-user", Method: http.MethodPost, Path: usersPath, Tags: []string{"users"},
 		Summary:       "Register a user",
@@ -64,7 +66,7 @@ func problems(schema *huma.Schema, statuses ...int) map[string]*huma.Response {
 	for _, status := range statuses {
 		r := &huma.Response{
 			Description: http.StatusText(status),
-			Content:     map[string]*huma.MediaType{problemType: {Schema: schema}},
+			Content:     map[string]*huma.MediaType{handler.ProblemType: {Schema: schema}},
 		}
 		if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 			r.Headers = map[string]*huma.Header{fiber.HeaderRetryAfter: {
@@ -77,9 +79,9 @@ func problems(schema *huma.Schema, statuses ...int) map[string]*huma.Response {
 }
 
 // translate gives the few errors that huma makes itself the shape of all others.
-func (s *server) translate(ctx huma.Context, _ string, v any) (any, error) {
+func (u *users) translate(ctx huma.Context, _ string, v any) (any, error) {
 	if e, own := v.(*huma.ErrorModel); own {
-		return s.problem(ctx.Context(), e, nil), nil
+		return u.server.Problem(ctx.Context(), problemOfHuma(e)), nil
 	}
 	return v, nil
 }
@@ -104,4 +106,20 @@ func serve(app *fiber.App, path, contentType string, body []byte) {
 		c.Set(fiber.HeaderCacheControl, "no-cache")
 		return c.Send(body)
 	})
+}
+
+// problemOfHuma drops what huma adds beyond message and place: it echoes the
+// bad value, which may be a password.
+func problemOfHuma(e *huma.ErrorModel) error {
+	if e.Status >= http.StatusInternalServerError {
+		return e
+	}
+	p := handler.Problemf(e.Status, "%s", e.Detail)
+	for _, d := range e.Errors {
+		if d == nil {
+			continue
+		}
+		p.Errors = append(p.Errors, handler.ProblemField{Field: d.Location, Location: "body", Message: d.Message})
+	}
+	return p
 }

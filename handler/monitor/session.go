@@ -1,4 +1,4 @@
-package handler
+package monitor
 
 import (
 	"crypto/hmac"

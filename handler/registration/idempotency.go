@@ -1,8 +1,10 @@
-package handler
+package registration
 
 import (
 	"net/http"
 	"strings"
+
+	"outboxd/handler"
 )
 
 // HeaderIdempotencyKey names a request, so that a client which got no answer can
@@ -67,8 +69,8 @@ func unquoteString(s string) (string, bool) {
 	return "", false
 }
 
-func badKey(message string) *Problem {
-	p := problemf(http.StatusBadRequest, "the Idempotency-Key header cannot be read: it %s", message)
-	p.Errors = []ProblemField{{Field: HeaderIdempotencyKey, Location: "header", Message: message}}
+func badKey(message string) *handler.Problem {
+	p := handler.Problemf(http.StatusBadRequest, "the Idempotency-Key header cannot be read: it %s", message)
+	p.Errors = []handler.ProblemField{{Field: HeaderIdempotencyKey, Location: "header", Message: message}}
 	return p
 }

@@ -1,4 +1,4 @@
-package handler
+package monitor
 
 import (
 	"log/slog"
@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
+	"outboxd/handler"
 	"outboxd/handler/dashboard"
 )
 
@@ -18,8 +19,8 @@ import (
 // requests list task IDs.
 const formLimit = 1 << 20
 
-// MonitorOptions are what the monitor shows, and to whom.
-type MonitorOptions struct {
+// Options are what the monitor shows, and to whom.
+type Options struct {
 	Logger *slog.Logger
 	// Registry is what /metrics shows; it takes the HTTP metrics too.
 	Registry *prometheus.Registry
@@ -35,35 +36,38 @@ type MonitorOptions struct {
 	// Address is what the monitor listens on, as configured. On a loopback
 	// address the pages can be read without a token.
 	Address string
+	// IsLoopback tells whether only this machine is meant by a name or address,
+	// with or without a port: of what the monitor listens on, and of a Host header.
+	IsLoopback func(address string) bool
 	// AdminToken is what lets a person write, "" for nobody.
 	AdminToken string
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	Timeouts       Timeouts
+	Timeouts       handler.Timeouts
 	// Connections is how many are served at a time; 0: 2048.
 	Connections int
 }
 
-// Monitor returns the app with /healthz, /readyz and /metrics and, if there are
+// New returns the app with /healthz, /readyz and /metrics and, if there are
 // Pages, the pages. It starts nothing: the caller listens, shuts down, and then
 // closes the Pages.
-func Monitor(o MonitorOptions) *fiber.App {
-	logger := requestLogger(o.Logger, "monitor")
-	s := &server{
-		logger: logger, metrics: newHTTPMetrics(o.Registry), trusted: o.TrustedProxies, connections: o.Connections,
-		quiet: []string{"/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath + "/*"},
-	}
-	app := s.app(formLimit, o.Timeouts)
-	ready := newReadiness(o, logger)
+func New(o Options) *fiber.App {
+	s := handler.NewServer(handler.Options{
+		Name: "monitor", Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
+		ReadLimit: formLimit, Timeouts: o.Timeouts, Connections: o.Connections,
+		Quiet: []string{"/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath + "/*"},
+	})
+	app := s.App()
+	ready := newReadiness(o, s.Logger())
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": statusOK}) })
 	app.Get("/readyz", ready.answer)
-	app.Get("/metrics", adaptor.HTTPHandler(exposition(o.Registry, logger)))
+	app.Get("/metrics", adaptor.HTTPHandler(exposition(o.Registry, s.Logger())))
 	if o.Pages == nil {
 		return app
 	}
-	g := newGuard(o.AdminToken, o.Address)
+	g := newGuard(o.AdminToken, o.Address, o.IsLoopback)
 	pages := dashboard.New(dashboard.Options{
-		Version: o.Version, Sources: o.Sources, Guard: g.check, Visitor: g.visitor, Explain: s.explain,
+		Version: o.Version, Sources: o.Sources, Guard: g.check, Visitor: g.visitor, Explain: explain(s),
 		Readiness: ready.forPeople,
 	})
 	pages.Routes(app)
@@ -88,11 +92,13 @@ func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler
 	}), promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// explain is problem for people: a page about an error.
-func (s *server) explain(c *fiber.Ctx, err error) dashboard.Fault {
-	p := s.problem(c.UserContext(), err, nil)
-	for name := range p.headers {
-		c.Set(name, p.headers.Get(name))
+// explain tells the pages what people may know about an error.
+func explain(s *handler.Server) func(*fiber.Ctx, error) dashboard.Fault {
+	return func(c *fiber.Ctx, err error) dashboard.Fault {
+		p := s.Problem(c.UserContext(), err)
+		for name := range p.GetHeaders() {
+			c.Set(name, p.GetHeaders().Get(name))
+		}
+		return dashboard.Fault{Status: p.Status, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID}
 	}
-	return dashboard.Fault{Status: p.Status, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID}
 }

@@ -1,4 +1,4 @@
-package handler
+package registration
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/handler"
 )
 
 // maxReportedFields bounds the answer to a body with very many bad fields.
@@ -26,8 +27,8 @@ func checkBody(limit int) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		encoding := strings.TrimSpace(c.Get(fiber.HeaderContentEncoding))
 		if encoding != "" && !strings.EqualFold(encoding, "identity") {
-			return problemf(http.StatusUnsupportedMediaType, "the body must not be compressed").
-				with(fiber.HeaderAcceptEncoding, "identity")
+			return handler.Problemf(http.StatusUnsupportedMediaType, "the body must not be compressed").
+				With(fiber.HeaderAcceptEncoding, "identity")
 		}
 		if len(c.Request().Body()) > limit {
 			return domain.Errorf(domain.CodeTooLarge, "the body must have at most %d bytes", limit)
@@ -44,8 +45,8 @@ func checkJSONType(contentType string) error {
 			return nil
 		}
 	}
-	return problemf(http.StatusUnsupportedMediaType, "the Content-Type must be application/json, in UTF-8").
-		with(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
+	return handler.Problemf(http.StatusUnsupportedMediaType, "the Content-Type must be application/json, in UTF-8").
+		With(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
 }
 
 // readStrings reads a JSON object whose members are strings and all required,
@@ -55,14 +56,14 @@ func checkJSONType(contentType string) error {
 // unknown and doubled members and broken UTF-8 without a word.
 func readStrings(body []byte, fields map[string]*string) ([]domain.FieldError, error) {
 	if !utf8.Valid(body) {
-		return nil, problemf(http.StatusBadRequest, "the body is not valid UTF-8")
+		return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid UTF-8")
 	}
 	var whole json.RawMessage
 	var syntax *json.SyntaxError
 	if err := json.Unmarshal(body, &whole); errors.As(err, &syntax) {
-		return nil, problemf(http.StatusBadRequest, "the body is not valid JSON (at byte %d)", syntax.Offset)
+		return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid JSON (at byte %d)", syntax.Offset)
 	} else if err != nil {
-		return nil, problemf(http.StatusBadRequest, "the body is not valid JSON")
+		return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid JSON")
 	}
 	d := json.NewDecoder(bytes.NewReader(whole))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
@@ -83,7 +84,7 @@ func readMembers(d *json.Decoder, fields map[string]*string) ([]domain.FieldErro
 		}
 		var value any
 		if err := d.Decode(&value); err != nil {
-			return nil, problemf(http.StatusBadRequest, "the body is not valid JSON")
+			return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid JSON")
 		}
 		key, _ := name.(string)
 		if _, again := seen[key]; again {

@@ -1,4 +1,4 @@
-package handler_test
+package monitor_test
 
 import (
 	"context"
@@ -14,33 +14,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
-	"outboxd/handler"
+	"outboxd/handler/handlertest"
+	"outboxd/handler/monitor"
 )
-
-// startMonitor serves a monitor.
-func startMonitor(t *testing.T, change func(*handler.MonitorOptions)) *site {
-	t.Helper()
-	log := &logBook{}
-	o := handler.MonitorOptions{Logger: log.logger(), Registry: prometheus.NewRegistry(), Address: "127.0.0.1:8081"}
-	if change != nil {
-		change(&o)
-	}
-	return listen(t, handler.Monitor(o), log)
-}
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	s := startMonitor(t, func(o *handler.MonitorOptions) {
-		o.Checks = []handler.Check{{Name: "database", Run: func(context.Context) error { return errors.New("down") }}}
+	s := handlertest.StartMonitor(t, func(o *monitor.Options) {
+		o.Checks = []monitor.Check{{Name: "database", Run: func(context.Context) error { return errors.New("down") }}}
 	})
-	if a := s.get("/healthz"); a.status != http.StatusOK || a.body != `{"status":"ok"}` {
-		t.Errorf("%d %s: health must not depend on servers", a.status, a.body)
+	if a := s.Get("/healthz"); a.Status != http.StatusOK || a.Body != `{"status":"ok"}` {
+		t.Errorf("%d %s: health must not depend on servers", a.Status, a.Body)
 	}
-	wantProblem(t, s.do(http.MethodPost, "/healthz", ""), http.StatusMethodNotAllowed)
+	handlertest.WantProblem(t, s.Do(http.MethodPost, "/healthz", ""), http.StatusMethodNotAllowed)
 	for _, path := range []string{"/", "/signin", "/monitoring/tasks/"} {
-		wantProblem(t, s.get(path), http.StatusNotFound) // there are no pages
+		handlertest.WantProblem(t, s.Get(path), http.StatusNotFound) // there are no pages
 	}
-	for _, line := range s.log.lines("request") {
+	for _, line := range s.Log.Lines("request") {
 		if line["route"] == "/healthz" && line["level"] != "DEBUG" {
 			t.Errorf("health checks are logged at %v", line["level"])
 		}
@@ -50,11 +40,11 @@ func TestHealth(t *testing.T) {
 func TestReady(t *testing.T) {
 	t.Parallel()
 	var broken, draining atomic.Bool
-	s := startMonitor(t, func(o *handler.MonitorOptions) {
+	s := handlertest.StartMonitor(t, func(o *monitor.Options) {
 		o.Roles = []string{"api", "relay"}
 		o.Warnings = func() []string { return []string{"the queue is lost at exit"} }
 		o.Draining = draining.Load
-		o.Checks = []handler.Check{
+		o.Checks = []monitor.Check{
 			{Name: "redis", Run: func(context.Context) error { return nil }},
 			{Name: "database", Run: func(context.Context) error {
 				if broken.Load() {
@@ -70,13 +60,13 @@ func TestReady(t *testing.T) {
 			}},
 		}
 	})
-	look := func(status int) handler.Readiness {
+	look := func(status int) monitor.Readiness {
 		t.Helper()
-		a := s.get("/readyz")
-		if a.status != status || strings.Contains(a.body, "secret") || strings.Contains(a.body, "10.1.2.3") {
-			t.Errorf("%d %s, want %d and no internals", a.status, a.body, status)
+		a := s.Get("/readyz")
+		if a.Status != status || strings.Contains(a.Body, "secret") || strings.Contains(a.Body, "10.1.2.3") {
+			t.Errorf("%d %s, want %d and no internals", a.Status, a.Body, status)
 		}
-		return decode[handler.Readiness](t, a)
+		return handlertest.Decode[monitor.Readiness](t, a)
 	}
 	r := look(http.StatusOK)
 	if r.Status != "ok" || strings.Join(r.Roles, ",") != "api,relay" || len(r.Warnings) != 1 || len(r.Checks) != 3 || r.Checks[1].Name != "database" {
@@ -88,7 +78,7 @@ func TestReady(t *testing.T) {
 	if r.Status != "failing" || r.Checks[0].Status != "ok" || r.Checks[1].Error != "the database is unavailable" || r.Checks[2].Status != "error" || r.Checks[2].Error == "" {
 		t.Errorf("%+v", r)
 	}
-	if got := len(s.log.lines("not ready")); got != 2 {
+	if got := len(s.Log.Lines("not ready")); got != 2 {
 		t.Errorf("logged %d failures, want each of the two once", got)
 	}
 	broken.Store(false)
@@ -96,16 +86,16 @@ func TestReady(t *testing.T) {
 	if r := look(http.StatusServiceUnavailable); r.Status != "draining" {
 		t.Errorf("%+v", r)
 	}
-	if got := len(s.log.lines("ready again")); got != 2 {
+	if got := len(s.Log.Lines("ready again")); got != 2 {
 		t.Errorf("logged %d recoveries, want 2", got)
 	}
 }
 
 func TestReadyWithNothingToCheckHasLists(t *testing.T) {
 	t.Parallel()
-	s := startMonitor(t, nil)
-	if a := s.get("/readyz"); a.body != `{"status":"ok","roles":[],"checks":[],"warnings":[]}` {
-		t.Error(a.body)
+	s := handlertest.StartMonitor(t, nil)
+	if a := s.Get("/readyz"); a.Body != `{"status":"ok","roles":[],"checks":[],"warnings":[]}` {
+		t.Error(a.Body)
 	}
 }
 
@@ -114,7 +104,7 @@ func TestReadyDoesNotWaitForAStuckCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
 		var runs, side atomic.Int64
-		ready := handler.NewReadiness([]handler.Check{
+		ready := monitor.NewReadiness([]monitor.Check{
 			{Name: "stuck", Run: func(context.Context) error { runs.Add(1); <-stuck; return nil }}, // ignores its context
 			{Name: "slow", Run: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
 			{Name: "side", Run: func(context.Context) error { side.Add(1); time.Sleep(time.Second); return nil }},
@@ -154,17 +144,17 @@ func (b brokenCollector) Collect(c chan<- prometheus.Metric) {
 func TestMetricsShowWhatThereIs(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	s := startMonitor(t, func(o *handler.MonitorOptions) { o.Registry = registry })
+	s := handlertest.StartMonitor(t, func(o *monitor.Options) { o.Registry = registry })
 	registry.MustRegister(brokenCollector{prometheus.NewDesc("broken", "Fails.", nil, nil)})
-	s.get("/healthz")
-	a := s.get("/metrics")
-	if a.status != http.StatusOK || !strings.Contains(a.body, `outboxd_http_requests_total{code="200",method="GET",route="/healthz"} 1`) {
-		t.Errorf("%d %s", a.status, a.body)
+	s.Get("/healthz")
+	a := s.Get("/metrics")
+	if a.Status != http.StatusOK || !strings.Contains(a.Body, `outboxd_http_requests_total{code="200",method="GET",route="/healthz"} 1`) {
+		t.Errorf("%d %s", a.Status, a.Body)
 	}
-	if strings.Contains(a.body, "secret") {
-		t.Errorf("told the error: %s", a.body)
+	if strings.Contains(a.Body, "secret") {
+		t.Errorf("told the error: %s", a.Body)
 	}
-	told := s.log.lines("some metrics could not be gathered")
+	told := s.Log.Lines("some metrics could not be gathered")
 	if len(told) != 1 || !strings.Contains(fmt.Sprint(told[0]["error"]), "10.1.2.3") {
 		t.Errorf("logged %v, want the error once", told)
 	}

@@ -1,4 +1,4 @@
-package handler
+package monitor
 
 import (
 	"context"
@@ -71,7 +71,7 @@ type readiness struct {
 	group    singleflight.Group
 }
 
-func newReadiness(o MonitorOptions, logger *slog.Logger) *readiness {
+func newReadiness(o Options, logger *slog.Logger) *readiness {
 	r := &readiness{logger: logger, roles: o.Roles, warnings: o.Warnings, draining: o.Draining}
 	for _, check := range o.Checks {
 		r.probes = append(r.probes, &probe{Check: check})

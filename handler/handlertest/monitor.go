@@ -1,0 +1,72 @@
+package handlertest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/config"
+	"outboxd/handler/monitor"
+	"outboxd/repository/repositorytest"
+)
+
+// AdminToken is one that is long enough.
+const AdminToken = "an admin token of some length"
+
+// StartMonitor serves a monitor.
+func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
+	t.Helper()
+	log := &LogBook{}
+	o := monitor.Options{Logger: log.Logger(), Registry: prometheus.NewRegistry(), Address: "127.0.0.1:8081", IsLoopback: config.IsLoopback}
+	if change != nil {
+		change(&o)
+	}
+	return Listen(t, monitor.New(o), log)
+}
+
+// StartPages serves a monitor with pages on a Redis that has one task.
+func StartPages(t *testing.T, change func(*monitor.Options)) *Site {
+	t.Helper()
+	redis, err := asynq.ParseRedisURI(repositorytest.Redis(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := asynq.NewClient(redis)
+	t.Cleanup(func() { _ = client.Close() })
+	if _, err := client.EnqueueContext(t.Context(), asynq.NewTask("email:send_notification", []byte(`{"user_id":"u"}`)), asynq.TaskID("task-1")); err != nil {
+		t.Fatal(err)
+	}
+	pages := monitor.NewTaskPages(redis)
+	t.Cleanup(func() {
+		if err := pages.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return StartMonitor(t, func(o *monitor.Options) {
+		o.Pages = pages
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+func (s *Site) SignIn(token, next string, headers ...string) Answer {
+	s.t.Helper()
+	form := url.Values{"token": {token}, "next": {next}}.Encode()
+	return s.Do(http.MethodPost, "/signin", form, append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+}
+
+// Session signs in and returns the Cookie header.
+func (s *Site) Session() string {
+	s.t.Helper()
+	a := s.SignIn(AdminToken, "/")
+	value, _, _ := strings.Cut(a.Header.Get("Set-Cookie"), ";")
+	if a.Status != http.StatusSeeOther || value == "" {
+		s.t.Fatalf("sign in: %d %v", a.Status, a.Header)
+	}
+	return value
+}

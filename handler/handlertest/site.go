@@ -1,0 +1,278 @@
+// Package handlertest serves apps in tests and reads their answers. Production code must not import it.
+package handlertest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/handler"
+	"outboxd/handler/registration"
+	"outboxd/migrations"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+const (
+	Password     = "correct horse battery"
+	RegisterBody = `{"email":"ada@example.com","password":"correct horse battery"}`
+)
+
+// Site is an app behind a real listener, and what it has logged.
+type Site struct {
+	t   *testing.T
+	URL string
+	Log *LogBook
+}
+
+// Answer is a response that has been read.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Listen serves an app on a port of its own until the test ends.
+func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	// The check for leaks would see a stopped pool of workers, which lasts as long
+	// as this, and fasthttp's clock, which never stops.
+	app.Server().MaxIdleWorkerDuration = 100 * time.Millisecond
+	app.Server().NoDefaultDate = true
+	go func() { served <- app.Listener(ln) }()
+	s := &Site{t: t, URL: "http://" + ln.Addr().String(), Log: log}
+	WaitFor(t, "the listener", func() bool {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	t.Cleanup(func() {
+		if err := app.ShutdownWithTimeout(10 * time.Second); err != nil {
+			t.Errorf("shut down: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return s
+}
+
+// StartAPI serves the API on a database of its own.
+func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *repository.Database) {
+	t.Helper()
+	db := OpenDatabase(t, repositorytest.Database(t))
+	return StartAPIOn(t, db, change), db
+}
+
+func StartAPIOn(t *testing.T, db *repository.Database, change func(*registration.Options)) *Site {
+	t.Helper()
+	log := &LogBook{}
+	o := registration.Options{Users: repository.NewUsers(db), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
+	// Many tests hash at once, and the race detector makes that slow.
+	o.Timeouts.Request, o.Timeouts.Write = 2*time.Minute, 2*time.Minute
+	if change != nil {
+		change(&o)
+	}
+	return Listen(t, registration.New(o), log)
+}
+
+// OpenDatabase migrates and opens the database at an address.
+func OpenDatabase(t *testing.T, address string) *repository.Database {
+	t.Helper()
+	db, err := repository.Open(t.Context(), repository.Options{
+		URL: address, MaxConns: 4, ConnectTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	if _, err := migrations.Up(t.Context(), db.SQL(), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// Do sends a request. Headers are names and values in turn; one is Host.
+func (s *Site) Do(method, path, body string, headers ...string) Answer {
+	s.t.Helper()
+	var content io.Reader
+	if body != "" {
+		content = strings.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, content)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		} else {
+			request.Header.Add(headers[i], headers[i+1])
+		}
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
+	response, err := transport.RoundTrip(request) // follows no redirect
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	read, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return Answer{response.StatusCode, response.Header, string(read)}
+}
+
+func (s *Site) Get(path string, headers ...string) Answer {
+	s.t.Helper()
+	return s.Do(http.MethodGet, path, "", headers...)
+}
+
+// Register posts a body as JSON.
+func (s *Site) Register(body string, headers ...string) Answer {
+	s.t.Helper()
+	return s.Do(http.MethodPost, "/api/v1/users", body, append([]string{"Content-Type", "application/json"}, headers...)...)
+}
+
+// Decode reads an Answer's body.
+func Decode[T any](t *testing.T, a Answer) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(a.Body), &v); err != nil {
+		t.Fatalf("status %d, not JSON (%v): %s", a.Status, err, a.Body)
+	}
+	return v
+}
+
+// Problem is what RFC 9457 and the API's description promise.
+type Problem struct {
+	Type, Title, Detail string
+	Status              int
+	RequestID           string `json:"request_id"`
+	Errors              []struct{ Field, Location, Message string }
+}
+
+// WantProblem checks everything that all problems have in common.
+func WantProblem(t *testing.T, a Answer, status int) Problem {
+	t.Helper()
+	if a.Status != status {
+		t.Errorf("status %d, want %d: %s", a.Status, status, a.Body)
+	}
+	if got := a.Header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("Content-Type %q, want application/problem+json", got)
+	}
+	p := Decode[Problem](t, a)
+	if p.Type != "about:blank" || p.Title != http.StatusText(status) || p.Status != status || p.Detail == "" {
+		t.Errorf("incomplete problem: %s", a.Body)
+	}
+	if p.RequestID == "" || p.RequestID != a.Header.Get(handler.HeaderRequestID) {
+		t.Errorf("request_id %q, header %q", p.RequestID, a.Header.Get(handler.HeaderRequestID))
+	}
+	for _, name := range []string{"X-Content-Type-Options", "X-Frame-Options", "Content-Security-Policy", "Referrer-Policy"} {
+		if a.Header.Get(name) == "" {
+			t.Errorf("no %s", name)
+		}
+	}
+	return p
+}
+
+// LogBook keeps log records, as JSON would show them.
+type LogBook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *LogBook) Logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// Write implements io.Writer.
+func (l *LogBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *LogBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Lines returns the records with a message, "" for all.
+func (l *LogBook) Lines(message string) []map[string]any {
+	var found []map[string]any
+	for line := range strings.Lines(l.String()) {
+		var record map[string]any
+		if json.Unmarshal([]byte(line), &record) == nil && (message == "" || record["msg"] == message) {
+			found = append(found, record)
+		}
+	}
+	return found
+}
+
+// WaitFor polls a condition that something else makes true.
+func WaitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(20 * time.Second)
+	for !condition() {
+		select {
+		case <-limit:
+			t.Fatalf("waited in vain for %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// Dial opens a connection to the app.
+func (s *Site) Dial() net.Conn {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// Raw sends bytes as they are and reads one response.
+func (s *Site) Raw(request string) Answer {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, request); err != nil {
+		s.t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Answer{response.StatusCode, response.Header, string(body)}
+}

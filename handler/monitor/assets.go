@@ -1,0 +1,11 @@
+package monitor
+
+import _ "embed"
+
+// What outboxd adds to Asynqmon's page.
+var (
+	//go:embed assets/tasks/tasks.css
+	tasksStyle string
+	//go:embed assets/tasks/tasks.js
+	tasksScript string
+)

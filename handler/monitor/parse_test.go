@@ -1,0 +1,100 @@
+package monitor_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/handler/monitor"
+)
+
+func TestLocalPath(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"/": "/", "/monitoring/tasks/queues/default?status=retry": "/monitoring/tasks/queues/default?status=retry",
+		"": "/", "tasks": "/", "//evil.example": "/", `/\evil.example`: "/", "https://evil.example/": "/",
+		"javascript:alert(1)": "/", "/\t/evil.example": "/", "/%": "/",
+	} {
+		if got := monitor.LocalPath(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzLocalPath(f *testing.F) {
+	for _, seed := range []string{"/", "/events?type=a", "//evil.example", "/\\evil.example", "https://evil.example", "/a/../..//evil.example", "/\t/evil.example", "/%2f/evil.example"} {
+		f.Add(seed)
+	}
+	page, err := url.Parse("https://monitor.example/sub/signin")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		// As the sign-in sends it: relative to its own page.
+		target, err := page.Parse("." + monitor.LocalPath(in))
+		if err != nil || target.Host != page.Host || target.Scheme != page.Scheme || target.User != nil {
+			t.Errorf("%q leads to %v, %v", in, target, err)
+		}
+	})
+}
+
+func FuzzSession(f *testing.F) {
+	sessions, now := monitor.NewSessions(), time.Now()
+	value := sessions.Issue(now.Add(time.Hour))
+	for _, seed := range []string{value, value + ".", "." + value, "9999999999.x.y", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, forged string) {
+		if forged != value && sessions.Valid(forged, now) {
+			t.Errorf("%q is valid, and %q was issued", forged, value)
+		}
+	})
+}
+
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	s, now := monitor.NewSessions(), time.Now()
+	value := s.Issue(now.Add(time.Hour))
+	if !s.Valid(value, now) {
+		t.Error("a new session is not valid")
+	}
+	if s.Valid(value, now.Add(time.Hour+time.Second)) {
+		t.Error("a session outlives its end")
+	}
+	expiry, signature, _ := strings.Cut(value, ".")
+	for _, forged := range []string{"", ".", value[1:], expiry, expiry + ".", "9" + expiry + "." + signature, value + "A"} {
+		if s.Valid(forged, now) {
+			t.Errorf("%q is valid", forged)
+		}
+	}
+	if monitor.NewSessions().Valid(value, now) {
+		t.Error("a session of another process is valid")
+	}
+}
+
+func TestAttemptsAreForgottenAndBounded(t *testing.T) {
+	t.Parallel()
+	a, now := monitor.NewAttempts(), time.Now()
+	for range monitor.MaxFailures {
+		if a.Wait("one", now) != 0 {
+			t.Fatal("blocked too early")
+		}
+		a.Failed("one", now)
+	}
+	if got := a.Wait("one", now); got != time.Minute {
+		t.Errorf("must wait %v, want a minute", got)
+	}
+	if a.Wait("two", now) != 0 {
+		t.Error("another client is blocked")
+	}
+	if a.Wait("one", now.Add(time.Minute)) != 0 {
+		t.Error("still blocked after a minute")
+	}
+	for i := range 25_000 {
+		a.Failed(strings.Repeat("x", 1+i%7)+time.Duration(i).String(), now)
+	}
+	if got := a.Remembered(); got > 10_000 {
+		t.Errorf("remembers %d clients", got)
+	}
+}
