@@ -54,6 +54,7 @@ func StartPages(t *testing.T, change func(*monitor.Options)) *Site {
 	})
 }
 
+// SignIn sends the sign-in form.
 func (s *Site) SignIn(token, next string, headers ...string) Answer {
 	s.t.Helper()
 	form := url.Values{"token": {token}, "next": {next}}.Encode()

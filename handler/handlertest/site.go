@@ -23,6 +23,7 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
+// A registration, and the password in it.
 const (
 	Password     = "correct horse battery"
 	RegisterBody = `{"email":"ada@example.com","password":"correct horse battery"}`
@@ -81,6 +82,7 @@ func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *reposit
 	return StartAPIOn(t, db, change), db
 }
 
+// StartAPIOn serves the API on a database.
 func StartAPIOn(t *testing.T, db *repository.Database, change func(*registration.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
@@ -140,6 +142,7 @@ func (s *Site) Do(method, path, body string, headers ...string) Answer {
 	return Answer{response.StatusCode, response.Header, string(read)}
 }
 
+// Get sends a GET.
 func (s *Site) Get(path string, headers ...string) Answer {
 	s.t.Helper()
 	return s.Do(http.MethodGet, path, "", headers...)
@@ -199,6 +202,7 @@ type LogBook struct {
 	text bytes.Buffer
 }
 
+// Logger writes to the book, at every level.
 func (l *LogBook) Logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -39,7 +39,7 @@ func TestRegister(t *testing.T) {
 	}
 	var members map[string]any
 	if err := json.Unmarshal([]byte(a.Body), &members); err != nil || len(members) != 3 {
-		t.Errorf("the handlertest.Answer must have exactly id, email and created_at: %s", a.Body)
+		t.Errorf("the answer must have exactly id, email and created_at: %s", a.Body)
 	}
 	location := a.Header.Get("Location")
 	if location != "/api/v1/users/"+user.ID.String() {
