@@ -46,24 +46,48 @@ CREATE TABLE outbox (
 
     CONSTRAINT outbox_pkey PRIMARY KEY (id),
     -- What could never be delivered is refused here, in the producer's own
-    -- transaction, where the mistake is.
-    CONSTRAINT outbox_event_type_is_not_blank CHECK (event_type ~ '\S'),
-    CONSTRAINT outbox_event_type_has_at_most_255_bytes CHECK (octet_length(event_type) <= 255),
-    CONSTRAINT outbox_queue_is_not_blank CHECK (queue ~ '\S'),
-    CONSTRAINT outbox_queue_has_at_most_255_bytes CHECK (octet_length(queue) <= 255),
+    -- transaction, where the mistake is. The constraint's name is the message.
+    --
+    -- The zero UUID stands for no event.
+    CONSTRAINT outbox_id_is_not_zero CHECK (id <> '00000000-0000-0000-0000-000000000000'),
+    -- Blank is what shows nothing: white space, no-break and zero-width spaces,
+    -- controls, fillers, in whatever order. Almost every name has a visible
+    -- ASCII character, which ends the question. The others are compared as the
+    -- hexadecimal form of their UTF-8, so that neither the database's encoding
+    -- and locale nor the session's string syntax has a say.
+    CONSTRAINT outbox_event_type_is_not_blank CHECK (event_type COLLATE "C" ~ '[!-~]'
+        OR encode(convert_to(event_type, 'UTF8'), 'hex') COLLATE "C" !~
+           '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'),
+    CONSTRAINT outbox_event_type_has_at_most_255_bytes CHECK (octet_length(convert_to(event_type, 'UTF8')) <= 255),
+    CONSTRAINT outbox_queue_is_not_blank CHECK (queue COLLATE "C" ~ '[!-~]'
+        OR encode(convert_to(queue, 'UTF8'), 'hex') COLLATE "C" !~
+           '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'),
+    CONSTRAINT outbox_queue_has_at_most_255_bytes CHECK (octet_length(convert_to(queue, 'UTF8')) <= 255),
     CONSTRAINT outbox_payload_has_at_most_1_MiB CHECK (octet_length(payload) <= 1048576),
     CONSTRAINT outbox_headers_map_strings_to_strings CHECK (
         jsonb_typeof(headers) = 'object'
         AND NOT jsonb_path_exists(headers, 'strict $.* ? (@.type() != "string")')),
+    CONSTRAINT outbox_headers_have_at_most_64_kib CHECK (pg_column_size(headers) <= 65536),
     CONSTRAINT outbox_max_retry_is_not_negative CHECK (max_retry >= 0),
     CONSTRAINT outbox_timeout_seconds_is_positive CHECK (timeout_seconds > 0),
     CONSTRAINT outbox_retention_seconds_is_not_negative CHECK (retention_seconds >= 0),
     CONSTRAINT outbox_unique_seconds_is_positive CHECK (unique_seconds > 0),
     CONSTRAINT outbox_attempts_is_not_negative CHECK (attempts >= 0),
+    CONSTRAINT outbox_attempts_is_at_most_1000000000 CHECK (attempts <= 1000000000),
     CONSTRAINT outbox_generation_is_not_negative CHECK (generation >= 0),
-    -- An infinite time can be stored and never be waited for.
+    CONSTRAINT outbox_generation_is_at_most_1000000000 CHECK (generation <= 1000000000),
+    CONSTRAINT outbox_last_error_has_at_most_8_kib CHECK (octet_length(last_error) <= 8192),
+    -- An infinite time can be stored and never be waited for. The other times are
+    -- those that JSON, and the formats of RFC 3339, can carry. To Asynq a deadline
+    -- of 1970 may be none.
     CONSTRAINT outbox_available_at_is_finite CHECK (isfinite(available_at)),
-    CONSTRAINT outbox_deadline_is_finite CHECK (isfinite(deadline))
+    CONSTRAINT outbox_available_at_is_in_years_1_to_9999
+        CHECK (available_at >= '0001-01-01 00:00:00+00' AND available_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT outbox_created_at_is_in_years_1_to_9999
+        CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT outbox_deadline_is_finite CHECK (isfinite(deadline)),
+    CONSTRAINT outbox_deadline_is_in_years_1971_to_9999
+        CHECK (deadline >= '1971-01-01 00:00:00+00' AND deadline < '10000-01-01 00:00:00+00')
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 10000,

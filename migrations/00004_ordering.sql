@@ -12,8 +12,10 @@ CREATE SEQUENCE outbox_ordering_position;
 ALTER TABLE outbox
     ADD COLUMN ordering_key text,
     ADD COLUMN ordering_position bigint,
-    ADD CONSTRAINT outbox_ordering_key_is_not_blank CHECK (ordering_key ~ '\S'),
-    ADD CONSTRAINT outbox_ordering_key_has_at_most_255_bytes CHECK (octet_length(ordering_key) <= 255),
+    ADD CONSTRAINT outbox_ordering_key_is_not_blank CHECK (ordering_key COLLATE "C" ~ '[!-~]'
+        OR encode(convert_to(ordering_key, 'UTF8'), 'hex') COLLATE "C" !~
+           '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'),
+    ADD CONSTRAINT outbox_ordering_key_has_at_most_255_bytes CHECK (octet_length(convert_to(ordering_key, 'UTF8')) <= 255),
     ADD CONSTRAINT outbox_ordering_key_has_a_position CHECK ((ordering_key IS NULL) = (ordering_position IS NULL));
 ALTER TABLE outbox_sent ADD COLUMN ordering_key text, ADD COLUMN ordering_position bigint;
 ALTER TABLE outbox_dead ADD COLUMN ordering_key text, ADD COLUMN ordering_position bigint;

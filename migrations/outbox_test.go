@@ -39,6 +39,34 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 		{"negative generation", "generation", "-1", "outbox_generation_is_not_negative"},
 		{"never available", "available_at", "'infinity'", "outbox_available_at_is_finite"},
 		{"endless deadline", "deadline", "'infinity'", "outbox_deadline_is_finite"},
+		{"the zero ID", "id", "'00000000-0000-0000-0000-000000000000'", "outbox_id_is_not_zero"},
+		{"large headers", "headers", "jsonb_build_object('a', repeat('x', 65536))", "outbox_headers_have_at_most_64_kib"},
+		{"attempts that cannot be counted on", "attempts", "2147483647", "outbox_attempts_is_at_most_1000000000"},
+		{"a generation that cannot be replayed", "generation", "2147483647", "outbox_generation_is_at_most_1000000000"},
+		{"a long error", "last_error", "repeat('x', 8193)", "outbox_last_error_has_at_most_8_kib"},
+		{"available before all times", "available_at", "'-infinity'", "outbox_available_at_is_finite"},
+		{"available before Christ", "available_at", "'0044-03-15 00:00Z BC'", "outbox_available_at_is_in_years_1_to_9999"},
+		{"available after year 9999", "available_at", "'10000-01-01 00:00Z'", "outbox_available_at_is_in_years_1_to_9999"},
+		{"created before all times", "created_at", "'-infinity'", "outbox_created_at_is_in_years_1_to_9999"},
+		{"never created", "created_at", "'infinity'", "outbox_created_at_is_in_years_1_to_9999"},
+		{"created before Christ", "created_at", "'4714-11-24 00:00Z BC'", "outbox_created_at_is_in_years_1_to_9999"},
+		{"created after year 9999", "created_at", "'294276-12-31 23:59:59.999999Z'", "outbox_created_at_is_in_years_1_to_9999"},
+		{"no deadline to Asynq", "deadline", "to_timestamp(0)", "outbox_deadline_is_in_years_1971_to_9999"},
+		{"no deadline to Go", "deadline", "'0001-01-01 00:00Z'", "outbox_deadline_is_in_years_1971_to_9999"},
+		{"deadline after year 9999", "deadline", "'10000-01-01 00:00Z'", "outbox_deadline_is_in_years_1971_to_9999"},
+	}
+	// Named by code point: some editors would not show them.
+	blanks := []rune{
+		0x01, '\t', '\r', 0x1f, ' ', 0x7f, 0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x1680, 0x17b4, 0x180e, 0x2000, 0x2003, 0x200a, 0x200b, 0x200d,
+		0x200f, 0x2028, 0x2029, 0x202a, 0x202f, 0x205f, 0x2060, 0x2064, 0x2066, 0x2800, 0x3000, 0x3164, 0xfe0f, 0xfeff, 0xffa0,
+	}
+	for i, blank := range blanks {
+		value := fmt.Sprintf("chr(%d)||chr(%d)||chr(%d)", blank, blanks[(i+7)%len(blanks)], blank)
+		for _, column := range []string{"event_type", "queue", "ordering_key"} {
+			tests = append(tests, struct{ name, columns, values, want string }{
+				fmt.Sprintf("%s of U+%04X", column, blank), column, value, "outbox_" + column + "_is_not_blank",
+			})
+		}
 	}
 	for _, test := range tests {
 		values := map[string]string{"event_type": "'test:a'", "payload": `'\x00ff'`}
@@ -53,10 +81,16 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 		}
 	}
 	for name, values := range map[string]string{
-		"the largest payload": "('test:a', convert_to(repeat('x', 1048576), 'UTF8'))",
-		"an empty payload":    "('test:a', '')",
+		"the largest payload":             "(event_type, payload) VALUES ('test:a', convert_to(repeat('x', 1048576), 'UTF8'))",
+		"an empty payload":                "(event_type, payload) VALUES ('test:a', '')",
+		"a type outside ASCII":            "(event_type, payload) VALUES ('中', '')",
+		"a queue of one visible mark":     "(event_type, queue, payload) VALUES ('test:a', chr(160)||'é'||chr(8203), '')",
+		"the beginning of time for Go":    "(event_type, payload, available_at, created_at) VALUES ('test:a', '', '0001-01-01 00:00Z', '0001-01-01 00:00Z')",
+		"the end of time for JSON":        "(event_type, payload, available_at, created_at, deadline) SELECT 'test:a', '', t, t, t FROM (SELECT timestamptz '9999-12-31 23:59:59.999999Z' AS t) AS x",
+		"the largest numbers":             "(event_type, payload, max_retry, timeout_seconds, retention_seconds, unique_seconds, attempts, generation) VALUES ('test:a', '', 2147483647, 2147483647, 2147483647, 2147483647, 1000000000, 1000000000)",
+		"an ID of another kind than ours": "(id, event_type, payload) VALUES ('ffffffff-ffff-ffff-ffff-ffffffffffff', 'test:a', '')",
 	} {
-		if _, err := db.ExecContext(t.Context(), "INSERT INTO outbox (event_type, payload) VALUES "+values); err != nil {
+		if _, err := db.ExecContext(t.Context(), "INSERT INTO outbox "+values); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
