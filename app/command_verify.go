@@ -18,7 +18,7 @@ import (
 const aboutVerify = `Account for every event that was ever emitted, as of one moment:
 
   emitted = pending + held + in flight + confirmed + dead
-            + expired + unrecorded + discarded
+            + expired + unrecorded + discarded + repeated
 
 by UTC day of creation and by type. What was emitted is counted by the outbox's
 trigger, in a table of its own; the rest is counted where the events are. Then
@@ -52,6 +52,7 @@ type accountLine struct {
 	Expired    int64  `json:"expired"`
 	Unrecorded int64  `json:"unrecorded"`
 	Discarded  int64  `json:"discarded"`
+	Repeated   int64  `json:"repeated"`
 	Difference int64  `json:"difference"`
 }
 
@@ -113,7 +114,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	for _, l := range lines {
 		result.add(&l)
 	}
-	broken, err := auditor.Violations(ctx, limit+1)
+	broken, err := auditor.Violations(ctx, lines, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 func (v *verification) add(l *domain.AccountLine) {
 	line := accountLine{
 		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead,
-		l.Expired, l.Unrecorded, l.Discarded, l.Difference(),
+		l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference(),
 	}
 	v.Account = append(v.Account, line)
 	switch {
@@ -208,10 +209,10 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 }
 
 func (v *verification) table(w io.Writer) {
-	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tEXPIRED\tUNRECORDED\tDISCARDED\tDIFFERENCE")
+	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
 	for _, l := range v.Account {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, oneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
-			l.Confirmed, l.Dead, l.Expired, l.Unrecorded, l.Discarded, l.Difference)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, oneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
+			l.Confirmed, l.Dead, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
 	}
 	if len(v.Violations) == 0 {
 		fmt.Fprintln(w, "\nEvery event is accounted for.")

@@ -22,12 +22,13 @@ type AccountLine struct {
 	Expired    int64 // dropped from the history without a confirmation
 	Unrecorded int64 // handed to the queue while no history was kept
 	Discarded  int64 // by a person
+	Repeated   int64 // written again under the ID of another event, and absorbed by it
 }
 
 // Difference is how many events were emitted and are nowhere; negative: how
 // many are there that were never emitted, or are in two places.
 func (l *AccountLine) Difference() int64 {
-	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Expired - l.Unrecorded - l.Discarded
+	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
 }
 
 // Violation is one event that breaks a promise.
@@ -53,8 +54,10 @@ type Auditor interface {
 	Account(ctx context.Context) ([]AccountLine, error)
 
 	// Violations returns up to limit events that are in more than one place, or
-	// are held although nothing is on its way that they could wait for.
-	Violations(ctx context.Context, limit int) ([]Violation, error)
+	// are held although nothing is on its way that they could wait for. An event
+	// that was emitted more than once under its ID may be in as many places: the
+	// account says of which days and types more are there than were emitted.
+	Violations(ctx context.Context, account []AccountLine, limit int) ([]Violation, error)
 
 	// Unconfirmed returns up to limit events with IDs after the given one, in
 	// the order of their IDs, that were handed to the queue at least a minute

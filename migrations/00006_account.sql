@@ -6,11 +6,13 @@
 -- The entries: appended, and folded into outbox_account by the relay that keeps
 -- house. No index and nothing shared: a counter that is updated would make all
 -- producers wait for one another. One row per event that was emitted; rows with
--- a number are of as many that were handed to Redis while no history was kept.
+-- a number are of as many that were handed to Redis while no history was kept, or
+-- that repeated an event and were absorbed.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
-    unrecorded integer
+    unrecorded integer,
+    repeated   integer
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 50000,
@@ -31,6 +33,7 @@ CREATE TABLE outbox_account (
     unconfirmed bigint NOT NULL DEFAULT 0, -- left the history without a confirmation
     unrecorded  bigint NOT NULL DEFAULT 0, -- handed to Redis while no history was kept
     discarded   bigint NOT NULL DEFAULT 0, -- by a person
+    repeated    bigint NOT NULL DEFAULT 0, -- written again under the ID of another event, and absorbed by it
     PRIMARY KEY (day, event_type)
 ) WITH (fillfactor = 50);
 

@@ -15,15 +15,17 @@ import (
 // past what the ones before it deleted, so many small ones would be slower.
 const foldBatch = 500_000
 
-const foldSQL = `
+var foldSQL = `
 WITH gone AS (
     DELETE FROM outbox_entries WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_entries LIMIT $1))
-    RETURNING event_type, created_at, unrecorded
+    RETURNING event_type, created_at, unrecorded, repeated
 ), entered AS (
-    INSERT INTO outbox_account AS a (day, event_type, emitted, unrecorded)
-    SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*) FILTER (WHERE unrecorded IS NULL), coalesce(sum(unrecorded), 0)
+    INSERT INTO outbox_account AS a (day, event_type, emitted, unrecorded, repeated)
+    SELECT ` + accountDaySQL("created_at") + `, event_type, count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL),
+           coalesce(sum(unrecorded), 0), coalesce(sum(repeated), 0)
     FROM gone GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (day, event_type) DO UPDATE SET emitted = a.emitted + excluded.emitted, unrecorded = a.unrecorded + excluded.unrecorded
+    ON CONFLICT (day, event_type) DO UPDATE
+    SET emitted = a.emitted + excluded.emitted, unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated
 )
 SELECT count(*) FROM gone`
 
@@ -42,11 +44,11 @@ func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
 
 // closeSQL enters rows of the history that are about to go (%s) into the
 // account. Inbox rows outlive them.
-const closeSQL = `
+var closeSQL = `
 INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
 SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)
 FROM (
-    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id) AS done
+    SELECT ` + accountDaySQL("created_at") + ` AS day, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id) AS done
     FROM %s AS s
 ) AS leaving
 GROUP BY 1, 2 ORDER BY 1, 2

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,24 +19,25 @@ var _ domain.Auditor = (*Auditor)(nil)
 
 // One statement, and so one moment: events that move meanwhile are counted where
 // they were. It reads all of the history.
-const accountSQL = `
-WITH places (created_at, event_type, pending, held, in_flight, confirmed, dead, expired, unrecorded, discarded, emitted) AS (
-    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint, 0::bigint FROM outbox
-    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0, 0 FROM outbox_held
-    UNION ALL SELECT created_at, event_type, 0, 0, (NOT done)::int, done::int, 0, 0, 0, 0, 0
+var accountSQL = `
+WITH places (created_at, event_type, pending, held, in_flight, confirmed, dead, unrecorded, repeated, emitted) AS (
+    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox
+    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0 FROM outbox_held
+    UNION ALL SELECT created_at, event_type, 0, 0, (NOT done)::int, done::int, 0, 0, 0, 0
         FROM (SELECT created_at, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id) AS done FROM outbox_sent s) AS sent
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0, 0 FROM outbox_dead
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 0, coalesce(unrecorded, 0), 0, (unrecorded IS NULL)::int FROM outbox_entries
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_dead
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, coalesce(unrecorded, 0), coalesce(repeated, 0),
+        (unrecorded IS NULL AND repeated IS NULL)::int FROM outbox_entries
 ), sums AS (
-    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, event_type, sum(pending) AS pending, sum(held) AS held, sum(in_flight) AS in_flight,
-           sum(confirmed) AS confirmed, sum(dead) AS dead, sum(expired) AS expired, sum(unrecorded) AS unrecorded,
-           sum(discarded) AS discarded, sum(emitted) AS emitted
+    SELECT ` + accountDaySQL("created_at") + ` AS day, event_type, sum(pending) AS pending, sum(held) AS held, sum(in_flight) AS in_flight,
+           sum(confirmed) AS confirmed, sum(dead) AS dead, 0 AS expired, sum(unrecorded) AS unrecorded,
+           0 AS discarded, sum(repeated) AS repeated, sum(emitted) AS emitted
     FROM places GROUP BY 1, 2
     UNION ALL
-    SELECT day, event_type, 0, 0, 0, confirmed, 0, unconfirmed, unrecorded, discarded, emitted FROM outbox_account
+    SELECT day, event_type, 0, 0, 0, confirmed, 0, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account
 )
 SELECT day, event_type, sum(emitted)::bigint, sum(pending)::bigint, sum(held)::bigint, sum(in_flight)::bigint, sum(confirmed)::bigint,
-       sum(dead)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint
+       sum(dead)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
 FROM sums GROUP BY day, event_type ORDER BY day, event_type`
 
 // Account implements domain.Auditor.
@@ -45,7 +47,7 @@ func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
 		return nil, translate(err, "read the account")
 	}
 	lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l domain.AccountLine, err error) {
-		err = row.Scan(&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Expired, &l.Unrecorded, &l.Discarded)
+		err = row.Scan(&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated)
 		return l, err
 	})
 	return lines, translate(err, "read the account")
@@ -53,15 +55,22 @@ func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
 
 // What is held waits for the event that has its key's turn, or for an earlier one
 // that is still in the outbox. Between two commits neither may be there, for a moment.
-const violationsSQL = `
+//
+// An event that was written more than once, under one ID, may be in as many
+// places. It was then written at different times, or counted as often by the
+// account. So rows of one ID and time break a promise where the account ($2, $3:
+// its days and types) has counted fewer.
+var violationsSQL = `
 (SELECT id, 'in more than one place', string_agg(place, ', ' ORDER BY place)
  FROM (
-    SELECT id, 'outbox' AS place FROM outbox
-    UNION ALL SELECT id, 'outbox_held' FROM outbox_held
-    UNION ALL SELECT id, 'outbox_sent' FROM outbox_sent
-    UNION ALL SELECT id, 'outbox_dead' FROM outbox_dead
+    SELECT id, created_at, event_type, 'outbox' AS place FROM outbox
+    UNION ALL SELECT id, created_at, event_type, 'outbox_held' FROM outbox_held
+    UNION ALL SELECT id, created_at, event_type, 'outbox_sent' FROM outbox_sent
+    UNION ALL SELECT id, created_at, event_type, 'outbox_dead' FROM outbox_dead
  ) AS places
- GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT $1)
+ GROUP BY id, created_at HAVING count(*) > 1
+    AND bool_or((` + accountDaySQL("created_at") + `, event_type) IN (SELECT * FROM unnest($2::date[], $3::text[])))
+ ORDER BY id LIMIT $1)
 UNION ALL
 (SELECT id, 'held without a reason', 'ordering key ' || ordering_key || ', since ' || held_at
  FROM outbox_held h
@@ -72,8 +81,14 @@ UNION ALL
 LIMIT $1`
 
 // Violations implements domain.Auditor.
-func (a *Auditor) Violations(ctx context.Context, limit int) ([]domain.Violation, error) {
-	rows, err := a.db.pool.Query(ctx, violationsSQL, limit)
+func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, limit int) ([]domain.Violation, error) {
+	days, types := []time.Time{}, []string{}
+	for i := range account {
+		if account[i].Difference() < 0 {
+			days, types = append(days, account[i].Day), append(types, account[i].Type)
+		}
+	}
+	rows, err := a.db.pool.Query(ctx, violationsSQL, limit, days, types)
 	if err != nil {
 		return nil, translate(err, "look for violations")
 	}

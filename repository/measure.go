@@ -22,10 +22,10 @@ const measurePatience = 2 * time.Second
 // standingSQL says where the events are. Counting is exact as long as it is
 // cheap. Beyond that the planner's estimate has to do, never below what was
 // counted. Of the held events of a key only the first one is looked at.
-const standingSQL = heldHeadsSQL + `
+var standingSQL = heldHeadsSQL + `
 SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
        counted = $3 AS estimated,
-       (SELECT available_at FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1) AS oldest,
+       (SELECT ` + withinSQL("available_at") + ` FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1) AS oldest,
        (SELECT count(*) FROM (SELECT FROM outbox_dead LIMIT $3) AS few) AS dead,
        greatest(waiting, CASE WHEN waiting = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox_held'::regclass) END) AS held,
        (SELECT count(*) FROM heads) AS held_keys, (SELECT min(held_at) FROM heads) AS oldest_held
@@ -45,14 +45,14 @@ FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $3) AS few) AS c
 //   - Confirmations count up to ten seconds ago: their time is that at which
 //     the handler's transaction began, and the row shows when it has committed.
 //   - The delays are those of at most 1,000 confirmations.
-const measureSQL = `
+var measureSQL = `
 WITH standing AS (` + standingSQL + `
 ), before AS (
     SELECT at, emitted_total, enqueued_total FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1
 ), entries AS (
-    SELECT count(*) FILTER (WHERE unrecorded IS NULL) AS emitted, coalesce(sum(unrecorded), 0) AS unrecorded,
+    SELECT count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL) AS emitted, coalesce(sum(unrecorded), 0) AS unrecorded,
            CASE WHEN count(*) = $5 THEN greatest(pg_stat_get_live_tuples('outbox_entries'::regclass)::float8 / $5, 1) ELSE 1 END AS share
-    FROM (SELECT unrecorded FROM outbox_entries LIMIT $5) AS few
+    FROM (SELECT unrecorded, repeated FROM outbox_entries LIMIT $5) AS few
 ), totals AS (
     SELECT coalesce((SELECT sum(emitted) FROM outbox_account), 0) + (e.emitted * e.share)::bigint AS emitted,
            coalesce((SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass), 0)

@@ -14,20 +14,24 @@ import (
 // functions of migrations/00004_ordering.sql, where the order of the steps is
 // argued, give and pass the turns.
 
-// held is what a claim took out of the way.
+// held is what a claim took out of the way, repeats of held events among it.
 type held struct {
 	Count int       `json:"count"`
 	Keys  []string  `json:"keys"`
-	Due   time.Time `json:"due"` // with ID: the place of the last one
+	Due   sentTime  `json:"due"` // with ID: the place of the last one
 	ID    domain.ID `json:"id"`
 }
 
+// The time goes as PostgreSQL sends it in binary: as text it would be written by
+// the session's DateStyle and time zone, and offsets with seconds, which times of
+// long ago have, are not even JSON.
 const heldSQL = `
 SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        now(), (SELECT count(*) FROM due),
        jsonb_build_object('count', count(*), 'keys', jsonb_agg(DISTINCT ordering_key),
-                          'due', max(available_at), 'id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
-FROM held HAVING count(*) > 0`
+                          'due', encode(timestamptz_send(max(available_at)), 'hex'),
+                          'id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
+FROM holding HAVING count(*) > 0`
 
 // Scan reads heldSQL's last column, which is NULL for the rows of events.
 func (h *held) Scan(value any) error {
@@ -44,7 +48,7 @@ func (h *held) Scan(value any) error {
 	}
 }
 
-func (h *held) last() domain.Cursor { return domain.Cursor{Due: h.Due, ID: h.ID} }
+func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due), ID: h.ID} }
 
 // In the order of the IDs, so that two who pass the same turns do not wait for
 // each other.

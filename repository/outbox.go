@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"outboxd/domain"
@@ -103,12 +104,13 @@ const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeou
 //     is the rest. Both read outbox_turns by its key, and for events without a key
 //     not at all: a subquery that is compared cannot become a hash of the table.
 //     going is asked twice, and asking again costs less than keeping its rows.
+//   - what is held already, and was written once more, is absorbed.
 //   - where something was held, one more row without an event says what.
 const claimSQL = `
 WITH due AS MATERIALIZED (
     SELECT ctid, octet_length(payload) AS bytes
     FROM outbox
-    WHERE available_at <= now() AND (available_at, id) > ($1, $2::uuid)
+    WHERE available_at <= now() AND (available_at, id) >= ($1, $2::uuid)
       AND CASE WHEN queue = ANY ($4::text[]) THEN false ELSE true END
     ORDER BY available_at, id
     LIMIT %d
@@ -121,12 +123,18 @@ WITH due AS MATERIALIZED (
 ), gone AS (
     DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM fitting))
     RETURNING ` + eventColumns + `
-), held AS (
-    INSERT INTO outbox_held (` + eventColumns + `)
+), holding AS MATERIALIZED (
     SELECT ` + eventColumns + ` FROM gone
     WHERE ordering_key IS NOT NULL
       AND (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) IS DISTINCT FROM id
-    RETURNING available_at, id, ordering_key
+), held AS (
+    INSERT INTO outbox_held (` + eventColumns + `)
+    SELECT ` + eventColumns + ` FROM holding
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM holding WHERE NOT EXISTS (SELECT FROM held WHERE held.id = holding.id)
 ), going AS NOT MATERIALIZED (
     SELECT ` + eventColumns + ` FROM gone
     WHERE ordering_key IS NULL
@@ -186,11 +194,12 @@ func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int, e
 
 // One entry of outbox_due. The difference is taken here, because our clock may
 // be another. The tenth of a second is for what got due between the claim and
-// this look.
+// this look. What gets due in more than a day is none: nobody sleeps so long, and
+// a difference of thousands of years would fit no time.Duration.
 const nextDueSQL = `
 SELECT (extract(epoch FROM available_at - clock_timestamp()) * 1000000)::bigint
 FROM outbox
-WHERE available_at > now() - interval '100 milliseconds'
+WHERE available_at > now() - interval '100 milliseconds' AND available_at < now() + interval '1 day'
 ORDER BY available_at
 LIMIT 1`
 
@@ -266,7 +275,7 @@ func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except 
 	var steps pgx.Batch
 	b.outbox.db.pool.queueBegin(&steps)
 	steps.Queue(boundsSQL, milliseconds(idlePatience), milliseconds(statementPatience), milliseconds(lockPatience))
-	steps.Queue(fmt.Sprintf(b.outbox.claim, limit), from.Due, [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
+	steps.Queue(fmt.Sprintf(b.outbox.claim, limit), dueFrom(from), [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
 	results := b.conn.SendBatch(ctx, &steps)
 	defer results.Close()
 	for range steps.Len() - 1 {
@@ -306,6 +315,15 @@ func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except 
 	slices.SortFunc(b.events, func(x, y domain.Event) int { return x.Cursor().Compare(y.Cursor()) })
 	b.full = locked == limit || len(b.events)+b.held.Count < locked
 	return nil
+}
+
+// dueFrom is where a scan begins. The beginning is before all times, those that
+// the outbox would not take among them.
+func dueFrom(from domain.Cursor) pgtype.Timestamptz {
+	if from == (domain.Cursor{}) {
+		return pgtype.Timestamptz{Valid: true, InfinityModifier: pgtype.NegativeInfinity}
+	}
+	return pgtype.Timestamptz{Valid: true, Time: from.Due}
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

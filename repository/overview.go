@@ -18,7 +18,7 @@ func NewOverviews(db *Database) *Overviews { return &Overviews{db} }
 
 var _ domain.Overviews = (*Overviews)(nil)
 
-const nowSQL = `SELECT now(), standing.* FROM (` + standingSQL + `) AS standing`
+var nowSQL = `SELECT now(), standing.* FROM (` + standingSQL + `) AS standing`
 
 // flowsSQL adds up samples, of which a day has 8,640, once for each window. In
 // the shortest are three or four, wherever it begins.
