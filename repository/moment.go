@@ -1,0 +1,72 @@
+package repository
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// The times that the outbox takes, in UTC: what JSON and RFC 3339 can write. See
+// migrations/00001_outbox.sql.
+var (
+	firstMoment = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+)
+
+// withinSQL is a column of times, each moved to the next moment that the outbox
+// takes. Rows that came past the checks may have others, infinite ones among
+// them, with which PostgreSQL does not calculate.
+func withinSQL(column string) string {
+	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
+}
+
+// accountDaySQL is the day of the account of an event that was created then.
+func accountDaySQL(column string) string {
+	return `(` + withinSQL(column) + ` AT TIME ZONE 'UTC')::date`
+}
+
+// moment is a time that can always be read: one that the outbox would not take
+// becomes the nearest that it does, and odd says so. NULL is odd too.
+type moment struct {
+	time.Time
+	odd bool
+}
+
+var _ pgtype.TimestamptzScanner = (*moment)(nil)
+
+// ScanTimestamptz implements pgtype.TimestamptzScanner.
+func (m *moment) ScanTimestamptz(v pgtype.Timestamptz) error {
+	switch {
+	case !v.Valid:
+		*m = moment{odd: true}
+	case v.InfinityModifier == pgtype.NegativeInfinity, v.InfinityModifier == pgtype.Finite && v.Time.Before(firstMoment):
+		*m = moment{firstMoment, true}
+	case v.InfinityModifier == pgtype.Infinity, v.Time.After(lastMoment):
+		*m = moment{lastMoment, true}
+	default:
+		*m = moment{v.Time, false}
+	}
+	return nil
+}
+
+// sentTime is a time in the hexadecimal form of what timestamptz_send returns:
+// microseconds since 2000, 64 bits, the most significant byte first.
+type sentTime time.Time
+
+// epoch2000 is PostgreSQL's beginning of time, in Unix seconds.
+const epoch2000 = 946_684_800
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (t *sentTime) UnmarshalText(text []byte) error {
+	var b [8]byte
+	if n, err := hex.Decode(b[:], text); err != nil || n != len(b) {
+		return fmt.Errorf("%.40q is not a time as PostgreSQL sends it", text)
+	}
+	micros := int64(binary.BigEndian.Uint64(b[:])) //nolint:gosec // the same 64 bits
+	// Not by adding a Duration, which spans 292 years.
+	*t = sentTime(time.Unix(epoch2000+micros/1_000_000, micros%1_000_000*1000).UTC())
+	return nil
+}
