@@ -299,7 +299,7 @@ func (s *subject) verify() {
 			s.t.Errorf("the account has %+v", line)
 		}
 	}
-	if broken, err := auditor.Violations(s.t.Context(), 10); err != nil || len(broken) != 0 {
+	if broken, err := auditor.Violations(s.t.Context(), lines, 10); err != nil || len(broken) != 0 {
 		s.t.Errorf("violations %+v: %v", broken, err)
 	}
 	if lost, err := auditor.Unconfirmed(s.t.Context(), domain.ID{}, 10, nil); err != nil || len(lost) != 0 {
