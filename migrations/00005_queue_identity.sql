@@ -17,5 +17,22 @@ CREATE TABLE outbox_queue_identity (
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
+-- Events that are not confirmed and whose task Redis does not have, though it
+-- has lost nothing else: a task was deleted, or evicted. One row until the event
+-- is confirmed, ends in another way, or its task is there again.
+CREATE TABLE outbox_missing (
+    event_id   uuid        PRIMARY KEY,
+    event_type text        NOT NULL,
+    queue      text        NOT NULL,
+    generation integer     NOT NULL,
+    sent_at    timestamptz NOT NULL,
+    task       text        NOT NULL, -- what was found of it
+    found_at   timestamptz NOT NULL DEFAULT clock_timestamp(), -- first
+    seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(), -- last
+    resends    integer     NOT NULL DEFAULT 0,
+    resent_at  timestamptz
+);
+
 -- +goose Down
+DROP TABLE outbox_missing;
 DROP TABLE outbox_queue_identity;

@@ -63,6 +63,8 @@ type healer struct {
 	seen     int64     // relayed, when the canary was last renewed
 	rest     time.Time // no heal before
 	silent   bool      // the failure has been reported
+	intact   bool      // the look at hand found nothing changed
+	vouchers vouchers
 }
 
 func newHealer(o Options, log *slog.Logger, m *metrics, paused func() bool) *healer {
@@ -81,7 +83,7 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	defer tick.Stop()
 	for {
 		if !h.paused() {
-			h.report(ctx, h.check(ctx))
+			h.report(ctx, h.checkAndVouch(ctx))
 		}
 		select {
 		case <-ctx.Done():
@@ -127,6 +129,7 @@ func (h *healer) check(ctx context.Context) error {
 	}
 	reason := seen.Change(known)
 	if reason == "" {
+		h.intact = true
 		return h.advance(looking, seen.Over(known))
 	}
 	if time.Now().Before(h.rest) {

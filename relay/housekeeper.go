@@ -32,8 +32,9 @@ type housekeeper struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	healer  *healer // nil: nobody notices what the queue loses
-	key     string  // the ordering key that the last round ended at
+	healer  *healer     // nil: nobody notices what the queue loses
+	single  *reconciler // nil: nor single tasks
+	key     string      // the ordering key that the last round ended at
 }
 
 // run leads whenever nobody else does, until ctx ends.

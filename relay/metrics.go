@@ -22,6 +22,7 @@ type metrics struct {
 	// archived counts dead letters that nobody told the store about.
 	archived prometheus.Counter
 	relayed  atomic.Int64 // events handed over, for those who ask whether anything was
+	missing  *missingMetrics
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -55,6 +56,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "outboxd_relay_archived_events_total",
 			Help: "Events that became dead letters because their tasks were found in the queue's archives.",
 		}),
+		missing: newMissingMetrics(registry),
 	}
 	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog, m.upkeep, m.archived)
 	for _, outcome := range []string{"enqueued", "failed", "dead"} {

@@ -30,6 +30,9 @@ type Options struct {
 	Healing *Healing
 	// Archives finds what the queue gave up by itself. nil: nobody looks.
 	Archives *Archives
+	// Reconciliation is what a loss of single tasks is noticed and mended by,
+	// beside Healing. nil lets it go unnoticed.
+	Reconciliation *Reconciliation
 	// Database reports whether the database answers.
 	Database func(ctx context.Context) error
 
@@ -69,10 +72,11 @@ type Relay struct {
 	metrics  *metrics
 	waker    *waker
 	cursor   cursor
-	queue    *breaker // open while the queue is unreachable
-	database *breaker // open while the database is
-	healer   *healer  // nil: none
-	bounds   *bounds  // nil: none
+	queue    *breaker    // open while the queue is unreachable
+	database *breaker    // open while the database is
+	healer   *healer     // nil: none
+	bounds   *bounds     // nil: none
+	single   *reconciler // nil: none
 }
 
 // Actor is something to run until its context ends. Run may be called again
@@ -93,6 +97,9 @@ func New(o Options) *Relay {
 		r.healer = newHealer(o, log, m, func() bool { return r.queue.fault() != nil })
 		// A queue that is back may have lost something while it was away.
 		changed = func() { r.waker.reconsider(); raise(r.healer.look) }
+		if o.Reconciliation != nil {
+			r.single = newReconciler(o, log, m, r.healer)
+		}
 	}
 	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, changed)
 	if len(o.MaxQueue) > 0 {
@@ -107,7 +114,7 @@ func New(o Options) *Relay {
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
 		{"presence", r.waker.show},
-		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics, healer: r.healer}).run},
+		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics, healer: r.healer, single: r.single}).run},
 	}
 	if r.o.Listen {
 		actors = append(actors, Actor{"listener", r.waker.listen})

@@ -1,0 +1,72 @@
+package relay
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+)
+
+// missingMetrics are what the relay that keeps house counts about single tasks
+// that the queue lost.
+type missingMetrics struct {
+	missing prometheus.Gauge
+	resent  prometheus.Counter
+}
+
+func newMissingMetrics(registry prometheus.Registerer) *missingMetrics {
+	m := &missingMetrics{
+		missing: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_missing_events",
+			Help: "Events that are not confirmed and whose task is not in Redis, up to 100,000. From the relay that keeps house; 0 in the others.",
+		}),
+		resent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "outboxd_relay_resent_events_total",
+			Help: "Events that were put back into the outbox because their task was not in Redis any more.",
+		}),
+	}
+	registry.MustRegister(m.missing, m.resent)
+	return m
+}
+
+// findings is what a round of the reconciler found for the first time.
+type findings struct {
+	events, resent int
+	example        domain.MissingEvent
+}
+
+func (f *findings) add(e *domain.MissingEvent, resent bool) {
+	if !e.New {
+		return
+	}
+	if f.events == 0 {
+		f.example = *e
+	}
+	f.events++
+	if resent {
+		f.resent++
+	}
+}
+
+// log reports what was found, once for a round.
+func (f *findings) log(log *slog.Logger, resend bool) {
+	if f.events == 0 {
+		return
+	}
+	e := &f.example
+	args := []any{
+		"events", f.events, "sent_again", f.resent, "an_event_id", e.Event.ID, "event_type", e.Event.Type, "queue", e.Event.Queue,
+		"task", e.Task.String(), "sent_ago", time.Since(e.SentAt).Round(time.Second),
+	}
+	if f.resent < f.events {
+		cure := "outboxd redrive --missing sends them again"
+		if resend {
+			cure = "no event of their type was confirmed yet: if nobody confirms it, name it in --relay-unconfirmed; otherwise outboxd redrive --missing sends them again"
+		}
+		args = append(args, "cure", cure)
+	}
+	log.Warn("Redis does not have the tasks of events that nobody has confirmed", args...)
+	*f = findings{}
+}

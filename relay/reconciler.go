@@ -1,0 +1,289 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"outboxd/domain"
+)
+
+// Reconciliation is what a relay needs to notice that the queue has lost single
+// tasks, and nothing by which it could be told for another one.
+type Reconciliation struct {
+	Events domain.MissingEvents
+	Tasks  domain.TaskFinder
+	// Resend sends again what is missing, where its type is known to be
+	// confirmed. Otherwise it is only noted.
+	Resend bool
+	// Age is how long an event has to have been with the queue to be missed
+	// there, and Every how often a round begins while it is worth it. 0 means
+	// 20 and 10 seconds.
+	Age, Every time.Duration
+}
+
+const (
+	missingAge     = 20 * time.Second
+	reconcileEvery = 10 * time.Second
+	// reconcileIdle is how often a round begins while nothing happens. With the
+	// age, a round, and the relay's own time, what is lost is sent again or
+	// reported within a minute.
+	reconcileIdle = 25 * time.Second
+	// reconcileRows is how much of the history one statement reads.
+	reconcileRows = 5000
+	// reconcileShare is the inverse of the share of time that reconciling may take.
+	reconcileShare = 40
+	// The first resend comes at once, the next after resendPause, and four times
+	// that. Whatever is missing again after the last one stays so until a person
+	// looks at it: its consumer does not confirm, or loses it each time.
+	resendLimit = 3
+	resendPause = time.Minute
+)
+
+// reconciler compares the history with the queue, page by page and round by
+// round: whatever is not confirmed after a while has to be there. It runs in the
+// process that keeps house.
+//
+// A round passes over the parts of the history of which everything was confirmed
+// when they were read last. Beside the rounds a sweep goes through all of it,
+// because events may come into such a part later: those that were held, or due
+// later than they were emitted, or whose IDs their producers made.
+//
+// A consumer that does not confirm looks like a queue that loses its tasks: it
+// ends them, and nothing tells. So only events of a type are sent again of which
+// others were confirmed.
+type reconciler struct {
+	o       Reconciliation
+	except  []string
+	log     *slog.Logger
+	metrics *missingMetrics
+	paused  func() bool
+	intact  func(context.Context) bool // the queue has not lost more than single tasks
+
+	closed spans
+	proven map[string]bool // types of which an event was confirmed
+	handed int64           // when the last round began
+	open   bool            // it found something that is not confirmed
+	noted  bool            // something may be remembered as missing
+	swept  domain.ID       // where the sweep is
+	sweeps int64           // HandedOver when it began
+	found  findings
+	silent bool
+}
+
+func newReconciler(o Options, log *slog.Logger, m *metrics, h *healer) *reconciler {
+	own := *o.Reconciliation
+	own.Age, own.Every = cmp.Or(own.Age, missingAge), cmp.Or(own.Every, reconcileEvery)
+	return &reconciler{
+		o: own, except: o.Healing.Unconfirmed, log: log, metrics: m.missing, paused: h.paused, intact: h.vouch,
+	}
+}
+
+// run makes rounds until ctx ends.
+func (r *reconciler) run(ctx context.Context) {
+	// Another process may have kept house in between.
+	r.closed, r.proven, r.handed, r.open, r.noted = nil, map[string]bool{}, -1, true, true
+	r.swept, r.sweeps = domain.ID{}, -1
+	defer r.metrics.missing.Set(0)
+	for pause := r.o.Every; ; {
+		wait(ctx, pause)
+		if ctx.Err() != nil {
+			return
+		}
+		begun := time.Now()
+		if !r.paused() {
+			r.report(ctx, r.round(ctx))
+		}
+		every := max(reconcileIdle, r.o.Every)
+		if r.open || r.noted {
+			every = r.o.Every
+		}
+		pause = max(time.Until(begun.Add(every)), 0)
+	}
+}
+
+var errNotIntact = errors.New("the queue may have lost more than single tasks")
+
+// report says once that reconciling is not possible. While a server is away,
+// others say so, and the healer speaks for a queue that has lost all.
+func (r *reconciler) report(ctx context.Context, err error) {
+	r.found.log(r.log, r.o.Resend)
+	switch {
+	case err == nil:
+		r.silent = false
+	case ctx.Err() != nil:
+	case domain.ErrorCode(err) == domain.CodeUnavailable, errors.Is(err, errNotIntact), r.silent:
+		r.log.Debug("could not compare the history with the queue", "again_in", r.o.Every, "error", err)
+	default:
+		r.silent = true
+		r.log.Warn("could not compare the history with the queue", "again_in", r.o.Every, "error", err)
+	}
+}
+
+// round reads all parts of the history that are not closed, and between them
+// the next ones of the sweep.
+func (r *reconciler) round(ctx context.Context) error {
+	begun := time.Now()
+	handed, err := r.o.Events.HandedOver(ctx)
+	if err != nil {
+		return err
+	}
+	if handed >= 0 && handed == r.handed && handed == r.sweeps && r.swept.IsZero() && !r.open && !r.noted {
+		return nil
+	}
+	open := false
+	for after := (domain.ID{}); ; {
+		begin, until := r.closed.gap(after)
+		page, err := r.page(ctx, begin, until)
+		if err != nil {
+			return err
+		}
+		open = open || page.Open > 0
+		if err := r.sweep(ctx, handed); err != nil {
+			return err
+		}
+		if after = page.Last; page.End {
+			if until == domain.LastID() {
+				break
+			}
+			after = until
+		}
+	}
+	r.handed, r.open = handed, open
+	for time.Since(begun) < r.o.Every && r.sweeping(handed) && ctx.Err() == nil {
+		if err := r.sweep(ctx, handed); err != nil {
+			return err
+		}
+	}
+	return r.settle(ctx, time.Since(begun))
+}
+
+// sweeping reports whether the sweep is on its way, or has reason to begin.
+func (r *reconciler) sweeping(handed int64) bool {
+	return !r.swept.IsZero() || handed < 0 || handed != r.sweeps
+}
+
+func (r *reconciler) sweep(ctx context.Context, handed int64) error {
+	if !r.sweeping(handed) {
+		return nil
+	}
+	if r.swept.IsZero() {
+		r.sweeps = handed
+	}
+	page, err := r.page(ctx, r.swept, domain.LastID())
+	if err != nil {
+		return err
+	}
+	if r.swept = page.Last; page.End {
+		r.swept = domain.ID{}
+	}
+	return nil
+}
+
+// page reads a page, deals with what is missing, and rests for as long as that
+// allows.
+func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.SentPage, error) {
+	begun := time.Now()
+	defer func(ctx context.Context) { wait(ctx, (reconcileShare-1)*time.Since(begun)) }(ctx)
+	ctx, cancel := context.WithTimeout(ctx, settlePatience)
+	defer cancel()
+	page, err := r.o.Events.Page(ctx, after, until, reconcileRows, r.o.Age, r.except)
+	if err != nil {
+		return page, err
+	}
+	for _, eventType := range page.Proven {
+		r.proven[eventType] = true
+	}
+	if page.Open == 0 && isOld(page.Last) {
+		r.closed.add(after, page.Last)
+	} else {
+		r.closed.remove(after, page.Last)
+	}
+	return page, r.examine(ctx, page.Waiting)
+}
+
+// isOld keeps the end of the history open: events with earlier IDs may still be
+// on their way into it.
+func isOld(id domain.ID) bool {
+	made, known := id.Time()
+	return !known || time.Since(made) > 2*time.Minute
+}
+
+// examine asks the queue about events that it should have.
+func (r *reconciler) examine(ctx context.Context, waiting []domain.SentEvent) error {
+	if len(waiting) == 0 {
+		return nil
+	}
+	events := make([]domain.Event, len(waiting))
+	for i := range waiting {
+		events[i] = waiting[i].Event
+	}
+	tasks, err := r.o.Tasks.Look(ctx, events)
+	if err != nil {
+		return err
+	}
+	var missing []domain.MissingEvent
+	for i, task := range tasks {
+		if task.Lost() || task == domain.TaskCompleted {
+			missing = append(missing, domain.MissingEvent{SentEvent: waiting[i], Task: task})
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if !r.intact(ctx) {
+		return errNotIntact
+	}
+	return r.deal(ctx, missing)
+}
+
+// deal notes what is missing, and sends again what may be.
+func (r *reconciler) deal(ctx context.Context, missing []domain.MissingEvent) error {
+	noted, err := r.o.Events.Note(ctx, missing)
+	if err != nil {
+		return err
+	}
+	r.noted = true
+	ids := map[domain.TaskPresence][]domain.ID{}
+	for i := range noted {
+		e := &noted[i]
+		resend := r.resends(e)
+		if resend {
+			ids[e.Task] = append(ids[e.Task], e.Event.ID)
+		}
+		r.found.add(e, resend)
+	}
+	for task, some := range ids {
+		n, err := r.o.Events.Resend(ctx, some, "its task "+task.String())
+		if err != nil {
+			return err
+		}
+		r.metrics.resent.Add(float64(n))
+	}
+	return nil
+}
+
+func (r *reconciler) resends(e *domain.MissingEvent) bool {
+	pause := resendPause
+	for range e.Resends - 1 {
+		pause *= 4
+	}
+	return r.o.Resend && r.proven[e.Event.Type] && e.Resends < resendLimit && time.Since(e.ResentAt) > pause
+}
+
+// settle ends a round: what was noted before it began, and not again since, is
+// there again.
+func (r *reconciler) settle(ctx context.Context, took time.Duration) error {
+	if !r.noted {
+		return nil
+	}
+	missing, err := r.o.Events.Settle(ctx, took)
+	if err != nil {
+		return err
+	}
+	r.noted = missing > 0
+	r.metrics.missing.Set(float64(missing))
+	return nil
+}

@@ -1,0 +1,47 @@
+package relay
+
+import (
+	"context"
+	"sync"
+)
+
+// vouchers are those who wait for the healer's next look.
+type vouchers struct {
+	mu      sync.Mutex
+	waiting []chan bool
+}
+
+func (v *vouchers) take() []chan bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	waiting := v.waiting
+	v.waiting = nil
+	return waiting
+}
+
+// vouch waits for a look that begins from now on, and reports whether the queue
+// was then the same as ever: what is missing in it is not missing because all is.
+func (h *healer) vouch(ctx context.Context) bool {
+	answer := make(chan bool, 1)
+	h.vouchers.mu.Lock()
+	h.vouchers.waiting = append(h.vouchers.waiting, answer)
+	h.vouchers.mu.Unlock()
+	raise(h.look)
+	select {
+	case intact := <-answer:
+		return intact
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// checkAndVouch is check, for those who wait for it too.
+func (h *healer) checkAndVouch(ctx context.Context) error {
+	waiting := h.vouchers.take()
+	h.intact = false
+	err := h.check(ctx)
+	for _, answer := range waiting {
+		answer <- h.intact && err == nil
+	}
+	return err
+}

@@ -1,0 +1,198 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+)
+
+// MissingEvents is the domain.MissingEvents.
+type MissingEvents struct{ db *Database }
+
+// NewMissingEvents returns what is remembered in db about events that the queue
+// does not have.
+func NewMissingEvents(db *Database) *MissingEvents { return &MissingEvents{db: db} }
+
+var _ domain.MissingEvents = (*MissingEvents)(nil)
+
+// PostgreSQL's own counters of the history's partitions cost nothing to keep.
+const handedOverSQL = `
+SELECT CASE WHEN current_setting('track_counts')::boolean
+       THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END
+FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass`
+
+// HandedOver implements domain.MissingEvents.
+func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, err error) {
+	err = m.db.pool.QueryRow(ctx, handedOverSQL).Scan(&n)
+	return n, translate(err, "look whether events were handed over")
+}
+
+// A page is bounded by the rows that it reads, not by those that it finds, so
+// that each statement is short, whatever the history holds. The inbox is looked
+// into for each of them: whatever else the planner chose would read more of it
+// than a page needs. What was sent in the future was sent before the clock was
+// set back. The last row is about the page.
+const pageSQL = `
+WITH page AS MATERIALIZED (
+    SELECT s.id, s.event_type, s.queue, s.generation, s.sent_at, s.event_type = ANY ($3::text[]) AS excepted, i.confirmed
+    FROM (SELECT id, event_type, queue, generation, sent_at FROM outbox_sent WHERE id > $1::uuid AND id <= $4::uuid ORDER BY id FETCH FIRST %d ROWS WITH TIES) AS s
+    LEFT JOIN LATERAL (SELECT true AS confirmed FROM inbox i WHERE i.event_id = s.id LIMIT 1) AS i ON true
+)
+(SELECT id, event_type, queue, generation, sent_at, 0::bigint, 0::bigint, NULL::text[] FROM page
+ WHERE confirmed IS NULL AND NOT excepted AND sent_at NOT BETWEEN now() - $2::float8 * interval '1 second' AND now()
+   AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = page.id AND d.generation >= page.generation)
+ ORDER BY id)
+UNION ALL
+(SELECT coalesce((SELECT id FROM page ORDER BY id DESC LIMIT 1), $1::uuid), NULL, NULL, NULL, NULL, count(*),
+        count(*) FILTER (WHERE confirmed IS NULL AND NOT excepted), array_agg(DISTINCT event_type) FILTER (WHERE confirmed)
+ FROM page)`
+
+// Page implements domain.MissingEvents.
+func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (domain.SentPage, error) {
+	const doing = "read a page of the history"
+	var page domain.SentPage
+	rows, err := m.db.pool.Query(ctx, fmt.Sprintf(pageSQL, limit), [16]byte(after), age.Seconds(), append([]string{}, except...), [16]byte(until))
+	if err != nil {
+		return page, translate(err, doing)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id [16]byte
+		var eventType, queue *string
+		var generation *int
+		var sent *time.Time
+		var read, open int
+		var proven []string
+		if err := rows.Scan(&id, &eventType, &queue, &generation, &sent, &read, &open, &proven); err != nil {
+			return page, translate(err, doing)
+		}
+		if eventType == nil {
+			page.Last, page.End, page.Open, page.Proven = id, read < limit, open, proven
+			continue
+		}
+		e := domain.SentEvent{Event: domain.Event{ID: id, Type: *eventType, Queue: *queue, Generation: *generation}, SentAt: *sent}
+		page.Waiting = append(page.Waiting, e)
+	}
+	return page, translate(rows.Err(), doing)
+}
+
+// One that is noted for the first time has to be in the history as it was when
+// the queue was asked, and unconfirmed: a task leaves the queue after its
+// confirmation is committed.
+const noteMissingSQL = `
+INSERT INTO outbox_missing AS m (event_id, event_type, queue, generation, sent_at, task)
+SELECT a.id, a.event_type, a.queue, a.generation, a.sent_at, a.task
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::timestamptz[], $6::text[]) AS a (id, event_type, queue, generation, sent_at, task)
+WHERE EXISTS (SELECT FROM outbox_sent s WHERE s.id = a.id AND s.generation = a.generation AND s.sent_at = a.sent_at)
+  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = a.id)
+  AND (EXISTS (SELECT FROM outbox_missing k WHERE k.event_id = a.id) OR (SELECT count(*) FROM outbox_missing) < $7)
+ORDER BY a.id
+ON CONFLICT (event_id) DO UPDATE SET generation = excluded.generation, sent_at = excluded.sent_at, task = excluded.task, seen_at = clock_timestamp()
+RETURNING m.event_id, m.event_type, m.queue, m.generation, m.sent_at, m.found_at, m.resends, m.resent_at, m.xmax = 0`
+
+// Note implements domain.MissingEvents.
+func (m *MissingEvents) Note(ctx context.Context, events []domain.MissingEvent) ([]domain.MissingEvent, error) {
+	const doing = "note missing events"
+	n := len(events)
+	ids, types, queues := make([][16]byte, n), make([]string, n), make([]string, n)
+	generations, sent, tasks := make([]int, n), make([]time.Time, n), make([]string, n)
+	found := map[domain.ID]domain.TaskPresence{}
+	for i := range events {
+		e := &events[i]
+		ids[i], types[i], queues[i], generations[i], sent[i], tasks[i] = e.Event.ID, e.Event.Type, e.Event.Queue, e.Event.Generation, e.SentAt, e.Task.String()
+		found[e.Event.ID] = e.Task
+	}
+	rows, err := m.db.pool.Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, domain.MissingNoted)
+	if err != nil {
+		return nil, translate(err, doing)
+	}
+	noted, err := pgx.CollectRows(rows, scanMissing)
+	for i := range noted {
+		noted[i].Task = found[noted[i].Event.ID]
+	}
+	return noted, translate(err, doing)
+}
+
+func scanMissing(row pgx.CollectableRow) (e domain.MissingEvent, err error) {
+	var resent *time.Time
+	err = row.Scan((*[16]byte)(&e.Event.ID), &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt, &e.FoundAt, &e.Resends, &resent, &e.New)
+	if resent != nil {
+		e.ResentAt = *resent
+	}
+	return e, err
+}
+
+// isMissingSQL tells what is missing from what was sent again for that.
+const isMissingSQL = `(resent_at IS NULL OR seen_at > resent_at)`
+
+const settleMissingSQL = `
+WITH ended AS (
+    DELETE FROM outbox_missing m
+    WHERE EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)
+       OR ` + isMissingSQL + ` AND seen_at < clock_timestamp() - $1::float8 * interval '1 second'
+       OR NOT EXISTS (SELECT FROM outbox_sent s WHERE s.id = m.event_id) AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = m.event_id)
+          AND NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = m.event_id)
+    RETURNING ` + isMissingSQL + ` AS missing
+)
+SELECT (SELECT count(*) FROM outbox_missing WHERE ` + isMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing)`
+
+// Settle implements domain.MissingEvents.
+func (m *MissingEvents) Settle(ctx context.Context, since time.Duration) (missing int64, err error) {
+	err = m.db.pool.QueryRow(ctx, settleMissingSQL, since.Seconds()).Scan(&missing)
+	return missing, translate(err, "forget events that are not missing any more")
+}
+
+const missingSQL = `
+SELECT event_id, event_type, queue, generation, sent_at, found_at, resends, resent_at, false FROM outbox_missing
+WHERE ` + isMissingSQL + ` ORDER BY event_id LIMIT $1`
+
+// Missing implements domain.MissingEvents.
+func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]domain.MissingEvent, error) {
+	rows, err := m.db.pool.Query(ctx, missingSQL, limit)
+	if err != nil {
+		return nil, translate(err, "list missing events")
+	}
+	list, err := pgx.CollectRows(rows, scanMissing)
+	return list, translate(err, "list missing events")
+}
+
+// As redriveSQL, of events that are named.
+const resendSQL = `
+WITH moving AS MATERIALIZED (
+    SELECT set_config('outboxd.moving', 'on', true)
+), gone AS (
+    DELETE FROM outbox_sent s
+    WHERE s.id = ANY ($1::uuid[])
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
+      AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
+    RETURNING s.*
+), back AS (
+    INSERT INTO outbox (` + eventColumns + `)
+    SELECT DISTINCT ON (id) ` + eventColumns + ` FROM moving, gone ORDER BY id, generation DESC
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, generation
+), counted AS (
+    UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id IN (SELECT id FROM back)
+), noted AS (
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $2, 'redriven', generation, $3 FROM back
+)
+SELECT count(*) FROM back`
+
+// Resend implements domain.MissingEvents.
+func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (int64, error) {
+	return m.resend(ctx, ids, domain.StageRelay, why)
+}
+
+func (m *MissingEvents) resend(ctx context.Context, ids []domain.ID, stage domain.Stage, why string) (back int64, err error) {
+	err = pgx.BeginFunc(ctx, m.db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, resendSQL, uuids(ids), string(stage), why).Scan(&back)
+	})
+	return back, translate(err, "send missing events again")
+}
