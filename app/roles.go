@@ -94,6 +94,7 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 	}
 	d.undo = append(d.undo, func() { _ = publisher.Close() })
 	publisher.WaitReplicas(d.cfg.Redis.WaitReplicas)
+	publisher.Unconfirmed(d.cfg.Relay.Unconfirmed)
 	r := relay.New(relay.Options{
 		Store:        store,
 		Publisher:    d.traced(publisher),
@@ -107,6 +108,9 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 		Archives: &relay.Archives{
 			Queue: publisher.Archive(), Every: archiveEvery,
 			Failures: repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+		},
+		Reconciliation: &relay.Reconciliation{
+			Events: repository.NewMissingEvents(d.database), Tasks: publisher, Resend: d.cfg.Relay.Missing == config.MissingResend,
 		},
 		Database:       d.database.Ping,
 		Process:        d.process,

@@ -77,6 +77,7 @@ type Relay struct {
 	BackoffMax     time.Duration
 	History        time.Duration // how long outbox_sent is kept
 	Unconfirmed    Names         // event types
+	Missing        string        // MissingResend or MissingReport
 	Ordering       string        // OrderingBlock or OrderingSkip
 	MaxQueue       Bounds
 	InboxRetention time.Duration // at least History
@@ -121,6 +122,12 @@ type Log struct {
 const (
 	MigrateAuto = "auto"
 	MigrateOff  = "off"
+)
+
+// The values of Relay.Missing.
+const (
+	MissingResend = "resend"
+	MissingReport = "report"
 )
 
 // The values of Relay.Ordering.

@@ -183,6 +183,10 @@ func (c *Relay) options() []*option {
 			help: "Event types that no consumer confirms. They are not sent again after Redis has lost data, so that they are not carried out twice; those that had not been carried out are lost with it.",
 		},
 		{
+			field: &c.Missing, key: "relay.missing", value: "resend", choices: []string{MissingResend, MissingReport},
+			help: "What becomes of an event that is not confirmed and whose task Redis does not have any more, such as one that was deleted or evicted: with resend it is sent again, up to three times and only if other events of its type were confirmed; with report outboxd redrive --missing sends it. Either way doctor and /readyz name it.",
+		},
+		{
 			field: &c.Ordering, key: "relay.ordering", value: "block", choices: []string{OrderingBlock, OrderingSkip},
 			help: "What a dead letter with an ordering key does to the events behind it: with block they wait until it is replayed or discarded, with skip they go on without it.",
 		},

@@ -15,11 +15,12 @@ import (
 
 // Publisher is the domain.Publisher: it hands events to Asynq.
 type Publisher struct {
-	redis    redis.UniversalClient
-	tasks    looker
-	lanes    sync.Pool    // of *lane
-	renewed  atomic.Int64 // how often lanes were to be replaced
-	replicas int          // that have to have a batch before it counts
+	redis       redis.UniversalClient
+	tasks       looker
+	lanes       sync.Pool    // of *lane
+	renewed     atomic.Int64 // how often lanes were to be replaced
+	unconfirmed []string     // types of events that nobody confirms
+	replicas    int          // that have to have a batch before it counts
 }
 
 var _ domain.Publisher = (*Publisher)(nil)
@@ -51,6 +52,9 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain
 	receipts := make([]domain.Receipt, len(events))
 	short := l.carry(ctx, events, receipts, p.replicas)
 	p.findHolders(ctx, events, receipts)
+	if err := p.lookCloser(ctx, l, events, receipts); short == nil {
+		short = err
+	}
 	outage := false
 	for i := range receipts {
 		if r := &receipts[i]; !r.Received() {

@@ -67,6 +67,9 @@ func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 	if h.healer != nil {
 		beside.Go(func() { h.healer.run(ctx, leads) })
 	}
+	if h.single != nil {
+		beside.Go(func() { h.single.run(ctx) })
+	}
 	if h.o.Archives != nil {
 		archivist := &archivist{o: *h.o.Archives, log: h.log, metrics: h.metrics}
 		beside.Go(func() { archivist.run(ctx, leads) })

@@ -27,10 +27,10 @@ type Reconciliation struct {
 const (
 	missingAge     = 20 * time.Second
 	reconcileEvery = 10 * time.Second
-	// reconcileIdle is how often a round begins while nothing happens. With the
-	// age, a round, and the relay's own time, what is lost is sent again or
-	// reported within a minute.
-	reconcileIdle = 25 * time.Second
+	// reconcileIdle is how much longer the pause is while nothing happens. With
+	// it, the age, a round, and the relay's own time, what is lost is sent again
+	// or reported within a minute.
+	reconcileIdle = 2.5
 	// reconcileRows is how much of the history one statement reads.
 	reconcileRows = 5000
 	// reconcileShare is the inverse of the share of time that reconciling may take.
@@ -96,9 +96,9 @@ func (r *reconciler) run(ctx context.Context) {
 		if !r.paused() {
 			r.report(ctx, r.round(ctx))
 		}
-		every := max(reconcileIdle, r.o.Every)
-		if r.open || r.noted {
-			every = r.o.Every
+		every := r.o.Every
+		if !r.open && !r.noted {
+			every = time.Duration(reconcileIdle * float64(every))
 		}
 		pause = max(time.Until(begun.Add(every)), 0)
 	}

@@ -1,0 +1,138 @@
+package relay_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+	"outboxd/relay"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// newReconciledTown makes a town that looks for single losses often.
+func newReconciledTown(t *testing.T, resend bool) *town {
+	t.Helper()
+	databaseURL := repositorytest.Database(t)
+	return newTown(t, databaseURL, repositorytest.Redis(t), func(o *relay.Options) {
+		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
+		o.Reconciliation = &relay.Reconciliation{
+			Events: repository.NewMissingEvents(repositorytest.Connect(t, databaseURL)), Tasks: o.Publisher.(domain.TaskFinder),
+			Resend: resend, Age: 100 * time.Millisecond, Every: 100 * time.Millisecond,
+		}
+	})
+}
+
+const emitKeyed = `
+INSERT INTO outbox (event_type, payload, ordering_key, retention_seconds)
+SELECT 'test:effect', '', CASE WHEN n % 2 = 0 THEN 'key-' || n % 20 END, CASE WHEN n % 3 = 0 THEN 600 END FROM generate_series(1, $1::int) n`
+
+// What somebody may do to single tasks, and leave the canary alone.
+func TestSingleTasksAreLost(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(t *testing.T, w *town){
+		"all that wait are deleted by the inspector": func(t *testing.T, w *town) {
+			if _, err := asynq.NewInspectorFromRedisClient(w.redis).DeleteAllPendingTasks("default"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the queue is deleted by the inspector": func(t *testing.T, w *town) {
+			if err := asynq.NewInspectorFromRedisClient(w.redis).DeleteQueue("default", true); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the list is deleted": func(_ *testing.T, w *town) { w.redis.Del(w.t.Context(), "asynq:{default}:pending") },
+		"hashes are deleted": func(_ *testing.T, w *town) {
+			deleted := 0
+			for id := range w.tasks("default") {
+				if deleted++; deleted <= 5 {
+					w.redis.Del(w.t.Context(), "asynq:{default}:t:"+id)
+				}
+			}
+		},
+		"hashes are deleted and made again": func(_ *testing.T, w *town) {
+			for id := range w.tasks("default") {
+				w.redis.Del(w.t.Context(), "asynq:{default}:t:"+id)
+				w.redis.HSet(w.t.Context(), "asynq:{default}:t:"+id, "state", "active")
+			}
+			w.redis.Rename(w.t.Context(), "asynq:{default}:pending", "asynq:{default}:active")
+		},
+		"leases are deleted whose worker died": func(_ *testing.T, w *town) {
+			for id := range w.tasks("default") {
+				w.redis.HSet(w.t.Context(), "asynq:{default}:t:"+id, "state", "active")
+				w.redis.HDel(w.t.Context(), "asynq:{default}:t:"+id, "pending_since")
+			}
+			w.redis.Rename(w.t.Context(), "asynq:{default}:pending", "asynq:{default}:active")
+		},
+	}
+	for name, lose := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newReconciledTown(t, true)
+			w.start()
+			w.watched()
+			stop := w.work()
+			w.exec(emitEffects, 3) // of a type that is confirmed
+			w.eventually(3, "SELECT count(*) FROM inbox")
+			stop()
+			w.exec(emitKeyed, 100)
+			w.eventually(0, "SELECT count(*) FROM outbox")
+			lose(t, w)
+			w.eventually(1, "SELECT count(*) FROM (SELECT FROM outbox_journal WHERE entry = 'redriven' LIMIT 1) AS one")
+			w.work()
+			w.allDone(103)
+			w.eventually(0, "SELECT count(*) FROM outbox_missing")
+			w.eventually(0, "SELECT count(*) FROM outbox_held")
+			if w.heals() != "" {
+				t.Error("all was healed because of a few")
+			}
+		})
+	}
+}
+
+// A consumer that never confirms looks as if its tasks were lost.
+func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
+	t.Parallel()
+	for name, resend := range map[string]bool{"of an unproven type": true, "asked to report only": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newReconciledTown(t, resend)
+			w.start()
+			w.watched()
+			if !resend {
+				stop := w.work()
+				w.exec(emitEffects, 1)
+				w.eventually(1, "SELECT count(*) FROM inbox")
+				stop()
+			}
+			w.exec(emitEffects, 10)
+			w.eventually(0, "SELECT count(*) FROM outbox")
+			w.redis.Del(t.Context(), "asynq:{default}:pending")
+			w.eventually(10, "SELECT count(*) FROM outbox_missing")
+			// Another round, to see that it stays so.
+			w.exec("UPDATE outbox_missing SET seen_at = found_at")
+			w.eventually(10, "SELECT count(*) FROM outbox_missing WHERE seen_at > found_at + interval '100 ms'")
+			if n := w.count("SELECT count(*) FROM outbox_journal"); n != 0 {
+				t.Errorf("%d were sent again", n)
+			}
+			// Somebody sends them again by hand.
+			w.exec("DELETE FROM outbox_missing")
+			w.work()
+			w.eventually(10, "SELECT count(*) FROM outbox_missing")
+			missing, err := w.options.Reconciliation.Events.Missing(t.Context(), 100)
+			if err != nil || len(missing) != 10 {
+				t.Fatalf("%d events are listed (%v), want 10", len(missing), err)
+			}
+			ids := make([]domain.ID, len(missing))
+			for i := range missing {
+				ids[i] = missing[i].Event.ID
+			}
+			if n, err := w.options.Reconciliation.Events.Resend(t.Context(), ids, "a test"); err != nil || n != 10 {
+				t.Fatalf("%d events were sent again (%v), want 10", n, err)
+			}
+			w.eventually(0, "SELECT count(*) FROM outbox_missing")
+		})
+	}
+}
