@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ var (
 	seeds    = flag.Int("chaos.seeds", 1, "number of runs, each with the next seed")
 	events   = flag.Int("chaos.events", 0, "events that pass into Redis, of a run that counts a number of events; 0: no such run")
 	effects  = flag.Int("chaos.effects", 2_500, "events that take effect, of a run that counts a number of events")
+	only     = flag.String("chaos.only", "", "parts of the names of the only faults to fall, with commas between; empty: all")
 	rate     = flag.Float64("chaos.rate", 200, "events a second of all producers, in a run that counts none")
 	outboxd  = flag.String("chaos.outboxd", "", "the outboxd to break; empty: this test binary, race detector and all")
 )
@@ -55,6 +57,9 @@ func TestChaos(t *testing.T) {
 	t.Parallel()
 	repeat(t, func(o chaos.Options) chaos.Options {
 		o.Profile, o.Duration, o.Rate = chaos.General(*duration), *duration, *rate
+		if *only != "" {
+			o.Profile = o.Profile.Only(strings.Split(*only, ",")...)
+		}
 		postgres, disk := repositorytest.OwnPostgresOnDisk(t)
 		o.Servers = viaNetwork(t, directly(postgres, repositorytest.OwnRedis(t)))
 		if disk != nil {

@@ -62,7 +62,16 @@ func count(ctx context.Context, admin *pgxpool.Pool, q queue, journals []string)
 	if err != nil {
 		return nil, err
 	}
-	return judge(all, sequences), nil
+	odd, gone, err := takeOdd(ctx, admin, all)
+	if err != nil {
+		return nil, err
+	}
+	v := judge(all, sequences)
+	v.Odd = odd
+	for _, id := range gone {
+		v.violate(lost, id)
+	}
+	return v, nil
 }
 
 func (s source) read(ctx context.Context, admin *pgxpool.Pool, all traces) error {

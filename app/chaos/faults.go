@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
 )
 
 // injector carries faults out. It belongs to one goroutine.
@@ -15,10 +16,14 @@ type injector struct {
 	fleet     *fleet
 	servers   Servers
 	admin     *pgxpool.Pool
+	redis     redis.UniversalClient
 	down      map[Server]bool
-	paused    map[*slot]int // how often at this moment
-	stepped   bool          // a second step would be undone by the end of the first
-	suspended *slot         // nil: none; no other fault hits it
+	changed   map[Kind]bool                                // by a change that lasts
+	owed      map[Server][]func(ctx context.Context) error // to a server that was down when a change ended
+	broken    error                                        // a change that could not be undone
+	paused    map[*slot]int                                // how often at this moment
+	stepped   bool                                         // a second step would be undone by the end of the first
+	suspended *slot                                        // nil: none; no other fault hits it
 }
 
 // possible reports whether there is what a kind of fault needs.
@@ -103,6 +108,36 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 	case Suspend:
 		return i.suspend(ctx, f.Target)
 	default:
+		return i.interfere(ctx, f)
+	}
+}
+
+// interfere is the part of inject where nothing breaks: somebody else changes what
+// outboxd works with.
+func (i *injector) interfere(ctx context.Context, f Fault) (hit string, end func() (hit string), err error) {
+	switch f.Kind {
+	case RotatePassword:
+		return i.loseRedis(ctx, f.Kind, "it", []any{"resetpass", ">another"}, []any{"resetpass", ">" + fleetPassword})
+	case DisableUser:
+		return i.loseRedis(ctx, f.Kind, "it", []any{"off"}, []any{"on"})
+	case TakeRedisRight:
+		name := redisRights[f.Target%uint64(len(redisRights))]
+		return i.loseRedis(ctx, f.Kind, name, []any{"-" + name}, []any{"+@all"})
+	case TakeLogin:
+		return i.takeLogin(ctx, f.Kind)
+	case TakeRight:
+		return i.takeRight(ctx, f.Kind, rights[f.Target%uint64(len(rights))])
+	case ChangeSetting:
+		return i.changeSetting(ctx, f.Kind, f.Target)
+	case Publish:
+		return i.publish(ctx, f.Kind)
+	case ChangeTable:
+		return i.changeTable(ctx, f.Kind, f.Target)
+	case InsertOdd:
+		return i.insertOdd(ctx, f.Target)
+	case DeleteTasks:
+		return i.deleteTasks(ctx, f.Target)
+	default:
 		return "", nil, fmt.Errorf("nobody knows how to do %q", f.Kind)
 	}
 }
@@ -116,7 +151,7 @@ func (i *injector) crash(s Server) (string, func() string, error) {
 	i.down[s] = true
 	return "it", func() string {
 		s.Start()
-		delete(i.down, s)
+		i.back(s)
 		return "it"
 	}, nil
 }
@@ -132,7 +167,7 @@ func (i *injector) fill() (string, func() string, error) {
 	i.down[postgres] = true // it may be, at any moment
 	return "it", func() string {
 		disk.Free()
-		delete(i.down, postgres)
+		i.back(postgres)
 		return "it"
 	}, nil
 }

@@ -43,7 +43,10 @@ CREATE TABLE chaos.effects (
     seen     bigint      NOT NULL,
     at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE INDEX ON chaos.effects (key)`
+CREATE INDEX ON chaos.effects (key);
+CREATE TABLE chaos.odd (event_id uuid PRIMARY KEY); -- events that are not in the ledger, and may end in any way
+GRANT ALL ON SCHEMA chaos TO ` + fleetUser + `;
+GRANT ALL ON ALL TABLES IN SCHEMA chaos TO ` + fleetUser
 
 func openLedger(ctx context.Context, admin *pgxpool.Pool) error {
 	if _, err := admin.Exec(ctx, ledgerSQL); err != nil {

@@ -14,6 +14,7 @@ type output struct {
 	line  bytes.Buffer // unfinished
 	end   []byte
 	cause []byte // from the alarming line on
+	up    bool   // the process that runs now was ready
 }
 
 const (
@@ -43,7 +44,22 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 }
 
+// begin is called when a process starts.
+func (o *output) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.up = false
+}
+
+// ready reports whether the process has said so. From then on no fault may end it.
+func (o *output) ready() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.up
+}
+
 func (o *output) look(line []byte) {
+	o.up = o.up || bytes.Contains(line, []byte(`"msg":"ready"`))
 	if o.cause == nil && !isAlarming(string(line)) {
 		return
 	}

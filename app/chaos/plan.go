@@ -3,6 +3,8 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,6 +29,16 @@ const (
 	FillDisk        Kind = "PostgreSQL's disk full"
 	StepClock       Kind = "PostgreSQL's clock stepped"
 	Suspend         Kind = "SIGSTOP of a relay in mid-batch, past its transaction's end"
+	RotatePassword  Kind = "Redis password rotated"
+	DisableUser     Kind = "Redis user disabled"
+	TakeRedisRight  Kind = "right taken from the Redis user"
+	TakeLogin       Kind = "login taken from the PostgreSQL role"
+	TakeRight       Kind = "right taken from the PostgreSQL role"
+	ChangeSetting   Kind = "setting of the role or database changed"
+	Publish         Kind = "publication of all tables made"
+	ChangeTable     Kind = "column added to a table in use"
+	InsertOdd       Kind = "odd row inserted"
+	DeleteTasks     Kind = "tasks deleted in Redis"
 )
 
 // Position says where in an exchange between client and server a connection
@@ -104,6 +116,16 @@ func General(duration time.Duration) Profile {
 			{StallRedis, 1},
 			{FillDisk, 1},
 			{StepClock, 2},
+			{RotatePassword, 2},
+			{DisableUser, 2},
+			{TakeRedisRight, 3},
+			{TakeLogin, 1},
+			{TakeRight, 3},
+			{ChangeSetting, 5},
+			{Publish, 1},
+			{ChangeTable, 2},
+			{InsertOdd, 6},
+			{DeleteTasks, 3},
 		},
 	}
 	if duration >= 2*suspension {
@@ -113,6 +135,23 @@ func General(duration time.Duration) Profile {
 		if lasts <= duration/4 {
 			p.Lasts = append(p.Lasts, lasts)
 		}
+	}
+	return p
+}
+
+// Only leaves the profile the kinds whose names contain one of these texts, to look
+// for the cause of something. Without texts it stays as it is.
+func (p Profile) Only(texts ...string) Profile {
+	if len(texts) == 0 {
+		return p
+	}
+	named := func(kind Kind) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(string(kind), text) })
+	}
+	p.Odds = slices.DeleteFunc(slices.Clone(p.Odds), func(o Odds) bool { return !named(o.Kind) })
+	p.Losses = slices.DeleteFunc(slices.Clone(p.Losses), func(kind Kind) bool { return !named(kind) })
+	if len(p.Losses) == 0 {
+		p.LossEvery = 0
 	}
 	return p
 }
@@ -142,6 +181,10 @@ const suspension = 75 * time.Second
 // dropWithin is how long a fault waits for a connection to drop.
 const dropWithin = time.Second
 
+// lockedOut is how long PostgreSQL refuses to work for the processes at most: one
+// that starts meanwhile ends, as it should, and is started again and again.
+const lockedOut = 5 * time.Second
+
 // Next returns the next fault. Every fault takes the same number of draws, so
 // that a change of one kind leaves the others where they were.
 func (p *Plan) Next() Fault {
@@ -164,8 +207,11 @@ func (p *Plan) Next() Fault {
 	if every := p.profile.LossEvery; every > 0 && p.drawn%every == 0 {
 		f.Kind = p.profile.Losses[p.drawn/every%len(p.profile.Losses)]
 	}
-	if f.Kind == BreakPostgres || f.Kind == BreakRedis {
+	switch f.Kind {
+	case BreakPostgres, BreakRedis:
 		f.Lasts = min(f.Lasts, dropWithin)
+	case TakeLogin, TakeRight:
+		f.Lasts = min(f.Lasts, lockedOut)
 	}
 	if f.Kind == Suspend {
 		f.Lasts = suspension

@@ -28,6 +28,7 @@ type slot struct {
 	starts  int
 	killed  int      // by a fault
 	failed  int      // ended by itself and with an error
+	stopped int      // of these, after it had said that it was ready
 	inVain  int      // of these the last ones, each soon after its start
 	words   []string // the last ones of those that failed
 	started error
@@ -99,6 +100,9 @@ func (s *slot) once(stopping <-chan struct{}) (again bool) {
 		return true
 	}
 	s.failed++
+	if s.output.ready() {
+		s.stopped++
+	}
 	s.inVain++
 	lived := time.Since(begun)
 	if lived >= soon {
@@ -118,6 +122,7 @@ func (s *slot) launch(stopping <-chan struct{}) (*child.Process, error) {
 	}
 	cmd, err := s.command()
 	if err == nil {
+		s.output.begin()
 		cmd.Stdout, cmd.Stderr = s.output, s.output
 		s.running, err = child.Start(cmd, syscall.SIGKILL)
 	}

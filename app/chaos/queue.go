@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,24 +66,23 @@ func (q queue) pages(ctx context.Context, name string, read func(context.Context
 	}
 }
 
-// length is how many tasks have to run. It looks everywhere at the same moment:
-// tasks move.
+// At one moment, because tasks move.
+var lengthScript = redis.NewScript(`
+local total = 0
+for _, key in ipairs(KEYS) do
+    total = total + redis.call(redis.call("TYPE", key).ok == "zset" and "ZCARD" or "LLEN", key)
+end
+return total`)
+
+// length is how many tasks have to run.
 func (q queue) length(ctx context.Context) (total int64, err error) {
-	var counts []*redis.IntCmd
-	_, err = q.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		for _, name := range listsOfTasks {
-			counts = append(counts, p.LLen(ctx, queuePrefix+name))
-		}
-		for _, name := range setsOfTasks {
-			counts = append(counts, p.ZCard(ctx, queuePrefix+name))
-		}
-		return nil
-	})
+	var keys []string
+	for _, name := range slices.Concat(listsOfTasks, setsOfTasks) {
+		keys = append(keys, queuePrefix+name)
+	}
+	total, err = lengthScript.Run(ctx, q.redis, keys).Int64()
 	if err != nil {
 		return 0, fmt.Errorf("count the tasks: %w", err)
-	}
-	for _, count := range counts {
-		total += count.Val()
 	}
 	return total, nil
 }

@@ -19,7 +19,8 @@ type Report struct {
 	Faults  []happening
 	Starts  map[string]int // processes started, by role
 	Failed  map[string]int // processes that ended by themselves with an error, by role
-	Words   []string       // the last ones of these
+	Stopped map[string]int // relays of these that had been ready
+	Words   []string       // the last ones of those that failed
 	First   *Verdict       // nil unless the workers left
 	Last    *Verdict       // nil if the run did not get so far
 	Account *Account       // nil if the run did not get so far
@@ -27,11 +28,12 @@ type Report struct {
 
 // OK reports whether every promise was kept.
 func (r *Report) OK() bool {
-	return r.Last != nil && r.Last.OK() && (r.First == nil || r.First.OK()) && r.Account != nil && r.Account.OK()
+	return len(r.Stopped) == 0 && r.Last != nil && r.Last.OK() && (r.First == nil || r.First.OK()) && r.Account != nil && r.Account.OK()
 }
 
 func (r *Report) close(w *weather, f *fleet) {
 	r.Faults, r.Starts, r.Failed = w.happened, map[string]int{}, map[string]int{}
+	r.Stopped = map[string]int{}
 	for _, s := range f.all() {
 		role, _, _ := strings.Cut(s.name, " ")
 		s.mu.Lock()
@@ -39,6 +41,9 @@ func (r *Report) close(w *weather, f *fleet) {
 		if s.failed > 0 {
 			r.Failed[role] += s.failed
 			r.Words = append(r.Words, s.words...)
+		}
+		if s.stopped > 0 {
+			r.Stopped[role] += s.stopped
 		}
 		s.mu.Unlock()
 	}
@@ -52,7 +57,11 @@ func (r *Report) hits() map[Kind]map[string]int {
 			continue
 		}
 		what, _, _ := strings.Cut(f.Hit, " ")
-		if f.Kind != Kill && f.Kind != Pause {
+		switch f.Kind {
+		case Kill, Pause:
+		case InsertOdd:
+			what, _, _ = strings.Cut(f.Hit, ":")
+		default:
 			what = f.Hit
 		}
 		if hits[f.Kind] == nil {
@@ -87,7 +96,7 @@ func (r *Report) Write(w io.Writer) {
 		fmt.Fprintf(table, "  %s\t%d\t%s\n", kind, total, strings.Join(parts, ", "))
 	}
 	_ = table.Flush()
-	fmt.Fprintf(w, "  processes started: %s; ended by themselves with an error: %s\n", counts(r.Starts), counts(r.Failed))
+	fmt.Fprintf(w, "  processes started: %s; ended by themselves with an error: %s; of them after they had been ready: %s\n", counts(r.Starts), counts(r.Failed), counts(r.Stopped))
 	for _, words := range r.Words {
 		fmt.Fprintf(w, "    %s\n", words)
 	}
@@ -115,6 +124,9 @@ func (v *Verdict) line() string {
 	}
 	if v.Repeats > 0 {
 		text += fmt.Sprintf(", %d are in Redis again", v.Repeats)
+	}
+	if len(v.Odd) > 0 {
+		text += fmt.Sprintf("; odd rows: %s", counts(v.Odd))
 	}
 	if v.Overtaken > 0 {
 		text += fmt.Sprintf(", %d before another of their key that had committed earlier", v.Overtaken)

@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
-
-	"outboxd/migrations"
 )
 
 // Options say what a run is. A field is required unless it says what its zero
@@ -63,6 +60,9 @@ type run struct {
 // nothing to count, or that a process misbehaved in a way that no fault excuses; the
 // report is then what is known so far. Nothing is left running.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
+	if o.Servers, err = o.Servers.asFleet(); err != nil {
+		return nil, err
+	}
 	r := &run{o: o, fleet: newFleet(o), report: &Report{Seed: o.Seed, Profile: o.Profile.Name}}
 	admin, client, err := o.Servers.open(ctx)
 	if err != nil {
@@ -79,7 +79,10 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 			o.Say("left out, because it is not possible here: %s", odds.Kind)
 		}
 	}
-	injector := &injector{fleet: r.fleet, servers: o.Servers, admin: admin, down: map[Server]bool{}, paused: map[*slot]int{}}
+	injector := &injector{
+		fleet: r.fleet, servers: o.Servers, admin: admin, redis: client,
+		down: map[Server]bool{}, changed: map[Kind]bool{}, owed: map[Server][]func(context.Context) error{}, paused: map[*slot]int{},
+	}
 	r.weather = newWeather(injector, NewPlan(o.Profile, o.Seed), o.Say)
 	defer func() {
 		r.weather.clear()
@@ -97,9 +100,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 }
 
 func (r *run) prepare(ctx context.Context) error {
-	db := stdlib.OpenDBFromPool(r.admin)
-	defer func() { _ = db.Close() }()
-	if _, err := migrations.Up(ctx, db, r.o.Log); err != nil {
+	if err := r.admit(ctx); err != nil {
 		return err
 	}
 	return openLedger(ctx, r.admin)
@@ -120,7 +121,7 @@ func (r *run) storm(ctx context.Context) error {
 		if err := r.weather.until(ctx, time.Now().Add(lookEvery)); err != nil {
 			return err
 		}
-		if err := r.fleet.health(); err != nil {
+		if err := errors.Join(r.fleet.health(), r.weather.injector.broken); err != nil {
 			return err
 		}
 		over = time.Since(begun) >= r.o.Duration
@@ -153,7 +154,7 @@ func (r *run) storm(ctx context.Context) error {
 	r.report.Storm = time.Since(begun)
 	r.weather.clear()
 	start(r.fleet.relays)
-	return nil
+	return r.weather.injector.broken
 }
 
 // step is what is done when a number of events have committed.
@@ -187,11 +188,16 @@ func (r *run) committed(ctx context.Context) (n int) {
 	return n
 }
 
+// An odd row may wait for a time that does not come.
+const drainedSQL = `
+SELECT NOT EXISTS (SELECT FROM outbox WHERE id NOT IN (SELECT event_id FROM chaos.odd))
+    AND NOT EXISTS (SELECT FROM outbox_held WHERE id NOT IN (SELECT event_id FROM chaos.odd))`
+
 // drained reports whether nothing waits in PostgreSQL. It looks into both tables
 // at the same moment: an event moves from one to the other.
 func (r *run) drained(ctx context.Context) (empty bool, err error) {
 	err = patiently(ctx, func(ctx context.Context) error {
-		return r.admin.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM outbox) AND NOT EXISTS (SELECT FROM outbox_held)").Scan(&empty)
+		return r.admin.QueryRow(ctx, drainedSQL).Scan(&empty)
 	})
 	if err != nil {
 		return false, fmt.Errorf("look at what waits: %w", err)

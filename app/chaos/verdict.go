@@ -50,14 +50,15 @@ var violations = []string{lost, left, doubled, phantom, given, forgotten, torn, 
 
 // Verdict is the count of a run.
 type Verdict struct {
-	Committed int // events
-	Told      int // of which the producer knew
-	Undone    int // events of transactions that were rolled back
-	Queued    int // events in Redis and not processed
-	Processed int // events with an effect
-	Repeats   int // events that took effect and are in Redis again, which the inbox makes harmless
-	Ordered   int // events with an ordering key that took effect
-	Overtaken int // events without promise of order that took effect before their predecessor
+	Committed int            // events
+	Told      int            // of which the producer knew
+	Undone    int            // events of transactions that were rolled back
+	Queued    int            // events in Redis and not processed
+	Processed int            // events with an effect
+	Repeats   int            // events that took effect and are in Redis again, which the inbox makes harmless
+	Ordered   int            // events with an ordering key that took effect
+	Overtaken int            // events without promise of order that took effect before their predecessor
+	Odd       map[string]int // odd rows that were not refused, by how they ended
 	// Violations holds the numbers of events that break a promise, and
 	// Examples some of each.
 	Violations map[string]int

@@ -51,7 +51,7 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 	}
 	defer db.Close()
 	return jobs.NewWorker(jobs.WorkerOptions{
-		Redis: opt, Inbox: repository.NewInbox(db), Handlers: map[string]jobs.Handler{taskType: d.effect},
+		Redis: opt, Inbox: repository.NewInbox(db), Handlers: map[string]jobs.Handler{taskType: d.effect, oddType: nothing},
 		Concurrency: workerConcurrency, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 15 * time.Second, Logger: log, Registry: prometheus.NewRegistry(),
 	}).Run(ctx)
@@ -64,6 +64,8 @@ var errChaos = errors.New("the task fails after its effect, which is then undone
 const effectSQL = `
 INSERT INTO chaos.effects (event_id, producer, key, seq, seen)
 VALUES ($1, $2, nullif($3, ''), $4, (SELECT count(*) FROM chaos.effects WHERE key = $3))`
+
+func nothing(context.Context, domain.Effects, jobs.Task) error { return nil }
 
 func (d *workerDuty) effect(ctx context.Context, tx domain.Effects, task jobs.Task) error {
 	var c content

@@ -1,0 +1,158 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/migrations"
+)
+
+// The processes work as users of their own, whose credentials, rights and settings
+// faults take away and give back. The role owns outboxd's tables.
+const (
+	fleetUser     = "fleet"
+	fleetPassword = "given"
+)
+
+// asFleet gives the addresses for the processes the users of their own.
+func (s Servers) asFleet() (Servers, error) {
+	database, err := url.Parse(s.Database)
+	if err != nil {
+		return s, fmt.Errorf("read the database address: %w", err)
+	}
+	memory, err := url.Parse(s.Redis)
+	if err != nil {
+		return s, fmt.Errorf("read the Redis address: %w", err)
+	}
+	database.User, memory.User = url.User(fleetUser), url.UserPassword(fleetUser, fleetPassword)
+	s.Database, s.Redis = database.String(), memory.String()
+	return s, nil
+}
+
+// The harness keeps its own settings where a fault changes the database's: a
+// role's win.
+const keepSettingSQL = `ALTER ROLE CURRENT_USER SET %s FROM CURRENT`
+
+const admitSQL = `
+CREATE ROLE ` + fleetUser + ` LOGIN IN ROLE pg_monitor;
+ALTER SCHEMA public OWNER TO ` + fleetUser
+
+// admit makes the users, and outboxd's tables as the one of the database.
+func (r *run) admit(ctx context.Context) error {
+	for _, s := range settings {
+		if _, err := r.admin.Exec(ctx, fmt.Sprintf(keepSettingSQL, s.name)); err != nil {
+			return fmt.Errorf("keep the harness's settings: %w", err)
+		}
+	}
+	if _, err := r.admin.Exec(ctx, admitSQL); err != nil {
+		return fmt.Errorf("make the processes' role: %w", err)
+	}
+	config := r.admin.Config().Copy()
+	config.ConnConfig.User = fleetUser
+	own, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connect as the processes' role: %w", err)
+	}
+	defer own.Close()
+	db := stdlib.OpenDBFromPool(own)
+	defer func() { _ = db.Close() }()
+	if _, err := migrations.Up(ctx, db, r.o.Log); err != nil {
+		return err
+	}
+	return admitToRedis(ctx, r.queue.redis)
+}
+
+// admitToRedis makes the user of Redis, which forgets its users when it ends.
+func admitToRedis(ctx context.Context, client redis.UniversalClient) error {
+	err := client.Do(ctx, "ACL", "SETUSER", fleetUser, "reset", "on", ">"+fleetPassword, "~*", "&*", "+@all").Err()
+	if err != nil {
+		return fmt.Errorf("make the processes' Redis user: %w", err)
+	}
+	return nil
+}
+
+// redisRights are what the processes' Redis user may lose.
+var redisRights = []string{"evalsha", "eval", "select", "info", "get", "set", "subscribe", "publish", "script", "client", "hello", "@scripting", "@read", "@all"}
+
+// loseRedis changes the processes' Redis user, and closes their connections.
+func (i *injector) loseRedis(ctx context.Context, kind Kind, hit string, lose, again []any) (string, func() string, error) {
+	become := func(rules []any) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return errors.Join(
+				i.redis.Do(ctx, append([]any{"ACL", "SETUSER", fleetUser}, rules...)...).Err(),
+				i.redis.Do(ctx, "CLIENT", "KILL", "USER", fleetUser).Err(),
+			)
+		}
+	}
+	return i.change(ctx, kind, i.servers.RedisServer, hit, become(lose), become(again))
+}
+
+// right is one of the processes' role.
+type right struct {
+	what   string
+	public bool // everybody has it as well
+}
+
+var rights = []right{
+	{what: "SELECT ON outbox"},
+	{what: "DELETE ON outbox"},
+	{what: "INSERT ON outbox"},
+	{what: "INSERT ON outbox_sent"},
+	{what: "SELECT ON outbox_sent"},
+	{what: "INSERT ON outbox_held"},
+	{what: "INSERT ON outbox_dead"},
+	{what: "INSERT ON inbox"},
+	{what: "INSERT ON outbox_entries"},
+	{what: "UPDATE ON outbox_account"},
+	{what: "SELECT ON outbox_turns"},
+	{what: "INSERT ON outbox_turns"},
+	{what: "SELECT ON outbox_queue_identity"},
+	{what: "UPDATE ON outbox_queue_identity"},
+	{what: "UPDATE ON outbox_relays"},
+	{what: "SELECT ON outbox_migrations"},
+	{what: "EXECUTE ON FUNCTION outbox_pass_turn", public: true},
+	{what: "EXECUTE ON FUNCTION outbox_advance", public: true},
+	{what: "EXECUTE ON FUNCTION outbox_new_id", public: true},
+	{what: "USAGE ON SCHEMA public", public: true},
+	{what: "INSERT ON ALL TABLES IN SCHEMA public"},
+	{what: "SELECT ON ALL TABLES IN SCHEMA public"},
+}
+
+func (r right) from() string {
+	if r.public {
+		return "PUBLIC, " + fleetUser
+	}
+	return fleetUser
+}
+
+// takeRight takes away a right on outboxd's tables, which even their owner can lose.
+func (i *injector) takeRight(ctx context.Context, kind Kind, r right) (string, func() string, error) {
+	return i.change(ctx, kind, i.servers.Postgres, r.what,
+		i.sql("REVOKE "+r.what+" FROM "+r.from()), i.sql("GRANT "+r.what+" TO "+r.from()))
+}
+
+// takeLogin takes away the database.
+func (i *injector) takeLogin(ctx context.Context, kind Kind) (string, func() string, error) {
+	return i.change(ctx, kind, i.servers.Postgres, "it", i.sql("ALTER ROLE "+fleetUser+" NOLOGIN", disconnectSQL), i.sql("ALTER ROLE "+fleetUser+" LOGIN"))
+}
+
+const disconnectSQL = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '` + fleetUser + `'`
+
+// sql runs statements, one after another.
+func (i *injector) sql(statements ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, statement := range statements {
+			if _, err := i.admin.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+				return fmt.Errorf("%s: %w", statement, err)
+			}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,50 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// change does something to a server that runs on, and undoes it at the fault's
+// end. A server that is down then, or fills its disk, is waited for. A change of one
+// kind does not come while another of its kind lasts.
+func (i *injector) change(ctx context.Context, kind Kind, server Server, hit string, do, undo func(context.Context) error) (string, func() string, error) {
+	if i.down[server] || i.changed[kind] {
+		return "", nil, nil
+	}
+	if err := patiently(ctx, do); err != nil {
+		return "", nil, err
+	}
+	i.changed[kind] = true
+	return hit, func() string {
+		delete(i.changed, kind)
+		i.undo(server, undo)
+		return hit
+	}, nil
+}
+
+// undo does what ends a change, at once or when the server is back.
+func (i *injector) undo(server Server, work func(context.Context) error) {
+	if i.down[server] {
+		i.owed[server] = append(i.owed[server], work)
+		return
+	}
+	// Not the run's context: what was taken is given back even if that has ended.
+	if err := patiently(context.Background(), work); err != nil {
+		i.broken = errors.Join(i.broken, fmt.Errorf("end a fault: %w", err))
+	}
+}
+
+// back is called when a server runs again.
+func (i *injector) back(server Server) {
+	delete(i.down, server)
+	if server == Server(i.servers.RedisServer) {
+		i.undo(server, func(ctx context.Context) error { return admitToRedis(ctx, i.redis) })
+	}
+	owed := i.owed[server]
+	delete(i.owed, server)
+	for _, work := range owed {
+		i.undo(server, work)
+	}
+}

@@ -1,0 +1,150 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"outboxd/domain"
+)
+
+// oddType is the type of the odd rows, whose handler does nothing.
+const oddType = "chaos:odd"
+
+// oddRows are what producers have been seen to write: an expression for a column, or for
+// several. Each is refused at INSERT, or ends as any event does; either way
+// everybody else goes on.
+var oddRows = []struct{ columns, values string }{
+	{"created_at", "'-infinity'"},
+	{"created_at", "'infinity'"},
+	{"created_at", "'4713-01-01 BC'"},
+	{"created_at", "'294276-12-31'"},
+	{"available_at", "'-infinity'"},
+	{"available_at", "'infinity'"},
+	{"available_at", "'0001-01-01 00:00Z'"},
+	{"available_at", "'9999-12-31'"},
+	{"available_at", "'294276-12-31'"},
+	{"available_at, ordering_key", "'0001-01-01 00:00Z', 'odd'"},
+	{"available_at, ordering_key", "'1900-01-01 00:00Z', 'odd'"},
+	{"available_at, ordering_key", "'-infinity', 'odd'"},
+	{"deadline", "'-infinity'"},
+	{"deadline", "'infinity'"},
+	{"deadline", "'0001-01-01 00:00Z'"},
+	{"deadline", "'294276-12-31'"},
+	{"event_type", "''"},
+	{"event_type", "E'\\u00a0'"},
+	{"event_type", "E' \\t\\u2007\\u3000'"},
+	{"queue", "''"},
+	{"queue", "E'\\u00a0'"},
+	{"queue", "E'\\u200b'"},
+	{"ordering_key", "''"},
+	{"ordering_key", "E'\\u00a0'"},
+	{"ordering_key", "repeat('k', 100000)"},
+	{"id", "'00000000-0000-0000-0000-000000000000'"},
+	{"id", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"},
+	{"max_retry", "2147483647"},
+	{"max_retry", "-1"},
+	{"timeout_seconds", "2147483647"},
+	{"timeout_seconds", "0"},
+	{"retention_seconds", "2147483647"},
+	{"retention_seconds", "-2147483648"},
+	{"unique_seconds", "2147483647"},
+	{"headers", "'[]'"},
+	{"headers", `'{"a": 1}'`},
+	{"headers", `'{"": null}'`},
+	{"headers", `'{"\t": "\u0001"}'`},
+	{"attempts", "2147483647"},
+	{"attempts", "-1"},
+	{"generation", "2147483647"},
+	{"generation", "-1"},
+	{"ordering_position", "9223372036854775807"},
+	{"last_error", "E'\\u0001\\u202e'"},
+}
+
+// The columns that every row has, unless they are the odd ones.
+var plainColumns = [][2]string{{"id", "outbox_new_id()"}, {"event_type", "'" + oddType + "'"}, {"payload", "convert_to(random()::text, 'UTF8')"}}
+
+// oddRowSQL writes a row, and notes it in chaos.odd if it was not refused.
+func oddRowSQL(columns, values string) string {
+	for _, plain := range plainColumns {
+		if columns != plain[0] {
+			columns, values = columns+", "+plain[0], values+", "+plain[1]
+		}
+	}
+	return fmt.Sprintf("WITH written AS (INSERT INTO outbox (%s) VALUES (%s) RETURNING id) INSERT INTO chaos.odd SELECT id FROM written ON CONFLICT DO NOTHING", columns, values)
+}
+
+// A producer that is not sure whether it wrote an event, and writes it again:
+// while the event waits for its key, while it is on its way, and long after. The key is the
+// same, another one, or none; of an event on its way it changes nothing any more.
+var repeats = []struct{ what, sql string }{
+	{"of a held event", repeatSQL("outbox_held", "ordering_key", "true")},
+	{"on its way", repeatSQL("outbox_sent", "ordering_key", onItsWay)},
+	{"on its way, with another key", repeatSQL("outbox_sent", "'odd'", onItsWay)},
+	{"on its way, without its key", repeatSQL("outbox_sent", "NULL", onItsWay+" AND ordering_key IS NOT NULL")},
+	{"of one with the turn", repeatSQL("outbox_sent", "ordering_key", "id IN (SELECT event_id FROM outbox_turns)")},
+	{"of a confirmed event", repeatSQL("outbox_sent", "ordering_key", "id IN (SELECT event_id FROM inbox ORDER BY processed_at DESC LIMIT 1)")},
+}
+
+const onItsWay = "NOT EXISTS (SELECT FROM inbox WHERE event_id = id)"
+
+func repeatSQL(table, key, where string) string {
+	return fmt.Sprintf(`INSERT INTO outbox (id, event_type, payload, ordering_key)
+SELECT id, event_type, payload, %s FROM %s WHERE event_type = '%s' AND %s LIMIT 1`, key, table, taskType, where)
+}
+
+// insertOdd writes an odd row, or an event again.
+func (i *injector) insertOdd(ctx context.Context, target uint64) (string, func() string, error) {
+	if i.down[i.servers.Postgres] {
+		return "", nil, nil
+	}
+	n := target % uint64(len(oddRows)+2*len(repeats)) // repeats come twice as often as their number
+	var what, sql string
+	if n < uint64(len(oddRows)) {
+		row := oddRows[n]
+		what, sql = row.columns+" = "+row.values, oddRowSQL(row.columns, row.values)
+	} else {
+		repeat := repeats[(n-uint64(len(oddRows)))%uint64(len(repeats))]
+		what, sql = "an event again: "+repeat.what, repeat.sql
+	}
+	tag, err := i.admin.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	refusal, refused := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case err == nil && tag.RowsAffected() == 0:
+		return "", nil, nil
+	case err == nil:
+		return "taken: " + what, nil, nil
+	case refused && (strings.HasPrefix(refusal.Code, "22") || strings.HasPrefix(refusal.Code, "23")):
+		return "refused: " + what, nil, nil
+	default:
+		return "", nil, nil // a fault of another kind was quicker
+	}
+}
+
+// takeOdd takes the odd rows out of what was found, and counts how they ended. It
+// returns those of which nothing is left.
+func takeOdd(ctx context.Context, admin *pgxpool.Pool, all traces) (ended map[string]int, gone []domain.ID, err error) {
+	ended = map[string]int{}
+	err = eachID(ctx, admin, "SELECT event_id FROM chaos.odd", func(id domain.ID) {
+		t := all.of(id)
+		delete(all, id)
+		switch {
+		case t.processed > 0:
+			ended["confirmed"]++
+		case t.dead > 0:
+			ended["dead"]++
+		case t.waiting > 0:
+			ended["waiting for their time"]++
+		case t.queued > 0:
+			ended["in Redis"]++
+		default:
+			gone = append(gone, id)
+		}
+	})
+	return ended, gone, err
+}
