@@ -43,6 +43,18 @@ func TestAPlanFollowsFromItsSeed(t *testing.T) {
 	}
 }
 
+func TestAProfileCanBeNarrowed(t *testing.T) {
+	t.Parallel()
+	plan := chaos.NewPlan(chaos.General(time.Hour).Only("flushed", "password"), 1)
+	kinds := map[chaos.Kind]int{}
+	for range 100 {
+		kinds[plan.Next().Kind]++
+	}
+	if len(kinds) != 2 || kinds[chaos.FlushRedis] != 20 || kinds[chaos.RotatePassword] != 80 {
+		t.Errorf("of every fifth fault a loss and else rotated passwords: %v", kinds)
+	}
+}
+
 func TestPausesFitTheRun(t *testing.T) {
 	t.Parallel()
 	if longest := slices.Max(chaos.General(10 * time.Minute).Lasts); longest < time.Minute {
