@@ -181,7 +181,7 @@ const dropWithin = time.Second
 
 // lockedOut is how long PostgreSQL refuses to work for the processes at most: one
 // that starts meanwhile ends, as it should, and is started again and again.
-const lockedOut = 5 * time.Second
+const lockedOut = 4 * time.Second
 
 // Next returns the next fault. Every fault takes the same number of draws, so
 // that a change of one kind leaves the others where they were.

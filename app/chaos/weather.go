@@ -34,6 +34,9 @@ type lasting struct {
 // shortest is what a fault of the network lasts at least: somebody has to come by.
 const shortest = 200 * time.Millisecond
 
+// long is what is worth saying about the end of a fault: no other one falls meanwhile.
+const long = 5 * time.Second
+
 func newWeather(i *injector, plan *Plan, say func(string, ...any)) *weather {
 	w := &weather{injector: i, plan: plan, begun: time.Now(), say: say}
 	w.next = plan.Next()
@@ -95,7 +98,11 @@ func (w *weather) begin(ctx context.Context) error {
 func (w *weather) end(l *lasting) {
 	w.lasting = slices.DeleteFunc(w.lasting, func(other *lasting) bool { return other == l })
 	announced := l.happening.Hit
+	begun := time.Now()
 	l.happening.Hit = l.end()
+	if took := time.Since(begun); took > long {
+		w.say("%s: it took %v to end it", l.happening.Fault, took.Round(time.Millisecond))
+	}
 	w.happened = append(w.happened, *l.happening)
 	if announced == "" && l.happening.Hit != "" {
 		w.say("%s: %s", l.happening.Fault, l.happening.Hit)
