@@ -25,6 +25,20 @@ type AccountLine struct {
 	Repeated   int64 // written again under the ID of another event, and absorbed by it
 }
 
+// Add adds the counts of another line.
+func (l *AccountLine) Add(other *AccountLine) {
+	l.Emitted += other.Emitted
+	l.Pending += other.Pending
+	l.Held += other.Held
+	l.InFlight += other.InFlight
+	l.Confirmed += other.Confirmed
+	l.Dead += other.Dead
+	l.Expired += other.Expired
+	l.Unrecorded += other.Unrecorded
+	l.Discarded += other.Discarded
+	l.Repeated += other.Repeated
+}
+
 // Difference is how many events were emitted and are nowhere; negative: how
 // many are there that were never emitted, or are in two places.
 func (l *AccountLine) Difference() int64 {

@@ -1,7 +1,12 @@
 package repository
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,24 +22,28 @@ func NewAuditor(db *Database) *Auditor { return &Auditor{db: db} }
 
 var _ domain.Auditor = (*Auditor)(nil)
 
-// One statement, and so one moment: events that move meanwhile are counted where
-// they were. It reads all of the history.
+// The statements of one account have one snapshot: events that move meanwhile
+// are counted where they were. Each counts a piece of the tables, between two
+// IDs ($1, $2), and of the entries, which have none, between two places ($3, $4).
+// The sums of former days are in the first ($5).
 var accountSQL = `
 WITH places (created_at, event_type, pending, held, in_flight, confirmed, dead, unrecorded, repeated, emitted) AS (
-    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox
-    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0 FROM outbox_held
+    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox WHERE id > $1::uuid AND id <= $2::uuid
+    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0 FROM outbox_held WHERE id > $1 AND id <= $2
     UNION ALL SELECT created_at, event_type, 0, 0, (NOT done)::int, done::int, 0, 0, 0, 0
-        FROM (SELECT created_at, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id) AS done FROM outbox_sent s) AS sent
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_dead
+        FROM (SELECT created_at, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1 AND i.event_id <= $2) AS done
+              FROM outbox_sent s WHERE id > $1 AND id <= $2) AS sent
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_dead WHERE id > $1 AND id <= $2
     UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, coalesce(unrecorded, 0), coalesce(repeated, 0),
         (unrecorded IS NULL AND repeated IS NULL)::int FROM outbox_entries
+        WHERE ctid >= $3::text::tid AND ctid < $4::text::tid
 ), sums AS (
     SELECT ` + accountDaySQL("created_at") + ` AS day, event_type, sum(pending) AS pending, sum(held) AS held, sum(in_flight) AS in_flight,
            sum(confirmed) AS confirmed, sum(dead) AS dead, 0 AS expired, sum(unrecorded) AS unrecorded,
            0 AS discarded, sum(repeated) AS repeated, sum(emitted) AS emitted
     FROM places GROUP BY 1, 2
     UNION ALL
-    SELECT day, event_type, 0, 0, 0, confirmed, 0, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account
+    SELECT day, event_type, 0, 0, 0, confirmed, 0, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
 )
 SELECT day, event_type, sum(emitted)::bigint, sum(pending)::bigint, sum(held)::bigint, sum(in_flight)::bigint, sum(confirmed)::bigint,
        sum(dead)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
@@ -42,15 +51,90 @@ FROM sums GROUP BY day, event_type ORDER BY day, event_type`
 
 // Account implements domain.Auditor.
 func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
-	rows, err := a.db.pool.Query(ctx, accountSQL)
-	if err != nil {
-		return nil, translate(err, "read the account")
-	}
-	lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l domain.AccountLine, err error) {
-		err = row.Scan(&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated)
-		return l, err
+	var lines []domain.AccountLine
+	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+		lines, err = a.account(ctx, rows)
+		return true, err
 	})
 	return lines, translate(err, "read the account")
+}
+
+// entriesABlock is how many entries are in a block of their table, about.
+const entriesABlock = 100
+
+const entryBlocksSQL = `SELECT pg_relation_size('outbox_entries'::regclass) / current_setting('block_size')::int`
+
+func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, error) {
+	sums := accountSums{}
+	err := pgx.BeginTxFunc(ctx, a.db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		var blocks int64
+		if err := tx.QueryRow(ctx, entryBlocksSQL).Scan(&blocks); err != nil {
+			return err
+		}
+		after, block, step := domain.ID{}, int64(0), int64(max(rows/entriesABlock, 1))
+		for first := true; first || after != lastID || block < blocks; first = false {
+			end, err := placesEnd(ctx, tx, after, rows)
+			if err != nil {
+				return err
+			}
+			if err := sums.add(ctx, tx, [16]byte(after), [16]byte(end), place(block), place(block+step), first); err != nil {
+				return err
+			}
+			after, block = end, block+step
+		}
+		return nil
+	})
+	return sums.lines(), err
+}
+
+// place is the beginning of a block, as PostgreSQL writes it.
+func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.MaxUint32)) }
+
+// placesEndSQL is pieceEndSQL for all tables in which events are.
+const placesEndSQL = `
+SELECT least((SELECT id FROM outbox WHERE id > $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_held WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1),
+             (SELECT id FROM outbox_sent WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_dead WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1))`
+
+// placesEnd is pieceEnd for all tables in which events are.
+func placesEnd(ctx context.Context, q querier, after domain.ID, rows int) (domain.ID, error) {
+	var end *domain.ID
+	if err := q.QueryRow(ctx, fmt.Sprintf(placesEndSQL, rows-1), [16]byte(after)).Scan(&end); err != nil || end == nil {
+		return lastID, err
+	}
+	return *end, nil
+}
+
+// accountSums adds up the pieces of an account, by day and type.
+type accountSums map[accountKey]domain.AccountLine
+
+type accountKey struct {
+	day       time.Time
+	eventType string
+}
+
+func (s accountSums) add(ctx context.Context, tx pgx.Tx, args ...any) error {
+	rows, err := tx.Query(ctx, accountSQL, args...)
+	if err != nil {
+		return err
+	}
+	var l domain.AccountLine
+	_, err = pgx.ForEachRow(rows, []any{
+		&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
+	}, func() error {
+		key := accountKey{l.Day, l.Type}
+		sum := s[key]
+		sum.Day, sum.Type = l.Day, l.Type
+		sum.Add(&l)
+		s[key] = sum
+		return nil
+	})
+	return err
+}
+
+func (s accountSums) lines() []domain.AccountLine {
+	return slices.SortedFunc(maps.Values(s), func(x, y domain.AccountLine) int {
+		return cmp.Or(x.Day.Compare(y.Day), cmp.Compare(x.Type, y.Type))
+	})
 }
 
 // What is held waits for the event that has its key's turn, or for an earlier one
@@ -63,10 +147,10 @@ func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
 var violationsSQL = `
 (SELECT id, 'in more than one place', string_agg(place, ', ' ORDER BY place)
  FROM (
-    SELECT id, created_at, event_type, 'outbox' AS place FROM outbox
-    UNION ALL SELECT id, created_at, event_type, 'outbox_held' FROM outbox_held
-    UNION ALL SELECT id, created_at, event_type, 'outbox_sent' FROM outbox_sent
-    UNION ALL SELECT id, created_at, event_type, 'outbox_dead' FROM outbox_dead
+    SELECT id, created_at, event_type, 'outbox' AS place FROM outbox WHERE id > $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_held' FROM outbox_held WHERE id > $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_sent' FROM outbox_sent WHERE id > $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_dead' FROM outbox_dead WHERE id > $4::uuid AND id <= $5::uuid
  ) AS places
  GROUP BY id, created_at HAVING count(*) > 1
     AND bool_or((` + accountDaySQL("created_at") + `, event_type) IN (SELECT * FROM unnest($2::date[], $3::text[])))
@@ -74,7 +158,7 @@ var violationsSQL = `
 UNION ALL
 (SELECT id, 'held without a reason', 'ordering key ' || ordering_key || ', since ' || held_at
  FROM outbox_held h
- WHERE held_at < now() - interval '1 minute'
+ WHERE id > $4 AND id <= $5 AND held_at < now() - interval '1 minute'
    AND NOT EXISTS (SELECT FROM outbox_turns t WHERE t.ordering_key = h.ordering_key)
    AND NOT EXISTS (SELECT FROM outbox o WHERE o.ordering_key = h.ordering_key AND o.ordering_position < h.ordering_position)
  ORDER BY id LIMIT $1)
@@ -88,13 +172,26 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 			days, types = append(days, account[i].Day), append(types, account[i].Type)
 		}
 	}
-	rows, err := a.db.pool.Query(ctx, violationsSQL, limit, days, types)
-	if err != nil {
-		return nil, translate(err, "look for violations")
-	}
-	violations, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v domain.Violation, err error) {
-		err = row.Scan((*[16]byte)(&v.ID), &v.Broken, &v.Detail)
-		return v, err
+	var violations []domain.Violation
+	var after domain.ID
+	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+		end, err := placesEnd(ctx, a.db.pool, after, rows)
+		if err != nil {
+			return false, err
+		}
+		found, err := a.db.pool.Query(ctx, violationsSQL, limit-len(violations), days, types, [16]byte(after), [16]byte(end))
+		if err != nil {
+			return false, err
+		}
+		some, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (v domain.Violation, err error) {
+			err = row.Scan((*[16]byte)(&v.ID), &v.Broken, &v.Detail)
+			return v, err
+		})
+		if err != nil {
+			return false, err
+		}
+		violations, after = append(violations, some...), end
+		return after == lastID || len(violations) == limit, nil
 	})
 	return violations, translate(err, "look for violations")
 }
@@ -103,19 +200,31 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 // the clock was set back.
 const unconfirmedSQL = `
 SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
-WHERE id > $1::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND event_type <> ALL ($3::text[])
-  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid)
+WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND event_type <> ALL ($3::text[])
+  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $4::uuid)
 ORDER BY id LIMIT $2`
 
 // Unconfirmed implements domain.Auditor.
 func (a *Auditor) Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error) {
-	rows, err := a.db.pool.Query(ctx, unconfirmedSQL, [16]byte(after), limit, append([]string{}, except...))
-	if err != nil {
-		return nil, translate(err, "look for unconfirmed events")
-	}
-	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e domain.SentEvent, err error) {
-		err = row.Scan((*[16]byte)(&e.Event.ID), &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt)
-		return e, err
+	var events []domain.SentEvent
+	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+		end, err := pieceEnd(ctx, a.db.pool, after, rows, time.Time{}, always)
+		if err != nil {
+			return false, err
+		}
+		found, err := a.db.pool.Query(ctx, unconfirmedSQL, [16]byte(after), limit-len(events), append([]string{}, except...), [16]byte(end))
+		if err != nil {
+			return false, err
+		}
+		some, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (e domain.SentEvent, err error) {
+			err = row.Scan((*[16]byte)(&e.Event.ID), &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt)
+			return e, err
+		})
+		if err != nil {
+			return false, err
+		}
+		events, after = append(events, some...), end
+		return after == lastID || len(events) == limit, nil
 	})
 	return events, translate(err, "look for unconfirmed events")
 }

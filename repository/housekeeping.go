@@ -28,11 +28,11 @@ DELETE FROM inbox WHERE event_id = ANY(ARRAY(
 
 // TrimInbox implements domain.Housekeeping.
 func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error) {
-	inbox, err := h.trim(ctx, "trim the inbox", trimInboxSQL, age.Seconds(), limit)
+	inbox, err := h.trim(ctx, "trim the inbox", trimInboxSQL, age, limit)
 	if err != nil {
 		return 0, err
 	}
-	journal, err := h.trim(ctx, "trim the journal", trimJournalSQL, age.Seconds(), limit)
+	journal, err := h.trim(ctx, "trim the journal", trimJournalSQL, age, limit)
 	return max(inbox, journal), err
 }
 
@@ -42,20 +42,26 @@ DELETE FROM idempotency_keys WHERE key = ANY(ARRAY(
 
 // TrimKeys implements domain.Housekeeping.
 func (h *Housekeeping) TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error) {
-	return h.trim(ctx, "trim the idempotency keys", trimKeysSQL, age.Seconds(), limit)
+	return h.trim(ctx, "trim the idempotency keys", trimKeysSQL, age, limit)
 }
 
 // TrimRelays implements domain.Housekeeping.
 func (h *Housekeeping) TrimRelays(ctx context.Context, age time.Duration) error {
-	_, err := h.trim(ctx, "forget relays", `DELETE FROM outbox_relays WHERE seen_at < now() - $1 * interval '1 second'`, age.Seconds())
-	return err
+	_, err := h.db.sql.ExecContext(ctx, `DELETE FROM outbox_relays WHERE seen_at < now() - $1 * interval '1 second'`, age.Seconds())
+	return translate(err, "forget relays")
 }
 
-func (h *Housekeeping) trim(ctx context.Context, doing, statement string, args ...any) (int64, error) {
-	result, err := h.db.sql.ExecContext(ctx, statement, args...)
-	if err != nil {
-		return 0, translate(err, doing)
-	}
-	rows, err := result.RowsAffected()
-	return rows, translate(err, doing)
+// trim deletes up to limit rows of some age.
+func (h *Housekeeping) trim(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {
+	err = inPieces(ctx, limit, func(rows int) (done bool, err error) {
+		rows = min(rows, limit-int(total))
+		result, err := h.db.sql.ExecContext(ctx, statement, age.Seconds(), rows)
+		if err != nil {
+			return false, err
+		}
+		n, err := result.RowsAffected()
+		total += n
+		return n < int64(rows) || total >= int64(limit), err
+	})
+	return total, translate(err, doing)
 }

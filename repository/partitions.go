@@ -2,12 +2,15 @@ package repository
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
+
+	"outboxd/domain"
 )
 
 // daysAhead is how many days' partitions exist before they are needed, so that
@@ -29,7 +32,7 @@ WITH gone AS (
     DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second' LIMIT $2))
     RETURNING id, event_type, created_at
-), entered AS (` + fmt.Sprintf(closeSQL, "gone") + `)
+), entered AS (` + fmt.Sprintf(closeSQL, "gone", "inbox") + `)
 SELECT count(*) FROM gone`
 
 const trimDefaultBatch = 10_000
@@ -69,13 +72,12 @@ func isOverdue(day, now time.Time, history time.Duration) bool {
 // trimDefault keeps the default partition from growing where no partitions can
 // be made.
 func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
-	for {
+	err := inPieces(ctx, trimDefaultBatch, func(rows int) (done bool, err error) {
 		var n int
-		err := h.db.sql.QueryRowContext(ctx, trimDefaultSQL, history.Seconds(), trimDefaultBatch).Scan(&n)
-		if err != nil || n < trimDefaultBatch {
-			return translate(err, "trim the default partition of outbox_sent")
-		}
-	}
+		err = h.db.sql.QueryRowContext(ctx, trimDefaultSQL, history.Seconds(), rows).Scan(&n)
+		return n < rows, err
+	})
+	return translate(err, "trim the default partition of outbox_sent")
 }
 
 func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, error) {
@@ -154,15 +156,46 @@ const maxStrayRows = 10_000
 const strayRowsSQL = `
 SELECT count(*) FROM (SELECT FROM outbox_sent_default WHERE sent_at >= $1::timestamptz AND sent_at < $2::timestamptz LIMIT $3) AS stray`
 
+// dropPartition first enters what the partition has into the account, in pieces
+// and behind a lock that keeps it as it is.
 func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	name := partitionPrefix + day.Format(partitionDay)
-	err := h.db.transact(ctx, "drop partition "+name, func(tx *gorm.DB) error {
-		return execAll(tx, []string{fmt.Sprintf(closeSQL, name), "DROP TABLE " + name})
+	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+		return true, h.db.transact(ctx, "drop partition "+name, func(tx *gorm.DB) error {
+			if err := execAll(tx, []string{"LOCK TABLE " + name + " IN SHARE MODE"}); err != nil {
+				return err
+			}
+			if err := closePartition(tx, name, rows); err != nil {
+				return err
+			}
+			return execAll(tx, []string{"DROP TABLE " + name})
+		})
 	})
 	if err == nil {
 		h.db.logger.InfoContext(ctx, "dropped a partition of the history", "partition", name)
 	}
 	return err
+}
+
+const partitionPieceEndSQL = `SELECT id FROM %s WHERE id > $1 ORDER BY id OFFSET %d LIMIT 1`
+
+func closePartition(tx *gorm.DB, name string, rows int) error {
+	ctx := tx.Statement.Context
+	statement := fmt.Sprintf(closeSQL, "(SELECT * FROM "+name+" WHERE id > $1 AND id <= $2)",
+		"(SELECT event_id FROM inbox WHERE event_id > $1 AND event_id <= $2)")
+	for after, end := (domain.ID{}), lastID; after != lastID; after = end {
+		err := statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceEndSQL, name, rows-1), after).Scan(&end)
+		if errors.Is(err, sql.ErrNoRows) {
+			end, err = lastID, nil
+		}
+		if err == nil {
+			_, err = statements(tx).ExecContext(ctx, statement, after, end)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // partitionPatience bounds how long a change of partitions waits for its locks:

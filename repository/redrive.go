@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,9 +11,9 @@ import (
 	"outboxd/domain/crashpoint"
 )
 
-// redriveBatch bounds one statement of Redrive, so that none holds its locks
-// for long. It is written out for the same reason as the limit of a claim.
-const redriveBatch = "5000"
+// redriveShare is the inverse of how many of the rows that one statement of
+// Redrive looks at it may put back, so that none holds its locks for long.
+const redriveShare = 10
 
 // The history row is deleted, not copied: the event is in one place at a time,
 // and the relay's settling brings it back. Its task ID stays the same, so what
@@ -22,7 +23,9 @@ const redriveBatch = "5000"
 //   - lost goes through the history in the order of its index, from where the
 //     batch before ended ($1), beside the inbox in the same order, so that all
 //     batches together read both once. WITH TIES, because an event that was
-//     replayed is there once for each generation.
+//     replayed is there once for each generation. It ends with a piece ($9), since
+//     among a million confirmed events nothing may be lost. The limit is written
+//     out (%d) for the same reason as that of a claim.
 //   - $3 keeps to what is still certain to be found in the inbox, however long
 //     this takes; $4 leaves alone what is sent meanwhile, or this would never end.
 //   - a dead letter has had its end. A person may replay it.
@@ -35,12 +38,12 @@ WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
 ), lost AS MATERIALIZED (
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
-    WHERE s.id > $1::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
+    WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
       AND s.event_type <> ALL ($5::text[]) AND ($6 = '' OR s.event_type = $6)
-      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid)
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $9::uuid)
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
     ORDER BY s.id
-    FETCH FIRST ` + redriveBatch + ` ROWS WITH TIES
+    FETCH FIRST %d ROWS WITH TIES
 ), gone AS (
     DELETE FROM outbox_sent s
     WHERE s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND (s.tableoid, s.ctid) IN (SELECT part, place FROM lost)
@@ -54,7 +57,7 @@ WITH moving AS MATERIALIZED (
 ), noted AS (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $7, 'redriven', generation, $8 FROM back
 )
-SELECT (SELECT count(*) FROM back), (SELECT id FROM lost ORDER BY id DESC LIMIT 1)`
+SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM lost), (SELECT id FROM lost ORDER BY id DESC LIMIT 1)`
 
 // Redrive implements domain.QueueMemory: events that are only waiting for their
 // worker go back too, and their task IDs make the repeat harmless.
@@ -98,22 +101,42 @@ func (o *Outbox) redrive(ctx context.Context, r redrive) (int64, error) {
 }
 
 func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redrive) (int64, error) {
-	total := int64(0)
-	for after := new(domain.ID); after != nil; {
-		var back int64
-		err := pgx.BeginFunc(ctx, o.db.pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
-				return err
-			}
-			return tx.QueryRow(ctx, redriveSQL, [16]byte(*after), from, r.window.Seconds(), until, r.except, r.eventType, string(r.stage), r.why).Scan(&back, &after)
-		})
+	total, after := int64(0), domain.ID{}
+	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+		back, last, err := o.redrivePiece(ctx, after, rows, from, until, r)
 		if err != nil {
-			return total, translate(err, "put unconfirmed events back")
+			return false, err
 		}
-		total += back
+		total, after = total+back, last
 		crashpoint.Reach(crashpoint.HealBatch)
-	}
-	return total, nil
+		return after == lastID, nil
+	})
+	return total, translate(err, "put unconfirmed events back")
+}
+
+// redrivePiece looks at the events after one, and returns the last that it
+// looked at.
+func (o *Outbox) redrivePiece(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
+	limit := rows / redriveShare
+	err = pgx.BeginFunc(ctx, o.db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+			return err
+		}
+		if last, err = pieceEnd(ctx, tx, after, rows, from, r.window); err != nil {
+			return err
+		}
+		var lost int
+		var lastLost *domain.ID
+		if err := tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
+			string(r.stage), r.why, [16]byte(last)).Scan(&back, &lost, &lastLost); err != nil {
+			return err
+		}
+		if lost >= limit {
+			last = *lastLost
+		}
+		return nil
+	})
+	return back, last, err
 }
 
 // Housekeeping moves rows from the default partition to one that it has just
@@ -143,14 +166,36 @@ WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mod
 // then not over yet. It is read after the locks, since who has given up a lock
 // by then has its rows here. Almost always there is nothing, in the few partitions
 // that could hold any.
-const latestSentSQL = `SELECT greatest($1::timestamptz, (SELECT max(sent_at) FROM outbox_sent WHERE sent_at > $1::timestamptz))`
+const latestSentSQL = `SELECT max(sent_at) FROM outbox_sent WHERE id > $1::uuid AND id <= $2::uuid AND sent_at > $3::timestamptz`
+
+// latestSent returns the newest time at which anything was sent, or now if that
+// is later.
+func (o *Outbox) latestSent(ctx context.Context, now time.Time) (time.Time, error) {
+	latest, after := now, domain.ID{}
+	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+		last, err := pieceEnd(ctx, o.db.pool, after, rows, now, always)
+		if err != nil {
+			return false, err
+		}
+		var found *time.Time
+		if err := o.db.pool.QueryRow(ctx, latestSentSQL, [16]byte(after), [16]byte(last), now).Scan(&found); err != nil {
+			return false, err
+		}
+		if found != nil && found.After(latest) {
+			latest = *found
+		}
+		after = last
+		return after == lastID, nil
+	})
+	return latest, err
+}
 
 func (o *Outbox) openBatches(ctx context.Context) (openBatches, error) {
 	var open openBatches
 	var oldest *time.Time
 	err := o.db.pool.QueryRow(ctx, openBatchesSQL).Scan(&open.latest, &open.transactions, &oldest)
 	if err == nil {
-		err = o.db.pool.QueryRow(ctx, latestSentSQL, open.latest).Scan(&open.latest)
+		open.latest, err = o.latestSent(ctx, open.latest)
 	}
 	if oldest != nil {
 		open.oldest = *oldest

@@ -40,13 +40,26 @@ func (o *Outbox) RedriveByHand(ctx context.Context, action *domain.Action, filte
 
 const countRedriveSQL = `
 SELECT count(DISTINCT s.id) FROM outbox_sent s
-WHERE s.sent_at >= now() - $1::float8 * interval '1 second' AND s.event_type <> ALL ($2::text[]) AND ($3 = '' OR s.event_type = $3)
-  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
+WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 * interval '1 second' AND s.event_type <> ALL ($2::text[]) AND ($3 = '' OR s.event_type = $3)
+  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $4::uuid AND i.event_id <= $5::uuid)
   AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)`
 
 // CountRedrive returns how many events RedriveByHand would put back now. Those
 // whose task is waiting or running are among them.
 func (o *Outbox) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
-	err = o.db.pool.QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type).Scan(&n)
+	var after domain.ID
+	err = inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+		last, err := pieceEnd(ctx, o.db.pool, after, rows, time.Time{}, filter.Since)
+		if err != nil {
+			return false, err
+		}
+		var some int64
+		if err := o.db.pool.QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type,
+			[16]byte(after), [16]byte(last)).Scan(&some); err != nil {
+			return false, err
+		}
+		n, after = n+some, last
+		return after == lastID, nil
+	})
 	return n, translate(err, "count unconfirmed events")
 }
