@@ -19,10 +19,12 @@ func canaryKey(name string) string { return "asynq:{outboxd}:canary:" + name }
 // Identify implements domain.IdentifiedQueue. Where INFO is forbidden, or
 // unknown as to the in-process Redis, the canary has to do.
 func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIdentity, error) {
-	var server, replication, canary *redis.StringCmd
+	var server, replication, canary, again *redis.StringCmd
 	// One pipeline is one connection, so the answers are of one process.
 	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		server, replication, canary = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Get(ctx, canaryKey(name))
+		// A wrong answer about the canary would send everything again.
+		again = pipe.GetRange(ctx, canaryKey(name), 0, -1)
 		return nil
 	})
 	for _, section := range []*redis.StringCmd{server, replication} {
@@ -32,6 +34,9 @@ func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIden
 	}
 	if reply := canary.Err(); reply != nil && !errors.Is(reply, redis.Nil) {
 		return domain.QueueIdentity{}, unavailable(reply)
+	}
+	if again.Err() == nil && again.Val() != canary.Val() {
+		return domain.QueueIdentity{}, unavailable(unexpectedReply{"GET", canary.Val()})
 	}
 	state := parseInfo(replication.Val())
 	if role := state["role"]; role != "" && role != "master" {

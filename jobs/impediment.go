@@ -92,15 +92,14 @@ var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-
 // impedimentOf returns what an error says about the way to Redis, or about
 // whoever answers in its place; false if that is not known.
 func impedimentOf(err error) (domain.Finding, bool) {
-	var strange unexpectedReply
-	if errors.As(err, &strange) {
+	if isStrange(err) {
 		return domain.Finding{
 			Code: "redis-answer", Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
 			Remedy: "look what stands between outboxd and Redis, such as a proxy, and connect to Redis itself",
 		}, true
 	}
 	var reply redis.Error
-	if !errors.As(err, &reply) || errors.Is(err, redis.Nil) {
+	if !errors.As(err, &reply) {
 		return domain.Finding{}, false
 	}
 	message := reply.Error()
@@ -118,6 +117,15 @@ func impedimentOf(err error) (domain.Finding, bool) {
 		Code: "redis-answer", Level: domain.FindingWarning, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
 		Remedy: "the log has its words: look at Redis, and what stands between",
 	}, true
+}
+
+// isStrange tells an answer that the command never gets: nothing where there is
+// always something, another type, another value.
+func isStrange(err error) bool {
+	if _, strange := errors.AsType[unexpectedReply](err); strange || errors.Is(err, redis.Nil) {
+		return true
+	}
+	return containsAny(err.Error(), "redis: can't parse", "redis: unexpected type", "redis: invalid reply", "redis: the length of the array")
 }
 
 // unavailable makes an error of Redis one of domain.CodeUnavailable, which names

@@ -26,11 +26,11 @@ type lane struct {
 	redis.UniversalClient // for everything that is not taken down
 	asynq                 *asynq.Client
 	pipe                  redis.Pipeliner
-	task                  *redis.Cmd      // the command of the task at hand; nil: none yet
-	queues                []*redis.IntCmd // the commands that tell Redis of queues
-	inFull                bool            // take down scripts, not their hashes
-	hashesFail            bool            // Redis did not let a script be called by its hash
-	noHashes              bool            // and takes the script in full
+	task                  *redis.Cmd   // the command of the task at hand; nil: none yet
+	queues                []*redis.Cmd // the commands that tell Redis of queues
+	inFull                bool         // take down scripts, not their hashes
+	hashesFail            bool         // Redis did not let a script be called by its hash
+	noHashes              bool         // and takes the script in full
 	options               taskOptions
 	made                  time.Time
 	renewed               int64 // the publisher's count when it was made
@@ -51,7 +51,8 @@ const noScript = "NOSCRIPT"
 
 // SAdd is how Asynq tells Redis of a queue.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
-	l.queues = append(l.queues, l.pipe.SAdd(ctx, key, members...))
+	// Not as SAdd, which takes a line for a number.
+	l.queues = append(l.queues, l.pipe.Do(ctx, append([]any{"SADD", key}, members...)...))
 	return redis.NewIntResult(1, nil)
 }
 
@@ -193,7 +194,7 @@ func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed 
 	for _, queue := range queues {
 		if n, err := queue.Result(); err != nil {
 			return wait, fmt.Errorf("tell Redis of a queue: %w", err)
-		} else if n != 0 && n != 1 {
+		} else if n != int64(0) && n != int64(1) {
 			return wait, unexpectedReply{"SADD", n}
 		}
 	}

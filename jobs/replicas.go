@@ -30,11 +30,15 @@ func enoughReplicas(wait *redis.Cmd, replicas int) error {
 	if wait == nil {
 		return nil
 	}
-	n, err := wait.Int()
+	reply, err := wait.Result()
 	if err != nil {
 		return unavailable(err)
 	}
-	if n < replicas {
+	n, isNumber := reply.(int64)
+	if !isNumber || n < 0 {
+		return unavailable(unexpectedReply{"WAIT", reply})
+	}
+	if n < int64(replicas) {
 		return domain.Errorf(domain.CodeUnavailable,
 			"%d of %d replicas of Redis acknowledged the tasks within %v: start or mend replicas, or ask for fewer with redis.wait_replicas", n, replicas, replicaPatience)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -26,7 +27,12 @@ func (unread) DialHook(next redis.DialHook) redis.DialHook {
 }
 
 func (unread) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, command redis.Cmder) error { return whence(next(ctx, command)) }
+	return func(ctx context.Context, command redis.Cmder) error {
+		if err := next(ctx, command); err != nil {
+			return whence(err)
+		}
+		return confirmed(command)
+	}
 }
 
 func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -42,13 +48,31 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		for _, command := range commands {
 			if errors.Is(command.Err(), errUnread) {
 				command.SetErr(cause)
-				if err == nil {
-					err = cause
-				}
+			} else if strange := confirmed(command); strange != nil {
+				command.SetErr(strange)
+			}
+			if err == nil {
+				err = command.Err()
 			}
 		}
 		return err
 	}
+}
+
+// confirmations are what Redis answers to commands that return nothing but this.
+// go-redis takes any line, and any number, for it. A SELECT that was answered and
+// not carried out would put tasks where nobody looks.
+var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PONG"}
+
+func confirmed(command redis.Cmder) error {
+	status, isStatus := command.(*redis.StatusCmd)
+	if !isStatus || status.Err() != nil {
+		return nil
+	}
+	if want, known := confirmations[status.Name()]; known && status.Val() != want {
+		return unexpectedReply{strings.ToUpper(status.Name()), status.Val()}
+	}
+	return nil
 }
 
 // turnedAway is an answer of Redis to the greeting of a connection. It is not

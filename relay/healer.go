@@ -65,6 +65,9 @@ type healer struct {
 	silent   bool      // the failure has been reported
 	intact   bool      // the look at hand found nothing changed
 	vouchers vouchers
+	// behind is the queue's canary while renewing it has failed, and the one that
+	// is remembered is newer; "" otherwise.
+	behind string
 }
 
 func newHealer(o Options, log *slog.Logger, m *metrics, paused func() bool) *healer {
@@ -78,7 +81,7 @@ func newHealer(o Options, log *slog.Logger, m *metrics, paused func() bool) *hea
 func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	h.leads = leads
 	// Another process may have kept house in between.
-	h.known = false
+	h.known, h.behind = false, ""
 	tick := time.NewTicker(h.o.CheckInterval)
 	defer tick.Stop()
 	for {
@@ -95,13 +98,15 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 }
 
 // report says once that looking is not possible. While the queue or the database
-// is away, others say so; and that another process was faster is no failure.
+// is away, others say so, unless it is what only looking needs that is forbidden;
+// and that another process was faster is no failure.
 func (h *healer) report(ctx context.Context, err error) {
+	_, known := domain.FindingOf(err)
 	switch {
 	case err == nil:
 		h.silent = false
 	case ctx.Err() != nil:
-	case domain.ErrorCode(err) == domain.CodeUnavailable, domain.ErrorCode(err) == domain.CodeConflict, h.silent:
+	case domain.ErrorCode(err) == domain.CodeUnavailable && (!known || h.paused()), domain.ErrorCode(err) == domain.CodeConflict, h.silent:
 		h.log.Debug("could not look whether the queue has kept its data", "again_in", h.o.CheckInterval, "error", err)
 	default:
 		h.silent = true
@@ -130,7 +135,11 @@ func (h *healer) check(ctx context.Context) error {
 	reason := seen.Change(known)
 	if reason == "" {
 		h.intact = true
+		h.behind = ""
 		return h.advance(looking, seen.Over(known))
+	}
+	if h.isBehind(seen) {
+		return h.renew(looking, h.behind)
 	}
 	if time.Now().Before(h.rest) {
 		return nil
@@ -181,14 +190,33 @@ func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
 	}
 	crashpoint.Reach(crashpoint.CanaryRemembered)
 	h.seen, h.advanced = relayed, time.Now()
-	// Also while the process stops: what begins next would take the difference for a loss.
+	return h.renew(ctx, seen.Canary)
+}
+
+// renew makes the queue's canary, which was known, the one that is remembered. It
+// does so also while the process stops: what begins next would take the
+// difference for a loss.
+func (h *healer) renew(ctx context.Context, known string) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
 	defer cancel()
-	intact, err := h.o.Queue.Advance(advancing, h.record.Name, seen.Canary, next.Canary)
-	if err == nil && !intact {
+	intact, err := h.o.Queue.Advance(advancing, h.record.Name, known, h.record.Identity.Canary)
+	if err != nil {
+		h.behind = known
+		return err
+	}
+	h.behind = ""
+	if !intact {
 		raise(h.look) // it was lost just now
 	}
-	return err
+	return nil
+}
+
+// isBehind reports whether all that differs is that this process could not renew
+// the canary. A queue that refuses only this would be healed again and again.
+func (h *healer) isBehind(seen domain.QueueIdentity) bool {
+	expected := h.record.Identity
+	expected.Canary = h.behind
+	return h.behind != "" && seen.Change(expected) == ""
 }
 
 // mark asks once more who leads: another leader's canary must stay.

@@ -1,0 +1,281 @@
+package repositorytest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Fault is what a FaultProxy answers instead of Redis, which does not get the command then.
+type Fault struct {
+	Reply   string // in Redis's protocol, such as "-NOAUTH …\r\n"
+	Swallow bool   // no answer at all, and those to the commands after it as ever
+	Cut     bool   // end the connection
+	Once    bool   // then as if there had been no fault
+}
+
+// FaultProxy stands before a Redis, reads its protocol, and misbehaves for one command. Its methods may be called concurrently.
+type FaultProxy struct {
+	listener net.Listener
+	target   *url.URL
+
+	mu      sync.Mutex
+	command string
+	fault   *Fault
+	hits    int
+	usual   map[string]string // what a command is always answered
+	conns   map[net.Conn]struct{}
+	all     sync.WaitGroup
+}
+
+// NewFaultProxy starts a proxy before a Redis on a unix socket, as Redis and OwnRedis return it. It is closed at the end of the test.
+func NewFaultProxy(t testing.TB, upstream string) *FaultProxy {
+	t.Helper()
+	target, err := url.Parse(upstream)
+	if err != nil || target.Scheme != "redis-socket" {
+		t.Fatalf("no Redis on a unix socket: %v", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listen for test proxy: %v", err)
+	}
+	p := &FaultProxy{listener: listener, target: target, usual: map[string]string{}, conns: map[net.Conn]struct{}{}}
+	p.all.Go(p.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.Disconnect()
+		p.all.Wait()
+	})
+	return p
+}
+
+// URL is that of the proxy.
+func (p *FaultProxy) URL() string {
+	u := url.URL{Scheme: "redis", User: p.target.User, Host: p.listener.Addr().String(), Path: "/" + p.target.Query().Get("db")}
+	return u.String()
+}
+
+// Answer makes the proxy always give a command that answer, unless there is a fault.
+func (p *FaultProxy) Answer(command, reply string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.usual[command] = reply
+}
+
+// Break begins a fault of a command, named in capitals, and ends the one before.
+func (p *FaultProxy) Break(command string, fault Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.command, p.fault, p.hits = command, &fault, 0
+}
+
+// Mend ends the fault, and returns how often it was met.
+func (p *FaultProxy) Mend() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = nil
+	return p.hits
+}
+
+// Hits returns how often the present fault was met.
+func (p *FaultProxy) Hits() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hits
+}
+
+// Disconnect ends all connections. New ones are accepted.
+func (p *FaultProxy) Disconnect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.conns {
+		_ = conn.Close()
+	}
+}
+
+func (p *FaultProxy) accept() {
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.all.Go(func() { p.serve(conn) })
+	}
+}
+
+func (p *FaultProxy) serve(down net.Conn) {
+	defer down.Close()
+	up, err := net.Dial("unix", p.target.Path)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	p.mu.Lock()
+	p.conns[down] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.conns, down)
+		p.mu.Unlock()
+	}()
+	talk := &conversation{down: down, up: up}
+	var answers sync.WaitGroup
+	answers.Go(func() {
+		talk.answers()
+		_ = down.Close()
+	})
+	p.questions(talk)
+	_ = up.Close()
+	answers.Wait()
+}
+
+// questions forwards commands until the connection ends.
+func (p *FaultProxy) questions(talk *conversation) {
+	in := bufio.NewReader(talk.down)
+	for {
+		raw, name, err := readCommand(in)
+		if err != nil || !p.question(talk, raw, name) {
+			return
+		}
+	}
+}
+
+// question returns false where the connection is to end.
+func (p *FaultProxy) question(talk *conversation, raw []byte, name string) bool {
+	reply, fault := p.treat(name)
+	switch {
+	case fault != nil && fault.Cut:
+		return false
+	case fault != nil && fault.Swallow:
+		return true
+	case reply != "":
+		return talk.promise([]byte(reply)) == nil
+	}
+	if !strings.HasSuffix(name, "SUBSCRIBE") { // which is answered out of turn
+		if talk.promise(nil) != nil {
+			return false
+		}
+	}
+	_, err := talk.up.Write(raw)
+	return err == nil
+}
+
+func (p *FaultProxy) treat(name string) (reply string, fault *Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fault == nil || name != p.command {
+		return p.usual[name], nil
+	}
+	p.hits++
+	fault = p.fault
+	if fault.Once {
+		p.fault = nil
+	}
+	return fault.Reply, fault
+}
+
+// conversation is one connection: the answers are given in the order of the questions.
+type conversation struct {
+	down, up net.Conn
+	mu       sync.Mutex
+	promised [][]byte // nil: what Redis answers
+}
+
+// promise adds an answer to those that are due.
+func (c *conversation) promise(reply []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.promised = append(c.promised, reply)
+	return c.flush()
+}
+
+// flush gives the answers whose turn it is and that are not Redis's.
+func (c *conversation) flush() error {
+	for len(c.promised) > 0 && c.promised[0] != nil {
+		reply := c.promised[0]
+		c.promised = c.promised[1:]
+		if _, err := c.down.Write(reply); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *conversation) answers() {
+	in := bufio.NewReader(c.up)
+	for {
+		var value bytes.Buffer
+		if err := copyValue(&value, in); err != nil {
+			return
+		}
+		c.mu.Lock()
+		_, err := c.down.Write(value.Bytes())
+		if err == nil && value.Bytes()[0] != '>' && len(c.promised) > 0 {
+			c.promised = c.promised[1:]
+			err = c.flush()
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readCommand reads an array of strings, and returns it as it came and its first string in capitals.
+func readCommand(in *bufio.Reader) (raw []byte, name string, err error) {
+	var all bytes.Buffer
+	if err := copyValue(&all, in); err != nil {
+		return nil, "", err
+	}
+	parts := bytes.SplitN(all.Bytes(), []byte("\r\n"), 4)
+	if len(parts) < 4 || parts[0][0] != '*' {
+		return nil, "", errors.New("not a command")
+	}
+	return all.Bytes(), strings.ToUpper(string(parts[2])), nil
+}
+
+// copyValue copies one value of Redis's protocol, version 2 or 3.
+func copyValue(to *bytes.Buffer, from *bufio.Reader) error {
+	line, err := from.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	to.Write(line)
+	kind, count := line[0], strings.TrimSpace(string(line[1:]))
+	switch kind {
+	case '$', '=', '!', '*', '~', '>', '%', '|':
+	default:
+		return nil
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return fmt.Errorf("a value that is not understood: %w", err)
+	}
+	if n < 0 {
+		return nil
+	}
+	switch kind {
+	case '$', '=', '!':
+		_, err := io.CopyN(to, from, int64(n)+2)
+		return err
+	case '%', '|':
+		n *= 2
+	}
+	if kind == '|' {
+		n++ // what the attributes belong to
+	}
+	for range n {
+		if err := copyValue(to, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
