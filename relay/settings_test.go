@@ -85,9 +85,74 @@ func TestSettingsOfRolesAndDatabases(t *testing.T) {
 	}
 }
 
+// Through PgBouncer in transaction mode a connection is no session, and takes no
+// parameters: each transaction asks for itself.
+func TestSettingsThroughPgBouncer(t *testing.T) {
+	t.Parallel()
+	for i, settings := range []string{
+		"default_transaction_isolation = 'serializable'; default_transaction_read_only = on; default_transaction_deferrable = on",
+		"statement_timeout = '20ms'; lock_timeout = '5ms'; idle_in_transaction_session_timeout = '20ms'",
+		"DateStyle = 'SQL, DMY'; bytea_output = 'escape'; IntervalStyle = 'iso_8601'; TimeZone = 'Europe/Amsterdam'; array_nulls = off",
+		"client_encoding = 'LATIN1'; extra_float_digits = -15; quote_all_identifiers = on",
+		"enable_indexscan = off; enable_bitmapscan = off; plan_cache_mode = 'force_generic_plan'; row_security = on",
+	} {
+		for _, mode := range []string{execModes[1+i%4], execModes[1+(i+2)%4]} {
+			t.Run(settings+" in "+mode, func(t *testing.T) {
+				t.Parallel()
+				list := strings.Split(settings, ";")
+				direct := repositorytest.HostileDatabase(t, repositorytest.Hostile{Role: list, Database: list})
+				workUnder(t, direct, repositorytest.PgBouncer(t, direct), mode, 'é', '中')
+			})
+		}
+	}
+}
+
+// With its defaults pgx prepares statements, which PgBouncer of old does not keep.
+func TestPgBouncerWithPreparedStatementsIsRefused(t *testing.T) {
+	t.Parallel()
+	_, err := repository.Open(t.Context(), repository.Options{
+		URL: repositorytest.PgBouncer(t, repositorytest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+	})
+	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "--database-exec-mode=cache_describe") {
+		t.Errorf("Open: %v", err)
+	}
+}
+
+// Databases of other encodings than UTF8 work, as far as they can store a text.
+// What they cannot store is refused where it is written.
+func TestEncodingsOfDatabases(t *testing.T) {
+	t.Parallel()
+	for encoding, letters := range map[string][]rune{"LATIN1": {'é'}, "SQL_ASCII": {'é', '中'}, "EUC_JP": {'中'}} {
+		for _, mode := range []string{"cache_statement", "exec"} {
+			t.Run(encoding+" in "+mode, func(t *testing.T) {
+				t.Parallel()
+				url := repositorytest.HostileDatabase(t, repositorytest.Hostile{Encoding: encoding})
+				s := workUnder(t, url, url, mode, letters...)
+				if encoding != "SQL_ASCII" {
+					s.refuses()
+				}
+			})
+		}
+	}
+}
+
+// refuses looks that a producer is told at once what cannot be stored.
+func (s *subject) refuses() {
+	s.t.Helper()
+	event := &domain.Event{Type: "test:🚀", Payload: []byte("{}")}
+	err := s.own.EmitAlone(s.t.Context(), event)
+	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "cannot be stored") {
+		s.t.Errorf("Emit: %v", err)
+	}
+	user := &domain.User{Email: "🚀@example.com", PasswordHash: "x"}
+	if err := repository.NewUsers(s.own).Register(s.t.Context(), user, "", nil); domain.ErrorCode(err) != domain.CodeInvalid {
+		s.t.Errorf("Register: %v", err)
+	}
+}
+
 // workUnder does some of everything that outboxd does, at url, with a producer
 // who inherits the settings of the role at direct. letters are in the texts.
-func workUnder(t *testing.T, direct, url, mode string, letters ...rune) {
+func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject {
 	t.Helper()
 	db, err := repository.Open(t.Context(), repository.Options{
 		URL: url, MaxConns: 8, ExecMode: mode, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
@@ -104,7 +169,7 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) {
 	})
 	s := &subject{town: w, own: db, text: string(letters)}
 	s.town.db = db
-	w.start()
+	retire := w.start()
 	stop := w.work()
 	s.produce(direct)
 	s.register()
@@ -113,9 +178,11 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) {
 	stop()
 	s.heal()
 	s.bury()
+	retire()
 	s.keepHouse()
 	s.show()
 	s.verify()
+	return s
 }
 
 // subject is a town whose database is somebody else's idea of one.

@@ -32,11 +32,11 @@ func (d *Database) act(ctx context.Context, kind string, action *domain.Action, 
 			_, err := tx.Exec(ctx, growActionSQL, [16]byte(id), events)
 			return err
 		}
-		filter, err := json.Marshal(storableAll(action.Filter))
+		filter, err := json.Marshal(d.storableAll(action.Filter))
 		if err != nil {
 			return fmt.Errorf("encode the filter: %w", err)
 		}
-		return tx.QueryRow(ctx, beginActionSQL, storable(action.Actor), kind, string(filter), storable(action.Reason), events).Scan((*[16]byte)(&id))
+		return tx.QueryRow(ctx, beginActionSQL, d.storable(action.Actor), kind, string(filter), d.storable(action.Reason), events).Scan((*[16]byte)(&id))
 	})
 	if err == nil {
 		action.ID = id
@@ -45,17 +45,17 @@ func (d *Database) act(ctx context.Context, kind string, action *domain.Action, 
 }
 
 // byWhom is what the journal says of an action.
-func byWhom(action *domain.Action) string {
+func (d *Database) byWhom(action *domain.Action) string {
 	if action.Reason == "" {
-		return storable("by " + action.Actor)
+		return d.storable("by " + action.Actor)
 	}
-	return storable("by " + action.Actor + ": " + action.Reason)
+	return d.storable("by " + action.Actor + ": " + action.Reason)
 }
 
-func storableAll(filter map[string]string) map[string]string {
+func (d *Database) storableAll(filter map[string]string) map[string]string {
 	clean := make(map[string]string, len(filter))
 	for name, value := range filter {
-		clean[name] = storable(value)
+		clean[name] = d.storable(value)
 	}
 	return clean
 }

@@ -108,6 +108,12 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		pool.Close()
 		return nil, err
 	}
+	if session.isPooled() && mode == pgx.QueryExecModeCacheStatement {
+		if err := tryPreparedStatements(ctx, pool); err != nil {
+			pool.Close()
+			return nil, err
+		}
+	}
 	sessions := &sessions{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
 	db := sessions.openSQL()
 	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{

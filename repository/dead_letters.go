@@ -126,7 +126,7 @@ func (l *DeadLetters) Replay(ctx context.Context, action *domain.Action, filter 
 		if _, err := tx.Exec(ctx, movingSQL); err != nil {
 			return 0, err
 		}
-		rows, err := tx.Query(ctx, replaySQL, append(deadArgs(filter), limit, "replayed", byWhom(action))...)
+		rows, err := tx.Query(ctx, replaySQL, append(deadArgs(filter), limit, "replayed", l.db.byWhom(action))...)
 		if err != nil {
 			return 0, err
 		}
@@ -155,7 +155,7 @@ SELECT id FROM gone`
 func (l *DeadLetters) Discard(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (int, error) {
 	var ids [][16]byte
 	err := l.db.act(ctx, "discard", action, func(tx pgx.Tx) (int64, error) {
-		rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", byWhom(action))...)
+		rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", l.db.byWhom(action))...)
 		if err != nil {
 			return 0, err
 		}

@@ -31,6 +31,10 @@ func translate(err error, doing string) error {
 		return domain.Wrap(domain.CodeNotFound, fmt.Errorf("%s: %w", doing, err), "not found")
 	case errors.Is(err, gorm.ErrDuplicatedKey), sqlState(err) == "23505":
 		return domain.Wrap(domain.CodeConflict, fmt.Errorf("%s: %w", doing, err), "already exists")
+	case sqlState(err) == "22P05" || sqlState(err) == "22021": // has no equivalent, is not in the encoding
+		return domain.Wrap(domain.CodeInvalid, fmt.Errorf("%s: %w", doing, err), "a text has a character that cannot be stored in this database's encoding")
+	case isForeignStatement(err):
+		return fmt.Errorf("%s: %w; %s", doing, err, noPreparedStatements)
 	case isUnavailable(err):
 		return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database is unavailable")
 	default:

@@ -27,15 +27,15 @@ var _ domain.FailedTasks = (*FailedTasks)(nil)
 
 // Failed implements domain.FailedTasks.
 func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error {
-	_, err := f.db.pool.Exec(ctx, journalSQL, note(&task, "failed")...)
+	_, err := f.db.pool.Exec(ctx, journalSQL, f.note(&task, "failed")...)
 	return translate(err, "enter a failed attempt into the journal")
 }
 
-func note(task *domain.FailedTask, entry string) []any {
+func (f *FailedTasks) note(task *domain.FailedTask, entry string) []any {
 	var j journal
 	e := task.Event
 	e.Attempts = task.Attempt
-	j.add(&e, entry, errorText(task.Err))
+	j.add(&e, entry, f.db.errorText(task.Err))
 	return j.args(domain.StageWorker)
 }
 
@@ -51,7 +51,7 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		if burial, err = f.move(ctx, tx, &task, onRecord); err != nil || burial != domain.Buried {
 			return err
 		}
-		if _, err := tx.Exec(ctx, journalSQL, note(&task, "died")...); err != nil {
+		if _, err := tx.Exec(ctx, journalSQL, f.note(&task, "died")...); err != nil {
 			return fmt.Errorf("write the journal: %w", err)
 		}
 		if !f.holdsKeys {
@@ -123,7 +123,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 			return domain.Superseded, nil
 		}
 		var moved int
-		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, place), [16]byte(task.ID), task.Generation, task.Attempt, errorText(task.Err)).Scan(&moved)
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, place), [16]byte(task.ID), task.Generation, task.Attempt, f.db.errorText(task.Err)).Scan(&moved)
 		if err != nil {
 			return 0, fmt.Errorf("take the event out of %s: %w", place, err)
 		}
@@ -164,7 +164,7 @@ func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.Fai
 	e.Available = e.CreatedAt
 	var rows eventRows
 	rows.add(&e)
-	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.args(), []string{errorText(task.Err)})...)
+	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.args(), []string{f.db.errorText(task.Err)})...)
 	if err != nil {
 		return 0, fmt.Errorf("write the event down: %w", err)
 	}

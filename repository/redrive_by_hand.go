@@ -27,7 +27,7 @@ func (o *Outbox) RedriveByHand(ctx context.Context, action *domain.Action, filte
 		return 0, translate(err, doing)
 	}
 	total, err := o.redrive(ctx, redrive{
-		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: byWhom(action),
+		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: o.db.byWhom(action),
 	})
 	if total > 0 {
 		recorded := o.db.act(context.WithoutCancel(ctx), "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"outboxd/domain"
 )
@@ -266,7 +267,36 @@ func isForeignStatement(err error) bool {
 	return state == "26000" || state == "42P05"
 }
 
-var errNoPreparedStatements = domain.Errorf(domain.CodeInvalid, noPreparedStatements)
+// tryPreparedStatements prepares a statement on one connection, keeps its session
+// busy by another, and executes it then.
+//
+// Errors: domain.CodeInvalid if the statement is not known any more.
+func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
+	const doing = "try whether prepared statements are kept"
+	config := pool.Config().ConnConfig
+	var conns [2]*pgx.Conn
+	for i := range conns {
+		c := config.Copy()
+		(&session{pooled: true}).prepare(c)
+		conn, err := pgx.ConnectConfig(ctx, c)
+		if err != nil {
+			return translate(err, doing)
+		}
+		defer hangUp(ctx, conn)
+		conns[i] = conn
+	}
+	_, err := conns[0].Prepare(ctx, "outboxd_try", "SELECT 1")
+	if err == nil {
+		_, err = conns[1].Exec(ctx, "BEGIN")
+	}
+	if err == nil {
+		_, err = conns[0].Exec(ctx, "outboxd_try", pgx.QueryExecModeCacheStatement)
+	}
+	if isForeignStatement(err) {
+		return domain.Wrap(domain.CodeInvalid, err, noPreparedStatements)
+	}
+	return translate(err, doing)
+}
 
 // connect makes a connection outside the pool. It may lead another way than the
 // pool's do, past a pooler or through one.

@@ -85,14 +85,14 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 			e.Attempts++
 		}
 		if o.Verdict == domain.Dead {
-			causes = append(causes, errorText(o.Err))
-			notes.add(&e, "died", errorText(o.Err))
+			causes = append(causes, b.outbox.db.errorText(o.Err))
+			notes.add(&e, "died", b.outbox.db.errorText(o.Err))
 			dead.add(&e)
 			continue
 		}
 		var delay *int64
 		if o.Verdict == domain.Refused {
-			e.LastError = errorText(o.Err)
+			e.LastError = b.outbox.db.errorText(o.Err)
 			notes.add(&e, "refused", e.LastError)
 			delay = new(o.Delay.Milliseconds())
 		}
@@ -120,13 +120,6 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 		}
 	}
 	return nil
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return "unknown"
-	}
-	return storable(err.Error())
 }
 
 // execExactly fails if a statement changed another number of rows than it was

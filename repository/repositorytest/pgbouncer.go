@@ -21,7 +21,7 @@ import (
 var pgbouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homebrew/bin/pgbouncer", "/usr/local/bin/pgbouncer"}
 
 const pgbouncerConfig = `[databases]
-* = host=%s port=5432 user=outboxd connect_query='SET search_path TO %s'
+* = host=%s port=5432 user=%s connect_query='SET search_path TO %s'
 [pgbouncer]
 pool_mode = transaction
 auth_type = any
@@ -40,6 +40,10 @@ func PgBouncer(t testing.TB, upstream string) string {
 	u := parse(t, upstream)
 	query := u.Query()
 	sockets, schema := query.Get("host"), query.Get("search_path")
+	role := u.User.Username()
+	if role == "" {
+		role = "outboxd"
+	}
 	folder := binary.home.folder()
 	if err := os.Mkdir(folder, 0o755); err != nil { // another account has to enter
 		t.Fatalf("make folder for PgBouncer: %v", err)
@@ -48,7 +52,7 @@ func PgBouncer(t testing.TB, upstream string) string {
 	if schema == "" {
 		schema = "public"
 	}
-	if err := os.WriteFile(configuration, fmt.Appendf(nil, pgbouncerConfig, sockets, schema, folder), 0o644); err != nil { // as above
+	if err := os.WriteFile(configuration, fmt.Appendf(nil, pgbouncerConfig, sockets, role, schema, folder), 0o644); err != nil { // as above
 		t.Fatalf("configure PgBouncer: %v", err)
 	}
 	output, err := os.Create(log)
