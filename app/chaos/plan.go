@@ -124,6 +124,8 @@ func General(duration time.Duration) Profile {
 			{ChangeSetting, 5},
 			{Publish, 1},
 			{ChangeTable, 2},
+			{InsertOdd, 6},
+			{DeleteTasks, 3},
 		},
 	}
 	if duration >= 2*suspension {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"outboxd/domain"
 )
 
 // patience is how long nothing may move before a run is given up.
@@ -47,6 +49,11 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.await(ctx, "the outbox is empty", r.drained); err != nil {
 		return err
 	}
+	if r.o.Workers > 0 {
+		if err := r.await(ctx, "what was deleted in Redis is missed and sent again", r.confirmed); err != nil {
+			return err
+		}
+	}
 	r.report.Settled = time.Since(begun)
 	if err := stop(ctx, slices.Concat(r.fleet.relays, r.fleet.workers)); err != nil {
 		return err
@@ -80,6 +87,43 @@ func (r *run) healed(ctx context.Context) (healed bool, err error) {
 	return healed, err
 }
 
+// unfinished is how many tasks have to run of events that have not taken effect. Beside
+// them may lie what no worker looks at any more: an active task that took effect before
+// its worker was killed, and whose lease was deleted.
+func (r *run) unfinished(ctx context.Context) (n int, err error) {
+	var ids [][16]byte
+	err = r.queue.tasks(ctx, func(taskID string) {
+		if id, err := domain.EventID(taskID); err == nil {
+			ids = append(ids, id)
+		}
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	err = patiently(ctx, func(ctx context.Context) error {
+		return r.admin.QueryRow(ctx, "SELECT count(*) FROM unnest($1::uuid[]) AS task (id) WHERE id NOT IN (SELECT event_id FROM inbox)", ids).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look at what took effect: %w", err)
+	}
+	return n, nil
+}
+
+// Dead letters and what a producer suppressed are not waited for: the count tells.
+const confirmedSQL = `
+SELECT NOT EXISTS (
+    SELECT FROM outbox_sent s WHERE event_type = '` + taskType + `'
+        AND NOT EXISTS (SELECT FROM inbox WHERE event_id = s.id) AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id))`
+
+// confirmed reports whether everything that the history has took effect.
+func (r *run) confirmed(ctx context.Context) (all bool, err error) {
+	err = patiently(ctx, func(ctx context.Context) error { return r.admin.QueryRow(ctx, confirmedSQL).Scan(&all) })
+	if err != nil {
+		return false, fmt.Errorf("look at what is not confirmed: %w", err)
+	}
+	return all, nil
+}
+
 func (r *run) count(ctx context.Context) (*Verdict, error) {
 	var journals []string
 	for i := range r.fleet.producers {
@@ -107,7 +151,7 @@ func (r *run) finishTasks(ctx context.Context) error {
 		if err != nil || !drained {
 			return false, err
 		}
-		left, err := r.queue.length(ctx)
+		left, err := r.unfinished(ctx)
 		if err == nil && left > 0 {
 			err = r.queue.antedate(ctx, "retry", time.Now().Add(-time.Second))
 		}
