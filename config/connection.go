@@ -6,7 +6,6 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
-	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -81,40 +80,6 @@ func parsePairs(text string) ([]pair, error) {
 		return nil, errors.New("no key=value")
 	}
 	return pairs, nil
-}
-
-// checkRedis accepts the forms of URL that asynq reads.
-func checkRedis(text string) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return errors.New("it is not a URL such as redis://:password@host:6379/0" + encodeHint)
-	}
-	switch u.Scheme {
-	case "redis", "rediss":
-		number := strings.Trim(u.Path, "/")
-		switch {
-		case u.Hostname() == "":
-			return errors.New("the URL names no host: write it as redis://host:6379/0")
-		case u.Port() != "" && !isPort(u.Port(), 1):
-			return errors.New("the port in the URL is not a number from 1 to 65535")
-		case number != "" && !isNumber(number):
-			return errors.New("the path of the URL must be a database number, such as /0")
-		}
-	case "redis-socket":
-		switch number := u.Query().Get("db"); {
-		case u.Host != "" || !path.IsAbs(u.Path):
-			return errors.New("the URL needs the absolute path of the socket: write it as redis-socket:///run/redis.sock?db=0")
-		case number != "" && !isNumber(number):
-			return errors.New("db in the URL must be a database number, such as ?db=0")
-		}
-	case "redis-sentinel":
-		if u.Host == "" || u.Query().Get("master") == "" {
-			return errors.New("the URL needs the sentinels and the master's name: write it as redis-sentinel://host1:26379,host2:26379?master=name")
-		}
-	default:
-		return errors.New("the URL must begin with redis://, rediss://, redis-socket:// or redis-sentinel://")
-	}
-	return nil
 }
 
 func checkWebhookURL(text string) error {
