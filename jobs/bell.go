@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,7 +39,8 @@ func (b bell) ring() {
 
 // listen rings for every word of a publisher, and whenever it begins to listen,
 // since words may have been missed before. It returns when ctx ends.
-func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slog.Logger) {
+func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slog.Logger, heard *complaints) {
+	deaf := sync.Once{}
 	subscription := client.Subscribe(ctx, bellChannel)
 	defer subscription.Close()
 	// A read that waits does not notice that its context ends.
@@ -52,9 +54,13 @@ func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slo
 		case isTimeout(err):
 			_ = subscription.Ping(ctx) // what is wrong with the connection shows in the next read
 			continue
-		case redis.HasErrorPrefix(err, "NOPERM"):
-			log.Warn("Redis does not let this worker hear of new tasks, so an idle worker finds them only when it looks; allow its user the channel",
-				"channel", bellChannel, "error", err)
+		case isForbidden(whence(err)):
+			deaf.Do(func() {
+				log.Warn("Redis does not let this worker hear of new tasks, so an idle worker finds them only when it looks; allow its user the channel",
+					"channel", bellChannel, "error", err)
+			})
+		default:
+			heard.hear(err)
 		}
 		select {
 		case <-ctx.Done():

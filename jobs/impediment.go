@@ -18,6 +18,9 @@ type impediment struct {
 	finding domain.Finding
 }
 
+// redisAnswer is the code of answers that are not understood.
+const redisAnswer = "redis-answer"
+
 // waits is what follows from each of them.
 const waits = "events wait in the outbox, and no attempt is charged to them"
 
@@ -94,7 +97,7 @@ var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-
 func impedimentOf(err error) (domain.Finding, bool) {
 	if isStrange(err) {
 		return domain.Finding{
-			Code: "redis-answer", Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
+			Code: redisAnswer, Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
 			Remedy: "look what stands between outboxd and Redis, such as a proxy, and connect to Redis itself",
 		}, true
 	}
@@ -114,7 +117,7 @@ func impedimentOf(err error) (domain.Finding, bool) {
 		}
 	}
 	return domain.Finding{
-		Code: "redis-answer", Level: domain.FindingWarning, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
+		Code: redisAnswer, Level: domain.FindingWarning, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
 		Remedy: "the log has its words: look at Redis, and what stands between",
 	}, true
 }

@@ -66,6 +66,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
+	heard := newComplaints(w.log)
+	client.AddHook(heard)
 	// Asynq's server starts without Redis, and then complains once a second.
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
@@ -81,7 +83,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
 	var beside sync.WaitGroup
-	beside.Go(func() { bell.listen(ctx, client, w.log) })
+	beside.Go(func() { bell.listen(ctx, client, w.log, heard) })
 	<-ctx.Done()
 	server.Shutdown()
 	beside.Wait()

@@ -1,0 +1,63 @@
+package jobs_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository/repositorytest"
+)
+
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+func (l *lines) count(words string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), words)
+}
+
+// A worker whose password is no longer the right one says so, whether it begins
+// or runs, once, and with what mends it; and goes on when it is right again.
+func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	_, admin := newPublisher(t, server.URL())
+	allow(t, admin, "w", "on", ">secret", "~*", "&*", "+@all")
+	log := &lines{}
+	s := newShop(t, strings.Replace(server.URL(), "://", "://w:secret@", 1), map[string]jobs.Handler{
+		"test:a": func(context.Context, domain.Effects, jobs.Task) error { return nil },
+	})
+	s.options.Logger = slog.New(slog.NewTextHandler(log, nil))
+	s.start()
+	eventually(t, "the worker works", func() bool { return log.count("the worker takes tasks") == 1 })
+	allow(t, admin, "w", "resetpass", ">other")
+	if err := admin.Do(t.Context(), "CLIENT", "KILL", "USER", "w").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the worker says that its credentials are wrong", func() bool { return log.count("finding=redis-credentials") > 0 })
+	allow(t, admin, "w", "resetpass", ">secret")
+	publisher, _ := newPublisher(t, server.URL())
+	if err := publisher.Publish(t.Context(), testEvents(1))[0].Failure(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the task is done", func() bool {
+		return admin.Exists(t.Context(), "asynq:{default}:t:"+testEvents(1)[0].TaskID()).Val() == 0
+	})
+	if n := log.count("finding=redis-credentials"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
