@@ -27,7 +27,6 @@ func TestTheRoleMayNotWork(t *testing.T) {
 			t.Parallel()
 			as := repositorytest.RoleDatabase(t)
 			admin := newSession(t, as(""))
-			admin.exec("ALTER ROLE outboxd_relay SET row_security = off")
 			x := newTrouble(t, as("outboxd_relay"), nil)
 			x.start()
 			x.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")

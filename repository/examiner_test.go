@@ -147,6 +147,23 @@ func TestExaminerFinds(t *testing.T) {
 			t.Helper()
 			exec(t, s.db, `CREATE PUBLICATION cdc FOR ALL TABLES; ALTER TABLE outbox_journal REPLICA IDENTITY NOTHING`)
 		}, "replica-identity/warning", []string{"has the tables outbox_journal, which", "REPLICA IDENTITY DEFAULT"}},
+		"triggers off": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `ALTER TABLE outbox DISABLE TRIGGER ALL; DROP TRIGGER outbox_confirmed ON inbox`)
+		}, "triggers-off/warning", []string{"outbox_confirmed of inbox, outbox_take_position of outbox, outbox_written of outbox", "ENABLE TRIGGER USER"}},
+		"triggers always on": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `ALTER TABLE outbox ENABLE ALWAYS TRIGGER outbox_written`)
+		}, "triggers-always/note", []string{"outbox_written"}},
+		"triggers bypassed": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$`)
+		}, "triggers-bypassed/warning", []string{"replica for the database", "RESET session_replication_role"}},
+		"positions behind": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `SELECT outbox_emit('t', '{}', ordering_key => 'k') FROM generate_series(1, 3); SELECT setval('outbox_ordering_position', 2)`)
+			exec(t, s.db, `DELETE FROM outbox WHERE ordering_position < 3`)
+		}, "positions-behind/warning", []string{"is at 2, and there is an event with position 3"}},
 		"unknown producer": {func(_ *testing.T, s setting) { s.o.ProducerRole = "nobody's" }, "producer-unknown/warning", []string{"no role nobody's"}},
 		"commits later": {func(t *testing.T, s setting) {
 			t.Helper()
@@ -234,7 +251,7 @@ func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 	exec(t, db, `ALTER TABLE outbox SET (autovacuum_enabled = false)`)
 	exec(t, db, `ALTER TABLE outbox DISABLE TRIGGER USER`)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) SELECT 't', '', now() + interval '1 day' FROM generate_series(1, 100001)`)
-	exec(t, db, `DELETE FROM outbox`)
+	exec(t, db, `DELETE FROM outbox; ALTER TABLE outbox ENABLE TRIGGER USER`)
 	// The server tells its statistics a moment later.
 	eventually(t, db, 1, `SELECT count(*) FROM pg_class WHERE oid = 'outbox'::regclass AND pg_stat_get_dead_tuples(oid) > 100000`)
 	found := examine(t, db, healthy())
@@ -324,7 +341,7 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 	if codes(found) != "relay-rights/note postgres-hidden/note" {
 		t.Fatalf("found %q at %s", codes(found), url)
 	}
-	if said := text(found, "postgres-hidden"); !strings.Contains(said, "partitions; whether there are dead letters; whether ordering keys are held;") {
+	if said := text(found, "postgres-hidden"); !strings.Contains(said, "partitions; whether positions of ordering keys go on from the highest; whether there are dead letters; whether ordering keys are held;") {
 		t.Errorf("it says %s", said)
 	}
 	if said := text(found, "relay-rights"); !strings.Contains(said, "GRANT CREATE ON SCHEMA public TO watcher") {

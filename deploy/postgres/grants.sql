@@ -64,6 +64,7 @@ GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed 
 -- payloads too, and nothing about users.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_turns, outbox_relays, inbox, outbox_journal,
     outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples TO outboxd_monitor;
+GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
 -- outboxd dead, redrive and events emit, and a monitor with an admin token.
 GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;

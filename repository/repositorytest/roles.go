@@ -24,14 +24,7 @@ func RoleDatabase(t testing.TB) func(role string) string {
 // the superuser.
 func Roles(t testing.TB, admin string) func(role string) string {
 	t.Helper()
-	as := func(role string) string {
-		if role == "" {
-			return admin
-		}
-		u := parse(t, admin)
-		u.User = url.User(role)
-		return u.String()
-	}
+	as := RolesOf(t, admin)
 	for range 2 { // each may be run again
 		RunDeployed(t, admin, "roles.sql")
 	}
@@ -49,6 +42,19 @@ func Roles(t testing.TB, admin string) func(role string) string {
 		RunDeployed(t, as("outboxd_owner"), "grants.sql")
 	}
 	return as
+}
+
+// RolesOf returns the URLs by which roles connect to a database where they are
+// set up.
+func RolesOf(t testing.TB, admin string) func(role string) string {
+	return func(role string) string {
+		if role == "" {
+			return admin
+		}
+		u := parse(t, admin)
+		u.User = url.User(role)
+		return u.String()
+	}
 }
 
 // RunDeployed runs a file of deploy/postgres as it stands.

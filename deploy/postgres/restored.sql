@@ -1,0 +1,45 @@
+-- Brings outboxd's tables in order after their rows came from elsewhere: data
+-- restored without the schema, logical replication, a load with triggers off.
+-- docs/backup.md says when. Run it as the owner of the tables or a superuser,
+-- before relays, workers and producers start. It may be run again at any time.
+SET search_path = outboxd;
+
+BEGIN;
+
+LOCK TABLE outbox, outbox_held, outbox_sent, outbox_dead, inbox, outbox_entries, outbox_account IN SHARE ROW EXCLUSIVE MODE;
+
+ALTER TABLE outbox ENABLE TRIGGER USER;
+ALTER TABLE inbox ENABLE TRIGGER USER;
+
+-- Positions go on from the highest that is in use. Replication carries no sequences.
+SELECT setval('outbox_ordering_position', max(position)) FROM (
+    SELECT last_value AS position FROM outbox_ordering_position
+    UNION ALL SELECT max(ordering_position) FROM outbox
+    UNION ALL SELECT max(ordering_position) FROM outbox_held
+    UNION ALL SELECT max(ordering_position) FROM outbox_sent
+    UNION ALL SELECT max(ordering_position) FROM outbox_dead
+) AS positions;
+
+-- The account is opened again: what is here was emitted, and what the account
+-- knows to have gone. What got lost on the way here is no longer seen in it.
+WITH gone AS (
+    DELETE FROM outbox_entries RETURNING event_type, created_at, unrecorded
+)
+INSERT INTO outbox_account AS a (day, event_type, unrecorded)
+SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, sum(unrecorded) FROM gone WHERE unrecorded IS NOT NULL GROUP BY 1, 2
+ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded;
+
+UPDATE outbox_account SET emitted = confirmed + unconfirmed + unrecorded + discarded;
+
+INSERT INTO outbox_account AS a (day, event_type, emitted)
+SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*)
+FROM (
+    SELECT event_type, created_at FROM outbox
+    UNION ALL SELECT event_type, created_at FROM outbox_held
+    UNION ALL SELECT event_type, created_at FROM outbox_sent
+    UNION ALL SELECT event_type, created_at FROM outbox_dead
+) AS present
+GROUP BY 1, 2
+ON CONFLICT (day, event_type) DO UPDATE SET emitted = a.emitted + excluded.emitted;
+
+COMMIT;

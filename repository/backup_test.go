@@ -1,0 +1,279 @@
+package repository_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// These tests make the backups and restores of docs/backup.md.
+
+// stock leaves events in every place where one can be.
+func stock(t *testing.T, db *repository.Database) {
+	t.Helper()
+	house, store := repository.NewHousekeeping(db, ""), repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	if err := house.KeepPartitions(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	emit(t, db, 6)
+	die(t, store, "broken")
+	emitKeyed(t, db, "a1", "a2", "a3", "b1", "b2")
+	relayAll(t, store)
+	confirm(t, db, "test:2")
+	confirm(t, db, "b1")
+	if _, err := house.FoldAccount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	emit(t, db, 3) // pending, and in the entries
+}
+
+var carried = []string{
+	"outbox", "outbox_held", "outbox_sent", "outbox_dead", "outbox_turns", "inbox", "outbox_entries", "outbox_account", "outbox_journal", "outbox_actions",
+	"outbox_queue_identity",
+}
+
+// contents is what is in the tables, as text.
+func contents(t *testing.T, db *repository.Database) string {
+	t.Helper()
+	var all strings.Builder
+	for _, table := range carried {
+		var rows string
+		err := db.SQL().QueryRowContext(t.Context(), "SELECT coalesce(string_agg(r::text, E'\\n' ORDER BY r::text), '') FROM "+table+" r").Scan(&rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&all, "%s\n%s\n", table, rows)
+	}
+	return all.String()
+}
+
+// goesOn checks that a restored database works as the one did that it comes from.
+func goesOn(t *testing.T, db *repository.Database) {
+	t.Helper()
+	err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour) // as the relay that leads does at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := repository.NewExaminer(db, healthy()).Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range []string{"positions-behind", "triggers-off", "partition-missing"} {
+		if said := text(found, code); said != "" {
+			t.Errorf("doctor says %s", said)
+		}
+	}
+	balance(t, db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emitKeyed(t, db, "a4")
+	relayAll(t, store)
+	for _, step := range []struct{ confirmed, next string }{{"a1", "a2"}, {"a2", "a3"}, {"a3", "a4"}} {
+		confirm(t, db, step.confirmed)
+		if went := relayAll(t, store); went != step.next {
+			t.Errorf("after %s went %q, want %s", step.confirmed, went, step.next)
+		}
+	}
+	if _, err := store.Redrive(t.Context(), time.Hour); err != nil {
+		t.Error(err)
+	}
+	balance(t, db)
+}
+
+// sameThere compares a copy with its original.
+func sameThere(t *testing.T, original, restored *repository.Database) {
+	t.Helper()
+	if want, got := contents(t, original), contents(t, restored); got != want {
+		t.Errorf("the copy has\n%s\n\nthe original\n%s", got, want)
+	}
+}
+
+// mend runs deploy/postgres/restored.sql, for a schema of another name.
+func mend(t *testing.T, db *repository.Database) {
+	t.Helper()
+	script, err := os.ReadFile("../deploy/postgres/restored.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, strings.Replace(string(script), "SET search_path = outboxd", "SET search_path = "+schemaOf(t, db), 1))
+}
+
+func TestBackupOfAWholeDatabaseIntoAnotherCluster(t *testing.T) {
+	t.Parallel()
+	from, dump := repositorytest.RoleDatabase(t), filepath.Join(t.TempDir(), "outbox.dump")
+	original := repositorytest.Connect(t, from("outboxd_owner"))
+	stock(t, original)
+	repositorytest.Tool(t, from(""), "pg_dump", "--format=custom", "--file="+dump)
+
+	admin := repositorytest.OwnPostgres(t).URL()
+	repositorytest.RunDeployed(t, admin, "roles.sql")
+	repositorytest.Tool(t, admin, "pg_restore", "--dbname=outboxd", "--clean", "--if-exists", "--exit-on-error", dump)
+	to := repositorytest.RolesOf(t, admin)
+	sameThere(t, original, repositorytest.Connect(t, to("outboxd_owner")))
+	repositorytest.RunDeployed(t, to("outboxd_owner"), "grants.sql")
+	if went := relayAll(t, repository.NewOutbox(repositorytest.Connect(t, to("outboxd_relay")), repository.OutboxOptions{History: true})); !strings.Contains(went, "test:1") {
+		t.Errorf("the relay's role relayed %q", went)
+	}
+	if err := repository.NewHousekeeping(repositorytest.Connect(t, to("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+		t.Error(err)
+	}
+	goesOn(t, repositorytest.Connect(t, to("outboxd_owner")))
+}
+
+func TestBackupOfTheDataOnly(t *testing.T) {
+	t.Parallel()
+	from, dump := repositorytest.RoleDatabase(t), filepath.Join(t.TempDir(), "data.dump")
+	original := repositorytest.Connect(t, from("outboxd_owner"))
+	stock(t, original)
+	repositorytest.Tool(t, from(""), "pg_dump", "--format=custom", "--data-only", "--schema=outboxd", "--load-via-partition-root", "--file="+dump)
+	for name, c := range map[string]struct {
+		options []string
+		same    bool
+	}{
+		"without triggers": {[]string{"PGOPTIONS=-c session_replication_role=replica"}, true},
+		"with triggers":    {nil, false}, // a mistake, which restored.sql mends
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			to := repositorytest.RoleDatabase(t)
+			exec(t, repositorytest.Connect(t, to("")), "TRUNCATE outboxd.outbox_migrations, outboxd.outbox_queue_identity")
+			repositorytest.Tool(t, to(""), "pg_restore", append(c.options, "--dbname=outboxd", "--data-only", "--exit-on-error", dump)...)
+			restored := repositorytest.Connect(t, to("outboxd_owner"))
+			if c.same {
+				sameThere(t, original, restored)
+			} else if count(t, restored, "SELECT count(*) FROM outbox_entries") == count(t, original, "SELECT count(*) FROM outbox_entries") {
+				t.Error("the triggers entered nothing: is this still a mistake?")
+			}
+			mend(t, restored)
+			goesOn(t, restored)
+		})
+	}
+}
+
+func TestBackupOfAPointInTime(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnPostgres(t)
+	archive := server.Archive()
+	original := repositorytest.Connect(t, server.URL())
+	migrate(t, original)
+	stock(t, original)
+	want := contents(t, original)
+	archive.Mark("before the mistake")
+	exec(t, original, "DELETE FROM outbox; DELETE FROM outbox_sent")
+	archive.Mark("after it")
+	restored := repositorytest.Connect(t, archive.Restore(t, "before the mistake").URL())
+	if got := contents(t, restored); got != want {
+		t.Errorf("there is\n%s\n\nwant\n%s", got, want)
+	}
+	goesOn(t, restored)
+}
+
+// An upgrade by logical replication, while producers and relays work until the switch.
+func TestBackupByLogicalReplication(t *testing.T) {
+	t.Parallel()
+	server, newer := repositorytest.OwnPostgres(t), repositorytest.OwnPostgres(t)
+	exec(t, repositorytest.Connect(t, server.URL()), "ALTER SYSTEM SET wal_level = logical")
+	server.Stop()
+	server.Start()
+	original, upgraded := repositorytest.Connect(t, server.URL()), repositorytest.Connect(t, newer.URL())
+	migrate(t, original)
+	migrate(t, upgraded)
+	stock(t, original)
+	exec(t, original, "CREATE PUBLICATION upgrade FOR ALL TABLES WITH (publish_via_partition_root = true)")
+	exec(t, upgraded, "TRUNCATE outbox_migrations, outbox_queue_identity")
+	where, err := pgx.ParseConfig(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, upgraded, fmt.Sprintf("CREATE SUBSCRIPTION upgrade CONNECTION 'host=%s port=%d user=%s dbname=%s' PUBLICATION upgrade", where.Host, where.Port, where.User, where.Database))
+	eventually(t, upgraded, 0, "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")
+
+	// Rows come, go back, and are deleted, in every table.
+	store, house := repository.NewOutbox(original, repository.OutboxOptions{History: true}), repository.NewHousekeeping(original, "")
+	emitKeyed(t, original, "c1", "c2")
+	relayAll(t, store)
+	_, err = store.Redrive(t.Context(), time.Hour)
+	if err == nil {
+		_, err = house.FoldAccount(t.Context())
+	}
+	if err == nil {
+		relayAll(t, store)
+		exec(t, original, "DROP TABLE outbox_sent_"+time.Now().UTC().AddDate(0, 0, 5).Format("20060102"))
+		err = house.KeepPartitions(t.Context(), time.Hour)
+	}
+	if err == nil {
+		_, err = repository.NewDeadLetters(original).Discard(t.Context(), &domain.Action{Actor: "ada", Reason: "done"}, domain.DeadFilter{}, 10)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	emit(t, original, 2)
+	var until string
+	if err := original.SQL().QueryRowContext(t.Context(), "SELECT pg_current_wal_lsn()").Scan(&until); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, original, 1, "SELECT count(*) FROM pg_replication_slots WHERE confirmed_flush_lsn >= $1::pg_lsn", until)
+	exec(t, upgraded, "DROP SUBSCRIPTION upgrade")
+	sameThere(t, original, upgraded)
+	found, err := repository.NewExaminer(upgraded, healthy()).Examine(t.Context())
+	if err != nil || text(found, "positions-behind") == "" {
+		t.Errorf("doctor does not say that the sequence is behind: %v, %v", found, err)
+	}
+	mend(t, upgraded)
+	goesOn(t, upgraded)
+}
+
+// A session whose triggers are off, as a replication tool's: what it writes is relayed, and an event that would have no place in
+// its key's order is refused.
+func TestASessionWithoutTriggers(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	db := repositorytest.Connect(t, url)
+	migrate(t, db)
+	replica, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = replica.Close(context.WithoutCancel(t.Context())) })
+	store, house := repository.NewOutbox(db, repository.OutboxOptions{History: true}), repository.NewHousekeeping(db, "")
+	emitKeyed(t, db, "a1", "a2")
+	run := func(statement string) error {
+		_, err := replica.Exec(t.Context(), statement)
+		return err
+	}
+	if err := run("SET session_replication_role = replica"); err != nil {
+		t.Fatal(err)
+	}
+	if err := run("SELECT outbox_emit('b1', '{}', ordering_key => 'b')"); err == nil || !strings.Contains(err.Error(), "outbox_ordering_key_has_a_position") {
+		t.Errorf("a keyed event without triggers: %v", err)
+	}
+	if err := run("SELECT outbox_emit('plain', '{}')"); err != nil {
+		t.Error(err)
+	}
+	if went := relayAll(t, store); went != "plain a1" { // a1 was held until its key was looked at
+		t.Errorf("relayed %q", went)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_entries"); n != 2 {
+		t.Errorf("%d events are entered into the account, want those with triggers", n)
+	}
+	if err := run("SELECT outbox_confirm(id) FROM outbox_sent WHERE event_type = 'a1'"); err != nil {
+		t.Error(err)
+	}
+	if _, _, _, err := house.AdvanceKeys(t.Context(), "", 100); err != nil {
+		t.Error(err)
+	}
+	if went := relayAll(t, store); went != "a2" {
+		t.Errorf("after the leader looked went %q", went)
+	}
+	mend(t, db)
+	balance(t, db)
+}

@@ -1,0 +1,112 @@
+package repositorytest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/app/embedded"
+)
+
+// Archive is a base backup of a server, and the WAL that the server has written since.
+type Archive struct {
+	server    *PostgresServer
+	base, wal string
+}
+
+// Archive makes the server archive its WAL, for which it is stopped as by a crash and started again, and takes a base backup.
+func (s *PostgresServer) Archive() *Archive {
+	s.t.Helper()
+	a := &Archive{server: s, base: filepath.Join(s.options.DataDir, "base"), wal: filepath.Join(s.options.DataDir, "wal")}
+	if err := os.Mkdir(a.wal, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	a.give(a.wal)
+	s.execute("ALTER SYSTEM SET archive_mode = on")
+	s.execute("ALTER SYSTEM SET archive_command = 'cp %p " + a.wal + "/%f'")
+	s.Stop()
+	s.Start()
+	Tool(s.t, s.url, "pg_basebackup", "--pgdata="+a.base, "--checkpoint=fast", "--wal-method=none")
+	return a
+}
+
+// give makes the server's account own a path.
+func (a *Archive) give(path string) {
+	a.server.t.Helper()
+	like := filepath.Join(a.server.options.DataDir, "postgres")
+	if said, err := exec.CommandContext(a.server.t.Context(), "chown", "-R", "--reference="+like, path).CombinedOutput(); err != nil {
+		a.server.t.Fatalf("give %s to the server: %v: %s", path, err, said)
+	}
+}
+
+// Mark names this moment, and returns when everything up to it is in the archive.
+func (a *Archive) Mark(name string) {
+	t := a.server.t
+	t.Helper()
+	conn := a.open()
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	var file string
+	err := conn.QueryRow(t.Context(), "SELECT pg_walfile_name(pg_create_restore_point($1))", name).Scan(&file)
+	if err == nil {
+		_, err = conn.Exec(t.Context(), "SELECT pg_switch_wal()")
+	}
+	for limit := time.Now().Add(stopLimit); err == nil; <-time.After(20 * time.Millisecond) {
+		if _, missing := os.Stat(filepath.Join(a.wal, file)); missing == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s is not archived", file)
+		}
+	}
+	t.Fatal(err)
+}
+
+func (a *Archive) open() *pgx.Conn {
+	a.server.t.Helper()
+	conn, err := pgx.Connect(a.server.t.Context(), a.server.url)
+	if err != nil {
+		a.server.t.Fatal(err)
+	}
+	return conn
+}
+
+// Restore starts another server, with the data as they were at the moment that has this name.
+func (a *Archive) Restore(t testing.TB, name string) *PostgresServer {
+	t.Helper()
+	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
+	s.options.DataDir = binary.home.folder()
+	data := filepath.Join(s.options.DataDir, "postgres")
+	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account has to pass
+		t.Fatal(err)
+	}
+	if said, err := exec.CommandContext(t.Context(), "cp", "-Rp", a.base, data).CombinedOutput(); err != nil {
+		t.Fatalf("copy the base backup: %v: %s", err, said)
+	}
+	settings, err := os.OpenFile(filepath.Join(data, "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fmt.Fprintf(settings, "archive_mode = off\nrestore_command = 'cp %s/%%f %%p'\nrecovery_target_name = '%s'\nrecovery_target_action = promote\n", a.wal, name)
+		_ = settings.Close()
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(data, "recovery.signal"), nil, 0o600)
+	}
+	if err != nil {
+		t.Fatalf("say what to restore: %v", err)
+	}
+	a.give(data)
+	t.Cleanup(s.end)
+	s.Start()
+	for limit := time.Now().Add(stopLimit); ; <-time.After(20 * time.Millisecond) {
+		if err := execute(t.Context(), s.url, "DO $$ BEGIN IF pg_is_in_recovery() THEN RAISE EXCEPTION 'still in recovery'; END IF; END $$"); err == nil {
+			return s
+		} else if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+	}
+}
