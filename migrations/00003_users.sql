@@ -3,7 +3,7 @@
 -- +goose Up
 CREATE TABLE users (
     id            uuid        PRIMARY KEY DEFAULT outbox_new_id(),
-    email         text        NOT NULL CONSTRAINT users_email_is_not_blank CHECK (email ~ '\S'),
+    email         text        NOT NULL CONSTRAINT users_email_is_not_blank CHECK (email COLLATE "C" ~ '[!-~]'),
     password_hash text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now()
 );

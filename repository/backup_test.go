@@ -104,6 +104,12 @@ func mend(t *testing.T, db *repository.Database) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var sum string
+	err = db.SQL().QueryRowContext(t.Context(), `SELECT string_agg(attname, ' + ' ORDER BY attnum) FROM pg_attribute
+		WHERE attrelid = 'outbox_account'::regclass AND atttypid = 'bigint'::regtype AND attname <> 'emitted' AND attnum > 0 AND NOT attisdropped`).Scan(&sum)
+	if err != nil || !strings.Contains(string(script), "SET emitted = "+sum+";") {
+		t.Errorf("restored.sql does not sum up %s, %v", sum, err)
+	}
 	exec(t, db, strings.Replace(string(script), "SET search_path = outboxd", "SET search_path = "+schemaOf(t, db), 1))
 }
 

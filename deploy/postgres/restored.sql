@@ -23,13 +23,14 @@ SELECT setval('outbox_ordering_position', max(position)) FROM (
 -- The account is opened again: what is here was emitted, and what the account
 -- knows to have gone. What got lost on the way here is no longer seen in it.
 WITH gone AS (
-    DELETE FROM outbox_entries RETURNING event_type, created_at, unrecorded
+    DELETE FROM outbox_entries RETURNING event_type, created_at, unrecorded, repeated
 )
-INSERT INTO outbox_account AS a (day, event_type, unrecorded)
-SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, sum(unrecorded) FROM gone WHERE unrecorded IS NOT NULL GROUP BY 1, 2
-ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded;
+INSERT INTO outbox_account AS a (day, event_type, unrecorded, repeated)
+SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, coalesce(sum(unrecorded), 0), coalesce(sum(repeated), 0)
+FROM gone GROUP BY 1, 2
+ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated;
 
-UPDATE outbox_account SET emitted = confirmed + unconfirmed + unrecorded + discarded;
+UPDATE outbox_account SET emitted = confirmed + unconfirmed + unrecorded + discarded + repeated;
 
 INSERT INTO outbox_account AS a (day, event_type, emitted)
 SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*)
