@@ -39,7 +39,7 @@ func stock(t *testing.T, db *repository.Database) {
 
 var carried = []string{
 	"outbox", "outbox_held", "outbox_sent", "outbox_dead", "outbox_turns", "inbox", "outbox_entries", "outbox_account", "outbox_journal", "outbox_actions",
-	"outbox_queue_identity",
+	"outbox_queue_identity", "outbox_missing",
 }
 
 // contents is what is in the tables, as text.
