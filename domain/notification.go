@@ -87,6 +87,17 @@ type Notifier interface {
 	Send(ctx context.Context, message Message) error
 }
 
+// A database that has gone back to an earlier state has not seen everything that
+// the queue has.
+var (
+	// ErrTooEarly is the error for an event with an ordering key whose turn is
+	// another event's. Its task has to come again, and is not to blame.
+	ErrTooEarly = Errorf(CodeConflict, "the event's ordering key has another event's turn")
+	// ErrUnknownEvent is the error for an event that does not exist, because the
+	// transaction that wrote it is lost. The journal has it.
+	ErrUnknownEvent = Errorf(CodeNotFound, "there is no such event any more")
+)
+
 // Inbox makes the effect of an event happen once.
 type Inbox interface {
 	// Process runs effect in a transaction that also records the event as
@@ -95,7 +106,8 @@ type Inbox interface {
 	// for the first. An error of effect undoes all of it and is returned as
 	// it is.
 	//
-	// Errors: CodeUnavailable if the database cannot be reached.
+	// Errors: CodeUnavailable if the database cannot be reached; ErrTooEarly and
+	// ErrUnknownEvent, and then effect has not run.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
 }
 

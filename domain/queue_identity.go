@@ -34,6 +34,12 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 	}
 }
 
+// Older reports whether the canary is there and not the known one. The queue then
+// has an older state, or whoever remembers the known one does.
+func (i QueueIdentity) Older(known QueueIdentity) bool {
+	return i.Canary != "" && i.Canary != known.Canary
+}
+
 // Over returns i with what it does not tell taken from known.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	if i.RunID == "" {
@@ -64,11 +70,14 @@ type IdentifiedQueue interface {
 	Renew()
 }
 
-// QueueRecord is what is remembered about the queue.
+// QueueRecord is what is remembered about the queue, and about the database that
+// remembers it.
 type QueueRecord struct {
 	// Name is that of the canary, and of nobody else's who uses the same queue.
 	Name     string
 	Identity QueueIdentity // with an empty canary: the queue was never seen
+	Database DatabaseIdentity
+	History  time.Duration // how long events that were handed over are kept; 0: not at all
 	HealedAt time.Time     // zero: never
 }
 
@@ -85,6 +94,18 @@ type QueueMemory interface {
 	//
 	// Errors: CodeConflict if another process has replaced it.
 	Remember(ctx context.Context, known, next QueueIdentity, healed bool) error
+
+	// Database asks the database who it is. What it does not tell is empty.
+	Database(ctx context.Context) (DatabaseIdentity, error)
+
+	// RememberDatabase replaces what is remembered of the database, and how long
+	// events that were handed over are kept from now on.
+	RememberDatabase(ctx context.Context, is DatabaseIdentity, history time.Duration) error
+
+	// Doubt remembers that the database may have gone back: tasks of events
+	// from before now may be of events that do not exist, or not of those whose
+	// turn it is. They then have no effect.
+	Doubt(ctx context.Context) error
 
 	// Redrive puts every event back into the outbox that was handed to the queue
 	// before the call and within the window, and that nobody has

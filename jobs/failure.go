@@ -89,7 +89,7 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	}
 	failed, ok := w.failedTask(ctx, task, err)
 	final := errors.Is(err, asynq.SkipRetry) || lastAttempt(ctx, failed.Attempt-1)
-	if !ok || errors.Is(err, errNoHandler) && !final {
+	if !ok || isBlameless(err) && !final {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notePatience)

@@ -20,7 +20,7 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 	m := &workerMetrics{
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_worker_tasks_total",
-			Help: "Deliveries of tasks by what became of them: done, repeated (processed before), failed, or unhandled (no handler; type is \"other\").",
+			Help: "Deliveries of tasks by what became of them: done, repeated (processed before), failed, early (another event's turn), unknown (no such event, since PostgreSQL went back), or unhandled (no handler; type is \"other\").",
 		}, []string{"type", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_task_duration_seconds",

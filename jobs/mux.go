@@ -70,6 +70,13 @@ func (w *Worker) process(ctx, running context.Context, handler Handler, task *as
 		})
 	})
 	switch {
+	case errors.Is(err, domain.ErrTooEarly):
+		return "early", err
+	case errors.Is(err, domain.ErrUnknownEvent):
+		w.unknown.Do(func() {
+			w.log.Warn("a task had no effect, because PostgreSQL went back to before its event was committed; outboxd verify counts such tasks", "event_id", id, "task_type", task.Type())
+		})
+		return "unknown", nil
 	case domain.ErrorCode(err) == domain.CodeInvalid:
 		return "failed", fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	case err != nil:
@@ -92,6 +99,12 @@ const inboxPause = 500 * time.Millisecond
 func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
 	for {
 		first, err := w.o.Inbox.Process(ctx, id, effect)
+		if errors.Is(err, domain.ErrTooEarly) {
+			if ended := w.awaitTurn(ctx, running, err); ended != nil {
+				return false, ended
+			}
+			continue
+		}
 		if first || domain.ErrorCode(err) != domain.CodeUnavailable {
 			return first, err
 		}
@@ -120,6 +133,25 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	// stays until Asynq takes it back, which costs nothing.
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// awaitTurn gives a task back whose turn it is not, with err. On its last attempt
+// Asynq would archive it: it waits here instead, and awaitTurn returns nil when it is
+// time to ask again. Not all may wait, because the event that has the turn needs room too.
+func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
+	w.early.Do(func() {
+		w.log.Info("tasks go back to their queue until it is their turn: PostgreSQL went back to a state in which the event before has not taken effect")
+	})
+	if retried, _ := asynq.GetRetryCount(ctx); !lastAttempt(ctx, retried) {
+		return err
+	}
+	select {
+	case w.waiting <- struct{}{}:
+	default:
+		return err
+	}
+	defer func() { <-w.waiting }()
+	return w.awaitDatabase(ctx, running)
 }
 
 func lastAttempt(ctx context.Context, retried int) bool {

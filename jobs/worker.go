@@ -50,12 +50,18 @@ type Worker struct {
 	o       WorkerOptions
 	log     *slog.Logger
 	metrics *workerMetrics
-	outage  *rate.Sometimes // keeps the log short while the database is away
+	// These keep the log short while the database is away, and after it went back.
+	outage, early, unknown *rate.Sometimes
+	waiting                chan struct{} // a place for each task that waits for its turn
 }
 
 // NewWorker returns a Worker. It does not connect.
 func NewWorker(o WorkerOptions) *Worker {
-	return &Worker{o: o, log: o.Logger.With("component", "worker"), metrics: newWorkerMetrics(o.Registry), outage: &rate.Sometimes{Interval: 30 * time.Second}}
+	sometimes := func() *rate.Sometimes { return &rate.Sometimes{Interval: 30 * time.Second} }
+	return &Worker{
+		o: o, log: o.Logger.With("component", "worker"), metrics: newWorkerMetrics(o.Registry),
+		outage: sometimes(), early: sometimes(), unknown: sometimes(), waiting: make(chan struct{}, o.Concurrency/2),
+	}
 }
 
 // Run processes tasks until ctx ends, then lets the running ones finish. A
@@ -117,7 +123,7 @@ func (w *Worker) config() asynq.Config {
 		DelayedTaskCheckInterval: forwardEvery,
 		ShutdownTimeout:          w.o.Drain,
 		RetryDelayFunc:           retryDelay,
-		IsFailure:                func(err error) bool { return !errors.Is(err, errNoHandler) && !errors.Is(err, errStopping) },
+		IsFailure:                func(err error) bool { return !isBlameless(err) },
 		ErrorHandler:             asynq.ErrorHandlerFunc(w.failed),
 		Logger:                   newAsynqLog(w.o.Logger),
 		LogLevel:                 asynq.DebugLevel,
@@ -142,6 +148,11 @@ const (
 	unknownDelay = time.Minute
 )
 
+// isBlameless tells of an error that costs a task none of its attempts.
+func isBlameless(err error) bool {
+	return errors.Is(err, errNoHandler) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly)
+}
+
 // retryDelay doubles from retryBase, with jitter, unless the error names a time.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	var named *domain.Error
@@ -150,6 +161,9 @@ func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 		return unknownDelay
 	case errors.Is(err, errStopping):
 		return retryBase
+	case errors.Is(err, domain.ErrTooEarly):
+		// Asynq counts in seconds. Not all at once.
+		return time.Second + rand.N(2*time.Second)
 	case errors.As(err, &named) && named.RetryAfter > 0:
 		return named.RetryAfter
 	}
@@ -171,6 +185,8 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	switch {
 	case errors.Is(err, errStopping):
 		log.Info("a task goes back to the queue, because the worker stops while the database cannot be reached")
+	case errors.Is(err, domain.ErrTooEarly) && retried < limit:
+		log.Debug("a task goes back to the queue until it is its turn")
 	case errors.Is(err, errNoHandler) && retried >= limit:
 		// Asynq archives such a task whatever its error is.
 		log.Error("no handler for this type of task, and no attempt is left to give back; it is archived")

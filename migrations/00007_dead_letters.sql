@@ -7,14 +7,15 @@
 -- One row for each refusal by Redis (refused), each failed attempt of a handler
 -- (failed), each death (died), and each time that an event was sent again
 -- (replayed by a person, redriven after Redis had lost it) or given up
--- (discarded). No foreign key: the event moves from table to table.
+-- (discarded). unknown is a task of an event that does not exist, because
+-- PostgreSQL went back to before it. No foreign key: the event moves from table to table.
 CREATE TABLE outbox_journal (
     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- for logical replication, which has to name a row
     event_id   uuid        NOT NULL,
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
-               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven')),
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- of this generation and stage, from 1 on; 0: none
     detail     text        NOT NULL DEFAULT ''

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -128,32 +129,63 @@ func (h *healer) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	database, err := h.o.Memory.Database(looking)
+	if err != nil {
+		return err
+	}
 	known := h.record.Identity
 	if known.Canary == "" {
-		return h.adopt(looking, seen)
+		return errors.Join(h.rememberDatabase(looking, database), h.adopt(looking, seen))
 	}
-	reason := seen.Change(known)
-	if reason == "" {
+	change := database.Change(h.record.Database)
+	l := loss{what: "the queue may have lost data", reason: seen.Change(known), back: seen.Older(known)}
+	if change != "" {
+		l = loss{what: "PostgreSQL may have gone back to an earlier state", reason: change, back: true}
+	}
+	if l.reason == "" {
 		h.intact = true
 		h.behind = ""
-		return h.advance(looking, seen.Over(known))
+		return errors.Join(h.rememberDatabase(looking, database), h.advance(looking, seen.Over(known)))
 	}
-	if h.isBehind(seen) {
+	if change == "" && h.isBehind(seen) {
 		return h.renew(looking, h.behind)
 	}
 	if time.Now().Before(h.rest) {
 		return nil
 	}
 	// Somebody else may have healed and remembered since this process last did.
+	was := h.record
 	h.known = false
 	if err := h.recall(looking); err != nil {
 		return err
 	}
-	if h.record.Identity != known {
+	if h.record.Identity != was.Identity || h.record.Database != was.Database {
 		raise(h.look)
 		return nil
 	}
-	return h.heal(ctx, seen.Over(known), reason)
+	return h.heal(ctx, seen.Over(known), database, l)
+}
+
+// loss is what may be lost, and why.
+type loss struct {
+	what, reason string
+	// back says that it may be this database that has lost something: its own
+	// last commits.
+	back bool
+}
+
+// rememberDatabase remembers what is new about the database and this process's
+// history.
+func (h *healer) rememberDatabase(ctx context.Context, database domain.DatabaseIdentity) error {
+	database = database.Over(h.record.Database)
+	if database == h.record.Database && h.history == h.record.History {
+		return nil
+	}
+	if err := h.o.Memory.RememberDatabase(ctx, database, h.history); err != nil {
+		return err
+	}
+	h.record.Database, h.record.History = database, h.history
+	return nil
 }
 
 func (h *healer) recall(ctx context.Context) (err error) {
@@ -239,8 +271,9 @@ func (h *healer) remember(ctx context.Context, next domain.QueueIdentity, healed
 	return nil
 }
 
-// heal sends everything again that may have been lost.
-func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, reason string) error {
+// heal sends everything again that may have been lost, or whose confirmation may
+// have been.
+func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, database domain.DatabaseIdentity, l loss) error {
 	begun := time.Now()
 	next := seen
 	next.Canary = rand.Text()
@@ -249,11 +282,16 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, reason str
 	}
 	crashpoint.Reach(crashpoint.HealMarked)
 	h.o.Queue.Renew()
-	if h.history == 0 {
-		h.log.Error("the queue may have lost data; nothing can be sent again, because no history is kept (relay.history is 0)", "reason", reason)
-		return h.remember(ctx, next, false)
+	if l.back {
+		if err := h.o.Memory.Doubt(ctx); err != nil {
+			return err
+		}
 	}
-	h.log.Warn("the queue may have lost data; every event that nobody has confirmed is sent again", "reason", reason, "history", h.history)
+	if h.history == 0 {
+		h.log.Error(l.what+"; nothing can be sent again, and tasks without an event cannot be told apart, because no history is kept (relay.history is 0)", "reason", l.reason)
+		return errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, false))
+	}
+	h.log.Warn(l.what+"; every event that nobody has confirmed is sent again", "reason", l.reason, "history", h.history)
 	events, err := h.o.Memory.Redrive(ctx, h.history, h.o.Unconfirmed)
 	h.metrics.events.Add(float64(events))
 	took := time.Since(begun)
@@ -262,11 +300,11 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, reason str
 		return err
 	}
 	crashpoint.Reach(crashpoint.HealRedriven)
-	if err := h.remember(ctx, next, true); err != nil {
+	if err := errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, true)); err != nil {
 		return err
 	}
 	crashpoint.Reach(crashpoint.HealRemembered)
 	h.metrics.healed(time.Now(), took)
-	h.log.Info("what the queue may have lost is in the outbox again", "events", events, "took", took.Round(time.Millisecond))
+	h.log.Info("what may have been lost is in the outbox again", "events", events, "took", took.Round(time.Millisecond))
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 type town struct {
 	*fixture
 	redisURL string
+	handler  jobs.Handler // nil: it only counts
 
 	mu      sync.Mutex
 	effects map[domain.ID]int
@@ -55,10 +56,13 @@ func (w *town) work() (stop func()) {
 	}
 	worker := jobs.NewWorker(jobs.WorkerOptions{
 		Redis: connection, Inbox: repository.NewInbox(w.db),
-		Handlers: map[string]jobs.Handler{"test:effect": func(_ context.Context, _ domain.Effects, task jobs.Task) error {
+		Handlers: map[string]jobs.Handler{"test:effect": func(ctx context.Context, tx domain.Effects, task jobs.Task) error {
 			w.mu.Lock()
-			defer w.mu.Unlock()
 			w.effects[task.EventID]++
+			w.mu.Unlock()
+			if w.handler != nil {
+				return w.handler(ctx, tx, task)
+			}
 			return nil
 		}},
 		Concurrency: 4, Queues: map[string]int{"default": 1}, PollInterval: 5 * time.Millisecond, Drain: 5 * time.Second,

@@ -25,6 +25,8 @@ func translate(err error, doing string) error {
 		return nil
 	case errors.As(err, &known):
 		return err
+	case sqlState(err) == tooEarly:
+		return fmt.Errorf("%s: %w: %w", doing, domain.ErrTooEarly, err)
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", doing, err)
 	case errors.Is(err, sql.ErrNoRows), errors.Is(err, gorm.ErrRecordNotFound):
@@ -74,6 +76,10 @@ func sqlState(err error) string {
 
 // readOnly is the SQLSTATE of a write that a read-only server was asked for.
 const readOnly = "25006"
+
+// tooEarly is the SQLSTATE with which the trigger outbox_confirming refuses an
+// event whose turn it is not.
+const tooEarly = "OB001"
 
 // IsUnavailable tells whether the database could not be reached, of an error that
 // no method of this package returned.

@@ -59,6 +59,9 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		}
 		return err
 	})
+	if sqlState(err) == tooEarly {
+		return domain.Superseded, nil // the event is held, and is handed over again when its turn has come
+	}
 	return burial, translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }
 

@@ -45,6 +45,10 @@ const processedSQL = `INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NO
 // plans were made before a table was changed: one for each of a large pool.
 const staleEverywhere = 20
 
+// Without a row of its own an event was processed before, or does not exist; the
+// journal's entry is then written by the same transaction.
+const unknownSQL = `SELECT NOT EXISTS (SELECT FROM inbox WHERE event_id = $1)`
+
 // Process implements domain.Inbox.
 func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
 	const doing = "process an event"
@@ -65,6 +69,7 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 }
 
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
+	var unknown bool
 	_, err = i.db.transactOnce(ctx, func(tx *gorm.DB) error {
 		if _, err := statements(tx).ExecContext(ctx, effectSQL, milliseconds(patience(ctx))); err != nil {
 			return fmt.Errorf("set the transaction's timeouts: %w", err)
@@ -74,8 +79,11 @@ func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.C
 			return fmt.Errorf("write the inbox row: %w", err)
 		}
 		rows, err := result.RowsAffected()
-		if err != nil || rows == 0 {
+		if err != nil {
 			return err
+		}
+		if rows == 0 {
+			return statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(&unknown)
 		}
 		first = true
 		crashpoint.Reach(crashpoint.WorkerBegan)
@@ -84,6 +92,9 @@ func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.C
 		return err
 	})
 	crashpoint.Reach(crashpoint.WorkerCommitted)
+	if err == nil && unknown {
+		return false, domain.ErrUnknownEvent
+	}
 	return first, err
 }
 

@@ -9,7 +9,10 @@ import (
 )
 
 // QueueMemory is the domain.QueueMemory.
-type QueueMemory struct{ outbox *Outbox }
+type QueueMemory struct {
+	outbox *Outbox
+	line   lineage
+}
 
 // NewQueueMemory returns what is remembered beside the outbox about its queue.
 func NewQueueMemory(outbox *Outbox) *QueueMemory { return &QueueMemory{outbox: outbox} }
@@ -20,10 +23,11 @@ var _ domain.QueueMemory = (*QueueMemory)(nil)
 func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
 	var record domain.QueueRecord
 	var healed sql.NullTime
-	i := &record.Identity
-	err := m.outbox.db.sql.QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, healed_at FROM outbox_queue_identity`).
-		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Canary, &healed)
-	record.HealedAt = healed.Time
+	var history float64
+	i, d := &record.Identity, &record.Database
+	err := m.outbox.db.sql.QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, system_id, timeline, history_seconds, healed_at FROM outbox_queue_identity`).
+		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed)
+	record.HealedAt, record.History = healed.Time, time.Duration(history*float64(time.Second))
 	return record, translate(err, "recall the queue's identity")
 }
 

@@ -52,31 +52,50 @@ func newConfirmer(options []Option) *confirmer {
 // A transaction that failed because somebody changed a table, or that lost against another one, is repeated, handler
 // and all, without costing the task an attempt.
 //
+// A task whose event does not exist any more, because PostgreSQL went back to before it, is
+// done without an effect. One whose ordering key has another event's turn
+// ends with ErrTooEarly, unless it is its last attempt: then it waits.
+//
 // Middleware is for a mux that has no tasks but outboxd's. Its errors are retried by
-// Asynq, ErrNotAnEvent is not.
+// Asynq, ErrNotAnEvent is not. Set asynq.Config.IsFailure to IsFailure.
 func Middleware(db *sql.DB, options ...Option) asynq.MiddlewareFunc {
 	c := newConfirmer(options)
 	return func(next asynq.Handler) asynq.Handler {
 		return again(func(ctx context.Context, task *asynq.Task) error {
-			tx, err := db.BeginTx(ctx, nil)
-			if err != nil {
-				return fmt.Errorf("begin the transaction of a task: %w", err)
+			for {
+				err := c.process(ctx, db, task, next)
+				if !errors.Is(err, ErrTooEarly) {
+					return err
+				}
+				if err := awaitTurn(ctx, err); err != nil {
+					return err
+				}
 			}
-			// After a commit it does nothing.
-			defer func() { _ = tx.Rollback() }()
-			first, err := c.once(ctx, tx)
-			if err != nil || !first {
-				return err
-			}
-			if err := next.ProcessTask(context.WithValue(ctx, txKey{}, tx), task); err != nil {
-				return err
-			}
-			if err := tx.Commit(); err != nil {
-				return fmt.Errorf("commit the effect of a task: %w", err)
-			}
-			return nil
 		})
 	}
+}
+
+func (c *confirmer) process(ctx context.Context, db *sql.DB, task *asynq.Task, next asynq.Handler) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin the transaction of a task: %w", err)
+	}
+	// After a commit it does nothing.
+	defer func() { _ = tx.Rollback() }()
+	first, err := c.once(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if first {
+		if err := next.ProcessTask(context.WithValue(ctx, txKey{}, tx), task); err != nil {
+			return err
+		}
+	}
+	// Also without an effect: outbox_confirm may have written why there is none.
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit the effect of a task: %w", err)
+	}
+	return nil
 }
 
 type txKey struct{}
@@ -89,7 +108,8 @@ func Tx(ctx context.Context) *sql.Tx {
 }
 
 // Once confirms in tx the event of the task that ctx is Asynq's context of. It
-// returns false if the event took effect before: the effect must then not happen again.
+// returns false if the event took effect before, or does not exist any more: the effect must then not happen,
+// and tx should be committed all the same. Errors: ErrTooEarly, ErrNotAnEvent.
 // It is for handlers that have a transaction of their own, and gives it the same timeouts as Middleware does.
 func Once(ctx context.Context, tx *sql.Tx, options ...Option) (first bool, err error) {
 	return newConfirmer(options).once(ctx, tx)
@@ -117,7 +137,7 @@ func (c *confirmer) once(ctx context.Context, tx *sql.Tx) (first bool, err error
 	row := tx.QueryRowContext(ctx, fmt.Sprintf(confirmSQL, schema), strconv.FormatInt(patience(ctx).Milliseconds(), 10), id)
 	if err := row.Scan(&idle, &whole, &first); err != nil {
 		c.schema.forget()
-		return false, fmt.Errorf("confirm event %s: %w", id, err)
+		return false, fmt.Errorf("confirm event %s: %w", id, named(err))
 	}
 	return first, nil
 }

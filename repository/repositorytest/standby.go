@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/embedded"
 )
@@ -17,9 +20,20 @@ import (
 // crash and started again on the way, and confirms a commit only after the standby has it.
 func (s *PostgresServer) Standby() *PostgresServer {
 	s.t.Helper()
+	s.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+	return s.follower()
+}
+
+// AsynchronousStandby is Standby, but this one does not wait for it: what the standby does not have yet is lost when it is promoted.
+func (s *PostgresServer) AsynchronousStandby() *PostgresServer {
+	s.t.Helper()
+	return s.follower()
+}
+
+func (s *PostgresServer) follower() *PostgresServer {
+	s.t.Helper()
 	standby := &PostgresServer{own{t: s.t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
 	standby.options.DataDir = binary.home.folder()
-	s.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
 	s.Stop()
 	standby.copyOf(s)
 	s.t.Cleanup(standby.end)
@@ -53,6 +67,14 @@ func (s *PostgresServer) copyOf(primary *PostgresServer) {
 	}
 }
 
+// Detach makes a standby receive nothing any more: it keeps the state that it has.
+func (s *PostgresServer) Detach() {
+	s.t.Helper()
+	s.execute("ALTER SYSTEM SET primary_conninfo = ''")
+	s.execute("SELECT pg_reload_conf()")
+	s.await("SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
+}
+
 // Promote makes a standby a primary, and returns when it takes writes.
 func (s *PostgresServer) Promote() {
 	s.t.Helper()
@@ -63,6 +85,31 @@ func (s *PostgresServer) execute(sql string) {
 	s.t.Helper()
 	if err := execute(context.WithoutCancel(s.t.Context()), s.url, sql); err != nil {
 		s.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// await returns when a query has a row.
+func (s *PostgresServer) await(query string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), stopLimit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.url)
+	if err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		tag, err := conn.Exec(ctx, query)
+		if err == nil && tag.RowsAffected() > 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.t.Fatalf("%s: no row, %v", query, err)
+		case <-again.C:
+		}
 	}
 }
 
