@@ -24,7 +24,7 @@ CREATE TRIGGER take_effect AFTER INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION t
 const emitKeyedSQL = `
 WITH e AS (SELECT outbox_new_id() AS id, $1::int AS shape, 'key ' || $2::int AS key),
      o AS (INSERT INTO outbox (id, event_type, payload, ordering_key, retention_seconds)
-           SELECT id, 'test:effect', '', CASE WHEN shape % 2 = 0 THEN key END, CASE WHEN shape / 2 % 2 = 9 THEN 600 END FROM e)
+           SELECT id, 'test:effect', '', CASE WHEN shape % 2 = 0 THEN key END, CASE WHEN shape / 2 % 2 = 0 THEN 600 END FROM e)
 INSERT INTO emitted (id, key) SELECT id, CASE WHEN shape % 2 = 0 THEN key END FROM e`
 
 const (
