@@ -101,7 +101,7 @@ func newKeyDocument(k *domain.HeldKey) keyDocument {
 			d.Turn.SentAt = at
 		case domain.PlaceDead:
 			d.Turn.DiedAt = at
-		case domain.PlaceHeld, domain.PlaceGone:
+		case domain.PlaceHeld, domain.PlaceSuppressed, domain.PlaceGone:
 		}
 	}
 	return d

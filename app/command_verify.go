@@ -49,6 +49,7 @@ type accountLine struct {
 	InFlight   int64  `json:"in_flight"`
 	Confirmed  int64  `json:"confirmed"`
 	Dead       int64  `json:"dead"`
+	Suppressed int64  `json:"suppressed"`
 	Expired    int64  `json:"expired"`
 	Unrecorded int64  `json:"unrecorded"`
 	Discarded  int64  `json:"discarded"`
@@ -134,7 +135,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 // add enters a line, and as a violation if it does not add up.
 func (v *verification) add(l *domain.AccountLine) {
 	line := accountLine{
-		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead,
+		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed,
 		l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference(),
 	}
 	v.Account = append(v.Account, line)
@@ -209,10 +210,10 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 }
 
 func (v *verification) table(w io.Writer) {
-	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
+	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tSUPPRESSED\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
 	for _, l := range v.Account {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, oneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
-			l.Confirmed, l.Dead, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, oneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
+			l.Confirmed, l.Dead, l.Suppressed, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
 	}
 	if len(v.Violations) == 0 {
 		fmt.Fprintln(w, "\nEvery event is accounted for.")

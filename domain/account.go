@@ -18,6 +18,9 @@ type AccountLine struct {
 	InFlight  int64 // handed to the queue, and in the history without a confirmation
 	Confirmed int64 // in the history, or dropped from it, with a confirmation
 	Dead      int64 // dead letters
+	// Suppressed is how many unique events had no task, because that of another
+	// event stood for theirs.
+	Suppressed int64
 
 	Expired    int64 // dropped from the history without a confirmation
 	Unrecorded int64 // handed to the queue while no history was kept
@@ -42,7 +45,7 @@ func (l *AccountLine) Add(other *AccountLine) {
 // Difference is how many events were emitted and are nowhere; negative: how
 // many are there that were never emitted, or are in two places.
 func (l *AccountLine) Difference() int64 {
-	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
+	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Suppressed - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
 }
 
 // Violation is one event that breaks a promise.

@@ -179,15 +179,12 @@ const (
 	Suppressed         // the task of another event stands for this unique one
 )
 
-// Settled reports whether the event needs no task any more from the relay: it
-// was delivered, or another's task stands for it.
-func (v Verdict) Settled() bool { return v == Delivered || v == Suppressed }
-
 // Outcome is a verdict and what goes with it.
 type Outcome struct {
 	Verdict Verdict
 	Err     error         // with Refused and Dead
 	Delay   time.Duration // with Refused: how long to wait before the next attempt
+	Holder  string        // with Suppressed: the ID of the task that stands for the event's
 }
 
 // QueueLengths measures queues. It is safe for concurrent use.

@@ -11,19 +11,24 @@ const (
 	PlaceHeld    Place = "held"    // waits for its ordering key's turn
 	PlaceSent    Place = "sent"    // handed to the queue
 	PlaceDead    Place = "dead"
-	PlaceGone    Place = "gone" // no longer kept; the journal or the inbox knows it
+	// PlaceSuppressed is of a unique event for which another one's task stands.
+	PlaceSuppressed Place = "suppressed"
+	PlaceGone       Place = "gone" // no longer kept; the journal or the inbox knows it
 )
 
 // EventLife is what the database knows of one event.
 type EventLife struct {
 	Event
-	Place       Place
-	SentAt      time.Time // with PlaceSent
-	HeldAt      time.Time // with PlaceHeld
-	DiedAt      time.Time // with PlaceDead, as Stage and Error
-	Stage       Stage
-	Error       string
-	ConfirmedAt time.Time // zero: not, or no longer known
+	Place  Place
+	SentAt time.Time // with PlaceSent
+	HeldAt time.Time // with PlaceHeld
+	DiedAt time.Time // with PlaceDead, as Stage and Error
+	Stage  Stage
+	Error  string
+	// SuppressedAt is when, and Holder by which task, with PlaceSuppressed.
+	SuppressedAt time.Time
+	Holder       string
+	ConfirmedAt  time.Time // zero: not, or no longer known
 	// TurnOf is the event that has the turn of the ordering key or, before any
 	// has, an earlier one that is not yet due; zero if none.
 	TurnOf ID

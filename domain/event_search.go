@@ -18,11 +18,13 @@ const (
 	StateSent      EventState = "sent" // handed to the queue and not confirmed
 	StateConfirmed EventState = "confirmed"
 	StateDead      EventState = "dead"
+	// StateSuppressed is of a unique event for which another one's task stands.
+	StateSuppressed EventState = "suppressed"
 )
 
 // EventStates lists the states, in the order of an event's way.
 func EventStates() []EventState {
-	return []EventState{StatePending, StateHeld, StateSent, StateConfirmed, StateDead}
+	return []EventState{StatePending, StateHeld, StateSent, StateConfirmed, StateDead, StateSuppressed}
 }
 
 // EventFilter chooses events: those to which every field applies that is not
@@ -52,7 +54,7 @@ type EventSummary struct {
 	Since        time.Time // when it came into its state; of a pending event when it is due
 	Attempts     int
 	Generation   int
-	Error        string // the last one, of a dead letter the one that it died of
+	Error        string // the last one, of a dead letter the one that it died of, of a suppressed event whose task stands for it
 	PayloadBytes int
 	WaitsFor     ID // of a held event: the one that has the turn of its key; zero: none has
 }
@@ -107,5 +109,5 @@ func ParseEventState(text string) (EventState, error) {
 	if state := EventState(text); text == "" || slices.Contains(EventStates(), state) {
 		return state, nil
 	}
-	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, sent, confirmed and dead", text)
+	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, sent, confirmed, dead and suppressed", text)
 }

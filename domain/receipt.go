@@ -20,9 +20,11 @@ const (
 // what was read makes one: its zero value is Unanswered.
 type Receipt struct {
 	Answer Answer
-	// Err is the cause of Unanswered, Rejected and Impossible, and with Duplicate
-	// who holds the lock. It is nil where the queue has the task.
+	// Err is the cause of Unanswered, Rejected and Impossible. It is nil where
+	// the queue has the task. With Duplicate it may say what is not yet known.
 	Err error
+	// Holder is the ID of the task that holds the lock, with Duplicate.
+	Holder string
 }
 
 // Received reports whether the queue has the event's task.

@@ -94,6 +94,10 @@ type Housekeeping interface {
 	// of that of which there were more.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 
+	// TrimSuppressed does the same for suppressed events, of which the account
+	// keeps the number.
+	TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error)
+
 	// TrimKeys does the same for idempotency keys.
 	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)
 

@@ -45,6 +45,8 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 		return state
 	case !l.ConfirmedAt.IsZero():
 		return "confirmed: it took effect"
+	case l.Place == PlaceSuppressed:
+		return fmt.Sprintf("suppressed: it is unique (unique_seconds), and %s stands for it", holderName(l.Holder))
 	case l.Place == PlaceHeld && !l.TurnOf.IsZero():
 		return fmt.Sprintf("held: event %s of the same ordering key goes first", l.TurnOf)
 	case l.Place == PlaceHeld:
@@ -62,6 +64,14 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	default:
 		return "no longer kept"
 	}
+}
+
+// holderName names the event of a task, if it is one's.
+func holderName(taskID string) string {
+	if id, err := EventID(taskID); err == nil {
+		return "event " + id.String()
+	}
+	return fmt.Sprintf("task %.60q, which is no event's,", taskID)
 }
 
 // State is the event's state, "" for one that is gone.
@@ -94,6 +104,7 @@ func (l *EventLife) Timeline(tasks []TaskState) []Step {
 	}
 	step(l.HeldAt, "held", "for the turn of its ordering key")
 	step(l.SentAt, "enqueued", fmt.Sprintf("task %s in queue %s", l.TaskID(), l.Queue))
+	step(l.SuppressedAt, "suppressed", "by "+holderName(l.Holder))
 	for _, entry := range l.Journal {
 		detail := entry.Detail
 		if entry.Attempt > 0 {

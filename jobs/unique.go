@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,10 +45,11 @@ func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, t
 		return unanswered(err)
 	case task.Err() != nil:
 		return unanswered(task.Err())
-	case id == e.TaskID() && task.Val() == 1:
+	case task.Val() == 1:
+		// Whoever has the lock: the event's own ended while its task waited.
 		return domain.Receipt{Answer: domain.AlreadyThere}
 	case id != "" && id != e.TaskID():
-		return domain.Receipt{Answer: domain.Duplicate, Err: fmt.Errorf("the task %s stands for this unique one", id)}
+		return domain.Receipt{Answer: domain.Duplicate, Holder: id}
 	default:
 		return r // the lock ended meanwhile, or is all that is left of the task
 	}

@@ -34,8 +34,37 @@ CREATE TABLE outbox_account (
     unrecorded  bigint NOT NULL DEFAULT 0, -- handed to Redis while no history was kept
     discarded   bigint NOT NULL DEFAULT 0, -- by a person
     repeated    bigint NOT NULL DEFAULT 0, -- written again under the ID of another event, and absorbed by it
+    suppressed  bigint NOT NULL DEFAULT 0, -- unique, and another's task stood for them; no longer kept
     PRIMARY KEY (day, event_type)
 ) WITH (fillfactor = 50);
+
+-- Unique events that Redis did not take, because another task of the same type,
+-- payload and queue held their lock. They are in no other table, so that nobody
+-- sends them again: the other task stands for them.
+CREATE TABLE outbox_suppressed (
+    id                uuid        PRIMARY KEY,
+    event_type        text        NOT NULL,
+    payload           bytea       NOT NULL,
+    headers           jsonb       NOT NULL,
+    queue             text        NOT NULL,
+    max_retry         integer,
+    timeout_seconds   integer,
+    deadline          timestamptz,
+    retention_seconds integer,
+    unique_seconds    integer,
+    available_at      timestamptz NOT NULL,
+    attempts          integer     NOT NULL,
+    generation        integer     NOT NULL,
+    last_error        text,
+    created_at        timestamptz NOT NULL,
+    ordering_key      text,
+    ordering_position bigint,
+    holder            text        NOT NULL, -- the ID of the other task
+    suppressed_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- For trimming by age.
+CREATE INDEX outbox_suppressed_at ON outbox_suppressed (suppressed_at);
 
 -- What is there already was emitted before the account was opened. A replayed
 -- event may be in the history more than once.
@@ -99,5 +128,6 @@ $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 CREATE TRIGGER outbox_wake AFTER INSERT ON outbox
     FOR EACH STATEMENT EXECUTE FUNCTION outbox_wake();
+DROP TABLE outbox_suppressed;
 DROP TABLE outbox_account;
 DROP TABLE outbox_entries;

@@ -194,6 +194,7 @@ func (h *housekeeper) tidy(ctx context.Context) {
 		h.o.Housekeeping.KeepPartitions(ctx, h.o.History),
 		h.o.Housekeeping.TrimRelays(ctx, staleRelay),
 		h.trim(ctx, "inbox rows", h.o.Housekeeping.TrimInbox, h.o.InboxRetention),
+		h.trim(ctx, "suppressed events", h.o.Housekeeping.TrimSuppressed, h.o.InboxRetention),
 		h.trim(ctx, "idempotency keys", h.o.Housekeeping.TrimKeys, h.o.KeyRetention),
 	)
 	if err == nil {

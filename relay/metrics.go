@@ -29,7 +29,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_relay_events_total",
-			Help: "Events by what became of them in one attempt: enqueued, failed (refused and tried again) or dead. An outage counts nothing.",
+			Help: "Events by what became of them in one attempt: enqueued, failed (refused and tried again), dead, or suppressed (unique, and another task holds the lock). An outage counts nothing.",
 		}, []string{"outcome"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_relay_batch_events",
@@ -59,7 +59,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		missing: newMissingMetrics(registry),
 	}
 	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog, m.upkeep, m.archived)
-	for _, outcome := range []string{"enqueued", "failed", "dead"} {
+	for _, outcome := range []string{"enqueued", "failed", "dead", "suppressed"} {
 		m.events.WithLabelValues(outcome)
 	}
 	return m
@@ -68,11 +68,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 func (m *metrics) breaker(server string) prometheus.Gauge { return m.open.WithLabelValues(server) }
 
 func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, settledAt time.Time) {
-	var enqueued, failed, dead float64
+	var enqueued, failed, dead, suppressed float64
 	example := -1 // a delivered event of a trace that is recorded: one for each batch is enough
 	for i, o := range outcomes {
 		switch o.Verdict {
-		case domain.Delivered, domain.Suppressed:
+		case domain.Delivered:
 			enqueued++
 			if example < 0 && domain.SampledTrace(events[i].Headers) != "" {
 				example = i
@@ -83,6 +83,8 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 			failed++
 		case domain.Dead:
 			dead++
+		case domain.Suppressed:
+			suppressed++
 		case domain.Untried:
 		}
 	}
@@ -94,5 +96,6 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 	m.events.WithLabelValues("enqueued").Add(enqueued)
 	m.events.WithLabelValues("failed").Add(failed)
 	m.events.WithLabelValues("dead").Add(dead)
+	m.events.WithLabelValues("suppressed").Add(suppressed)
 	m.batch.Observe(float64(len(events)))
 }

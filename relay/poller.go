@@ -180,7 +180,7 @@ func verdictOf(r domain.Receipt) domain.Verdict {
 func (p *poller) judge(events []domain.Event, receipts []domain.Receipt) []domain.Outcome {
 	outcomes := make([]domain.Outcome, len(events))
 	for i, r := range receipts {
-		o := domain.Outcome{Verdict: verdictOf(r)}
+		o := domain.Outcome{Verdict: verdictOf(r), Holder: r.Holder}
 		if attempts := events[i].Attempts + 1; o.Verdict == domain.Refused {
 			o.Delay = backoff(p.o.BackoffBase, p.o.BackoffMax, attempts)
 			if attempts >= p.o.MaxAttempts {

@@ -67,7 +67,7 @@ func (b *batch) enterUnrecorded(ctx context.Context, outcomes []domain.Outcome) 
 	var types []string
 	var created []time.Time
 	for i, o := range outcomes {
-		if o.Verdict.Settled() {
+		if o.Verdict == domain.Delivered {
 			types, created = append(types, b.events[i].Type), append(created, b.events[i].CreatedAt)
 		}
 	}

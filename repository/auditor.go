@@ -27,26 +27,27 @@ var _ domain.Auditor = (*Auditor)(nil)
 // IDs ($1, $2), and of the entries, which have none, between two places ($3, $4).
 // The sums of former days are in the first ($5).
 var accountSQL = `
-WITH places (created_at, event_type, pending, held, in_flight, confirmed, dead, unrecorded, repeated, emitted) AS (
-    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox WHERE id > $1::uuid AND id <= $2::uuid
-    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0 FROM outbox_held WHERE id > $1 AND id <= $2
-    UNION ALL SELECT created_at, event_type, 0, 0, (NOT done)::int, done::int, 0, 0, 0, 0
+WITH places (created_at, event_type, pending, held, in_flight, confirmed, dead, suppressed, unrecorded, repeated, emitted) AS (
+    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox WHERE id > $1::uuid AND id <= $2::uuid
+    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0, 0 FROM outbox_held WHERE id > $1 AND id <= $2
+    UNION ALL SELECT created_at, event_type, 0, 0, (NOT done)::int, done::int, 0, 0, 0, 0, 0
         FROM (SELECT created_at, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1 AND i.event_id <= $2) AS done
               FROM outbox_sent s WHERE id > $1 AND id <= $2) AS sent
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_dead WHERE id > $1 AND id <= $2
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, coalesce(unrecorded, 0), coalesce(repeated, 0),
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0, 0 FROM outbox_dead WHERE id > $1 AND id <= $2
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_suppressed WHERE id > $1 AND id <= $2
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 0, coalesce(unrecorded, 0), coalesce(repeated, 0),
         (unrecorded IS NULL AND repeated IS NULL)::int FROM outbox_entries
         WHERE ctid >= $3::text::tid AND ctid < $4::text::tid
 ), sums AS (
     SELECT ` + accountDaySQL("created_at") + ` AS day, event_type, sum(pending) AS pending, sum(held) AS held, sum(in_flight) AS in_flight,
-           sum(confirmed) AS confirmed, sum(dead) AS dead, 0 AS expired, sum(unrecorded) AS unrecorded,
+           sum(confirmed) AS confirmed, sum(dead) AS dead, sum(suppressed) AS suppressed, 0 AS expired, sum(unrecorded) AS unrecorded,
            0 AS discarded, sum(repeated) AS repeated, sum(emitted) AS emitted
     FROM places GROUP BY 1, 2
     UNION ALL
-    SELECT day, event_type, 0, 0, 0, confirmed, 0, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
+    SELECT day, event_type, 0, 0, 0, confirmed, 0, suppressed, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
 )
 SELECT day, event_type, sum(emitted)::bigint, sum(pending)::bigint, sum(held)::bigint, sum(in_flight)::bigint, sum(confirmed)::bigint,
-       sum(dead)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
+       sum(dead)::bigint, sum(suppressed)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
 FROM sums GROUP BY day, event_type ORDER BY day, event_type`
 
 // Account implements domain.Auditor.
@@ -93,7 +94,8 @@ func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.Ma
 // placesEndSQL is pieceEndSQL for all tables in which events are.
 const placesEndSQL = `
 SELECT least((SELECT id FROM outbox WHERE id > $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_held WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1),
-             (SELECT id FROM outbox_sent WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_dead WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1))`
+             (SELECT id FROM outbox_sent WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_dead WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1),
+             (SELECT id FROM outbox_suppressed WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1))`
 
 // placesEnd is pieceEnd for all tables in which events are.
 func placesEnd(ctx context.Context, q querier, after domain.ID, rows int) (domain.ID, error) {
@@ -119,7 +121,7 @@ func (s accountSums) add(ctx context.Context, tx pgx.Tx, args ...any) error {
 	}
 	var l domain.AccountLine
 	_, err = pgx.ForEachRow(rows, []any{
-		&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
+		&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Suppressed, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
 	}, func() error {
 		key := accountKey{l.Day, l.Type}
 		sum := s[key]
@@ -151,6 +153,7 @@ var violationsSQL = `
     UNION ALL SELECT id, created_at, event_type, 'outbox_held' FROM outbox_held WHERE id > $4::uuid AND id <= $5::uuid
     UNION ALL SELECT id, created_at, event_type, 'outbox_sent' FROM outbox_sent WHERE id > $4::uuid AND id <= $5::uuid
     UNION ALL SELECT id, created_at, event_type, 'outbox_dead' FROM outbox_dead WHERE id > $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_suppressed' FROM outbox_suppressed WHERE id > $4::uuid AND id <= $5::uuid
  ) AS places
  GROUP BY id, created_at HAVING count(*) > 1
     AND bool_or((` + accountDaySQL("created_at") + `, event_type) IN (SELECT * FROM unnest($2::date[], $3::text[])))

@@ -29,6 +29,7 @@ FROM (
     UNION ALL SELECT ` + eventColumns + `, 'held', held_at, '', '' FROM outbox_held WHERE id = $1
     UNION ALL SELECT ` + eventColumns + `, 'sent', sent_at, '', '' FROM outbox_sent WHERE id = $1
     UNION ALL SELECT ` + eventColumns + `, 'dead', died_at, stage, error FROM outbox_dead WHERE id = $1
+    UNION ALL SELECT ` + eventColumns + `, 'suppressed', suppressed_at, '', holder FROM outbox_suppressed WHERE id = $1
 ) AS e ORDER BY generation DESC LIMIT 1`
 
 const lifeJournalSQL = `SELECT at, stage, entry, generation, attempt, detail FROM outbox_journal WHERE event_id = $1 ORDER BY at`
@@ -87,6 +88,8 @@ func (l *EventLives) place(ctx context.Context, id domain.ID, life *domain.Event
 			life.SentAt = *moved
 		case domain.PlaceDead:
 			life.DiedAt = *moved
+		case domain.PlaceSuppressed:
+			life.SuppressedAt, life.Holder, life.Error = *moved, life.Error, ""
 		case domain.PlacePending, domain.PlaceGone:
 		}
 	}

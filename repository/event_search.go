@@ -56,11 +56,16 @@ WITH pending AS MATERIALIZED (
     SELECT id, 'dead', event_type, queue, ordering_key, headers, created_at, died_at, attempts, generation,
            error, octet_length(payload)
     FROM outbox_dead WHERE 'dead' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
+), suppressed AS MATERIALIZED (
+    SELECT id, 'suppressed', event_type, queue, ordering_key, headers, created_at, suppressed_at, attempts, generation,
+           'task ' || holder || ' stands for it', octet_length(payload)
+    FROM outbox_suppressed WHERE 'suppressed' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), looked AS (
-    SELECT * FROM pending UNION ALL SELECT * FROM held UNION ALL SELECT * FROM sent UNION ALL SELECT * FROM dead
+    SELECT * FROM pending UNION ALL SELECT * FROM held UNION ALL SELECT * FROM sent UNION ALL SELECT * FROM dead UNION ALL SELECT * FROM suppressed
 ), floor AS (
     SELECT greatest((SELECT id FROM pending OFFSET $4 - 1 LIMIT 1), (SELECT id FROM held OFFSET $4 - 1 LIMIT 1),
-                    (SELECT id FROM sent OFFSET $4 - 1 LIMIT 1), (SELECT id FROM dead OFFSET $4 - 1 LIMIT 1)) AS id,
+                    (SELECT id FROM sent OFFSET $4 - 1 LIMIT 1), (SELECT id FROM dead OFFSET $4 - 1 LIMIT 1),
+                    (SELECT id FROM suppressed OFFSET $4 - 1 LIMIT 1)) AS id,
            (SELECT count(*) FROM looked) AS examined
 ), page AS (
     SELECT DISTINCT ON (id) * FROM (
@@ -140,10 +145,10 @@ func searchRange(filter domain.EventFilter, before domain.ID) (first, last domai
 func places(state domain.EventState) []string {
 	switch state {
 	case "":
-		return []string{"pending", "held", "sent", "dead"}
+		return []string{"pending", "held", "sent", "dead", "suppressed"}
 	case domain.StateConfirmed:
 		return []string{"sent"}
-	case domain.StatePending, domain.StateHeld, domain.StateSent, domain.StateDead:
+	case domain.StatePending, domain.StateHeld, domain.StateSent, domain.StateDead, domain.StateSuppressed:
 		fallthrough
 	default:
 		return []string{string(state)}

@@ -135,13 +135,13 @@ func TestSearchIsBounded(t *testing.T) {
 			run("SET plan_cache_mode = " + mode)
 			run("SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off")
 			plan := explain(t, conn, fmt.Sprintf(
-				"EXPLAIN EXECUTE search ('%s', '%s', '{pending,held,sent,dead}', 10000, 'none', '', '', '', '', 'confirmed', 50)", zero, last))
+				"EXPLAIN EXECUTE search ('%s', '%s', '{pending,held,sent,dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50)", zero, last))
 			for _, table := range []string{"outbox", "outbox_sent_default", "outbox_held", "outbox_dead", "inbox"} {
 				if strings.Contains(plan, "Seq Scan on "+table+" ") {
 					t.Errorf("%s is scanned, %s, %q:\n%s", table, mode, statistics, plan)
 				}
 			}
-			if !strings.Contains(plan, "Index Scan Backward using outbox_pkey") || !strings.Contains(plan, "Index Scan Backward using outbox_sent_default_id_idx") ||
+			if !strings.Contains(plan, "Index Scan Backward using outbox_pkey") || !strings.Contains(plan, "Index Scan Backward using outbox_sent_default_pkey") ||
 				strings.Contains(plan, "Bitmap") || strings.Contains(plan, "Hash") {
 				t.Errorf("%s, %q:\n%s", mode, statistics, plan)
 			}

@@ -36,6 +36,25 @@ func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit i
 	return max(inbox, journal), err
 }
 
+// The account keeps the number of those that go.
+var trimSuppressedSQL = `
+WITH gone AS (
+    DELETE FROM outbox_suppressed WHERE id = ANY(ARRAY(
+        SELECT id FROM outbox_suppressed WHERE suppressed_at < now() - $1 * interval '1 second' ORDER BY suppressed_at LIMIT $2))
+    RETURNING event_type, created_at
+), entered AS (
+    INSERT INTO outbox_account AS a (day, event_type, suppressed)
+    SELECT ` + accountDaySQL("created_at") + `, event_type, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, event_type) DO UPDATE SET suppressed = a.suppressed + excluded.suppressed
+)
+SELECT count(*) FROM gone`
+
+// TrimSuppressed implements domain.Housekeeping.
+func (h *Housekeeping) TrimSuppressed(ctx context.Context, age time.Duration, limit int) (n int64, err error) {
+	err = h.db.pool.QueryRow(ctx, trimSuppressedSQL, age.Seconds(), limit).Scan(&n)
+	return n, translate(err, "trim suppressed events")
+}
+
 const trimKeysSQL = `
 DELETE FROM idempotency_keys WHERE key = ANY(ARRAY(
     SELECT key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second' ORDER BY created_at LIMIT $2))`

@@ -57,7 +57,8 @@ func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due)
 const passTurnsSQL = `SELECT outbox_pass_turn(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS ended`
 
 // passTurns ends the turns of the events for which no confirmation will come: of
-// those that nobody confirms, and of the dead unless they hold their keys.
+// those that nobody confirms, of the suppressed, and of the dead unless they hold
+// their keys.
 func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
 	var ended [][16]byte
 	for i, o := range outcomes {
@@ -66,7 +67,7 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 			continue
 		}
 		if o.Verdict == domain.Dead && !b.outbox.o.DeadHoldsKey ||
-			o.Verdict.Settled() && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
+			o.Verdict == domain.Suppressed || o.Verdict == domain.Delivered && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
 			ended = append(ended, e.ID)
 		}
 	}

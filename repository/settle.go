@@ -17,7 +17,7 @@ import (
 // transaction's time, leads to its partition.
 const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($1::uuid[])`
 
-// The parameters of putBackSQL, deadSQL and writeDownSQL, one array a column.
+// The parameters of putBackSQL, deadSQL, suppressSQL and writeDownSQL, one array a column.
 const unnestEvents = `unnest($1::uuid[], $2::text[], $3::bytea[], $4::jsonb[], $5::text[], $6::integer[], $7::integer[], $8::timestamptz[],
     $9::integer[], $10::integer[], $11::timestamptz[], $12::integer[], $13::integer[], $14::text[], $15::timestamptz[], $16::text[],
     $17::bigint[], `
@@ -38,6 +38,20 @@ SELECT dead.*, 'relay' FROM ` + unnestEvents + `$18::text[]) AS dead (` + eventC
 ON CONFLICT (id) DO UPDATE
 SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
     stage = excluded.stage, error = excluded.error, died_at = excluded.died_at`
+
+// An event that was suppressed before, and is written again under its ID, is
+// absorbed by the row that is there. Returns how many rows it was given.
+const suppressSQL = `
+WITH given AS MATERIALIZED (
+    SELECT * FROM ` + unnestEvents + `$18::text[]) AS g (` + eventColumns + `, holder)
+), aside AS (
+    INSERT INTO outbox_suppressed (` + eventColumns + `, holder) SELECT * FROM given
+    ON CONFLICT (id) DO NOTHING RETURNING id
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM given WHERE id NOT IN (SELECT id FROM aside)
+)
+SELECT FROM given`
 
 // Settle implements domain.Batch.
 func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
@@ -71,16 +85,21 @@ func (b *batch) commit(ctx context.Context) error {
 // undo takes back the claim of what was not delivered.
 func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 	var undelivered [][16]byte
-	var back, dead eventRows
+	var back, dead, suppressed eventRows
 	var delays []*int64
-	var causes []string
+	var causes, holders []string
 	var notes journal
 	for i, o := range outcomes {
-		if o.Verdict.Settled() {
+		if o.Verdict == domain.Delivered {
 			continue
 		}
 		e := b.events[i]
 		undelivered = append(undelivered, e.ID)
+		if o.Verdict == domain.Suppressed {
+			holders = append(holders, storable(o.Holder))
+			suppressed.add(&e)
+			continue
+		}
 		if o.Verdict != domain.Untried {
 			e.Attempts++
 		}
@@ -112,6 +131,11 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 	if len(dead.ids) > 0 {
 		if err := b.execExactly(ctx, len(dead.ids), deadSQL, append(dead.args(), causes)...); err != nil {
 			return fmt.Errorf("write dead letters: %w", err)
+		}
+	}
+	if len(suppressed.ids) > 0 {
+		if err := b.execExactly(ctx, len(suppressed.ids), suppressSQL, append(suppressed.args(), holders)...); err != nil {
+			return fmt.Errorf("set suppressed events aside: %w", err)
 		}
 	}
 	if len(notes.ids) > 0 {

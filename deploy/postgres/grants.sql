@@ -51,6 +51,7 @@ ALTER TABLE outbox_sent_default OWNER TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_relays TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_held TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_dead TO outboxd_relay;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_suppressed TO outboxd_relay;
 GRANT SELECT ON outbox_turns TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_entries, outbox_journal TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
@@ -62,7 +63,7 @@ GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed 
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too, and nothing about users.
-GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_turns, outbox_relays, inbox, outbox_journal,
+GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_turns, outbox_relays, inbox, outbox_journal,
     outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 

@@ -100,7 +100,7 @@ func tone(what string) string {
 	switch word, _, _ := strings.Cut(what, " "); word {
 	case "confirmed", "completed":
 		return "good"
-	case "refused", "failed", "held", "redriven", "replayed":
+	case "refused", "failed", "held", "redriven", "replayed", "suppressed":
 		return "warn"
 	case "died", "discarded":
 		return "bad"
