@@ -36,6 +36,7 @@ func (l *AccountLine) Add(other *AccountLine) {
 	l.InFlight += other.InFlight
 	l.Confirmed += other.Confirmed
 	l.Dead += other.Dead
+	l.Suppressed += other.Suppressed
 	l.Expired += other.Expired
 	l.Unrecorded += other.Unrecorded
 	l.Discarded += other.Discarded
