@@ -96,7 +96,7 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 		e := b.events[i]
 		undelivered = append(undelivered, e.ID)
 		if o.Verdict == domain.Suppressed {
-			holders = append(holders, storable(o.Holder))
+			holders = append(holders, b.outbox.db.storable(o.Holder))
 			suppressed.add(&e)
 			continue
 		}
