@@ -55,6 +55,17 @@ func TestStartFails(t *testing.T) {
 			nil, failed,
 			[]string{"does not answer within 300ms", "--database-url"},
 		},
+		"no such host": {
+			[]string{redis, "--database-url=postgres://outboxd:top-secret@no-such-host.invalid/outboxd", "--database-connect-timeout=300ms"},
+			nil, failed,
+			[]string{"does not answer within 300ms", "no-such-host.invalid", "--database-url"},
+		},
+		"misspelt sslmode": {[]string{redis, "--database-url=postgres://outboxd:top-secret@localhost/outboxd?sslmode=requre"}, nil, failed, []string{"sslmode is invalid", "--database-url"}},
+		"misspelt timeout in the URL": {
+			[]string{redis, "--database-url=postgres://outboxd:top-secret@localhost/outboxd?connect_timeout=soon"}, nil, failed, []string{"connect_timeout", "--database-url"},
+		},
+		"password with a #":           {[]string{redis, "--database-url=postgres://outboxd:top-secret#1@localhost/outboxd"}, nil, usage, []string{"percent-encoded", "--database-url"}},
+		"address of another machine":  {[]string{database, redis, "--api-addr=192.0.2.1:0"}, nil, failed, []string{"192.0.2.1", "--api-addr"}},
 		"empty schema, no migrations": {[]string{empty, redis, "--migrate=off"}, nil, failed, []string{"outboxd migrate up"}},
 		"data directory is a file":    {[]string{"--data-dir=" + file}, nil, failed, []string{file}},
 		"mail folder in a file":       {[]string{database, redis, "--data-dir=" + file}, nil, failed, []string{file}},
@@ -98,6 +109,9 @@ func TestStartFails(t *testing.T) {
 				if strings.Contains(r.stderr+r.stdout, unwanted) {
 					t.Errorf("it says %q", unwanted)
 				}
+			}
+			if c.code == failed && strings.Count(message, "\n") != 1 {
+				t.Errorf("the message has several lines")
 			}
 			if len(message) > 1200 {
 				t.Errorf("the message has %d bytes", len(message))

@@ -45,6 +45,9 @@ func checkPostgres(text string) error {
 	if _, err := url.PathUnescape(rest); err != nil {
 		return errors.New("the URL has a % that does not begin an escape such as %40" + encodeHint)
 	}
+	if strings.Contains(rest, "#") {
+		return errors.New("the URL has a #" + encodeHint)
+	}
 	address, _, _ := strings.Cut(rest, "?")
 	if strings.Count(address, "@") > 1 {
 		return errors.New("the URL has more than one @" + encodeHint)

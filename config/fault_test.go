@@ -43,6 +43,7 @@ func TestFaults(t *testing.T) {
 		{"database neither", setting{flags: []string{"--database-url=localhost", "--notify=log"}}, []string{"key=value", "flag --database-url"}},
 		{"database by DATABASE_URL", setting{env: []string{"DATABASE_URL=postgres://h:x/d", "OUTBOXD_NOTIFY=log"}}, []string{"port", "environment DATABASE_URL"}},
 		{"database escape", setting{flags: []string{"--database-url=postgres://u:%zz@h/d", "--notify=log"}}, []string{"percent-encoded"}},
+		{"database with #", setting{flags: []string{"--database-url=postgres://u:a#b@h/d", "--notify=log"}}, []string{"a #", "percent-encoded"}},
 		{"database with two @", setting{flags: []string{"--database-url=postgres://u:a@b@h/d", "--notify=log"}}, []string{"percent-encoded"}},
 		{"shortest sleep above the longest", setting{flags: []string{"--relay-poll-min=7s", "--relay-poll-without-listen=10s"}}, []string{"7s", "6s", "relay.poll_interval"}},
 		{"shortest sleep above the longest without LISTEN", setting{flags: []string{"--relay-poll-min=1s"}}, []string{"1s", "500ms", "relay.poll_without_listen"}},

@@ -9,9 +9,7 @@ package repository
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"time"
 
@@ -131,15 +129,6 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	return &Database{gorm: g, sql: db, pool: sessions, session: session, logger: o.Logger}, nil
 }
 
-// unreadableURL says what is wrong with a URL without repeating it: pgx masks the
-// password, but not every way of writing one.
-func unreadableURL(err error) error {
-	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return domain.Errorf(domain.CodeInvalid, "the file %s that the database URL names cannot be read: %v", file.Path, file.Err)
-	}
-	return domain.Errorf(domain.CodeInvalid, "the database URL cannot be read: it must look like postgres://user:password@host:5432/name")
-}
-
 // nameTypes says what our parameters are in PostgreSQL, for the exec modes that
 // do not ask the server. pgx knows the rest.
 func nameTypes(types *pgtype.Map) {
@@ -189,6 +178,7 @@ func connect(ctx context.Context, pool *pgxpool.Pool, session *session, patience
 		if session.refused(err) {
 			continue
 		}
+		err = oneLine{err}
 		if isMisconfigured(err) {
 			return domain.Wrap(domain.CodeInvalid, err, "the database refuses the connection")
 		}
