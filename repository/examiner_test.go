@@ -121,6 +121,11 @@ func TestExaminerFinds(t *testing.T) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_relays SET started_at = now() - interval '5 minutes'`)
 		}, "house-unkept/warning", []string{"none has kept house for 5m"}},
+		"a task without an event": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `UPDATE outbox_queue_identity SET went_back_at = now(), history_seconds = 3600, history_since = now() - interval '1 hour'`)
+			exec(t, s.db, `SELECT outbox_confirm(outbox_new_id())`)
+		}, "events-unknown/warning", []string{"1 tasks have no event any more", "outbox_journal"}},
 		"late events": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('t', '', now() - interval '2 hours')`)

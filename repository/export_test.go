@@ -53,3 +53,6 @@ func (h *Housekeeping) WithLeaderTerms(silence, word, retry time.Duration) *Hous
 	h.terms = leaderTerms{silence: silence, word: word, retry: retry}
 	return h
 }
+
+// Translate is translate.
+var Translate = translate

@@ -1,0 +1,97 @@
+package repository_test
+
+import (
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// confirmed calls outbox_confirm and returns what it said, or the SQLSTATE with which it refused.
+func confirmed(t *testing.T, db *repository.Database, id string) string {
+	t.Helper()
+	var first bool
+	err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_confirm($1)", id).Scan(&first)
+	switch {
+	case err != nil && domain.ErrorCode(repository.Translate(err, "confirm")) == domain.CodeConflict:
+		return "too early"
+	case err != nil:
+		t.Fatal(err)
+	case first:
+		return "first"
+	}
+	return "no effect"
+}
+
+// What is confirmed in a database that has gone back, and in one that has not.
+func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
+	t.Parallel()
+	const (
+		unknown = "SELECT outbox_new_id()::text"
+		foreign = "SELECT gen_random_uuid()::text"
+		pending = "SELECT outbox_emit('t', '{}')::text"
+		early   = "SELECT outbox_emit('t', '{}', ordering_key => 'k')::text"
+		old     = "SELECT overlay(outbox_new_id()::text PLACING '0190' FROM 1)" // of 2024
+	)
+	for name, test := range map[string]struct {
+		history time.Duration
+		back    bool
+		event   string
+		want    string
+	}{
+		"well":                     {time.Hour, false, unknown, "first"},
+		"an unknown event":         {time.Hour, true, unknown, "no effect"},
+		"no history":               {0, true, unknown, "first"},
+		"older than the history":   {time.Hour, true, old, "first"},
+		"an ID that tells no time": {time.Hour, true, foreign, "first"},
+		"pending":                  {time.Hour, true, pending, "first"},
+		"a key and no turn":        {time.Hour, true, early, "too early"},
+		"a key and no turn, well":  {time.Hour, false, early, "first"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := repositorytest.Open(t)
+			memory := repository.NewQueueMemory(repository.NewOutbox(db, repository.OutboxOptions{History: true}))
+			is, err := memory.Database(t.Context())
+			if err != nil || is.SystemID == "" || len(is.Timeline) != 8 {
+				t.Fatalf("this database is %+v, %v", is, err)
+			}
+			if err := memory.RememberDatabase(t.Context(), is, test.history); err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, "UPDATE outbox_queue_identity SET history_since = history_since - interval '2 hours'")
+			if test.back {
+				if err := memory.Doubt(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var id string
+			if err := db.SQL().QueryRowContext(t.Context(), test.event).Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			if got := confirmed(t, db, id); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+			noted := map[bool]int{true: 1}[test.want == "no effect"]
+			if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'unknown'"); n != noted {
+				t.Errorf("%d entries in the journal, want %d", n, noted)
+			}
+		})
+	}
+}
+
+// Another timeline than the remembered one is doubt enough, before any relay has looked.
+func TestAnotherTimelineIsDoubt(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	exec(t, db, "UPDATE outbox_queue_identity SET timeline = '000000FE', history_seconds = 3600, history_since = now() - interval '1 hour'")
+	var id string
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_new_id()::text").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if got := confirmed(t, db, id); got != "no effect" {
+		t.Errorf("%q", got)
+	}
+}
