@@ -135,7 +135,8 @@ func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 	}
 	inspector := newInspector(t, url, false, time.Now)
 	found, err := inspector.Examine(t.Context())
-	if err != nil || codes(found) != "queue-unserved/warning" || !strings.Contains(found[0].Found, "no worker serves reports (1 tasks") {
+	if err != nil || codes(found) != "queue-unserved/warning" || !strings.Contains(found[0].Found, "no worker serves reports (1 tasks") ||
+		!strings.Contains(found[0].Remedy, `start the worker that handles "report:build", and let it serve the queue reports`) {
 		t.Errorf("without a worker: found %v, %v", found, err)
 	}
 	server := asynq.NewServer(opt, asynq.Config{Queues: map[string]int{"reports": 1}, LogLevel: asynq.FatalLevel})

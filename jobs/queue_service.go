@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
@@ -34,7 +35,7 @@ func (i *Inspector) service(ctx context.Context) ([]domain.Finding, error) {
 		}
 	}
 	slices.Sort(queues)
-	var waiting []string
+	var waiting, cures []string
 	for _, queue := range queues {
 		if served[queue] {
 			continue
@@ -45,6 +46,11 @@ func (i *Inspector) service(ctx context.Context) ([]domain.Finding, error) {
 		}
 		if tasks := info.Pending + info.Scheduled + info.Retry; info.Latency >= unservedAfter || info.Pending == 0 && tasks > 0 {
 			waiting = append(waiting, fmt.Sprintf("%s (%d tasks, the oldest pending for %v)", queue, tasks, info.Latency.Round(time.Second)))
+			types, err := i.waitingTypes(queue)
+			if err != nil {
+				return withheld("the tasks that wait", err)
+			}
+			cures = append(cures, cure(queue, types))
 		}
 	}
 	paused, err := i.paused(ctx, queues)
@@ -55,10 +61,10 @@ func (i *Inspector) service(ctx context.Context) ([]domain.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(unserved(waiting, len(servers)), paused, unhandled), nil
+	return slices.Concat(unserved(waiting, cures, len(servers)), paused, unhandled), nil
 }
 
-func unserved(waiting []string, workers int) []domain.Finding {
+func unserved(waiting, cures []string, workers int) []domain.Finding {
 	if len(waiting) == 0 {
 		return nil
 	}
@@ -66,8 +72,46 @@ func unserved(waiting []string, workers int) []domain.Finding {
 		Code: "queue-unserved", Level: domain.FindingWarning,
 		Found:       fmt.Sprintf("no worker serves %s; %d workers run", strings.Join(waiting, ", "), workers),
 		Consequence: "these tasks wait for ever, and so do events behind them with the same ordering key",
-		Remedy:      "start a worker with these queues in --worker-queues, such as outboxd --roles=worker --worker-queues=default=6,low=1",
+		Remedy:      strings.Join(cures, "; "),
 	}}
+}
+
+// typesRead is how many tasks of each kind a look reads in a queue. Their payloads come along.
+const typesRead = 10
+
+// waitingTypes returns types of tasks that wait in a queue.
+func (i *Inspector) waitingTypes(queue string) (types []string, err error) {
+	for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){
+		i.asynq.ListPendingTasks, i.asynq.ListScheduledTasks, i.asynq.ListRetryTasks,
+	} {
+		tasks, err := list(queue, asynq.PageSize(typesRead))
+		if err != nil {
+			return nil, err
+		}
+		for _, task := range tasks {
+			types = append(types, task.Type)
+		}
+	}
+	slices.Sort(types)
+	return slices.Compact(types), nil
+}
+
+// cure names the worker that a queue lacks. outboxd's own handles one type only.
+func cure(queue string, types []string) string {
+	var others []string
+	for _, kind := range types {
+		if kind != domain.TypeSendNotification {
+			others = append(others, fmt.Sprintf("%.100q", kind))
+		}
+	}
+	if len(others) == 0 {
+		return fmt.Sprintf("start outboxd --roles=worker --worker-queues=%s=1", queue)
+	}
+	const named = 5
+	if more := len(others) - named; more > 0 {
+		others = append(others[:named], fmt.Sprintf("%d other types", more))
+	}
+	return fmt.Sprintf("start the worker that handles %s, and let it serve the queue %s: outboxd's own has no handler for that", strings.Join(others, ", "), queue)
 }
 
 // paused reads what Asynq's pages and command line set.
