@@ -248,3 +248,25 @@ func TestAnIDWithoutATaskIsDropped(t *testing.T) {
 		t.Error("a task without a message came to be")
 	}
 }
+
+func TestTheInspectorNamesATaskThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Redis(t)
+	s := newShop(t, url, map[string]jobs.Handler{"ours": nothing})
+	s.enqueue("report:build", newID(1).String(), nil)
+	s.start()
+	eventually(t, "the worker has registered", func() bool { servers, _ := s.inspector.Servers(); return len(servers) == 1 })
+	// As a worker writes it that has left the task alone for half a minute.
+	mark := func(head string) {
+		if err := s.redis.HSet(t.Context(), "asynq:{outboxd}:left", "default", "1700000000 "+head).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for head, want := range map[string]string{newID(1).String(): "type-unhandled/warning", newID(2).String(): ""} {
+		mark(head)
+		found, err := newInspector(t, url, false, time.Now).Examine(t.Context())
+		if err != nil || codes(found) != want || want != "" && !strings.Contains(found[0].Found, `"report:build" (queue default)`) {
+			t.Errorf("with %s at the head: %v, %v", head, found, err)
+		}
+	}
+}

@@ -57,7 +57,7 @@ func (i *Inspector) service(ctx context.Context) ([]domain.Finding, error) {
 	if err != nil {
 		return withheld("which queues are paused", err)
 	}
-	unhandled, err := i.unhandled(queues)
+	unhandled, err := i.unhandled(ctx, queues)
 	if err != nil {
 		return nil, err
 	}

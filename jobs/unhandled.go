@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,10 +17,39 @@ import (
 // others do not hide it for long.
 const retriesRead = 50
 
+// left looks for tasks that stand at the head of their queue since one of
+// outboxd's workers found that nobody takes them.
+func (i *Inspector) left(ctx context.Context, queues []string) (types []string, err error) {
+	entries, err := i.redis.HGetAll(ctx, leftKey).Result()
+	if err != nil {
+		return nil, err
+	}
+	for _, queue := range queues {
+		_, head, ok := parseLeft(entries[queue])
+		if !ok {
+			continue
+		}
+		now, err := i.redis.LRange(ctx, "asynq:{"+queue+"}:pending", -1, -1).Result()
+		if err != nil {
+			return nil, err
+		}
+		if len(now) == 0 || now[0] != head {
+			continue
+		}
+		if task, err := i.asynq.GetTaskInfo(queue, head); err == nil {
+			types = append(types, fmt.Sprintf("%.100q (queue %s)", task.Type, queue))
+		}
+	}
+	return types, nil
+}
+
 // unhandled looks for tasks whose last error says that a worker had no handler
 // for them: one of outboxd's, or one with Asynq's own mux.
-func (i *Inspector) unhandled(queues []string) ([]domain.Finding, error) {
-	var types []string
+func (i *Inspector) unhandled(ctx context.Context, queues []string) ([]domain.Finding, error) {
+	types, err := i.left(ctx, queues)
+	if err != nil {
+		return withheld("the tasks that nobody takes", err)
+	}
 	for _, queue := range queues {
 		tasks, err := i.asynq.ListRetryTasks(queue, asynq.PageSize(retriesRead))
 		if err != nil {
@@ -43,7 +73,7 @@ func (i *Inspector) unhandled(queues []string) ([]domain.Finding, error) {
 	return []domain.Finding{{
 		Code: "type-unhandled", Level: domain.FindingWarning,
 		Found:       "a worker has no handler for tasks of type " + strings.Join(types, ", "),
-		Consequence: "they go back to their queue again and again, for ever or until their attempts are used up, and events behind them with the same ordering key wait",
+		Consequence: "they wait at the head of their queue, or go back to it again and again until their attempts are used up, and events behind them with the same ordering key wait",
 		Remedy:      "start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon (with the admin token) and then discard its dead letter",
 	}}, nil
 }
