@@ -83,6 +83,12 @@ func TestDeadLettersByCommand(t *testing.T) {
 		{0, []string{"redrive", "--since=1h", "--dry-run"}, []string{"0 events were handed"}},
 		{usage, []string{"redrive", "--since=1h"}, []string{"say --yes"}},
 		{0, []string{"redrive", "--since=1h", "--yes"}, []string{"Sent 0 events again"}},
+		{0, []string{"redrive", "--missing", "--dry-run"}, []string{"0 events are not confirmed and have no task"}},
+		{usage, []string{"redrive", "--missing"}, []string{"say --yes"}},
+		{0, []string{"redrive", "--missing", "--yes"}, []string{"Sent 0 events again"}},
+		{usage, []string{"redrive", "--missing", "--since=1h"}, []string{"exclude each other"}},
+		{usage, []string{"redrive", "x"}, []string{"not a UUID"}},
+		{0, []string{"redrive", "01980000-0000-7000-8000-000000000000", "--yes"}, []string{"Sent 0 events again"}},
 	} {
 		r := run(c.code, c.args...)
 		for _, want := range c.says {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,23 +18,33 @@ func (c commands) newRedriveCommand() *cobra.Command {
 	var acting actionFlags
 	var out output
 	var filter repository.RedriveFilter
-	var dryRun bool
+	var dryRun, missing bool
 	cmd := &cobra.Command{
-		Use:   "redrive",
+		Use:   "redrive [ID...]",
 		Short: "Send again what was handed to Redis and never confirmed",
 		Long: `Send again what was handed to Redis and never confirmed, as the relay does by itself when it notices that
 Redis has lost its data. Nothing happens twice: a task that Redis still has is met by its ID, one that
-ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left alone.`,
+ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left alone.
+
+With --missing it sends what the relay has found to be missing: events that are not confirmed, and whose task
+is not in Redis any more. With IDs it sends those events; one that is confirmed stays as it is.`,
 		Example: `  outboxd redrive --since 1h --dry-run
+  outboxd redrive --missing --dry-run
   outboxd redrive --since 1h --type email:send_notification --yes --reason "restored an old snapshot of Redis"`,
-		Args: noArguments,
 	}
 	acting.add(cmd)
 	out.addFlag(cmd)
-	cmd.Flags().DurationVar(&filter.Since, "since", 0, "only what was handed to Redis at most so long ago, such as 1h; required")
+	cmd.Flags().BoolVar(&missing, "missing", false, "only what the relay has found to be missing in Redis")
+	cmd.Flags().DurationVar(&filter.Since, "since", 0, "only what was handed to Redis at most so long ago, such as 1h; required without --missing or IDs")
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only of this event type")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
-	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		if missing || len(args) > 0 {
+			if filter.Since != 0 || filter.Type != "" || missing && len(args) > 0 {
+				return usageError{errors.New("--missing, IDs, and --since with --type exclude each other")}
+			}
+			return redriveNamed(cmd, o, args, dryRun, &acting, &out)
+		}
 		if err := checkRedrive(filter, o.cfg); err != nil {
 			return err
 		}
@@ -68,7 +79,7 @@ ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left
 func checkRedrive(filter repository.RedriveFilter, cfg *config.Config) error {
 	switch {
 	case filter.Since <= 0:
-		return usageError{fmt.Errorf("--since is required, such as --since 1h")}
+		return usageError{fmt.Errorf("--since is required, such as --since 1h, or --missing, or IDs of events")}
 	case filter.Since > cfg.Relay.InboxRetention:
 		return usageError{fmt.Errorf("--since %v reaches further back than confirmations are kept (--relay-inbox-retention is %v): events could take effect twice",
 			filter.Since, cfg.Relay.InboxRetention)}

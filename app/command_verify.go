@@ -28,6 +28,8 @@ look for single events that break a promise:
   held without a reason        its ordering key waits for nothing
   neither in Redis nor confirmed
                                handed to Redis, and Redis does not have the task
+                               in any list or set where a worker would find it
+  done and not confirmed       the task is completed, and kept
 
 Events of relay.unconfirmed are not looked for in Redis. It reads all of the
 history, and changes nothing. It exits with 1 if there is a violation, also in
@@ -181,9 +183,13 @@ func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskF
 		}
 		for _, m := range missing {
 			if !confirmed[m.Event.ID] {
+				broken := "neither in Redis nor confirmed"
+				if m.Task == domain.TaskCompleted {
+					broken = "done and not confirmed"
+				}
 				lost = append(lost, domain.Violation{
-					ID: m.Event.ID, Broken: "neither in Redis nor confirmed",
-					Detail: fmt.Sprintf("%s, queue %s, sent %s", m.Event.Type, m.Event.Queue, instant(m.SentAt)),
+					ID: m.Event.ID, Broken: broken,
+					Detail: fmt.Sprintf("%s, queue %s, sent %s; the task %s", m.Event.Type, m.Event.Queue, instant(m.SentAt), m.Task),
 				})
 			}
 		}
@@ -191,7 +197,7 @@ func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskF
 	return lost, nil
 }
 
-func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.SentEvent) ([]domain.SentEvent, error) {
+func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.SentEvent) ([]domain.MissingEvent, error) {
 	events := make([]domain.Event, len(sent))
 	for i := range sent {
 		events[i] = sent[i].Event
@@ -200,10 +206,10 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 	if err != nil {
 		return nil, err
 	}
-	var missing []domain.SentEvent
+	var missing []domain.MissingEvent
 	for i := range sent {
-		if found[i].Lost() {
-			missing = append(missing, sent[i])
+		if found[i].Lost() || found[i] == domain.TaskCompleted {
+			missing = append(missing, domain.MissingEvent{SentEvent: sent[i], Task: found[i]})
 		}
 	}
 	return missing, nil

@@ -44,6 +44,7 @@ func TestEveryRoleWithItsOwnGrants(t *testing.T) {
 		{"monitor", 1, []string{"dead", "discard", "--all", "--yes"}},
 		{"operator", 0, []string{"dead", "replay", "--all", "--yes", "--reason=to see whether it may"}},
 		{"operator", 0, []string{"redrive", "--since=1h", "--yes"}},
+		{"operator", 0, []string{"redrive", "--missing", "--yes"}},
 	} {
 		r := execute(t, nil, append(c.args, with(c.role)...)...)
 		if r.code != c.code {

@@ -9,13 +9,16 @@ import (
 type TaskState struct {
 	TaskID      string
 	Queue       string
-	State       string // active, pending, scheduled, retry, archived or completed
+	State       string // active, pending, scheduled, retry, archived, completed or StateStranded
 	Retried     int
 	MaxRetry    int
 	LastError   string
 	NextAt      time.Time // when it runs; zero: not planned
 	CompletedAt time.Time
 }
+
+// StateStranded is the state of a task of which the queue has only remains.
+const StateStranded = "stranded"
 
 // describe completes a sentence that begins with the task.
 func (t *TaskState) describe() string {
@@ -34,6 +37,8 @@ func (t *TaskState) describe() string {
 		return "did not succeed and waits to be tried again" + because
 	case "archived":
 		return "was archived" + because
+	case StateStranded:
+		return TaskStranded.String()
 	default:
 		return "is " + t.State
 	}
@@ -42,8 +47,9 @@ func (t *TaskState) describe() string {
 // TaskStates tells what the queue knows of events. It is safe for concurrent
 // use.
 type TaskStates interface {
-	// Tasks returns an event's tasks, the newest generation first. It looks in
-	// the event's queue or, where that is empty, in all.
+	// Tasks returns an event's tasks, the newest generation first; none is an
+	// empty slice, not nil. It looks in the event's queue or, where that is
+	// empty, in all.
 	//
 	// Errors: CodeUnavailable if the queue cannot be reached.
 	Tasks(ctx context.Context, event *Event) ([]TaskState, error)

@@ -34,7 +34,8 @@ func (l *EventLife) LastKnown() *Event {
 	return &event
 }
 
-// Describe says in a sentence where the event is, and what it waits for.
+// Describe says in a sentence where the event is, and what it waits for. nil
+// tasks means that the queue was not asked.
 func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	switch {
 	case l.Place == PlaceDead:
@@ -57,6 +58,8 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 		return "pending: due, waits for a relay"
 	case l.Place == PlaceSent && len(tasks) > 0:
 		return fmt.Sprintf("handed to Redis, not confirmed yet; its task %s", tasks[0].describe())
+	case l.Place == PlaceSent && tasks != nil:
+		return "handed to Redis, not confirmed; its task is not in Redis any more: it is lost, or was done without a confirmation"
 	case l.Place == PlaceSent:
 		return "handed to Redis and not confirmed"
 	case len(l.Journal) > 0 && l.Journal[len(l.Journal)-1].Entry == "discarded":

@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -34,15 +35,22 @@ func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
 	t.Parallel()
 	life := domain.EventLife{Place: domain.PlaceSent}
 	for want, task := range map[string]domain.TaskState{
-		"its task waits for a worker":                              {State: "pending"},
-		"its task is being carried out":                            {State: "active"},
-		"its task waits for its time":                              {State: "scheduled"},
-		"its task did not succeed and waits to be tried again: no": {State: "retry", LastError: "no"},
-		"its task was archived":                                    {State: "archived"},
-		"its task is completed":                                    {State: "completed"},
+		"its task waits for a worker":                                                {State: "pending"},
+		"its task is being carried out":                                              {State: "active"},
+		"its task waits for its time":                                                {State: "scheduled"},
+		"its task did not succeed and waits to be tried again: no":                   {State: "retry", LastError: "no"},
+		"its task was archived":                                                      {State: "archived"},
+		"its task is completed":                                                      {State: "completed"},
+		"its task is not in Redis any more, except for remains that no worker finds": {State: domain.StateStranded},
 	} {
 		if got := life.Describe([]domain.TaskState{task}, time.Now()); got != "handed to Redis, not confirmed yet; "+want {
 			t.Errorf("%+v: %q, want %q", task, got, want)
 		}
+	}
+	if got := life.Describe([]domain.TaskState{}, time.Now()); !strings.Contains(got, "its task is not in Redis any more") {
+		t.Errorf("without a task: %q", got)
+	}
+	if got := life.Describe(nil, time.Now()); strings.Contains(got, "task") {
+		t.Errorf("without having asked: %q", got)
 	}
 }

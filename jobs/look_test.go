@@ -283,3 +283,37 @@ func TestPublishLeavesACompletedTaskOfATypeThatNobodyConfirms(t *testing.T) {
 		t.Errorf("%d tasks wait, want none", n)
 	}
 }
+
+// What is shown of a task is what a worker would find.
+func TestFindTasksTellsRemains(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Redis(t)
+	_, client := newPublisher(t, url)
+	event := testEvents(1)[0]
+	state := func() string {
+		t.Helper()
+		connection, err := jobs.ParseRedis(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks, err := jobs.FindTasks(t.Context(), connection, &event)
+		if err != nil || tasks == nil {
+			t.Fatalf("%v, %v", tasks, err)
+		}
+		if len(tasks) == 0 {
+			return "none"
+		}
+		return tasks[0].State
+	}
+	if got := state(); got != "none" {
+		t.Errorf("without a task: %s", got)
+	}
+	pendingTask(t, client)
+	if got := state(); got != "pending" {
+		t.Errorf("a task that waits: %s", got)
+	}
+	client.HDel(t.Context(), lookedFor+event.TaskID(), "msg")
+	if got := state(); got != domain.StateStranded {
+		t.Errorf("a task without its message: %s", got)
+	}
+}

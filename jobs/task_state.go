@@ -47,21 +47,40 @@ func FindTasks(ctx context.Context, opt asynq.RedisConnOpt, event *domain.Event)
 			return nil, unavailable(err)
 		}
 	}
-	var found []domain.TaskState
+	return findTasks(ctx, &looker{redis: client}, inspector, queues, event)
+}
+
+// findTasks looks where workers would, and then for what is there to know.
+func findTasks(ctx context.Context, look *looker, inspector *asynq.Inspector, queues []string, event *domain.Event) ([]domain.TaskState, error) {
+	var asked []*inquiry
 	for generation := event.Generation; generation >= max(0, event.Generation-maxGenerations); generation-- {
 		of := domain.Event{ID: event.ID, Generation: generation}
 		for _, queue := range queues {
-			info, err := inspector.GetTaskInfo(queue, of.TaskID())
-			switch {
-			case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
-			case err != nil:
-				return nil, unavailable(err)
-			default:
-				found = append(found, domain.TaskState{
-					TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
-					LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
-				})
-			}
+			asked = append(asked, &inquiry{queue: queue, taskID: of.TaskID(), todo: onlyLook})
+		}
+	}
+	if err := look.look(ctx, asked); err != nil {
+		return nil, err
+	}
+	found := []domain.TaskState{}
+	for _, q := range asked {
+		switch q.presence() {
+		case domain.TaskMissing:
+			continue
+		case domain.TaskStranded:
+			found = append(found, domain.TaskState{TaskID: q.taskID, Queue: q.queue, State: domain.StateStranded})
+			continue
+		}
+		info, err := inspector.GetTaskInfo(q.queue, q.taskID)
+		switch {
+		case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound): // it ended just now
+		case err != nil:
+			return nil, unavailable(err)
+		default:
+			found = append(found, domain.TaskState{
+				TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
+				LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
+			})
 		}
 	}
 	return found, nil

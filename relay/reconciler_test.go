@@ -1,6 +1,8 @@
 package relay_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +119,12 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 			if n := w.count("SELECT count(*) FROM outbox_journal"); n != 0 {
 				t.Errorf("%d were sent again", n)
 			}
+			found, err := repository.NewExaminer(w.db, repository.ExamineOptions{Now: time.Now, KeyAge: time.Hour, SnapshotAge: time.Hour}).Examine(t.Context())
+			if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool {
+				return f.Code == "events-missing" && strings.Contains(f.Found, "10 events") && strings.Contains(f.Found, "test:effect")
+			}) {
+				t.Errorf("no finding of 10 missing events (%v): %v", err, found)
+			}
 			// Somebody sends them again by hand.
 			w.exec("DELETE FROM outbox_missing")
 			w.work()
@@ -129,7 +137,8 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 			for i := range missing {
 				ids[i] = missing[i].Event.ID
 			}
-			if n, err := w.options.Reconciliation.Events.Resend(t.Context(), ids, "a test"); err != nil || n != 10 {
+			person := repository.NewMissingEvents(w.db)
+			if n, err := person.RedriveEvents(t.Context(), &domain.Action{Actor: "ada@example.com"}, ids); err != nil || n != 10 {
 				t.Fatalf("%d events were sent again (%v), want 10", n, err)
 			}
 			w.eventually(0, "SELECT count(*) FROM outbox_missing")

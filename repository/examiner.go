@@ -76,6 +76,7 @@ func (e *Examiner) checks() []check {
 		{"whether some roles bypass the triggers", e.replicaRoles},
 		{"whether positions of ordering keys go on from the highest", e.positions},
 		{"whether there are dead letters", e.deadLetters},
+		{"whether tasks are missing", e.missing},
 		{"whether ordering keys are held", e.heldKeys},
 		{"whether something stands between outboxd and PostgreSQL", e.pooler},
 	}

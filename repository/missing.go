@@ -183,16 +183,18 @@ WITH moving AS MATERIALIZED (
 SELECT count(*) FROM back`
 
 // Resend implements domain.MissingEvents.
-func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (int64, error) {
-	return m.resend(ctx, ids, domain.StageRelay, why)
-}
-
-func (m *MissingEvents) resend(ctx context.Context, ids []domain.ID, stage domain.Stage, why string) (back int64, err error) {
+func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (back int64, err error) {
 	err = pgx.BeginFunc(ctx, m.db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, resendSQL, uuids(ids), string(stage), why).Scan(&back)
+		back, err = resendIn(ctx, tx, ids, domain.StageRelay, why)
+		return err
 	})
 	return back, translate(err, "send missing events again")
+}
+
+func resendIn(ctx context.Context, tx pgx.Tx, ids []domain.ID, stage domain.Stage, why string) (back int64, err error) {
+	if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, resendSQL, uuids(ids), string(stage), why).Scan(&back)
+	return back, err
 }
