@@ -20,7 +20,7 @@ func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action
 		some := ids[:min(len(ids), redriveAtOnce)]
 		ids = ids[len(some):]
 		err := m.db.act(ctx, "redrive", action, func(tx pgx.Tx) (int64, error) {
-			n, err := resendIn(ctx, tx, some, domain.StagePerson, byWhom(action))
+			n, err := resendIn(ctx, tx, some, domain.StagePerson, m.db.byWhom(action))
 			total += n
 			return n, err
 		})
