@@ -3,7 +3,10 @@ package jobs_test
 import (
 	"context"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -112,4 +115,72 @@ func setDatabase(u *url.URL, number string) {
 	q := u.Query()
 	q.Set("db", number)
 	u.RawQuery = q.Encode()
+}
+
+// The rights that the remedy of redis-rights names are enough.
+func TestTheRecommendedRightsSuffice(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	_, admin := newPublisher(t, server.URL())
+	allow(t, admin, "u", "on", ">secret", "+@all", "-@dangerous", "+info", "+select", "~asynq:*", "&asynq:*")
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	addUser(address, "u", "secret")
+	setDatabase(address, "2")
+	publisher, _ := newPublisher(t, address.String())
+	events := testEvents(3)
+	events[2].Options.Unique = time.Hour
+	for i, r := range publisher.Publish(t.Context(), events) {
+		if r.Answer != domain.Accepted {
+			t.Errorf("event %d: %+v", i, r)
+		}
+	}
+	for question, ask := range questions(t, publisher, address.String()) {
+		if err := ask(t.Context()); err != nil {
+			t.Errorf("%s: %v", question, err)
+		}
+	}
+}
+
+// The examination finds what only enqueuing needs.
+func TestTheExaminationNamesMissingRights(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	_, admin := newPublisher(t, server.URL())
+	allow(t, admin, "u", "on", ">secret", "~*", "&*", "+@all", "-lpush")
+	opt, err := jobs.ParseRedis(strings.Replace(server.URL(), "://", "://u:secret@", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inspector, err := jobs.NewInspector(opt, false, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = inspector.Close() })
+	found, err := inspector.Examine(t.Context())
+	if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool { return f.Code == "redis-rights" }) {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// Whoever looks at Redis with the wrong password is told so, and not that there
+// was nothing to find.
+func TestTheExaminationNamesWrongCredentials(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	opt, err := jobs.ParseRedis(strings.Replace(server.URL(), "://", "://nobody:x@", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inspector, err := jobs.NewInspector(opt, false, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = inspector.Close() })
+	found, err := inspector.Examine(t.Context())
+	if f, known := domain.FindingOf(err); !known || f.Code != "redis-credentials" || strings.Contains(f.String(), "nobody") {
+		t.Errorf("%v, %v", found, err)
+	}
 }

@@ -95,6 +95,9 @@ var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-
 // impedimentOf returns what an error says about the way to Redis, or about
 // whoever answers in its place; false if that is not known.
 func impedimentOf(err error) (domain.Finding, bool) {
+	if err == nil {
+		return domain.Finding{}, false
+	}
 	if isStrange(err) {
 		return domain.Finding{
 			Code: redisAnswer, Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,

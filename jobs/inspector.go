@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -69,6 +70,9 @@ func (i *Inspector) examine(ctx context.Context) (found []domain.Finding, err er
 		found = append(found, clock...)
 		if condition.role() != nil {
 			return found, nil // Asynq's questions write
+		}
+		if f, known := impedimentOf(probe(ctx, i.redis).Err()); known && !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) {
+			found = append(found, f)
 		}
 	}
 	service, err := i.service(ctx)

@@ -135,8 +135,8 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts [
 			wait, failed = l.send(ctx, replicas)
 		}
 	}
-	for i, command := range commands {
-		switch {
+	for i := range receipts {
+		switch command := commands[i]; {
 		case command == nil:
 		case failed != nil:
 			receipts[i] = unanswered(failed)

@@ -138,20 +138,32 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 // probeKey is written by Ping, in a script, as tasks are. A PING would be answered
 // by a Redis that takes no writes: a replica, or one that is out of memory. It
 // lies where Asynq's keys do, for users who may write nowhere else.
-const (
-	probeKey    = "asynq:{outboxd}:probe"
-	probeScript = "redis.call('SET', KEYS[1], ARGV[1], 'EX', 60) return 1"
-)
+const probeKey = "asynq:{outboxd}:probe"
+
+// probeScript does what Asynq's scripts do to enqueue, and leaves nothing but the
+// key.
+const probeScript = `
+redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)
+redis.call('EXISTS', KEYS[2])
+redis.call('HSET', KEYS[2], 'msg', ARGV[1])
+redis.call('LPUSH', KEYS[3], ARGV[1])
+redis.call('DEL', KEYS[2], KEYS[3])
+return 1`
+
+// probe runs the script.
+func probe(ctx context.Context, client redis.Scripter) *redis.Cmd {
+	return client.Eval(ctx, probeScript, []string{probeKey, probeKey + ":task", probeKey + ":list"}, time.Now().Unix())
+}
 
 // Ping implements domain.Publisher.
 func (p *Publisher) Ping(ctx context.Context) error {
 	pipe := p.redis.Pipeline()
-	probe := pipe.Eval(ctx, probeScript, []string{probeKey}, time.Now().Unix())
+	probed := probe(ctx, pipe)
 	wait := askReplicas(ctx, pipe, p.replicas)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return unavailable(err)
 	}
-	if answer := probe.Val(); answer != scriptEnqueued {
+	if answer := probed.Val(); answer != scriptEnqueued {
 		return unavailable(unexpectedReply{"a probe", answer})
 	}
 	return enoughReplicas(wait, p.replicas)

@@ -66,10 +66,10 @@ var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PON
 
 func confirmed(command redis.Cmder) error {
 	status, isStatus := command.(*redis.StatusCmd)
-	if !isStatus || status.Err() != nil {
+	if !isStatus {
 		return nil
 	}
-	if want, known := confirmations[status.Name()]; known && status.Val() != want {
+	if want, known := confirmations[status.Name()]; known && status.Err() == nil && status.Val() != want {
 		return unexpectedReply{strings.ToUpper(status.Name()), status.Val()}
 	}
 	return nil
