@@ -82,7 +82,7 @@ func newHealer(o Options, log *slog.Logger, m *metrics, paused func() bool) *hea
 func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	h.leads = leads
 	// Another process may have kept house in between.
-	h.known, h.behind = false, ""
+	h.known = false
 	tick := time.NewTicker(h.o.CheckInterval)
 	defer tick.Stop()
 	for {
