@@ -101,28 +101,72 @@ $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
+-- outbox_absorb takes a held event away that repeats one which is on its way: the
+-- first one counts.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = %1$I, pg_temp AS $$
+BEGIN
+    WITH repeats AS (DELETE FROM outbox_held WHERE id = event RETURNING event_type, created_at)
+    INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM repeats;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
 -- outbox_let_go moves a held event back to the outbox. It is due from now on,
 -- not since it was written: the relay's cursor may have passed that. Returns
--- false if the event is no longer held.
+-- false if the event is not on its way then: it is no longer held, or the outbox
+-- refused it and it is a dead letter.
+--
+-- If the producer has written the event once more meanwhile, the repeat gives
+-- way. One that is just being claimed is not waited for, since this may be a
+-- consumer's commit: the event stays held, with its turn, and whoever claims the
+-- repeat, or the housekeeper, asks again.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_let_go(event uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = %1$I, pg_temp AS $$
 DECLARE
+    moving text := coalesce(current_setting('outboxd.moving', true), '');
     moved integer;
+    place tid;
 BEGIN
     PERFORM set_config('outboxd.moving', 'on', true);
-    WITH gone AS (
-        DELETE FROM outbox_held WHERE id = event RETURNING *
+    WITH repeats AS (
+        DELETE FROM outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox WHERE id = event FOR UPDATE SKIP LOCKED))
+        RETURNING event_type, created_at
     )
-    INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
-                        unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key, ordering_position)
-    SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
-           unique_seconds, greatest(available_at, clock_timestamp()), attempts, generation, last_error, created_at,
-           ordering_key, ordering_position
-    FROM gone;
-    GET DIAGNOSTICS moved = ROW_COUNT;
-    PERFORM set_config('outboxd.moving', '', true);
+    INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM repeats;
+    IF EXISTS (SELECT FROM outbox WHERE id = event) THEN
+        PERFORM set_config('outboxd.moving', moving, true);
+        RETURN true;
+    END IF;
+    BEGIN
+        WITH gone AS (
+            DELETE FROM outbox_held WHERE id = event RETURNING *
+        ), back AS (
+            INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+                                unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key, ordering_position)
+            SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+                   unique_seconds, greatest(available_at, clock_timestamp()), attempts, generation, last_error, created_at,
+                   ordering_key, ordering_position
+            FROM gone
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id
+        ), repeats AS (
+            INSERT INTO outbox_entries (event_type, created_at, repeated)
+            SELECT event_type, created_at, 1 FROM gone WHERE NOT EXISTS (SELECT FROM back)
+        )
+        SELECT count(*) INTO moved FROM gone;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR raise_exception THEN
+        moved := 0;
+        SELECT ctid INTO place FROM outbox_held WHERE id = event FOR UPDATE;
+        IF FOUND THEN
+            PERFORM outbox_set_aside('outbox_held', place, SQLERRM);
+        END IF;
+    END;
+    PERFORM set_config('outboxd.moving', moving, true);
     RETURN moved > 0;
 END $$
 $ddl$, current_schema()); END $do$;
@@ -137,17 +181,25 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = %1$I, pg_temp AS $$
 DECLARE
     key text;
     next uuid;
+    tried uuid;
 BEGIN
     SELECT ordering_key INTO key FROM outbox_turns WHERE event_id = event FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    next := outbox_next_of_key(key, event);
-    IF next IS NOT NULL AND outbox_let_go(next) THEN
-        UPDATE outbox_turns SET event_id = next, taken_at = clock_timestamp() WHERE ordering_key = key;
-    ELSE
-        DELETE FROM outbox_turns WHERE ordering_key = key;
-    END IF;
+    LOOP
+        next := outbox_next_of_key(key, event);
+        -- What can neither go nor be set aside is met again.
+        EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
+        tried := next;
+        IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN
+            PERFORM outbox_absorb(next);
+        ELSIF outbox_let_go(next) THEN
+            UPDATE outbox_turns SET event_id = next, taken_at = clock_timestamp() WHERE ordering_key = key;
+            RETURN;
+        END IF;
+    END LOOP;
+    DELETE FROM outbox_turns WHERE ordering_key = key;
 END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
@@ -306,6 +358,7 @@ DROP FUNCTION outbox_confirmed;
 DROP FUNCTION outbox_advance;
 DROP FUNCTION outbox_pass_turn;
 DROP FUNCTION outbox_let_go;
+DROP FUNCTION outbox_absorb;
 DROP FUNCTION outbox_next_of_key;
 DROP TABLE outbox_turns;
 -- What was held goes on without its order rather than not at all.

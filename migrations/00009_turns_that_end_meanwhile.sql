@@ -12,6 +12,7 @@ DECLARE
     key text;
     owner uuid;
     next uuid;
+    tried uuid;
     advanced integer := 0;
 BEGIN
     FOR key IN SELECT DISTINCT k FROM unnest(keys) AS k ORDER BY k LOOP
@@ -20,9 +21,23 @@ BEGIN
             PERFORM outbox_pass_turn(owner);
             advanced := advanced + 1;
         END IF;
+        -- It had been written once more, and the repeat was being claimed, when
+        -- the event got the turn.
+        SELECT t.event_id INTO owner FROM outbox_turns t JOIN outbox_held h ON h.id = t.event_id
+        WHERE t.ordering_key = key AND h.ordering_key = key;
+        IF FOUND AND outbox_let_go(owner) THEN
+            advanced := advanced + 1;
+        END IF;
+        tried := NULL;
         LOOP
             next := outbox_next_of_key(key, NULL);
-            EXIT WHEN next IS NULL;
+            -- What can neither go nor be set aside is met again.
+            EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
+            tried := next;
+            IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN
+                PERFORM outbox_absorb(next);
+                CONTINUE;
+            END IF;
             INSERT INTO outbox_turns AS t (ordering_key, event_id) VALUES (key, next)
             ON CONFLICT (ordering_key) DO UPDATE SET event_id = t.event_id WHERE false;
             EXIT WHEN NOT FOUND;

@@ -55,9 +55,7 @@ func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after 
 		if err := rows.Scan(scan.columns...); err != nil {
 			return nil, translate(err, doing)
 		}
-		if dead.Event, err = scan.event(); err != nil {
-			return nil, err
-		}
+		dead.Event = scan.event()
 		list = append(list, dead)
 	}
 	return list, translate(rows.Err(), doing)
@@ -109,13 +107,18 @@ WITH chosen AS MATERIALIZED (
 
 // A deadline that has passed, and the uniqueness that the old task may still
 // hold for itself, would let the new task fail or vanish.
+// If the event was written once more, and waits, the two become one.
 const replaySQL = chosenDeadSQL + `, back AS (
-    INSERT INTO outbox (` + eventColumns + `)
+    INSERT INTO outbox AS o (` + eventColumns + `)
     SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds,
            CASE WHEN deadline > clock_timestamp() THEN deadline END, retention_seconds, NULL::integer,
            clock_timestamp(), 0, generation + 1, NULL::text, created_at, ordering_key, ordering_position
     FROM gone
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO UPDATE SET generation = greatest(o.generation, excluded.generation)
+    RETURNING id, xmax::text <> '0' AS repeats
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM gone JOIN back USING (id) WHERE repeats
 )
 SELECT id, generation + 1, event_type FROM gone ORDER BY died_at, id`
 

@@ -74,9 +74,7 @@ func (l *EventLives) place(ctx context.Context, id domain.ID, life *domain.Event
 	} else if err != nil {
 		return false, err
 	}
-	if life.Event, err = scan.event(); err != nil {
-		return false, err
-	}
+	life.Event = scan.event()
 	if turn != nil {
 		life.TurnOf = *turn
 	}

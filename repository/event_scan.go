@@ -2,7 +2,6 @@ package repository
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,11 +19,11 @@ type eventScan struct {
 	payload                              []byte
 	kind, queue, headers                 word
 	maxRetry, timeout, retention, unique pgtype.Int4
-	deadline                             pgtype.Timestamptz
-	available, created                   time.Time
+	deadline, available, created         moment
 	attempts, generation                 int
 	lastError, key                       pgtype.Text
 	position                             pgtype.Int8
+	headersError                         error
 }
 
 // eventWidth is how many columns eventColumns names.
@@ -47,11 +46,12 @@ func (s *eventScan) withoutEvent() []any {
 	return columns
 }
 
-// event returns the event of the row that was scanned last.
-func (s *eventScan) event() (domain.Event, error) {
+// event returns the event of the row that was scanned last, with what could be
+// read of it.
+func (s *eventScan) event() domain.Event {
 	e := domain.Event{
-		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available, Attempts: s.attempts,
-		Generation: s.generation, LastError: s.lastError.String, CreatedAt: s.created, OrderingKey: s.key.String, Position: s.position.Int64,
+		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: s.attempts,
+		Generation: s.generation, LastError: s.lastError.String, CreatedAt: s.created.Time, OrderingKey: s.key.String, Position: s.position.Int64,
 		Options: domain.TaskOptions{
 			Timeout: wholeSeconds(s.timeout), Retention: wholeSeconds(s.retention), Unique: wholeSeconds(s.unique), Deadline: s.deadline.Time,
 		},
@@ -60,12 +60,32 @@ func (s *eventScan) event() (domain.Event, error) {
 		n := int(s.maxRetry.Int32)
 		e.Options.MaxRetry = &n
 	}
+	s.headersError = nil
 	if s.headers != "{}" {
-		if err := json.Unmarshal([]byte(s.headers), &e.Headers); err != nil {
-			return e, fmt.Errorf("read the headers of event %s: %w", e.ID, err)
-		}
+		s.headersError = json.Unmarshal([]byte(s.headers), &e.Headers)
 	}
-	return e, nil
+	return e
+}
+
+// unfit returns why the row that event returned must not be relayed although it
+// can be read, an unfitError; nil for almost every row. The outbox would refuse
+// it, and so would not take it back after a failure.
+func (s *eventScan) unfit() error {
+	switch {
+	case s.headersError != nil:
+		return unfitError{"its headers do not map strings to strings"}
+	case s.id == [16]byte{}:
+		return unfitError{"its ID is zero, which stands for no event"}
+	case s.available.odd:
+		return unfitError{"its available_at is not in years 1 to 9999"}
+	case s.created.odd:
+		return unfitError{"its created_at is not in years 1 to 9999"}
+	case s.deadline.odd && !s.deadline.IsZero():
+		return unfitError{"its deadline is not in years 1 to 9999"}
+	case s.key.Valid && s.key.String == "":
+		return unfitError{"its ordering_key is empty"}
+	}
+	return nil
 }
 
 func wholeSeconds(n pgtype.Int4) time.Duration { return time.Duration(n.Int32) * time.Second }

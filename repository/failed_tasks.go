@@ -83,17 +83,27 @@ SELECT place, generation FROM (
     UNION ALL SELECT 'outbox_held', generation FROM outbox_held WHERE id = $1
     UNION ALL SELECT 'outbox_sent', generation FROM outbox_sent WHERE id = $1
     UNION ALL SELECT 'outbox_dead', generation FROM outbox_dead WHERE id = $1
-) AS places ORDER BY generation DESC LIMIT 1`
+) AS places ORDER BY generation DESC, place = 'outbox_dead' LIMIT 1`
 
-// burySQL moves an event from a table (%s) to the dead letters.
+// burySQL moves an event from a table (%s) to the dead letters. One that was
+// written more than once may be there more than once, and dead already: the
+// repeats are absorbed.
 const burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + eventColumns + `
+), ranked AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM gone
 ), dead AS (
     INSERT INTO outbox_dead (` + eventColumns + `, error, stage, died_at)
-    SELECT DISTINCT ON (id) id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
+    SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
            available_at, $3::integer, $2, last_error, created_at, ordering_key, ordering_position, $4, 'worker', clock_timestamp()
-    FROM gone ORDER BY id, generation DESC
+    FROM ranked WHERE n = 1
+    ON CONFLICT (id) DO UPDATE
+    SET generation = excluded.generation, attempts = excluded.attempts, stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
+    RETURNING xmax::text <> '0' AS repeats
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM ranked, dead WHERE n > 1 OR repeats
 )
 SELECT count(*) FROM gone`
 

@@ -86,7 +86,7 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 // next event of a key still see in the outbox what was taken from it, and leave the key to us.
 // Where it fails, the housekeeper's round does it.
 func (b *batch) advance(ctx context.Context) {
-	keys := b.held.Keys
+	keys := append(b.held.Keys, b.freed...)
 	for i := range b.events {
 		if e := &b.events[i]; e.OrderingKey != "" {
 			keys = append(keys, e.OrderingKey)
@@ -103,7 +103,8 @@ func (b *batch) advance(ctx context.Context) {
 	b.full = b.full || advanced > 0
 }
 
-// Neither a key without a turn nor one whose turn has ended should exist for
+// Neither a key without a turn, nor one whose turn has ended, nor one whose turn
+// is that of an event which is still held, should exist for
 // longer than it takes to commit; a process that was killed at the wrong moment
 // leaves them. The keys are found by skipping through the index, one entry for
 // each.
@@ -115,16 +116,17 @@ WITH RECURSIVE keys (key, n) AS (
     FROM keys WHERE key IS NOT NULL AND n < $2
 ), turns AS (
     SELECT key, t.event_id, EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id) AS confirmed,
+           EXISTS (SELECT FROM outbox_held h WHERE h.id = t.event_id) AS held,
            t.taken_at < now() - interval '1 minute' AND NOT (
                EXISTS (SELECT FROM outbox e WHERE e.id = t.event_id) OR EXISTS (SELECT FROM outbox_sent e WHERE e.id = t.event_id)
                OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = t.event_id)) AS gone
     FROM keys LEFT JOIN outbox_turns t ON t.ordering_key = key
     WHERE key IS NOT NULL
 )
-SELECT coalesce(array_agg(key) FILTER (WHERE event_id IS NULL OR confirmed), '{}'),
-       coalesce(array_agg(event_id) FILTER (WHERE gone AND NOT confirmed), '{}'),
+SELECT coalesce(array_agg(key) FILTER (WHERE event_id IS NULL OR confirmed OR held), '{}'),
+       coalesce(array_agg(event_id) FILTER (WHERE gone AND NOT confirmed AND NOT held), '{}'),
        coalesce(array_agg((SELECT coalesce(max(generation), 0) FROM outbox_journal j WHERE j.event_id = turns.event_id))
-           FILTER (WHERE gone AND NOT confirmed), '{}'),
+           FILTER (WHERE gone AND NOT confirmed AND NOT held), '{}'),
        CASE WHEN count(*) = $2 THEN max(key) ELSE '' END
 FROM turns`
 

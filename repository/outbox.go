@@ -156,6 +156,9 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, excep
 	const doing = "claim events"
 	for attempt := 1; ; attempt++ {
 		batch, err := o.claimOnce(ctx, from, limit, except)
+		if isOfRow(err) && !isFleeting(err) {
+			batch, err = o.claimAround(ctx, from, limit, except, err)
+		}
 		if err == nil {
 			return batch, nil
 		}
@@ -165,30 +168,43 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, excep
 	}
 }
 
-func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int, except []string) (domain.Batch, error) {
+func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int, except []string) (*batch, error) {
+	b, err := o.newBatch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.load(ctx, from, limit, except); err != nil {
+		_ = b.Release()
+		return nil, err
+	}
+	return o.begun(b)
+}
+
+// newBatch takes a connection for a claim.
+func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
 	conn, err := o.db.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("take a connection: %w", err)
 	}
 	// The transaction must outlive ctx: a batch that was claimed is finished.
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchLife)
-	batch := &batch{outbox: o, conn: conn, life: life, cancel: cancel}
-	if err := batch.load(ctx, from, limit, except); err != nil {
-		_ = batch.Release()
-		return nil, err
-	}
+	return &batch{outbox: o, conn: conn, life: life, cancel: cancel}, nil
+}
+
+// begun ends a claim that has no events to hand on.
+func (o *Outbox) begun(b *batch) (*batch, error) {
 	switch {
-	case len(batch.events) > 0:
-		return batch, nil
-	case batch.held.Count > 0:
+	case len(b.events) > 0:
+		return b, nil
+	case b.held.Count > 0 || b.aside > 0:
 		// Whoever is told to stop in between would leave the commit undecided.
-		if err := batch.commit(batch.life); err != nil {
-			_ = batch.Release()
+		if err := b.commit(b.life); err != nil {
+			_ = b.Release()
 			return nil, err
 		}
-		return batch, nil
+		return b, nil
 	default:
-		return batch, batch.Release()
+		return b, b.Release()
 	}
 }
 
@@ -225,6 +241,8 @@ type batch struct {
 	held   held
 	full   bool
 	now    time.Time
+	aside  int      // rows that were set aside
+	freed  []string // the ordering keys of those
 }
 
 // Events implements domain.Batch.
@@ -273,8 +291,7 @@ func (b *batch) giveBack() {
 // load begins the transaction and takes the events, in one round trip.
 func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
 	var steps pgx.Batch
-	b.outbox.db.pool.queueBegin(&steps)
-	steps.Queue(boundsSQL, milliseconds(idlePatience), milliseconds(statementPatience), milliseconds(lockPatience))
+	b.queueBegin(&steps)
 	steps.Queue(fmt.Sprintf(b.outbox.claim, limit), dueFrom(from), [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
 	results := b.conn.SendBatch(ctx, &steps)
 	defer results.Close()
@@ -287,6 +304,26 @@ func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except 
 	if err != nil {
 		return fmt.Errorf("take due events: %w", err)
 	}
+	return b.read(rows, limit)
+}
+
+// begin begins the transaction, in one round trip.
+func (b *batch) begin(ctx context.Context) error {
+	var steps pgx.Batch
+	b.queueBegin(&steps)
+	if err := b.conn.SendBatch(ctx, &steps).Close(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	return nil
+}
+
+func (b *batch) queueBegin(steps *pgx.Batch) {
+	b.outbox.db.pool.queueBegin(steps)
+	steps.Queue(boundsSQL, milliseconds(idlePatience), milliseconds(statementPatience), milliseconds(lockPatience))
+}
+
+// read takes what a claim of up to limit events returns.
+func (b *batch) read(rows pgx.Rows, limit int) error {
 	defer rows.Close()
 	locked := 0
 	scan := newEventScan(&b.now, &locked, &b.held)
@@ -302,11 +339,10 @@ func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except 
 		if err := rows.Scan(scan.columns...); err != nil {
 			return fmt.Errorf("read an event: %w", err)
 		}
-		event, err := scan.event()
-		if err != nil {
+		b.events = append(b.events, scan.event())
+		if err := scan.unfit(); err != nil {
 			return err
 		}
-		b.events = append(b.events, event)
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("take due events: %w", err)

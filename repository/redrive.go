@@ -23,7 +23,8 @@ const redriveShare = 10
 //   - lost goes through the history in the order of its index, from where the
 //     batch before ended ($1), beside the inbox in the same order, so that all
 //     batches together read both once. WITH TIES, because an event that was
-//     replayed is there once for each generation. It ends with a piece ($9), since
+//     replayed is there once for each generation, and one that was written twice
+//     may be there twice: one goes back. It ends with a piece ($9), since
 //     among a million confirmed events nothing may be lost. The limit is written
 //     out (%d) for the same reason as that of a claim.
 //   - $3 keeps to what is still certain to be found in the inbox, however long
@@ -33,10 +34,9 @@ const redriveShare = 10
 //   - the deletion by ctid and a range of sent_at is a scan of tuple identifiers
 //     in few partitions. A join with lost alone would read the whole history,
 //     once for each batch.
-const redriveSQL = `
-WITH moving AS MATERIALIZED (
-    SELECT set_config('outboxd.moving', 'on', true)
-), lost AS MATERIALIZED (
+//
+// lostSQL is up to %d events that go back, from $1 on.
+const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
       AND s.event_type <> ALL ($5::text[]) AND ($6 = '' OR s.event_type = $6)
@@ -44,7 +44,12 @@ WITH moving AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
     ORDER BY s.id
     FETCH FIRST %d ROWS WITH TIES
-), gone AS (
+`
+
+var redriveSQL = `
+WITH moving AS MATERIALIZED (
+    SELECT set_config('outboxd.moving', 'on', true)
+), lost AS MATERIALIZED (` + lostSQL + `), gone AS (
     DELETE FROM outbox_sent s
     WHERE s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND (s.tableoid, s.ctid) IN (SELECT part, place FROM lost)
       AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
@@ -54,6 +59,11 @@ WITH moving AS MATERIALIZED (
     SELECT DISTINCT ON (id) ` + eventColumns + ` FROM moving, gone ORDER BY id, generation DESC
     ON CONFLICT (id) DO NOTHING
     RETURNING id, generation
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM (
+        SELECT event_type, created_at, id, row_number() OVER (PARTITION BY id ORDER BY generation DESC) AS n FROM gone
+    ) AS ranked WHERE n > 1 OR NOT EXISTS (SELECT FROM back WHERE back.id = ranked.id)
 ), noted AS (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $7, 'redriven', generation, $8 FROM back
 )
@@ -103,7 +113,7 @@ func (o *Outbox) redrive(ctx context.Context, r redrive) (int64, error) {
 func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redrive) (int64, error) {
 	total, after := int64(0), domain.ID{}
 	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
-		back, last, err := o.redrivePiece(ctx, after, rows, from, until, r)
+		back, last, err := o.redriveAround(ctx, after, rows, from, until, r)
 		if err != nil {
 			return false, err
 		}
@@ -114,10 +124,24 @@ func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redri
 	return total, translate(err, "put unconfirmed events back")
 }
 
+// redriveAround is redrivePiece with fewer and fewer events, until it does without
+// the one that the outbox does not take back, or has found it.
+func (o *Outbox) redriveAround(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
+	for limit := max(1, rows/redriveShare); ; limit /= 2 {
+		back, last, err = o.redrivePiece(ctx, after, rows, limit, from, until, r)
+		switch {
+		case !isOfRow(err) || isFleeting(err):
+			return back, last, err
+		case limit == 1:
+			last, err = o.setSentAside(ctx, after, rows, from, until, r, err)
+			return 0, last, err
+		}
+	}
+}
+
 // redrivePiece looks at the events after one, and returns the last that it
 // looked at.
-func (o *Outbox) redrivePiece(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
-	limit := rows / redriveShare
+func (o *Outbox) redrivePiece(ctx context.Context, after domain.ID, rows, limit int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
 	err = pgx.BeginFunc(ctx, o.db.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
 			return err
@@ -137,6 +161,36 @@ func (o *Outbox) redrivePiece(ctx context.Context, after domain.ID, rows int, fr
 		return nil
 	})
 	return back, last, err
+}
+
+// One event, as an error was limited to. Its rows become a dead letter; what not
+// even that takes stays in the history.
+var setSentAsideSQL = `
+SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (` + fmt.Sprintf(lostSQL, 1) + `) AS lost`
+
+// setSentAside returns the event.
+func (o *Outbox) setSentAside(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive, cause error) (last domain.ID, err error) {
+	err = pgx.BeginFunc(ctx, o.db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+			return err
+		}
+		if last, err = pieceEnd(ctx, tx, after, rows, from, r.window); err != nil {
+			return err
+		}
+		found, err := tx.Query(ctx, setSentAsideSQL, [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
+			"the outbox does not take the event back: ", o.db.storable(cause.Error()), [16]byte(last))
+		if err != nil {
+			return err
+		}
+		var aside, id *[16]byte
+		_, err = pgx.ForEachRow(found, []any{&aside, &id}, func() error {
+			last = *id
+			o.db.logger.ErrorContext(ctx, "an event cannot be sent again as it is in the history", "event_id", last, "dead_letter", aside != nil, "error", cause)
+			return nil
+		})
+		return err
+	})
+	return last, err
 }
 
 // Housekeeping moves rows from the default partition to one that it has just

@@ -31,13 +31,23 @@ SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, dead
        attempts, generation, last_error, created_at, ordering_key, ordering_position
 FROM ` + unnestEvents + `$18::bigint[]) AS back (` + eventColumns + `, delay_ms)`
 
-// A replayed event may die again under its ID.
+// An event that was written once more after its death may die again under its
+// ID. The repeat is then absorbed.
 const deadSQL = `
-INSERT INTO outbox_dead (` + eventColumns + `, error, stage)
-SELECT dead.*, 'relay' FROM ` + unnestEvents + `$18::text[]) AS dead (` + eventColumns + `, error)
-ON CONFLICT (id) DO UPDATE
-SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
-    stage = excluded.stage, error = excluded.error, died_at = excluded.died_at`
+WITH given AS MATERIALIZED (
+    SELECT * FROM ` + unnestEvents + `$18::text[]) AS given (` + eventColumns + `, error)
+), dead AS (
+    INSERT INTO outbox_dead (` + eventColumns + `, error, stage)
+    SELECT given.*, 'relay' FROM given
+    ON CONFLICT (id) DO UPDATE
+    SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
+        stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
+    RETURNING id, xmax::text <> '0' AS repeats
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM given JOIN dead USING (id) WHERE repeats
+)
+SELECT FROM dead`
 
 // An event that was suppressed before, and is written again under its ID, is
 // absorbed by the row that is there. Returns how many rows it was given.
@@ -59,7 +69,8 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 	if len(outcomes) != len(b.events) {
 		return fmt.Errorf("%s: %d outcomes for %d events", doing, len(outcomes), len(b.events))
 	}
-	if err := b.undo(ctx, outcomes); err != nil {
+	outcomes, err := b.undoSafely(ctx, outcomes)
+	if err != nil {
 		return translateWork(err, doing)
 	}
 	if err := b.passTurns(ctx, outcomes); err != nil {

@@ -59,7 +59,7 @@ GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox, idempotency_keys TO outboxd_relay;
-GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too, and nothing about users.
@@ -69,10 +69,11 @@ GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_re
 
 -- outboxd dead, redrive and events emit, and a monitor with an admin token.
 GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;
-GRANT INSERT ON outbox, outbox_journal TO outboxd_operator;
+GRANT INSERT ON outbox, outbox_journal, outbox_entries TO outboxd_operator;
+GRANT UPDATE (generation) ON outbox TO outboxd_operator;
 GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
-GRANT EXECUTE ON FUNCTION outbox_emit, outbox_new_id, outbox_lock_key, outbox_pass_turn, outbox_advance TO outboxd_operator;
+GRANT EXECUTE ON FUNCTION outbox_emit, outbox_new_id, outbox_lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside TO outboxd_operator;
 
 COMMIT;

@@ -1,0 +1,237 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"outboxd/domain"
+)
+
+// Rows that stop a claim. What the outbox refuses at INSERT should not be in it;
+// a restore, a trigger that was switched off or a newer version bring it all the
+// same. Such a row is set aside alone: the claim that fails on it is made again
+// around it, and it becomes a dead letter inside PostgreSQL, where nothing has to
+// be read. All of this costs nothing until a claim has failed.
+
+// unfitError says that a row was read and cannot be relayed.
+type unfitError struct{ why string }
+
+func (e unfitError) Error() string { return e.why }
+
+// isOfRow tells whether an error may come from what a row holds, rather than
+// from the server, the session or the schema.
+func isOfRow(err error) bool {
+	if err == nil || isUnavailable(err) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		_, unfit := errors.AsType[unfitError](err)
+		_, unread := errors.AsType[pgx.ScanArgError](err)
+		return unfit || unread
+	}
+	for _, class := range []string{
+		"21",    // a statement met the same row twice
+		"22",    // data exceptions
+		"23",    // constraints
+		"44",    // views' check options
+		"54",    // too large for an index, too deep
+		"P0",    // raised by a trigger
+		"XX001", // a damaged row
+		"XX002",
+	} {
+		if strings.HasPrefix(pg.Code, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxAside bounds how many rows one claim sets aside. More are left to the next.
+const maxAside = 32
+
+// aroundSQL locks the rows that a claim would take, as claimSQL does.
+const aroundSQL = `
+SELECT ctid::text FROM outbox
+WHERE available_at <= now() AND (available_at, id) >= ($1, $2::uuid)
+  AND CASE WHEN queue = ANY ($3::text[]) THEN false ELSE true END
+ORDER BY available_at, id
+LIMIT %d
+FOR UPDATE SKIP LOCKED`
+
+// theseSQL makes a claim one of rows that are locked already, and named.
+func theseSQL(claim string) string {
+	const due = `
+WITH due AS MATERIALIZED (
+    SELECT ctid, octet_length(payload) AS bytes FROM outbox WHERE ctid = ANY ($1::text[]::tid[]) ORDER BY available_at, id
+)`
+	_, rest, _ := strings.Cut(claim, ", fitting AS (")
+	return due + ", fitting AS (" + strings.Replace(rest, "$3", "$2", 1)
+}
+
+// claimAround is a claim after one that failed because of a row. cause is
+// returned if it is not a row's after all.
+func (o *Outbox) claimAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) (*batch, error) {
+	b, err := o.newBatch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.loadAround(ctx, from, limit, except, cause); err != nil {
+		_ = b.Release()
+		return nil, err
+	}
+	return o.begun(b)
+}
+
+func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) error {
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	rows, err := b.conn.Query(ctx, fmt.Sprintf(aroundSQL, limit), dueFrom(from), [16]byte(from.ID), append([]string{}, except...))
+	if err != nil {
+		return fmt.Errorf("look at due events one by one: %w", err)
+	}
+	places, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look at due events one by one: %w", err)
+	}
+	s := sifting{batch: b}
+	if err := s.sift(ctx, places); err != nil {
+		return err
+	}
+	if len(s.stuck) > 0 {
+		if err := b.claimMadeUp(ctx); err != nil {
+			if isOfRow(err) {
+				return cause // an event that is in order cannot be claimed either
+			}
+			return err
+		}
+	}
+	aside := b.setAside(ctx, s.stuck)
+	if len(s.fit) > 0 {
+		if err := b.take(ctx, s.fit); err != nil {
+			return err
+		}
+	}
+	b.full = aside > 0 || len(s.fit) > 0 && len(places) == limit
+	b.aside = aside
+	return nil
+}
+
+// sifting parts rows that can be claimed from those that cannot, by halves.
+type sifting struct {
+	*batch
+	fit   []string
+	stuck []stuckRow
+}
+
+type stuckRow struct {
+	place string // its ctid
+	why   error
+}
+
+func (s *sifting) sift(ctx context.Context, places []string) error {
+	if len(places) == 0 || len(s.stuck) >= maxAside {
+		return nil // what is neither fit nor stuck waits for the next claim
+	}
+	err := s.try(ctx, func() error { return s.take(ctx, places) }, false)
+	switch {
+	case err == nil:
+		s.fit = append(s.fit, places...)
+		return nil
+	case !isOfRow(err):
+		return err
+	case len(places) == 1:
+		s.stuck = append(s.stuck, stuckRow{places[0], err})
+		return nil
+	}
+	if err := s.sift(ctx, places[:len(places)/2]); err != nil {
+		return err
+	}
+	return s.sift(ctx, places[len(places)/2:])
+}
+
+// try does something to the transaction that may fail, and keeps it only if it
+// did not and keep says so.
+func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
+	if _, err := b.conn.Exec(ctx, "SAVEPOINT row"); err != nil {
+		return fmt.Errorf("set a savepoint: %w", err)
+	}
+	err := do()
+	end := "ROLLBACK TO row; RELEASE row"
+	if err == nil && keep {
+		end = "RELEASE row"
+	}
+	for _, statement := range strings.Split(end, "; ") {
+		if _, failed := b.conn.Exec(ctx, statement); failed != nil {
+			return errors.Join(failed, err)
+		}
+	}
+	return err
+}
+
+// take claims the rows at these places.
+func (b *batch) take(ctx context.Context, places []string) error {
+	b.events, b.held = nil, held{}
+	rows, err := b.conn.Query(ctx, theseSQL(b.outbox.claim), places, b.outbox.o.BatchBytes)
+	if err != nil {
+		return fmt.Errorf("take due events: %w", err)
+	}
+	return b.read(rows, len(places))
+}
+
+const madeUpSQL = `
+INSERT INTO outbox (event_type, payload, available_at) VALUES ('outboxd:probe', '', now()) RETURNING ctid::text`
+
+// claimMadeUp claims an event that is in order, and takes it back.
+func (b *batch) claimMadeUp(ctx context.Context) error {
+	return b.try(ctx, func() error {
+		var place string
+		if err := b.conn.QueryRow(ctx, madeUpSQL).Scan(&place); err != nil {
+			return fmt.Errorf("write an event: %w", err)
+		}
+		return b.take(ctx, []string{place})
+	}, false)
+}
+
+// setAside makes dead letters of rows, and returns of how many. A row that
+// cannot even become that stays where it is, and is met again.
+func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
+	aside := 0
+	for _, row := range stuck {
+		var id *[16]byte
+		var key *string
+		err := b.try(ctx, func() error {
+			if err := b.conn.QueryRow(ctx, "SELECT ordering_key FROM outbox WHERE ctid = $1::text::tid", row.place).Scan(&key); err != nil {
+				return err
+			}
+			err := b.conn.QueryRow(ctx, "SELECT outbox_set_aside('outbox', $1::text::tid, $2)", row.place, b.asideText(row.why)).Scan(&id)
+			if err != nil || id == nil || b.outbox.o.DeadHoldsKey {
+				return err
+			}
+			_, err = b.conn.Exec(ctx, passTurnsSQL, [][16]byte{*id})
+			return err
+		}, true)
+		log := b.outbox.db.logger.With("place", row.place, "error", row.why)
+		switch {
+		case err != nil || id == nil:
+			log.ErrorContext(ctx, "an event can be neither relayed nor made a dead letter; it is passed over", "set_aside", err)
+		default:
+			aside++
+			log.ErrorContext(ctx, "an event is dead: it cannot be relayed as it is in the outbox", "event_id", domain.ID(*id))
+			if key != nil {
+				b.freed = append(b.freed, *key)
+			}
+		}
+	}
+	return aside
+}
+
+func (b *batch) asideText(err error) string {
+	return b.outbox.db.storable("the event cannot be relayed as it is in the outbox: " + err.Error())
+}

@@ -1,0 +1,194 @@
+package repository_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// unchecked drops what keeps rows out of the outbox that it cannot relay.
+const unchecked = `
+DO $$ DECLARE c name; BEGIN
+    FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = 'outbox'::regclass AND contype = 'c' LOOP
+        EXECUTE format('ALTER TABLE outbox DROP CONSTRAINT %I', c);
+    END LOOP;
+END $$`
+
+// A row that came past the checks becomes a dead letter, alone: the claim that
+// meets it has everybody else's events.
+func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
+	t.Parallel()
+	rows := map[string]string{ // by what the dead letter says
+		"created_at":     `INSERT INTO outbox (event_type, payload, created_at) VALUES ('test:odd', 'x', '-infinity')`,
+		"its created_at": `INSERT INTO outbox (event_type, payload, created_at) VALUES ('test:odd', 'x', '294276-12-31 23:59:59Z')`,
+		"available_at":   `INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:odd', 'x', '-infinity')`,
+		"4714":           `INSERT INTO outbox (event_type, payload, available_at, last_error) VALUES ('test:odd', 'x', '4714-11-24 00:00Z BC', 'x')`,
+		"deadline":       `INSERT INTO outbox (event_type, payload, deadline) VALUES ('test:odd', 'x', 'infinity')`,
+		"its ID is zero": `INSERT INTO outbox (id, event_type, payload) VALUES ('00000000-0000-0000-0000-000000000000', 'test:odd', 'x')`,
+		"headers":        `INSERT INTO outbox (event_type, payload, headers) VALUES ('test:odd', 'x', '{"a": 1, "b": "c"}')`,
+		"null value":     `INSERT INTO outbox (event_type, payload, ordering_key, ordering_position) VALUES ('test:odd', 'x', 'k', NULL)`,
+		"cannot scan":    `INSERT INTO outbox (event_type, payload, attempts) VALUES ('test:odd', 'x', NULL)`,
+		"index row":      `INSERT INTO outbox (event_type, payload, ordering_key, ordering_position) SELECT 'test:odd', 'x', string_agg(md5(n::text), ''), 1 FROM generate_series(1, 1000) n`,
+	}
+	for _, history := range []bool{true, false} {
+		for says, row := range rows {
+			t.Run(fmt.Sprintf("%s, history %t", says, history), func(t *testing.T) {
+				t.Parallel()
+				db := repositorytest.Open(t)
+				exec(t, db, unchecked)
+				exec(t, db, "ALTER TABLE outbox ALTER attempts DROP NOT NULL, ALTER ordering_position DROP NOT NULL, DISABLE TRIGGER outbox_take_position")
+				exec(t, db, "DROP INDEX outbox_key")
+				emit(t, db, 20)
+				exec(t, db, row)
+				emit(t, db, 20)
+				store := repository.NewOutbox(db, repository.OutboxOptions{History: history})
+				relayed := 0
+				for range 3 {
+					batch := claim(t, store, 100)
+					relayed += len(batch.Events())
+					deliverAll(t, batch)
+				}
+				if relayed != 40 {
+					t.Errorf("%d events were relayed, want 40", relayed)
+				}
+				if n := count(t, db, "SELECT count(*) FROM outbox"); n != 0 {
+					t.Errorf("%d events are pending", n)
+				}
+				if n := count(t, db, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:odd' AND payload = 'x' AND stage = 'relay'"); n != 1 {
+					t.Errorf("%d dead letters", n)
+				}
+				if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'died'"); n != 1 {
+					t.Errorf("%d entries in the journal", n)
+				}
+				letters, err := repository.NewDeadLetters(db).List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
+				if err != nil || len(letters) != 1 || !strings.HasPrefix(letters[0].Error, "the event cannot be relayed as it is in the outbox: ") {
+					t.Errorf("dead letters %+v: %v", letters, err)
+				}
+				addsUp(t, db)
+			})
+		}
+	}
+}
+
+// deliverAll settles a batch as delivered.
+func deliverAll(t *testing.T, batch domain.Batch) {
+	t.Helper()
+	if len(batch.Events()) == 0 {
+		return
+	}
+	outcomes := make([]domain.Outcome, len(batch.Events()))
+	for i := range outcomes {
+		outcomes[i].Verdict = domain.Delivered
+	}
+	if err := batch.Settle(t.Context(), outcomes); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// addsUp checks the account, before and after it was folded.
+func addsUp(t *testing.T, db *repository.Database) {
+	t.Helper()
+	auditor := repository.NewAuditor(db)
+	for range 2 {
+		lines, err := auditor.Account(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range lines {
+			if lines[i].Difference() != 0 {
+				t.Errorf("the account has %+v", lines[i])
+			}
+		}
+		violations, err := auditor.Violations(t.Context(), lines, 10)
+		for _, v := range violations {
+			if v.Broken != "held without a reason" { // nobody did the housekeeping
+				t.Errorf("violation %+v", v)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repository.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An error that every event meets is not a row's: nothing may die of it.
+func TestAnErrorOfTheSchemaKillsNoEvent(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	exec(t, db, "ALTER TABLE outbox_sent ADD CONSTRAINT nothing_goes CHECK (false) NOT VALID")
+	emit(t, db, 3)
+	_, err := repository.NewOutbox(db, repository.OutboxOptions{History: true}).Claim(t.Context(), domain.Cursor{}, 10)
+	if err == nil || !strings.Contains(err.Error(), "nothing_goes") {
+		t.Errorf("claimed: %v", err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox"); n != 3 {
+		t.Errorf("%d events are pending, want 3", n)
+	}
+}
+
+// Where not even the dead letters take a row, it stays, and is passed over.
+func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	exec(t, db, unchecked)
+	exec(t, db, "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:odd')")
+	exec(t, db, `INSERT INTO outbox (event_type, payload, created_at, available_at) VALUES ('test:odd', 'x', '-infinity', '2020-01-01')`)
+	emit(t, db, 5)
+	batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
+	if got := len(batch.Events()); got != 5 {
+		t.Errorf("%d events, want 5", got)
+	}
+	deliverAll(t, batch)
+	if n := count(t, db, "SELECT count(*) FROM outbox WHERE event_type = 'test:odd'"); n != 1 {
+		t.Errorf("%d rows stayed, want 1", n)
+	}
+}
+
+// What the outbox does not take back after a refusal dies alone.
+func TestAnEventThatTheOutboxDoesNotTakeBackDiesAlone(t *testing.T) {
+	t.Parallel()
+	for _, history := range []bool{true, false} {
+		db := repositorytest.Open(t)
+		emit(t, db, 3)
+		exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT stricter_by_now CHECK (event_type <> 'test:2') NOT VALID")
+		batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: history}), 10)
+		refused := domain.Outcome{Verdict: domain.Refused, Err: context.DeadlineExceeded}
+		if err := batch.Settle(t.Context(), []domain.Outcome{refused, refused, {Verdict: domain.Delivered}}); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, db, "SELECT count(*) FROM outbox WHERE event_type = 'test:1' AND attempts = 1"); n != 1 {
+			t.Errorf("history %t: %d events went back", history, n)
+		}
+		if n := count(t, db, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:2' AND error LIKE '%stricter_by_now%'"); n != 1 {
+			t.Errorf("history %t: %d dead letters", history, n)
+		}
+		addsUp(t, db)
+	}
+}
+
+// What the outbox does not take back from the history dies alone, and the rest
+// is healed.
+func TestAnEventThatCannotBeSentAgainDiesAlone(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emit(t, db, 30)
+	deliverAll(t, claim(t, store, 100))
+	exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT stricter_by_now CHECK (event_type NOT IN ('test:2', 'test:17')) NOT VALID")
+	back, err := store.Redrive(t.Context(), 1<<40)
+	if err != nil || back != 28 {
+		t.Errorf("%d events went back: %v", back, err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_dead WHERE event_type IN ('test:2', 'test:17') AND error LIKE '%stricter_by_now%'"); n != 2 {
+		t.Errorf("%d dead letters", n)
+	}
+	addsUp(t, db)
+}

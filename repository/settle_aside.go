@@ -1,0 +1,73 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"outboxd/domain"
+)
+
+// undoSafely is undo, for batches of which one event may be what the outbox does
+// not take back, or the dead letters do not take: it alone then gets another end.
+// It returns what became of the events. The savepoint costs two round trips, in
+// batches of which not all was delivered.
+func (b *batch) undoSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
+	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return !o.Verdict.Settled() }) {
+		return outcomes, nil
+	}
+	err := b.try(ctx, func() error { return b.undo(ctx, outcomes) }, true)
+	if !isOfRow(err) || isFleeting(err) {
+		return outcomes, err
+	}
+	outcomes = slices.Clone(outcomes)
+	for i := range outcomes {
+		if outcomes[i].Verdict.Settled() {
+			continue
+		}
+		if outcomes[i], err = b.undoOne(ctx, i, outcomes[i]); err != nil {
+			return outcomes, err
+		}
+	}
+	return outcomes, nil
+}
+
+// undoOne takes back the claim of one event. If the outbox does not take it, it
+// becomes a dead letter; if that is not taken either, one without what may be the
+// reason.
+func (b *batch) undoOne(ctx context.Context, i int, outcome domain.Outcome) (domain.Outcome, error) {
+	alone := make([]domain.Outcome, len(b.events))
+	for j := range alone {
+		alone[j].Verdict = domain.Delivered
+	}
+	undo := func(outcome domain.Outcome) error {
+		alone[i] = outcome
+		return b.try(ctx, func() error { return b.undo(ctx, alone) }, true)
+	}
+	first := undo(outcome)
+	if !isOfRow(first) {
+		return outcome, first
+	}
+	e := &b.events[i]
+	whole := *e
+	dead := domain.Outcome{Verdict: domain.Dead, Err: fmt.Errorf("the outbox does not take the event back: %w", first)}
+	if outcome.Err != nil {
+		dead.Err = fmt.Errorf("%w; %w", outcome.Err, dead.Err)
+	}
+	err := undo(dead)
+	if isOfRow(err) {
+		e.Headers, e.LastError, e.Options = nil, "", domain.TaskOptions{}
+		dead.Err = fmt.Errorf("%w (kept without its headers and options: %w)", dead.Err, err)
+		err = undo(dead)
+	}
+	if isOfRow(err) {
+		e.Payload = []byte{}
+		err = undo(dead)
+	}
+	if err != nil {
+		*e = whole
+		return outcome, err
+	}
+	b.outbox.db.logger.ErrorContext(ctx, "an event is dead: the outbox does not take it back", "event_id", e.ID, "event_type", e.Type, "error", dead.Err)
+	return dead, nil
+}
