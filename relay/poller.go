@@ -128,8 +128,7 @@ func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	ctx, cancel := context.WithTimeout(ctx, publishPatience)
 	defer cancel()
-	receipts := make([]domain.Receipt, len(events))
-	copy(receipts, p.o.Publisher.Publish(ctx, events))
+	receipts := p.publishAll(ctx, events)
 	for _, r := range receipts {
 		if verdictOf(r) == domain.Untried {
 			p.queue.trip(r.Failure())

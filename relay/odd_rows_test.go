@@ -1,0 +1,97 @@
+package relay_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/relay"
+	"outboxd/repository/repositorytest"
+)
+
+// panicky panics on events of one type, as a library might on what one holds.
+type panicky struct{ domain.Publisher }
+
+func (p panicky) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
+	for i := range events {
+		if events[i].Type == "test:odd" {
+			panic("odd")
+		}
+	}
+	return p.Publisher.Publish(ctx, events)
+}
+
+func TestAPanicOverOneEventIsThatEventsAlone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), func(o *relay.Options) { o.Publisher = panicky{o.Publisher} })
+	f.exec(emitMany, 20)
+	f.exec("INSERT INTO outbox (event_type, payload) VALUES ('test:odd', '')")
+	f.exec(emitMany, 20)
+	f.start()
+	f.eventually(40, "SELECT count(*) FROM outbox_sent")
+	f.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:odd' AND error LIKE '%panic: odd%'")
+}
+
+// counting counts claims, and looks for the next due event.
+type counting struct {
+	domain.EventStore
+	claims, looks atomic.Int64
+}
+
+func (c *counting) Claim(ctx context.Context, from domain.Cursor, limit int, except ...string) (domain.Batch, error) {
+	c.claims.Add(1)
+	return c.EventStore.Claim(ctx, from, limit, except...)
+}
+
+func (c *counting) NextDue(ctx context.Context) (time.Duration, bool, error) {
+	c.looks.Add(1)
+	return c.EventStore.NextDue(ctx)
+}
+
+// What gets due in thousands of years is no reason to look now: the differences
+// overflowed, and the relay took every moment for the one.
+func TestAnEventOfALaterAgeLeavesTheRelayIdle(t *testing.T) {
+	t.Parallel()
+	var store *counting
+	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), func(o *relay.Options) {
+		store = &counting{EventStore: o.Store}
+		o.Store, o.PollMin = store, time.Hour
+	})
+	f.exec("INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:a', '', '9999-12-31')")
+	due, found, err := f.options.Store.NextDue(t.Context())
+	if err != nil || found {
+		t.Errorf("the next event is due in %v: %t, %v", due, found, err)
+	}
+	f.start()
+	// Each wake-up is one event: with its delivery, all that it caused has been seen.
+	for n := 1; n <= 10; n++ {
+		f.exec("INSERT INTO outbox (event_type, payload) VALUES ('test:b', '')")
+		f.eventually(n, "SELECT count(*) FROM outbox_sent")
+	}
+	if claims := store.claims.Load(); claims > 200 {
+		t.Errorf("%d claims for 10 events", claims)
+	}
+}
+
+// Before 1900 the offsets of time zones have seconds, which is a text that not
+// every reader knows.
+func TestTimesOfLongAgoAreHeldLikeOthers(t *testing.T) {
+	t.Parallel()
+	for zone, at := range map[string]string{
+		"Europe/Berlin": "0001-01-01 00:00Z", "Europe/Amsterdam": "1900-01-01 00:00Z", "America/New_York": "0044-03-15 00:00Z", "Asia/Kathmandu": "9999-12-31 23:59:59.999999Z",
+	} {
+		t.Run(zone, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, repositorytest.Database(t)+"&timezone="+zone, repositorytest.Redis(t), nil)
+			f.exec("INSERT INTO outbox (event_type, payload, ordering_key) VALUES ('test:first', '', 'k')")
+			f.start()
+			f.eventually(1, "SELECT count(*) FROM outbox_sent")
+			f.exec("INSERT INTO outbox (event_type, payload, ordering_key, available_at, created_at) VALUES ('test:second', '', 'k', least($1, now()), $1)", at)
+			f.eventually(1, "SELECT count(*) FROM outbox_held")
+			f.exec("SELECT outbox_confirm(id) FROM outbox_sent")
+			f.eventually(2, "SELECT count(*) FROM outbox_sent")
+		})
+	}
+}

@@ -1,0 +1,40 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"outboxd/domain"
+)
+
+// publishAll hands events to the queue. A panic is the fault of what one of them
+// holds: each is then handed on alone, which repeats the rest harmlessly, and the
+// one that panics again can never be enqueued.
+func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain.Receipt {
+	receipts, panicked := p.publishOrPanic(ctx, events)
+	switch {
+	case panicked == nil:
+		return receipts
+	case len(events) == 1:
+		p.log.Error("an event cannot be made a task", "event_id", events[0].ID, "event_type", events[0].Type, "error", panicked)
+		return []domain.Receipt{{Answer: domain.Impossible, Err: panicked}}
+	}
+	receipts = make([]domain.Receipt, 0, len(events))
+	for i := range events {
+		receipts = append(receipts, p.publishAll(ctx, events[i:i+1])...)
+	}
+	return receipts
+}
+
+// publishOrPanic returns one receipt for each event, or the panic.
+func (p *poller) publishOrPanic(ctx context.Context, events []domain.Event) (receipts []domain.Receipt, panicked error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			panicked = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	receipts = make([]domain.Receipt, len(events))
+	copy(receipts, p.o.Publisher.Publish(ctx, events))
+	return receipts, nil
+}
