@@ -41,19 +41,20 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 //   - without a match there is one row all the same, to say the floor.
 var searchSQL = `
 WITH pending AS MATERIALIZED (
-    SELECT id, 'pending' AS place, event_type, queue, ordering_key, headers, created_at, available_at AS since, attempts, generation,
+    SELECT id, 'pending' AS place, event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + ` AS created_at,
+           ` + withinSQL("available_at") + ` AS since, attempts, generation,
            coalesce(last_error, '') AS error, octet_length(payload) AS bytes
     FROM outbox WHERE 'pending' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), held AS MATERIALIZED (
-    SELECT id, 'held', event_type, queue, ordering_key, headers, created_at, held_at, attempts, generation,
+    SELECT id, 'held', event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + `, held_at, attempts, generation,
            coalesce(last_error, ''), octet_length(payload)
     FROM outbox_held WHERE 'held' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), sent AS MATERIALIZED (
-    SELECT id, 'sent', event_type, queue, ordering_key, headers, created_at, sent_at, attempts, generation,
+    SELECT id, 'sent', event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + `, sent_at, attempts, generation,
            coalesce(last_error, ''), octet_length(payload)
     FROM outbox_sent WHERE 'sent' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), dead AS MATERIALIZED (
-    SELECT id, 'dead', event_type, queue, ordering_key, headers, created_at, died_at, attempts, generation,
+    SELECT id, 'dead', event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + `, died_at, attempts, generation,
            error, octet_length(payload)
     FROM outbox_dead WHERE 'dead' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), suppressed AS MATERIALIZED (

@@ -66,9 +66,9 @@ func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx) (found []domain.Fi
 
 // A relay shows itself several times a minute. The oldest due event is found by
 // the index that claims use.
-const relaysSQL = `
+var relaysSQL = `
 SELECT (SELECT count(*) FROM outbox_relays WHERE seen_at > now() - interval '1 minute'),
-       coalesce(extract(epoch FROM now() - (SELECT available_at FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1)), 0)::float8`
+       coalesce(extract(epoch FROM now() - (SELECT ` + withinSQL("available_at") + ` FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1)), 0)::float8`
 
 // overdue is how late an event may be before that is a finding.
 const overdue = time.Minute
