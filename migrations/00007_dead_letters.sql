@@ -52,7 +52,7 @@ CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 -- it was. Such a row came past the outbox's checks: from a restore, by a trigger
 -- or a constraint that was switched off, or from a newer version. What a dead
 -- letter can hold is kept as it is; times go to the nearest that the outbox takes,
--- which is also the account's day. It calls nothing that the row's values could
+-- which is also the account's day, and an event without an ID gets one. It calls nothing that the row's values could
 -- make fail; where one cannot even be read, the event is kept without what is large.
 -- The caller sets outboxd.moving, and passes on the event's turn.
 -- +goose StatementBegin
@@ -69,7 +69,7 @@ BEGIN
         WITH gone AS (
             DELETE FROM %%s WHERE tableoid = $3 AND ctid = $1 RETURNING *
         ), cleaned AS (
-            SELECT coalesce(id, outbox_new_id()) AS id, coalesce(event_type, '') AS event_type, coalesce(queue, 'default') AS queue,
+            SELECT coalesce(nullif(id, '00000000-0000-0000-0000-000000000000'), outbox_new_id()) AS id, coalesce(event_type, '') AS event_type, coalesce(queue, 'default') AS queue,
                    least(greatest(created_at, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00') AS created_at,
                    least(greatest(available_at, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00') AS available_at,
                    least(greatest(attempts, 0), 1000000000) AS attempts, least(greatest(generation, 0), 1000000000) AS generation,
