@@ -13,7 +13,7 @@ import (
 // It returns what became of the events. The savepoint costs two round trips, in
 // batches of which not all was delivered.
 func (b *batch) undoSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
-	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return !o.Verdict.Settled() }) {
+	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.Delivered }) {
 		return outcomes, nil
 	}
 	err := b.try(ctx, func() error { return b.undo(ctx, outcomes) }, true)
@@ -22,7 +22,7 @@ func (b *batch) undoSafely(ctx context.Context, outcomes []domain.Outcome) ([]do
 	}
 	outcomes = slices.Clone(outcomes)
 	for i := range outcomes {
-		if outcomes[i].Verdict.Settled() {
+		if outcomes[i].Verdict == domain.Delivered {
 			continue
 		}
 		if outcomes[i], err = b.undoOne(ctx, i, outcomes[i]); err != nil {
