@@ -76,6 +76,13 @@ type StillLeads func(ctx context.Context) error
 
 // Housekeeping is what one relay process at a time does for all.
 type Housekeeping interface {
+	// Failing records for everybody that a part of the work fails, and why; nil
+	// that it works again. Without a part nothing fails any more. What is no
+	// error of the database's is not recorded: it is found out elsewhere.
+	//
+	// Errors: CodeUnavailable.
+	Failing(ctx context.Context, work string, cause error) error
+
 	// Lead waits until no other process leads, then runs work, with a context
 	// that ends when the leadership is lost. It returns when work has
 	// returned or ctx ends. A leader that says nothing for half a minute, because it

@@ -21,5 +21,14 @@ CREATE TABLE outbox_samples (
     enqueued_total bigint      NOT NULL
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
+-- What the relay that keeps house fails at, until it works again, for everybody
+-- who looks from elsewhere.
+CREATE TABLE outbox_failing (
+    work  text        PRIMARY KEY,
+    since timestamptz NOT NULL DEFAULT now(),
+    error text        NOT NULL
+);
+
 -- +goose Down
+DROP TABLE outbox_failing;
 DROP TABLE outbox_samples;

@@ -52,6 +52,7 @@ type healer struct {
 	history time.Duration
 	log     *slog.Logger
 	metrics *healMetrics
+	failing *failing
 	paused  func() bool  // the queue is known to be out of reach
 	relayed func() int64 // events that this process has handed over so far
 
@@ -71,9 +72,9 @@ type healer struct {
 	behind string
 }
 
-func newHealer(o Options, log *slog.Logger, m *metrics, paused func() bool) *healer {
+func newHealer(o Options, log *slog.Logger, m *metrics, failing *failing, paused func() bool) *healer {
 	return &healer{
-		o: *o.Healing, history: o.History, log: log, metrics: m.healing,
+		o: *o.Healing, history: o.History, log: log, metrics: m.healing, failing: failing,
 		paused: paused, relayed: m.relayed.Load, look: make(chan struct{}, 1),
 	}
 }
@@ -102,6 +103,7 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 // is away, others say so, unless it is what only looking needs that is forbidden;
 // and that another process was faster is no failure.
 func (h *healer) report(ctx context.Context, err error) {
+	h.failing.note(ctx, "look whether Redis has kept its data, or send again what it may have lost", err)
 	_, known := domain.FindingOf(err)
 	switch {
 	case err == nil:

@@ -32,6 +32,7 @@ type housekeeper struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
+	failing *failing
 	healer  *healer     // nil: nobody notices what the queue loses
 	single  *reconciler // nil: nor single tasks
 	key     string      // the ordering key that the last round ended at
@@ -61,6 +62,7 @@ func (h *housekeeper) run(ctx context.Context) error {
 
 func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 	h.log.Info("this process keeps house")
+	h.failing.begin(ctx)
 	// Beside the rest, which may take minutes.
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -114,6 +116,7 @@ func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 // time says so.
 func (h *housekeeper) measure(ctx context.Context) {
 	backlog, err := h.o.Housekeeping.Measure(ctx, h.o.Process)
+	h.failing.note(ctx, "measure the backlog", err)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.log.Warn("could not measure the backlog", "retry_in", measureEvery, "error", err)
@@ -126,6 +129,7 @@ func (h *housekeeper) measure(ctx context.Context) {
 // look leaves the figures as they are where it cannot get new ones.
 func (h *housekeeper) look(ctx context.Context) {
 	upkeep, err := h.o.Housekeeping.Upkeep(ctx, h.o.History)
+	h.failing.note(ctx, "look at the tables' upkeep", err)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.log.Warn("could not look at the tables' upkeep", "retry_in", lookEvery, "error", err)
@@ -143,6 +147,7 @@ func (h *housekeeper) advance(ctx context.Context) {
 	if err == nil {
 		err = h.passEnded(ctx, gone)
 	}
+	h.failing.note(ctx, "look after ordering keys", err)
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("could not look after ordering keys", "retry_in", keysEvery, "error", err)
 	}
@@ -182,7 +187,9 @@ func (h *housekeeper) passEnded(ctx context.Context, gone []domain.Event) error 
 // fold adds up the account. It waits as long as it likes: entries count as well
 // as sums do.
 func (h *housekeeper) fold(ctx context.Context) {
-	if _, err := h.o.Housekeeping.FoldAccount(ctx); err != nil && ctx.Err() == nil {
+	_, err := h.o.Housekeeping.FoldAccount(ctx)
+	h.failing.note(ctx, "fold the account of events", err)
+	if err != nil && ctx.Err() == nil {
 		h.log.Warn("could not fold the account of events", "retry_in", foldEvery, "error", err)
 	}
 }
@@ -197,6 +204,7 @@ func (h *housekeeper) tidy(ctx context.Context) {
 		h.trim(ctx, "suppressed events", h.o.Housekeeping.TrimSuppressed, h.o.InboxRetention),
 		h.trim(ctx, "idempotency keys", h.o.Housekeeping.TrimKeys, h.o.KeyRetention),
 	)
+	h.failing.note(ctx, "keep the partitions and trim", err)
 	if err == nil {
 		h.metrics.upkeep.tidy(time.Now())
 	} else if ctx.Err() == nil {

@@ -72,8 +72,9 @@ type Relay struct {
 	metrics  *metrics
 	waker    *waker
 	cursor   cursor
-	queue    *breaker    // open while the queue is unreachable
-	database *breaker    // open while the database is
+	queue    *breaker // open while the queue is unreachable
+	database *breaker // open while the database is
+	failing  *failing
 	healer   *healer     // nil: none
 	bounds   *bounds     // nil: none
 	single   *reconciler // nil: none
@@ -90,11 +91,11 @@ type Actor struct {
 func New(o Options) *Relay {
 	log := o.Logger.With("component", "relay")
 	m := newMetrics(o.Registry)
-	r := &Relay{o: o, log: log, metrics: m}
+	r := &Relay{o: o, log: log, metrics: m, failing: &failing{store: o.Housekeeping, log: log}}
 	r.waker = newWaker(o, log, func() bool { return r.queue.fault() != nil })
 	changed := r.waker.reconsider
 	if o.Healing != nil {
-		r.healer = newHealer(o, log, m, func() bool { return r.queue.fault() != nil })
+		r.healer = newHealer(o, log, m, r.failing, func() bool { return r.queue.fault() != nil })
 		// A queue that is back may have lost something while it was away.
 		changed = func() { r.waker.reconsider(); raise(r.healer.look) }
 		if o.Reconciliation != nil {
@@ -114,7 +115,7 @@ func New(o Options) *Relay {
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
 		{"presence", r.waker.show},
-		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics, healer: r.healer, single: r.single}).run},
+		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics, failing: r.failing, healer: r.healer, single: r.single}).run},
 	}
 	if r.o.Listen {
 		actors = append(actors, Actor{"listener", r.waker.listen})

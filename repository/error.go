@@ -37,7 +37,7 @@ func translate(err error, doing string) error {
 		return domain.Wrap(domain.CodeInvalid, fmt.Errorf("%s: %w", doing, err), "a text has a character that cannot be stored in this database's encoding")
 	case isForeignStatement(err):
 		return fmt.Errorf("%s: %w; %s", doing, err, noPreparedStatements)
-	case isUnavailable(err):
+	case isUnavailable(err) && !errors.Is(err, errTooLong):
 		return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database is unavailable")
 	default:
 		return fmt.Errorf("%s: %w", doing, err)

@@ -68,6 +68,7 @@ func (e *Examiner) checks() []check {
 		{"whether a relay is alive, and how late events are", e.relays},
 		{"whether a relay keeps house", e.leader},
 		{"whether tasks have no event any more", e.wentBack},
+		{"whether the leader fails at something", e.failing},
 		{"whether the history has its partitions", e.partitions},
 		{"whether this role may keep the partitions", e.ownRights},
 		{"whether row-level security hides rows", e.policies},

@@ -38,12 +38,15 @@ func inPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 		case rows <= smallestPiece && failed < patientPieces:
 			failed++
 		case rows <= smallestPiece:
-			return fmt.Errorf("even %d rows at a time take longer than somebody allows a statement to: %w", rows, err)
+			return fmt.Errorf("%w, even one of %d rows: %w", errTooLong, rows, err)
 		default:
 			rows = max(rows/4, smallestPiece)
 		}
 	}
 }
+
+// errTooLong says that nothing will get better by itself.
+var errTooLong = errors.New("the server ends statements that take long")
 
 // isTooLong tells whether the server, or somebody there, ended a statement.
 func isTooLong(err error) bool { return sqlState(err) == "57014" }

@@ -56,7 +56,7 @@ GRANT SELECT ON outbox_turns TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_entries, outbox_journal TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
-GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing TO outboxd_relay;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing, outbox_failing TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox, idempotency_keys TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside TO outboxd_relay;
@@ -64,7 +64,7 @@ GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed,
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too, and nothing about users.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_turns, outbox_relays, inbox, outbox_journal,
-    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples TO outboxd_monitor;
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
 -- outboxd dead, redrive and events emit, and a monitor with an admin token.

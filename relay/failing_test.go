@@ -1,0 +1,39 @@
+package relay_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// A heal that the database does not let through is told to everybody, with the
+// database's reason, until it works.
+func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
+	t.Parallel()
+	server := repositorytest.OwnRedis(t)
+	w := newTown(t, repositorytest.Database(t), server.URL(), nil)
+	w.start()
+	w.watched()
+	w.exec(emitEffects, 3)
+	w.eventually(0, "SELECT count(*) FROM outbox")
+	w.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the auditors have the journal'; END $$`)
+	w.exec(`CREATE TRIGGER refuse BEFORE INSERT ON outbox_journal EXECUTE FUNCTION refuse()`)
+	before := w.heals()
+	server.Flush()
+	w.eventually(1, "SELECT count(*) FROM outbox_failing WHERE error LIKE '%the auditors have the journal%'")
+	examiner := repository.NewExaminer(w.db, repository.ExamineOptions{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now})
+	found, err := examiner.Examine(t.Context())
+	if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool {
+		return f.Code == "house-failing" && strings.Contains(f.Found, "send again") && strings.Contains(f.Found, "the auditors have the journal")
+	}) {
+		t.Errorf("found %+v: %v", found, err)
+	}
+	w.exec(`DROP TRIGGER refuse ON outbox_journal`)
+	w.healed(before)
+	w.eventually(0, "SELECT count(*) FROM outbox_failing")
+}
