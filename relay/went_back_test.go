@@ -99,7 +99,4 @@ func TestPostgresGoesBack(t *testing.T) {
 			t.Errorf("%s: %d", what, n)
 		}
 	}
-	if look.count(unknownSQL) == 0 {
-		t.Error("no task without an event was noted")
-	}
 }
