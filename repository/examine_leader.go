@@ -42,7 +42,7 @@ func (e *Examiner) leader(ctx context.Context, tx pgx.Tx) (found []domain.Findin
 	var pid int
 	var application string
 	var silent, unkept float64
-	err = tx.QueryRow(ctx, leaderSQL, int64(lock>>32), int64(lock&0xffffffff)).Scan(&pid, &application, &silent, &unkept) //nolint:gosec // 32 bits each
+	err = tx.QueryRow(ctx, leaderSQL, int64(lock>>32), int64(lock&0xffffffff)).Scan(&pid, &application, &silent, &unkept)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, nil
