@@ -170,12 +170,7 @@ WITH moving AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
     RETURNING s.*
-), back AS (
-    INSERT INTO outbox (` + eventColumns + `)
-    SELECT DISTINCT ON (id) ` + eventColumns + ` FROM moving, gone ORDER BY id, generation DESC
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, generation
-), counted AS (
+` + backSQL + `), counted AS (
     UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id IN (SELECT id FROM back)
 ), noted AS (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $2, 'redriven', generation, $3 FROM back

@@ -54,17 +54,7 @@ WITH moving AS MATERIALIZED (
     WHERE s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND (s.tableoid, s.ctid) IN (SELECT part, place FROM lost)
       AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
     RETURNING s.*
-), back AS (
-    INSERT INTO outbox (` + eventColumns + `)
-    SELECT DISTINCT ON (id) ` + eventColumns + ` FROM moving, gone ORDER BY id, generation DESC
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, generation
-), absorbed AS (
-    INSERT INTO outbox_entries (event_type, created_at, repeated)
-    SELECT event_type, created_at, 1 FROM (
-        SELECT event_type, created_at, id, row_number() OVER (PARTITION BY id ORDER BY generation DESC) AS n FROM gone
-    ) AS ranked WHERE n > 1 OR NOT EXISTS (SELECT FROM back WHERE back.id = ranked.id)
-), noted AS (
+` + backSQL + `), noted AS (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $7, 'redriven', generation, $8 FROM back
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM lost), (SELECT id FROM lost ORDER BY id DESC LIMIT 1)`
@@ -81,6 +71,21 @@ SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM lost), (SELECT id FROM
 func (o *Outbox) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
 	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: "the queue may have lost it"})
 }
+
+// What was taken out of the history as gone goes back, once for each event. A producer
+// may have written an event again while it was on its way, and then the history has it
+// twice, or the outbox has it too: such a row is absorbed.
+const backSQL = `), back AS (
+    INSERT INTO outbox (` + eventColumns + `)
+    SELECT DISTINCT ON (id) ` + eventColumns + ` FROM moving, gone ORDER BY id, generation DESC
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, generation
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM (
+        SELECT event_type, created_at, id, row_number() OVER (PARTITION BY id ORDER BY generation DESC) AS n FROM gone
+    ) AS ranked WHERE n > 1 OR NOT EXISTS (SELECT FROM back WHERE back.id = ranked.id)
+`
 
 // redrive is what is put back, and what the journal says of it.
 type redrive struct {

@@ -1,0 +1,96 @@
+package repository_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/repositorytest"
+)
+
+// wantAccounted checks that every event that was emitted is somewhere, and those that were absorbed are said to be.
+func wantAccounted(t *testing.T, db *repository.Database, repeated int64) {
+	t.Helper()
+	lines, err := repository.NewAuditor(db).Account(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum int64
+	for _, l := range lines {
+		sum += l.Repeated
+		if l.Difference() != 0 {
+			t.Errorf("the account has %+v", l)
+		}
+	}
+	if sum != repeated {
+		t.Errorf("%d repeats were absorbed, want %d", sum, repeated)
+	}
+}
+
+// emitAgain writes an event again that is in a table, as a producer does that does not know whether it has.
+func emitAgain(t *testing.T, db *repository.Database, table string) {
+	t.Helper()
+	exec(t, db, "INSERT INTO outbox (id, event_type, payload) SELECT id, event_type, payload FROM "+table)
+}
+
+// An event that was written again while it was on its way is in the history twice, and goes back once.
+func TestARepeatGoesBackOnce(t *testing.T) {
+	t.Parallel()
+	for name, back := range map[string]func(*testing.T, *repository.Database, *repository.Outbox, domain.ID) (int64, error){
+		"all": func(t *testing.T, _ *repository.Database, store *repository.Outbox, _ domain.ID) (int64, error) {
+			return store.Redrive(t.Context(), time.Hour)
+		},
+		"one": func(t *testing.T, db *repository.Database, _ *repository.Outbox, id domain.ID) (int64, error) {
+			return repository.NewMissingEvents(db).Resend(t.Context(), []domain.ID{id}, "it is missing")
+		},
+	} {
+		for _, waiting := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", a repeat waits: ", waiting), func(t *testing.T) {
+				t.Parallel()
+				db := repositorytest.Open(t)
+				store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+				emit(t, db, 1)
+				id := find(t, db, "test:1")
+				relayAll(t, store)
+				emitAgain(t, db, "outbox_sent")
+				want := int64(0) // while the repeat waits in the outbox, nothing goes back
+				if !waiting {
+					relayAll(t, store)
+					want = 1
+				}
+				wantAccounted(t, db, 0)
+				if n, err := back(t, db, store, id); err != nil || n != want {
+					t.Errorf("%d events go back, %v, want %d", n, err, want)
+				}
+				if n := count(t, db, "SELECT count(*) FROM outbox"); n != 1 {
+					t.Errorf("%d rows wait, want 1", n)
+				}
+				wantAccounted(t, db, 1)
+			})
+		}
+	}
+}
+
+// A dead event that is written again dies again.
+func TestARepeatOfADeadEventIsAccountedFor(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emit(t, db, 1)
+	die := func() {
+		t.Helper()
+		if err := claim(t, store, 1).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: errors.New("refused")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	die()
+	emitAgain(t, db, "outbox_dead")
+	die()
+	if n := count(t, db, "SELECT count(*) FROM outbox_dead"); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
+	}
+	wantAccounted(t, db, 1)
+}
