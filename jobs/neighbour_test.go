@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,11 +43,7 @@ func (s *shop) neighbour(taskType string, config asynq.Config) (done func() map[
 	return func() map[string]int {
 		mu.Lock()
 		defer mu.Unlock()
-		copied := map[string]int{}
-		for k, v := range seen {
-			copied[k] = v
-		}
-		return copied
+		return maps.Clone(seen)
 	}
 }
 
