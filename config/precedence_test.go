@@ -106,6 +106,7 @@ func layeredOptions() []layered {
 			config.Names{"a:b"}, config.Names{"c", "d:e"}, config.Names{"f"},
 		}},
 		texts("relay.ordering", "skip", "block", "skip"),
+		texts("relay.missing", "report", "resend", "report"),
 		{key: "relay.max_queue", texts: [3]string{"a=1", "b=1000000,c=3", "d = 4 , e=5,"}, want: [3]any{
 			config.Bounds{"a": 1}, config.Bounds{"b": 1_000_000, "c": 3}, config.Bounds{"d": 4, "e": 5},
 		}},
