@@ -207,10 +207,10 @@ func (p *Plan) Next() Fault {
 	if every := p.profile.LossEvery; every > 0 && p.drawn%every == 0 {
 		f.Kind = p.profile.Losses[p.drawn/every%len(p.profile.Losses)]
 	}
-	switch f.Kind {
-	case BreakPostgres, BreakRedis:
+	if f.Kind == BreakPostgres || f.Kind == BreakRedis {
 		f.Lasts = min(f.Lasts, dropWithin)
-	case TakeLogin, TakeRight:
+	}
+	if f.Kind == TakeLogin || f.Kind == TakeRight {
 		f.Lasts = min(f.Lasts, lockedOut)
 	}
 	if f.Kind == Suspend {
