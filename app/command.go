@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"outboxd/app/daemon"
+	"outboxd/app/logging"
 	"outboxd/config"
 )
 
@@ -34,10 +36,10 @@ is wrong, or --yes is missing.`
 // commands is what the subcommands share.
 type commands struct {
 	environ []string
-	build   Build
+	build   daemon.Build
 }
 
-func newRootCommand(environ []string, build Build) *cobra.Command {
+func newRootCommand(environ []string, build daemon.Build) *cobra.Command {
 	c := commands{environ: environ, build: build}
 	root := &cobra.Command{
 		Use:   "outboxd",
@@ -54,7 +56,7 @@ func newRootCommand(environ []string, build Build) *cobra.Command {
 	config.AddFlags(root.PersistentFlags())
 	root.SetUsageTemplate(briefUsage(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
+		return config.Mistake{Err: fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
 	})
 	root.AddCommand(
 		c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
@@ -81,7 +83,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
 	}
-	return usageError{fmt.Errorf("%s takes no argument, and there is no command %q%s\nRun outboxd --help for the list of commands",
+	return config.Mistake{Err: fmt.Errorf("%s takes no argument, and there is no command %q%s\nRun outboxd --help for the list of commands",
 		cmd.CommandPath(), args[0], didYouMean("", config.Alike(args[0], names)))}
 }
 
@@ -109,7 +111,7 @@ func (c commands) load(cmd *cobra.Command) (*config.Config, error) {
 	}
 	cfg, err := config.Load(cmd.Flags(), c.environ, dir)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, config.Mistake{Err: err}
 	}
 	return cfg, nil
 }
@@ -196,12 +198,12 @@ func (c commands) run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	outliveReaders()
-	daemon, err := New(cmd.Context(), cfg, newLogger(cmd.ErrOrStderr(), cfg.Log), c.build)
+	d, err := daemon.New(cmd.Context(), cfg, logging.New(cmd.ErrOrStderr(), cfg.Log), c.build)
 	if err != nil {
 		if cmd.Context().Err() != nil {
 			return nil //nolint:nilerr // asked to end while starting
 		}
 		return err
 	}
-	return daemon.Run(cmd.Context())
+	return d.Run(cmd.Context())
 }

@@ -7,10 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"runtime/pprof"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"outboxd/app/bench"
+	"outboxd/app/logging"
+	"outboxd/app/servers"
 	"outboxd/config"
 )
 
@@ -84,7 +87,7 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
 	// A benchmark needs what a relay needs, whatever the roles say and need.
 	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
-		return nil, usageError{err}
+		return nil, config.Mistake{Err: err}
 	}
 	cfg, err := c.load(cmd)
 	if err != nil {
@@ -94,22 +97,22 @@ func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (
 	if cfg.Log.Level == "info" {
 		cfg.Log.Level = "warn"
 	}
-	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
 	ctx := cmd.Context()
-	servers, err := startServers(ctx, cfg, log)
+	s, err := servers.Start(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, closeAfter(ctx, servers.close)) }()
-	if servers.forgetful() {
+	defer func() { err = errors.Join(err, s.Close(ctx)) }()
+	if s.Forgetful() {
 		return nil, fmt.Errorf("a benchmark needs a Redis, and none is installed: install redis-server or valkey-server, or name one with --redis-url")
 	}
-	return c.measureOn(ctx, cmd, cfg, servers, log, flags, run)
+	return c.measureOn(ctx, cmd, cfg, s, log, flags, run)
 }
 
-func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
+func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *servers.Servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
 	env, err := bench.NewEnv(ctx, bench.Options{
-		DatabaseURL: s.databaseURL, RedisURL: s.redisURL, RedisDB: flags.redisDB, Schema: flags.schema,
+		DatabaseURL: s.DatabaseURL, RedisURL: s.RedisURL, RedisDB: flags.redisDB, Schema: flags.schema,
 		Config: cfg, Version: c.build.Version, Log: log, Progress: cmd.ErrOrStderr(),
 	})
 	if err != nil {
@@ -131,9 +134,12 @@ func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config
 	return run(ctx, env)
 }
 
+// closePatience bounds clearing up after a benchmark.
+const closePatience = 20 * time.Second
+
 // closeAfter closes something although ctx may have ended.
 func closeAfter(ctx context.Context, closing func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), serversPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
 	return closing(ctx)
 }

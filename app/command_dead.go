@@ -58,7 +58,7 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	case domain.StagePerson:
 		fallthrough
 	default:
-		return f.filter, nil, usageError{fmt.Errorf("--stage %s: the stages are relay and worker", f.stage)}
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--stage %s: the stages are relay and worker", f.stage)}
 	}
 	said := map[string]string{}
 	for _, name := range []string{"type", "queue", "stage", "error", "older-than", "newer-than", "all"} {
@@ -70,7 +70,7 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 		said["ids"] = strings.Join(args, " ")
 	}
 	if _, all := said["all"]; all && (!f.all || len(said) > 1) {
-		return f.filter, nil, usageError{fmt.Errorf("--all means every dead letter; leave it out to choose some of them")}
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--all means every dead letter; leave it out to choose some of them")}
 	}
 	return f.filter, said, nil
 }
@@ -128,10 +128,10 @@ func (c commands) newDeadListCommand() *cobra.Command {
 		}
 		place, err := domain.ParseCursor(after)
 		if err != nil {
-			return usageError{fmt.Errorf("--after: %w", err)}
+			return config.Mistake{Err: fmt.Errorf("--after: %w", err)}
 		}
 		if limit < 1 {
-			return usageError{fmt.Errorf("--limit %d: at least 1", limit)}
+			return config.Mistake{Err: fmt.Errorf("--limit %d: at least 1", limit)}
 		}
 		list, err := repository.NewDeadLetters(o.db).List(cmd.Context(), filter, place, limit)
 		if err != nil {
@@ -209,7 +209,7 @@ func (c commands) newDeadShowCommand() *cobra.Command {
 
 func oneArgument(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usageError{fmt.Errorf("%s takes one event ID\nRun %s --help for an example", cmd.CommandPath(), cmd.CommandPath())}
+		return config.Mistake{Err: fmt.Errorf("%s takes one event ID\nRun %s --help for an example", cmd.CommandPath(), cmd.CommandPath())}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 		return nil, err
 	}
 	if len(said) == 0 {
-		return nil, usageError{fmt.Errorf("say which dead letters: IDs, --type, --queue, --stage, --error, --older-than, --newer-than, or --all")}
+		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --type, --queue, --stage, --error, --older-than, --newer-than, or --all")}
 	}
 	letters := repository.NewDeadLetters(o.db)
 	matched, now, err := letters.Count(cmd.Context(), filter, 0)
@@ -145,7 +145,7 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 	cmd.Flags().DurationVar(&replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long the outcome of the canary is waited for")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if replay.rate < 0 || replay.canary < 0 {
-			return usageError{fmt.Errorf("--rate and --canary are not negative")}
+			return config.Mistake{Err: fmt.Errorf("--rate and --canary are not negative")}
 		}
 		change, err := prepareChange(cmd, args, o, &flags, &acting, "replay")
 		if err != nil {

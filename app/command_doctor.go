@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/logging"
+	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs"
@@ -24,6 +26,9 @@ cannot be reached is a warning, and the other one is looked at. The daemon looks
 minute, but for the producer's role and for whether notifications arrive.
 
 It exits with 1 if there is a warning.`
+
+// doctorTimeout bounds looking at both servers.
+const doctorTimeout = time.Minute
 
 // examination is what doctor prints.
 type examination struct {
@@ -70,8 +75,8 @@ func (c commands) newDoctorCommand() *cobra.Command {
 	}
 	out.addFlag(doctor)
 	doctor.Flags().StringVar(&flags.producer, "producer-role", "", "also look whether this PostgreSQL role may write events")
-	doctor.Flags().DurationVar(&flags.snapshot, "snapshot-age", oldSnapshot, "how long a transaction may be open")
-	doctor.Flags().DurationVar(&flags.keyAge, "key-age", oldKey, "how long an ordering key may keep events waiting")
+	doctor.Flags().DurationVar(&flags.snapshot, "snapshot-age", servers.OldSnapshot, "how long a transaction may be open")
+	doctor.Flags().DurationVar(&flags.keyAge, "key-age", servers.OldKey, "how long an ordering key may keep events waiting")
 	doctor.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := out.check(); err != nil {
 			return err
@@ -107,7 +112,7 @@ func (c commands) newDoctorCommand() *cobra.Command {
 // where these lack something that doctor does not need, of a relay.
 func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (repository.ExamineOptions, error) {
 	if flags.snapshot < 0 || flags.keyAge < 0 {
-		return repository.ExamineOptions{}, usageError{errors.New("--snapshot-age and --key-age are not negative")}
+		return repository.ExamineOptions{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age are not negative")}
 	}
 	cfg, err := c.load(cmd)
 	if err != nil {
@@ -115,7 +120,7 @@ func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (reposito
 			return repository.ExamineOptions{}, err
 		}
 	}
-	options := examineOptions(cfg)
+	options := servers.ExamineOptions(cfg)
 	options.ProducerRole, options.SnapshotAge, options.KeyAge = flags.producer, flags.snapshot, flags.keyAge
 	return options, nil
 }
@@ -125,42 +130,42 @@ func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (reposito
 func diagnose(cmd *cobra.Command, cfg *config.Config, options repository.ExamineOptions) (_ []domain.Finding, err error) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()
-	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
 	jobs.BridgeRedisLog(log)
-	servers, err := startServers(ctx, cfg, log)
+	s, err := servers.Start(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		if stopped := closeAfter(cmd.Context(), servers.close); err == nil {
+		if stopped := s.Close(cmd.Context()); err == nil {
 			err = stopped
 		}
 	}()
 	// What is wrong with one server is logged in full; a finding is for everybody.
-	database, err := diagnoseDatabase(ctx, cfg, servers, options, log)
+	database, err := diagnoseDatabase(ctx, cfg, s, options, log)
 	if err != nil {
 		log.Warn("PostgreSQL cannot be reached", "error", err)
-		database = []domain.Finding{unusable(serverPostgres, err)}
+		database = []domain.Finding{servers.Unusable(servers.Postgres, err)}
 	}
-	redis, err := diagnoseRedis(ctx, servers)
+	redis, err := diagnoseRedis(ctx, s)
 	switch domain.ErrorCode(err) {
 	case "":
 	case domain.CodeInvalid:
-		return nil, usageError{err}
+		return nil, config.Mistake{Err: err}
 	default:
 		log.Warn("Redis cannot be used", "error", err)
-		redis = []domain.Finding{unusable(serverRedis, err)}
+		redis = []domain.Finding{servers.Unusable(servers.Redis, err)}
 	}
 	return append(database, redis...), nil
 }
 
-func diagnoseDatabase(ctx context.Context, cfg *config.Config, servers *servers, options repository.ExamineOptions, log *slog.Logger) ([]domain.Finding, error) {
-	db, err := openDatabase(ctx, cfg, servers.databaseURL, 2, nil, log)
+func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Servers, options repository.ExamineOptions, log *slog.Logger) ([]domain.Finding, error) {
+	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, 2, nil, log)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	schema, err := examineSchema(ctx, db)
+	schema, err := servers.ExamineSchema(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("look at the schema: %w", err)
 	}
@@ -168,12 +173,12 @@ func diagnoseDatabase(ctx context.Context, cfg *config.Config, servers *servers,
 	return append(schema, found...), err
 }
 
-func diagnoseRedis(ctx context.Context, servers *servers) ([]domain.Finding, error) {
-	opt, err := jobs.ParseRedis(servers.redisURL)
+func diagnoseRedis(ctx context.Context, s *servers.Servers) ([]domain.Finding, error) {
+	opt, err := jobs.ParseRedis(s.RedisURL)
 	if err != nil {
 		return nil, err
 	}
-	inspector, err := jobs.NewInspector(opt, servers.forgetful(), time.Now)
+	inspector, err := jobs.NewInspector(opt, s.Forgetful(), time.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 }
 
 func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain.TaskState, error) {
-	opt, err := jobs.ParseRedis(o.servers.redisURL)
+	opt, err := jobs.ParseRedis(o.servers.RedisURL)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (f *emitFlags) event(cmd *cobra.Command, kind string) (*domain.Event, error
 		return nil, err
 	}
 	if !f.raw && !json.Valid(payload) {
-		return nil, usageError{fmt.Errorf("the payload is not JSON; --raw takes it as it is")}
+		return nil, config.Mistake{Err: fmt.Errorf("the payload is not JSON; --raw takes it as it is")}
 	}
 	event := &domain.Event{Type: kind, Payload: payload, Queue: f.queue, OrderingKey: f.key, Options: domain.TaskOptions{
 		Timeout: f.timeout, Retention: f.retention, Unique: f.unique,
@@ -60,12 +60,12 @@ func (f *emitFlags) event(cmd *cobra.Command, kind string) (*domain.Event, error
 		value time.Duration
 	}{{"available-in", f.availableIn}, {"timeout", f.timeout}, {"deadline-in", f.deadline}, {"retention", f.retention}, {"unique", f.unique}} {
 		if d.value < 0 {
-			return nil, usageError{fmt.Errorf("--%s is not negative", d.name)}
+			return nil, config.Mistake{Err: fmt.Errorf("--%s is not negative", d.name)}
 		}
 	}
 	if cmd.Flags().Changed("max-retry") {
 		if f.maxRetry < 0 {
-			return nil, usageError{fmt.Errorf("--max-retry is not negative")}
+			return nil, config.Mistake{Err: fmt.Errorf("--max-retry is not negative")}
 		}
 		event.Options.MaxRetry = &f.maxRetry
 	}
@@ -84,7 +84,7 @@ func (f *emitFlags) readHeaders() (map[string]string, error) {
 	for _, header := range f.headers {
 		name, value, found := strings.Cut(header, "=")
 		if !found || name == "" {
-			return nil, usageError{fmt.Errorf("--header %.60q: write name=value", header)}
+			return nil, config.Mistake{Err: fmt.Errorf("--header %.60q: write name=value", header)}
 		}
 		headers[name] = value
 	}
@@ -133,7 +133,7 @@ transaction of the change that they announce; this is for trying things out, and
   printf 'any bytes' | outboxd events emit raw:bytes --payload - --raw`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 || strings.TrimSpace(args[0]) == "" {
-				return usageError{fmt.Errorf("%s takes one event type\nRun %s --help for an example", cmd.CommandPath(), cmd.CommandPath())}
+				return config.Mistake{Err: fmt.Errorf("%s takes one event type\nRun %s --help for an example", cmd.CommandPath(), cmd.CommandPath())}
 			}
 			return nil
 		},

@@ -83,7 +83,7 @@ func (f *eventFlags) add(cmd *cobra.Command) {
 func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
 	var err error
 	if f.filter.State, err = domain.ParseEventState(f.state); err != nil {
-		return f.filter, domain.ID{}, usageError{fmt.Errorf("--state: %w", err)}
+		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--state: %w", err)}
 	}
 	now := time.Now()
 	for _, moment := range []struct {
@@ -94,7 +94,7 @@ func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
 			continue
 		}
 		if *moment.at, err = domain.ParseMoment(moment.text, now); err != nil {
-			return f.filter, domain.ID{}, usageError{fmt.Errorf("%s: %w", moment.name, err)}
+			return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("%s: %w", moment.name, err)}
 		}
 	}
 	f.filter.HeaderName, f.filter.HeaderValue, _ = strings.Cut(f.header, "=")
@@ -103,7 +103,7 @@ func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
 	}
 	after, err := domain.ParseID(f.next)
 	if err != nil {
-		return f.filter, after, usageError{fmt.Errorf("--after: %w", err)}
+		return f.filter, after, config.Mistake{Err: fmt.Errorf("--after: %w", err)}
 	}
 	return f.filter, after, nil
 }
@@ -132,7 +132,7 @@ that was not enough. Of a held event it names the one that goes first.`,
 			return err
 		}
 		if limit < 1 || limit > 10_000 {
-			return usageError{fmt.Errorf("--limit %d: from 1 to 10000", limit)}
+			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
 		}
 		page, err := repository.NewEventLives(o.db).Search(cmd.Context(), filter, after, limit)
 		if err != nil {

@@ -38,7 +38,7 @@ wait, since when, which event has the turn, and why that one holds them. Without
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if limit < 1 || limit > domain.HeldKeysCounted {
-			return usageError{fmt.Errorf("--limit %d: from 1 to %d", limit, domain.HeldKeysCounted)}
+			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to %d", limit, domain.HeldKeysCounted)}
 		}
 		var named []string
 		if len(args) > 0 {

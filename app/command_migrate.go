@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/migrations"
 )
@@ -25,7 +26,7 @@ func (c commands) newMigrateCommand() *cobra.Command {
 		Example: "  outboxd migrate down --yes",
 		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
 			if !yes {
-				return usageError{fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
+				return config.Mistake{Err: fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
 			}
 			done, err := migrations.Down(cmd.Context(), o.db.SQL(), o.log)
 			if err == nil && !done {
@@ -67,7 +68,7 @@ func migrateUp(cmd *cobra.Command, o *opened) error {
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %d migrations; the schema is up to date.\n", applied); err != nil {
 		return err
 	}
-	limited, err := limitPayload(cmd.Context(), o.cfg, o.db, o.log)
+	limited, err := servers.LimitPayload(cmd.Context(), o.cfg, o.db, o.log)
 	if limited {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "The outbox takes payloads of up to %s from now on.\n", o.cfg.Relay.MaxPayload)
 	}

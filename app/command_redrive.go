@@ -41,7 +41,7 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if missing || len(args) > 0 {
 			if filter.Since != 0 || filter.Type != "" || missing && len(args) > 0 {
-				return usageError{errors.New("--missing, IDs, and --since with --type exclude each other")}
+				return config.Mistake{Err: errors.New("--missing, IDs, and --since with --type exclude each other")}
 			}
 			return redriveNamed(cmd, o, args, dryRun, &acting, &out)
 		}
@@ -79,12 +79,12 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 func checkRedrive(filter repository.RedriveFilter, cfg *config.Config) error {
 	switch {
 	case filter.Since <= 0:
-		return usageError{fmt.Errorf("--since is required, such as --since 1h, or --missing, or IDs of events")}
+		return config.Mistake{Err: fmt.Errorf("--since is required, such as --since 1h, or --missing, or IDs of events")}
 	case filter.Since > cfg.Relay.InboxRetention:
-		return usageError{fmt.Errorf("--since %v reaches further back than confirmations are kept (--relay-inbox-retention is %v): events could take effect twice",
+		return config.Mistake{Err: fmt.Errorf("--since %v reaches further back than confirmations are kept (--relay-inbox-retention is %v): events could take effect twice",
 			filter.Since, cfg.Relay.InboxRetention)}
 	case slices.Contains(cfg.Relay.Unconfirmed, filter.Type):
-		return usageError{fmt.Errorf("nobody confirms events of the type %s (--relay-unconfirmed), so which of them are lost cannot be known", filter.Type)}
+		return config.Mistake{Err: fmt.Errorf("nobody confirms events of the type %s (--relay-unconfirmed), so which of them are lost cannot be known", filter.Type)}
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/logging"
+	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/migrations"
@@ -19,7 +21,7 @@ import (
 type opened struct {
 	cfg     *config.Config
 	db      *repository.Database
-	servers *servers
+	servers *servers.Servers
 	log     *slog.Logger
 }
 
@@ -63,27 +65,27 @@ func (c commands) loadToLook(cmd *cobra.Command, role config.Role) (*config.Conf
 	if cfg.Log.Level == "info" {
 		cfg.Log.Level = "warn"
 	}
-	return cfg, requireData(cfg)
+	return cfg, servers.RequireData(cfg)
 }
 
 // open opens the servers of a configuration, calls do and closes them again.
 func open(cmd *cobra.Command, cfg *config.Config, conns int, do func(*opened) error) (err error) {
-	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
-	servers, err := startServers(cmd.Context(), cfg, log)
+	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
+	s, err := servers.Start(cmd.Context(), cfg, log)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if stopped := closeAfter(cmd.Context(), servers.close); err == nil {
+		if stopped := s.Close(cmd.Context()); err == nil {
 			err = stopped
 		}
 	}()
-	db, err := openDatabase(cmd.Context(), cfg, servers.databaseURL, conns, nil, log)
+	db, err := servers.OpenDatabase(cmd.Context(), cfg, s.DatabaseURL, conns, nil, log)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return do(&opened{cfg: cfg, db: db, servers: servers, log: log})
+	return do(&opened{cfg: cfg, db: db, servers: s, log: log})
 }
 
 // actionFlags are the flags of a command that changes data.
@@ -103,7 +105,7 @@ func (f *actionFlags) consent(name string) error {
 	if f.yes {
 		return nil
 	}
-	return usageError{fmt.Errorf("nothing was done; say --yes to %s them", name)}
+	return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s them", name)}
 }
 
 // action is the record of what is about to be done.
@@ -134,7 +136,7 @@ func eventIDs(args []string) ([]domain.ID, error) {
 		// A task ID names its event too.
 		id, err := domain.EventID(arg)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, config.Mistake{Err: err}
 		}
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)

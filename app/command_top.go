@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs"
@@ -44,7 +45,7 @@ func (c commands) newTopCommand() *cobra.Command {
 	top.Flags().BoolVar(&once, "once", false, "look once")
 	top.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
 		if interval < minInterval {
-			return usageError{fmt.Errorf("--interval %v: at least %v", interval, minInterval)}
+			return config.Mistake{Err: fmt.Errorf("--interval %v: at least %v", interval, minInterval)}
 		}
 		t, err := newTop(o)
 		if err != nil {
@@ -83,7 +84,7 @@ type top struct {
 }
 
 func newTop(o *opened) (*top, error) {
-	opt, err := jobs.ParseRedis(o.servers.redisURL)
+	opt, err := jobs.ParseRedis(o.servers.RedisURL)
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +93,14 @@ func newTop(o *opened) (*top, error) {
 	if err != nil {
 		return nil, err
 	}
-	inspector, err := jobs.NewInspector(opt, o.servers.forgetful(), time.Now)
+	inspector, err := jobs.NewInspector(opt, o.servers.Forgetful(), time.Now)
 	if err != nil {
 		return nil, errors.Join(err, queue.Close())
 	}
 	return &top{
 		standing: repository.NewOverviews(o.db), queue: queue, inspector: inspector,
 		examiners: map[string]domain.Examiner{
-			serverPostgres: repository.NewExaminer(o.db, examineOptions(o.cfg)), serverRedis: inspector,
+			servers.Postgres: repository.NewExaminer(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspector,
 		},
 	}, nil
 }
@@ -136,7 +137,7 @@ func (t *top) look(ctx context.Context) topView {
 	}
 	view := topView{findings: append([]domain.Finding{}, t.findings...)}
 	away := func(server string, err error) {
-		f := unusable(server, err)
+		f := servers.Unusable(server, err)
 		for _, known := range view.findings {
 			if known.Code == f.Code {
 				return
@@ -147,14 +148,14 @@ func (t *top) look(ctx context.Context) topView {
 	}
 	standing, err := t.standing.Standing(ctx)
 	if err != nil {
-		away(serverPostgres, err)
+		away(servers.Postgres, err)
 	}
 	queues, err := t.queue.Queues(ctx)
 	if err == nil {
 		view.workers, err = t.queue.Workers(ctx)
 	}
 	if err != nil {
-		away(serverRedis, err)
+		away(servers.Redis, err)
 	}
 	view.fill(&standing, queues)
 	return view
@@ -165,7 +166,7 @@ func (t *top) examine(ctx context.Context) {
 	for server, examiner := range t.examiners {
 		found, err := examiner.Examine(ctx)
 		if err != nil {
-			found = []domain.Finding{unusable(server, err)}
+			found = []domain.Finding{servers.Unusable(server, err)}
 		}
 		t.findings = append(t.findings, found...)
 	}

@@ -79,7 +79,7 @@ func (c commands) newVerifyCommand() *cobra.Command {
 	}
 	verify.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
 		if limit < 1 {
-			return usageError{errors.New("--limit has to be at least 1")}
+			return config.Mistake{Err: errors.New("--limit has to be at least 1")}
 		}
 		result, err := verifyEvents(cmd.Context(), o, limit)
 		if err != nil {
@@ -99,7 +99,7 @@ func (c commands) newVerifyCommand() *cobra.Command {
 }
 
 func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, error) {
-	opt, err := jobs.ParseRedis(o.servers.redisURL)
+	opt, err := jobs.ParseRedis(o.servers.RedisURL)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,5 @@
-// Package app puts outboxd together: it reads the command line, opens what the
-// chosen roles need, runs them as actors of one group, and takes everything
-// down again in order. It is the only package that knows all others; what the
-// roles do is not decided here.
+// Package app is outboxd as a program: its signals and exit codes. It and the packages
+// below it are the only ones that know all others.
 package app
 
 //go:generate go test -run ^TestManPages$ . -update

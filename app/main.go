@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"outboxd/app/daemon"
+	"outboxd/app/logging"
+	"outboxd/config"
 )
 
 // Build says what binary this is.
-type Build struct{ Version, Commit, Date string }
+type Build = daemon.Build
 
 // The exit codes.
 const (
@@ -16,11 +20,6 @@ const (
 	exitFailure = 1 // something did not work
 	exitUsage   = 2 // the command line or the configuration is wrong
 )
-
-// usageError marks what the person at the keyboard has to change.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 // Main runs the command line and returns the exit code. SIGINT, SIGTERM and SIGHUP end
 // a running daemon in order; a second SIGINT or SIGTERM ends the process at once.
@@ -33,12 +32,12 @@ func Main(args, environ []string, stdout, stderr io.Writer, build Build) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	// Nobody may read it any more, and the process has to end all the same.
-	last := &logWriter{w: stderr}
-	var usage usageError
+	last := logging.Steady(stderr)
+	var mistake config.Mistake
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &usage):
+	case errors.As(err, &mistake):
 		fmt.Fprintln(last, "outboxd:", err)
 		return exitUsage
 	default:

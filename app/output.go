@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 
+	"outboxd/config"
+
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 )
@@ -42,7 +44,7 @@ func (o *output) check() error {
 	case formatTable, formatJSON, formatYAML:
 		return nil
 	default:
-		return usageError{fmt.Errorf("-o %s: the forms are table, json and yaml", o.format)}
+		return config.Mistake{Err: fmt.Errorf("-o %s: the forms are table, json and yaml", o.format)}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"outboxd/app/logging"
 )
 
 // palette paints text for a terminal, and leaves it as it is elsewhere.
@@ -17,7 +19,7 @@ func newPalette(w io.Writer, environ []string) palette {
 		name, value, _ := strings.Cut(setting, "=")
 		return name == "NO_COLOR" && value != "" || name == "TERM" && value == "dumb"
 	})
-	return palette{on: isTerminal(w) && !objects}
+	return palette{on: logging.IsTerminal(w) && !objects}
 }
 
 func (p palette) paint(code, text string) string {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 
+	"outboxd/app/logging"
+
 	"golang.org/x/term"
 )
 
@@ -22,7 +24,7 @@ type screen struct {
 func openScreen(ctx context.Context, w io.Writer) (context.Context, *screen, error) {
 	s := &screen{w: w}
 	keyboard := int(os.Stdin.Fd())
-	if !isTerminal(w) || !term.IsTerminal(keyboard) {
+	if !logging.IsTerminal(w) || !term.IsTerminal(keyboard) {
 		return ctx, s, nil
 	}
 	before, err := term.MakeRaw(keyboard)

@@ -1,4 +1,4 @@
-package app
+package logging
 
 import (
 	"errors"
@@ -26,11 +26,11 @@ func (d *disk) Write(p []byte) (int, error) {
 	return d.text.Write(p)
 }
 
-func newTestLog(d *disk) *logWriter {
-	return &logWriter{w: d, notice: func(lost int) []byte { return fmt.Appendf(nil, "(%d lost) ", lost) }}
+func newTestLog(d *disk) *writer {
+	return &writer{w: d, notice: func(lost int) []byte { return fmt.Appendf(nil, "(%d lost) ", lost) }}
 }
 
-func say(t *testing.T, l *logWriter, lines ...string) {
+func say(t *testing.T, l *writer, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		if n, err := l.Write([]byte(line)); n != len(line) || err != nil {
@@ -64,8 +64,8 @@ func TestALogThatHangsHoldsUpOnce(t *testing.T) {
 		l := newTestLog(d)
 		begun := time.Now()
 		say(t, l, "a ", "b ", "c ")
-		if held := time.Since(begun); held != logPatience {
-			t.Errorf("three lines were held up for %v, want %v for all of them", held, logPatience)
+		if held := time.Since(begun); held != patience {
+			t.Errorf("three lines were held up for %v, want %v for all of them", held, patience)
 		}
 		close(d.hangs)
 		synctest.Wait()

@@ -1,4 +1,4 @@
-package app
+package daemon
 
 import (
 	"context"
@@ -13,12 +13,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/migrations"
 	"outboxd/repository"
 )
+
+// Build says what binary this is.
+type Build struct{ Version, Commit, Date string }
 
 // Daemon is one process's roles, ready to run.
 type Daemon struct {
@@ -31,9 +35,9 @@ type Daemon struct {
 	traces   *tracing // nil: none
 
 	apiListener, monitorListener net.Listener // nil: not wanted
-	servers                      *servers
-	database                     *repository.Database // nil: no role needs it
-	redis                        asynq.RedisConnOpt   // nil: no role needs it
+	servers                      *servers.Servers
+	database                     *repository.Database
+	redis                        asynq.RedisConnOpt // nil: no role needs it
 	watches                      []*watch
 	lineup                       *lineup
 
@@ -112,13 +116,11 @@ func (d *Daemon) bind(addr, option string) (net.Listener, error) {
 }
 
 func (d *Daemon) startServers(ctx context.Context) (err error) {
-	if d.servers, err = startServers(ctx, d.cfg, d.log); err != nil {
+	if d.servers, err = servers.Start(ctx, d.cfg, d.log); err != nil {
 		return err
 	}
 	d.undo = append(d.undo, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), serversPatience)
-		defer cancel()
-		if err := d.servers.close(ctx); err != nil {
+		if err := d.servers.Close(context.Background()); err != nil {
 			d.log.Error("could not stop the embedded servers", "error", err)
 		}
 	})
@@ -126,10 +128,7 @@ func (d *Daemon) startServers(ctx context.Context) (err error) {
 }
 
 func (d *Daemon) openDatabase(ctx context.Context) (err error) {
-	if !needsDatabase(d.cfg) {
-		return nil
-	}
-	if d.database, err = openDatabase(ctx, d.cfg, d.servers.databaseURL, d.cfg.PoolSize(), d.traces.statements(), d.log); err != nil {
+	if d.database, err = servers.OpenDatabase(ctx, d.cfg, d.servers.DatabaseURL, d.cfg.PoolSize(), d.traces.statements(), d.log); err != nil {
 		return err
 	}
 	d.undo = append(d.undo, d.closeDatabase)
@@ -171,7 +170,21 @@ func (d *Daemon) prepareSchema(ctx context.Context) error {
 		d.log.Info("brought the schema up to date", "migrations", applied)
 	}
 	if err == nil {
-		_, err = limitPayload(ctx, d.cfg, d.database, d.log)
+		_, err = servers.LimitPayload(ctx, d.cfg, d.database, d.log)
+	}
+	return err
+}
+
+// comparePayloadLimit warns where a process that may not change the schema is
+// configured for another limit.
+func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
+	if d.cfg.Relay.MaxPayload == 0 {
+		return nil
+	}
+	limit, err := migrations.PayloadLimit(ctx, d.database.SQL())
+	if err == nil && limit != int(d.cfg.Relay.MaxPayload) {
+		d.log.Warn("the outbox has another payload limit than is configured; run outboxd migrate up with this configuration",
+			"configured", d.cfg.Relay.MaxPayload, "in_force", config.Size(limit))
 	}
 	return err
 }
@@ -195,25 +208,12 @@ func (d *Daemon) closeDatabase() {
 // openRedis connects to nothing yet: an outage of Redis is no reason not to
 // start.
 func (d *Daemon) openRedis() (err error) {
-	if !needsRedis(d.cfg) {
+	if !servers.NeedsRedis(d.cfg) {
 		return nil
 	}
 	jobs.BridgeRedisLog(d.log)
-	d.redis, err = jobs.ParseRedis(d.servers.redisURL)
+	d.redis, err = jobs.ParseRedis(d.servers.RedisURL)
 	return err
-}
-
-// APIAddr returns where the API listens, nil if it does not.
-func (d *Daemon) APIAddr() net.Addr { return addrOf(d.apiListener) }
-
-// MonitorAddr returns where the monitor listens, nil if it does not.
-func (d *Daemon) MonitorAddr() net.Addr { return addrOf(d.monitorListener) }
-
-func addrOf(listener net.Listener) net.Addr {
-	if listener == nil {
-		return nil
-	}
-	return listener.Addr()
 }
 
 // Run runs the roles until ctx ends, drains them, and closes everything. It

@@ -1,4 +1,4 @@
-package app
+package daemon
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/handler/registration"
@@ -39,8 +40,8 @@ func (d *Daemon) addRoles() error {
 			return fmt.Errorf("set up the role %s: %w", role.name, err)
 		}
 	}
-	if d.servers.embedded != nil {
-		d.lineup.add(stageMonitor, "embedded servers", d.servers.watch)
+	if d.servers.Embedded() {
+		d.lineup.add(stageMonitor, "embedded servers", d.servers.Watch)
 	}
 	if err := d.addWatches(); err != nil {
 		return err
@@ -196,7 +197,7 @@ func (d *Daemon) newNotifier() (domain.Notifier, error) {
 		}
 		return n, err
 	default:
-		dir, err := dataDir(d.cfg)
+		dir, err := servers.DataDir(d.cfg)
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package app
+package daemon
 
 import (
 	"context"
@@ -74,14 +74,12 @@ func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
 // checks are what the running roles cannot do without.
 func (d *Daemon) checks(beside *relay.Relay) ([]monitor.Check, error) {
 	var checks []monitor.Check
-	if d.database != nil {
-		checks = append(checks, monitor.Check{Name: "postgres", Run: func(ctx context.Context) error {
-			if err := d.database.Ping(ctx); err != nil || beside == nil {
-				return err
-			}
-			return beside.DatabaseUsable()
-		}})
-	}
+	checks = append(checks, monitor.Check{Name: "postgres", Run: func(ctx context.Context) error {
+		if err := d.database.Ping(ctx); err != nil || beside == nil {
+			return err
+		}
+		return beside.DatabaseUsable()
+	}})
 	if d.redis != nil {
 		prober, err := jobs.NewPublisher(d.redis, 0)
 		if err != nil {

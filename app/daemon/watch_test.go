@@ -1,4 +1,4 @@
-package app
+package daemon
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servers"
 	"outboxd/domain"
 )
 
@@ -23,7 +24,7 @@ func TestWatchLogsWhatIsNewAndWhatIsMended(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	p := &patient{}
-	w := &watch{server: serverRedis, examiner: p, log: slog.New(slog.NewTextHandler(&log, nil))}
+	w := &watch{server: servers.Redis, examiner: p, log: slog.New(slog.NewTextHandler(&log, nil))}
 	look := func(want time.Duration, level domain.FindingLevel, found string) string {
 		t.Helper()
 		log.Reset()

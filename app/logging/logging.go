@@ -1,4 +1,4 @@
-package app
+package logging
 
 import (
 	"bytes"
@@ -12,15 +12,15 @@ import (
 	"outboxd/handler"
 )
 
-// newLogger returns the logger that everything else is given. The format auto
+// New returns the logger that everything else is given. The format auto
 // is text on a terminal and JSON elsewhere. What cannot be written to w is lost, and ends or
 // stops nothing.
-func newLogger(w io.Writer, c config.Log) *slog.Logger {
+func New(w io.Writer, c config.Log) *slog.Logger {
 	lines := func(w io.Writer) slog.Handler { return newLogHandler(w, c) }
-	if c.Format == "auto" && isTerminal(w) {
+	if c.Format == "auto" && IsTerminal(w) {
 		c.Format = "text"
 	}
-	steady := &logWriter{w: w, notice: func(lost int) []byte {
+	steady := &writer{w: w, notice: func(lost int) []byte {
 		var line bytes.Buffer
 		slog.New(lines(&line)).Error("the log could not be written; these lines are missing", "lines", lost)
 		return line.Bytes()
@@ -48,7 +48,8 @@ func readableDuration(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-func isTerminal(w io.Writer) bool {
+// IsTerminal reports whether a person reads what is written to w.
+func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && (isatty.IsTerminal(file.Fd()) || isatty.IsCygwinTerminal(file.Fd()))
 }

@@ -1,4 +1,4 @@
-package app
+package logging
 
 import (
 	"bytes"
@@ -7,24 +7,27 @@ import (
 	"time"
 )
 
-// logPatience bounds how long a line may hold up whoever logs it.
-const logPatience = time.Second
+// patience bounds how long a line may hold up whoever logs it.
+const patience = time.Second
 
-// logWriter writes lines to where the log goes. It never fails, and blocks for no longer than
-// logPatience: a full disk, a closed pipe or a reader that does not read cost lines and
+// writer writes lines to where the log goes. It never fails, and blocks for no longer than
+// patience: a full disk, a closed pipe or a reader that does not read cost lines and
 // nothing else. It is safe for concurrent use, and keeps the lines in order.
-type logWriter struct {
+type writer struct {
 	w io.Writer
 	// notice makes the line that says how many were lost before it. nil: none is wanted.
 	notice func(lost int) []byte
 
 	mu    sync.Mutex
-	stuck bool // in a write that has lasted for longer than logPatience
+	stuck bool // in a write that has lasted for longer than patience
 	lost  int  // lines since the last notice that was written
 }
 
+// Steady returns a writer to w that never fails, and blocks for no longer than a second: nobody may read it any more.
+func Steady(w io.Writer) io.Writer { return &writer{w: w} }
+
 // Write implements io.Writer. It never returns an error.
-func (l *logWriter) Write(line []byte) (int, error) {
+func (l *writer) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stuck {
@@ -34,7 +37,7 @@ func (l *logWriter) Write(line []byte) (int, error) {
 	lost := l.lost
 	written := make(chan error, 1)
 	go func(text []byte) { _, err := l.w.Write(text); written <- err }(l.text(line))
-	patience := time.NewTimer(logPatience)
+	patience := time.NewTimer(patience)
 	defer patience.Stop()
 	select {
 	case err := <-written:
@@ -47,7 +50,7 @@ func (l *logWriter) Write(line []byte) (int, error) {
 }
 
 // text is a line, which stays the caller's, behind a notice of those that were lost.
-func (l *logWriter) text(line []byte) []byte {
+func (l *writer) text(line []byte) []byte {
 	if l.lost == 0 || l.notice == nil {
 		return bytes.Clone(line)
 	}
@@ -55,7 +58,7 @@ func (l *logWriter) text(line []byte) []byte {
 }
 
 // await waits for a write that nobody can end.
-func (l *logWriter) await(lost int, written <-chan error) {
+func (l *writer) await(lost int, written <-chan error) {
 	err := <-written
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,7 +67,7 @@ func (l *logWriter) await(lost int, written <-chan error) {
 }
 
 // account notes what became of a line that said how many were lost before it.
-func (l *logWriter) account(lost int, err error) {
+func (l *writer) account(lost int, err error) {
 	if err != nil {
 		l.lost++
 		return

@@ -1,4 +1,4 @@
-package app
+package daemon
 
 import (
 	"context"
@@ -7,7 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"outboxd/app/servers"
+	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/repository"
 )
 
 // How often a server is looked at, which is how long a change or another server
@@ -59,7 +63,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	if err != nil {
 		if ctx.Err() == nil {
 			w.log.DebugContext(ctx, "could not examine "+w.server, "error", err)
-			w.latest.Store(&[]domain.Finding{unusable(w.server, err)})
+			w.latest.Store(&[]domain.Finding{servers.Unusable(w.server, err)})
 		}
 		return watchAgain
 	}
@@ -77,39 +81,44 @@ func (w *watch) look(ctx context.Context) time.Duration {
 		w.log.Log(ctx, level, f.Found, "finding", f.Code, "consequence", f.Consequence, "remedy", f.Remedy)
 	}
 	for _, f := range before {
-		if !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) && f.Code != unreachable(w.server).Code {
+		if !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) && f.Code != servers.Unreachable(w.server).Code {
 			w.log.InfoContext(ctx, "this is no longer so: "+f.Found, "finding", f.Code)
 		}
 	}
 	return watchEvery
 }
 
-// The servers' names.
-const (
-	serverPostgres = "PostgreSQL"
-	serverRedis    = "Redis"
-)
-
-// unusable is what is found where a look ended in an error.
-func unusable(server string, err error) domain.Finding {
-	if f, known := domain.FindingOf(err); known {
-		return f
+// addWatches adds the looks at the servers whose findings this process shows:
+// where it relays, or has pages. The others would only repeat them.
+func (d *Daemon) addWatches() error {
+	log := d.log.With("component", "doctor")
+	add := func(server string, examiner domain.Examiner) {
+		w := &watch{server: server, examiner: examiner, log: log}
+		d.watches = append(d.watches, w)
+		d.addSupervised(stageMonitor, "examination of "+server, w.run)
 	}
-	return unreachable(server)
+	shows := d.cfg.HasRole(config.RoleRelay) || d.cfg.HasRole(config.RoleMonitor)
+	if shows {
+		add(servers.Postgres, repository.NewExaminer(d.database, servers.ExamineOptions(d.cfg)))
+	}
+	if d.redis == nil {
+		return nil
+	}
+	inspector, err := jobs.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
+	if err != nil {
+		return err
+	}
+	d.undo = append(d.undo, func() { _ = inspector.Close() })
+	add(servers.Redis, inspector)
+	return nil
 }
 
-// unreachable is what is found where nothing can be looked at.
-func unreachable(server string) domain.Finding {
-	f := domain.Finding{
-		Level: domain.FindingWarning,
-		Found: server + " cannot be reached",
+// findings are what was found about the servers at the last look, the warnings first.
+func (d *Daemon) findings() []domain.Finding {
+	var found []domain.Finding
+	for _, w := range d.watches {
+		found = append(found, w.findings()...)
 	}
-	if server == serverPostgres {
-		f.Code, f.Consequence = "postgres-unreachable", "no event can be written, relayed or confirmed until it answers; none is lost"
-		f.Remedy = "start it, or name another with --database-url; pg_isready says whether it takes connections"
-		return f
-	}
-	f.Code, f.Consequence = "redis-unreachable", "events wait in PostgreSQL, and no task runs until it answers; none is lost"
-	f.Remedy = "start it, or name another with --redis-url; redis-cli PING says whether it answers"
-	return f
+	domain.SortFindings(found)
+	return found
 }

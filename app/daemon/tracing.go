@@ -1,4 +1,4 @@
-package app
+package daemon
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
+	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs"
 )
@@ -84,7 +85,7 @@ func tracingProtocol(getenv func(string) string) string {
 
 func newExporter(ctx context.Context, getenv func(string) string) (exporter sdktrace.SpanExporter, err error) {
 	if name := getenv("OTEL_TRACES_EXPORTER"); name != "" && name != "otlp" {
-		return nil, usageError{fmt.Errorf("OTEL_TRACES_EXPORTER=%q: outboxd has the exporters otlp and none", name)}
+		return nil, config.Mistake{Err: fmt.Errorf("OTEL_TRACES_EXPORTER=%q: outboxd has the exporters otlp and none", name)}
 	}
 	switch protocol := tracingProtocol(getenv); protocol {
 	case "http/protobuf":
@@ -92,7 +93,7 @@ func newExporter(ctx context.Context, getenv func(string) string) (exporter sdkt
 	case "grpc":
 		exporter, err = otlptracegrpc.New(ctx)
 	default:
-		return nil, usageError{fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%q: outboxd speaks http/protobuf and grpc", protocol)}
+		return nil, config.Mistake{Err: fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%q: outboxd speaks http/protobuf and grpc", protocol)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("set up the exporter of traces: %w", err)

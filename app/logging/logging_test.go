@@ -1,4 +1,4 @@
-package app
+package logging_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode"
 
+	"outboxd/app/logging"
 	"outboxd/config"
 )
 
@@ -18,7 +19,7 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer
-		log := newLogger(&out, config.Log{Level: "debug", Format: format})
+		log := logging.New(&out, config.Log{Level: "debug", Format: format})
 		log.InfoContext(context.Background(), hostile, "type", hostile, "error", errors.New(hostile), "list", []string{hostile}, hostile, 1)
 		text := out.String()
 		if strings.Count(text, "\n") != 1 || strings.IndexFunc(strings.TrimSuffix(text, "\n"), func(r rune) bool { return r < ' ' }) >= 0 {
@@ -28,19 +29,4 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 			t.Errorf("text has characters that a terminal obeys: %q", text)
 		}
 	}
-}
-
-func FuzzOneLine(f *testing.F) {
-	f.Add(hostile, 0)
-	f.Add("two\twords", 3)
-	f.Fuzz(func(t *testing.T, text string, limit int) {
-		limit = max(limit, 0)
-		line := oneLine(text, limit)
-		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("%q became %q", text, line)
-		}
-		if n := len([]rune(line)); limit > 0 && n > limit {
-			t.Errorf("%q has %d characters, more than %d", line, n, limit)
-		}
-	})
 }

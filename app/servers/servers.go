@@ -1,0 +1,132 @@
+package servers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/app/embedded"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/repository"
+)
+
+// patience bounds stopping the embedded servers.
+const patience = 20 * time.Second
+
+// Servers are the addresses of PostgreSQL and Redis: configured ones or, where
+// nothing is configured and a role needs it, embedded ones.
+type Servers struct {
+	DatabaseURL string
+	RedisURL    string // empty: no role needs it
+	embedded    *embedded.Servers
+}
+
+// NeedsRedis reports whether a role of this process works with Redis. All of them
+// read or write events, and so need PostgreSQL.
+func NeedsRedis(cfg *config.Config) bool {
+	return cfg.HasRole(config.RoleRelay) || cfg.HasRole(config.RoleWorker) || cfg.HasRole(config.RoleMonitor)
+}
+
+// Start starts what is not configured elsewhere. ctx bounds that only.
+func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Servers, error) {
+	s := &Servers{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL)}
+	own := embedded.Options{
+		Postgres:    s.DatabaseURL == "",
+		Redis:       s.RedisURL == "" && NeedsRedis(cfg),
+		DataDir:     cfg.DataDir,
+		PostgresBin: cfg.Embedded.PostgresBin,
+		RedisServer: cfg.Embedded.RedisServer,
+		Logger:      log.With("component", "embedded"),
+	}
+	if !own.Postgres && !own.Redis {
+		return s, nil
+	}
+	var err error
+	if own.DataDir, err = DataDir(cfg); err != nil {
+		return nil, err
+	}
+	if s.embedded, err = embedded.Start(ctx, own); err != nil {
+		return nil, fmt.Errorf("start the embedded servers: %w", err)
+	}
+	if own.Postgres {
+		s.DatabaseURL = s.embedded.DatabaseURL()
+	}
+	if own.Redis {
+		s.RedisURL = s.embedded.RedisURL()
+	}
+	return s, nil
+}
+
+// Close stops the embedded servers, although ctx may have ended, within 20 seconds.
+func (s *Servers) Close(ctx context.Context) error {
+	if s.embedded == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := s.embedded.Close(ctx); err != nil {
+		return fmt.Errorf("stop the embedded servers: %w", err)
+	}
+	return nil
+}
+
+// Embedded reports whether one of them is this process's own.
+func (s *Servers) Embedded() bool { return s.embedded != nil }
+
+// Watch returns when an embedded server has died, or ctx ends.
+func (s *Servers) Watch(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.embedded.Failed():
+		return fmt.Errorf("an embedded server failed: %w", err)
+	}
+}
+
+// Forgetful reports whether Redis is the one inside this process, which keeps nothing.
+func (s *Servers) Forgetful() bool { return s.embedded != nil && s.embedded.Forgetful() }
+
+// RequireData is an error where a PostgreSQL of outboxd's own is meant and none
+// has ever run: a command would make a new one, and find that nothing is there.
+func RequireData(cfg *config.Config) error {
+	if cfg.Database.URL != "" {
+		return nil
+	}
+	dir, err := DataDir(cfg)
+	if err != nil || embedded.HasPostgres(dir) {
+		return err
+	}
+	return config.Mistake{Err: fmt.Errorf("no outboxd has run on the data directory %s: --data-dir names the one that it runs on, --database-url and --redis-url name servers of yours", dir)}
+}
+
+// DataDir is the data directory: the configured one, or the user's.
+func DataDir(cfg *config.Config) (string, error) {
+	if cfg.DataDir != "" {
+		return filepath.Abs(cfg.DataDir)
+	}
+	dir, err := embedded.DefaultDataDir()
+	if err != nil {
+		return "", fmt.Errorf("find a folder for data; name one with --data-dir: %w", err)
+	}
+	return dir, nil
+}
+
+// OpenDatabase connects to the database at url, with at most conns connections; tracer may be nil.
+func OpenDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*repository.Database, error) {
+	db, err := repository.Open(ctx, repository.Options{
+		URL: url, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
+	})
+	switch domain.ErrorCode(err) {
+	case "":
+		return db, nil
+	case domain.CodeInvalid, domain.CodeUnavailable:
+		return nil, fmt.Errorf("%w (--database-url, OUTBOXD_DATABASE_URL or database.url says where it is)", err)
+	default:
+		return nil, err
+	}
+}
