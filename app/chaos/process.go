@@ -45,7 +45,7 @@ const restartAfter = 50 * time.Millisecond
 // A process that fails this often in a row, each time soon after its start, does
 // not fail because of a fault.
 const (
-	hopeless = 30
+	hopeless = 100
 	soon     = 2 * time.Second
 )
 
@@ -104,11 +104,10 @@ func (s *slot) once(stopping <-chan struct{}) (again bool) {
 		s.stopped++
 	}
 	s.inVain++
-	lived := time.Since(begun)
-	if lived >= soon {
+	if time.Since(begun) >= soon {
 		s.inVain = 0
 	}
-	s.words = append(s.words, fmt.Sprintf("%s after %v: %s", s.name, lived.Round(time.Millisecond), s.output.last()))
+	s.words = append(s.words, s.name+": "+s.output.last())
 	return true
 }
 

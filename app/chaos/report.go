@@ -97,8 +97,12 @@ func (r *Report) Write(w io.Writer) {
 	}
 	_ = table.Flush()
 	fmt.Fprintf(w, "  processes started: %s; ended by themselves with an error: %s; of them after they had been ready: %s\n", counts(r.Starts), counts(r.Failed), counts(r.Stopped))
+	times := map[string]int{}
 	for _, words := range r.Words {
-		fmt.Fprintf(w, "    %s\n", words)
+		times[words]++
+	}
+	for _, words := range slices.Sorted(maps.Keys(times)) {
+		fmt.Fprintf(w, "    %d times %s\n", times[words], words)
 	}
 	if r.First != nil {
 		fmt.Fprintf(w, "before the workers were back: %s\n", r.First.line())
