@@ -136,8 +136,9 @@ func (o *oddRows) write() {
 		"'{}'", "'[]'", "'null'", `'{"a":"b"}'`, `'{"a":1}'`, `'{"":""}'`, "jsonb_build_object('a', chr(1), chr(233), chr(20013))",
 		"jsonb_build_object('a', repeat('x', 65536))", "jsonb_build_object('a', repeat('x', 100000))", "NULL",
 	}
-	// Few, so that events are repeated.
-	ids := []string{"'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"}
+	// Few, so that events are repeated. The zero ID is left out: while its row waits for
+	// its time the account, which reads from that ID on, does not see it.
+	ids := []string{"'ffffffff-ffff-ffff-ffff-ffffffffffff'"}
 	for n := range 8 {
 		ids = append(ids, fmt.Sprintf("'0190000%d-0000-7000-8000-000000000000'", n))
 	}
@@ -161,7 +162,7 @@ func (o *oddRows) write() {
 		row["ordering_key"] = pick(o.random, keys[:3]...)
 	}
 	if o.random.IntN(3) == 0 {
-		row["id"] = pick(o.random, ids[2:]...)
+		row["id"] = pick(o.random, ids[1:]...)
 	}
 	var names, values []string
 	for column, value := range row {
@@ -193,7 +194,16 @@ func (o *oddRows) ordinary() {
 // confirm is what consumers do, and the leader for them.
 func (o *oddRows) confirm() {
 	o.t.Helper()
-	o.exec("INSERT INTO inbox (event_id) SELECT id FROM outbox_sent ON CONFLICT DO NOTHING")
+	// A consumer that is told that its event's turn has not come tries again.
+	o.exec(`DO $$ DECLARE event uuid; BEGIN
+		SET CONSTRAINTS ALL IMMEDIATE;
+		FOR event IN SELECT DISTINCT id FROM outbox_sent s WHERE NOT EXISTS (SELECT FROM inbox WHERE event_id = s.id) LOOP
+			BEGIN
+				INSERT INTO inbox (event_id) VALUES (event);
+			EXCEPTION WHEN SQLSTATE 'OB001' THEN NULL;
+			END;
+		END LOOP;
+	END $$`)
 	house := repository.NewHousekeeping(o.db, "")
 	if _, _, _, err := house.AdvanceKeys(o.t.Context(), "", 1000); err != nil {
 		o.t.Errorf("the keys' round: %v", err)

@@ -32,7 +32,9 @@ func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
 		"its ID is zero": `INSERT INTO outbox (id, event_type, payload) VALUES ('00000000-0000-0000-0000-000000000000', 'test:odd', 'x')`,
 		"headers":        `INSERT INTO outbox (event_type, payload, headers) VALUES ('test:odd', 'x', '{"a": 1, "b": "c"}')`,
 		"null value":     `INSERT INTO outbox (event_type, payload, ordering_key, ordering_position) VALUES ('test:odd', 'x', 'k', NULL)`,
-		"cannot scan":    `INSERT INTO outbox (event_type, payload, attempts) VALUES ('test:odd', 'x', NULL)`,
+		"its attempts":   `INSERT INTO outbox (event_type, payload, attempts) VALUES ('test:odd', 'x', 2147483647)`,
+		"its generation": `INSERT INTO outbox (event_type, payload, generation) VALUES ('test:odd', 'x', -1)`,
+		"0 and":          `INSERT INTO outbox (event_type, payload, attempts) VALUES ('test:odd', 'x', NULL)`,
 		"index row":      `INSERT INTO outbox (event_type, payload, ordering_key, ordering_position) SELECT 'test:odd', 'x', string_agg(md5(n::text), ''), 1 FROM generate_series(1, 1000) n`,
 	}
 	for _, history := range []bool{true, false} {

@@ -20,7 +20,7 @@ type eventScan struct {
 	kind, queue, headers                 word
 	maxRetry, timeout, retention, unique pgtype.Int4
 	deadline, available, created         moment
-	attempts, generation                 int
+	attempts, generation                 pgtype.Int4
 	lastError, key                       pgtype.Text
 	position                             pgtype.Int8
 	headersError                         error
@@ -50,8 +50,8 @@ func (s *eventScan) withoutEvent() []any {
 // read of it.
 func (s *eventScan) event() domain.Event {
 	e := domain.Event{
-		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: s.attempts,
-		Generation: s.generation, LastError: s.lastError.String, CreatedAt: s.created.Time, OrderingKey: s.key.String, Position: s.position.Int64,
+		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: int(s.attempts.Int32),
+		Generation: int(s.generation.Int32), LastError: s.lastError.String, CreatedAt: s.created.Time, OrderingKey: s.key.String, Position: s.position.Int64,
 		Options: domain.TaskOptions{
 			Timeout: wholeSeconds(s.timeout), Retention: wholeSeconds(s.retention), Unique: wholeSeconds(s.unique), Deadline: s.deadline.Time,
 		},
@@ -66,6 +66,9 @@ func (s *eventScan) event() domain.Event {
 	}
 	return e
 }
+
+// maxCount bounds attempts and generations, so that there is always room to count on.
+const maxCount = 1_000_000_000
 
 // unfit returns why the row that event returned must not be relayed although it
 // can be read, an unfitError; nil for almost every row. The outbox would refuse
@@ -82,6 +85,10 @@ func (s *eventScan) unfit() error {
 		return unfitError{"its created_at is not in years 1 to 9999"}
 	case s.deadline.odd && !s.deadline.IsZero():
 		return unfitError{"its deadline is not in years 1 to 9999"}
+	case !s.attempts.Valid || s.attempts.Int32 < 0 || s.attempts.Int32 > maxCount:
+		return unfitError{"its attempts are not between 0 and 1000000000"}
+	case !s.generation.Valid || s.generation.Int32 < 0 || s.generation.Int32 > maxCount:
+		return unfitError{"its generation is not between 0 and 1000000000"}
 	case s.key.Valid && s.key.String == "":
 		return unfitError{"its ordering_key is empty"}
 	}
