@@ -1,5 +1,3 @@
 // Package app is outboxd as a program: its signals and exit codes. It and the packages
 // below it are the only ones that know all others.
 package app
-
-//go:generate go test -run ^TestManPages$ . -update

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"outboxd/app/command"
 	"outboxd/app/daemon"
 	"outboxd/app/logging"
 	"outboxd/config"
@@ -26,7 +27,7 @@ const (
 func Main(args, environ []string, stdout, stderr io.Writer, build Build) int {
 	ctx, stop := notifyContext(context.Background())
 	defer stop()
-	root := newRootCommand(environ, build)
+	root := command.New(environ, build)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -31,9 +31,3 @@ func notifyContext(parent context.Context) (ctx context.Context, stop func()) {
 	}()
 	return ctx, func() { cancel(); signal.Stop(arrived) }
 }
-
-// outliveReaders turns the end of whoever reads this process's outputs into errors of
-// its writes, for the rest of its life. By default a write to a closed pipe ends a process at once, which
-// is right for a command (outboxd events list | head) and wrong for a daemon whose log collector
-// restarts. It catches the signal instead of ignoring it, so that child processes inherit the default.
-func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

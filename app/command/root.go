@@ -1,11 +1,12 @@
-package app
+package command
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -39,7 +40,9 @@ type commands struct {
 	build   daemon.Build
 }
 
-func newRootCommand(environ []string, build daemon.Build) *cobra.Command {
+// New returns the root of all commands, which read the variables of environ. An error that
+// they return is a config.Mistake where the command line or the configuration is wrong.
+func New(environ []string, build daemon.Build) *cobra.Command {
 	c := commands{environ: environ, build: build}
 	root := &cobra.Command{
 		Use:   "outboxd",
@@ -116,82 +119,6 @@ func (c commands) load(cmd *cobra.Command) (*config.Config, error) {
 	return cfg, nil
 }
 
-// configDocument is the effective configuration as JSON has it.
-type configDocument struct {
-	Settings []settingDocument `json:"settings"`
-}
-
-type settingDocument struct {
-	Key    string `json:"key"`
-	Value  string `json:"value"` // masked, if it is a secret
-	Origin string `json:"origin"`
-}
-
-func (c commands) newConfigCommand() *cobra.Command {
-	var out output
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Print the effective configuration, secrets masked, and where each value came from",
-		Long: `Print the effective configuration, secrets masked, and where each value came from.
-
-YAML is the default here, since it is a configuration file: outboxd reads it again, but for masked values.`,
-		Example: `  outboxd config
-  outboxd config -o table --roles=relay`,
-		Args: noArguments,
-	}
-	out.addFlag(cmd)
-	out.prefer(cmd, formatYAML)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := out.check(); err != nil {
-			return err
-		}
-		cfg, err := c.load(cmd)
-		if err != nil {
-			return err
-		}
-		if out.format == formatYAML {
-			return cfg.WriteYAML(cmd.OutOrStdout())
-		}
-		document := configDocument{Settings: []settingDocument{}}
-		for _, s := range cfg.Settings() {
-			document.Settings = append(document.Settings, settingDocument(s))
-		}
-		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) {
-			fmt.Fprintln(w, "KEY\tVALUE\tFROM")
-			for _, s := range document.Settings {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, orDash(oneLine(s.Value, 0)), oneLine(s.Origin, 0))
-			}
-		})
-	}
-	return cmd
-}
-
-type versionDocument struct {
-	Version string `json:"version"`
-	Commit  string `json:"commit"`
-	Date    string `json:"date"`
-}
-
-func (c commands) newVersionCommand() *cobra.Command {
-	var out output
-	cmd := &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  outboxd version\n  outboxd version -o json | jq -r .commit",
-		Args:    noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
-				return err
-			}
-			return out.write(cmd.OutOrStdout(), versionDocument(c.build), func(w io.Writer) {
-				fmt.Fprintf(w, "outboxd %s (%s, %s)\n", c.build.Version, c.build.Commit, c.build.Date)
-			})
-		},
-	}
-	out.addFlag(cmd)
-	return cmd
-}
-
 func (c commands) run(cmd *cobra.Command, _ []string) error {
 	cfg, err := c.load(cmd)
 	if err != nil {
@@ -207,3 +134,9 @@ func (c commands) run(cmd *cobra.Command, _ []string) error {
 	}
 	return d.Run(cmd.Context())
 }
+
+// outliveReaders turns the end of whoever reads this process's outputs into errors of
+// its writes, for the rest of its life. By default a write to a closed pipe ends a process at once, which
+// is right for a command (outboxd events list | head) and wrong for a daemon whose log collector
+// restarts. It catches the signal instead of ignoring it, so that child processes inherit the default.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

@@ -1,4 +1,4 @@
-package app
+package command
 
 import (
 	"bytes"
@@ -11,14 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/daemon"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 )
 
-const manPath = "../docs/man"
+const manPath = "../../docs/man"
 
-// go test ./app -run TestManPages -update writes the manual pages anew.
+// go test ./app/command -run TestManPages -update writes the manual pages anew.
 var update = flag.Bool("update", false, "write docs/man")
 
 // leaves calls visit for every command that does something.
@@ -34,7 +36,7 @@ func leaves(cmd *cobra.Command, visit func(*cobra.Command)) {
 // TestCommandsFollowOneGrammar looks at what every command says of itself.
 func TestCommandsFollowOneGrammar(t *testing.T) {
 	t.Parallel()
-	root := newRootCommand(nil, Build{})
+	root := New(nil, daemon.Build{})
 	// The daemon prints nothing, and neither does a step of the schema; scripts for shells are what they are.
 	silent := []string{"outboxd", "outboxd migrate up", "outboxd migrate down"}
 	var names []string
@@ -97,7 +99,7 @@ func TestManPages(t *testing.T) {
 // manPages renders one page for each command. The date is fixed: that of a build would make each of them new.
 func manPages(t *testing.T) map[string][]byte {
 	t.Helper()
-	root := newRootCommand(nil, Build{})
+	root := New(nil, daemon.Build{})
 	root.InitDefaultHelpFlag()
 	date := time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
 	pages := map[string][]byte{}
