@@ -86,11 +86,18 @@ return 1`
 
 // Advance implements domain.IdentifiedQueue.
 func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool, error) {
-	done, err := p.redis.Eval(ctx, advanceScript, []string{canaryKey(name)}, known, next).Bool()
-	if err != nil {
+	// A number that is not the script's would count as a yes, and the next look
+	// would take the old canary for a loss.
+	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{canaryKey(name)}, known, next).Result(); {
+	case err != nil:
 		return false, unavailable(err)
+	case answer == int64(1):
+		return true, nil
+	case answer == int64(0):
+		return false, nil
+	default:
+		return false, unavailable(unexpectedReply{"the renewal of the canary", answer})
 	}
-	return done, nil
 }
 
 // Renew implements domain.IdentifiedQueue: what Asynq's clients remember of the

@@ -88,6 +88,33 @@ func TestIdentityTellsWhatHappenedToRedis(t *testing.T) {
 }
 
 // The in-process Redis knows no INFO; its canary has to do.
+// Only the script's own numbers, and SET's own word, say what became of the canary.
+func TestOnlyTheCanarysOwnAnswersCount(t *testing.T) {
+	t.Parallel()
+	proxy := repositorytest.NewFaultProxy(t, repositorytest.Redis(t))
+	publisher, client := newPublisher(t, proxy.URL())
+	if err := publisher.Mark(t.Context(), "n", "a"); err != nil {
+		t.Fatal(err)
+	}
+	for _, reply := range []string{"+1", "+OK", ":7", ":-1", "$-1", "*1\r\n:1", "-ERR no"} {
+		proxy.Break("EVAL", repositorytest.Fault{Reply: reply + "\r\n"})
+		if done, err := publisher.Advance(t.Context(), "n", "a", "b"); done || domain.ErrorCode(err) != domain.CodeUnavailable {
+			t.Errorf("renewing the canary, answered with %q: %t, %v", reply, done, err)
+		}
+		if reply == "+OK" {
+			continue
+		}
+		proxy.Break("SET", repositorytest.Fault{Reply: reply + "\r\n"})
+		if err := publisher.Mark(t.Context(), "n", "b"); domain.ErrorCode(err) != domain.CodeUnavailable {
+			t.Errorf("setting the canary, answered with %q: %v", reply, err)
+		}
+	}
+	proxy.Mend()
+	if canary := client.Get(t.Context(), "asynq:{outboxd}:canary:n").Val(); canary != "a" {
+		t.Errorf("the canary is %q", canary)
+	}
+}
+
 func TestIdentityOfTheInProcessRedis(t *testing.T) {
 	t.Parallel()
 	servers, err := embedded.Start(t.Context(), embedded.Options{Redis: true, InProcessRedis: true, DataDir: t.TempDir()})

@@ -62,7 +62,7 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 // confirmations are what Redis answers to commands that return nothing but this.
 // go-redis takes any line, and any number, for it. A SELECT that was answered and
 // not carried out would put tasks where nobody looks.
-var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PONG"}
+var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PONG", "set": "OK"}
 
 func confirmed(command redis.Cmder) error {
 	status, isStatus := command.(*redis.StatusCmd)

@@ -67,10 +67,14 @@ type healer struct {
 	silent   bool      // the failure has been reported
 	intact   bool      // the look at hand found nothing changed
 	vouchers vouchers
-	// behind is the queue's canary while renewing it has failed, and the one that
-	// is remembered is newer; "" otherwise.
-	behind string
+	// renewing is the renewal of the canary that is not known to be complete.
+	renewing renewal
 }
+
+// renewal is the step from one canary to the next. It is zero where none is open.
+// While it is open nobody knows which of its canaries is remembered, and which one
+// the queue has: an answer may have been lost.
+type renewal struct{ from, to string }
 
 func newHealer(o Options, log *slog.Logger, m *metrics, failing *failing, paused func() bool) *healer {
 	return &healer{
@@ -146,11 +150,11 @@ func (h *healer) check(ctx context.Context) error {
 	}
 	if l.reason == "" {
 		h.intact = true
-		h.behind = ""
+		h.renewing = renewal{}
 		return errors.Join(h.rememberDatabase(looking, database), h.advance(looking, seen.Over(known)))
 	}
 	if change == "" && h.isBehind(seen) {
-		return h.renew(looking, h.behind)
+		return h.renew(looking)
 	}
 	if time.Now().Before(h.rest) {
 		return nil
@@ -219,38 +223,42 @@ func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
 	}
 	next := seen
 	next.Canary = rand.Text()
+	h.renewing = renewal{from: seen.Canary, to: next.Canary}
 	if err := h.remember(ctx, next, false); err != nil {
 		return err
 	}
 	crashpoint.Reach(crashpoint.CanaryRemembered)
 	h.seen, h.advanced = relayed, time.Now()
-	return h.renew(ctx, seen.Canary)
+	return h.renew(ctx)
 }
 
-// renew makes the queue's canary, which was known, the one that is remembered. It
-// does so also while the process stops: what begins next would take the
-// difference for a loss.
-func (h *healer) renew(ctx context.Context, known string) error {
+// renew makes the queue's canary the one that is remembered. It does so also while
+// the process stops: what begins next would take the difference for a loss.
+func (h *healer) renew(ctx context.Context) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
 	defer cancel()
-	intact, err := h.o.Queue.Advance(advancing, h.record.Name, known, h.record.Identity.Canary)
+	intact, err := h.o.Queue.Advance(advancing, h.record.Name, h.renewing.from, h.renewing.to)
 	if err != nil {
-		h.behind = known
 		return err
 	}
-	h.behind = ""
+	h.renewing = renewal{}
 	if !intact {
 		raise(h.look) // it was lost just now
 	}
 	return nil
 }
 
-// isBehind reports whether all that differs is that this process could not renew
-// the canary. A queue that refuses only this would be healed again and again.
+// isBehind reports whether all that differs is that this process's renewal of the
+// canary is open: PostgreSQL remembers the next one, though its answer may have been
+// lost, and the queue has the one before. A queue that refuses only this would be
+// healed again and again.
 func (h *healer) isBehind(seen domain.QueueIdentity) bool {
 	expected := h.record.Identity
-	expected.Canary = h.behind
-	return h.behind != "" && seen.Change(expected) == ""
+	if h.renewing.to == "" || expected.Canary != h.renewing.to {
+		return false
+	}
+	expected.Canary = h.renewing.from
+	return seen.Change(expected) == ""
 }
 
 // mark asks once more who leads: another leader's canary must stay.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -344,6 +345,89 @@ func (l *lingering) Remember(ctx context.Context, known, next domain.QueueIdenti
 		<-ctx.Done()
 	})
 	return err
+}
+
+// An answer that is lost while the canary is renewed leaves open whether it was. The
+// relay looks again and goes on from there: nothing was lost, so nothing is healed.
+func TestALostAnswerWhileRenewingIsNoLoss(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"remember", "not advanced", "advanced"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			database, redis := repositorytest.Database(t), repositorytest.Redis(t)
+			forgetful := &unheard{step: step}
+			w := newTown(t, database, redis, func(o *relay.Options) {
+				forgetful.IdentifiedQueue, forgetful.QueueMemory = o.Healing.Queue, o.Healing.Memory
+				o.Healing.Queue, o.Healing.Memory = forgetful, forgetful
+			})
+			w.start()
+			w.watched()
+			for range 3 {
+				forgetful.lost.Store(false)
+				before := w.canary()
+				w.exec(emitMany, 1)
+				w.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", before)
+				renewed := func() bool { return forgetful.lost.Load() && w.queueCanary() == w.canary() }
+				for end := time.Now().Add(20 * time.Second); !renewed(); time.Sleep(5 * time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatalf("Redis has the canary %s, PostgreSQL remembers %s", w.queueCanary(), w.canary())
+					}
+				}
+			}
+			if w.heals() != "" {
+				t.Error("healed without need")
+			}
+		})
+	}
+}
+
+func (w *town) canary() (canary string) {
+	w.t.Helper()
+	if err := w.db.SQL().QueryRowContext(w.t.Context(), "SELECT canary FROM outbox_queue_identity").Scan(&canary); err != nil {
+		w.t.Fatal(err)
+	}
+	return canary
+}
+
+// queueCanary is "" where Redis has none.
+func (w *town) queueCanary() string {
+	w.t.Helper()
+	var name string
+	if err := w.db.SQL().QueryRowContext(w.t.Context(), "SELECT name FROM outbox_queue_identity").Scan(&name); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.redis.Get(w.t.Context(), "asynq:{outboxd}:canary:"+name).Val()
+}
+
+// unheard is a queue and a memory of which one answer is lost whenever lost is false.
+type unheard struct {
+	domain.IdentifiedQueue
+	domain.QueueMemory
+	step string
+	lost atomic.Bool
+}
+
+func (u *unheard) loses(step string) bool {
+	return step == u.step && u.lost.CompareAndSwap(false, true)
+}
+
+func (u *unheard) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+	err := u.QueueMemory.Remember(ctx, known, next, healed)
+	if err == nil && known.Canary != "" && u.loses("remember") {
+		return domain.Errorf(domain.CodeUnavailable, "the answer was lost")
+	}
+	return err
+}
+
+func (u *unheard) Advance(ctx context.Context, name, known, next string) (bool, error) {
+	if u.loses("not advanced") {
+		return false, domain.Errorf(domain.CodeUnavailable, "the question was lost")
+	}
+	done, err := u.IdentifiedQueue.Advance(ctx, name, known, next)
+	if u.loses("advanced") {
+		return false, domain.Errorf(domain.CodeUnavailable, "the answer was lost")
+	}
+	return done, err
 }
 
 // Types that nobody confirms are left alone: each of their tasks may have run.
