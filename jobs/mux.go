@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
+	"outboxd/jobs/span"
 )
 
 // Task is one delivery of an event's task to its handler.
@@ -49,7 +50,7 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 			defer span.End()
 		}
 		outcome, err := w.process(ctx, running, handler, task)
-		failSpan(trace.SpanFromContext(ctx), err)
+		span.Fail(trace.SpanFromContext(ctx), err)
 		w.metrics.observe(task.Type(), outcome, time.Since(begin), sampledTrace(ctx, task))
 		if err != nil {
 			err = w.ended(ctx, running, task, err)

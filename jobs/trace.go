@@ -3,23 +3,18 @@ package jobs
 import (
 	"context"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
+	"outboxd/jobs/span"
 )
-
-// scope names what the spans of this package come from.
-const scope = "outboxd/jobs"
 
 // attemptKey counts the attempts of a task, from 1.
 const attemptKey = attribute.Key("outboxd.task.attempt")
@@ -51,9 +46,9 @@ func (p *TracedPublisher) Publish(ctx context.Context, events []domain.Event) []
 	}
 	receipts := p.Publisher.Publish(ctx, sent)
 	ended := trace.WithTimestamp(time.Now())
-	for i, span := range spans {
-		failSpan(span, receipts[i].Failure())
-		span.End(ended)
+	for i := range spans {
+		span.Fail(spans[i], receipts[i].Failure())
+		spans[i].End(ended)
 	}
 	return receipts
 }
@@ -104,44 +99,4 @@ func sampledTrace(ctx context.Context, task *asynq.Task) string {
 	default:
 		return ""
 	}
-}
-
-// inClientSpan makes a call to another server, in a span of its own if the work
-// that ctx belongs to is recorded. The span is in the context of the call.
-func inClientSpan(ctx context.Context, name string, call func(context.Context) error, attributes ...attribute.KeyValue) error {
-	parent := trace.SpanFromContext(ctx)
-	if !parent.IsRecording() {
-		return call(ctx)
-	}
-	ctx, span := parent.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
-	defer span.End()
-	err := call(ctx)
-	failSpan(span, err)
-	return err
-}
-
-// serverAttributes name the server at host:port.
-func serverAttributes(addr string) []attribute.KeyValue {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return []attribute.KeyValue{semconv.ServerAddress(addr)}
-	}
-	attributes := []attribute.KeyValue{semconv.ServerAddress(host)}
-	if n, err := strconv.Atoi(port); err == nil {
-		attributes = append(attributes, semconv.ServerPort(n))
-	}
-	return attributes
-}
-
-// failSpan records an error, if there is one. What comes here must hold no secret.
-func failSpan(span trace.Span, err error) {
-	if err == nil || !span.IsRecording() {
-		return
-	}
-	kind := semconv.ErrorTypeOther
-	if code := domain.ErrorCode(err); code != "" {
-		kind = semconv.ErrorTypeKey.String(string(code))
-	}
-	span.SetAttributes(kind)
-	span.SetStatus(codes.Error, err.Error())
 }

@@ -17,6 +17,7 @@ import (
 	"outboxd/domain"
 	"outboxd/handler/registration"
 	"outboxd/jobs"
+	"outboxd/jobs/notify"
 	"outboxd/relay"
 	"outboxd/repository"
 )
@@ -186,12 +187,12 @@ func (d *Daemon) newNotifier() (domain.Notifier, error) {
 	switch d.cfg.Notify {
 	case config.NotifySMTP:
 		c := d.cfg.SMTP
-		return jobs.NewSMTPNotifier(jobs.SMTPOptions{
+		return notify.NewSMTP(notify.SMTPOptions{
 			Addr: c.Addr, TLS: c.TLS, Username: c.Username, Password: string(c.Password), From: c.From, Timeout: c.Timeout,
 		}, d.log)
 	case config.NotifyWebhook:
 		c := d.cfg.Webhook
-		n, err := jobs.NewWebhookNotifier(jobs.WebhookOptions{URL: string(c.URL), Secret: string(c.Secret), Timeout: c.Timeout}, d.log)
+		n, err := notify.NewWebhook(notify.WebhookOptions{URL: string(c.URL), Secret: string(c.Secret), Timeout: c.Timeout}, d.log)
 		if err == nil {
 			d.undo = append(d.undo, func() { _ = n.Close() })
 		}
@@ -201,7 +202,7 @@ func (d *Daemon) newNotifier() (domain.Notifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		return jobs.NewLogNotifier(filepath.Join(dir, "mail"), d.log)
+		return notify.NewLog(filepath.Join(dir, "mail"), d.log)
 	}
 }
 

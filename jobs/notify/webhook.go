@@ -1,4 +1,4 @@
-package jobs
+package notify
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
+	"outboxd/jobs/span"
 )
 
 const (
@@ -45,9 +46,9 @@ type WebhookOptions struct {
 	Client *http.Client
 }
 
-// WebhookNotifier posts messages as JSON, signed by the Standard Webhooks
+// Webhook posts messages as JSON, signed by the Standard Webhooks
 // scheme (standardwebhooks.com), with the event ID as webhook-id.
-type WebhookNotifier struct {
+type Webhook struct {
 	url     string
 	address string // host:port
 	origin  string // the URL for a trace, without what may grant access
@@ -58,9 +59,9 @@ type WebhookNotifier struct {
 	logger  *slog.Logger
 }
 
-// NewWebhookNotifier checks the options; it does not connect. Its errors quote
+// NewWebhook checks the options; it does not connect. Its errors quote
 // neither URL nor secret: both may grant access.
-func NewWebhookNotifier(options WebhookOptions, logger *slog.Logger) (*WebhookNotifier, error) {
+func NewWebhook(options WebhookOptions, logger *slog.Logger) (*Webhook, error) {
 	target, err := url.Parse(options.URL)
 	if err != nil || target.Hostname() == "" || target.Scheme != "http" && target.Scheme != "https" {
 		return nil, errors.New("the webhook URL is not an absolute http or https URL")
@@ -86,7 +87,7 @@ func NewWebhookNotifier(options WebhookOptions, logger *slog.Logger) (*WebhookNo
 	}
 	// A redirected POST may arrive as a GET, or elsewhere than configured.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &WebhookNotifier{
+	return &Webhook{
 		url: target.String(), address: hostAndPort(target), origin: target.Scheme + "://" + target.Host + "/REDACTED", signer: signer, secret: options.Secret,
 		timeout: options.Timeout, client: &client, logger: logger,
 	}, nil
@@ -102,7 +103,7 @@ func hostAndPort(u *url.URL) string {
 
 // Close ends idle connections. It may be called while messages are sent, and
 // the notifier can still be used afterwards.
-func (n *WebhookNotifier) Close() error {
+func (n *Webhook) Close() error {
 	n.client.CloseIdleConnections()
 	return nil
 }
@@ -125,12 +126,12 @@ type webhookData struct {
 // other than 408, 425 and 429; CodeUnavailable, with RetryAfter (at most 24 h)
 // if the receiver named a time, for every other answer, redirects included,
 // and for none.
-func (n *WebhookNotifier) Send(ctx context.Context, message domain.Message) error {
-	return inClientSpan(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
-		append(serverAttributes(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
+func (n *Webhook) Send(ctx context.Context, message domain.Message) error {
+	return span.Client(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
+		append(span.Server(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
 }
 
-func (n *WebhookNotifier) send(ctx context.Context, message domain.Message) error {
+func (n *Webhook) send(ctx context.Context, message domain.Message) error {
 	if message.EventID.IsZero() {
 		return domain.Errorf(domain.CodeInvalid, "the message has no event ID")
 	}
@@ -174,7 +175,7 @@ func (n *WebhookNotifier) send(ctx context.Context, message domain.Message) erro
 }
 
 // request builds and signs one attempt; the signature carries its time.
-func (n *WebhookNotifier) request(ctx context.Context, message domain.Message) (*http.Request, error) {
+func (n *Webhook) request(ctx context.Context, message domain.Message) (*http.Request, error) {
 	body, err := json.Marshal(webhookBody{
 		Type:      message.Type,
 		Timestamp: message.CreatedAt.UTC(),
@@ -203,7 +204,7 @@ func (n *WebhookNotifier) request(ctx context.Context, message domain.Message) (
 
 // noAnswer is the error of a request that nobody answered. The client's own
 // would quote the URL.
-func (n *WebhookNotifier) noAnswer(ctx context.Context, err error) error {
+func (n *Webhook) noAnswer(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return domain.Wrap(domain.CodeUnavailable, cause, "the webhook's receiver did not answer in time")
 	}

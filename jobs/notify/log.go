@@ -1,4 +1,4 @@
-package jobs
+package notify
 
 import (
 	"context"
@@ -15,31 +15,31 @@ import (
 	"outboxd/domain"
 )
 
-// LogNotifier shows messages instead of sending them: each in the log, and as
-// the complete mail that SMTPNotifier would send in a file that mail readers
+// Log shows messages instead of sending them: each in the log, and as
+// the complete mail that SMTP would send in a file that mail readers
 // open. It is for development and tests, and the only notifier that logs
 // recipients and texts.
-type LogNotifier struct {
+type Log struct {
 	dir    string
 	from   *netmail.Address
 	logger *slog.Logger
 }
 
-// NewLogNotifier returns a notifier that writes to dir, which it makes for this
+// NewLog returns a notifier that writes to dir, which it makes for this
 // user alone if it is missing.
-func NewLogNotifier(dir string, logger *slog.Logger) (*LogNotifier, error) {
+func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the mail directory: %w", err)
 	}
 	from := &netmail.Address{Name: "outboxd", Address: "outboxd@localhost"}
-	return &LogNotifier{dir: dir, from: from, logger: logger}, nil
+	return &Log{dir: dir, from: from, logger: logger}, nil
 }
 
 // Send writes <event ID>.eml, and <event ID>.2.eml and so on for repeats, so
 // that none is lost and each can be told. The file is complete and on disk
 // when Send returns nil. Errors: CodeInvalid if there can be no such mail; any
 // other is of the file system.
-func (n *LogNotifier) Send(ctx context.Context, message domain.Message) error {
+func (n *Log) Send(ctx context.Context, message domain.Message) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write mail: %w", err)
 	}
@@ -57,7 +57,7 @@ func (n *LogNotifier) Send(ctx context.Context, message domain.Message) error {
 }
 
 // save returns the file's path and which copy of the event's mail it is.
-func (n *LogNotifier) save(msg *mail.Msg, id domain.ID) (path string, copies int, err error) {
+func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err error) {
 	// Somebody may have cleared away the mails together with their directory.
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return "", 0, err

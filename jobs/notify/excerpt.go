@@ -1,4 +1,4 @@
-package jobs
+package notify
 
 import (
 	"regexp"

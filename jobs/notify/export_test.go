@@ -1,4 +1,4 @@
-package jobs
+package notify
 
 // What the external tests reach into.
 var (

@@ -1,4 +1,4 @@
-package jobs
+package notify
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"outboxd/domain"
+	"outboxd/jobs/span"
 )
 
 // How a connection to the mail server is encrypted.
@@ -48,17 +49,17 @@ type SMTPOptions struct {
 	TLSConfig *tls.Config
 }
 
-// SMTPNotifier sends mail through an SMTP server, one connection for each
+// SMTP sends mail through an SMTP server, one connection for each
 // message.
-type SMTPNotifier struct {
+type SMTP struct {
 	options SMTPOptions
 	host    string
 	from    *netmail.Address
 	logger  *slog.Logger
 }
 
-// NewSMTPNotifier checks the options; it does not connect.
-func NewSMTPNotifier(options SMTPOptions, logger *slog.Logger) (*SMTPNotifier, error) {
+// NewSMTP checks the options; it does not connect.
+func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 	host, _, err := net.SplitHostPort(options.Addr)
 	if err != nil || host == "" {
 		return nil, fmt.Errorf("SMTP address %q is not host:port", options.Addr)
@@ -90,7 +91,7 @@ func NewSMTPNotifier(options SMTPOptions, logger *slog.Logger) (*SMTPNotifier, e
 	if options.TLSConfig.ServerName == "" {
 		options.TLSConfig.ServerName = host
 	}
-	n := &SMTPNotifier{options: options, host: host, from: from, logger: logger}
+	n := &SMTP{options: options, host: host, from: from, logger: logger}
 	if _, err := n.client(nil); err != nil {
 		return nil, fmt.Errorf("SMTP: %w", err)
 	}
@@ -104,12 +105,12 @@ func NewSMTPNotifier(options SMTPOptions, logger *slog.Logger) (*SMTPNotifier, e
 // as refused credentials or a refused sender. A message whose acceptance stays
 // unknown, because the connection broke before the last answer, counts as
 // unavailable and may thus arrive twice, with the same Message-ID.
-func (n *SMTPNotifier) Send(ctx context.Context, message domain.Message) error {
-	return inClientSpan(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
-		append(serverAttributes(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
+func (n *SMTP) Send(ctx context.Context, message domain.Message) error {
+	return span.Client(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
+		append(span.Server(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
 }
 
-func (n *SMTPNotifier) send(ctx context.Context, message domain.Message) error {
+func (n *SMTP) send(ctx context.Context, message domain.Message) error {
 	msg, err := compose(n.from, message)
 	if err != nil {
 		return err
@@ -134,7 +135,7 @@ func (n *SMTPNotifier) send(ctx context.Context, message domain.Message) error {
 
 // deliver holds one conversation. Its error says little about msg: ask
 // msg.IsDelivered first.
-func (n *SMTPNotifier) deliver(ctx context.Context, msg *mail.Msg) error {
+func (n *SMTP) deliver(ctx context.Context, msg *mail.Msg) error {
 	wire, err := new(net.Dialer).DialContext(ctx, "tcp", n.options.Addr)
 	if err != nil {
 		return err
@@ -169,7 +170,7 @@ func (n *SMTPNotifier) deliver(ctx context.Context, msg *mail.Msg) error {
 }
 
 // client returns a go-mail client that speaks over conn.
-func (n *SMTPNotifier) client(conn net.Conn) (*mail.Client, error) {
+func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 	options := []mail.Option{
 		// Longer than Send's own limit, so that it is always that which strikes.
 		mail.WithTimeout(2 * n.options.Timeout),
@@ -201,7 +202,7 @@ func (n *SMTPNotifier) client(conn net.Conn) (*mail.Client, error) {
 }
 
 // withoutSecrets returns what err says, less credentials and recipient.
-func (n *SMTPNotifier) withoutSecrets(err error, msg *mail.Msg) string {
+func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 	var hide []string
 	for _, to := range msg.GetTo() {
 		hide = append(hide, to.Address)

@@ -1,4 +1,4 @@
-package jobs_test
+package notify_test
 
 import (
 	"bytes"
@@ -16,17 +16,17 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/notify"
 )
 
 // newSMTP returns a notifier with a log of everything above debug.
-func newSMTP(t *testing.T, options jobs.SMTPOptions) (*jobs.SMTPNotifier, *bytes.Buffer) {
+func newSMTP(t *testing.T, options notify.SMTPOptions) (*notify.SMTP, *bytes.Buffer) {
 	t.Helper()
 	if options.From == "" {
 		options.From = "Outbox <no-reply@mail.example.com>"
 	}
 	log := new(bytes.Buffer)
-	notifier, err := jobs.NewSMTPNotifier(options, slog.New(slog.NewTextHandler(log, nil)))
+	notifier, err := notify.NewSMTP(options, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,20 +38,20 @@ func TestSMTPDelivers(t *testing.T) {
 	server, client := selfSigned(t)
 	for name, c := range map[string]struct {
 		sink    *mailSink
-		options jobs.SMTPOptions
+		options notify.SMTPOptions
 	}{
-		"plain":             {&mailSink{}, jobs.SMTPOptions{TLS: jobs.TLSNone}},
-		"plain, TLS unused": {&mailSink{tls: server}, jobs.SMTPOptions{TLS: jobs.TLSNone}},
-		"starttls":          {&mailSink{tls: server}, jobs.SMTPOptions{TLS: jobs.TLSStart, TLSConfig: client}},
-		"by default":        {&mailSink{tls: server}, jobs.SMTPOptions{TLSConfig: client}},
-		"implicit":          {&mailSink{tls: server, implicit: true}, jobs.SMTPOptions{TLS: jobs.TLSImplicit, TLSConfig: client}},
+		"plain":             {&mailSink{}, notify.SMTPOptions{TLS: notify.TLSNone}},
+		"plain, TLS unused": {&mailSink{tls: server}, notify.SMTPOptions{TLS: notify.TLSNone}},
+		"starttls":          {&mailSink{tls: server}, notify.SMTPOptions{TLS: notify.TLSStart, TLSConfig: client}},
+		"by default":        {&mailSink{tls: server}, notify.SMTPOptions{TLSConfig: client}},
+		"implicit":          {&mailSink{tls: server, implicit: true}, notify.SMTPOptions{TLS: notify.TLSImplicit, TLSConfig: client}},
 		"starttls with password": {
 			&mailSink{tls: server, needsAuth: true},
-			jobs.SMTPOptions{TLS: jobs.TLSStart, TLSConfig: client, Username: mailUser, Password: mailPassword},
+			notify.SMTPOptions{TLS: notify.TLSStart, TLSConfig: client, Username: mailUser, Password: mailPassword},
 		},
 		"implicit with password": {
 			&mailSink{tls: server, implicit: true, needsAuth: true},
-			jobs.SMTPOptions{TLS: jobs.TLSImplicit, TLSConfig: client, Username: mailUser, Password: mailPassword},
+			notify.SMTPOptions{TLS: notify.TLSImplicit, TLSConfig: client, Username: mailUser, Password: mailPassword},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestSMTPDelivers(t *testing.T) {
 			if got.from != "no-reply@mail.example.com" || !slices.Equal(got.to, []string{"ada@example.com"}) {
 				t.Errorf("envelope from %q to %q", got.from, got.to)
 			}
-			if got.user != c.options.Username || got.tls != (c.options.TLS != jobs.TLSNone) {
+			if got.user != c.options.Username || got.tls != (c.options.TLS != notify.TLSNone) {
 				t.Errorf("user %q, encrypted %v", got.user, got.tls)
 			}
 			m := readMail(t, got.raw)
@@ -89,7 +89,7 @@ func TestSMTPConcurrently(t *testing.T) {
 	t.Parallel()
 	server, client := selfSigned(t)
 	sink := (&mailSink{tls: server, needsAuth: true}).start(t)
-	notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: sink.addr, TLSConfig: client, Username: mailUser, Password: mailPassword})
+	notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: sink.addr, TLSConfig: client, Username: mailUser, Password: mailPassword})
 	const senders = 8
 	var wg sync.WaitGroup
 	for i := range senders {
@@ -118,7 +118,7 @@ func TestSMTPConcurrently(t *testing.T) {
 func TestSMTPBodyArrivesWhole(t *testing.T) {
 	t.Parallel()
 	sink := (&mailSink{}).start(t)
-	notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: sink.addr, TLS: jobs.TLSNone})
+	notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: sink.addr, TLS: notify.TLSNone})
 	message := sampleMessage(t)
 	message.Text = "one\r\n.\r\nRSET\r\nMAIL FROM:<eve@example.com>\r\n..two\r\nnaïve ☃ " + strings.Repeat("long ", 500)
 	if err := notifier.Send(t.Context(), message); err != nil {
@@ -176,7 +176,7 @@ func TestSMTPRefusals(t *testing.T) {
 				sink.onData = func(*smtp.Conn) error { return refuse() }
 			}
 			sink.start(t)
-			notifier, log := newSMTP(t, jobs.SMTPOptions{Addr: sink.addr, TLS: jobs.TLSNone})
+			notifier, log := newSMTP(t, notify.SMTPOptions{Addr: sink.addr, TLS: notify.TLSNone})
 			err := notifier.Send(t.Context(), sampleMessage(t))
 			wantCode(t, err, c.want, "ada@example.com", "\r", "\x1b")
 			if err != nil && (!strings.Contains(err.Error(), fmt.Sprint(c.code)) || len(err.Error()) > 400) {
@@ -194,25 +194,25 @@ func TestSMTPRefusals(t *testing.T) {
 func TestSMTPConfigurationFaultsCanBeRetried(t *testing.T) {
 	t.Parallel()
 	server, client := selfSigned(t)
-	credentials := jobs.SMTPOptions{TLSConfig: client, Username: mailUser, Password: "hunter2"}
+	credentials := notify.SMTPOptions{TLSConfig: client, Username: mailUser, Password: "hunter2"}
 	secrets := []string{"hunter2", base64.StdEncoding.EncodeToString([]byte("\x00" + mailUser + "\x00hunter2"))}
 	for name, c := range map[string]struct {
 		addr    string
-		options jobs.SMTPOptions
+		options notify.SMTPOptions
 	}{
 		"wrong password":        {(&mailSink{tls: server, needsAuth: true}).start(t).addr, credentials},
-		"no password":           {(&mailSink{tls: server, needsAuth: true}).start(t).addr, jobs.SMTPOptions{TLSConfig: client}},
+		"no password":           {(&mailSink{tls: server, needsAuth: true}).start(t).addr, notify.SMTPOptions{TLSConfig: client}},
 		"server knows no AUTH":  {(&mailSink{tls: server}).start(t).addr, credentials},
-		"server knows no TLS":   {(&mailSink{}).start(t).addr, jobs.SMTPOptions{}},
-		"unknown certificate":   {(&mailSink{tls: server}).start(t).addr, jobs.SMTPOptions{}},
-		"unknown, implicit":     {(&mailSink{tls: server, implicit: true}).start(t).addr, jobs.SMTPOptions{TLS: jobs.TLSImplicit}},
-		"TLS to a plain server": {(&mailSink{}).start(t).addr, jobs.SMTPOptions{TLS: jobs.TLSImplicit, Timeout: 5 * time.Second}},
-		"greeting 554":          {scriptedSMTP(t, map[string]string{"greeting": "554 go away"}), jobs.SMTPOptions{TLS: jobs.TLSNone}},
-		"EHLO and HELO 550":     {scriptedSMTP(t, map[string]string{"EHLO": "550 no", "HELO": "550 no"}), jobs.SMTPOptions{TLS: jobs.TLSNone}},
-		"STARTTLS 554":          {scriptedSMTP(t, map[string]string{"STARTTLS": "554 no"}), jobs.SMTPOptions{}},
-		"not SMTP":              {scriptedSMTP(t, map[string]string{"greeting": "HTTP/1.1 400 Bad Request"}), jobs.SMTPOptions{TLS: jobs.TLSNone}},
-		"password without TLS":  {(&mailSink{needsAuth: true}).start(t).addr, jobs.SMTPOptions{TLS: jobs.TLSNone, Username: mailUser, Password: "hunter2"}},
-		"refused":               {closedAddr(t), jobs.SMTPOptions{TLS: jobs.TLSNone}},
+		"server knows no TLS":   {(&mailSink{}).start(t).addr, notify.SMTPOptions{}},
+		"unknown certificate":   {(&mailSink{tls: server}).start(t).addr, notify.SMTPOptions{}},
+		"unknown, implicit":     {(&mailSink{tls: server, implicit: true}).start(t).addr, notify.SMTPOptions{TLS: notify.TLSImplicit}},
+		"TLS to a plain server": {(&mailSink{}).start(t).addr, notify.SMTPOptions{TLS: notify.TLSImplicit, Timeout: 5 * time.Second}},
+		"greeting 554":          {scriptedSMTP(t, map[string]string{"greeting": "554 go away"}), notify.SMTPOptions{TLS: notify.TLSNone}},
+		"EHLO and HELO 550":     {scriptedSMTP(t, map[string]string{"EHLO": "550 no", "HELO": "550 no"}), notify.SMTPOptions{TLS: notify.TLSNone}},
+		"STARTTLS 554":          {scriptedSMTP(t, map[string]string{"STARTTLS": "554 no"}), notify.SMTPOptions{}},
+		"not SMTP":              {scriptedSMTP(t, map[string]string{"greeting": "HTTP/1.1 400 Bad Request"}), notify.SMTPOptions{TLS: notify.TLSNone}},
+		"password without TLS":  {(&mailSink{needsAuth: true}).start(t).addr, notify.SMTPOptions{TLS: notify.TLSNone, Username: mailUser, Password: "hunter2"}},
+		"refused":               {closedAddr(t), notify.SMTPOptions{TLS: notify.TLSNone}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -229,7 +229,7 @@ func TestSMTPStallsAndDrops(t *testing.T) {
 		t.Run(step+" stalls", func(t *testing.T) {
 			t.Parallel()
 			addr := scriptedSMTP(t, map[string]string{step: stalls})
-			notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: addr, TLS: jobs.TLSNone, Timeout: 200 * time.Millisecond})
+			notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: addr, TLS: notify.TLSNone, Timeout: 200 * time.Millisecond})
 			start := time.Now()
 			err := notifier.Send(t.Context(), sampleMessage(t))
 			took := time.Since(start)
@@ -241,13 +241,13 @@ func TestSMTPStallsAndDrops(t *testing.T) {
 		t.Run(step+" drops", func(t *testing.T) {
 			t.Parallel()
 			addr := scriptedSMTP(t, map[string]string{step: drops, "HELO": drops})
-			notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: addr, TLS: jobs.TLSNone})
+			notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: addr, TLS: notify.TLSNone})
 			wantCode(t, notifier.Send(t.Context(), sampleMessage(t)), domain.CodeUnavailable)
 		})
 	}
-	for step, options := range map[string]jobs.SMTPOptions{
+	for step, options := range map[string]notify.SMTPOptions{
 		"STARTTLS": {},
-		"AUTH":     {TLS: jobs.TLSNone, Username: mailUser, Password: mailPassword},
+		"AUTH":     {TLS: notify.TLSNone, Username: mailUser, Password: mailPassword},
 	} {
 		t.Run(step+" stalls", func(t *testing.T) {
 			t.Parallel()
@@ -272,7 +272,7 @@ func TestSMTPCancelled(t *testing.T) {
 		return errDropped
 	}}
 	sink.start(t)
-	notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: sink.addr, TLS: jobs.TLSNone})
+	notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: sink.addr, TLS: notify.TLSNone})
 	err := notifier.Send(ctx, sampleMessage(t))
 	wantCode(t, err, domain.CodeUnavailable)
 	if !errors.Is(err, context.Canceled) {
@@ -297,7 +297,7 @@ func TestSMTPLastAnswerDecides(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sink := c.sink.start(t)
-			notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: sink.addr, TLS: jobs.TLSNone})
+			notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: sink.addr, TLS: notify.TLSNone})
 			wantCode(t, notifier.Send(t.Context(), sampleMessage(t)), c.want)
 			if kept := len(sink.received()) == 1; kept != (c.want == "") {
 				t.Errorf("the server has the mail: %v", kept)
@@ -308,7 +308,7 @@ func TestSMTPLastAnswerDecides(t *testing.T) {
 		t.Run("QUIT "+quit, func(t *testing.T) {
 			t.Parallel()
 			addr := scriptedSMTP(t, map[string]string{"QUIT": quit})
-			notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: addr, TLS: jobs.TLSNone, Timeout: time.Minute})
+			notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: addr, TLS: notify.TLSNone, Timeout: time.Minute})
 			start := time.Now()
 			if err := notifier.Send(t.Context(), sampleMessage(t)); err != nil {
 				t.Error(err)
@@ -321,14 +321,14 @@ func TestSMTPLastAnswerDecides(t *testing.T) {
 	t.Run("refused, then QUIT stalls", func(t *testing.T) {
 		t.Parallel()
 		addr := scriptedSMTP(t, map[string]string{"RCPT": "550 no such user", "QUIT": stalls})
-		notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: addr, TLS: jobs.TLSNone, Timeout: 3 * time.Second})
+		notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: addr, TLS: notify.TLSNone, Timeout: 3 * time.Second})
 		wantCode(t, notifier.Send(t.Context(), sampleMessage(t)), domain.CodeInvalid)
 	})
 }
 
 func TestSMTPRefusesImpossibleMessages(t *testing.T) {
 	t.Parallel()
-	notifier, _ := newSMTP(t, jobs.SMTPOptions{Addr: closedAddr(t), TLS: jobs.TLSNone})
+	notifier, _ := newSMTP(t, notify.SMTPOptions{Addr: closedAddr(t), TLS: notify.TLSNone})
 	for _, to := range []string{"", "ada@example.com\r\nDATA", "ada@example.com>\r\nRCPT TO:<eve@example.com"} {
 		message := sampleMessage(t)
 		message.To = to
@@ -343,8 +343,8 @@ func TestSMTPRefusesImpossibleMessages(t *testing.T) {
 func TestSMTPSenderNameCannotBeInjected(t *testing.T) {
 	t.Parallel()
 	sink := (&mailSink{}).start(t)
-	notifier, _ := newSMTP(t, jobs.SMTPOptions{
-		Addr: sink.addr, TLS: jobs.TLSNone,
+	notifier, _ := newSMTP(t, notify.SMTPOptions{
+		Addr: sink.addr, TLS: notify.TLSNone,
 		From: "=?utf-8?q?Eve=0D=0ABcc=3A_eve=40example.com?= <no-reply@bücher.example>",
 	})
 	if err := notifier.Send(t.Context(), sampleMessage(t)); err != nil {
@@ -363,23 +363,23 @@ func TestSMTPSenderNameCannotBeInjected(t *testing.T) {
 
 func TestSMTPOptions(t *testing.T) {
 	t.Parallel()
-	good := jobs.SMTPOptions{Addr: "mail.example.com:587", From: "no-reply@example.com"}
-	if _, err := jobs.NewSMTPNotifier(good, slog.New(slog.DiscardHandler)); err != nil {
+	good := notify.SMTPOptions{Addr: "mail.example.com:587", From: "no-reply@example.com"}
+	if _, err := notify.NewSMTP(good, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	for name, spoil := range map[string]func(*jobs.SMTPOptions){
-		"no address":            func(o *jobs.SMTPOptions) { o.Addr = "" },
-		"no port":               func(o *jobs.SMTPOptions) { o.Addr = "mail.example.com" },
-		"no host":               func(o *jobs.SMTPOptions) { o.Addr = ":587" },
-		"no sender":             func(o *jobs.SMTPOptions) { o.From = "" },
-		"sender with a header":  func(o *jobs.SMTPOptions) { o.From = "no-reply@example.com\r\nBcc: eve@example.com" },
-		"unknown encryption":    func(o *jobs.SMTPOptions) { o.TLS = "ssl" },
-		"negative timeout":      func(o *jobs.SMTPOptions) { o.Timeout = -time.Second },
-		"password without user": func(o *jobs.SMTPOptions) { o.Password = "hunter2" },
+	for name, spoil := range map[string]func(*notify.SMTPOptions){
+		"no address":            func(o *notify.SMTPOptions) { o.Addr = "" },
+		"no port":               func(o *notify.SMTPOptions) { o.Addr = "mail.example.com" },
+		"no host":               func(o *notify.SMTPOptions) { o.Addr = ":587" },
+		"no sender":             func(o *notify.SMTPOptions) { o.From = "" },
+		"sender with a header":  func(o *notify.SMTPOptions) { o.From = "no-reply@example.com\r\nBcc: eve@example.com" },
+		"unknown encryption":    func(o *notify.SMTPOptions) { o.TLS = "ssl" },
+		"negative timeout":      func(o *notify.SMTPOptions) { o.Timeout = -time.Second },
+		"password without user": func(o *notify.SMTPOptions) { o.Password = "hunter2" },
 	} {
 		bad := good
 		spoil(&bad)
-		_, err := jobs.NewSMTPNotifier(bad, slog.New(slog.DiscardHandler))
+		_, err := notify.NewSMTP(bad, slog.New(slog.DiscardHandler))
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -1,4 +1,4 @@
-package jobs_test
+package notify_test
 
 import (
 	"bufio"
@@ -20,24 +20,24 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/notify"
 )
 
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // newWebhook returns a notifier that posts to a receiver, with a log of
 // everything.
-func newWebhook(t *testing.T, timeout time.Duration, receive http.HandlerFunc) (*jobs.WebhookNotifier, *bytes.Buffer) {
+func newWebhook(t *testing.T, timeout time.Duration, receive http.HandlerFunc) (*notify.Webhook, *bytes.Buffer) {
 	t.Helper()
 	server := httptest.NewServer(receive)
 	t.Cleanup(server.Close)
 	return newWebhookAt(t, server.URL+"/hook?token=sesame", timeout)
 }
 
-func newWebhookAt(t *testing.T, url string, timeout time.Duration) (*jobs.WebhookNotifier, *bytes.Buffer) {
+func newWebhookAt(t *testing.T, url string, timeout time.Duration) (*notify.Webhook, *bytes.Buffer) {
 	t.Helper()
 	log := new(bytes.Buffer)
-	notifier, err := jobs.NewWebhookNotifier(jobs.WebhookOptions{URL: url, Secret: webhookSecret, Timeout: timeout},
+	notifier, err := notify.NewWebhook(notify.WebhookOptions{URL: url, Secret: webhookSecret, Timeout: timeout},
 		slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelInfo})))
 	if err != nil {
 		t.Fatal(err)
@@ -286,8 +286,8 @@ func TestWebhookOverTLS(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	t.Cleanup(server.Close)
-	options := jobs.WebhookOptions{URL: server.URL, Secret: webhookSecret, Client: server.Client()}
-	trusting, err := jobs.NewWebhookNotifier(options, slog.New(slog.DiscardHandler))
+	options := notify.WebhookOptions{URL: server.URL, Secret: webhookSecret, Client: server.Client()}
+	trusting, err := notify.NewWebhook(options, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestWebhookBodyIsJSON(t *testing.T) {
 
 func TestWebhookOptions(t *testing.T) {
 	t.Parallel()
-	for name, options := range map[string]jobs.WebhookOptions{
+	for name, options := range map[string]notify.WebhookOptions{
 		"no URL":          {Secret: webhookSecret},
 		"relative":        {URL: "/hook?token=sesame", Secret: webhookSecret},
 		"no host":         {URL: "https:///hook?token=sesame", Secret: webhookSecret},
@@ -342,7 +342,7 @@ func TestWebhookOptions(t *testing.T) {
 		"secret no base":  {URL: "https://example.com", Secret: "sesame open!"},
 		"negative period": {URL: "https://example.com", Secret: webhookSecret, Timeout: -1},
 	} {
-		_, err := jobs.NewWebhookNotifier(options, slog.New(slog.DiscardHandler))
+		_, err := notify.NewWebhook(options, slog.New(slog.DiscardHandler))
 		if err == nil || strings.Contains(err.Error(), "sesame") || strings.Contains(err.Error(), webhookSecret) {
 			t.Errorf("%s: got %v", name, err)
 		}

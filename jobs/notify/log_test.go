@@ -1,4 +1,4 @@
-package jobs_test
+package notify_test
 
 import (
 	"bytes"
@@ -14,13 +14,13 @@ import (
 	"testing"
 
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/notify"
 )
 
-func newLogNotifier(t *testing.T) (notifier *jobs.LogNotifier, dir string, log *bytes.Buffer) {
+func newLogNotifier(t *testing.T) (notifier *notify.Log, dir string, log *bytes.Buffer) {
 	t.Helper()
 	dir, log = filepath.Join(t.TempDir(), "a", "mail"), new(bytes.Buffer)
-	notifier, err := jobs.NewLogNotifier(dir, slog.New(slog.NewJSONHandler(log, nil)))
+	notifier, err := notify.NewLog(dir, slog.New(slog.NewJSONHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestLogNotifierKeepsRepeats(t *testing.T) {
 func TestLogNotifierConcurrently(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	notifier, err := jobs.NewLogNotifier(dir, slog.New(slog.DiscardHandler))
+	notifier, err := notify.NewLog(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestLogNotifierErrors(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := jobs.NewLogNotifier(path, slog.New(slog.DiscardHandler)); err == nil {
+		if _, err := notify.NewLog(path, slog.New(slog.DiscardHandler)); err == nil {
 			t.Error("no error")
 		}
 	})

@@ -1,0 +1,59 @@
+// Package span has what the spans of a task have in common: how they fail, and
+// how a call to another server is recorded below them.
+package span
+
+import (
+	"context"
+	"net"
+	"strconv"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"outboxd/domain"
+)
+
+// scope names what the spans of jobs come from.
+const scope = "outboxd/jobs"
+
+// Client makes a call to another server, in a span of its own if the work
+// that ctx belongs to is recorded. The span is in the context of the call.
+func Client(ctx context.Context, name string, call func(context.Context) error, attributes ...attribute.KeyValue) error {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return call(ctx)
+	}
+	ctx, span := parent.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
+	defer span.End()
+	err := call(ctx)
+	Fail(span, err)
+	return err
+}
+
+// Server name the server at host:port.
+func Server(addr string) []attribute.KeyValue {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return []attribute.KeyValue{semconv.ServerAddress(addr)}
+	}
+	attributes := []attribute.KeyValue{semconv.ServerAddress(host)}
+	if n, err := strconv.Atoi(port); err == nil {
+		attributes = append(attributes, semconv.ServerPort(n))
+	}
+	return attributes
+}
+
+// Fail records an error, if there is one. What comes here must hold no secret.
+func Fail(span trace.Span, err error) {
+	if err == nil || !span.IsRecording() {
+		return
+	}
+	kind := semconv.ErrorTypeOther
+	if code := domain.ErrorCode(err); code != "" {
+		kind = semconv.ErrorTypeKey.String(string(code))
+	}
+	span.SetAttributes(kind)
+	span.SetStatus(codes.Error, err.Error())
+}
