@@ -26,7 +26,7 @@ func TestBenchCommand(t *testing.T) {
 	t.Parallel()
 	environ, redisDB := benchEnviron(t)
 	picture := filepath.Join(t.TempDir(), "horizon.svg")
-	got := execute(t, environ, "bench", "horizon", redisDB, "--events=100", "--rounds=1", "--json", "--plot="+picture)
+	got := execute(t, environ, "bench", "horizon", redisDB, "--events=100", "--rounds=1", "-o=json", "--plot="+picture)
 	if got.code != 0 {
 		t.Fatalf("exit code %d: %s", got.code, got.stderr)
 	}

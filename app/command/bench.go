@@ -27,7 +27,6 @@ which is why each has arms and reports ratios.`
 type benchFlags struct {
 	schema  string
 	redisDB int
-	json    bool // as -o json, which came later
 	out     output
 	plot    string
 	profile string
@@ -44,7 +43,6 @@ func (c commands) newBenchCommand() *cobra.Command {
 	}
 	parent.PersistentFlags().StringVar(&flags.schema, "schema", "outboxd_bench", "schema to use; must not exist or be empty")
 	parent.PersistentFlags().IntVar(&flags.redisDB, "redis-db", 15, "number of the Redis database to use; must be empty")
-	parent.PersistentFlags().BoolVar(&flags.json, "json", false, "the same as -o json")
 	parent.PersistentFlags().StringVar(&flags.plot, "plot", "", "also draw the curves into this SVG file, where the benchmark has some")
 	parent.PersistentFlags().StringVar(&flags.profile, "cpuprofile", "", "also write a CPU profile of this process into this file, for go tool pprof")
 	for _, b := range bench.All() {
@@ -58,9 +56,6 @@ func (c commands) newBenchCommand() *cobra.Command {
 }
 
 func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) error {
-	if flags.json {
-		flags.out.format = formatJSON
-	}
 	if err := flags.out.check(); err != nil {
 		return err
 	}

@@ -56,31 +56,16 @@ func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) 
 }
 
 func (d *Daemon) addAPI(beside *relay.Relay) {
-	var users domain.UserStore = repository.NewUsers(d.database)
+	var committed func()
 	if beside != nil {
-		users = wakingUsers{users, beside.Wake}
+		committed = beside.Wake
 	}
 	api := registration.New(registration.Options{
-		Users: users, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
+		Users: repository.NewUsers(d.database), Committed: committed, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
 		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
 	})
 	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
-}
-
-// wakingUsers tells the relay of the same process about a registration, which
-// spares the way through the database.
-type wakingUsers struct {
-	domain.UserStore
-	wake func()
-}
-
-func (u wakingUsers) Register(ctx context.Context, user *domain.User, key string, headers map[string]string) error {
-	err := u.UserStore.Register(ctx, user, key, headers)
-	if err == nil {
-		u.wake()
-	}
-	return err
 }
 
 // archiveEvery is how often the leader looks into the archives of all queues.

@@ -23,8 +23,11 @@ const drainLimit = 256 << 10
 
 // Options are what the API needs, and its limits.
 type Options struct {
-	Users  domain.UserStore
-	Logger *slog.Logger
+	Users domain.UserStore
+	// Committed is called after each registration. It may tell a relay of the same process,
+	// which spares the way through the database. nil: nobody is told.
+	Committed func()
+	Logger    *slog.Logger
 	// Registerer takes the HTTP metrics; nil for none.
 	Registerer prometheus.Registerer
 	// Tracer begins a span for each request; nil for none.
@@ -61,7 +64,7 @@ func New(o Options) *fiber.App {
 	app.Use("/api/", checkBody(limit))
 	// Whoever waits longer for its turn would have no time left for the rest.
 	hasher := NewHasher(o.HashConcurrency, s.Patience*2/3)
-	u := &users{server: s, store: o.Users, hasher: hasher}
+	u := &users{server: s, store: o.Users, committed: o.Committed, hasher: hasher}
 	describe(app, u, cmp.Or(o.Version, "dev"), limit)
 	serveDocs(app)
 	return app

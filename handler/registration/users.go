@@ -19,9 +19,10 @@ const usersPath = "/api/v1/users"
 
 // users answers the requests about users.
 type users struct {
-	server *handler.Server
-	store  domain.UserStore
-	hasher *Hasher
+	server    *handler.Server
+	store     domain.UserStore
+	committed func()
+	hasher    *Hasher
 }
 
 // The documents, as the API's description shows them.
@@ -119,6 +120,9 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *doma
 		// A request with this key ran beside this one and was faster.
 		user, err = u.replay(ctx, key, request)
 		return user, true, err
+	}
+	if err == nil && u.committed != nil {
+		u.committed()
 	}
 	return user, false, err
 }

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"outboxd/domain"
 	"outboxd/handler/handlertest"
+	"outboxd/handler/registration"
 )
 
 type userAnswer struct {
@@ -120,5 +122,19 @@ func TestInvalidTraceparentIsDropped(t *testing.T) {
 	}
 	if carried {
 		t.Error("an invalid traceparent reached the event")
+	}
+}
+
+func TestARegistrationIsReportedOnceItIsCommitted(t *testing.T) {
+	t.Parallel()
+	var reported atomic.Int32
+	s, _ := handlertest.StartAPI(t, func(o *registration.Options) { o.Committed = func() { reported.Add(1) } })
+	for i, want := range []int{http.StatusCreated, http.StatusConflict} {
+		if a := s.Register(handlertest.RegisterBody); a.Status != want {
+			t.Fatalf("request %d: %d %s, want %d", i, a.Status, a.Body, want)
+		}
+		if n := reported.Load(); n != 1 {
+			t.Errorf("after request %d, %d registrations were reported, want 1", i, n)
+		}
 	}
 }
