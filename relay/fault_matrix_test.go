@@ -14,49 +14,6 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-// misbehaviour is how a Redis, or what stands before it, can answer any command.
-type misbehaviour struct {
-	name    string
-	fault   repositorytest.Fault
-	finding string // that names it, where it is the answer to what enqueues; "": none is known
-}
-
-func says(name, words, finding string) misbehaviour {
-	return misbehaviour{name, repositorytest.Fault{Reply: "-" + words + "\r\n"}, finding}
-}
-
-var misbehaviours = []misbehaviour{
-	says("WRONGPASS", "WRONGPASS invalid username-password pair or user is disabled.", "redis-credentials"),
-	says("NOAUTH", "NOAUTH Authentication required.", "redis-credentials"),
-	says("NOPERM", "NOPERM this user has no permissions to run the 'x' command", "redis-rights"),
-	says("NOPERM key", "NOPERM this user has no permissions to access one of the keys used as arguments", "redis-rights"),
-	says("unknown command", "ERR unknown command 'X', with args beginning with: 'y' ", "redis-command"),
-	says("DB index", "ERR DB index is out of range", "redis-database"),
-	says("LOADING", "LOADING Redis is loading the dataset in memory", "redis-loading"),
-	says("MASTERDOWN", "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "redis-read-only"),
-	says("READONLY", "READONLY You can't write against a read only replica.", "redis-read-only"),
-	says("OOM", "OOM command not allowed when used memory > 'maxmemory'.", "redis-memory"),
-	says("MISCONF", "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", "redis-disk"),
-	says("BUSY", "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", "redis-busy"),
-	says("TRYAGAIN", "TRYAGAIN Multiple keys request during rehashing of slot", "redis-cluster"),
-	says("CLUSTERDOWN", "CLUSTERDOWN The cluster is down", "redis-cluster"),
-	says("MOVED", "MOVED 3999 127.0.0.1:6381", "redis-cluster"),
-	says("ASK", "ASK 3999 127.0.0.1:6381", "redis-cluster"),
-	says("CROSSSLOT", "CROSSSLOT Keys in request don't hash to the same slot", "redis-cluster"),
-	says("EXECABORT", "EXECABORT Transaction discarded because of previous errors.", "redis-answer"),
-	says("NOSCRIPT", "NOSCRIPT No matching script. Please use EVAL.", "redis-command"),
-	says("NOREPLICAS", "NOREPLICAS Not enough good replicas to write.", "redis-replicas"),
-	says("maxclients", "ERR max number of clients reached", "redis-connections"),
-	says("an unknown error", "ERR something that nobody has ever heard of", "redis-answer"),
-	{"nil", repositorytest.Fault{Reply: "$-1\r\n"}, "redis-answer"},
-	{"a string", repositorytest.Fault{Reply: "+1\r\n"}, "redis-answer"},
-	{"an array", repositorytest.Fault{Reply: "*1\r\n:1\r\n"}, "redis-answer"},
-	{"another number", repositorytest.Fault{Reply: ":7\r\n"}, "redis-answer"},
-	{"minus one", repositorytest.Fault{Reply: ":-1\r\n"}, "redis-answer"},
-	{"no answer", repositorytest.Fault{Swallow: true}, ""},
-	{"a cut", repositorytest.Fault{Cut: true}, ""},
-}
-
 // faultyCommand is a command that a relay sends, its leader among them, and what
 // makes it send it.
 type faultyCommand struct {
@@ -84,18 +41,16 @@ var faultyCommands = []faultyCommand{
 }
 
 // For each command that a relay sends and each way in which it can be answered
-// wrongly, once or for ever: the task is in Redis or its event is pending, no
+// wrongly, once or until it is mended: the task is in Redis or its event is pending, no
 // attempt is charged, the relay says what is wrong, and goes on by itself.
 func TestOnlyAPositiveAnswerCounts(t *testing.T) {
 	t.Parallel()
-	for _, command := range faultyCommands {
+	for i, command := range faultyCommands {
 		t.Run(command.name, func(t *testing.T) {
 			t.Parallel()
 			m := newMatrix(t, command)
-			for _, wrong := range misbehaviours {
-				for _, once := range []bool{true, false} {
-					m.try(wrong, once)
-				}
+			for _, fault := range repositorytest.Faults(i) {
+				m.try(fault)
 			}
 			m.notices()
 		})
@@ -144,15 +99,13 @@ func newMatrix(t *testing.T, command faultyCommand) *matrix {
 	return &matrix{fixture: f, command: command, proxy: proxy}
 }
 
-func (m *matrix) try(wrong misbehaviour, once bool) {
+func (m *matrix) try(wrong repositorytest.NamedFault) {
 	m.t.Helper()
 	m.tried++
 	queue := fmt.Sprintf("q%d", m.tried)
-	what := fmt.Sprintf("%s answered with %s, once %t", m.command.name, wrong.name, once)
-	fault := wrong.fault
-	fault.Once = once
+	what := m.command.name + " answered with " + wrong.Name
 	m.options.Publisher.(*jobs.Publisher).Renew() // a script is called by its hash again, and queues are told of
-	m.proxy.Break(m.command.name, fault)
+	m.proxy.Break(m.command.name, wrong.Fault)
 	if m.command.greeting {
 		m.proxy.Disconnect()
 	}
@@ -166,14 +119,14 @@ func (m *matrix) try(wrong misbehaviour, once bool) {
 		m.t.Errorf("%s: met %d times, and still %d events are pending without an outage", what, m.proxy.Hits(), m.pending(queue))
 	}
 	m.delivered(what, queue)
-	if wrong.finding != "" && outage != nil {
+	if wrong.Finding != "" && outage != nil {
 		if f, known := domain.FindingOf(outage); !known || f.Remedy == "" {
 			m.t.Errorf("%s: the outage names no cure: %v", what, outage)
 		}
 	}
-	if wrong.finding != "" && m.command.name == "EVALSHA" && !once && outage != nil {
-		if f, _ := domain.FindingOf(outage); f.Code != wrong.finding {
-			m.t.Errorf("%s: the finding is %q, want %s: %v", what, f.Code, wrong.finding, outage)
+	if wrong.Finding != "" && m.command.name == "EVALSHA" && !wrong.Once && outage != nil {
+		if f, _ := domain.FindingOf(outage); f.Code != wrong.Finding {
+			m.t.Errorf("%s: the finding is %q, want %s: %v", what, f.Code, wrong.Finding, outage)
 		}
 	}
 	if healed := m.heals(); healed != m.healed {

@@ -14,11 +14,12 @@ import (
 	"testing"
 )
 
-// Fault is what a FaultProxy answers instead of Redis, which does not get the command then.
+// Fault is what a FaultProxy answers instead of Redis, which does not get the command then, unless Late is set.
 type Fault struct {
 	Reply   string // in Redis's protocol, such as "-NOAUTH …\r\n"
 	Swallow bool   // no answer at all, and those to the commands after it as ever
 	Cut     bool   // end the connection
+	Late    bool   // Redis carries the command out, and its answer is swallowed or cut
 	Once    bool   // then as if there had been no fault
 }
 
@@ -151,16 +152,18 @@ func (p *FaultProxy) questions(talk *conversation) {
 // question returns false where the connection is to end.
 func (p *FaultProxy) question(talk *conversation, raw []byte, name string) bool {
 	reply, fault := p.treat(name)
+	late := fault != nil && fault.Late
 	switch {
+	case late:
 	case fault != nil && fault.Cut:
 		return false
 	case fault != nil && fault.Swallow:
 		return true
 	case reply != "":
-		return talk.promise([]byte(reply)) == nil
+		return talk.promise(promise{reply: []byte(reply)}) == nil
 	}
-	if !strings.HasSuffix(name, "SUBSCRIBE") { // which is answered out of turn
-		if talk.promise(nil) != nil {
+	if late || !strings.HasSuffix(name, "SUBSCRIBE") { // which is answered out of turn
+		if talk.promise(promise{swallow: late, cut: late && fault.Cut}) != nil {
 			return false
 		}
 	}
@@ -186,21 +189,28 @@ func (p *FaultProxy) treat(name string) (reply string, fault *Fault) {
 type conversation struct {
 	down, up net.Conn
 	mu       sync.Mutex
-	promised [][]byte // nil: what Redis answers
+	promised []promise
+}
+
+// promise is an answer that is due.
+type promise struct {
+	reply   []byte // nil: what Redis answers
+	swallow bool   // what Redis answers is not passed on
+	cut     bool   // and the connection ends then
 }
 
 // promise adds an answer to those that are due.
-func (c *conversation) promise(reply []byte) error {
+func (c *conversation) promise(p promise) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.promised = append(c.promised, reply)
+	c.promised = append(c.promised, p)
 	return c.flush()
 }
 
 // flush gives the answers whose turn it is and that are not Redis's.
 func (c *conversation) flush() error {
-	for len(c.promised) > 0 && c.promised[0] != nil {
-		reply := c.promised[0]
+	for len(c.promised) > 0 && c.promised[0].reply != nil {
+		reply := c.promised[0].reply
 		c.promised = c.promised[1:]
 		if _, err := c.down.Write(reply); err != nil {
 			return err
@@ -213,20 +223,34 @@ func (c *conversation) answers() {
 	in := bufio.NewReader(c.up)
 	for {
 		var value bytes.Buffer
-		if err := copyValue(&value, in); err != nil {
-			return
-		}
-		c.mu.Lock()
-		_, err := c.down.Write(value.Bytes())
-		if err == nil && value.Bytes()[0] != '>' && len(c.promised) > 0 {
-			c.promised = c.promised[1:]
-			err = c.flush()
-		}
-		c.mu.Unlock()
-		if err != nil {
+		if err := copyValue(&value, in); err != nil || c.answer(value.Bytes()) != nil {
 			return
 		}
 	}
+}
+
+// answer passes on a value of Redis's, which answers the first question that is open
+// unless it is a message that nobody asked for.
+func (c *conversation) answer(value []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var due promise
+	asked := value[0] != '>' && len(c.promised) > 0
+	if asked {
+		due, c.promised = c.promised[0], c.promised[1:]
+	}
+	if due.cut {
+		return net.ErrClosed
+	}
+	if !due.swallow {
+		if _, err := c.down.Write(value); err != nil {
+			return err
+		}
+	}
+	if !asked {
+		return nil
+	}
+	return c.flush()
 }
 
 // readCommand reads an array of strings, and returns it as it came and its first string in capitals.
