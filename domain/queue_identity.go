@@ -104,7 +104,8 @@ type QueueMemory interface {
 
 	// Doubt remembers that the database may have gone back: tasks of events
 	// from before now may be of events that do not exist, or not of those whose
-	// turn it is. They then have no effect.
+	// turn it is. They then have no effect. It returns after about a second,
+	// when every session knows.
 	Doubt(ctx context.Context) error
 
 	// Redrive puts every event back into the outbox that was handed to the queue

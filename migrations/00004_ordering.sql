@@ -258,7 +258,8 @@ DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirmed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF EXISTS (SELECT FROM %1$I.outbox_turns WHERE event_id OPERATOR(pg_catalog.=) NEW.event_id) THEN
+    PERFORM FROM %1$I.outbox_turns WHERE event_id OPERATOR(pg_catalog.=) NEW.event_id;
+    IF FOUND THEN
         PERFORM %1$I.outbox_pass_turn(NEW.event_id);
     END IF;
     RETURN NULL;

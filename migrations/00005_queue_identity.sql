@@ -84,6 +84,48 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 -- +goose StatementEnd
 
+-- outbox_is_doubtful says whether an event has to be looked for before it takes
+-- effect, because this database may have gone back: it is on another timeline than
+-- the relays have seen, or the event is from before they noticed it. An ID that
+-- tells no time counts as old. When the history of that time has ended, what is
+-- unknown could not be told any more.
+--
+-- Where nothing is in doubt, it notes the second in the session, so that only the
+-- first confirmation of every second asks. The second is taken before the look.
+-- Whoever says that the database has gone back therefore waits for longer than a
+-- second, until everybody has seen it. An older snapshot notes nothing.
+--
+-- The privilege is looked at because an error here would stop every consumer.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_is_doubtful(event uuid) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    second  text := pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::pg_catalog.int8::pg_catalog.text;
+    back_at timestamptz;
+    line    text;
+    may     boolean;
+BEGIN
+    SELECT i.timeline,
+           CASE WHEN i.went_back_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => greatest(i.history_seconds, 3600))) THEN i.went_back_at END,
+           pg_catalog.has_function_privilege('pg_catalog.pg_walfile_name(pg_catalog.pg_lsn)'::pg_catalog.regprocedure, 'EXECUTE')
+    INTO line, back_at, may FROM %1$I.outbox_queue_identity i;
+    IF back_at IS NOT NULL AND coalesce(%1$I.outbox_id_time(event) OPERATOR(pg_catalog.<) (back_at OPERATOR(pg_catalog.+) '1 minute'::pg_catalog.interval), true) THEN
+        RETURN true;
+    END IF;
+    IF may AND line OPERATOR(pg_catalog.<>) '' THEN
+        IF NOT pg_catalog.starts_with(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), line) THEN
+            RETURN true;
+        END IF;
+    END IF;
+    IF back_at IS NULL AND pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed' THEN
+        PERFORM pg_catalog.set_config('outboxd.sure_at', second, false);
+    END IF;
+    RETURN false;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
 -- outbox_confirming decides whether an event may take effect, before its effect,
 -- whoever confirms it.
 --
@@ -92,41 +134,24 @@ $$;
 --     the event is let go when the one before is confirmed.
 --   - Where this database may have gone back, an event that does not exist may not
 --     either. There is then no inbox row, as for an event that took effect
---     before, and the journal says why. The database may have gone back if it
---     is on another timeline than the relays have seen, or an event is from before they
---     noticed it. An ID that tells no time counts as old.
+--     before, and the journal says why.
 --
--- It runs once for every event, so it asks for the least, and does without a
--- search_path of its own. The privilege is looked at because an error
--- here would stop every consumer.
+-- It runs once for every event, so it asks for the least: almost always one look
+-- into an index, and whether this session asked within the second. Neither it nor
+-- outbox_is_doubtful has a search_path of its own.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirming() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-    is_held   boolean;
-    back_at   timestamptz;
-    line      text;
-    doubtful  boolean := false;
-    task      text := 'rightful';
 BEGIN
-    SELECT EXISTS (SELECT FROM %1$I.outbox_held h WHERE h.id OPERATOR(pg_catalog.=) NEW.event_id), i.went_back_at, i.timeline
-    INTO is_held, back_at, line FROM %1$I.outbox_queue_identity i;
-    IF is_held THEN
-        task := %1$I.outbox_task_of(NEW.event_id);
-    ELSE
-        IF back_at IS NOT NULL THEN
-            doubtful := coalesce(%1$I.outbox_id_time(NEW.event_id) OPERATOR(pg_catalog.<) (back_at OPERATOR(pg_catalog.+) '1 minute'::pg_catalog.interval), true);
-        END IF;
-        IF NOT doubtful AND line OPERATOR(pg_catalog.<>) ''
-           AND pg_catalog.has_function_privilege('pg_catalog.pg_walfile_name(pg_catalog.pg_lsn)'::pg_catalog.regprocedure, 'EXECUTE') THEN
-            doubtful := NOT pg_catalog.starts_with(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), line);
-        END IF;
-        IF doubtful THEN
-            task := %1$I.outbox_task_of(NEW.event_id);
+    IF pg_catalog.current_setting('outboxd.sure_at', true) IS NOT DISTINCT FROM pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::pg_catalog.int8::pg_catalog.text
+       OR NOT %1$I.outbox_is_doubtful(NEW.event_id) THEN
+        PERFORM FROM %1$I.outbox_held WHERE id OPERATOR(pg_catalog.=) NEW.event_id;
+        IF NOT FOUND THEN
+            RETURN NEW;
         END IF;
     END IF;
-    CASE task
+    CASE %1$I.outbox_task_of(NEW.event_id)
     WHEN 'early' THEN
         RAISE EXCEPTION 'event %% may not take effect yet: its ordering key has another event''s turn', NEW.event_id
             USING ERRCODE = 'OB001', HINT = 'Give the task back without charging it an attempt. It comes again when the event before it is confirmed.';
@@ -152,6 +177,7 @@ CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUN
 -- +goose Down
 DROP TRIGGER outbox_confirming ON inbox;
 DROP FUNCTION outbox_confirming;
+DROP FUNCTION outbox_is_doubtful;
 DROP FUNCTION outbox_task_of;
 DROP FUNCTION outbox_id_time;
 DROP TABLE outbox_missing;

@@ -76,8 +76,22 @@ func (m *QueueMemory) RememberDatabase(ctx context.Context, is domain.DatabaseId
 	return translate(err, "remember who the database is")
 }
 
+// doubtPause is for how long a session may not have heard of a doubt:
+// outbox_is_doubtful asks once a second.
+const doubtPause = 1100 * time.Millisecond
+
 // Doubt implements domain.QueueMemory.
 func (m *QueueMemory) Doubt(ctx context.Context) error {
 	_, err := m.outbox.db.sql.ExecContext(ctx, `UPDATE outbox_queue_identity SET went_back_at = clock_timestamp()`)
-	return translate(err, "remember that the database may have gone back")
+	if err != nil {
+		return translate(err, "remember that the database may have gone back")
+	}
+	heard := time.NewTimer(doubtPause)
+	defer heard.Stop()
+	select {
+	case <-heard.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"database/sql"
 	"testing"
 	"time"
 
@@ -93,5 +94,72 @@ func TestAnotherTimelineIsDoubt(t *testing.T) {
 	}
 	if got := confirmed(t, db, id); got != "no effect" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A session that found nothing in doubt a moment ago has heard of a doubt when Doubt
+// returns.
+func TestEverySessionHearsOfADoubt(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	memory := repository.NewQueueMemory(repository.NewOutbox(db, repository.OutboxOptions{History: true}))
+	if err := memory.RememberDatabase(t.Context(), domain.DatabaseIdentity{}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "UPDATE outbox_queue_identity SET history_since = history_since - interval '2 hours'")
+	session, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	confirm := func() (first, sure bool) {
+		t.Helper()
+		err := session.QueryRowContext(t.Context(), "SELECT outbox_confirm(outbox_new_id()), coalesce(current_setting('outboxd.sure_at', true), '') <> ''").Scan(&first, &sure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return first, sure
+	}
+	if first, sure := confirm(); !first || !sure {
+		t.Fatalf("before: took effect %t, sure %t", first, sure)
+	}
+	if err := memory.Doubt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if first, _ := confirm(); first {
+		t.Error("an unknown event took effect after the doubt")
+	}
+	// When the history of that time has ended, nobody asks any more for each event.
+	exec(t, db, "UPDATE outbox_queue_identity SET went_back_at = went_back_at - interval '62 minutes'")
+	if _, err := session.ExecContext(t.Context(), "SET outboxd.sure_at = ''"); err != nil {
+		t.Fatal(err)
+	}
+	if first, sure := confirm(); !first || !sure {
+		t.Errorf("after the history: took effect %t, sure %t", first, sure)
+	}
+}
+
+// A transaction with an old snapshot does not see a doubt, and so must not make its session sure.
+func TestAnOldSnapshotMakesNoSessionSure(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Open(t)
+	session, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	tx, err := session.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sure string
+	if err := tx.QueryRowContext(t.Context(), "SELECT coalesce(current_setting('outboxd.sure_at', true), '') FROM outbox_confirm(outbox_new_id())").Scan(&sure); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if sure != "" {
+		t.Errorf("the session is sure at %s", sure)
 	}
 }
