@@ -2,21 +2,18 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
+	"outboxd/jobs/broker"
+
 	"github.com/redis/go-redis/v9"
 )
 
-// bellChannel is the Redis channel on which publishers say that there are new
-// tasks. All databases of a Redis share it: who hears it for nothing looks once.
-const bellChannel = "asynq:{outboxd}:bell"
-
 // ring adds to a pipeline, behind what enqueues tasks, the word that they are
 // there. A Redis that forbids it, or nobody listening, costs latency only.
-func ring(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, bellChannel, "") }
+func ring(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, broker.BellChannel, "") }
 
 // How long a listener waits before it asks whether its silent connection still
 // lives, and before it tries again to get one.
@@ -41,7 +38,7 @@ func (b bell) ring() {
 // since words may have been missed before. It returns when ctx ends.
 func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slog.Logger, heard *complaints) {
 	deaf := sync.Once{}
-	subscription := client.Subscribe(ctx, bellChannel)
+	subscription := client.Subscribe(ctx, broker.BellChannel)
 	defer subscription.Close()
 	// A read that waits does not notice that its context ends.
 	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
@@ -51,13 +48,13 @@ func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slo
 		case err == nil:
 			b.ring()
 			continue
-		case isTimeout(err):
+		case broker.IsTimeout(err):
 			_ = subscription.Ping(ctx) // what is wrong with the connection shows in the next read
 			continue
-		case isForbidden(whence(err)):
+		case broker.IsForbidden(broker.Whence(err)):
 			deaf.Do(func() {
 				log.Warn("Redis does not let this worker hear of new tasks, so an idle worker finds them only when it looks; allow its user the channel",
-					"channel", bellChannel, "error", err)
+					"channel", broker.BellChannel, "error", err)
 			})
 		default:
 			heard.hear(err)
@@ -67,9 +64,4 @@ func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slo
 		case <-time.After(bellAgain):
 		}
 	}
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
 }

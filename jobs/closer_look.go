@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"outboxd/domain"
+	"outboxd/jobs/lookup"
 )
 
 // Unconfirmed names the types of events that nobody confirms: of these, a task
@@ -14,13 +15,6 @@ import (
 // use.
 func (p *Publisher) Unconfirmed(types []string) { p.unconfirmed = types }
 
-var _ domain.TaskFinder = (*Publisher)(nil)
-
-// Look implements domain.TaskFinder.
-func (p *Publisher) Look(ctx context.Context, events []domain.Event) ([]domain.TaskPresence, error) {
-	return p.tasks.Look(ctx, events)
-}
-
 // lookCloser enqueues again what is not really there. That a task's key exists is
 // all that Asynq's script asks, and only where it does, which is rare, more is
 // asked: where a worker would find the task. The remains of one that no worker
@@ -28,23 +22,23 @@ func (p *Publisher) Look(ctx context.Context, events []domain.Event) ([]domain.T
 // another one where there was something. The error says that too few replicas
 // have what was enqueued again.
 func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Event, receipts []domain.Receipt) error {
-	var asked []*inquiry
+	var asked []*lookup.Inquiry
 	var of []int
 	for i := range receipts {
 		if receipts[i].Answer != domain.AlreadyThere {
 			continue
 		}
-		todo := clearCompleted
+		todo := lookup.ClearCompleted
 		if slices.Contains(p.unconfirmed, events[i].Type) {
-			todo = clearStranded
+			todo = lookup.ClearStranded
 		}
-		asked = append(asked, &inquiry{queue: events[i].Queue, taskID: events[i].TaskID(), todo: todo})
+		asked = append(asked, &lookup.Inquiry{Queue: events[i].Queue, TaskID: events[i].TaskID(), Todo: todo})
 		of = append(of, i)
 	}
 	if len(asked) == 0 {
 		return nil
 	}
-	if err := p.tasks.look(ctx, asked); err != nil {
+	if err := p.tasks.Ask(ctx, asked); err != nil {
 		for _, i := range of {
 			receipts[i] = domain.Receipt{Err: err}
 		}
@@ -53,7 +47,7 @@ func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Eve
 	var again []domain.Event
 	var places []int
 	for n, q := range asked {
-		if presence := q.presence(); presence.Lost() || presence == domain.TaskCompleted && q.todo == clearCompleted {
+		if presence := q.Presence(); presence.Lost() || presence == domain.TaskCompleted && q.Todo == lookup.ClearCompleted {
 			again, places = append(again, events[of[n]]), append(places, of[n])
 		}
 	}

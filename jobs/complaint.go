@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"outboxd/jobs/broker"
+
 	"github.com/redis/go-redis/v9"
 )
 
@@ -30,11 +32,11 @@ func newComplaints(log *slog.Logger) *complaints {
 // hear logs an error that somebody has to mend. What a script of Asynq's says
 // about a task, and a script that has to be sent in full, are none.
 func (c *complaints) hear(err error) {
-	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, noScript) {
+	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, broker.NoScript) {
 		return
 	}
-	f, known := impedimentOf(err)
-	if !known || f.Code == redisAnswer {
+	f, known := broker.FindingOf(err)
+	if !known || f.Code == broker.AnswerUnknown {
 		return
 	}
 	c.mu.Lock()

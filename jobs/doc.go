@@ -1,7 +1,7 @@
-// Package jobs is outboxd's side of Asynq: the publisher that enqueues events,
-// the worker that runs their tasks exactly once against the database, and one file
-// for each task type.
+// Package jobs publishes and works: the publisher enqueues events as Asynq's
+// tasks, and the worker runs the tasks exactly once against the database. There
+// is one file for each task type.
 //
 // It knows nothing of how events are stored; it meets the database through the
-// interfaces of domain.
+// interfaces of domain. What Redis is to it is in package broker.
 package jobs

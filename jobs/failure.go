@@ -3,13 +3,13 @@ package jobs
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/jobs/broker"
 )
 
 // notePatience bounds what is written about a failure where nobody can wait
@@ -69,13 +69,8 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 			ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Queue: queue,
 			Options: domain.TaskOptions{MaxRetry: &limit},
 		},
-		Attempt: retried + 1, Err: cause(err.Error()),
+		Attempt: retried + 1, Err: broker.Cause(err.Error()),
 	}, true
-}
-
-// cause is an error's text without Asynq's note to itself.
-func cause(text string) error {
-	return errors.New(strings.TrimSuffix(text, ": "+asynq.SkipRetry.Error()))
 }
 
 // note writes about a failed attempt that Asynq reports: into the journal, and

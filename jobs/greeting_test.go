@@ -12,6 +12,8 @@ import (
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/lookup"
 	"outboxd/repository/repositorytest"
 )
 
@@ -71,24 +73,13 @@ func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
 // questions are what is asked of Redis beside publishing.
 func questions(t *testing.T, publisher *jobs.Publisher, address string) map[string]func(context.Context) error {
 	t.Helper()
-	opt, err := jobs.ParseRedis(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	finder, err := jobs.NewTaskFinder(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	overviews, err := jobs.NewOverviews(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = finder.Close(), overviews.Close() })
+	redis := openRedis(t, address)
+	finder, overviews := lookup.New(redis), inspect.NewOverviews(redis)
 	return map[string]func(context.Context) error{
 		"Ping":       publisher.Ping,
 		"Identify":   func(ctx context.Context) error { _, err := publisher.Identify(ctx, "a"); return err },
-		"Unfinished": func(ctx context.Context) error { _, err := publisher.Unfinished(ctx, testEvents(1)); return err },
-		"Lengths":    func(ctx context.Context) error { _, err := publisher.Lengths(ctx, []string{"a"}); return err },
+		"Unfinished": func(ctx context.Context) error { _, err := finder.Unfinished(ctx, testEvents(1)); return err },
+		"Lengths":    func(ctx context.Context) error { _, err := overviews.Lengths(ctx, []string{"a"}); return err },
 		"Mark":       func(ctx context.Context) error { return publisher.Mark(ctx, "a", "b") },
 		"Advance":    func(ctx context.Context) error { _, err := publisher.Advance(ctx, "a", "b", "c"); return err },
 		"Look":       func(ctx context.Context) error { _, err := finder.Look(ctx, testEvents(1)); return err },
@@ -150,15 +141,7 @@ func TestTheExaminationNamesMissingRights(t *testing.T) {
 	server := repositorytest.OwnRedis(t)
 	_, admin := newPublisher(t, server.URL())
 	allow(t, admin, "u", "on", ">secret", "~*", "&*", "+@all", "-lpush")
-	opt, err := jobs.ParseRedis(strings.Replace(server.URL(), "://", "://u:secret@", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	inspector, err := jobs.NewInspector(opt, false, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = inspector.Close() })
+	inspector := inspect.NewInspector(openRedis(t, strings.Replace(server.URL(), "://", "://u:secret@", 1)), false, time.Now)
 	found, err := inspector.Examine(t.Context())
 	if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool { return f.Code == "redis-rights" }) {
 		t.Errorf("%v, %v", found, err)
@@ -170,15 +153,7 @@ func TestTheExaminationNamesMissingRights(t *testing.T) {
 func TestTheExaminationNamesWrongCredentials(t *testing.T) {
 	t.Parallel()
 	server := repositorytest.OwnRedis(t)
-	opt, err := jobs.ParseRedis(strings.Replace(server.URL(), "://", "://nobody:x@", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	inspector, err := jobs.NewInspector(opt, false, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = inspector.Close() })
+	inspector := inspect.NewInspector(openRedis(t, strings.Replace(server.URL(), "://", "://nobody:x@", 1)), false, time.Now)
 	found, err := inspector.Examine(t.Context())
 	if f, known := domain.FindingOf(err); !known || f.Code != "redis-credentials" || strings.Contains(f.String(), "nobody") {
 		t.Errorf("%v, %v", found, err)

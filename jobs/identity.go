@@ -3,18 +3,20 @@ package jobs
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 var _ domain.IdentifiedQueue = (*Publisher)(nil)
 
-// canaryKey lies where Asynq's keys do, for users who may write nowhere else.
-// It never expires.
-func canaryKey(name string) string { return "asynq:{outboxd}:canary:" + name }
+// What errors say was tried.
+const (
+	identifying = "look which Redis this is"
+	renewing    = "renew the canary"
+)
 
 // Identify implements domain.IdentifiedQueue. Where INFO is forbidden, or
 // unknown as to the in-process Redis, the canary has to do.
@@ -22,57 +24,37 @@ func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIden
 	var server, replication, canary, again *redis.StringCmd
 	// One pipeline is one connection, so the answers are of one process.
 	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		server, replication, canary = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Get(ctx, canaryKey(name))
+		server, replication, canary = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Get(ctx, broker.CanaryKey(name))
 		// A wrong answer about the canary would send everything again.
-		again = pipe.GetRange(ctx, canaryKey(name), 0, -1)
+		again = pipe.GetRange(ctx, broker.CanaryKey(name), 0, -1)
 		return nil
 	})
 	for _, section := range []*redis.StringCmd{server, replication} {
-		if reply := section.Err(); reply != nil && !isWithheld(reply) {
-			return domain.QueueIdentity{}, unavailable(err)
+		if reply := section.Err(); reply != nil && !broker.IsWithheld(reply) {
+			return domain.QueueIdentity{}, broker.Unavailable(identifying, err)
 		}
 	}
 	if reply := canary.Err(); reply != nil && !errors.Is(reply, redis.Nil) {
-		return domain.QueueIdentity{}, unavailable(reply)
+		return domain.QueueIdentity{}, broker.Unavailable(identifying, reply)
 	}
 	if again.Err() == nil && again.Val() != canary.Val() {
-		return domain.QueueIdentity{}, unavailable(unexpectedReply{"GET", canary.Val()})
+		return domain.QueueIdentity{}, broker.Unavailable(identifying, broker.UnexpectedReply{To: "GET", Reply: canary.Val()})
 	}
-	state := parseInfo(replication.Val())
+	state := broker.ParseInfo(replication.Val())
 	if role := state["role"]; role != "" && role != "master" {
 		return domain.QueueIdentity{}, domain.Errorf(domain.CodeUnavailable, "Redis is a %s at the moment and takes no tasks", role)
 	}
 	return domain.QueueIdentity{
-		RunID:         parseInfo(server.Val())["run_id"],
+		RunID:         broker.ParseInfo(server.Val())["run_id"],
 		ReplicationID: state["master_replid"],
 		Canary:        canary.Val(),
 	}, nil
 }
 
-// isWithheld tells the reply of a server that answers, and will not answer this.
-func isWithheld(err error) bool {
-	var reply redis.Error
-	if !errors.As(err, &reply) || isTurnedAway(err) {
-		return false
-	}
-	return strings.HasPrefix(reply.Error(), "NOPERM") || !isOutage(err)
-}
-
-// parseInfo reads the lines of INFO.
-func parseInfo(text string) map[string]string {
-	fields := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
-			fields[name] = value
-		}
-	}
-	return fields
-}
-
 // Mark implements domain.IdentifiedQueue.
 func (p *Publisher) Mark(ctx context.Context, name, next string) error {
-	if err := p.redis.Set(ctx, canaryKey(name), next, 0).Err(); err != nil {
-		return unavailable(err)
+	if err := p.redis.Set(ctx, broker.CanaryKey(name), next, 0).Err(); err != nil {
+		return broker.Unavailable("write the canary", err)
 	}
 	return nil
 }
@@ -88,15 +70,15 @@ return 1`
 func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool, error) {
 	// A number that is not the script's would count as a yes, and the next look
 	// would take the old canary for a loss.
-	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{canaryKey(name)}, known, next).Result(); {
+	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{broker.CanaryKey(name)}, known, next).Result(); {
 	case err != nil:
-		return false, unavailable(err)
+		return false, broker.Unavailable(renewing, err)
 	case answer == int64(1):
 		return true, nil
 	case answer == int64(0):
 		return false, nil
 	default:
-		return false, unavailable(unexpectedReply{"the renewal of the canary", answer})
+		return false, broker.Unavailable(renewing, broker.UnexpectedReply{To: "the renewal of the canary", Reply: answer})
 	}
 }
 

@@ -3,8 +3,9 @@ package jobs
 import (
 	"context"
 	"math/rand/v2"
-	"strings"
 	"time"
+
+	"outboxd/jobs/broker"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -41,7 +42,7 @@ func (i *idle) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 
 // takesTask tells by its keys whether a script is the one by which Asynq takes a
 // task: no other asks whether the queue is paused.
-func takesTask(keys []string) bool { return len(keys) == 4 && strings.HasSuffix(keys[1], ":paused") }
+func takesTask(keys []string) bool { return len(keys) == 4 && broker.IsPausedKey(keys[1]) }
 
 func (i *idle) count(answer *redis.Cmd) *redis.Cmd {
 	if answer.Err() == redis.Nil { //nolint:errorlint // go-redis returns it as it is

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // lane carries one batch of events to Redis in one round trip, through Asynq's
@@ -46,9 +47,6 @@ func newLane(client redis.UniversalClient, renewed int64) *lane {
 // is read afterwards.
 const enqueued = int64(1)
 
-// noScript is how Redis says that it does not know a script by its hash.
-const noScript = "NOSCRIPT"
-
 // SAdd is how Asynq tells Redis of a queue.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
 	// Not as SAdd, which takes a line for a number.
@@ -72,7 +70,7 @@ func (l *lane) Eval(ctx context.Context, script string, keys []string, args ...a
 }
 
 // errNoScript sends Asynq from EvalSha to Eval.
-var errNoScript redis.Error = scriptError(noScript + " the script is wanted in full")
+var errNoScript redis.Error = scriptError(broker.NoScript + " the script is wanted in full")
 
 type scriptError string
 
@@ -167,8 +165,8 @@ func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands
 		if command == nil || command.Err() == nil || command.Name() != "evalsha" {
 			continue
 		}
-		forbidden := isForbidden(command.Err())
-		if forbidden || redis.HasErrorPrefix(command.Err(), noScript) {
+		forbidden := broker.IsForbidden(command.Err())
+		if forbidden || redis.HasErrorPrefix(command.Err(), broker.NoScript) {
 			l.hashesFail = l.hashesFail || forbidden
 			commands[i] = l.take(ctx, &events[i], &receipts[i])
 		}
@@ -188,14 +186,14 @@ func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed 
 	_, err := l.pipe.Exec(ctx)
 	queues := l.queues
 	l.queues = nil
-	if err != nil && isTimeout(err) {
+	if err != nil && broker.IsTimeout(err) {
 		return wait, err
 	}
 	for _, queue := range queues {
 		if n, err := queue.Result(); err != nil {
 			return wait, fmt.Errorf("tell Redis of a queue: %w", err)
 		} else if n != int64(0) && n != int64(1) {
-			return wait, unexpectedReply{"SADD", n}
+			return wait, broker.UnexpectedReply{To: "SADD", Reply: n}
 		}
 	}
 	return wait, nil

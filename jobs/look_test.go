@@ -10,22 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/lookup"
 	"outboxd/repository/repositorytest"
 )
 
-func newTaskFinder(t *testing.T, url string) *jobs.TaskFinder {
+func newTaskFinder(t *testing.T, url string) *lookup.Finder {
 	t.Helper()
-	connection, err := jobs.ParseRedis(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	finder, err := jobs.NewTaskFinder(connection)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = finder.Close() })
-	return finder
+	return lookup.New(openRedis(t, url))
 }
 
 // pendingTask is a task as Asynq's client leaves it.
@@ -290,13 +281,10 @@ func TestFindTasksTellsRemains(t *testing.T) {
 	url := repositorytest.Redis(t)
 	_, client := newPublisher(t, url)
 	event := testEvents(1)[0]
+	finder := newTaskFinder(t, url)
 	state := func() string {
 		t.Helper()
-		connection, err := jobs.ParseRedis(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tasks, err := jobs.FindTasks(t.Context(), connection, &event)
+		tasks, err := finder.Tasks(t.Context(), &event)
 		if err != nil || tasks == nil {
 			t.Fatalf("%v, %v", tasks, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 	"outboxd/jobs/span"
 )
 
@@ -26,13 +27,9 @@ type Task struct {
 // makes the event a dead letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
-// errNoHandler marks a task that was taken and cannot be carried out, which takes
-// a message that names two types; see taker. errStopping marks one that there is
-// no more time for. Neither costs the task one of its attempts.
-var (
-	errNoHandler = errors.New("no handler for this type of task")
-	errStopping  = errors.New("the worker stops")
-)
+// errStopping marks a task that there is no more time for. Neither it nor
+// broker.ErrNoHandler costs the task one of its attempts.
+var errStopping = errors.New("the worker stops")
 
 // mux routes a task to its handler, inside the inbox's transaction. running
 // ends when the worker is to stop.
@@ -41,7 +38,7 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 		handler, known := w.o.Handlers[task.Type()]
 		if !known {
 			w.metrics.tasks.WithLabelValues("other", "unhandled").Inc()
-			return fmt.Errorf("%w: %q", errNoHandler, task.Type())
+			return fmt.Errorf("%w: %q", broker.ErrNoHandler, task.Type())
 		}
 		begin := time.Now()
 		if w.o.Tracer != nil {

@@ -7,16 +7,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/lookup"
 )
 
 // Publisher is the domain.Publisher: it hands events to Asynq.
 type Publisher struct {
 	redis       redis.UniversalClient
-	tasks       looker
+	tasks       *lookup.Finder
 	lanes       sync.Pool    // of *lane
 	renewed     atomic.Int64 // how often lanes were to be replaced
 	unconfirmed []string     // types of events that nobody confirms
@@ -25,25 +26,23 @@ type Publisher struct {
 
 var _ domain.Publisher = (*Publisher)(nil)
 
-// NewPublisher returns a Publisher for a Redis, with a connection for each of
-// that many concurrent calls of Publish. It does not connect.
-func NewPublisher(opt asynq.RedisConnOpt, concurrency int) (*Publisher, error) {
-	client, err := NewRedis(opt, concurrency+1)
-	if err != nil {
-		return nil, err
-	}
-	p := &Publisher{redis: client, tasks: looker{redis: client}}
+// NewPublisher returns a Publisher for a Redis. Each call of Publish takes one of
+// its connections.
+func NewPublisher(r *broker.Redis) *Publisher {
+	client := r.Client()
+	p := &Publisher{redis: client, tasks: lookup.New(r)}
 	p.lanes.New = func() any { return newLane(client, p.renewed.Load()) }
-	return p, nil
+	return p
 }
+
+// Tasks is what the Publisher looks for tasks with. Who shares it shares what it
+// has read of long queues.
+func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 
 // WaitReplicas makes a batch, and a Ping, succeed only when that many replicas
 // have acknowledged it, so that a failover loses nothing of it. 0, which is the default, does
 // not wait. It must be called before the first use.
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
-
-// Close closes the connections. Publish must have returned.
-func (p *Publisher) Close() error { return p.redis.Close() }
 
 // Publish implements domain.Publisher: the whole batch in one round trip, or
 // one for each mebibyte.
@@ -94,7 +93,7 @@ func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Recei
 	if lock, held := r.Err.(uniqueLock); held { //nolint:errorlint // put there by readReceipt
 		return p.again(ctx, e, string(lock))
 	}
-	if (r.Answer == domain.Rejected || r.Answer == domain.Unanswered) && isFromScript(r.Err) && !isWriteRefusal(r.Err) {
+	if (r.Answer == domain.Rejected || r.Answer == domain.Unanswered) && broker.IsFromScript(r.Err) && !broker.IsWriteRefusal(r.Err) {
 		if err := p.clearAway(ctx, e); err != nil {
 			return unanswered(err)
 		}
@@ -110,7 +109,7 @@ func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Recei
 // before that look, and where it failed at that, the key is that of a task
 // which lives.
 func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
-	key := taskKey(e.Queue, e.TaskID())
+	key := broker.TaskKey(e.Queue, e.TaskID())
 	// If even the look is forbidden, the script did not get beyond it either,
 	// and the key is not its own.
 	if there, err := p.redis.Exists(ctx, key).Result(); err != nil || there == 0 {
@@ -135,36 +134,17 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	return p.redis.Del(ctx, key, lock).Err()
 }
 
-// probeKey is written by Ping, in a script, as tasks are. A PING would be answered
-// by a Redis that takes no writes: a replica, or one that is out of memory. It
-// lies where Asynq's keys do, for users who may write nowhere else.
-const probeKey = "asynq:{outboxd}:probe"
-
-// probeScript does what Asynq's scripts do to enqueue, and leaves nothing but the
-// key.
-const probeScript = `
-redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)
-redis.call('EXISTS', KEYS[2])
-redis.call('HSET', KEYS[2], 'msg', ARGV[1])
-redis.call('LPUSH', KEYS[3], ARGV[1])
-redis.call('DEL', KEYS[2], KEYS[3])
-return 1`
-
-// probe runs the script.
-func probe(ctx context.Context, client redis.Scripter) *redis.Cmd {
-	return client.Eval(ctx, probeScript, []string{probeKey, probeKey + ":task", probeKey + ":list"}, time.Now().Unix())
-}
-
 // Ping implements domain.Publisher.
 func (p *Publisher) Ping(ctx context.Context) error {
+	const probing = "probe Redis"
 	pipe := p.redis.Pipeline()
-	probed := probe(ctx, pipe)
+	probed := broker.Probe(ctx, pipe)
 	wait := askReplicas(ctx, pipe, p.replicas)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return unavailable(err)
+		return broker.Unavailable(probing, err)
 	}
-	if answer := probed.Val(); answer != scriptEnqueued {
-		return unavailable(unexpectedReply{"a probe", answer})
+	if answer := probed.Val(); answer != broker.Probed {
+		return broker.Unavailable(probing, broker.UnexpectedReply{To: "a probe", Reply: answer})
 	}
 	return enoughReplicas(wait, p.replicas)
 }

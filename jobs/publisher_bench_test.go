@@ -16,6 +16,7 @@ import (
 	"outboxd/app/bench"
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/repository/repositorytest"
 )
 
@@ -23,7 +24,7 @@ import (
 // over a unix socket and over a network. The way that outboxd takes is "lane";
 // see docs/benchmarks.md for what the others came to. An op is a batch.
 func BenchmarkEnqueue(b *testing.B) {
-	near, err := jobs.ParseRedis(repositorytest.Redis(b))
+	near, err := broker.ParseURL(repositorytest.Redis(b))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -106,11 +107,7 @@ func measureEnqueue(b *testing.B, emptying *redis.Client, enqueue func(context.C
 // lane is what outboxd does: one pipeline for a batch.
 func lane(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 	b.Helper()
-	publisher, err := jobs.NewPublisher(opt, 1)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = publisher.Close() })
+	publisher := jobs.NewPublisher(newRedis(b, opt, 2))
 	return func(ctx context.Context, events []domain.Event) []error {
 		receipts := publisher.Publish(ctx, events)
 		failures := make([]error, len(receipts))
@@ -121,17 +118,22 @@ func lane(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.E
 	}
 }
 
+func newRedis(b *testing.B, opt asynq.RedisConnOpt, connections int) *broker.Redis {
+	b.Helper()
+	handle, err := broker.New(opt, connections)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = handle.Close() })
+	return handle
+}
+
 // goroutines is Asynq's client, called by so many goroutines, each with a
 // connection.
 func goroutines(n int) func(*testing.B, asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 	return func(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 		b.Helper()
-		client, err := jobs.NewRedis(opt, n)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = client.Close() })
-		return share(asynq.NewClientFromRedisClient(client), n)
+		return share(asynq.NewClientFromRedisClient(newRedis(b, opt, n).Client()), n)
 	}
 }
 

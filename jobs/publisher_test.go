@@ -1,32 +1,34 @@
 package jobs_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/repository/repositorytest"
 )
 
 func newPublisher(t *testing.T, url string) (*jobs.Publisher, *redis.Client) {
 	t.Helper()
-	connection, err := jobs.ParseRedis(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publisher, err := jobs.NewPublisher(connection, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = publisher.Close() })
-	client := connection.MakeRedisClient().(*redis.Client)
+	handle := openRedis(t, url)
+	client := handle.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
-	return publisher, client
+	return jobs.NewPublisher(handle), client
+}
+
+// openRedis returns a handle that is closed when the test ends.
+func openRedis(t testing.TB, url string) *broker.Redis {
+	t.Helper()
+	handle, err := broker.Open(url, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = handle.Close() })
+	return handle
 }
 
 func testEvents(n int) []domain.Event {
@@ -178,28 +180,6 @@ func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
 	eventually(t, "Redis takes tasks", func() bool { return publish() == nil })
 	if !client.SIsMember(t.Context(), "asynq:queues", "default").Val() {
 		t.Error("the queue is unknown to Asynq's tools")
-	}
-}
-
-func TestParseRedis(t *testing.T) {
-	t.Parallel()
-	for _, url := range []string{
-		"redis://localhost:6379", "redis://:secret@localhost:6379/3", "rediss://localhost:6380",
-		"redis-socket:///run/redis.sock?db=2", "redis-sentinel://a:26379,b:26379?master=m",
-	} {
-		if _, err := jobs.ParseRedis(url); err != nil {
-			t.Errorf("%s: %v", url, err)
-		}
-	}
-	withUser, err := jobs.ParseRedis("redis://ada:secret@localhost:6379/3")
-	if o, ok := withUser.(asynq.RedisClientOpt); err != nil || !ok || o.Username != "ada" || o.Password != "secret" || o.DB != 3 {
-		t.Errorf("with a user name: %+v, %v", withUser, err)
-	}
-	for _, url := range []string{"", "localhost:6379", "http://:hunter2@localhost", "redis://:hunter2@localhost:x/y", "redis://:hunter2@h:1/abc"} {
-		_, err := jobs.ParseRedis(url)
-		if domain.ErrorCode(err) != domain.CodeInvalid || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: %v, want an error without the password", url, err)
-		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // What Asynq's scripts that enqueue a task return, by their own comments. Only
@@ -24,7 +25,7 @@ const (
 func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	reply, err := command.Result()
 	switch {
-	case err != nil && isRefusal(err):
+	case err != nil && broker.IsRefusal(err):
 		return domain.Receipt{Answer: domain.Rejected, Err: err}
 	case errors.Is(err, redis.Nil):
 		reply = nil
@@ -39,12 +40,14 @@ func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	case reply == scriptDuplicate && unique:
 		return domain.Receipt{Answer: domain.Duplicate, Err: uniqueLock(fmt.Sprint(command.Args()[firstKey]))}
 	default:
-		return unanswered(unexpectedReply{"Asynq's script", reply})
+		return unanswered(broker.UnexpectedReply{To: "Asynq's script", Reply: reply})
 	}
 }
 
 // unanswered is the receipt of an event of which an error tells nothing.
-func unanswered(err error) domain.Receipt { return domain.Receipt{Err: unavailable(err)} }
+func unanswered(err error) domain.Receipt {
+	return domain.Receipt{Err: broker.Unavailable("enqueue tasks", err)}
+}
 
 // firstKey is where the first key of a script stands in its command: behind the
 // name, the script, and how many keys there are.
@@ -54,14 +57,3 @@ const firstKey = 3
 type uniqueLock string
 
 func (l uniqueLock) Error() string { return "another task has the lock " + string(l) }
-
-// unexpectedReply is an answer that the command does not give: whoever answered
-// did not carry it out.
-type unexpectedReply struct {
-	to    string
-	reply any
-}
-
-func (e unexpectedReply) Error() string {
-	return fmt.Sprintf("the answer to %s was %.60q (%T), which Redis never gives: look what stands between outboxd and Redis", e.to, fmt.Sprint(e.reply), e.reply)
-}

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // replicaPatience is how long replicas may take to acknowledge a batch. The
@@ -21,7 +22,7 @@ func askReplicas(ctx context.Context, pipe redis.Pipeliner, replicas int) *redis
 	if replicas == 0 {
 		return nil
 	}
-	pipe.Set(ctx, probeKey, time.Now().Unix(), time.Minute)
+	pipe.Set(ctx, broker.ProbeKey, time.Now().Unix(), time.Minute)
 	return pipe.Do(ctx, "WAIT", replicas, replicaPatience.Milliseconds())
 }
 
@@ -30,13 +31,14 @@ func enoughReplicas(wait *redis.Cmd, replicas int) error {
 	if wait == nil {
 		return nil
 	}
+	const waiting = "wait for replicas"
 	reply, err := wait.Result()
 	if err != nil {
-		return unavailable(err)
+		return broker.Unavailable(waiting, err)
 	}
 	n, isNumber := reply.(int64)
 	if !isNumber || n < 0 {
-		return unavailable(unexpectedReply{"WAIT", reply})
+		return broker.Unavailable(waiting, broker.UnexpectedReply{To: "WAIT", Reply: reply})
 	}
 	if n < int64(replicas) {
 		return domain.Errorf(domain.CodeUnavailable,

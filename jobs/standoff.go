@@ -2,12 +2,9 @@ package jobs
 
 import (
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"outboxd/jobs/broker"
 )
 
 // standoff is what a worker knows of a queue whose head is of a type that it has
@@ -50,10 +47,10 @@ func (t *taker) standBack(ctx context.Context, s *standoff, queue, head, kind st
 		t.log.Info("tasks of a type without a handler stay in the queue, for a worker that has one", "queue", queue, "task_type", kind)
 	}
 	if !s.told && now.Sub(s.since) >= leftAfter {
-		s.told = true
 		t.log.Warn("a task stands at the head of a queue, this worker has no handler for its type, and no other worker takes it: start one that does, or serve other queues with this one",
 			"queue", queue, "task_type", kind, "task_id", head, "for", now.Sub(s.since).Round(time.Second))
-		t.markLeft(ctx, s, queue)
+		// Where it could not be noted it is with the next look.
+		s.told = broker.MarkLeft(ctx, t.redis, queue, head, s.since) == nil
 	}
 }
 
@@ -64,30 +61,4 @@ func (t *taker) over(s *standoff, queue string) {
 	}
 	s.head, s.looks, s.from, s.told, s.again = "", 0, 2, false, time.Time{}
 	t.blocked.WithLabelValues(queue).Set(0)
-}
-
-// leftKey is a hash of queues to the task that nobody takes from its head.
-const leftKey = "asynq:{outboxd}:left"
-
-// leftKept is longer than anybody needs to look, and so short that a queue that
-// is gone is forgotten.
-const leftKept = 7 * 24 * time.Hour
-
-// markLeft lets others know, which see the queue but not what its workers can do.
-func (t *taker) markLeft(ctx context.Context, s *standoff, queue string) {
-	_, err := t.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.HSet(ctx, leftKey, queue, fmt.Sprintf("%d %s", s.since.Unix(), s.head))
-		pipe.Expire(ctx, leftKey, leftKept)
-		return nil
-	})
-	if err != nil {
-		s.told = false // and so again with the next look
-	}
-}
-
-// parseLeft reads an entry of leftKey.
-func parseLeft(entry string) (since time.Time, head string, ok bool) {
-	seconds, head, found := strings.Cut(entry, " ")
-	unix, err := strconv.ParseInt(seconds, 10, 64)
-	return time.Unix(unix, 0), head, found && err == nil
 }

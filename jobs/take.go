@@ -5,8 +5,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
+
+	"outboxd/jobs/broker"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -106,7 +107,7 @@ const (
 
 // take answers Asynq's script with these keys and arguments.
 func (t *taker) take(ctx context.Context, keys []string, args []any) *redis.Cmd {
-	queue := queueOf(keys[0])
+	queue := broker.QueueOf(keys[0])
 	s := t.queues[queue]
 	if s == nil {
 		s = &standoff{from: 2}
@@ -165,13 +166,6 @@ func (t *taker) lookAgain() {
 	for _, s := range t.queues {
 		s.again = time.Time{}
 	}
-}
-
-// queueOf returns the queue of a key such as asynq:{default}:pending.
-func queueOf(key string) string {
-	_, rest, _ := strings.Cut(key, "{")
-	queue, _, _ := strings.Cut(rest, "}")
-	return queue
 }
 
 // taskTypeField is the number of the type in Asynq's message, which is a protocol

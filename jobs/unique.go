@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // findHolders asks who has the locks that kept unique tasks out, in one round
@@ -27,7 +28,7 @@ func (p *Publisher) findHolders(ctx context.Context, events []domain.Event, rece
 	_, _ = p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for n, i := range locked {
 			holders[n] = pipe.Get(ctx, string(receipts[i].Err.(uniqueLock))) //nolint:errorlint,forcetypeassert // put there by readReceipt
-			tasks[n] = pipe.Exists(ctx, taskKey(events[i].Queue, events[i].TaskID()))
+			tasks[n] = pipe.Exists(ctx, broker.TaskKey(events[i].Queue, events[i].TaskID()))
 		}
 		return nil
 	})
@@ -39,7 +40,7 @@ func (p *Publisher) findHolders(ctx context.Context, events []domain.Event, rece
 func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, task *redis.IntCmd) domain.Receipt {
 	id, err := holder.Result()
 	switch {
-	case err != nil && isRefusal(err):
+	case err != nil && broker.IsRefusal(err):
 		return domain.Receipt{Answer: domain.Rejected, Err: err}
 	case err != nil && !errors.Is(err, redis.Nil):
 		return unanswered(err)
@@ -63,7 +64,7 @@ return 1`
 // again enqueues a unique event whose lock ended while it was asked for, or was
 // left by a task of its own that is gone.
 func (p *Publisher) again(ctx context.Context, e *domain.Event, lock string) domain.Receipt {
-	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, taskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
+	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, broker.TaskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
 		return unanswered(err)
 	}
 	events, receipts := []domain.Event{*e}, make([]domain.Receipt, 1)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // forwardEvery is how often Asynq looks for tasks whose retry is due.
@@ -25,7 +26,7 @@ const forwardEvery = time.Second
 // WorkerOptions are the dependencies and the tuning of a Worker. All are
 // required, but for Failures and Tracer.
 type WorkerOptions struct {
-	Redis asynq.RedisConnOpt
+	Redis *broker.Redis
 	Inbox domain.Inbox
 	// Failures takes down what fails. Without it, tasks that are given up are
 	// in Asynq's archive only.
@@ -67,7 +68,7 @@ func NewWorker(o WorkerOptions) *Worker {
 // Run processes tasks until ctx ends, then lets the running ones finish. A
 // Redis that cannot be reached is waited for: an outage is no failure.
 func (w *Worker) Run(ctx context.Context) error {
-	client, err := newWorkingRedis(w.o.Redis, w.o.Concurrency+4)
+	client, err := w.o.Redis.NewWorkingClient(w.o.Concurrency + 4)
 	if err != nil {
 		return err
 	}
@@ -150,14 +151,14 @@ const (
 
 // isBlameless tells of an error that costs a task none of its attempts.
 func isBlameless(err error) bool {
-	return errors.Is(err, errNoHandler) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly)
+	return errors.Is(err, broker.ErrNoHandler) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly)
 }
 
 // retryDelay doubles from retryBase, with jitter, unless the error names a time.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	var named *domain.Error
 	switch {
-	case errors.Is(err, errNoHandler):
+	case errors.Is(err, broker.ErrNoHandler):
 		return unknownDelay
 	case errors.Is(err, errStopping):
 		return retryBase
@@ -187,10 +188,10 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 		log.Info("a task goes back to the queue, because the worker stops while the database cannot be reached")
 	case errors.Is(err, domain.ErrTooEarly) && retried < limit:
 		log.Debug("a task goes back to the queue until it is its turn")
-	case errors.Is(err, errNoHandler) && retried >= limit:
+	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
 		// Asynq archives such a task whatever its error is.
 		log.Error("no handler for this type of task, and no attempt is left to give back; it is archived")
-	case errors.Is(err, errNoHandler):
+	case errors.Is(err, broker.ErrNoHandler):
 		log.Warn("no handler for this type of task; it goes back to the queue unharmed. Another worker has to take it, or this one must not serve its queue",
 			"again_in", unknownDelay)
 	case errors.Is(err, asynq.SkipRetry), retried >= limit:

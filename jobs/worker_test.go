@@ -34,11 +34,8 @@ type shop struct {
 
 func newShop(t *testing.T, redisURL string, handlers map[string]jobs.Handler) *shop {
 	t.Helper()
-	connection, err := jobs.ParseRedis(redisURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := connection.MakeRedisClient().(*redis.Client)
+	handle := openRedis(t, redisURL)
+	client := handle.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
 	db := repositorytest.Open(t)
 	registry := prometheus.NewRegistry()
@@ -46,7 +43,7 @@ func newShop(t *testing.T, redisURL string, handlers map[string]jobs.Handler) *s
 		t: t, db: db, redis: client, registry: registry,
 		inspector: asynq.NewInspectorFromRedisClient(client), client: asynq.NewClientFromRedisClient(client),
 		options: jobs.WorkerOptions{
-			Redis: connection, Inbox: repository.NewInbox(db), Handlers: handlers,
+			Redis: handle, Inbox: repository.NewInbox(db), Handlers: handlers,
 			Concurrency: 4, Queues: map[string]int{"default": 2, "low": 1}, PollInterval: 5 * time.Millisecond,
 			Drain: 5 * time.Second, Logger: repositorytest.Logger(t), Registry: registry,
 		},

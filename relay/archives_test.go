@@ -9,7 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/lookup"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -21,7 +22,7 @@ func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 	db := repositorytest.Connect(t, databaseURL)
 	return newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
 		o.Archives = &relay.Archives{
-			Queue: o.Publisher.(*jobs.Publisher).Archive(), Failures: repository.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
+			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: repository.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
 		}
 	})
 }
@@ -93,11 +94,7 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	if err := f.db.SQL().QueryRowContext(t.Context(), "SELECT id FROM outbox_dead WHERE queue = 'billing'").Scan(&dead); err != nil {
 		t.Fatal(err)
 	}
-	connection, err := jobs.ParseRedis(redisURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tasks, err := jobs.FindTasks(t.Context(), connection, &domain.Event{ID: dead, Generation: 2})
+	tasks, err := lookup.New(openRedis(t, redisURL)).Tasks(t.Context(), &domain.Event{ID: dead, Generation: 2})
 	if err != nil || len(tasks) != 1 || tasks[0].State != "archived" || tasks[0].Queue != "billing" {
 		t.Errorf("Redis knows %+v, %v, want an archived task", tasks, err)
 	}

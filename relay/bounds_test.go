@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/domain"
+	"outboxd/jobs/inspect"
 	"outboxd/relay"
 	"outboxd/repository/repositorytest"
 )
@@ -14,9 +14,10 @@ import (
 func TestAFullQueueKeepsItsEventsInTheDatabase(t *testing.T) {
 	t.Parallel()
 	const bound, batch, waiting = 100, 20, 400
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), func(o *relay.Options) {
+	redisURL := repositorytest.Redis(t)
+	f := newFixture(t, repositorytest.Database(t), redisURL, func(o *relay.Options) {
 		o.MaxQueue = map[string]int{"default": bound}
-		o.Lengths, _ = o.Publisher.(domain.QueueLengths)
+		o.Lengths = inspect.NewOverviews(openRedis(t, redisURL))
 		o.BatchSize = batch
 	})
 	f.start()

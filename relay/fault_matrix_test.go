@@ -79,19 +79,11 @@ func newMatrix(t *testing.T, command faultyCommand) *matrix {
 		if command.password {
 			address = strings.Replace(address, "://", "://:any@", 1)
 		}
-		opt, err := jobs.ParseRedis(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		publisher, err := jobs.NewPublisher(opt, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = publisher.Close() })
+		publisher := jobs.NewPublisher(openRedis(t, address))
 		if command.replicas {
 			publisher.WaitReplicas(1)
 		}
-		o.Publisher, o.Unfinished, o.Concurrency = publisher, publisher, 1
+		o.Publisher, o.Unfinished, o.Concurrency = publisher, publisher.Tasks(), 1
 		o.Healing = &relay.Healing{Queue: publisher, Memory: repository.NewQueueMemory(o.Store.(*repository.Outbox)), CheckInterval: 50 * time.Millisecond}
 	})
 	f.start()

@@ -14,6 +14,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -51,12 +52,8 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 // work runs a worker until stop, or the end of the test.
 func (w *town) work() (stop func()) {
 	w.t.Helper()
-	connection, err := jobs.ParseRedis(w.redisURL)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	worker := jobs.NewWorker(jobs.WorkerOptions{
-		Redis: connection, Inbox: repository.NewInbox(w.db),
+		Redis: openRedis(w.t, w.redisURL), Inbox: repository.NewInbox(w.db),
 		Handlers: map[string]jobs.Handler{"test:effect": func(ctx context.Context, tx domain.Effects, task jobs.Task) error {
 			w.mu.Lock()
 			w.effects[task.EventID]++
@@ -544,7 +541,7 @@ func (d *dying) Remember(ctx context.Context, known, next domain.QueueIdentity, 
 
 func redisClient(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
-	connection, err := jobs.ParseRedis(url)
+	connection, err := broker.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}

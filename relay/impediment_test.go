@@ -10,6 +10,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository/repositorytest"
 )
@@ -75,16 +76,8 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 				address = test.address
 			}
 			f := newFixture(t, repositorytest.Database(t), server.URL(), func(o *relay.Options) {
-				opt, err := jobs.ParseRedis(address(server.URL()))
-				if err != nil {
-					t.Fatal(err)
-				}
-				publisher, err := jobs.NewPublisher(opt, 2)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = publisher.Close() })
-				o.Publisher, o.Unfinished = publisher, publisher
+				publisher := jobs.NewPublisher(openRedis(t, address(server.URL())))
+				o.Publisher, o.Unfinished = publisher, publisher.Tasks()
 				o.Logger = slog.New(slog.NewTextHandler(log, nil))
 			})
 			f.start()
@@ -185,7 +178,7 @@ func as(user, password string) func(url string) string {
 
 func connect(t *testing.T, url string) *redis.Client {
 	t.Helper()
-	opt, err := jobs.ParseRedis(url)
+	opt, err := broker.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -28,22 +29,26 @@ type fixture struct {
 	options  relay.Options
 }
 
+// openRedis returns a handle that is closed when the test ends.
+func openRedis(t testing.TB, url string) *broker.Redis {
+	t.Helper()
+	handle, err := broker.Open(url, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = handle.Close() })
+	return handle
+}
+
 // newFixture makes a relay that never polls by itself within a test's life,
 // unless change says otherwise: what it finds, it was told about.
 func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
 	t.Helper()
 	db := repositorytest.Connect(t, databaseURL)
 	migrate(t, db)
-	connection, err := jobs.ParseRedis(redisURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publisher, err := jobs.NewPublisher(connection, 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = publisher.Close() })
-	client := connection.MakeRedisClient().(*redis.Client)
+	handle := openRedis(t, redisURL)
+	publisher := jobs.NewPublisher(handle)
+	client := handle.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
 	f := &fixture{t: t, db: db, redis: client, registry: prometheus.NewRegistry()}
 	f.options = relay.Options{
@@ -52,7 +57,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 		Presence:     repository.NewPresence(db, ""),
 		Housekeeping: repository.NewHousekeeping(db, ""),
 		Database:     db.Ping,
-		Unfinished:   publisher,
+		Unfinished:   publisher.Tasks(),
 		Process:      domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},
 		Concurrency:  2, BatchSize: 100, MaxAttempts: 3,
 		BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond, PollInterval: time.Hour,

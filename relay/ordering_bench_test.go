@@ -70,17 +70,13 @@ func newWorkingFixture(b *testing.B) (f *fixture, work func() (stop func())) {
 	if err := f.options.Housekeeping.KeepPartitions(b.Context(), time.Hour); err != nil {
 		b.Fatal(err)
 	}
-	connection, err := jobs.ParseRedis(redisURL)
-	if err != nil {
-		b.Fatal(err)
-	}
 	done := func(ctx context.Context, tx domain.Effects, _ jobs.Task) error {
 		_, err := repository.TransactionOf(tx).Statement.ConnPool.ExecContext(ctx, "INSERT INTO bench_done DEFAULT VALUES")
 		return err
 	}
 	nothing := func(context.Context, domain.Effects, jobs.Task) error { return nil }
 	worker := jobs.NewWorker(jobs.WorkerOptions{
-		Redis: connection, Inbox: repository.NewInbox(f.db), Handlers: map[string]jobs.Handler{"bench:event": done, "bench:keyed": nothing},
+		Redis: openRedis(b, redisURL), Inbox: repository.NewInbox(f.db), Handlers: map[string]jobs.Handler{"bench:event": done, "bench:keyed": nothing},
 		Concurrency: 10, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 5 * time.Second, Logger: silent, Registry: prometheus.NewRegistry(),
 	})

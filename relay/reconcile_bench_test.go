@@ -24,7 +24,7 @@ func BenchmarkReconcile(b *testing.B) {
 	}
 	stop()
 	f.exec("ANALYZE")
-	finder := f.options.Publisher.(*jobs.Publisher)
+	finder := f.options.Publisher.(*jobs.Publisher).Tasks()
 	b.ResetTimer()
 	events, database, queue := 0, time.Duration(0), time.Duration(0)
 	for b.Loop() {

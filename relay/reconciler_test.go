@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
+	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -21,7 +22,7 @@ func newReconciledTown(t *testing.T, resend bool) *town {
 	return newTown(t, databaseURL, repositorytest.Redis(t), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
 		o.Reconciliation = &relay.Reconciliation{
-			Events: repository.NewMissingEvents(repositorytest.Connect(t, databaseURL)), Tasks: o.Publisher.(domain.TaskFinder),
+			Events: repository.NewMissingEvents(repositorytest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
 			Resend: resend, Age: 100 * time.Millisecond, Every: 100 * time.Millisecond,
 		}
 	})

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/hibiken/asynq"
+	"outboxd/jobs/broker"
 
-	"outboxd/jobs"
+	"github.com/hibiken/asynq"
 )
 
 var schemaPattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
@@ -46,6 +46,6 @@ func withRedisDB(address string, number int) (string, asynq.RedisConnOpt, error)
 	default:
 		return "", nil, fmt.Errorf("a benchmark needs a Redis URL that names one server: redis://, rediss:// or redis-socket://")
 	}
-	opt, err := jobs.ParseRedis(u.String())
+	opt, err := broker.ParseURL(u.String())
 	return u.String(), opt, err
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"outboxd/app/bench"
-	"outboxd/jobs"
+	"outboxd/jobs/broker"
 )
 
 func newFlags() *pflag.FlagSet { return pflag.NewFlagSet("bench", pflag.ContinueOnError) }
@@ -184,7 +184,7 @@ func connect(t *testing.T, o bench.Options) *pgx.Conn {
 
 func connectRedis(t *testing.T, o bench.Options) redis.UniversalClient {
 	t.Helper()
-	opt, err := jobs.ParseRedis(o.RedisURL)
+	opt, err := broker.ParseURL(o.RedisURL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
 )
@@ -133,8 +134,12 @@ func (e *Env) runWorker(ctx context.Context, handler jobs.Handler) (stop func() 
 	if queues[Queue] == 0 {
 		queues = map[string]int{Queue: 1}
 	}
+	redis, err := broker.New(e.RedisOpt, 1)
+	if err != nil {
+		return func() error { return err }
+	}
 	worker := jobs.NewWorker(jobs.WorkerOptions{
-		Redis:        e.RedisOpt,
+		Redis:        redis,
 		Inbox:        repository.NewInbox(e.DB),
 		Handlers:     map[string]jobs.Handler{latencyType: handler},
 		Concurrency:  e.Config.Worker.Concurrency,
@@ -149,7 +154,7 @@ func (e *Env) runWorker(ctx context.Context, handler jobs.Handler) (stop func() 
 	go func() { result <- worker.Run(working) }()
 	return func() error {
 		cancel()
-		return <-result
+		return errors.Join(<-result, redis.Close())
 	}
 }
 

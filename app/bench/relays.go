@@ -13,6 +13,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
 )
@@ -21,10 +22,11 @@ import (
 // none) had its say. It has a metrics registry of its own. It panics where the
 // daemon would not start either.
 func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
-	publisher, err := jobs.NewPublisher(e.RedisOpt, e.Config.Relay.Concurrency)
+	redis, err := broker.New(e.RedisOpt, e.Config.Relay.Concurrency+2)
 	if err != nil {
 		panic(fmt.Sprintf("bench: no publisher for a Redis that answers: %v", err))
 	}
+	publisher := jobs.NewPublisher(redis)
 	c := e.Config.Relay
 	options := relay.Options{
 		Store:          repository.NewOutbox(e.DB, repository.OutboxOptions{History: c.History > 0}),
@@ -55,7 +57,7 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	r := relay.New(options)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.held[r] = publisher.Close
+	e.held[r] = redis.Close
 	return r
 }
 

@@ -7,11 +7,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"outboxd/jobs/broker"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
-
-	"outboxd/jobs"
 )
 
 // Servers are what a run may break. PostgreSQL and Redis belong to it alone, and
@@ -81,17 +81,12 @@ func (s Servers) open(ctx context.Context) (*pgxpool.Pool, redis.UniversalClient
 	if err != nil {
 		return nil, nil, fmt.Errorf("set up the harness's pool: %w", err)
 	}
-	opt, err := jobs.ParseRedis(s.AdminRedis)
+	handle, err := broker.Open(s.AdminRedis, 4)
 	if err != nil {
 		admin.Close()
 		return nil, nil, err
 	}
-	client, err := jobs.NewRedis(opt, 4)
-	if err != nil {
-		admin.Close()
-		return nil, nil, err
-	}
-	return admin, client, nil
+	return admin, handle.Client(), nil
 }
 
 // patiently repeats what fails because a server has just been restarted.

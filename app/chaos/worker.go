@@ -14,6 +14,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/repository"
 )
 
@@ -38,11 +39,12 @@ const workerConcurrency = 10
 // run works until ctx ends, with outboxd's own worker and inbox.
 func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
-	opt, err := jobs.ParseRedis(d.Redis)
+	broker.BridgeLog(log)
+	redis, err := broker.Open(d.Redis, 1)
 	if err != nil {
 		return err
 	}
-	jobs.BridgeRedisLog(log)
+	defer redis.Close()
 	db, err := repository.Open(ctx, repository.Options{
 		URL: d.Database, MaxConns: workerConcurrency + 2, ConnectTimeout: 10 * time.Second, Logger: log,
 	})
@@ -51,7 +53,7 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 	}
 	defer db.Close()
 	return jobs.NewWorker(jobs.WorkerOptions{
-		Redis: opt, Inbox: repository.NewInbox(db), Handlers: map[string]jobs.Handler{taskType: d.effect, oddType: nothing},
+		Redis: redis, Inbox: repository.NewInbox(db), Handlers: map[string]jobs.Handler{taskType: d.effect, oddType: nothing},
 		Concurrency: workerConcurrency, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 15 * time.Second, Logger: log, Registry: prometheus.NewRegistry(),
 	}).Run(ctx)

@@ -14,7 +14,8 @@ import (
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
 	"outboxd/repository"
 )
 
@@ -131,7 +132,7 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options repository.Examine
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()
 	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
-	jobs.BridgeRedisLog(log)
+	broker.BridgeLog(log)
 	s, err := servers.Start(ctx, cfg, log)
 	if err != nil {
 		return nil, err
@@ -173,17 +174,16 @@ func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Server
 	return append(schema, found...), err
 }
 
+// redisConnections is how many connections to Redis a command needs.
+const redisConnections = 2
+
 func diagnoseRedis(ctx context.Context, s *servers.Servers) ([]domain.Finding, error) {
-	opt, err := jobs.ParseRedis(s.RedisURL)
+	redis, err := broker.Open(s.RedisURL, redisConnections)
 	if err != nil {
 		return nil, err
 	}
-	inspector, err := jobs.NewInspector(opt, s.Forgetful(), time.Now)
-	if err != nil {
-		return nil, err
-	}
-	defer inspector.Close()
-	return inspector.Examine(ctx)
+	defer redis.Close()
+	return inspect.NewInspector(redis, s.Forgetful(), time.Now).Examine(ctx)
 }
 
 // table prints one finding after another rather than columns: sentences are

@@ -14,7 +14,8 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/lookup"
 	"outboxd/repository"
 )
 
@@ -65,14 +66,15 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 }
 
 func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain.TaskState, error) {
-	opt, err := jobs.ParseRedis(o.servers.RedisURL)
+	broker.BridgeLog(o.log)
+	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
 	if err != nil {
 		return nil, err
 	}
-	jobs.BridgeRedisLog(o.log)
+	defer redis.Close()
 	ctx, cancel := context.WithTimeout(ctx, queuePatience)
 	defer cancel()
-	return jobs.NewTaskStates(opt).Tasks(ctx, life.LastKnown())
+	return lookup.New(redis).Tasks(ctx, life.LastKnown())
 }
 
 // eventDocument is an event's life as JSON and YAML have it.

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -13,7 +12,8 @@ import (
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
 	"outboxd/repository"
 )
 
@@ -75,8 +75,8 @@ func (c commands) newTopCommand() *cobra.Command {
 // top looks again and again.
 type top struct {
 	standing  *repository.Overviews
-	queue     *jobs.Overviews
-	inspector *jobs.Inspector
+	queue     *inspect.Overviews
+	redis     *broker.Redis
 	examiners map[string]domain.Examiner // by server
 
 	findings   []domain.Finding
@@ -84,30 +84,21 @@ type top struct {
 }
 
 func newTop(o *opened) (*top, error) {
-	opt, err := jobs.ParseRedis(o.servers.RedisURL)
+	broker.BridgeLog(o.log)
+	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
 	if err != nil {
 		return nil, err
-	}
-	jobs.BridgeRedisLog(o.log)
-	queue, err := jobs.NewOverviews(opt)
-	if err != nil {
-		return nil, err
-	}
-	inspector, err := jobs.NewInspector(opt, o.servers.Forgetful(), time.Now)
-	if err != nil {
-		return nil, errors.Join(err, queue.Close())
 	}
 	return &top{
-		standing: repository.NewOverviews(o.db), queue: queue, inspector: inspector,
+		standing: repository.NewOverviews(o.db), queue: inspect.NewOverviews(redis), redis: redis,
 		examiners: map[string]domain.Examiner{
-			servers.Postgres: repository.NewExaminer(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspector,
+			servers.Postgres: repository.NewExaminer(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspect.NewInspector(redis, o.servers.Forgetful(), time.Now),
 		},
 	}, nil
 }
 
 func (t *top) close() {
-	_ = t.queue.Close()
-	_ = t.inspector.Close()
+	_ = t.redis.Close()
 }
 
 // run shows a view at once and then after every interval, until ctx ends.

@@ -11,7 +11,8 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/lookup"
 	"outboxd/repository"
 )
 
@@ -99,15 +100,12 @@ func (c commands) newVerifyCommand() *cobra.Command {
 }
 
 func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, error) {
-	opt, err := jobs.ParseRedis(o.servers.RedisURL)
+	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
 	if err != nil {
 		return nil, err
 	}
-	finder, err := jobs.NewTaskFinder(opt)
-	if err != nil {
-		return nil, err
-	}
-	defer finder.Close()
+	defer redis.Close()
+	finder := lookup.New(redis)
 	auditor := repository.NewAuditor(o.db)
 	lines, err := auditor.Account(ctx)
 	if err != nil {

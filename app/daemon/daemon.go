@@ -9,14 +9,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/broker"
 	"outboxd/migrations"
 	"outboxd/repository"
 )
@@ -37,7 +36,7 @@ type Daemon struct {
 	apiListener, monitorListener net.Listener // nil: not wanted
 	servers                      *servers.Servers
 	database                     *repository.Database
-	redis                        asynq.RedisConnOpt // nil: no role needs it
+	redis                        *broker.Redis // nil: no role needs it
 	watches                      []*watch
 	lineup                       *lineup
 
@@ -205,14 +204,21 @@ func (d *Daemon) closeDatabase() {
 	}
 }
 
+// spareConnections are for whatever looks at Redis beside the pollers: the
+// leader, the probes, the examination, the pages.
+const spareConnections = 6
+
 // openRedis connects to nothing yet: an outage of Redis is no reason not to
 // start.
 func (d *Daemon) openRedis() (err error) {
 	if !servers.NeedsRedis(d.cfg) {
 		return nil
 	}
-	jobs.BridgeRedisLog(d.log)
-	d.redis, err = jobs.ParseRedis(d.servers.RedisURL)
+	broker.BridgeLog(d.log)
+	d.redis, err = broker.Open(d.servers.RedisURL, d.cfg.Relay.Concurrency+spareConnections)
+	if err == nil {
+		d.undo = append(d.undo, func() { _ = d.redis.Close() })
+	}
 	return err
 }
 

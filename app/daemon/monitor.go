@@ -8,6 +8,8 @@ import (
 	"outboxd/handler/dashboard"
 	"outboxd/handler/monitor"
 	"outboxd/jobs"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/lookup"
 	"outboxd/relay"
 	"outboxd/repository"
 )
@@ -19,18 +21,12 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	if d.monitorListener == nil {
 		return nil
 	}
-	checks, err := d.checks(beside)
-	if err != nil {
-		return err
-	}
 	var pages *monitor.TaskPages
 	var sources dashboard.Sources
 	if d.cfg.HasRole(config.RoleMonitor) {
 		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
-		if sources, err = d.sources(beside); err != nil {
-			return err
-		}
+		sources = d.sources(beside)
 	}
 	roles := make([]string, len(d.cfg.Roles))
 	for i, role := range d.cfg.Roles {
@@ -38,7 +34,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	}
 	app := monitor.New(monitor.Options{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
-		Checks: checks, Warnings: d.warnings, Draining: d.lineup.isDraining,
+		Checks: d.checks(beside), Warnings: d.warnings, Draining: d.lineup.isDraining,
 		Pages: pages, Sources: sources, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
 		IsLoopback:     config.IsLoopback,
 		TrustedProxies: d.cfg.API.TrustedProxies,
@@ -48,15 +44,10 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 }
 
 // sources are what the pages show.
-func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
-	queues, err := jobs.NewOverviews(d.redis)
-	if err != nil {
-		return dashboard.Sources{}, err
-	}
-	d.undo = append(d.undo, func() { _ = queues.Close() })
+func (d *Daemon) sources(beside *relay.Relay) dashboard.Sources {
 	sources := dashboard.Sources{
-		Events: repository.NewOverviews(d.database), Queues: queues, Findings: d.findings,
-		Lives: repository.NewEventLives(d.database), Tasks: jobs.NewTaskStates(d.redis),
+		Events: repository.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Findings: d.findings,
+		Lives: repository.NewEventLives(d.database), Tasks: lookup.New(d.redis),
 		Dead: repository.NewDeadLetters(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
@@ -68,11 +59,11 @@ func (d *Daemon) sources(beside *relay.Relay) (dashboard.Sources, error) {
 			}
 		}
 	}
-	return sources, nil
+	return sources
 }
 
 // checks are what the running roles cannot do without.
-func (d *Daemon) checks(beside *relay.Relay) ([]monitor.Check, error) {
+func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 	var checks []monitor.Check
 	checks = append(checks, monitor.Check{Name: "postgres", Run: func(ctx context.Context) error {
 		if err := d.database.Ping(ctx); err != nil || beside == nil {
@@ -81,11 +72,7 @@ func (d *Daemon) checks(beside *relay.Relay) ([]monitor.Check, error) {
 		return beside.DatabaseUsable()
 	}})
 	if d.redis != nil {
-		prober, err := jobs.NewPublisher(d.redis, 0)
-		if err != nil {
-			return nil, err
-		}
-		d.undo = append(d.undo, func() { _ = prober.Close() })
+		prober := jobs.NewPublisher(d.redis)
 		if d.cfg.HasRole(config.RoleRelay) {
 			prober.WaitReplicas(d.cfg.Redis.WaitReplicas)
 		}
@@ -96,7 +83,7 @@ func (d *Daemon) checks(beside *relay.Relay) ([]monitor.Check, error) {
 			return beside.QueueUsable()
 		}})
 	}
-	return checks, nil
+	return checks
 }
 
 // warnings are states that work, and that somebody should know about.

@@ -17,6 +17,7 @@ import (
 	"outboxd/domain"
 	"outboxd/handler/registration"
 	"outboxd/jobs"
+	"outboxd/jobs/inspect"
 	"outboxd/jobs/notify"
 	"outboxd/relay"
 	"outboxd/repository"
@@ -75,11 +76,7 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 	store := repository.NewOutbox(d.database, repository.OutboxOptions{
 		History: d.cfg.Relay.History > 0, Unconfirmed: d.cfg.Relay.Unconfirmed, DeadHoldsKey: d.cfg.Relay.Ordering == config.OrderingBlock,
 	})
-	publisher, err := jobs.NewPublisher(d.redis, d.cfg.Relay.Concurrency)
-	if err != nil {
-		return nil, err
-	}
-	d.undo = append(d.undo, func() { _ = publisher.Close() })
+	publisher := jobs.NewPublisher(d.redis)
 	publisher.WaitReplicas(d.cfg.Redis.WaitReplicas)
 	publisher.Unconfirmed(d.cfg.Relay.Unconfirmed)
 	r := relay.New(relay.Options{
@@ -87,17 +84,17 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 		Publisher:    d.traced(publisher),
 		Presence:     repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
 		Housekeeping: repository.NewHousekeeping(d.database, string(d.cfg.Relay.ListenURL)),
-		Unfinished:   publisher,
+		Unfinished:   publisher.Tasks(),
 		Healing: &relay.Healing{
 			Queue: publisher, Memory: repository.NewQueueMemory(store),
 			CheckInterval: d.cfg.Redis.CheckInterval, Unconfirmed: d.cfg.Relay.Unconfirmed,
 		},
 		Archives: &relay.Archives{
-			Queue: publisher.Archive(), Every: archiveEvery,
+			Queue: inspect.NewArchive(d.redis), Every: archiveEvery,
 			Failures: repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 		},
 		Reconciliation: &relay.Reconciliation{
-			Events: repository.NewMissingEvents(d.database), Tasks: publisher, Resend: d.cfg.Relay.Missing == config.MissingResend,
+			Events: repository.NewMissingEvents(d.database), Tasks: publisher.Tasks(), Resend: d.cfg.Relay.Missing == config.MissingResend,
 		},
 		Database:       d.database.Ping,
 		Process:        d.process,
@@ -110,7 +107,7 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 		PollMin:        d.cfg.Relay.PollMin,
 		Listen:         d.cfg.Relay.Listen != config.ListenOff,
 		MaxQueue:       d.cfg.Relay.MaxQueue,
-		Lengths:        publisher,
+		Lengths:        inspect.NewOverviews(d.redis),
 		History:        d.cfg.Relay.History,
 		InboxRetention: d.cfg.Relay.InboxRetention,
 		KeyRetention:   d.cfg.API.IdempotencyRetention,

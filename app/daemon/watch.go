@@ -10,7 +10,7 @@ import (
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/inspect"
 	"outboxd/repository"
 )
 
@@ -104,12 +104,7 @@ func (d *Daemon) addWatches() error {
 	if d.redis == nil {
 		return nil
 	}
-	inspector, err := jobs.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
-	if err != nil {
-		return err
-	}
-	d.undo = append(d.undo, func() { _ = inspector.Close() })
-	add(servers.Redis, inspector)
+	add(servers.Redis, inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now))
 	return nil
 }
 

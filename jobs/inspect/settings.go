@@ -1,4 +1,4 @@
-package jobs
+package inspect
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // redisSettings are what decides whether Redis keeps a queue. A field is nil
@@ -31,10 +32,10 @@ func readSettings(ctx context.Context, client redis.UniversalClient) (redisSetti
 
 	told := map[string]string{}
 	for _, section := range sections {
-		if err := section.Err(); err != nil && !isWithheld(err) {
+		if err := section.Err(); err != nil && !broker.IsWithheld(err) {
 			return redisSettings{}, err
 		}
-		info := parseInfo(section.Val())
+		info := broker.ParseInfo(section.Val())
 		for name, inInfo := range map[string]string{"maxmemory": "maxmemory", "maxmemory-policy": "maxmemory_policy", "appendonly": "aof_enabled"} {
 			if value, found := info[inInfo]; found {
 				told[name] = value
@@ -48,7 +49,7 @@ func readSettings(ctx context.Context, client redis.UniversalClient) (redisSetti
 		}
 	}
 	for i, name := range names {
-		if err := answers[i].Err(); err != nil && !isWithheld(err) {
+		if err := answers[i].Err(); err != nil && !broker.IsWithheld(err) {
 			return redisSettings{}, err
 		}
 		if value, found := answers[i].Val()[name]; found {

@@ -1,4 +1,4 @@
-package jobs
+package inspect
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // redisCondition is how Redis does, in the words of INFO. A field is empty where
@@ -26,12 +27,12 @@ func readCondition(ctx context.Context, client redis.UniversalClient) (redisCond
 	condition := redisCondition{}
 	for _, section := range sections {
 		if err := section.Err(); err != nil {
-			if isWithheld(err) {
+			if broker.IsWithheld(err) {
 				continue
 			}
 			return nil, err
 		}
-		maps.Copy(condition, parseInfo(section.Val()))
+		maps.Copy(condition, broker.ParseInfo(section.Val()))
 	}
 	return condition, nil
 }

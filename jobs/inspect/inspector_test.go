@@ -1,4 +1,4 @@
-package jobs_test
+package inspect_test
 
 import (
 	"strings"
@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
 	"outboxd/repository/repositorytest"
 )
 
@@ -42,7 +44,7 @@ func TestInspectorFindsWhatEndangersTheQueue(t *testing.T) {
 			t.Parallel()
 			server := repositorytest.OwnRedis(t)
 			inspector := newInspector(t, server.URL(), false, time.Now)
-			_, client := newPublisher(t, server.URL())
+			client := connect(t, server.URL())
 			for _, command := range test.settings {
 				if err := client.Do(t.Context(), command...).Err(); err != nil {
 					t.Fatal(err)
@@ -73,7 +75,7 @@ func TestInspectorKnowsTheInProcessRedis(t *testing.T) {
 func TestInspectorFindsHowRedisDoes(t *testing.T) {
 	t.Parallel()
 	server := repositorytest.OwnRedis(t)
-	_, client := newPublisher(t, server.URL())
+	client := connect(t, server.URL())
 	do := func(args ...any) {
 		t.Helper()
 		if err := client.Do(t.Context(), args...).Err(); err != nil {
@@ -124,7 +126,7 @@ func TestInspectorComparesClocks(t *testing.T) {
 func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 	t.Parallel()
 	url := repositorytest.Redis(t)
-	opt, err := jobs.ParseRedis(url)
+	opt, err := broker.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,16 +161,38 @@ func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 	}
 }
 
-func newInspector(t *testing.T, url string, inProcess bool, now func() time.Time) *jobs.Inspector {
+func connect(t *testing.T, url string) *redis.Client {
 	t.Helper()
-	opt, err := jobs.ParseRedis(url)
+	options, err := broker.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	inspector, err := jobs.NewInspector(opt, inProcess, now)
+	client := options.MakeRedisClient().(*redis.Client)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func newInspector(t *testing.T, url string, inProcess bool, now func() time.Time) *inspect.Inspector {
+	t.Helper()
+	handle, err := broker.Open(url, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = inspector.Close() })
-	return inspector
+	t.Cleanup(func() { _ = handle.Close() })
+	return inspect.NewInspector(handle, inProcess, now)
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !condition() {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatalf("after 30 s still not: %s", what)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package jobs
+package inspect
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // Overviews is the domain.QueueOverviews. It is safe for concurrent use.
@@ -17,41 +18,31 @@ type Overviews struct {
 	inspector *asynq.Inspector
 }
 
-// NewOverviews returns the overviews of a Redis. It does not connect.
-func NewOverviews(opt asynq.RedisConnOpt) (*Overviews, error) {
-	client, err := NewRedis(opt, 2)
-	if err != nil {
-		return nil, err
-	}
-	return &Overviews{client, asynq.NewInspectorFromRedisClient(client)}, nil
-}
+// NewOverviews returns the overviews of a Redis.
+func NewOverviews(r *broker.Redis) *Overviews { return &Overviews{r.Client(), r.Inspector()} }
 
 var _ domain.QueueOverviews = (*Overviews)(nil)
-
-// Close closes the connections.
-func (o *Overviews) Close() error { return o.redis.Close() }
 
 // Queues implements domain.QueueOverviews, in two round trips. Asynq's own
 // inspector also estimates memory, which reads tasks.
 func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
-	names, err := o.redis.SMembers(ctx, "asynq:queues").Result()
+	names, err := o.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, broker.Unavailable("count the tasks of the queues", err)
 	}
 	slices.Sort(names)
 	counts := make([][5]*redis.IntCmd, len(names))
 	_, err = o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, name := range names {
-			prefix := "asynq:{" + name + "}:"
 			counts[i] = [5]*redis.IntCmd{
-				pipe.LLen(ctx, prefix+"pending"), pipe.LLen(ctx, prefix+"active"),
-				pipe.ZCard(ctx, prefix+"scheduled"), pipe.ZCard(ctx, prefix+"retry"), pipe.ZCard(ctx, prefix+"archived"),
+				pipe.LLen(ctx, broker.PendingKey(name)), pipe.LLen(ctx, broker.ActiveKey(name)),
+				pipe.ZCard(ctx, broker.ScheduledKey(name)), pipe.ZCard(ctx, broker.RetryKey(name)), pipe.ZCard(ctx, broker.ArchivedKey(name)),
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, broker.Unavailable("count the tasks of the queues", err)
 	}
 	queues := make([]domain.QueueStatus, len(names))
 	for i, name := range names {
@@ -68,7 +59,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
 	servers, err := o.inspector.Servers()
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, broker.Unavailable("look for workers", err)
 	}
 	workers := make([]domain.WorkerStatus, len(servers))
 	for i, s := range servers {

@@ -1,4 +1,4 @@
-package jobs
+package inspect
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 const inspectPatience = 5 * time.Second
@@ -22,21 +23,14 @@ type Inspector struct {
 	now       func() time.Time
 }
 
-// NewInspector returns an Inspector. It does not connect. inProcess says that
+// NewInspector returns an Inspector. inProcess says that
 // Redis is the one inside an outboxd process, which has no settings to be read.
 // now is this machine's clock.
-func NewInspector(opt asynq.RedisConnOpt, inProcess bool, now func() time.Time) (*Inspector, error) {
-	client, err := NewRedis(opt, 1)
-	if err != nil {
-		return nil, err
-	}
-	return &Inspector{redis: client, asynq: asynq.NewInspectorFromRedisClient(client), inProcess: inProcess, now: now}, nil
+func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspector {
+	return &Inspector{redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
 
 var _ domain.Examiner = (*Inspector)(nil)
-
-// Close closes the connection.
-func (i *Inspector) Close() error { return i.redis.Close() }
 
 // Examine implements domain.Examiner.
 func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
@@ -44,7 +38,7 @@ func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
 	defer cancel()
 	found, err := i.examine(ctx)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, broker.Unavailable("examine Redis", err)
 	}
 	domain.SortFindings(found)
 	return found, nil
@@ -71,7 +65,7 @@ func (i *Inspector) examine(ctx context.Context) (found []domain.Finding, err er
 		if condition.role() != nil {
 			return found, nil // Asynq's questions write
 		}
-		if f, known := impedimentOf(probe(ctx, i.redis).Err()); known && !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) {
+		if f, known := broker.FindingOf(broker.Probe(ctx, i.redis).Err()); known && !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) {
 			found = append(found, f)
 		}
 	}
@@ -83,7 +77,7 @@ func (i *Inspector) clock(ctx context.Context) ([]domain.Finding, error) {
 	before := i.now()
 	there, err := i.redis.Time(ctx).Result()
 	if err != nil {
-		if isWithheld(err) {
+		if broker.IsWithheld(err) {
 			return nil, nil
 		}
 		return nil, err

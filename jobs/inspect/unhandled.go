@@ -1,4 +1,4 @@
-package jobs
+package inspect
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // retriesRead is how many of the tasks that are due first a look reads in a
@@ -20,16 +21,16 @@ const retriesRead = 50
 // left looks for tasks that stand at the head of their queue since one of
 // outboxd's workers found that nobody takes them.
 func (i *Inspector) left(ctx context.Context, queues []string) (types []string, err error) {
-	entries, err := i.redis.HGetAll(ctx, leftKey).Result()
+	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {
 		return nil, err
 	}
 	for _, queue := range queues {
-		_, head, ok := parseLeft(entries[queue])
-		if !ok {
+		head, noted := heads[queue]
+		if !noted {
 			continue
 		}
-		now, err := i.redis.LRange(ctx, "asynq:{"+queue+"}:pending", -1, -1).Result()
+		now, err := i.redis.LRange(ctx, broker.PendingKey(queue), -1, -1).Result()
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +57,7 @@ func (i *Inspector) unhandled(ctx context.Context, queues []string) ([]domain.Fi
 			return withheld("the tasks that are tried again", err)
 		}
 		for _, task := range tasks {
-			if strings.HasPrefix(task.LastErr, errNoHandler.Error()) || strings.HasPrefix(task.LastErr, asynq.ErrHandlerNotFound.Error()) {
+			if broker.IsNoHandler(task.LastErr) {
 				types = append(types, fmt.Sprintf("%.100q (queue %s)", task.Type, queue))
 			}
 		}

@@ -1,4 +1,4 @@
-package jobs
+package broker
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ type impediment struct {
 	finding domain.Finding
 }
 
-// redisAnswer is the code of answers that are not understood.
-const redisAnswer = "redis-answer"
+// AnswerUnknown is the code of answers that are not understood.
+const AnswerUnknown = "redis-answer"
 
 // waits is what follows from each of them.
 const waits = "events wait in the outbox, and no attempt is charged to them"
@@ -42,7 +42,7 @@ var impediments = []impediment{
 		Found:  "the Redis URL names a database that this Redis does not have",
 		Remedy: "name another in --redis-url, such as /0, or raise databases in redis.conf",
 	}},
-	{[]string{"unknown command", "unknown subcommand", noScript, "Unknown Redis command called from script"}, domain.Finding{
+	{[]string{"unknown command", "unknown subcommand", NoScript, "Unknown Redis command called from script"}, domain.Finding{
 		Code:   "redis-command",
 		Found:  "Redis does not know a command that is needed, or does not keep a script",
 		Remedy: "take rename-command out of redis.conf, or connect to a Redis or Valkey of version 6.2 or later",
@@ -92,15 +92,15 @@ var impediments = []impediment{
 // The names of commands in Redis's words, none of which is a secret.
 var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-z|]{1,40})\\b")
 
-// impedimentOf returns what an error says about the way to Redis, or about
+// FindingOf returns what an error says about the way to Redis, or about
 // whoever answers in its place; false if that is not known.
-func impedimentOf(err error) (domain.Finding, bool) {
+func FindingOf(err error) (domain.Finding, bool) {
 	if err == nil {
 		return domain.Finding{}, false
 	}
 	if isStrange(err) {
 		return domain.Finding{
-			Code: redisAnswer, Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
+			Code: AnswerUnknown, Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
 			Remedy: "look what stands between outboxd and Redis, such as a proxy, and connect to Redis itself",
 		}, true
 	}
@@ -120,7 +120,7 @@ func impedimentOf(err error) (domain.Finding, bool) {
 		}
 	}
 	return domain.Finding{
-		Code: redisAnswer, Level: domain.FindingWarning, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
+		Code: AnswerUnknown, Level: domain.FindingWarning, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
 		Remedy: "the log has its words: look at Redis, and what stands between",
 	}, true
 }
@@ -128,20 +128,21 @@ func impedimentOf(err error) (domain.Finding, bool) {
 // isStrange tells an answer that the command never gets: nothing where there is
 // always something, another type, another value.
 func isStrange(err error) bool {
-	if _, strange := errors.AsType[unexpectedReply](err); strange || errors.Is(err, redis.Nil) {
+	if _, strange := errors.AsType[UnexpectedReply](err); strange || errors.Is(err, redis.Nil) {
 		return true
 	}
 	return containsAny(err.Error(), "redis: can't parse", "redis: unexpected type", "redis: invalid reply", "redis: the length of the array")
 }
 
-// unavailable makes an error of Redis one of domain.CodeUnavailable, which names
-// what stands in the way, if that is known.
-func unavailable(err error) error {
+// Unavailable makes an error of Redis one of domain.CodeUnavailable, which names
+// what stands in the way, if that is known. tried is what failed. An error with
+// that code stays as it is.
+func Unavailable(tried string, err error) error {
 	if domain.ErrorCode(err) == domain.CodeUnavailable {
 		return err
 	}
-	e := domain.Wrap(domain.CodeUnavailable, err, "the queue is unavailable")
-	if f, found := impedimentOf(err); found {
+	e := domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", tried, err), "the queue is unavailable")
+	if f, found := FindingOf(err); found {
 		e.Finding, e.Message = &f, e.Message+": "+f.String()
 	}
 	return e

@@ -1,4 +1,4 @@
-package jobs
+package lookup
 
 import "github.com/redis/go-redis/v9"
 
@@ -25,7 +25,7 @@ const nearEnd = "1000"
 // keys, then three for each task: its ID; what to do; and "" or, where the list
 // did not have the task and no running worker does, "absent" and since when it waited then.
 //
-//	look    only look
+//	""      only look
 //	clear   clear away what is stranded
 //	redo    clear away what is stranded or completed
 //
@@ -116,7 +116,7 @@ local answers = {}
 for i = 2, #ARGV, 3 do
 	local id, todo = ARGV[i], ARGV[i + 1]
 	local answer, state = look(id, ARGV[i + 2])
-	if answer == "1" and todo ~= "look" or answer == "3" and todo == "redo" then clear(id, state) end
+	if answer == "1" and todo ~= "" or answer == "3" and todo == "redo" then clear(id, state) end
 	answers[#answers + 1] = answer
 end
 return answers

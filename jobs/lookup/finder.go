@@ -1,4 +1,4 @@
-package jobs
+package lookup
 
 import (
 	"context"
@@ -9,19 +9,33 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
-// looker looks for tasks where workers would. It is safe for concurrent use.
-type looker struct {
-	redis redis.UniversalClient
-	lists pendingLists
+// Finder looks for tasks where workers would, many in one round trip. It is safe
+// for concurrent use.
+type Finder struct {
+	redis     redis.UniversalClient
+	inspector *asynq.Inspector
+	lists     pendingLists
 }
 
-// What lookScript is told to do about a task.
+// New returns a Finder for a Redis.
+func New(r *broker.Redis) *Finder {
+	return &Finder{redis: r.Client(), inspector: r.Inspector()}
+}
+
+// Todo is what to do about a task beside looking for it; "" is nothing.
+type Todo string
+
 const (
-	onlyLook        = "look"
-	clearStranded   = "clear"
-	clearCompleted  = "redo"
+	// ClearStranded clears away the remains of a task that no worker finds.
+	ClearStranded Todo = "clear"
+	// ClearCompleted clears away a completed task, too.
+	ClearCompleted Todo = "redo"
+)
+
+const (
 	absentSince     = "absent"
 	lookKeys        = 3
 	lookAtOnce      = 500 // tasks in one call of the script
@@ -41,17 +55,17 @@ const (
 	answeredUnleased  lookAnswer = '6' // active without a lease; only a worker can still have it
 )
 
-// inquiry is a question about one task, and its answer.
-type inquiry struct {
-	queue, taskID string
-	todo          string
+// Inquiry is a question about one task, and its answer.
+type Inquiry struct {
+	Queue, TaskID string
+	Todo          Todo
 	absent        string // absentSince and since, once it was looked for in vain
 	answer        lookAnswer
 	since         string // with answeredUnsure: since when it waits, in Unix nanoseconds; "" if that is not known
 }
 
-// presence is what the answer means. In doubt the task is there.
-func (q *inquiry) presence() domain.TaskPresence {
+// Presence is what the answer means. In doubt the task is there.
+func (q *Inquiry) Presence() domain.TaskPresence {
 	switch q.answer {
 	case answeredMissing:
 		return domain.TaskMissing
@@ -66,23 +80,23 @@ func (q *inquiry) presence() domain.TaskPresence {
 	}
 }
 
-// look answers all questions: mostly in one round trip, in two or more where
+// Ask answers all questions: mostly in one round trip, in two or more where
 // the script is unsure about some.
 //
 // Errors: domain.CodeUnavailable.
-func (l *looker) look(ctx context.Context, asked []*inquiry) error {
-	if err := l.ask(ctx, asked); err != nil {
+func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
+	if err := f.call(ctx, asked); err != nil {
 		return err
 	}
-	var again []*inquiry
+	var again []*Inquiry
 	for _, q := range asked {
 		var absent bool
 		var err error
 		switch q.answer {
 		case answeredUnsure:
-			absent, err = l.lists.lack(ctx, l.redis, q)
+			absent, err = f.lists.lack(ctx, f.redis, q)
 		case answeredUnleased:
-			absent, err = l.isAbandoned(q)
+			absent, err = f.isAbandoned(q)
 		default:
 			continue
 		}
@@ -94,11 +108,11 @@ func (l *looker) look(ctx context.Context, asked []*inquiry) error {
 			again = append(again, q)
 		}
 	}
-	return l.ask(ctx, again)
+	return f.call(ctx, again)
 }
 
-// ask calls the script for each queue.
-func (l *looker) ask(ctx context.Context, asked []*inquiry) error {
+// call calls the script for each queue.
+func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 	if len(asked) == 0 {
 		return nil
 	}
@@ -106,22 +120,22 @@ func (l *looker) ask(ctx context.Context, asked []*inquiry) error {
 	calls := splitByQueue(asked)
 	for _, evaluate := range []evaluation{lookScript.EvalSha, lookScript.Eval} {
 		commands := make([]*redis.Cmd, len(calls))
-		_, err := l.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		_, err := f.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for i, call := range calls {
 				keys, args := call.command()
 				commands[i] = evaluate(ctx, pipe, keys, args...)
 			}
 			return nil
 		})
-		if redis.HasErrorPrefix(err, noScript) {
+		if redis.HasErrorPrefix(err, broker.NoScript) {
 			continue
 		}
 		if err != nil {
-			return domain.Wrap(domain.CodeUnavailable, err, doing)
+			return broker.Unavailable(doing, err)
 		}
 		for i, call := range calls {
 			if err := call.read(commands[i]); err != nil {
-				return domain.Wrap(domain.CodeUnavailable, err, doing)
+				return broker.Unavailable(doing, err)
 			}
 		}
 		return nil
@@ -132,33 +146,31 @@ func (l *looker) ask(ctx context.Context, asked []*inquiry) error {
 type evaluation func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
 
 // lookCall is one call of the script: questions about tasks of one queue.
-type lookCall []*inquiry
+type lookCall []*Inquiry
 
 // splitByQueue keeps the questions of one queue in their order.
-func splitByQueue(asked []*inquiry) []lookCall {
+func splitByQueue(asked []*Inquiry) []lookCall {
 	var calls []lookCall
 	open := map[string]int{}
 	for _, q := range asked {
-		i, found := open[q.queue]
+		i, found := open[q.Queue]
 		if !found || len(calls[i]) == lookAtOnce {
 			i = len(calls)
-			open[q.queue], calls = i, append(calls, nil)
+			open[q.Queue], calls = i, append(calls, nil)
 		}
 		calls[i] = append(calls[i], q)
 	}
 	return calls
 }
 
-func queuePrefix(queue string) string { return "asynq:{" + queue + "}:" }
-
 func (c lookCall) command() (keys []string, args []any) {
-	prefix := queuePrefix(c[0].queue)
+	queue := c[0].Queue
 	keys = make([]string, 0, lookKeys)
-	keys = append(keys, prefix+"pending", prefix+"active", prefix+"lease")
+	keys = append(keys, broker.PendingKey(queue), broker.ActiveKey(queue), broker.LeaseKey(queue))
 	args = make([]any, 0, 1+lookArgsPerTask*len(c))
-	args = append(args, prefix)
+	args = append(args, broker.QueuePrefix(queue))
 	for _, q := range c {
-		args = append(args, q.taskID, q.todo, q.absent)
+		args = append(args, q.TaskID, string(q.Todo), q.absent)
 	}
 	return keys, args
 }
@@ -183,17 +195,35 @@ func (c lookCall) read(command *redis.Cmd) error {
 
 // isAbandoned tells whether no worker says that it runs the task. One that has
 // lost its lease runs on; Asynq's recovery looks only for leases.
-func (l *looker) isAbandoned(q *inquiry) (bool, error) {
-	servers, err := asynq.NewInspectorFromRedisClient(l.redis).Servers()
+func (f *Finder) isAbandoned(q *Inquiry) (bool, error) {
+	servers, err := f.inspector.Servers()
 	if err != nil {
-		return false, domain.Wrap(domain.CodeUnavailable, err, "look for running workers")
+		return false, broker.Unavailable("look for running workers", err)
 	}
 	for _, server := range servers {
 		for _, worker := range server.ActiveWorkers {
-			if worker.TaskID == q.taskID && worker.Queue == q.queue {
+			if worker.TaskID == q.TaskID && worker.Queue == q.Queue {
 				return false, nil
 			}
 		}
 	}
 	return true, nil
+}
+
+var _ domain.TaskFinder = (*Finder)(nil)
+
+// Look implements domain.TaskFinder.
+func (f *Finder) Look(ctx context.Context, events []domain.Event) ([]domain.TaskPresence, error) {
+	asked := make([]*Inquiry, len(events))
+	for i := range events {
+		asked[i] = &Inquiry{Queue: events[i].Queue, TaskID: events[i].TaskID()}
+	}
+	if err := f.Ask(ctx, asked); err != nil {
+		return nil, err
+	}
+	found := make([]domain.TaskPresence, len(asked))
+	for i, q := range asked {
+		found[i] = q.Presence()
+	}
+	return found, nil
 }

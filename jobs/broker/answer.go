@@ -1,4 +1,4 @@
-package jobs
+package broker
 
 import (
 	"errors"
@@ -16,11 +16,11 @@ var outageReplies = []string{
 	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients reached",
 }
 
-// isOutage tells an outage, which concerns every event, from the refusal of
+// IsOutage tells an outage, which concerns every event, from the refusal of
 // one. Whatever is not an answer of Redis is an outage: a connection that
 // failed, or an answer that never came, so that nobody knows whether the command
 // was carried out.
-func isOutage(err error) bool {
+func IsOutage(err error) bool {
 	var answer redis.Error
 	if !errors.As(err, &answer) || isTurnedAway(err) {
 		return err != nil
@@ -44,34 +44,34 @@ func says(message, word string) bool {
 // Redis lets it end.
 var writeRefusals = []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS"}
 
-func isWriteRefusal(answer error) bool {
+func IsWriteRefusal(answer error) bool {
 	return slices.ContainsFunc(writeRefusals, func(word string) bool { return says(answer.Error(), word) })
 }
 
-// isFromScript tells whether a command within a script was what failed, so that
+// IsFromScript tells whether a command within a script was what failed, so that
 // the script may have done half of its work.
-func isFromScript(answer error) bool {
+func IsFromScript(answer error) bool {
 	var reply redis.Error
 	return errors.As(answer, &reply) && containsAny(answer.Error(), "on @user_script", "Error running script")
 }
 
-// isRefusal tells an answer that is about one event alone from one that may
+// IsRefusal tells an answer that is about one event alone from one that may
 // concern all: a key of its queue or its lock holds something else, or its
 // message is larger than Redis takes. What is not known is not held against
 // the event.
-func isRefusal(err error) bool {
+func IsRefusal(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) || isTurnedAway(err) {
 		return false
 	}
 	message := reply.Error()
-	return says(message, "WRONGTYPE") || isFromScript(err) && strings.Contains(message, ": WRONGTYPE") ||
+	return says(message, "WRONGTYPE") || IsFromScript(err) && strings.Contains(message, ": WRONGTYPE") ||
 		strings.HasPrefix(message, "ERR Protocol error: invalid bulk length")
 }
 
-// isForbidden tells that Redis does not know a command, or does not let this
+// IsForbidden tells that Redis does not know a command, or does not let this
 // user run it.
-func isForbidden(err error) bool {
+func IsForbidden(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) || isTurnedAway(err) {
 		return false
@@ -82,3 +82,21 @@ func isForbidden(err error) bool {
 func containsAny(text string, words ...string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
+
+// IsWithheld tells the reply of a server that answers, and will not answer this.
+func IsWithheld(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) || isTurnedAway(err) {
+		return false
+	}
+	return strings.HasPrefix(reply.Error(), "NOPERM") || !IsOutage(err)
+}
+
+// IsTimeout tells an answer that did not come in time.
+func IsTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// NoScript is how Redis says that it does not know a script by its hash.
+const NoScript = "NOSCRIPT"

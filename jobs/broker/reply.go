@@ -1,8 +1,9 @@
-package jobs
+package broker
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -29,7 +30,7 @@ func (unread) DialHook(next redis.DialHook) redis.DialHook {
 func (unread) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
 		if err := next(ctx, command); err != nil {
-			return whence(err)
+			return Whence(err)
 		}
 		return confirmed(command)
 	}
@@ -40,7 +41,7 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		for _, command := range commands {
 			command.SetErr(errUnread)
 		}
-		err := whence(next(ctx, commands))
+		err := Whence(next(ctx, commands))
 		cause := err
 		if cause == nil {
 			cause = errUnread
@@ -70,7 +71,7 @@ func confirmed(command redis.Cmder) error {
 		return nil
 	}
 	if want, known := confirmations[status.Name()]; known && status.Err() == nil && status.Val() != want {
-		return unexpectedReply{strings.ToUpper(status.Name()), status.Val()}
+		return UnexpectedReply{strings.ToUpper(status.Name()), status.Val()}
 	}
 	return nil
 }
@@ -86,9 +87,9 @@ func isTurnedAway(err error) bool {
 	return away
 }
 
-// whence tells the answers to a greeting, which go-redis wraps, from those to a
+// Whence tells the answers to a greeting, which go-redis wraps, from those to a
 // command.
-func whence(err error) error {
+func Whence(err error) error {
 	if err == nil || isTurnedAway(err) {
 		return err
 	}
@@ -105,4 +106,15 @@ func whence(err error) error {
 func guarded(client *redis.Client) *redis.Client {
 	client.AddHook(unread{})
 	return client
+}
+
+// UnexpectedReply is an answer that the command does not give: whoever answered
+// did not carry it out.
+type UnexpectedReply struct {
+	To    string
+	Reply any
+}
+
+func (e UnexpectedReply) Error() string {
+	return fmt.Sprintf("the answer to %s was %.60q (%T), which Redis never gives: look what stands between outboxd and Redis", e.To, fmt.Sprint(e.Reply), e.Reply)
 }

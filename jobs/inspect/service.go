@@ -1,4 +1,4 @@
-package jobs
+package inspect
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // unservedAfter is how long a task may wait while no worker serves its queue.
@@ -119,7 +120,7 @@ func (i *Inspector) paused(ctx context.Context, queues []string) ([]domain.Findi
 	marks := make([]*redis.IntCmd, len(queues))
 	_, err := i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for n, queue := range queues {
-			marks[n] = pipe.Exists(ctx, "asynq:{"+queue+"}:paused")
+			marks[n] = pipe.Exists(ctx, broker.PausedKey(queue))
 		}
 		return nil
 	})
@@ -145,7 +146,7 @@ func (i *Inspector) paused(ctx context.Context, queues []string) ([]domain.Findi
 
 // withheld makes a refusal a finding, and leaves an outage an error.
 func withheld(what string, err error) ([]domain.Finding, error) {
-	if !isWithheld(err) {
+	if !broker.IsWithheld(err) {
 		return nil, err
 	}
 	return []domain.Finding{{

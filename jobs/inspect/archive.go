@@ -1,4 +1,4 @@
-package jobs
+package inspect
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 )
 
 // Archive is the domain.ArchivedTasks: the tasks that Asynq archived.
@@ -18,29 +19,27 @@ type Archive struct {
 	inspector *asynq.Inspector
 }
 
-// Archive returns the archive of the Publisher's Redis, over its connections.
-func (p *Publisher) Archive() *Archive {
-	return &Archive{p.redis, asynq.NewInspectorFromRedisClient(p.redis)}
-}
+// NewArchive returns the archive of a Redis.
+func NewArchive(r *broker.Redis) *Archive { return &Archive{r.Client(), r.Inspector()} }
 
 var _ domain.ArchivedTasks = (*Archive)(nil)
 
 // Queues implements domain.ArchivedTasks.
 func (a *Archive) Queues(ctx context.Context) ([]string, error) {
-	queues, err := a.redis.SMembers(ctx, "asynq:queues").Result()
+	queues, err := a.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "read the names of the queues")
+		return nil, broker.Unavailable("read the names of the queues", err)
 	}
 	return queues, nil
 }
 
 // Archived implements domain.ArchivedTasks.
 func (a *Archive) Archived(ctx context.Context, queue string, from time.Time, skip, limit int) ([]domain.ArchivedTask, error) {
-	members, err := a.redis.ZRangeByScoreWithScores(ctx, "asynq:{"+queue+"}:archived", &redis.ZRangeBy{
+	members, err := a.redis.ZRangeByScoreWithScores(ctx, broker.ArchivedKey(queue), &redis.ZRangeBy{
 		Min: strconv.FormatInt(from.Unix(), 10), Max: "+inf", Offset: int64(skip), Count: int64(limit),
 	}).Result()
 	if err != nil {
-		return nil, domain.Wrap(domain.CodeUnavailable, err, "read the archived tasks of queue "+queue)
+		return nil, broker.Unavailable("read the archived tasks of queue "+queue, err)
 	}
 	tasks := make([]domain.ArchivedTask, len(members))
 	for i, member := range members {
@@ -58,7 +57,7 @@ func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.Faile
 	case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound), err == nil && info.State != asynq.TaskStateArchived:
 		return domain.FailedTask{}, domain.Errorf(domain.CodeNotFound, "task %s is not archived any more", taskID)
 	case err != nil:
-		return domain.FailedTask{}, domain.Wrap(domain.CodeUnavailable, err, "read task "+taskID)
+		return domain.FailedTask{}, broker.Unavailable("read task "+taskID, err)
 	}
 	id, generation, err := domain.ParseTaskID(taskID)
 	if err != nil {
@@ -66,6 +65,6 @@ func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.Faile
 	}
 	return domain.FailedTask{
 		Event:   domain.Event{ID: id, Generation: generation, Type: info.Type, Payload: info.Payload, Headers: info.Headers, Queue: queue},
-		Attempt: info.Retried + 1, Err: cause(info.LastErr),
+		Attempt: info.Retried + 1, Err: broker.Cause(info.LastErr),
 	}, nil
 }

@@ -1,4 +1,4 @@
-package jobs
+package lookup
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"outboxd/jobs/broker"
 
-	"outboxd/domain"
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -44,27 +44,27 @@ type pendingList struct {
 
 // lack tells whether a task was certainly not in its queue's list while its hash
 // said that it was.
-func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q *inquiry) (bool, error) {
+func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q *Inquiry) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.of == nil {
 		p.seed, p.of = maphash.MakeSeed(), map[string]pendingList{}
 	}
-	list, found := p.of[q.queue]
+	list, found := p.of[q.Queue]
 	if !found || time.Since(list.read) > pendingLife || !q.waitsSinceBefore(list.read.Add(-pendingSkew)) {
 		var err error
-		if list, err = p.load(ctx, client, q.queue); err != nil {
-			return false, domain.Wrap(domain.CodeUnavailable, err, "read the tasks that wait")
+		if list, err = p.load(ctx, client, q.Queue); err != nil {
+			return false, broker.Unavailable("read the tasks that wait", err)
 		}
-		p.of[q.queue] = list
+		p.of[q.Queue] = list
 		p.forgetOld()
 	}
-	_, found = slices.BinarySearch(list.hashes, maphash.String(p.seed, q.taskID))
+	_, found = slices.BinarySearch(list.hashes, maphash.String(p.seed, q.TaskID))
 	return !found, nil
 }
 
 // waitsSinceBefore is false for a task of which that is not known.
-func (q *inquiry) waitsSinceBefore(t time.Time) bool {
+func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	since, err := strconv.ParseInt(q.since, 10, 64)
 	return err == nil && since < t.UnixNano()
 }
@@ -74,7 +74,7 @@ func (q *inquiry) waitsSinceBefore(t time.Time) bool {
 func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, queue string) (pendingList, error) {
 	list := pendingList{read: time.Now()}
 	for begin := int64(0); ; begin += pendingChunk {
-		ids, err := client.LRange(ctx, queuePrefix(queue)+"pending", begin, begin+pendingChunk-1).Result()
+		ids, err := client.LRange(ctx, broker.PendingKey(queue), begin, begin+pendingChunk-1).Result()
 		if err != nil {
 			return list, err
 		}

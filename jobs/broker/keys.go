@@ -1,0 +1,63 @@
+package broker
+
+import "strings"
+
+// The keys of Asynq, by its package internal/base. The braces keep the keys of a
+// queue in one slot of a cluster.
+//
+// QueuesKey is a set: the names of all queues.
+const QueuesKey = "asynq:queues"
+
+// QueuePrefix is how all keys of a queue begin.
+func QueuePrefix(queue string) string { return "asynq:{" + queue + "}:" }
+
+// QueueOf returns the queue of a key such as asynq:{default}:pending.
+func QueueOf(key string) string {
+	_, rest, _ := strings.Cut(key, "{")
+	queue, _, _ := strings.Cut(rest, "}")
+	return queue
+}
+
+// TaskPrefix is how the keys of a queue's tasks begin.
+func TaskPrefix(queue string) string { return QueuePrefix(queue) + "t:" }
+
+// TaskKey is a hash: a task with its message and its state.
+func TaskKey(queue, taskID string) string { return TaskPrefix(queue) + taskID }
+
+// PendingKey is a list of task IDs. Tasks come in at its left end and are taken from its right.
+func PendingKey(queue string) string { return QueuePrefix(queue) + "pending" }
+
+// ActiveKey is a list of the IDs of tasks that run.
+func ActiveKey(queue string) string { return QueuePrefix(queue) + "active" }
+
+// LeaseKey is a sorted set: the active tasks by when their lease ends.
+func LeaseKey(queue string) string { return QueuePrefix(queue) + "lease" }
+
+// ScheduledKey is a sorted set: the tasks that begin later, by when.
+func ScheduledKey(queue string) string { return QueuePrefix(queue) + "scheduled" }
+
+// RetryKey is a sorted set: the tasks that failed, by when they are tried again.
+func RetryKey(queue string) string { return QueuePrefix(queue) + "retry" }
+
+// ArchivedKey is a sorted set: the tasks that were given up, by when.
+func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
+
+// PausedKey exists while the queue is paused.
+func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
+
+// IsPausedKey tells whether a key is the PausedKey of some queue.
+func IsPausedKey(key string) bool { return strings.HasSuffix(key, ":paused") }
+
+// The keys of outboxd lie where Asynq's do, for users who may write nowhere else.
+const (
+	// BellChannel is the channel on which publishers say that there are new tasks.
+	// All databases of a Redis share it: who hears it for nothing looks once.
+	BellChannel = "asynq:{outboxd}:bell"
+	// ProbeKey is written by a probe.
+	ProbeKey = "asynq:{outboxd}:probe"
+	// leftKey is a hash of queues to the task that nobody takes from its head.
+	leftKey = "asynq:{outboxd}:left"
+)
+
+// CanaryKey never expires: where it is gone, Redis has lost data.
+func CanaryKey(name string) string { return "asynq:{outboxd}:canary:" + name }

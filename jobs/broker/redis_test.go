@@ -1,0 +1,33 @@
+package broker_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+func TestParseURL(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"redis://localhost:6379", "redis://:secret@localhost:6379/3", "rediss://localhost:6380",
+		"redis-socket:///run/redis.sock?db=2", "redis-sentinel://a:26379,b:26379?master=m",
+	} {
+		if _, err := broker.ParseURL(url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	withUser, err := broker.ParseURL("redis://ada:secret@localhost:6379/3")
+	if o, ok := withUser.(asynq.RedisClientOpt); err != nil || !ok || o.Username != "ada" || o.Password != "secret" || o.DB != 3 {
+		t.Errorf("with a user name: %+v, %v", withUser, err)
+	}
+	for _, url := range []string{"", "localhost:6379", "http://:hunter2@localhost", "redis://:hunter2@localhost:x/y", "redis://:hunter2@h:1/abc"} {
+		_, err := broker.ParseURL(url)
+		if domain.ErrorCode(err) != domain.CodeInvalid || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v, want an error without the password", url, err)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+var _ domain.TaskStates = (*Finder)(nil)
+
+// maxGenerations bounds how many of an event's tasks are looked for.
+const maxGenerations = 20
+
+// Tasks implements domain.TaskStates: it looks where workers would, and then for
+// what is there to know. An event without a queue is looked for in all.
+func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskState, error) {
+	const doing = "look for an event's tasks"
+	queues := []string{event.Queue}
+	if event.Queue == "" {
+		var err error
+		if queues, err = f.redis.SMembers(ctx, broker.QueuesKey).Result(); err != nil {
+			return nil, broker.Unavailable(doing, err)
+		}
+	}
+	var asked []*Inquiry
+	for generation := event.Generation; generation >= max(0, event.Generation-maxGenerations); generation-- {
+		of := domain.Event{ID: event.ID, Generation: generation}
+		for _, queue := range queues {
+			asked = append(asked, &Inquiry{Queue: queue, TaskID: of.TaskID()})
+		}
+	}
+	if err := f.Ask(ctx, asked); err != nil {
+		return nil, err
+	}
+	found := []domain.TaskState{}
+	for _, q := range asked {
+		switch q.Presence() {
+		case domain.TaskMissing:
+			continue
+		case domain.TaskStranded:
+			found = append(found, domain.TaskState{TaskID: q.TaskID, Queue: q.Queue, State: domain.StateStranded})
+			continue
+		}
+		info, err := f.inspector.GetTaskInfo(q.Queue, q.TaskID)
+		switch {
+		case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound): // it ended just now
+		case err != nil:
+			return nil, broker.Unavailable(doing, err)
+		default:
+			found = append(found, domain.TaskState{
+				TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
+				LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
+			})
+		}
+	}
+	return found, nil
+}

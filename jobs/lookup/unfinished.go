@@ -1,0 +1,38 @@
+package lookup
+
+import (
+	"context"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+var _ domain.UnfinishedTasks = (*Finder)(nil)
+
+// Unfinished implements domain.UnfinishedTasks.
+func (f *Finder) Unfinished(ctx context.Context, events []domain.Event) ([]bool, error) {
+	queues, err := f.redis.SMembers(ctx, broker.QueuesKey).Result()
+	if err != nil {
+		return nil, broker.Unavailable("look for unfinished tasks", err)
+	}
+	var asked []*Inquiry
+	of := make([][]*Inquiry, len(events))
+	for i, e := range events {
+		for oldest := max(0, e.Generation-maxGenerations); e.Generation >= oldest; e.Generation-- {
+			for _, queue := range queues {
+				of[i] = append(of[i], &Inquiry{Queue: queue, TaskID: e.TaskID()})
+			}
+		}
+		asked = append(asked, of[i]...)
+	}
+	if err := f.Ask(ctx, asked); err != nil {
+		return nil, err
+	}
+	found := make([]bool, len(events))
+	for i := range events {
+		for _, q := range of[i] {
+			found[i] = found[i] || q.Presence() == domain.TaskUnfinished
+		}
+	}
+	return found, nil
+}
