@@ -140,7 +140,7 @@ func TestEncodingsOfDatabases(t *testing.T) {
 func (s *subject) refuses() {
 	s.t.Helper()
 	event := &domain.Event{Type: "test:🚀", Payload: []byte("{}")}
-	err := s.own.EmitAlone(s.t.Context(), event)
+	err := repository.EmitAlone(s.t.Context(), s.own, event)
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "cannot be stored") {
 		s.t.Errorf("Emit: %v", err)
 	}

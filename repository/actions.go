@@ -21,7 +21,7 @@ const (
 
 // act does one batch of an action and records it, both or neither. An action
 // without effect is recorded too: once.
-func (d *Database) act(ctx context.Context, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
+func act(ctx context.Context, d *Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
 	id := action.ID
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		events, err := work(tx)
@@ -32,7 +32,7 @@ func (d *Database) act(ctx context.Context, kind string, action *domain.Action, 
 			_, err := tx.Exec(ctx, growActionSQL, [16]byte(id), events)
 			return err
 		}
-		filter, err := json.Marshal(d.storableAll(action.Filter))
+		filter, err := json.Marshal(storableAll(d, action.Filter))
 		if err != nil {
 			return fmt.Errorf("encode the filter: %w", err)
 		}
@@ -45,14 +45,14 @@ func (d *Database) act(ctx context.Context, kind string, action *domain.Action, 
 }
 
 // byWhom is what the journal says of an action.
-func (d *Database) byWhom(action *domain.Action) string {
+func byWhom(d *Database, action *domain.Action) string {
 	if action.Reason == "" {
 		return d.storable("by " + action.Actor)
 	}
 	return d.storable("by " + action.Actor + ": " + action.Reason)
 }
 
-func (d *Database) storableAll(filter map[string]string) map[string]string {
+func storableAll(d *Database, filter map[string]string) map[string]string {
 	clean := make(map[string]string, len(filter))
 	for name, value := range filter {
 		clean[name] = d.storable(value)

@@ -26,7 +26,7 @@ func (e unfitError) Error() string { return e.why }
 // isOfRow tells whether an error may come from what a row holds, rather than
 // from the server, the session or the schema.
 func isOfRow(err error) bool {
-	if err == nil || isUnavailable(err) || errors.Is(err, context.Canceled) {
+	if err == nil || IsUnavailable(err) || errors.Is(err, context.Canceled) {
 		return false
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)

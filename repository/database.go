@@ -136,8 +136,17 @@ func nameTypes(types *pgtype.Map) {
 	types.RegisterDefaultPgType([][16]byte{}, "_uuid")
 }
 
-// SQL gives the pool to migrations.
+// SQL is the pool as database/sql has it, for migrations and single statements.
 func (d *Database) SQL() *sql.DB { return d.sql }
+
+// GORM is the pool as GORM has it.
+func (d *Database) GORM() *gorm.DB { return d.gorm }
+
+// Pool is the pool as pgx has it.
+func (d *Database) Pool() *sessions { return d.pool }
+
+// Logger is the log of what goes on at the database.
+func (d *Database) Logger() *slog.Logger { return d.logger }
 
 // Ping asks the server for an answer. Where a connection that was made before
 // does not give one, others of that time hardly will, so all are made anew.

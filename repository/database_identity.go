@@ -37,13 +37,13 @@ func (m *QueueMemory) Database(ctx context.Context) (is domain.DatabaseIdentity,
 	defer m.line.mu.Unlock()
 	if m.line.ask == "" {
 		var system, timeline bool
-		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && isUnavailable(err) {
+		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && IsUnavailable(err) {
 			return is, translate(err, doing)
 		}
 		m.line.ask = "SELECT " + either(system, systemSQL) + ", " + either(timeline, timelineSQL)
 	}
 	if err := pool.QueryRow(ctx, m.line.ask).Scan(&is.SystemID, &is.Timeline); err != nil {
-		if isUnavailable(err) {
+		if IsUnavailable(err) {
 			return domain.DatabaseIdentity{}, translate(err, doing)
 		}
 		m.line.ask = "SELECT '', ''"

@@ -125,11 +125,11 @@ SELECT id, generation + 1, event_type FROM gone ORDER BY died_at, id`
 // Replay implements domain.DeadLetters.
 func (l *DeadLetters) Replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) ([]domain.Replayed, error) {
 	var replayed []domain.Replayed
-	err := l.db.act(ctx, "replay", action, func(tx pgx.Tx) (int64, error) {
+	err := act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
 		if _, err := tx.Exec(ctx, movingSQL); err != nil {
 			return 0, err
 		}
-		rows, err := tx.Query(ctx, replaySQL, append(deadArgs(filter), limit, "replayed", l.db.byWhom(action))...)
+		rows, err := tx.Query(ctx, replaySQL, append(deadArgs(filter), limit, "replayed", byWhom(l.db, action))...)
 		if err != nil {
 			return 0, err
 		}
@@ -157,8 +157,8 @@ SELECT id FROM gone`
 // Discard implements domain.DeadLetters.
 func (l *DeadLetters) Discard(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (int, error) {
 	var ids [][16]byte
-	err := l.db.act(ctx, "discard", action, func(tx pgx.Tx) (int64, error) {
-		rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", l.db.byWhom(action))...)
+	err := act(ctx, l.db, "discard", action, func(tx pgx.Tx) (int64, error) {
+		rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", byWhom(l.db, action))...)
 		if err != nil {
 			return 0, err
 		}

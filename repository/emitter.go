@@ -107,6 +107,6 @@ func timeOrNull(t time.Time) *time.Time {
 // EmitAlone writes one event in a transaction of its own, for events that
 // announce no change of data. Errors: as Emitter.Emit, and
 // domain.CodeUnavailable if the database cannot be reached.
-func (d *Database) EmitAlone(ctx context.Context, event *domain.Event) error {
+func EmitAlone(ctx context.Context, d *Database, event *domain.Event) error {
 	return d.transact(ctx, "emit an event", func(tx *gorm.DB) error { return NewEmitter(tx).Emit(ctx, event) })
 }

@@ -37,7 +37,7 @@ func translate(err error, doing string) error {
 		return domain.Wrap(domain.CodeInvalid, fmt.Errorf("%s: %w", doing, err), "a text has a character that cannot be stored in this database's encoding")
 	case isForeignStatement(err):
 		return fmt.Errorf("%s: %w; %s", doing, err, noPreparedStatements)
-	case isUnavailable(err) && !errors.Is(err, errTooLong):
+	case IsUnavailable(err) && !errors.Is(err, errTooLong):
 		return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database is unavailable")
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
@@ -81,14 +81,10 @@ const readOnly = "25006"
 // event whose turn it is not.
 const tooEarly = "OB001"
 
-// IsUnavailable tells whether the database could not be reached, of an error that
-// no method of this package returned.
-func IsUnavailable(err error) bool { return isUnavailable(err) }
-
-// isUnavailable tells whether the same statement may succeed later without
+// IsUnavailable tells whether the same statement may succeed later without
 // anybody changing it: the server is gone, going, full, read-only, or gave up
 // on a lock. See PostgreSQL's appendix A for the classes.
-func isUnavailable(err error) bool {
+func IsUnavailable(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		state := pg.Code
 		switch {

@@ -170,7 +170,7 @@ func isRefused(err error) bool {
 	if !ok {
 		return false
 	}
-	return pg.Code == "57014" || pg.Code == "55P03" || !isUnavailable(err)
+	return pg.Code == "57014" || pg.Code == "55P03" || !IsUnavailable(err)
 }
 
 // one returns a single finding.

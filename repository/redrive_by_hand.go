@@ -23,14 +23,14 @@ func (o *Outbox) RedriveByHand(ctx context.Context, action *domain.Action, filte
 	const doing = "record the redrive"
 	// Before its effect, and its size after: the batches have transactions of
 	// their own.
-	if err := o.db.act(ctx, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
+	if err := act(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
 		return 0, translate(err, doing)
 	}
 	total, err := o.redrive(ctx, redrive{
-		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: o.db.byWhom(action),
+		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: byWhom(o.db, action),
 	})
 	if total > 0 {
-		recorded := o.db.act(context.WithoutCancel(ctx), "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })
+		recorded := act(context.WithoutCancel(ctx), o.db, "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })
 		if err == nil {
 			err = translate(recorded, doing)
 		}

@@ -19,8 +19,8 @@ func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action
 	for first := true; first || len(ids) > 0; first = false {
 		some := ids[:min(len(ids), redriveAtOnce)]
 		ids = ids[len(some):]
-		err := m.db.act(ctx, "redrive", action, func(tx pgx.Tx) (int64, error) {
-			n, err := resendIn(ctx, tx, some, domain.StagePerson, m.db.byWhom(action))
+		err := act(ctx, m.db, "redrive", action, func(tx pgx.Tx) (int64, error) {
+			n, err := resendIn(ctx, tx, some, domain.StagePerson, byWhom(m.db, action))
 			total += n
 			return n, err
 		})

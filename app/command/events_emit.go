@@ -12,6 +12,7 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/repository"
 )
 
 // maxPayloadRead bounds what is read of a payload, in bytes: the largest limit
@@ -145,7 +146,7 @@ transaction of the change that they announce; this is for trying things out, and
 		if err != nil {
 			return err
 		}
-		if err := o.db.EmitAlone(cmd.Context(), event); err != nil {
+		if err := repository.EmitAlone(cmd.Context(), o.db, event); err != nil {
 			return err
 		}
 		document := emittedDocument{

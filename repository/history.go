@@ -1,0 +1,41 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+)
+
+// always is a window that nothing is too old for.
+const always = 100 * 365 * 24 * time.Hour
+
+// lastID is beyond all others.
+var lastID = domain.ID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// pieceEndSQL finds where a piece of the history ends that begins after $1: the
+// id so many rows on (%d), or NULL if there are fewer. Whole days are left out, by
+// their partitions; rows are not, or looking for enough of them would not be bounded.
+const pieceEndSQL = `
+SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
+ORDER BY id OFFSET %d LIMIT 1`
+
+// pieceEnd returns the last ID of the piece of the history that begins after one,
+// of events sent on the days since both a time and so long ago.
+func pieceEnd(ctx context.Context, q querier, after domain.ID, rows int, since time.Time, window time.Duration) (domain.ID, error) {
+	last := lastID
+	err := q.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan((*[16]byte)(&last))
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return last, err
+}
+
+// querier is the pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
