@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -24,7 +26,7 @@ import (
 // shop is a worker on a real PostgreSQL and a real Redis.
 type shop struct {
 	t         *testing.T
-	db        *repository.Database
+	db        *postgres.Database
 	redis     *redis.Client
 	inspector *asynq.Inspector
 	client    *asynq.Client

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/relay"
-	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
@@ -79,7 +80,7 @@ const emitTenthRefused = `INSERT INTO outbox (event_type, payload, queue)
 // producer writes events in transactions whose commits the witness knows.
 type producer struct {
 	t       testing.TB
-	db      *repository.Database
+	db      *postgres.Database
 	w       *witness
 	written map[string]int // by the first word of the type
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
@@ -22,7 +24,7 @@ func TestMain(m *testing.M) { repositorytest.Main(m) }
 // fixture is a relay between a real PostgreSQL and a real Redis.
 type fixture struct {
 	t        testing.TB
-	db       *repository.Database
+	db       *postgres.Database
 	redis    *redis.Client
 	registry *prometheus.Registry
 	relay    *relay.Relay

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -16,7 +18,7 @@ import (
 // same way).
 func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
 	t.Helper()
-	db, err := repository.Open(t.Context(), repository.Options{
+	db, err := postgres.Open(t.Context(), postgres.Options{
 		URL: repositorytest.PgBouncer(t, direct), MaxConns: 8, ExecMode: mode,
 		ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
 	})

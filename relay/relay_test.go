@@ -8,16 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/relay"
-	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
-func migrate(t testing.TB, db *repository.Database) {
+func migrate(t testing.TB, db *postgres.Database) {
 	t.Helper()
 	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)

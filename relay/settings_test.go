@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -110,7 +112,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 // With its defaults pgx prepares statements, which PgBouncer of old does not keep.
 func TestPgBouncerWithPreparedStatementsIsRefused(t *testing.T) {
 	t.Parallel()
-	_, err := repository.Open(t.Context(), repository.Options{
+	_, err := postgres.Open(t.Context(), postgres.Options{
 		URL: repositorytest.PgBouncer(t, repositorytest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
 	})
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "--database-exec-mode=cache_describe") {
@@ -154,7 +156,7 @@ func (s *subject) refuses() {
 // who inherits the settings of the role at direct. letters are in the texts.
 func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject {
 	t.Helper()
-	db, err := repository.Open(t.Context(), repository.Options{
+	db, err := postgres.Open(t.Context(), postgres.Options{
 		URL: url, MaxConns: 8, ExecMode: mode, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
 	})
 	if err != nil {
@@ -188,7 +190,7 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject
 // subject is a town whose database is somebody else's idea of one.
 type subject struct {
 	*town
-	own       *repository.Database
+	own       *postgres.Database
 	text      string
 	effective int // events that take effect
 }

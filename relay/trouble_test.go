@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/relay"
-	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
@@ -79,7 +80,7 @@ func (x *trouble) patient() {
 // recovered waits until all events were delivered: each is in Redis and in the
 // history once, and the outage cost none an attempt. at is a database that can
 // be asked.
-func (x *trouble) recovered(at *repository.Database, events, outages int) {
+func (x *trouble) recovered(at *postgres.Database, events, outages int) {
 	x.t.Helper()
 	after := *x.fixture
 	after.db = at

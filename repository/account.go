@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -30,15 +32,15 @@ SELECT count(*), coalesce((SELECT place FROM gone ORDER BY place DESC LIMIT 1)::
 // FoldAccount implements domain.Housekeeping.
 func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
 	total, after := int64(0), "(0,0)"
-	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
 		var n int64
-		if err := h.db.pool.QueryRow(ctx, foldSQL, rows, after).Scan(&n, &after); err != nil {
+		if err := h.db.Pool().QueryRow(ctx, foldSQL, rows, after).Scan(&n, &after); err != nil {
 			return false, err
 		}
 		total += n
 		return n < int64(rows), nil
 	})
-	return total, translate(err, "fold the account")
+	return total, postgres.Translate(err, "fold the account")
 }
 
 // closeSQL enters rows of the history that are about to go (%[1]s) into the

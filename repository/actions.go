@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -21,9 +23,9 @@ const (
 
 // act does one batch of an action and records it, both or neither. An action
 // without effect is recorded too: once.
-func act(ctx context.Context, d *Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
+func act(ctx context.Context, d *postgres.Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
 	id := action.ID
-	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, d.Pool(), func(tx pgx.Tx) error {
 		events, err := work(tx)
 		if err != nil {
 			return err
@@ -36,7 +38,7 @@ func act(ctx context.Context, d *Database, kind string, action *domain.Action, w
 		if err != nil {
 			return fmt.Errorf("encode the filter: %w", err)
 		}
-		return tx.QueryRow(ctx, beginActionSQL, d.storable(action.Actor), kind, string(filter), d.storable(action.Reason), events).Scan((*[16]byte)(&id))
+		return tx.QueryRow(ctx, beginActionSQL, d.Storable(action.Actor), kind, string(filter), d.Storable(action.Reason), events).Scan((*[16]byte)(&id))
 	})
 	if err == nil {
 		action.ID = id
@@ -45,17 +47,17 @@ func act(ctx context.Context, d *Database, kind string, action *domain.Action, w
 }
 
 // byWhom is what the journal says of an action.
-func byWhom(d *Database, action *domain.Action) string {
+func byWhom(d *postgres.Database, action *domain.Action) string {
 	if action.Reason == "" {
-		return d.storable("by " + action.Actor)
+		return d.Storable("by " + action.Actor)
 	}
-	return d.storable("by " + action.Actor + ": " + action.Reason)
+	return d.Storable("by " + action.Actor + ": " + action.Reason)
 }
 
-func storableAll(d *Database, filter map[string]string) map[string]string {
+func storableAll(d *postgres.Database, filter map[string]string) map[string]string {
 	clean := make(map[string]string, len(filter))
 	for name, value := range filter {
-		clean[name] = d.storable(value)
+		clean[name] = d.Storable(value)
 	}
 	return clean
 }

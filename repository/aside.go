@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -26,7 +28,7 @@ func (e unfitError) Error() string { return e.why }
 // isOfRow tells whether an error may come from what a row holds, rather than
 // from the server, the session or the schema.
 func isOfRow(err error) bool {
-	if err == nil || IsUnavailable(err) || errors.Is(err, context.Canceled) {
+	if err == nil || postgres.IsUnavailable(err) || errors.Is(err, context.Canceled) {
 		return false
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
@@ -217,7 +219,7 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 			_, err = b.conn.Exec(ctx, passTurnsSQL, [][16]byte{*id})
 			return err
 		}, true)
-		log := b.outbox.db.logger.With("place", row.place, "error", row.why)
+		log := b.outbox.db.Logger().With("place", row.place, "error", row.why)
 		switch {
 		case err != nil || id == nil:
 			log.ErrorContext(ctx, "an event can be neither relayed nor made a dead letter; it is passed over", "set_aside", err)
@@ -233,5 +235,5 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 }
 
 func (b *batch) asideText(err error) string {
-	return b.outbox.db.storable("the event cannot be relayed as it is in the outbox: " + err.Error())
+	return b.outbox.db.Storable("the event cannot be relayed as it is in the outbox: " + err.Error())
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -93,7 +95,7 @@ func deliverAll(t *testing.T, batch domain.Batch) {
 }
 
 // addsUp checks the account, before and after it was folded.
-func addsUp(t *testing.T, db *repository.Database) {
+func addsUp(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	auditor := repository.NewAuditor(db)
 	for range 2 {

@@ -9,16 +9,18 @@ import (
 	"slices"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 )
 
 // Auditor is the domain.Auditor.
-type Auditor struct{ db *Database }
+type Auditor struct{ db *postgres.Database }
 
 // NewAuditor returns the auditor of db.
-func NewAuditor(db *Database) *Auditor { return &Auditor{db: db} }
+func NewAuditor(db *postgres.Database) *Auditor { return &Auditor{db: db} }
 
 var _ domain.Auditor = (*Auditor)(nil)
 
@@ -53,11 +55,11 @@ FROM sums GROUP BY day, event_type ORDER BY day, event_type`
 // Account implements domain.Auditor.
 func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
 	var lines []domain.AccountLine
-	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
 		lines, err = a.account(ctx, rows)
 		return true, err
 	})
-	return lines, translate(err, "read the account")
+	return lines, postgres.Translate(err, "read the account")
 }
 
 // entriesABlock is how many entries are in a block of their table, about.
@@ -67,7 +69,7 @@ const entryBlocksSQL = `SELECT pg_relation_size('outbox_entries'::regclass) / cu
 
 func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, error) {
 	sums := accountSums{}
-	err := pgx.BeginTxFunc(ctx, a.db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, a.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var blocks int64
 		if err := tx.QueryRow(ctx, entryBlocksSQL).Scan(&blocks); err != nil {
 			return err
@@ -177,12 +179,12 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 	}
 	var violations []domain.Violation
 	var after domain.ID
-	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
-		end, err := placesEnd(ctx, a.db.pool, after, rows)
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		end, err := placesEnd(ctx, a.db.Pool(), after, rows)
 		if err != nil {
 			return false, err
 		}
-		found, err := a.db.pool.Query(ctx, violationsSQL, limit-len(violations), days, types, [16]byte(after), [16]byte(end))
+		found, err := a.db.Pool().Query(ctx, violationsSQL, limit-len(violations), days, types, [16]byte(after), [16]byte(end))
 		if err != nil {
 			return false, err
 		}
@@ -196,7 +198,7 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 		violations, after = append(violations, some...), end
 		return after == lastID || len(violations) == limit, nil
 	})
-	return violations, translate(err, "look for violations")
+	return violations, postgres.Translate(err, "look for violations")
 }
 
 // What was sent this minute need not be in Redis yet. What was sent in the future was sent before
@@ -210,12 +212,12 @@ ORDER BY id LIMIT $2`
 // Unconfirmed implements domain.Auditor.
 func (a *Auditor) Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error) {
 	var events []domain.SentEvent
-	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
-		end, err := pieceEnd(ctx, a.db.pool, after, rows, time.Time{}, always)
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		end, err := pieceEnd(ctx, a.db.Pool(), after, rows, time.Time{}, always)
 		if err != nil {
 			return false, err
 		}
-		found, err := a.db.pool.Query(ctx, unconfirmedSQL, [16]byte(after), limit-len(events), append([]string{}, except...), [16]byte(end))
+		found, err := a.db.Pool().Query(ctx, unconfirmedSQL, [16]byte(after), limit-len(events), append([]string{}, except...), [16]byte(end))
 		if err != nil {
 			return false, err
 		}
@@ -229,7 +231,7 @@ func (a *Auditor) Unconfirmed(ctx context.Context, after domain.ID, limit int, e
 		events, after = append(events, some...), end
 		return after == lastID || len(events) == limit, nil
 	})
-	return events, translate(err, "look for unconfirmed events")
+	return events, postgres.Translate(err, "look for unconfirmed events")
 }
 
 const confirmedSQL = `
@@ -238,14 +240,14 @@ WHERE EXISTS (SELECT FROM inbox WHERE event_id = asked.id) OR NOT EXISTS (SELECT
 
 // Confirmed implements domain.Auditor.
 func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID]bool, error) {
-	rows, err := a.db.pool.Query(ctx, confirmedSQL, uuids(ids))
+	rows, err := a.db.Pool().Query(ctx, confirmedSQL, postgres.UUIDs(ids))
 	if err != nil {
-		return nil, translate(err, "look for confirmations")
+		return nil, postgres.Translate(err, "look for confirmations")
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
 	confirmed := map[domain.ID]bool{}
 	for _, id := range list {
 		confirmed[id] = true
 	}
-	return confirmed, translate(err, "look for confirmations")
+	return confirmed, postgres.Translate(err, "look for confirmations")
 }

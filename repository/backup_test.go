@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -19,7 +21,7 @@ import (
 // These tests make the backups and restores of docs/backup.md.
 
 // stock leaves events in every place where one can be.
-func stock(t *testing.T, db *repository.Database) {
+func stock(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	house, store := repository.NewHousekeeping(db, ""), repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if err := house.KeepPartitions(t.Context(), time.Hour); err != nil {
@@ -43,7 +45,7 @@ var carried = []string{
 }
 
 // contents is what is in the tables, as text.
-func contents(t *testing.T, db *repository.Database) string {
+func contents(t *testing.T, db *postgres.Database) string {
 	t.Helper()
 	var all strings.Builder
 	for _, table := range carried {
@@ -58,7 +60,7 @@ func contents(t *testing.T, db *repository.Database) string {
 }
 
 // goesOn checks that a restored database works as the one did that it comes from.
-func goesOn(t *testing.T, db *repository.Database) {
+func goesOn(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour) // as the relay that leads does at once
 	if err != nil {
@@ -90,7 +92,7 @@ func goesOn(t *testing.T, db *repository.Database) {
 }
 
 // sameThere compares a copy with its original.
-func sameThere(t *testing.T, original, restored *repository.Database) {
+func sameThere(t *testing.T, original, restored *postgres.Database) {
 	t.Helper()
 	if want, got := contents(t, original), contents(t, restored); got != want {
 		t.Errorf("the copy has\n%s\n\nthe original\n%s", got, want)
@@ -98,7 +100,7 @@ func sameThere(t *testing.T, original, restored *repository.Database) {
 }
 
 // mend runs deploy/postgres/restored.sql, for a schema of another name.
-func mend(t *testing.T, db *repository.Database) {
+func mend(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	script, err := os.ReadFile("../deploy/postgres/restored.sql")
 	if err != nil {

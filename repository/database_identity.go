@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -32,19 +34,19 @@ const (
 // or refuses to answer, tells nothing.
 func (m *QueueMemory) Database(ctx context.Context) (is domain.DatabaseIdentity, err error) {
 	const doing = "ask who the database is"
-	pool := m.outbox.db.pool
+	pool := m.outbox.db.Pool()
 	m.line.mu.Lock()
 	defer m.line.mu.Unlock()
 	if m.line.ask == "" {
 		var system, timeline bool
-		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && IsUnavailable(err) {
-			return is, translate(err, doing)
+		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && postgres.IsUnavailable(err) {
+			return is, postgres.Translate(err, doing)
 		}
 		m.line.ask = "SELECT " + either(system, systemSQL) + ", " + either(timeline, timelineSQL)
 	}
 	if err := pool.QueryRow(ctx, m.line.ask).Scan(&is.SystemID, &is.Timeline); err != nil {
-		if IsUnavailable(err) {
-			return domain.DatabaseIdentity{}, translate(err, doing)
+		if postgres.IsUnavailable(err) {
+			return domain.DatabaseIdentity{}, postgres.Translate(err, doing)
 		}
 		m.line.ask = "SELECT '', ''"
 		return domain.DatabaseIdentity{}, ctx.Err()
@@ -72,8 +74,8 @@ SET system_id = $1, timeline = $2, history_seconds = $3::float8,
 
 // RememberDatabase implements domain.QueueMemory.
 func (m *QueueMemory) RememberDatabase(ctx context.Context, is domain.DatabaseIdentity, history time.Duration) error {
-	_, err := m.outbox.db.sql.ExecContext(ctx, rememberDatabaseSQL, is.SystemID, is.Timeline, history.Seconds())
-	return translate(err, "remember who the database is")
+	_, err := m.outbox.db.SQL().ExecContext(ctx, rememberDatabaseSQL, is.SystemID, is.Timeline, history.Seconds())
+	return postgres.Translate(err, "remember who the database is")
 }
 
 // doubtPause is for how long a session may not have heard of a doubt:
@@ -82,9 +84,9 @@ const doubtPause = 1100 * time.Millisecond
 
 // Doubt implements domain.QueueMemory.
 func (m *QueueMemory) Doubt(ctx context.Context) error {
-	_, err := m.outbox.db.sql.ExecContext(ctx, `UPDATE outbox_queue_identity SET went_back_at = clock_timestamp()`)
+	_, err := m.outbox.db.SQL().ExecContext(ctx, `UPDATE outbox_queue_identity SET went_back_at = clock_timestamp()`)
 	if err != nil {
-		return translate(err, "remember that the database may have gone back")
+		return postgres.Translate(err, "remember that the database may have gone back")
 	}
 	heard := time.NewTimer(doubtPause)
 	defer heard.Stop()

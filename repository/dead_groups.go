@@ -3,6 +3,8 @@ package repository
 import (
 	"context"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -25,16 +27,16 @@ GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $2`
 // Groups implements domain.DeadLetters.
 func (l *DeadLetters) Groups(ctx context.Context, limit int) ([]domain.DeadGroup, bool, error) {
 	const doing = "group dead letters"
-	rows, err := l.db.pool.Query(ctx, deadGroupsSQL, limit+1, maxGroups)
+	rows, err := l.db.Pool().Query(ctx, deadGroupsSQL, limit+1, maxGroups)
 	if err != nil {
-		return nil, false, translate(err, doing)
+		return nil, false, postgres.Translate(err, doing)
 	}
 	var looked int
 	groups, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g domain.DeadGroup, err error) {
 		err = row.Scan(&g.Type, &g.ErrorForm, &g.Stage, &g.Count, &g.FirstDied, &g.LastDied, &looked)
 		return g, err
 	})
-	return groups, looked > limit || len(groups) == maxGroups, translate(err, doing)
+	return groups, looked > limit || len(groups) == maxGroups, postgres.Translate(err, doing)
 }
 
 const actionsSQL = `SELECT at, actor, action, filter::text, reason, events FROM outbox_actions ORDER BY at DESC LIMIT $1`
@@ -42,10 +44,10 @@ const actionsSQL = `SELECT at, actor, action, filter::text, reason, events FROM 
 // Actions implements domain.DeadLetters.
 func (l *DeadLetters) Actions(ctx context.Context, limit int) ([]domain.RecordedAction, error) {
 	const doing = "list actions"
-	rows, err := l.db.pool.Query(ctx, actionsSQL, limit)
+	rows, err := l.db.Pool().Query(ctx, actionsSQL, limit)
 	if err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	actions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[domain.RecordedAction])
-	return actions, translate(err, doing)
+	return actions, postgres.Translate(err, doing)
 }

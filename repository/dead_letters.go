@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -11,10 +13,10 @@ import (
 )
 
 // DeadLetters is the domain.DeadLetters.
-type DeadLetters struct{ db *Database }
+type DeadLetters struct{ db *postgres.Database }
 
 // NewDeadLetters returns the dead letters in db.
-func NewDeadLetters(db *Database) *DeadLetters { return &DeadLetters{db: db} }
+func NewDeadLetters(db *postgres.Database) *DeadLetters { return &DeadLetters{db: db} }
 
 var _ domain.DeadLetters = (*DeadLetters)(nil)
 
@@ -26,7 +28,7 @@ const deadFilterSQL = `
     AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR ` + errorFormSQL + ` = $9)`
 
 func deadArgs(f domain.DeadFilter) []any {
-	return []any{uuids(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until), f.ErrorForm}
+	return []any{postgres.UUIDs(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until), f.ErrorForm}
 }
 
 const listDeadSQL = `
@@ -43,9 +45,9 @@ LIMIT $12`
 // List implements domain.DeadLetters.
 func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
 	const doing = "list dead letters"
-	rows, err := l.db.pool.Query(ctx, listDeadSQL, append(deadArgs(filter), after.Due, [16]byte(after.ID), limit)...)
+	rows, err := l.db.Pool().Query(ctx, listDeadSQL, append(deadArgs(filter), after.Due, [16]byte(after.ID), limit)...)
 	if err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	defer rows.Close()
 	var list []domain.DeadLetter
@@ -53,12 +55,12 @@ func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after 
 	scan := newEventScan(&dead.Stage, &dead.Error, &dead.DiedAt, &dead.FirstError, &dead.FirstFailedAt, &dead.HoldsKey)
 	for rows.Next() {
 		if err := rows.Scan(scan.columns...); err != nil {
-			return nil, translate(err, doing)
+			return nil, postgres.Translate(err, doing)
 		}
 		dead.Event = scan.event()
 		list = append(list, dead)
 	}
-	return list, translate(rows.Err(), doing)
+	return list, postgres.Translate(rows.Err(), doing)
 }
 
 // Counting ends at $10, so that asking costs no more than what is worth knowing.
@@ -67,8 +69,8 @@ SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + dea
 
 // Count implements domain.DeadLetters.
 func (l *DeadLetters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (n int64, now time.Time, err error) {
-	err = l.db.pool.QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit)...).Scan(&n, &now)
-	return n, now, translate(err, "count dead letters")
+	err = l.db.Pool().QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit)...).Scan(&n, &now)
+	return n, now, postgres.Translate(err, "count dead letters")
 }
 
 // A dead letter of an older generation is what was there before the replay.
@@ -91,8 +93,8 @@ func (l *DeadLetters) Outcomes(ctx context.Context, events []domain.Replayed, un
 	for _, e := range events {
 		ids, generations, types = append(ids, e.ID), append(generations, e.Generation), append(types, e.Type)
 	}
-	err := l.db.pool.QueryRow(ctx, outcomesSQL, ids, generations, types, append([]string{}, unconfirmed...)).Scan(&outcomes.Confirmed, &outcomes.Dead, &outcomes.Open)
-	return outcomes, translate(err, "look at what became of replayed events")
+	err := l.db.Pool().QueryRow(ctx, outcomesSQL, ids, generations, types, append([]string{}, unconfirmed...)).Scan(&outcomes.Confirmed, &outcomes.Dead, &outcomes.Open)
+	return outcomes, postgres.Translate(err, "look at what became of replayed events")
 }
 
 // Rows that somebody else is replaying or discarding are theirs.
@@ -141,7 +143,7 @@ func (l *DeadLetters) Replay(ctx context.Context, action *domain.Action, filter 
 		return int64(len(replayed)), err
 	})
 	if err != nil {
-		return nil, translate(err, "replay dead letters")
+		return nil, postgres.Translate(err, "replay dead letters")
 	}
 	crashpoint.Reach(crashpoint.ReplayCommitted)
 	return replayed, nil
@@ -169,7 +171,7 @@ func (l *DeadLetters) Discard(ctx context.Context, action *domain.Action, filter
 		return int64(len(ids)), err
 	})
 	if err != nil {
-		return 0, translate(err, "discard dead letters")
+		return 0, postgres.Translate(err, "discard dead letters")
 	}
 	return len(ids), nil
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -26,7 +28,7 @@ func die(t *testing.T, store *repository.Outbox, why string) {
 }
 
 // balance wants every event that was emitted in one place, or in the account.
-func balance(t *testing.T, db *repository.Database) {
+func balance(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	if _, err := repository.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {
 		t.Fatal(err)
@@ -40,7 +42,7 @@ func balance(t *testing.T, db *repository.Database) {
 	}
 }
 
-func find(t *testing.T, db *repository.Database, name string) domain.ID {
+func find(t *testing.T, db *postgres.Database, name string) domain.ID {
 	t.Helper()
 	var id domain.ID
 	err := db.SQL().QueryRowContext(t.Context(), `SELECT id FROM (SELECT id, event_type FROM outbox UNION ALL SELECT id, event_type FROM outbox_sent

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
@@ -39,7 +41,7 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 		return err
 	}
 	o := event.Options
-	err = statements(e.tx).QueryRowContext(ctx, emitSQL,
+	err = postgres.Statements(e.tx).QueryRowContext(ctx, emitSQL,
 		event.Type, event.Payload, headers, event.Queue, o.MaxRetry, seconds(o.Timeout), timeOrNull(o.Deadline),
 		seconds(o.Retention), seconds(o.Unique), timeOrNull(event.Available), event.OrderingKey,
 	).Scan(&event.ID, &event.Available, &event.CreatedAt, &event.Position)
@@ -57,7 +59,7 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 // another, from here to their end, so that events of the key take effect in the
 // order in which their transactions commit. Call it before the first of them.
 func (e *Emitter) LockKey(ctx context.Context, key string) error {
-	if _, err := statements(e.tx).ExecContext(ctx, "SELECT outbox_lock_key($1)", key); err != nil {
+	if _, err := postgres.Statements(e.tx).ExecContext(ctx, "SELECT outbox_lock_key($1)", key); err != nil {
 		return fmt.Errorf("lock the ordering key %q: %w", key, err)
 	}
 	return nil
@@ -107,6 +109,6 @@ func timeOrNull(t time.Time) *time.Time {
 // EmitAlone writes one event in a transaction of its own, for events that
 // announce no change of data. Errors: as Emitter.Emit, and
 // domain.CodeUnavailable if the database cannot be reached.
-func EmitAlone(ctx context.Context, d *Database, event *domain.Event) error {
-	return d.transact(ctx, "emit an event", func(tx *gorm.DB) error { return NewEmitter(tx).Emit(ctx, event) })
+func EmitAlone(ctx context.Context, d *postgres.Database, event *domain.Event) error {
+	return d.Transact(ctx, "emit an event", func(tx *gorm.DB) error { return NewEmitter(tx).Emit(ctx, event) })
 }

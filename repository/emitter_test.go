@@ -6,13 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
-func limitPayload(t *testing.T, db *repository.Database, limit int) {
+func limitPayload(t *testing.T, db *postgres.Database, limit int) {
 	t.Helper()
 	if _, err := migrations.LimitPayload(t.Context(), db.SQL(), limit, repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)

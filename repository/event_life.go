@@ -6,18 +6,20 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 )
 
 // EventLives is the domain.EventLives.
-type EventLives struct{ db *Database }
+type EventLives struct{ db *postgres.Database }
 
 var _ domain.EventLives = (*EventLives)(nil)
 
 // NewEventLives returns the lives of the events in db.
-func NewEventLives(db *Database) *EventLives { return &EventLives{db: db} }
+func NewEventLives(db *postgres.Database) *EventLives { return &EventLives{db: db} }
 
 // One statement, so that an event which is just being moved is seen once.
 var lifeSQL = `
@@ -40,23 +42,23 @@ func (l *EventLives) Find(ctx context.Context, id domain.ID) (*domain.EventLife,
 	life := &domain.EventLife{Place: domain.PlaceGone}
 	found, err := l.place(ctx, id, life)
 	if err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	life.ID = id
 	var confirmed *time.Time
-	err = l.db.pool.QueryRow(ctx, "SELECT max(processed_at) FROM inbox WHERE event_id = $1", [16]byte(id)).Scan(&confirmed)
+	err = l.db.Pool().QueryRow(ctx, "SELECT max(processed_at) FROM inbox WHERE event_id = $1", [16]byte(id)).Scan(&confirmed)
 	if err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	if confirmed != nil {
 		life.ConfirmedAt = *confirmed
 	}
-	rows, err := l.db.pool.Query(ctx, lifeJournalSQL, [16]byte(id))
+	rows, err := l.db.Pool().Query(ctx, lifeJournalSQL, [16]byte(id))
 	if err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	if life.Journal, err = pgx.CollectRows(rows, pgx.RowToStructByPos[domain.JournalEntry]); err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	if !found && confirmed == nil && len(life.Journal) == 0 {
 		return nil, domain.Errorf(domain.CodeNotFound, "there is no event %s", id)
@@ -68,7 +70,7 @@ func (l *EventLives) place(ctx context.Context, id domain.ID, life *domain.Event
 	var moved *time.Time
 	var turn *[16]byte
 	scan := newEventScan(&life.Place, &moved, &life.Stage, &life.Error, &turn, &life.HeldBehind)
-	err := l.db.pool.QueryRow(ctx, lifeSQL, [16]byte(id)).Scan(scan.columns...)
+	err := l.db.Pool().QueryRow(ctx, lifeSQL, [16]byte(id)).Scan(scan.columns...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	} else if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -91,7 +93,7 @@ func (l *EventLives) Search(ctx context.Context, filter domain.EventFilter, befo
 	var page domain.EventPage
 	first, last := searchRange(filter, before)
 	began := time.Now()
-	err := pgx.BeginTxFunc(ctx, l.db.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, searchBoundsSQL, milliseconds(searchTimeout)); err != nil {
 			return err
 		}
@@ -116,10 +118,10 @@ func (l *EventLives) Search(ctx context.Context, filter domain.EventFilter, befo
 		}
 	})
 	switch {
-	case sqlState(err) == "57014":
+	case postgres.SQLState(err) == "57014":
 		err = domain.Wrap(domain.CodeUnavailable, err, "the search took too long and was given up; name an ID, a state or a time")
 	case err != nil:
-		err = translate(err, "search events")
+		err = postgres.Translate(err, "search events")
 	}
 	return page, err
 }

@@ -7,13 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
 // search returns the types of what is found, page by page.
-func search(t *testing.T, db *repository.Database, filter domain.EventFilter, limit int) (found []string) {
+func search(t *testing.T, db *postgres.Database, filter domain.EventFilter, limit int) (found []string) {
 	t.Helper()
 	lives := repository.NewEventLives(db)
 	var before domain.ID

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -41,12 +43,12 @@ type ExamineOptions struct {
 // Examiner is the domain.Examiner of the database. It changes nothing, and one
 // examination is one transaction unless there is something that it may not see.
 type Examiner struct {
-	db *Database
+	db *postgres.Database
 	o  ExamineOptions
 }
 
 // NewExaminer returns the examiner of db.
-func NewExaminer(db *Database, o ExamineOptions) *Examiner { return &Examiner{db: db, o: o} }
+func NewExaminer(db *postgres.Database, o ExamineOptions) *Examiner { return &Examiner{db: db, o: o} }
 
 var _ domain.Examiner = (*Examiner)(nil)
 
@@ -108,7 +110,7 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 		case isRefused(err):
 			hidden = append(hidden, checks[len(checks)-len(left)-1].about)
 		case err != nil:
-			return nil, translate(err, "examine the database")
+			return nil, postgres.Translate(err, "examine the database")
 		}
 		checks = left
 	}
@@ -123,7 +125,7 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 	if e.o.Listens {
 		listening, err := e.listening(ctx)
 		if err != nil {
-			return nil, translate(err, "try whether notifications arrive")
+			return nil, postgres.Translate(err, "try whether notifications arrive")
 		}
 		found = append(found, listening...)
 	}
@@ -134,7 +136,7 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 // examine makes checks in one transaction, up to the first that fails, and
 // returns those that are left.
 func (e *Examiner) examine(ctx context.Context, checks []check) (found []domain.Finding, left []check, err error) {
-	tx, err := e.db.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	tx, err := e.db.Pool().BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -156,7 +158,7 @@ func (e *Examiner) examine(ctx context.Context, checks []check) (found []domain.
 // isUndefined tells whether a statement named something that the schema does
 // not have.
 func isUndefined(err error) bool {
-	switch sqlState(err) {
+	switch postgres.SQLState(err) {
 	case "42P01", "42703", "42883": // table, column, function
 		return true
 	}
@@ -170,7 +172,7 @@ func isRefused(err error) bool {
 	if !ok {
 		return false
 	}
-	return pg.Code == "57014" || pg.Code == "55P03" || !IsUnavailable(err)
+	return pg.Code == "57014" || pg.Code == "55P03" || !postgres.IsUnavailable(err)
 }
 
 // one returns a single finding.

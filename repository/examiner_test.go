@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -22,7 +24,7 @@ func healthy() repository.ExamineOptions {
 }
 
 // examine returns what is found, but for what a test server always is.
-func examine(t *testing.T, db *repository.Database, o repository.ExamineOptions) []domain.Finding {
+func examine(t *testing.T, db *postgres.Database, o repository.ExamineOptions) []domain.Finding {
 	t.Helper()
 	found, err := repository.NewExaminer(db, o).Examine(context.WithoutCancel(t.Context()))
 	if err != nil {
@@ -55,7 +57,7 @@ func text(found []domain.Finding, code string) string {
 }
 
 // attended is a database on which a relay runs and keeps house.
-func attended(t *testing.T, url string) *repository.Database {
+func attended(t *testing.T, url string) *postgres.Database {
 	t.Helper()
 	db := repositorytest.Connect(t, url)
 	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
@@ -74,7 +76,7 @@ func attended(t *testing.T, url string) *repository.Database {
 func TestExaminerFinds(t *testing.T) {
 	t.Parallel()
 	type setting struct {
-		db *repository.Database
+		db *postgres.Database
 		o  *repository.ExamineOptions
 	}
 	today, tomorrow := time.Now().UTC().Format("20060102"), time.Now().UTC().AddDate(0, 0, 1).Format("20060102")
@@ -358,7 +360,7 @@ func TestExaminerBehindPgBouncer(t *testing.T) {
 	t.Parallel()
 	direct := repositorytest.Database(t)
 	attended(t, direct).Close()
-	db, err := repository.Open(t.Context(), repository.Options{
+	db, err := postgres.Open(t.Context(), postgres.Options{
 		URL: repositorytest.PgBouncer(t, direct), MaxConns: 2, ExecMode: "exec", ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
 	})
 	if err != nil {
@@ -395,7 +397,7 @@ func TestExaminationIsOneTransaction(t *testing.T) {
 	t.Parallel()
 	url := repositorytest.Database(t)
 	attended(t, url).Close()
-	db, err := repository.Open(t.Context(), repository.Options{URL: url, MaxConns: 1, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t)})
+	db, err := postgres.Open(t.Context(), postgres.Options{URL: url, MaxConns: 1, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

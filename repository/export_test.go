@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"gorm.io/gorm"
 
 	"outboxd/domain"
@@ -18,7 +20,9 @@ func ClaimStatement(history bool) string {
 }
 
 // Begin begins a transaction as a producer's own.
-func Begin(ctx context.Context, db *Database) *gorm.DB { return db.gorm.WithContext(ctx).Begin() }
+func Begin(ctx context.Context, db *postgres.Database) *gorm.DB {
+	return db.GORM().WithContext(ctx).Begin()
+}
 
 // SearchStatement is the statement of one step of a search.
 var SearchStatement = searchSQL
@@ -53,6 +57,3 @@ func (h *Housekeeping) WithLeaderTerms(silence, word, retry time.Duration) *Hous
 	h.terms = leaderTerms{silence: silence, word: word, retry: retry}
 	return h
 }
-
-// Translate is translate.
-var Translate = translate

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -13,13 +15,13 @@ import (
 
 // FailedTasks is the domain.FailedTasks.
 type FailedTasks struct {
-	db        *Database
+	db        *postgres.Database
 	holdsKeys bool
 }
 
 // NewFailedTasks returns what takes down failed tasks in db. holdsKeys is
 // OutboxOptions.DeadHoldsKey.
-func NewFailedTasks(db *Database, holdsKeys bool) *FailedTasks {
+func NewFailedTasks(db *postgres.Database, holdsKeys bool) *FailedTasks {
 	return &FailedTasks{db: db, holdsKeys: holdsKeys}
 }
 
@@ -27,22 +29,22 @@ var _ domain.FailedTasks = (*FailedTasks)(nil)
 
 // Failed implements domain.FailedTasks.
 func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error {
-	_, err := f.db.pool.Exec(ctx, journalSQL, f.note(&task, "failed")...)
-	return translate(err, "enter a failed attempt into the journal")
+	_, err := f.db.Pool().Exec(ctx, journalSQL, f.note(&task, "failed")...)
+	return postgres.Translate(err, "enter a failed attempt into the journal")
 }
 
 func (f *FailedTasks) note(task *domain.FailedTask, entry string) []any {
 	var j journal
 	e := task.Event
 	e.Attempts = task.Attempt
-	j.add(&e, entry, f.db.errorText(task.Err))
+	j.add(&e, entry, f.db.ErrorText(task.Err))
 	return j.args(domain.StageWorker)
 }
 
 // Bury implements domain.FailedTasks.
 func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord bool) (domain.Burial, error) {
 	burial := domain.NotOnRecord
-	err := pgx.BeginFunc(ctx, f.db.pool, func(tx pgx.Tx) (err error) {
+	err := pgx.BeginFunc(ctx, f.db.Pool(), func(tx pgx.Tx) (err error) {
 		confirmed, err := isConfirmed(ctx, tx, task.ID)
 		if err != nil || confirmed {
 			burial = domain.ConfirmedOnce
@@ -59,10 +61,10 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		}
 		return err
 	})
-	if sqlState(err) == tooEarly {
+	if postgres.SQLState(err) == postgres.TooEarly {
 		return domain.Superseded, nil // the event is held, and is handed over again when its turn has come
 	}
-	return burial, translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
+	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }
 
 // isConfirmed waits for a transaction that is just confirming the event, which a
@@ -136,7 +138,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 			return domain.Superseded, nil
 		}
 		var moved int
-		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, place), [16]byte(task.ID), task.Generation, task.Attempt, f.db.errorText(task.Err)).Scan(&moved)
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, place), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err)).Scan(&moved)
 		if err != nil {
 			return 0, fmt.Errorf("take the event out of %s: %w", place, err)
 		}
@@ -177,7 +179,7 @@ func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.Fai
 	e.Available = e.CreatedAt
 	var rows eventRows
 	rows.add(&e)
-	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.args(), []string{f.db.errorText(task.Err)})...)
+	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.args(), []string{f.db.ErrorText(task.Err)})...)
 	if err != nil {
 		return 0, fmt.Errorf("write the event down: %w", err)
 	}
@@ -203,13 +205,13 @@ WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)
 // Unburied implements domain.FailedTasks.
 func (f *FailedTasks) Unburied(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
 	const doing = "look for events that were given up"
-	rows, err := f.db.pool.Query(ctx, unburiedSQL, uuids(ids))
+	rows, err := f.db.Pool().Query(ctx, unburiedSQL, postgres.UUIDs(ids))
 	if err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id domain.ID, err error) {
 		err = row.Scan((*[16]byte)(&id))
 		return id, err
 	})
-	return list, translate(err, doing)
+	return list, postgres.Translate(err, doing)
 }

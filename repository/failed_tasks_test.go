@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -22,7 +24,7 @@ func failedTask(id domain.ID, name string) domain.FailedTask {
 }
 
 // awaitWaiting returns when somebody waits for a lock of somebody else.
-func awaitWaiting(t *testing.T, db *repository.Database) {
+func awaitWaiting(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -20,11 +22,11 @@ const (
 func (h *Housekeeping) Failing(ctx context.Context, work string, cause error) (err error) {
 	switch {
 	case cause == nil:
-		_, err = h.db.pool.Exec(ctx, worksSQL, work)
-	case sqlState(cause) != "" && sqlState(cause) != "55P03": // a lock that was not given up in time is for the next round
-		_, err = h.db.pool.Exec(ctx, failingSQL, work, h.db.errorText(cause))
+		_, err = h.db.Pool().Exec(ctx, worksSQL, work)
+	case postgres.SQLState(cause) != "" && postgres.SQLState(cause) != "55P03": // a lock that was not given up in time is for the next round
+		_, err = h.db.Pool().Exec(ctx, failingSQL, work, h.db.ErrorText(cause))
 	}
-	return translate(err, "record what fails")
+	return postgres.Translate(err, "record what fails")
 }
 
 const whatFailsSQL = `SELECT work, error, extract(epoch FROM now() - since)::float8 FROM outbox_failing ORDER BY since, work`

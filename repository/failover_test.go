@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository"
+	"outboxd/repository/postgres"
+
 	"outboxd/repository/repositorytest"
 )
 
@@ -18,7 +19,7 @@ func TestASilentServerIsLeftAtOnce(t *testing.T) {
 	const pooled = 16
 	address := repositorytest.Database(t)
 	first, second := repositorytest.Proxy(t, address), repositorytest.Proxy(t, address)
-	db, err := repository.Open(t.Context(), repository.Options{
+	db, err := postgres.Open(t.Context(), postgres.Options{
 		URL: repositorytest.FirstWritable(t, first.URL(), second.URL()), MaxConns: pooled,
 		ConnectTimeout: 2 * time.Second, Logger: repositorytest.Logger(t),
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -50,10 +52,10 @@ FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERA
 ORDER BY page.held_at, page.key`
 
 // HeldKeys are the ordering keys of which events wait.
-type HeldKeys struct{ db *Database }
+type HeldKeys struct{ db *postgres.Database }
 
 // NewHeldKeys returns the held keys in db.
-func NewHeldKeys(db *Database) *HeldKeys { return &HeldKeys{db: db} }
+func NewHeldKeys(db *postgres.Database) *HeldKeys { return &HeldKeys{db: db} }
 
 // List returns up to limit ordering keys of which events wait, among those named
 // or, with none named, all. Those that have waited longest come first. complete is false if there are more than domain.HeldKeysCounted
@@ -61,9 +63,9 @@ func NewHeldKeys(db *Database) *HeldKeys { return &HeldKeys{db: db} }
 // domain.CodeUnavailable.
 func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []domain.HeldKey, complete bool, err error) {
 	const doing = "list held keys"
-	rows, err := k.db.pool.Query(ctx, heldKeysSQL, named, domain.HeldKeysCounted, limit, domain.HeldEventsCounted)
+	rows, err := k.db.Pool().Query(ctx, heldKeysSQL, named, domain.HeldKeysCounted, limit, domain.HeldEventsCounted)
 	if err != nil {
-		return nil, false, translate(err, doing)
+		return nil, false, postgres.Translate(err, doing)
 	}
 	defer rows.Close()
 	complete = true
@@ -76,7 +78,7 @@ func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []
 		var looked int
 		if err := rows.Scan(&key.Key, (*[16]byte)(&key.Next), &key.Since, &key.Held, &owner, &since, &place, &turn.Type, &turn.Queue,
 			&at, &turn.Attempts, &turn.Error, &turn.Confirmed, &looked); err != nil {
-			return nil, false, translate(err, doing)
+			return nil, false, postgres.Translate(err, doing)
 		}
 		if owner != nil {
 			turn.ID, turn.Since, turn.Place = *owner, *since, domain.PlaceGone
@@ -88,5 +90,5 @@ func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []
 		complete = named != nil || looked < domain.HeldKeysCounted
 		list = append(list, key)
 	}
-	return list, complete, translate(rows.Err(), doing)
+	return list, complete, postgres.Translate(rows.Err(), doing)
 }

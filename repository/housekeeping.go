@@ -4,19 +4,21 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
 // Housekeeping is the domain.Housekeeping.
 type Housekeeping struct {
-	db        *Database
+	db        *postgres.Database
 	directURL string
 	terms     leaderTerms
 }
 
 // NewHousekeeping returns the housekeeping of db. directURL is as listenURL of
 // NewPresence.
-func NewHousekeeping(db *Database, directURL string) *Housekeeping {
+func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 	return &Housekeeping{db: db, directURL: directURL, terms: defaultLeaderTerms}
 }
 
@@ -51,8 +53,8 @@ SELECT count(*) FROM gone`
 
 // TrimSuppressed implements domain.Housekeeping.
 func (h *Housekeeping) TrimSuppressed(ctx context.Context, age time.Duration, limit int) (n int64, err error) {
-	err = h.db.pool.QueryRow(ctx, trimSuppressedSQL, age.Seconds(), limit).Scan(&n)
-	return n, translate(err, "trim suppressed events")
+	err = h.db.Pool().QueryRow(ctx, trimSuppressedSQL, age.Seconds(), limit).Scan(&n)
+	return n, postgres.Translate(err, "trim suppressed events")
 }
 
 const trimKeysSQL = `
@@ -66,15 +68,15 @@ func (h *Housekeeping) TrimKeys(ctx context.Context, age time.Duration, limit in
 
 // TrimRelays implements domain.Housekeeping.
 func (h *Housekeeping) TrimRelays(ctx context.Context, age time.Duration) error {
-	_, err := h.db.sql.ExecContext(ctx, `DELETE FROM outbox_relays WHERE seen_at < now() - $1 * interval '1 second'`, age.Seconds())
-	return translate(err, "forget relays")
+	_, err := h.db.SQL().ExecContext(ctx, `DELETE FROM outbox_relays WHERE seen_at < now() - $1 * interval '1 second'`, age.Seconds())
+	return postgres.Translate(err, "forget relays")
 }
 
 // trim deletes up to limit rows of some age.
 func (h *Housekeeping) trim(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {
-	err = inPieces(ctx, limit, func(rows int) (done bool, err error) {
+	err = postgres.InPieces(ctx, limit, func(rows int) (done bool, err error) {
 		rows = min(rows, limit-int(total))
-		result, err := h.db.sql.ExecContext(ctx, statement, age.Seconds(), rows)
+		result, err := h.db.SQL().ExecContext(ctx, statement, age.Seconds(), rows)
 		if err != nil {
 			return false, err
 		}
@@ -82,5 +84,5 @@ func (h *Housekeeping) trim(ctx context.Context, doing, statement string, age ti
 		total += n
 		return n < int64(rows) || total >= int64(limit), err
 	})
-	return total, translate(err, doing)
+	return total, postgres.Translate(err, doing)
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"gorm.io/gorm"
 
 	"outboxd/domain"
@@ -14,10 +16,10 @@ import (
 )
 
 // Inbox is the domain.Inbox.
-type Inbox struct{ db *Database }
+type Inbox struct{ db *postgres.Database }
 
 // NewInbox returns the inbox in db.
-func NewInbox(db *Database) *Inbox { return &Inbox{db: db} }
+func NewInbox(db *postgres.Database) *Inbox { return &Inbox{db: db} }
 
 var _ domain.Inbox = (*Inbox)(nil)
 
@@ -61,20 +63,20 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 		// the queue may repeat it. A plan that a change of a table made useless
 		// is the exception: it is no fault of the task, which would be charged an
 		// attempt, and each connection has it once at most.
-		stale := isStaleError(err) && attempt < staleEverywhere
-		if !stale && (first || attempt >= staleConnections || !isConnectionLost(err)) || ctx.Err() != nil {
-			return first, translateWork(err, doing)
+		stale := postgres.IsStaleError(err) && attempt < staleEverywhere
+		if !stale && (first || attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err)) || ctx.Err() != nil {
+			return first, postgres.TranslateWork(err, doing)
 		}
 	}
 }
 
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	var unknown bool
-	_, err = i.db.transactOnce(ctx, func(tx *gorm.DB) error {
-		if _, err := statements(tx).ExecContext(ctx, effectSQL, milliseconds(patience(ctx))); err != nil {
+	_, err = i.db.TransactOnce(ctx, func(tx *gorm.DB) error {
+		if _, err := postgres.Statements(tx).ExecContext(ctx, effectSQL, milliseconds(patience(ctx))); err != nil {
 			return fmt.Errorf("set the transaction's timeouts: %w", err)
 		}
-		result, err := statements(tx).ExecContext(ctx, processedSQL, id)
+		result, err := postgres.Statements(tx).ExecContext(ctx, processedSQL, id)
 		if err != nil {
 			return fmt.Errorf("write the inbox row: %w", err)
 		}
@@ -83,7 +85,7 @@ func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.C
 			return err
 		}
 		if rows == 0 {
-			return statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(&unknown)
+			return postgres.Statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(&unknown)
 		}
 		first = true
 		crashpoint.Reach(crashpoint.WorkerBegan)
@@ -113,12 +115,12 @@ type effects struct{ tx *gorm.DB }
 func (e *effects) FindNotification(ctx context.Context, id domain.ID) (*domain.Notification, *domain.User, error) {
 	var row notificationRow
 	if err := e.tx.WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
-		return nil, nil, translate(err, fmt.Sprintf("find notification %s", id))
+		return nil, nil, postgres.Translate(err, fmt.Sprintf("find notification %s", id))
 	}
 	var user userRow
 	// Without the password's hash: the worker's database role may not read it.
 	if err := e.tx.WithContext(ctx).Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
-		return nil, nil, translate(err, fmt.Sprintf("find user %s", row.UserID))
+		return nil, nil, postgres.Translate(err, fmt.Sprintf("find user %s", row.UserID))
 	}
 	notification := domain.Notification(row)
 	return &notification, user.user(), nil
@@ -130,12 +132,12 @@ const markSentSQL = `UPDATE notifications SET status = 'SENT', sent_at = clock_t
 // MarkSent implements domain.Effects.
 func (e *effects) MarkSent(ctx context.Context, id domain.ID) error {
 	doing := fmt.Sprintf("mark notification %s sent", id)
-	result, err := statements(e.tx).ExecContext(ctx, markSentSQL, id)
+	result, err := postgres.Statements(e.tx).ExecContext(ctx, markSentSQL, id)
 	if err != nil {
-		return translate(err, doing)
+		return postgres.Translate(err, doing)
 	}
 	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
-		return translate(cmp.Or(err, sql.ErrNoRows), doing)
+		return postgres.Translate(cmp.Or(err, sql.ErrNoRows), doing)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -105,7 +107,7 @@ func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 	}
 }
 
-func schemaOf(t *testing.T, db *repository.Database) (schema string) {
+func schemaOf(t *testing.T, db *postgres.Database) (schema string) {
 	t.Helper()
 	if err := db.SQL().QueryRowContext(t.Context(), "SELECT current_schema()").Scan(&schema); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -46,14 +48,14 @@ type leader struct {
 // and it is a new one with every word, so it never looks forgotten. Behind a
 // PgBouncer in transaction mode it also keeps the server's session ours.
 func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, domain.StillLeads) error) error {
-	conn, err := h.db.connectDirectly(ctx, h.directURL)
+	conn, err := h.db.ConnectDirectly(ctx, h.directURL)
 	if err != nil {
 		return err
 	}
 	l := &leader{terms: h.terms, conn: conn}
 	if err := h.awaitLock(ctx, l); err != nil {
-		hangUp(ctx, conn)
-		return translate(err, "wait to lead")
+		postgres.HangUp(ctx, conn)
+		return postgres.Translate(err, "wait to lead")
 	}
 	ctx, lost := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
@@ -61,7 +63,7 @@ func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, doma
 		defer close(watched)
 		// Closing the connection gives the lock back.
 		defer l.resign(ctx)
-		lost(translate(l.watch(ctx), "keep leading"))
+		lost(postgres.Translate(l.watch(ctx), "keep leading"))
 	}()
 	defer func() { lost(nil); <-watched }()
 	err = work(ctx, l.still)
@@ -81,7 +83,7 @@ func leaderLock(schema string) int64 {
 // awaitLock asks again and again rather than waiting inside PostgreSQL, where
 // a statement that waits for hours would hold back vacuum.
 func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
-	schema, err := h.db.schema(ctx)
+	schema, err := h.db.Schema(ctx)
 	if err != nil {
 		return err
 	}
@@ -121,7 +123,7 @@ func (l *leader) tryLock(ctx context.Context, lock int64) (bool, error) {
 
 // say sends statements in one message and waits for the answer, not for long.
 func (l *leader) say(ctx context.Context, sql string) ([]*pgconn.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	ctx, cancel := context.WithTimeout(ctx, postgres.PingPatience)
 	defer cancel()
 	return l.conn.PgConn().Exec(ctx, sql).ReadAll()
 }
@@ -164,7 +166,7 @@ func (l *leader) still(ctx context.Context) error {
 	if since(last) < l.terms.silence/2 {
 		return ctx.Err()
 	}
-	return translate(l.speak(ctx), "ask whether this process still leads")
+	return postgres.Translate(l.speak(ctx), "ask whether this process still leads")
 }
 
 // since counts what the monotonic clock counts, and the sleep of a machine,
@@ -174,5 +176,5 @@ func since(t time.Time) time.Duration { return max(time.Since(t), time.Now().Rou
 func (l *leader) resign(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	hangUp(ctx, l.conn)
+	postgres.HangUp(ctx, l.conn)
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -18,7 +20,7 @@ type leadership struct {
 }
 
 // lead leads through a connection of url, with terms that are shortened, until the test ends.
-func lead(t *testing.T, db *repository.Database, url string) *leadership {
+func lead(t *testing.T, db *postgres.Database, url string) *leadership {
 	t.Helper()
 	l := &leadership{leads: make(chan domain.StillLeads, 1), ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())

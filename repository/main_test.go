@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository"
+	"outboxd/repository/postgres"
+
 	"outboxd/repository/repositorytest"
 )
 
 func TestMain(m *testing.M) { repositorytest.Main(m) }
 
-func count(t *testing.T, db *repository.Database, query string, args ...any) (n int) {
+func count(t *testing.T, db *postgres.Database, query string, args ...any) (n int) {
 	t.Helper()
 	if err := db.SQL().QueryRowContext(context.WithoutCancel(t.Context()), query, args...).Scan(&n); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -20,7 +21,7 @@ func count(t *testing.T, db *repository.Database, query string, args ...any) (n 
 }
 
 // eventually waits for a count. Half a minute is only the length of a failure.
-func eventually(t *testing.T, db *repository.Database, want int, query string, args ...any) {
+func eventually(t *testing.T, db *postgres.Database, want int, query string, args ...any) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
@@ -35,7 +36,7 @@ func eventually(t *testing.T, db *repository.Database, want int, query string, a
 	}
 }
 
-func exec(t *testing.T, db *repository.Database, statement string, args ...any) {
+func exec(t *testing.T, db *postgres.Database, statement string, args ...any) {
 	t.Helper()
 	if _, err := db.SQL().ExecContext(t.Context(), statement, args...); err != nil {
 		t.Fatalf("%s: %v", statement, err)
@@ -43,7 +44,7 @@ func exec(t *testing.T, db *repository.Database, statement string, args ...any) 
 }
 
 // emit writes n events that are due, the oldest first.
-func emit(t *testing.T, db *repository.Database, n int) {
+func emit(t *testing.T, db *postgres.Database, n int) {
 	t.Helper()
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at)
 		SELECT 'test:'||n, convert_to(n::text, 'UTF8'), now() - ($1 - n) * interval '1 ms' FROM generate_series(1, $1) n`, n)

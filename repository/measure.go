@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -84,9 +86,9 @@ func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess)
 	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()
 	var found standing
-	err := h.db.pool.QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, countLimit, [16]byte(process.ID), entriesLimit).Scan(found.columns()...)
+	err := h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, countLimit, [16]byte(process.ID), entriesLimit).Scan(found.columns()...)
 	if err != nil {
-		return domain.Backlog{}, translate(err, "measure the backlog")
+		return domain.Backlog{}, postgres.Translate(err, "measure the backlog")
 	}
 	return found.backlog(), nil
 }

@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 )
 
 // MissingEvents is the domain.MissingEvents.
-type MissingEvents struct{ db *Database }
+type MissingEvents struct{ db *postgres.Database }
 
 // NewMissingEvents returns what is remembered in db about events that the queue
 // does not have.
-func NewMissingEvents(db *Database) *MissingEvents { return &MissingEvents{db: db} }
+func NewMissingEvents(db *postgres.Database) *MissingEvents { return &MissingEvents{db: db} }
 
 var _ domain.MissingEvents = (*MissingEvents)(nil)
 
@@ -27,8 +29,8 @@ FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass`
 
 // HandedOver implements domain.MissingEvents.
 func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, err error) {
-	err = m.db.pool.QueryRow(ctx, handedOverSQL).Scan(&n)
-	return n, translate(err, "look whether events were handed over")
+	err = m.db.Pool().QueryRow(ctx, handedOverSQL).Scan(&n)
+	return n, postgres.Translate(err, "look whether events were handed over")
 }
 
 // A page is bounded by the rows that it reads, not by those that it finds, so
@@ -55,9 +57,9 @@ UNION ALL
 func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (domain.SentPage, error) {
 	const doing = "read a page of the history"
 	var page domain.SentPage
-	rows, err := m.db.pool.Query(ctx, fmt.Sprintf(pageSQL, limit), [16]byte(after), age.Seconds(), append([]string{}, except...), [16]byte(until))
+	rows, err := m.db.Pool().Query(ctx, fmt.Sprintf(pageSQL, limit), [16]byte(after), age.Seconds(), append([]string{}, except...), [16]byte(until))
 	if err != nil {
-		return page, translate(err, doing)
+		return page, postgres.Translate(err, doing)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -68,7 +70,7 @@ func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit 
 		var read, open int
 		var proven []string
 		if err := rows.Scan(&id, &eventType, &queue, &generation, &sent, &read, &open, &proven); err != nil {
-			return page, translate(err, doing)
+			return page, postgres.Translate(err, doing)
 		}
 		if eventType == nil {
 			page.Last, page.End, page.Open, page.Proven = id, read < limit, open, proven
@@ -77,7 +79,7 @@ func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit 
 		e := domain.SentEvent{Event: domain.Event{ID: id, Type: *eventType, Queue: *queue, Generation: *generation}, SentAt: *sent}
 		page.Waiting = append(page.Waiting, e)
 	}
-	return page, translate(rows.Err(), doing)
+	return page, postgres.Translate(rows.Err(), doing)
 }
 
 // One that is noted for the first time has to be in the history as it was when
@@ -106,15 +108,15 @@ func (m *MissingEvents) Note(ctx context.Context, events []domain.MissingEvent) 
 		ids[i], types[i], queues[i], generations[i], sent[i], tasks[i] = e.Event.ID, e.Event.Type, e.Event.Queue, e.Event.Generation, e.SentAt, e.Task.String()
 		found[e.Event.ID] = e.Task
 	}
-	rows, err := m.db.pool.Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, domain.MissingNoted)
+	rows, err := m.db.Pool().Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, domain.MissingNoted)
 	if err != nil {
-		return nil, translate(err, doing)
+		return nil, postgres.Translate(err, doing)
 	}
 	noted, err := pgx.CollectRows(rows, scanMissing)
 	for i := range noted {
 		noted[i].Task = found[noted[i].Event.ID]
 	}
-	return noted, translate(err, doing)
+	return noted, postgres.Translate(err, doing)
 }
 
 func scanMissing(row pgx.CollectableRow) (e domain.MissingEvent, err error) {
@@ -142,8 +144,8 @@ SELECT (SELECT count(*) FROM outbox_missing WHERE ` + isMissingSQL + `) - (SELEC
 
 // Settle implements domain.MissingEvents.
 func (m *MissingEvents) Settle(ctx context.Context, since time.Duration) (missing int64, err error) {
-	err = m.db.pool.QueryRow(ctx, settleMissingSQL, since.Seconds()).Scan(&missing)
-	return missing, translate(err, "forget events that are not missing any more")
+	err = m.db.Pool().QueryRow(ctx, settleMissingSQL, since.Seconds()).Scan(&missing)
+	return missing, postgres.Translate(err, "forget events that are not missing any more")
 }
 
 const missingSQL = `
@@ -152,12 +154,12 @@ WHERE ` + isMissingSQL + ` ORDER BY event_id LIMIT $1`
 
 // Missing implements domain.MissingEvents.
 func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]domain.MissingEvent, error) {
-	rows, err := m.db.pool.Query(ctx, missingSQL, limit)
+	rows, err := m.db.Pool().Query(ctx, missingSQL, limit)
 	if err != nil {
-		return nil, translate(err, "list missing events")
+		return nil, postgres.Translate(err, "list missing events")
 	}
 	list, err := pgx.CollectRows(rows, scanMissing)
-	return list, translate(err, "list missing events")
+	return list, postgres.Translate(err, "list missing events")
 }
 
 // As redriveSQL, of events that are named.
@@ -179,17 +181,17 @@ SELECT count(*) FROM back`
 
 // Resend implements domain.MissingEvents.
 func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (back int64, err error) {
-	err = pgx.BeginFunc(ctx, m.db.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, m.db.Pool(), func(tx pgx.Tx) error {
 		back, err = resendIn(ctx, tx, ids, domain.StageRelay, why)
 		return err
 	})
-	return back, translate(err, "send missing events again")
+	return back, postgres.Translate(err, "send missing events again")
 }
 
 func resendIn(ctx context.Context, tx pgx.Tx, ids []domain.ID, stage domain.Stage, why string) (back int64, err error) {
 	if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
 		return 0, err
 	}
-	err = tx.QueryRow(ctx, resendSQL, uuids(ids), string(stage), why).Scan(&back)
+	err = tx.QueryRow(ctx, resendSQL, postgres.UUIDs(ids), string(stage), why).Scan(&back)
 	return back, err
 }

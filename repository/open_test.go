@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -12,7 +14,7 @@ import (
 
 func TestAMissingCertificateIsNamed(t *testing.T) {
 	t.Parallel()
-	_, err := repository.Open(t.Context(), repository.Options{
+	_, err := postgres.Open(t.Context(), postgres.Options{
 		URL: "postgres://user:secret@host/db?sslmode=verify-full&sslrootcert=/nowhere/root.crt", ConnectTimeout: time.Second, Logger: repositorytest.Logger(t),
 	})
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "/nowhere/root.crt") || strings.Contains(err.Error(), "secret") {

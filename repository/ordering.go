@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -96,8 +98,8 @@ func (b *batch) advance(ctx context.Context) {
 		return
 	}
 	var advanced int
-	if err := b.outbox.db.pool.queryRowOn(ctx, b.conn.Conn(), "SELECT outbox_advance($1)", keys).Scan(&advanced); err != nil {
-		b.outbox.db.logger.DebugContext(ctx, "could not advance ordering keys; the next round of housekeeping does", "keys", len(keys), "error", err)
+	if err := b.outbox.db.Pool().QueryRowOn(ctx, b.conn.Conn(), "SELECT outbox_advance($1)", keys).Scan(&advanced); err != nil {
+		b.outbox.db.Logger().DebugContext(ctx, "could not advance ordering keys; the next round of housekeeping does", "keys", len(keys), "error", err)
 		return
 	}
 	b.full = b.full || advanced > 0
@@ -136,15 +138,15 @@ func (h *Housekeeping) AdvanceKeys(ctx context.Context, after string, limit int)
 	var idle []string
 	var ids [][16]byte
 	var generations []int
-	if err := h.db.pool.QueryRow(ctx, idleKeysSQL, after, limit).Scan(&idle, &ids, &generations, &last); err != nil {
-		return "", 0, nil, translate(err, doing)
+	if err := h.db.Pool().QueryRow(ctx, idleKeysSQL, after, limit).Scan(&idle, &ids, &generations, &last); err != nil {
+		return "", 0, nil, postgres.Translate(err, doing)
 	}
 	for i, id := range ids {
 		gone = append(gone, domain.Event{ID: id, Generation: generations[i]})
 	}
 	if len(idle) > 0 {
-		if err := h.db.pool.QueryRow(ctx, "SELECT outbox_advance($1)", idle).Scan(&advanced); err != nil {
-			return last, 0, gone, translate(err, doing)
+		if err := h.db.Pool().QueryRow(ctx, "SELECT outbox_advance($1)", idle).Scan(&advanced); err != nil {
+			return last, 0, gone, postgres.Translate(err, doing)
 		}
 	}
 	return last, advanced, gone, nil
@@ -156,6 +158,6 @@ func (h *Housekeeping) PassTurns(ctx context.Context, events []domain.Event) err
 	for i := range events {
 		ids[i] = events[i].ID
 	}
-	_, err := h.db.pool.Exec(ctx, passTurnsSQL, ids)
-	return translate(err, "pass turns on")
+	_, err := h.db.Pool().Exec(ctx, passTurnsSQL, ids)
+	return postgres.Translate(err, "pass turns on")
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -122,7 +124,7 @@ func pollOnce(ctx context.Context, store *repository.Outbox, random *rand.Rand, 
 }
 
 // takeEffect is a consumer's transaction.
-func takeEffect(ctx context.Context, db *repository.Database, e *domain.Event) error {
+func takeEffect(ctx context.Context, db *postgres.Database, e *domain.Event) error {
 	tx := repository.Begin(context.WithoutCancel(ctx), db)
 	defer tx.Rollback()
 	var first bool

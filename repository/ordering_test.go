@@ -7,13 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
 // emitKeyed writes one event for each name, such as "a1": its key is the first letter.
-func emitKeyed(t *testing.T, db *repository.Database, names ...string) {
+func emitKeyed(t *testing.T, db *postgres.Database, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		exec(t, db, "SELECT outbox_emit($1, '{}', ordering_key => left($1, 1))", name)
@@ -56,7 +58,7 @@ func deliver(t *testing.T, batch domain.Batch) {
 }
 
 // confirm is what a consumer does in its transaction.
-func confirm(t *testing.T, db *repository.Database, name string) {
+func confirm(t *testing.T, db *postgres.Database, name string) {
 	t.Helper()
 	exec(t, db, `SELECT outbox_confirm(id) FROM (SELECT id FROM outbox WHERE event_type = $1 UNION SELECT id FROM outbox_sent WHERE event_type = $1) AS e`, name)
 }

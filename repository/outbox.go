@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -41,13 +43,13 @@ const defaultBatchBytes = 8 << 20
 // queue. There is no lease that could expire and no state to recover: when a
 // process dies, PostgreSQL ends its transaction, and the rows are due again.
 type Outbox struct {
-	db    *Database
+	db    *postgres.Database
 	o     OutboxOptions
 	claim string
 }
 
 // NewOutbox returns the outbox in db.
-func NewOutbox(db *Database, o OutboxOptions) *Outbox {
+func NewOutbox(db *postgres.Database, o OutboxOptions) *Outbox {
 	if o.BatchBytes <= 0 {
 		o.BatchBytes = defaultBatchBytes
 	}
@@ -156,14 +158,14 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, excep
 	const doing = "claim events"
 	for attempt := 1; ; attempt++ {
 		batch, err := o.claimOnce(ctx, from, limit, except)
-		if isOfRow(err) && !isFleeting(err) {
+		if isOfRow(err) && !postgres.IsFleeting(err) {
 			batch, err = o.claimAround(ctx, from, limit, except, err)
 		}
 		if err == nil {
 			return batch, nil
 		}
-		if attempt >= staleConnections || !isConnectionLost(err) && !isFleeting(err) || ctx.Err() != nil {
-			return nil, translateWork(err, doing)
+		if attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err) && !postgres.IsFleeting(err) || ctx.Err() != nil {
+			return nil, postgres.TranslateWork(err, doing)
 		}
 	}
 }
@@ -182,7 +184,7 @@ func (o *Outbox) claimOnce(ctx context.Context, from domain.Cursor, limit int, e
 
 // newBatch takes a connection for a claim.
 func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
-	conn, err := o.db.pool.Acquire(ctx)
+	conn, err := o.db.Pool().Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("take a connection: %w", err)
 	}
@@ -222,11 +224,11 @@ LIMIT 1`
 // NextDue implements domain.EventStore.
 func (o *Outbox) NextDue(ctx context.Context) (time.Duration, bool, error) {
 	var micros int64
-	err := o.db.sql.QueryRowContext(ctx, nextDueSQL).Scan(&micros)
+	err := o.db.SQL().QueryRowContext(ctx, nextDueSQL).Scan(&micros)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
-	return time.Duration(micros) * time.Microsecond, err == nil, translateWork(err, "look for the next due event")
+	return time.Duration(micros) * time.Microsecond, err == nil, postgres.TranslateWork(err, "look for the next due event")
 }
 
 // batch is the domain.Batch: an open transaction in which the events are gone.
@@ -274,10 +276,10 @@ func (b *batch) Release() error {
 	}
 	_, err := b.conn.Exec(b.life, "ROLLBACK")
 	b.giveBack()
-	if err == nil || isConnectionLost(err) {
+	if err == nil || postgres.IsConnectionLost(err) {
 		return nil
 	}
-	return translateWork(err, "release claimed events")
+	return postgres.TranslateWork(err, "release claimed events")
 }
 
 // giveBack returns the connection. The pool closes one that is still in a
@@ -318,7 +320,7 @@ func (b *batch) begin(ctx context.Context) error {
 }
 
 func (b *batch) queueBegin(steps *pgx.Batch) {
-	b.outbox.db.pool.queueBegin(steps)
+	b.outbox.db.Pool().QueueBegin(steps)
 	steps.Queue(boundsSQL, milliseconds(idlePatience), milliseconds(statementPatience), milliseconds(lockPatience))
 }
 

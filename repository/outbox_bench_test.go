@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -22,7 +24,7 @@ const (
 // claims them.
 type claims struct {
 	b      *testing.B
-	db     *repository.Database
+	db     *postgres.Database
 	store  *repository.Outbox
 	left   int
 	cursor domain.Cursor

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -11,10 +13,10 @@ import (
 
 // Overviews is the domain.Overviews. It reads what Measure keeps, and counts
 // as Measure does.
-type Overviews struct{ db *Database }
+type Overviews struct{ db *postgres.Database }
 
 // NewOverviews returns the overviews of db.
-func NewOverviews(db *Database) *Overviews { return &Overviews{db} }
+func NewOverviews(db *postgres.Database) *Overviews { return &Overviews{db} }
 
 var _ domain.Overviews = (*Overviews)(nil)
 
@@ -40,27 +42,27 @@ func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
 	defer cancel()
 	var s domain.Standing
 	var found standing
-	err := o.db.pool.QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, countLimit).Scan(append([]any{&s.At}, found.columns()...)...)
+	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, countLimit).Scan(append([]any{&s.At}, found.columns()...)...)
 	if err != nil {
-		return s, translate(err, "look at where the events are")
+		return s, postgres.Translate(err, "look at where the events are")
 	}
 	s.Backlog = found.backlog()
 	if err := o.flows(ctx, &s); err != nil {
-		return s, translate(err, "add up the samples")
+		return s, postgres.Translate(err, "add up the samples")
 	}
-	rows, err := o.db.pool.Query(ctx, presentRelaysSQL)
+	rows, err := o.db.Pool().Query(ctx, presentRelaysSQL)
 	if err != nil {
-		return s, translate(err, "read the relays")
+		return s, postgres.Translate(err, "read the relays")
 	}
 	s.Relays, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r domain.RelayStatus, err error) {
 		err = row.Scan((*[16]byte)(&r.ID), &r.Host, &r.PID, &r.Version, &r.Asleep, &r.StartedAt, &r.SeenAt, &r.Leads)
 		return r, err
 	})
-	return s, translate(err, "read the relays")
+	return s, postgres.Translate(err, "read the relays")
 }
 
 func (o *Overviews) flows(ctx context.Context, s *domain.Standing) error {
-	rows, err := o.db.pool.Query(ctx, flowsSQL)
+	rows, err := o.db.Pool().Query(ctx, flowsSQL)
 	if err != nil {
 		return err
 	}
@@ -90,9 +92,9 @@ FROM outbox_samples WHERE at > now() - $1 * interval '1 second' GROUP BY 1 ORDER
 func (o *Overviews) History(ctx context.Context, window, step time.Duration) ([]domain.HistoryPoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()
-	rows, err := o.db.pool.Query(ctx, historySQL, window.Seconds(), step.Seconds())
+	rows, err := o.db.Pool().Query(ctx, historySQL, window.Seconds(), step.Seconds())
 	if err != nil {
-		return nil, translate(err, "read the history")
+		return nil, postgres.Translate(err, "read the history")
 	}
 	points, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p domain.HistoryPoint, err error) {
 		var oldest, p50, p99 float64
@@ -101,7 +103,7 @@ func (o *Overviews) History(ctx context.Context, window, step time.Duration) ([]
 		p.OldestDue, p.DelayP50, p.DelayP99 = inSeconds(oldest), inSeconds(p50), inSeconds(p99)
 		return p, err
 	})
-	return points, translate(err, "read the history")
+	return points, postgres.Translate(err, "read the history")
 }
 
 func inSeconds(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"gorm.io/gorm"
 
 	"outboxd/domain"
@@ -41,11 +43,11 @@ const trimDefaultBatch = 10_000
 func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration) error {
 	existing, err := h.partitions(ctx)
 	if err != nil {
-		return translate(err, "list the partitions of outbox_sent")
+		return postgres.Translate(err, "list the partitions of outbox_sent")
 	}
 	var now time.Time
-	if err := h.db.sql.QueryRowContext(ctx, "SELECT now()").Scan(&now); err != nil {
-		return translate(err, "ask for the time")
+	if err := h.db.SQL().QueryRowContext(ctx, "SELECT now()").Scan(&now); err != nil {
+		return postgres.Translate(err, "ask for the time")
 	}
 	today := now.UTC().Truncate(24 * time.Hour)
 	var faults []error
@@ -72,16 +74,16 @@ func isOverdue(day, now time.Time, history time.Duration) bool {
 // trimDefault keeps the default partition from growing where no partitions can
 // be made.
 func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
-	err := inPieces(ctx, trimDefaultBatch, func(rows int) (done bool, err error) {
+	err := postgres.InPieces(ctx, trimDefaultBatch, func(rows int) (done bool, err error) {
 		var n int
-		err = h.db.sql.QueryRowContext(ctx, trimDefaultSQL, history.Seconds(), rows).Scan(&n)
+		err = h.db.SQL().QueryRowContext(ctx, trimDefaultSQL, history.Seconds(), rows).Scan(&n)
 		return n < rows, err
 	})
-	return translate(err, "trim the default partition of outbox_sent")
+	return postgres.Translate(err, "trim the default partition of outbox_sent")
 }
 
 func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, error) {
-	rows, err := h.db.sql.QueryContext(ctx, partitionsSQL)
+	rows, err := h.db.SQL().QueryContext(ctx, partitionsSQL)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +129,7 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun
 		fmt.Sprintf("ALTER TABLE outbox_sent ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", name, from, to),
 	}
 	doing := "create partition " + name
-	err := h.db.transact(ctx, doing, func(tx *gorm.DB) error {
+	err := h.db.Transact(ctx, doing, func(tx *gorm.DB) error {
 		mode := "SHARE UPDATE EXCLUSIVE"
 		if begun {
 			mode = "ACCESS EXCLUSIVE"
@@ -136,7 +138,7 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun
 			return err
 		}
 		var stray int
-		if err := statements(tx).QueryRowContext(ctx, strayRowsSQL, from, to, maxStrayRows+1).Scan(&stray); err != nil {
+		if err := postgres.Statements(tx).QueryRowContext(ctx, strayRowsSQL, from, to, maxStrayRows+1).Scan(&stray); err != nil {
 			return err
 		}
 		if stray > maxStrayRows {
@@ -145,7 +147,7 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun
 		return execAll(tx, list)
 	})
 	if err == nil {
-		h.db.logger.DebugContext(ctx, "created a partition of the history", "partition", name)
+		h.db.Logger().DebugContext(ctx, "created a partition of the history", "partition", name)
 	}
 	return err
 }
@@ -160,8 +162,8 @@ SELECT count(*) FROM (SELECT FROM outbox_sent_default WHERE sent_at >= $1::times
 // and behind a lock that keeps it as it is.
 func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	name := partitionPrefix + day.Format(partitionDay)
-	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
-		return true, h.db.transact(ctx, "drop partition "+name, func(tx *gorm.DB) error {
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		return true, h.db.Transact(ctx, "drop partition "+name, func(tx *gorm.DB) error {
 			if err := execAll(tx, []string{"LOCK TABLE " + name + " IN SHARE MODE"}); err != nil {
 				return err
 			}
@@ -172,7 +174,7 @@ func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 		})
 	})
 	if err == nil {
-		h.db.logger.InfoContext(ctx, "dropped a partition of the history", "partition", name)
+		h.db.Logger().InfoContext(ctx, "dropped a partition of the history", "partition", name)
 	}
 	return err
 }
@@ -184,12 +186,12 @@ func closePartition(tx *gorm.DB, name string, rows int) error {
 	statement := fmt.Sprintf(closeSQL, "(SELECT * FROM "+name+" WHERE id > $1 AND id <= $2)",
 		"(SELECT event_id FROM inbox WHERE event_id > $1 AND event_id <= $2)")
 	for after, end := (domain.ID{}), lastID; after != lastID; after = end {
-		err := statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceEndSQL, name, rows-1), after).Scan(&end)
+		err := postgres.Statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceEndSQL, name, rows-1), after).Scan(&end)
 		if errors.Is(err, sql.ErrNoRows) {
 			end, err = lastID, nil
 		}
 		if err == nil {
-			_, err = statements(tx).ExecContext(ctx, statement, after, end)
+			_, err = postgres.Statements(tx).ExecContext(ctx, statement, after, end)
 		}
 		if err != nil {
 			return err
@@ -206,7 +208,7 @@ const partitionPatience = 2 * time.Second
 func execAll(tx *gorm.DB, list []string) error {
 	list = append([]string{"SET LOCAL lock_timeout = " + milliseconds(partitionPatience)}, list...)
 	for _, statement := range list {
-		if _, err := statements(tx).ExecContext(tx.Statement.Context, statement); err != nil {
+		if _, err := postgres.Statements(tx).ExecContext(tx.Statement.Context, statement); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -17,13 +19,13 @@ const wakeChannel = "outbox_wake"
 
 // Presence is the domain.Presence.
 type Presence struct {
-	db        *Database
+	db        *postgres.Database
 	listenURL string
 }
 
 // NewPresence returns the relays of db. listenURL ("" means db's own) is where
 // to LISTEN: behind PgBouncer in transaction mode it has to lead past it.
-func NewPresence(db *Database, listenURL string) *Presence {
+func NewPresence(db *postgres.Database, listenURL string) *Presence {
 	return &Presence{db: db, listenURL: listenURL}
 }
 
@@ -35,14 +37,14 @@ ON CONFLICT (id) DO UPDATE SET asleep = excluded.asleep, seen_at = now()`
 
 // Show implements domain.Presence.
 func (p *Presence) Show(ctx context.Context, process domain.RelayProcess, asleep bool) error {
-	_, err := p.db.sql.ExecContext(ctx, showSQL, process.ID, process.Host, process.PID, process.Version, asleep)
-	return translate(err, "record a sign of life")
+	_, err := p.db.SQL().ExecContext(ctx, showSQL, process.ID, process.Host, process.PID, process.Version, asleep)
+	return postgres.Translate(err, "record a sign of life")
 }
 
 // Leave implements domain.Presence.
 func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error {
-	_, err := p.db.sql.ExecContext(ctx, "DELETE FROM outbox_relays WHERE id = $1", process.ID)
-	return translate(err, "take the relay's record away")
+	_, err := p.db.SQL().ExecContext(ctx, "DELETE FROM outbox_relays WHERE id = $1", process.ID)
+	return postgres.Translate(err, "take the relay's record away")
 }
 
 // listenCheck is how often a silent connection is asked whether it still hears
@@ -58,7 +60,7 @@ func (p *Presence) Listen(ctx context.Context, notified func()) error {
 	if err != nil {
 		return err
 	}
-	defer hangUp(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	notified()
 	for {
 		if err := p.await(ctx, conn, schema, notified); err != nil {
@@ -71,7 +73,7 @@ func (p *Presence) Listen(ctx context.Context, notified func()) error {
 func (p *Presence) TryListening(ctx context.Context) error {
 	conn, _, err := p.listen(ctx)
 	if err == nil {
-		hangUp(ctx, conn)
+		postgres.HangUp(ctx, conn)
 	}
 	return err
 }
@@ -79,20 +81,20 @@ func (p *Presence) TryListening(ctx context.Context) error {
 // listen opens a connection on which notifications arrive. It is one of its
 // own: a pooled one would be lost to everybody else for as long.
 func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err error) {
-	conn, err := p.db.connectDirectly(ctx, p.listenURL)
+	conn, err := p.db.ConnectDirectly(ctx, p.listenURL)
 	if err != nil {
 		return nil, "", err
 	}
 	defer func() {
 		if err != nil {
-			hangUp(ctx, conn)
+			postgres.HangUp(ctx, conn)
 		}
 	}()
-	if schema, err = p.db.schema(ctx); err != nil {
+	if schema, err = p.db.Schema(ctx); err != nil {
 		return nil, "", err
 	}
 	if _, err = conn.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
-		return nil, "", translate(err, "listen")
+		return nil, "", postgres.Translate(err, "listen")
 	}
 	return conn, schema, p.echo(ctx, conn, schema, func() {})
 }
@@ -110,7 +112,7 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 	case ctx.Err() == nil && wait.Err() != nil && !conn.IsClosed():
 		return p.echo(ctx, conn, schema, notified)
 	default:
-		return translate(err, "wait for a notification")
+		return postgres.Translate(err, "wait for a notification")
 	}
 }
 
@@ -123,8 +125,8 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 	wait, cancel := context.WithTimeout(ctx, echoPatience)
 	defer cancel()
 	sent := "echo " + rand.Text()
-	if _, err := p.db.sql.ExecContext(wait, "SELECT pg_notify($1, $2)", wakeChannel, sent); err != nil {
-		return translate(err, "notify itself")
+	if _, err := p.db.SQL().ExecContext(wait, "SELECT pg_notify($1, $2)", wakeChannel, sent); err != nil {
+		return postgres.Translate(err, "notify itself")
 	}
 	for {
 		notification, err := conn.WaitForNotification(wait)
@@ -132,7 +134,7 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 		case err != nil && ctx.Err() == nil && wait.Err() != nil:
 			return fmt.Errorf("LISTEN is in vain: what the database notifies does not arrive within %v, as behind PgBouncer in transaction mode, or where the URL to listen at leads to another database", echoPatience)
 		case err != nil:
-			return translate(err, "wait for its own notification")
+			return postgres.Translate(err, "wait for its own notification")
 		case notification.Payload == sent:
 			return nil
 		case notification.Payload == schema:

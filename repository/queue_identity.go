@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -25,10 +27,10 @@ func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
 	var healed sql.NullTime
 	var history float64
 	i, d := &record.Identity, &record.Database
-	err := m.outbox.db.sql.QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, system_id, timeline, history_seconds, healed_at FROM outbox_queue_identity`).
+	err := m.outbox.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, system_id, timeline, history_seconds, healed_at FROM outbox_queue_identity`).
 		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed)
 	record.HealedAt, record.History = healed.Time, time.Duration(history*float64(time.Second))
-	return record, translate(err, "recall the queue's identity")
+	return record, postgres.Translate(err, "recall the queue's identity")
 }
 
 // Compare and set: of two processes that both believe to keep house, one learns
@@ -41,10 +43,10 @@ WHERE run_id = $1 AND replication_id = $2 AND canary = $3`
 // Remember implements domain.QueueMemory.
 func (m *QueueMemory) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
 	const doing = "remember the queue's identity"
-	result, err := m.outbox.db.sql.ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
+	result, err := m.outbox.db.SQL().ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
 		next.RunID, next.ReplicationID, next.Canary, healed)
 	if err != nil {
-		return translate(err, doing)
+		return postgres.Translate(err, doing)
 	}
 	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
 		return domain.Wrap(domain.CodeConflict, err, "another process remembers another identity of the queue")

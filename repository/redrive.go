@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -117,7 +119,7 @@ func (o *Outbox) redrive(ctx context.Context, r redrive) (int64, error) {
 
 func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redrive) (int64, error) {
 	total, after := int64(0), domain.ID{}
-	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
 		back, last, err := o.redriveAround(ctx, after, rows, from, until, r)
 		if err != nil {
 			return false, err
@@ -126,7 +128,7 @@ func (o *Outbox) redriveSent(ctx context.Context, from, until time.Time, r redri
 		crashpoint.Reach(crashpoint.HealBatch)
 		return after == lastID, nil
 	})
-	return total, translate(err, "put unconfirmed events back")
+	return total, postgres.Translate(err, "put unconfirmed events back")
 }
 
 // redriveAround is redrivePiece with fewer and fewer events, until it does without
@@ -135,7 +137,7 @@ func (o *Outbox) redriveAround(ctx context.Context, after domain.ID, rows int, f
 	for limit := max(1, rows/redriveShare); ; limit /= 2 {
 		back, last, err = o.redrivePiece(ctx, after, rows, limit, from, until, r)
 		switch {
-		case !isOfRow(err) || isFleeting(err):
+		case !isOfRow(err) || postgres.IsFleeting(err):
 			return back, last, err
 		case limit == 1:
 			last, err = o.setSentAside(ctx, after, rows, from, until, r, err)
@@ -147,7 +149,7 @@ func (o *Outbox) redriveAround(ctx context.Context, after domain.ID, rows int, f
 // redrivePiece looks at the events after one, and returns the last that it
 // looked at.
 func (o *Outbox) redrivePiece(ctx context.Context, after domain.ID, rows, limit int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
-	err = pgx.BeginFunc(ctx, o.db.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
 			return err
 		}
@@ -175,7 +177,7 @@ SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (`
 
 // setSentAside returns the event.
 func (o *Outbox) setSentAside(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive, cause error) (last domain.ID, err error) {
-	err = pgx.BeginFunc(ctx, o.db.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
 			return err
 		}
@@ -183,14 +185,14 @@ func (o *Outbox) setSentAside(ctx context.Context, after domain.ID, rows int, fr
 			return err
 		}
 		found, err := tx.Query(ctx, setSentAsideSQL, [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
-			"the outbox does not take the event back: ", o.db.storable(cause.Error()), [16]byte(last))
+			"the outbox does not take the event back: ", o.db.Storable(cause.Error()), [16]byte(last))
 		if err != nil {
 			return err
 		}
 		var aside, id *[16]byte
 		_, err = pgx.ForEachRow(found, []any{&aside, &id}, func() error {
 			last = *id
-			o.db.logger.ErrorContext(ctx, "an event cannot be sent again as it is in the history", "event_id", last, "dead_letter", aside != nil, "error", cause)
+			o.db.Logger().ErrorContext(ctx, "an event cannot be sent again as it is in the history", "event_id", last, "dead_letter", aside != nil, "error", cause)
 			return nil
 		})
 		return err
@@ -231,13 +233,13 @@ const latestSentSQL = `SELECT max(sent_at) FROM outbox_sent WHERE id > $1::uuid 
 // is later.
 func (o *Outbox) latestSent(ctx context.Context, now time.Time) (time.Time, error) {
 	latest, after := now, domain.ID{}
-	err := inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
-		last, err := pieceEnd(ctx, o.db.pool, after, rows, now, always)
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		last, err := pieceEnd(ctx, o.db.Pool(), after, rows, now, always)
 		if err != nil {
 			return false, err
 		}
 		var found *time.Time
-		if err := o.db.pool.QueryRow(ctx, latestSentSQL, [16]byte(after), [16]byte(last), now).Scan(&found); err != nil {
+		if err := o.db.Pool().QueryRow(ctx, latestSentSQL, [16]byte(after), [16]byte(last), now).Scan(&found); err != nil {
 			return false, err
 		}
 		if found != nil && found.After(latest) {
@@ -252,14 +254,14 @@ func (o *Outbox) latestSent(ctx context.Context, now time.Time) (time.Time, erro
 func (o *Outbox) openBatches(ctx context.Context) (openBatches, error) {
 	var open openBatches
 	var oldest *time.Time
-	err := o.db.pool.QueryRow(ctx, openBatchesSQL).Scan(&open.latest, &open.transactions, &oldest)
+	err := o.db.Pool().QueryRow(ctx, openBatchesSQL).Scan(&open.latest, &open.transactions, &oldest)
 	if err == nil {
 		open.latest, err = o.latestSent(ctx, open.latest)
 	}
 	if oldest != nil {
 		open.oldest = *oldest
 	}
-	return open, translate(err, "look for open batches")
+	return open, postgres.Translate(err, "look for open batches")
 }
 
 const (
@@ -282,14 +284,14 @@ func (o *Outbox) awaitBatches(ctx context.Context, transactions []string) error 
 	defer again.Stop()
 	for {
 		var open bool
-		if err := o.db.pool.QueryRow(ctx, stillOpenSQL, transactions).Scan(&open); err != nil || !open {
-			return translate(err, "wait for open batches")
+		if err := o.db.Pool().QueryRow(ctx, stillOpenSQL, transactions).Scan(&open); err != nil || !open {
+			return postgres.Translate(err, "wait for open batches")
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
-			o.db.logger.WarnContext(ctx, "a transaction keeps outbox_sent locked for longer than any batch lasts; it is waited for no longer", "waited", batchPatience)
+			o.db.Logger().WarnContext(ctx, "a transaction keeps outbox_sent locked for longer than any batch lasts; it is waited for no longer", "waited", batchPatience)
 			return nil
 		case <-again.C:
 		}

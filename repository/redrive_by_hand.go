@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -24,7 +26,7 @@ func (o *Outbox) RedriveByHand(ctx context.Context, action *domain.Action, filte
 	// Before its effect, and its size after: the batches have transactions of
 	// their own.
 	if err := act(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
-		return 0, translate(err, doing)
+		return 0, postgres.Translate(err, doing)
 	}
 	total, err := o.redrive(ctx, redrive{
 		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: byWhom(o.db, action),
@@ -32,7 +34,7 @@ func (o *Outbox) RedriveByHand(ctx context.Context, action *domain.Action, filte
 	if total > 0 {
 		recorded := act(context.WithoutCancel(ctx), o.db, "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })
 		if err == nil {
-			err = translate(recorded, doing)
+			err = postgres.Translate(recorded, doing)
 		}
 	}
 	return total, err
@@ -48,18 +50,18 @@ WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 *
 // whose task is waiting or running are among them.
 func (o *Outbox) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
 	var after domain.ID
-	err = inPieces(ctx, largestPiece, func(rows int) (done bool, err error) {
-		last, err := pieceEnd(ctx, o.db.pool, after, rows, time.Time{}, filter.Since)
+	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		last, err := pieceEnd(ctx, o.db.Pool(), after, rows, time.Time{}, filter.Since)
 		if err != nil {
 			return false, err
 		}
 		var some int64
-		if err := o.db.pool.QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type,
+		if err := o.db.Pool().QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type,
 			[16]byte(after), [16]byte(last)).Scan(&some); err != nil {
 			return false, err
 		}
 		n, after = n+some, last
 		return after == lastID, nil
 	})
-	return n, translate(err, "count unconfirmed events")
+	return n, postgres.Translate(err, "count unconfirmed events")
 }

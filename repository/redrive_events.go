@@ -3,6 +3,8 @@ package repository
 import (
 	"context"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
@@ -25,7 +27,7 @@ func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action
 			return n, err
 		})
 		if err != nil {
-			return total, translate(err, "send events again")
+			return total, postgres.Translate(err, "send events again")
 		}
 	}
 	return total, nil

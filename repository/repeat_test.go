@@ -6,13 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
 // wantAccounted checks that every event that was emitted is somewhere, and those that were absorbed are said to be.
-func wantAccounted(t *testing.T, db *repository.Database, repeated int64) {
+func wantAccounted(t *testing.T, db *postgres.Database, repeated int64) {
 	t.Helper()
 	lines, err := repository.NewAuditor(db).Account(t.Context())
 	if err != nil {
@@ -31,7 +33,7 @@ func wantAccounted(t *testing.T, db *repository.Database, repeated int64) {
 }
 
 // emitAgain writes an event again that is in a table, as a producer does that does not know whether it has.
-func emitAgain(t *testing.T, db *repository.Database, table string) {
+func emitAgain(t *testing.T, db *postgres.Database, table string) {
 	t.Helper()
 	exec(t, db, "INSERT INTO outbox (id, event_type, payload) SELECT id, event_type, payload FROM "+table)
 }
@@ -39,11 +41,11 @@ func emitAgain(t *testing.T, db *repository.Database, table string) {
 // An event that was written again while it was on its way is in the history twice, and goes back once.
 func TestARepeatGoesBackOnce(t *testing.T) {
 	t.Parallel()
-	for name, back := range map[string]func(*testing.T, *repository.Database, *repository.Outbox, domain.ID) (int64, error){
-		"all": func(t *testing.T, _ *repository.Database, store *repository.Outbox, _ domain.ID) (int64, error) {
+	for name, back := range map[string]func(*testing.T, *postgres.Database, *repository.Outbox, domain.ID) (int64, error){
+		"all": func(t *testing.T, _ *postgres.Database, store *repository.Outbox, _ domain.ID) (int64, error) {
 			return store.Redrive(t.Context(), time.Hour)
 		},
-		"one": func(t *testing.T, db *repository.Database, _ *repository.Outbox, id domain.ID) (int64, error) {
+		"one": func(t *testing.T, db *postgres.Database, _ *repository.Outbox, id domain.ID) (int64, error) {
 			return repository.NewMissingEvents(db).Resend(t.Context(), []domain.ID{id}, "it is missing")
 		},
 	} {

@@ -3,6 +3,8 @@ package repository_test
 import (
 	"testing"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
@@ -16,7 +18,7 @@ const (
 // ordering is an outbox in which events of a key are handed on and confirmed.
 type ordering struct {
 	t     *testing.T
-	db    *repository.Database
+	db    *postgres.Database
 	store *repository.Outbox
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -60,7 +62,7 @@ func TestRolesWorkAbovePolicies(t *testing.T) {
 
 func everyRoleWorks(t *testing.T, as func(role string) string) {
 	t.Helper()
-	open := func(role string) *repository.Database { return repositorytest.Connect(t, as(role)) }
+	open := func(role string) *postgres.Database { return repositorytest.Connect(t, as(role)) }
 	owner, relay, worker, api, operator := open("outboxd_owner"), open("outboxd_relay"), open("outboxd_worker"), open("outboxd_api"), open("outboxd_operator")
 	must := func(what string, err error) {
 		t.Helper()
@@ -127,7 +129,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 }
 
 // keepHouse makes the calls of the relay that leads.
-func keepHouse(t *testing.T, relay *repository.Database, store *repository.Outbox) {
+func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox) {
 	t.Helper()
 	house := repository.NewHousekeeping(relay, "")
 	exec(t, relay, "CREATE TABLE outbox_sent_20200101 PARTITION OF outbox_sent FOR VALUES FROM ('2020-01-01Z') TO ('2020-01-02Z')")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
 )
@@ -71,16 +73,16 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 	}
 	outcomes, err := b.undoSafely(ctx, outcomes)
 	if err != nil {
-		return translateWork(err, doing)
+		return postgres.TranslateWork(err, doing)
 	}
 	if err := b.passTurns(ctx, outcomes); err != nil {
-		return translateWork(err, doing)
+		return postgres.TranslateWork(err, doing)
 	}
 	if err := b.enterUnrecorded(ctx, outcomes); err != nil {
-		return translateWork(err, doing)
+		return postgres.TranslateWork(err, doing)
 	}
 	crashpoint.Reach(crashpoint.RelaySettled)
-	return translateWork(b.commit(ctx), doing)
+	return postgres.TranslateWork(b.commit(ctx), doing)
 }
 
 func (b *batch) commit(ctx context.Context) error {
@@ -107,7 +109,7 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 		e := b.events[i]
 		undelivered = append(undelivered, e.ID)
 		if o.Verdict == domain.Suppressed {
-			holders = append(holders, b.outbox.db.storable(o.Holder))
+			holders = append(holders, b.outbox.db.Storable(o.Holder))
 			suppressed.add(&e)
 			continue
 		}
@@ -115,14 +117,14 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 			e.Attempts++
 		}
 		if o.Verdict == domain.Dead {
-			causes = append(causes, b.outbox.db.errorText(o.Err))
-			notes.add(&e, "died", b.outbox.db.errorText(o.Err))
+			causes = append(causes, b.outbox.db.ErrorText(o.Err))
+			notes.add(&e, "died", b.outbox.db.ErrorText(o.Err))
 			dead.add(&e)
 			continue
 		}
 		var delay *int64
 		if o.Verdict == domain.Refused {
-			e.LastError = b.outbox.db.errorText(o.Err)
+			e.LastError = b.outbox.db.ErrorText(o.Err)
 			notes.add(&e, "refused", e.LastError)
 			delay = new(o.Delay.Milliseconds())
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -17,7 +19,7 @@ func (b *batch) undoSafely(ctx context.Context, outcomes []domain.Outcome) ([]do
 		return outcomes, nil
 	}
 	err := b.try(ctx, func() error { return b.undo(ctx, outcomes) }, true)
-	if !isOfRow(err) || isFleeting(err) {
+	if !isOfRow(err) || postgres.IsFleeting(err) {
 		return outcomes, err
 	}
 	outcomes = slices.Clone(outcomes)
@@ -68,6 +70,6 @@ func (b *batch) undoOne(ctx context.Context, i int, outcome domain.Outcome) (dom
 		*e = whole
 		return outcome, err
 	}
-	b.outbox.db.logger.ErrorContext(ctx, "an event is dead: the outbox does not take it back", "event_id", e.ID, "event_type", e.Type, "error", dead.Err)
+	b.outbox.db.Logger().ErrorContext(ctx, "an event is dead: the outbox does not take it back", "event_id", e.ID, "event_type", e.Type, "error", dead.Err)
 	return dead, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 )
 
@@ -30,7 +32,7 @@ func (h *Housekeeping) Upkeep(ctx context.Context, history time.Duration) (domai
 	var u domain.Upkeep
 	days, err := h.partitions(ctx)
 	if err != nil {
-		return u, translate(err, doing)
+		return u, postgres.Translate(err, doing)
 	}
 	now := time.Now()
 	for day := range days {
@@ -38,9 +40,9 @@ func (h *Housekeeping) Upkeep(ctx context.Context, history time.Duration) (domai
 			u.OverduePartitions++
 		}
 	}
-	err = h.db.sql.QueryRowContext(ctx, oldestSnapshotSQL).Scan(&u.Snapshot.PID, &u.Snapshot.Begun)
+	err = h.db.SQL().QueryRowContext(ctx, oldestSnapshotSQL).Scan(&u.Snapshot.PID, &u.Snapshot.Begun)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
-	return u, translate(err, doing)
+	return u, postgres.Translate(err, doing)
 }

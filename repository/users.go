@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
@@ -13,10 +15,10 @@ import (
 )
 
 // Users is the domain.UserStore.
-type Users struct{ db *Database }
+type Users struct{ db *postgres.Database }
 
 // NewUsers returns the users in db.
-func NewUsers(db *Database) *Users { return &Users{db: db} }
+func NewUsers(db *postgres.Database) *Users { return &Users{db: db} }
 
 var _ domain.UserStore = (*Users)(nil)
 
@@ -49,7 +51,7 @@ func (idempotencyKeyRow) TableName() string { return "idempotency_keys" }
 
 // Register implements domain.UserStore.
 func (u *Users) Register(ctx context.Context, user *domain.User, idempotencyKey string, headers map[string]string) error {
-	return u.db.transact(ctx, "register a user", func(tx *gorm.DB) error {
+	return u.db.Transact(ctx, "register a user", func(tx *gorm.DB) error {
 		var err error
 		row := userRow{Email: user.Email, PasswordHash: user.PasswordHash}
 		if row.ID, err = newID(ctx, tx); err != nil {
@@ -106,18 +108,18 @@ func emitNotification(ctx context.Context, tx *gorm.DB, n notificationRow, heade
 }
 
 func newID(ctx context.Context, tx *gorm.DB) (id domain.ID, err error) {
-	err = statements(tx).QueryRowContext(ctx, "SELECT outbox_new_id()").Scan(&id)
+	err = postgres.Statements(tx).QueryRowContext(ctx, "SELECT outbox_new_id()").Scan(&id)
 	return id, err
 }
 
 // FindUserByKey implements domain.UserStore.
 func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*domain.User, error) {
 	var row userRow
-	err := u.db.gorm.WithContext(ctx).
+	err := u.db.GORM().WithContext(ctx).
 		Where("id = (SELECT user_id FROM idempotency_keys WHERE key = ?)", idempotencyKey).
 		Take(&row).Error
 	if err != nil {
-		return nil, translate(err, "find a user by Idempotency-Key")
+		return nil, postgres.Translate(err, "find a user by Idempotency-Key")
 	}
 	return row.user(), nil
 }
@@ -125,12 +127,12 @@ func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*doma
 // FindUser implements domain.UserStore.
 func (u *Users) FindUser(ctx context.Context, id domain.ID) (*domain.User, []domain.Notification, error) {
 	var row userRow
-	if err := u.db.gorm.WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
-		return nil, nil, translate(err, "find a user")
+	if err := u.db.GORM().WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
+		return nil, nil, postgres.Translate(err, "find a user")
 	}
 	var rows []notificationRow
-	if err := u.db.gorm.WithContext(ctx).Where("user_id = ?", id).Order("created_at, id").Find(&rows).Error; err != nil {
-		return nil, nil, translate(err, "find a user's notifications")
+	if err := u.db.GORM().WithContext(ctx).Where("user_id = ?", id).Order("created_at, id").Find(&rows).Error; err != nil {
+		return nil, nil, postgres.Translate(err, "find a user's notifications")
 	}
 	notifications := make([]domain.Notification, len(rows))
 	for i := range rows {

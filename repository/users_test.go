@@ -6,13 +6,15 @@ import (
 	"sync"
 	"testing"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
-func migrate(t *testing.T, db *repository.Database) {
+func migrate(t *testing.T, db *postgres.Database) {
 	t.Helper()
 	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)

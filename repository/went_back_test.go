@@ -5,18 +5,20 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
 // confirmed calls outbox_confirm and returns what it said, or the SQLSTATE with which it refused.
-func confirmed(t *testing.T, db *repository.Database, id string) string {
+func confirmed(t *testing.T, db *postgres.Database, id string) string {
 	t.Helper()
 	var first bool
 	err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_confirm($1)", id).Scan(&first)
 	switch {
-	case err != nil && domain.ErrorCode(repository.Translate(err, "confirm")) == domain.CodeConflict:
+	case err != nil && domain.ErrorCode(postgres.Translate(err, "confirm")) == domain.CodeConflict:
 		return "too early"
 	case err != nil:
 		t.Fatal(err)

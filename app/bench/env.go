@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -43,10 +45,10 @@ type Options struct {
 
 // Env is where a benchmark runs: a schema and a Redis database of its own.
 type Env struct {
-	DatabaseURL string               // with the benchmark's schema in its search path
-	DB          *repository.Database // migrated
-	Admin       *pgxpool.Pool        // the same schema, for loading data and looking
-	RedisURL    string               // with the benchmark's database number
+	DatabaseURL string             // with the benchmark's schema in its search path
+	DB          *postgres.Database // migrated
+	Admin       *pgxpool.Pool      // the same schema, for loading data and looking
+	RedisURL    string             // with the benchmark's database number
 	Redis       *redis.Client
 	RedisOpt    asynq.RedisConnOpt
 	Log         *slog.Logger
@@ -145,7 +147,7 @@ func (e *Env) openDatabase(ctx context.Context) error {
 		}
 	}
 	e.owned, e.created = true, !exists
-	e.DB, err = repository.Open(ctx, repository.Options{
+	e.DB, err = postgres.Open(ctx, postgres.Options{
 		URL: e.DatabaseURL, MaxConns: max(conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
 		ConnectTimeout: 10 * time.Second, Logger: e.Log,
 	})

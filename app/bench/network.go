@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
-
-	"outboxd/repository"
 )
 
 // Network is the benchmark of a drain with both servers at a distance.
@@ -102,11 +102,11 @@ func (e *Env) farAway(ctx context.Context, oneWay time.Duration) (_ *Env, closeA
 		Redis: e.Redis, Log: e.Log, Progress: e.Progress, Config: e.Config,
 		schema: e.schema, version: e.version, executable: e.executable, held: map[any]func() error{},
 	}
-	postgres, address, err := e.farPostgres(ctx, oneWay, nil)
+	database, address, err := e.farPostgres(ctx, oneWay, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	undo = append(undo, postgres.Close)
+	undo = append(undo, database.Close)
 	queue, redisURL, opt, err := farRedis(e.RedisOpt, oneWay)
 	if err != nil {
 		return nil, nil, err
@@ -122,7 +122,7 @@ func (e *Env) farAway(ctx context.Context, oneWay time.Duration) (_ *Env, closeA
 		return nil, nil, fmt.Errorf("set up the pool: %w", err)
 	}
 	undo = append(undo, func() error { far.Admin.Close(); return nil })
-	far.DB, err = repository.Open(ctx, repository.Options{
+	far.DB, err = postgres.Open(ctx, postgres.Options{
 		URL: address, MaxConns: max(conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
 		ConnectTimeout: 10 * time.Second, Logger: e.Log,
 	})

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
@@ -45,7 +47,7 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	defer redis.Close()
-	db, err := repository.Open(ctx, repository.Options{
+	db, err := postgres.Open(ctx, postgres.Options{
 		URL: d.Database, MaxConns: workerConcurrency + 2, ConnectTimeout: 10 * time.Second, Logger: log,
 	})
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"slices"
 
+	"outboxd/repository/postgres"
+
 	"github.com/spf13/cobra"
 
 	"outboxd/app/logging"
@@ -14,13 +16,12 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/migrations"
-	"outboxd/repository"
 )
 
 // opened is what a command works on.
 type opened struct {
 	cfg     *config.Config
-	db      *repository.Database
+	db      *postgres.Database
 	servers *servers.Servers
 	log     *slog.Logger
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -17,7 +19,6 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/migrations"
-	"outboxd/repository"
 )
 
 // Build says what binary this is.
@@ -35,7 +36,7 @@ type Daemon struct {
 
 	apiListener, monitorListener net.Listener // nil: not wanted
 	servers                      *servers.Servers
-	database                     *repository.Database
+	database                     *postgres.Database
 	redis                        *broker.Redis // nil: no role needs it
 	watches                      []*watch
 	lineup                       *lineup
@@ -138,7 +139,7 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 	defer retry.Stop()
 	for waiting := false; ; waiting = true {
 		err := d.prepareSchema(ctx)
-		if err == nil || !repository.IsUnavailable(err) {
+		if err == nil || !postgres.IsUnavailable(err) {
 			return err
 		}
 		if !waiting {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/migrations"
@@ -33,7 +35,7 @@ func ExamineOptions(cfg *config.Config) repository.ExamineOptions {
 
 // ExamineSchema compares the schema with what this binary knows. A running
 // daemon has made sure of that when it started.
-func ExamineSchema(ctx context.Context, db *repository.Database) ([]domain.Finding, error) {
+func ExamineSchema(ctx context.Context, db *postgres.Database) ([]domain.Finding, error) {
 	list, err := migrations.Status(ctx, db.SQL())
 	if err != nil {
 		return nil, err

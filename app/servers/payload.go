@@ -5,15 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/config"
 	"outboxd/migrations"
-	"outboxd/repository"
 )
 
 // LimitPayload brings the outbox's payload limit in line with the configuration
 // and reports whether that changed anything. A process whose configuration does
 // not name a limit leaves it alone, or processes would undo each other's.
-func LimitPayload(ctx context.Context, cfg *config.Config, db *repository.Database, log *slog.Logger) (bool, error) {
+func LimitPayload(ctx context.Context, cfg *config.Config, db *postgres.Database, log *slog.Logger) (bool, error) {
 	if cfg.Relay.MaxPayload == 0 {
 		return false, nil
 	}

@@ -7,12 +7,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/embedded"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/repository"
 )
 
 // patience bounds stopping the embedded servers.
@@ -117,8 +118,8 @@ func DataDir(cfg *config.Config) (string, error) {
 }
 
 // OpenDatabase connects to the database at url, with at most conns connections; tracer may be nil.
-func OpenDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*repository.Database, error) {
-	db, err := repository.Open(ctx, repository.Options{
+func OpenDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error) {
+	db, err := postgres.Open(ctx, postgres.Options{
 		URL: url, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
 	})
 	switch domain.ErrorCode(err) {

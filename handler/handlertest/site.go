@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/handler"
@@ -76,14 +78,14 @@ func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
 }
 
 // StartAPI serves the API on a database of its own.
-func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *repository.Database) {
+func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *postgres.Database) {
 	t.Helper()
 	db := OpenDatabase(t, repositorytest.Database(t))
 	return StartAPIOn(t, db, change), db
 }
 
 // StartAPIOn serves the API on a database.
-func StartAPIOn(t *testing.T, db *repository.Database, change func(*registration.Options)) *Site {
+func StartAPIOn(t *testing.T, db *postgres.Database, change func(*registration.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
 	o := registration.Options{Users: repository.NewUsers(db), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
@@ -96,9 +98,9 @@ func StartAPIOn(t *testing.T, db *repository.Database, change func(*registration
 }
 
 // OpenDatabase migrates and opens the database at an address.
-func OpenDatabase(t *testing.T, address string) *repository.Database {
+func OpenDatabase(t *testing.T, address string) *postgres.Database {
 	t.Helper()
-	db, err := repository.Open(t.Context(), repository.Options{
+	db, err := postgres.Open(t.Context(), postgres.Options{
 		URL: address, MaxConns: 4, ConnectTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

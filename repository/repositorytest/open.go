@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/migrations"
-	"outboxd/repository"
 )
 
 // Open returns a pool on a fresh schema with every migration applied; see
 // Database. It is closed at the end of the test.
-func Open(t testing.TB) *repository.Database {
+func Open(t testing.TB) *postgres.Database {
 	t.Helper()
 	db := Connect(t, Database(t))
 	if _, err := migrations.Up(t.Context(), db.SQL(), Logger(t)); err != nil {
@@ -23,9 +24,9 @@ func Open(t testing.TB) *repository.Database {
 
 // Connect returns a pool of 16 connections on an existing database. It is
 // closed at the end of the test.
-func Connect(t testing.TB, url string) *repository.Database {
+func Connect(t testing.TB, url string) *postgres.Database {
 	t.Helper()
-	db, err := repository.Open(context.Background(), repository.Options{
+	db, err := postgres.Open(context.Background(), postgres.Options{
 		URL: url, MaxConns: 16, ConnectTimeout: 10 * time.Second, Logger: Logger(t),
 	})
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/postgres"
+
 	"outboxd/migrations"
-	"outboxd/repository"
 )
 
 // RoleDatabase starts a PostgreSQL for one test, with the roles and grants of
@@ -28,7 +29,7 @@ func Roles(t testing.TB, admin string) func(role string) string {
 	for range 2 { // each may be run again
 		RunDeployed(t, admin, "roles.sql")
 	}
-	owner, err := repository.Open(context.Background(), repository.Options{
+	owner, err := postgres.Open(context.Background(), postgres.Options{
 		URL: as("outboxd_owner"), MaxConns: 4, ConnectTimeout: 30 * time.Second, Logger: Logger(t),
 	})
 	if err != nil {

@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// sessions is the pool. Where a pooler of others' is in between, it puts every
+// Pool is the pool. Where a pooler of others' is in between, it puts every
 // statement into a transaction that asks for its settings first, all in one
 // round trip; else it adds nothing.
-type sessions struct {
+type Pool struct {
 	*pgxpool.Pool
 	pinned bool
 	pins   string
@@ -22,7 +22,7 @@ type sessions struct {
 const pinnedBegin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
 
 // Query is pgxpool.Pool's.
-func (s *sessions) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+func (s *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if !s.pinned {
 		return s.Pool.Query(ctx, sql, args...)
 	}
@@ -40,7 +40,7 @@ func (s *sessions) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 }
 
 // QueryRow is pgxpool.Pool's.
-func (s *sessions) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+func (s *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if !s.pinned {
 		return s.Pool.QueryRow(ctx, sql, args...)
 	}
@@ -49,7 +49,7 @@ func (s *sessions) QueryRow(ctx context.Context, sql string, args ...any) pgx.Ro
 }
 
 // Exec is pgxpool.Pool's.
-func (s *sessions) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+func (s *Pool) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	if !s.pinned {
 		return s.Pool.Exec(ctx, sql, args...)
 	}
@@ -62,14 +62,14 @@ func (s *sessions) Exec(ctx context.Context, sql string, args ...any) (pgconn.Co
 }
 
 // Begin is pgxpool.Pool's.
-func (s *sessions) Begin(ctx context.Context) (pgx.Tx, error) { return s.BeginTx(ctx, pgx.TxOptions{}) }
+func (s *Pool) Begin(ctx context.Context) (pgx.Tx, error) { return s.BeginTx(ctx, pgx.TxOptions{}) }
 
 // BeginTx is pgxpool.Pool's.
-func (s *sessions) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+func (s *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
 	return s.Pool.BeginTx(ctx, s.begin(o))
 }
 
-func (s *sessions) begin(o pgx.TxOptions) pgx.TxOptions {
+func (s *Pool) begin(o pgx.TxOptions) pgx.TxOptions {
 	if !s.pinned {
 		return o
 	}
@@ -84,8 +84,8 @@ func (s *sessions) begin(o pgx.TxOptions) pgx.TxOptions {
 	return o
 }
 
-// queueBegin begins a transaction in steps.
-func (s *sessions) queueBegin(steps *pgx.Batch) {
+// QueueBegin begins a transaction in steps.
+func (s *Pool) QueueBegin(steps *pgx.Batch) {
 	if !s.pinned {
 		steps.Queue("BEGIN")
 		return
@@ -94,8 +94,8 @@ func (s *sessions) queueBegin(steps *pgx.Batch) {
 	steps.Queue(s.pins)
 }
 
-// queryRowOn is QueryRow on a connection that was taken from the pool.
-func (s *sessions) queryRowOn(ctx context.Context, conn *pgx.Conn, sql string, args ...any) pgx.Row {
+// QueryRowOn is QueryRow on a connection that was taken from the pool.
+func (s *Pool) QueryRowOn(ctx context.Context, conn *pgx.Conn, sql string, args ...any) pgx.Row {
 	if !s.pinned {
 		return conn.QueryRow(ctx, sql, args...)
 	}
@@ -103,9 +103,9 @@ func (s *sessions) queryRowOn(ctx context.Context, conn *pgx.Conn, sql string, a
 	return pinnedRow{rows, rows.Err()}
 }
 
-func (s *sessions) queryOn(ctx context.Context, conn *pgx.Conn, sql string, args []any) *pinnedRows {
+func (s *Pool) queryOn(ctx context.Context, conn *pgx.Conn, sql string, args []any) *pinnedRows {
 	var steps pgx.Batch
-	s.queueBegin(&steps)
+	s.QueueBegin(&steps)
 	begun := steps.Len()
 	steps.Queue(sql, args...)
 	steps.Queue("COMMIT")

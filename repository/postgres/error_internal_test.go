@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -39,15 +39,15 @@ func TestOutagesAreToldFromFaults(t *testing.T) {
 		"42P01": false, // no such table
 		"XX001": false, // damaged data
 	} {
-		err := translate(fmt.Errorf("claim: %w", &pgconn.PgError{Code: code}), "claim events")
+		err := Translate(fmt.Errorf("claim: %w", &pgconn.PgError{Code: code}), "claim events")
 		if got := domain.ErrorCode(err) == domain.CodeUnavailable; got != outage {
 			t.Errorf("%s is an outage: %v, want %v", code, got, outage)
 		}
 	}
-	if err := translate(context.DeadlineExceeded, "claim events"); domain.ErrorCode(err) != domain.CodeUnavailable {
+	if err := Translate(context.DeadlineExceeded, "claim events"); domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("a timeout of ours: %v", err)
 	}
-	if err := translate(context.Canceled, "claim events"); domain.ErrorCode(err) == domain.CodeUnavailable {
+	if err := Translate(context.Canceled, "claim events"); domain.ErrorCode(err) == domain.CodeUnavailable {
 		t.Errorf("a caller who left: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // openSQL gives the pool to database/sql. Where transactions ask for their
 // settings themselves, those of database/sql, GORM's among them, do too.
-func (s *sessions) openSQL() *sql.DB {
+func (s *Pool) openSQL() *sql.DB {
 	if !s.pinned {
 		return stdlib.OpenDBFromPool(s.Pool)
 	}
@@ -23,7 +23,7 @@ func (s *sessions) openSQL() *sql.DB {
 
 type pinnedConnector struct {
 	driver.Connector
-	sessions *sessions
+	sessions *Pool
 }
 
 // Connect is driver.Connector's.
@@ -41,7 +41,7 @@ func (c pinnedConnector) Connect(ctx context.Context) (driver.Conn, error) {
 
 type pinnedConn struct {
 	*stdlib.Conn
-	sessions *sessions
+	sessions *Pool
 }
 
 // BeginTx is driver.ConnBeginTx's. It takes one round trip.

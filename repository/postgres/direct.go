@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -9,13 +9,13 @@ import (
 	"outboxd/domain"
 )
 
-// pingPatience bounds how long a connection may take to say that it lives.
-const pingPatience = 5 * time.Second
+// PingPatience bounds how long a connection may take to say that it lives.
+const PingPatience = 5 * time.Second
 
-// connectDirectly opens a connection outside the pool, for what belongs to a
+// ConnectDirectly opens a connection outside the pool, for what belongs to a
 // session: LISTEN and advisory locks. url ("" means the pool's own) has to lead
 // past a PgBouncer in transaction mode, which knows no sessions.
-func (d *Database) connectDirectly(ctx context.Context, url string) (*pgx.Conn, error) {
+func (d *Database) ConnectDirectly(ctx context.Context, url string) (*pgx.Conn, error) {
 	config := d.pool.Config().ConnConfig
 	if url != "" {
 		own, err := pgx.ParseConfig(url)
@@ -26,24 +26,24 @@ func (d *Database) connectDirectly(ctx context.Context, url string) (*pgx.Conn, 
 		config = own
 	}
 	conn, err := d.session.connect(ctx, config)
-	return conn, translate(err, "connect directly")
+	return conn, Translate(err, "connect directly")
 }
 
-// hangUp closes a connection without waiting for a server that is gone.
-func hangUp(ctx context.Context, conn *pgx.Conn) {
+// HangUp closes a connection without waiting for a server that is gone.
+func HangUp(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
 
 func pingSoon(ctx context.Context, conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	ctx, cancel := context.WithTimeout(ctx, PingPatience)
 	defer cancel()
 	return conn.Ping(ctx)
 }
 
-// schema names the schema that the pool works in.
-func (d *Database) schema(ctx context.Context) (name string, err error) {
+// Schema names the schema that the pool works in.
+func (d *Database) Schema(ctx context.Context) (name string, err error) {
 	err = d.sql.QueryRowContext(ctx, "SELECT current_schema()").Scan(&name)
-	return name, translate(err, "ask for the schema")
+	return name, Translate(err, "ask for the schema")
 }

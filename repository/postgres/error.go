@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -16,24 +16,24 @@ import (
 	"outboxd/domain"
 )
 
-// translate gives err a domain code and says what was tried. It leaves nil,
+// Translate gives err a domain code and says what was tried. It leaves nil,
 // domain errors and a caller's own cancellation as they are.
-func translate(err error, doing string) error {
+func Translate(err error, doing string) error {
 	var known *domain.Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &known):
 		return err
-	case sqlState(err) == tooEarly:
+	case SQLState(err) == TooEarly:
 		return fmt.Errorf("%s: %w: %w", doing, domain.ErrTooEarly, err)
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", doing, err)
 	case errors.Is(err, sql.ErrNoRows), errors.Is(err, gorm.ErrRecordNotFound):
 		return domain.Wrap(domain.CodeNotFound, fmt.Errorf("%s: %w", doing, err), "not found")
-	case errors.Is(err, gorm.ErrDuplicatedKey), sqlState(err) == "23505":
+	case errors.Is(err, gorm.ErrDuplicatedKey), SQLState(err) == "23505":
 		return domain.Wrap(domain.CodeConflict, fmt.Errorf("%s: %w", doing, err), "already exists")
-	case sqlState(err) == "22P05" || sqlState(err) == "22021": // has no equivalent, is not in the encoding
+	case SQLState(err) == "22P05" || SQLState(err) == "22021": // has no equivalent, is not in the encoding
 		return domain.Wrap(domain.CodeInvalid, fmt.Errorf("%s: %w", doing, err), "a text has a character that cannot be stored in this database's encoding")
 	case isForeignStatement(err):
 		return fmt.Errorf("%s: %w; %s", doing, err, noPreparedStatements)
@@ -44,13 +44,13 @@ func translate(err error, doing string) error {
 	}
 }
 
-// translateWork is translate for what a relay or a worker does over and over. A
+// TranslateWork is Translate for what a relay or a worker does over and over. A
 // server that does not let it work is an outage then, which lasts until an
 // operator has mended it, and not a fault of an event.
-func translateWork(err error, doing string) error {
+func TranslateWork(err error, doing string) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return translate(err, doing)
+		return Translate(err, doing)
 	}
 	var cure string
 	switch {
@@ -61,13 +61,13 @@ func translateWork(err error, doing string) error {
 	case pg.Code == "55000" && pg.Routine == "CheckCmdReplicaIdentity":
 		cure = "give the table a REPLICA IDENTITY, or take it out of the publication"
 	default:
-		return translate(err, doing)
+		return Translate(err, doing)
 	}
 	return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database does not let outboxd work: "+pg.Message+"; "+cure)
 }
 
-// sqlState returns the SQLSTATE of a server's error, "" of any other.
-func sqlState(err error) string {
+// SQLState returns the SQLSTATE of a server's error, "" of any other.
+func SQLState(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
@@ -77,9 +77,9 @@ func sqlState(err error) string {
 // readOnly is the SQLSTATE of a write that a read-only server was asked for.
 const readOnly = "25006"
 
-// tooEarly is the SQLSTATE with which the trigger outbox_confirming refuses an
+// TooEarly is the SQLSTATE with which the trigger outbox_confirming refuses an
 // event whose turn it is not.
-const tooEarly = "OB001"
+const TooEarly = "OB001"
 
 // IsUnavailable tells whether the same statement may succeed later without
 // anybody changing it: the server is gone, going, full, read-only, or gave up
@@ -105,7 +105,7 @@ func IsUnavailable(err error) bool {
 		}
 		return isStale(pg)
 	}
-	return isConnectionLost(err) || errors.Is(err, context.DeadlineExceeded)
+	return IsConnectionLost(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // isStale tells whether the session's prepared statement is of no use any more:
@@ -115,17 +115,17 @@ func isStale(pg *pgconn.PgError) bool {
 	return pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery" || pg.Code == "26000"
 }
 
-// isStaleError is isStale of any error.
-func isStaleError(err error) bool {
+// IsStaleError is isStale of any error.
+func IsStaleError(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && isStale(pg)
 }
 
-// isConnectionLost tells whether the connection failed rather than the
+// IsConnectionLost tells whether the connection failed rather than the
 // statement. Until COMMIT was sent such a transaction has certainly not
 // happened.
-func isConnectionLost(err error) bool {
-	switch sqlState(err) {
+func IsConnectionLost(err error) bool {
+	switch SQLState(err) {
 	case "57P01", "57P02", "57P03", "25P03", "25P04": // shut down, crashed, starting, timed out
 		return true
 	}
@@ -138,9 +138,9 @@ func isConnectionLost(err error) bool {
 		err != nil && strings.HasSuffix(err.Error(), "conn closed")
 }
 
-// isFleeting tells whether the statement is worth an immediate repetition: it
+// IsFleeting tells whether the statement is worth an immediate repetition: it
 // lost against another one, which is over.
-func isFleeting(err error) bool {
+func IsFleeting(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case !ok:
@@ -159,7 +159,7 @@ func isFleeting(err error) bool {
 // isMisconfigured tells whether a first connection can never succeed as it is
 // configured.
 func isMisconfigured(err error) bool {
-	switch sqlState(err) {
+	switch SQLState(err) {
 	case "28000", "28P01", "3D000", "3F000", "42501":
 		return true
 	}

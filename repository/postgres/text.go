@@ -1,14 +1,14 @@
-package repository
+package postgres
 
 import "strings"
 
 // maxErrorText bounds what is kept of an error, in bytes.
 const maxErrorText = 2000
 
-// storable makes any text fit a text column of the database: PostgreSQL takes
+// Storable makes any text fit a text column of the database: PostgreSQL takes
 // neither NUL nor broken UTF-8, nor what its encoding has no character for; a
 // question mark stands for that. A long text is cut.
-func (d *Database) storable(text string) string {
+func (d *Database) Storable(text string) string {
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText]
 	}
@@ -36,9 +36,9 @@ func (s *session) lastCharacter() rune {
 	}
 }
 
-func (d *Database) errorText(err error) string {
+func (d *Database) ErrorText(err error) string {
 	if err == nil {
 		return "unknown"
 	}
-	return d.storable(err.Error())
+	return d.Storable(err.Error())
 }

@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -8,30 +8,30 @@ import (
 	"gorm.io/gorm"
 )
 
-// staleConnections is how often a transaction is begun anew because its
+// StaleConnections is how often a transaction is begun anew because its
 // connection turned out to be dead. After a restart of the server every pooled
 // connection fails once.
-const staleConnections = 4
+const StaleConnections = 4
 
-// transact runs work in a transaction, and again if the connection was lost
+// Transact runs work in a transaction, and again if the connection was lost
 // before COMMIT was sent, or if it lost against somebody else's transaction or
 // change of a table: nothing of it has happened then. work must therefore be
 // repeatable. A connection lost in COMMIT itself is not retried, since
 // nobody knows whether it happened.
-func (d *Database) transact(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
+func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
 	for attempt := 1; ; attempt++ {
-		committing, err := d.transactOnce(ctx, work)
+		committing, err := d.TransactOnce(ctx, work)
 		if err == nil {
 			return nil
 		}
-		if committing || attempt >= staleConnections || !isConnectionLost(err) && !isFleeting(err) || ctx.Err() != nil {
-			return translate(err, doing)
+		if committing || attempt >= StaleConnections || !IsConnectionLost(err) && !IsFleeting(err) || ctx.Err() != nil {
+			return Translate(err, doing)
 		}
 		d.logger.DebugContext(ctx, "the database connection was lost, trying again", "doing", doing, "attempt", attempt, "error", err)
 	}
 }
 
-func (d *Database) transactOnce(ctx context.Context, work func(tx *gorm.DB) error) (committing bool, err error) {
+func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) error) (committing bool, err error) {
 	tx := d.gorm.WithContext(ctx).Begin()
 	if tx.Error != nil {
 		return false, fmt.Errorf("begin: %w", tx.Error)
@@ -47,8 +47,8 @@ func (d *Database) transactOnce(ctx context.Context, work func(tx *gorm.DB) erro
 	return true, nil
 }
 
-// statements gives the connection under a GORM transaction. Statements whose
+// Statements gives the connection under a GORM transaction. Statements whose
 // shape matters go to it as they are written.
-func statements(tx *gorm.DB) gorm.ConnPool { return tx.Statement.ConnPool }
+func Statements(tx *gorm.DB) gorm.ConnPool { return tx.Statement.ConnPool }
 
 var _ gorm.ConnPool = (*sql.Tx)(nil)

@@ -1,9 +1,9 @@
-package repository
+package postgres
 
 import "outboxd/domain"
 
-// uuids are IDs as pgx takes them; nil for none.
-func uuids(ids []domain.ID) [][16]byte {
+// UUIDs are IDs as pgx takes them; nil for none.
+func UUIDs(ids []domain.ID) [][16]byte {
 	if len(ids) == 0 {
 		return nil
 	}

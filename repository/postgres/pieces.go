@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -10,17 +10,17 @@ import (
 // that looks at a bounded number of rows, so that it ends under any timeout,
 // and holds back neither vacuum nor others.
 const (
-	largestPiece  = 50_000
+	LargestPiece  = 50_000
 	smallestPiece = 1_000
 	// patientPieces is how often the smallest may fail in a row: a server that is
 	// busy for a moment is not one that allows nothing.
 	patientPieces = 5
 )
 
-// inPieces calls step until it is done, with how many rows it may look at. A
+// InPieces calls step until it is done, with how many rows it may look at. A
 // step that the server ended because it took too long has changed nothing, and
 // is tried again with a quarter of them.
-func inPieces(ctx context.Context, rows int, step func(rows int) (done bool, err error)) error {
+func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err error)) error {
 	for failed := 0; ; {
 		done, err := step(rows)
 		switch {
@@ -44,4 +44,4 @@ func inPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 var errTooLong = errors.New("the server ends statements that take long")
 
 // isTooLong tells whether the server, or somebody there, ended a statement.
-func isTooLong(err error) bool { return sqlState(err) == "57014" }
+func isTooLong(err error) bool { return SQLState(err) == "57014" }

@@ -1,10 +1,4 @@
-// Package repository keeps outboxd's data in PostgreSQL: the outbox and what
-// became of its events, the inbox, users and notifications.
-//
-// One pool serves everything: pgx connections, handed to database/sql and from
-// there to GORM. Errors leave the package with a domain code. What the data
-// means is not decided here.
-package repository
+package postgres
 
 import (
 	"context"
@@ -42,7 +36,7 @@ type Options struct {
 type Database struct {
 	gorm    *gorm.DB
 	sql     *sql.DB
-	pool    *sessions
+	pool    *Pool
 	session *session
 	logger  *slog.Logger
 }
@@ -112,7 +106,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 			return nil, err
 		}
 	}
-	sessions := &sessions{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
+	sessions := &Pool{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
 	db := sessions.openSQL()
 	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{
 		Logger:                 newGormLogger(o.Logger),
@@ -143,7 +137,7 @@ func (d *Database) SQL() *sql.DB { return d.sql }
 func (d *Database) GORM() *gorm.DB { return d.gorm }
 
 // Pool is the pool as pgx has it.
-func (d *Database) Pool() *sessions { return d.pool }
+func (d *Database) Pool() *Pool { return d.pool }
 
 // Logger is the log of what goes on at the database.
 func (d *Database) Logger() *slog.Logger { return d.logger }
@@ -156,12 +150,12 @@ func (d *Database) Ping(ctx context.Context) error {
 	const doing = "reach the database"
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
-		return translate(err, doing)
+		return Translate(err, doing)
 	}
 	defer conn.Release()
 	if err := conn.Ping(ctx); err != nil {
 		d.pool.Reset()
-		return translate(err, doing)
+		return Translate(err, doing)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package repository
+package postgres
 
 import (
 	"context"
@@ -224,7 +224,7 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	switch {
 	case err == nil:
 		s.origin = true
-	case sqlState(err) == "42501":
+	case SQLState(err) == "42501":
 		s.logger.WarnContext(ctx, "triggers do not fire for what outboxd writes: the database role has session_replication_role = "+replicationRole+
 			"; take it back with ALTER ROLE … RESET session_replication_role")
 	default:
@@ -263,7 +263,7 @@ const noPreparedStatements = "a pooler such as PgBouncer in transaction mode lea
 
 // isForeignStatement tells whether a prepared statement met another session.
 func isForeignStatement(err error) bool {
-	state := sqlState(err)
+	state := SQLState(err)
 	return state == "26000" || state == "42P05"
 }
 
@@ -280,9 +280,9 @@ func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 		(&session{pooled: true}).prepare(c)
 		conn, err := pgx.ConnectConfig(ctx, c)
 		if err != nil {
-			return translate(err, doing)
+			return Translate(err, doing)
 		}
-		defer hangUp(ctx, conn)
+		defer HangUp(ctx, conn)
 		conns[i] = conn
 	}
 	_, err := conns[0].Prepare(ctx, "outboxd_try", "SELECT 1")
@@ -295,7 +295,7 @@ func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 	if isForeignStatement(err) {
 		return domain.Wrap(domain.CodeInvalid, err, noPreparedStatements)
 	}
-	return translate(err, doing)
+	return Translate(err, doing)
 }
 
 // connect makes a connection outside the pool. It may lead another way than the
