@@ -169,6 +169,7 @@ func TestATaskWithoutHandlerStaysWhereItIs(t *testing.T) {
 	const gauge = `
 # HELP outboxd_worker_queue_left_to_others 1 while the task at the head of the queue is of a type that this worker has no handler for, so that it leaves the queue to others.
 # TYPE outboxd_worker_queue_left_to_others gauge
+outboxd_worker_queue_left_to_others{queue="default"} 0
 outboxd_worker_queue_left_to_others{queue="low"} 1
 `
 	if err := testutil.GatherAndCompare(s.registry, strings.NewReader(gauge), "outboxd_worker_queue_left_to_others"); err != nil {

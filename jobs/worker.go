@@ -80,7 +80,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	}
 	bell := newBell()
-	w.metrics.blocked.Reset()
+	for queue := range w.o.Queues {
+		w.metrics.blocked.WithLabelValues(queue).Set(0)
+	}
 	server := asynq.NewServerFromRedisClient(&idle{
 		UniversalClient: client, ctx: ctx, bell: bell, every: w.o.PollInterval, queues: len(w.o.Queues),
 		taker: newTaker(client, w.types(), w.log, w.metrics.blocked),
