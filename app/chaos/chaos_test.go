@@ -1,4 +1,4 @@
-package chaos_test
+package chaos
 
 import (
 	"flag"
@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/chaos"
 	"outboxd/repository/repositorytest"
 )
 
@@ -22,7 +21,7 @@ var (
 	events   = flag.Int("chaos.events", 0, "events that pass into Redis, of a run that counts a number of events; 0: no such run")
 	effects  = flag.Int("chaos.effects", 2_500, "events that take effect, of a run that counts a number of events")
 	only     = flag.String("chaos.only", "", "parts of the names of the only faults to fall, with commas between; empty: all")
-	rate     = flag.Float64("chaos.rate", 200, "events a second of all producers, in a run that counts none")
+	speed    = flag.Float64("chaos.rate", 200, "events a second of all producers, in a run that counts none")
 	outboxd  = flag.String("chaos.outboxd", "", "the outboxd to break; empty: this test binary, race detector and all")
 )
 
@@ -42,8 +41,8 @@ func TestConservation(t *testing.T) {
 		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			repeat(t, func(o chaos.Options) chaos.Options {
-				o.Profile, o.Events, o.Duration = chaos.Conservation(), c.events, *duration
+			repeat(t, func(o Options) Options {
+				o.Profile, o.Events, o.Duration = Conservation(), c.events, *duration
 				o.Servers = directly(repositorytest.OwnPostgres(t), repositorytest.OwnRedis(t))
 				o.Largest, o.Backlog, o.Workers, o.Leaving = 1000, c.events/2, c.workers, c.workers > 0
 				return o
@@ -55,8 +54,8 @@ func TestConservation(t *testing.T) {
 // TestChaos lets everything break, and counts what took effect.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	repeat(t, func(o chaos.Options) chaos.Options {
-		o.Profile, o.Duration, o.Rate = chaos.General(*duration), *duration, *rate
+	repeat(t, func(o Options) Options {
+		o.Profile, o.Duration, o.Rate = General(*duration), *duration, *speed
 		if *only != "" {
 			o.Profile = o.Profile.Only(strings.Split(*only, ",")...)
 		}
@@ -74,17 +73,17 @@ func TestChaos(t *testing.T) {
 }
 
 // repeat runs once for each seed, and prints the table.
-func repeat(t *testing.T, with func(chaos.Options) chaos.Options) {
+func repeat(t *testing.T, with func(Options) Options) {
 	t.Helper()
 	say := func(format string, args ...any) { fmt.Fprintf(t.Output(), format+"\n", args...) }
-	var reports []*chaos.Report
+	var reports []*Report
 	for i := range *seeds {
-		o := with(chaos.Options{
+		o := with(Options{
 			Seed: *seed + uint64(i), Commands: commands(t), Folder: t.TempDir(), Log: slog.New(slog.DiscardHandler), Say: say,
 			Relays: 4, Pollers: 2, Producers: 3,
 		})
 		say("profile %s, seed %d", o.Profile.Name, o.Seed)
-		report, err := chaos.Run(t.Context(), o)
+		report, err := Run(t.Context(), o)
 		if err != nil {
 			t.Error(err)
 		}
@@ -97,10 +96,10 @@ func repeat(t *testing.T, with func(chaos.Options) chaos.Options) {
 		}
 		reports = append(reports, report)
 	}
-	chaos.WriteTable(t.Output(), reports)
+	WriteTable(t.Output(), reports)
 }
 
-func commands(t *testing.T) chaos.Commands {
+func commands(t *testing.T) Commands {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
@@ -111,7 +110,7 @@ func commands(t *testing.T) chaos.Commands {
 		cmd.Env = append(repositorytest.Environ(), "GORACE=atexit_sleep_ms=0")
 		return cmd
 	}
-	return chaos.Commands{
+	return Commands{
 		Own: func() *exec.Cmd { return own() },
 		Outboxd: func(args ...string) *exec.Cmd {
 			if *outboxd == "" {

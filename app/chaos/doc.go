@@ -9,5 +9,6 @@
 // of its own: outboxd's tables are what is judged.
 //
 // The same seed gives the same faults at the same times. What they meet differs
-// from run to run.
+// from run to run. All of it is tests and what only they need: nothing of it is in the
+// binary.
 package chaos

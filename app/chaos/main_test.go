@@ -1,11 +1,10 @@
-package chaos_test
+package chaos
 
 import (
 	"os"
 	"testing"
 
 	"outboxd/app"
-	"outboxd/app/chaos"
 	"outboxd/repository/repositorytest"
 )
 
@@ -16,8 +15,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(processVariable) != "":
 		os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, app.Build{Version: "1.2.3"}))
-	case chaos.HasDuty():
-		os.Exit(chaos.Main(os.Stderr))
+	case HasDuty():
+		os.Exit(Main(os.Stderr))
 	default:
 		repositorytest.Main(m)
 	}

@@ -1,4 +1,4 @@
-package chaos_test
+package chaos
 
 import (
 	"bufio"
@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/chaos"
 	"outboxd/app/child"
 	"outboxd/repository/repositorytest"
 )
@@ -35,7 +34,7 @@ func TestAKilledRunLeavesNothing(t *testing.T) {
 	}
 	stopped := false
 	for lines := bufio.NewScanner(output); !stopped && lines.Scan(); {
-		stopped = strings.Contains(lines.Text(), string(chaos.Pause))
+		stopped = strings.Contains(lines.Text(), string(Pause))
 	}
 	if !stopped {
 		t.Error("the run ended before a process was stopped")
@@ -58,9 +57,9 @@ func TestAKilledRunLeavesNothing(t *testing.T) {
 // earlyPause is a seed with which a process is stopped at once and for some time.
 func earlyPause(length time.Duration) uint64 {
 	for seed := uint64(1); ; seed++ {
-		plan := chaos.NewPlan(chaos.General(length), seed)
+		plan := NewPlan(General(length), seed)
 		for range 3 {
-			if f := plan.Next(); f.Kind == chaos.Pause && f.Lasts > 3*time.Second && f.At > time.Second {
+			if f := plan.Next(); f.Kind == Pause && f.Lasts > 3*time.Second && f.At > time.Second {
 				return seed
 			}
 		}

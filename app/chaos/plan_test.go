@@ -1,86 +1,210 @@
-package chaos_test
+package chaos
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"slices"
-	"testing"
+	"strings"
 	"time"
 
-	"outboxd/app/chaos"
+	"outboxd/repository/repositorytest"
 )
 
-func TestAPlanFollowsFromItsSeed(t *testing.T) {
-	t.Parallel()
-	profile := chaos.General(time.Hour)
-	take := func(seed uint64) (faults []chaos.Fault) {
-		plan := chaos.NewPlan(profile, seed)
-		for range 2000 {
-			faults = append(faults, plan.Next())
-		}
-		return faults
-	}
-	faults := take(7)
-	if !slices.Equal(faults, take(7)) {
-		t.Error("the same seed gives another plan")
-	}
-	if slices.Equal(faults, take(8)) {
-		t.Error("another seed gives the same plan")
-	}
-	kinds, lasts, places, last := map[chaos.Kind]int{}, map[time.Duration]int{}, map[chaos.Position]int{}, time.Duration(0)
-	for _, f := range faults {
-		if f.At <= last {
-			t.Errorf("a fault at %v after one at %v", f.At, last)
-		}
-		last = f.At
-		kinds[f.Kind]++
-		lasts[f.Lasts]++
-		places[f.Where]++
-	}
-	if len(kinds) != len(profile.Odds)+len(profile.Losses) || len(lasts) != len(profile.Lasts) || len(places) != 3 {
-		t.Errorf("of %d kinds, %d durations and 3 positions there are %v, %v and %v", len(profile.Odds)+len(profile.Losses), len(profile.Lasts), kinds, lasts, places)
-	}
-	if gap := last / time.Duration(len(faults)); gap < profile.Gap*8/10 || gap > profile.Gap*12/10 {
-		t.Errorf("faults come every %v, want %v", gap, profile.Gap)
+// Kind is a kind of fault.
+type Kind string
+
+// The faults.
+const (
+	Kill            Kind = "SIGKILL of a process"
+	Pause           Kind = "SIGSTOP of a process"
+	Terminate       Kind = "PostgreSQL backends terminated"
+	RestartPostgres Kind = "PostgreSQL restarted at once"
+	KillRedis       Kind = "Redis killed, its file kept"
+	ForgetRedis     Kind = "Redis killed, its file lost"
+	FlushRedis      Kind = "Redis flushed"
+	BreakPostgres   Kind = "connection to PostgreSQL dropped"
+	HoldPostgres    Kind = "connection to PostgreSQL held"
+	BreakRedis      Kind = "connection to Redis dropped"
+	HoldRedis       Kind = "connection to Redis held"
+	StallPostgres   Kind = "PostgreSQL silent for all"
+	StallRedis      Kind = "Redis silent for all"
+	FillDisk        Kind = "PostgreSQL's disk full"
+	StepClock       Kind = "PostgreSQL's clock stepped"
+	Suspend         Kind = "SIGSTOP of a relay in mid-batch, past its transaction's end"
+	RotatePassword  Kind = "Redis password rotated"
+	DisableUser     Kind = "Redis user disabled"
+	TakeRedisRight  Kind = "right taken from the Redis user"
+	TakeLogin       Kind = "login taken from the PostgreSQL role"
+	TakeRight       Kind = "right taken from the PostgreSQL role"
+	ChangeSetting   Kind = "setting of the role or database changed"
+	Publish         Kind = "publication of all tables made"
+	ChangeTable     Kind = "column added to a table in use"
+	InsertOdd       Kind = "odd row inserted"
+	DeleteTasks     Kind = "tasks deleted in Redis"
+)
+
+// Fault is one fault of a plan.
+type Fault struct {
+	At     time.Duration // since the beginning
+	Kind   Kind
+	Lasts  time.Duration           // of pauses, holds, stalls and full disks; of an outage until the server is started again
+	Target uint64                  // chooses among the processes or connections that are there by then, or how far a clock steps
+	Where  repositorytest.Position // of what breaks a connection
+	Skip   int                     // how many requests pass before
+}
+
+// Odds is how often a kind of fault comes, relative to the others.
+type Odds struct {
+	Kind   Kind
+	Weight int
+}
+
+// Profile is the weather of a run.
+type Profile struct {
+	Name string
+	Gap  time.Duration // between two faults, on average
+	Odds []Odds
+	// Losses come in turn, as every LossEvery-th fault. 0: never.
+	Losses    []Kind
+	LossEvery int
+	// Lasts are the durations among which pauses, holds and stalls choose.
+	Lasts []time.Duration
+}
+
+// Conservation is for counting many events that pass through quickly: processes
+// and backends die, and the servers stay.
+func Conservation() Profile {
+	return Profile{
+		Name: "conservation", Gap: 500 * time.Millisecond, Lasts: []time.Duration{0},
+		Odds: []Odds{{Kill, 1}, {Terminate, 1}},
 	}
 }
 
-func TestAProfileCanBeNarrowed(t *testing.T) {
-	t.Parallel()
-	plan := chaos.NewPlan(chaos.General(time.Hour).Only("flushed", "password"), 1)
-	kinds := map[chaos.Kind]int{}
-	for range 100 {
-		kinds[plan.Next().Kind]++
+// General is everything that outboxd survives, on runs of that length.
+// A run of several minutes has pauses that outlast every timeout of relay,
+// worker, Asynq and database session. The losses of data come regularly, so
+// that a run of a few seconds has each of them.
+func General(duration time.Duration) Profile {
+	p := Profile{
+		Name: "general", Gap: 700 * time.Millisecond, Losses: []Kind{FlushRedis, ForgetRedis}, LossEvery: 5,
+		Odds: []Odds{
+			{Kill, 6},
+			{Pause, 3},
+			{Terminate, 5},
+			{RestartPostgres, 1},
+			{KillRedis, 1},
+			{BreakPostgres, 6},
+			{HoldPostgres, 3},
+			{BreakRedis, 6},
+			{HoldRedis, 3},
+			{StallPostgres, 1},
+			{StallRedis, 1},
+			{FillDisk, 1},
+			{StepClock, 2},
+			{RotatePassword, 2},
+			{DisableUser, 2},
+			{TakeRedisRight, 3},
+			{TakeLogin, 1},
+			{TakeRight, 3},
+			{ChangeSetting, 5},
+			{Publish, 1},
+			{ChangeTable, 2},
+			{InsertOdd, 6},
+			{DeleteTasks, 3},
+		},
 	}
-	if len(kinds) != 2 || kinds[chaos.FlushRedis] != 20 || kinds[chaos.RotatePassword] != 80 {
-		t.Errorf("of every fifth fault a loss and else rotated passwords: %v", kinds)
+	if duration >= 2*suspension {
+		p.Odds = append(p.Odds, Odds{Suspend, 1})
 	}
+	for _, lasts := range []time.Duration{100 * time.Millisecond, time.Second, 4 * time.Second, 17 * time.Second, 75 * time.Second} {
+		if lasts <= duration/4 {
+			p.Lasts = append(p.Lasts, lasts)
+		}
+	}
+	return p
 }
 
-func TestPausesFitTheRun(t *testing.T) {
-	t.Parallel()
-	if longest := slices.Max(chaos.General(10 * time.Minute).Lasts); longest < time.Minute {
-		t.Errorf("the longest pause of a long run is %v, which is shorter than a database session's timeout", longest)
+// Only leaves the profile the kinds whose names contain one of these texts, to look
+// for the cause of something. Without texts it stays as it is.
+func (p Profile) Only(texts ...string) Profile {
+	if len(texts) == 0 {
+		return p
 	}
-	if longest := slices.Max(chaos.General(10 * time.Second).Lasts); longest > 5*time.Second {
-		t.Errorf("a pause of a run of 10 seconds may take %v", longest)
+	named := func(kind Kind) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(string(kind), text) })
 	}
+	p.Odds = slices.DeleteFunc(slices.Clone(p.Odds), func(o Odds) bool { return !named(o.Kind) })
+	p.Losses = slices.DeleteFunc(slices.Clone(p.Losses), func(kind Kind) bool { return !named(kind) })
+	if len(p.Losses) == 0 {
+		p.LossEvery = 0
+	}
+	return p
 }
 
-func TestOnlyALongRunSuspendsARelay(t *testing.T) {
-	t.Parallel()
-	for length, want := range map[time.Duration]bool{time.Minute: false, 3 * time.Minute: true} {
-		plan, suspended := chaos.NewPlan(chaos.General(length), 1), false
-		for range 1000 {
-			f := plan.Next()
-			if f.Kind != chaos.Suspend {
-				continue
-			}
-			suspended = true
-			if f.Lasts <= time.Minute {
-				t.Errorf("a relay is suspended for %v, after which PostgreSQL has not given it up", f.Lasts)
-			}
-		}
-		if suspended != want {
-			t.Errorf("a run of %v suspends a relay: %v, want %v", length, suspended, want)
+// Plan is an endless sequence of faults that follows from a seed.
+type Plan struct {
+	profile Profile
+	random  *rand.Rand
+	at      time.Duration
+	total   int
+	drawn   int
+}
+
+// NewPlan returns the plan of a seed.
+func NewPlan(profile Profile, seed uint64) *Plan {
+	p := &Plan{profile: profile, random: rand.New(rand.NewPCG(seed, 0))}
+	for _, odds := range profile.Odds {
+		p.total += odds.Weight
+	}
+	return p
+}
+
+// suspension is how long a relay is suspended that PostgreSQL is to give up: it
+// ends a transaction after a minute in which nothing comes.
+const suspension = 75 * time.Second
+
+// dropWithin is how long a fault waits for a connection to drop.
+const dropWithin = time.Second
+
+// lockedOut is how long PostgreSQL refuses to work for the processes at most: one
+// that starts meanwhile ends, as it should, and is started again and again.
+const lockedOut = 4 * time.Second
+
+// Next returns the next fault. Every fault takes the same number of draws, so
+// that a change of one kind leaves the others where they were.
+func (p *Plan) Next() Fault {
+	p.at += time.Duration((0.1 + 0.9*p.random.ExpFloat64()) * float64(p.profile.Gap))
+	f := Fault{At: p.at, Target: p.random.Uint64(), Where: repositorytest.Position(p.random.IntN(int(repositorytest.WithinReply) + 1)), Skip: p.random.IntN(40)}
+	// The longest come least often: each half as often as the one before.
+	i := 0
+	for dice := p.random.Uint64(); dice&1 == 1 && i < len(p.profile.Lasts)-1; dice >>= 1 {
+		i++
+	}
+	f.Lasts = p.profile.Lasts[i]
+	draw := p.random.IntN(p.total)
+	for _, odds := range p.profile.Odds {
+		if draw -= odds.Weight; draw < 0 {
+			f.Kind = odds.Kind
+			break
 		}
 	}
+	p.drawn++
+	if every := p.profile.LossEvery; every > 0 && p.drawn%every == 0 {
+		f.Kind = p.profile.Losses[p.drawn/every%len(p.profile.Losses)]
+	}
+	if f.Kind == BreakPostgres || f.Kind == BreakRedis {
+		f.Lasts = min(f.Lasts, dropWithin)
+	}
+	if f.Kind == TakeLogin || f.Kind == TakeRight {
+		f.Lasts = min(f.Lasts, lockedOut)
+	}
+	if f.Kind == Suspend {
+		f.Lasts = suspension
+	}
+	return f
+}
+
+// String implements fmt.Stringer.
+func (f Fault) String() string {
+	return fmt.Sprintf("%8.3fs %s", f.At.Seconds(), f.Kind)
 }

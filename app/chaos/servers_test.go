@@ -1,43 +1,125 @@
-package chaos_test
+package chaos
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
+	"time"
 
-	"outboxd/app/chaos"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/jobs/broker"
 	"outboxd/repository/repositorytest"
 )
 
+// Servers are what a run may break. PostgreSQL and Redis belong to it alone, and
+// are empty. What a profile does not break may be nil.
+type Servers struct {
+	Database, Redis               string // addresses for the processes
+	AdminDatabase, AdminRedis     string // addresses that no fault is on the way to
+	Postgres                      *repositorytest.PostgresServer
+	RedisServer                   redisServer
+	PostgresNetwork, RedisNetwork *repositorytest.ProxyServer // nil: there is nothing in between
+	PostgresDisk                  *repositorytest.PostgresDisk
+	PostgresClock                 *repositorytest.PostgresClock
+}
+
+// Server is a server that can be ended as if it had crashed, with its data
+// kept.
+type Server interface {
+	Stop()
+	Start()
+}
+
+// redisServer is a Redis that can be stopped as PostgreSQL is.
+type redisServer struct{ *repositorytest.RedisServer }
+
+func (s redisServer) Stop() { s.Kill() }
+
 // directly are servers without a network that could be broken.
-func directly(postgres *repositorytest.PostgresServer, redis *repositorytest.RedisServer) chaos.Servers {
-	return chaos.Servers{
+func directly(postgres *repositorytest.PostgresServer, redis *repositorytest.RedisServer) Servers {
+	return Servers{
 		Database: postgres.URL(), AdminDatabase: postgres.URL(), Redis: redis.URL(), AdminRedis: redis.URL(),
 		Postgres: postgres, RedisServer: redisServer{redis},
 	}
 }
 
 // viaNetwork are the same servers, reached through proxies.
-func viaNetwork(t *testing.T, s chaos.Servers) chaos.Servers {
+func viaNetwork(t *testing.T, s Servers) Servers {
 	t.Helper()
 	database, redis := repositorytest.Proxy(t, s.AdminDatabase), repositorytest.Proxy(t, s.AdminRedis)
-	s.Database, s.PostgresNetwork = database.URL(), network{database}
-	s.Redis, s.RedisNetwork = redis.URL(), network{redis}
+	s.Database, s.PostgresNetwork = database.URL(), database
+	s.Redis, s.RedisNetwork = redis.URL(), redis
 	return s
 }
 
-// network is a proxy as a chaos.Network.
-type network struct{ *repositorytest.ProxyServer }
+// application names the harness's own connections, which no fault touches.
+const application = "chaos"
 
-func (n network) Break(at chaos.Position, skip int, hold bool) func() bool {
-	position := map[chaos.Position]repositorytest.Position{
-		chaos.BeforeRequest: repositorytest.BeforeRequest,
-		chaos.AfterRequest:  repositorytest.AfterRequest,
-		chaos.WithinReply:   repositorytest.WithinReply,
-	}[at]
-	return n.Arm(repositorytest.Trap{At: position, Skip: skip, Hold: hold})
+// open connects the harness.
+func (s Servers) open(ctx context.Context) (*pgxpool.Pool, redis.UniversalClient, error) {
+	config, err := pgxpool.ParseConfig(s.AdminDatabase)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the database address: %w", err)
+	}
+	config.MaxConns = 4
+	config.ConnConfig.RuntimeParams["application_name"] = application
+	admin, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("set up the harness's pool: %w", err)
+	}
+	handle, err := broker.Open(s.AdminRedis, 4)
+	if err != nil {
+		admin.Close()
+		return nil, nil, err
+	}
+	return admin, handle.Client(), nil
 }
 
-// redisServer is a Redis as a chaos.Memory.
-type redisServer struct{ *repositorytest.RedisServer }
+// patiently repeats what fails because a server has just been restarted.
+func patiently(ctx context.Context, work func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		err := work(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		pause := time.NewTimer(50*time.Millisecond + rand.N(50*time.Millisecond))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
 
-func (s redisServer) Stop()   { s.Kill() }
-func (s redisServer) Forget() { s.Flush() }
+// Those of outboxd's and the producers' backends that come first by a number of
+// the fault's; with busy, backends in a transaction come before all others.
+const terminateSQL = `
+SELECT count(pg_terminate_backend(pid)) FROM (
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> $1
+    ORDER BY $2 AND xact_start IS NULL, md5(pid::text || $3::text)
+    LIMIT $4
+) AS chosen`
+
+func terminate(ctx context.Context, admin *pgxpool.Pool, busy bool, target uint64, limit int) (n int, err error) {
+	err = patiently(ctx, func(ctx context.Context) error {
+		rows, err := admin.Query(ctx, terminateSQL, application, busy, fmt.Sprint(target), limit)
+		if err != nil {
+			return err
+		}
+		n, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int])
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("terminate backends: %w", err)
+	}
+	return n, nil
+}

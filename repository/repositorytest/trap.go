@@ -16,6 +16,11 @@ const (
 	WithinReply                   // the client sees half of the answer
 )
 
+// String implements fmt.Stringer.
+func (p Position) String() string {
+	return [...]string{"before the request", "after the request", "within the reply"}[p]
+}
+
 // Trap is an outage of one connection, at a position in an exchange.
 type Trap struct {
 	At   Position

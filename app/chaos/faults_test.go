@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"outboxd/repository/repositorytest"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 )
@@ -84,14 +86,14 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 	case ForgetRedis:
 		hit, end, err := i.crash(i.servers.RedisServer)
 		if end != nil {
-			i.servers.RedisServer.Forget()
+			i.servers.RedisServer.Flush()
 		}
 		return hit, end, err
 	case FlushRedis:
 		if i.down[i.servers.RedisServer] {
 			return "", nil, nil
 		}
-		i.servers.RedisServer.Forget()
+		i.servers.RedisServer.Flush()
 		return "it", nil, nil
 	case BreakPostgres, HoldPostgres:
 		return network(i.servers.PostgresNetwork, f, f.Kind == HoldPostgres)
@@ -204,8 +206,8 @@ func (i *injector) victim(target uint64) *slot {
 	return wanted[target%uint64(len(wanted))]
 }
 
-func network(n Network, f Fault, hold bool) (string, func() string, error) {
-	mend := n.Break(f.Where, f.Skip, hold)
+func network(n *repositorytest.ProxyServer, f Fault, hold bool) (string, func() string, error) {
+	mend := n.Arm(repositorytest.Trap{At: f.Where, Skip: f.Skip, Hold: hold})
 	return "", func() string {
 		if !mend() {
 			return ""
@@ -214,7 +216,7 @@ func network(n Network, f Fault, hold bool) (string, func() string, error) {
 	}, nil
 }
 
-func stall(n Network) (string, func() string, error) {
+func stall(n *repositorytest.ProxyServer) (string, func() string, error) {
 	n.Stall()
 	return "everybody", func() string { n.Resume(); return "everybody" }, nil
 }
