@@ -112,9 +112,9 @@ type QueueMemory interface {
 	// before the call and within the window, and that nobody has
 	// confirmed, and returns how many. That includes the events of batches that
 	// were claimed before the call and are settled while it runs, for which it waits. Events of the types in
-	// except stay where they are.
+	// except stay where they are. The journal says why.
 	//
 	// What was put back before an error stays so; putting back again is
 	// harmless.
-	Redrive(ctx context.Context, window time.Duration, except []string) (int64, error)
+	Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error)
 }

@@ -27,7 +27,7 @@ func (e buriedError) Unwrap() error { return e.error }
 // then not given up.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
-	if w.o.Failures == nil || errors.Is(err, errStopping) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
+	if w.o.Failures == nil || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
 		return err
 	}
 	failed, ok := w.failedTask(ctx, task, err)
@@ -79,7 +79,7 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 // dead letters, the look into the archive finds.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	var buried buriedError
-	if w.o.Failures == nil || errors.As(err, &buried) || errors.Is(err, errStopping) || errors.Is(err, asynq.ErrLeaseExpired) {
+	if w.o.Failures == nil || errors.As(err, &buried) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
 		return
 	}
 	failed, ok := w.failedTask(ctx, task, err)

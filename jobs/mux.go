@@ -135,7 +135,9 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 
 // awaitTurn gives a task back whose turn it is not, with err. On its last attempt
 // Asynq would archive it: it waits here instead, and awaitTurn returns nil when it is
-// time to ask again. Not all may wait, because the event that has the turn needs room too.
+// time to ask again. Not all may wait, because the event that has the turn needs room
+// too: the tasks of the others are taken out of the queue. Their events are in the
+// outbox or held, and the relay makes their tasks anew when it is their turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until it is their turn: PostgreSQL went back to a state in which the event before has not taken effect")
@@ -146,7 +148,7 @@ func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	select {
 	case w.waiting <- struct{}{}:
 	default:
-		return err
+		return fmt.Errorf("%w: %w", err, asynq.RevokeTask)
 	}
 	defer func() { <-w.waiting }()
 	return w.awaitDatabase(ctx, running)

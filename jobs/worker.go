@@ -188,8 +188,8 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	switch {
 	case errors.Is(err, errStopping):
 		log.Info("a task goes back to the queue, because the worker stops while the database cannot be reached")
-	case errors.Is(err, domain.ErrTooEarly) && retried < limit:
-		log.Debug("a task goes back to the queue until it is its turn")
+	case errors.Is(err, domain.ErrTooEarly):
+		log.Debug("a task goes back until it is its turn")
 	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
 		// Asynq archives such a task whatever its error is.
 		log.Error("no handler for this type of task, and no attempt is left to give back; it is archived")

@@ -302,7 +302,7 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, database d
 		return errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, false))
 	}
 	h.log.Warn(l.what+"; every event that nobody has confirmed is sent again", "reason", l.reason, "history", h.history)
-	events, err := h.o.Memory.Redrive(ctx, h.history, h.o.Unconfirmed)
+	events, err := h.o.Memory.Redrive(ctx, h.history, h.o.Unconfirmed, l.what+": "+l.reason)
 	h.metrics.events.Add(float64(events))
 	took := time.Since(begun)
 	h.rest = time.Now().Add(min(healShare*took, healRest))

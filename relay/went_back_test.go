@@ -94,6 +94,9 @@ func TestPostgresGoesBack(t *testing.T) {
 	look.eventually(0, "SELECT count(*) FROM outbox")
 	t.Logf("%d events: lost %d, doubled %d, out of order %d, effects without an event %d; tasks without an event %d",
 		look.count("SELECT count(*) FROM emitted"), look.count(lostSQL), look.count(doubledSQL), look.count(disorderedSQL), look.count(ghostsSQL), look.count(unknownSQL))
+	if look.count("SELECT count(*) FROM outbox_journal WHERE entry = 'redriven' AND detail LIKE 'PostgreSQL may have gone back%another timeline%'") == 0 {
+		t.Error("the journal does not say why events were sent again")
+	}
 	for what, query := range map[string]string{"lost": lostSQL, "doubled": doubledSQL, "out of order": disorderedSQL, "effects without an event": ghostsSQL} {
 		if n := look.count(query); n != 0 {
 			t.Errorf("%s: %d", what, n)

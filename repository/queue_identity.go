@@ -55,6 +55,6 @@ func (m *QueueMemory) Remember(ctx context.Context, known, next domain.QueueIden
 }
 
 // Redrive implements domain.QueueMemory.
-func (m *QueueMemory) Redrive(ctx context.Context, window time.Duration, except []string) (int64, error) {
-	return m.outbox.Redrive(ctx, window, except...)
+func (m *QueueMemory) Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
+	return m.outbox.redriveFor(ctx, window, except, why)
 }

@@ -71,7 +71,12 @@ SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM lost), (SELECT id FROM
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (o *Outbox) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
-	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: "the queue may have lost it"})
+	return o.redriveFor(ctx, window, except, "the queue may have lost it")
+}
+
+// redriveFor is Redrive, for a reason that the journal shows.
+func (o *Outbox) redriveFor(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
+	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: why})
 }
 
 // What was taken out of the history as gone goes back, once for each event. A producer

@@ -171,7 +171,7 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 		return memory.Remember(t.Context(), record.Identity, domain.QueueIdentity{RunID: "r"}, true)
 	})
 	call("redrive", func() error {
-		_, err := memory.Redrive(t.Context(), time.Hour, []string{domain.TypeSendNotification})
+		_, err := memory.Redrive(t.Context(), time.Hour, []string{domain.TypeSendNotification}, "a test")
 		return err
 	})
 	if n := count(t, relay, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass"); n != 9 {

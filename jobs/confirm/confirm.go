@@ -54,7 +54,8 @@ func newConfirmer(options []Option) *confirmer {
 //
 // A task whose event does not exist any more, because PostgreSQL went back to before it, is
 // done without an effect. One whose ordering key has another event's turn
-// ends with ErrTooEarly, unless it is its last attempt: then it waits.
+// ends with ErrTooEarly, unless it is its last attempt: then it
+// waits, for a few seconds, and leaves the queue until outboxd sends it again.
 //
 // Middleware is for a mux that has no tasks but outboxd's. Its errors are retried by
 // Asynq, ErrNotAnEvent is not. Set asynq.Config.IsFailure to IsFailure.
@@ -62,12 +63,12 @@ func Middleware(db *sql.DB, options ...Option) asynq.MiddlewareFunc {
 	c := newConfirmer(options)
 	return func(next asynq.Handler) asynq.Handler {
 		return again(func(ctx context.Context, task *asynq.Task) error {
-			for {
+			for waited := 0; ; waited++ {
 				err := c.process(ctx, db, task, next)
 				if !errors.Is(err, ErrTooEarly) {
 					return err
 				}
-				if err := awaitTurn(ctx, err); err != nil {
+				if err := awaitTurn(ctx, waited, err); err != nil {
 					return err
 				}
 			}

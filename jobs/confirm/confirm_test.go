@@ -31,7 +31,7 @@ func serveWith(t *testing.T, handler asynq.HandlerFunc, middlewares ...asynq.Mid
 	mux.Handle("test:", handler)
 	server := asynq.NewServer(redis, asynq.Config{
 		Concurrency: 4, TaskCheckInterval: 5 * time.Millisecond, DelayedTaskCheckInterval: 50 * time.Millisecond, LogLevel: asynq.FatalLevel,
-		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 },
+		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 }, IsFailure: confirm.IsFailure,
 	})
 	if err := server.Start(mux); err != nil {
 		t.Fatal(err)

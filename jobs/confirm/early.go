@@ -30,15 +30,24 @@ func named(err error) error {
 	return err
 }
 
-// turnPause is how long a task on its last attempt waits before it asks again.
-const turnPause = 500 * time.Millisecond
+// A task on its last attempt waits for turnPause before it asks again, turnPauses
+// times.
+const (
+	turnPause  = 500 * time.Millisecond
+	turnPauses = 6
+)
 
 // awaitTurn returns nil when it is time to ask again: on its last attempt Asynq
-// would archive the task for any error. On others it returns err.
-func awaitTurn(ctx context.Context, err error) error {
+// would archive the task for any other error. When it has waited often enough, the
+// task is taken out of the queue instead, because the one that has the turn may need the room:
+// the event is in the outbox or held, and the relay makes its task anew. On other attempts it returns err.
+func awaitTurn(ctx context.Context, waited int, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	if limit, ok := asynq.GetMaxRetry(ctx); !ok || retried < limit {
 		return err
+	}
+	if waited >= turnPauses {
+		return fmt.Errorf("%w: %w", err, asynq.RevokeTask)
 	}
 	pause := time.NewTimer(turnPause)
 	defer pause.Stop()
