@@ -64,6 +64,7 @@ type healer struct {
 	advanced time.Time
 	seen     int64     // relayed, when the canary was last renewed
 	rest     time.Time // no heal before
+	failed   error     // why the last heal did not work
 	silent   bool      // the failure has been reported
 	intact   bool      // the look at hand found nothing changed
 	vouchers vouchers
@@ -157,7 +158,7 @@ func (h *healer) check(ctx context.Context) error {
 		return h.renew(looking)
 	}
 	if time.Now().Before(h.rest) {
-		return nil
+		return h.failed
 	}
 	// Somebody else may have healed and remembered since this process last did.
 	was := h.record
@@ -169,7 +170,8 @@ func (h *healer) check(ctx context.Context) error {
 		raise(h.look)
 		return nil
 	}
-	return h.heal(ctx, seen.Over(known), database, l)
+	h.failed = h.heal(ctx, seen.Over(known), database, l)
+	return h.failed
 }
 
 // loss is what may be lost, and why.

@@ -33,7 +33,8 @@ func TestEventsReachRedisWithEveryOption(t *testing.T) {
 	f.exec(`INSERT INTO outbox (event_type, payload, generation) VALUES ('replayed', '', 2)`)
 	f.exec(`INSERT INTO outbox (event_type, payload, unique_seconds) VALUES ('unique', 'same', 60), ('unique', 'same', 60)`)
 	f.start()
-	f.eventually(4, "SELECT count(*) FROM outbox_sent")
+	f.eventually(3, "SELECT count(*) FROM outbox_sent")
+	f.eventually(1, "SELECT count(*) FROM outbox_suppressed")
 	f.eventually(0, "SELECT count(*) FROM outbox")
 
 	inspector := asynq.NewInspectorFromRedisClient(f.redis)

@@ -21,7 +21,7 @@ WITH gone AS (
     RETURNING ctid AS place, event_type, created_at, unrecorded, repeated
 ), entered AS (
     INSERT INTO outbox_account AS a (day, event_type, emitted, unrecorded, repeated)
-    SELECT ` + accountDaySQL("created_at") + `, event_type, count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL),
+    SELECT ` + accountDaySQL + `, event_type, count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL),
            coalesce(sum(unrecorded), 0), coalesce(sum(repeated), 0)
     FROM gone GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (day, event_type) DO UPDATE
@@ -49,7 +49,7 @@ var closeSQL = `
 INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
 SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)
 FROM (
-    SELECT ` + accountDaySQL("created_at") + ` AS day, event_type, EXISTS (SELECT FROM %[2]s AS i WHERE i.event_id = s.id) AS done
+    SELECT ` + accountDaySQL + ` AS day, event_type, EXISTS (SELECT FROM %[2]s AS i WHERE i.event_id = s.id) AS done
     FROM %[1]s AS s
 ) AS leaving
 GROUP BY 1, 2 ORDER BY 1, 2

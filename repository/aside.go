@@ -169,7 +169,7 @@ func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
 	if err == nil && keep {
 		end = "RELEASE row"
 	}
-	for _, statement := range strings.Split(end, "; ") {
+	for statement := range strings.SplitSeq(end, "; ") {
 		if _, failed := b.conn.Exec(ctx, statement); failed != nil {
 			return errors.Join(failed, err)
 		}

@@ -25,23 +25,23 @@ func NewAuditor(db *postgres.Database) *Auditor { return &Auditor{db: db} }
 var _ domain.Auditor = (*Auditor)(nil)
 
 // The statements of one account have one snapshot: events that move meanwhile
-// are counted where they were. Each counts a piece of the tables, between two
-// IDs ($1, $2), and of the entries, which have none, between two places ($3, $4).
+// are counted where they were. Each counts a piece of the tables, from an ID
+// to another ($1, $2), and of the entries, which have none, between two places ($3, $4).
 // The sums of former days are in the first ($5).
 var accountSQL = `
 WITH places (created_at, event_type, pending, held, in_flight, confirmed, dead, suppressed, unrecorded, repeated, emitted) AS (
-    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox WHERE id > $1::uuid AND id <= $2::uuid
-    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0, 0 FROM outbox_held WHERE id > $1 AND id <= $2
+    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox WHERE id >= $1::uuid AND id <= $2::uuid
+    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0, 0 FROM outbox_held WHERE id >= $1 AND id <= $2
     UNION ALL SELECT created_at, event_type, 0, 0, (NOT done)::int, done::int, 0, 0, 0, 0, 0
-        FROM (SELECT created_at, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1 AND i.event_id <= $2) AS done
-              FROM outbox_sent s WHERE id > $1 AND id <= $2) AS sent
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0, 0 FROM outbox_dead WHERE id > $1 AND id <= $2
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_suppressed WHERE id > $1 AND id <= $2
+        FROM (SELECT created_at, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id >= $1 AND i.event_id <= $2) AS done
+              FROM outbox_sent s WHERE id >= $1 AND id <= $2) AS sent
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0, 0 FROM outbox_dead WHERE id >= $1 AND id <= $2
+    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_suppressed WHERE id >= $1 AND id <= $2
     UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 0, coalesce(unrecorded, 0), coalesce(repeated, 0),
         (unrecorded IS NULL AND repeated IS NULL)::int FROM outbox_entries
         WHERE ctid >= $3::text::tid AND ctid < $4::text::tid
 ), sums AS (
-    SELECT ` + accountDaySQL("created_at") + ` AS day, event_type, sum(pending) AS pending, sum(held) AS held, sum(in_flight) AS in_flight,
+    SELECT ` + accountDaySQL + ` AS day, event_type, sum(pending) AS pending, sum(held) AS held, sum(in_flight) AS in_flight,
            sum(confirmed) AS confirmed, sum(dead) AS dead, sum(suppressed) AS suppressed, 0 AS expired, sum(unrecorded) AS unrecorded,
            0 AS discarded, sum(repeated) AS repeated, sum(emitted) AS emitted
     FROM places GROUP BY 1, 2
@@ -80,7 +80,11 @@ func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, 
 			if err != nil {
 				return err
 			}
-			if err := sums.add(ctx, tx, [16]byte(after), [16]byte(end), place(block), place(block+step), first); err != nil {
+			until := end
+			if after == lastID {
+				until = domain.ID{} // only entries are left
+			}
+			if err := sums.add(ctx, tx, pieceStart(after), [16]byte(until), place(block), place(block+step), first); err != nil {
 				return err
 			}
 			after, block = end, block+step
@@ -95,14 +99,14 @@ func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.Ma
 
 // placesEndSQL is pieceEndSQL for all tables in which events are.
 const placesEndSQL = `
-SELECT least((SELECT id FROM outbox WHERE id > $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_held WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1),
-             (SELECT id FROM outbox_sent WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_dead WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1),
-             (SELECT id FROM outbox_suppressed WHERE id > $1 ORDER BY id OFFSET %[1]d LIMIT 1))`
+SELECT least((SELECT id FROM outbox WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_held WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1),
+             (SELECT id FROM outbox_sent WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_dead WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1),
+             (SELECT id FROM outbox_suppressed WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1))`
 
 // placesEnd is pieceEnd for all tables in which events are.
 func placesEnd(ctx context.Context, q querier, after domain.ID, rows int) (domain.ID, error) {
 	var end *domain.ID
-	if err := q.QueryRow(ctx, fmt.Sprintf(placesEndSQL, rows-1), [16]byte(after)).Scan(&end); err != nil || end == nil {
+	if err := q.QueryRow(ctx, fmt.Sprintf(placesEndSQL, rows-1), pieceStart(after)).Scan(&end); err != nil || end == nil {
 		return lastID, err
 	}
 	return *end, nil
@@ -151,19 +155,19 @@ func (s accountSums) lines() []domain.AccountLine {
 var violationsSQL = `
 (SELECT id, 'in more than one place', string_agg(place, ', ' ORDER BY place)
  FROM (
-    SELECT id, created_at, event_type, 'outbox' AS place FROM outbox WHERE id > $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_held' FROM outbox_held WHERE id > $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_sent' FROM outbox_sent WHERE id > $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_dead' FROM outbox_dead WHERE id > $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_suppressed' FROM outbox_suppressed WHERE id > $4::uuid AND id <= $5::uuid
+    SELECT id, created_at, event_type, 'outbox' AS place FROM outbox WHERE id >= $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_held' FROM outbox_held WHERE id >= $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_sent' FROM outbox_sent WHERE id >= $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_dead' FROM outbox_dead WHERE id >= $4::uuid AND id <= $5::uuid
+    UNION ALL SELECT id, created_at, event_type, 'outbox_suppressed' FROM outbox_suppressed WHERE id >= $4::uuid AND id <= $5::uuid
  ) AS places
  GROUP BY id, created_at HAVING count(*) > 1
-    AND bool_or((` + accountDaySQL("created_at") + `, event_type) IN (SELECT * FROM unnest($2::date[], $3::text[])))
+    AND bool_or((` + accountDaySQL + `, event_type) IN (SELECT * FROM unnest($2::date[], $3::text[])))
  ORDER BY id LIMIT $1)
 UNION ALL
 (SELECT id, 'held without a reason', 'ordering key ' || ordering_key || ', since ' || held_at
  FROM outbox_held h
- WHERE id > $4 AND id <= $5 AND held_at < now() - interval '1 minute'
+ WHERE id >= $4 AND id <= $5 AND held_at < now() - interval '1 minute'
    AND NOT EXISTS (SELECT FROM outbox_turns t WHERE t.ordering_key = h.ordering_key)
    AND NOT EXISTS (SELECT FROM outbox o WHERE o.ordering_key = h.ordering_key AND o.ordering_position < h.ordering_position)
  ORDER BY id LIMIT $1)
@@ -184,7 +188,7 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 		if err != nil {
 			return false, err
 		}
-		found, err := a.db.Pool().Query(ctx, violationsSQL, limit-len(violations), days, types, [16]byte(after), [16]byte(end))
+		found, err := a.db.Pool().Query(ctx, violationsSQL, limit-len(violations), days, types, pieceStart(after), [16]byte(end))
 		if err != nil {
 			return false, err
 		}

@@ -17,6 +17,21 @@ const always = 100 * 365 * 24 * time.Hour
 // lastID is beyond all others.
 var lastID = domain.ID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
+// pieceStart is the first ID of a piece that follows one which ended with after.
+// The zero ID, "none yet", is itself one that a producer may have written.
+func pieceStart(after domain.ID) [16]byte {
+	start := [16]byte(after)
+	if after.IsZero() || after == lastID {
+		return start
+	}
+	for i := len(start) - 1; i >= 0; i-- {
+		if start[i]++; start[i] != 0 {
+			break
+		}
+	}
+	return start
+}
+
 // pieceEndSQL finds where a piece of the history ends that begins after $1: the
 // id so many rows on (%d), or NULL if there are fewer. Whole days are left out, by
 // their partitions; rows are not, or looking for enough of them would not be bounded.

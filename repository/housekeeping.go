@@ -46,7 +46,7 @@ WITH gone AS (
     RETURNING event_type, created_at
 ), entered AS (
     INSERT INTO outbox_account AS a (day, event_type, suppressed)
-    SELECT ` + accountDaySQL("created_at") + `, event_type, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2
+    SELECT ` + accountDaySQL + `, event_type, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (day, event_type) DO UPDATE SET suppressed = a.suppressed + excluded.suppressed
 )
 SELECT count(*) FROM gone`

@@ -23,10 +23,8 @@ func withinSQL(column string) string {
 	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
 }
 
-// accountDaySQL is the day of the account of an event that was created then.
-func accountDaySQL(column string) string {
-	return `(` + withinSQL(column) + ` AT TIME ZONE 'UTC')::date`
-}
+// accountDaySQL is the day of the account on which an event was created.
+var accountDaySQL = `(` + withinSQL("created_at") + ` AT TIME ZONE 'UTC')::date`
 
 // moment is a time that can always be read: one that the outbox would not take
 // becomes the nearest that it does, and odd says so. NULL is odd too.

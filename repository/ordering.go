@@ -88,7 +88,7 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 // next event of a key still see in the outbox what was taken from it, and leave the key to us.
 // Where it fails, the housekeeper's round does it.
 func (b *batch) advance(ctx context.Context) {
-	keys := append(b.held.Keys, b.freed...)
+	keys := slices.Concat(b.held.Keys, b.freed)
 	for i := range b.events {
 		if e := &b.events[i]; e.OrderingKey != "" {
 			keys = append(keys, e.OrderingKey)

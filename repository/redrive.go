@@ -145,6 +145,11 @@ func (o *Outbox) redriveAround(ctx context.Context, after domain.ID, rows int, f
 		case !isOfRow(err) || postgres.IsFleeting(err):
 			return back, last, err
 		case limit == 1:
+			if none := o.backMadeUp(ctx, r); isOfRow(none) {
+				return 0, last, err // an event that is in order cannot go back either
+			} else if none != nil {
+				return 0, last, none
+			}
 			last, err = o.setSentAside(ctx, after, rows, from, until, r, err)
 			return 0, last, err
 		}
@@ -173,6 +178,25 @@ func (o *Outbox) redrivePiece(ctx context.Context, after domain.ID, rows, limit 
 		return nil
 	})
 	return back, last, err
+}
+
+const backMadeUpSQL = `
+WITH moving AS MATERIALIZED (
+    SELECT set_config('outboxd.moving', 'on', true)
+), back AS (
+    INSERT INTO outbox (event_type, payload) SELECT 'outboxd:probe', '' FROM moving RETURNING id
+)
+INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $1, 'redriven', 0, $2 FROM back`
+
+// backMadeUp puts an event back that is in order, and takes that back.
+func (o *Outbox) backMadeUp(ctx context.Context, r redrive) error {
+	tx, err := o.db.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = tx.Exec(ctx, backMadeUpSQL, string(r.stage), r.why)
+	return err
 }
 
 // One event, as an error was limited to. Its rows become a dead letter; what not

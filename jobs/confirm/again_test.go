@@ -28,6 +28,7 @@ func TestAChangedTableCostsNoAttempt(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		defer rows.Close()
 		for rows.Next() {
 		}
 		if err := rows.Err(); err != nil {

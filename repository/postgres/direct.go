@@ -36,12 +36,6 @@ func HangUp(ctx context.Context, conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
-func pingSoon(ctx context.Context, conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, PingPatience)
-	defer cancel()
-	return conn.Ping(ctx)
-}
-
 // Schema names the schema that the pool works in.
 func (d *Database) Schema(ctx context.Context) (name string, err error) {
 	err = d.sql.QueryRowContext(ctx, "SELECT current_schema()").Scan(&name)

@@ -50,7 +50,6 @@ var sessionSettings = []setting{
 	// A claim passes over rows that others have locked, and a confirmation waits
 	// for them. Both need READ COMMITTED.
 	{name: "default_transaction_isolation", value: "read committed"},
-	{name: "default_transaction_read_only", value: "off"},
 	{name: "default_transaction_deferrable", value: "off"},
 
 	// What outboxd does is bounded by its own deadlines, and where a process may
@@ -124,7 +123,13 @@ type session struct {
 	searchPath string // what the URL, the role or the database chose, read once
 	encoding   string // of the database
 	origin     bool   // session_replication_role has to be asked for, and may be
+	writable   bool   // readOnlyDefault has to be asked for
 }
+
+// readOnlyDefault is asked for only where the role or the database says otherwise.
+// The configuration of a server is how one is made read-only that another takes
+// over from: what is then written to it would be lost.
+const readOnlyDefault = "default_transaction_read_only"
 
 // prepare adds to config what to ask for.
 func (s *session) prepare(config *pgx.ConnConfig) {
@@ -158,6 +163,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 		if s.origin {
 			parameters["session_replication_role"] = "origin"
 		}
+		if s.writable {
+			parameters[readOnlyDefault] = "off"
+		}
 	}
 }
 
@@ -186,7 +194,9 @@ func (s *session) refused(err error) bool {
 
 const lookSQL = `
 SELECT current_setting('server_version_num')::int, coalesce(current_setting('` + mark + `', true), ''), current_setting('search_path'),
-       current_setting('session_replication_role')`
+       current_setting('session_replication_role'),
+       (SELECT source NOT IN ('default', 'configuration file', 'command line', 'environment variable')
+        FROM pg_settings WHERE name = '` + readOnlyDefault + `')`
 
 // learn completes a new connection, and reads from the first what the next ones
 // need to know.
@@ -201,13 +211,14 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	}
 	var version int
 	var marked, searchPath, replicationRole string
+	var writable bool
 	// Nothing is prepared: it may not be this session's.
-	if err := conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&version, &marked, &searchPath, &replicationRole); err != nil {
+	if err := conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&version, &marked, &searchPath, &replicationRole, &writable); err != nil {
 		return fmt.Errorf("look at the session: %w", err)
 	}
 	s.encoding = conn.PgConn().ParameterStatus("server_encoding")
 	if s.version == 0 {
-		s.version, s.searchPath = version, searchPath
+		s.version, s.searchPath, s.writable = version, searchPath, writable
 		s.pooled = s.pooled || marked == ""
 		s.logger.DebugContext(ctx, "database session", "server_version", version, "search_path", searchPath, "encoding", s.encoding, "pooled", s.pooled)
 	}
@@ -244,6 +255,9 @@ func (s *session) pins(local bool) string {
 		if own.known(s.version) && !(local && strings.HasPrefix(own.name, "default_transaction_")) {
 			pin(own.name, own.value)
 		}
+	}
+	if s.writable && !local {
+		pin(readOnlyDefault, "off")
 	}
 	pin("search_path", s.searchPath)
 	return "SELECT " + strings.Join(calls, ", ")
@@ -302,7 +316,7 @@ func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 // pool's do, past a pooler or through one.
 func (s *session) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	s.mu.Lock()
-	direct := &session{logger: s.logger, version: s.version, searchPath: s.searchPath, encoding: s.encoding, origin: s.origin}
+	direct := &session{logger: s.logger, version: s.version, searchPath: s.searchPath, encoding: s.encoding, origin: s.origin, writable: s.writable}
 	s.mu.Unlock()
 	config = config.Copy()
 	direct.prepare(config)
