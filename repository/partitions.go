@@ -179,19 +179,19 @@ func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	return err
 }
 
-const partitionPieceEndSQL = `SELECT id FROM %s WHERE id > $1 ORDER BY id OFFSET %d LIMIT 1`
+const partitionPieceEndSQL = `SELECT id FROM %s WHERE id >= $1 ORDER BY id OFFSET %d LIMIT 1`
 
 func closePartition(tx *gorm.DB, name string, rows int) error {
 	ctx := tx.Statement.Context
-	statement := fmt.Sprintf(closeSQL, "(SELECT * FROM "+name+" WHERE id > $1 AND id <= $2)",
-		"(SELECT event_id FROM inbox WHERE event_id > $1 AND event_id <= $2)")
+	statement := fmt.Sprintf(closeSQL, "(SELECT * FROM "+name+" WHERE id >= $1 AND id <= $2)",
+		"(SELECT event_id FROM inbox WHERE event_id >= $1 AND event_id <= $2)")
 	for after, end := (domain.ID{}), lastID; after != lastID; after = end {
-		err := postgres.Statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceEndSQL, name, rows-1), after).Scan(&end)
+		err := postgres.Statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceEndSQL, name, rows-1), domain.ID(pieceStart(after))).Scan(&end)
 		if errors.Is(err, sql.ErrNoRows) {
 			end, err = lastID, nil
 		}
 		if err == nil {
-			_, err = postgres.Statements(tx).ExecContext(ctx, statement, after, end)
+			_, err = postgres.Statements(tx).ExecContext(ctx, statement, domain.ID(pieceStart(after)), end)
 		}
 		if err != nil {
 			return err

@@ -190,7 +190,7 @@ INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT i
 
 // backMadeUp puts an event back that is in order, and takes that back.
 func (o *Outbox) backMadeUp(ctx context.Context, r redrive) error {
-	tx, err := o.db.pool.Begin(ctx)
+	tx, err := o.db.Pool().Begin(ctx)
 	if err != nil {
 		return err
 	}

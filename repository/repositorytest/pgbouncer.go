@@ -21,13 +21,15 @@ import (
 var pgbouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homebrew/bin/pgbouncer", "/usr/local/bin/pgbouncer"}
 
 const pgbouncerConfig = `[databases]
-* = host=%s port=5432 user=%s connect_query='SET search_path TO %s'
+* = host=%s port=5432 user=%s connect_query='SET statement_timeout = 0; SET search_path TO %s'
 [pgbouncer]
 pool_mode = transaction
 auth_type = any
 listen_port = 5432
 unix_socket_dir = %s
 default_pool_size = 8
+; A role's timeouts hit a login under load. The pause after one that failed is 15 s.
+server_login_retry = 0.1
 `
 
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the way through it. upstream is a URL as Database
