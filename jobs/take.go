@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // A taker takes tasks as Asynq's server does, but only those of its types. A task
@@ -31,7 +30,7 @@ type taker struct {
 func newTaker(client redis.UniversalClient, types []string, log *slog.Logger, blocked *prometheus.GaugeVec) *taker {
 	t := &taker{redis: client, log: log, blocked: blocked, types: types, queues: map[string]*standoff{}}
 	for _, name := range types {
-		t.begins = append(t.begins, string(typeField(name)))
+		t.begins = append(t.begins, string(broker.TypeField(name)))
 	}
 	return t
 }
@@ -150,7 +149,7 @@ func (t *taker) ask(ctx context.Context, s *standoff, queue string, keys []strin
 		head, _ := reply[1].(string)
 		first, _ := reply[2].(string)
 		window, _ := reply[3].(int64)
-		kind, readable := typeOf([]byte(first))
+		kind, readable := broker.TypeOf([]byte(first))
 		if readable && slices.Contains(t.types, kind) {
 			known = head // whoever encoded it put the type elsewhere
 			continue
@@ -166,39 +165,6 @@ func (t *taker) lookAgain() {
 	for _, s := range t.queues {
 		s.again = time.Time{}
 	}
-}
-
-// taskTypeField is the number of the type in Asynq's message, which is a protocol
-// buffer: Asynq's asynq.proto, message TaskMessage.
-const taskTypeField = 1
-
-// typeField returns how a message of this type begins, as Asynq encodes it.
-func typeField(name string) []byte {
-	return protowire.AppendString(protowire.AppendTag(nil, taskTypeField, protowire.BytesType), name)
-}
-
-// typeOf reads the type from a message of Asynq's, in whatever order its fields are.
-func typeOf(message []byte) (name string, ok bool) {
-	for len(message) > 0 {
-		field, wire, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return "", false
-		}
-		message = message[n:]
-		if field == taskTypeField && wire == protowire.BytesType {
-			value, n := protowire.ConsumeString(message)
-			if n < 0 {
-				return "", false
-			}
-			name, message = value, message[n:]
-			continue
-		}
-		if n = protowire.ConsumeFieldValue(field, wire, message); n < 0 {
-			return "", false
-		}
-		message = message[n:]
-	}
-	return name, true
 }
 
 // pauseAfter returns how long a queue is left alone after so many looks in a row

@@ -158,6 +158,10 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 		}
 		return err
 	})
+	call("tell the events of this database", func() error {
+		_, err := repository.NewKnownEvents(relay, time.Hour).Among(t.Context(), []domain.ID{{1}})
+		return err
+	})
 	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
 	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}
 	call("show", func() error { return presence.Show(t.Context(), process, true) })

@@ -148,7 +148,11 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options repository.Examine
 		log.Warn("PostgreSQL cannot be reached", "error", err)
 		database = []domain.Finding{servers.Unusable(servers.Postgres, err)}
 	}
-	redis, err := diagnoseRedis(ctx, s)
+	var known inspect.Known
+	if err == nil {
+		known = knownEvents(cfg, s, log)
+	}
+	redis, err := diagnoseRedis(ctx, s, known)
 	switch domain.ErrorCode(err) {
 	case "":
 	case domain.CodeInvalid:
@@ -177,13 +181,27 @@ func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Server
 // redisConnections is how many connections to Redis a command needs.
 const redisConnections = 2
 
-func diagnoseRedis(ctx context.Context, s *servers.Servers) ([]domain.Finding, error) {
+// knownEvents asks the database only if there is something to ask.
+func knownEvents(cfg *config.Config, s *servers.Servers, log *slog.Logger) inspect.Known {
+	return func(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+		db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, 1, nil, log)
+		if err != nil {
+			return nil, err
+		}
+		defer db.Close()
+		return repository.NewKnownEvents(db, cfg.Relay.History).Among(ctx, ids)
+	}
+}
+
+func diagnoseRedis(ctx context.Context, s *servers.Servers, known inspect.Known) ([]domain.Finding, error) {
 	redis, err := broker.Open(s.RedisURL, redisConnections)
 	if err != nil {
 		return nil, err
 	}
 	defer redis.Close()
-	return inspect.NewInspector(redis, s.Forgetful(), time.Now).Examine(ctx)
+	inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
+	inspector.OnlyOurs(known)
+	return inspector.Examine(ctx)
 }
 
 // table prints one finding after another rather than columns: sentences are

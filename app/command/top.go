@@ -89,10 +89,12 @@ func newTop(o *opened) (*top, error) {
 	if err != nil {
 		return nil, err
 	}
+	inspector := inspect.NewInspector(redis, o.servers.Forgetful(), time.Now)
+	inspector.OnlyOurs(repository.NewKnownEvents(o.db, o.cfg.Relay.History).Among)
 	return &top{
 		standing: repository.NewOverviews(o.db), queue: inspect.NewOverviews(redis), redis: redis,
 		examiners: map[string]domain.Examiner{
-			servers.Postgres: repository.NewExaminer(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspect.NewInspector(redis, o.servers.Forgetful(), time.Now),
+			servers.Postgres: repository.NewExaminer(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspector,
 		},
 	}, nil
 }

@@ -104,7 +104,9 @@ func (d *Daemon) addWatches() error {
 	if d.redis == nil {
 		return nil
 	}
-	add(servers.Redis, inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now))
+	inspector := inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
+	inspector.OnlyOurs(repository.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
+	add(servers.Redis, inspector)
 	return nil
 }
 

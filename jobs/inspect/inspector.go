@@ -20,6 +20,7 @@ type Inspector struct {
 	redis     redis.UniversalClient
 	asynq     *asynq.Inspector
 	inProcess bool
+	known     Known // nil: all tasks are this database's
 	now       func() time.Time
 }
 
@@ -29,6 +30,11 @@ type Inspector struct {
 func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspector {
 	return &Inspector{redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
+
+// OnlyOurs leaves findings out that are about the tasks of others on the same
+// Redis: of another database's outboxd, or of whoever uses Asynq without it. It
+// must be called before the first use.
+func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
 var _ domain.Examiner = (*Inspector)(nil)
 

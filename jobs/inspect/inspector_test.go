@@ -174,12 +174,7 @@ func connect(t *testing.T, url string) *redis.Client {
 
 func newInspector(t *testing.T, url string, inProcess bool, now func() time.Time) *inspect.Inspector {
 	t.Helper()
-	handle, err := broker.Open(url, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = handle.Close() })
-	return inspect.NewInspector(handle, inProcess, now)
+	return inspect.NewInspector(open(t, url), inProcess, now)
 }
 
 func eventually(t *testing.T, what string, condition func() bool) {

@@ -18,9 +18,12 @@ import (
 // others do not hide it for long.
 const retriesRead = 50
 
+// stuckTask is a task that a worker had no handler for.
+type stuckTask struct{ queue, id, kind string }
+
 // left looks for tasks that stand at the head of their queue since one of
 // outboxd's workers found that nobody takes them.
-func (i *Inspector) left(ctx context.Context, queues []string) (types []string, err error) {
+func (i *Inspector) left(ctx context.Context, queues []string) (stuck []stuckTask, err error) {
 	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {
 		return nil, err
@@ -38,32 +41,39 @@ func (i *Inspector) left(ctx context.Context, queues []string) (types []string, 
 			continue
 		}
 		if task, err := i.asynq.GetTaskInfo(queue, head); err == nil {
-			types = append(types, fmt.Sprintf("%.100q (queue %s)", task.Type, queue))
+			stuck = append(stuck, stuckTask{queue, head, task.Type})
 		}
 	}
-	return types, nil
+	return stuck, nil
 }
 
-// unhandled looks for tasks whose last error says that a worker had no handler
-// for them: one of outboxd's, or one with Asynq's own mux.
-func (i *Inspector) unhandled(ctx context.Context, queues []string) ([]domain.Finding, error) {
-	types, err := i.left(ctx, queues)
-	if err != nil {
-		return withheld("the tasks that nobody takes", err)
+// unhandled looks for tasks that nobody takes, and for those whose last error
+// says that a worker had no handler for them.
+func (i *Inspector) unhandled(ctx context.Context, queues []string) (stuck []stuckTask, err error) {
+	if stuck, err = i.left(ctx, queues); err != nil {
+		return nil, err
 	}
 	for _, queue := range queues {
 		tasks, err := i.asynq.ListRetryTasks(queue, asynq.PageSize(retriesRead))
 		if err != nil {
-			return withheld("the tasks that are tried again", err)
+			return nil, err
 		}
 		for _, task := range tasks {
 			if broker.IsNoHandler(task.LastErr) {
-				types = append(types, fmt.Sprintf("%.100q (queue %s)", task.Type, queue))
+				stuck = append(stuck, stuckTask{queue, task.ID, task.Type})
 			}
 		}
 	}
-	if len(types) == 0 {
-		return nil, nil
+	return stuck, nil
+}
+
+func unhandledFinding(stuck []stuckTask) []domain.Finding {
+	if len(stuck) == 0 {
+		return nil
+	}
+	types := make([]string, len(stuck))
+	for n, task := range stuck {
+		types[n] = fmt.Sprintf("%.100q (queue %s)", task.kind, task.queue)
 	}
 	slices.Sort(types)
 	types = slices.Compact(types)
@@ -76,5 +86,5 @@ func (i *Inspector) unhandled(ctx context.Context, queues []string) ([]domain.Fi
 		Found:       "a worker has no handler for tasks of type " + strings.Join(types, ", "),
 		Consequence: "they wait at the head of their queue, or go back to it again and again until their attempts are used up, and events behind them with the same ordering key wait",
 		Remedy:      "start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon (with the admin token) and then discard its dead letter",
-	}}, nil
+	}}
 }

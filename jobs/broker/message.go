@@ -1,0 +1,36 @@
+package broker
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+// taskTypeField is the number of the type in Asynq's message, which is a protocol
+// buffer: Asynq's asynq.proto, message TaskMessage.
+const taskTypeField = 1
+
+// TypeField returns how a message of this type begins, as Asynq encodes it.
+func TypeField(name string) []byte {
+	return protowire.AppendString(protowire.AppendTag(nil, taskTypeField, protowire.BytesType), name)
+}
+
+// TypeOf reads the type from a message of Asynq's, in whatever order its fields are.
+func TypeOf(message []byte) (name string, ok bool) {
+	for len(message) > 0 {
+		field, wire, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return "", false
+		}
+		message = message[n:]
+		if field == taskTypeField && wire == protowire.BytesType {
+			value, n := protowire.ConsumeString(message)
+			if n < 0 {
+				return "", false
+			}
+			name, message = value, message[n:]
+			continue
+		}
+		if n = protowire.ConsumeFieldValue(field, wire, message); n < 0 {
+			return "", false
+		}
+		message = message[n:]
+	}
+	return name, true
+}

@@ -1,0 +1,140 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+// Known returns those of the IDs that are events of this database, or that may
+// be.
+type Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
+
+const (
+	// sampled is how many task IDs a look reads of each end of what waits in a queue.
+	sampled = 50
+	// samplesMost bounds the IDs that one examination asks the database about.
+	samplesMost = 5_000
+	// knownPatience bounds how long the examination of Redis waits for the database.
+	knownPatience = 2 * time.Second
+	// typesRead is how many of a queue's tasks a look reads to name their types.
+	typesRead = 30
+)
+
+// sample is some of the tasks that wait in a queue, those that are due first
+// before the others.
+type sample []string
+
+// samples reads some task IDs of each queue: from both ends, since either may
+// be full of another's.
+func (i *Inspector) samples(ctx context.Context, queues []string) (map[string]sample, error) {
+	reads := make([][]*redis.StringSliceCmd, len(queues))
+	_, err := i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for n, queue := range queues {
+			reads[n] = []*redis.StringSliceCmd{
+				pipe.LRange(ctx, broker.PendingKey(queue), -sampled, -1), pipe.LRange(ctx, broker.PendingKey(queue), 0, sampled-1),
+				pipe.ZRange(ctx, broker.ScheduledKey(queue), 0, sampled-1), pipe.ZRange(ctx, broker.ScheduledKey(queue), -sampled, -1),
+				pipe.ZRange(ctx, broker.RetryKey(queue), 0, sampled-1), pipe.ZRange(ctx, broker.RetryKey(queue), -sampled, -1),
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	of := make(map[string]sample, len(queues))
+	for n, queue := range queues {
+		for _, read := range reads[n] {
+			for _, id := range read.Val() {
+				if !slices.Contains(of[queue], id) {
+					of[queue] = append(of[queue], id)
+				}
+			}
+		}
+	}
+	return of, nil
+}
+
+// ours is what the database said of some tasks.
+type ours struct {
+	asked, known map[domain.ID]bool
+	all          bool // nobody can say, so that everything counts as ours
+}
+
+// ask asks the database about all tasks at once. One that does not answer hides
+// nothing: then every task counts as ours.
+func (i *Inspector) ask(ctx context.Context, tasks []string) ours {
+	o := ours{asked: map[domain.ID]bool{}, known: map[domain.ID]bool{}, all: i.known == nil}
+	if o.all {
+		return o
+	}
+	var ids []domain.ID
+	for _, task := range tasks {
+		if id, err := domain.EventID(task); err == nil && !o.asked[id] && len(ids) < samplesMost {
+			o.asked[id] = true
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return o
+	}
+	ctx, cancel := context.WithTimeout(ctx, knownPatience)
+	defer cancel()
+	known, err := i.known(ctx, ids)
+	o.all = err != nil
+	for _, id := range known {
+		o.known[id] = true
+	}
+	return o
+}
+
+// has tells whether a task is ours, or may be. A task whose ID is no event's is
+// an ordinary one, of somebody else.
+func (o ours) has(task string) bool {
+	if o.all {
+		return true
+	}
+	id, err := domain.EventID(task)
+	return err == nil && (o.known[id] || !o.asked[id])
+}
+
+// of returns the tasks of a sample that are ours. A queue that has some, and
+// none of ours, is somebody else's.
+func (o ours) of(s sample) (tasks []string, foreign bool) {
+	for _, task := range s {
+		if o.has(task) {
+			tasks = append(tasks, task)
+		}
+	}
+	return tasks, len(s) > 0 && len(tasks) == 0
+}
+
+// types returns the types of the first of these tasks of a queue.
+func (i *Inspector) types(ctx context.Context, queue string, tasks []string) ([]string, error) {
+	tasks = tasks[:min(len(tasks), typesRead)]
+	messages := make([]*redis.StringCmd, len(tasks))
+	// Each answer has its own error.
+	_, _ = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for n, task := range tasks {
+			messages[n] = pipe.HGet(ctx, broker.TaskKey(queue, task), "msg")
+		}
+		return nil
+	})
+	var types []string
+	for _, message := range messages {
+		if err := message.Err(); err != nil && !errors.Is(err, redis.Nil) { // that is a task that ended just now
+			return nil, err
+		}
+		if kind, ok := broker.TypeOf([]byte(message.Val())); ok {
+			types = append(types, kind)
+		}
+	}
+	slices.Sort(types)
+	return slices.Compact(types), nil
+}
