@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -38,25 +39,14 @@ func (b bell) ring() {
 // since words may have been missed before. It returns when ctx ends.
 func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slog.Logger, heard *complaints) {
 	deaf := sync.Once{}
-	subscription := client.Subscribe(ctx, broker.BellChannel)
-	defer subscription.Close()
-	// A read that waits does not notice that its context ends.
-	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
 	for ctx.Err() == nil {
-		_, err := subscription.ReceiveTimeout(ctx, bellSilence)
-		switch {
-		case err == nil:
-			b.ring()
-			continue
-		case broker.IsTimeout(err):
-			_ = subscription.Ping(ctx) // what is wrong with the connection shows in the next read
-			continue
-		case broker.IsForbidden(broker.Whence(err)):
+		err := b.subscribe(ctx, client)
+		if broker.IsForbidden(broker.Whence(err)) {
 			deaf.Do(func() {
 				log.Warn("Redis does not let this worker hear of new tasks, so an idle worker finds them only when it looks; allow its user the channel",
 					"channel", broker.BellChannel, "error", err)
 			})
-		default:
+		} else {
 			heard.hear(err)
 		}
 		select {
@@ -64,4 +54,36 @@ func (b bell) listen(ctx context.Context, client redis.UniversalClient, log *slo
 		case <-time.After(bellAgain):
 		}
 	}
+}
+
+// subscribe rings until the subscription fails. One that Redis did not confirm has
+// failed: it would be silent for ever.
+func (b bell) subscribe(ctx context.Context, client redis.UniversalClient) error {
+	subscription := client.Subscribe(ctx, broker.BellChannel)
+	defer subscription.Close()
+	// A read that waits does not notice that its context ends.
+	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
+	for confirmed := false; ; {
+		word, err := receive(ctx, subscription)
+		switch _, answered := word.(*redis.Subscription); {
+		case err == nil:
+			confirmed = confirmed || answered
+			b.ring()
+		case broker.IsTimeout(err) && confirmed:
+			_ = subscription.Ping(ctx) // what is wrong with the connection shows in the next read
+		default:
+			return err
+		}
+	}
+}
+
+// receive waits for a word. go-redis panics at an answer that is none of those that
+// it knows.
+func receive(ctx context.Context, subscription *redis.PubSub) (word any, err error) {
+	defer func() {
+		if strange := recover(); strange != nil {
+			err = broker.UnexpectedReply{To: "SUBSCRIBE", Reply: fmt.Sprint(strange)}
+		}
+	}()
+	return subscription.ReceiveTimeout(ctx, bellSilence)
 }

@@ -3,6 +3,8 @@ package jobs
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"outboxd/jobs/broker"
@@ -32,12 +34,49 @@ type idle struct {
 // EvalSha is how Asynq takes a task.
 func (i *idle) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	if !takesTask(keys) {
-		return i.UniversalClient.EvalSha(ctx, sha, keys, args...)
+		return endRun(ctx, keys, func(ctx context.Context) *redis.Cmd { return i.UniversalClient.EvalSha(ctx, sha, keys, args...) })
 	}
 	if i.empty >= i.queues {
 		i.wait()
 	}
 	return i.count(i.taker.take(ctx, keys, args))
+}
+
+// Eval is how Asynq sends a script that Redis does not know. Asynq's own one for
+// taking a task is never sent.
+func (i *idle) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	if takesTask(keys) {
+		return i.EvalSha(ctx, "", keys, args...)
+	}
+	return endRun(ctx, keys, func(ctx context.Context) *redis.Cmd { return i.UniversalClient.Eval(ctx, script, keys, args...) })
+}
+
+// endRun runs one of Asynq's scripts. Those that end a task's run alone have the keys
+// of the active tasks and of the leases: done, completed, to be tried again, archived
+// or given back. If one of them fails for good, the task stays active until its lease
+// is over, and is then charged an attempt, or archived.
+//
+// Asynq takes every answer without an error for a yes, where they answer OK alone.
+// And it repeats what failed, until the lease ends, in a context that it has
+// cancelled.
+func endRun(ctx context.Context, keys []string, run func(context.Context) *redis.Cmd) *redis.Cmd {
+	if !hasSuffix(keys, ":active") || !hasSuffix(keys, ":lease") {
+		return run(ctx)
+	}
+	if until, bounded := ctx.Deadline(); bounded && ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), until)
+		defer cancel()
+	}
+	answer := run(ctx)
+	if answer.Err() == nil && answer.Val() != "OK" {
+		answer.SetErr(broker.UnexpectedReply{To: "a script that ends a task's run", Reply: answer.Val()})
+	}
+	return answer
+}
+
+func hasSuffix(keys []string, suffix string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { return strings.HasSuffix(key, suffix) })
 }
 
 // takesTask tells by its keys whether a script is the one by which Asynq takes a

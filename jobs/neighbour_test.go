@@ -108,6 +108,7 @@ func (s *shop) raw(queue, id string) map[string]any {
 	if len(hash) == 0 {
 		s.t.Fatalf("there is no task %s", id)
 	}
+	delete(hash, "outboxd_take") // which Asynq does not read
 	_, pendingSince := hash["pending_since"]
 	return map[string]any{
 		"pending": s.redis.LRange(ctx, prefix+"pending", 0, -1).Val(), "active": s.redis.LRange(ctx, prefix+"active", 0, -1).Val(),

@@ -8,8 +8,9 @@ import (
 )
 
 // standoff is what a worker knows of a queue whose head is of a type that it has
-// no handler for.
+// no handler for, or whose last questions got no answer.
 type standoff struct {
+	lost
 	head  string // the task's ID; "": the head is no such task
 	since time.Time
 	again time.Time // the next look

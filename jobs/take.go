@@ -2,8 +2,10 @@ package jobs
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -23,12 +25,14 @@ type taker struct {
 	log     *slog.Logger
 	blocked *prometheus.GaugeVec // by queue
 	types   []string
-	begins  []any // how the message of each type begins
+	begins  []any  // how the message of each type begins
+	name    string // begins all its receipts, and no other taker's
+	asked   uint64 // questions so far
 	queues  map[string]*standoff
 }
 
 func newTaker(client redis.UniversalClient, types []string, log *slog.Logger, blocked *prometheus.GaugeVec) *taker {
-	t := &taker{redis: client, log: log, blocked: blocked, types: types, queues: map[string]*standoff{}}
+	t := &taker{redis: client, log: log, blocked: blocked, types: types, name: rand.Text(), queues: map[string]*standoff{}}
 	for _, name := range types {
 		t.begins = append(t.begins, string(broker.TypeField(name)))
 	}
@@ -45,24 +49,39 @@ func newTaker(client redis.UniversalClient, types []string, log *slog.Logger, bl
 // KEYS: pending, paused, active, lease
 // ARGV: end of the lease, prefix of task keys, the ID of a task that is known to
 // be of the right type or "", where the window begins, how long it is, how many
-// bytes of messages are read at most, the beginnings of known messages
+// bytes of messages are read at most, the receipt of this question, the receipts of
+// those without an answer, the beginnings of known messages
+//
+// A task that was taken for a question without an answer is given again: nobody
+// runs it. It bears the receipt before it is moved, so that it is found also where
+// Redis stopped in the middle, and is among the latest of the active ones.
 //
 // Returns nothing; or the message of a task that was taken, and the head's ID if
 // it was taken from behind the head; or "", the head's ID, its message, and the
 // number of tasks in the window.
 var takeScript = redis.NewScript(`
+if ARGV[8] ~= "" then
+	for _, id in ipairs(redis.call("LRANGE", KEYS[3], 0, 999)) do
+		local key = ARGV[2] .. id
+		local receipt, msg = unpack(redis.call("HMGET", key, "outboxd_take", "msg"))
+		if receipt and msg and string.find(ARGV[8], receipt, 1, true) then
+			redis.call("HSET", key, "outboxd_take", ARGV[7])
+			redis.call("ZADD", KEYS[4], ARGV[1], id)
+			return {msg}
+		end
+	end
+end
 if redis.call("EXISTS", KEYS[2]) == 1 then return {} end
 local function known(id, msg)
 	if id == ARGV[3] then return true end
-	for i = 7, #ARGV do
+	for i = 9, #ARGV do
 		if string.sub(msg, 1, #ARGV[i]) == ARGV[i] then return true end
 	end
 	return false
 end
+local function bear(id) redis.call("HSET", ARGV[2] .. id, "state", "active", "outboxd_take", ARGV[7]) end
 local function take(id, msg, head)
-	local key = ARGV[2] .. id
-	redis.call("HSET", key, "state", "active")
-	redis.call("HDEL", key, "pending_since")
+	redis.call("HDEL", ARGV[2] .. id, "pending_since")
 	redis.call("ZADD", KEYS[4], ARGV[1], id)
 	return {msg, head}
 end
@@ -74,6 +93,7 @@ for _ = 1, 100 do
 	if not msg then
 		redis.call("RPOP", KEYS[1])
 	elseif known(id, msg) then
+		bear(id)
 		redis.call("RPOPLPUSH", KEYS[1], KEYS[3])
 		return take(id, msg)
 	else
@@ -88,6 +108,7 @@ for i = #ids, 1, -1 do
 	local msg = redis.call("HGET", ARGV[2] .. ids[i], "msg")
 	if msg then
 		if known(ids[i], msg) then
+			bear(ids[i])
 			redis.call("LREM", KEYS[1], -1, ids[i])
 			redis.call("LPUSH", KEYS[3], ids[i])
 			return take(ids[i], msg, head)
@@ -120,6 +141,7 @@ func (t *taker) take(ctx context.Context, keys []string, args []any) *redis.Cmd 
 	message, err := t.ask(ctx, s, queue, keys, args)
 	switch {
 	case err != nil:
+		s.again = time.Now().Add(askAgain/2 + mathrand.N(askAgain))
 		answer.SetErr(err)
 	case message == "":
 		answer.SetErr(redis.Nil)
@@ -132,33 +154,42 @@ func (t *taker) take(ctx context.Context, keys []string, args []any) *redis.Cmd 
 func (t *taker) ask(ctx context.Context, s *standoff, queue string, keys []string, args []any) (message string, err error) {
 	known := ""
 	for range 2 {
-		reply, err := takeScript.Run(ctx, t.redis, keys, append(slices.Clip(args), append([]any{known, s.from, windowTasks, windowBytes}, t.begins...)...)...).Slice()
+		receipt := t.receipt()
+		reply, err := readTake(takeScript.Run(ctx, t.redis, keys, append(slices.Clip(args), append([]any{known, s.from, windowTasks, windowBytes, receipt, s.unanswered()}, t.begins...)...)...))
 		if err != nil {
+			s.lose(receipt)
 			return "", err
 		}
-		if len(reply) < 2 {
+		if !reply.behind {
 			t.over(s, queue)
 		}
-		if len(reply) == 0 {
-			return "", nil
+		if !reply.unknown {
+			if reply.message != "" {
+				s.looks = 0
+			}
+			return reply.message, nil
 		}
-		if message, _ = reply[0].(string); message != "" {
-			s.looks = 0
-			return message, nil
-		}
-		head, _ := reply[1].(string)
-		first, _ := reply[2].(string)
-		window, _ := reply[3].(int64)
-		kind, readable := broker.TypeOf([]byte(first))
+		kind, readable := broker.TypeOf([]byte(reply.message))
 		if readable && slices.Contains(t.types, kind) {
-			known = head // whoever encoded it put the type elsewhere
+			known = reply.head // whoever encoded it put the type elsewhere
 			continue
 		}
-		t.standBack(ctx, s, queue, head, kind, window)
+		t.standBack(ctx, s, queue, reply.head, kind, reply.window)
 		return "", nil
 	}
 	return "", nil
 }
+
+// receipt returns what marks the task that the next question takes. All receipts
+// are equally long.
+func (t *taker) receipt() string {
+	t.asked++
+	return fmt.Sprintf("%s-%016x", t.name, t.asked)
+}
+
+// askAgain is how long, on average, a queue is left alone whose last question got no
+// answer, unless the bell rings.
+const askAgain = 500 * time.Millisecond
 
 // lookAgain ends all pauses: there are new tasks.
 func (t *taker) lookAgain() {
@@ -175,5 +206,5 @@ func pauseAfter(looks int) time.Duration {
 	if looks < 6 {
 		pause = min(first<<looks, most)
 	}
-	return pause/2 + rand.N(pause)
+	return pause/2 + mathrand.N(pause)
 }

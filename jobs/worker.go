@@ -75,6 +75,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer client.Close()
 	heard := newComplaints(w.log)
 	client.AddHook(heard)
+	// A repeat would take a second task, and nobody would have the first.
+	taking, err := w.o.Redis.NewTakingClient()
+	if err != nil {
+		return err
+	}
+	defer taking.Close()
+	taking.AddHook(heard)
 	// Asynq's server starts without Redis, and then complains once a second.
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
@@ -85,7 +92,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	server := asynq.NewServerFromRedisClient(&idle{
 		UniversalClient: client, ctx: ctx, bell: bell, every: w.o.PollInterval, queues: len(w.o.Queues),
-		taker: newTaker(client, w.types(), w.log, w.metrics.blocked),
+		taker: newTaker(taking, w.types(), w.log, w.metrics.blocked),
 	}, w.config())
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

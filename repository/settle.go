@@ -7,6 +7,8 @@ import (
 
 	"outboxd/repository/postgres"
 
+	"github.com/jackc/pgx/v5"
+
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
 )
@@ -86,7 +88,12 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 }
 
 func (b *batch) commit(ctx context.Context) error {
-	if _, err := b.conn.Exec(ctx, "COMMIT"); err != nil {
+	// A transaction in which a statement failed answers ROLLBACK, without an error.
+	tag, err := b.conn.Exec(ctx, "COMMIT")
+	if err == nil && tag.String() != "COMMIT" {
+		err = pgx.ErrTxCommitRollback
+	}
+	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	crashpoint.Reach(crashpoint.RelayCommitted)

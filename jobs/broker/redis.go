@@ -92,6 +92,12 @@ func (r *Redis) NewWorkingClient(connections int) (redis.UniversalClient, error)
 	})
 }
 
+// NewTakingClient returns a client with one connection of its own, for taking tasks.
+// It does not connect, and repeats nothing.
+func (r *Redis) NewTakingClient() (redis.UniversalClient, error) {
+	return newClient(r.options, withoutRepeats(1))
+}
+
 var _ asynq.RedisConnOpt = (*Redis)(nil)
 
 // ownConnections is how many connections each client of MakeRedisClient has.

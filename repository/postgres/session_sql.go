@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -97,7 +99,7 @@ func (c *pinnedConn) QueryContext(ctx context.Context, query string, args []driv
 	if !ok {
 		return nil, fmt.Errorf("rows of pgx are a %T", rows)
 	}
-	return &pinnedSQLRows{own, tx}, nil
+	return &pinnedSQLRows{Rows: own, tx: tx}, nil
 }
 
 type pinnedTx struct {
@@ -114,11 +116,28 @@ func (t pinnedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
 // pinnedSQLRows end with the transaction that they were read in.
 type pinnedSQLRows struct {
 	*stdlib.Rows
-	tx driver.Tx
+	tx     driver.Tx
+	closed bool
+}
+
+// Next is driver.Rows's. It commits behind the last row, because database/sql drops
+// the error of the Close that it calls there.
+func (r *pinnedSQLRows) Next(row []driver.Value) error {
+	err := r.Rows.Next(row)
+	if errors.Is(err, io.EOF) {
+		if failed := r.Close(); failed != nil {
+			return failed
+		}
+	}
+	return err
 }
 
 // Close is driver.Rows's.
 func (r *pinnedSQLRows) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
 	if err := r.Rows.Close(); err != nil {
 		_ = r.tx.Rollback()
 		return err

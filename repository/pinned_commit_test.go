@@ -1,0 +1,45 @@
+package repository_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
+)
+
+// Behind a pooler a statement that returns rows has a transaction of its own, and
+// what fails only when that commits is an error of the rows.
+func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	direct := repositorytest.Connect(t, url)
+	for _, statement := range []string{
+		"CREATE TABLE late (n int)",
+		"CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused at the end'; END $$",
+		"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()",
+	} {
+		if _, err := direct.SQL().ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pooled, err := postgres.Open(t.Context(), postgres.Options{
+		URL: repositorytest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: repositorytest.Logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pooled.Close)
+	rows, err := pooled.SQL().QueryContext(t.Context(), "INSERT INTO late VALUES (1) RETURNING n")
+	if err == nil {
+		defer rows.Close()
+		for rows.Next() {
+			continue
+		}
+		err = rows.Err()
+	}
+	if err == nil || !strings.Contains(err.Error(), "refused at the end") {
+		t.Errorf("a COMMIT that failed: %v", err)
+	}
+}
