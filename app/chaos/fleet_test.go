@@ -62,7 +62,7 @@ func newProducer(o Options, i int) *slot {
 	return newSlot(d.Name, func() (*exec.Cmd, error) {
 		d := d
 		// One that came back with the same seed would do the same again.
-		d.Seed = o.Seed<<32 | uint64(i)<<24 | incarnation //nolint:gosec // small numbers
+		d.Seed = o.Seed<<32 | uint64(i)<<24 | incarnation
 		incarnation++
 		return own(o, duty{Producer: &d})
 	})

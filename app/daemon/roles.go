@@ -31,7 +31,7 @@ func (d *Daemon) addRoles() error {
 		name config.Role
 		add  func() error
 	}{
-		{config.RoleRelay, func() (err error) { relay, err = d.addRelay(); return err }},
+		{config.RoleRelay, func() error { relay = d.addRelay(); return nil }},
 		{config.RoleWorker, d.addWorker},
 		{config.RoleAPI, func() error { d.addAPI(relay); return nil }},
 	} {
@@ -72,7 +72,7 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 // archiveEvery is how often the leader looks into the archives of all queues.
 const archiveEvery = 20 * time.Second
 
-func (d *Daemon) addRelay() (*relay.Relay, error) {
+func (d *Daemon) addRelay() *relay.Relay {
 	store := repository.NewOutbox(d.database, repository.OutboxOptions{
 		History: d.cfg.Relay.History > 0, Unconfirmed: d.cfg.Relay.Unconfirmed, DeadHoldsKey: d.cfg.Relay.Ordering == config.OrderingBlock,
 	})
@@ -119,7 +119,7 @@ func (d *Daemon) addRelay() (*relay.Relay, error) {
 	for _, actor := range r.Actors() {
 		d.addSupervised(stageRelay, actor.Name, actor.Run)
 	}
-	return r, nil
+	return r
 }
 
 // thisProcess has a random ID: a process ID is used again, also on one host.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"outboxd/domain"
 )
@@ -119,6 +120,8 @@ func withoutRepeats(connections int) redis.UniversalOptions {
 
 func newClient(opt asynq.RedisConnOpt, u redis.UniversalOptions) (redis.UniversalClient, error) {
 	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = dialTimeout, readTimeout, readTimeout, true
+	// A greeting that only one vendor's servers know, and every other refuses.
+	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch o := opt.(type) {
 	case asynq.RedisClientOpt:
 		u.Addrs, u.Username, u.Password, u.DB, u.TLSConfig = []string{o.Addr}, o.Username, o.Password, o.DB, o.TLSConfig
