@@ -107,7 +107,7 @@ func (l ledger) produce(n int) {
 		), notified AS (
 			INSERT INTO notifications (user_id, type, message) SELECT id, 'USER_REGISTRATION', 'Welcome!' FROM registered RETURNING id, user_id
 		)
-		SELECT count(outbox_emit('email:send_notification', jsonb_build_object(
+		SELECT count(outboxd.emit('email:send_notification', jsonb_build_object(
 			'user_id', user_id, 'notification_id', id, 'notification_type', 'USER_REGISTRATION'), queue => 'notifications')) FROM notified`, n)
 	if produced != n {
 		l.t.Fatalf("produced %d events, want %d", produced, n)

@@ -27,7 +27,7 @@ func TestDeadLettersByCommand(t *testing.T) {
 	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	register(t, p.api, "ada@example.com")
 	for range 3 {
-		if _, err := db.ExecContext(t.Context(), `SELECT outbox_emit('email:send_notification', '{}', headers => '{"k": "v"}', queue => 'notifications')`); err != nil {
+		if _, err := db.ExecContext(t.Context(), `SELECT outboxd.emit('email:send_notification', '{}', headers => '{"k": "v"}', queue => 'notifications')`); err != nil {
 			t.Fatal(err)
 		}
 	}

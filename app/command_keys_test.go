@@ -21,8 +21,8 @@ func TestHeldKeysByCommand(t *testing.T) {
 	}
 	db := repositorytest.Connect(t, strings.TrimPrefix(url, "--database-url=")).SQL()
 	for _, statement := range []string{
-		`SELECT outbox_emit('test:held', '{}', ordering_key => 'dead') FROM generate_series(1, 3)`,
-		`SELECT outbox_emit('test:held', '{}', ordering_key => 'late', available_at => '2100-01-01Z') FROM generate_series(1, 2)`,
+		`SELECT outboxd.emit('test:held', '{}', ordering_key => 'dead') FROM generate_series(1, 3)`,
+		`SELECT outboxd.emit('test:held', '{}', ordering_key => 'late', available_at => '2100-01-01Z') FROM generate_series(1, 2)`,
 		`INSERT INTO outbox_turns SELECT ordering_key, id FROM outbox WHERE ordering_key = 'dead' ORDER BY ordering_position LIMIT 1`,
 		`INSERT INTO outbox_held SELECT (jsonb_populate_record(NULL::outbox_held, to_jsonb(o) || '{"held_at":"2026-01-01Z"}')).* FROM outbox o
 			WHERE EXISTS (SELECT FROM outbox e WHERE e.ordering_key = o.ordering_key AND e.ordering_position < o.ordering_position)`,

@@ -74,7 +74,7 @@ func TestCrashPoints(t *testing.T) {
 			c.emit(20)
 			c.dies(point, c.daemon("relay,worker")...)
 		}
-		c.exec(`SELECT outbox_emit('email:send_notification', '{}', queue => 'notifications')`)
+		c.exec(`SELECT outboxd.emit('email:send_notification', '{}', queue => 'notifications')`)
 		c.dies(crashpoint.WorkerBuried, c.daemon("relay,worker")...)
 		c.recover(1)
 	})
@@ -173,7 +173,7 @@ BEGIN
         INSERT INTO notifications (user_id, type, message) VALUES (person, 'USER_REGISTRATION', 'Welcome!') RETURNING id INTO told;
         about := jsonb_build_object('user_id', person, 'notification_id', told, 'notification_type', 'USER_REGISTRATION');
         name := CASE WHEN i % 2 = 0 THEN 'key' || i % 6 END;
-        event := outbox_emit('email:send_notification', about, ordering_key => name, queue => 'notifications');
+        event := outboxd.emit('email:send_notification', about, ordering_key => name, queue => 'notifications');
         INSERT INTO ledger (event_id, notification_id, key, payload) VALUES (event, told, name, convert_to(about::text, 'UTF8'));
     END LOOP;
 END $$`

@@ -25,7 +25,7 @@ func TestEveryRoleWithItsOwnGrants(t *testing.T) {
 		t.Fatal(err)
 	}
 	orders := repositorytest.Connect(t, as("orders"))
-	if _, err := orders.SQL().ExecContext(t.Context(), "SELECT outboxd.outbox_emit('email:send_notification', '{}', queue => 'notifications')"); err != nil {
+	if _, err := orders.SQL().ExecContext(t.Context(), "SELECT outboxd.emit('email:send_notification', '{}', queue => 'notifications')"); err != nil {
 		t.Fatal(err)
 	}
 	// The payload names nobody, so the worker gives the event up.

@@ -46,7 +46,7 @@ func TestBesideAnOrdinaryWorker(t *testing.T) {
 			defer neighbour.Shutdown()
 			const events = 20
 			var produced int64
-			openLedger(t, databaseURL).scan(&produced, `SELECT count(outbox_emit('order:paid', '{}', queue => CASE WHEN $2 AND n % 2 = 0 THEN 'low' ELSE 'default' END)) FROM generate_series(1, $1) n`,
+			openLedger(t, databaseURL).scan(&produced, `SELECT count(outboxd.emit('order:paid', '{}', queue => CASE WHEN $2 AND n % 2 = 0 THEN 'low' ELSE 'default' END)) FROM generate_series(1, $1) n`,
 				events, len(c.neighbour.Queues) > 1)
 			within(t, 5*time.Second, "the neighbour has done all", func() bool { return done.Load() == events })
 			awaitSent(t, p.api, register(t, p.api, "ada@example.com"))

@@ -21,7 +21,7 @@ func TestDeadLetterPages(t *testing.T) {
 		return answer
 	}
 	for range 3 {
-		ask(`SELECT outbox_emit('email:send_notification', '{}', queue => 'notifications')::text`)
+		ask(`SELECT outboxd.emit('email:send_notification', '{}', queue => 'notifications')::text`)
 	}
 	eventually(t, "three events are dead", func() bool { return ask("SELECT count(*)::text FROM outbox_dead") == "3" })
 	ask(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)

@@ -23,13 +23,13 @@ func TestEventPages(t *testing.T) {
 		}
 		return answer
 	}
-	strange := ask(`SELECT outbox_emit($1, jsonb_build_object('text', $1::text, 'card', jsonb_build_object('Access_Token', 'hidden-1')),
+	strange := ask(`SELECT outboxd.emit($1, jsonb_build_object('text', $1::text, 'card', jsonb_build_object('Access_Token', 'hidden-1')),
 		headers => jsonb_build_object($1::text, $1::text, 'x-secret', 'hidden-2', 'traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'),
 		available_at => now() + interval '1 hour')::text`, hostile)
 	waiting := ask(`INSERT INTO outbox (event_type, payload, available_at) VALUES ('raw:bytes', '\x00ff00', now() + interval '2 hours') RETURNING id::text`)
-	first := ask(`SELECT outbox_emit('account:renamed', '{}', ordering_key => 'account-7')::text`)
+	first := ask(`SELECT outboxd.emit('account:renamed', '{}', ordering_key => 'account-7')::text`)
 	eventually(t, "the first event of the key is on its way", func() bool { return ask(`SELECT count(*)::text FROM outbox_sent`) == "1" })
-	held := ask(`SELECT outbox_emit('account:renamed', '{}', ordering_key => 'account-7')::text`)
+	held := ask(`SELECT outboxd.emit('account:renamed', '{}', ordering_key => 'account-7')::text`)
 	eventually(t, "the second is held", func() bool { return ask(`SELECT count(*)::text FROM outbox_held`) == "1" })
 
 	tab := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))

@@ -23,7 +23,7 @@ func TestPagesAreForEverybody(t *testing.T) {
 		}
 		return answer
 	}
-	waiting := ask(`SELECT outbox_emit('account:renamed', jsonb_build_object('name', $1::text), queue => 'low', ordering_key => $1::text,
+	waiting := ask(`SELECT outboxd.emit('account:renamed', jsonb_build_object('name', $1::text), queue => 'low', ordering_key => $1::text,
 		headers => jsonb_build_object($1::text, $1::text))::text`, word)
 	dead := ask(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
 		SELECT outbox_new_id(), type, 'x', '{}', 'default', now(), 25, 0, now(), 'worker', $2::text FROM unnest(ARRAY['email:send_notification', $1::text]) AS type

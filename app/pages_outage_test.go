@@ -28,7 +28,7 @@ func TestPagesStayUp(t *testing.T) {
 	page.wantQuiet()
 
 	var event string
-	if err := repositorytest.Connect(t, databaseURL).SQL().QueryRowContext(t.Context(), "SELECT outbox_emit('test:a', '{}')::text").Scan(&event); err != nil {
+	if err := repositorytest.Connect(t, databaseURL).SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('test:a', '{}')::text").Scan(&event); err != nil {
 		t.Fatal(err)
 	}
 	redis.Refuse()

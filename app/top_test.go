@@ -16,7 +16,7 @@ func TestTop(t *testing.T) {
 	servers := on(repositorytest.Database(t), redis.URL(), t.TempDir())
 	p := start(t, servers...)
 	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
-	if _, err := db.ExecContext(t.Context(), `SELECT outbox_emit('t', '{}', available_at => now() + interval '1 day') FROM generate_series(1, 3)`); err != nil {
+	if _, err := db.ExecContext(t.Context(), `SELECT outboxd.emit('t', '{}', available_at => now() + interval '1 day') FROM generate_series(1, 3)`); err != nil {
 		t.Fatal(err)
 	}
 	type view struct {

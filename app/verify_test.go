@@ -45,9 +45,9 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	}
 
 	// Where events may be. One is handed over this minute, and need not be in Redis yet.
-	exec("SELECT outbox_emit('test:a', '{}') FROM generate_series(1, 10)")
-	exec("SELECT outbox_emit('test:b', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
-	exec("SELECT outbox_emit('test:sent', '{}')")
+	exec("SELECT outboxd.emit('test:a', '{}') FROM generate_series(1, 10)")
+	exec("SELECT outboxd.emit('test:b', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
+	exec("SELECT outboxd.emit('test:sent', '{}')")
 	exec(`WITH gone AS (DELETE FROM outbox WHERE event_type = 'test:sent' RETURNING *)
 	      INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(gone) || jsonb_build_object('sent_at', now()))).* FROM gone`)
 	violations(0)
@@ -61,14 +61,14 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 			t.Errorf("a task that Redis does not have, sent now() %s: %q", sent, list)
 		}
 	}
-	exec("SELECT outbox_confirm(id) FROM outbox_sent")
+	exec("SELECT outboxd.confirm(id) FROM outbox_sent")
 	violations(0)
 
 	exec("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE event_type = 'test:a' LIMIT 2)")
 	if list := violations(1); !strings.Contains(list[0], "2 events of test:a") || !strings.Contains(list[0], "nowhere") {
 		t.Errorf("two events that were deleted: %q", list)
 	}
-	exec("SET outboxd.moving = 'on'; SELECT outbox_emit('test:a', '{}') FROM generate_series(1, 2); RESET outboxd.moving")
+	exec("SET outboxd.moving = 'on'; SELECT outboxd.emit('test:a', '{}') FROM generate_series(1, 2); RESET outboxd.moving")
 	violations(0)
 	exec(repositorytest.DeadOf("e") + "FROM outbox o WHERE o.event_type = 'test:a' LIMIT 1")
 	if list := violations(2); !strings.Contains(list[1], "in more than one place") {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/go-playground/validator/v10"
@@ -153,6 +154,16 @@ func (l *loading) tooFewConns(name func(string) string) string {
 		problem += ", or lower " + strings.Join(others, " or ")
 	}
 	return problem
+}
+
+// plainIdentifier leaves room for what is put behind a schema's name.
+var plainIdentifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`)
+
+func checkSchema(text string) error {
+	if !plainIdentifier.MatchString(text) || strings.HasPrefix(text, "pg_") || text == "information_schema" {
+		return fmt.Errorf("%s must be up to 50 lower-case letters, digits and _, not begin with a digit or pg_, and not be information_schema", quote(text))
+	}
+	return nil
 }
 
 func checkTraceURL(text string) error {

@@ -48,6 +48,7 @@ type Monitor struct {
 // Database is the section of the PostgreSQL connections.
 type Database struct {
 	URL            SecretURL // empty: outboxd runs its own server
+	Schema         string    // that everything of outboxd is in
 	MaxConns       int       // 0: see Config.PoolSize
 	ExecMode       string    // pgx's name of the mode, such as "cache_statement"
 	ConnectTimeout time.Duration

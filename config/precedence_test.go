@@ -85,6 +85,7 @@ func layeredOptions() []layered {
 		{key: "monitor.mask", texts: [3]string{"a", "b, c", "d,d,"}, want: [3]any{config.Names{"a"}, config.Names{"b", "c"}, config.Names{"d"}}},
 		texts("monitor.trace_url", "https://a/{trace_id}", "http://b/{trace_id}/x", "https://c?t={trace_id}"),
 		urls("database.url", "postgres://a@h/1", "host=h dbname=2", "postgresql://a:b@h1:1,h2/3").needs("OUTBOXD_NOTIFY=log"),
+		texts("database.schema", "one", "two", "three"),
 		numbers("database.max_conns"),
 		texts("database.exec_mode", "exec", "cache_describe", "simple_protocol"),
 		durations("database.connect_timeout"),

@@ -95,6 +95,10 @@ func (c *Database) options() []*option {
 			help: "PostgreSQL to use, as a URL or as key=value pairs. Empty means that outboxd runs its own. Prefer the variable or the file to the flag, which other users of the machine can see.",
 		},
 		{
+			field: &c.Schema, key: "database.schema", value: "outboxd", check: checkSchema,
+			help: "Schema of the database that everything of outboxd is in. It is created where it is missing. Several outboxd in one database have one each.",
+		},
+		{
 			field: &c.MaxConns, key: "database.max_conns", value: "0", min: "0", max: "10000",
 			help: "Most connections this process opens. 0 means one for each poller and each task, 4 for everything else, and 8 more with the role api; fewer than that without the 8 are refused.",
 		},

@@ -20,7 +20,7 @@ import (
 func (s *shop) emitSent(name string) domain.ID {
 	s.t.Helper()
 	var id domain.ID
-	err := s.db.SQL().QueryRowContext(s.t.Context(), "SELECT outbox_emit($1, '{}', max_retry => 1)", name).Scan(&id)
+	err := s.db.SQL().QueryRowContext(s.t.Context(), "SELECT outboxd.emit($1, '{}', max_retry => 1)", name).Scan(&id)
 	if err != nil {
 		s.t.Fatal(err)
 	}

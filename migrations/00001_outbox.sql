@@ -1,10 +1,13 @@
--- The outbox: events that wait to be handed to Asynq, what makes their IDs,
--- and what wakes the relay.
+-- The outbox: events that wait to be handed to Asynq, and what producers call.
 --
--- PostgreSQL 13 or newer, no extension. Every function pins the schema that it
--- was created in, because producers may run under any search_path.
+-- PostgreSQL 13 or newer, no extension. Everything is made in one schema, the
+-- first on the search_path of who migrates. Producers and consumers may have any
+-- search_path: so every function has one of its own (FROM CURRENT: this schema
+-- and no other), or names everything in full, where it runs so often that
+-- setting a search_path would be felt.
 
 -- +goose Up
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 -- +goose StatementBegin
 -- outbox_new_id returns a UUID of version 7 (RFC 9562, section 5.7): 48 bits of
@@ -24,9 +27,15 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- Where an event stands among those of its ordering key.
+CREATE SEQUENCE outbox_ordering_position;
+
 -- The table holds pending events only. Every row is inserted once and deleted
 -- once, so vacuum has to keep up with the rate, not with the size: a fixed
 -- threshold, and no cost delay.
+--
+-- The columns of an event are stated here and nowhere else: each table that an
+-- event moves to is made LIKE this one.
 CREATE TABLE outbox (
     id                uuid        NOT NULL DEFAULT outbox_new_id(),
     event_type        text        NOT NULL,
@@ -43,6 +52,8 @@ CREATE TABLE outbox (
     generation        integer     NOT NULL DEFAULT 0,
     last_error        text,
     created_at        timestamptz NOT NULL DEFAULT now(),
+    ordering_key      text,
+    ordering_position bigint,
 
     CONSTRAINT outbox_pkey PRIMARY KEY (id),
     -- What could never be delivered is refused here, in the producer's own
@@ -87,7 +98,12 @@ CREATE TABLE outbox (
         CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
     CONSTRAINT outbox_deadline_is_finite CHECK (isfinite(deadline)),
     CONSTRAINT outbox_deadline_is_in_years_1971_to_9999
-        CHECK (deadline >= '1971-01-01 00:00:00+00' AND deadline < '10000-01-01 00:00:00+00')
+        CHECK (deadline >= '1971-01-01 00:00:00+00' AND deadline < '10000-01-01 00:00:00+00'),
+    CONSTRAINT outbox_ordering_key_is_not_blank CHECK (ordering_key COLLATE "C" ~ '[!-~]'
+        OR encode(convert_to(ordering_key, 'UTF8'), 'hex') COLLATE "C" !~
+           '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'),
+    CONSTRAINT outbox_ordering_key_has_at_most_255_bytes CHECK (octet_length(convert_to(ordering_key, 'UTF8')) <= 255),
+    CONSTRAINT outbox_ordering_key_has_a_position CHECK ((ordering_key IS NULL) = (ordering_position IS NULL))
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 10000,
@@ -100,8 +116,72 @@ CREATE TABLE outbox (
 -- total, so that the place reached can be named.
 CREATE INDEX outbox_due ON outbox (available_at, id);
 
+-- For whether an earlier event of a key still waits to be claimed.
+CREATE INDEX outbox_key ON outbox (ordering_key, ordering_position) WHERE ordering_key IS NOT NULL;
+
+-- The position within a key is taken from a sequence when the row is written:
+-- a clock can step back, and now() is when the transaction began. Only rows with
+-- a key take one. SECURITY DEFINER: producers need no right on the sequence.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_take_position() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    NEW.ordering_position := nextval('outbox_ordering_position');
+    RETURN NEW;
+END $$;
+-- +goose StatementEnd
+
+CREATE TRIGGER outbox_take_position BEFORE INSERT ON outbox
+    FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.ordering_position IS NULL)
+    EXECUTE FUNCTION outbox_take_position();
+
+-- lock_key makes the transactions that write events of one key follow
+-- one another until they end: the order of a key's events is then the order in
+-- which their transactions commit. Call it before the first event of the key.
+-- +goose StatementBegin
+CREATE FUNCTION lock_key(key text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || key, 7306087318))
+$$;
+-- +goose StatementEnd
+
+-- emit writes one event with a JSON payload and returns its ID. For a
+-- payload of raw bytes, or for many events at once, INSERT INTO outbox.
+-- in_commit_order locks the key first.
+-- Not SECURITY DEFINER: a producer needs INSERT on outbox for it.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION emit(
+    event_type        text,
+    payload           jsonb,
+    headers           jsonb       DEFAULT '{}',
+    queue             text        DEFAULT 'default',
+    available_at      timestamptz DEFAULT now(),
+    max_retry         integer     DEFAULT NULL,
+    timeout_seconds   integer     DEFAULT NULL,
+    deadline          timestamptz DEFAULT NULL,
+    retention_seconds integer     DEFAULT NULL,
+    unique_seconds    integer     DEFAULT NULL,
+    ordering_key      text        DEFAULT NULL,
+    in_commit_order   boolean     DEFAULT false
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    event_id uuid := %1$I.outbox_new_id();
+BEGIN
+    IF in_commit_order AND $11 IS NOT NULL THEN
+        PERFORM %1$I.lock_key($11);
+    END IF;
+    INSERT INTO %1$I.outbox (id, event_type, payload, headers, queue, available_at, max_retry,
+                        timeout_seconds, deadline, retention_seconds, unique_seconds, ordering_key)
+    VALUES (event_id, $1, convert_to($2::text, 'UTF8'), $3, $4, $5, $6, $7, $8, $9, $10, $11);
+    RETURN event_id;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
 -- One row per relay process. A relay that marks itself asleep asks producers
--- to notify it; see outbox_wake.
+-- to notify it; see outbox_written.
 CREATE TABLE outbox_relays (
     id         uuid        PRIMARY KEY,
     host       text        NOT NULL,
@@ -112,58 +192,11 @@ CREATE TABLE outbox_relays (
     seen_at    timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 
--- outbox_wake notifies only while some relay sleeps. A NOTIFY on every insert
--- would make commits queue behind one database-wide lock. The channel is shared
--- by the whole database, so the schema goes along as the payload.
--- SECURITY DEFINER: producers need no right on outbox_relays.
--- +goose StatementBegin
-DO $do$ BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_wake() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = %1$I, pg_temp AS $$
-BEGIN
-    IF EXISTS (SELECT FROM outbox_relays WHERE asleep) THEN
-        PERFORM pg_notify('outbox_wake', %1$L);
-    END IF;
-    RETURN NULL;
-END $$
-$ddl$, current_schema()); END $do$;
--- +goose StatementEnd
-
-CREATE TRIGGER outbox_wake AFTER INSERT ON outbox
-    FOR EACH STATEMENT EXECUTE FUNCTION outbox_wake();
-
--- outbox_emit writes one event with a JSON payload and returns its ID. For a
--- payload of raw bytes, or for many events at once, INSERT INTO outbox.
--- Not SECURITY DEFINER: a producer needs INSERT on outbox for it.
--- +goose StatementBegin
-DO $do$ BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_emit(
-    event_type        text,
-    payload           jsonb,
-    headers           jsonb       DEFAULT '{}',
-    queue             text        DEFAULT 'default',
-    available_at      timestamptz DEFAULT now(),
-    max_retry         integer     DEFAULT NULL,
-    timeout_seconds   integer     DEFAULT NULL,
-    deadline          timestamptz DEFAULT NULL,
-    retention_seconds integer     DEFAULT NULL,
-    unique_seconds    integer     DEFAULT NULL
-) RETURNS uuid
-LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-    event_id uuid := %1$I.outbox_new_id();
-BEGIN
-    INSERT INTO %1$I.outbox (id, event_type, payload, headers, queue, available_at, max_retry,
-                        timeout_seconds, deadline, retention_seconds, unique_seconds)
-    VALUES (event_id, $1, convert_to($2::text, 'UTF8'), $3, $4, $5, $6, $7, $8, $9, $10);
-    RETURN event_id;
-END $$
-$ddl$, current_schema()); END $do$;
--- +goose StatementEnd
-
 -- +goose Down
-DROP FUNCTION outbox_emit;
-DROP TABLE outbox;
-DROP FUNCTION outbox_wake;
 DROP TABLE outbox_relays;
+DROP FUNCTION emit;
+DROP FUNCTION lock_key;
+DROP TABLE outbox;
+DROP FUNCTION outbox_take_position;
+DROP SEQUENCE outbox_ordering_position;
 DROP FUNCTION outbox_new_id;

@@ -1,6 +1,10 @@
 // Package migrations holds the schema as numbered SQL files, embedded in the
 // binary, and runs them.
 //
+// Everything is made in one schema, the first on the search_path of the sessions
+// that it is given (package repository sets it). Nothing else in the database is
+// touched.
+//
 // A file that has been released is never edited: a change of the schema is a
 // new file.
 package migrations
@@ -22,9 +26,8 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// Table records which migrations a schema has. It has a name of its own, so
-// that outboxd can share a schema with a service that uses goose itself.
-const Table = "outbox_migrations"
+// Table records which migrations a schema has. A schema that has it is outboxd's.
+const Table = "outboxd_migrations"
 
 // ErrPending says that the schema is older than the binary needs.
 var ErrPending = errors.New("the database schema is not up to date")
@@ -36,21 +39,24 @@ type Migration struct {
 	AppliedAt time.Time // zero: pending
 }
 
-// Up applies every pending migration and returns how many it applied. Any
-// number of processes may call it at once: an advisory lock, one per schema,
-// lets one of them work while the others wait up to five minutes. A schema that
-// is up to date costs one query and no lock.
+// Up creates the schema if it is missing, applies every pending migration and
+// returns how many it applied. Any number of processes may call it at once: an
+// advisory lock, one per schema, lets one of them work while the others wait up
+// to five minutes. A schema that is up to date costs two queries and no lock.
+//
+// It looks first, and changes nothing in a schema that is somebody else's, nor
+// in a database with the tables of an earlier build.
 func Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
+	pending, _, err := count(ctx, db)
+	if err != nil || pending == 0 {
+		return 0, err
+	}
+	if err := locked(ctx, db, func(conn *sql.Conn) error { return makePlace(ctx, conn) }); err != nil {
+		return 0, err
+	}
 	provider, err := newProvider(ctx, db, logger)
 	if err != nil {
 		return 0, err
-	}
-	pending, err := provider.HasPending(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("look for pending migrations: %w", err)
-	}
-	if !pending {
-		return 0, nil
 	}
 	results, err := provider.Up(ctx)
 	if err != nil {
@@ -60,8 +66,16 @@ func Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
 }
 
 // Down takes back the newest applied migration, and with it the data that only
-// its tables hold. It returns false if there is none.
+// its tables hold; with the first, also the schema, if this role may create it
+// again. It returns false if there is none.
 func Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
+	applied, err := appliedAt(ctx, db)
+	if err != nil {
+		return false, fmt.Errorf("read which migrations the schema has: %w", err)
+	}
+	if len(withoutFirst(applied)) == 0 {
+		return false, nil
+	}
 	provider, err := newProvider(ctx, db, logger)
 	if err != nil {
 		return false, err
@@ -71,7 +85,7 @@ func Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	} else if err != nil {
 		return false, fmt.Errorf("migrate down: %w", err)
 	}
-	return true, nil
+	return true, locked(ctx, db, func(conn *sql.Conn) error { return clearPlace(ctx, conn) })
 }
 
 // Status lists all migrations that the binary knows, oldest first. It changes
@@ -110,14 +124,23 @@ func Unknown(ctx context.Context, db *sql.DB) (int, error) {
 	for _, m := range known {
 		delete(applied, m.Version)
 	}
-	delete(applied, 0) // goose's own first entry
-	return len(applied), nil
+	return len(withoutFirst(applied)), nil
+}
+
+// withoutFirst leaves goose's own first entry out.
+func withoutFirst(applied map[int64]time.Time) map[int64]time.Time {
+	delete(applied, 0)
+	return applied
 }
 
 // appliedAt reads goose's table itself. Asked for the status, goose would make
 // the table where there is none, and a process that runs with --migrate=off may
 // not have the right to.
-func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
+func appliedAt(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+},
+) (map[int64]time.Time, error) {
 	var exists bool
 	if err := db.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", Table).Scan(&exists); err != nil || !exists {
 		return nil, err
@@ -139,23 +162,32 @@ func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
 	return applied, rows.Err()
 }
 
-// Check returns ErrPending if the schema lacks a migration. It changes nothing.
+// Check returns ErrPending if the schema lacks a migration, or why it may not
+// get it. It changes nothing.
 func Check(ctx context.Context, db *sql.DB) error {
-	status, err := Status(ctx, db)
+	pending, all, err := count(ctx, db)
+	if err != nil || pending == 0 {
+		return err
+	}
+	p, err := findPlace(ctx, db)
 	if err != nil {
 		return err
 	}
-	pending := 0
+	if err := p.refuse(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %d of %d migrations of the schema %s are pending; run outboxd migrate up, or start with --migrate=auto",
+		ErrPending, pending, all, quote(p.name))
+}
+
+func count(ctx context.Context, db *sql.DB) (pending, all int, err error) {
+	status, err := Status(ctx, db)
 	for _, m := range status {
 		if m.AppliedAt.IsZero() {
 			pending++
 		}
 	}
-	if pending > 0 {
-		return fmt.Errorf("%w: %d of %d migrations are pending; run outboxd migrate up, or start with --migrate=auto",
-			ErrPending, pending, len(status))
-	}
-	return nil
+	return pending, len(status), err
 }
 
 func newProvider(ctx context.Context, db *sql.DB, logger *slog.Logger) (*goose.Provider, error) {
@@ -214,14 +246,11 @@ func locked(ctx context.Context, db *sql.DB, change func(conn *sql.Conn) error) 
 
 // schemaLockID makes schemas of one database lock independently.
 func schemaLockID(ctx context.Context, db *sql.DB) (int64, error) {
-	var schema sql.NullString
-	if err := db.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
-		return 0, fmt.Errorf("connect to the database: %w", err)
-	}
-	if !schema.Valid {
-		return 0, errors.New("the database URL's search_path names no schema that exists")
+	p, err := findPlace(ctx, db)
+	if err != nil {
+		return 0, err
 	}
 	hash := fnv.New64a()
-	hash.Write([]byte("outboxd " + schema.String))
+	hash.Write([]byte("outboxd " + p.name))
 	return int64(hash.Sum64()), nil //nolint:gosec // any 64 bits will do
 }

@@ -60,8 +60,8 @@ func TestCheckSaysWhatIsPendingAndChangesNothing(t *testing.T) {
 	if err := migrations.Check(t.Context(), db); !errors.Is(err, migrations.ErrPending) {
 		t.Errorf("Check of an empty schema: %v, want ErrPending", err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace"); n != 0 {
-		t.Errorf("Check left %d relations", n)
+	if n := count(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname = $1", repositorytest.Schema); n != 0 {
+		t.Errorf("Check left a schema")
 	}
 	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestDownAndUpWithData(t *testing.T) {
 	t.Parallel()
 	db := repositorytest.Open(t).SQL()
 	fill := []struct{ table, statement string }{
-		{"outbox", `SELECT outbox_emit('test:a', '{"n":1}')`},
+		{"outbox", `SELECT outboxd.emit('test:a', '{"n":1}')`},
 		{"outbox_dead", repositorytest.DeadOf("broken") + "FROM outbox o"},
 		{"outbox_sent", `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || '{"sent_at":"now"}')).* FROM outbox o`},
 		{"inbox", `INSERT INTO inbox SELECT id FROM outbox`},
@@ -88,7 +88,7 @@ func TestDownAndUpWithData(t *testing.T) {
 	for _, f := range fill {
 		exec(t, db, f.statement)
 	}
-	owned := [][]string{{}, {}, {"outbox_samples"}, {}, {"outbox_account"}, {"outbox_queue_identity"}, {}, {"users", "notifications", "idempotency_keys"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
+	owned := [][]string{{"users", "notifications", "idempotency_keys"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
 	gone := map[string]bool{}
 	for _, tables := range owned {
 		if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || !done {
@@ -108,8 +108,8 @@ func TestDownAndUpWithData(t *testing.T) {
 	if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || done {
 		t.Errorf("Down of an empty schema: %t, %v, want false", done, err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"); n != 0 {
-		t.Errorf("%d functions are left", n)
+	if n := count(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname = $1", repositorytest.Schema); n != 0 {
+		t.Errorf("the schema is left")
 	}
 	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func TestEmitStoresEveryOption(t *testing.T) {
 	db := repositorytest.Open(t).SQL()
 	due := time.Now().Add(time.Hour).Truncate(time.Microsecond)
 	var id string
-	err := db.QueryRowContext(t.Context(), `SELECT outbox_emit('report:build', '{"a": "ü"}', headers => '{"traceparent":"00-x"}', queue => 'low',
+	err := db.QueryRowContext(t.Context(), `SELECT outboxd.emit('report:build', '{"a": "ü"}', headers => '{"traceparent":"00-x"}', queue => 'low',
 		available_at => $1, max_retry => 3, timeout_seconds => 4, deadline => $1, retention_seconds => 5, unique_seconds => 6)`, due).Scan(&id)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestNewIDsAreOrderedUUIDv7(t *testing.T) {
 	}
 }
 
-// A producer's role has INSERT on outbox and EXECUTE on outbox_emit, a
+// A producer's role has INSERT on outbox and EXECUTE on outboxd.emit, a
 // search_path of its own, and nothing else.
 func TestProducerNeedsInsertOnly(t *testing.T) {
 	t.Parallel()
@@ -179,7 +179,7 @@ func TestProducerNeedsInsertOnly(t *testing.T) {
 	for _, statement := range []string{
 		"SET LOCAL ROLE " + role,
 		"SET LOCAL search_path = pg_catalog",
-		fmt.Sprintf("SELECT %s.outbox_emit('test:a', '{}')", schema),
+		fmt.Sprintf("SELECT %s.emit('test:a', '{}')", schema),
 		fmt.Sprintf(`INSERT INTO %s.outbox (event_type, payload) VALUES ('raw:bytes', '\x00ff')`, schema),
 	} {
 		if _, err := tx.ExecContext(t.Context(), statement); err != nil {
@@ -213,7 +213,7 @@ func TestInsertNotifiesOnlySleepers(t *testing.T) {
 		t.Fatal(err)
 	}
 	notified := func() int {
-		exec(t, db.SQL(), "SELECT outbox_emit('test:a', '{}') FROM generate_series(1, 3)")
+		exec(t, db.SQL(), "SELECT outboxd.emit('test:a', '{}') FROM generate_series(1, 3)")
 		exec(t, db.SQL(), "SELECT pg_notify('outbox_wake', 'marker of '||current_schema())")
 		for n := 0; ; {
 			notification, err := conn.WaitForNotification(t.Context())

@@ -25,7 +25,7 @@ var hostile = []string{
 	"session_preload_libraries = 'plpgsql'", "default_statistics_target = 1", "gin_pending_list_limit = 64", "xmloption = document",
 }
 
-// schema is a database that is migrated under settings of its own, by a connection that sets nothing itself.
+// schemaUnder is a database that is migrated under settings of its own, by a connection that sets nothing itself but where to.
 func schemaUnder(t *testing.T, settings ...string) (url string, db *sql.DB) {
 	t.Helper()
 	url = repositorytest.Database(t)
@@ -47,19 +47,16 @@ func schemaUnder(t *testing.T, settings ...string) (url string, db *sql.DB) {
 	return url, db
 }
 
-var (
-	schemaName  = regexp.MustCompile(`test_[0-9]+`)
-	restriction = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`) // new with every dump
-)
+var restriction = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`) // new with every dump
 
-// dump is the schema as text, without the name that this test gave it.
+// dump is the schema as text.
 func dump(t *testing.T, url string) string {
 	t.Helper()
 	exec(t, repositorytest.Connect(t, url).SQL(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$")
 	text := repositorytest.Tool(t, url, "pg_dump", "--schema-only", "--no-owner", "--no-tablespaces")
-	text = schemaName.ReplaceAllString(restriction.ReplaceAllString(text, ""), "test")
+	text = restriction.ReplaceAllString(text, "")
 	// Quoted or not, in the bodies of functions, it is the same name.
-	return strings.ReplaceAll(text, `"test"`, "test")
+	return strings.ReplaceAll(text, `"outboxd"`, "outboxd")
 }
 
 // A schema is the same whoever makes it.
@@ -80,7 +77,7 @@ func TestTheSchemaDoesNotDependOnTheSessionThatMakesIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url, db := schemaUnder(t, settings...)
-			exec(t, db, "SELECT outbox_emit('a:b', '{}', ordering_key => 'k')") // and it works there
+			exec(t, db, "SELECT outboxd.emit('a:b', '{}', ordering_key => 'k')") // and it works there
 			got := dump(t, url)
 			if got != want {
 				t.Errorf("the schema is another one:\n%s", difference(want, got))
@@ -130,7 +127,6 @@ func TestProducersAndConsumersMayHaveAnySettings(t *testing.T) {
 	if _, err := migrations.Up(t.Context(), repositorytest.Connect(t, url).SQL(), repositorytest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
-	schema := schemaName.FindString(url[strings.Index(url, "search_path"):])
 	list := append([]string{strings.Join(hostile, "; SET ")}, hostile...)
 	for _, path := range []string{"''", "pg_catalog", "public, pg_temp"} {
 		list = append(list, "search_path = "+path)
@@ -146,12 +142,12 @@ func TestProducersAndConsumersMayHaveAnySettings(t *testing.T) {
 			for _, statement := range []string{
 				"SET " + strings.ReplaceAll(setting, "SET session_preload_libraries = 'plpgsql'; ", ""),
 				"BEGIN",
-				"SELECT S.outbox_emit('a:b', '{\"a\":1}', headers => '{\"h\":\"1\"}', queue => 'q', ordering_key => 'k', in_commit_order => true)",
+				"SELECT S.emit('a:b', '{\"a\":1}', headers => '{\"h\":\"1\"}', queue => 'q', ordering_key => 'k', in_commit_order => true)",
 				"INSERT INTO S.outbox (event_type, payload, headers) VALUES ('a:b', 'x', '{\"h\":\"1\"}')",
-				"SELECT S.outbox_confirm(id) FROM S.outbox WHERE ordering_key = 'k'",
+				"SELECT S.confirm(id) FROM S.outbox WHERE ordering_key = 'k'",
 				"COMMIT",
 			} {
-				if _, err := conn.Exec(t.Context(), strings.ReplaceAll(statement, "S.", schema+".")); err != nil {
+				if _, err := conn.Exec(t.Context(), strings.ReplaceAll(statement, "S.", repositorytest.Schema+".")); err != nil {
 					t.Fatalf("%s: %v", statement, err)
 				}
 			}

@@ -34,7 +34,7 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	redisURL := repositorytest.Redis(t)
 	databaseURL := repositorytest.Database(t)
 	f, other := newFinder(t, databaseURL, redisURL), newFinder(t, repositorytest.Database(t), redisURL)
-	const kinds = "SELECT outbox_emit(kind, '{\"n\": 1}', queue => queue, max_retry => 3) FROM (VALUES ('test:lost', 'billing'), ('test:discarded', 'billing'), ('test:waits', 'billing'), ('test:lost', 'Ünusual queue')) AS v (kind, queue)"
+	const kinds = "SELECT outboxd.emit(kind, '{\"n\": 1}', queue => queue, max_retry => 3) FROM (VALUES ('test:lost', 'billing'), ('test:discarded', 'billing'), ('test:waits', 'billing'), ('test:lost', 'Ünusual queue')) AS v (kind, queue)"
 	f.exec(kinds)
 	other.exec(kinds)
 	stop := f.start()

@@ -234,7 +234,7 @@ func TestADelayedEventStartsOnTime(t *testing.T) {
 				f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
 			}
 			for _, delay := range delays {
-				f.exec("SELECT outbox_emit('delayed:event', '{}', available_at => now() + $1 * interval '1 ms')", delay.Milliseconds())
+				f.exec("SELECT outboxd.emit('delayed:event', '{}', available_at => now() + $1 * interval '1 ms')", delay.Milliseconds())
 			}
 			if !announced {
 				f.start()

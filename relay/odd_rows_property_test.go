@@ -178,7 +178,7 @@ func (o *oddRows) ordinary() {
 	o.t.Helper()
 	begun := time.Now()
 	var id string
-	if err := o.db.SQL().QueryRowContext(o.t.Context(), "SELECT outbox_emit('test:ordinary', '{}')").Scan(&id); err != nil {
+	if err := o.db.SQL().QueryRowContext(o.t.Context(), "SELECT outboxd.emit('test:ordinary', '{}')").Scan(&id); err != nil {
 		o.t.Fatal(err)
 	}
 	for o.count("SELECT count(*) FROM outbox_sent WHERE id = $1", id) == 0 {

@@ -90,7 +90,7 @@ func TestTimesOfLongAgoAreHeldLikeOthers(t *testing.T) {
 			f.eventually(1, "SELECT count(*) FROM outbox_sent")
 			f.exec("INSERT INTO outbox (event_type, payload, ordering_key, available_at, created_at) VALUES ('test:second', '', 'k', least($1, now()), $1)", at)
 			f.eventually(1, "SELECT count(*) FROM outbox_held")
-			f.exec("SELECT outbox_confirm(id) FROM outbox_sent")
+			f.exec("SELECT outboxd.confirm(id) FROM outbox_sent")
 			f.eventually(2, "SELECT count(*) FROM outbox_sent")
 		})
 	}

@@ -120,7 +120,7 @@ func BenchmarkInCommitOrder(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			db := repositorytest.Open(b)
-			statement := fmt.Sprintf("SELECT outbox_emit('bench:event', '{}', headers => jsonb_build_object('n', $1::text), ordering_key => %s, in_commit_order => %s)", c.key, c.order)
+			statement := fmt.Sprintf("SELECT outboxd.emit('bench:event', '{}', headers => jsonb_build_object('n', $1::text), ordering_key => %s, in_commit_order => %s)", c.key, c.order)
 			b.ResetTimer()
 			var all sync.WaitGroup
 			for p := range producers {

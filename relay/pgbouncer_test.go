@@ -65,7 +65,7 @@ func TestThroughPgBouncerWithADirectURL(t *testing.T) {
 				t.Errorf("%d tasks, want 150", n)
 			}
 			f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
-			f.exec("SELECT outbox_emit('test:woken', '{}')")
+			f.exec("SELECT outboxd.emit('test:woken', '{}')")
 			f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:woken'")
 			if said.count("cannot") != 0 {
 				t.Error("complains")
@@ -94,7 +94,7 @@ func TestThroughPgBouncerAlone(t *testing.T) {
 			x := trouble{fixture: f}
 			x.wait("a word about LISTEN", func() bool { return !listen || said.count("LISTEN is in vain") == 1 })
 			for n := 1; n <= 5; n++ {
-				f.exec("SELECT outbox_emit('test:polled', '{}')")
+				f.exec("SELECT outboxd.emit('test:polled', '{}')")
 				f.eventually(n, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:polled'")
 				f.eventually(0, "SELECT count(*) FROM outbox_relays WHERE asleep")
 			}

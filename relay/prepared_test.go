@@ -17,7 +17,7 @@ func TestATransactionIsPrepared(t *testing.T) {
 	server.Stop()
 	server.Start()
 	f := newFixture(t, server.URL(), repositorytest.Redis(t), func(o *relay.Options) { o.PollInterval = 300 * time.Millisecond })
-	f.exec("SELECT outbox_emit('test:first', '{}', ordering_key => 'k'), outbox_emit('test:second', '{}', ordering_key => 'k')")
+	f.exec("SELECT outboxd.emit('test:first', '{}', ordering_key => 'k'), outboxd.emit('test:second', '{}', ordering_key => 'k')")
 	f.start()
 	asleep := func() { t.Helper(); f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep") }
 	producer := newSession(t, server.URL())
@@ -28,12 +28,12 @@ func TestATransactionIsPrepared(t *testing.T) {
 			producer.exec(step)
 		}
 	}
-	prepare("produces", "SELECT outbox_emit('test:prepared', '{}')")
+	prepare("produces", "SELECT outboxd.emit('test:prepared', '{}')")
 	producer.exec("COMMIT PREPARED 'produces'")
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:prepared'")
 	// A consumer's confirmation passes the key's turn on, which writes to the outbox, too.
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:first'")
-	prepare("consumes", "SELECT outbox_confirm(id) FROM outbox_sent WHERE event_type = 'test:first'")
+	prepare("consumes", "SELECT outboxd.confirm(id) FROM outbox_sent WHERE event_type = 'test:first'")
 	producer.exec("COMMIT PREPARED 'consumes'")
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:second'")
 
@@ -41,7 +41,7 @@ func TestATransactionIsPrepared(t *testing.T) {
 	for refused := false; !refused; {
 		asleep()
 		producer.exec("BEGIN")
-		producer.exec("SELECT outbox_emit('test:refused', '{}')")
+		producer.exec("SELECT outboxd.emit('test:refused', '{}')")
 		if _, err := producer.conn.Exec(t.Context(), "PREPARE TRANSACTION 'refused'"); err != nil {
 			refused = true
 			continue

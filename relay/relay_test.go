@@ -92,12 +92,12 @@ func TestAwakenings(t *testing.T) {
 	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
-	f.exec("SELECT outbox_emit('test:notify', '{}')")
+	f.exec("SELECT outboxd.emit('test:notify', '{}')")
 	f.eventually(1, "SELECT count(*) FROM outbox_sent")
-	f.exec("SELECT outbox_emit('test:delayed', '{}', available_at => now() + interval '700 ms')")
+	f.exec("SELECT outboxd.emit('test:delayed', '{}', available_at => now() + interval '700 ms')")
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:delayed' AND sent_at >= available_at")
 	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_written")
-	f.exec("SELECT outbox_emit('test:direct', '{}')")
+	f.exec("SELECT outboxd.emit('test:direct', '{}')")
 	f.relay.Wake()
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:direct'")
 }
@@ -111,7 +111,7 @@ func TestALateCommitIsFoundWithoutANotification(t *testing.T) {
 	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_written")
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
-	f.exec("SELECT outbox_emit('test:late', '{}')")
+	f.exec("SELECT outboxd.emit('test:late', '{}')")
 	f.eventually(1, "SELECT count(*) FROM outbox_sent")
 }
 
@@ -120,7 +120,7 @@ func TestStoppingLeavesAndIsRepeatable(t *testing.T) {
 	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
 	for n := 1; n <= 3; n++ {
 		stop := f.start()
-		f.exec("SELECT outbox_emit('test:a', '{}')")
+		f.exec("SELECT outboxd.emit('test:a', '{}')")
 		f.eventually(n, "SELECT count(*) FROM outbox_sent")
 		stop()
 		if left := f.count("SELECT count(*) FROM outbox_relays"); left != 0 {

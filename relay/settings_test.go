@@ -218,7 +218,7 @@ func (s *subject) produce(direct string) {
 		`INSERT INTO outbox (event_type, payload, headers, queue, deadline, ordering_key, available_at)
 			SELECT 'test:effect', convert_to('\ ' || n, 'UTF8'), '{"h":"` + s.text + `"}', 'default', '2100-01-01 00:00Z', 'key ` + s.text + `', '1900-01-01 00:00Z'
 			FROM generate_series(1, 6) n ORDER BY n`,
-		`SELECT outbox_emit('test:effect', '{"a":"` + s.text + `"}', available_at => now() + interval '200 ms')`,
+		`SELECT outboxd.emit('test:effect', '{"a":"` + s.text + `"}', available_at => now() + interval '200 ms')`,
 	} {
 		if _, err := conn.Exec(s.t.Context(), statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 			s.t.Fatalf("%s: %v", statement, err)

@@ -23,13 +23,13 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			w := newTown(t, databaseURL, repositorytest.Redis(t), func(o *relay.Options) {
 				o.Store = repository.NewOutbox(db, repository.OutboxOptions{History: history})
 			})
-			const invoice = `SELECT outbox_emit('test:effect', '{"invoice": 7}', unique_seconds => 600, ordering_key => nullif($1, ''))`
+			const invoice = `SELECT outboxd.emit('test:effect', '{"invoice": 7}', unique_seconds => 600, ordering_key => nullif($1, ''))`
 			w.exec(invoice, "")
 			w.start()
 			w.eventually(0, "SELECT count(*) FROM outbox")
 			w.watched()
 			w.exec(invoice, "k")
-			w.exec("SELECT outbox_emit('test:effect', '{}', ordering_key => 'k')")
+			w.exec("SELECT outboxd.emit('test:effect', '{}', ordering_key => 'k')")
 			w.eventually(1, "SELECT count(*) FROM outbox_suppressed WHERE ordering_key = 'k'")
 			w.eventually(0, "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM outbox_held)")
 			if n := len(w.tasks("default")); n != 2 {

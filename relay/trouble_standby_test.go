@@ -25,7 +25,7 @@ func TestTheServerIsAStandby(t *testing.T) {
 	standby.Promote()
 	x.recovered(repositorytest.Connect(t, standby.URL()), 150, 1)
 	x.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
-	x.exec("SELECT outbox_emit('test:woken', '{}')") // it polls once an hour
+	x.exec("SELECT outboxd.emit('test:woken', '{}')") // it polls once an hour
 	x.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:woken'")
 }
 
@@ -52,7 +52,7 @@ func TestThePrimaryDiesAndItsStandbyTakesOver(t *testing.T) {
 	after := repositorytest.Connect(t, standby.URL())
 	x.recovered(after, 500, 1)
 	x.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
-	x.exec("SELECT outbox_emit('test:woken', '{}')")
+	x.exec("SELECT outboxd.emit('test:woken', '{}')")
 	x.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:woken'")
 }
 

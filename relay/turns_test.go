@@ -14,7 +14,7 @@ func TestATurnOutlivesTheHistory(t *testing.T) {
 	t.Parallel()
 	database, queue := repositorytest.Database(t), repositorytest.Redis(t)
 	f := newFixture(t, database, queue, nil)
-	f.exec("SELECT outbox_emit('test:a', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
+	f.exec("SELECT outboxd.emit('test:a', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
 	stop := f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_sent")
 	f.eventually(1, "SELECT count(*) FROM outbox_held")

@@ -153,7 +153,7 @@ func TestBackupOfTheDataOnly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			to := repositorytest.RoleDatabase(t)
-			exec(t, repositorytest.Connect(t, to("")), "TRUNCATE outboxd.outbox_migrations, outboxd.outbox_queue_identity")
+			exec(t, repositorytest.Connect(t, to("")), "TRUNCATE outboxd.outboxd_migrations, outboxd.outbox_queue_identity")
 			repositorytest.Tool(t, to(""), "pg_restore", append(c.options, "--dbname=outboxd", "--data-only", "--exit-on-error", dump)...)
 			restored := repositorytest.Connect(t, to("outboxd_owner"))
 			if c.same {
@@ -197,7 +197,7 @@ func TestBackupByLogicalReplication(t *testing.T) {
 	migrate(t, upgraded)
 	stock(t, original)
 	exec(t, original, "CREATE PUBLICATION upgrade FOR ALL TABLES WITH (publish_via_partition_root = true)")
-	exec(t, upgraded, "TRUNCATE outbox_migrations, outbox_queue_identity")
+	exec(t, upgraded, "TRUNCATE outboxd_migrations, outbox_queue_identity")
 	where, err := pgx.ParseConfig(server.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -261,10 +261,10 @@ func TestASessionWithoutTriggers(t *testing.T) {
 	if err := run("SET session_replication_role = replica"); err != nil {
 		t.Fatal(err)
 	}
-	if err := run("SELECT outbox_emit('b1', '{}', ordering_key => 'b')"); err == nil || !strings.Contains(err.Error(), "outbox_ordering_key_has_a_position") {
+	if err := run("SELECT outboxd.emit('b1', '{}', ordering_key => 'b')"); err == nil || !strings.Contains(err.Error(), "outbox_ordering_key_has_a_position") {
 		t.Errorf("a keyed event without triggers: %v", err)
 	}
-	if err := run("SELECT outbox_emit('plain', '{}')"); err != nil {
+	if err := run("SELECT outboxd.emit('plain', '{}')"); err != nil {
 		t.Error(err)
 	}
 	if went := relayAll(t, store); went != "plain a1" { // a1 was held until its key was looked at
@@ -273,7 +273,7 @@ func TestASessionWithoutTriggers(t *testing.T) {
 	if n := count(t, db, "SELECT count(*) FROM outbox_entries"); n != 2 {
 		t.Errorf("%d events are entered into the account, want those with triggers", n)
 	}
-	if err := run("SELECT outbox_confirm(id) FROM outbox_sent WHERE event_type = 'a1'"); err != nil {
+	if err := run("SELECT outboxd.confirm(id) FROM outbox_sent WHERE event_type = 'a1'"); err != nil {
 		t.Error(err)
 	}
 	if _, _, _, err := house.AdvanceKeys(t.Context(), "", 100); err != nil {

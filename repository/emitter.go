@@ -59,7 +59,7 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 // another, from here to their end, so that events of the key take effect in the
 // order in which their transactions commit. Call it before the first of them.
 func (e *Emitter) LockKey(ctx context.Context, key string) error {
-	if _, err := postgres.Statements(e.tx).ExecContext(ctx, "SELECT outbox_lock_key($1)", key); err != nil {
+	if _, err := postgres.Statements(e.tx).ExecContext(ctx, "SELECT lock_key($1)", key); err != nil {
 		return fmt.Errorf("lock the ordering key %q: %w", key, err)
 	}
 	return nil

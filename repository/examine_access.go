@@ -30,7 +30,7 @@ func (e *Examiner) ownRights(ctx context.Context, tx pgx.Tx) ([]domain.Finding, 
 	}), nil
 }
 
-// The columns are those that outbox_emit writes, since a right may be for some of them
+// The columns are those that emit writes, since a right may be for some of them
 // only. A right on the table is one on each.
 const producerSQL = `
 SELECT quote_ident(n.nspname), quote_ident(r.rolname),
@@ -38,7 +38,7 @@ SELECT quote_ident(n.nspname), quote_ident(r.rolname),
            'id', 'event_type', 'payload', 'headers', 'queue', 'available_at', 'max_retry', 'timeout_seconds', 'deadline',
            'retention_seconds', 'unique_seconds', 'ordering_key']) AS name),
        coalesce((SELECT bool_and(has_function_privilege(r.oid, p.oid, 'EXECUTE')) FROM pg_proc p
-                 WHERE p.pronamespace = n.oid AND p.proname IN ('outbox_emit', 'outbox_new_id', 'outbox_lock_key')), false)
+                 WHERE p.pronamespace = n.oid AND p.proname IN ('emit', 'outbox_new_id', 'lock_key')), false)
 FROM pg_roles r, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE r.rolname = $1 AND c.oid = 'outbox'::regclass`
 
@@ -64,8 +64,8 @@ func (e *Examiner) producer(ctx context.Context, tx pgx.Tx) ([]domain.Finding, e
 	}{
 		{usage, "USAGE on the schema " + schema, "GRANT USAGE ON SCHEMA " + schema + " TO " + role},
 		{insert, "INSERT on outbox", "GRANT INSERT ON " + schema + ".outbox TO " + role},
-		{execute, "EXECUTE on outbox_emit, outbox_new_id and outbox_lock_key", fmt.Sprintf(
-			"GRANT EXECUTE ON FUNCTION %s.outbox_emit, %[1]s.outbox_new_id, %[1]s.outbox_lock_key TO %s", schema, role)},
+		{execute, "EXECUTE on emit, outbox_new_id and lock_key", fmt.Sprintf(
+			"GRANT EXECUTE ON FUNCTION %s.emit, %[1]s.outbox_new_id, %[1]s.lock_key TO %s", schema, role)},
 	} {
 		if !right.has {
 			lacks, grants = append(lacks, right.name), append(grants, right.grant)

@@ -126,7 +126,7 @@ func TestExaminerFinds(t *testing.T) {
 		"a task without an event": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_queue_identity SET went_back_at = now(), history_seconds = 3600, history_since = now() - interval '1 hour'`)
-			exec(t, s.db, `SELECT outbox_confirm(outbox_new_id())`)
+			exec(t, s.db, `SELECT outboxd.confirm(outbox_new_id())`)
 		}, "events-unknown/warning", []string{"1 tasks have no event any more", "outbox_journal"}},
 		"late events": {func(t *testing.T, s setting) {
 			t.Helper()
@@ -168,7 +168,7 @@ func TestExaminerFinds(t *testing.T) {
 		}, "triggers-bypassed/warning", []string{"replica for the database", "RESET session_replication_role"}},
 		"positions behind": {func(t *testing.T, s setting) {
 			t.Helper()
-			exec(t, s.db, `SELECT outbox_emit('t', '{}', ordering_key => 'k') FROM generate_series(1, 3); SELECT setval('outbox_ordering_position', 2)`)
+			exec(t, s.db, `SELECT outboxd.emit('t', '{}', ordering_key => 'k') FROM generate_series(1, 3); SELECT setval('outbox_ordering_position', 2)`)
 			exec(t, s.db, `DELETE FROM outbox WHERE ordering_position < 3`)
 		}, "positions-behind/warning", []string{"is at 2, and there is an event with position 3"}},
 		"unknown producer": {func(_ *testing.T, s setting) { s.o.ProducerRole = "nobody's" }, "producer-unknown/warning", []string{"no role nobody's"}},
@@ -315,12 +315,12 @@ func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	server := repositorytest.OwnPostgres(t)
 	db := attended(t, server.URL())
 	exec(t, db, `CREATE ROLE "the shop" LOGIN`)
-	exec(t, db, `REVOKE ALL ON SCHEMA public FROM PUBLIC`)
-	exec(t, db, `REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC`)
+	exec(t, db, `REVOKE ALL ON SCHEMA outboxd FROM PUBLIC`)
+	exec(t, db, `REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA outboxd FROM PUBLIC`)
 	o := healthy()
 	o.ProducerRole = "the shop"
 	found := examine(t, db, o)
-	if codes(found) != "producer-rights/warning" || !strings.Contains(found[0].Found, `"the shop" lacks USAGE on the schema public, INSERT on outbox, EXECUTE on`) {
+	if codes(found) != "producer-rights/warning" || !strings.Contains(found[0].Found, `"the shop" lacks USAGE on the schema outboxd, INSERT on outbox, EXECUTE on`) {
 		t.Fatalf("found %v", found)
 	}
 	for statement := range strings.SplitSeq(found[0].Remedy, "; ") {
@@ -334,7 +334,7 @@ func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	if found := examine(t, db, o); codes(found) != "" {
 		t.Errorf("with INSERT on the columns that are a producer's: found %v", found)
 	}
-	exec(t, db, `SET ROLE "the shop"; SELECT outbox_emit('t', '{}', ordering_key => 'k', in_commit_order => true); RESET ROLE`)
+	exec(t, db, `SET ROLE "the shop"; SELECT outboxd.emit('t', '{}', ordering_key => 'k', in_commit_order => true); RESET ROLE`)
 }
 
 // TestExaminerOfAnotherRole looks as somebody who may see little.
@@ -342,7 +342,7 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 	t.Parallel()
 	server := repositorytest.OwnPostgres(t)
 	db := attended(t, server.URL())
-	exec(t, db, `CREATE ROLE watcher LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO watcher; GRANT SELECT ON outbox, outbox_relays, outbox_sent TO watcher`)
+	exec(t, db, `CREATE ROLE watcher LOGIN; GRANT USAGE ON SCHEMA outboxd TO watcher; GRANT SELECT ON outbox, outbox_relays, outbox_sent TO watcher`)
 	url := strings.Replace(server.URL(), "postgres://outboxd", "postgres://watcher", 1)
 	found := examine(t, repositorytest.Connect(t, url), healthy())
 	if codes(found) != "relay-rights/note postgres-hidden/note" {
@@ -351,7 +351,7 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 	if said := text(found, "postgres-hidden"); !strings.Contains(said, "partitions; whether positions of ordering keys go on from the highest; whether there are dead letters; whether tasks are missing; whether ordering keys are held;") {
 		t.Errorf("it says %s", said)
 	}
-	if said := text(found, "relay-rights"); !strings.Contains(said, "GRANT CREATE ON SCHEMA public TO watcher") {
+	if said := text(found, "relay-rights"); !strings.Contains(said, "GRANT CREATE ON SCHEMA outboxd TO watcher") {
 		t.Errorf("it says %s", said)
 	}
 }

@@ -128,7 +128,7 @@ func TestBuryWithoutARecordWritesTheTaskDown(t *testing.T) {
 	db := repositorytest.Open(t)
 	tasks := repository.NewFailedTasks(db, true)
 	store := repository.NewOutbox(db, repository.OutboxOptions{}) // no history
-	exec(t, db, "SELECT outbox_emit('test:1', '{}', ordering_key => 'k')")
+	exec(t, db, "SELECT outboxd.emit('test:1', '{}', ordering_key => 'k')")
 	id := find(t, db, "test:1")
 	deliver(t, claimEvents(t, store))
 	if burial, err := tasks.Bury(t.Context(), failedTask(id, "test:1"), true); err != nil || burial != domain.NotOnRecord {
@@ -190,7 +190,7 @@ func TestBuryWaitsForAConfirmation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(t.Context(), "SELECT outbox_confirm($1)", id); err != nil {
+	if _, err := tx.ExecContext(t.Context(), "SELECT outboxd.confirm($1)", id); err != nil {
 		t.Fatal(err)
 	}
 	buried := make(chan domain.Burial, 1)

@@ -22,7 +22,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	}
 	// a waits for a delayed event, b for one in the queue, c for a dead one, d for
 	// one that was refused, e for nothing any more, and f for nobody.
-	exec(t, db, "SELECT outbox_emit('a1', '{}', ordering_key => 'a', available_at => '2100-01-01Z')")
+	exec(t, db, "SELECT outboxd.emit('a1', '{}', ordering_key => 'a', available_at => '2100-01-01Z')")
 	emitKeyed(t, db, "a2", "b1", "b2", "b3", "c1", "c2", "d1", "d2", "e1", "e2", "f1")
 	for {
 		batch := claimEvents(t, store)

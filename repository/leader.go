@@ -83,14 +83,10 @@ func leaderLock(schema string) int64 {
 // awaitLock asks again and again rather than waiting inside PostgreSQL, where
 // a statement that waits for hours would hold back vacuum.
 func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
-	schema, err := h.db.Schema(ctx)
-	if err != nil {
-		return err
-	}
 	retry := time.NewTicker(l.terms.retry)
 	defer retry.Stop()
 	for {
-		if leads, err := l.tryLock(ctx, leaderLock(schema)); err != nil || leads {
+		if leads, err := l.tryLock(ctx, leaderLock(h.db.Schema())); err != nil || leads {
 			return err
 		}
 		select {

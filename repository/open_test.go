@@ -8,7 +8,6 @@ import (
 	"outboxd/repository/postgres"
 
 	"outboxd/domain"
-	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
@@ -22,19 +21,16 @@ func TestAMissingCertificateIsNamed(t *testing.T) {
 	}
 }
 
-// The schema that a role chooses stays its choice, for as long as the process runs.
-func TestTheSearchPathIsReadOnce(t *testing.T) {
+// Where outboxd's tables are is its own choice, whatever a URL, a role or a database says, and for as long as the process runs.
+func TestTheSearchPathIsOutboxdsOwn(t *testing.T) {
 	t.Parallel()
 	url := repositorytest.HostileDatabase(t, repositorytest.Hostile{Role: []string{"search_path = 'mine'"}, Database: []string{"search_path = 'theirs'"}})
-	url, _, _ = strings.Cut(url, "&search_path")
-	url, _, _ = strings.Cut(url, "?search_path")
-	exec(t, repositorytest.Connect(t, url), "CREATE SCHEMA mine")
-	db := repositorytest.Connect(t, url)
-	exec(t, db, "ALTER ROLE CURRENT_USER SET search_path = 'public'")
-	exec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
-	conn := repository.Begin(t.Context(), db)
-	defer conn.Rollback()
-	if n := count(t, db, "SELECT count(*) WHERE current_schema() = 'mine'"); n != 1 {
-		t.Error("the schema has changed under way")
+	exec(t, repositorytest.Connect(t, url), "CREATE SCHEMA mine; CREATE SCHEMA outboxd")
+	for _, address := range []string{url, strings.Replace(url, "search_path=outboxd", "search_path=mine", 1), strings.Replace(url, "search_path=outboxd", "application_name=x", 1)} {
+		db := repositorytest.Connect(t, address)
+		exec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+		if n := count(t, db, "SELECT count(*) WHERE current_schema() = 'outboxd'"); n != 1 {
+			t.Errorf("%s leads to another schema", address)
+		}
 	}
 }

@@ -128,7 +128,7 @@ func takeEffect(ctx context.Context, db *postgres.Database, e *domain.Event) err
 	tx := repository.Begin(context.WithoutCancel(ctx), db)
 	defer tx.Rollback()
 	var first bool
-	if err := tx.Raw("SELECT outbox_confirm(?)", e.ID).Scan(&first).Error; err != nil || !first {
+	if err := tx.Raw("SELECT outboxd.confirm(?)", e.ID).Scan(&first).Error; err != nil || !first {
 		return err
 	}
 	if err := tx.Exec("INSERT INTO effects (key, n) VALUES (?, ?::text::int)", e.OrderingKey, string(e.Payload)).Error; err != nil {

@@ -18,7 +18,7 @@ import (
 func emitKeyed(t *testing.T, db *postgres.Database, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		exec(t, db, "SELECT outbox_emit($1, '{}', ordering_key => left($1, 1))", name)
+		exec(t, db, "SELECT outboxd.emit($1, '{}', ordering_key => left($1, 1))", name)
 	}
 }
 
@@ -60,7 +60,7 @@ func deliver(t *testing.T, batch domain.Batch) {
 // confirm is what a consumer does in its transaction.
 func confirm(t *testing.T, db *postgres.Database, name string) {
 	t.Helper()
-	exec(t, db, `SELECT outbox_confirm(id) FROM (SELECT id FROM outbox WHERE event_type = $1 UNION SELECT id FROM outbox_sent WHERE event_type = $1) AS e`, name)
+	exec(t, db, `SELECT outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE event_type = $1 UNION SELECT id FROM outbox_sent WHERE event_type = $1) AS e`, name)
 }
 
 func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {

@@ -90,9 +90,7 @@ func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err 
 			postgres.HangUp(ctx, conn)
 		}
 	}()
-	if schema, err = p.db.Schema(ctx); err != nil {
-		return nil, "", err
-	}
+	schema = p.db.Schema()
 	if _, err = conn.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
 		return nil, "", postgres.Translate(err, "listen")
 	}

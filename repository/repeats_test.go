@@ -47,7 +47,7 @@ func (o *ordering) pass() {
 // confirm is a consumer's transaction. A second one is none.
 func (o *ordering) confirm(id string) {
 	o.t.Helper()
-	exec(o.t, o.db, "SELECT outbox_confirm($1)", id)
+	exec(o.t, o.db, "SELECT outboxd.confirm($1)", id)
 }
 
 func (o *ordering) tidy() {

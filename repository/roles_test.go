@@ -46,18 +46,18 @@ func TestRolesWorkAbovePolicies(t *testing.T) {
 	}
 	defer func() { _ = orders.Close(context.WithoutCancel(t.Context())) }()
 	emits := func(statement string) error { _, err := orders.Exec(t.Context(), statement); return err }
-	if err := emits("SELECT outboxd.outbox_emit('paid', '{}', ordering_key => 'k')"); err != nil {
+	if err := emits("SELECT outboxd.emit('paid', '{}', ordering_key => 'k')"); err != nil {
 		t.Error(err)
 	}
 	exec(t, admin, "DROP POLICY outbox_producers ON outboxd.outbox; CREATE POLICY orders ON outboxd.outbox FOR INSERT TO orders WITH CHECK (event_type LIKE 'order:%')")
-	if err := emits("SELECT outboxd.outbox_emit('order:paid', '{}', ordering_key => 'k')"); err != nil {
+	if err := emits("SELECT outboxd.emit('order:paid', '{}', ordering_key => 'k')"); err != nil {
 		t.Error(err)
 	}
-	if emits("SELECT outboxd.outbox_emit('paid', '{}')") == nil {
+	if emits("SELECT outboxd.emit('paid', '{}')") == nil {
 		t.Error("a producer emitted what its policy forbids")
 	}
 	exec(t, admin, "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
-	exec(t, repositorytest.Connect(t, as("ledger")), "SELECT outboxd.outbox_confirm(gen_random_uuid())")
+	exec(t, repositorytest.Connect(t, as("ledger")), "SELECT outboxd.confirm(gen_random_uuid())")
 }
 
 func everyRoleWorks(t *testing.T, as func(role string) string) {
@@ -125,7 +125,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("discard", err)
 	_, err = repository.NewOutbox(operator, repository.OutboxOptions{History: true}).RedriveByHand(t.Context(), action(), repository.RedriveFilter{Since: time.Hour})
 	must("redrive", err)
-	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outbox_emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
+	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
 }
 
 // keepHouse makes the calls of the relay that leads.
@@ -198,14 +198,14 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	partition := "outboxd.outbox_sent_" + time.Now().UTC().AddDate(0, 0, 3).Format("20060102")
-	const confirm, emit = "SELECT outboxd.outbox_confirm(gen_random_uuid())", "SELECT outboxd.outbox_emit('a:b', '{}', ordering_key => 'k')"
+	const confirm, emit = "SELECT outboxd.confirm(gen_random_uuid())", "SELECT outboxd.emit('a:b', '{}', ordering_key => 'k')"
 	for _, c := range []struct {
 		role     string
 		may, not []string
 	}{
 		{
 			"orders",
-			[]string{emit, "INSERT INTO outboxd.outbox (event_type, payload) VALUES ('a:b', '')", "SELECT outboxd.outbox_emit('a:b', '{}', ordering_key => 'k', in_commit_order => true)"},
+			[]string{emit, "INSERT INTO outboxd.outbox (event_type, payload) VALUES ('a:b', '')", "SELECT outboxd.emit('a:b', '{}', ordering_key => 'k', in_commit_order => true)"},
 			[]string{
 				"SELECT id FROM outboxd.outbox", "DELETE FROM outboxd.outbox", "SELECT payload FROM outboxd.outbox_sent", confirm,
 				"INSERT INTO outboxd.outbox (event_type, payload, created_at) VALUES ('a:b', '', '2000-01-01')",
@@ -290,7 +290,7 @@ func TestRolesServeSeveralDatabases(t *testing.T) {
 	address.Path = "/second"
 	second := repositorytest.Roles(t, address.String())
 	for name, as := range map[string]func(string) string{"first, again": repositorytest.Roles(t, first("")), "second": second} {
-		exec(t, repositorytest.Connect(t, as("outboxd_operator")), "SELECT outbox_emit('a:b', '{}')")
+		exec(t, repositorytest.Connect(t, as("outboxd_operator")), "SELECT outboxd.emit('a:b', '{}')")
 		store := repository.NewOutbox(repositorytest.Connect(t, as("outboxd_relay")), repository.OutboxOptions{History: true})
 		if relayed := relayAll(t, store); relayed != "a:b" {
 			t.Errorf("%s: relayed %q", name, relayed)
@@ -315,7 +315,7 @@ func TestAConsumerConfirmsFromAnySearchPath(t *testing.T) {
 		}
 		var first bool
 		if _, err = tx.ExecContext(t.Context(), "SET LOCAL search_path = "+path); err == nil {
-			err = tx.QueryRowContext(t.Context(), "SELECT outboxd.outbox_confirm($1)", id).Scan(&first)
+			err = tx.QueryRowContext(t.Context(), "SELECT outboxd.confirm($1)", id).Scan(&first)
 		}
 		if err == nil {
 			err = tx.Commit() // passes the key's turn on

@@ -12,11 +12,11 @@ import (
 	"outboxd/repository/repositorytest"
 )
 
-// confirmed calls outbox_confirm and returns what it said, or the SQLSTATE with which it refused.
+// confirmed calls outboxd.confirm and returns what it said, or the SQLSTATE with which it refused.
 func confirmed(t *testing.T, db *postgres.Database, id string) string {
 	t.Helper()
 	var first bool
-	err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_confirm($1)", id).Scan(&first)
+	err := db.SQL().QueryRowContext(t.Context(), "SELECT outboxd.confirm($1)", id).Scan(&first)
 	switch {
 	case err != nil && domain.ErrorCode(postgres.Translate(err, "confirm")) == domain.CodeConflict:
 		return "too early"
@@ -34,8 +34,8 @@ func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
 	const (
 		unknown = "SELECT outbox_new_id()::text"
 		foreign = "SELECT gen_random_uuid()::text"
-		pending = "SELECT outbox_emit('t', '{}')::text"
-		early   = "SELECT outbox_emit('t', '{}', ordering_key => 'k')::text"
+		pending = "SELECT outboxd.emit('t', '{}')::text"
+		early   = "SELECT outboxd.emit('t', '{}', ordering_key => 'k')::text"
 		old     = "SELECT overlay(outbox_new_id()::text PLACING '0190' FROM 1)" // of 2024
 	)
 	for name, test := range map[string]struct {
@@ -116,7 +116,7 @@ func TestEverySessionHearsOfADoubt(t *testing.T) {
 	defer session.Close()
 	confirm := func() (first, sure bool) {
 		t.Helper()
-		err := session.QueryRowContext(t.Context(), "SELECT outbox_confirm(outbox_new_id()), coalesce(current_setting('outboxd.sure_at', true), '') <> ''").Scan(&first, &sure)
+		err := session.QueryRowContext(t.Context(), "SELECT outboxd.confirm(outbox_new_id()), coalesce(current_setting('outboxd.sure_at', true), '') <> ''").Scan(&first, &sure)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestAnOldSnapshotMakesNoSessionSure(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sure string
-	if err := tx.QueryRowContext(t.Context(), "SELECT coalesce(current_setting('outboxd.sure_at', true), '') FROM outbox_confirm(outbox_new_id())").Scan(&sure); err != nil {
+	if err := tx.QueryRowContext(t.Context(), "SELECT coalesce(current_setting('outboxd.sure_at', true), '') FROM outboxd.confirm(outbox_new_id())").Scan(&sure); err != nil {
 		t.Fatal(err)
 	}
 	if err := tx.Commit(); err != nil {

@@ -34,7 +34,7 @@ func (e *Env) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 		"--relay-listen="+c.Listen, "--relay-poll-min="+c.PollMin.String(), "--relay-poll-without-listen="+c.PollWithoutListen.String(),
 	), args...)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // this very program
-	cmd.Env = append(os.Environ(), "OUTBOXD_DATABASE_URL="+e.DatabaseURL, "OUTBOXD_REDIS_URL="+e.RedisURL, "OUTBOXD_RELAY_LISTEN_URL="+string(c.ListenURL))
+	cmd.Env = append(os.Environ(), "OUTBOXD_DATABASE_URL="+e.DatabaseURL, "OUTBOXD_DATABASE_SCHEMA="+e.schema, "OUTBOXD_REDIS_URL="+e.RedisURL, "OUTBOXD_RELAY_LISTEN_URL="+string(c.ListenURL))
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
 	return cmd, nil

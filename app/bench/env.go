@@ -148,7 +148,7 @@ func (e *Env) openDatabase(ctx context.Context) error {
 	}
 	e.owned, e.created = true, !exists
 	e.DB, err = postgres.Open(ctx, postgres.Options{
-		URL: e.DatabaseURL, MaxConns: max(conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
+		URL: e.DatabaseURL, Schema: e.schema, MaxConns: max(conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
 		ConnectTimeout: 10 * time.Second, Logger: e.Log,
 	})
 	if err != nil {

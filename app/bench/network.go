@@ -123,7 +123,7 @@ func (e *Env) farAway(ctx context.Context, oneWay time.Duration) (_ *Env, closeA
 	}
 	undo = append(undo, func() error { far.Admin.Close(); return nil })
 	far.DB, err = postgres.Open(ctx, postgres.Options{
-		URL: address, MaxConns: max(conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
+		URL: address, Schema: e.schema, MaxConns: max(conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
 		ConnectTimeout: 10 * time.Second, Logger: e.Log,
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ func newProducers(ctx context.Context, e *Env, s *stopwatch) (*producers, error)
 
 func (p *producers) close() { p.pool.Close() }
 
-const emitSQL = `SELECT outbox_emit($1, '{"n": 1}')`
+const emitSQL = `SELECT emit($1, '{"n": 1}')`
 
 // emit is a producer's transaction of its own.
 func (p *producers) emit(ctx context.Context) error {

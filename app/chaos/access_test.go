@@ -42,7 +42,7 @@ const keepSettingSQL = `ALTER ROLE CURRENT_USER SET %s FROM CURRENT`
 
 const admitSQL = `
 CREATE ROLE ` + fleetUser + ` LOGIN IN ROLE pg_monitor;
-ALTER SCHEMA public OWNER TO ` + fleetUser
+CREATE SCHEMA ` + schema + ` AUTHORIZATION ` + fleetUser
 
 // admit makes the users, and outboxd's tables as the one of the database.
 func (r *run) admit(ctx context.Context) error {
@@ -116,13 +116,13 @@ var rights = []right{
 	{what: "SELECT ON outbox_queue_identity"},
 	{what: "UPDATE ON outbox_queue_identity"},
 	{what: "UPDATE ON outbox_relays"},
-	{what: "SELECT ON outbox_migrations"},
+	{what: "SELECT ON outboxd_migrations"},
 	{what: "EXECUTE ON FUNCTION outbox_pass_turn", public: true},
 	{what: "EXECUTE ON FUNCTION outbox_advance", public: true},
 	{what: "EXECUTE ON FUNCTION outbox_new_id", public: true},
-	{what: "USAGE ON SCHEMA public", public: true},
-	{what: "INSERT ON ALL TABLES IN SCHEMA public"},
-	{what: "SELECT ON ALL TABLES IN SCHEMA public"},
+	{what: "USAGE ON SCHEMA " + schema},
+	{what: "INSERT ON ALL TABLES IN SCHEMA " + schema},
+	{what: "SELECT ON ALL TABLES IN SCHEMA " + schema},
 }
 
 func (r right) from() string {

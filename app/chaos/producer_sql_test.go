@@ -43,7 +43,7 @@ type sqlWriter struct {
 }
 
 func openSQL(ctx context.Context, url string, write func(context.Context, pgx.Tx, []entry) error) (writer, error) {
-	pool, err := pgxpool.New(ctx, url+"&connect_timeout=5&application_name=producer&pool_max_conns=1")
+	pool, err := pgxpool.New(ctx, url+"&search_path="+schema+"&connect_timeout=5&application_name=producer&pool_max_conns=1")
 	if err != nil {
 		return nil, fmt.Errorf("open the producer's database: %w", err)
 	}
@@ -87,7 +87,7 @@ func writeByEmit(ctx context.Context, tx pgx.Tx, events []entry) error {
 	var calls pgx.Batch
 	for i := range events {
 		e := &events[i]
-		calls.Queue(`SELECT outbox_emit($1, $2::jsonb, ordering_key => nullif($3, ''), in_commit_order => true)`,
+		calls.Queue(`SELECT outboxd.emit($1, $2::jsonb, ordering_key => nullif($3, ''), in_commit_order => true)`,
 			taskType, string(e.payload()), e.orderingKey()).QueryRow(func(row pgx.Row) error {
 			return row.Scan((*[16]byte)(&e.ID))
 		})
@@ -99,7 +99,7 @@ func writeByEmit(ctx context.Context, tx pgx.Tx, events []entry) error {
 // the rows that it returns need not come in the order of the payloads.
 func writeByInsert(ctx context.Context, tx pgx.Tx, events []entry) error {
 	for _, key := range orderingKeysOf(events) {
-		if _, err := tx.Exec(ctx, `SELECT outbox_lock_key($1)`, key); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT outboxd.lock_key($1)`, key); err != nil {
 			return err
 		}
 	}

@@ -182,7 +182,7 @@ func (p *producer) compose(room int) []entry {
 		}
 	}
 	// Two transactions that lock keys in different orders would wait for each
-	// other; outbox_emit locks a key when the first event of it comes.
+	// other; outboxd.emit locks a key when the first event of it comes.
 	slices.SortStableFunc(events, func(a, b entry) int { return strings.Compare(a.orderingKey(), b.orderingKey()) })
 	return events
 }
@@ -224,7 +224,7 @@ type way struct {
 
 var ways = []way{
 	{"go", 100, 1, openGo},
-	{"outbox_emit", 100, 1, openEmit},
+	{"outboxd.emit", 100, 1, openEmit},
 	{"insert", 1000, 8, openInsert},
 }
 

@@ -60,6 +60,9 @@ func viaNetwork(t *testing.T, s Servers) Servers {
 // application names the harness's own connections, which no fault touches.
 const application = "chaos"
 
+// schema is the one that outboxd works in by default.
+const schema = "outboxd"
+
 // open connects the harness.
 func (s Servers) open(ctx context.Context) (*pgxpool.Pool, redis.UniversalClient, error) {
 	config, err := pgxpool.ParseConfig(s.AdminDatabase)
@@ -68,6 +71,7 @@ func (s Servers) open(ctx context.Context) (*pgxpool.Pool, redis.UniversalClient
 	}
 	config.MaxConns = 4
 	config.ConnConfig.RuntimeParams["application_name"] = application
+	config.ConnConfig.RuntimeParams["search_path"] = schema
 	admin, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("set up the harness's pool: %w", err)

@@ -120,7 +120,7 @@ func DataDir(cfg *config.Config) (string, error) {
 // OpenDatabase connects to the database at url, with at most conns connections; tracer may be nil.
 func OpenDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error) {
 	db, err := postgres.Open(ctx, postgres.Options{
-		URL: url, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
+		URL: url, Schema: cfg.Database.Schema, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
 	})
 	switch domain.ErrorCode(err) {
 	case "":

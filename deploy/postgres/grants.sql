@@ -14,24 +14,24 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
     FROM PUBLIC, outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor, outboxd_operator, outboxd_producer, outboxd_consumer;
 
 -- Every process asks whether the schema is the one that it knows.
-GRANT SELECT ON outbox_migrations TO outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor;
+GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor;
 
 -- Producers. Not attempts, generation and ordering_position, which are the
 -- relay's, nor created_at, which exempts old rows from a lowered payload limit.
--- INSERT … RETURNING id needs GRANT SELECT (id) as well; outbox_emit does not.
+-- INSERT … RETURNING id needs GRANT SELECT (id) as well; emit does not.
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
-GRANT EXECUTE ON FUNCTION outbox_emit, outbox_new_id, outbox_lock_key TO outboxd_producer;
+GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
 
 -- Consumers that are not outboxd's.
-GRANT EXECUTE ON FUNCTION outbox_confirm TO outboxd_consumer;
+GRANT EXECUTE ON FUNCTION confirm TO outboxd_consumer;
 
 -- Role api: the example service. It is a producer that wants to know what it wrote.
 GRANT SELECT, INSERT ON users, notifications, idempotency_keys TO outboxd_api;
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_api;
 GRANT SELECT (id, available_at, created_at, ordering_position) ON outbox TO outboxd_api;
-GRANT EXECUTE ON FUNCTION outbox_new_id, outbox_lock_key TO outboxd_api;
+GRANT EXECUTE ON FUNCTION outbox_new_id, lock_key TO outboxd_api;
 
 -- Role worker: the effect and its confirmation; and dead letters, of events
 -- wherever they are. It has no business with passwords.
@@ -74,6 +74,6 @@ GRANT UPDATE (generation) ON outbox TO outboxd_operator;
 GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
-GRANT EXECUTE ON FUNCTION outbox_emit, outbox_new_id, outbox_lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside TO outboxd_operator;
+GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside TO outboxd_operator;
 
 COMMIT;

@@ -5,7 +5,7 @@
 -- outboxd asks PostgreSQL for an error where a policy would hide rows from it:
 -- a relay that sees a part of the events takes it for all. So its own roles
 -- stand above policies, and policies are for the roles of other services.
--- Consumers need none: outbox_confirm acts with its owner's rights.
+-- Consumers need none: confirm acts with its owner's rights.
 --
 -- No FORCE ROW LEVEL SECURITY, on any table: triggers and functions act as the owner.
 SET search_path = outboxd;

@@ -48,14 +48,6 @@ CREATE SCHEMA IF NOT EXISTS outboxd AUTHORIZATION outboxd_owner;
 GRANT USAGE ON SCHEMA outboxd TO outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor, outboxd_producer, outboxd_consumer;
 GRANT CREATE ON SCHEMA outboxd TO outboxd_relay;
 
--- Groups do not hand this on: producers and consumers write outboxd.outbox_emit.
-ALTER ROLE outboxd_owner SET search_path = outboxd;
-ALTER ROLE outboxd_relay SET search_path = outboxd;
-ALTER ROLE outboxd_worker SET search_path = outboxd;
-ALTER ROLE outboxd_api SET search_path = outboxd;
-ALTER ROLE outboxd_monitor SET search_path = outboxd;
-ALTER ROLE outboxd_operator SET search_path = outboxd;
-
 -- PostgreSQL lets everybody call every new function. Some of these act with the
 -- owner's rights, so each is granted by name instead.
 ALTER DEFAULT PRIVILEGES FOR ROLE outboxd_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

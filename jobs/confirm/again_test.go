@@ -42,7 +42,7 @@ func TestAChangedTableCostsNoAttempt(t *testing.T) {
 	for round := range rounds {
 		for range each {
 			var id string
-			if err := db.QueryRowContext(t.Context(), "SELECT outbox_emit('test:stock', '{}')").Scan(&id); err != nil {
+			if err := db.QueryRowContext(t.Context(), "SELECT outboxd.emit('test:stock', '{}')").Scan(&id); err != nil {
 				t.Fatal(err)
 			}
 			ids = append(ids, id)

@@ -92,7 +92,7 @@ func (c *confirmer) process(ctx context.Context, db *sql.DB, task *asynq.Task, n
 			return err
 		}
 	}
-	// Also without an effect: outbox_confirm may have written why there is none.
+	// Also without an effect: outboxd.confirm may have written why there is none.
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit the effect of a task: %w", err)
 	}
@@ -123,7 +123,7 @@ func Once(ctx context.Context, tx *sql.Tx, options ...Option) (first bool, err e
 const confirmSQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
-    %s.outbox_confirm($2::pg_catalog.uuid)`
+    %s.confirm($2::pg_catalog.uuid)`
 
 func (c *confirmer) once(ctx context.Context, tx *sql.Tx) (first bool, err error) {
 	id, err := EventID(ctx)

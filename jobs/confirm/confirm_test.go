@@ -86,7 +86,7 @@ func TestAnEffectHappensOnce(t *testing.T) {
 		return n
 	}
 	var id string
-	if err := db.QueryRowContext(t.Context(), "SELECT outbox_emit('test:effect', '{}')").Scan(&id); err != nil {
+	if err := db.QueryRowContext(t.Context(), "SELECT outboxd.emit('test:effect', '{}')").Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	failed := make(chan struct{}, 1)

@@ -18,10 +18,10 @@ var ErrTooEarly = errors.New("it is another event's turn")
 // IsFailure is for asynq.Config. A task that is too early keeps its attempts.
 func IsFailure(err error) bool { return !errors.Is(err, ErrTooEarly) }
 
-// tooEarly is the SQLSTATE with which outbox_confirm refuses such an event.
+// tooEarly is the SQLSTATE with which outboxd.confirm refuses such an event.
 const tooEarly = "OB001"
 
-// named gives an error of outbox_confirm its name, whatever the driver.
+// named gives an error of outboxd.confirm its name, whatever the driver.
 func named(err error) error {
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) && state.SQLState() == tooEarly {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"outboxd/jobs/confirm"
 	"outboxd/repository/repositorytest"
@@ -39,14 +41,19 @@ func consumer(t *testing.T) (admin, own *sql.DB) {
 	if version >= 170000 {
 		statements(t, admin, "ALTER ROLE billing SET transaction_timeout = '300ms'")
 	}
-	own = repositorytest.Connect(t, as("billing")).SQL()
+	config, err := pgx.ParseConfig(as("billing"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own = stdlib.OpenDB(*config) // as another service does it, with the role's settings
+	t.Cleanup(func() { _ = own.Close() })
 	statements(t, own, "CREATE TABLE billing.invoices (event_id uuid NOT NULL)")
 	return admin, own
 }
 
 func emit(t *testing.T, admin *sql.DB) (id string) {
 	t.Helper()
-	if err := admin.QueryRowContext(t.Context(), "SELECT outboxd.outbox_emit('test:invoice', '{}')").Scan(&id); err != nil {
+	if err := admin.QueryRowContext(t.Context(), "SELECT outboxd.emit('test:invoice', '{}')").Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	return id
@@ -133,17 +140,23 @@ func TestTheSchemaIsFoundOrNamed(t *testing.T) {
 		t.Errorf("by its name: %v, %v", first, err)
 	}
 
-	statements(t, admin, "REVOKE EXECUTE ON FUNCTION outboxd.outbox_confirm FROM outboxd_consumer, PUBLIC")
-	if _, err := onceIn(t, admin, own); err == nil || !strings.Contains(err.Error(), `GRANT EXECUTE ON FUNCTION "outboxd".outbox_confirm`) {
+	statements(t, admin, "REVOKE EXECUTE ON FUNCTION outboxd.confirm FROM outboxd_consumer, PUBLIC")
+	if _, err := onceIn(t, admin, own); err == nil || !strings.Contains(err.Error(), `GRANT EXECUTE ON FUNCTION "outboxd".confirm`) {
 		t.Errorf("without a right: %v", err)
 	}
 	// Somebody else's outbox is no reason to be in doubt, until this role may use it too.
-	statements(t, admin, "GRANT EXECUTE ON FUNCTION outboxd.outbox_confirm TO outboxd_consumer", "CREATE SCHEMA other",
-		"CREATE FUNCTION other.outbox_confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'")
+	statements(t, admin, "GRANT EXECUTE ON FUNCTION outboxd.confirm TO outboxd_consumer", "CREATE SCHEMA other",
+		"CREATE FUNCTION other.confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'", // somebody else's
+		"CREATE SCHEMA another", "CREATE FUNCTION another.confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'",
+		"CREATE FUNCTION another.outbox_is_confirmed(event uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'")
 	if first, err := onceIn(t, admin, own); err != nil || !first {
 		t.Errorf("beside an outbox of somebody else: %v, %v", first, err)
 	}
 	statements(t, admin, "GRANT USAGE ON SCHEMA other TO billing")
+	if first, err := onceIn(t, admin, own); err != nil || !first {
+		t.Errorf("beside a function that has the name only: %v, %v", first, err)
+	}
+	statements(t, admin, "GRANT USAGE ON SCHEMA another TO billing")
 	if _, err := onceIn(t, admin, own); err == nil || !strings.Contains(err.Error(), "confirm.Schema") {
 		t.Errorf("with two outboxes: %v", err)
 	}

@@ -9,17 +9,19 @@ import (
 	"sync/atomic"
 )
 
-// Every outbox_confirm(uuid) of the database, those first that may be called,
-// and of these the one that the session finds without a schema. 2950 is the type uuid, in every database.
+// Every schema with an outbox, those first whose confirm(uuid) may be called,
+// and of these the one that the session finds without a schema. Others may have
+// a function of that name; outbox_is_confirmed is ours. 2950 is the type uuid, in every database.
 const schemasSQL = `
 SELECT s.nspname,
     pg_catalog.has_schema_privilege(s.oid, 'USAGE') AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE') AS allowed,
     pg_catalog.pg_function_is_visible(f.oid) AS visible
 FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS s ON s.oid OPERATOR(pg_catalog.=) f.pronamespace
-WHERE f.proname OPERATOR(pg_catalog.=) 'outbox_confirm' AND f.proargtypes OPERATOR(pg_catalog.=) '2950'::pg_catalog.oidvector
+WHERE f.proname OPERATOR(pg_catalog.=) 'confirm' AND f.proargtypes OPERATOR(pg_catalog.=) '2950'::pg_catalog.oidvector
+    AND EXISTS (SELECT FROM pg_catalog.pg_proc AS o WHERE o.pronamespace OPERATOR(pg_catalog.=) s.oid AND o.proname OPERATOR(pg_catalog.=) 'outbox_is_confirmed')
 ORDER BY allowed DESC, visible DESC, s.nspname`
 
-var errNoOutbox = errors.New("no schema has a function outbox_confirm: this is not the database of the outbox, or its migrations are missing (outboxd migrate up)")
+var errNoOutbox = errors.New("no schema has the function confirm of outboxd: this is not the database of the outbox, or its migrations are missing (outboxd migrate up)")
 
 // candidate is a schema with an outbox.
 type candidate struct {
@@ -82,7 +84,7 @@ func choose(candidates []candidate) (string, error) {
 	first := candidates[0]
 	if !first.allowed {
 		name := quote(first.name)
-		return "", fmt.Errorf("this role may not confirm: GRANT USAGE ON SCHEMA %s and GRANT EXECUTE ON FUNCTION %s.outbox_confirm are missing", name, name)
+		return "", fmt.Errorf("this role may not confirm: GRANT USAGE ON SCHEMA %s and GRANT EXECUTE ON FUNCTION %s.confirm are missing", name, name)
 	}
 	if !first.visible && len(candidates) > 1 && candidates[1].allowed {
 		return "", fmt.Errorf("both %s and %s have an outbox: name the right one with confirm.Schema", quote(first.name), quote(candidates[1].name))

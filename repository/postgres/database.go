@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -21,9 +22,13 @@ import (
 type Options struct {
 	URL      string // a postgres:// URL or key=value string, as libpq takes them
 	MaxConns int    // size of the pool; at least 1
+	// Schema is where everything of outboxd is. "" means outboxd. A search_path
+	// that the URL, the role or the database asks for does not count.
+	Schema string
 	// ExecMode is how pgx sends statements: cache_statement ("" means it),
 	// cache_describe, describe_exec, exec or simple_protocol. PgBouncer in
-	// transaction mode works with all but the first.
+	// transaction mode works with all but the first, of which the cached ones are
+	// then exec.
 	ExecMode string
 	// ConnectTimeout bounds Open, and every later dial.
 	ConnectTimeout time.Duration
@@ -40,6 +45,9 @@ type Database struct {
 	session *session
 	logger  *slog.Logger
 }
+
+// defaultSchema is the default of --database-schema.
+const defaultSchema = "outboxd"
 
 // pingAfter is how long a connection is idle before it is asked whether it lives.
 const pingAfter = time.Minute
@@ -75,7 +83,11 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "outboxd"
 	}
-	session := &session{logger: o.Logger}
+	session := &session{logger: o.Logger, schema: cmp.Or(o.Schema, defaultSchema)}
+	if path := config.ConnConfig.RuntimeParams["search_path"]; path != "" && path != session.schema {
+		o.Logger.WarnContext(ctx, "the search_path of the database URL is not used: --database-schema says where outboxd's tables are",
+			"search_path", path, "schema", session.schema)
+	}
 	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { session.prepare(c); return nil }
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		nameTypes(conn.TypeMap())
@@ -105,6 +117,9 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 			pool.Close()
 			return nil, err
 		}
+	}
+	if session.isPooled() {
+		pool.Reset() // those that were made before this was known
 	}
 	sessions := &Pool{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
 	db := sessions.openSQL()

@@ -36,8 +36,5 @@ func HangUp(ctx context.Context, conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
-// Schema names the schema that the pool works in.
-func (d *Database) Schema(ctx context.Context) (name string, err error) {
-	err = d.sql.QueryRowContext(ctx, "SELECT current_schema()").Scan(&name)
-	return name, Translate(err, "ask for the schema")
-}
+// Schema names the schema that everything of outboxd is in.
+func (d *Database) Schema() string { return d.session.schema }

@@ -113,17 +113,17 @@ func (s setting) known(version int) bool {
 // learned from the first connection, and safe for concurrent use.
 type session struct {
 	logger *slog.Logger
+	schema string // in which everything of outboxd is
 
 	mu sync.Mutex
 	// pooled: one of our connections is not one session of PostgreSQL's, so
 	// nothing that is asked for at its start can be relied on. Each transaction
 	// then asks for itself.
-	pooled     bool
-	version    int    // as in server_version_num; 0: nothing was learned yet
-	searchPath string // what the URL, the role or the database chose, read once
-	encoding   string // of the database
-	origin     bool   // session_replication_role has to be asked for, and may be
-	writable   bool   // readOnlyDefault has to be asked for
+	pooled   bool
+	version  int    // as in server_version_num; 0: nothing was learned yet
+	encoding string // of the database
+	origin   bool   // session_replication_role has to be asked for, and may be
+	writable bool   // readOnlyDefault has to be asked for
 }
 
 // readOnlyDefault is asked for only where the role or the database says otherwise.
@@ -141,6 +141,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	}
 	config.RuntimeParams = parameters
 	for name := range parameters {
+		if strings.EqualFold(name, "search_path") {
+			delete(parameters, name)
+		}
 		for _, own := range sessionSettings {
 			if strings.EqualFold(name, own.name) {
 				delete(parameters, name)
@@ -152,14 +155,19 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 			parameters[own.name] = own.value
 		}
 	}
+	parameters["search_path"] = s.searchPath()
 	switch {
 	case s.pooled:
+		// The other modes have a statement described ahead of the transaction that
+		// it belongs to, and so by a session that looks in another schema.
+		if config.DefaultQueryExecMode != pgx.QueryExecModeSimpleProtocol {
+			config.DefaultQueryExecMode = pgx.QueryExecModeExec
+		}
 		maps.DeleteFunc(parameters, func(name, _ string) bool { return !isPooledParameter(name) })
 	case s.version == 0:
 		parameters[mark] = markFirst
 	default:
 		parameters[mark] = markKnown
-		parameters["search_path"] = s.searchPath
 		if s.origin {
 			parameters["session_replication_role"] = "origin"
 		}
@@ -168,6 +176,11 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 		}
 	}
 }
+
+// searchPath lets the statements call everything by its short name, wherever a
+// URL, a role or a database would have them look. Temporary tables come last:
+// nobody can put one before ours.
+func (s *session) searchPath() string { return pgx.Identifier{s.schema}.Sanitize() + ", pg_temp" }
 
 func isPooledParameter(name string) bool {
 	for _, known := range pooledParameters {
@@ -193,7 +206,7 @@ func (s *session) refused(err error) bool {
 }
 
 const lookSQL = `
-SELECT current_setting('server_version_num')::int, coalesce(current_setting('` + mark + `', true), ''), current_setting('search_path'),
+SELECT current_setting('server_version_num')::int, coalesce(current_setting('` + mark + `', true), ''),
        current_setting('session_replication_role'),
        (SELECT source NOT IN ('default', 'configuration file', 'command line', 'environment variable')
         FROM pg_settings WHERE name = '` + readOnlyDefault + `')`
@@ -210,17 +223,17 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 		return nil
 	}
 	var version int
-	var marked, searchPath, replicationRole string
+	var marked, replicationRole string
 	var writable bool
 	// Nothing is prepared: it may not be this session's.
-	if err := conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&version, &marked, &searchPath, &replicationRole, &writable); err != nil {
+	if err := conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&version, &marked, &replicationRole, &writable); err != nil {
 		return fmt.Errorf("look at the session: %w", err)
 	}
 	s.encoding = conn.PgConn().ParameterStatus("server_encoding")
 	if s.version == 0 {
-		s.version, s.searchPath, s.writable = version, searchPath, writable
+		s.version, s.writable = version, writable
 		s.pooled = s.pooled || marked == ""
-		s.logger.DebugContext(ctx, "database session", "server_version", version, "search_path", searchPath, "encoding", s.encoding, "pooled", s.pooled)
+		s.logger.DebugContext(ctx, "database session", "server_version", version, "schema", s.schema, "encoding", s.encoding, "pooled", s.pooled)
 	}
 	if s.pooled {
 		return nil
@@ -259,7 +272,7 @@ func (s *session) pins(local bool) string {
 	if s.writable && !local {
 		pin(readOnlyDefault, "off")
 	}
-	pin("search_path", s.searchPath)
+	pin("search_path", s.searchPath())
 	return "SELECT " + strings.Join(calls, ", ")
 }
 
@@ -316,7 +329,7 @@ func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 // pool's do, past a pooler or through one.
 func (s *session) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	s.mu.Lock()
-	direct := &session{logger: s.logger, version: s.version, searchPath: s.searchPath, encoding: s.encoding, origin: s.origin, writable: s.writable}
+	direct := &session{logger: s.logger, schema: s.schema, version: s.version, encoding: s.encoding, origin: s.origin, writable: s.writable}
 	s.mu.Unlock()
 	config = config.Copy()
 	direct.prepare(config)

@@ -46,7 +46,6 @@ func HostileDatabase(t testing.TB, h Hostile) string {
 	run(admin, "CREATE ROLE "+role+" LOGIN "+rights,
 		fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING '%s' LC_COLLATE 'C' LC_CTYPE 'C'", name, role, h.Encoding))
 	t.Cleanup(func() { run(admin, "DROP DATABASE "+name+" WITH (FORCE)", "DROP ROLE "+role) })
-	run(withDatabase(t, admin, name), "CREATE SCHEMA "+name+" AUTHORIZATION "+role)
 	for _, setting := range h.Role {
 		run(admin, "ALTER ROLE "+role+" SET "+setting)
 	}
@@ -55,5 +54,5 @@ func HostileDatabase(t testing.TB, h Hostile) string {
 	}
 	u := parse(t, withDatabase(t, admin, name))
 	u.User = url.User(role)
-	return withQuery(t, u.String(), "search_path", name)
+	return withQuery(t, u.String(), "search_path", Schema)
 }

@@ -21,7 +21,7 @@ import (
 var pgbouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homebrew/bin/pgbouncer", "/usr/local/bin/pgbouncer"}
 
 const pgbouncerConfig = `[databases]
-* = host=%s port=5432 user=%s connect_query='SET statement_timeout = 0; SET search_path TO %s'
+* = host=%s port=5432 user=%s connect_query='SET statement_timeout = 0'
 [pgbouncer]
 pool_mode = transaction
 auth_type = any
@@ -41,7 +41,7 @@ func PgBouncer(t testing.TB, upstream string) string {
 	}
 	u := parse(t, upstream)
 	query := u.Query()
-	sockets, schema := query.Get("host"), query.Get("search_path")
+	sockets := query.Get("host")
 	role := u.User.Username()
 	if role == "" {
 		role = "outboxd"
@@ -51,10 +51,7 @@ func PgBouncer(t testing.TB, upstream string) string {
 		t.Fatalf("make folder for PgBouncer: %v", err)
 	}
 	configuration, log := filepath.Join(folder, "pgbouncer.ini"), filepath.Join(folder, "pgbouncer.log")
-	if schema == "" {
-		schema = "public"
-	}
-	if err := os.WriteFile(configuration, fmt.Appendf(nil, pgbouncerConfig, sockets, role, schema, folder), 0o644); err != nil { // as above
+	if err := os.WriteFile(configuration, fmt.Appendf(nil, pgbouncerConfig, sockets, role, folder), 0o644); err != nil { // as above
 		t.Fatalf("configure PgBouncer: %v", err)
 	}
 	output, err := os.Create(log)

@@ -26,15 +26,14 @@ func TestDatabasesAreEmptyAndSeparate(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Left open on purpose: the clean-up has to cope.
-		var schema string
-		var tables int
-		if err := conn.QueryRow(t.Context(), `SELECT current_schema(), (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema())`).Scan(&schema, &tables); err != nil {
+		var schemas, tables int
+		if err := conn.QueryRow(t.Context(), `SELECT count(to_regnamespace('outboxd')), (SELECT count(*) FROM pg_tables WHERE schemaname IN ('outboxd', 'public'))`).Scan(&schemas, &tables); err != nil {
 			t.Fatal(err)
 		}
-		if schema == "public" || tables != 0 {
-			t.Errorf("schema %s with %d tables, want an empty one other than public", schema, tables)
+		if schemas != 0 || tables != 0 {
+			t.Errorf("%d schemas with %d tables, want none", schemas, tables)
 		}
-		if _, err := conn.Exec(t.Context(), `CREATE TABLE here (id int)`); err != nil {
+		if _, err := conn.Exec(t.Context(), `CREATE SCHEMA outboxd; CREATE TABLE here (id int)`); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,7 +136,7 @@ func TestProxy(t *testing.T) {
 		t.Errorf("the proxy listens on %s", addr)
 	}
 	database := repositorytest.Proxy(t, repositorytest.Database(t))
-	query(t, database.URL(), `CREATE TABLE through_the_proxy (id int)`)
+	query(t, database.URL(), `CREATE TABLE public.through_the_proxy (id int)`)
 }
 
 func redisClient(t *testing.T, address string) redis.UniversalClient {

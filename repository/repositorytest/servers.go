@@ -31,8 +31,11 @@ type servers struct {
 	fresh           int   // first number never used
 }
 
-// Database returns the URL of an empty schema, first in the search path, in an empty database that no other test uses: notifications,
-// advisory locks and old snapshots, which a database's schemas share, do not cross between tests. At the end of the test
+// Schema is the schema that outboxd's tables are in: the default of --database-schema.
+const Schema = "outboxd"
+
+// Database returns the URL of an empty database that no other test uses. The search path is Schema, which does not exist yet, so that
+// a test's own connections find outboxd's tables by their short names; outboxd itself does not look at it. At the end of the test
 // the database is dropped, and connections that are still open are cut.
 func Database(t testing.TB) string {
 	t.Helper()
@@ -48,12 +51,7 @@ func Database(t testing.TB) string {
 			t.Errorf("drop test database: %v", err)
 		}
 	})
-	address := withDatabase(t, admin, name)
-	// A schema of another name than public finds SQL that names public.
-	if err := execute(t.Context(), address, "CREATE SCHEMA "+name); err != nil {
-		t.Fatalf("make test schema: %v", err)
-	}
-	return withQuery(t, address, "search_path", name)
+	return withQuery(t, withDatabase(t, admin, name), "search_path", Schema)
 }
 
 // Redis returns the URL of an empty Redis database that no other test uses; it is emptied at the end of the test. Scripts, channels and

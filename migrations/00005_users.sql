@@ -1,6 +1,8 @@
 -- The example service: users, and the notifications to them.
 
 -- +goose Up
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
 CREATE TABLE users (
     id            uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     email         text        NOT NULL CONSTRAINT users_email_is_not_blank CHECK (email COLLATE "C" ~ '[!-~]'),

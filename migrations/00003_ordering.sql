@@ -1,0 +1,249 @@
+-- Order per key: events of one ordering key take effect one after another.
+--
+-- Only one event of a key is on its way at a time: it has the key's turn. The
+-- relay moves what comes before its turn out of the hot table, to outbox_held;
+-- the confirmation of an event (its row in inbox) passes the turn on, in the
+-- transaction of the effect itself. Events without a key meet none of this.
+
+-- +goose Up
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+-- Events whose turn has not come, with every column that they go back with.
+CREATE TABLE outbox_held (
+    LIKE outbox,
+    held_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (id)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 10000,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ordering_position SET NOT NULL;
+
+CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
+
+-- Whose turn it is, for every key of which an event is on its way: in the
+-- outbox, in Redis, or, where dead letters hold their keys, dead. Whoever needs
+-- rows of both tables locks the turn first.
+CREATE TABLE outbox_turns (
+    ordering_key text        PRIMARY KEY,
+    event_id     uuid        NOT NULL UNIQUE,
+    taken_at     timestamptz NOT NULL DEFAULT now()
+) WITH (
+    fillfactor = 70,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 10000,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+-- The first held event of a key, unless an earlier one is still to be claimed
+-- from the outbox: whoever claims that one will hold it and ask again. Both
+-- tables are read by one statement, so that an event which is just being moved
+-- is seen in one of them. An event that still has the turn does not count: its
+-- effect may be committed before the claim that sent it.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT h.id
+    FROM (SELECT id, ordering_position FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1) h
+    WHERE NOT EXISTS (
+        SELECT FROM outbox o
+        WHERE o.ordering_key = key AND o.ordering_position < h.ordering_position AND o.id IS DISTINCT FROM but)
+$$;
+-- +goose StatementEnd
+
+-- outbox_absorb takes a held event away that repeats one which is on its way: the
+-- first one counts.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    WITH repeats AS (DELETE FROM outbox_held WHERE id = event RETURNING event_type, created_at)
+    INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM repeats;
+END $$;
+-- +goose StatementEnd
+
+-- outbox_let_go moves a held event back to the outbox. It is due from now on,
+-- not since it was written: the relay's cursor may have passed that. Returns
+-- false if the event is not on its way then: it is no longer held, or the outbox
+-- refused it and it is a dead letter.
+--
+-- If the producer has written the event once more meanwhile, the repeat gives
+-- way. One that is just being claimed is not waited for, since this may be a
+-- consumer's commit: the event stays held, with its turn, and whoever claims the
+-- repeat, or the housekeeper, asks again.
+-- +goose StatementBegin
+DO $do$
+DECLARE
+    columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+                     WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
+BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_let_go(event uuid) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    moving text := coalesce(current_setting('outboxd.moving', true), '');
+    moved integer;
+    place tid;
+BEGIN
+    PERFORM set_config('outboxd.moving', 'on', true);
+    WITH repeats AS (
+        DELETE FROM outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox WHERE id = event FOR UPDATE SKIP LOCKED))
+        RETURNING event_type, created_at
+    )
+    INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM repeats;
+    IF EXISTS (SELECT FROM outbox WHERE id = event) THEN
+        PERFORM set_config('outboxd.moving', moving, true);
+        RETURN true;
+    END IF;
+    BEGIN
+        WITH gone AS (
+            DELETE FROM outbox_held WHERE id = event RETURNING *
+        ), back AS (
+            INSERT INTO outbox (%1$s)
+            SELECT %2$s
+            FROM gone
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id
+        ), repeats AS (
+            INSERT INTO outbox_entries (event_type, created_at, repeated)
+            SELECT event_type, created_at, 1 FROM gone WHERE NOT EXISTS (SELECT FROM back)
+        )
+        SELECT count(*) INTO moved FROM gone;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR raise_exception THEN
+        moved := 0;
+        SELECT ctid INTO place FROM outbox_held WHERE id = event FOR UPDATE;
+        IF FOUND THEN
+            PERFORM outbox_set_aside('outbox_held', place, SQLERRM);
+        END IF;
+    END;
+    PERFORM set_config('outboxd.moving', moving, true);
+    RETURN moved > 0;
+END $$
+$ddl$, columns, replace(columns, 'available_at', 'greatest(available_at, clock_timestamp())')); END $do$;
+-- +goose StatementEnd
+
+-- outbox_pass_turn ends an event's turn and gives it to the next of its key, if
+-- one waits. It does nothing if the event does not have the turn.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_pass_turn(event uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    key text;
+    next uuid;
+    tried uuid;
+BEGIN
+    SELECT ordering_key INTO key FROM outbox_turns WHERE event_id = event FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    LOOP
+        next := outbox_next_of_key(key, event);
+        -- What can neither go nor be set aside is met again.
+        EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
+        tried := next;
+        IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN
+            PERFORM outbox_absorb(next);
+        ELSIF outbox_let_go(next) THEN
+            UPDATE outbox_turns SET event_id = next, taken_at = clock_timestamp() WHERE ordering_key = key;
+            RETURN;
+        END IF;
+    END LOOP;
+    DELETE FROM outbox_turns WHERE ordering_key = key;
+END $$;
+-- +goose StatementEnd
+
+-- outbox_advance sees to it that of each of the keys one event is on its way,
+-- and returns of how many it let one go. It is called for the keys of a batch when it has
+-- been committed. An event of it may have been confirmed long before, and that
+-- confirmation does not come again.
+--
+-- ON CONFLICT DO UPDATE, though it never updates, waits for whoever is just
+-- passing the turn on; DO NOTHING would take the turn that is about to end for
+-- one that lasts, and the event would wait for ever. The keys are taken in
+-- order, so that two callers do not wait for each other.
+-- A key whose owner is found confirmed is asked for its next event all the same:
+-- whoever was ending that turn at the same moment may have looked before ours
+-- were held, and the key would stand still until the next round of housekeeping.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_advance(keys text[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    key text;
+    owner uuid;
+    next uuid;
+    tried uuid;
+    advanced integer := 0;
+BEGIN
+    FOR key IN SELECT DISTINCT k FROM unnest(keys) AS k ORDER BY k LOOP
+        SELECT event_id INTO owner FROM outbox_turns JOIN inbox USING (event_id) WHERE ordering_key = key;
+        IF FOUND THEN
+            PERFORM outbox_pass_turn(owner);
+            advanced := advanced + 1;
+        END IF;
+        -- It had been written once more, and the repeat was being claimed, when
+        -- the event got the turn.
+        SELECT t.event_id INTO owner FROM outbox_turns t JOIN outbox_held h ON h.id = t.event_id
+        WHERE t.ordering_key = key AND h.ordering_key = key;
+        IF FOUND AND outbox_let_go(owner) THEN
+            advanced := advanced + 1;
+        END IF;
+        tried := NULL;
+        LOOP
+            next := outbox_next_of_key(key, NULL);
+            -- What can neither go nor be set aside is met again.
+            EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
+            tried := next;
+            IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN
+                PERFORM outbox_absorb(next);
+                CONTINUE;
+            END IF;
+            INSERT INTO outbox_turns AS t (ordering_key, event_id) VALUES (key, next)
+            ON CONFLICT (ordering_key) DO UPDATE SET event_id = t.event_id WHERE false;
+            EXIT WHEN NOT FOUND;
+            IF outbox_let_go(next) THEN
+                advanced := advanced + 1;
+                EXIT;
+            END IF;
+            DELETE FROM outbox_turns WHERE ordering_key = key;
+        END LOOP;
+    END LOOP;
+    RETURN advanced;
+END $$;
+-- +goose StatementEnd
+
+-- Confirming passes the turn on, as the last step of the consumer's
+-- transaction: what it locks is locked for as long as the commit takes, and not
+-- while the handler works. Almost every event has no key and costs one look into
+-- a small index; so the function does without a search_path of its own, which
+-- would be set and reset each time, and names everything in full instead.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_confirmed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    PERFORM FROM %1$I.outbox_turns WHERE event_id OPERATOR(pg_catalog.=) NEW.event_id;
+    IF FOUND THEN
+        PERFORM %1$I.outbox_pass_turn(NEW.event_id);
+    END IF;
+    RETURN NULL;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
+CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox_confirmed();
+
+-- +goose Down
+DROP TRIGGER outbox_confirmed ON inbox;
+DROP FUNCTION outbox_confirmed;
+DROP FUNCTION outbox_advance;
+DROP FUNCTION outbox_pass_turn;
+DROP FUNCTION outbox_let_go;
+DROP FUNCTION outbox_absorb;
+DROP FUNCTION outbox_next_of_key;
+DROP TABLE outbox_turns;
+-- What was held goes on without its order rather than not at all.
+ALTER TABLE outbox_held DROP COLUMN held_at;
+INSERT INTO outbox SELECT * FROM outbox_held;
+DROP TABLE outbox_held;

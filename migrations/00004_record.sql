@@ -1,0 +1,392 @@
+-- The record: how many events there were and what became of them, what happened
+-- to those that did not simply arrive, and by what the queue and this database
+-- are recognised.
+
+-- +goose Up
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+-- The entries: appended, and folded into outbox_account by the relay that keeps
+-- house. No index and nothing shared: a counter that is updated would make all
+-- producers wait for one another. One row per event that was emitted; rows with
+-- a number are of as many that were handed to Redis while no history was kept, or
+-- that repeated an event and were absorbed.
+CREATE TABLE outbox_entries (
+    event_type text        NOT NULL,
+    created_at timestamptz NOT NULL,
+    unrecorded integer,
+    repeated   integer
+) WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 50000,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+-- What publications of logical replication tell an entry by, since it has no
+-- key. It costs something only where the server's wal_level is logical, when
+-- entries are deleted, and nothing when they are written.
+ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
+
+-- By the UTC day on which the event was created, and by type.
+CREATE TABLE outbox_account (
+    day         date   NOT NULL,
+    event_type  text   NOT NULL,
+    emitted     bigint NOT NULL DEFAULT 0,
+    confirmed   bigint NOT NULL DEFAULT 0, -- took effect, and left the history
+    unconfirmed bigint NOT NULL DEFAULT 0, -- left the history without a confirmation
+    unrecorded  bigint NOT NULL DEFAULT 0, -- handed to Redis while no history was kept
+    discarded   bigint NOT NULL DEFAULT 0, -- by a person
+    repeated    bigint NOT NULL DEFAULT 0, -- written again under the ID of another event, and absorbed by it
+    suppressed  bigint NOT NULL DEFAULT 0, -- unique, and another's task stood for them; no longer kept
+    PRIMARY KEY (day, event_type)
+) WITH (fillfactor = 50);
+
+-- What is there already was emitted before the account was opened. A replayed
+-- event may be in the history more than once.
+INSERT INTO outbox_account (day, event_type, emitted)
+SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(DISTINCT id)
+FROM (
+    SELECT id, event_type, created_at FROM outbox
+    UNION ALL SELECT id, event_type, created_at FROM outbox_held
+    UNION ALL SELECT id, event_type, created_at FROM outbox_sent
+    UNION ALL SELECT id, event_type, created_at FROM outbox_dead
+    UNION ALL SELECT id, event_type, created_at FROM outbox_suppressed
+) AS present
+GROUP BY 1, 2;
+
+-- outbox_written enters what a statement emitted into the account, and wakes a
+-- sleeping relay. Rows that only come back, such as a refused event, are
+-- marked by the setting outboxd.moving. It runs once in every
+-- producer's statement, so it does without a search_path of its own, which
+-- would be set and reset each time, and names everything in full instead;
+-- grouping the rows here would cost more than it saves.
+--
+-- PostgreSQL refuses to prepare a transaction that has notified (PREPARE
+-- TRANSACTION), and nothing tells here that one will be prepared. Its producer
+-- says so by SET LOCAL outboxd.wake = off, and its events are found by polling.
+-- SECURITY DEFINER: producers need no right on the tables.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_written() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF coalesce(pg_catalog.current_setting('outboxd.moving', true), '') OPERATOR(pg_catalog.<>) 'on' THEN
+        INSERT INTO %1$I.outbox_entries SELECT event_type, created_at FROM written;
+    END IF;
+    IF EXISTS (SELECT FROM %1$I.outbox_relays WHERE asleep)
+       AND coalesce(pg_catalog.current_setting('outboxd.wake', true), '') OPERATOR(pg_catalog.<>) 'off' THEN
+        PERFORM pg_catalog.pg_notify('outbox_wake', %1$L);
+    END IF;
+    RETURN NULL;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
+CREATE TRIGGER outbox_written AFTER INSERT ON outbox
+    REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION outbox_written();
+
+-- One row for each refusal by Redis (refused), each failed attempt of a handler
+-- (failed), each death (died), and each time that an event was sent again
+-- (replayed by a person, redriven after Redis had lost it) or given up
+-- (discarded). unknown is a task of an event that does not exist, because
+-- PostgreSQL went back to before it. No foreign key: the event moves from table to table.
+CREATE TABLE outbox_journal (
+    id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- for logical replication, which has to name a row
+    event_id   uuid        NOT NULL,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
+    entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown')),
+    generation integer     NOT NULL,
+    attempt    integer     NOT NULL DEFAULT 0, -- of this generation and stage, from 1 on; 0: none
+    detail     text        NOT NULL DEFAULT ''
+) WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 10000
+);
+
+CREATE INDEX outbox_journal_event ON outbox_journal (event_id, at);
+
+-- For trimming by age.
+CREATE INDEX outbox_journal_at ON outbox_journal (at);
+
+-- What people did, one row for each command. events grows with each batch, in
+-- the transaction of the batch.
+CREATE TABLE outbox_actions (
+    id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    actor  text        NOT NULL,
+    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive')),
+    filter jsonb       NOT NULL,
+    reason text        NOT NULL DEFAULT '',
+    events bigint      NOT NULL DEFAULT 0
+);
+
+CREATE INDEX outbox_actions_at ON outbox_actions (at);
+
+-- outbox_set_aside makes a dead letter of one row that cannot be relayed, and
+-- returns its event; NULL if not even that is possible, and the row is then where
+-- it was. Such a row came past the outbox's checks: from a restore, by a trigger
+-- or a constraint that was switched off, or from a newer version. What a dead
+-- letter can hold is kept as it is; times go to the nearest that the outbox takes,
+-- which is also the account's day, and an event without an ID gets one. It calls nothing that the row's values could
+-- make fail; where one cannot even be read, the event is kept without what is large.
+-- The caller sets outboxd.moving, and passes on the event's turn.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_set_aside(place regclass, row_at tid, cause text) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+DECLARE
+    event uuid;
+    moving text;
+    -- The rights are on the history as a whole, not on its partitions.
+    whole regclass := CASE WHEN place IN ('outbox'::regclass, 'outbox_held'::regclass) THEN place ELSE 'outbox_sent'::regclass END;
+BEGIN
+    moving := $move$
+        WITH gone AS (
+            DELETE FROM %s WHERE tableoid = $3 AND ctid = $1 RETURNING *
+        ), cleaned AS (
+            SELECT coalesce(nullif(id, '00000000-0000-0000-0000-000000000000'), outbox_new_id()) AS id, coalesce(event_type, '') AS event_type, coalesce(queue, 'default') AS queue,
+                   least(greatest(created_at, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00') AS created_at,
+                   least(greatest(available_at, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00') AS available_at,
+                   least(greatest(attempts, 0), 1000000000) AS attempts, least(greatest(generation, 0), 1000000000) AS generation,
+                   ordering_key, ordering_position, %s
+            FROM gone
+        ), dead AS (
+            INSERT INTO outbox_dead AS d (id, event_type, queue, created_at, available_at, attempts, generation, ordering_key, ordering_position,
+                payload, headers, last_error, max_retry, timeout_seconds, retention_seconds, unique_seconds, deadline, stage, error, died_at)
+            SELECT cleaned.*, 'relay', $2, clock_timestamp() FROM cleaned
+            ON CONFLICT (id) DO UPDATE SET generation = greatest(d.generation, excluded.generation), stage = excluded.stage,
+                error = excluded.error, died_at = excluded.died_at
+            RETURNING id, generation, attempts, xmax::text <> '0' AS repeats
+        ), absorbed AS (
+            INSERT INTO outbox_entries (event_type, created_at, repeated)
+            SELECT c.event_type, c.created_at, 1 FROM cleaned c JOIN dead USING (id) WHERE dead.repeats
+        ), noted AS (
+            INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail)
+            SELECT id, 'relay', 'died', generation, attempts, $2 FROM dead
+        )
+        SELECT id FROM dead$move$;
+    BEGIN
+        EXECUTE format(moving, whole, $all$
+            coalesce(payload, ''),
+            CASE WHEN jsonb_typeof(headers) = 'object'
+                THEN coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each(headers) WHERE jsonb_typeof(value) = 'string'), '{}')
+                ELSE '{}' END,
+            left(last_error, 2000), CASE WHEN max_retry >= 0 THEN max_retry END, CASE WHEN timeout_seconds > 0 THEN timeout_seconds END,
+            CASE WHEN retention_seconds >= 0 THEN retention_seconds END, CASE WHEN unique_seconds > 0 THEN unique_seconds END,
+            CASE WHEN deadline >= timestamptz '1971-01-01 00:00:00+00' AND deadline < timestamptz '10000-01-01 00:00:00+00' THEN deadline END
+            $all$) INTO event USING row_at, cause, place;
+        RETURN event;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR internal_error OR raise_exception THEN
+        NULL;
+    END;
+    EXECUTE format(moving, whole, $little$
+        ''::bytea, '{}'::jsonb, NULL::text, NULL::integer, NULL::integer, NULL::integer, NULL::integer, NULL::timestamptz
+        $little$) INTO event USING row_at, cause || ' (kept without its payload, headers and options: they cannot be read)', place;
+    RETURN event;
+EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR internal_error OR raise_exception THEN
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+-- What the dashboard draws its charts from. One row every ten seconds, written
+-- by the leader and kept for 25 hours: 9,000 rows, about 1 MB, which is little
+-- enough to need no thinning.
+CREATE TABLE outbox_samples (
+    at             timestamptz PRIMARY KEY,
+    relay          uuid        NOT NULL, -- who measured, and so keeps house
+    seconds        real        NOT NULL, -- that the next four count; 0 and none where there was no sample in the minute before
+    emitted        bigint      NOT NULL,
+    enqueued       bigint      NOT NULL,
+    confirmed      bigint      NOT NULL,
+    died           bigint      NOT NULL,
+    pending        bigint      NOT NULL, -- how many there were, with the limits of domain.Backlog
+    held           bigint      NOT NULL,
+    dead           bigint      NOT NULL,
+    oldest_due     real        NOT NULL, -- seconds that the oldest due event has been due; 0: none
+    delay_p50      real,                 -- seconds from an event's ID to its handler, of those that were confirmed; null: none
+    delay_p99      real,
+    emitted_total  bigint      NOT NULL, -- the counters that emitted and enqueued are differences of
+    enqueued_total bigint      NOT NULL
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+
+-- What the relay that keeps house fails at, until it works again, for everybody
+-- who looks from elsewhere.
+CREATE TABLE outbox_failing (
+    work  text        PRIMARY KEY,
+    since timestamptz NOT NULL DEFAULT now(),
+    error text        NOT NULL
+);
+
+-- By what the queue is recognised, so that one that has lost its data is
+-- noticed, also when that happened while no relay was running; and by what this
+-- database is, which may have gone back to an earlier state itself: a standby
+-- that did not have the last commits took over, or a backup was restored.
+--
+-- One row. name is part of the name of the canary key in Redis, which databases
+-- that share a Redis must not share. Empty fields: not known.
+CREATE TABLE outbox_queue_identity (
+    only_row       boolean     PRIMARY KEY DEFAULT true CONSTRAINT outbox_queue_identity_is_one_row CHECK (only_row),
+    name           text        NOT NULL DEFAULT gen_random_uuid(),
+    run_id         text        NOT NULL DEFAULT '',
+    replication_id text        NOT NULL DEFAULT '',
+    canary         text        NOT NULL DEFAULT '',
+    system_id      text        NOT NULL DEFAULT '', -- of the PostgreSQL cluster
+    timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion and a recovery to a point in time begin a new one
+    -- What was handed to the queue since history_since and within the last
+    -- history_seconds is certainly in the history. 0: there is none.
+    history_seconds float8     NOT NULL DEFAULT 0,
+    history_since  timestamptz,
+    seen_at        timestamptz,
+    healed_at      timestamptz,
+    went_back_at   timestamptz -- when it was last noticed that this database may have gone back
+) WITH (fillfactor = 20);
+
+INSERT INTO outbox_queue_identity DEFAULT VALUES;
+
+-- outbox_id_time returns the time in a UUID of version 7, and NULL of any other.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_id_time(id uuid) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN get_byte(uuid_send(id), 6) >> 4 = 7
+        THEN to_timestamp(('x' || left(encode(uuid_send(id), 'hex'), 12))::bit(48)::bigint / 1000.0) END
+$$;
+-- +goose StatementEnd
+
+-- outbox_task_of says what the task of an event is, in a database that may have
+-- gone back: 'rightful', 'early' if the event has an ordering key whose turn is
+-- another event's, or 'unknown' if there is no such event, because the
+-- transaction that wrote it is lost. One statement, because an event moves.
+--
+--   - Whoever has the turn may go. What took effect before may be held once more,
+--     where the claim that sent it was undone; it has no effect again.
+--   - What is held may not, nor what has a key, no turn, and is back in the outbox.
+--   - An event may be nowhere because its history has ended, or never began. So
+--     one that is nowhere is unknown only if its ID, by its time, is younger than
+--     the history; clocks may differ by an hour.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_task_of(event uuid) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN CASE
+        WHEN EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = event)
+          OR EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'rightful'
+        WHEN EXISTS (SELECT FROM outbox_held h WHERE h.id = event) THEN 'early'
+        WHEN EXISTS (SELECT FROM outbox o WHERE o.id = event AND o.ordering_key IS NOT NULL) THEN 'early'
+        WHEN EXISTS (SELECT FROM outbox o WHERE o.id = event)
+          OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = event)
+          OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = event) THEN 'rightful'
+        WHEN outbox_id_time(event) > (
+            SELECT greatest(history_since, now() - (history_seconds - least(history_seconds / 2, 3600)) * interval '1 second')
+            FROM outbox_queue_identity WHERE history_since IS NOT NULL) THEN 'unknown'
+        ELSE 'rightful'
+    END;
+END $$;
+-- +goose StatementEnd
+
+-- outbox_is_doubtful says whether an event has to be looked for before it takes
+-- effect, because this database may have gone back: it is on another timeline than
+-- the relays have seen, or the event is from before they noticed it. An ID that
+-- tells no time counts as old. When the history of that time has ended, what is
+-- unknown could not be told any more.
+--
+-- Where nothing is in doubt, it notes the second in the session, so that only the
+-- first confirmation of every second asks; with the schema, since a session may
+-- confirm in two. The second is taken before the look.
+-- Whoever says that the database has gone back therefore waits for longer than a
+-- second, until everybody has seen it. An older snapshot notes nothing.
+--
+-- The privilege is looked at because an error here would stop every consumer.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_is_doubtful(event uuid) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    second  text := %1$L OPERATOR(pg_catalog.||) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::pg_catalog.int8::pg_catalog.text;
+    back_at timestamptz;
+    line    text;
+    may     boolean;
+BEGIN
+    SELECT i.timeline,
+           CASE WHEN i.went_back_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => greatest(i.history_seconds, 3600))) THEN i.went_back_at END,
+           pg_catalog.has_function_privilege('pg_catalog.pg_walfile_name(pg_catalog.pg_lsn)'::pg_catalog.regprocedure, 'EXECUTE')
+    INTO line, back_at, may FROM %1$I.outbox_queue_identity i;
+    IF back_at IS NOT NULL AND coalesce(%1$I.outbox_id_time(event) OPERATOR(pg_catalog.<) (back_at OPERATOR(pg_catalog.+) '1 minute'::pg_catalog.interval), true) THEN
+        RETURN true;
+    END IF;
+    IF may AND line OPERATOR(pg_catalog.<>) '' THEN
+        IF NOT pg_catalog.starts_with(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), line) THEN
+            RETURN true;
+        END IF;
+    END IF;
+    IF back_at IS NULL AND pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed' THEN
+        PERFORM pg_catalog.set_config('outboxd.sure_at', second, false);
+    END IF;
+    RETURN false;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
+-- outbox_confirming decides whether an event may take effect, before its effect,
+-- whoever confirms it.
+--
+--   - What is held may not: the event before it has not taken effect, or this
+--     database has forgotten that it did. The error says to give the task back;
+--     the event is let go when the one before is confirmed.
+--   - Where this database may have gone back, an event that does not exist may not
+--     either. There is then no inbox row, as for an event that took effect
+--     before, and the journal says why.
+--
+-- It runs once for every event, so it asks for the least: almost always one look
+-- into an index, and whether this session asked within the second. Neither it nor
+-- outbox_is_doubtful has a search_path of its own.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_confirming() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF pg_catalog.current_setting('outboxd.sure_at', true) IS NOT DISTINCT FROM %1$L OPERATOR(pg_catalog.||) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::pg_catalog.int8::pg_catalog.text
+       OR NOT %1$I.outbox_is_doubtful(NEW.event_id) THEN
+        PERFORM FROM %1$I.outbox_held WHERE id OPERATOR(pg_catalog.=) NEW.event_id;
+        IF NOT FOUND THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    CASE %1$I.outbox_task_of(NEW.event_id)
+    WHEN 'early' THEN
+        RAISE EXCEPTION 'event %% may not take effect yet: its ordering key has another event''s turn', NEW.event_id
+            USING ERRCODE = 'OB001', HINT = 'Give the task back without charging it an attempt. It comes again when the event before it is confirmed.';
+    WHEN 'unknown' THEN
+        -- A snapshot may be older than the event.
+        IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) 'read committed' THEN
+            RAISE EXCEPTION 'whether event %% exists cannot be told in a transaction that is not READ COMMITTED', NEW.event_id
+                USING ERRCODE = 'serialization_failure', HINT = 'Try again, or confirm in a READ COMMITTED transaction.';
+        END IF;
+        INSERT INTO %1$I.outbox_journal (event_id, stage, entry, generation, detail)
+        SELECT NEW.event_id, 'worker', 'unknown', 0, 'PostgreSQL went back to before this event was committed; its task had no effect'
+        WHERE NOT EXISTS (SELECT FROM %1$I.outbox_journal j WHERE j.event_id OPERATOR(pg_catalog.=) NEW.event_id AND j.entry OPERATOR(pg_catalog.=) 'unknown');
+        RETURN NULL;
+    ELSE
+        RETURN NEW;
+    END CASE;
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
+CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION outbox_confirming();
+
+-- +goose Down
+DROP TRIGGER outbox_confirming ON inbox;
+DROP FUNCTION outbox_confirming;
+DROP FUNCTION outbox_is_doubtful;
+DROP FUNCTION outbox_task_of;
+DROP FUNCTION outbox_id_time;
+DROP TABLE outbox_queue_identity;
+DROP TABLE outbox_failing;
+DROP TABLE outbox_samples;
+DROP FUNCTION outbox_set_aside;
+DROP TABLE outbox_actions;
+DROP TABLE outbox_journal;
+DROP TRIGGER outbox_written ON outbox;
+DROP FUNCTION outbox_written;
+DROP TABLE outbox_account;
+DROP TABLE outbox_entries;

@@ -1,0 +1,108 @@
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// place is the schema that everything is made in: the first that the sessions
+// of a database have on their search_path, whether it exists yet or not.
+type place struct {
+	name    string
+	exists  bool
+	creates bool // this role may create schemas
+	ours    bool // it has the table of migrations
+	foreign string
+	earlier string // a schema that an earlier build filled; "": none
+}
+
+// What an extension brought is nobody's table. Earlier builds kept the record of
+// their migrations under another name, in whatever schema came first.
+const placeSQL = `
+SELECT p.name, n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),
+    EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = '` + Table + `'),
+    coalesce((SELECT min(o.name) FROM (
+        SELECT oid, relname::text, 'pg_class'::regclass FROM pg_class WHERE relnamespace = n.oid
+        UNION ALL SELECT oid, proname || '()', 'pg_proc'::regclass FROM pg_proc WHERE pronamespace = n.oid
+        UNION ALL SELECT oid, typname::text, 'pg_type'::regclass FROM pg_type WHERE typnamespace = n.oid
+    ) AS o (id, name, catalog)
+    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.id AND d.deptype = 'e')), ''),
+    coalesce((SELECT min(m.nspname::text) FROM pg_namespace m JOIN pg_class c ON c.relnamespace = m.oid JOIN pg_proc f ON f.pronamespace = m.oid
+        WHERE c.relname = 'outbox_migrations' AND f.proname = 'outbox_new_id'), '')
+FROM (SELECT (parse_ident(current_setting('search_path'), false))[1]) AS p (name) LEFT JOIN pg_namespace n ON n.nspname = p.name`
+
+func findPlace(ctx context.Context, db interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+},
+) (p place, err error) {
+	var name sql.NullString
+	err = db.QueryRowContext(ctx, placeSQL).Scan(&name, &p.exists, &p.creates, &p.ours, &p.foreign, &p.earlier)
+	if err == nil && !name.Valid {
+		err = errors.New("the search_path is empty")
+	}
+	if err != nil {
+		return place{}, fmt.Errorf("look at the schema of outboxd: %w", err)
+	}
+	p.name = name.String
+	return p, nil
+}
+
+// refuse says why nothing may be made here.
+func (p place) refuse() error {
+	switch {
+	case p.ours:
+		return nil
+	case p.earlier != "":
+		return fmt.Errorf("an earlier build of outboxd filled the schema %s of this database, and this build does not read it: "+
+			"give outboxd another database (or, where it runs its own, another --data-dir), or drop what it made there and start again", quote(p.earlier))
+	case p.foreign != "":
+		return fmt.Errorf("the schema %s is somebody else's: it has %s and no table %s; choose another by --database-schema", quote(p.name), p.foreign, Table)
+	case !p.exists && !p.creates:
+		return fmt.Errorf("the schema %s does not exist, and this role may not create it: CREATE SCHEMA %[1]s AUTHORIZATION the role that migrates, as deploy/postgres/roles.sql does", quote(p.name))
+	default:
+		return nil
+	}
+}
+
+// make looks before anything is changed, and creates the schema.
+func makePlace(ctx context.Context, conn *sql.Conn) error {
+	p, err := findPlace(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := p.refuse(); err != nil || p.exists {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+quote(p.name)); err != nil {
+		return fmt.Errorf("create the schema %s: %w", quote(p.name), err)
+	}
+	return nil
+}
+
+// clearPlace takes away what is left when the last migration was taken back.
+// Who may not create the schema again leaves it.
+func clearPlace(ctx context.Context, conn *sql.Conn) error {
+	applied, err := appliedAt(ctx, conn)
+	if err != nil || len(withoutFirst(applied)) > 0 {
+		return err
+	}
+	p, err := findPlace(ctx, conn)
+	if err != nil || !p.ours {
+		return err
+	}
+	statements := []string{"DROP TABLE " + Table}
+	if p.creates {
+		statements = append(statements, "DROP SCHEMA "+quote(p.name))
+	}
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", strings.ToLower(statement), err)
+		}
+	}
+	return nil
+}
+
+func quote(identifier string) string { return `"` + strings.ReplaceAll(identifier, `"`, `""`) + `"` }

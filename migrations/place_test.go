@@ -1,0 +1,160 @@
+package migrations_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/migrations"
+	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
+)
+
+// within connects as an outboxd whose --database-schema is schema.
+func within(t *testing.T, url, schema string) *postgres.Database {
+	t.Helper()
+	db, err := postgres.Open(t.Context(), postgres.Options{
+		URL: url, Schema: schema, MaxConns: 2, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+// What a service may have in public, under names that outboxd has as well.
+const others = `
+CREATE TABLE public.users (id bigint PRIMARY KEY, name text);
+CREATE TABLE public.inbox (message text);
+CREATE TABLE public.notifications (id bigint PRIMARY KEY);
+CREATE TABLE public.outbox (id bigserial PRIMARY KEY, topic text NOT NULL);
+CREATE FUNCTION public.emit(text, jsonb) RETURNS text LANGUAGE sql AS $$ SELECT 'theirs' $$;
+CREATE FUNCTION public.confirm(uuid) RETURNS text LANGUAGE sql AS $$ SELECT 'theirs' $$;
+INSERT INTO public.users VALUES (1, 'ada');
+INSERT INTO public.outbox (topic) VALUES ('theirs')`
+
+func TestTablesOfOthersWithTheSameNamesStayAsTheyAre(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	db := repositorytest.Connect(t, url).SQL()
+	exec(t, db, others)
+	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "SELECT outboxd.emit('test:a', '{}', ordering_key => 'k')")
+	exec(t, db, "SELECT outboxd.confirm(id) FROM outboxd.outbox")
+	exec(t, db, "INSERT INTO public.outbox (topic) VALUES ('theirs')")
+	for query, want := range map[string]int{
+		"SELECT count(*) FROM outboxd.outbox":                       1,
+		"SELECT count(*) FROM outboxd.inbox":                        1,
+		"SELECT count(*) FROM public.outbox WHERE topic = 'theirs'": 2,
+		"SELECT count(*) FROM public.users":                         1,
+		"SELECT count(*) FROM public.inbox":                         0,
+	} {
+		if got := count(t, db, query); got != want {
+			t.Errorf("%s: %d, want %d", query, got, want)
+		}
+	}
+	for range 5 {
+		if _, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, db, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"); n != 4 {
+		t.Errorf("of four tables of others, %d are left", n)
+	}
+}
+
+func TestTwoOutboxesInOneDatabase(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.Database(t)
+	one, two := within(t, url, "orders_outbox"), within(t, url, "billing_outbox")
+	for _, db := range []*postgres.Database{one, two} {
+		if n, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil || n == 0 {
+			t.Fatalf("%s: %d, %v", db.Schema(), n, err)
+		}
+	}
+	exec(t, one.SQL(), "SELECT billing_outbox.emit('test:b', '{}') FROM generate_series(1, 3)")
+	exec(t, two.SQL(), "SELECT orders_outbox.emit('test:o', '{}', ordering_key => 'k', in_commit_order => true)")
+	for db, want := range map[*postgres.Database]int{one: 1, two: 3} {
+		for _, table := range []string{"outbox", "outbox_entries"} {
+			if got := count(t, db.SQL(), "SELECT count(*) FROM "+table); got != want {
+				t.Errorf("%s of %s: %d rows, want %d", table, db.Schema(), got, want)
+			}
+		}
+	}
+	for {
+		more, err := migrations.Down(t.Context(), one.SQL(), repositorytest.Logger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			break
+		}
+	}
+	if got := count(t, two.SQL(), "SELECT count(*) FROM outbox"); got != 3 {
+		t.Errorf("with the one gone, the other has %d events, want 3", got)
+	}
+}
+
+func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		made string
+		want []string
+	}{
+		"a table":          {`CREATE SCHEMA outboxd; CREATE TABLE outboxd.orders (id int)`, []string{`"outboxd"`, "orders", "--database-schema"}},
+		"a function":       {`CREATE SCHEMA outboxd; CREATE FUNCTION outboxd.emit() RETURNS int LANGUAGE sql AS 'SELECT 1'`, []string{"emit()", "--database-schema"}},
+		"a type":           {`CREATE SCHEMA outboxd; CREATE TYPE outboxd.mood AS ENUM ('good')`, []string{"mood", "--database-schema"}},
+		"an earlier build": {`CREATE TABLE public.outbox_migrations (id int); CREATE FUNCTION public.outbox_new_id() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'`, []string{"earlier build", `"public"`, "--data-dir"}},
+		"an earlier build in the schema": {`CREATE SCHEMA outboxd; CREATE TABLE outboxd.outbox_migrations (id int);
+			CREATE FUNCTION outboxd.outbox_new_id() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'`, []string{"earlier build", `"outboxd"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := repositorytest.Connect(t, repositorytest.Database(t)).SQL()
+			exec(t, db, c.made)
+			const relations = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'outboxd')"
+			before := count(t, db, relations)
+			_, up := migrations.Up(t.Context(), db, repositorytest.Logger(t))
+			for what, err := range map[string]error{"Up": up, "Check": migrations.Check(t.Context(), db)} {
+				for _, want := range c.want {
+					if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, migrations.ErrPending) {
+						t.Errorf("%s: %v, want it to name %s", what, err, want)
+					}
+				}
+			}
+			if after := count(t, db, relations); after != before {
+				t.Errorf("%d relations before, %d after", before, after)
+			}
+		})
+	}
+}
+
+// An empty schema may be there before, as roles.sql makes it, with what an
+// extension put into it.
+func TestAnEmptySchemaIsTaken(t *testing.T) {
+	t.Parallel()
+	db := repositorytest.Connect(t, repositorytest.Database(t)).SQL()
+	exec(t, db, "CREATE SCHEMA outboxd; CREATE EXTENSION pgcrypto SCHEMA outboxd")
+	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARoleThatMayNotCreateSchemasIsToldWhatToDo(t *testing.T) {
+	t.Parallel()
+	url := repositorytest.HostileDatabase(t, repositorytest.Hostile{Role: []string{"search_path = 'elsewhere'"}})
+	db := repositorytest.Connect(t, url).SQL()
+	var role string
+	if err := db.QueryRowContext(t.Context(), "SELECT current_user").Scan(&role); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, fmt.Sprintf("DO $$ BEGIN EXECUTE format('REVOKE CREATE ON DATABASE %%I FROM %s', current_database()); END $$", role))
+	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "outboxd" AUTHORIZATION`) {
+		t.Errorf("Up: %v", err)
+	}
+}
