@@ -22,7 +22,7 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 	s.options.Failures = repository.NewFailedTasks(s.db, true)
 	s.exec("UPDATE outbox_queue_identity SET went_back_at = now()")
 	emit := func(key string) (id domain.ID) {
-		err := s.db.SQL().QueryRowContext(t.Context(), "SELECT outbox_emit('test:effect', '{}', ordering_key => $1)", key).Scan(&id)
+		err := s.db.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('test:effect', '{}', ordering_key => $1)", key).Scan(&id)
 		if err != nil {
 			t.Fatal(err)
 		}

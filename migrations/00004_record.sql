@@ -150,6 +150,9 @@ BEGIN
                    least(greatest(attempts, 0), 1000000000) AS attempts, least(greatest(generation, 0), 1000000000) AS generation,
                    ordering_key, ordering_position, %s
             FROM gone
+        ), turned AS ( -- an ID that was changed keeps its key's turn
+            UPDATE outbox_turns t SET event_id = c.id FROM cleaned c
+            WHERE t.ordering_key = c.ordering_key AND t.event_id = '00000000-0000-0000-0000-000000000000'
         ), dead AS (
             INSERT INTO outbox_dead AS d (id, event_type, queue, created_at, available_at, attempts, generation, ordering_key, ordering_position,
                 payload, headers, last_error, max_retry, timeout_seconds, retention_seconds, unique_seconds, deadline, stage, error, died_at)

@@ -25,7 +25,7 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 	exec("UPDATE outbox_queue_identity SET went_back_at = now()")
 	emit := func(key string) (id string) {
 		t.Helper()
-		if err := db.QueryRowContext(t.Context(), "SELECT outbox_emit('test:effect', '{}', ordering_key => $1)", key).Scan(&id); err != nil {
+		if err := db.QueryRowContext(t.Context(), "SELECT outboxd.emit('test:effect', '{}', ordering_key => $1)", key).Scan(&id); err != nil {
 			t.Fatal(err)
 		}
 		return id
