@@ -36,7 +36,7 @@ const lookedFor = "asynq:{default}:t:"
 func take(t *testing.T, client *redis.Client) {
 	t.Helper()
 	ctx, key := t.Context(), lookedFor+testEvents(1)[0].TaskID()
-	id := client.RPopLPush(ctx, "asynq:{default}:pending", "asynq:{default}:active").Val()
+	id := client.LMove(ctx, "asynq:{default}:pending", "asynq:{default}:active", "RIGHT", "LEFT").Val()
 	client.HSet(ctx, key, "state", "active")
 	client.HDel(ctx, key, "pending_since")
 	if err := client.ZAdd(ctx, "asynq:{default}:lease", redis.Z{Score: float64(time.Now().Add(30 * time.Second).Unix()), Member: id}).Err(); err != nil {

@@ -110,7 +110,9 @@ func (o *oddRows) set() {
 		"default_transaction_isolation": {"read committed", "repeatable read", "serializable"},
 	}
 	for name, values := range settings {
-		o.produce(fmt.Sprintf("SET %s = '%s'", name, pick(o.random, values...)))
+		if err := o.produce(fmt.Sprintf("SET %s = '%s'", name, pick(o.random, values...))); err != nil {
+			o.t.Fatal(err)
+		}
 	}
 }
 

@@ -170,7 +170,7 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject
 		o.Database = db.Ping
 	})
 	s := &subject{town: w, own: db, text: string(letters)}
-	s.town.db = db
+	s.db = db
 	retire := w.start()
 	stop := w.work()
 	s.produce(direct)
@@ -281,7 +281,7 @@ func (s *subject) bury() {
 	letters := repository.NewDeadLetters(s.own)
 	list, err := letters.List(s.t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
 	if err != nil || len(list) != 2 || time.Since(list[0].DiedAt).Abs() > time.Minute ||
-		!slices.ContainsFunc(list, func(l domain.DeadLetter) bool { return string(l.Event.Payload) == "\x00\xff\\" }) {
+		!slices.ContainsFunc(list, func(l domain.DeadLetter) bool { return string(l.Payload) == "\x00\xff\\" }) {
 		s.t.Fatalf("dead letters %+v: %v", list, err)
 	}
 	if _, _, err := letters.Groups(s.t.Context(), 10); err != nil {
@@ -336,7 +336,7 @@ func (s *subject) show() {
 		s.t.Fatalf("found %+v: %v", page.Events, err)
 	}
 	life, err := repository.NewEventLives(s.own).Find(ctx, page.Events[0].ID)
-	if err != nil || life.Event.Headers["h"] != s.text || life.Event.OrderingKey != "key "+s.text || life.Event.Options.Deadline.Year() != 2100 ||
+	if err != nil || life.Headers["h"] != s.text || life.OrderingKey != "key "+s.text || life.Options.Deadline.Year() != 2100 ||
 		time.Since(life.Event.CreatedAt).Abs() > time.Minute {
 		s.t.Errorf("the life of an event is %+v: %v", life, err)
 	}

@@ -35,7 +35,7 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			if n := len(w.tasks("default")); n != 2 {
 				t.Errorf("%d tasks are in Redis, want the first invoice's and the one behind the second", n)
 			}
-			lives, holder := repository.NewEventLives(db), domain.ID{}
+			lives := repository.NewEventLives(db)
 			page, err := lives.Search(t.Context(), domain.EventFilter{State: domain.StateSuppressed}, domain.ID{}, 10)
 			if err != nil || len(page.Events) != 1 || page.Events[0].OrderingKey != "k" {
 				t.Fatalf("found %+v, %v, want the suppressed event", page, err)
@@ -44,7 +44,8 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			if err != nil || life.State() != domain.StateSuppressed || life.SuppressedAt.IsZero() {
 				t.Errorf("its life is %+v, %v", life, err)
 			}
-			if holder, err = domain.EventID(life.Holder); err != nil || !w.tasks("default")[holder.String()] {
+			holder, err := domain.EventID(life.Holder)
+			if err != nil || !w.tasks("default")[holder.String()] {
 				t.Errorf("%q stands for it, %v, want the first invoice's task", life.Holder, err)
 			}
 			if says := life.Describe(nil, time.Now()); !strings.Contains(says, "event "+holder.String()+" stands for it") {

@@ -44,6 +44,7 @@ func says(message, word string) bool {
 // Redis lets it end.
 var writeRefusals = []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS"}
 
+// IsWriteRefusal tells whether an answer is that of a Redis that takes no writes.
 func IsWriteRefusal(answer error) bool {
 	return slices.ContainsFunc(writeRefusals, func(word string) bool { return says(answer.Error(), word) })
 }

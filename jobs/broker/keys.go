@@ -2,10 +2,9 @@ package broker
 
 import "strings"
 
-// The keys of Asynq, by its package internal/base. The braces keep the keys of a
-// queue in one slot of a cluster.
-//
-// QueuesKey is a set: the names of all queues.
+// QueuesKey is a set: the names of all queues. It and the keys below are Asynq's,
+// by its package internal/base. Braces keep the keys of a queue in one slot of a
+// cluster.
 const QueuesKey = "asynq:queues"
 
 // QueuePrefix is how all keys of a queue begin.

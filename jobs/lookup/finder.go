@@ -3,7 +3,6 @@ package lookup
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -185,7 +184,7 @@ func (c lookCall) read(command *redis.Cmd) error {
 		return fmt.Errorf("%d answers about %d tasks", len(answers), len(c))
 	}
 	for i, answer := range answers {
-		if answer == "" || !strings.Contains("0123456", answer[:1]) {
+		if answer == "" || answer[0] < '0' || answer[0] > '6' {
 			return fmt.Errorf("%.20q is no answer about a task", answer)
 		}
 		c[i].answer, c[i].since = lookAnswer(answer[0]), answer[1:]

@@ -44,6 +44,7 @@ func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskS
 		case domain.TaskStranded:
 			found = append(found, domain.TaskState{TaskID: q.TaskID, Queue: q.Queue, State: domain.StateStranded})
 			continue
+		case domain.TaskUnfinished, domain.TaskCompleted, domain.TaskArchived: // Asynq knows more of it
 		}
 		info, err := f.inspector.GetTaskInfo(q.Queue, q.TaskID)
 		switch {

@@ -36,6 +36,7 @@ func (s *session) lastCharacter() rune {
 	}
 }
 
+// ErrorText is an error's text as the database can store it.
 func (d *Database) ErrorText(err error) string {
 	if err == nil {
 		return "unknown"

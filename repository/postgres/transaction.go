@@ -31,6 +31,8 @@ func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gor
 	}
 }
 
+// TransactOnce is one attempt of Transact. committing says that COMMIT was sent, so
+// that after an error nobody knows whether it happened.
 func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) error) (committing bool, err error) {
 	tx := d.gorm.WithContext(ctx).Begin()
 	if tx.Error != nil {

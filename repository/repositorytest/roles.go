@@ -48,6 +48,7 @@ func Roles(t testing.TB, admin string) func(role string) string {
 // RolesOf returns the URLs by which roles connect to a database where they are
 // set up.
 func RolesOf(t testing.TB, admin string) func(role string) string {
+	t.Helper()
 	return func(role string) string {
 		if role == "" {
 			return admin
