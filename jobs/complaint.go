@@ -67,7 +67,15 @@ func (c *complaints) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (c *complaints) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, commands []redis.Cmder) error {
 		err := next(ctx, commands)
-		c.hear(err)
+		if !introduces(commands) {
+			c.hear(err)
+		}
 		return err
 	}
+}
+
+// introduces tells the commands by which go-redis gives its name (CLIENT SETINFO),
+// which Redis knows from 7.2 on, and nobody needs.
+func introduces(commands []redis.Cmder) bool {
+	return len(commands) > 0 && commands[0].Name() == "client"
 }

@@ -61,3 +61,20 @@ func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
 		t.Errorf("said %d times", n)
 	}
 }
+
+// Redis knows CLIENT SETINFO from 7.2 on. A worker on an older one has nothing to
+// complain about.
+func TestAWorkerOnAnOlderRedisDoesNotComplain(t *testing.T) {
+	t.Parallel()
+	log, done := &lines{}, make(chan struct{}, 1)
+	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{
+		"test:a": func(context.Context, domain.Effects, jobs.Task) error { done <- struct{}{}; return nil },
+	})
+	s.options.Logger = slog.New(slog.NewTextHandler(log, nil))
+	s.start()
+	s.enqueue("test:a", testEvents(1)[0].TaskID(), nil)
+	<-done
+	if n := log.count("cannot use Redis as it has to"); n != 0 {
+		t.Errorf("it complains %d times: %s", n, log.text.String())
+	}
+}

@@ -18,7 +18,7 @@ import (
 type goWriter struct{ db *gorm.DB }
 
 func openGo(_ context.Context, url string) (writer, error) {
-	db, err := gorm.Open(postgres.Open(url+"&connect_timeout=5&application_name=producer"),
+	db, err := gorm.Open(postgres.Open(url+"&search_path="+schema+"&connect_timeout=5&application_name=producer"),
 		&gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true, SkipDefaultTransaction: true})
 	if err != nil {
 		return nil, fmt.Errorf("open the producer's database: %w", err)
