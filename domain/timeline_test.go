@@ -34,17 +34,20 @@ func TestTimelineKeepsTheOrderWithinASecond(t *testing.T) {
 func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
 	t.Parallel()
 	life := domain.EventLife{Place: domain.PlaceSent}
-	for want, task := range map[string]domain.TaskState{
-		"its task waits for a worker":                                                {State: "pending"},
-		"its task is being carried out":                                              {State: "active"},
-		"its task waits for its time":                                                {State: "scheduled"},
-		"its task did not succeed and waits to be tried again: no":                   {State: "retry", LastError: "no"},
-		"its task was archived":                                                      {State: "archived"},
-		"its task is completed":                                                      {State: "completed"},
-		"its task is not in Redis any more, except for remains that no worker finds": {State: domain.StateStranded},
+	for _, c := range []struct {
+		want string
+		task domain.TaskState
+	}{
+		{"its task waits for a worker", domain.TaskState{State: "pending"}},
+		{"its task is being carried out", domain.TaskState{State: "active"}},
+		{"its task waits for its time", domain.TaskState{State: "scheduled"}},
+		{"its task did not succeed and waits to be tried again: no", domain.TaskState{State: "retry", LastError: "no"}},
+		{"its task was archived", domain.TaskState{State: "archived"}},
+		{"its task is completed", domain.TaskState{State: "completed"}},
+		{"its task is not in Redis any more, except for remains that no worker finds", domain.TaskState{State: domain.StateStranded}},
 	} {
-		if got := life.Describe([]domain.TaskState{task}, time.Now()); got != "handed to Redis, not confirmed yet; "+want {
-			t.Errorf("%+v: %q, want %q", task, got, want)
+		if got := life.Describe([]domain.TaskState{c.task}, time.Now()); got != "handed to Redis, not confirmed yet; "+c.want {
+			t.Errorf("%+v: %q, want %q", c.task, got, c.want)
 		}
 	}
 	if got := life.Describe([]domain.TaskState{}, time.Now()); !strings.Contains(got, "its task is not in Redis any more") {
