@@ -16,9 +16,9 @@ func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
 	url := repositorytest.Database(t)
 	direct := repositorytest.Connect(t, url)
 	for _, statement := range []string{
-		"CREATE TABLE late (n int)",
-		"CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused at the end'; END $$",
-		"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()",
+		"CREATE TABLE public.late (n int)",
+		"CREATE FUNCTION public.late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused at the end'; END $$",
+		"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON public.late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.late()",
 	} {
 		if _, err := direct.SQL().ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -31,7 +31,7 @@ func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pooled.Close)
-	rows, err := pooled.SQL().QueryContext(t.Context(), "INSERT INTO late VALUES (1) RETURNING n")
+	rows, err := pooled.SQL().QueryContext(t.Context(), "INSERT INTO public.late VALUES (1) RETURNING n")
 	if err == nil {
 		defer rows.Close()
 		for rows.Next() {
