@@ -78,7 +78,7 @@ func ParseTaskID(taskID string) (ID, int, error) {
 // EventStore hands out due events and remembers what became of them.
 // Its methods are safe for concurrent use, by any number of processes.
 type EventStore interface {
-	// Claim takes up to limit due events after from, oldest due first,
+	// Claim takes up to limit due events from a place on, oldest due first,
 	// until the batch is settled or released, or its connection ends,
 	// whichever is first. Events that another claim holds are passed over, and
 	// so are those of the queues in except. Those whose ordering key is not
