@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/examine"
+
 	"outboxd/domain"
-	"outboxd/repository"
 	"outboxd/repository/repositorytest"
 )
 
@@ -26,7 +27,7 @@ func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	before := w.heals()
 	server.Flush()
 	w.eventually(1, "SELECT count(*) FROM outbox_failing WHERE error LIKE '%the auditors have the journal%'")
-	examiner := repository.NewExaminer(w.db, repository.ExamineOptions{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now})
+	examiner := examine.New(w.db, examine.Options{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now})
 	found, err := examiner.Examine(t.Context())
 	if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool {
 		return f.Code == "house-failing" && strings.Contains(f.Found, "send again") && strings.Contains(f.Found, "the auditors have the journal")

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/examine"
+
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
@@ -120,7 +122,7 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 			if n := w.count("SELECT count(*) FROM outbox_journal"); n != 0 {
 				t.Errorf("%d were sent again", n)
 			}
-			found, err := repository.NewExaminer(w.db, repository.ExamineOptions{Now: time.Now, KeyAge: time.Hour, SnapshotAge: time.Hour}).Examine(t.Context())
+			found, err := examine.New(w.db, examine.Options{Now: time.Now, KeyAge: time.Hour, SnapshotAge: time.Hour}).Examine(t.Context())
 			if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool {
 				return f.Code == "events-missing" && strings.Contains(f.Found, "10 events") && strings.Contains(f.Found, "test:effect")
 			}) {

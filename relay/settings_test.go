@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/examine"
+
 	"outboxd/repository/postgres"
 
 	"github.com/jackc/pgx/v5"
@@ -350,7 +352,7 @@ func (s *subject) show() {
 	if _, _, err := repository.NewHeldKeys(s.own).List(ctx, nil, 10); err != nil {
 		s.t.Error(err)
 	}
-	if _, err := repository.NewExaminer(s.own, repository.ExamineOptions{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now}).Examine(ctx); err != nil {
+	if _, err := examine.New(s.own, examine.Options{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now}).Examine(ctx); err != nil {
 		s.t.Error(err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/repository/examine"
+
 	"outboxd/repository/postgres"
 
 	"github.com/jackc/pgx/v5"
@@ -66,7 +68,7 @@ func goesOn(t *testing.T, db *postgres.Database) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := repository.NewExaminer(db, healthy()).Examine(t.Context())
+	found, err := examine.New(db, healthy()).Examine(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +234,7 @@ func TestBackupByLogicalReplication(t *testing.T) {
 	eventually(t, original, 1, "SELECT count(*) FROM pg_replication_slots WHERE confirmed_flush_lsn >= $1::pg_lsn", until)
 	exec(t, upgraded, "DROP SUBSCRIPTION upgrade")
 	sameThere(t, original, upgraded)
-	found, err := repository.NewExaminer(upgraded, healthy()).Examine(t.Context())
+	found, err := examine.New(upgraded, healthy()).Examine(t.Context())
 	if err != nil || text(found, "positions-behind") == "" {
 		t.Errorf("doctor does not say that the sequence is behind: %v, %v", found, err)
 	}

@@ -43,20 +43,20 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 //   - without a match there is one row all the same, to say the floor.
 var searchSQL = `
 WITH pending AS MATERIALIZED (
-    SELECT id, 'pending' AS place, event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + ` AS created_at,
-           ` + withinSQL("available_at") + ` AS since, attempts, generation,
+    SELECT id, 'pending' AS place, event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + ` AS created_at,
+           ` + WithinSQL("available_at") + ` AS since, attempts, generation,
            coalesce(last_error, '') AS error, octet_length(payload) AS bytes
     FROM outbox WHERE 'pending' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), held AS MATERIALIZED (
-    SELECT id, 'held', event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + `, held_at, attempts, generation,
+    SELECT id, 'held', event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + `, held_at, attempts, generation,
            coalesce(last_error, ''), octet_length(payload)
     FROM outbox_held WHERE 'held' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), sent AS MATERIALIZED (
-    SELECT id, 'sent', event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + `, sent_at, attempts, generation,
+    SELECT id, 'sent', event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + `, sent_at, attempts, generation,
            coalesce(last_error, ''), octet_length(payload)
     FROM outbox_sent WHERE 'sent' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), dead AS MATERIALIZED (
-    SELECT id, 'dead', event_type, queue, ordering_key, headers, ` + withinSQL("created_at") + `, died_at, attempts, generation,
+    SELECT id, 'dead', event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + `, died_at, attempts, generation,
            error, octet_length(payload)
     FROM outbox_dead WHERE 'dead' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 ), suppressed AS MATERIALIZED (
@@ -94,7 +94,7 @@ func (l *EventLives) Search(ctx context.Context, filter domain.EventFilter, befo
 	first, last := searchRange(filter, before)
 	began := time.Now()
 	err := pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, searchBoundsSQL, milliseconds(searchTimeout)); err != nil {
+		if _, err := tx.Exec(ctx, searchBoundsSQL, postgres.Milliseconds(searchTimeout)); err != nil {
 			return err
 		}
 		depth := 0

@@ -1,6 +1,8 @@
 package repository_test
 
 import (
+	"outboxd/repository/examine"
+
 	"context"
 	"slices"
 	"strconv"
@@ -19,14 +21,14 @@ import (
 )
 
 // healthy are options under which a fresh database has nothing to be found.
-func healthy() repository.ExamineOptions {
-	return repository.ExamineOptions{Conns: 4, SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 40, Now: time.Now}
+func healthy() examine.Options {
+	return examine.Options{Conns: 4, SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 40, Now: time.Now}
 }
 
-// examine returns what is found, but for what a test server always is.
-func examine(t *testing.T, db *postgres.Database, o repository.ExamineOptions) []domain.Finding {
+// examined returns what is found, but for what a test server always is.
+func examined(t *testing.T, db *postgres.Database, o examine.Options) []domain.Finding {
 	t.Helper()
-	found, err := repository.NewExaminer(db, o).Examine(context.WithoutCancel(t.Context()))
+	found, err := examine.New(db, o).Examine(context.WithoutCancel(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +79,7 @@ func TestExaminerFinds(t *testing.T) {
 	t.Parallel()
 	type setting struct {
 		db *postgres.Database
-		o  *repository.ExamineOptions
+		o  *examine.Options
 	}
 	today, tomorrow := time.Now().UTC().Format("20060102"), time.Now().UTC().AddDate(0, 0, 1).Format("20060102")
 	tests := map[string]struct {
@@ -185,7 +187,7 @@ func TestExaminerFinds(t *testing.T) {
 			db := attended(t, url)
 			test.provoke(t, setting{db, &o})
 			fresh := repositorytest.Connect(t, url) // with what was set for new connections
-			found := examine(t, fresh, o)
+			found := examined(t, fresh, o)
 			if codes(found) != test.want {
 				t.Fatalf("found %q, want %q: %v", codes(found), test.want, found)
 			}
@@ -228,11 +230,11 @@ func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 
 	o := healthy()
 	fresh := repositorytest.Connect(t, server.URL())
-	if found := examine(t, fresh, o); codes(found) != "autovacuum-off/warning" {
+	if found := examined(t, fresh, o); codes(found) != "autovacuum-off/warning" {
 		t.Errorf("of what is not old yet: found %q", codes(found))
 	}
 	o.SnapshotAge = 0
-	found := examine(t, fresh, o)
+	found := examined(t, fresh, o)
 	pid := reader.PgConn().PID()
 	for code, parts := range map[string][]string{
 		"old-snapshot":         {"(pid " + strconv.Itoa(int(pid)) + ", application nightly", "idle in transaction)", "pg_terminate_backend(" + strconv.Itoa(int(pid)) + ")"},
@@ -247,7 +249,7 @@ func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 	}
 	run(`COMMIT`)
 	run(`ROLLBACK PREPARED 'it''s late'`)
-	if found := examine(t, fresh, o); codes(found) != "autovacuum-off/warning" {
+	if found := examined(t, fresh, o); codes(found) != "autovacuum-off/warning" {
 		t.Errorf("when they have ended: found %q", codes(found))
 	}
 }
@@ -261,14 +263,14 @@ func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 	exec(t, db, `DELETE FROM outbox; ALTER TABLE outbox ENABLE TRIGGER USER`)
 	// The server tells its statistics a moment later.
 	eventually(t, db, 1, `SELECT count(*) FROM pg_class WHERE oid = 'outbox'::regclass AND pg_stat_get_dead_tuples(oid) > 100000`)
-	found := examine(t, db, healthy())
+	found := examined(t, db, healthy())
 	if said := text(found, "vacuum-behind"); !strings.Contains(said, "outbox has 100001 dead rows beside 0 live ones and was never vacuumed") {
 		t.Errorf("found %q, %q", codes(found), said)
 	}
 	exec(t, db, `ALTER TABLE outbox RESET (autovacuum_enabled)`)
 	exec(t, db, `VACUUM outbox`)
 	eventually(t, db, 0, `SELECT count(*) FROM pg_class WHERE oid = 'outbox'::regclass AND pg_stat_get_dead_tuples(oid) > 100000`)
-	if found := examine(t, db, healthy()); codes(found) != "" {
+	if found := examined(t, db, healthy()); codes(found) != "" {
 		t.Errorf("after VACUUM: found %q", codes(found))
 	}
 }
@@ -279,18 +281,18 @@ func TestExaminerFindsReplicationSlots(t *testing.T) {
 	db := attended(t, server.URL())
 	exec(t, db, `SELECT pg_create_physical_replication_slot('standby_gone', true)`)
 	o := healthy()
-	if found := examine(t, db, o); codes(found) != "replication-slot/note" {
+	if found := examined(t, db, o); codes(found) != "replication-slot/note" {
 		t.Errorf("found %q, want a note", codes(found))
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload) SELECT 't', convert_to(repeat('x', 1000), 'UTF8') FROM generate_series(1, 2000)`)
 	o.SlotBytes = 1 << 20
-	found := examine(t, db, o)
+	found := examined(t, db, o)
 	if said := text(found, "replication-slot"); codes(found) != "replication-slot/warning" ||
 		!strings.Contains(said, "standby_gone is not in use") || !strings.Contains(said, "pg_drop_replication_slot('standby_gone')") {
 		t.Errorf("found %q: %q, want a warning", codes(found), said)
 	}
 	exec(t, db, `SELECT pg_drop_replication_slot('standby_gone')`)
-	if found := examine(t, db, o); codes(found) != "" {
+	if found := examined(t, db, o); codes(found) != "" {
 		t.Errorf("without the slot: found %q", codes(found))
 	}
 }
@@ -303,7 +305,7 @@ func TestExaminerFindsAStandby(t *testing.T) {
 	standby := repositorytest.Connect(t, primary.Standby().URL())
 	// It follows the primary from when it is consistent.
 	eventually(t, standby, 1, `SELECT count(*) FROM pg_class WHERE oid = to_regclass('outbox_journal')`)
-	found := examine(t, standby, healthy())
+	found := examined(t, standby, healthy())
 	if !strings.HasPrefix(text(found, "postgres-read-only"), "postgres-read-only: PostgreSQL is a standby") {
 		t.Errorf("found %q", codes(found))
 	}
@@ -319,19 +321,19 @@ func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	exec(t, db, `REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA outboxd FROM PUBLIC`)
 	o := healthy()
 	o.ProducerRole = "the shop"
-	found := examine(t, db, o)
+	found := examined(t, db, o)
 	if codes(found) != "producer-rights/warning" || !strings.Contains(found[0].Found, `"the shop" lacks USAGE on the schema outboxd, INSERT on outbox, EXECUTE on`) {
 		t.Fatalf("found %v", found)
 	}
 	for statement := range strings.SplitSeq(found[0].Remedy, "; ") {
 		exec(t, db, statement)
 	}
-	if found := examine(t, db, o); codes(found) != "" {
+	if found := examined(t, db, o); codes(found) != "" {
 		t.Errorf("with these grants: found %v", found)
 	}
 	exec(t, db, `REVOKE INSERT ON outbox FROM "the shop"; GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
 		retention_seconds, unique_seconds, available_at, ordering_key) ON outbox TO "the shop"`)
-	if found := examine(t, db, o); codes(found) != "" {
+	if found := examined(t, db, o); codes(found) != "" {
 		t.Errorf("with INSERT on the columns that are a producer's: found %v", found)
 	}
 	exec(t, db, `SET ROLE "the shop"; SELECT outboxd.emit('t', '{}', ordering_key => 'k', in_commit_order => true); RESET ROLE`)
@@ -344,7 +346,7 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 	db := attended(t, server.URL())
 	exec(t, db, `CREATE ROLE watcher LOGIN; GRANT USAGE ON SCHEMA outboxd TO watcher; GRANT SELECT ON outbox, outbox_relays, outbox_sent TO watcher`)
 	url := strings.Replace(server.URL(), "postgres://outboxd", "postgres://watcher", 1)
-	found := examine(t, repositorytest.Connect(t, url), healthy())
+	found := examined(t, repositorytest.Connect(t, url), healthy())
 	if codes(found) != "relay-rights/note postgres-hidden/note" {
 		t.Fatalf("found %q at %s", codes(found), url)
 	}
@@ -369,15 +371,15 @@ func TestExaminerBehindPgBouncer(t *testing.T) {
 	defer db.Close()
 	o := healthy()
 	o.Listens = true
-	if found := examine(t, db, o); codes(found) != "listen-in-vain/warning pooler/note" {
+	if found := examined(t, db, o); codes(found) != "listen-in-vain/warning pooler/note" {
 		t.Errorf("found %q", codes(found))
 	}
 	o.ListenURL = direct
-	if found := examine(t, db, o); codes(found) != "pooler/note" {
+	if found := examined(t, db, o); codes(found) != "pooler/note" {
 		t.Errorf("with a URL that leads past it: found %q", codes(found))
 	}
 	o.ListenURL = "postgres://nobody@127.0.0.1:1/none"
-	found := examine(t, db, o)
+	found := examined(t, db, o)
 	if said := text(found, "listen-in-vain"); !strings.Contains(said, "cannot be made") || strings.Contains(said, "127.0.0.1") {
 		t.Errorf("with a URL that leads nowhere: %q", said)
 	}
@@ -387,7 +389,7 @@ func TestExaminerOfAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	o := healthy()
 	o.ProducerRole, o.Listens = "nobody", true
-	if found := examine(t, repositorytest.Connect(t, repositorytest.Database(t)), o); codes(found) != "" {
+	if found := examined(t, repositorytest.Connect(t, repositorytest.Database(t)), o); codes(found) != "" {
 		t.Errorf("found %q", codes(found))
 	}
 }
@@ -409,7 +411,7 @@ func TestExaminationIsOneTransaction(t *testing.T) {
 	}
 	number() // which is prepared with a transaction of its own
 	before := number()
-	examine(t, db, healthy())
+	examined(t, db, healthy())
 	if took := number() - before - 1; took != 1 {
 		t.Errorf("it took %d transactions, want 1", took)
 	}

@@ -41,7 +41,7 @@ var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
 )
 SELECT page.key, page.id, page.held_at,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = page.key LIMIT $4) AS waiting),
-       page.holder, coalesce(t.taken_at, ` + withinSQL("e.created_at") + `), e.place, coalesce(e.event_type, ''), coalesce(e.queue, ''), ` + withinSQL("e.at") + `, coalesce(e.attempts, 0), coalesce(e.error, ''),
+       page.holder, coalesce(t.taken_at, ` + WithinSQL("e.created_at") + `), e.place, coalesce(e.event_type, ''), coalesce(e.queue, ''), ` + WithinSQL("e.at") + `, coalesce(e.attempts, 0), coalesce(e.error, ''),
        EXISTS (SELECT FROM inbox i WHERE i.event_id = page.holder), (SELECT count(*) FROM heads)
 FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
     SELECT 'pending' AS place, event_type, queue, available_at AS at, attempts, last_error AS error, generation, created_at FROM outbox WHERE id = page.holder

@@ -73,7 +73,7 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	var unknown bool
 	_, err = i.db.TransactOnce(ctx, func(tx *gorm.DB) error {
-		if _, err := postgres.Statements(tx).ExecContext(ctx, effectSQL, milliseconds(patience(ctx))); err != nil {
+		if _, err := postgres.Statements(tx).ExecContext(ctx, effectSQL, postgres.Milliseconds(patience(ctx))); err != nil {
 			return fmt.Errorf("set the transaction's timeouts: %w", err)
 		}
 		result, err := postgres.Statements(tx).ExecContext(ctx, processedSQL, id)

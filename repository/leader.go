@@ -25,8 +25,11 @@ type leaderTerms struct {
 	retry   time.Duration // between two questions of a process that does not lead
 }
 
+// LeaderInterval is the time between two words of a leader.
+const LeaderInterval = 10 * time.Second
+
 // Another process leads at most silence and retry after the leader fell silent.
-var defaultLeaderTerms = leaderTerms{silence: 30 * time.Second, word: 10 * time.Second, retry: 5 * time.Second}
+var defaultLeaderTerms = leaderTerms{silence: 30 * time.Second, word: LeaderInterval, retry: 5 * time.Second}
 
 // leader is the session that holds the lock.
 type leader struct {
@@ -73,8 +76,8 @@ func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, doma
 	return err
 }
 
-// leaderLock is the key of the lock of the leader in a schema.
-func leaderLock(schema string) int64 {
+// LeaderLock is the key of the lock of the leader in a schema.
+func LeaderLock(schema string) int64 {
 	hash := fnv.New64a()
 	hash.Write([]byte("outboxd housekeeping " + schema))
 	return int64(hash.Sum64()) //nolint:gosec // any 64 bits will do
@@ -86,7 +89,7 @@ func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
 	retry := time.NewTicker(l.terms.retry)
 	defer retry.Stop()
 	for {
-		if leads, err := l.tryLock(ctx, leaderLock(h.db.Schema())); err != nil || leads {
+		if leads, err := l.tryLock(ctx, LeaderLock(h.db.Schema())); err != nil || leads {
 			return err
 		}
 		select {
@@ -100,7 +103,7 @@ func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
 // inTransaction begins a transaction that ends with its session if nothing is
 // said for as long as the leader may be silent.
 func (l *leader) inTransaction() string {
-	return fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL idle_in_transaction_session_timeout = %s; ", milliseconds(l.terms.silence))
+	return fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL idle_in_transaction_session_timeout = %s; ", postgres.Milliseconds(l.terms.silence))
 }
 
 // tryLock asks for the lock inside the transaction that then keeps it alive.

@@ -87,12 +87,12 @@ func TestExaminerFindsASilentLeader(t *testing.T) {
 		_ = keeping.Lead(ctx, func(ctx context.Context, _ domain.StillLeads) error { close(leading); <-ctx.Done(); return nil })
 	}()
 	<-leading
-	if found := examine(t, db, healthy()); codes(found) != "" {
+	if found := examined(t, db, healthy()); codes(found) != "" {
 		t.Errorf("of a leader that speaks: %q", codes(found))
 	}
 	o := healthy()
 	o.LeaderSilence = time.Nanosecond
-	if found := examine(t, db, o); codes(found) != "leader-silent/warning" || !strings.Contains(text(found, "leader-silent"), "application outboxd") {
+	if found := examined(t, db, o); codes(found) != "leader-silent/warning" || !strings.Contains(text(found, "leader-silent"), "application outboxd") {
 		t.Errorf("found %v", found)
 	}
 	cancel()

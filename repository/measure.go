@@ -27,7 +27,7 @@ const measurePatience = 2 * time.Second
 var standingSQL = heldHeadsSQL + `
 SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
        counted = $3 AS estimated,
-       (SELECT ` + withinSQL("available_at") + ` FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1) AS oldest,
+       (SELECT ` + WithinSQL("available_at") + ` FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1) AS oldest,
        (SELECT count(*) FROM (SELECT FROM outbox_dead LIMIT $3) AS few) AS dead,
        greatest(waiting, CASE WHEN waiting = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox_held'::regclass) END) AS held,
        (SELECT count(*) FROM heads) AS held_keys, (SELECT min(held_at) FROM heads) AS oldest_held

@@ -128,19 +128,19 @@ func scanMissing(row pgx.CollectableRow) (e domain.MissingEvent, err error) {
 	return e, err
 }
 
-// isMissingSQL tells what is missing from what was sent again for that.
-const isMissingSQL = `(resent_at IS NULL OR seen_at > resent_at)`
+// IsMissingSQL tells what is missing from what was sent again for that.
+const IsMissingSQL = `(resent_at IS NULL OR seen_at > resent_at)`
 
 const settleMissingSQL = `
 WITH ended AS (
     DELETE FROM outbox_missing m
     WHERE EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)
-       OR ` + isMissingSQL + ` AND seen_at < clock_timestamp() - $1::float8 * interval '1 second'
+       OR ` + IsMissingSQL + ` AND seen_at < clock_timestamp() - $1::float8 * interval '1 second'
        OR NOT EXISTS (SELECT FROM outbox_sent s WHERE s.id = m.event_id) AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = m.event_id)
           AND NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = m.event_id)
-    RETURNING ` + isMissingSQL + ` AS missing
+    RETURNING ` + IsMissingSQL + ` AS missing
 )
-SELECT (SELECT count(*) FROM outbox_missing WHERE ` + isMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing)`
+SELECT (SELECT count(*) FROM outbox_missing WHERE ` + IsMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing)`
 
 // Settle implements domain.MissingEvents.
 func (m *MissingEvents) Settle(ctx context.Context, since time.Duration) (missing int64, err error) {
@@ -150,7 +150,7 @@ func (m *MissingEvents) Settle(ctx context.Context, since time.Duration) (missin
 
 const missingSQL = `
 SELECT event_id, event_type, queue, generation, sent_at, found_at, resends, resent_at, false FROM outbox_missing
-WHERE ` + isMissingSQL + ` ORDER BY event_id LIMIT $1`
+WHERE ` + IsMissingSQL + ` ORDER BY event_id LIMIT $1`
 
 // Missing implements domain.MissingEvents.
 func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]domain.MissingEvent, error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"outboxd/repository/postgres"
@@ -321,7 +320,7 @@ func (b *batch) begin(ctx context.Context) error {
 
 func (b *batch) queueBegin(steps *pgx.Batch) {
 	b.outbox.db.Pool().QueueBegin(steps)
-	steps.Queue(boundsSQL, milliseconds(idlePatience), milliseconds(statementPatience), milliseconds(lockPatience))
+	steps.Queue(boundsSQL, postgres.Milliseconds(idlePatience), postgres.Milliseconds(statementPatience), postgres.Milliseconds(lockPatience))
 }
 
 // read takes what a claim of up to limit events returns.
@@ -363,5 +362,3 @@ func dueFrom(from domain.Cursor) pgtype.Timestamptz {
 	}
 	return pgtype.Timestamptz{Valid: true, Time: from.Due}
 }
-
-func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -24,7 +24,7 @@ const partitionPrefix = "outbox_sent_"
 
 const partitionDay = "20060102"
 
-const partitionsSQL = `
+const PartitionsSQL = `
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
@@ -83,7 +83,7 @@ func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) e
 }
 
 func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, error) {
-	rows, err := h.db.SQL().QueryContext(ctx, partitionsSQL)
+	rows, err := h.db.SQL().QueryContext(ctx, PartitionsSQL)
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +96,12 @@ func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, erro
 		}
 		names = append(names, name)
 	}
-	return partitionDays(names), rows.Err()
+	return PartitionDays(names), rows.Err()
 }
 
-// partitionDays returns the days that partitions of these names are for. The
+// PartitionDays returns the days that partitions of these names are for. The
 // default one is for none.
-func partitionDays(names []string) map[time.Time]bool {
+func PartitionDays(names []string) map[time.Time]bool {
 	days := map[time.Time]bool{}
 	for _, name := range names {
 		if day, err := time.Parse(partitionDay, strings.TrimPrefix(name, partitionPrefix)); err == nil {
@@ -206,7 +206,7 @@ const partitionPatience = 2 * time.Second
 
 // execAll executes statements with partitionPatience for their locks.
 func execAll(tx *gorm.DB, list []string) error {
-	list = append([]string{"SET LOCAL lock_timeout = " + milliseconds(partitionPatience)}, list...)
+	list = append([]string{"SET LOCAL lock_timeout = " + postgres.Milliseconds(partitionPatience)}, list...)
 	for _, statement := range list {
 		if _, err := postgres.Statements(tx).ExecContext(tx.Statement.Context, statement); err != nil {
 			return err

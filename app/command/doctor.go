@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"outboxd/repository/examine"
+
 	"github.com/spf13/cobra"
 
 	"outboxd/app/logging"
@@ -16,7 +18,6 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/repository"
 )
 
 const aboutDoctor = `Look at PostgreSQL and Redis for what costs people their nights, and say of each thing found what
@@ -111,14 +112,14 @@ func (c commands) newDoctorCommand() *cobra.Command {
 
 // doctorOptions are those of a process with the roles that are configured, or,
 // where these lack something that doctor does not need, of a relay.
-func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (repository.ExamineOptions, error) {
+func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.Options, error) {
 	if flags.snapshot < 0 || flags.keyAge < 0 {
-		return repository.ExamineOptions{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age are not negative")}
+		return examine.Options{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age are not negative")}
 	}
 	cfg, err := c.load(cmd)
 	if err != nil {
 		if cfg, err = c.loadAs(cmd, config.RoleRelay); err != nil {
-			return repository.ExamineOptions{}, err
+			return examine.Options{}, err
 		}
 	}
 	options := servers.ExamineOptions(cfg)
@@ -128,7 +129,7 @@ func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (reposito
 
 // diagnose looks at both servers. Only where embedded ones cannot be started
 // there is nothing to look at.
-func diagnose(cmd *cobra.Command, cfg *config.Config, options repository.ExamineOptions) (_ []domain.Finding, err error) {
+func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (_ []domain.Finding, err error) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()
 	log := logging.New(cmd.ErrOrStderr(), cfg.Log)
@@ -164,7 +165,7 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options repository.Examine
 	return append(database, redis...), nil
 }
 
-func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Servers, options repository.ExamineOptions, log *slog.Logger) ([]domain.Finding, error) {
+func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, 2, nil, log)
 	if err != nil {
 		return nil, err
@@ -174,7 +175,7 @@ func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Server
 	if err != nil {
 		return nil, fmt.Errorf("look at the schema: %w", err)
 	}
-	found, err := repository.NewExaminer(db, options).Examine(ctx)
+	found, err := examine.New(db, options).Examine(ctx)
 	return append(schema, found...), err
 }
 

@@ -7,6 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"outboxd/repository/examine"
+
 	"github.com/spf13/cobra"
 
 	"outboxd/app/servers"
@@ -94,7 +96,7 @@ func newTop(o *opened) (*top, error) {
 	return &top{
 		standing: repository.NewOverviews(o.db), queue: inspect.NewOverviews(redis), redis: redis,
 		examiners: map[string]domain.Examiner{
-			servers.Postgres: repository.NewExaminer(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspector,
+			servers.Postgres: examine.New(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspector,
 		},
 	}, nil
 }

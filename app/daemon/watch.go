@@ -7,11 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"outboxd/repository"
+	"outboxd/repository/examine"
+
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
-	"outboxd/repository"
 )
 
 // How often a server is looked at, which is how long a change or another server
@@ -99,7 +101,7 @@ func (d *Daemon) addWatches() error {
 	}
 	shows := d.cfg.HasRole(config.RoleRelay) || d.cfg.HasRole(config.RoleMonitor)
 	if shows {
-		add(servers.Postgres, repository.NewExaminer(d.database, servers.ExamineOptions(d.cfg)))
+		add(servers.Postgres, examine.New(d.database, servers.ExamineOptions(d.cfg)))
 	}
 	if d.redis == nil {
 		return nil

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"outboxd/repository/examine"
+
 	"outboxd/repository/postgres"
 
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/migrations"
-	"outboxd/repository"
 )
 
 // From when on a state that is normal for a while is worth a finding: an open transaction, and an ordering key that keeps
@@ -23,8 +24,8 @@ const (
 )
 
 // ExamineOptions are those of a process with this configuration.
-func ExamineOptions(cfg *config.Config) repository.ExamineOptions {
-	o := repository.ExamineOptions{
+func ExamineOptions(cfg *config.Config) examine.Options {
+	o := examine.Options{
 		Conns: cfg.PoolSize(), SnapshotAge: OldSnapshot, KeyAge: OldKey, SlotBytes: largeSlot, Now: time.Now,
 	}
 	if cfg.HasRole(config.RoleRelay) {

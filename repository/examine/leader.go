@@ -1,4 +1,4 @@
-package repository
+package examine
 
 import (
 	"cmp"
@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"outboxd/repository"
 
 	"github.com/jackc/pgx/v5"
 
@@ -38,7 +40,7 @@ func (e *Examiner) leader(ctx context.Context, tx pgx.Tx) (found []domain.Findin
 	if err := tx.QueryRow(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
 		return nil, err
 	}
-	lock := uint64(leaderLock(schema)) //nolint:gosec // its bits
+	lock := uint64(repository.LeaderLock(schema)) //nolint:gosec // its bits
 	var pid int
 	var application string
 	var silent, unkept float64
@@ -54,7 +56,7 @@ func (e *Examiner) leader(ctx context.Context, tx pgx.Tx) (found []domain.Findin
 		who += ", application " + legible(application)
 	}
 	switch {
-	case pid != 0 && silent > cmp.Or(e.o.LeaderSilence, 2*defaultLeaderTerms.word).Seconds():
+	case pid != 0 && silent > cmp.Or(e.o.LeaderSilence, 2*repository.LeaderInterval).Seconds():
 		return one(domain.Finding{
 			Code: "leader-silent", Level: domain.FindingWarning,
 			Found:       fmt.Sprintf("the relay that keeps house (%s) has said nothing for %s: it is suspended, or cut off by the network", who, span(fromSeconds(silent))),

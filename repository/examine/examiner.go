@@ -1,4 +1,4 @@
-package repository
+package examine
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"outboxd/domain"
 )
 
-// ExamineOptions say what an Examiner compares the database with.
-type ExamineOptions struct {
+// Options say what an Examiner compares the database with.
+type Options struct {
 	// Conns is how many connections one process of this configuration may open.
 	Conns int
 	// ProducerRole is a role that is meant to write events; "" if none is to be
@@ -44,11 +44,11 @@ type ExamineOptions struct {
 // examination is one transaction unless there is something that it may not see.
 type Examiner struct {
 	db *postgres.Database
-	o  ExamineOptions
+	o  Options
 }
 
-// NewExaminer returns the examiner of db.
-func NewExaminer(db *postgres.Database, o ExamineOptions) *Examiner { return &Examiner{db: db, o: o} }
+// New returns the examiner of db.
+func New(db *postgres.Database, o Options) *Examiner { return &Examiner{db: db, o: o} }
 
 var _ domain.Examiner = (*Examiner)(nil)
 
@@ -141,7 +141,7 @@ func (e *Examiner) examine(ctx context.Context, checks []check) (found []domain.
 		return nil, nil, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	limits := fmt.Sprintf("SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = %[1]s", milliseconds(questionPatience))
+	limits := fmt.Sprintf("SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = %[1]s", postgres.Milliseconds(questionPatience))
 	if _, err := tx.Conn().PgConn().Exec(ctx, limits).ReadAll(); err != nil {
 		return nil, nil, err
 	}

@@ -1,10 +1,12 @@
-package repository
+package examine
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+
+	"outboxd/repository"
 
 	"github.com/jackc/pgx/v5"
 
@@ -99,7 +101,7 @@ func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx) ([]domain.Finding, err
 
 // listening tries whether what the pool notifies arrives where relays listen.
 func (e *Examiner) listening(ctx context.Context) ([]domain.Finding, error) {
-	err := NewPresence(e.db, e.o.ListenURL).TryListening(ctx)
+	err := repository.NewPresence(e.db, e.o.ListenURL).TryListening(ctx)
 	if err == nil || ctx.Err() != nil {
 		return nil, err
 	}
