@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	"outboxd/repository/examine"
-
 	"github.com/spf13/cobra"
 
 	"outboxd/app/logging"
@@ -18,6 +16,8 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
+	"outboxd/repository"
+	"outboxd/repository/examine"
 )
 
 const aboutDoctor = `Look at PostgreSQL and Redis for what costs people their nights, and say of each thing found what
