@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/jobs/broker"
-
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/jobs/broker"
 )
 
 // ring adds to a pipeline, behind what enqueues tasks, the word that they are

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/jobs/broker"
-
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/jobs/broker"
 )
 
 // complaints is a hook for the Redis client of a worker: it logs what stands in

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"outboxd/jobs/broker"
-
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/jobs/broker"
 )
 
 // sweepPause is Asynq's own pause after it found all queues empty, on average.

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"time"
 
-	"outboxd/jobs/broker"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/jobs/broker"
 )
 
 // A taker takes tasks as Asynq's server does, but only those of its types. A task

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"time"
 
-	"outboxd/jobs/broker"
-
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/jobs/broker"
 )
 
 // takeAnswer is what takeScript found.

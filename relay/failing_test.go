@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/examine"
-
 	"outboxd/domain"
+	"outboxd/repository/examine"
 	"outboxd/repository/repositorytest"
 )
 

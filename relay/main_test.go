@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
@@ -16,6 +14,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

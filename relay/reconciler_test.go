@@ -6,14 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/examine"
-
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/examine"
 	"outboxd/repository/repositorytest"
 )
 

@@ -8,13 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/relay"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

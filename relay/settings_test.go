@@ -7,15 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/examine"
-
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/examine"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
 	"outboxd/relay"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // The account of migrations/00006_account.sql: what was emitted, by UTC day of

@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // movingSQL says that what the transaction inserts into the outbox only comes

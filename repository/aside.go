@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"strings"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // Rows that stop a claim. What the outbox refuses at INSERT should not be in it;

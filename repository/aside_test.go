@@ -6,10 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

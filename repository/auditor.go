@@ -9,11 +9,10 @@ import (
 	"slices"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // Auditor is the domain.Auditor.

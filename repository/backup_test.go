@@ -9,14 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/examine"
-
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/examine"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // lineage asks PostgreSQL which cluster and timeline it is. What it may not ask

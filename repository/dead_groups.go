@@ -3,11 +3,10 @@ package repository
 import (
 	"context"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // maxGroups bounds how many groups are returned.

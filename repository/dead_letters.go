@@ -4,12 +4,11 @@ import (
 	"context"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
 )
 
 // DeadLetters is the domain.DeadLetters.

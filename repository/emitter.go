@@ -8,12 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // Emitter writes events in a producer's own transaction.

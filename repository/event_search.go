@@ -4,11 +4,10 @@ import (
 	"context"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // How far one search looks. It begins with few events, because most pages are

@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

@@ -1,8 +1,6 @@
 package repository_test
 
 import (
-	"outboxd/repository/examine"
-
 	"context"
 	"slices"
 	"strconv"
@@ -10,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/examine"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

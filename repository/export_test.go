@@ -4,11 +4,10 @@ import (
 	"context"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"gorm.io/gorm"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // ClaimStatement is the statement that Claim sends, without and with history.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"outboxd/repository/postgres"
-
 	"outboxd/repository/repositorytest"
 )
 

@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // heldHeadsSQL begins a statement that needs, of up to $2 ordering keys, the

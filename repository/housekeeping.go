@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // Housekeeping is the domain.Housekeeping.

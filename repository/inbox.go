@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"gorm.io/gorm"
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
 )
 
 // Inbox is the domain.Inbox.

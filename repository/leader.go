@@ -7,12 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // leaderTerms are how long a leader may be silent, and how often it and those

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"outboxd/repository/postgres"
-
 	"outboxd/repository/repositorytest"
 )
 

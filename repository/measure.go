@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // countLimit bounds how many rows a measurement counts in one table.

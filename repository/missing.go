@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // MissingEvents is the domain.MissingEvents.

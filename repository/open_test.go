@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

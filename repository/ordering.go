@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // Order per key. The claim keeps back what has a key and not its turn; the

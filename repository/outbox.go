@@ -8,13 +8,12 @@ import (
 	"slices"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // OutboxOptions tune an Outbox.

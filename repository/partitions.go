@@ -8,11 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"gorm.io/gorm"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // daysAhead is how many days' partitions exist before they are needed, so that

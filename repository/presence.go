@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // wakeChannel is what outbox_wake notifies. It is shared by all schemas of the

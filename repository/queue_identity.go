@@ -5,9 +5,8 @@ import (
 	"database/sql"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // QueueMemory is the domain.QueueMemory.

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
 )
 
 // redriveShare is the inverse of how many of the rows that one statement of

@@ -3,10 +3,9 @@ package repository_test
 import (
 	"testing"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

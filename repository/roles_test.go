@@ -7,14 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

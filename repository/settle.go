@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
 )
 
 // What is delivered was settled by the claim. The statements here are for the

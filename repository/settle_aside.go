@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // undoSafely is undo, for batches of which one event may be what the outbox does

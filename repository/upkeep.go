@@ -6,9 +6,8 @@ import (
 	"errors"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // A session holds the horizon of vacuum back by its snapshot or, once it has

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // Users is the domain.UserStore.

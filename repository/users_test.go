@@ -6,11 +6,10 @@ import (
 	"sync"
 	"testing"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"outboxd/jobs/broker"
-
 	"github.com/hibiken/asynq"
+
+	"outboxd/jobs/broker"
 )
 
 var schemaPattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)

@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,6 +24,7 @@ import (
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 )
 
 // Options say where a benchmark runs. All but Executable are required.

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
+
+	"outboxd/repository/postgres"
 )
 
 // Network is the benchmark of a drain with both servers at a distance.

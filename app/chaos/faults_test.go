@@ -7,10 +7,10 @@ import (
 	"syscall"
 	"time"
 
-	"outboxd/repository/repositorytest"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/repository/repositorytest"
 )
 
 // injector carries faults out. It belongs to one goroutine.

@@ -10,14 +10,13 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/broker"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 )
 
 // taskType is the type of every event of a run.

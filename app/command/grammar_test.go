@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/daemon"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
+
+	"outboxd/app/daemon"
 )
 
 const manPath = "../../docs/man"

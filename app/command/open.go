@@ -7,8 +7,6 @@ import (
 	"os/user"
 	"slices"
 
-	"outboxd/repository/postgres"
-
 	"github.com/spf13/cobra"
 
 	"outboxd/app/logging"
@@ -16,6 +14,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/migrations"
+	"outboxd/repository/postgres"
 )
 
 // opened is what a command works on.

@@ -10,10 +10,10 @@ import (
 	"time"
 	"unicode"
 
-	"outboxd/config"
-
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
+
+	"outboxd/config"
 )
 
 // The forms in which a command prints its result.

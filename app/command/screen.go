@@ -6,9 +6,9 @@ import (
 	"io"
 	"os"
 
-	"outboxd/app/logging"
-
 	"golang.org/x/term"
+
+	"outboxd/app/logging"
 )
 
 // screen shows one view over the other on a terminal, and one after the other

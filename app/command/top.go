@@ -7,8 +7,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"outboxd/repository/examine"
-
 	"github.com/spf13/cobra"
 
 	"outboxd/app/servers"
@@ -17,6 +15,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/repository"
+	"outboxd/repository/examine"
 )
 
 const aboutTop = `Show where the events are, how fast they move, who moves them, and what endangers them; again and again,

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -19,6 +17,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/migrations"
+	"outboxd/repository/postgres"
 )
 
 // Build says what binary this is.

@@ -7,13 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"outboxd/repository"
-	"outboxd/repository/examine"
-
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
+	"outboxd/repository"
+	"outboxd/repository/examine"
 )
 
 // How often a server is looked at, which is how long a change or another server

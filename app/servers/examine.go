@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository/examine"
-
-	"outboxd/repository/postgres"
-
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/migrations"
+	"outboxd/repository/examine"
+	"outboxd/repository/postgres"
 )
 
 // From when on a state that is normal for a while is worth a finding: an open transaction, and an ordering key that keeps

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/config"
 	"outboxd/migrations"
+	"outboxd/repository/postgres"
 )
 
 // LimitPayload brings the outbox's payload limit in line with the configuration

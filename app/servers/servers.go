@@ -7,13 +7,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/embedded"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // patience bounds stopping the embedded servers.

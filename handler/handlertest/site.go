@@ -14,14 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/handler"
 	"outboxd/handler/registration"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/repositorytest"
 )
 

@@ -7,10 +7,10 @@ import (
 	"reflect"
 	"strconv"
 
-	"outboxd/handler"
-
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
+
+	"outboxd/handler"
 )
 
 // describe registers the operations with huma, which makes their description,

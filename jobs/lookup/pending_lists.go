@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/jobs/broker"
-
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/jobs/broker"
 )
 
 const (

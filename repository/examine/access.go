@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"strings"
 
-	"outboxd/repository"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository"
 )
 
 // Making a partition takes owning the parent, and CREATE on the schema.

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository"
 )
 
 // manyStray bounds how many rows of the default partition are counted.

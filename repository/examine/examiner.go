@@ -7,12 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
+	"outboxd/repository/postgres"
 )
 
 // Options say what an Examiner compares the database with.

@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"time"
 
-	"outboxd/repository"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository"
 )
 
 // A leader keeps a sample of what it measures every ten seconds. Measuring may

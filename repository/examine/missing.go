@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 
-	"outboxd/repository"
-
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository"
 )
 
 const manyMissing = 10_000

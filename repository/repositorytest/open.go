@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/migrations"
+	"outboxd/repository/postgres"
 )
 
 // Open returns a pool on a fresh schema with every migration applied; see

@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/postgres"
-
 	"outboxd/migrations"
+	"outboxd/repository/postgres"
 )
 
 // RoleDatabase starts a PostgreSQL for one test, with the roles and grants of
