@@ -8,18 +8,18 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // benchEnviron leads "outboxd bench" to servers of the test's own.
 func benchEnviron(t *testing.T) (environ []string, redisDB string) {
 	t.Helper()
-	redis := repositorytest.Redis(t)
+	redis := servertest.Redis(t)
 	u, err := url.Parse(redis)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []string{"OUTBOXD_DATABASE_URL=" + repositorytest.Database(t), "OUTBOXD_REDIS_URL=" + redis}, "--redis-db=" + u.Query().Get("db")
+	return []string{"OUTBOXD_DATABASE_URL=" + servertest.Database(t), "OUTBOXD_REDIS_URL=" + redis}, "--redis-db=" + u.Query().Get("db")
 }
 
 func TestBenchCommand(t *testing.T) {

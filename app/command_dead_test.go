@@ -7,7 +7,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 type deadList struct {
@@ -22,9 +23,9 @@ type deadList struct {
 func TestDeadLettersByCommand(t *testing.T) {
 	t.Parallel()
 	const failed, usage = 1, 2
-	servers := on(repositorytest.Database(t), repositorytest.Redis(t), t.TempDir())
+	servers := on(servertest.Database(t), servertest.Redis(t), t.TempDir())
 	p := start(t, servers...)
-	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	register(t, p.api, "ada@example.com")
 	for range 3 {
 		if _, err := db.ExecContext(t.Context(), `SELECT outboxd.emit('email:send_notification', '{}', headers => '{"k": "v"}', queue => 'notifications')`); err != nil {

@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // TestEventsByCommand emits events by command, and lists them.
 func TestEventsByCommand(t *testing.T) {
 	t.Parallel()
 	const failed, usage = 1, 2
-	servers := on(repositorytest.Database(t), repositorytest.Redis(t), t.TempDir())
+	servers := on(servertest.Database(t), servertest.Redis(t), t.TempDir())
 	run := func(code int, args ...string) result {
 		t.Helper()
 		r := execute(t, nil, append(args, servers...)...)

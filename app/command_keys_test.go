@@ -5,13 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 // TestHeldKeysByCommand lists a key that a dead letter holds and one that waits for a delayed event.
 func TestHeldKeysByCommand(t *testing.T) {
 	t.Parallel()
-	url := "--database-url=" + repositorytest.Database(t)
+	url := "--database-url=" + servertest.Database(t)
 	run := func(args ...string) result { return execute(t, nil, append(args, url)...) }
 	if r := run("migrate", "up"); r.code != 0 {
 		t.Fatal(r.stderr)
@@ -19,7 +20,7 @@ func TestHeldKeysByCommand(t *testing.T) {
 	if r := run("keys", "list"); r.code != 0 || !strings.Contains(r.stdout, "No held keys.") {
 		t.Errorf("of an empty outbox: %d %s%s", r.code, r.stdout, r.stderr)
 	}
-	db := repositorytest.Connect(t, strings.TrimPrefix(url, "--database-url=")).SQL()
+	db := schematest.Connect(t, strings.TrimPrefix(url, "--database-url=")).SQL()
 	for _, statement := range []string{
 		`SELECT outboxd.emit('test:held', '{}', ordering_key => 'dead') FROM generate_series(1, 3)`,
 		`SELECT outboxd.emit('test:held', '{}', ordering_key => 'late', available_at => '2100-01-01Z') FROM generate_series(1, 2)`,
@@ -27,7 +28,7 @@ func TestHeldKeysByCommand(t *testing.T) {
 		`INSERT INTO outbox_held SELECT (jsonb_populate_record(NULL::outbox_held, to_jsonb(o) || '{"held_at":"2026-01-01Z"}')).* FROM outbox o
 			WHERE EXISTS (SELECT FROM outbox e WHERE e.ordering_key = o.ordering_key AND e.ordering_position < o.ordering_position)`,
 		`DELETE FROM outbox WHERE id IN (SELECT id FROM outbox_held)`,
-		repositorytest.DeadOf("too heavy") + "FROM outbox o JOIN outbox_turns t ON t.event_id = o.id WHERE t.ordering_key = 'dead'",
+		schematest.DeadOf("too heavy") + "FROM outbox o JOIN outbox_turns t ON t.event_id = o.id WHERE t.ordering_key = 'dead'",
 		`DELETE FROM outbox WHERE available_at < now()`,
 	} {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {

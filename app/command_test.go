@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 func TestVersion(t *testing.T) {
@@ -24,7 +24,7 @@ func TestVersion(t *testing.T) {
 // TestFormsOfResults reads back what commands print for machines.
 func TestFormsOfResults(t *testing.T) {
 	t.Parallel()
-	database := "--database-url=" + repositorytest.Database(t)
+	database := "--database-url=" + servertest.Database(t)
 	for _, c := range []struct {
 		args []string
 		says string // the path of a value in JSON
@@ -126,7 +126,7 @@ func TestConfigMasksSecrets(t *testing.T) {
 
 func TestMigrate(t *testing.T) {
 	t.Parallel()
-	database := "--database-url=" + repositorytest.Database(t)
+	database := "--database-url=" + servertest.Database(t)
 	// migrate wants a command to succeed and returns what it printed.
 	migrate := func(args ...string) string {
 		t.Helper()

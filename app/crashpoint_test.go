@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"outboxd/app/child"
+	"outboxd/app/servertest"
 	"outboxd/domain/crashpoint"
-	"outboxd/repository/repositorytest"
 )
 
 // crashVariable is what crashpoint reads in a build with its tag.
@@ -180,7 +180,7 @@ END $$`
 
 func newCrashes(t *testing.T, tagged string) *crashes {
 	t.Helper()
-	c := &crashes{tagged: tagged, database: repositorytest.Database(t), redis: repositorytest.Redis(t), dir: t.TempDir()}
+	c := &crashes{tagged: tagged, database: servertest.Database(t), redis: servertest.Redis(t), dir: t.TempDir()}
 	if r := execute(t, nil, "migrate", "up", "--database-url="+c.database); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
@@ -224,7 +224,7 @@ func (c *crashes) launch(crash string, args ...string) doomed {
 	d := doomed{log: &transcript{}}
 	cmd := exec.Command(c.tagged, args...)
 	cmd.Dir, cmd.Stderr = c.t.TempDir(), d.log
-	cmd.Env = append(repositorytest.Environ(), crashVariable+"="+crash, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	cmd.Env = append(servertest.Environ(), crashVariable+"="+crash, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	process, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		c.t.Fatal(err)

@@ -10,14 +10,15 @@ import (
 	"github.com/go-rod/rod"
 	"github.com/go-rod/rod/lib/proto"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 )
 
 // TestDashboard looks at the overview while events run through, while each of
 // the servers is gone, and when it is back.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
-	database, redis := repositorytest.Proxy(t, repositorytest.Database(t)), repositorytest.Proxy(t, repositorytest.Redis(t))
+	database, redis := faulttest.NewProxy(t, servertest.Database(t)), faulttest.NewProxy(t, servertest.Redis(t))
 	p := start(t, append(on(database.URL(), redis.URL(), t.TempDir()), "--admin-token="+adminToken)...)
 	b := startBrowser(t)
 	page := b.open(strings.TrimPrefix(p.monitor, "http://"))

@@ -5,14 +5,15 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 // TestEveryRoleWithItsOwnGrants runs each role of the process, and the commands, with the database role that
 // deploy/postgres has for it and nothing more.
 func TestEveryRoleWithItsOwnGrants(t *testing.T) {
 	t.Parallel()
-	as, redis, dataDir := repositorytest.RoleDatabase(t), repositorytest.Redis(t), t.TempDir()
+	as, redis, dataDir := schematest.RoleDatabase(t), servertest.Redis(t), t.TempDir()
 	with := func(role string) []string { return append(on(as("outboxd_"+role), redis, dataDir), "--migrate=off") }
 	processes := map[string]*process{}
 	for _, role := range []string{"relay", "worker", "api", "monitor"} {
@@ -20,11 +21,11 @@ func TestEveryRoleWithItsOwnGrants(t *testing.T) {
 	}
 	awaitSent(t, processes["api"].api, register(t, processes["api"].api, "ada@example.com"))
 
-	admin := repositorytest.Connect(t, as(""))
+	admin := schematest.Connect(t, as(""))
 	if _, err := admin.SQL().ExecContext(t.Context(), "CREATE ROLE orders LOGIN IN ROLE outboxd_producer"); err != nil {
 		t.Fatal(err)
 	}
-	orders := repositorytest.Connect(t, as("orders"))
+	orders := schematest.Connect(t, as("orders"))
 	if _, err := orders.SQL().ExecContext(t.Context(), "SELECT outboxd.emit('email:send_notification', '{}', queue => 'notifications')"); err != nil {
 		t.Fatal(err)
 	}

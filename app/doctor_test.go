@@ -8,7 +8,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 type diagnosis struct {
@@ -29,8 +30,8 @@ func (d diagnosis) codes() (list []string) {
 // TestDoctor looks at servers before a daemon runs, beside one, and when one of them is down.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	redis := repositorytest.OwnRedis(t)
-	servers := on(repositorytest.Database(t), redis.URL(), t.TempDir())
+	redis := servertest.OwnRedis(t)
+	servers := on(servertest.Database(t), redis.URL(), t.TempDir())
 	examine := func(args ...string) (d diagnosis) {
 		t.Helper()
 		r := execute(t, nil, append(append([]string{"doctor", "-o=json"}, args...), servers...)...)
@@ -51,7 +52,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("with a role that is not there: found %q", got)
 	}
 	// The daemon sees, by itself, what happens while it runs.
-	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	if _, err := db.ExecContext(t.Context(), `ALTER TABLE outbox SET (autovacuum_enabled = false)`); err != nil {
 		t.Fatal(err)
 	}

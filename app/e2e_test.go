@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/repository/repositorytest"
 )
 
 // on is what a process needs to work on given servers.
@@ -45,7 +45,7 @@ type readiness struct {
 
 func TestRegistrationToMail(t *testing.T) {
 	t.Parallel()
-	databaseURL, redisURL, dataDir := repositorytest.Database(t), repositorytest.Redis(t), t.TempDir()
+	databaseURL, redisURL, dataDir := servertest.Database(t), servertest.Redis(t), t.TempDir()
 	p := start(t, append(on(databaseURL, redisURL, dataDir), "--relay-max-queue=notifications=100000")...)
 	begun := time.Now()
 	id := register(t, p.api, "ada@example.com")

@@ -10,15 +10,15 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // TestStartFails wants of every failure one message that says what to change, and nothing else.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	const failed, usage = 1, 2
-	database, redis := "--database-url="+repositorytest.Database(t), "--redis-url="+repositorytest.Redis(t)
-	empty := "--database-url=" + repositorytest.Database(t)
+	database, redis := "--database-url="+servertest.Database(t), "--redis-url="+servertest.Redis(t)
+	empty := "--database-url=" + servertest.Database(t)
 	taken := listen(t)
 	closed := listen(t)
 	_ = closed.Close()

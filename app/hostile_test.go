@@ -6,16 +6,17 @@ import (
 	"testing"
 	"unicode"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 // TestCommandsPrintNothingThatATerminalObeys shows an event whose every text is hostile.
 func TestCommandsPrintNothingThatATerminalObeys(t *testing.T) {
 	t.Parallel()
 	const hostile = "\x1b[2J\x1b]0;title\a\r\nFORGED\u009b31m\u202e"
-	servers := on(repositorytest.Database(t), repositorytest.Redis(t), t.TempDir())
+	servers := on(servertest.Database(t), servertest.Redis(t), t.TempDir())
 	p := start(t, append(servers, "--roles=relay", "--relay-max-attempts=1")...)
-	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	for _, kind := range []string{"email:send_notification", hostile} {
 		_, err := db.ExecContext(t.Context(), `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, ordering_key)
 			VALUES (outbox_new_id(), $1::text, convert_to($2::text, 'UTF8'), jsonb_build_object($2::text, $2::text), $2::text, now(), 1, 0, now(), 'worker', $2::text, $2::text)`, kind, hostile)

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"outboxd/app"
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // processVariable turns the test binary into outboxd, race detector and all.
@@ -19,7 +19,7 @@ var screenshots = flag.String("screenshots", "", "folder for screenshots of the 
 
 func TestMain(m *testing.M) {
 	if os.Getenv(processVariable) == "" {
-		repositorytest.Main(m)
+		servertest.Main(m)
 		return
 	}
 	// The test holds the other end, so that no process outlives it.

@@ -12,8 +12,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/migrations"
-	"outboxd/repository/repositorytest"
 )
 
 // A relay has a batch of each of its two pollers in memory: 8 MiB and one event
@@ -24,9 +25,9 @@ import (
 func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	t.Parallel()
 	const events, payload, bound = 200, 1 << 20, 150 << 20
-	databaseURL := repositorytest.Database(t)
-	db := repositorytest.Connect(t, databaseURL).SQL()
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+	databaseURL := servertest.Database(t)
+	db := schematest.Connect(t, databaseURL).SQL()
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (event_type, payload)
@@ -34,7 +35,7 @@ func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	tasks := newTaskDrain(t, server.URL())
 
 	relay := start(t, "--roles=relay", "--database-url="+databaseURL, "--redis-url="+server.URL(), "--data-dir="+t.TempDir())

@@ -10,9 +10,9 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/servertest"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/repository/repositorytest"
 )
 
 // TestBesideAnOrdinaryWorker has outboxd relay for an Asynq worker of somebody
@@ -32,7 +32,7 @@ func TestBesideAnOrdinaryWorker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			databaseURL, redisURL := repositorytest.Database(t), repositorytest.Redis(t)
+			databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
 			p := start(t, append(on(databaseURL, redisURL, t.TempDir()), append(c.flags, "--roles=all")...)...)
 			p.awaitLog("the worker takes tasks")
 			var done atomic.Int64

@@ -5,12 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 func TestRedisAwayUnderLoad(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis, dataDir := repositorytest.Database(t), repositorytest.OwnRedis(t), t.TempDir()
+	databaseURL, redis, dataDir := servertest.Database(t), servertest.OwnRedis(t), t.TempDir()
 	p := start(t, on(databaseURL, redis.URL(), dataDir)...)
 	books := openLedger(t, databaseURL)
 	l := startLoad(t, p.api, 4)
@@ -56,7 +56,7 @@ func TestRedisAwayUnderLoad(t *testing.T) {
 // TestStartWithoutRedis has a Redis that cannot be reached yet, which is no reason not to take registrations.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis := repositorytest.Database(t), repositorytest.OwnRedis(t)
+	databaseURL, redis := servertest.Database(t), servertest.OwnRedis(t)
 	redis.Kill()
 	p := start(t, on(databaseURL, redis.URL(), t.TempDir())...)
 	id := register(t, p.api, "ada@example.com")

@@ -4,14 +4,14 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // TestDeadLetterPages replays and discards what a real worker gave up, with a browser.
 func TestDeadLetterPages(t *testing.T) {
 	t.Parallel()
-	databaseURL := repositorytest.Database(t)
-	p := start(t, append(on(databaseURL, repositorytest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
+	databaseURL := servertest.Database(t)
+	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
 	db := openLedger(t, databaseURL)
 	ask := func(query string, args ...any) (answer string) {
 		t.Helper()

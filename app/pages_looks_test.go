@@ -5,16 +5,17 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 // TestPagesAreForEverybody looks at the pages of events and dead letters as wide screens and telephones show them, in
 // light and dark, with and without the token: nothing keeps people out, and nothing scrolls to the side.
 func TestPagesAreForEverybody(t *testing.T) {
 	t.Parallel()
-	databaseURL := repositorytest.Database(t)
-	p := start(t, append(on(databaseURL, repositorytest.Redis(t), t.TempDir()), "--roles=api,monitor", "--admin-token="+adminToken)...)
-	db := repositorytest.Connect(t, databaseURL).SQL()
+	databaseURL := servertest.Database(t)
+	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--roles=api,monitor", "--admin-token="+adminToken)...)
+	db := schematest.Connect(t, databaseURL).SQL()
 	word, refused := strings.Repeat("long", 40), "connect to mail.example.com:smtp: "+strings.Repeat("refused", 30)
 	ask := func(query string, args ...any) (answer string) {
 		t.Helper()

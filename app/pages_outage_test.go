@@ -4,14 +4,16 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 // TestPagesStayUp looks at the pages of events and dead letters of an empty system, and while each of the servers is gone.
 func TestPagesStayUp(t *testing.T) {
 	t.Parallel()
-	databaseURL := repositorytest.Database(t)
-	database, redis := repositorytest.Proxy(t, databaseURL), repositorytest.Proxy(t, repositorytest.Redis(t))
+	databaseURL := servertest.Database(t)
+	database, redis := faulttest.NewProxy(t, databaseURL), faulttest.NewProxy(t, servertest.Redis(t))
 	p := start(t, append(on(database.URL(), redis.URL(), t.TempDir()), "--roles=api,monitor", "--admin-token="+adminToken)...)
 	page := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))
 	look := func(path, shows string) {
@@ -28,7 +30,7 @@ func TestPagesStayUp(t *testing.T) {
 	page.wantQuiet()
 
 	var event string
-	if err := repositorytest.Connect(t, databaseURL).SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('test:a', '{}')::text").Scan(&event); err != nil {
+	if err := schematest.Connect(t, databaseURL).SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('test:a', '{}')::text").Scan(&event); err != nil {
 		t.Fatal(err)
 	}
 	redis.Refuse()

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // TestPagesBehindAProxy signs in, looks at every page and changes something below a path that a reverse proxy takes away.
 func TestPagesBehindAProxy(t *testing.T) {
 	t.Parallel()
-	databaseURL := repositorytest.Database(t)
-	p := start(t, append(on(databaseURL, repositorytest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
+	databaseURL := servertest.Database(t)
+	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
 	register(t, p.api, "ada@example.com") // or Asynq would know of no queue
 	db := openLedger(t, databaseURL)
 	var dead string

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 const adminToken = "a token for tests only"
@@ -23,7 +23,7 @@ func TestPages(t *testing.T) {
 	}))
 	t.Cleanup(failing.Close)
 	r := &receiver{Server: failing, called: calls}
-	databaseURL, redisURL := repositorytest.Database(t), repositorytest.Redis(t)
+	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
 	p := start(t, append(on(databaseURL, redisURL, t.TempDir()), append(r.flags(), "--admin-token="+adminToken)...)...)
 	register(t, p.api, "ada@example.com")
 	r.awaitCall(t)

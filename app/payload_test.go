@@ -4,12 +4,12 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 func TestThePayloadLimitIsConfigured(t *testing.T) {
 	t.Parallel()
-	database := "--database-url=" + repositorytest.Database(t)
+	database := "--database-url=" + servertest.Database(t)
 	for _, test := range []struct {
 		limit string
 		want  bool

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // patience bounds every wait for something that happens soon unless it never does.
@@ -37,7 +37,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir()
 	// The race detector would otherwise sleep for a second at every exit.
-	cmd.Env = append(repositorytest.Environ(), processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	cmd.Env = append(servertest.Environ(), processVariable+"=1", "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	return cmd
 }
 

@@ -10,12 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 func TestOneProcessForEachRole(t *testing.T) {
 	t.Parallel()
-	databaseURL, redisURL, dataDir := repositorytest.Database(t), repositorytest.Redis(t), filepath.Join(t.TempDir(), "data")
+	databaseURL, redisURL, dataDir := servertest.Database(t), servertest.Redis(t), filepath.Join(t.TempDir(), "data")
 	database, redis := "--database-url="+databaseURL, "--redis-url="+redisURL
 
 	// The API knows of no Redis, and starts none.

@@ -3,21 +3,22 @@ package app_test
 import (
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 )
 
 // A database that goes away while outboxd looks at its schema is waited for, as
 // one that was away before.
 func TestTheDatabaseGoesAwayWhileStarting(t *testing.T) {
 	t.Parallel()
-	databaseURL, redisURL := repositorytest.Database(t), repositorytest.Redis(t)
+	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
 	if r := execute(t, nil, "migrate", "up", "--database-url="+databaseURL); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
-	proxy := repositorytest.Proxy(t, databaseURL)
+	proxy := faulttest.NewProxy(t, databaseURL)
 	waited := 0
 	for skip := 2; skip <= 6; skip++ {
-		mend := proxy.Arm(repositorytest.Trap{At: repositorytest.AfterRequest, Skip: skip})
+		mend := proxy.Arm(faulttest.Trap{At: faulttest.AfterRequest, Skip: skip})
 		p := start(t, append(on(proxy.URL(), redisURL, t.TempDir()), "--roles=relay", "--migrate=off")...)
 		if p.log.find("the database went away; waiting for it") != nil {
 			waited++

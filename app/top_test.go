@@ -6,16 +6,17 @@ import (
 	"syscall"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 // TestTop looks at a running system, and at one without Redis.
 func TestTop(t *testing.T) {
 	t.Parallel()
-	redis := repositorytest.OwnRedis(t)
-	servers := on(repositorytest.Database(t), redis.URL(), t.TempDir())
+	redis := servertest.OwnRedis(t)
+	servers := on(servertest.Database(t), redis.URL(), t.TempDir())
 	p := start(t, servers...)
-	db := repositorytest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	if _, err := db.ExecContext(t.Context(), `SELECT outboxd.emit('t', '{}', available_at => now() + interval '1 day') FROM generate_series(1, 3)`); err != nil {
 		t.Fatal(err)
 	}

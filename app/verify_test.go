@@ -5,19 +5,20 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 )
 
 func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	url, redis := repositorytest.Database(t), repositorytest.Redis(t)
+	url, redis := servertest.Database(t), servertest.Redis(t)
 	run := func(args ...string) result {
 		return execute(t, nil, append(args, "--database-url="+url, "--redis-url="+redis)...)
 	}
 	if r := run("migrate", "up"); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
-	db := repositorytest.Connect(t, url).SQL()
+	db := schematest.Connect(t, url).SQL()
 	exec := func(statement string) {
 		t.Helper()
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
@@ -70,7 +71,7 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	}
 	exec("SET outboxd.moving = 'on'; SELECT outboxd.emit('test:a', '{}') FROM generate_series(1, 2); RESET outboxd.moving")
 	violations(0)
-	exec(repositorytest.DeadOf("e") + "FROM outbox o WHERE o.event_type = 'test:a' LIMIT 1")
+	exec(schematest.DeadOf("e") + "FROM outbox o WHERE o.event_type = 'test:a' LIMIT 1")
 	if list := violations(2); !strings.Contains(list[1], "in more than one place") {
 		t.Errorf("an event in two places: %q", list)
 	}

@@ -6,15 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
-	"outboxd/repository/repositorytest"
 )
 
 // The worker looks once an hour here: only the bell can be what makes it begin.
 func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	t.Parallel()
-	address := repositorytest.OwnRedis(t).URL()
+	address := servertest.OwnRedis(t).URL()
 	done := make(chan string, 10)
 	s := newShop(t, address, map[string]jobs.Handler{
 		"test:bell": func(_ context.Context, _ domain.Effects, task jobs.Task) error {
@@ -54,7 +54,7 @@ func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 // A worker that may not hear of new tasks finds them when it looks.
 func TestAWorkerWithoutTheBellLooks(t *testing.T) {
 	t.Parallel()
-	address := repositorytest.OwnRedis(t).URL()
+	address := servertest.OwnRedis(t).URL()
 	done := make(chan struct{}, 1)
 	s := newShop(t, address, map[string]jobs.Handler{
 		"test:deaf": func(context.Context, domain.Effects, jobs.Task) error { done <- struct{}{}; return nil },

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
-	"outboxd/repository/repositorytest"
 )
 
 type lines struct {
@@ -34,7 +34,7 @@ func (l *lines) count(words string) int {
 // or runs, once, and with what mends it; and goes on when it is right again.
 func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	_, admin := newPublisher(t, server.URL())
 	allow(t, admin, "w", "on", ">secret", "~*", "&*", "+@all")
 	log := &lines{}
@@ -67,7 +67,7 @@ func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
 func TestAWorkerOnAnOlderRedisDoesNotComplain(t *testing.T) {
 	t.Parallel()
 	log, done := &lines{}, make(chan struct{}, 1)
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{
 		"test:a": func(context.Context, domain.Effects, jobs.Task) error { done <- struct{}{}; return nil },
 	})
 	s.options.Logger = slog.New(slog.NewTextHandler(log, nil))

@@ -6,17 +6,17 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // In a database that went back, tasks whose turn it is not cost nothing: with attempts left they come again, on their last they
 // wait, and where too many would wait the relay makes them anew. None ends in the archive.
 func TestTasksBeforeTheirTurn(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{
 		"test:effect": func(context.Context, domain.Effects, jobs.Task) error { return nil },
 	})
 	s.options.Failures = repository.NewFailedTasks(s.db, true)

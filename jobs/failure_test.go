@@ -10,10 +10,10 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // emit writes an event and marks it as handed to the queue.
@@ -67,7 +67,7 @@ func TestATaskThatIsGivenUpIsADeadLetter(t *testing.T) {
 	for name, err := range failures {
 		handlers[name] = func(context.Context, domain.Effects, jobs.Task) error { return err }
 	}
-	s := newShop(t, repositorytest.Redis(t), handlers)
+	s := newShop(t, servertest.Redis(t), handlers)
 	s.options.Failures = repository.NewFailedTasks(s.db, true)
 	cases := []struct {
 		name, says string
@@ -109,7 +109,7 @@ func TestATaskThatIsGivenUpIsADeadLetter(t *testing.T) {
 // and the task is not lost meanwhile.
 func TestATaskIsNotGivenUpWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{
 		"test:a": func(context.Context, domain.Effects, jobs.Task) error {
 			return domain.Errorf(domain.CodeInvalid, "never")
 		},

@@ -10,9 +10,10 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
-	"outboxd/repository/repositorytest"
 )
 
 // workerCommand is a command that a worker sends, Asynq's server and the script that
@@ -47,7 +48,7 @@ func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
 		t.Run(command.name, func(t *testing.T) {
 			t.Parallel()
 			m := newWorkerMatrix(t, command)
-			for _, fault := range repositorytest.Faults(i) {
+			for _, fault := range faulttest.Faults(i) {
 				// At which go-redis panics, in a goroutine that is its own.
 				if !command.listens || !strings.HasPrefix(fault.Name, "an array") {
 					m.try(fault)
@@ -61,7 +62,7 @@ func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
 type workerMatrix struct {
 	*shop
 	command workerCommand
-	proxy   *repositorytest.FaultProxy
+	proxy   *faulttest.FaultProxy
 	tasks   int
 
 	mu      sync.Mutex
@@ -71,9 +72,9 @@ type workerMatrix struct {
 }
 
 func newWorkerMatrix(t *testing.T, command workerCommand) *workerMatrix {
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	direct := strings.Replace(server.URL(), "?db=0", "?db=1", 1)
-	m := &workerMatrix{command: command, proxy: repositorytest.NewFaultProxy(t, direct), effects: map[domain.ID]int{}, gate: make(chan struct{})}
+	m := &workerMatrix{command: command, proxy: faulttest.NewFaultProxy(t, direct), effects: map[domain.ID]int{}, gate: make(chan struct{})}
 	m.shop = newShop(t, direct, map[string]jobs.Handler{"test:a": m.handle})
 	for name, answer := range command.usual {
 		m.proxy.Answer(name, answer)
@@ -121,7 +122,7 @@ func (m *workerMatrix) done() (tasks int) {
 	return len(m.effects)
 }
 
-func (m *workerMatrix) try(fault repositorytest.NamedFault) {
+func (m *workerMatrix) try(fault faulttest.NamedFault) {
 	m.t.Helper()
 	what := m.command.name + " answered with " + fault.Name
 	m.mu.Lock()

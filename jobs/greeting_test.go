@@ -10,11 +10,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
-	"outboxd/repository/repositorytest"
 )
 
 // An error of Redis to the greeting of a connection concerns each command that
@@ -45,7 +45,7 @@ func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := repositorytest.OwnRedis(t)
+			server := servertest.OwnRedis(t)
 			_, admin := newPublisher(t, server.URL())
 			if err := admin.Ping(t.Context()).Err(); err != nil {
 				t.Fatal(err)
@@ -111,7 +111,7 @@ func setDatabase(u *url.URL, number string) {
 // The rights that the remedy of redis-rights names are enough.
 func TestTheRecommendedRightsSuffice(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	_, admin := newPublisher(t, server.URL())
 	allow(t, admin, "u", "on", ">secret", "+@all", "-@dangerous", "+info", "+select", "~asynq:*", "&asynq:*")
 	address, err := url.Parse(server.URL())
@@ -138,7 +138,7 @@ func TestTheRecommendedRightsSuffice(t *testing.T) {
 // The examination finds what only enqueuing needs.
 func TestTheExaminationNamesMissingRights(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	_, admin := newPublisher(t, server.URL())
 	allow(t, admin, "u", "on", ">secret", "~*", "&*", "+@all", "-lpush")
 	inspector := inspect.NewInspector(openRedis(t, strings.Replace(server.URL(), "://", "://u:secret@", 1)), false, time.Now)
@@ -152,7 +152,7 @@ func TestTheExaminationNamesMissingRights(t *testing.T) {
 // was nothing to find.
 func TestTheExaminationNamesWrongCredentials(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	inspector := inspect.NewInspector(openRedis(t, strings.Replace(server.URL(), "://", "://nobody:x@", 1)), false, time.Now)
 	found, err := inspector.Examine(t.Context())
 	if f, known := domain.FindingOf(err); !known || f.Code != "redis-credentials" || strings.Contains(f.String(), "nobody") {

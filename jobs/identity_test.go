@@ -10,13 +10,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/embedded"
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/repository/repositorytest"
 )
 
 func TestIdentityTellsWhatHappenedToRedis(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	publisher, client := newPublisher(t, server.URL())
 	identify := func() domain.QueueIdentity {
 		t.Helper()
@@ -91,20 +92,20 @@ func TestIdentityTellsWhatHappenedToRedis(t *testing.T) {
 // Only the script's own numbers, and SET's own word, say what became of the canary.
 func TestOnlyTheCanarysOwnAnswersCount(t *testing.T) {
 	t.Parallel()
-	proxy := repositorytest.NewFaultProxy(t, repositorytest.Redis(t))
+	proxy := faulttest.NewFaultProxy(t, servertest.Redis(t))
 	publisher, client := newPublisher(t, proxy.URL())
 	if err := publisher.Mark(t.Context(), "n", "a"); err != nil {
 		t.Fatal(err)
 	}
 	for _, reply := range []string{"+1", "+OK", ":7", ":-1", "$-1", "*1\r\n:1", "-ERR no"} {
-		proxy.Break("EVAL", repositorytest.Fault{Reply: reply + "\r\n"})
+		proxy.Break("EVAL", faulttest.Fault{Reply: reply + "\r\n"})
 		if done, err := publisher.Advance(t.Context(), "n", "a", "b"); done || domain.ErrorCode(err) != domain.CodeUnavailable {
 			t.Errorf("renewing the canary, answered with %q: %t, %v", reply, done, err)
 		}
 		if reply == "+OK" {
 			continue
 		}
-		proxy.Break("SET", repositorytest.Fault{Reply: reply + "\r\n"})
+		proxy.Break("SET", faulttest.Fault{Reply: reply + "\r\n"})
 		if err := publisher.Mark(t.Context(), "n", "b"); domain.ErrorCode(err) != domain.CodeUnavailable {
 			t.Errorf("setting the canary, answered with %q: %v", reply, err)
 		}
@@ -137,7 +138,7 @@ func TestIdentityOfTheInProcessRedis(t *testing.T) {
 // An emptied Redis that was never away has to hear of its queues again.
 func TestRenewTellsRedisAboutItsQueues(t *testing.T) {
 	t.Parallel()
-	publisher, client := newPublisher(t, repositorytest.Redis(t))
+	publisher, client := newPublisher(t, servertest.Redis(t))
 	publish := func() {
 		t.Helper()
 		for _, receipt := range publisher.Publish(t.Context(), testEvents(1)) {
@@ -160,7 +161,7 @@ func TestRenewTellsRedisAboutItsQueues(t *testing.T) {
 
 func TestPublishWaitsForReplicas(t *testing.T) {
 	t.Parallel()
-	main, replica := repositorytest.OwnRedis(t), repositorytest.OwnRedis(t)
+	main, replica := servertest.OwnRedis(t), servertest.OwnRedis(t)
 	publisher, client := newPublisher(t, main.URL())
 	publisher.WaitReplicas(1)
 	_, follower := newPublisher(t, replica.URL())

@@ -4,15 +4,15 @@ import (
 	"bytes"
 	"testing"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/repository/repositorytest"
 )
 
 // Large events go in several pipelines. Each has its own result all the same,
 // also where Redis does not know the script yet and where it is gone midway.
 func TestPublishCarriesLargeEventsInPieces(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	publisher, client := newPublisher(t, server.URL())
 	events := testEvents(12)
 	for i := range events {

@@ -9,9 +9,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/lookup"
-	"outboxd/repository/repositorytest"
 )
 
 func newTaskFinder(t *testing.T, url string) *lookup.Finder {
@@ -139,7 +139,7 @@ func TestLookTellsTasksFromTheirRemains(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := repositorytest.Redis(t)
+			url := servertest.Redis(t)
 			_, client := newPublisher(t, url)
 			test.begin(t, client)
 			found, err := newTaskFinder(t, url).Look(t.Context(), testEvents(1))
@@ -153,7 +153,7 @@ func TestLookTellsTasksFromTheirRemains(t *testing.T) {
 // A worker that has lost its lease runs on, and its task must not be lost twice.
 func TestLookLeavesARunningTaskWithoutItsLease(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Redis(t)
+	url := servertest.Redis(t)
 	_, client := newPublisher(t, url)
 	pendingTask(t, client)
 	server := asynq.NewServerFromRedisClient(client, asynq.Config{Concurrency: 1, LogLevel: asynq.FatalLevel, TaskCheckInterval: 10 * time.Millisecond})
@@ -237,7 +237,7 @@ func TestPublishClearsRemainsAway(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			publisher, client := newPublisher(t, repositorytest.Redis(t))
+			publisher, client := newPublisher(t, servertest.Redis(t))
 			test.begin(t, client)
 			key := lookedFor + testEvents(1)[0].TaskID()
 			client.HSet(t.Context(), key, "mark", "the old one")
@@ -263,7 +263,7 @@ func TestPublishClearsRemainsAway(t *testing.T) {
 // Nobody would confirm a repeat of a type that nobody confirms, nor absorb it.
 func TestPublishLeavesACompletedTaskOfATypeThatNobodyConfirms(t *testing.T) {
 	t.Parallel()
-	publisher, client := newPublisher(t, repositorytest.Redis(t))
+	publisher, client := newPublisher(t, servertest.Redis(t))
 	publisher.Unconfirmed([]string{"test:a"})
 	pendingTask(t, client, asynq.Retention(time.Hour))
 	run(t, client, nil)
@@ -278,7 +278,7 @@ func TestPublishLeavesACompletedTaskOfATypeThatNobodyConfirms(t *testing.T) {
 // What is shown of a task is what a worker would find.
 func TestFindTasksTellsRemains(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Redis(t)
+	url := servertest.Redis(t)
 	_, client := newPublisher(t, url)
 	event := testEvents(1)[0]
 	finder := newTaskFinder(t, url)

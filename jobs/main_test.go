@@ -3,7 +3,7 @@ package jobs_test
 import (
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
-func TestMain(m *testing.M) { repositorytest.Main(m) }
+func TestMain(m *testing.M) { servertest.Main(m) }

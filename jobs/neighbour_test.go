@@ -15,10 +15,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/inspect"
-	"outboxd/repository/repositorytest"
 )
 
 // neighbour is an ordinary Asynq worker beside the shop's.
@@ -59,7 +59,7 @@ func TestANeighbourGetsItsTasks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{"ours": nothing})
+			s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"ours": nothing})
 			for queue := range config.Queues {
 				s.options.Queues[queue] = 6
 			}
@@ -123,7 +123,7 @@ func TestATaskIsTakenAsByAsynq(t *testing.T) {
 	t.Parallel()
 	running := func(own bool) map[string]any {
 		begun, release := make(chan struct{}), make(chan struct{})
-		s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{"ours": func(context.Context, domain.Effects, jobs.Task) error {
+		s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"ours": func(context.Context, domain.Effects, jobs.Task) error {
 			close(begun)
 			<-release
 			return nil
@@ -156,7 +156,7 @@ func TestATaskIsTakenAsByAsynq(t *testing.T) {
 
 func TestATaskWithoutHandlerStaysWhereItIs(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Redis(t)
+	url := servertest.Redis(t)
 	s := newShop(t, url, map[string]jobs.Handler{"ours": nothing})
 	id := newID(1).String()
 	s.enqueue("report:build", id, []byte("{}"), asynq.MaxRetry(0), asynq.Queue("low"))
@@ -190,7 +190,7 @@ outboxd_worker_queue_left_to_others{queue="low"} 1
 
 func TestAWorkerReadsTheTypeWhereverItIs(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{"ours": nothing})
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"ours": nothing})
 	typeFirst := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "ours")
 	id := func(n byte) string { return newID(n).String() }
 	for n, message := range []struct {
@@ -229,7 +229,7 @@ func TestAWorkerReadsTheTypeWhereverItIs(t *testing.T) {
 
 func TestAnIDWithoutATaskIsDropped(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{"ours": nothing})
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"ours": nothing})
 	for n := range byte(10) {
 		s.enqueue("ours", newID(n).String(), nil)
 		if n%2 == 0 {
@@ -251,7 +251,7 @@ func TestAnIDWithoutATaskIsDropped(t *testing.T) {
 
 func TestTheInspectorNamesATaskThatNobodyTakes(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Redis(t)
+	url := servertest.Redis(t)
 	s := newShop(t, url, map[string]jobs.Handler{"ours": nothing})
 	s.enqueue("report:build", newID(1).String(), nil)
 	s.start()

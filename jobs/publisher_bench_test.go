@@ -14,17 +14,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/bench"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/broker"
-	"outboxd/repository/repositorytest"
 )
 
 // BenchmarkEnqueue compares ways of handing a batch of 1,000 events to Redis
 // over a unix socket and over a network. The way that outboxd takes is "lane";
 // see docs/benchmarks.md for what the others came to. An op is a batch.
 func BenchmarkEnqueue(b *testing.B) {
-	near, err := broker.ParseURL(repositorytest.Redis(b))
+	near, err := broker.ParseURL(servertest.Redis(b))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,10 +6,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/broker"
-	"outboxd/repository/repositorytest"
 )
 
 func newPublisher(t *testing.T, url string) (*jobs.Publisher, *redis.Client) {
@@ -42,7 +42,7 @@ func testEvents(n int) []domain.Event {
 // Every event has its own result, whatever its neighbours come to.
 func TestPublishJudgesEachEvent(t *testing.T) {
 	t.Parallel()
-	publisher, client := newPublisher(t, repositorytest.Redis(t))
+	publisher, client := newPublisher(t, servertest.Redis(t))
 	if err := client.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,45 +75,45 @@ func TestPublishJudgesEachEvent(t *testing.T) {
 func TestPublishKnowsAnOutage(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		begin, end func(*redis.Client, *repositorytest.RedisServer) error
+		begin, end func(*redis.Client, *servertest.RedisServer) error
 	}{
 		"killed": {
-			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Kill(); return nil },
-			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Start(); return nil },
+			func(_ *redis.Client, s *servertest.RedisServer) error { s.Kill(); return nil },
+			func(_ *redis.Client, s *servertest.RedisServer) error { s.Start(); return nil },
 		},
 		"suspended": {
-			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Pause(); return nil },
-			func(_ *redis.Client, s *repositorytest.RedisServer) error { s.Resume(); return nil },
+			func(_ *redis.Client, s *servertest.RedisServer) error { s.Pause(); return nil },
+			func(_ *redis.Client, s *servertest.RedisServer) error { s.Resume(); return nil },
 		},
 		"out of memory": {
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.ConfigSet(t.Context(), "maxmemory", "1").Err()
 			},
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.ConfigSet(t.Context(), "maxmemory", "0").Err()
 			},
 		},
 		"a replica": {
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()
 			},
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.ReplicaOf(t.Context(), "no", "one").Err()
 			},
 		},
 		"forbids what the script does last": {
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "-lpush").Err()
 			},
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "+lpush").Err()
 			},
 		},
 		"wants a password": {
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "-@all", "+acl", "+auth", "+hello", "+client").Err()
 			},
-			func(c *redis.Client, _ *repositorytest.RedisServer) error {
+			func(c *redis.Client, _ *servertest.RedisServer) error {
 				return c.Do(t.Context(), "ACL", "SETUSER", "default", "+@all").Err()
 			},
 		},
@@ -121,7 +121,7 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := repositorytest.OwnRedis(t)
+			server := servertest.OwnRedis(t)
 			publisher, client := newPublisher(t, server.URL())
 			if err := publisher.Ping(t.Context()); err != nil {
 				t.Fatal(err)
@@ -159,7 +159,7 @@ func TestPublishKnowsAnOutage(t *testing.T) {
 // A Redis that comes back empty has to hear of the queues again.
 func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	publisher, client := newPublisher(t, server.URL())
 	publish := func() (last error) {
 		for _, receipt := range publisher.Publish(t.Context(), testEvents(1)) {
@@ -193,7 +193,7 @@ func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			publisher, client := newPublisher(t, repositorytest.OwnRedis(t).URL())
+			publisher, client := newPublisher(t, servertest.OwnRedis(t).URL())
 			events := testEvents(1)
 			events[0].Options.Unique = time.Hour
 			publish := func(want domain.Code) {
@@ -229,7 +229,7 @@ func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
 // What is left of a unique task that did not get into its queue is taken away with its lock.
 func TestHalfAUniqueTaskIsClearedAway(t *testing.T) {
 	t.Parallel()
-	publisher, client := newPublisher(t, repositorytest.Redis(t))
+	publisher, client := newPublisher(t, servertest.Redis(t))
 	if err := client.Set(t.Context(), "asynq:{default}:pending", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // shop is a worker on a real PostgreSQL and a real Redis.
@@ -38,7 +39,7 @@ func newShop(t *testing.T, redisURL string, handlers map[string]jobs.Handler) *s
 	handle := openRedis(t, redisURL)
 	client := handle.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	registry := prometheus.NewRegistry()
 	return &shop{
 		t: t, db: db, redis: client, registry: registry,
@@ -46,7 +47,7 @@ func newShop(t *testing.T, redisURL string, handlers map[string]jobs.Handler) *s
 		options: jobs.WorkerOptions{
 			Redis: handle, Inbox: repository.NewInbox(db), Handlers: handlers,
 			Concurrency: 4, Queues: map[string]int{"default": 2, "low": 1}, PollInterval: 5 * time.Millisecond,
-			Drain: 5 * time.Second, Logger: repositorytest.Logger(t), Registry: registry,
+			Drain: 5 * time.Second, Logger: servertest.Logger(t), Registry: registry,
 		},
 	}
 }
@@ -166,7 +167,7 @@ func (s *shop) status(user domain.ID) domain.NotificationStatus {
 func TestANotificationIsSentOnce(t *testing.T) {
 	t.Parallel()
 	notifier := &recorder{}
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
 	user, notification, payload := s.register()
 	s.start()
 	id := newID(1)
@@ -195,7 +196,7 @@ func TestANotificationIsSentOnce(t *testing.T) {
 func TestWhatCannotBeUnderstoodIsArchivedAtOnce(t *testing.T) {
 	t.Parallel()
 	notifier := &recorder{}
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
 	user, notification, good := s.register()
 	tests := []struct{ id, payload, want string }{
 		{newID(1).String(), `{broken`, "not a notification to send"},
@@ -233,7 +234,7 @@ func TestAFailedSendingIsRetriedWhenTheReceiverAsks(t *testing.T) {
 		}
 		return nil
 	}}
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
 	user, _, payload := s.register()
 	s.start()
 	s.enqueue(domain.TypeSendNotification, newID(1).String(), payload)
@@ -249,7 +250,7 @@ func TestAFailedSendingIsRetriedWhenTheReceiverAsks(t *testing.T) {
 func TestARefusedMessageIsGivenUp(t *testing.T) {
 	t.Parallel()
 	notifier := &recorder{fail: func(int) error { return domain.Errorf(domain.CodeInvalid, "no such mailbox") }}
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
 	user, _, payload := s.register()
 	s.start()
 	id := newID(1).String()
@@ -264,7 +265,7 @@ func TestARefusedMessageIsGivenUp(t *testing.T) {
 // A panic is a failure like any other, and leaves no trace in the database.
 func TestAPanicIsRolledBack(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, repositorytest.Redis(t), nil)
+	s := newShop(t, servertest.Redis(t), nil)
 	user, notification, _ := s.register()
 	s.options.Handlers = map[string]jobs.Handler{"test:panic": func(ctx context.Context, tx domain.Effects, _ jobs.Task) error {
 		if err := tx.MarkSent(ctx, notification.ID); err != nil {
@@ -288,7 +289,7 @@ func TestAPanicIsRolledBack(t *testing.T) {
 
 func TestTheWorkerWaitsForRedisAndRunsAgain(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	notifier := &recorder{}
 	s := newShop(t, server.URL(), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
 	user, _, payload := s.register()
@@ -303,7 +304,7 @@ func TestTheWorkerWaitsForRedisAndRunsAgain(t *testing.T) {
 func TestStoppingFinishesTheTask(t *testing.T) {
 	t.Parallel()
 	running, finish := make(chan struct{}), make(chan struct{})
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{"test:slow": func(context.Context, domain.Effects, jobs.Task) error {
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"test:slow": func(context.Context, domain.Effects, jobs.Task) error {
 		close(running)
 		<-finish
 		return nil
@@ -323,12 +324,12 @@ func TestStoppingFinishesTheTask(t *testing.T) {
 // A database that is away costs tasks time and no attempt.
 func TestTasksWaitForTheDatabase(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
-	db := repositorytest.Connect(t, server.URL())
-	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+	server := servertest.OwnPostgres(t)
+	db := schematest.Connect(t, server.URL())
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
-	s := newShop(t, repositorytest.Redis(t), map[string]jobs.Handler{
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{
 		"test:a": func(context.Context, domain.Effects, jobs.Task) error { return nil },
 	})
 	asked := make(chan struct{}, 100)

@@ -6,8 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/migrations"
-	"outboxd/repository/repositorytest"
 )
 
 func count(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
@@ -27,14 +28,14 @@ func exec(t *testing.T, db *sql.DB, statement string, args ...any) {
 
 func TestTenProcessesMigrateAtOnce(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
+	url := servertest.Database(t)
 	const processes = 10
 	applied, errs := make([]int, processes), make([]error, processes)
 	var all sync.WaitGroup
 	for i := range processes {
-		db := repositorytest.Connect(t, url)
+		db := schematest.Connect(t, url)
 		all.Go(func() {
-			applied[i], errs[i] = migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t))
+			applied[i], errs[i] = migrations.Up(t.Context(), db.SQL(), servertest.Logger(t))
 		})
 	}
 	all.Wait()
@@ -45,7 +46,7 @@ func TestTenProcessesMigrateAtOnce(t *testing.T) {
 	for _, n := range applied {
 		total += n
 	}
-	list, err := migrations.Status(t.Context(), repositorytest.Connect(t, url).SQL())
+	list, err := migrations.Status(t.Context(), schematest.Connect(t, url).SQL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,14 +57,14 @@ func TestTenProcessesMigrateAtOnce(t *testing.T) {
 
 func TestCheckSaysWhatIsPendingAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Connect(t, repositorytest.Database(t)).SQL()
+	db := schematest.Connect(t, servertest.Database(t)).SQL()
 	if err := migrations.Check(t.Context(), db); !errors.Is(err, migrations.ErrPending) {
 		t.Errorf("Check of an empty schema: %v, want ErrPending", err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname = $1", repositorytest.Schema); n != 0 {
+	if n := count(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname = $1", servertest.Schema); n != 0 {
 		t.Errorf("Check left a schema")
 	}
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := migrations.Check(t.Context(), db); err != nil {
@@ -75,10 +76,10 @@ func TestCheckSaysWhatIsPendingAndChangesNothing(t *testing.T) {
 // it hold data, and leaves that data alone.
 func TestDownAndUpWithData(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	fill := []struct{ table, statement string }{
 		{"outbox", `SELECT outboxd.emit('test:a', '{"n":1}')`},
-		{"outbox_dead", repositorytest.DeadOf("broken") + "FROM outbox o"},
+		{"outbox_dead", schematest.DeadOf("broken") + "FROM outbox o"},
 		{"outbox_sent", `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || '{"sent_at":"now"}')).* FROM outbox o`},
 		{"inbox", `INSERT INTO inbox SELECT id FROM outbox`},
 		{"users", `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`},
@@ -91,7 +92,7 @@ func TestDownAndUpWithData(t *testing.T) {
 	owned := [][]string{{"users", "notifications", "idempotency_keys"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
 	gone := map[string]bool{}
 	for _, tables := range owned {
-		if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || !done {
+		if done, err := migrations.Down(t.Context(), db, servertest.Logger(t)); err != nil || !done {
 			t.Fatalf("Down: %t, %v", done, err)
 		}
 		for _, table := range tables {
@@ -105,13 +106,13 @@ func TestDownAndUpWithData(t *testing.T) {
 			}
 		}
 	}
-	if done, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil || done {
+	if done, err := migrations.Down(t.Context(), db, servertest.Logger(t)); err != nil || done {
 		t.Errorf("Down of an empty schema: %t, %v, want false", done, err)
 	}
-	if n := count(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname = $1", repositorytest.Schema); n != 0 {
+	if n := count(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname = $1", servertest.Schema); n != 0 {
 		t.Errorf("the schema is left")
 	}
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range fill {

@@ -10,13 +10,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/migrations"
-	"outboxd/repository/repositorytest"
 )
 
 func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	tests := []struct{ name, columns, values, want string }{
 		{"empty type", "event_type", "''", "outbox_event_type_is_not_blank"},
 		{"blank type", "event_type", "E' \\t'", "outbox_event_type_is_not_blank"},
@@ -98,7 +99,7 @@ func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
 
 func TestEmitStoresEveryOption(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	due := time.Now().Add(time.Hour).Truncate(time.Microsecond)
 	var id string
 	err := db.QueryRowContext(t.Context(), `SELECT outboxd.emit('report:build', '{"a": "ü"}', headers => '{"traceparent":"00-x"}', queue => 'low',
@@ -127,7 +128,7 @@ func TestEmitStoresEveryOption(t *testing.T) {
 
 func TestNewIDsAreOrderedUUIDv7(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	// Calls within one millisecond must keep their order too, by the fraction.
 	const calls = 20_000
 	var distinct, version7, variant, ordered, recent int
@@ -152,7 +153,7 @@ func TestNewIDsAreOrderedUUIDv7(t *testing.T) {
 // search_path of its own, and nothing else.
 func TestProducerNeedsInsertOnly(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	var schema string
 	if err := db.QueryRowContext(t.Context(), "SELECT current_schema()").Scan(&schema); err != nil {
 		t.Fatal(err)
@@ -195,9 +196,9 @@ func TestProducerNeedsInsertOnly(t *testing.T) {
 // gets a marker after the statement in question.
 func TestInsertNotifiesOnlySleepers(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
-	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := pgx.Connect(t.Context(), url)

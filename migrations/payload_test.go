@@ -8,8 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/migrations"
-	"outboxd/repository/repositorytest"
 )
 
 const insertPayload = `INSERT INTO outbox (event_type, payload) VALUES ('test:a', convert_to(repeat('x', $1), 'UTF8'))`
@@ -17,7 +18,7 @@ const insertPayload = `INSERT INTO outbox (event_type, payload) VALUES ('test:a'
 // limitPayload sets a limit and says whether that must change anything.
 func limitPayload(t *testing.T, db *sql.DB, limit int, want bool) {
 	t.Helper()
-	changed, err := migrations.LimitPayload(t.Context(), db, limit, repositorytest.Logger(t))
+	changed, err := migrations.LimitPayload(t.Context(), db, limit, servertest.Logger(t))
 	if err != nil || changed != want {
 		t.Fatalf("limit payloads to %d: %t, %v, want %t", limit, changed, err, want)
 	}
@@ -31,7 +32,7 @@ func limitPayload(t *testing.T, db *sql.DB, limit int, want bool) {
 
 func TestThePayloadLimitIsEnforcedWhereTheProducerSeesIt(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	limitPayload(t, db, 1<<20, false) // as the migrations made it
 	for _, test := range []struct {
 		limit int
@@ -51,9 +52,9 @@ func TestThePayloadLimitIsEnforcedWhereTheProducerSeesIt(t *testing.T) {
 
 func TestProcessesThatLimitPayloadsAtOnceTakeTurns(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url).SQL()
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url).SQL()
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	const processes = 4
@@ -61,7 +62,7 @@ func TestProcessesThatLimitPayloadsAtOnceTakeTurns(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range processes {
 		all.Go(func() {
-			changed[i], errs[i] = migrations.LimitPayload(t.Context(), db, 2<<20, repositorytest.Logger(t))
+			changed[i], errs[i] = migrations.LimitPayload(t.Context(), db, 2<<20, servertest.Logger(t))
 		})
 	}
 	all.Wait()
@@ -83,7 +84,7 @@ func TestProcessesThatLimitPayloadsAtOnceTakeTurns(t *testing.T) {
 // A producer's long transaction must not stop all others until it ends.
 func TestLimitPayloadGivesUpOnATableInUse(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	long, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +93,7 @@ func TestLimitPayloadGivesUpOnATableInUse(t *testing.T) {
 	if _, err := long.ExecContext(t.Context(), insertPayload, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := migrations.LimitPayload(t.Context(), db, 1<<10, repositorytest.Logger(t)); err == nil || changed || !strings.Contains(err.Error(), "keep the table outbox in use") {
+	if changed, err := migrations.LimitPayload(t.Context(), db, 1<<10, servertest.Logger(t)); err == nil || changed || !strings.Contains(err.Error(), "keep the table outbox in use") {
 		t.Errorf("while the table is in use: %t, %v", changed, err)
 	}
 	exec(t, db, insertPayload, 1<<20)
@@ -105,7 +106,7 @@ func TestLimitPayloadGivesUpOnATableInUse(t *testing.T) {
 // What was in the outbox before a limit was lowered comes back into it.
 func TestALoweredLimitSparesWhatIsThere(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	exec(t, db, insertPayload, 1<<20)
 	limitPayload(t, db, 1<<10, true)
 	limitPayload(t, db, 2<<10, true)

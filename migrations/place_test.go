@@ -7,16 +7,17 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/migrations"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // within connects as an outboxd whose --database-schema is schema.
 func within(t *testing.T, url, schema string) *postgres.Database {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: url, Schema: schema, MaxConns: 2, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+		URL: url, Schema: schema, MaxConns: 2, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -38,10 +39,10 @@ INSERT INTO public.outbox (topic) VALUES ('theirs')`
 
 func TestTablesOfOthersWithTheSameNamesStayAsTheyAre(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url).SQL()
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url).SQL()
 	exec(t, db, others)
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, db, "SELECT outboxd.emit('test:a', '{}', ordering_key => 'k')")
@@ -59,7 +60,7 @@ func TestTablesOfOthersWithTheSameNamesStayAsTheyAre(t *testing.T) {
 		}
 	}
 	for range 5 {
-		if _, err := migrations.Down(t.Context(), db, repositorytest.Logger(t)); err != nil {
+		if _, err := migrations.Down(t.Context(), db, servertest.Logger(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,10 +71,10 @@ func TestTablesOfOthersWithTheSameNamesStayAsTheyAre(t *testing.T) {
 
 func TestTwoOutboxesInOneDatabase(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
+	url := servertest.Database(t)
 	one, two := within(t, url, "orders_outbox"), within(t, url, "billing_outbox")
 	for _, db := range []*postgres.Database{one, two} {
-		if n, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil || n == 0 {
+		if n, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil || n == 0 {
 			t.Fatalf("%s: %d, %v", db.Schema(), n, err)
 		}
 	}
@@ -87,7 +88,7 @@ func TestTwoOutboxesInOneDatabase(t *testing.T) {
 		}
 	}
 	for {
-		more, err := migrations.Down(t.Context(), one.SQL(), repositorytest.Logger(t))
+		more, err := migrations.Down(t.Context(), one.SQL(), servertest.Logger(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,11 +116,11 @@ func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := repositorytest.Connect(t, repositorytest.Database(t)).SQL()
+			db := schematest.Connect(t, servertest.Database(t)).SQL()
 			exec(t, db, c.made)
 			const relations = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'outboxd')"
 			before := count(t, db, relations)
-			_, up := migrations.Up(t.Context(), db, repositorytest.Logger(t))
+			_, up := migrations.Up(t.Context(), db, servertest.Logger(t))
 			for what, err := range map[string]error{"Up": up, "Check": migrations.Check(t.Context(), db)} {
 				for _, want := range c.want {
 					if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, migrations.ErrPending) {
@@ -138,23 +139,23 @@ func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
 // extension put into it.
 func TestAnEmptySchemaIsTaken(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Connect(t, repositorytest.Database(t)).SQL()
+	db := schematest.Connect(t, servertest.Database(t)).SQL()
 	exec(t, db, "CREATE SCHEMA outboxd; CREATE EXTENSION pgcrypto SCHEMA outboxd")
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestARoleThatMayNotCreateSchemasIsToldWhatToDo(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.HostileDatabase(t, repositorytest.Hostile{Role: []string{"search_path = 'elsewhere'"}})
-	db := repositorytest.Connect(t, url).SQL()
+	url := servertest.HostileDatabase(t, servertest.Hostile{Role: []string{"search_path = 'elsewhere'"}})
+	db := schematest.Connect(t, url).SQL()
 	var role string
 	if err := db.QueryRowContext(t.Context(), "SELECT current_user").Scan(&role); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, db, fmt.Sprintf("DO $$ BEGIN EXECUTE format('REVOKE CREATE ON DATABASE %%I FROM %s', current_database()); END $$", role))
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "outboxd" AUTHORIZATION`) {
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "outboxd" AUTHORIZATION`) {
 		t.Errorf("Up: %v", err)
 	}
 }

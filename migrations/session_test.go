@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/migrations"
-	"outboxd/repository/repositorytest"
 )
 
 // hostile are settings of a role or a database that change what SQL means, or where what it makes goes.
@@ -28,8 +29,8 @@ var hostile = []string{
 // schemaUnder is a database that is migrated under settings of its own, by a connection that sets nothing itself but where to.
 func schemaUnder(t *testing.T, settings ...string) (url string, db *sql.DB) {
 	t.Helper()
-	url = repositorytest.Database(t)
-	set := repositorytest.Connect(t, url).SQL()
+	url = servertest.Database(t)
+	set := schematest.Connect(t, url).SQL()
 	for _, setting := range settings {
 		if _, err := set.ExecContext(t.Context(), fmt.Sprintf("DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET %s', current_database()); END $$", strings.ReplaceAll(setting, "'", "''"))); err != nil {
 			t.Fatalf("%s: %v", setting, err)
@@ -41,7 +42,7 @@ func schemaUnder(t *testing.T, settings ...string) (url string, db *sql.DB) {
 	}
 	db = stdlib.OpenDB(*config)
 	t.Cleanup(func() { _ = db.Close() })
-	if _, err := migrations.Up(t.Context(), db, repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	return url, db
@@ -52,8 +53,8 @@ var restriction = regexp.MustCompile(`(?m)^\\(un)?restrict .*\n`) // new with ev
 // dump is the schema as text.
 func dump(t *testing.T, url string) string {
 	t.Helper()
-	exec(t, repositorytest.Connect(t, url).SQL(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$")
-	text := repositorytest.Tool(t, url, "pg_dump", "--schema-only", "--no-owner", "--no-tablespaces")
+	exec(t, schematest.Connect(t, url).SQL(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$")
+	text := servertest.Tool(t, url, "pg_dump", "--schema-only", "--no-owner", "--no-tablespaces")
 	text = restriction.ReplaceAllString(text, "")
 	// Quoted or not, in the bodies of functions, it is the same name.
 	return strings.ReplaceAll(text, `"outboxd"`, "outboxd")
@@ -122,9 +123,9 @@ func difference(want, got string) string {
 // the same under each, and under all at once.
 func TestProducersAndConsumersMayHaveAnySettings(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	exec(t, repositorytest.Connect(t, url).SQL(), "SELECT 1")
-	if _, err := migrations.Up(t.Context(), repositorytest.Connect(t, url).SQL(), repositorytest.Logger(t)); err != nil {
+	url := servertest.Database(t)
+	exec(t, schematest.Connect(t, url).SQL(), "SELECT 1")
+	if _, err := migrations.Up(t.Context(), schematest.Connect(t, url).SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	list := append([]string{strings.Join(hostile, "; SET ")}, hostile...)
@@ -147,7 +148,7 @@ func TestProducersAndConsumersMayHaveAnySettings(t *testing.T) {
 				"SELECT S.confirm(id) FROM S.outbox WHERE ordering_key = 'k'",
 				"COMMIT",
 			} {
-				if _, err := conn.Exec(t.Context(), strings.ReplaceAll(statement, "S.", repositorytest.Schema+".")); err != nil {
+				if _, err := conn.Exec(t.Context(), strings.ReplaceAll(statement, "S.", servertest.Schema+".")); err != nil {
 					t.Fatalf("%s: %v", statement, err)
 				}
 			}

@@ -8,18 +8,19 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
 	"outboxd/relay"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // newFinder makes a relay that looks into the archives of its queue.
 func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 	t.Helper()
-	db := repositorytest.Connect(t, databaseURL)
+	db := schematest.Connect(t, databaseURL)
 	return newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
 		o.Archives = &relay.Archives{
 			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: repository.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
@@ -31,9 +32,9 @@ func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 // somebody else's is archived, among others that are none of this database's.
 func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	t.Parallel()
-	redisURL := repositorytest.Redis(t)
-	databaseURL := repositorytest.Database(t)
-	f, other := newFinder(t, databaseURL, redisURL), newFinder(t, repositorytest.Database(t), redisURL)
+	redisURL := servertest.Redis(t)
+	databaseURL := servertest.Database(t)
+	f, other := newFinder(t, databaseURL, redisURL), newFinder(t, servertest.Database(t), redisURL)
 	const kinds = "SELECT outboxd.emit(kind, '{\"n\": 1}', queue => queue, max_retry => 3) FROM (VALUES ('test:lost', 'billing'), ('test:discarded', 'billing'), ('test:waits', 'billing'), ('test:lost', 'Ünusual queue')) AS v (kind, queue)"
 	f.exec(kinds)
 	other.exec(kinds)

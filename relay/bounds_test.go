@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/jobs/inspect"
 	"outboxd/relay"
-	"outboxd/repository/repositorytest"
 )
 
 // A consumer that does not keep up: the events of its queue wait in the database, oldest first,
@@ -14,8 +14,8 @@ import (
 func TestAFullQueueKeepsItsEventsInTheDatabase(t *testing.T) {
 	t.Parallel()
 	const bound, batch, waiting = 100, 20, 400
-	redisURL := repositorytest.Redis(t)
-	f := newFixture(t, repositorytest.Database(t), redisURL, func(o *relay.Options) {
+	redisURL := servertest.Redis(t)
+	f := newFixture(t, servertest.Database(t), redisURL, func(o *relay.Options) {
 		o.MaxQueue = map[string]int{"default": bound}
 		o.Lengths = inspect.NewOverviews(openRedis(t, redisURL))
 		o.BatchSize = batch

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/relay"
-	"outboxd/repository/repositorytest"
 )
 
 // BenchmarkDrain relays a backlog of 50,000 events. Its ns/op are per event.
@@ -17,7 +17,7 @@ func BenchmarkDrain(b *testing.B) {
 	}{{"pollers=1/batch=500", 1, 500}, {"pollers=2/batch=500", 2, 500}, {"pollers=2/batch=1000", 2, 1000}} {
 		b.Run(size.name, func(b *testing.B) {
 			const backlog = 50_000
-			f := newFixture(b, repositorytest.Database(b), repositorytest.Redis(b), func(o *relay.Options) {
+			f := newFixture(b, servertest.Database(b), servertest.Redis(b), func(o *relay.Options) {
 				o.Concurrency, o.BatchSize = size.concurrency, size.batch
 			})
 			if err := f.options.Housekeeping.KeepPartitions(b.Context(), time.Hour); err != nil {

@@ -6,17 +6,17 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository/examine"
-	"outboxd/repository/repositorytest"
 )
 
 // A heal that the database does not let through is told to everybody, with the
 // database's reason, until it works.
 func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
-	w := newTown(t, repositorytest.Database(t), server.URL(), nil)
+	server := servertest.OwnRedis(t)
+	w := newTown(t, servertest.Database(t), server.URL(), nil)
 	w.start()
 	w.watched()
 	w.exec(emitEffects, 3)

@@ -6,10 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // How late an event can be while its process works and its servers answer,
@@ -159,7 +160,7 @@ func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 		patience     = 30 * time.Second
 	)
 	w := newWitness()
-	url, redisURL := repositorytest.Database(t), repositorytest.Redis(t)
+	url, redisURL := servertest.Database(t), servertest.Redis(t)
 	process := func(id byte) *fixture {
 		return newFixture(t, url, redisURL, func(o *relay.Options) {
 			o.Concurrency, o.BatchSize, o.Process.ID = 4, batch, domain.ID{id}
@@ -172,7 +173,7 @@ func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 	heal := first.refuse("refusing")
 	stops := []func(){first.start(), second.start()}
 
-	p := &producer{t: t, db: repositorytest.Connect(t, url), w: w, written: map[string]int{}}
+	p := &producer{t: t, db: schematest.Connect(t, url), w: w, written: map[string]int{}}
 	flood := func(moment time.Time) {
 		t.Helper()
 		if !p.flood(waiting, patience, func() bool { return see(w, func(w *witness) bool { return w.reached.After(moment) }) }) {
@@ -227,7 +228,7 @@ func TestADelayedEventStartsOnTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWitness()
-			f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), w.watch)
+			f := newFixture(t, servertest.Database(t), servertest.Redis(t), w.watch)
 			if announced {
 				f.start()
 				f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
@@ -263,15 +264,15 @@ func TestARefusedQueueDoesNotHoldUpAnother(t *testing.T) {
 		patience = 30 * time.Second
 	)
 	w := newWitness()
-	url := repositorytest.Database(t)
-	f := newFixture(t, url, repositorytest.Redis(t), func(o *relay.Options) {
+	url := servertest.Database(t)
+	f := newFixture(t, url, servertest.Redis(t), func(o *relay.Options) {
 		o.Concurrency, o.MaxAttempts, o.BackoffMax = 4, 1_000_000, time.Millisecond
 		o.Logger = slog.New(slog.DiscardHandler) // each pass warns of refusals
 		w.watch(o)
 	})
 	f.refuse("refusing")
 	stop := f.start()
-	p := &producer{t: t, db: repositorytest.Connect(t, url), w: w, written: map[string]int{}}
+	p := &producer{t: t, db: schematest.Connect(t, url), w: w, written: map[string]int{}}
 	p.begin("bad:1", "INSERT INTO outbox (event_type, payload, queue) SELECT $1, '', 'refusing' FROM generate_series(1, $2::int)", refused)()
 	refusals := func(more int) {
 		t.Helper()

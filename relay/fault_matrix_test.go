@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // faultyCommand is a command that a relay sends, its leader among them, and what
@@ -49,7 +50,7 @@ func TestOnlyAPositiveAnswerCounts(t *testing.T) {
 		t.Run(command.name, func(t *testing.T) {
 			t.Parallel()
 			m := newMatrix(t, command)
-			for _, fault := range repositorytest.Faults(i) {
+			for _, fault := range faulttest.Faults(i) {
 				m.try(fault)
 			}
 			m.notices()
@@ -60,7 +61,7 @@ func TestOnlyAPositiveAnswerCounts(t *testing.T) {
 type matrix struct {
 	*fixture
 	command faultyCommand
-	proxy   *repositorytest.FaultProxy
+	proxy   *faulttest.FaultProxy
 	tried   int
 	healed  string // when the relay last healed
 }
@@ -68,13 +69,13 @@ type matrix struct {
 const perFault = 3 // events
 
 func newMatrix(t *testing.T, command faultyCommand) *matrix {
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	direct := strings.Replace(server.URL(), "?db=0", "?db=1", 1)
-	proxy := repositorytest.NewFaultProxy(t, direct)
+	proxy := faulttest.NewFaultProxy(t, direct)
 	for name, answer := range command.usual {
 		proxy.Answer(name, answer)
 	}
-	f := newFixture(t, repositorytest.Database(t), direct, func(o *relay.Options) {
+	f := newFixture(t, servertest.Database(t), direct, func(o *relay.Options) {
 		address := proxy.URL()
 		if command.password {
 			address = strings.Replace(address, "://", "://:any@", 1)
@@ -91,7 +92,7 @@ func newMatrix(t *testing.T, command faultyCommand) *matrix {
 	return &matrix{fixture: f, command: command, proxy: proxy}
 }
 
-func (m *matrix) try(wrong repositorytest.NamedFault) {
+func (m *matrix) try(wrong faulttest.NamedFault) {
 	m.t.Helper()
 	m.tried++
 	queue := fmt.Sprintf("q%d", m.tried)

@@ -12,12 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // town is a fixture whose queue is watched, and a worker that counts effects.
@@ -36,7 +37,7 @@ const healCheck = 200 * time.Millisecond
 // be on different queues.
 func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Options)) *town {
 	t.Helper()
-	db := repositorytest.Connect(t, databaseURL)
+	db := schematest.Connect(t, databaseURL)
 	f := newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 		o.Healing = &relay.Healing{
@@ -64,7 +65,7 @@ func (w *town) work() (stop func()) {
 			return nil
 		}},
 		Concurrency: 4, Queues: map[string]int{"default": 1}, PollInterval: 5 * time.Millisecond, Drain: 5 * time.Second,
-		Logger: repositorytest.Logger(w.t), Registry: prometheus.NewRegistry(),
+		Logger: servertest.Logger(w.t), Registry: prometheus.NewRegistry(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -120,25 +121,25 @@ func (w *town) allDone(events int) {
 func TestTheQueueForgets(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		server func(testing.TB) *repositorytest.RedisServer
+		server func(testing.TB) *servertest.RedisServer
 		// prepare comes before the events that get lost; forget loses them.
-		prepare func(*testing.T, *repositorytest.RedisServer) (forget func())
+		prepare func(*testing.T, *servertest.RedisServer) (forget func())
 	}{
-		"emptied": {repositorytest.OwnRedis, func(_ *testing.T, s *repositorytest.RedisServer) func() { return s.Flush }},
-		"killed with nothing on disk": {repositorytest.ForgetfulRedis, func(_ *testing.T, s *repositorytest.RedisServer) func() {
+		"emptied": {servertest.OwnRedis, func(_ *testing.T, s *servertest.RedisServer) func() { return s.Flush }},
+		"killed with nothing on disk": {servertest.ForgetfulRedis, func(_ *testing.T, s *servertest.RedisServer) func() {
 			return func() { s.Kill(); s.Start() }
 		}},
-		"restored from a backup": {repositorytest.OwnRedis, func(_ *testing.T, s *repositorytest.RedisServer) func() {
+		"restored from a backup": {servertest.OwnRedis, func(_ *testing.T, s *servertest.RedisServer) func() {
 			restore := s.Backup()
 			return func() { s.Kill(); restore(); s.Start() }
 		}},
-		"an older state put back in place": {repositorytest.OwnRedis, olderState},
+		"an older state put back in place": {servertest.OwnRedis, olderState},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := test.server(t)
-			w := newTown(t, repositorytest.Database(t), server.URL(), nil)
+			w := newTown(t, servertest.Database(t), server.URL(), nil)
 			w.start()
 			stop := w.work()
 			w.exec(emitEffects, 50)
@@ -171,7 +172,7 @@ func TestTheQueueForgets(t *testing.T) {
 
 // olderState brings back the keys as they were, without a restart: the server
 // says that it is the same, and only the canary is not.
-func olderState(t *testing.T, s *repositorytest.RedisServer) func() {
+func olderState(t *testing.T, s *servertest.RedisServer) func() {
 	client := redisClient(t, s.URL())
 	saved := map[string]string{}
 	for _, key := range client.Keys(t.Context(), "*").Val() {
@@ -190,8 +191,8 @@ func olderState(t *testing.T, s *repositorytest.RedisServer) func() {
 // Producers, relay and worker go on while the queue is emptied, again and again.
 func TestTheQueueIsEmptiedUnderLoad(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
-	w := newTown(t, repositorytest.Database(t), server.URL(), nil)
+	server := servertest.OwnRedis(t)
+	w := newTown(t, servertest.Database(t), server.URL(), nil)
 	w.start()
 	w.work()
 	w.watched()
@@ -232,8 +233,8 @@ func TestAnotherQueueTakesOver(t *testing.T) {
 	for name, replicates := range map[string]bool{"a replica": true, "an empty one": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first, second := repositorytest.OwnRedis(t), repositorytest.OwnRedis(t)
-			database := repositorytest.Database(t)
+			first, second := servertest.OwnRedis(t), servertest.OwnRedis(t)
+			database := servertest.Database(t)
 			one := newTown(t, database, first.URL(), nil)
 			stop := one.start()
 			one.watched()
@@ -262,7 +263,7 @@ func TestAnotherQueueTakesOver(t *testing.T) {
 
 func TestNothingIsHealedThatIsWell(t *testing.T) {
 	t.Parallel()
-	database, redis := repositorytest.Database(t), repositorytest.Redis(t)
+	database, redis := servertest.Database(t), servertest.Redis(t)
 	name, events := "", 0
 	for run := range 3 {
 		w := newTown(t, database, redis, nil)
@@ -295,7 +296,7 @@ func TestNothingIsHealedThatIsWell(t *testing.T) {
 // next one would heal.
 func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	t.Parallel()
-	database, redis := repositorytest.Database(t), repositorytest.Redis(t)
+	database, redis := servertest.Database(t), servertest.Redis(t)
 	first := newTown(t, database, redis, nil)
 	stop := first.start()
 	first.watched()
@@ -351,7 +352,7 @@ func TestALostAnswerWhileRenewingIsNoLoss(t *testing.T) {
 	for _, step := range []string{"remember", "not advanced", "advanced"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
-			database, redis := repositorytest.Database(t), repositorytest.Redis(t)
+			database, redis := servertest.Database(t), servertest.Redis(t)
 			forgetful := &unheard{step: step}
 			w := newTown(t, database, redis, func(o *relay.Options) {
 				forgetful.IdentifiedQueue, forgetful.QueueMemory = o.Healing.Queue, o.Healing.Memory
@@ -430,8 +431,8 @@ func (u *unheard) Advance(ctx context.Context, name, known, next string) (bool, 
 // Types that nobody confirms are left alone: each of their tasks may have run.
 func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
-	w := newTown(t, repositorytest.Database(t), server.URL(), func(o *relay.Options) { o.Healing.Unconfirmed = []string{"test:foreign"} })
+	server := servertest.OwnRedis(t)
+	w := newTown(t, servertest.Database(t), server.URL(), func(o *relay.Options) { o.Healing.Unconfirmed = []string{"test:foreign"} })
 	w.start()
 	w.watched()
 	w.exec(`INSERT INTO outbox (event_type, payload) VALUES ('test:foreign', ''), ('test:own', '')`)
@@ -452,8 +453,8 @@ func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 	for _, step := range []string{"mark", "redrive", "remember", "advance"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
-			server := repositorytest.OwnRedis(t)
-			database := repositorytest.Database(t)
+			server := servertest.OwnRedis(t)
+			database := servertest.Database(t)
 			w := newTown(t, database, server.URL(), nil)
 			stop := w.start()
 			w.watched()

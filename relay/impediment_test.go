@@ -8,11 +8,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/broker"
 	"outboxd/relay"
-	"outboxd/repository/repositorytest"
 )
 
 // What the operator of Redis does wrong is an outage: every event stays, none is
@@ -57,7 +58,7 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := repositorytest.OwnRedis(t)
+			server := servertest.OwnRedis(t)
 			log := &journal{}
 			admin := connect(t, server.URL())
 			do := func(line string) {
@@ -75,7 +76,7 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 			if test.address != nil {
 				address = test.address
 			}
-			f := newFixture(t, repositorytest.Database(t), server.URL(), func(o *relay.Options) {
+			f := newFixture(t, servertest.Database(t), server.URL(), func(o *relay.Options) {
 				publisher := jobs.NewPublisher(openRedis(t, address(server.URL())))
 				o.Publisher, o.Unfinished = publisher, publisher.Tasks()
 				o.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -130,11 +131,11 @@ func TestScriptsThatWereRenamedAway(t *testing.T) {
 	}{"EVALSHA": {[]string{"EVALSHA"}, false}, "EVALSHA and EVAL": {[]string{"EVALSHA", "EVAL"}, true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			proxy := repositorytest.NewFaultProxy(t, repositorytest.Redis(t))
+			proxy := faulttest.NewFaultProxy(t, servertest.Redis(t))
 			for _, command := range test.gone {
 				proxy.Answer(command, "-ERR unknown command '"+command+"', with args beginning with: 'x' \r\n")
 			}
-			f := newFixture(t, repositorytest.Database(t), proxy.URL(), nil)
+			f := newFixture(t, servertest.Database(t), proxy.URL(), nil)
 			f.exec(emitMany, 5)
 			f.start()
 			if !test.outage {

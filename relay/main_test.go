@@ -9,16 +9,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
-func TestMain(m *testing.M) { repositorytest.Main(m) }
+func TestMain(m *testing.M) { servertest.Main(m) }
 
 // fixture is a relay between a real PostgreSQL and a real Redis.
 type fixture struct {
@@ -45,7 +46,7 @@ func openRedis(t testing.TB, url string) *broker.Redis {
 // unless change says otherwise: what it finds, it was told about.
 func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
 	t.Helper()
-	db := repositorytest.Connect(t, databaseURL)
+	db := schematest.Connect(t, databaseURL)
 	migrate(t, db)
 	handle := openRedis(t, redisURL)
 	publisher := jobs.NewPublisher(handle)
@@ -64,7 +65,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 		BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond, PollInterval: time.Hour,
 		PollMin: 10 * time.Millisecond, PollWithoutListen: time.Hour, Listen: true,
 		History: time.Hour, InboxRetention: time.Hour, KeyRetention: time.Hour,
-		Logger: repositorytest.Logger(t), Registry: f.registry,
+		Logger: servertest.Logger(t), Registry: f.registry,
 	}
 	if change != nil {
 		change(&f.options)

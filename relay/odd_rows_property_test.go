@@ -11,10 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 var (
@@ -64,8 +64,8 @@ type oddRows struct {
 }
 
 func newOddRows(t *testing.T, seed uint64, prepare []string) *oddRows {
-	url := repositorytest.Database(t)
-	f := newFixture(t, url, repositorytest.Redis(t), func(o *relay.Options) { o.PollInterval = 50 * time.Millisecond })
+	url := servertest.Database(t)
+	f := newFixture(t, url, servertest.Redis(t), func(o *relay.Options) { o.PollInterval = 50 * time.Millisecond })
 	for _, statement := range prepare {
 		f.exec(statement)
 	}

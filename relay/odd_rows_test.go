@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
-	"outboxd/repository/repositorytest"
 )
 
 // panicky panics on events of one type, as a library might on what one holds.
@@ -25,7 +25,7 @@ func (p panicky) Publish(ctx context.Context, events []domain.Event) []domain.Re
 
 func TestAPanicOverOneEventIsThatEventsAlone(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), func(o *relay.Options) { o.Publisher = panicky{o.Publisher} })
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), func(o *relay.Options) { o.Publisher = panicky{o.Publisher} })
 	f.exec(emitMany, 20)
 	f.exec("INSERT INTO outbox (event_type, payload) VALUES ('test:odd', '')")
 	f.exec(emitMany, 20)
@@ -55,7 +55,7 @@ func (c *counting) NextDue(ctx context.Context) (time.Duration, bool, error) {
 func TestAnEventOfALaterAgeLeavesTheRelayIdle(t *testing.T) {
 	t.Parallel()
 	var store *counting
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), func(o *relay.Options) {
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), func(o *relay.Options) {
 		store = &counting{EventStore: o.Store}
 		o.Store, o.PollMin = store, time.Hour
 	})
@@ -84,7 +84,7 @@ func TestTimesOfLongAgoAreHeldLikeOthers(t *testing.T) {
 	} {
 		t.Run(zone, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, repositorytest.Database(t)+"&timezone="+zone, repositorytest.Redis(t), nil)
+			f := newFixture(t, servertest.Database(t)+"&timezone="+zone, servertest.Redis(t), nil)
 			f.exec("INSERT INTO outbox (event_type, payload, ordering_key) VALUES ('test:first', '', 'k')")
 			f.start()
 			f.eventually(1, "SELECT count(*) FROM outbox_sent")

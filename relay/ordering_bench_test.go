@@ -10,11 +10,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // BenchmarkOrdering measures events from the outbox to their effect, through
@@ -63,9 +64,9 @@ func BenchmarkOrdering(b *testing.B) {
 // newWorkingFixture is a fixture with a worker whose effects are rows.
 func newWorkingFixture(b *testing.B) (f *fixture, work func() (stop func())) {
 	b.Helper()
-	redisURL := repositorytest.Redis(b)
+	redisURL := servertest.Redis(b)
 	silent := slog.New(slog.DiscardHandler)
-	f = newFixture(b, repositorytest.Database(b), redisURL, func(o *relay.Options) { o.BatchSize, o.PollInterval, o.Logger = 1000, time.Second, silent })
+	f = newFixture(b, servertest.Database(b), redisURL, func(o *relay.Options) { o.BatchSize, o.PollInterval, o.Logger = 1000, time.Second, silent })
 	f.exec("CREATE TABLE bench_done (n bigserial)")
 	if err := f.options.Housekeeping.KeepPartitions(b.Context(), time.Hour); err != nil {
 		b.Fatal(err)
@@ -119,7 +120,7 @@ func BenchmarkInCommitOrder(b *testing.B) {
 		{"one key, in commit order", "'k'", "true"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			db := repositorytest.Open(b)
+			db := schematest.Open(b)
 			statement := fmt.Sprintf("SELECT outboxd.emit('bench:event', '{}', headers => jsonb_build_object('n', $1::text), ordering_key => %s, in_commit_order => %s)", c.key, c.order)
 			b.ResetTimer()
 			var all sync.WaitGroup

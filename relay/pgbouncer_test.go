@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // throughPgBouncer makes a relay whose pool leads through a PgBouncer in
@@ -18,14 +18,14 @@ import (
 func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: repositorytest.PgBouncer(t, direct), MaxConns: 8, ExecMode: mode,
-		ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+		URL: servertest.PgBouncer(t, direct), MaxConns: 8, ExecMode: mode,
+		ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	return newFixture(t, direct, repositorytest.Redis(t), func(o *relay.Options) {
+	return newFixture(t, direct, servertest.Redis(t), func(o *relay.Options) {
 		o.Store = repository.NewOutbox(db, repository.OutboxOptions{History: true})
 		o.Presence = repository.NewPresence(db, listenURL)
 		o.Housekeeping = repository.NewHousekeeping(db, listenURL)
@@ -45,7 +45,7 @@ func TestThroughPgBouncerWithADirectURL(t *testing.T) {
 	for _, mode := range []string{"cache_describe", "exec"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			direct := repositorytest.Database(t)
+			direct := servertest.Database(t)
 			var said journal
 			f := throughPgBouncer(t, direct, direct, mode, &said, nil)
 			if err := f.redis.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
@@ -83,7 +83,7 @@ func TestThroughPgBouncerAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var said journal
-			f := throughPgBouncer(t, repositorytest.Database(t), "", "cache_describe", &said, func(o *relay.Options) {
+			f := throughPgBouncer(t, servertest.Database(t), "", "cache_describe", &said, func(o *relay.Options) {
 				o.Listen, o.PollWithoutListen = listen, 50*time.Millisecond
 			})
 			f.start()

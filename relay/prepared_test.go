@@ -4,19 +4,19 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/relay"
-	"outboxd/repository/repositorytest"
 )
 
 // Two-phase commit, while every relay sleeps. PostgreSQL prepares no transaction that has notified, so the participant
 // says outboxd.wake = off, and the relay finds the event by polling.
 func TestATransactionIsPrepared(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	newSession(t, server.URL()).exec("ALTER SYSTEM SET max_prepared_transactions = 10")
 	server.Stop()
 	server.Start()
-	f := newFixture(t, server.URL(), repositorytest.Redis(t), func(o *relay.Options) { o.PollInterval = 300 * time.Millisecond })
+	f := newFixture(t, server.URL(), servertest.Redis(t), func(o *relay.Options) { o.PollInterval = 300 * time.Millisecond })
 	f.exec("SELECT outboxd.emit('test:first', '{}', ordering_key => 'k'), outboxd.emit('test:second', '{}', ordering_key => 'k')")
 	f.start()
 	asleep := func() { t.Helper(); f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep") }

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/relay"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // Somebody else publishes every table for logical replication. PostgreSQL then refuses to delete or update rows of
@@ -14,23 +14,23 @@ import (
 func TestEveryTableIsPublished(t *testing.T) {
 	t.Parallel()
 	const publish = "CREATE PUBLICATION cdc FOR ALL TABLES"
-	for name, prepare := range map[string]func(server *repositorytest.PostgresServer){
-		"before the schema is made, with wal_level logical": func(server *repositorytest.PostgresServer) {
+	for name, prepare := range map[string]func(server *servertest.PostgresServer){
+		"before the schema is made, with wal_level logical": func(server *servertest.PostgresServer) {
 			newSession(t, server.URL()).exec("ALTER SYSTEM SET wal_level = logical")
 			server.Stop()
 			server.Start()
 			newSession(t, server.URL()).exec(publish)
 		},
-		"after the schema is made": func(server *repositorytest.PostgresServer) {
+		"after the schema is made": func(server *servertest.PostgresServer) {
 			migrated(t, server.URL())
 			newSession(t, server.URL()).exec(publish)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := repositorytest.OwnPostgres(t)
+			server := servertest.OwnPostgres(t)
 			prepare(server)
-			redis := repositorytest.OwnRedis(t)
+			redis := servertest.OwnRedis(t)
 			w := newTown(t, server.URL(), redis.URL(), func(o *relay.Options) { o.MaxAttempts = 2 })
 			if err := w.redis.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
 				t.Fatal(err)

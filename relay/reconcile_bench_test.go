@@ -4,19 +4,20 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // BenchmarkReconcile is what one page costs of a history of unconfirmed events
 // that legitimately wait in Redis: time for each event, of a round without its
 // rests.
 func BenchmarkReconcile(b *testing.B) {
-	databaseURL, server := repositorytest.Database(b), repositorytest.OwnRedis(b)
+	databaseURL, server := servertest.Database(b), servertest.OwnRedis(b)
 	f := newFixture(b, databaseURL, server.URL(), nil)
-	missing := repository.NewMissingEvents(repositorytest.Connect(b, databaseURL))
+	missing := repository.NewMissingEvents(schematest.Connect(b, databaseURL))
 	f.exec(`INSERT INTO outbox (event_type, payload) SELECT 'test:effect', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, $1::int) n`, reconciled)
 	stop := f.start()
 	for f.count("SELECT count(*) FROM (SELECT FROM outbox LIMIT 1) AS one") > 0 {

@@ -8,22 +8,23 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/examine"
-	"outboxd/repository/repositorytest"
 )
 
 // newReconciledTown makes a town that looks for single losses often.
 func newReconciledTown(t *testing.T, resend bool) *town {
 	t.Helper()
-	databaseURL := repositorytest.Database(t)
-	return newTown(t, databaseURL, repositorytest.Redis(t), func(o *relay.Options) {
+	databaseURL := servertest.Database(t)
+	return newTown(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
 		o.Reconciliation = &relay.Reconciliation{
-			Events: repository.NewMissingEvents(repositorytest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
+			Events: repository.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
 			Resend: resend, Age: 100 * time.Millisecond, Every: 100 * time.Millisecond,
 		}
 	})

@@ -10,23 +10,25 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 func migrate(t testing.TB, db *postgres.Database) {
 	t.Helper()
-	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestEventsReachRedisWithEveryOption(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
 	f.exec(`INSERT INTO outbox (event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds)
 		VALUES ('raw:bytes', '\x00ff', '{"traceparent":"00-x"}', 'low', 7, 8, '2100-01-01Z', 9)`)
 	f.exec(`INSERT INTO outbox (event_type, payload, generation) VALUES ('replayed', '', 2)`)
@@ -66,7 +68,7 @@ func TestEventsReachRedisWithEveryOption(t *testing.T) {
 // success: the event is settled, and there is still one task.
 func TestARepeatMeetsItself(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
 	f.exec(emitMany, 1)
 	batch, err := f.options.Store.Claim(t.Context(), domain.Cursor{}, 1)
 	if err != nil {
@@ -88,7 +90,7 @@ func TestARepeatMeetsItself(t *testing.T) {
 // The relay polls once an hour here: only a wake-up can be what finds events.
 func TestAwakenings(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
 	f.exec("SELECT outboxd.emit('test:notify', '{}')")
@@ -106,7 +108,7 @@ func TestAwakenings(t *testing.T) {
 // an idle relay find its event.
 func TestALateCommitIsFoundWithoutANotification(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
 	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_written")
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
@@ -116,7 +118,7 @@ func TestALateCommitIsFoundWithoutANotification(t *testing.T) {
 
 func TestStoppingLeavesAndIsRepeatable(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
 	for n := 1; n <= 3; n++ {
 		stop := f.start()
 		f.exec("SELECT outboxd.emit('test:a', '{}')")
@@ -131,7 +133,7 @@ func TestStoppingLeavesAndIsRepeatable(t *testing.T) {
 // One queue whose events Redis refuses, beside one whose events it takes.
 func TestRefusedEventsHoldNobodyUpAndDie(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, repositorytest.Database(t), repositorytest.Redis(t), nil)
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
 	// A string where Asynq wants a list: Redis answers WRONGTYPE for this queue.
 	if err := f.redis.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
 		t.Fatal(err)
@@ -152,8 +154,8 @@ func TestRefusedEventsHoldNobodyUpAndDie(t *testing.T) {
 
 func TestRedisIsKilledAndComesBack(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
-	f := newFixture(t, repositorytest.Database(t), server.URL(), nil)
+	server := servertest.OwnRedis(t)
+	f := newFixture(t, servertest.Database(t), server.URL(), nil)
 	f.start()
 	f.exec(emitMany, 10)
 	f.eventually(10, "SELECT count(*) FROM outbox_sent")
@@ -179,8 +181,8 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 // whose requests may have been carried out.
 func TestRedisStalls(t *testing.T) {
 	t.Parallel()
-	proxy := repositorytest.Proxy(t, repositorytest.Redis(t))
-	f := newFixture(t, repositorytest.Database(t), proxy.URL(), nil)
+	proxy := faulttest.NewProxy(t, servertest.Redis(t))
+	f := newFixture(t, servertest.Database(t), proxy.URL(), nil)
 	f.start()
 	f.exec(emitMany, 10)
 	f.eventually(10, "SELECT count(*) FROM outbox_sent")
@@ -210,8 +212,8 @@ func (f *fixture) eventuallyOpen() {
 
 func TestPostgresRestarts(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
-	f := newFixture(t, server.URL(), repositorytest.Redis(t), nil)
+	server := servertest.OwnPostgres(t)
+	f := newFixture(t, server.URL(), servertest.Redis(t), nil)
 	f.start()
 	f.exec(emitMany, 10)
 	f.eventually(10, "SELECT count(*) FROM outbox_sent")
@@ -227,8 +229,8 @@ func TestPostgresRestarts(t *testing.T) {
 func TestNothingIsLostOrDoubledWhileBackendsDie(t *testing.T) {
 	t.Parallel()
 	const events = 20_000
-	server := repositorytest.OwnPostgres(t)
-	url, redisURL := server.URL(), repositorytest.Redis(t)
+	server := servertest.OwnPostgres(t)
+	url, redisURL := server.URL(), servertest.Redis(t)
 	var published, repeated atomic.Int64
 	many := func(id byte) func(*relay.Options) {
 		return func(o *relay.Options) {
@@ -243,7 +245,7 @@ func TestNothingIsLostOrDoubledWhileBackendsDie(t *testing.T) {
 
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
-	admin := repositorytest.Connect(t, url)
+	admin := schematest.Connect(t, url)
 	var kills atomic.Int64
 	killer.Go(func() {
 		for {
@@ -262,7 +264,7 @@ func TestNothingIsLostOrDoubledWhileBackendsDie(t *testing.T) {
 	})
 	first.start()
 	second.start()
-	waiting := repositorytest.Connect(t, url+"&application_name=watcher")
+	waiting := schematest.Connect(t, url+"&application_name=watcher")
 	deadline := time.Now().Add(2 * time.Minute)
 	for left := 1; left > 0; {
 		if err := waiting.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM outbox").Scan(&left); err != nil {

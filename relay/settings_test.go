@@ -9,12 +9,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // hostileSettings are what roles and databases have for reasons of their own.
@@ -79,8 +79,8 @@ func TestSettingsOfRolesAndDatabases(t *testing.T) {
 			t.Run(settings+" in "+mode, func(t *testing.T) {
 				t.Parallel()
 				list := strings.Split(settings, ";")
-				h := repositorytest.Hostile{Role: list, Database: list}
-				url := repositorytest.HostileDatabase(t, h)
+				h := servertest.Hostile{Role: list, Database: list}
+				url := servertest.HostileDatabase(t, h)
 				workUnder(t, url, url, mode, 'é', 'я', '中')
 			})
 		}
@@ -102,8 +102,8 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 			t.Run(settings+" in "+mode, func(t *testing.T) {
 				t.Parallel()
 				list := strings.Split(settings, ";")
-				direct := repositorytest.HostileDatabase(t, repositorytest.Hostile{Role: list, Database: list})
-				workUnder(t, direct, repositorytest.PgBouncer(t, direct), mode, 'é', '中')
+				direct := servertest.HostileDatabase(t, servertest.Hostile{Role: list, Database: list})
+				workUnder(t, direct, servertest.PgBouncer(t, direct), mode, 'é', '中')
 			})
 		}
 	}
@@ -113,7 +113,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 func TestPgBouncerWithPreparedStatementsIsRefused(t *testing.T) {
 	t.Parallel()
 	_, err := postgres.Open(t.Context(), postgres.Options{
-		URL: repositorytest.PgBouncer(t, repositorytest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+		URL: servertest.PgBouncer(t, servertest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "--database-exec-mode=cache_describe") {
 		t.Errorf("Open: %v", err)
@@ -128,7 +128,7 @@ func TestEncodingsOfDatabases(t *testing.T) {
 		for _, mode := range []string{"cache_statement", "exec"} {
 			t.Run(encoding+" in "+mode, func(t *testing.T) {
 				t.Parallel()
-				url := repositorytest.HostileDatabase(t, repositorytest.Hostile{Encoding: encoding})
+				url := servertest.HostileDatabase(t, servertest.Hostile{Encoding: encoding})
 				s := workUnder(t, url, url, mode, letters...)
 				if encoding != "SQL_ASCII" {
 					s.refuses()
@@ -157,13 +157,13 @@ func (s *subject) refuses() {
 func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: url, MaxConns: 8, ExecMode: mode, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+		URL: url, MaxConns: 8, ExecMode: mode, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	w := newTown(t, direct, repositorytest.Redis(t), func(o *relay.Options) {
+	w := newTown(t, direct, servertest.Redis(t), func(o *relay.Options) {
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 		o.Store, o.Healing.Memory = store, repository.NewQueueMemory(store)
 		o.Presence, o.Housekeeping = repository.NewPresence(db, direct), repository.NewHousekeeping(db, direct)

@@ -5,10 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // A unique event for which another one's task stands is settled as that, passes
@@ -18,9 +19,9 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 	for name, history := range map[string]bool{"with a history": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			databaseURL := repositorytest.Database(t)
-			db := repositorytest.Connect(t, databaseURL)
-			w := newTown(t, databaseURL, repositorytest.Redis(t), func(o *relay.Options) {
+			databaseURL := servertest.Database(t)
+			db := schematest.Connect(t, databaseURL)
+			w := newTown(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 				o.Store = repository.NewOutbox(db, repository.OutboxOptions{History: history})
 			})
 			const invoice = `SELECT outboxd.emit('test:effect', '{"invoice": 7}', unique_seconds => 600, ordering_key => nullif($1, ''))`

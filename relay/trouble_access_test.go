@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
 )
 
 // Somebody takes from the relay's role what it needs. That is an outage, which says what is wrong, costs no event an
@@ -25,7 +25,7 @@ func TestTheRoleMayNotWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			as := repositorytest.RoleDatabase(t)
+			as := schematest.RoleDatabase(t)
 			admin := newSession(t, as(""))
 			x := newTrouble(t, as("outboxd_relay"), nil)
 			x.start()
@@ -39,7 +39,7 @@ func TestTheRoleMayNotWork(t *testing.T) {
 				t.Errorf("it does not say %q: %v", c.says, got)
 			}
 			admin.exec(c.give)
-			x.recovered(repositorytest.Connect(t, as("outboxd_owner")), 150, 1)
+			x.recovered(schematest.Connect(t, as("outboxd_owner")), 150, 1)
 		})
 	}
 }

@@ -6,14 +6,14 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // The disk that outboxd's tables lie on is full: PostgreSQL answers, reads, and
 // fails to write.
 func TestTheDiskIsFull(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	admin := newSession(t, server.URL())
 	fill, free := admin.fullDevice, admin.freeDevice
 	if path, mounted := server.SmallDisk(4 << 20); mounted {

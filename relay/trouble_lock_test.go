@@ -5,8 +5,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/relay"
-	"outboxd/repository/repositorytest"
 )
 
 // session is a connection of somebody else's.
@@ -41,7 +42,7 @@ func TestTheOutboxIsLocked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := migrated(t, repositorytest.Database(t))
+			url := migrated(t, servertest.Database(t))
 			x := newTrouble(t, url+limit, nil)
 			other := newSession(t, url)
 			other.exec(emit150)
@@ -51,7 +52,7 @@ func TestTheOutboxIsLocked(t *testing.T) {
 			x.reported()
 			x.patient()
 			other.exec("COMMIT")
-			x.recovered(repositorytest.Connect(t, url), 150, 1)
+			x.recovered(schematest.Connect(t, url), 150, 1)
 		})
 	}
 }
@@ -60,7 +61,7 @@ func TestTheOutboxIsLocked(t *testing.T) {
 // claim is repeated at once, and there is no outage.
 func TestADeadlockIsLost(t *testing.T) {
 	t.Parallel()
-	url := migrated(t, repositorytest.Database(t))
+	url := migrated(t, servertest.Database(t))
 	x := newTrouble(t, url+"&deadlock_timeout=3s", nil)
 	x.exec(emitMany, 150)
 	other := newSession(t, url+"&deadlock_timeout=1min") // never the one that gives way
@@ -82,7 +83,7 @@ func TestADeadlockIsLost(t *testing.T) {
 // events are in Redis by then, and the repeat meets them there.
 func TestATransactionIsIdleForTooLong(t *testing.T) {
 	t.Parallel()
-	url := migrated(t, repositorytest.Database(t))
+	url := migrated(t, servertest.Database(t))
 	var publisher *holdingPublisher
 	x := newTrouble(t, url, func(o *relay.Options) {
 		publisher = holding(t, o.Publisher)

@@ -3,15 +3,16 @@ package relay_test
 import (
 	"testing"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/relay"
-	"outboxd/repository/repositorytest"
 )
 
 // A relay at a standby reads and cannot write. It waits for the standby to
 // become the primary.
 func TestTheServerIsAStandby(t *testing.T) {
 	t.Parallel()
-	primary := repositorytest.OwnPostgres(t)
+	primary := servertest.OwnPostgres(t)
 	migrated(t, primary.URL())
 	standby := primary.Standby()
 	producer := newSession(t, primary.URL())
@@ -23,7 +24,7 @@ func TestTheServerIsAStandby(t *testing.T) {
 	x.patient()
 	primary.Stop()
 	standby.Promote()
-	x.recovered(repositorytest.Connect(t, standby.URL()), 150, 1)
+	x.recovered(schematest.Connect(t, standby.URL()), 150, 1)
 	x.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
 	x.exec("SELECT outboxd.emit('test:woken', '{}')") // it polls once an hour
 	x.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:woken'")
@@ -33,11 +34,11 @@ func TestTheServerIsAStandby(t *testing.T) {
 // settled. The standby is promoted, and the relay finds it by its URL.
 func TestThePrimaryDiesAndItsStandbyTakesOver(t *testing.T) {
 	t.Parallel()
-	primary := repositorytest.OwnPostgres(t)
+	primary := servertest.OwnPostgres(t)
 	migrated(t, primary.URL())
 	standby := primary.Standby()
 	var publisher *holdingPublisher
-	x := newTrouble(t, repositorytest.FirstWritable(t, primary.URL(), standby.URL()), func(o *relay.Options) {
+	x := newTrouble(t, servertest.FirstWritable(t, primary.URL(), standby.URL()), func(o *relay.Options) {
 		publisher = holding(t, o.Publisher)
 		o.Publisher = publisher
 	})
@@ -49,7 +50,7 @@ func TestThePrimaryDiesAndItsStandbyTakesOver(t *testing.T) {
 	x.reported()
 	x.patient()
 	standby.Promote()
-	after := repositorytest.Connect(t, standby.URL())
+	after := schematest.Connect(t, standby.URL())
 	x.recovered(after, 500, 1)
 	x.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
 	x.exec("SELECT outboxd.emit('test:woken', '{}')")
@@ -60,10 +61,10 @@ func TestThePrimaryDiesAndItsStandbyTakesOver(t *testing.T) {
 // relay's connections to it with it.
 func TestThePrimaryBecomesReadOnlyAndItsStandbyTakesOver(t *testing.T) {
 	t.Parallel()
-	primary := repositorytest.OwnPostgres(t)
+	primary := servertest.OwnPostgres(t)
 	migrated(t, primary.URL())
 	standby := primary.Standby()
-	x := newTrouble(t, repositorytest.FirstWritable(t, primary.URL(), standby.URL()), nil)
+	x := newTrouble(t, servertest.FirstWritable(t, primary.URL(), standby.URL()), nil)
 	x.start()
 	x.exec(emitMany, 150)
 	x.eventually(150, "SELECT count(*) FROM outbox_sent")
@@ -77,5 +78,5 @@ func TestThePrimaryBecomesReadOnlyAndItsStandbyTakesOver(t *testing.T) {
 	standby.Promote()
 	after := newSession(t, standby.URL())
 	after.exec(emit150)
-	x.recovered(repositorytest.Connect(t, standby.URL()), 300, 1)
+	x.recovered(schematest.Connect(t, standby.URL()), 300, 1)
 }

@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // A restarted PostgreSQL and terminated backends are the subject of
@@ -32,7 +33,7 @@ type trouble struct {
 func newTrouble(t *testing.T, databaseURL string, change func(*relay.Options)) *trouble {
 	t.Helper()
 	x := &trouble{}
-	x.fixture = newFixture(t, databaseURL, repositorytest.Redis(t), func(o *relay.Options) {
+	x.fixture = newFixture(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 		o.Store = countingStore{o.Store, &x.claims}
 		ping := o.Database
 		o.Database = func(ctx context.Context) error { x.probes.Add(1); return ping(ctx) }
@@ -177,6 +178,6 @@ const emit150 = `INSERT INTO outbox (event_type, payload) SELECT 'test:'||n, '' 
 // migrated makes a test's database and returns its URL.
 func migrated(t *testing.T, url string) string {
 	t.Helper()
-	migrate(t, repositorytest.Connect(t, url))
+	migrate(t, schematest.Connect(t, url))
 	return url
 }

@@ -5,14 +5,14 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // A task may wait in a paused queue for longer than the history of what was sent is kept. Its successor waits with it,
 // until the queue has it no longer.
 func TestATurnOutlivesTheHistory(t *testing.T) {
 	t.Parallel()
-	database, queue := repositorytest.Database(t), repositorytest.Redis(t)
+	database, queue := servertest.Database(t), servertest.Redis(t)
 	f := newFixture(t, database, queue, nil)
 	f.exec("SELECT outboxd.emit('test:a', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
 	stop := f.start()

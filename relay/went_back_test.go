@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
-	"outboxd/repository/repositorytest"
 )
 
 // What takes effect is noted by the inbox's own transaction, beside what the producers' transactions noted. After a failover both
@@ -40,7 +41,7 @@ const (
 // the order of a key is that of its rows.
 func produce(t *testing.T, url string) (stop func()) {
 	t.Helper()
-	db := repositorytest.Connect(t, url)
+	db := schematest.Connect(t, url)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for p := range 4 {
@@ -66,11 +67,11 @@ func produce(t *testing.T, url string) (stop func()) {
 // Every event that exists takes effect, once and in order, and none that does not exist.
 func TestPostgresGoesBack(t *testing.T) {
 	t.Parallel()
-	primary := repositorytest.OwnPostgres(t)
+	primary := servertest.OwnPostgres(t)
 	newSession(t, migrated(t, primary.URL())).exec(ledgerSQL)
 	standby := primary.AsynchronousStandby()
-	both := repositorytest.FirstWritable(t, primary.URL(), standby.URL())
-	w := newTown(t, both, repositorytest.OwnRedis(t).URL(), nil)
+	both := servertest.FirstWritable(t, primary.URL(), standby.URL())
+	w := newTown(t, both, servertest.OwnRedis(t).URL(), nil)
 	w.handler = func(context.Context, domain.Effects, jobs.Task) error {
 		<-time.After(4 * time.Millisecond) // so that tasks wait in Redis
 		return nil
@@ -86,7 +87,7 @@ func TestPostgresGoesBack(t *testing.T) {
 	t.Logf("lost with the primary: %d effects, %d events", w.count("SELECT count(*) FROM effects")-kept, w.count("SELECT count(*) FROM emitted")-emitted)
 	primary.Stop()
 	standby.Promote()
-	look := &fixture{t: t, db: repositorytest.Connect(t, standby.URL())}
+	look := &fixture{t: t, db: schematest.Connect(t, standby.URL())}
 	have := look.count("SELECT count(*) FROM effects")
 	look.eventually(1, "SELECT (count(*) >= $1)::int FROM effects", have+100)
 	stop()

@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"testing"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // Somebody changes tables that the worker's connections have plans for, or discards their plans.
 func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db, worker := repositorytest.Connect(t, url), repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db, worker := schematest.Connect(t, url), schematest.Connect(t, url)
 	migrate(t, db)
 	user := &domain.User{Email: "ada@example.com", PasswordHash: "x"}
 	if err := repository.NewUsers(db).Register(t.Context(), user, "", nil); err != nil {
@@ -57,8 +58,8 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 // A person changes outboxd's own tables while a relay works: nothing is charged, and nothing stops.
 func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db, relay := repositorytest.Connect(t, url), repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db, relay := schematest.Connect(t, url), schematest.Connect(t, url)
 	migrate(t, db)
 	store := repository.NewOutbox(relay, repository.OutboxOptions{History: true})
 	house := repository.NewHousekeeping(relay, "")

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // unchecked drops what keeps rows out of the outbox that it cannot relay.
@@ -42,7 +42,7 @@ func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
 		for says, row := range rows {
 			t.Run(fmt.Sprintf("%s, history %t", says, history), func(t *testing.T) {
 				t.Parallel()
-				db := repositorytest.Open(t)
+				db := schematest.Open(t)
 				exec(t, db, unchecked)
 				exec(t, db, "ALTER TABLE outbox ALTER attempts DROP NOT NULL, ALTER ordering_position DROP NOT NULL, DISABLE TRIGGER outbox_take_position")
 				exec(t, db, "DROP INDEX outbox_key")
@@ -125,7 +125,7 @@ func addsUp(t *testing.T, db *postgres.Database) {
 // An error that every event meets is not a row's: nothing may die of it.
 func TestAnErrorOfTheSchemaKillsNoEvent(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	exec(t, db, "ALTER TABLE outbox_sent ADD CONSTRAINT nothing_goes CHECK (false) NOT VALID")
 	emit(t, db, 3)
 	_, err := repository.NewOutbox(db, repository.OutboxOptions{History: true}).Claim(t.Context(), domain.Cursor{}, 10)
@@ -140,7 +140,7 @@ func TestAnErrorOfTheSchemaKillsNoEvent(t *testing.T) {
 // Where not even the dead letters take a row, it stays, and is passed over.
 func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	exec(t, db, unchecked)
 	exec(t, db, "ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:odd')")
 	exec(t, db, `INSERT INTO outbox (event_type, payload, created_at, available_at) VALUES ('test:odd', 'x', '-infinity', '2020-01-01')`)
@@ -159,7 +159,7 @@ func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 func TestAnEventThatTheOutboxDoesNotTakeBackDiesAlone(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {
-		db := repositorytest.Open(t)
+		db := schematest.Open(t)
 		emit(t, db, 3)
 		exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT stricter_by_now CHECK (event_type <> 'test:2') NOT VALID")
 		batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: history}), 10)
@@ -181,7 +181,7 @@ func TestAnEventThatTheOutboxDoesNotTakeBackDiesAlone(t *testing.T) {
 // is healed.
 func TestAnEventThatCannotBeSentAgainDiesAlone(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 30)
 	deliverAll(t, claim(t, store, 100))

@@ -11,11 +11,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // These tests make the backups and restores of docs/backup.md.
@@ -117,32 +118,32 @@ func mend(t *testing.T, db *postgres.Database) {
 
 func TestBackupOfAWholeDatabaseIntoAnotherCluster(t *testing.T) {
 	t.Parallel()
-	from, dump := repositorytest.RoleDatabase(t), filepath.Join(t.TempDir(), "outbox.dump")
-	original := repositorytest.Connect(t, from("outboxd_owner"))
+	from, dump := schematest.RoleDatabase(t), filepath.Join(t.TempDir(), "outbox.dump")
+	original := schematest.Connect(t, from("outboxd_owner"))
 	stock(t, original)
-	repositorytest.Tool(t, from(""), "pg_dump", "--format=custom", "--file="+dump)
+	servertest.Tool(t, from(""), "pg_dump", "--format=custom", "--file="+dump)
 
-	admin := repositorytest.OwnPostgres(t).URL()
-	repositorytest.RunDeployed(t, admin, "roles.sql")
-	repositorytest.Tool(t, admin, "pg_restore", "--dbname=outboxd", "--clean", "--if-exists", "--exit-on-error", dump)
-	to := repositorytest.RolesOf(t, admin)
-	sameThere(t, original, repositorytest.Connect(t, to("outboxd_owner")))
-	repositorytest.RunDeployed(t, to("outboxd_owner"), "grants.sql")
-	if went := relayAll(t, repository.NewOutbox(repositorytest.Connect(t, to("outboxd_relay")), repository.OutboxOptions{History: true})); !strings.Contains(went, "test:1") {
+	admin := servertest.OwnPostgres(t).URL()
+	schematest.RunDeployed(t, admin, "roles.sql")
+	servertest.Tool(t, admin, "pg_restore", "--dbname=outboxd", "--clean", "--if-exists", "--exit-on-error", dump)
+	to := schematest.RolesOf(t, admin)
+	sameThere(t, original, schematest.Connect(t, to("outboxd_owner")))
+	schematest.RunDeployed(t, to("outboxd_owner"), "grants.sql")
+	if went := relayAll(t, repository.NewOutbox(schematest.Connect(t, to("outboxd_relay")), repository.OutboxOptions{History: true})); !strings.Contains(went, "test:1") {
 		t.Errorf("the relay's role relayed %q", went)
 	}
-	if err := repository.NewHousekeeping(repositorytest.Connect(t, to("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+	if err := repository.NewHousekeeping(schematest.Connect(t, to("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Error(err)
 	}
-	goesOn(t, repositorytest.Connect(t, to("outboxd_owner")))
+	goesOn(t, schematest.Connect(t, to("outboxd_owner")))
 }
 
 func TestBackupOfTheDataOnly(t *testing.T) {
 	t.Parallel()
-	from, dump := repositorytest.RoleDatabase(t), filepath.Join(t.TempDir(), "data.dump")
-	original := repositorytest.Connect(t, from("outboxd_owner"))
+	from, dump := schematest.RoleDatabase(t), filepath.Join(t.TempDir(), "data.dump")
+	original := schematest.Connect(t, from("outboxd_owner"))
 	stock(t, original)
-	repositorytest.Tool(t, from(""), "pg_dump", "--format=custom", "--data-only", "--schema=outboxd", "--load-via-partition-root", "--file="+dump)
+	servertest.Tool(t, from(""), "pg_dump", "--format=custom", "--data-only", "--schema=outboxd", "--load-via-partition-root", "--file="+dump)
 	for name, c := range map[string]struct {
 		options []string
 		same    bool
@@ -152,10 +153,10 @@ func TestBackupOfTheDataOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			to := repositorytest.RoleDatabase(t)
-			exec(t, repositorytest.Connect(t, to("")), "TRUNCATE outboxd.outboxd_migrations, outboxd.outbox_queue_identity")
-			repositorytest.Tool(t, to(""), "pg_restore", append(c.options, "--dbname=outboxd", "--data-only", "--exit-on-error", dump)...)
-			restored := repositorytest.Connect(t, to("outboxd_owner"))
+			to := schematest.RoleDatabase(t)
+			exec(t, schematest.Connect(t, to("")), "TRUNCATE outboxd.outboxd_migrations, outboxd.outbox_queue_identity")
+			servertest.Tool(t, to(""), "pg_restore", append(c.options, "--dbname=outboxd", "--data-only", "--exit-on-error", dump)...)
+			restored := schematest.Connect(t, to("outboxd_owner"))
 			if c.same {
 				sameThere(t, original, restored)
 			} else if count(t, restored, "SELECT count(*) FROM outbox_entries") == count(t, original, "SELECT count(*) FROM outbox_entries") {
@@ -169,16 +170,16 @@ func TestBackupOfTheDataOnly(t *testing.T) {
 
 func TestBackupOfAPointInTime(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	archive := server.Archive()
-	original := repositorytest.Connect(t, server.URL())
+	original := schematest.Connect(t, server.URL())
 	migrate(t, original)
 	stock(t, original)
 	want := contents(t, original)
 	archive.Mark("before the mistake")
 	exec(t, original, "DELETE FROM outbox; DELETE FROM outbox_sent")
 	archive.Mark("after it")
-	restored := repositorytest.Connect(t, archive.Restore(t, "before the mistake").URL())
+	restored := schematest.Connect(t, archive.Restore(t, "before the mistake").URL())
 	if got := contents(t, restored); got != want {
 		t.Errorf("there is\n%s\n\nwant\n%s", got, want)
 	}
@@ -188,11 +189,11 @@ func TestBackupOfAPointInTime(t *testing.T) {
 // An upgrade by logical replication, while producers and relays work until the switch.
 func TestBackupByLogicalReplication(t *testing.T) {
 	t.Parallel()
-	server, newer := repositorytest.OwnPostgres(t), repositorytest.OwnPostgres(t)
-	exec(t, repositorytest.Connect(t, server.URL()), "ALTER SYSTEM SET wal_level = logical")
+	server, newer := servertest.OwnPostgres(t), servertest.OwnPostgres(t)
+	exec(t, schematest.Connect(t, server.URL()), "ALTER SYSTEM SET wal_level = logical")
 	server.Stop()
 	server.Start()
-	original, upgraded := repositorytest.Connect(t, server.URL()), repositorytest.Connect(t, newer.URL())
+	original, upgraded := schematest.Connect(t, server.URL()), schematest.Connect(t, newer.URL())
 	migrate(t, original)
 	migrate(t, upgraded)
 	stock(t, original)
@@ -244,8 +245,8 @@ func TestBackupByLogicalReplication(t *testing.T) {
 // its key's order is refused.
 func TestASessionWithoutTriggers(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
 	migrate(t, db)
 	replica, err := pgx.Connect(t.Context(), url)
 	if err != nil {

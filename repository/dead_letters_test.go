@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // die makes dead letters of what can be claimed, at the relay.
@@ -54,7 +54,7 @@ func find(t *testing.T, db *postgres.Database, name string) domain.ID {
 
 func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	letters := repository.NewDeadLetters(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 2)
@@ -107,7 +107,7 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 // as emitted.
 func TestReplayOnce(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	letters := repository.NewDeadLetters(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	const events = 40
@@ -161,7 +161,7 @@ func TestReplayOnce(t *testing.T) {
 
 func TestDiscardedEventsAreInTheAccountAndPassTheTurnOn(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	letters := repository.NewDeadLetters(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
 	emitKeyed(t, db, "a1", "a2")
@@ -187,7 +187,7 @@ func TestDiscardedEventsAreInTheAccountAndPassTheTurnOn(t *testing.T) {
 func TestReplayAndTheTurnOfTheKey(t *testing.T) {
 	t.Parallel()
 	for holds, want := range map[bool]string{true: "a1", false: ""} {
-		db := repositorytest.Open(t)
+		db := schematest.Open(t)
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: holds})
 		emitKeyed(t, db, "a1", "a2", "a3")
 		die(t, store, "no")
@@ -210,7 +210,7 @@ func TestReplayAndTheTurnOfTheKey(t *testing.T) {
 
 func TestOutcomesOfAReplay(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	letters := repository.NewDeadLetters(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 4)
@@ -247,7 +247,7 @@ func TestOutcomesOfAReplay(t *testing.T) {
 
 func TestDeadLettersAreGrouped(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	letters := repository.NewDeadLetters(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	for _, why := range []string{"user 1 of 01980000-0000-7000-8000-000000000000 is gone", "user 27 of 01980000-0000-7000-8000-00000000000a is gone", "other"} {

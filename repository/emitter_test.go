@@ -6,23 +6,24 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 func limitPayload(t *testing.T, db *postgres.Database, limit int) {
 	t.Helper()
-	if _, err := migrations.LimitPayload(t.Context(), db.SQL(), limit, repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.LimitPayload(t.Context(), db.SQL(), limit, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestEmitSaysThePayloadLimitInForce(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	for _, test := range []struct {
 		limit int
 		want  string
@@ -47,7 +48,7 @@ func TestEmitSaysThePayloadLimitInForce(t *testing.T) {
 func TestEventsBeyondALoweredLimitGoOn(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {
-		db := repositorytest.Open(t)
+		db := schematest.Open(t)
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: history})
 		exec(t, db, `INSERT INTO outbox (event_type, payload) SELECT 'test:'||n, convert_to(repeat('x', 100000), 'UTF8') FROM generate_series(1, 3) n`)
 		batch := claim(t, store, 2)

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // search returns the types of what is found, page by page.
@@ -38,7 +38,7 @@ func search(t *testing.T, db *postgres.Database, filter domain.EventFilter, limi
 
 func TestEventsAreSearched(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
 	write := func(kind, columns string) domain.ID {
 		t.Helper()
@@ -108,7 +108,7 @@ func TestEventsAreSearched(t *testing.T) {
 // whether anything matches or not.
 func TestSearchIsBounded(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	conn, err := db.SQL().Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // healthy are options under which a fresh database has nothing to be found.
@@ -59,8 +60,8 @@ func text(found []domain.Finding, code string) string {
 // attended is a database on which a relay runs and keeps house.
 func attended(t *testing.T, url string) *postgres.Database {
 	t.Helper()
-	db := repositorytest.Connect(t, url)
-	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+	db := schematest.Connect(t, url)
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {
@@ -181,10 +182,10 @@ func TestExaminerFinds(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url, o := repositorytest.Database(t), healthy()
+			url, o := servertest.Database(t), healthy()
 			db := attended(t, url)
 			test.provoke(t, setting{db, &o})
-			fresh := repositorytest.Connect(t, url) // with what was set for new connections
+			fresh := schematest.Connect(t, url) // with what was set for new connections
 			found := examined(t, fresh, o)
 			if codes(found) != test.want {
 				t.Fatalf("found %q, want %q: %v", codes(found), test.want, found)
@@ -201,7 +202,7 @@ func TestExaminerFinds(t *testing.T) {
 // TestExaminerNamesWhoHoldsBackVacuum has somebody read a while ago, and somebody prepare a transaction.
 func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	db := attended(t, server.URL())
 	exec(t, db, `ALTER SYSTEM SET max_prepared_transactions = 5`)
 	exec(t, db, `ALTER SYSTEM SET autovacuum = off`)
@@ -227,7 +228,7 @@ func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 	run(`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM outbox`)
 
 	o := healthy()
-	fresh := repositorytest.Connect(t, server.URL())
+	fresh := schematest.Connect(t, server.URL())
 	if found := examined(t, fresh, o); codes(found) != "autovacuum-off/warning" {
 		t.Errorf("of what is not old yet: found %q", codes(found))
 	}
@@ -254,7 +255,7 @@ func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 
 func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 	t.Parallel()
-	db := attended(t, repositorytest.Database(t))
+	db := attended(t, servertest.Database(t))
 	exec(t, db, `ALTER TABLE outbox SET (autovacuum_enabled = false)`)
 	exec(t, db, `ALTER TABLE outbox DISABLE TRIGGER USER`)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) SELECT 't', '', now() + interval '1 day' FROM generate_series(1, 100001)`)
@@ -275,7 +276,7 @@ func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 
 func TestExaminerFindsReplicationSlots(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	db := attended(t, server.URL())
 	exec(t, db, `SELECT pg_create_physical_replication_slot('standby_gone', true)`)
 	o := healthy()
@@ -298,9 +299,9 @@ func TestExaminerFindsReplicationSlots(t *testing.T) {
 // TestExaminerFindsAStandby looks at a server that takes no writes.
 func TestExaminerFindsAStandby(t *testing.T) {
 	t.Parallel()
-	primary := repositorytest.OwnPostgres(t)
+	primary := servertest.OwnPostgres(t)
 	attended(t, primary.URL()).Close()
-	standby := repositorytest.Connect(t, primary.Standby().URL())
+	standby := schematest.Connect(t, primary.Standby().URL())
 	// It follows the primary from when it is consistent.
 	eventually(t, standby, 1, `SELECT count(*) FROM pg_class WHERE oid = to_regclass('outbox_journal')`)
 	found := examined(t, standby, healthy())
@@ -312,7 +313,7 @@ func TestExaminerFindsAStandby(t *testing.T) {
 // TestExaminerKnowsWhatAProducerNeeds gives a role one right after the other, by the very commands that the finding names.
 func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	db := attended(t, server.URL())
 	exec(t, db, `CREATE ROLE "the shop" LOGIN`)
 	exec(t, db, `REVOKE ALL ON SCHEMA outboxd FROM PUBLIC`)
@@ -340,11 +341,11 @@ func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 // TestExaminerOfAnotherRole looks as somebody who may see little.
 func TestExaminerOfAnotherRole(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	db := attended(t, server.URL())
 	exec(t, db, `CREATE ROLE watcher LOGIN; GRANT USAGE ON SCHEMA outboxd TO watcher; GRANT SELECT ON outbox, outbox_relays, outbox_sent TO watcher`)
 	url := strings.Replace(server.URL(), "postgres://outboxd", "postgres://watcher", 1)
-	found := examined(t, repositorytest.Connect(t, url), healthy())
+	found := examined(t, schematest.Connect(t, url), healthy())
 	if codes(found) != "relay-rights/note postgres-hidden/note" {
 		t.Fatalf("found %q at %s", codes(found), url)
 	}
@@ -358,10 +359,10 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 
 func TestExaminerBehindPgBouncer(t *testing.T) {
 	t.Parallel()
-	direct := repositorytest.Database(t)
+	direct := servertest.Database(t)
 	attended(t, direct).Close()
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: repositorytest.PgBouncer(t, direct), MaxConns: 2, ExecMode: "exec", ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t),
+		URL: servertest.PgBouncer(t, direct), MaxConns: 2, ExecMode: "exec", ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -387,7 +388,7 @@ func TestExaminerOfAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	o := healthy()
 	o.ProducerRole, o.Listens = "nobody", true
-	if found := examined(t, repositorytest.Connect(t, repositorytest.Database(t)), o); codes(found) != "" {
+	if found := examined(t, schematest.Connect(t, servertest.Database(t)), o); codes(found) != "" {
 		t.Errorf("found %q", codes(found))
 	}
 }
@@ -395,9 +396,9 @@ func TestExaminerOfAnEmptyDatabase(t *testing.T) {
 // TestExaminationIsOneTransaction holds the daemon's look, once a minute, to what an idle process may cost.
 func TestExaminationIsOneTransaction(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
+	url := servertest.Database(t)
 	attended(t, url).Close()
-	db, err := postgres.Open(t.Context(), postgres.Options{URL: url, MaxConns: 1, ConnectTimeout: 10 * time.Second, Logger: repositorytest.Logger(t)})
+	db, err := postgres.Open(t.Context(), postgres.Options{URL: url, MaxConns: 1, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 func failedTask(id domain.ID, name string) domain.FailedTask {
@@ -48,7 +48,7 @@ func bury(t *testing.T, tasks *repository.FailedTasks, task domain.FailedTask, w
 func TestBuryMovesASentEvent(t *testing.T) {
 	t.Parallel()
 	for _, holds := range []bool{true, false} {
-		db := repositorytest.Open(t)
+		db := schematest.Open(t)
 		tasks := repository.NewFailedTasks(db, holds)
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 		emitKeyed(t, db, "a1", "a2")
@@ -90,7 +90,7 @@ func TestBuryWaitsForTheRelay(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {
 		for _, commits := range []bool{true, false} {
-			db := repositorytest.Open(t)
+			db := schematest.Open(t)
 			store := repository.NewOutbox(db, repository.OutboxOptions{History: history})
 			emit(t, db, 1)
 			id := find(t, db, "test:1")
@@ -124,7 +124,7 @@ func TestBuryWaitsForTheRelay(t *testing.T) {
 
 func TestBuryWithoutARecordWritesTheTaskDown(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	tasks := repository.NewFailedTasks(db, true)
 	store := repository.NewOutbox(db, repository.OutboxOptions{}) // no history
 	exec(t, db, "SELECT outboxd.emit('test:1', '{}', ordering_key => 'k')")
@@ -155,7 +155,7 @@ func TestBuryWithoutARecordWritesTheTaskDown(t *testing.T) {
 
 func TestBuryLeavesTheLivingAlone(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	tasks := repository.NewFailedTasks(db, true)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 2)
@@ -179,7 +179,7 @@ func TestBuryLeavesTheLivingAlone(t *testing.T) {
 // The handler of a task that timed out may be about to commit.
 func TestBuryWaitsForAConfirmation(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 1)
 	relayAll(t, store)
@@ -211,7 +211,7 @@ func TestBuryWaitsForAConfirmation(t *testing.T) {
 
 func TestTheLifeOfAnEvent(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	lives := repository.NewEventLives(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
 	if _, err := lives.Find(t.Context(), domain.ID{1}); domain.ErrorCode(err) != domain.CodeNotFound {
@@ -278,7 +278,7 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 
 func TestTheJournalIsTrimmed(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 1)
 	die(t, store, "no")

@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // A server that falls silent leaves a pool of connections behind, each of which
@@ -16,11 +17,11 @@ import (
 func TestASilentServerIsLeftAtOnce(t *testing.T) {
 	t.Parallel()
 	const pooled = 16
-	address := repositorytest.Database(t)
-	first, second := repositorytest.Proxy(t, address), repositorytest.Proxy(t, address)
+	address := servertest.Database(t)
+	first, second := faulttest.NewProxy(t, address), faulttest.NewProxy(t, address)
 	db, err := postgres.Open(t.Context(), postgres.Options{
-		URL: repositorytest.FirstWritable(t, first.URL(), second.URL()), MaxConns: pooled,
-		ConnectTimeout: 2 * time.Second, Logger: repositorytest.Logger(t),
+		URL: servertest.FirstWritable(t, first.URL(), second.URL()), MaxConns: pooled,
+		ConnectTimeout: 2 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)

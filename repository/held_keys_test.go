@@ -5,15 +5,15 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // Each key that is held is listed with what it waits for, wherever that is.
 func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
 	keys := repository.NewHeldKeys(db)
 	keeping := repository.NewHousekeeping(db, "")
@@ -92,7 +92,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 // Ten thousand events of one key cost a measurement no more than one.
 func TestHeldKeysAreFoundThroughTheIndex(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	exec(t, db, `INSERT INTO outbox_held (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position)
 		SELECT gen_random_uuid(), 'e', '', '{}', 'default', now(), 0, 0, now(), CASE WHEN n <= 10000 THEN 'hot' ELSE 'key' || n END, n FROM generate_series(1, 25000) n`)
 	exec(t, db, "ANALYZE outbox_held")

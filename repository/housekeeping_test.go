@@ -6,15 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 func TestKeepPartitions(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	keeping := repository.NewHousekeeping(db, "")
 	emit(t, db, 1)
 	// Nobody kept house for a while: the default partition caught today's rows
@@ -47,7 +48,7 @@ func TestKeepPartitions(t *testing.T) {
 // a new one finds them.
 func TestAQueryFindsRowsThatArePutIntoAPartition(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	emit(t, db, 1)
 	exec(t, db, `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || jsonb_build_object('sent_at', now()))).* FROM outbox o`)
 	var found int
@@ -109,7 +110,7 @@ func countWhilePartitionIsMade(t *testing.T, db *postgres.Database) (found int, 
 
 func TestTrimming(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	keeping := repository.NewHousekeeping(db, "")
 	exec(t, db, `INSERT INTO inbox SELECT gen_random_uuid(), now() - n * interval '1 hour' FROM generate_series(1, 10) n`)
 	exec(t, db, `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`)
@@ -133,14 +134,14 @@ func TestTrimming(t *testing.T) {
 
 func TestBacklog(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	keeping := repository.NewHousekeeping(db, "")
 	if b, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || b != (domain.Backlog{}) {
 		t.Errorf("of an empty outbox: %+v, %v", b, err)
 	}
 	emit(t, db, 3)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-01-01Z'), ('a', '', '2100-01-01Z')`)
-	exec(t, db, repositorytest.DeadOf("e")+"FROM outbox o WHERE o.event_type = 'a'")
+	exec(t, db, schematest.DeadOf("e")+"FROM outbox o WHERE o.event_type = 'a'")
 	b, err := keeping.Measure(t.Context(), domain.RelayProcess{})
 	if err != nil || b.Pending != 5 || b.Estimated || b.OldestDue.UTC().Year() != 2020 || b.Dead != 2 {
 		t.Errorf("%+v, %v", b, err)
@@ -155,7 +156,7 @@ func TestBacklog(t *testing.T) {
 // Of two, one leads; when its connection is lost it stops, and the other leads.
 func TestLeadershipEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	keeping := repository.NewHousekeeping(db, "")
 	leading := make(chan int, 2)
 	var leads [2]func()
@@ -185,8 +186,8 @@ func TestLeadershipEndsWithTheConnection(t *testing.T) {
 
 func TestPresence(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
 	migrate(t, db)
 	presence := repository.NewPresence(db, url)
 	process := domain.RelayProcess{ID: domain.ID{1}, Host: "h", PID: 1, Version: "v"}
@@ -221,8 +222,8 @@ func TestPresence(t *testing.T) {
 
 func TestListenNoticesALostConnection(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
 	migrate(t, db)
 	presence := repository.NewPresence(db, url+"&application_name=listener_to_lose")
 	listening, ended := make(chan struct{}), make(chan error, 1)
@@ -236,7 +237,7 @@ func TestListenNoticesALostConnection(t *testing.T) {
 
 func TestUpkeep(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	keeping := repository.NewHousekeeping(db, "")
 	exec(t, db, `CREATE TABLE outbox_sent_20200101 PARTITION OF outbox_sent FOR VALUES FROM ('2020-01-01 00:00Z') TO ('2020-01-02 00:00Z')`)
 	tx, err := db.SQL().BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})

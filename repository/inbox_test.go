@@ -5,15 +5,15 @@ import (
 	"errors"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	users, inbox := repository.NewUsers(db), repository.NewInbox(db)
 	user := domain.User{Email: "ada@example.com", PasswordHash: "x"}
 	if err := users.Register(t.Context(), &user, "", nil); err != nil {
@@ -67,7 +67,7 @@ func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
 // once it has succeeded.
 func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	inbox := repository.NewInbox(db)
 	id := domain.ID{8}
 	inside, finish := make(chan struct{}), make(chan struct{})

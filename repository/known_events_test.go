@@ -5,16 +5,16 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // An event is known wherever it is; one that the history may have forgotten may
 // be one of ours.
 func TestKnownEventsAreFoundWhereverTheyAre(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 3)
 	relayAll(t, store)

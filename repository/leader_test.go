@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // leadership is what one process hears about it.
@@ -41,10 +43,10 @@ func lead(t *testing.T, db *postgres.Database, url string) *leadership {
 // knows when it is asked.
 func TestAHangingLeaderIsReplaced(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
 	migrate(t, db)
-	proxy := repositorytest.Proxy(t, url)
+	proxy := faulttest.NewProxy(t, url)
 	first := lead(t, db, proxy.URL())
 	firstLeads := <-first.leads
 	if err := firstLeads(t.Context()); err != nil {
@@ -75,7 +77,7 @@ func TestAHangingLeaderIsReplaced(t *testing.T) {
 // A leader that is silent is found while it still holds the lock.
 func TestExaminerFindsASilentLeader(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
+	url := servertest.Database(t)
 	db := attended(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -101,8 +103,8 @@ func TestExaminerFindsASilentLeader(t *testing.T) {
 // The transaction in which a leader waits holds back nothing, and is never old.
 func TestALeaderHoldsNothingBack(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
 	migrate(t, db)
 	l := lead(t, db, url)
 	leads := <-l.leads
@@ -123,10 +125,10 @@ func TestALeaderHoldsNothingBack(t *testing.T) {
 // Leading works through PgBouncer in transaction mode, too, and ends with the client.
 func TestLeadingThroughPgBouncer(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
 	migrate(t, db)
-	pooled := repositorytest.PgBouncer(t, url)
+	pooled := servertest.PgBouncer(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
 	keeping := repository.NewHousekeeping(db, pooled).WithLeaderTerms(time.Minute, 50*time.Millisecond, 50*time.Millisecond)
 	leading := make(chan struct{})

@@ -5,11 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
-func TestMain(m *testing.M) { repositorytest.Main(m) }
+func TestMain(m *testing.M) { servertest.Main(m) }
 
 func count(t *testing.T, db *postgres.Database, query string, args ...any) (n int) {
 	t.Helper()

@@ -5,15 +5,16 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 func TestAMissingCertificateIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := postgres.Open(t.Context(), postgres.Options{
-		URL: "postgres://user:secret@host/db?sslmode=verify-full&sslrootcert=/nowhere/root.crt", ConnectTimeout: time.Second, Logger: repositorytest.Logger(t),
+		URL: "postgres://user:secret@host/db?sslmode=verify-full&sslrootcert=/nowhere/root.crt", ConnectTimeout: time.Second, Logger: servertest.Logger(t),
 	})
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "/nowhere/root.crt") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("Open: %v", err)
@@ -23,10 +24,10 @@ func TestAMissingCertificateIsNamed(t *testing.T) {
 // Where outboxd's tables are is its own choice, whatever a URL, a role or a database says, and for as long as the process runs.
 func TestTheSearchPathIsOutboxdsOwn(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.HostileDatabase(t, repositorytest.Hostile{Role: []string{"search_path = 'mine'"}, Database: []string{"search_path = 'theirs'"}})
-	exec(t, repositorytest.Connect(t, url), "CREATE SCHEMA mine; CREATE SCHEMA outboxd")
+	url := servertest.HostileDatabase(t, servertest.Hostile{Role: []string{"search_path = 'mine'"}, Database: []string{"search_path = 'theirs'"}})
+	exec(t, schematest.Connect(t, url), "CREATE SCHEMA mine; CREATE SCHEMA outboxd")
 	for _, address := range []string{url, strings.Replace(url, "search_path=outboxd", "search_path=mine", 1), strings.Replace(url, "search_path=outboxd", "application_name=x", 1)} {
-		db := repositorytest.Connect(t, address)
+		db := schematest.Connect(t, address)
 		exec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		if n := count(t, db, "SELECT count(*) WHERE current_schema() = 'outboxd'"); n != 1 {
 			t.Errorf("%s leads to another schema", address)

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // Pollers, consumers and producers at once, on few keys. Batches fail in every way, and
@@ -20,7 +20,7 @@ import (
 func TestOrderHoldsWhileEverythingOverlaps(t *testing.T) {
 	t.Parallel()
 	const producers, pollers, consumers, each, keys = 4, 4, 4, 60, 7
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	exec(t, db, "CREATE TABLE counters (key text PRIMARY KEY, n int NOT NULL)")
 	exec(t, db, "INSERT INTO counters SELECT 'key ' || n, 0 FROM generate_series(0, 6) AS n")
 	exec(t, db, "CREATE TABLE effects (seq bigserial, key text, n int)")

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // emitKeyed writes one event for each name, such as "a1": its key is the first letter.
@@ -65,7 +65,7 @@ func confirm(t *testing.T, db *postgres.Database, name string) {
 func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {
-		db := repositorytest.Open(t)
+		db := schematest.Open(t)
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: history})
 		emitKeyed(t, db, "a1", "a2", "b1")
 		emit(t, db, 1)
@@ -105,7 +105,7 @@ func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
 func TestAConfirmationThatComesBeforeTheCommit(t *testing.T) {
 	t.Parallel()
 	for _, commits := range []bool{true, false} {
-		db := repositorytest.Open(t)
+		db := schematest.Open(t)
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 		emitKeyed(t, db, "a1", "a2", "a3")
 		batch := claimEvents(t, store)
@@ -134,7 +134,7 @@ func TestAConfirmationThatComesBeforeTheCommit(t *testing.T) {
 
 func TestARefusedEventKeepsItsTurn(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emitKeyed(t, db, "a1", "a2")
 	for _, outcome := range []domain.Outcome{
@@ -155,7 +155,7 @@ func TestARefusedEventKeepsItsTurn(t *testing.T) {
 func TestADeadLetterHoldsItsKeyIfAsked(t *testing.T) {
 	t.Parallel()
 	for _, holds := range []bool{true, false} {
-		db := repositorytest.Open(t)
+		db := schematest.Open(t)
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: holds})
 		emitKeyed(t, db, "a1", "a2")
 		if err := claimEvents(t, store).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: fmt.Errorf("never")}}); err != nil {
@@ -173,7 +173,7 @@ func TestADeadLetterHoldsItsKeyIfAsked(t *testing.T) {
 
 func TestWhatNobodyConfirmsFollowsOnItself(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, Unconfirmed: []string{"a1", "a3"}})
 	emitKeyed(t, db, "a1", "a2", "a3", "a4")
 	if got, want := relayAll(t, store), "a1 a2"; got != want {
@@ -189,7 +189,7 @@ func TestWhatNobodyConfirmsFollowsOnItself(t *testing.T) {
 // what was written later and is still held.
 func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emitKeyed(t, db, "a1", "a2")
 	first := claim(t, store, 1) // takes a1 out of the way, and lets it go
@@ -217,7 +217,7 @@ func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 // holds it waits for that turn.
 func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	exec(t, db, "INSERT INTO inbox (event_id) VALUES ('01a2140c-a3d7-7ea3-99b1-f23522c74dac')")
 	exec(t, db, "INSERT INTO outbox_turns (ordering_key, event_id) SELECT 'a', event_id FROM inbox") // sent again, though it was confirmed
@@ -248,7 +248,7 @@ func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
 
 func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	exec(t, db, "INSERT INTO outbox (event_type, payload, ordering_key) SELECT 'a' || n, '', 'a' FROM generate_series(1, 30) AS n")
 	batch := claim(t, store, 10)
@@ -264,7 +264,7 @@ func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 // are far more failures here than connections.
 func TestAHeldBatchThatCannotCommitGivesItsConnectionBack(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	exec(t, db, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$`)
 	exec(t, db, `CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox_held DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)

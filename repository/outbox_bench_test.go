@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // The benchmarks work on a backlog that is renewed outside their time. An op is
@@ -31,7 +31,7 @@ type claims struct {
 
 func newClaims(b *testing.B, history bool) *claims {
 	b.Helper()
-	db := repositorytest.Open(b)
+	db := schematest.Open(b)
 	if err := repository.NewHousekeeping(db, "").KeepPartitions(b.Context(), time.Hour); err != nil {
 		b.Fatal(err)
 	}

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 func claim(t *testing.T, store *repository.Outbox, limit int) domain.Batch {
@@ -33,7 +34,7 @@ func types(events []domain.Event) string {
 
 func TestClaimTakesTheOldestDueAndPassesOverHeldOnes(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 5)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:later', '', now() + interval '1 hour')`)
@@ -57,7 +58,7 @@ func TestClaimTakesTheOldestDueAndPassesOverHeldOnes(t *testing.T) {
 
 func TestClaimReadsEveryColumn(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	exec(t, db, `INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
 			available_at, attempts, generation, last_error, created_at)
 		VALUES ('01890000-0000-7000-8000-000000000001', 'a:b', '\x00ff', '{"k":"v"}', 'low', 0, 2, '2030-01-02 03:04:05Z', 4, 5, '2020-01-01Z', 6, 7, 'no', '2019-01-01Z')`)
@@ -79,7 +80,7 @@ func TestClaimReadsEveryColumn(t *testing.T) {
 
 func TestSettle(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	emit(t, db, 4)
 	batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
 	broken := errors.New("broken \x00 \xff text " + strings.Repeat("ü", 2000))
@@ -112,7 +113,7 @@ func TestSettle(t *testing.T) {
 
 func TestSettleIsAllOrNothing(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	emit(t, db, 2)
 	// The dead letters refuse the second event, so the first must not arrive either.
 	exec(t, db, `ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:2')`)
@@ -134,7 +135,7 @@ func TestSettleIsAllOrNothing(t *testing.T) {
 
 func TestADeadEventMayDieAgain(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 1)
 	for n := range 2 {
@@ -155,7 +156,7 @@ func TestADeadEventMayDieAgain(t *testing.T) {
 // A claim ends with its connection: what a crash leaves is due at once.
 func TestALostConnectionFreesItsEvents(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 3)
 	batch := claim(t, store, 10)
@@ -176,7 +177,7 @@ func TestALostConnectionFreesItsEvents(t *testing.T) {
 
 func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	const events, sessions = 3000, 8
 	emit(t, db, events)
@@ -228,7 +229,7 @@ func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 
 func TestNextDue(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if due, found, err := store.NextDue(t.Context()); err != nil || found {
 		t.Errorf("NextDue of an empty outbox: %v, %v", due, err)
@@ -247,8 +248,8 @@ func TestNextDue(t *testing.T) {
 // notice more than the time it took.
 func TestTheServerRestarts(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
-	db := repositorytest.Connect(t, server.URL())
+	server := servertest.OwnPostgres(t)
+	db := schematest.Connect(t, server.URL())
 	migrate(t, db)
 	emit(t, db, 3)
 	store, users := repository.NewOutbox(db, repository.OutboxOptions{History: true}), repository.NewUsers(db)
@@ -281,7 +282,7 @@ func TestTheServerRestarts(t *testing.T) {
 // from memory with every column.
 func TestSettleWithoutHistory(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{})
 	exec(t, db, `INSERT INTO outbox (event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
 			available_at, attempts, generation, last_error, created_at)
@@ -314,7 +315,7 @@ func TestSettleWithoutHistory(t *testing.T) {
 // alone.
 func TestClaimBoundsTheBytesOfABatch(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, BatchBytes: 2500})
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at)
 		SELECT 'test:'||n, convert_to(repeat('x', CASE n WHEN 4 THEN 5000 ELSE 1000 END), 'UTF8'), now() - (9 - n) * interval '1 s' FROM generate_series(1, 5) n`)
@@ -339,7 +340,7 @@ func TestClaimBoundsTheBytesOfABatch(t *testing.T) {
 // The cursor leaves out what lies before it, and nothing else.
 func TestClaimBeginsAfterTheCursor(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 4)
 	first := claim(t, store, 2).Events()

@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 func TestOverviewOfNothing(t *testing.T) {
 	t.Parallel()
-	overviews := repository.NewOverviews(repositorytest.Open(t))
+	overviews := repository.NewOverviews(schematest.Open(t))
 	s, err := overviews.Standing(t.Context())
 	if err != nil || s.Pending != 0 || s.Hour.Seconds != 0 || !s.SampledAt.IsZero() || len(s.Relays) != 0 || s.At.IsZero() {
 		t.Errorf("%+v, %v", s, err)
@@ -23,7 +23,7 @@ func TestOverviewOfNothing(t *testing.T) {
 
 func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	relay := domain.RelayProcess{ID: domain.ID{1}, Host: "here", PID: 7, Version: "1.2.3"}
 	if err := repository.NewPresence(db, "").Show(t.Context(), relay, true); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 // Of more entries than are counted, PostgreSQL's own counter says how many there are.
 func TestAMeasurementEstimatesALargeAccount(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	const entries = repository.EntriesLimit + 100_000
 	exec(t, db, `INSERT INTO outbox_entries SELECT 'a:b', now() FROM generate_series(1, $1)`, entries)
 	eventually(t, db, entries, `SELECT pg_stat_get_live_tuples('outbox_entries'::regclass)`)

@@ -9,10 +9,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // impatient ends every statement on a database that takes longer than limit, as
@@ -72,8 +73,8 @@ const (
 // folding, trimming, dropping a partition, verifying.
 func TestLongWorkIsDoneInPieces(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	db := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
 	migrate(t, db)
 	ctx := t.Context()
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})

@@ -5,16 +5,17 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // Behind a pooler a statement that returns rows has a transaction of its own, and
 // what fails only when that commits is an error of the rows.
 func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Database(t)
-	direct := repositorytest.Connect(t, url)
+	url := servertest.Database(t)
+	direct := schematest.Connect(t, url)
 	for _, statement := range []string{
 		"CREATE TABLE public.late (n int)",
 		"CREATE FUNCTION public.late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused at the end'; END $$",
@@ -25,7 +26,7 @@ func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
 		}
 	}
 	pooled, err := postgres.Open(t.Context(), postgres.Options{
-		URL: repositorytest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: repositorytest.Logger(t),
+		URL: servertest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 // A million rows, of which many are dead or not due, with and without
@@ -16,7 +16,7 @@ import (
 // cost seconds, and come without a warning when the statistics change.
 func TestTheClaimReadsItsIndexOnly(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	conn, err := db.SQL().Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)

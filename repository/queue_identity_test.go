@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	memory := repository.NewQueueMemory(repository.NewOutbox(db, repository.OutboxOptions{History: true}))
 	record, err := memory.Recall(t.Context())
 	if err != nil || record.Name == "" || record.Identity != (domain.QueueIdentity{}) || !record.HealedAt.IsZero() {
@@ -42,7 +42,7 @@ func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 // More events than one statement takes, some of which must stay where they are.
 func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), 72*time.Hour); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 // after the history was read, belongs to what was lost.
 func TestRedriveWaitsForOpenBatches(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 6)
 	delivered := func(batch domain.Batch) {
@@ -138,7 +138,7 @@ func TestRedriveWaitsForOpenBatches(t *testing.T) {
 // history is read.
 func TestRedriveFindsWhatHousekeepingMoves(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
 		SELECT gen_random_uuid(), 'test:a', '', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 10)`)

@@ -5,15 +5,16 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
-	"outboxd/repository/repositorytest"
 )
 
 func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 
 func TestRedriveFindsWhatWasSentBeforeTheClockWentBack(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func TestRedriveFindsWhatWasSentBeforeTheClockWentBack(t *testing.T) {
 
 func TestRedriveWaitsForBatchesFromBeforeTheClockWentBack(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	clock := server.OwnClock()
 	if clock == nil {
 		if runtime.GOOS == "linux" {
@@ -87,8 +88,8 @@ func TestRedriveWaitsForBatchesFromBeforeTheClockWentBack(t *testing.T) {
 		}
 		return // only Linux lets a server be given a clock this way
 	}
-	db := repositorytest.Connect(t, server.URL())
-	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+	db := schematest.Connect(t, server.URL())
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // wantAccounted checks that every event that was emitted is somewhere, and those that were absorbed are said to be.
@@ -51,7 +51,7 @@ func TestARepeatGoesBackOnce(t *testing.T) {
 		for _, waiting := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", a repeat waits: ", waiting), func(t *testing.T) {
 				t.Parallel()
-				db := repositorytest.Open(t)
+				db := schematest.Open(t)
 				store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 				emit(t, db, 1)
 				id := find(t, db, "test:1")
@@ -78,7 +78,7 @@ func TestARepeatGoesBackOnce(t *testing.T) {
 // A dead event that is written again dies again.
 func TestARepeatOfADeadEventIsAccountedFor(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 1)
 	die := func() {

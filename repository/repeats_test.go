@@ -3,10 +3,10 @@ package repository_test
 import (
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 const (
@@ -22,7 +22,7 @@ type ordering struct {
 }
 
 func newOrdering(t *testing.T) *ordering {
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	return &ordering{t, db, repository.NewOutbox(db, repository.OutboxOptions{History: true})}
 }
 

@@ -10,27 +10,28 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // TestRolesMayDoTheirWork makes every call of every role with nothing but the grants of deploy/postgres.
 func TestRolesMayDoTheirWork(t *testing.T) {
 	t.Parallel()
-	everyRoleWorks(t, repositorytest.RoleDatabase(t))
+	everyRoleWorks(t, schematest.RoleDatabase(t))
 }
 
 // TestRolesWorkAbovePolicies makes the same calls where row-level security is on, with what deploy/postgres/policies.sql says, and
 // a producer who may emit events of his own type only.
 func TestRolesWorkAbovePolicies(t *testing.T) {
 	t.Parallel()
-	as := repositorytest.RoleDatabase(t)
-	admin := repositorytest.Connect(t, as(""))
+	as := schematest.RoleDatabase(t)
+	admin := schematest.Connect(t, as(""))
 	for range 2 { // it may be run again
-		repositorytest.RunDeployed(t, as(""), "policies.sql")
+		schematest.RunDeployed(t, as(""), "policies.sql")
 	}
 	exec(t, admin, "CREATE ROLE orders LOGIN IN ROLE outboxd_producer")
 	for _, table := range []string{"outbox_held", "outbox_sent", "outbox_dead", "inbox", "outbox_turns", "outbox_relays", "outbox_entries", "outbox_account", "outbox_journal", "users"} {
@@ -56,12 +57,12 @@ func TestRolesWorkAbovePolicies(t *testing.T) {
 		t.Error("a producer emitted what its policy forbids")
 	}
 	exec(t, admin, "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
-	exec(t, repositorytest.Connect(t, as("ledger")), "SELECT outboxd.confirm(gen_random_uuid())")
+	exec(t, schematest.Connect(t, as("ledger")), "SELECT outboxd.confirm(gen_random_uuid())")
 }
 
 func everyRoleWorks(t *testing.T, as func(role string) string) {
 	t.Helper()
-	open := func(role string) *postgres.Database { return repositorytest.Connect(t, as(role)) }
+	open := func(role string) *postgres.Database { return schematest.Connect(t, as(role)) }
 	owner, relay, worker, api, operator := open("outboxd_owner"), open("outboxd_relay"), open("outboxd_worker"), open("outboxd_api"), open("outboxd_operator")
 	must := func(what string, err error) {
 		t.Helper()
@@ -186,14 +187,14 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 // TestRolesMayDoNothingElse tries what would help somebody who got hold of a role.
 func TestRolesMayDoNothingElse(t *testing.T) {
 	t.Parallel()
-	as := repositorytest.RoleDatabase(t)
-	owner := repositorytest.Connect(t, as("outboxd_owner"))
+	as := schematest.RoleDatabase(t)
+	owner := schematest.Connect(t, as("outboxd_owner"))
 	exec(t, owner, "INSERT INTO outbox (event_type, payload) VALUES ('a:b', '')")
-	admin := repositorytest.Connect(t, as(""))
+	admin := schematest.Connect(t, as(""))
 	exec(t, admin, "CREATE ROLE orders LOGIN IN ROLE outboxd_producer")
 	exec(t, admin, "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
 	exec(t, admin, "CREATE ROLE stranger LOGIN")
-	if err := repository.NewHousekeeping(repositorytest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+	if err := repository.NewHousekeeping(schematest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	partition := "outboxd.outbox_sent_" + time.Now().UTC().AddDate(0, 0, 3).Format("20060102")
@@ -244,7 +245,7 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 		},
 	} {
 		t.Run(c.role, func(t *testing.T) {
-			db := repositorytest.Connect(t, as(c.role))
+			db := schematest.Connect(t, as(c.role))
 			for _, statement := range c.may {
 				exec(t, db, statement)
 			}
@@ -261,18 +262,18 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 // TestOwnerMigratesWhatTheRelayOwns takes the schema back and forth with partitions that the relay has made.
 func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
 	t.Parallel()
-	as := repositorytest.RoleDatabase(t)
-	owner := repositorytest.Connect(t, as("outboxd_owner"))
-	if err := repository.NewHousekeeping(repositorytest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+	as := schematest.RoleDatabase(t)
+	owner := schematest.Connect(t, as("outboxd_owner"))
+	if err := repository.NewHousekeeping(schematest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	for down := true; down; {
 		var err error
-		if down, err = migrations.Down(t.Context(), owner.SQL(), repositorytest.Logger(t)); err != nil {
+		if down, err = migrations.Down(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := migrations.Up(t.Context(), owner.SQL(), repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -280,17 +281,17 @@ func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
 // TestRolesServeSeveralDatabases sets up a second database of a cluster, and sets up the first again when it has been migrated.
 func TestRolesServeSeveralDatabases(t *testing.T) {
 	t.Parallel()
-	first := repositorytest.RoleDatabase(t)
-	exec(t, repositorytest.Connect(t, first("")), "CREATE DATABASE second")
+	first := schematest.RoleDatabase(t)
+	exec(t, schematest.Connect(t, first("")), "CREATE DATABASE second")
 	address, err := url.Parse(first(""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	address.Path = "/second"
-	second := repositorytest.Roles(t, address.String())
-	for name, as := range map[string]func(string) string{"first, again": repositorytest.Roles(t, first("")), "second": second} {
-		exec(t, repositorytest.Connect(t, as("outboxd_operator")), "SELECT outboxd.emit('a:b', '{}')")
-		store := repository.NewOutbox(repositorytest.Connect(t, as("outboxd_relay")), repository.OutboxOptions{History: true})
+	second := schematest.Roles(t, address.String())
+	for name, as := range map[string]func(string) string{"first, again": schematest.Roles(t, first("")), "second": second} {
+		exec(t, schematest.Connect(t, as("outboxd_operator")), "SELECT outboxd.emit('a:b', '{}')")
+		store := repository.NewOutbox(schematest.Connect(t, as("outboxd_relay")), repository.OutboxOptions{History: true})
 		if relayed := relayAll(t, store); relayed != "a:b" {
 			t.Errorf("%s: relayed %q", name, relayed)
 		}
@@ -301,12 +302,12 @@ func TestRolesServeSeveralDatabases(t *testing.T) {
 // no search_path on.
 func TestAConsumerConfirmsFromAnySearchPath(t *testing.T) {
 	t.Parallel()
-	as := repositorytest.RoleDatabase(t)
-	exec(t, repositorytest.Connect(t, as("")), "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
-	emitKeyed(t, repositorytest.Connect(t, as("outboxd_operator")), "a1", "a2")
-	relayAll(t, repository.NewOutbox(repositorytest.Connect(t, as("outboxd_relay")), repository.OutboxOptions{History: true}))
-	ledger := repositorytest.Connect(t, as("ledger"))
-	id := find(t, repositorytest.Connect(t, as("outboxd_monitor")), "a1").String()
+	as := schematest.RoleDatabase(t)
+	exec(t, schematest.Connect(t, as("")), "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
+	emitKeyed(t, schematest.Connect(t, as("outboxd_operator")), "a1", "a2")
+	relayAll(t, repository.NewOutbox(schematest.Connect(t, as("outboxd_relay")), repository.OutboxOptions{History: true}))
+	ledger := schematest.Connect(t, as("ledger"))
+	id := find(t, schematest.Connect(t, as("outboxd_monitor")), "a1").String()
 	for i, path := range []string{`"$user", public`, "pg_catalog", "''", "nowhere", "outboxd"} {
 		tx, err := ledger.SQL().BeginTx(t.Context(), nil)
 		if err != nil {
@@ -323,15 +324,15 @@ func TestAConsumerConfirmsFromAnySearchPath(t *testing.T) {
 			t.Errorf("search_path %s: first %t, %v", path, first, err)
 		}
 	}
-	eventually(t, repositorytest.Connect(t, as("outboxd_monitor")), 1, "SELECT count(*) FROM outbox WHERE event_type = 'a2'")
+	eventually(t, schematest.Connect(t, as("outboxd_monitor")), 1, "SELECT count(*) FROM outbox WHERE event_type = 'a2'")
 }
 
 // TestEveryTableIsGranted fails where a migration makes a table that deploy/postgres/grants.sql does not name.
 func TestEveryTableIsGranted(t *testing.T) {
 	t.Parallel()
-	as := repositorytest.RoleDatabase(t)
+	as := schematest.RoleDatabase(t)
 	var forgotten string
-	err := repositorytest.Connect(t, as("outboxd_owner")).SQL().QueryRowContext(t.Context(), `
+	err := schematest.Connect(t, as("outboxd_owner")).SQL().QueryRowContext(t.Context(), `
 		SELECT coalesce(string_agg(relname, ', '), '') FROM pg_class c
 		WHERE relnamespace = 'outboxd'::regnamespace AND relkind IN ('r', 'p')
 		  AND NOT EXISTS (SELECT FROM aclexplode(relacl) a WHERE a.grantee <> relowner)

@@ -6,23 +6,24 @@ import (
 	"sync"
 	"testing"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 func migrate(t *testing.T, db *postgres.Database) {
 	t.Helper()
-	if _, err := migrations.Up(t.Context(), db.SQL(), repositorytest.Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestRegisterWritesUserNotificationAndEvent(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	users := repository.NewUsers(db)
 	user := domain.User{Email: "Ada@example.com", PasswordHash: "phc"}
 	if err := users.Register(t.Context(), &user, "", map[string]string{"traceparent": "00-x"}); err != nil {
@@ -54,7 +55,7 @@ func TestRegisterWritesUserNotificationAndEvent(t *testing.T) {
 
 func TestARefusedRegistrationLeavesNothing(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	users := repository.NewUsers(db)
 	if err := users.Register(t.Context(), &domain.User{Email: "ada@example.com", PasswordHash: "x"}, "first", nil); err != nil {
 		t.Fatal(err)
@@ -78,7 +79,7 @@ func TestARefusedRegistrationLeavesNothing(t *testing.T) {
 
 func TestOneKeyAtOnceRegistersOneUser(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	users := repository.NewUsers(db)
 	const requests = 12
 	errs := make([]error, requests)

@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // confirmed calls outboxd.confirm and returns what it said, or the SQLSTATE with which it refused.
@@ -54,7 +54,7 @@ func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := repositorytest.Open(t)
+			db := schematest.Open(t)
 			memory := repository.NewQueueMemory(repository.NewOutbox(db, repository.OutboxOptions{History: true}))
 			is, err := memory.Database(t.Context())
 			if err != nil || is.SystemID == "" || len(is.Timeline) != 8 {
@@ -87,7 +87,7 @@ func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
 // Another timeline than the remembered one is doubt enough, before any relay has looked.
 func TestAnotherTimelineIsDoubt(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	exec(t, db, "UPDATE outbox_queue_identity SET timeline = '000000FE', history_seconds = 3600, history_since = now() - interval '1 hour'")
 	var id string
 	if err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_new_id()::text").Scan(&id); err != nil {
@@ -102,7 +102,7 @@ func TestAnotherTimelineIsDoubt(t *testing.T) {
 // returns.
 func TestEverySessionHearsOfADoubt(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	memory := repository.NewQueueMemory(repository.NewOutbox(db, repository.OutboxOptions{History: true}))
 	if err := memory.RememberDatabase(t.Context(), domain.DatabaseIdentity{}, time.Hour); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestEverySessionHearsOfADoubt(t *testing.T) {
 // A transaction with an old snapshot does not see a doubt, and so must not make its session sure.
 func TestAnOldSnapshotMakesNoSessionSure(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	session, err := db.SQL().Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 
 	"outboxd/app"
 	"outboxd/app/bench"
+	"outboxd/app/servertest"
 	"outboxd/config"
-	"outboxd/repository/repositorytest"
 )
 
 // processVariable turns the test binary into outboxd.
@@ -24,13 +24,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(processVariable) != "" {
 		os.Exit(app.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, app.Build{Version: "1.2.3"}))
 	}
-	repositorytest.Main(m)
+	servertest.Main(m)
 }
 
 // options lead to servers of the test's own, with the schema "bench".
 func options(t *testing.T) bench.Options {
 	t.Helper()
-	redisURL := repositorytest.Redis(t)
+	redisURL := servertest.Redis(t)
 	u, err := url.Parse(redisURL)
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +40,8 @@ func options(t *testing.T) bench.Options {
 		t.Fatal(err)
 	}
 	return bench.Options{
-		DatabaseURL: repositorytest.Database(t), RedisURL: redisURL, RedisDB: number, Schema: "bench",
-		Config: config.Default(), Version: "1.2.3", Log: repositorytest.Logger(t), Progress: &bytes.Buffer{},
+		DatabaseURL: servertest.Database(t), RedisURL: redisURL, RedisDB: number, Schema: "bench",
+		Config: config.Default(), Version: "1.2.3", Log: servertest.Logger(t), Progress: &bytes.Buffer{},
 		Executable: []string{"env", processVariable + "=1", "GORACE=atexit_sleep_ms=0", os.Args[0]},
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // How make chaos and make conservation ask for more than make test does.
@@ -43,7 +43,7 @@ func TestConservation(t *testing.T) {
 			t.Parallel()
 			repeat(t, func(o Options) Options {
 				o.Profile, o.Events, o.Duration = Conservation(), c.events, *duration
-				o.Servers = directly(repositorytest.OwnPostgres(t), repositorytest.OwnRedis(t))
+				o.Servers = directly(servertest.OwnPostgres(t), servertest.OwnRedis(t))
 				o.Largest, o.Backlog, o.Workers, o.Leaving = 1000, c.events/2, c.workers, c.workers > 0
 				return o
 			})
@@ -59,8 +59,8 @@ func TestChaos(t *testing.T) {
 		if *only != "" {
 			o.Profile = o.Profile.Only(strings.Split(*only, ",")...)
 		}
-		postgres, disk := repositorytest.OwnPostgresOnDisk(t)
-		o.Servers = viaNetwork(t, directly(postgres, repositorytest.OwnRedis(t)))
+		postgres, disk := servertest.OwnPostgresOnDisk(t)
+		o.Servers = viaNetwork(t, directly(postgres, servertest.OwnRedis(t)))
 		if disk != nil {
 			o.Servers.PostgresDisk = disk
 		}
@@ -107,7 +107,7 @@ func commands(t *testing.T) Commands {
 	}
 	own := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(binary, args...)
-		cmd.Env = append(repositorytest.Environ(), "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(servertest.Environ(), "GORACE=atexit_sleep_ms=0")
 		return cmd
 	}
 	return Commands{
@@ -119,7 +119,7 @@ func commands(t *testing.T) Commands {
 				return cmd
 			}
 			cmd := exec.Command(*outboxd, args...)
-			cmd.Env = repositorytest.Environ()
+			cmd.Env = servertest.Environ()
 			return cmd
 		},
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/faulttest"
 )
 
 // injector carries faults out. It belongs to one goroutine.
@@ -206,8 +206,8 @@ func (i *injector) victim(target uint64) *slot {
 	return wanted[target%uint64(len(wanted))]
 }
 
-func network(n *repositorytest.ProxyServer, f Fault, hold bool) (string, func() string, error) {
-	mend := n.Arm(repositorytest.Trap{At: f.Where, Skip: f.Skip, Hold: hold})
+func network(n *faulttest.Proxy, f Fault, hold bool) (string, func() string, error) {
+	mend := n.Arm(faulttest.Trap{At: f.Where, Skip: f.Skip, Hold: hold})
 	return "", func() string {
 		if !mend() {
 			return ""
@@ -216,7 +216,7 @@ func network(n *repositorytest.ProxyServer, f Fault, hold bool) (string, func() 
 	}, nil
 }
 
-func stall(n *repositorytest.ProxyServer) (string, func() string, error) {
+func stall(n *faulttest.Proxy) (string, func() string, error) {
 	n.Stall()
 	return "everybody", func() string { n.Resume(); return "everybody" }, nil
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"outboxd/app"
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // processVariable turns the test binary into outboxd, race detector and all.
@@ -18,6 +18,6 @@ func TestMain(m *testing.M) {
 	case HasDuty():
 		os.Exit(Main(os.Stderr))
 	default:
-		repositorytest.Main(m)
+		servertest.Main(m)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"outboxd/app/child"
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // TestAKilledRunLeavesNothing kills a run with kill -9 while one of its processes is stopped, and looks for all that it started: outboxd,
@@ -23,7 +23,7 @@ func TestAKilledRunLeavesNothing(t *testing.T) {
 	const length = time.Minute
 	temporary := shortFolder(t)
 	run := exec.Command(os.Args[0], "-test.run=^TestChaos$", "-test.v", "-chaos.duration="+length.String(), fmt.Sprintf("-chaos.seed=%d", earlyPause(length)))
-	run.Env = append(repositorytest.Environ(), "TMPDIR="+temporary, markVariable+"="+temporary)
+	run.Env = append(servertest.Environ(), "TMPDIR="+temporary, markVariable+"="+temporary)
 	output, err := run.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func shortFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(repositorytest.UnmountBelow(path), os.RemoveAll(path)); err != nil {
+		if err := errors.Join(servertest.UnmountBelow(path), os.RemoveAll(path)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/faulttest"
 )
 
 func TestAPlanFollowsFromItsSeed(t *testing.T) {
@@ -25,7 +25,7 @@ func TestAPlanFollowsFromItsSeed(t *testing.T) {
 	if slices.Equal(faults, take(8)) {
 		t.Error("another seed gives the same plan")
 	}
-	kinds, lasts, places, last := map[Kind]int{}, map[time.Duration]int{}, map[repositorytest.Position]int{}, time.Duration(0)
+	kinds, lasts, places, last := map[Kind]int{}, map[time.Duration]int{}, map[faulttest.Position]int{}, time.Duration(0)
 	for _, f := range faults {
 		if f.At <= last {
 			t.Errorf("a fault at %v after one at %v", f.At, last)

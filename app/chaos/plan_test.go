@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/faulttest"
 )
 
 // Kind is a kind of fault.
@@ -47,10 +47,10 @@ const (
 type Fault struct {
 	At     time.Duration // since the beginning
 	Kind   Kind
-	Lasts  time.Duration           // of pauses, holds, stalls and full disks; of an outage until the server is started again
-	Target uint64                  // chooses among the processes or connections that are there by then, or how far a clock steps
-	Where  repositorytest.Position // of what breaks a connection
-	Skip   int                     // how many requests pass before
+	Lasts  time.Duration      // of pauses, holds, stalls and full disks; of an outage until the server is started again
+	Target uint64             // chooses among the processes or connections that are there by then, or how far a clock steps
+	Where  faulttest.Position // of what breaks a connection
+	Skip   int                // how many requests pass before
 }
 
 // Odds is how often a kind of fault comes, relative to the others.
@@ -174,7 +174,7 @@ const lockedOut = 4 * time.Second
 // that a change of one kind leaves the others where they were.
 func (p *Plan) Next() Fault {
 	p.at += time.Duration((0.1 + 0.9*p.random.ExpFloat64()) * float64(p.profile.Gap))
-	f := Fault{At: p.at, Target: p.random.Uint64(), Where: repositorytest.Position(p.random.IntN(int(repositorytest.WithinReply) + 1)), Skip: p.random.IntN(40)}
+	f := Fault{At: p.at, Target: p.random.Uint64(), Where: faulttest.Position(p.random.IntN(int(faulttest.WithinReply) + 1)), Skip: p.random.IntN(40)}
 	// The longest come least often: each half as often as the one before.
 	i := 0
 	for dice := p.random.Uint64(); dice&1 == 1 && i < len(p.profile.Lasts)-1; dice >>= 1 {

@@ -12,8 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/jobs/broker"
-	"outboxd/repository/repositorytest"
 )
 
 // Servers are what a run may break. PostgreSQL and Redis belong to it alone, and
@@ -21,11 +22,11 @@ import (
 type Servers struct {
 	Database, Redis               string // addresses for the processes
 	AdminDatabase, AdminRedis     string // addresses that no fault is on the way to
-	Postgres                      *repositorytest.PostgresServer
+	Postgres                      *servertest.PostgresServer
 	RedisServer                   redisServer
-	PostgresNetwork, RedisNetwork *repositorytest.ProxyServer // nil: there is nothing in between
-	PostgresDisk                  *repositorytest.PostgresDisk
-	PostgresClock                 *repositorytest.PostgresClock
+	PostgresNetwork, RedisNetwork *faulttest.Proxy // nil: there is nothing in between
+	PostgresDisk                  *servertest.PostgresDisk
+	PostgresClock                 *servertest.PostgresClock
 }
 
 // Server is a server that can be ended as if it had crashed, with its data
@@ -36,12 +37,12 @@ type Server interface {
 }
 
 // redisServer is a Redis that can be stopped as PostgreSQL is.
-type redisServer struct{ *repositorytest.RedisServer }
+type redisServer struct{ *servertest.RedisServer }
 
 func (s redisServer) Stop() { s.Kill() }
 
 // directly are servers without a network that could be broken.
-func directly(postgres *repositorytest.PostgresServer, redis *repositorytest.RedisServer) Servers {
+func directly(postgres *servertest.PostgresServer, redis *servertest.RedisServer) Servers {
 	return Servers{
 		Database: postgres.URL(), AdminDatabase: postgres.URL(), Redis: redis.URL(), AdminRedis: redis.URL(),
 		Postgres: postgres, RedisServer: redisServer{redis},
@@ -51,7 +52,7 @@ func directly(postgres *repositorytest.PostgresServer, redis *repositorytest.Red
 // viaNetwork are the same servers, reached through proxies.
 func viaNetwork(t *testing.T, s Servers) Servers {
 	t.Helper()
-	database, redis := repositorytest.Proxy(t, s.AdminDatabase), repositorytest.Proxy(t, s.AdminRedis)
+	database, redis := faulttest.NewProxy(t, s.AdminDatabase), faulttest.NewProxy(t, s.AdminRedis)
 	s.Database, s.PostgresNetwork = database.URL(), database
 	s.Redis, s.RedisNetwork = redis.URL(), redis
 	return s

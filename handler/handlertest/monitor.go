@@ -9,9 +9,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/app/servertest"
 	"outboxd/config"
 	"outboxd/handler/monitor"
-	"outboxd/repository/repositorytest"
 )
 
 // AdminToken is one that is long enough.
@@ -31,7 +31,7 @@ func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
 // StartPages serves a monitor with pages on a Redis that has one task.
 func StartPages(t *testing.T, change func(*monitor.Options)) *Site {
 	t.Helper()
-	redis, err := asynq.ParseRedisURI(repositorytest.Redis(t))
+	redis, err := asynq.ParseRedisURI(servertest.Redis(t))
 	if err != nil {
 		t.Fatal(err)
 	}

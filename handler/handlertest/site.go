@@ -16,12 +16,12 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/app/servertest"
 	"outboxd/handler"
 	"outboxd/handler/registration"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // A registration, and the password in it.
@@ -79,7 +79,7 @@ func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
 // StartAPI serves the API on a database of its own.
 func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *postgres.Database) {
 	t.Helper()
-	db := OpenDatabase(t, repositorytest.Database(t))
+	db := OpenDatabase(t, servertest.Database(t))
 	return StartAPIOn(t, db, change), db
 }
 

@@ -11,9 +11,10 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/registration"
-	"outboxd/repository/repositorytest"
 )
 
 // description is the part of OpenAPI 3.1 that the tests read.
@@ -109,7 +110,7 @@ func TestDescription(t *testing.T) {
 // and finds each as described: media type, headers, members and their types.
 func TestDescriptionIsTrue(t *testing.T) {
 	t.Parallel()
-	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
+	proxy := faulttest.NewProxy(t, servertest.Database(t))
 	db := handlertest.OpenDatabase(t, proxy.URL())
 	s := handlertest.StartAPIOn(t, db, nil)
 	limited := handlertest.StartAPIOn(t, db, func(o *registration.Options) { o.RateLimit = 1 })

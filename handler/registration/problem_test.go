@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/registration"
-	"outboxd/repository/repositorytest"
 )
 
 // bad is a request and the problem that it must meet with.
@@ -138,7 +139,7 @@ func TestBadAddresses(t *testing.T) {
 
 func TestDatabaseDown(t *testing.T) {
 	t.Parallel()
-	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
+	proxy := faulttest.NewProxy(t, servertest.Database(t))
 	s := handlertest.StartAPIOn(t, handlertest.OpenDatabase(t, proxy.URL()), nil)
 	if a := s.Register(handlertest.RegisterBody); a.Status != http.StatusCreated {
 		t.Fatalf("%d: %s", a.Status, a.Body)
@@ -168,7 +169,7 @@ func TestDatabaseDown(t *testing.T) {
 
 func TestDatabaseStalls(t *testing.T) {
 	t.Parallel()
-	proxy := repositorytest.Proxy(t, repositorytest.Database(t))
+	proxy := faulttest.NewProxy(t, servertest.Database(t))
 	s := handlertest.StartAPIOn(t, handlertest.OpenDatabase(t, proxy.URL()), func(o *registration.Options) { o.Timeouts.Request = 300 * time.Millisecond })
 	proxy.Stall()
 	a := s.Register(handlertest.RegisterBody)

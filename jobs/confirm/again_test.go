@@ -7,14 +7,14 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/schematest"
 	"outboxd/jobs/confirm"
-	"outboxd/repository/repositorytest"
 )
 
 // The consumer's own table is altered under load, again and again: every connection has plans for the table as it was.
 func TestAChangedTableCostsNoAttempt(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	exec := func(statement string) {
 		t.Helper()
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {

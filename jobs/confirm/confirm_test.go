@@ -9,8 +9,9 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/jobs/confirm"
-	"outboxd/repository/repositorytest"
 )
 
 // serve runs a worker with the middleware, and returns a client to put tasks into its queue, and an inspector.
@@ -22,7 +23,7 @@ func serve(t *testing.T, db *sql.DB, handler asynq.HandlerFunc) (*asynq.Client, 
 // serveWith is serve with these middlewares.
 func serveWith(t *testing.T, handler asynq.HandlerFunc, middlewares ...asynq.MiddlewareFunc) (*asynq.Client, *asynq.Inspector) {
 	t.Helper()
-	redis, err := asynq.ParseRedisURI(repositorytest.Redis(t))
+	redis, err := asynq.ParseRedisURI(servertest.Redis(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func awaitState(t *testing.T, inspector *asynq.Inspector, id string, want asynq.
 
 func TestAnEffectHappensOnce(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	if _, err := db.ExecContext(t.Context(), "CREATE TABLE effects (event_id uuid NOT NULL)"); err != nil {
 		t.Fatal(err)
 	}

@@ -8,14 +8,14 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/schematest"
 )
 
 // In a database that went back, an event may not take effect before its turn. Its task is not charged for that, nor
 // archived on its last attempt.
 func TestTasksBeforeTheirTurn(t *testing.T) {
 	t.Parallel()
-	db := repositorytest.Open(t).SQL()
+	db := schematest.Open(t).SQL()
 	exec := func(query string, arguments ...any) {
 		t.Helper()
 		if _, err := db.ExecContext(t.Context(), query, arguments...); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"outboxd/app/schematest"
 	"outboxd/jobs/confirm"
-	"outboxd/repository/repositorytest"
 )
 
 // statements runs SQL, one after another.
@@ -29,8 +29,8 @@ func statements(t *testing.T, db *sql.DB, list ...string) {
 // with bounds for transactions.
 func consumer(t *testing.T) (admin, own *sql.DB) {
 	t.Helper()
-	as := repositorytest.RoleDatabase(t)
-	admin = repositorytest.Connect(t, as("")).SQL()
+	as := schematest.RoleDatabase(t)
+	admin = schematest.Connect(t, as("")).SQL()
 	statements(t, admin, "CREATE ROLE billing LOGIN IN ROLE outboxd_consumer", "CREATE SCHEMA billing AUTHORIZATION billing",
 		"ALTER ROLE billing SET search_path = billing", "ALTER ROLE billing SET idle_in_transaction_session_timeout = '200ms'",
 		"ALTER ROLE billing SET lock_timeout = '10s'")

@@ -8,10 +8,10 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/repository/repositorytest"
 )
 
 func codes(findings []domain.Finding) string {
@@ -42,7 +42,7 @@ func TestInspectorFindsWhatEndangersTheQueue(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := repositorytest.OwnRedis(t)
+			server := servertest.OwnRedis(t)
 			inspector := newInspector(t, server.URL(), false, time.Now)
 			client := connect(t, server.URL())
 			for _, command := range test.settings {
@@ -65,7 +65,7 @@ func TestInspectorFindsWhatEndangersTheQueue(t *testing.T) {
 
 func TestInspectorKnowsTheInProcessRedis(t *testing.T) {
 	t.Parallel()
-	found, err := newInspector(t, repositorytest.Redis(t), true, time.Now).Examine(t.Context())
+	found, err := newInspector(t, servertest.Redis(t), true, time.Now).Examine(t.Context())
 	if err != nil || codes(found) != "redis-in-process/warning" {
 		t.Errorf("found %q, %v", codes(found), err)
 	}
@@ -74,7 +74,7 @@ func TestInspectorKnowsTheInProcessRedis(t *testing.T) {
 // TestInspectorFindsHowRedisDoes provokes what INFO tells.
 func TestInspectorFindsHowRedisDoes(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
+	server := servertest.OwnRedis(t)
 	client := connect(t, server.URL())
 	do := func(args ...any) {
 		t.Helper()
@@ -115,7 +115,7 @@ func TestInspectorFindsHowRedisDoes(t *testing.T) {
 func TestInspectorComparesClocks(t *testing.T) {
 	t.Parallel()
 	for shift, want := range map[time.Duration]string{time.Hour: "redis-clock: Redis's clock is 1h0m0s behind", -time.Hour: "redis-clock: Redis's clock is 1h0m0s ahead of"} {
-		found, err := newInspector(t, repositorytest.Redis(t), false, func() time.Time { return time.Now().Add(shift) }).Examine(t.Context())
+		found, err := newInspector(t, servertest.Redis(t), false, func() time.Time { return time.Now().Add(shift) }).Examine(t.Context())
 		if err != nil || codes(found) != "redis-clock/warning" || !strings.HasPrefix(found[0].String(), want) {
 			t.Errorf("shifted by %v: found %v, %v", shift, found, err)
 		}
@@ -125,7 +125,7 @@ func TestInspectorComparesClocks(t *testing.T) {
 // TestInspectorFindsQueuesThatNobodyServes has a task wait in one queue, and a worker serve another.
 func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Redis(t)
+	url := servertest.Redis(t)
 	opt, err := broker.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)

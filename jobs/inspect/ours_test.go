@@ -11,12 +11,13 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
-	"outboxd/repository/repositorytest"
 )
 
 // tenant is one of the databases whose outboxd use the same Redis.
@@ -28,7 +29,7 @@ type tenant struct {
 
 func newTenant(t *testing.T, handle *broker.Redis) *tenant {
 	t.Helper()
-	db := repositorytest.Open(t)
+	db := schematest.Open(t)
 	inspector := inspect.NewInspector(handle, false, time.Now)
 	inspector.OnlyOurs(repository.NewKnownEvents(db, 24*time.Hour).Among)
 	return &tenant{t, db, inspector}
@@ -75,7 +76,7 @@ func contains(t *testing.T, who, text string, wanted, unwanted []string) {
 // without one. Each is told of its own queues and tasks only.
 func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Redis(t)
+	url := servertest.Redis(t)
 	client, handle := connect(t, url), open(t, url)
 	tasks := asynq.NewClientFromRedisClient(client)
 	enqueue := func(taskType, queue, id string, options ...asynq.Option) {
@@ -127,7 +128,7 @@ func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 // Nor does anybody hear of another's tasks that a worker had no handler for.
 func TestAnothersUnhandledTaskIsTheirs(t *testing.T) {
 	t.Parallel()
-	url := repositorytest.Redis(t)
+	url := servertest.Redis(t)
 	client, handle := connect(t, url), open(t, url)
 	tasks := asynq.NewClientFromRedisClient(client)
 	a, b := newTenant(t, handle), newTenant(t, handle)

@@ -1,4 +1,4 @@
-package repositorytest_test
+package servertest_test
 
 import (
 	"errors"
@@ -9,13 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
 // On a full disk PostgreSQL refuses to write and, when its write-ahead log has no more room, ends; with room again it has what committed.
 func TestADiskIsFilledAndFreed(t *testing.T) {
 	t.Parallel()
-	server, disk := repositorytest.OwnPostgresOnDisk(t)
+	server, disk := servertest.OwnPostgresOnDisk(t)
 	if disk == nil {
 		return // the line that says why is in the log
 	}
@@ -48,7 +48,7 @@ func TestADiskIsFilledAndFreed(t *testing.T) {
 
 func TestAClockIsSet(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
+	server := servertest.OwnPostgres(t)
 	ask(t, server.URL(), "CREATE TABLE kept AS SELECT 1 AS n")
 	clock := server.OwnClock()
 	if clock == nil {

@@ -1,4 +1,4 @@
-package repositorytest
+package schematest
 
 // DeadOf begins a statement that copies events among the dead letters, as ones
 // that the relay gave up for a failure, which is text for SQL. What follows it

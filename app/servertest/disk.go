@@ -1,4 +1,4 @@
-package repositorytest
+package servertest
 
 import (
 	"errors"
@@ -29,7 +29,7 @@ const diskOption = "size=16g"
 func OwnPostgresOnDisk(t testing.TB) (*PostgresServer, *PostgresDisk) {
 	t.Helper()
 	if binary == nil {
-		t.Fatal("repositorytest.Main must be called from TestMain")
+		t.Fatal("servertest.Main must be called from TestMain")
 	}
 	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
 	d := &PostgresDisk{t: t, path: binary.home.folder(), server: s}

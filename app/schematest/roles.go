@@ -1,4 +1,4 @@
-package repositorytest
+package schematest
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/servertest"
 	"outboxd/migrations"
 	"outboxd/repository/postgres"
 )
@@ -17,7 +18,7 @@ import (
 // returns the URL by which a role connects; "" is the superuser.
 func RoleDatabase(t testing.TB) func(role string) string {
 	t.Helper()
-	return Roles(t, OwnPostgres(t).URL())
+	return Roles(t, servertest.OwnPostgres(t).URL())
 }
 
 // Roles is RoleDatabase for an empty database that exists. admin is its URL for
@@ -29,13 +30,13 @@ func Roles(t testing.TB, admin string) func(role string) string {
 		RunDeployed(t, admin, "roles.sql")
 	}
 	owner, err := postgres.Open(context.Background(), postgres.Options{
-		URL: as("outboxd_owner"), MaxConns: 4, ConnectTimeout: 30 * time.Second, Logger: Logger(t),
+		URL: as("outboxd_owner"), MaxConns: 4, ConnectTimeout: 30 * time.Second, Logger: servertest.Logger(t),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer owner.Close()
-	if _, err := migrations.Up(t.Context(), owner.SQL(), Logger(t)); err != nil {
+	if _, err := migrations.Up(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -52,7 +53,10 @@ func RolesOf(t testing.TB, admin string) func(role string) string {
 		if role == "" {
 			return admin
 		}
-		u := parse(t, admin)
+		u, err := url.Parse(admin)
+		if err != nil {
+			t.Fatalf("address of test server: %v", err)
+		}
 		u.User = url.User(role)
 		return u.String()
 	}
@@ -62,12 +66,10 @@ func RolesOf(t testing.TB, admin string) func(role string) string {
 func RunDeployed(t testing.TB, address, file string) {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join(root(t), "deploy", "postgres", file))
-	if err == nil {
-		err = execute(t.Context(), address, string(script))
-	}
 	if err != nil {
-		t.Fatalf("%s: %v", file, err)
+		t.Fatal(err)
 	}
+	servertest.Execute(t, address, string(script))
 }
 
 // root is the folder of the module.

@@ -1,4 +1,4 @@
-package repositorytest
+package faulttest
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// ProxyServer forwards connections from a port on 127.0.0.1 to a server, and plays outages on the way. Its methods may be called
+// Proxy forwards connections from a port on 127.0.0.1 to a server, and plays outages on the way. Its methods may be called
 // concurrently.
-type ProxyServer struct {
+type Proxy struct {
 	t        testing.TB
 	upstream *url.URL // nil if the upstream was no URL
 	network  string
@@ -30,11 +30,11 @@ type ProxyServer struct {
 	all      sync.WaitGroup
 }
 
-// Proxy starts a proxy in front of upstream: a URL as Database, Redis and the own servers return it, a socket's path, or host:port. It is
+// NewProxy starts a proxy in front of upstream: a URL as Database, Redis and the own servers return it, a socket's path, or host:port. It is
 // closed at the end of the test.
-func Proxy(t testing.TB, upstream string) *ProxyServer {
+func NewProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
-	p := &ProxyServer{t: t, conns: map[net.Conn]struct{}{}, flowing: make(chan struct{})}
+	p := &Proxy{t: t, conns: map[net.Conn]struct{}{}, flowing: make(chan struct{})}
 	close(p.flowing)
 	p.network, p.target = "tcp", upstream
 	switch u, err := url.Parse(upstream); {
@@ -54,10 +54,10 @@ func Proxy(t testing.TB, upstream string) *ProxyServer {
 }
 
 // Addr is host:port, which never changes.
-func (p *ProxyServer) Addr() string { return p.addr }
+func (p *Proxy) Addr() string { return p.addr }
 
 // URL is the upstream's URL with the proxy in its place. It fails the test if the upstream was given by a plain address.
-func (p *ProxyServer) URL() string {
+func (p *Proxy) URL() string {
 	p.t.Helper()
 	if p.upstream == nil {
 		p.t.Fatal("URL of a proxy whose upstream has none")
@@ -78,7 +78,7 @@ func (p *ProxyServer) URL() string {
 }
 
 // Stall keeps all connections open, accepts new ones, and forwards nothing, until Resume.
-func (p *ProxyServer) Stall() {
+func (p *Proxy) Stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -89,14 +89,14 @@ func (p *ProxyServer) Stall() {
 }
 
 // Reset drops all present connections as a crashed machine would, by RST. New ones are accepted.
-func (p *ProxyServer) Reset() {
+func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reset()
 }
 
 // Refuse drops all present connections and refuses new ones, until Resume.
-func (p *ProxyServer) Refuse() {
+func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.listener != nil {
@@ -107,7 +107,7 @@ func (p *ProxyServer) Refuse() {
 }
 
 // Resume ends Stall and Refuse.
-func (p *ProxyServer) Resume() {
+func (p *Proxy) Resume() {
 	p.t.Helper()
 	p.mu.Lock()
 	select {
@@ -123,7 +123,7 @@ func (p *ProxyServer) Resume() {
 }
 
 // Close ends the proxy and all its connections, and waits for its goroutines.
-func (p *ProxyServer) Close() {
+func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
@@ -139,7 +139,7 @@ func (p *ProxyServer) Close() {
 	p.all.Wait()
 }
 
-func (p *ProxyServer) listen(addr string) {
+func (p *Proxy) listen(addr string) {
 	p.t.Helper()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -151,7 +151,7 @@ func (p *ProxyServer) listen(addr string) {
 	p.all.Go(func() { p.accept(listener) })
 }
 
-func (p *ProxyServer) accept(listener net.Listener) {
+func (p *Proxy) accept(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -161,7 +161,7 @@ func (p *ProxyServer) accept(listener net.Listener) {
 	}
 }
 
-func (p *ProxyServer) serve(down net.Conn, listener net.Listener) {
+func (p *Proxy) serve(down net.Conn, listener net.Listener) {
 	up, err := net.Dial(p.network, p.target)
 	if err != nil {
 		reset(down)
@@ -181,7 +181,7 @@ func (p *ProxyServer) serve(down net.Conn, listener net.Listener) {
 }
 
 // keep notes a pair of connections, unless the proxy refuses since they were accepted.
-func (p *ProxyServer) keep(listener net.Listener, conns ...net.Conn) bool {
+func (p *Proxy) keep(listener net.Listener, conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.listener != listener {
@@ -193,7 +193,7 @@ func (p *ProxyServer) keep(listener net.Listener, conns ...net.Conn) bool {
 	return true
 }
 
-func (p *ProxyServer) forget(conns ...net.Conn) {
+func (p *Proxy) forget(conns ...net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, conn := range conns {
@@ -203,7 +203,7 @@ func (p *ProxyServer) forget(conns ...net.Conn) {
 }
 
 // copy forwards one direction and ends both when it ends.
-func (p *ProxyServer) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) error) {
+func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) error) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -230,7 +230,7 @@ func (p *ProxyServer) copy(to, from net.Conn, forward func(to net.Conn, bytes []
 }
 
 // reset drops the connections; the goroutines that a stall holds find theirs closed when it ends.
-func (p *ProxyServer) reset() {
+func (p *Proxy) reset() {
 	for conn := range p.conns {
 		reset(conn)
 		delete(p.conns, conn)

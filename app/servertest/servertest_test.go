@@ -1,25 +1,22 @@
-package repositorytest_test
+package servertest_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/servertest"
 )
 
-func TestMain(m *testing.M) { repositorytest.Main(m) }
+func TestMain(m *testing.M) { servertest.Main(m) }
 
 func TestDatabasesAreEmptyAndSeparate(t *testing.T) {
 	t.Parallel()
 	for range 3 {
 		began := time.Now()
-		address := repositorytest.Database(t)
+		address := servertest.Database(t)
 		t.Logf("a database took %v", time.Since(began).Round(time.Millisecond))
 		conn, err := pgx.Connect(t.Context(), address)
 		if err != nil {
@@ -42,7 +39,7 @@ func TestDatabasesAreEmptyAndSeparate(t *testing.T) {
 func TestRedisDatabasesAreEmptyAndSeparate(t *testing.T) {
 	t.Parallel()
 	for range 3 {
-		client := redisClient(t, repositorytest.Redis(t))
+		client := servertest.Client(t, servertest.Redis(t))
 		if n := client.DBSize(t.Context()).Val(); n != 0 {
 			t.Errorf("%d keys in a new database", n)
 		}
@@ -54,8 +51,8 @@ func TestRedisDatabasesAreEmptyAndSeparate(t *testing.T) {
 
 func TestOwnRedis(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnRedis(t)
-	client := redisClient(t, server.URL())
+	server := servertest.OwnRedis(t)
+	client := servertest.Client(t, server.URL())
 	if err := client.Set(t.Context(), "key", "value", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,72 +92,12 @@ func TestOwnRedis(t *testing.T) {
 
 func TestOwnPostgres(t *testing.T) {
 	t.Parallel()
-	server := repositorytest.OwnPostgres(t)
-	query(t, server.URL(), `CREATE TABLE kept AS SELECT 1 AS one`)
+	server := servertest.OwnPostgres(t)
+	servertest.Execute(t, server.URL(), `CREATE TABLE kept AS SELECT 1 AS one`)
 	server.Stop()
 	if _, err := pgx.Connect(t.Context(), server.URL()); err == nil {
 		t.Error("a stopped PostgreSQL accepts connections")
 	}
 	server.Start()
-	query(t, server.URL(), `SELECT one FROM kept`)
-}
-
-func TestProxy(t *testing.T) {
-	t.Parallel()
-	proxy := repositorytest.Proxy(t, repositorytest.Redis(t))
-	client := redisClient(t, proxy.URL())
-	ping := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		return client.Ping(ctx).Err()
-	}
-	steps := []struct {
-		name string
-		do   func()
-		want bool
-	}{
-		{"at first", func() {}, true},
-		{"stalled", proxy.Stall, false},
-		{"resumed", proxy.Resume, true},
-		{"reset", proxy.Reset, true}, // the client connects again
-		{"refusing", proxy.Refuse, false},
-		{"refusing no more", proxy.Resume, true},
-	}
-	for _, step := range steps {
-		step.do()
-		if err := ping(); (err == nil) != step.want {
-			t.Errorf("%s: ping gives %v", step.name, err)
-		}
-	}
-	if addr := proxy.Addr(); !strings.HasPrefix(addr, "127.0.0.1:") {
-		t.Errorf("the proxy listens on %s", addr)
-	}
-	database := repositorytest.Proxy(t, repositorytest.Database(t))
-	query(t, database.URL(), `CREATE TABLE public.through_the_proxy (id int)`)
-}
-
-func redisClient(t *testing.T, address string) redis.UniversalClient {
-	t.Helper()
-	option, err := asynq.ParseRedisURI(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, ok := option.MakeRedisClient().(redis.UniversalClient)
-	if !ok {
-		t.Fatal("no client")
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
-func query(t *testing.T, address, sql string) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
-	if _, err := conn.Exec(t.Context(), sql); err != nil {
-		t.Fatal(err)
-	}
+	servertest.Execute(t, server.URL(), `SELECT one FROM kept`)
 }

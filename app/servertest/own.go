@@ -1,4 +1,4 @@
-package repositorytest
+package servertest
 
 import (
 	"context"
@@ -61,7 +61,7 @@ func OwnPostgres(t testing.TB) *PostgresServer {
 func (o *own) prepare() {
 	o.t.Helper()
 	if binary == nil {
-		o.t.Fatal("repositorytest.Main must be called from TestMain")
+		o.t.Fatal("servertest.Main must be called from TestMain")
 	}
 	o.prepareIn(binary.home.folder())
 }

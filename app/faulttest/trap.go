@@ -1,4 +1,4 @@
-package repositorytest
+package faulttest
 
 import (
 	"errors"
@@ -41,7 +41,7 @@ var errTrapped = errors.New("the connection is dropped as the test wants it")
 
 // Arm sets a trap for the next connection that gets so far. With mend, a connection that is held goes on, what had been sent included, and a trap
 // that nobody ran into is taken away; mend says whether somebody did. It may be called again.
-func (p *ProxyServer) Arm(t Trap) (mend func() (sprung bool)) {
+func (p *Proxy) Arm(t Trap) (mend func() (sprung bool)) {
 	mended := make(chan struct{})
 	a := &armed{Trap: t, left: t.Skip, mended: mended, mend: sync.OnceFunc(func() { close(mended) })}
 	p.mu.Lock()
@@ -50,7 +50,7 @@ func (p *ProxyServer) Arm(t Trap) (mend func() (sprung bool)) {
 	return sync.OnceValue(func() bool { return p.disarm(a) })
 }
 
-func (p *ProxyServer) disarm(a *armed) (sprung bool) {
+func (p *Proxy) disarm(a *armed) (sprung bool) {
 	a.mend()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,7 +70,7 @@ func (p *ProxyServer) disarm(a *armed) (sprung bool) {
 }
 
 // spring returns the trap that a request runs into, nil if it passes.
-func (p *ProxyServer) spring() *armed {
+func (p *Proxy) spring() *armed {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, a := range p.traps {
@@ -86,7 +86,7 @@ func (p *ProxyServer) spring() *armed {
 }
 
 // mendAll lets go on what traps hold.
-func (p *ProxyServer) mendAll() {
+func (p *Proxy) mendAll() {
 	for _, a := range append(p.traps, p.sprung...) {
 		a.mend()
 	}
@@ -95,7 +95,7 @@ func (p *ProxyServer) mendAll() {
 
 // exchange is a connection's own trap, once it has run into one.
 type exchange struct {
-	proxy *ProxyServer
+	proxy *Proxy
 	mu    sync.Mutex
 	trap  *armed
 }

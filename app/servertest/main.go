@@ -1,8 +1,9 @@
-// Package repositorytest gives tests real servers: a database and a Redis database of their own from one PostgreSQL and one Redis
-// per test binary, servers of their own that a test may kill, and a proxy that plays outages.
+// Package servertest gives tests real servers: a database and a Redis database of their own from one PostgreSQL and one Redis
+// per test binary, and servers of their own that a test may kill, fill, promote or restore.
 //
-// It is for tests only, and knows nothing of outboxd's schema: what it gives is empty.
-package repositorytest
+// It is for tests only. It knows nothing of outboxd's schema, which package schematest makes; what it gives is empty. Faults
+// between a client and its server are package faulttest's.
+package servertest
 
 import (
 	"context"

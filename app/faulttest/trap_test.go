@@ -1,4 +1,4 @@
-package repositorytest_test
+package faulttest_test
 
 import (
 	"bufio"
@@ -10,7 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/repository/repositorytest"
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
 )
 
 // TestTraps breaks one exchange in which a client increments a key, and looks at what either side has of it.
@@ -18,21 +19,21 @@ func TestTraps(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
-		at      repositorytest.Position
+		at      faulttest.Position
 		counted bool   // the server has carried it out
 		seen    string // of the reply ":1\r\n", before the connection broke
 	}{
-		{"before the request", repositorytest.BeforeRequest, false, ""},
-		{"after the request", repositorytest.AfterRequest, true, ""},
-		{"within the reply", repositorytest.WithinReply, true, ":1"},
+		{"before the request", faulttest.BeforeRequest, false, ""},
+		{"after the request", faulttest.AfterRequest, true, ""},
+		{"within the reply", faulttest.WithinReply, true, ":1"},
 	} {
 		for _, hold := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, held %v", c.name, hold), func(t *testing.T) {
 				t.Parallel()
-				address := repositorytest.Redis(t)
-				proxy, direct := repositorytest.Proxy(t, address), redisClient(t, address)
+				address := servertest.Redis(t)
+				proxy, direct := faulttest.NewProxy(t, address), servertest.Client(t, address)
 				conn, key := dial(t, proxy, address), "counter"
-				mend := proxy.Arm(repositorytest.Trap{At: c.at, Skip: 1, Hold: hold})
+				mend := proxy.Arm(faulttest.Trap{At: c.at, Skip: 1, Hold: hold})
 				if got := exchange(t, conn, "PING", 7); got != "+PONG\r\n" {
 					t.Errorf("the request before gets %q", got)
 				}
@@ -62,9 +63,9 @@ func TestTraps(t *testing.T) {
 
 func TestATrapThatNobodyRunsInto(t *testing.T) {
 	t.Parallel()
-	address := repositorytest.Redis(t)
-	proxy := repositorytest.Proxy(t, address)
-	mend := proxy.Arm(repositorytest.Trap{At: repositorytest.BeforeRequest})
+	address := servertest.Redis(t)
+	proxy := faulttest.NewProxy(t, address)
+	mend := proxy.Arm(faulttest.Trap{At: faulttest.BeforeRequest})
 	if mend() {
 		t.Error("somebody ran into a trap without a request")
 	}
@@ -74,14 +75,14 @@ func TestATrapThatNobodyRunsInto(t *testing.T) {
 }
 
 // dial returns a connection that has chosen the database of address.
-func dial(t *testing.T, proxy *repositorytest.ProxyServer, address string) net.Conn {
+func dial(t *testing.T, proxy *faulttest.Proxy, address string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", proxy.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	client, ok := redisClient(t, address).(*redis.Client)
+	client, ok := servertest.Client(t, address).(*redis.Client)
 	if !ok {
 		t.Fatal("no client of one server")
 	}

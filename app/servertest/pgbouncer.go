@@ -1,4 +1,4 @@
-package repositorytest
+package servertest
 
 import (
 	"context"
@@ -37,7 +37,7 @@ server_login_retry = 0.1
 func PgBouncer(t testing.TB, upstream string) string {
 	t.Helper()
 	if binary == nil {
-		t.Fatal("repositorytest.Main must be called from TestMain")
+		t.Fatal("servertest.Main must be called from TestMain")
 	}
 	u := parse(t, upstream)
 	query := u.Query()

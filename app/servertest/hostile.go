@@ -1,4 +1,4 @@
-package repositorytest
+package servertest
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type Hostile struct {
 func HostileDatabase(t testing.TB, h Hostile) string {
 	t.Helper()
 	if binary == nil {
-		t.Fatal("repositorytest.Main must be called from TestMain")
+		t.Fatal("servertest.Main must be called from TestMain")
 	}
 	admin, name, err := binary.nameDatabase(t.Context())
 	if err != nil {

@@ -1,4 +1,4 @@
-package repositorytest
+package servertest
 
 import (
 	"context"
@@ -9,10 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/hibiken/asynq"
-	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/embedded"
 )
@@ -40,7 +36,7 @@ const Schema = "outboxd"
 func Database(t testing.TB) string {
 	t.Helper()
 	if binary == nil {
-		t.Fatal("repositorytest.Main must be called from TestMain")
+		t.Fatal("servertest.Main must be called from TestMain")
 	}
 	admin, name, err := binary.newDatabase(t.Context())
 	if err != nil {
@@ -59,7 +55,7 @@ func Database(t testing.TB) string {
 func Redis(t testing.TB) string {
 	t.Helper()
 	if binary == nil {
-		t.Fatal("repositorytest.Main must be called from TestMain")
+		t.Fatal("servertest.Main must be called from TestMain")
 	}
 	address, number, err := binary.newRedis(t.Context())
 	if err != nil {
@@ -136,29 +132,6 @@ func (s *servers) close(ctx context.Context) error {
 		}
 	}
 	return errors.Join(append(errs, s.home.remove())...)
-}
-
-func execute(ctx context.Context, address, sql string) error {
-	conn, err := pgx.Connect(ctx, address)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	_, err = conn.Exec(ctx, sql)
-	return err
-}
-
-func command(ctx context.Context, address string, args ...any) error {
-	option, err := asynq.ParseRedisURI(address)
-	if err != nil {
-		return err
-	}
-	client, ok := option.MakeRedisClient().(redis.UniversalClient)
-	if !ok {
-		return fmt.Errorf("no client for %s", address)
-	}
-	defer func() { _ = client.Close() }()
-	return client.Do(ctx, args...).Err()
 }
 
 func parse(t testing.TB, address string) *url.URL {

@@ -1,4 +1,4 @@
-package repositorytest
+package servertest
 
 import (
 	"os"

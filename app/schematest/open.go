@@ -1,0 +1,36 @@
+package schematest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"outboxd/app/servertest"
+	"outboxd/migrations"
+	"outboxd/repository/postgres"
+)
+
+// Open returns a pool on a fresh database with every migration applied; see
+// servertest.Database. It is closed at the end of the test.
+func Open(t testing.TB) *postgres.Database {
+	t.Helper()
+	db := Connect(t, servertest.Database(t))
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// Connect returns a pool of 16 connections on an existing database. It is
+// closed at the end of the test.
+func Connect(t testing.TB, url string) *postgres.Database {
+	t.Helper()
+	db, err := postgres.Open(context.Background(), postgres.Options{
+		URL: url, MaxConns: 16, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
