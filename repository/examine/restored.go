@@ -13,15 +13,15 @@ import (
 
 const triggersSQL = `
 SELECT coalesce(string_agg(wanted.name || ' of ' || wanted.relation, ', ' ORDER BY wanted.name), '')
-FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), ('inbox', 'outbox_confirmed')) AS wanted (relation, name)
+FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), ('outbox', 'outbox_within_bounds'), ('inbox', 'outbox_confirmed')) AS wanted (relation, name)
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
 
 // A trigger that is ENABLE ALWAYS would fire for what a subscription of logical replication applies, too, and enter each
-// event into the account a second time. So ours are not.
+// event into the account a second time. So ours are not, except the one that only refuses.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
-WHERE tgrelid IN ('outbox'::regclass, 'inbox'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
+WHERE tgrelid IN ('outbox'::regclass, 'inbox'::regclass) AND tgenabled = 'A' AND NOT tgisinternal AND tgname <> 'outbox_within_bounds'`
 
 func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx) (found []domain.Finding, err error) {
 	var off, always string
@@ -35,8 +35,8 @@ func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx) (found []domain.Find
 		found = append(found, domain.Finding{
 			Code: "triggers-off", Level: domain.FindingWarning,
 			Found:       "triggers are off or missing: " + off,
-			Consequence: "events wake no relay and are not in the account, those with an ordering key are refused, and confirmations pass no turn on",
-			Remedy:      "ALTER TABLE outbox ENABLE TRIGGER USER; ALTER TABLE inbox ENABLE TRIGGER USER; then deploy/postgres/restored.sql",
+			Consequence: "events wake no relay and are not in the account, those that cannot be relayed are not refused, and confirmations pass no turn on",
+			Remedy:      "ALTER TABLE outbox ENABLE TRIGGER USER, ENABLE ALWAYS TRIGGER outbox_within_bounds; ALTER TABLE inbox ENABLE TRIGGER USER; then deploy/postgres/restored.sql",
 		})
 	}
 	if always != "" {
@@ -44,7 +44,7 @@ func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx) (found []domain.Find
 			Code: "triggers-always", Level: domain.FindingNote,
 			Found:       "triggers fire for replicated rows, too: " + always,
 			Consequence: "where this database subscribes to another one's outbox, each event is in the account twice and turns are passed on twice",
-			Remedy:      "ALTER TABLE outbox ENABLE TRIGGER USER; ALTER TABLE inbox ENABLE TRIGGER USER",
+			Remedy:      "ALTER TABLE outbox ENABLE TRIGGER USER, ENABLE ALWAYS TRIGGER outbox_within_bounds; ALTER TABLE inbox ENABLE TRIGGER USER",
 		})
 	}
 	return found, nil
