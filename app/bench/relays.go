@@ -2,20 +2,15 @@ package bench
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"outboxd/config"
-	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/app/daemon"
 	"outboxd/jobs/broker"
 	"outboxd/relay"
-	"outboxd/repository"
 )
 
 // NewRelay returns a relay as this configuration makes it, after change (nil:
@@ -26,31 +21,11 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	if err != nil {
 		panic(fmt.Sprintf("bench: no publisher for a Redis that answers: %v", err))
 	}
-	publisher := jobs.NewPublisher(redis)
-	c := e.Config.Relay
-	options := relay.Options{
-		Store:          repository.NewOutbox(e.DB, repository.OutboxOptions{History: c.History > 0}),
-		Publisher:      publisher,
-		Presence:       repository.NewPresence(e.DB, string(c.ListenURL)),
-		Housekeeping:   repository.NewHousekeeping(e.DB, string(c.ListenURL)),
-		Database:       e.DB.Ping,
-		Process:        benchProcess(e.version),
-		Concurrency:    c.Concurrency,
-		BatchSize:      c.BatchSize,
-		MaxAttempts:    c.MaxAttempts,
-		BackoffBase:    c.BackoffBase,
-		BackoffMax:     c.BackoffMax,
-		PollInterval:   c.PollInterval,
-		PollMin:        c.PollMin,
-		Listen:         c.Listen != config.ListenOff,
-		History:        c.History,
-		InboxRetention: c.InboxRetention,
-		KeyRetention:   e.Config.API.IdempotencyRetention,
-		Logger:         e.Log,
-		Registry:       prometheus.NewRegistry(),
-
-		PollWithoutListen: c.PollWithoutListen,
-	}
+	options := daemon.RelayOptions(e.Config, e.DB, redis, daemon.NewProcess(e.version))
+	options.Logger, options.Registry = e.Log, prometheus.NewRegistry()
+	// The leader's work would fall into some measurements and not into others.
+	options.Healing, options.Archives, options.Reconciliation, options.Unfinished = nil, nil, nil, nil
+	options.MaxQueue, options.Lengths = nil, nil
 	if change != nil {
 		change(&options)
 	}
@@ -59,13 +34,6 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	defer e.mu.Unlock()
 	e.held[r] = redis.Close
 	return r
-}
-
-func benchProcess(version string) domain.RelayProcess {
-	p := domain.RelayProcess{PID: os.Getpid(), Version: version}
-	p.Host, _ = os.Hostname()
-	_, _ = rand.Read(p.ID[:]) // never fails
-	return p
 }
 
 // RunRelay runs the relay until stop is called, which waits for it, closes its

@@ -48,7 +48,7 @@ type Daemon struct {
 // its schema up to date. ctx bounds that only. After an error nothing is left
 // running.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
-	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: thisProcess(build)}
+	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: NewProcess(build.Version)}
 	defer func() {
 		if err != nil {
 			d.close()

@@ -2,11 +2,9 @@ package daemon
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -17,7 +15,6 @@ import (
 	"outboxd/domain"
 	"outboxd/handler/registration"
 	"outboxd/jobs"
-	"outboxd/jobs/inspect"
 	"outboxd/jobs/notify"
 	"outboxd/relay"
 	"outboxd/repository"
@@ -69,65 +66,14 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
 }
 
-// archiveEvery is how often the leader looks into the archives of all queues.
-const archiveEvery = 20 * time.Second
-
 func (d *Daemon) addRelay() *relay.Relay {
-	store := repository.NewOutbox(d.database, repository.OutboxOptions{
-		History: d.cfg.Relay.History > 0, Unconfirmed: d.cfg.Relay.Unconfirmed, DeadHoldsKey: d.cfg.Relay.Ordering == config.OrderingBlock,
-	})
-	publisher := jobs.NewPublisher(d.redis)
-	publisher.WaitReplicas(d.cfg.Redis.WaitReplicas)
-	publisher.Unconfirmed(d.cfg.Relay.Unconfirmed)
-	r := relay.New(relay.Options{
-		Store:        store,
-		Publisher:    d.traced(publisher),
-		Presence:     repository.NewPresence(d.database, string(d.cfg.Relay.ListenURL)),
-		Housekeeping: repository.NewHousekeeping(d.database, string(d.cfg.Relay.ListenURL)),
-		Unfinished:   publisher.Tasks(),
-		Healing: &relay.Healing{
-			Queue: publisher, Memory: repository.NewQueueMemory(store),
-			CheckInterval: d.cfg.Redis.CheckInterval, Unconfirmed: d.cfg.Relay.Unconfirmed,
-		},
-		Archives: &relay.Archives{
-			Queue: inspect.NewArchive(d.redis), Every: archiveEvery,
-			Failures: repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
-		},
-		Reconciliation: &relay.Reconciliation{
-			Events: repository.NewMissingEvents(d.database), Tasks: publisher.Tasks(), Resend: d.cfg.Relay.Missing == config.MissingResend,
-		},
-		Database:       d.database.Ping,
-		Process:        d.process,
-		Concurrency:    d.cfg.Relay.Concurrency,
-		BatchSize:      d.cfg.Relay.BatchSize,
-		MaxAttempts:    d.cfg.Relay.MaxAttempts,
-		BackoffBase:    d.cfg.Relay.BackoffBase,
-		BackoffMax:     d.cfg.Relay.BackoffMax,
-		PollInterval:   d.cfg.Relay.PollInterval,
-		PollMin:        d.cfg.Relay.PollMin,
-		Listen:         d.cfg.Relay.Listen != config.ListenOff,
-		MaxQueue:       d.cfg.Relay.MaxQueue,
-		Lengths:        inspect.NewOverviews(d.redis),
-		History:        d.cfg.Relay.History,
-		InboxRetention: d.cfg.Relay.InboxRetention,
-		KeyRetention:   d.cfg.API.IdempotencyRetention,
-		Logger:         d.log,
-		Registry:       d.registry,
-
-		PollWithoutListen: d.cfg.Relay.PollWithoutListen,
-	})
+	options := RelayOptions(d.cfg, d.database, d.redis, d.process)
+	options.Publisher, options.Logger, options.Registry = d.traced(options.Publisher), d.log, d.registry
+	r := relay.New(options)
 	for _, actor := range r.Actors() {
 		d.addSupervised(stageRelay, actor.Name, actor.Run)
 	}
 	return r
-}
-
-// thisProcess has a random ID: a process ID is used again, also on one host.
-func thisProcess(build Build) domain.RelayProcess {
-	p := domain.RelayProcess{PID: os.Getpid(), Version: build.Version}
-	p.Host, _ = os.Hostname()
-	_, _ = rand.Read(p.ID[:]) // never fails
-	return p
 }
 
 // The parts of the shutdown timeout that requests and running tasks get. The

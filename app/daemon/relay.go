@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"crypto/rand"
+	"os"
+	"time"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
+	"outboxd/relay"
+	"outboxd/repository"
+	"outboxd/repository/postgres"
+)
+
+// archiveEvery is how often the leader looks into the archives of all queues.
+const archiveEvery = 20 * time.Second
+
+// RelayOptions are the options of a relay with this configuration, on a database
+// and a Redis. The caller adds the logger and the registry.
+func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis, process domain.RelayProcess) relay.Options {
+	store := repository.NewOutbox(db, repository.OutboxOptions{
+		History: cfg.Relay.History > 0, Unconfirmed: cfg.Relay.Unconfirmed, DeadHoldsKey: cfg.Relay.Ordering == config.OrderingBlock,
+	})
+	publisher := jobs.NewPublisher(redis)
+	publisher.WaitReplicas(cfg.Redis.WaitReplicas)
+	publisher.Unconfirmed(cfg.Relay.Unconfirmed)
+	return relay.Options{
+		Store:        store,
+		Publisher:    publisher,
+		Presence:     repository.NewPresence(db, string(cfg.Relay.ListenURL)),
+		Housekeeping: repository.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
+		Unfinished:   publisher.Tasks(),
+		Healing: &relay.Healing{
+			Queue: publisher, Memory: repository.NewQueueMemory(store),
+			CheckInterval: cfg.Redis.CheckInterval, Unconfirmed: cfg.Relay.Unconfirmed,
+		},
+		Archives: &relay.Archives{
+			Queue: inspect.NewArchive(redis), Every: archiveEvery,
+			Failures: repository.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
+		},
+		Reconciliation: &relay.Reconciliation{
+			Events: repository.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,
+		},
+		Database:       db.Ping,
+		Process:        process,
+		Concurrency:    cfg.Relay.Concurrency,
+		BatchSize:      cfg.Relay.BatchSize,
+		MaxAttempts:    cfg.Relay.MaxAttempts,
+		BackoffBase:    cfg.Relay.BackoffBase,
+		BackoffMax:     cfg.Relay.BackoffMax,
+		PollInterval:   cfg.Relay.PollInterval,
+		PollMin:        cfg.Relay.PollMin,
+		Listen:         cfg.Relay.Listen != config.ListenOff,
+		MaxQueue:       cfg.Relay.MaxQueue,
+		Lengths:        inspect.NewOverviews(redis),
+		History:        cfg.Relay.History,
+		InboxRetention: cfg.Relay.InboxRetention,
+		KeyRetention:   cfg.API.IdempotencyRetention,
+
+		PollWithoutListen: cfg.Relay.PollWithoutListen,
+	}
+}
+
+// NewProcess is this process, as other processes see it. It has a random ID: a
+// process ID of the system is used again, also on one host.
+func NewProcess(version string) domain.RelayProcess {
+	p := domain.RelayProcess{PID: os.Getpid(), Version: version}
+	p.Host, _ = os.Hostname()
+	_, _ = rand.Read(p.ID[:]) // never fails
+	return p
+}
