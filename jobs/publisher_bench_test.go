@@ -13,7 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"outboxd/app/bench"
+	"outboxd/app/bench/distance"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
@@ -29,18 +29,18 @@ func BenchmarkEnqueue(b *testing.B) {
 		b.Fatal(err)
 	}
 	const rtt = time.Millisecond
-	far, shut, err := bench.FarRedis(near, rtt)
+	proxy, _, far, err := distance.Redis(near, rtt/2)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := shut(); err != nil {
+		if err := proxy.Close(); err != nil {
 			b.Error(err)
 		}
 	})
 	emptying := near.MakeRedisClient().(*redis.Client)
 	b.Cleanup(func() { _ = emptying.Close() })
-	for _, distance := range []struct {
+	for _, to := range []struct {
 		name string
 		opt  asynq.RedisConnOpt
 	}{{"rtt=0", near}, {"rtt=" + rtt.String(), far}} {
@@ -55,8 +55,8 @@ func BenchmarkEnqueue(b *testing.B) {
 			{"autopipeline=1024", autoPipeline(1024)},
 			{"lane", lane},
 		} {
-			b.Run(distance.name+"/"+way.name, func(b *testing.B) {
-				enqueue := way.open(b, distance.opt)
+			b.Run(to.name+"/"+way.name, func(b *testing.B) {
+				enqueue := way.open(b, to.opt)
 				measureEnqueue(b, emptying, enqueue)
 			})
 		}

@@ -6,6 +6,9 @@ import (
 	"slices"
 
 	"github.com/spf13/pflag"
+
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 )
 
 // backlogFirst is how many events are drained at each size.
@@ -33,7 +36,7 @@ type backlog struct {
 	sizes Counts
 }
 
-func (b *backlog) run(ctx context.Context, e *Env) (*Report, error) {
+func (b *backlog) run(ctx context.Context, e *env.Env) (*result.Report, error) {
 	if err := b.apply(e); err != nil {
 		return nil, err
 	}
@@ -44,38 +47,35 @@ func (b *backlog) run(ctx context.Context, e *Env) (*Report, error) {
 	sizes := slices.Sorted(slices.Values(b.sizes))
 	first := min(backlogFirst, sizes[0])
 	report.Environment["events_measured"], report.Environment["payload_bytes"] = fmt.Sprint(first), fmt.Sprint(b.payload)
-	var arms []*contender
+	var arms []*result.Contender
 	for _, size := range sizes {
-		arms = append(arms, &contender{
-			name: fmt.Sprintf("%d pending", size),
-			run:  func(ctx context.Context) (measurement, error) { return b.drainFirst(ctx, e, size, first) },
+		arms = append(arms, &result.Contender{
+			Name: fmt.Sprintf("%d pending", size),
+			Run:  func(ctx context.Context) (result.Measurement, error) { return b.drainFirst(ctx, e, size, first) },
 		})
 	}
-	if err := e.interleave(ctx, b.rounds, arms...); err != nil {
+	if err := report.Compare(ctx, e.Reset, b.rounds, arms...); err != nil {
 		return nil, err
 	}
-	for _, arm := range arms {
-		report.Arms = append(report.Arms, arm.arm())
-	}
-	report.Ratios["largest"] = ratio(arms[len(arms)-1].rate(), arms[0].rate())
+	report.Ratio("largest", arms[len(arms)-1], arms[0])
 	return report, nil
 }
 
-func (b *backlog) drainFirst(ctx context.Context, e *Env, size, first int) (measurement, error) {
+func (b *backlog) drainFirst(ctx context.Context, e *env.Env, size, first int) (result.Measurement, error) {
 	if err := e.Load(ctx, size, b.payload); err != nil {
-		return measurement{}, err
+		return result.Measurement{}, err
 	}
 	e.Progress.Start(fmt.Sprintf("%d pending", size), int64(first))
 	defer e.Progress.Done()
 	r := e.NewRelay(nil)
-	record := newRecorder(first)
+	record := result.NewRecorder(first)
 	stop := e.RunRelay(ctx, r)
-	err := e.WaitDelivered(ctx, int64(first), record.reached)
+	err := e.WaitDelivered(ctx, int64(first), record.Reached)
 	// The last look may have found some more than wanted, so not the end of
 	// the wait counts but the moment that the marks say.
-	took := record.finished()
+	took := record.Finished()
 	if stopped := stop(); err == nil {
 		err = stopped
 	}
-	return measurement{rate: perSecond(first, took), curve: record.curve()}, err
+	return result.Measurement{Rate: result.PerSecond(first, took), Curve: record.Curve()}, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"outboxd/app/bench"
+	"outboxd/app/bench/env"
 	"outboxd/jobs/broker"
 )
 
@@ -23,7 +24,7 @@ func TestForeignSchema(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "CREATE SCHEMA bench; CREATE TABLE bench.mine AS SELECT 1"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bench.NewEnv(t.Context(), o); err == nil || !strings.Contains(err.Error(), "--schema") {
+	if _, err := env.New(t.Context(), o); err == nil || !strings.Contains(err.Error(), "--schema") {
 		t.Errorf("a schema with a table: %v", err)
 	}
 	var rows int
@@ -40,7 +41,7 @@ func TestForeignRedis(t *testing.T) {
 	if err := client.Set(t.Context(), "mine", "1", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bench.NewEnv(t.Context(), o); err == nil || !strings.Contains(err.Error(), "--redis-db") {
+	if _, err := env.New(t.Context(), o); err == nil || !strings.Contains(err.Error(), "--redis-db") {
 		t.Errorf("a Redis database with a key: %v", err)
 	}
 	if client.Exists(t.Context(), "mine").Val() != 1 {
@@ -54,14 +55,14 @@ func TestForeignRedis(t *testing.T) {
 
 func TestBadNames(t *testing.T) {
 	t.Parallel()
-	for _, change := range []func(*bench.Options){
-		func(o *bench.Options) { o.Schema = `bench"; DROP SCHEMA public` },
-		func(o *bench.Options) { o.Schema = "" },
-		func(o *bench.Options) { o.RedisURL = "redis-sentinel://localhost:26379?master=m" },
+	for _, change := range []func(*env.Options){
+		func(o *env.Options) { o.Schema = `bench"; DROP SCHEMA public` },
+		func(o *env.Options) { o.Schema = "" },
+		func(o *env.Options) { o.RedisURL = "redis-sentinel://localhost:26379?master=m" },
 	} {
 		o := options(t)
 		change(&o)
-		if e, err := bench.NewEnv(t.Context(), o); err == nil {
+		if e, err := env.New(t.Context(), o); err == nil {
 			t.Errorf("%+v was accepted", o)
 			_ = e.Close(context.Background())
 		}
@@ -80,7 +81,7 @@ func TestClose(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		e, err := bench.NewEnv(t.Context(), o)
+		e, err := env.New(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +173,7 @@ func FuzzCounts(f *testing.F) {
 	})
 }
 
-func connect(t *testing.T, o bench.Options) *pgx.Conn {
+func connect(t *testing.T, o env.Options) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), o.DatabaseURL)
 	if err != nil {
@@ -182,7 +183,7 @@ func connect(t *testing.T, o bench.Options) *pgx.Conn {
 	return conn
 }
 
-func connectRedis(t *testing.T, o bench.Options) redis.UniversalClient {
+func connectRedis(t *testing.T, o env.Options) redis.UniversalClient {
 	t.Helper()
 	opt, err := broker.ParseURL(o.RedisURL)
 	if err != nil {

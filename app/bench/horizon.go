@@ -6,6 +6,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/pflag"
+
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 )
 
 // Horizon compares draining with and without an old snapshot held open.
@@ -29,52 +32,38 @@ the same of the other.`,
 	}
 }
 
-func (d *drainFlags) horizon(ctx context.Context, e *Env) (*Report, error) {
-	if err := d.apply(e); err != nil {
-		return nil, err
-	}
-	if d.events < 1 {
-		return nil, fmt.Errorf("--events has to be at least 1")
-	}
-	report, err := e.NewReport(ctx, "horizon")
+func (d *drainFlags) horizon(ctx context.Context, e *env.Env) (*result.Report, error) {
+	report, err := d.begin(ctx, e, "horizon")
 	if err != nil {
 		return nil, err
 	}
-	report.Environment["events"], report.Environment["payload_bytes"] = fmt.Sprint(d.events), fmt.Sprint(d.payload)
-	byRelay := func(ctx context.Context) (measurement, error) { return e.drainRelay(ctx, d.events) }
-	byTextbook := func(ctx context.Context) (measurement, error) { return e.drainBare(ctx, d.events, false) }
-	arm := func(name string, old bool, drain func(context.Context) (measurement, error)) *contender {
-		return &contender{name: name, run: func(ctx context.Context) (measurement, error) { return d.beside(ctx, e, old, drain) }}
-	}
-	without, with := arm("outboxd", false, byRelay), arm("outboxd, old snapshot", true, byRelay)
-	textWithout, textWith := arm("textbook claim", false, byTextbook), arm("textbook claim, old snapshot", true, byTextbook)
-	if err := e.interleave(ctx, d.rounds, without, with, textWithout, textWith); err != nil {
+	byRelay := func(ctx context.Context) (result.Measurement, error) { return drainRelay(ctx, e, d.events, nil) }
+	byTextbook := func(ctx context.Context) (result.Measurement, error) { return drainBare(ctx, e, d.events, false) }
+	without, with := d.arm(e, "outboxd", byRelay), d.besideSnapshot(e, "outboxd, old snapshot", byRelay)
+	textWithout, textWith := d.arm(e, "textbook claim", byTextbook), d.besideSnapshot(e, "textbook claim, old snapshot", byTextbook)
+	if err := report.Compare(ctx, e.Reset, d.rounds, without, with, textWithout, textWith); err != nil {
 		return nil, err
 	}
-	report.Arms = []Arm{without.arm(), with.arm(), textWithout.arm(), textWith.arm()}
-	report.Ratios["snapshot"] = ratio(with.rate(), without.rate())
-	report.Ratios["textbook_snapshot"] = ratio(textWith.rate(), textWithout.rate())
+	report.Ratio("snapshot", with, without)
+	report.Ratio("textbook_snapshot", textWith, textWithout)
 	return report, nil
 }
 
-// beside loads and drains, beside a snapshot from before the load if old says
-// so.
-func (d *drainFlags) beside(ctx context.Context, e *Env, old bool, drain func(context.Context) (measurement, error)) (measurement, error) {
-	if old {
-		release, err := e.holdSnapshot(ctx)
+// besideSnapshot is arm beside a snapshot from before the load.
+func (d *drainFlags) besideSnapshot(e *env.Env, name string, drain func(context.Context) (result.Measurement, error)) *result.Contender {
+	loaded := d.arm(e, name, drain)
+	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
+		release, err := holdSnapshot(ctx, e)
 		if err != nil {
-			return measurement{}, err
+			return result.Measurement{}, err
 		}
 		defer release()
-	}
-	if err := e.Load(ctx, d.events, d.payload); err != nil {
-		return measurement{}, err
-	}
-	return drain(ctx)
+		return loaded.Run(ctx)
+	}}
 }
 
 // holdSnapshot keeps a snapshot of this moment until release is called.
-func (e *Env) holdSnapshot(ctx context.Context) (release func(), err error) {
+func holdSnapshot(ctx context.Context, e *env.Env) (release func(), err error) {
 	tx, err := e.Admin.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, fmt.Errorf("hold a snapshot: %w", err)

@@ -7,9 +7,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"outboxd/app/bench/distance"
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 )
 
 // Idle is the benchmark of what outboxd costs while nothing happens.
@@ -27,7 +33,7 @@ script calls as well: a Redis that others use at the same time shows too much.`,
 		Prepare: func(flags *pflag.FlagSet) Run {
 			seconds := flags.Float64("seconds", 30, "how long to watch")
 			settle := flags.Duration("settle", 20*time.Second, "how long to wait before: the sleeps of an idle relay grow slowly")
-			return func(ctx context.Context, e *Env) (*Report, error) {
+			return func(ctx context.Context, e *env.Env) (*result.Report, error) {
 				if *seconds <= 0 || *settle < 0 {
 					return nil, errors.New("--seconds has to be above 0, and --settle not below")
 				}
@@ -37,7 +43,7 @@ script calls as well: a Redis that others use at the same time shows too much.`,
 	}
 }
 
-func idle(ctx context.Context, e *Env, length, settle time.Duration) (_ *Report, err error) {
+func idle(ctx context.Context, e *env.Env, length, settle time.Duration) (_ *result.Report, err error) {
 	report, err := e.NewReport(ctx, "idle")
 	if err != nil {
 		return nil, err
@@ -45,50 +51,50 @@ func idle(ctx context.Context, e *Env, length, settle time.Duration) (_ *Report,
 	report.Environment["relay_poll_interval"] = e.Config.Relay.PollInterval.String()
 	report.Environment["worker_poll_interval"] = e.Config.Worker.PollInterval.String()
 	report.Environment["worker_queues"] = e.Config.Worker.Queues.String()
-	address, said, done, err := e.readAlong(ctx)
+	address, said, done, err := readAlong(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	process, err := e.startDaemon(ctx, address, "all")
+	process, err := e.StartProcess(ctx, address, "all")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, process.stop()) }()
+	defer func() { err = errors.Join(err, process.Stop()) }()
 
 	e.Progress.Start("idle", int64((settle + length).Seconds()))
 	defer e.Progress.Done()
-	if err := process.watch(ctx, settle, e.Progress); err != nil {
+	if err := process.Watch(ctx, settle, e.Progress); err != nil {
 		return nil, err
 	}
-	before, err := e.readCosts(ctx, process, said)
+	before, err := readCosts(ctx, e, process, said)
 	if err != nil {
 		return nil, err
 	}
-	if err := process.watch(ctx, length, e.Progress); err != nil {
+	if err := process.Watch(ctx, length, e.Progress); err != nil {
 		return nil, err
 	}
-	after, err := e.readCosts(ctx, process, said)
+	after, err := readCosts(ctx, e, process, said)
 	if err != nil {
 		return nil, err
 	}
-	report.costs(before, after)
+	addCosts(report, before, after)
 	return report, nil
 }
 
 // readAlong puts a proxy in front of PostgreSQL that adds no delay and counts.
 // An encrypted connection cannot be read: then there is no proxy, and the
 // statements are nil.
-func (e *Env) readAlong(ctx context.Context) (address string, said *statements, done func() error, err error) {
-	_, encrypted, err := e.server(ctx)
+func readAlong(ctx context.Context, e *env.Env) (address string, said *distance.Statements, done func() error, err error) {
+	_, encrypted, err := distance.Server(ctx, e.Admin)
 	if err != nil {
 		return "", nil, nil, err
 	}
 	if encrypted {
 		return e.DatabaseURL, nil, func() error { return nil }, nil
 	}
-	said = newStatements()
-	proxy, address, err := e.farPostgres(ctx, 0, said.observe)
+	said = distance.NewStatements()
+	proxy, address, err := distance.Postgres(ctx, e.Admin, 0, said.Observe)
 	if err != nil {
 		return "", nil, nil, err
 	}
@@ -107,10 +113,10 @@ type costs struct {
 	goroutines   float64
 }
 
-func (e *Env) readCosts(ctx context.Context, process *daemonProcess, said *statements) (costs, error) {
+func readCosts(ctx context.Context, e *env.Env, process *env.Process, said *distance.Statements) (costs, error) {
 	c := costs{at: time.Now()}
 	if said != nil {
-		c.transactions, c.statements = said.snapshot()
+		c.transactions, c.statements = said.Snapshot()
 	}
 	const sql = `SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()`
 	if err := e.Admin.QueryRow(ctx, sql).Scan(&c.database); err != nil {
@@ -121,7 +127,7 @@ func (e *Env) readCosts(ctx context.Context, process *daemonProcess, said *state
 		return c, fmt.Errorf("read Redis's counters: %w", err)
 	}
 	c.redis = commandCalls(info)
-	metrics, err := process.metrics(ctx)
+	metrics, err := process.Metrics(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -131,8 +137,21 @@ func (e *Env) readCosts(ctx context.Context, process *daemonProcess, said *state
 	return c, nil
 }
 
-// costs fills the report in from what was counted twice.
-func (r *Report) costs(before, after costs) {
+// commandCalls reads Redis's INFO commandstats, without the INFO itself.
+func commandCalls(info string) map[string]int {
+	calls := map[string]int{}
+	for line := range strings.Lines(info) {
+		name, rest, found := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		number, _, _ := strings.Cut(rest, ",")
+		if n, err := strconv.Atoi(number); found && err == nil && name != "info" {
+			calls[name] = n
+		}
+	}
+	return calls
+}
+
+// addCosts fills the report in from what was counted twice.
+func addCosts(r *result.Report, before, after costs) {
 	seconds := after.at.Sub(before.at).Seconds()
 	commands := 0
 	for name, n := range after.redis {
@@ -145,7 +164,7 @@ func (r *Report) costs(before, after costs) {
 		r.Notes = append(r.Notes, "The connections are encrypted: transactions_per_second is PostgreSQL's count for the whole database, the benchmark's own few included.")
 	}
 	r.TransactionsPerSecond = &perSecond
-	r.Arms = append(r.Arms, Arm{Name: "process", Figures: map[string]float64{
+	r.Arms = append(r.Arms, result.Arm{Name: "process", Figures: map[string]float64{
 		"seconds":                          seconds,
 		"transactions_per_second":          perSecond,
 		"database_transactions_per_second": database,
@@ -159,7 +178,7 @@ func (r *Report) costs(before, after costs) {
 }
 
 // breakdown lists what was counted, the most frequent first.
-func breakdown(prefix string, before, after map[string]int, seconds float64) []Arm {
+func breakdown(prefix string, before, after map[string]int, seconds float64) []result.Arm {
 	difference := map[string]int{}
 	for name, n := range after {
 		if n > before[name] {
@@ -169,9 +188,9 @@ func breakdown(prefix string, before, after map[string]int, seconds float64) []A
 	names := slices.SortedFunc(maps.Keys(difference), func(a, b string) int {
 		return cmp.Or(cmp.Compare(difference[b], difference[a]), cmp.Compare(a, b))
 	})
-	arms := make([]Arm, 0, len(names))
+	arms := make([]result.Arm, 0, len(names))
 	for _, name := range names {
-		arms = append(arms, Arm{Name: prefix + name, Figures: map[string]float64{"per_second": float64(difference[name]) / seconds}})
+		arms = append(arms, result.Arm{Name: prefix + name, Figures: map[string]float64{"per_second": float64(difference[name]) / seconds}})
 	}
 	return arms
 }

@@ -13,6 +13,8 @@ import (
 
 	"outboxd/app"
 	"outboxd/app/bench"
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 	"outboxd/app/servertest"
 	"outboxd/config"
 )
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // options lead to servers of the test's own, with the schema "bench".
-func options(t *testing.T) bench.Options {
+func options(t *testing.T) env.Options {
 	t.Helper()
 	redisURL := servertest.Redis(t)
 	u, err := url.Parse(redisURL)
@@ -39,16 +41,16 @@ func options(t *testing.T) bench.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bench.Options{
+	return env.Options{
 		DatabaseURL: servertest.Database(t), RedisURL: redisURL, RedisDB: number, Schema: "bench",
 		Config: config.Default(), Version: "1.2.3", Log: servertest.Logger(t), Progress: &bytes.Buffer{},
 		Executable: []string{"env", processVariable + "=1", "GORACE=atexit_sleep_ms=0", os.Args[0]},
 	}
 }
 
-func newEnv(t *testing.T) *bench.Env {
+func newEnv(t *testing.T) *env.Env {
 	t.Helper()
-	e, err := bench.NewEnv(t.Context(), options(t))
+	e, err := env.New(t.Context(), options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,7 @@ func find(t *testing.T, name string) bench.Bench {
 }
 
 // attempt runs a benchmark as the command line would.
-func attempt(t *testing.T, e *bench.Env, name string, args ...string) (*bench.Report, error) {
+func attempt(t *testing.T, e *env.Env, name string, args ...string) (*result.Report, error) {
 	t.Helper()
 	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
 	run := find(t, name).Prepare(flags)
@@ -83,7 +85,7 @@ func attempt(t *testing.T, e *bench.Env, name string, args ...string) (*bench.Re
 }
 
 // measure returns a benchmark's report and its JSON.
-func measure(t *testing.T, e *bench.Env, name string, args ...string) (*bench.Report, document) {
+func measure(t *testing.T, e *env.Env, name string, args ...string) (*result.Report, document) {
 	t.Helper()
 	report, err := attempt(t, e, name, args...)
 	if err != nil {
@@ -116,7 +118,7 @@ type document struct {
 		EventsPerSecond float64            `json:"events_per_second"`
 		Rounds          []float64          `json:"rounds"`
 		Figures         map[string]float64 `json:"figures"`
-		Curve           []bench.Point      `json:"curve"`
+		Curve           []result.Point     `json:"curve"`
 	} `json:"arms"`
 	Ratios      map[string]float64 `json:"ratios"`
 	Environment map[string]string  `json:"environment"`

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
 
-	"outboxd/repository/postgres"
+	"outboxd/app/bench/distance"
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 )
 
 // Network is the benchmark of a drain with both servers at a distance.
@@ -41,104 +40,65 @@ type network struct {
 	rtt time.Duration
 }
 
-func (n *network) run(ctx context.Context, e *Env) (_ *Report, err error) {
-	if err := n.apply(e); err != nil {
-		return nil, err
-	}
-	if n.events < 1 || n.rtt < 0 {
-		return nil, fmt.Errorf("--events has to be at least 1, and --rtt not negative")
-	}
-	report, err := e.NewReport(ctx, "network")
+func (n *network) run(ctx context.Context, e *env.Env) (_ *result.Report, err error) {
+	report, err := n.begin(ctx, e, "network")
 	if err != nil {
 		return nil, err
 	}
-	far, closeFar, err := e.farAway(ctx, n.rtt/2)
+	if n.rtt < 0 {
+		return nil, errors.New("--rtt has to be 0 at least")
+	}
+	far, closeFar, err := farAway(ctx, e, n.rtt/2)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeFar()) }()
-	report.Environment["events"], report.Environment["payload_bytes"] = fmt.Sprint(n.events), fmt.Sprint(n.payload)
 	report.Environment["rtt"] = n.rtt.String()
-	if err := far.measureDistance(ctx, report); err != nil {
+	if err := measureDistance(ctx, far, report); err != nil {
 		return nil, err
 	}
-	drain := func(do func(context.Context) (measurement, error)) func(context.Context) (measurement, error) {
-		return func(ctx context.Context) (measurement, error) {
-			if err := far.Load(ctx, n.events, n.payload); err != nil {
-				return measurement{}, err
-			}
-			result, err := do(ctx)
-			result.curve = nil // batches that arrive in turns, and no trend
-			return result, err
-		}
+	arm := func(name string, drain func(ctx context.Context) (result.Measurement, error)) *result.Contender {
+		return n.arm(far, name, func(ctx context.Context) (result.Measurement, error) {
+			measured, err := drain(ctx)
+			measured.Curve = nil // batches that arrive in turns, and no trend
+			return measured, err
+		})
 	}
-	own := &contender{name: "outboxd", run: drain(func(ctx context.Context) (measurement, error) { return far.drainRelay(ctx, n.events) })}
-	floor := &contender{name: "floor", run: drain(func(ctx context.Context) (measurement, error) { return far.drainBare(ctx, n.events, true) })}
-	if err := far.interleave(ctx, n.rounds, own, floor); err != nil {
+	own := arm("outboxd", func(ctx context.Context) (result.Measurement, error) { return drainRelay(ctx, far, n.events, nil) })
+	floor := arm("floor", func(ctx context.Context) (result.Measurement, error) { return drainBare(ctx, far, n.events, true) })
+	if err := report.Compare(ctx, far.Reset, n.rounds, own, floor); err != nil {
 		return nil, err
 	}
-	report.Arms = []Arm{own.arm(), floor.arm()}
-	report.Ratios["floor"] = ratio(own.rate(), floor.rate())
+	report.Ratio("floor", own, floor)
 	return report, nil
 }
 
-// farAway is the same environment with both servers at a distance. Watching
-// Redis goes on directly, so that the clock stops when the last task is there.
-func (e *Env) farAway(ctx context.Context, oneWay time.Duration) (_ *Env, closeAll func() error, err error) {
-	var undo []func() error
-	closeAll = func() error {
-		var errs []error
-		for _, one := range slices.Backward(undo) {
-			errs = append(errs, one())
-		}
-		return errors.Join(errs...)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeAll())
-		}
-	}()
-	far := &Env{
-		Redis: e.Redis, Log: e.Log, Progress: e.Progress, Config: e.Config,
-		schema: e.schema, version: e.version, executable: e.executable, held: map[any]func() error{},
-	}
-	database, address, err := e.farPostgres(ctx, oneWay, nil)
+// farAway is the same environment with both servers at a distance.
+func farAway(ctx context.Context, e *env.Env, oneWay time.Duration) (_ *env.Env, closeAll func() error, err error) {
+	database, databaseURL, err := distance.Postgres(ctx, e.Admin, oneWay, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	undo = append(undo, database.Close)
-	queue, redisURL, opt, err := farRedis(e.RedisOpt, oneWay)
+	queue, redisURL, opt, err := distance.Redis(e.RedisOpt, oneWay)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, database.Close())
 	}
-	undo = append(undo, queue.Close)
-	far.DatabaseURL, far.RedisURL, far.RedisOpt = address, redisURL, opt
-	pool, err := pgxpool.ParseConfig(address)
+	far, closeFar, err := e.Through(ctx, databaseURL, redisURL, opt)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the database URL cannot be read")
+		return nil, nil, errors.Join(err, queue.Close(), database.Close())
 	}
-	pool.MaxConns = conns
-	if far.Admin, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
-		return nil, nil, fmt.Errorf("set up the pool: %w", err)
-	}
-	undo = append(undo, func() error { far.Admin.Close(); return nil })
-	far.DB, err = postgres.Open(ctx, postgres.Options{
-		URL: address, Schema: e.schema, MaxConns: max(conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
-		ConnectTimeout: 10 * time.Second, Logger: e.Log,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	undo = append(undo, func() error { far.DB.Close(); return nil })
-	return far, closeAll, nil
+	return far, func() error {
+		closeFar()
+		return errors.Join(queue.Close(), database.Close())
+	}, nil
 }
 
 // measureDistance reports the round trips that a client sees, whatever was
 // asked for.
-func (e *Env) measureDistance(ctx context.Context, report *Report) error {
-	client, ok := e.RedisOpt.MakeRedisClient().(*redis.Client)
-	if !ok {
-		return fmt.Errorf("no client for the Redis URL")
+func measureDistance(ctx context.Context, e *env.Env, report *result.Report) error {
+	client, err := e.NewRedisClient()
+	if err != nil {
+		return err
 	}
 	defer client.Close()
 	for name, ping := range map[string]func() error{
@@ -153,7 +113,7 @@ func (e *Env) measureDistance(ctx context.Context, report *Report) error {
 			}
 			took = append(took, time.Since(begun).Seconds())
 		}
-		report.Environment[name] = time.Duration(Median(took) * float64(time.Second)).Round(time.Microsecond).String()
+		report.Environment[name] = time.Duration(result.Median(took) * float64(time.Second)).Round(time.Microsecond).String()
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 	"outboxd/jobs"
 	"outboxd/relay"
 )
@@ -39,44 +41,28 @@ The ratios are the others' rates divided by that of "off".`,
 	}
 }
 
-func (d *drainFlags) overhead(ctx context.Context, e *Env) (*Report, error) {
-	if err := d.apply(e); err != nil {
-		return nil, err
-	}
-	if d.events < 1 {
-		return nil, fmt.Errorf("--events has to be at least 1")
-	}
-	report, err := e.NewReport(ctx, "overhead")
+func (d *drainFlags) overhead(ctx context.Context, e *env.Env) (*result.Report, error) {
+	report, err := d.begin(ctx, e, "overhead")
 	if err != nil {
 		return nil, err
 	}
-	report.Environment["events"], report.Environment["payload_bytes"] = fmt.Sprint(d.events), fmt.Sprint(d.payload)
-	arm := func(name string, drain func(context.Context) (measurement, error)) *contender {
-		return &contender{name: name, run: func(ctx context.Context) (measurement, error) {
-			if err := e.Load(ctx, d.events, d.payload); err != nil {
-				return measurement{}, err
-			}
-			return drain(ctx)
-		}}
+	off := d.arm(e, "off", func(ctx context.Context) (result.Measurement, error) { return drainRelay(ctx, e, d.events, nil) })
+	watched := []*result.Contender{
+		d.arm(e, "scraped", func(ctx context.Context) (result.Measurement, error) { return drainScraped(ctx, e, d.events) }),
+		d.arm(e, "sampled", func(ctx context.Context) (result.Measurement, error) { return drainTraced(ctx, e, d.events, 0.01) }),
+		d.arm(e, "traced", func(ctx context.Context) (result.Measurement, error) { return drainTraced(ctx, e, d.events, 1) }),
 	}
-	off := arm("off", func(ctx context.Context) (measurement, error) { return e.drainRelay(ctx, d.events) })
-	scraped := arm("scraped", func(ctx context.Context) (measurement, error) { return e.drainScraped(ctx, d.events) })
-	sampled := arm("sampled", func(ctx context.Context) (measurement, error) { return e.drainTraced(ctx, d.events, 0.01) })
-	traced := arm("traced", func(ctx context.Context) (measurement, error) { return e.drainTraced(ctx, d.events, 1) })
-	if err := e.interleave(ctx, d.rounds, off, scraped, sampled, traced); err != nil {
+	if err := report.Compare(ctx, e.Reset, d.rounds, append([]*result.Contender{off}, watched...)...); err != nil {
 		return nil, err
 	}
-	for _, c := range []*contender{off, scraped, sampled, traced} {
-		report.Arms = append(report.Arms, c.arm())
-		if c != off {
-			report.Ratios[c.name] = ratio(c.rate(), off.rate())
-		}
+	for _, arm := range watched {
+		report.Ratio(arm.Name, arm, off)
 	}
 	return report, nil
 }
 
 // drainScraped drains while the metrics are gathered again and again.
-func (e *Env) drainScraped(ctx context.Context, events int) (measurement, error) {
+func drainScraped(ctx context.Context, e *env.Env, events int) (result.Measurement, error) {
 	registry := prometheus.NewRegistry()
 	ended := make(chan struct{})
 	stop := make(chan struct{})
@@ -94,11 +80,11 @@ func (e *Env) drainScraped(ctx context.Context, events int) (measurement, error)
 		}
 	}()
 	defer func() { close(stop); <-ended }()
-	return e.drainChanged(ctx, events, func(o *relay.Options) { o.Registry = registry })
+	return drainRelay(ctx, e, events, func(o *relay.Options) { o.Registry = registry })
 }
 
 // drainTraced drains with a span for that share of the events.
-func (e *Env) drainTraced(ctx context.Context, events int, share float64) (m measurement, err error) {
+func drainTraced(ctx context.Context, e *env.Env, events int, share float64) (m result.Measurement, err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return m, fmt.Errorf("listen for spans: %w", err)
@@ -113,13 +99,13 @@ func (e *Env) drainTraced(ctx context.Context, events int, share float64) (m mea
 	}
 	counting := &countingExporter{SpanExporter: exporter}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(counting), sdktrace.WithSampler(sdktrace.TraceIDRatioBased(share)))
-	m, err = e.drainChanged(ctx, events, func(o *relay.Options) { o.Publisher = jobs.TracePublisher(o.Publisher, provider.Tracer("bench")) })
+	m, err = drainRelay(ctx, e, events, func(o *relay.Options) { o.Publisher = jobs.TracePublisher(o.Publisher, provider.Tracer("bench")) })
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if stopped := provider.Shutdown(ending); err == nil && stopped != nil {
 		err = fmt.Errorf("hand over the last spans: %w", stopped)
 	}
-	m.figures = map[string]float64{"spans": float64(counting.spans.Load())}
+	m.Figures = map[string]float64{"spans": float64(counting.spans.Load())}
 	return m, err
 }
 

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/pflag"
+
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
+	"outboxd/app/bench/traffic"
 )
 
 // Producer is the benchmark of what the outbox's trigger costs its producers.
@@ -35,7 +36,7 @@ The ratios are rates against "no trigger", with the largest number of clients.`,
 			flags.Var(&clients, "clients", "numbers of clients to measure")
 			seconds := flags.Float64("seconds", 10, "seconds for each arm and number of clients, in all rounds together")
 			rounds := flags.Int("rounds", 5, "rounds, among which the seconds are divided")
-			return func(ctx context.Context, e *Env) (*Report, error) {
+			return func(ctx context.Context, e *env.Env) (*result.Report, error) {
 				if *seconds <= 0 || *rounds < 1 || len(clients) == 0 {
 					return nil, errors.New("--seconds, --rounds and --clients have to be above 0")
 				}
@@ -77,7 +78,7 @@ var alwaysSQL = []string{
 	`INSERT INTO outbox_relays (id, host, pid, version, asleep) VALUES (gen_random_uuid(), 'bench', 0, 'bench', false)`,
 }
 
-func producer(ctx context.Context, e *Env, clients []int, turn time.Duration, rounds int) (_ *Report, err error) {
+func producer(ctx context.Context, e *env.Env, clients []int, turn time.Duration, rounds int) (_ *result.Report, err error) {
 	report, err := e.NewReport(ctx, "producer")
 	if err != nil {
 		return nil, err
@@ -87,16 +88,16 @@ func producer(ctx context.Context, e *Env, clients []int, turn time.Duration, ro
 			return nil, fmt.Errorf("prepare the arms: %w", err)
 		}
 	}
-	deaf, err := e.listen(ctx)
+	deaf, err := listen(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, deaf()) }()
-	crowd, err := e.newCrowd(ctx, slices.Max(clients))
+	crowd, err := traffic.NewCrowd(ctx, e.DatabaseURL, slices.Max(clients))
 	if err != nil {
 		return nil, err
 	}
-	defer crowd.close()
+	defer crowd.Close()
 
 	arms := producerArms()
 	rates := make([][][]float64, len(clients)) // by number of clients, arm and round
@@ -111,10 +112,10 @@ func producer(ctx context.Context, e *Env, clients []int, turn time.Duration, ro
 				// Nobody is always the first after a pause, or always behind
 				// the same one.
 				k := (j + round) % len(arms)
-				if err := e.takeState(ctx, arms[k]); err != nil {
+				if err := takeState(ctx, e, arms[k]); err != nil {
 					return nil, err
 				}
-				rate, err := crowd.insert(ctx, n, turn)
+				rate, err := crowd.Insert(ctx, n, turn)
 				if err != nil {
 					return nil, fmt.Errorf("%s, %d clients: %w", arms[k].name, n, err)
 				}
@@ -123,18 +124,18 @@ func producer(ctx context.Context, e *Env, clients []int, turn time.Duration, ro
 			}
 		}
 	}
-	report.rates(clients, rates)
+	addRates(report, clients, rates)
 	return report, nil
 }
 
-// rates fills the report in.
-func (r *Report) rates(clients []int, rates [][][]float64) {
+// addRates fills the report in.
+func addRates(r *result.Report, clients []int, rates [][][]float64) {
 	r.Notes = append(r.Notes, "The rates are of committed transactions. Clients beside the database share its processors.")
 	most := slices.Index(clients, slices.Max(clients))
 	for i, n := range clients {
 		for j, arm := range producerArms() {
-			median := Median(rates[i][j])
-			r.Arms = append(r.Arms, Arm{
+			median := result.Median(rates[i][j])
+			r.Arms = append(r.Arms, result.Arm{
 				Name: fmt.Sprintf("%s, clients=%d", arm.name, n), EventsPerSecond: median, Rounds: rates[i][j],
 				Figures: map[string]float64{"against_no_trigger": relative(rates[i][j], rates[i][0])},
 			})
@@ -154,10 +155,10 @@ func relative(rates, base []float64) float64 {
 			ratios = append(ratios, rates[i]/base[i])
 		}
 	}
-	return Median(ratios)
+	return result.Median(ratios)
 }
 
-func (e *Env) takeState(ctx context.Context, arm producerArm) error {
+func takeState(ctx context.Context, e *env.Env, arm producerArm) error {
 	for _, sql := range append(arm.prepare, "TRUNCATE outbox", "VACUUM outbox_relays") {
 		if _, err := e.Admin.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("prepare %q: %w", arm.name, err)
@@ -167,7 +168,7 @@ func (e *Env) takeState(ctx context.Context, arm producerArm) error {
 }
 
 // listen hears what the triggers send, as a relay would, until stop.
-func (e *Env) listen(ctx context.Context) (stop func() error, err error) {
+func listen(ctx context.Context, e *env.Env) (stop func() error, err error) {
 	conn, err := pgx.Connect(ctx, e.DatabaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("connect to listen: %w", err)
@@ -195,68 +196,4 @@ func (e *Env) listen(ctx context.Context) (stop func() error, err error) {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return err
 	}, nil
-}
-
-// crowd is clients that have connected and prepared their statement.
-type crowd struct{ conns []*pgx.Conn }
-
-const insertName = "bench_insert"
-
-func (e *Env) newCrowd(ctx context.Context, n int) (*crowd, error) {
-	c := &crowd{}
-	for range n {
-		conn, err := pgx.Connect(ctx, e.DatabaseURL)
-		if err == nil {
-			c.conns = append(c.conns, conn)
-			_, err = conn.PgConn().Prepare(ctx, insertName, `INSERT INTO outbox (event_type, payload) VALUES ('bench:event', '{"n": 1}')`, nil)
-		}
-		if err != nil {
-			c.close()
-			return nil, fmt.Errorf("connect %d clients: %w", n, err)
-		}
-	}
-	return c, nil
-}
-
-func (c *crowd) close() {
-	for _, conn := range c.conns {
-		_ = conn.Close(context.Background())
-	}
-}
-
-// insert lets n clients insert for a while and returns their transactions per
-// second together.
-func (c *crowd) insert(ctx context.Context, n int, length time.Duration) (float64, error) {
-	var over atomic.Bool
-	defer context.AfterFunc(ctx, func() { over.Store(true) })()
-	counts, failures := make([]int, n), make([]error, n)
-	var inserting sync.WaitGroup
-	begun := time.Now()
-	timer := time.AfterFunc(length, func() { over.Store(true) })
-	defer timer.Stop()
-	for i := range n {
-		inserting.Go(func() {
-			counts[i], failures[i] = insertUntil(&over, c.conns[i].PgConn())
-		})
-	}
-	inserting.Wait()
-	took := time.Since(begun)
-	total := 0
-	for _, count := range counts {
-		total += count
-	}
-	return float64(total) / took.Seconds(), errors.Join(ctx.Err(), errors.Join(failures...))
-}
-
-// insertUntil leaves out everything that pgx offers above the protocol. Without
-// a context that can end it watches none, either.
-func insertUntil(over *atomic.Bool, conn *pgconn.PgConn) (int, error) {
-	n := 0
-	for !over.Load() {
-		if _, err := conn.ExecPrepared(context.Background(), insertName, nil, nil, nil).Close(); err != nil {
-			return n, fmt.Errorf("insert: %w", err)
-		}
-		n++
-	}
-	return n, nil
 }

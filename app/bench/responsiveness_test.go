@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/bench"
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 )
 
 // headline is what a report has beside arms and ratios.
@@ -19,7 +21,7 @@ type headline struct {
 	TransactionsPerSecond *float64 `json:"transactions_per_second"`
 }
 
-func readHeadline(t *testing.T, report *bench.Report) (h headline) {
+func readHeadline(t *testing.T, report *result.Report) (h headline) {
 	t.Helper()
 	text, err := json.Marshal(report)
 	if err == nil {
@@ -150,7 +152,7 @@ func TestIdleOfBrokenProcess(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	o.Executable = []string{"sh", "-c", "echo no such luck >&2; exit 3"}
-	e, err := bench.NewEnv(t.Context(), o)
+	e, err := env.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

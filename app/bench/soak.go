@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
+	"outboxd/app/bench/traffic"
 	"outboxd/domain"
 	"outboxd/jobs"
 )
@@ -44,7 +48,7 @@ type soak struct {
 	each                int
 }
 
-func (s *soak) run(ctx context.Context, e *Env) (_ *Report, err error) {
+func (s *soak) run(ctx context.Context, e *env.Env) (_ *result.Report, err error) {
 	if s.rate <= 0 || s.each < 1 || s.seconds <= 0 || s.hold < 0 || s.hold >= s.seconds {
 		return nil, errors.New("--rate, --per-transaction and --seconds have to be above 0, and --hold below --seconds")
 	}
@@ -53,18 +57,18 @@ func (s *soak) run(ctx context.Context, e *Env) (_ *Report, err error) {
 		return nil, err
 	}
 	report.Environment["per_transaction"] = strconv.Itoa(s.each)
-	process, err := e.startDaemon(ctx, e.DatabaseURL, "relay")
+	process, err := e.StartProcess(ctx, e.DatabaseURL, "relay")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, process.stop()) }()
-	stopWorker := e.runWorker(ctx, func(context.Context, domain.Effects, jobs.Task) error { return nil })
+	defer func() { err = errors.Join(err, process.Stop()) }()
+	stopWorker := e.RunWorker(ctx, traffic.EventType, func(context.Context, domain.Effects, jobs.Task) error { return nil })
 	defer func() { err = errors.Join(err, stopWorker()) }()
-	producers, err := newProducers(ctx, e, newStopwatch())
+	producers, err := traffic.NewProducers(ctx, e, traffic.NewStopwatch())
 	if err != nil {
 		return nil, err
 	}
-	defer producers.close()
+	defer producers.Close()
 
 	e.Progress.Start("soak", int64(s.seconds))
 	defer e.Progress.Done()
@@ -76,7 +80,7 @@ func (s *soak) run(ctx context.Context, e *Env) (_ *Report, err error) {
 	}
 	produced := make(chan emitted, 1)
 	go func() {
-		n, err := producers.inStep(producing, s.rate, s.each)
+		n, err := producers.InStep(producing, s.rate, s.each)
 		produced <- emitted{n, err}
 	}()
 	if err := s.phases(ctx, e, process, report); err != nil {
@@ -87,22 +91,22 @@ func (s *soak) run(ctx context.Context, e *Env) (_ *Report, err error) {
 	if all.err != nil {
 		return nil, all.err
 	}
-	return report, e.awaitRelayed(ctx, all.n)
+	return report, awaitRelayed(ctx, e, all.n)
 }
 
 // phases watches before, with and after the snapshot.
-func (s *soak) phases(ctx context.Context, e *Env, process *daemonProcess, report *Report) error {
+func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, report *result.Report) error {
 	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
-	start, err := e.readSoak(ctx, process)
+	start, err := readSoak(ctx, e, process)
 	if err != nil {
 		return err
 	}
 	report.Arms = append(report.Arms, start.arm("start"))
 	phase := func(name string, length time.Duration) error {
-		if err := process.watch(ctx, length, e.Progress); err != nil {
+		if err := process.Watch(ctx, length, e.Progress); err != nil {
 			return err
 		}
-		end, err := e.readSoak(ctx, process)
+		end, err := readSoak(ctx, e, process)
 		if err != nil {
 			return err
 		}
@@ -114,7 +118,7 @@ func (s *soak) phases(ctx context.Context, e *Env, process *daemonProcess, repor
 	if err := phase("without a snapshot", around); err != nil || s.hold == 0 {
 		return err
 	}
-	release, err := e.holdSnapshot(ctx)
+	release, err := holdSnapshot(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -137,14 +141,14 @@ const soakSQL = `
 SELECT pg_table_size(relid) / 1048576.0, pg_indexes_size(relid) / 1048576.0, n_dead_tup::float8
 FROM pg_stat_user_tables WHERE relid = 'outbox'::regclass`
 
-func (e *Env) readSoak(ctx context.Context, process *daemonProcess) (soaked, error) {
+func readSoak(ctx context.Context, e *env.Env, process *env.Process) (soaked, error) {
 	now := soaked{at: time.Now()}
 	var table, indexes, dead float64
 	if err := e.Admin.QueryRow(ctx, soakSQL).Scan(&table, &indexes, &dead); err != nil {
 		return now, fmt.Errorf("measure the outbox: %w", err)
 	}
 	var err error
-	if now.metrics, err = process.metrics(ctx); err != nil {
+	if now.metrics, err = process.Metrics(ctx); err != nil {
 		return now, err
 	}
 	now.figures = map[string]float64{
@@ -155,10 +159,10 @@ func (e *Env) readSoak(ctx context.Context, process *daemonProcess) (soaked, err
 	return now, nil
 }
 
-func (s *soaked) arm(name string) Arm { return Arm{Name: name, Figures: s.figures} }
+func (s *soaked) arm(name string) result.Arm { return result.Arm{Name: name, Figures: s.figures} }
 
 // lag is how late events were between two looks.
-func (s *soaked) lag(name string, end *soaked) Arm {
+func (s *soaked) lag(name string, end *soaked) result.Arm {
 	const histogram = "outboxd_relay_lag_seconds"
 	var buckets []bucket
 	for name, value := range end.metrics {
@@ -167,14 +171,9 @@ func (s *soaked) lag(name string, end *soaked) Arm {
 			buckets = append(buckets, bucket{le, value - s.metrics[name]})
 		}
 	}
-	slices.SortFunc(buckets, func(a, b bucket) int {
-		if a.le < b.le {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(buckets, func(a, b bucket) int { return cmp.Compare(a.le, b.le) })
 	events := end.metrics[histogram+"_count"] - s.metrics[histogram+"_count"]
-	return Arm{Name: name, EventsPerSecond: events / end.at.Sub(s.at).Seconds(), Figures: map[string]float64{
+	return result.Arm{Name: name, EventsPerSecond: events / end.at.Sub(s.at).Seconds(), Figures: map[string]float64{
 		"events": events, "lag_p50_ms": quantile(buckets, .5) * 1000, "lag_p99_ms": quantile(buckets, .99) * 1000,
 	}}
 }
@@ -204,28 +203,20 @@ func quantile(buckets []bucket, q float64) float64 {
 
 // awaitRelayed returns when all n events have been handed over. Their tasks may
 // wait in Redis: how fast a worker on the same machine is, is not measured here.
-func (e *Env) awaitRelayed(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, passageLimit)
+func awaitRelayed(ctx context.Context, e *env.Env, n int) error {
+	limited, cancel := context.WithTimeout(ctx, traffic.PassageLimit)
 	defer cancel()
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	for {
-		empty, err := e.drained(ctx)
-		if err != nil {
-			return err
-		}
-		if empty {
-			return e.checkRelayed(ctx, n)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%v after the last one was emitted, events are still in the outbox", passageLimit)
-		case <-look.C:
-		}
+	err := env.Poll(limited, 100*time.Millisecond, func() (bool, error) { return e.Drained(limited) })
+	switch {
+	case limited.Err() != nil && ctx.Err() == nil:
+		return fmt.Errorf("%v after the last one was emitted, events are still in the outbox", traffic.PassageLimit)
+	case err != nil:
+		return err
 	}
+	return checkRelayed(ctx, e, n)
 }
 
-func (e *Env) checkRelayed(ctx context.Context, n int) error {
+func checkRelayed(ctx context.Context, e *env.Env, n int) error {
 	var rows, events int
 	if err := e.Admin.QueryRow(ctx, "SELECT count(*), count(DISTINCT id) FROM outbox_sent").Scan(&rows, &events); err != nil {
 		return fmt.Errorf("count the history: %w", err)

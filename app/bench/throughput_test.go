@@ -13,6 +13,8 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/app/bench"
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 )
 
 func TestDrain(t *testing.T) {
@@ -59,22 +61,22 @@ func TestFloorIsAsynq(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	measure(t, e, "drain", "--events=3", "--sample=1", "--rounds=1", "--payload=40")
-	ids, err := e.Redis.LRange(t.Context(), "asynq:{"+bench.Queue+"}:pending", 0, -1).Result()
+	ids, err := e.Redis.LRange(t.Context(), "asynq:{"+env.Queue+"}:pending", 0, -1).Result()
 	if err != nil || len(ids) != 3 {
 		t.Fatalf("tasks %v, %v", ids, err)
 	}
-	key := func(id string) string { return "asynq:{" + bench.Queue + "}:t:" + id }
+	key := func(id string) string { return "asynq:{" + env.Queue + "}:t:" + id }
 	floor, err := e.Redis.HGetAll(t.Context(), key(ids[0])).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	queues, err := e.Redis.SMembers(t.Context(), "asynq:queues").Result()
-	if err != nil || len(queues) != 1 || queues[0] != bench.Queue {
+	if err != nil || len(queues) != 1 || queues[0] != env.Queue {
 		t.Errorf("queues %v, %v", queues, err)
 	}
 	inspector := asynq.NewInspector(e.RedisOpt)
 	defer inspector.Close()
-	info, err := inspector.GetTaskInfo(bench.Queue, ids[0])
+	info, err := inspector.GetTaskInfo(env.Queue, ids[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +168,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 // wantPlot checks that the picture is well-formed and has a line for each arm.
-func wantPlot(t *testing.T, report *bench.Report) {
+func wantPlot(t *testing.T, report *result.Report) {
 	t.Helper()
 	var text bytes.Buffer
 	if err := report.WritePlot(&text); err != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"outboxd/app/bench"
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
 	"outboxd/app/logging"
 	"outboxd/app/servers"
 	"outboxd/config"
@@ -79,7 +81,7 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 }
 
 // measure gives a benchmark what it needs and takes that away again.
-func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
+func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
 	// A benchmark needs what a relay needs, whatever the roles say and need.
 	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
 		return nil, config.Mistake{Err: err}
@@ -105,17 +107,17 @@ func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (
 	return c.measureOn(ctx, cmd, cfg, s, log, flags, run)
 }
 
-func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *servers.Servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *bench.Report, err error) {
-	env, err := bench.NewEnv(ctx, bench.Options{
+func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config.Config, s *servers.Servers, log *slog.Logger, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
+	e, err := env.New(ctx, env.Options{
 		DatabaseURL: s.DatabaseURL, RedisURL: s.RedisURL, RedisDB: flags.redisDB, Schema: flags.schema,
 		Config: cfg, Version: c.build.Version, Log: log, Progress: cmd.ErrOrStderr(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, closeAfter(ctx, env.Close)) }()
+	defer func() { err = errors.Join(err, closeAfter(ctx, e.Close)) }()
 	if flags.profile == "" {
-		return run(ctx, env)
+		return run(ctx, e)
 	}
 	file, err := os.Create(flags.profile)
 	if err != nil {
@@ -126,7 +128,7 @@ func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config
 		return nil, fmt.Errorf("write the profile: %w", err)
 	}
 	defer pprof.StopCPUProfile()
-	return run(ctx, env)
+	return run(ctx, e)
 }
 
 // closePatience bounds clearing up after a benchmark.
@@ -139,7 +141,7 @@ func closeAfter(ctx context.Context, closing func(context.Context) error) error 
 	return closing(ctx)
 }
 
-func writePlot(report *bench.Report, path string) error {
+func writePlot(report *result.Report, path string) error {
 	if !report.HasCurve() {
 		return fmt.Errorf("bench %s has no curve to plot", report.Bench)
 	}

@@ -1,0 +1,90 @@
+package distance
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Postgres puts a proxy in front of the server that the pool is connected to and
+// returns the URL through it. An encrypted connection stays
+// so from end to end, but the server's name can no longer be verified.
+func Postgres(ctx context.Context, pool *pgxpool.Pool, oneWay time.Duration, observe func() (requests, replies io.WriteCloser)) (*Proxy, string, error) {
+	server, encrypted, err := Server(ctx, pool)
+	if err != nil {
+		return nil, "", err
+	}
+	config := pool.Config().ConnConfig
+	proxy, err := NewProxy(func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, server.Network(), server.String())
+	}, oneWay, observe)
+	if err != nil {
+		return nil, "", err
+	}
+	query := url.Values{"sslmode": {"disable"}}
+	if encrypted {
+		query.Set("sslmode", "require")
+	}
+	for name, value := range config.RuntimeParams {
+		query.Set(name, value)
+	}
+	through := url.URL{
+		Scheme: "postgres", User: url.UserPassword(config.User, config.Password), Host: proxy.Addr().String(), Path: "/" + config.Database,
+		RawQuery: query.Encode(),
+	}
+	return proxy, through.String(), nil
+}
+
+// Server returns which PostgreSQL of those in the URL it really is, and whether
+// the connections to it are encrypted: the URL may leave both open.
+func Server(ctx context.Context, pool *pgxpool.Pool) (address net.Addr, encrypted bool, err error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, false, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer conn.Release()
+	socket := conn.Conn().PgConn().Conn()
+	_, encrypted = socket.(*tls.Conn)
+	return socket.RemoteAddr(), encrypted, nil
+}
+
+// Redis puts a proxy in front of a Redis, and returns the way through it twice: as a
+// URL and as options.
+func Redis(opt asynq.RedisConnOpt, oneWay time.Duration) (*Proxy, string, asynq.RedisConnOpt, error) {
+	o, ok := opt.(asynq.RedisClientOpt)
+	if !ok {
+		return nil, "", nil, fmt.Errorf("a delaying proxy needs a Redis URL that names one server, not a %T", opt)
+	}
+	network, target := o.Network, o.Addr
+	if network == "" {
+		network = "tcp"
+	}
+	proxy, err := NewProxy(func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, target)
+	}, oneWay, nil)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	o.Network, o.Addr = "tcp", proxy.Addr().String()
+	through := url.URL{Scheme: "redis", Host: o.Addr, Path: "/" + strconv.Itoa(o.DB)}
+	if o.Username != "" || o.Password != "" {
+		through.User = url.UserPassword(o.Username, o.Password)
+	}
+	if o.TLSConfig != nil {
+		through.Scheme = "rediss"
+		// The certificate names the server, not the proxy.
+		o.TLSConfig = o.TLSConfig.Clone()
+		if host, _, err := net.SplitHostPort(target); err == nil && o.TLSConfig.ServerName == "" {
+			o.TLSConfig.ServerName = host
+		}
+	}
+	return proxy, through.String(), o, nil
+}

@@ -1,0 +1,128 @@
+package distance
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"maps"
+	"strings"
+	"sync"
+)
+
+// Statements counts what clients of PostgreSQL say, by reading along. It is
+// safe for concurrent use.
+type Statements struct {
+	mu           sync.Mutex
+	executed     map[string]int // by text
+	transactions int
+}
+
+// NewStatements returns an empty count.
+func NewStatements() *Statements { return &Statements{executed: map[string]int{}} }
+
+// Observe returns the readers of one connection's two directions.
+func (s *Statements) Observe() (requests, replies io.WriteCloser) {
+	prepared := map[string]string{}
+	return readAlong(true, func(kind byte, body []byte) { s.request(prepared, kind, body) }), readAlong(false, s.reply)
+}
+
+// The kinds of messages that matter here: section 55.7 of PostgreSQL's manual.
+const (
+	messageQuery = 'Q' // text
+	messageParse = 'P' // name, text
+	messageBind  = 'B' // portal, name
+	messageReady = 'Z' // state: I outside a transaction
+)
+
+func (s *Statements) request(prepared map[string]string, kind byte, body []byte) {
+	first, rest := cutText(body)
+	second, _ := cutText(rest)
+	switch kind {
+	case messageQuery:
+		s.count(first)
+	case messageParse:
+		prepared[first] = second
+	case messageBind:
+		s.count(prepared[second])
+	}
+}
+
+func (s *Statements) count(sql string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.executed[label(sql)]++
+}
+
+func (s *Statements) reply(kind byte, body []byte) {
+	if kind == messageReady && bytes.Equal(body, []byte("I")) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.transactions++
+	}
+}
+
+// Snapshot returns the counts so far.
+func (s *Statements) Snapshot() (transactions int, executed map[string]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.transactions, maps.Clone(s.executed)
+}
+
+// label is the beginning of a statement on one line.
+func label(sql string) string {
+	const enough = 70
+	line := []rune(strings.Join(strings.Fields(sql), " "))
+	if len(line) > enough {
+		line = append(line[:enough], '…')
+	}
+	return string(line)
+}
+
+func cutText(body []byte) (text string, rest []byte) {
+	before, after, _ := bytes.Cut(body, []byte{0})
+	return string(before), after
+}
+
+// readAlong returns a writer that cuts a stream into messages. A client's
+// stream begins with one that has no kind. What cannot be read is skipped:
+// reading along must never hold up the connection.
+func readAlong(client bool, each func(kind byte, body []byte)) io.WriteCloser {
+	r, w := io.Pipe()
+	go func() {
+		in := bufio.NewReader(r)
+		if client {
+			_, _, _ = readMessage(in, false) // protocol and user
+		}
+		for {
+			kind, body, err := readMessage(in, true)
+			if err != nil {
+				break
+			}
+			each(kind, body)
+		}
+		_, _ = io.Copy(io.Discard, in)
+	}()
+	return w
+}
+
+// longestMessage is far beyond what an idle process has to say.
+const longestMessage = 1 << 26
+
+func readMessage(in io.Reader, hasKind bool) (kind byte, body []byte, err error) {
+	var head [5]byte
+	from := head[:]
+	if !hasKind {
+		from = head[1:]
+	}
+	if _, err := io.ReadFull(in, from); err != nil {
+		return 0, nil, err
+	}
+	length := binary.BigEndian.Uint32(head[1:])
+	if length < 4 || length > longestMessage {
+		return 0, nil, io.ErrUnexpectedEOF
+	}
+	body = make([]byte, length-4)
+	_, err = io.ReadFull(in, body)
+	return head[0], body, err
+}

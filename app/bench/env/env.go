@@ -1,0 +1,238 @@
+// Package env is where a benchmark runs: a schema and a Redis database of its own,
+// the events in them, and the relays, workers and whole processes that are measured
+// there. What is measured, and compared with what, is package bench's.
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/migrations"
+	"outboxd/repository"
+	"outboxd/repository/postgres"
+)
+
+// Options say where a benchmark runs. All but Executable are required.
+type Options struct {
+	DatabaseURL string // as configured; the schema is added
+	RedisURL    string // redis://, rediss:// or redis-socket://; the number is replaced
+	RedisDB     int
+	Schema      string // lower-case letters, digits and _
+	Config      *config.Config
+	Version     string // of outboxd, for the report
+	Log         *slog.Logger
+	Progress    io.Writer
+	// Executable is the command that runs outboxd, for benchmarks of whole
+	// processes; empty: this process's own binary.
+	Executable []string
+}
+
+// Env is where a benchmark runs: a schema and a Redis database of its own.
+type Env struct {
+	DatabaseURL string             // with the benchmark's schema in its search path
+	DB          *postgres.Database // migrated
+	Admin       *pgxpool.Pool      // the same schema, for loading data and looking
+	RedisURL    string             // with the benchmark's database number
+	Redis       *redis.Client
+	RedisOpt    asynq.RedisConnOpt
+	Log         *slog.Logger
+	Progress    *Progress
+	Config      *config.Config // a copy, for a benchmark to change
+
+	schema     string
+	version    string
+	executable []string
+	owned      bool // the schema is the benchmark's
+	created    bool // and did not exist before
+
+	mu     sync.Mutex
+	loaded int64                // since the last Reset
+	held   map[any]func() error // what relays have open
+}
+
+// Conns is the size of both pools at least; benchmarks compare up to 32
+// producers.
+const Conns = 40
+
+// Queue is the Asynq queue that every event of a benchmark goes to.
+const Queue = domain.DefaultQueue
+
+// New makes the schema and connects. It refuses a schema or a Redis database
+// that holds anything.
+func New(ctx context.Context, o Options) (_ *Env, err error) {
+	if !schemaPattern.MatchString(o.Schema) {
+		return nil, fmt.Errorf("%q cannot be a benchmark's schema: use up to 63 lower-case letters, digits and _ (--schema)", o.Schema)
+	}
+	e := &Env{
+		Log: o.Log, Progress: NewProgress(o.Progress), schema: o.Schema, version: o.Version,
+		executable: o.Executable, held: map[any]func() error{},
+	}
+	copied := *o.Config
+	e.Config = &copied
+	if e.DatabaseURL, err = withSchema(o.DatabaseURL, o.Schema); err != nil {
+		return nil, err
+	}
+	if e.RedisURL, e.RedisOpt, err = withRedisDB(o.RedisURL, o.RedisDB); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := e.openRedis(ctx, o.RedisDB); err != nil {
+		return nil, err
+	}
+	return e, e.openDatabase(ctx)
+}
+
+func (e *Env) openRedis(ctx context.Context, number int) error {
+	client, ok := e.RedisOpt.MakeRedisClient().(*redis.Client)
+	if !ok {
+		return fmt.Errorf("no client for the Redis URL")
+	}
+	keys, err := client.DBSize(ctx).Result()
+	if err == nil && keys > 0 {
+		err = fmt.Errorf("the Redis database %d is not empty: choose another with --redis-db", number)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open the benchmark's Redis database: %w", err), client.Close())
+	}
+	e.Redis = client
+	return nil
+}
+
+// What a schema can hold that a benchmark would lose or trip over.
+const schemaSQL = `
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
+       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)
+    OR EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1)
+    OR EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1)`
+
+func (e *Env) openDatabase(ctx context.Context) (err error) {
+	if e.Admin, err = Pool(ctx, e.DatabaseURL, Conns); err != nil {
+		return err
+	}
+	var exists, used bool
+	if err := e.Admin.QueryRow(ctx, schemaSQL, e.schema).Scan(&exists, &used); err != nil {
+		return fmt.Errorf("look at the schema %s: %w", e.schema, err)
+	}
+	if used {
+		return fmt.Errorf("the schema %s is not empty: choose another with --schema, or drop it if a benchmark that was killed left it", e.schema)
+	}
+	if !exists {
+		if _, err := e.Admin.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{e.schema}.Sanitize()); err != nil {
+			return fmt.Errorf("make the schema %s: %w", e.schema, err)
+		}
+	}
+	e.owned, e.created = true, !exists
+	if e.DB, err = e.open(ctx); err != nil {
+		return err
+	}
+	if _, err := migrations.Up(ctx, e.DB.SQL(), e.Log); err != nil {
+		return err
+	}
+	if limit := int(e.Config.Relay.MaxPayload); limit > 0 {
+		if _, err := migrations.LimitPayload(ctx, e.DB.SQL(), limit, e.Log); err != nil {
+			return err
+		}
+	}
+	// The relay's housekeeper would make them during the first measurement.
+	return repository.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
+}
+
+// Pool connects to a database as a benchmark's own clients do.
+func Pool(ctx context.Context, address string, conns int32) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return nil, errors.New("the database URL cannot be read")
+	}
+	config.MaxConns = conns
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("set up the pool: %w", err)
+	}
+	return pool, nil
+}
+
+// open connects as outboxd does.
+func (e *Env) open(ctx context.Context) (*postgres.Database, error) {
+	return postgres.Open(ctx, postgres.Options{
+		URL: e.DatabaseURL, Schema: e.schema, MaxConns: max(Conns, e.Config.PoolSize()), ExecMode: e.Config.Database.ExecMode,
+		ConnectTimeout: 10 * time.Second, Logger: e.Log,
+	})
+}
+
+// Through is the same environment with its servers reached by other addresses.
+// Watching Redis goes on directly, so that the clock stops when the last task is
+// there. Connections are closed by the returned function, once the relays have
+// stopped.
+func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis asynq.RedisConnOpt) (_ *Env, closeAll func(), err error) {
+	far := &Env{
+		Redis: e.Redis, Log: e.Log, Progress: e.Progress, Config: e.Config, DatabaseURL: databaseURL, RedisURL: redisURL, RedisOpt: redis,
+		schema: e.schema, version: e.version, executable: e.executable, held: map[any]func() error{},
+	}
+	if far.Admin, err = Pool(ctx, databaseURL, Conns); err != nil {
+		return nil, nil, err
+	}
+	if far.DB, err = far.open(ctx); err != nil {
+		far.Admin.Close()
+		return nil, nil, err
+	}
+	return far, func() { far.DB.Close(); far.Admin.Close() }, nil
+}
+
+// Close takes away what New and the benchmark made. Relays must have
+// stopped.
+func (e *Env) Close(ctx context.Context) error {
+	var errs []error
+	for _, closeOne := range e.held {
+		errs = append(errs, closeOne())
+	}
+	if e.DB != nil {
+		e.DB.Close()
+	}
+	if e.owned {
+		errs = append(errs, e.dropSchema(ctx))
+	}
+	if e.Admin != nil {
+		e.Admin.Close()
+	}
+	if e.Redis != nil {
+		errs = append(errs, e.Redis.FlushDB(ctx).Err(), e.Redis.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("clean up after the benchmark: %w", err)
+	}
+	return nil
+}
+
+func (e *Env) dropSchema(ctx context.Context) error {
+	name := pgx.Identifier{e.schema}.Sanitize()
+	if _, err := e.Admin.Exec(ctx, "DROP SCHEMA "+name+" CASCADE"); err != nil || e.created {
+		return err
+	}
+	_, err := e.Admin.Exec(ctx, "CREATE SCHEMA "+name)
+	return err
+}
+
+// NewRedisClient returns a client of an arm's own.
+func (e *Env) NewRedisClient() (redis.UniversalClient, error) {
+	client, ok := e.RedisOpt.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		return nil, fmt.Errorf("no client for the Redis URL")
+	}
+	return client, nil
+}

@@ -1,0 +1,55 @@
+package env
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"outboxd/app/bench/result"
+)
+
+// NewReport returns a report with nothing but its name and environment.
+func (e *Env) NewReport(ctx context.Context, name string) (*result.Report, error) {
+	environment, err := e.Environment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &result.Report{Bench: name, Environment: environment, Ratios: map[string]float64{}}, nil
+}
+
+// The settings without which a figure says little.
+const postgresSQL = `
+SELECT current_setting('server_version'),
+       (SELECT string_agg(name || '=' || current_setting(name), ' ' ORDER BY name) FROM pg_settings
+        WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers', 'wal_level'))`
+
+// Environment returns what the figures depend on: versions, machine, settings.
+func (e *Env) Environment(ctx context.Context) (map[string]string, error) {
+	c := e.Config.Relay
+	environment := map[string]string{
+		"outboxd": e.version, "go": runtime.Version(),
+		"os": runtime.GOOS + "/" + runtime.GOARCH, "cpus": strconv.Itoa(runtime.NumCPU()),
+		"relay_concurrency": strconv.Itoa(c.Concurrency), "relay_batch_size": strconv.Itoa(c.BatchSize), "relay_history": c.History.String(),
+	}
+	var version, settings string
+	if err := e.Admin.QueryRow(ctx, postgresSQL).Scan(&version, &settings); err != nil {
+		return nil, fmt.Errorf("ask PostgreSQL for its version: %w", err)
+	}
+	environment["postgresql"], environment["postgresql_settings"] = version, settings
+	info, err := e.Redis.Info(ctx, "server").Result()
+	if err != nil {
+		return nil, fmt.Errorf("ask Redis for its version: %w", err)
+	}
+	for line := range strings.Lines(info) {
+		if value, found := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); found {
+			environment["redis"] = value
+		}
+	}
+	// A Redis of a provider may not tell.
+	if settings, err := e.Redis.ConfigGet(ctx, "append*").Result(); err == nil {
+		environment["redis_settings"] = fmt.Sprintf("appendonly=%s appendfsync=%s", settings["appendonly"], settings["appendfsync"])
+	}
+	return environment, nil
+}

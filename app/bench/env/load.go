@@ -1,0 +1,127 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
+
+	"outboxd/migrations"
+)
+
+const tablesSQL = `
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> $2`
+
+// Reset empties every table and the Redis database.
+func (e *Env) Reset(ctx context.Context) error {
+	rows, err := e.Admin.Query(ctx, tablesSQL, e.schema, migrations.Table)
+	if err != nil {
+		return fmt.Errorf("list the benchmark's tables: %w", err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("list the benchmark's tables: %w", err)
+	}
+	for attempt := 1; ; attempt++ {
+		_, err := e.Admin.Exec(ctx, "TRUNCATE "+strings.Join(tables, ", "))
+		if err == nil {
+			break
+		}
+		// What a relay that has just been stopped asked for last may still be running, and takes the same locks in another order.
+		deadlock, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || deadlock.Code != "40P01" || attempt == 5 {
+			return fmt.Errorf("empty the benchmark's tables: %w", err)
+		}
+	}
+	if err := e.Redis.FlushDB(ctx).Err(); err != nil {
+		return fmt.Errorf("empty the benchmark's Redis database: %w", err)
+	}
+	if err := e.Quiesce(ctx, tables...); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.loaded = 0
+	return nil
+}
+
+// Quiesce does what PostgreSQL would do by itself during the measurement, at a
+// time of its own choice: vacuum, statistics, a checkpoint.
+func (e *Env) Quiesce(ctx context.Context, tables ...string) error {
+	for _, table := range tables {
+		if _, err := e.Admin.Exec(ctx, "VACUUM ANALYZE "+table); err != nil {
+			return fmt.Errorf("vacuum %s: %w", table, err)
+		}
+	}
+	// Only a privileged user may; a measurement without it is merely noisier.
+	if _, err := e.Admin.Exec(ctx, "CHECKPOINT"); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return e.awaitRedis(ctx)
+}
+
+// awaitRedis lets Redis finish what it writes in a process of its own, within
+// reason.
+func (e *Env) awaitRedis(ctx context.Context) error {
+	looks := 0
+	return Poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		looks++
+		info, err := e.Redis.Info(ctx, "persistence").Result()
+		if err != nil {
+			return false, fmt.Errorf("ask Redis what it is writing: %w", err)
+		}
+		return looks == 600 || !strings.Contains(info, "_in_progress:1"), nil
+	})
+}
+
+// Every event has an ID and a due time of its own, as if it came from a
+// transaction of its own. The ID is what outbox_new_id would make, less costly.
+const loadSQL = `
+INSERT INTO outbox (id, event_type, payload, available_at)
+SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7' ||
+        substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid,
+       'bench:event', $2, clock_timestamp()
+FROM generate_series(1, $1)`
+
+const (
+	// loadChunk is how many events one transaction writes, and loaders how many
+	// do so at once.
+	loadChunk = 25_000
+	loaders   = 2
+)
+
+// Load writes n due events, with the least trouble for the server. Their payload
+// is a JSON string of that many bytes, at least 2.
+func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
+	payload := Payload(payloadBytes)
+	e.Progress.Start("load", int64(n))
+	defer e.Progress.Done()
+	loading, loadCtx := errgroup.WithContext(ctx)
+	loading.SetLimit(loaders)
+	for left := n; left > 0; left -= loadChunk {
+		chunk := min(left, loadChunk)
+		loading.Go(func() error {
+			_, err := e.Admin.Exec(loadCtx, loadSQL, chunk, payload)
+			e.Progress.Add(int64(chunk))
+			return err
+		})
+	}
+	if err := loading.Wait(); err != nil {
+		return fmt.Errorf("load %d events: %w", n, err)
+	}
+	e.mu.Lock()
+	e.loaded += int64(n)
+	e.mu.Unlock()
+	return e.Quiesce(ctx, "outbox")
+}
+
+// Payload is a JSON string of that many bytes, at least 2.
+func Payload(length int) []byte {
+	return []byte(`"` + strings.Repeat("x", max(length-2, 0)) + `"`)
+}

@@ -1,0 +1,66 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/app/daemon"
+	"outboxd/jobs/broker"
+	"outboxd/relay"
+)
+
+// NewRelay returns a relay as this configuration makes it, after change (nil:
+// none) had its say. It has a metrics registry of its own. It panics where the
+// daemon would not start either.
+func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
+	redis, err := broker.New(e.RedisOpt, e.Config.Relay.Concurrency+2)
+	if err != nil {
+		panic(fmt.Sprintf("bench: no publisher for a Redis that answers: %v", err))
+	}
+	options := daemon.RelayOptions(e.Config, e.DB, redis, daemon.NewProcess(e.version))
+	options.Logger, options.Registry = e.Log, prometheus.NewRegistry()
+	// The leader's work would fall into some measurements and not into others.
+	options.Healing, options.Archives, options.Reconciliation, options.Unfinished = nil, nil, nil, nil
+	options.MaxQueue, options.Lengths = nil, nil
+	if change != nil {
+		change(&options)
+	}
+	r := relay.New(options)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held[r] = redis.Close
+	return r
+}
+
+// RunRelay runs the relay until stop is called, which waits for it, closes its
+// connections to Redis and returns what went wrong.
+func (e *Env) RunRelay(ctx context.Context, r *relay.Relay) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	actors := r.Actors()
+	failures := make([]error, len(actors))
+	var running sync.WaitGroup
+	for i, actor := range actors {
+		running.Go(func() {
+			if err := actor.Run(ctx); err != nil && ctx.Err() == nil {
+				failures[i] = fmt.Errorf("%s: %w", actor.Name, err)
+			}
+		})
+	}
+	return sync.OnceValue(func() error {
+		cancel()
+		running.Wait()
+		e.mu.Lock()
+		closing := e.held[r]
+		delete(e.held, r)
+		e.mu.Unlock()
+		var closed error
+		if closing != nil {
+			closed = closing()
+		}
+		return errors.Join(errors.Join(failures...), closed)
+	})
+}

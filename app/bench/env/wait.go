@@ -1,0 +1,104 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"outboxd/jobs/broker"
+)
+
+// Delivered returns how many tasks wait in the queue, which costs Redis
+// nothing. Nobody takes tasks away while a benchmark of the relay runs.
+func (e *Env) Delivered(ctx context.Context) (int64, error) {
+	n, err := e.Redis.LLen(ctx, broker.PendingKey(Queue)).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count the tasks in Redis: %w", err)
+	}
+	return n, nil
+}
+
+const (
+	lookEvery = 2 * time.Millisecond
+	// A drain that has not moved for this long is looked at in the table: the
+	// tasks may have been taken away by a worker.
+	stalled = time.Second
+	// stuck is when a drain that does not move is given up.
+	stuck = 2 * time.Minute
+)
+
+var errStuck = errors.New("the relay has moved nothing for 2 minutes; --log-level=debug says more")
+
+// WaitDelivered returns when that many tasks are in Redis; seen (nil: nobody)
+// is called with each number on the way.
+func (e *Env) WaitDelivered(ctx context.Context, n int64, seen func(int64)) error {
+	return e.watch(ctx, seen, func(delivered int64, _ time.Duration) (bool, error) { return delivered >= n, nil })
+}
+
+// WaitDrained returns when the outbox is empty. While tasks arrive it looks at
+// Redis only: a look at a table whose rows have just been deleted is work for
+// the server that is being measured.
+func (e *Env) WaitDrained(ctx context.Context) error {
+	e.mu.Lock()
+	loaded := e.loaded
+	e.mu.Unlock()
+	return e.watch(ctx, nil, func(delivered int64, idle time.Duration) (bool, error) {
+		if delivered < loaded && idle < stalled {
+			return false, nil
+		}
+		return e.Drained(ctx)
+	})
+}
+
+// Drained reports whether the outbox is empty.
+func (e *Env) Drained(ctx context.Context) (bool, error) {
+	var empty bool
+	err := e.Admin.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM outbox)").Scan(&empty)
+	if err != nil {
+		return false, fmt.Errorf("look at the outbox: %w", err)
+	}
+	return empty, nil
+}
+
+// watch polls the number of delivered events until done says so; idle is how
+// long the number has been the same.
+func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered int64, idle time.Duration) (bool, error)) error {
+	last, moved := int64(-1), time.Now()
+	return Poll(ctx, lookEvery, func() (bool, error) {
+		delivered, err := e.Delivered(ctx)
+		if err != nil {
+			return false, err
+		}
+		if delivered != last {
+			e.Progress.Add(delivered - max(last, 0))
+			last, moved = delivered, time.Now()
+			if seen != nil {
+				seen(delivered)
+			}
+		}
+		idle := time.Since(moved)
+		over, err := done(delivered, idle)
+		if err == nil && !over && idle > stuck {
+			err = errStuck
+		}
+		return over, err
+	})
+}
+
+// Poll calls done at once and then at that rhythm, until it is done, fails, or
+// ctx ends.
+func Poll(ctx context.Context, every time.Duration, done func() (bool, error)) error {
+	look := time.NewTicker(every)
+	defer look.Stop()
+	for {
+		if over, err := done(); over || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+		}
+	}
+}

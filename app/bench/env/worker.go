@@ -1,0 +1,45 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/jobs"
+	"outboxd/jobs/broker"
+	"outboxd/repository"
+)
+
+// RunWorker runs a worker as it is configured, for events of one type, until stop is called, which waits
+// for it.
+func (e *Env) RunWorker(ctx context.Context, eventType string, handler jobs.Handler) (stop func() error) {
+	queues := maps.Clone(map[string]int(e.Config.Worker.Queues))
+	if queues[Queue] == 0 {
+		queues = map[string]int{Queue: 1}
+	}
+	redis, err := broker.New(e.RedisOpt, 1)
+	if err != nil {
+		return func() error { return err }
+	}
+	worker := jobs.NewWorker(jobs.WorkerOptions{
+		Redis:        redis,
+		Inbox:        repository.NewInbox(e.DB),
+		Handlers:     map[string]jobs.Handler{eventType: handler},
+		Concurrency:  e.Config.Worker.Concurrency,
+		Queues:       queues,
+		PollInterval: e.Config.Worker.PollInterval,
+		Drain:        10 * time.Second,
+		Logger:       e.Log,
+		Registry:     prometheus.NewRegistry(),
+	})
+	working, cancel := context.WithCancel(ctx)
+	result := make(chan error, 1)
+	go func() { result <- worker.Run(working) }()
+	return func() error {
+		cancel()
+		return errors.Join(<-result, redis.Close())
+	}
+}

@@ -1,0 +1,175 @@
+package result
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Contender is one arm while it is measured.
+type Contender struct {
+	Name string
+	// Run prepares, measures and checks one round.
+	Run    func(ctx context.Context) (Measurement, error)
+	rates  []float64
+	curves [][]Point
+	// figures add up over the rounds.
+	figures map[string]float64
+}
+
+// Measurement is the result of one round.
+type Measurement struct {
+	Rate    float64 // events per second
+	Curve   []Point
+	Figures map[string]float64
+}
+
+// Compare runs every arm once in each round, each after a reset, and adds their
+// medians to the report. A round begins with another arm than the one before, so
+// that none always follows the same.
+func (r *Report) Compare(ctx context.Context, reset func(context.Context) error, rounds int, arms ...*Contender) error {
+	for round := range rounds {
+		for i := range arms {
+			arm := arms[(round+i)%len(arms)]
+			if err := reset(ctx); err != nil {
+				return err
+			}
+			result, err := arm.Run(ctx)
+			if err != nil {
+				return fmt.Errorf("measure %q in round %d: %w", arm.Name, round+1, err)
+			}
+			arm.add(result)
+		}
+	}
+	for _, arm := range arms {
+		r.Arms = append(r.Arms, arm.arm())
+	}
+	return nil
+}
+
+// Ratio notes the rate of an arm divided by that of another.
+func (r *Report) Ratio(name string, of, by *Contender) {
+	r.Ratios[name] = ratio(of.rate(), by.rate())
+}
+
+// PerSecond returns a rate, 0 where nothing was measured.
+func PerSecond(events int, took time.Duration) float64 { return ratio(float64(events), took.Seconds()) }
+
+func (c *Contender) add(s Measurement) {
+	c.rates = append(c.rates, s.Rate)
+	if len(s.Curve) > 0 {
+		c.curves = append(c.curves, s.Curve)
+	}
+	for name, value := range s.Figures {
+		if c.figures == nil {
+			c.figures = map[string]float64{}
+		}
+		c.figures[name] += value
+	}
+}
+
+func (c *Contender) rate() float64 { return Median(c.rates) }
+
+// arm returns the medians.
+func (c *Contender) arm() Arm {
+	a := Arm{Name: c.Name, EventsPerSecond: c.rate(), Rounds: c.rates, Figures: c.figures}
+	if len(c.curves) == 0 {
+		return a
+	}
+	for i, point := range c.curves[0] {
+		rates := make([]float64, 0, len(c.curves))
+		for _, curve := range c.curves {
+			rates = append(rates, curve[i].Y)
+		}
+		a.Curve = append(a.Curve, Point{X: point.X, Y: Median(rates)})
+	}
+	return a
+}
+
+// ratio returns a divided by b, 0 where nothing was measured.
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// Recorder notes when how many events had been delivered. It may be used by any
+// number of goroutines.
+type Recorder struct {
+	mu    sync.Mutex
+	begun time.Time
+	total int64
+	marks []mark
+}
+
+type mark struct {
+	delivered int64
+	after     time.Duration
+}
+
+func NewRecorder(total int) *Recorder { return &Recorder{begun: time.Now(), total: int64(total)} }
+
+// Reached tells that so many events have been delivered in all.
+func (r *Recorder) Reached(delivered int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mark(delivered)
+}
+
+// More tells that n more events have been delivered.
+func (r *Recorder) More(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := int64(0)
+	if len(r.marks) > 0 {
+		last = r.marks[len(r.marks)-1].delivered
+	}
+	r.mark(last + int64(n))
+}
+
+func (r *Recorder) mark(delivered int64) {
+	r.marks = append(r.marks, mark{delivered, time.Since(r.begun)})
+}
+
+// Elapsed is how long it has taken so far.
+func (r *Recorder) Elapsed() time.Duration { return time.Since(r.begun) }
+
+// Finished is when the last event was seen to be delivered.
+func (r *Recorder) Finished() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.when(float64(r.total))
+}
+
+// when returns how long n events took, between two marks in proportion.
+func (r *Recorder) when(n float64) time.Duration {
+	before := mark{}
+	for _, m := range r.marks {
+		if float64(m.delivered) >= n && m.delivered > before.delivered {
+			share := (n - float64(before.delivered)) / float64(m.delivered-before.delivered)
+			return before.after + time.Duration(share*float64(m.after-before.after))
+		}
+		before = m
+	}
+	return before.after
+}
+
+// steps is how many points a curve has.
+const steps = 40
+
+// Curve returns the rate in each of steps equal parts of the events, at the
+// middle of the part.
+func (r *Recorder) Curve() []Point {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	points := make([]Point, 0, steps)
+	width := float64(r.total) / steps
+	for i := range steps {
+		from, to := float64(i)*width, float64(i+1)*width
+		seconds := (r.when(to) - r.when(from)).Seconds()
+		points = append(points, Point{X: (from + to) / 2, Y: ratio(width, seconds)})
+	}
+	return points
+}

@@ -1,0 +1,138 @@
+package result
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"text/template"
+)
+
+// HasCurve reports whether there is something to plot.
+func (r *Report) HasCurve() bool {
+	for _, arm := range r.Arms {
+		if len(arm.Curve) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// The picture's measures, in pixels.
+const (
+	plotWidth, plotHeight             = 800, 440
+	plotLeft, plotRight               = 80, 20
+	plotTop, plotBottom               = 60, 110
+	plotAreaWidth, plotAreaHeight     = plotWidth - plotLeft - plotRight, plotHeight - plotTop - plotBottom
+	legendColumns, legendLine, ticksN = 2, 22, 5
+)
+
+// Colours that most people with a colour vision deficiency can tell apart
+// (Okabe and Ito).
+var plotColours = [...]string{"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"}
+
+type plotLine struct {
+	Name, Colour, Dash, Path string
+	LegendX, LegendY         int
+}
+
+type plotTick struct {
+	At    float64
+	Label string
+}
+
+type plot struct {
+	Width, Height, Left, Top, Right, Bottom, Middle int
+	Title, XTitle, YTitle                           string
+	XTicks, YTicks                                  []plotTick
+	Lines                                           []plotLine
+}
+
+var plotTemplate = template.Must(template.New("plot").Parse(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {{.Width}} {{.Height}}" font-family="sans-serif" font-size="13" fill="#222">
+<title>{{.Title}}</title>
+<rect width="{{.Width}}" height="{{.Height}}" fill="#fff"/>
+<text x="{{.Left}}" y="28" font-size="16">{{.Title}}</text>
+<text x="{{.Left}}" y="48" fill="#666">{{.YTitle}}</text>
+{{range .YTicks}}<line x1="{{$.Left}}" x2="{{$.Right}}" y1="{{printf "%.1f" .At}}" y2="{{printf "%.1f" .At}}" stroke="#ddd"/>
+<text x="{{$.Left}}" dx="-8" y="{{printf "%.1f" .At}}" dy="4" text-anchor="end">{{.Label}}</text>
+{{end}}{{range .XTicks}}<text x="{{printf "%.1f" .At}}" y="{{$.Bottom}}" dy="20" text-anchor="middle">{{.Label}}</text>
+{{end}}<text x="{{.Middle}}" y="{{.Bottom}}" dy="42" text-anchor="middle" fill="#666">{{.XTitle}}</text>
+{{range .Lines}}<polyline points="{{.Path}}" fill="none" stroke="{{.Colour}}" stroke-width="2"{{with .Dash}} stroke-dasharray="{{.}}"{{end}}/>
+<path d="M{{.LegendX}} {{.LegendY}}h28" stroke="{{.Colour}}" stroke-width="3"{{with .Dash}} stroke-dasharray="{{.}}"{{end}}/>
+<text x="{{.LegendX}}" dx="36" y="{{.LegendY}}" dy="4">{{.Name}}</text>
+{{end}}</svg>
+`))
+
+// WritePlot draws the curves of all arms as SVG: events per second over the
+// events delivered.
+func (r *Report) WritePlot(w io.Writer) error {
+	var xMax, yMax float64
+	for _, arm := range r.Arms {
+		for _, point := range arm.Curve {
+			xMax, yMax = max(xMax, point.X), max(yMax, point.Y)
+		}
+	}
+	if xMax == 0 || yMax == 0 {
+		return fmt.Errorf("%s has no curve to plot", r.Bench)
+	}
+	xMax, yStep := xMax*(1+0.5/steps), niceStep(yMax/ticksN)
+	yMax = yStep * math.Ceil(yMax/yStep)
+	x := func(v float64) float64 { return plotLeft + plotAreaWidth*v/xMax }
+	y := func(v float64) float64 { return plotTop + plotAreaHeight*(1-v/yMax) }
+	p := plot{
+		Width: plotWidth, Height: plotHeight, Left: plotLeft, Top: plotTop, Right: plotWidth - plotRight, Bottom: plotHeight - plotBottom,
+		Middle: plotLeft + plotAreaWidth/2, Title: "outboxd bench " + r.Bench, XTitle: "events delivered", YTitle: "events per second",
+	}
+	for v := 0.0; v <= yMax*1.001; v += yStep {
+		p.YTicks = append(p.YTicks, plotTick{y(v), short(v)})
+	}
+	for v, step := 0.0, niceStep(xMax/ticksN); v <= xMax*1.001; v += step {
+		p.XTicks = append(p.XTicks, plotTick{x(v), short(v)})
+	}
+	for _, arm := range r.Arms {
+		if len(arm.Curve) == 0 {
+			continue
+		}
+		n := len(p.Lines)
+		line := plotLine{
+			Name: escape(arm.Name), Colour: plotColours[n%len(plotColours)],
+			LegendX: plotLeft + n%legendColumns*(plotAreaWidth/legendColumns),
+			LegendY: plotHeight - plotBottom + 66 + n/legendColumns*legendLine,
+		}
+		if n%2 == 1 {
+			line.Dash = "7 4"
+		}
+		points := make([]string, 0, len(arm.Curve))
+		for _, point := range arm.Curve {
+			points = append(points, fmt.Sprintf("%.1f,%.1f", x(point.X), y(point.Y)))
+		}
+		line.Path = strings.Join(points, " ")
+		p.Lines = append(p.Lines, line)
+	}
+	return plotTemplate.Execute(w, p)
+}
+
+// niceStep rounds up to 1, 2 or 5 times a power of ten.
+func niceStep(least float64) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(least)))
+	for _, factor := range []float64{1, 2, 5} {
+		if factor*power >= least {
+			return factor * power
+		}
+	}
+	return 10 * power
+}
+
+func short(v float64) string {
+	switch {
+	case v >= 1e6:
+		return strconv.FormatFloat(v/1e6, 'g', 4, 64) + " M"
+	case v >= 1e3:
+		return strconv.FormatFloat(v/1e3, 'g', 4, 64) + " k"
+	default:
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+}
+
+func escape(text string) string { return template.HTMLEscapeString(text) }

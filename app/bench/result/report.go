@@ -1,0 +1,99 @@
+package result
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+)
+
+// Report is what one benchmark measured. Its JSON form is stable.
+type Report struct {
+	Bench  string             `json:"bench"`
+	Arms   []Arm              `json:"arms"`
+	Ratios map[string]float64 `json:"ratios,omitempty"`
+	// What a benchmark measures beside rates: nil where it does not.
+	P50                   *float64          `json:"p50_ms,omitempty"`
+	P99                   *float64          `json:"p99_ms,omitempty"`
+	TransactionsPerSecond *float64          `json:"transactions_per_second,omitempty"`
+	Environment           map[string]string `json:"environment"` // versions, machine, settings
+	Notes                 []string          `json:"notes,omitempty"`
+}
+
+// Arm is one of the things that a benchmark compares.
+type Arm struct {
+	Name string `json:"name"`
+	// EventsPerSecond is the median of the rounds; 0 where an arm measures
+	// something else.
+	EventsPerSecond float64   `json:"events_per_second,omitempty"`
+	Rounds          []float64 `json:"rounds,omitempty"` // each round's figure
+	// Figures are named values, such as "p50_ms".
+	Figures map[string]float64 `json:"figures,omitempty"`
+	// Curve is the rate over the progress, for a plot.
+	Curve []Point `json:"curve,omitempty"`
+}
+
+// Point is one point of a curve.
+type Point struct {
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
+}
+
+// Median returns the middle of values, 0 if there are none.
+func Median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	if n := len(sorted); n%2 == 0 {
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+	return sorted[len(sorted)/2]
+}
+
+// WriteJSON writes the report as one object.
+func (r *Report) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// WriteTable writes the report for people.
+func (r *Report) WriteTable(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, a := range r.Arms {
+		fmt.Fprintf(table, "%s\t", a.Name)
+		if a.EventsPerSecond > 0 {
+			fmt.Fprintf(table, "%.0f events/s\t", a.EventsPerSecond)
+		}
+		if len(a.Rounds) > 1 {
+			fmt.Fprintf(table, "from %.0f to %.0f in %d rounds\t", slices.Min(a.Rounds), slices.Max(a.Rounds), len(a.Rounds))
+		}
+		for _, name := range slices.Sorted(maps.Keys(a.Figures)) {
+			fmt.Fprintf(table, "%s %.4g\t", name, a.Figures[name])
+		}
+		fmt.Fprintln(table)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Ratios)) {
+		fmt.Fprintf(table, "ratio %s\t%.3g\t\n", name, r.Ratios[name])
+	}
+	for _, value := range []struct {
+		name string
+		v    *float64
+	}{{"p50_ms", r.P50}, {"p99_ms", r.P99}, {"transactions_per_second", r.TransactionsPerSecond}} {
+		if value.v != nil {
+			fmt.Fprintf(table, "%s\t%.4g\t\n", value.name, *value.v)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, note := range r.Notes {
+		if _, err := fmt.Fprintln(w, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}

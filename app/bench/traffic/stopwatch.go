@@ -1,0 +1,135 @@
+package traffic
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"outboxd/domain"
+)
+
+// Stopwatch keeps the times of events on their way. It is safe for concurrent
+// use.
+type Stopwatch struct {
+	mu      sync.Mutex
+	events  map[domain.ID]*passage
+	open    int           // events that have not passed everything
+	settled chan struct{} // a token whenever open may have become 0
+}
+
+// passage is when an event passed what. The order is not given: the relay may
+// be done with an event before its producer has heard of the commit.
+type passage struct{ committed, enqueued, started time.Time }
+
+func (p *passage) complete() bool {
+	return !p.committed.IsZero() && !p.enqueued.IsZero() && !p.started.IsZero()
+}
+
+// NewStopwatch returns one that has seen no event.
+func NewStopwatch() *Stopwatch {
+	return &Stopwatch{events: map[domain.ID]*passage{}, settled: make(chan struct{}, 1)}
+}
+
+// Committed is called by a producer, right after its commit.
+func (s *Stopwatch) Committed(id domain.ID, at time.Time) {
+	s.pass(id, func(p *passage) *time.Time { return &p.committed }, at)
+}
+
+// Enqueued is called by the relay, right after it published.
+func (s *Stopwatch) Enqueued(id domain.ID, at time.Time) {
+	s.pass(id, func(p *passage) *time.Time { return &p.enqueued }, at)
+}
+
+// Started is called by a handler, before it does anything.
+func (s *Stopwatch) Started(id domain.ID) {
+	s.pass(id, func(p *passage) *time.Time { return &p.started }, time.Now())
+}
+
+// pass records the first time only: a repeat is no passage.
+func (s *Stopwatch) pass(id domain.ID, gate func(*passage) *time.Time, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.events[id]
+	if p == nil {
+		p = &passage{}
+		s.events[id] = p
+		s.open++
+	}
+	if t := gate(p); t.IsZero() {
+		*t = at
+		if p.complete() {
+			s.open--
+		}
+	}
+	if s.open == 0 {
+		select {
+		case s.settled <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// PassageLimit is how long the last event may take.
+const PassageLimit = time.Minute
+
+// Results waits until every event has passed everything, returns the time from
+// commit to Redis and to the handler's start, in milliseconds, and begins anew.
+// All producers must have returned.
+func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, err error) {
+	limit := time.NewTimer(PassageLimit)
+	defer limit.Stop()
+	for {
+		s.mu.Lock()
+		open := s.open
+		s.mu.Unlock()
+		if open == 0 {
+			break
+		}
+		select {
+		case <-s.settled:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-limit.C:
+			return nil, nil, fmt.Errorf("%d events have not reached their handler within %v", open, PassageLimit)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.events {
+		enqueued = append(enqueued, milliseconds(p.enqueued.Sub(p.committed)))
+		started = append(started, milliseconds(p.started.Sub(p.committed)))
+	}
+	clear(s.events)
+	slices.Sort(enqueued)
+	slices.Sort(started)
+	return enqueued, started, nil
+}
+
+// milliseconds takes the time between two goroutines' looks at the clock: less
+// than nothing means that the first was late to look.
+func milliseconds(d time.Duration) float64 { return max(0, float64(d)/float64(time.Millisecond)) }
+
+// Durations are milliseconds, sorted.
+type Durations []float64
+
+// quantile returns the smallest value that at least the share q of all does not
+// exceed, 0 if there are none.
+func (s Durations) quantile(q float64) float64 {
+	if len(s) == 0 {
+		return 0
+	}
+	rank := int(q*float64(len(s)) + 0.999999)
+	return s[min(max(rank, 1), len(s))-1]
+}
+
+// Figures are the quantiles, as a report has them.
+func (s Durations) Figures(prefix string) map[string]float64 {
+	return map[string]float64{
+		prefix + "p50_ms": s.quantile(.5),
+		prefix + "p95_ms": s.quantile(.95),
+		prefix + "p99_ms": s.quantile(.99),
+		prefix + "max_ms": s.quantile(1),
+	}
+}
