@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"outboxd/app/servertest"
-	"outboxd/domain"
+	"outboxd/domain/registration"
 )
 
 // on is what a process needs to work on given servers.
@@ -127,7 +127,7 @@ func wantProcessed(t *testing.T, monitor string, want int) {
 		Processed, Failed, Size, Completed int
 	}
 	var list struct{ Queues []queue }
-	wanted := queue{Queue: domain.NotificationQueue, Processed: want, Size: want, Completed: want}
+	wanted := queue{Queue: registration.NotificationQueue, Processed: want, Size: want, Completed: want}
 	defer func() {
 		if t.Failed() {
 			t.Logf("Asynqmon shows %+v", list)

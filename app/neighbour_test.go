@@ -12,7 +12,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/config"
-	"outboxd/domain"
+	"outboxd/domain/registration"
 )
 
 // TestBesideAnOrdinaryWorker has outboxd relay for an Asynq worker of somebody
@@ -57,7 +57,7 @@ func TestBesideAnOrdinaryWorker(t *testing.T) {
 
 func TestTheDefaultQueuesAreThoseOfTheHandlers(t *testing.T) {
 	t.Parallel()
-	if queues := slices.Collect(maps.Keys(config.Default().Worker.Queues)); !slices.Equal(queues, []string{domain.NotificationQueue}) {
-		t.Errorf("a worker serves %q by default, and its handlers' events are in %q", queues, domain.NotificationQueue)
+	if queues := slices.Collect(maps.Keys(config.Default().Worker.Queues)); !slices.Equal(queues, []string{registration.NotificationQueue}) {
+		t.Errorf("a worker serves %q by default, and its handlers' events are in %q", queues, registration.NotificationQueue)
 	}
 }

@@ -105,9 +105,6 @@ type Housekeeping interface {
 	// keeps the number.
 	TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// TrimKeys does the same for idempotency keys.
-	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)
-
 	// AdvanceKeys looks after up to limit ordering keys that hold events, from
 	// the first one after, and lets go what waits for nothing any more: no
 	// event is on its way, or the one that was is confirmed. It returns the last

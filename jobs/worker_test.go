@@ -3,7 +3,6 @@ package jobs_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +39,9 @@ func newShop(t *testing.T, redisURL string, handlers map[string]jobs.Handler) *s
 	client := handle.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
 	db := schematest.Open(t)
+	if _, err := db.SQL().ExecContext(t.Context(), "CREATE TABLE effects (event_id uuid NOT NULL, payload text NOT NULL)"); err != nil {
+		t.Fatal(err)
+	}
 	registry := prometheus.NewRegistry()
 	return &shop{
 		t: t, db: db, redis: client, registry: registry,
@@ -117,171 +119,128 @@ func (s *shop) outcomes(taskType, outcome string) float64 {
 
 func newID(n byte) domain.ID { return domain.ID{0x01, 0x90, 6: 0x70, 8: 0x80, 15: n} }
 
-// recorder is a notifier that counts, and fails as it is told.
-type recorder struct {
+// ledger is a handler whose effect is a row. It fails as it is told.
+type ledger struct {
 	mu   sync.Mutex
-	sent []domain.Message
+	runs int
 	fail func(n int) error
 }
 
-func (r *recorder) Send(_ context.Context, m domain.Message) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.sent = append(r.sent, m)
-	if r.fail != nil {
-		return r.fail(len(r.sent))
+func (l *ledger) handle(ctx context.Context, tx domain.Effects, task jobs.Task) error {
+	if _, err := tx.Tx().ExecContext(ctx, "INSERT INTO effects (event_id, payload) VALUES ($1, $2)", task.EventID, string(task.Payload)); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs++
+	if l.fail != nil {
+		return l.fail(l.runs)
 	}
 	return nil
 }
 
-func (r *recorder) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.sent)
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.runs
 }
 
-// register writes a user and returns it with its notification and the payload of the event.
-func (s *shop) register() (domain.User, domain.Notification, []byte) {
+// effects counts the rows that ledgers wrote, of one event and payload.
+func (s *shop) effects(event domain.ID, payload string) (n int) {
 	s.t.Helper()
-	users := repository.NewUsers(s.db)
-	user := domain.User{Email: "ada@example.com", PasswordHash: "x"}
-	if err := users.Register(s.t.Context(), &user, "", nil); err != nil {
+	if err := s.db.SQL().QueryRowContext(s.t.Context(), "SELECT count(*) FROM effects WHERE event_id = $1 AND payload = $2", event, payload).Scan(&n); err != nil {
 		s.t.Fatal(err)
 	}
-	_, notifications, err := users.FindUser(s.t.Context(), user.ID)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return user, notifications[0], fmt.Appendf(nil, `{"user_id":%q,"notification_id":%q,"notification_type":%q}`, user.ID, notifications[0].ID, notifications[0].Type)
+	return n
 }
 
-func (s *shop) status(user domain.ID) domain.NotificationStatus {
-	s.t.Helper()
-	_, notifications, err := repository.NewUsers(s.db).FindUser(s.t.Context(), user)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return notifications[0].Status
-}
-
-func TestANotificationIsSentOnce(t *testing.T) {
+func TestAnEffectHappensOnce(t *testing.T) {
 	t.Parallel()
-	notifier := &recorder{}
-	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
-	user, notification, payload := s.register()
+	l := &ledger{}
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"test:a": l.handle})
 	s.start()
 	id := newID(1)
-	s.enqueue(domain.TypeSendNotification, id.String(), payload)
-	eventually(t, "the notification is SENT", func() bool { return s.status(user.ID) == domain.NotificationSent })
-	if m := notifier.sent[0]; m.EventID != id || m.To != user.Email || m.Text != domain.WelcomeMessage || m.UserID != user.ID || m.NotificationID != notification.ID {
-		t.Errorf("sent %+v", m)
-	}
+	s.enqueue("test:a", id.String(), []byte("p"))
+	eventually(t, "the effect is there", func() bool { return s.effects(id, "p") == 1 })
 	// Delivered again: once as Asynq would after a lost lease, once replayed.
 	for n, again := range []string{id.String(), id.String() + ".1"} {
 		eventually(t, "the task is gone", func() bool {
 			_, err := s.inspector.GetTaskInfo("default", again)
 			return errors.Is(err, asynq.ErrTaskNotFound)
 		})
-		s.enqueue(domain.TypeSendNotification, again, payload)
-		eventually(t, "the repeat is counted", func() bool { return s.outcomes(domain.TypeSendNotification, "repeated") == float64(n+1) })
+		s.enqueue("test:a", again, []byte("p"))
+		eventually(t, "the repeat is counted", func() bool { return s.outcomes("test:a", "repeated") == float64(n+1) })
 	}
-	if n := notifier.count(); n != 1 {
-		t.Errorf("%d messages, want 1", n)
+	if n := l.count(); n != 1 || s.effects(id, "p") != 1 {
+		t.Errorf("%d runs and %d effects, want one each", n, s.effects(id, "p"))
 	}
 	if n, err := testutil.GatherAndCount(s.registry, "outboxd_worker_event_done_seconds"); err != nil || n != 1 {
 		t.Errorf("the end-to-end histogram: %d, %v", n, err)
 	}
 }
 
-func TestWhatCannotBeUnderstoodIsArchivedAtOnce(t *testing.T) {
+func TestWhatCannotSucceedIsArchivedAtOnce(t *testing.T) {
 	t.Parallel()
-	notifier := &recorder{}
-	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
-	user, notification, good := s.register()
-	tests := []struct{ id, payload, want string }{
-		{newID(1).String(), `{broken`, "not a notification to send"},
-		{newID(2).String(), `{}`, "needs user_id"},
-		{newID(3).String(), fmt.Sprintf(`{"user_id":%q,"notification_id":"%s","notification_type":"T"}`, user.ID, newID(99)), "does not exist"},
-		{newID(4).String(), fmt.Sprintf(`{"user_id":%q,"notification_id":%q,"notification_type":"OTHER"}`, user.ID, notification.ID), "does not match"},
-		{newID(5).String(), fmt.Sprintf(`{"user_id":"x","notification_id":%q,"notification_type":"T"}`, notification.ID), "not a notification to send"},
-		{"by-hand", string(good), "not relayed from the outbox"},
+	l := &ledger{fail: func(int) error { return domain.Errorf(domain.CodeInvalid, "no such mailbox") }}
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"test:a": l.handle})
+	tests := []struct{ id, want string }{
+		{newID(1).String(), "no such mailbox"},
+		{"by-hand", "not relayed from the outbox"},
 	}
 	for _, test := range tests {
-		s.enqueue(domain.TypeSendNotification, test.id, []byte(test.payload), asynq.MaxRetry(5))
+		s.enqueue("test:a", test.id, nil, asynq.MaxRetry(5))
 	}
 	s.start()
 	for _, test := range tests {
 		archived := s.state("default", test.id)
-		eventually(t, test.payload+" is archived", func() bool { return archived(asynq.TaskStateArchived) })
+		eventually(t, test.id+" is archived", func() bool { return archived(asynq.TaskStateArchived) })
 		info, err := s.inspector.GetTaskInfo("default", test.id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if info.Retried != 0 || !strings.Contains(info.LastErr, test.want) {
-			t.Errorf("%s: retried %d times, error %q, want one with %q", test.payload, info.Retried, info.LastErr, test.want)
+			t.Errorf("%s: retried %d times, error %q, want one with %q", test.id, info.Retried, info.LastErr, test.want)
 		}
 	}
-	if notifier.count() != 0 || s.status(user.ID) != domain.NotificationPending {
-		t.Error("something was sent")
+	if n := l.count(); n != 1 || s.effects(newID(1), "") != 0 {
+		t.Errorf("%d runs and %d effects, want one run without effect", n, s.effects(newID(1), ""))
 	}
 }
 
-func TestAFailedSendingIsRetriedWhenTheReceiverAsks(t *testing.T) {
+func TestAFailedTaskIsRetriedWhenTheReceiverAsks(t *testing.T) {
 	t.Parallel()
-	notifier := &recorder{fail: func(n int) error {
+	l := &ledger{fail: func(n int) error {
 		if n == 1 {
 			return &domain.Error{Code: domain.CodeUnavailable, Message: "busy", RetryAfter: time.Second}
 		}
 		return nil
 	}}
-	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
-	user, _, payload := s.register()
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"test:a": l.handle})
 	s.start()
-	s.enqueue(domain.TypeSendNotification, newID(1).String(), payload)
-	eventually(t, "the notification is SENT", func() bool { return s.status(user.ID) == domain.NotificationSent })
-	if n := notifier.count(); n != 2 {
+	s.enqueue("test:a", newID(1).String(), nil)
+	eventually(t, "the effect is there", func() bool { return s.effects(newID(1), "") == 1 })
+	if n := l.count(); n != 2 {
 		t.Errorf("%d attempts, want 2", n)
 	}
 	eventually(t, "one failure and one success are counted", func() bool {
-		return s.outcomes(domain.TypeSendNotification, "failed") == 1 && s.outcomes(domain.TypeSendNotification, "done") == 1
+		return s.outcomes("test:a", "failed") == 1 && s.outcomes("test:a", "done") == 1
 	})
-}
-
-func TestARefusedMessageIsGivenUp(t *testing.T) {
-	t.Parallel()
-	notifier := &recorder{fail: func(int) error { return domain.Errorf(domain.CodeInvalid, "no such mailbox") }}
-	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
-	user, _, payload := s.register()
-	s.start()
-	id := newID(1).String()
-	s.enqueue(domain.TypeSendNotification, id, payload)
-	archived := s.state("default", id)
-	eventually(t, "the task is archived", func() bool { return archived(asynq.TaskStateArchived) })
-	if n := notifier.count(); n != 1 || s.status(user.ID) != domain.NotificationPending {
-		t.Errorf("%d attempts, status %s", n, s.status(user.ID))
-	}
 }
 
 // A panic is a failure like any other, and leaves no trace in the database.
 func TestAPanicIsRolledBack(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, servertest.Redis(t), nil)
-	user, notification, _ := s.register()
-	s.options.Handlers = map[string]jobs.Handler{"test:panic": func(ctx context.Context, tx domain.Effects, _ jobs.Task) error {
-		if err := tx.MarkSent(ctx, notification.ID); err != nil {
-			return err
-		}
-		panic("in the handler")
-	}}
+	l := &ledger{fail: func(int) error { panic("in the handler") }}
+	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{"test:panic": l.handle})
 	s.start()
-	id := newID(1).String()
-	s.enqueue("test:panic", id, nil, asynq.MaxRetry(0))
-	archived := s.state("default", id)
+	id := newID(1)
+	s.enqueue("test:panic", id.String(), nil, asynq.MaxRetry(0))
+	archived := s.state("default", id.String())
 	eventually(t, "the task is archived", func() bool { return archived(asynq.TaskStateArchived) })
-	if s.status(user.ID) != domain.NotificationPending {
+	if s.effects(id, "") != 0 {
 		t.Error("the panicking handler's change was kept")
 	}
-	info, err := s.inspector.GetTaskInfo("default", id)
+	info, err := s.inspector.GetTaskInfo("default", id.String())
 	if err != nil || !strings.Contains(info.LastErr, "in the handler") {
 		t.Errorf("%+v, %v", info, err)
 	}
@@ -290,14 +249,12 @@ func TestAPanicIsRolledBack(t *testing.T) {
 func TestTheWorkerWaitsForRedisAndRunsAgain(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
-	notifier := &recorder{}
-	s := newShop(t, server.URL(), map[string]jobs.Handler{domain.TypeSendNotification: jobs.SendNotification(notifier)})
-	user, _, payload := s.register()
-	s.enqueue(domain.TypeSendNotification, newID(1).String(), payload)
+	s := newShop(t, server.URL(), map[string]jobs.Handler{"test:a": new(ledger).handle})
+	s.enqueue("test:a", newID(1).String(), nil)
 	server.Kill()
 	s.start()
 	server.Start()
-	eventually(t, "the notification is SENT", func() bool { return s.status(user.ID) == domain.NotificationSent })
+	eventually(t, "the effect is there", func() bool { return s.effects(newID(1), "") == 1 })
 }
 
 // A task that runs when the worker is stopped is finished first.

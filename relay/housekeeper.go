@@ -202,7 +202,6 @@ func (h *housekeeper) tidy(ctx context.Context) {
 		h.o.Housekeeping.TrimRelays(ctx, staleRelay),
 		h.trim(ctx, "inbox rows", h.o.Housekeeping.TrimInbox, h.o.InboxRetention),
 		h.trim(ctx, "suppressed events", h.o.Housekeeping.TrimSuppressed, h.o.InboxRetention),
-		h.trim(ctx, "idempotency keys", h.o.Housekeeping.TrimKeys, h.o.KeyRetention),
 	)
 	h.failing.note(ctx, "keep the partitions and trim", err)
 	if err == nil {

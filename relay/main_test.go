@@ -64,7 +64,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 		Concurrency:  2, BatchSize: 100, MaxAttempts: 3,
 		BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond, PollInterval: time.Hour,
 		PollMin: 10 * time.Millisecond, PollWithoutListen: time.Hour, Listen: true,
-		History: time.Hour, InboxRetention: time.Hour, KeyRetention: time.Hour,
+		History: time.Hour, InboxRetention: time.Hour,
 		Logger: servertest.Logger(t), Registry: f.registry,
 	}
 	if change != nil {

@@ -59,7 +59,6 @@ type Options struct {
 
 	History        time.Duration // how long sent events are remembered
 	InboxRetention time.Duration // how long confirmations are; at least History
-	KeyRetention   time.Duration // how long Idempotency-Keys are
 
 	Logger   *slog.Logger
 	Registry prometheus.Registerer

@@ -146,10 +146,6 @@ func (s *subject) refuses() {
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "cannot be stored") {
 		s.t.Errorf("Emit: %v", err)
 	}
-	user := &domain.User{Email: "🚀@example.com", PasswordHash: "x"}
-	if err := repository.NewUsers(s.own).Register(s.t.Context(), user, "", nil); domain.ErrorCode(err) != domain.CodeInvalid {
-		s.t.Errorf("Register: %v", err)
-	}
 }
 
 // workUnder does some of everything that outboxd does, at url, with a producer
@@ -174,7 +170,6 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject
 	retire := w.start()
 	stop := w.work()
 	s.produce(direct)
-	s.register()
 	w.eventually(s.effective, "SELECT count(*) FROM inbox")
 	s.inOrder()
 	stop()
@@ -225,24 +220,6 @@ func (s *subject) produce(direct string) {
 		}
 	}
 	s.effective += 7
-}
-
-// register does what the API does.
-func (s *subject) register() {
-	s.t.Helper()
-	users := repository.NewUsers(s.own)
-	user := &domain.User{Email: "ada+" + s.text + "@example.com", PasswordHash: `\x\`}
-	if err := users.Register(s.t.Context(), user, "key", map[string]string{"h": s.text}); err != nil {
-		s.t.Fatal(err)
-	}
-	found, notifications, err := users.FindUser(s.t.Context(), user.ID)
-	if err != nil || found.Email != user.Email || len(notifications) != 1 || notifications[0].Message != domain.WelcomeMessage ||
-		time.Since(found.CreatedAt).Abs() > time.Minute {
-		s.t.Fatalf("found %+v with %+v: %v", found, notifications, err)
-	}
-	if by, err := users.FindUserByKey(s.t.Context(), "key"); err != nil || by.ID != user.ID {
-		s.t.Fatalf("found %+v by its key: %v", by, err)
-	}
 }
 
 // inOrder looks whether the events of the key took effect one after another.
@@ -311,8 +288,6 @@ func (s *subject) keepHouse() {
 	_, err := house.FoldAccount(ctx)
 	errs := []error{err, house.KeepPartitions(ctx, time.Hour), house.TrimRelays(ctx, time.Hour)}
 	_, err = house.TrimInbox(ctx, time.Hour, 10)
-	errs = append(errs, err)
-	_, err = house.TrimKeys(ctx, time.Hour, 10)
 	errs = append(errs, err)
 	_, err = house.Measure(ctx, domain.RelayProcess{ID: domain.ID{1}})
 	errs = append(errs, err)

@@ -18,13 +18,11 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 	url := servertest.Database(t)
 	db, worker := schematest.Connect(t, url), schematest.Connect(t, url)
 	migrate(t, db)
-	user := &domain.User{Email: "ada@example.com", PasswordHash: "x"}
-	if err := repository.NewUsers(db).Register(t.Context(), user, "", nil); err != nil {
-		t.Fatal(err)
-	}
-	var notification domain.ID
-	if err := db.SQL().QueryRowContext(t.Context(), "SELECT id FROM notifications").Scan(&notification); err != nil {
-		t.Fatal(err)
+	exec(t, db, "CREATE TABLE letters (number integer PRIMARY KEY, text text, sent boolean)")
+	exec(t, db, "INSERT INTO letters VALUES (1, 'Welcome!', false)")
+	type letter struct {
+		Number int
+		Text   string
 	}
 	inbox := repository.NewInbox(worker)
 	process := func(t *testing.T) {
@@ -35,8 +33,10 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 				t.Fatal(err)
 			}
 			first, err := inbox.Process(t.Context(), id, func(ctx context.Context, effects domain.Effects) error {
-				_, _, err := effects.FindNotification(ctx, notification)
-				return errors.Join(err, effects.MarkSent(ctx, notification))
+				var found letter
+				read := repository.TransactionOf(effects).WithContext(ctx).Take(&found, "number = ?", 1).Error
+				_, err := effects.Tx().ExecContext(ctx, "UPDATE letters SET sent = true WHERE number = $1", 1)
+				return errors.Join(read, err)
 			})
 			if err != nil || !first {
 				t.Errorf("first %t, %v", first, err)
@@ -45,9 +45,9 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 	}
 	process(t)
 	for n, change := range []string{
-		"ALTER TABLE notifications ADD COLUMN mine integer",
-		"ALTER TABLE notifications ALTER COLUMN message TYPE varchar(500)",
-		"ALTER TABLE users ALTER COLUMN email TYPE varchar(500)",
+		"ALTER TABLE letters ADD COLUMN mine integer",
+		"ALTER TABLE letters ALTER COLUMN text TYPE varchar(500)",
+		"ALTER TABLE letters ALTER COLUMN number TYPE bigint",
 		"DEALLOCATE ALL",
 	} {
 		exec(t, worker, change)

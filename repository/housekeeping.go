@@ -29,11 +29,11 @@ DELETE FROM inbox WHERE event_id = ANY(ARRAY(
 
 // TrimInbox implements domain.Housekeeping.
 func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error) {
-	inbox, err := h.trim(ctx, "trim the inbox", trimInboxSQL, age, limit)
+	inbox, err := h.db.Trim(ctx, "trim the inbox", trimInboxSQL, age, limit)
 	if err != nil {
 		return 0, err
 	}
-	journal, err := h.trim(ctx, "trim the journal", trimJournalSQL, age, limit)
+	journal, err := h.db.Trim(ctx, "trim the journal", trimJournalSQL, age, limit)
 	return max(inbox, journal), err
 }
 
@@ -56,32 +56,8 @@ func (h *Housekeeping) TrimSuppressed(ctx context.Context, age time.Duration, li
 	return n, postgres.Translate(err, "trim suppressed events")
 }
 
-const trimKeysSQL = `
-DELETE FROM idempotency_keys WHERE key = ANY(ARRAY(
-    SELECT key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second' ORDER BY created_at LIMIT $2))`
-
-// TrimKeys implements domain.Housekeeping.
-func (h *Housekeeping) TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error) {
-	return h.trim(ctx, "trim the idempotency keys", trimKeysSQL, age, limit)
-}
-
 // TrimRelays implements domain.Housekeeping.
 func (h *Housekeeping) TrimRelays(ctx context.Context, age time.Duration) error {
 	_, err := h.db.SQL().ExecContext(ctx, `DELETE FROM outbox_relays WHERE seen_at < now() - $1 * interval '1 second'`, age.Seconds())
 	return postgres.Translate(err, "forget relays")
-}
-
-// trim deletes up to limit rows of some age.
-func (h *Housekeeping) trim(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {
-	err = postgres.InPieces(ctx, limit, func(rows int) (done bool, err error) {
-		rows = min(rows, limit-int(total))
-		result, err := h.db.SQL().ExecContext(ctx, statement, age.Seconds(), rows)
-		if err != nil {
-			return false, err
-		}
-		n, err := result.RowsAffected()
-		total += n
-		return n < int64(rows) || total >= int64(limit), err
-	})
-	return total, postgres.Translate(err, doing)
 }

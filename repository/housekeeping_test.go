@@ -113,16 +113,11 @@ func TestTrimming(t *testing.T) {
 	db := schematest.Open(t)
 	keeping := repository.NewHousekeeping(db, "")
 	exec(t, db, `INSERT INTO inbox SELECT gen_random_uuid(), now() - n * interval '1 hour' FROM generate_series(1, 10) n`)
-	exec(t, db, `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`)
-	exec(t, db, `INSERT INTO idempotency_keys SELECT 'k'||n, users.id, now() - n * interval '1 hour' FROM users, generate_series(1, 10) n`)
 	exec(t, db, `INSERT INTO outbox_relays (id, host, pid, version, seen_at) SELECT gen_random_uuid(), 'h', 1, 'v', now() - n * interval '1 hour' FROM generate_series(0, 1) n`)
 	for _, want := range []int64{3, 2, 0} {
 		if n, err := keeping.TrimInbox(t.Context(), 330*time.Minute, 3); err != nil || n != want {
 			t.Errorf("TrimInbox: %d, %v, want %d", n, err, want)
 		}
-	}
-	if n, err := keeping.TrimKeys(t.Context(), 330*time.Minute, 100); err != nil || n != 5 {
-		t.Errorf("TrimKeys: %d, %v, want 5", n, err)
 	}
 	if err := keeping.TrimRelays(t.Context(), time.Minute); err != nil {
 		t.Fatal(err)

@@ -1,9 +1,7 @@
 package repository
 
 import (
-	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -88,7 +86,7 @@ func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.C
 		}
 		first = true
 		crashpoint.Reach(crashpoint.WorkerBegan)
-		err = effect(ctx, &effects{tx: tx})
+		err = effect(ctx, effects{tx})
 		crashpoint.Reach(crashpoint.WorkerEffected)
 		return err
 	})
@@ -105,38 +103,4 @@ func patience(ctx context.Context) time.Duration {
 		return effectPatience
 	}
 	return min(max(time.Until(deadline), time.Second), longestPatience)
-}
-
-// effects is the domain.Effects.
-type effects struct{ tx *gorm.DB }
-
-// FindNotification implements domain.Effects.
-func (e *effects) FindNotification(ctx context.Context, id domain.ID) (*domain.Notification, *domain.User, error) {
-	var row notificationRow
-	if err := e.tx.WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
-		return nil, nil, postgres.Translate(err, fmt.Sprintf("find notification %s", id))
-	}
-	var user userRow
-	// Without the password's hash: the worker's database role may not read it.
-	if err := e.tx.WithContext(ctx).Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
-		return nil, nil, postgres.Translate(err, fmt.Sprintf("find user %s", row.UserID))
-	}
-	notification := domain.Notification(row)
-	return &notification, user.user(), nil
-}
-
-// The transaction began before the sending, so now() would be too early.
-const markSentSQL = `UPDATE notifications SET status = 'SENT', sent_at = clock_timestamp() WHERE id = $1`
-
-// MarkSent implements domain.Effects.
-func (e *effects) MarkSent(ctx context.Context, id domain.ID) error {
-	doing := fmt.Sprintf("mark notification %s sent", id)
-	result, err := postgres.Statements(e.tx).ExecContext(ctx, markSentSQL, id)
-	if err != nil {
-		return postgres.Translate(err, doing)
-	}
-	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
-		return postgres.Translate(cmp.Or(err, sql.ErrNoRows), doing)
-	}
-	return nil
 }

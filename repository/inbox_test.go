@@ -14,52 +14,37 @@ import (
 func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	users, inbox := repository.NewUsers(db), repository.NewInbox(db)
-	user := domain.User{Email: "ada@example.com", PasswordHash: "x"}
-	if err := users.Register(t.Context(), &user, "", nil); err != nil {
-		t.Fatal(err)
-	}
-	_, notifications, err := users.FindUser(t.Context(), user.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, runs := domain.ID{7}, 0
-	send := func(ctx context.Context, tx domain.Effects) error {
+	exec(t, db, "CREATE TABLE effects (way text)")
+	inbox, id, runs := repository.NewInbox(db), domain.ID{7}, 0
+	// A handler may use either form of the transaction, or both.
+	effect := func(ctx context.Context, tx domain.Effects) error {
 		runs++
-		n, to, err := tx.FindNotification(ctx, notifications[0].ID)
-		if err != nil {
-			return err
-		}
-		if to.Email != user.Email || n.Message != domain.WelcomeMessage {
-			t.Errorf("found %+v for %+v", n, to)
-		}
-		return tx.MarkSent(ctx, n.ID)
+		_, err := tx.Tx().ExecContext(ctx, "INSERT INTO effects VALUES ('plain')")
+		return errors.Join(err, repository.TransactionOf(tx).WithContext(ctx).Exec("INSERT INTO effects VALUES ('gorm')").Error)
 	}
 
 	failure := errors.New("the mail server hung up")
 	first, err := inbox.Process(t.Context(), id, func(ctx context.Context, tx domain.Effects) error {
-		return errors.Join(send(ctx, tx), failure)
+		return errors.Join(effect(ctx, tx), failure)
 	})
 	if !first || !errors.Is(err, failure) {
 		t.Errorf("a failing effect: %t, %v", first, err)
 	}
-	if sent := count(t, db, "SELECT count(*) FROM notifications WHERE status = 'SENT'"); sent != 0 {
+	if n := count(t, db, "SELECT count(*) FROM effects"); n != 0 {
 		t.Error("a failed effect was kept")
 	}
 	for _, want := range []bool{true, false, false} {
-		if first, err := inbox.Process(t.Context(), id, send); err != nil || first != want {
+		if first, err := inbox.Process(t.Context(), id, effect); err != nil || first != want {
 			t.Errorf("Process: %t, %v, want %t", first, err, want)
 		}
 	}
 	if runs != 2 {
 		t.Errorf("the effect ran %d times, want 2: one failure, one success", runs)
 	}
-	_, notifications, err = users.FindUser(t.Context(), user.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := notifications[0]; n.Status != domain.NotificationSent || n.SentAt == nil {
-		t.Errorf("notification %+v, want SENT", n)
+	for _, way := range []string{"plain", "gorm"} {
+		if n := count(t, db, "SELECT count(*) FROM effects WHERE way = $1", way); n != 1 {
+			t.Errorf("%d effects through the %s transaction, want 1", n, way)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"outboxd/app/servertest"
+	"outboxd/migrations"
 	"outboxd/repository/postgres"
 )
 
@@ -47,4 +48,11 @@ func emit(t *testing.T, db *postgres.Database, n int) {
 	t.Helper()
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at)
 		SELECT 'test:'||n, convert_to(n::text, 'UTF8'), now() - ($1 - n) * interval '1 ms' FROM generate_series(1, $1) n`, n)
+}
+
+func migrate(t *testing.T, db *postgres.Database) {
+	t.Helper()
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -13,9 +13,11 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/registration"
 	"outboxd/migrations"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
+	example "outboxd/repository/registration"
 )
 
 // TestRolesMayDoTheirWork makes every call of every role with nothing but the grants of deploy/postgres.
@@ -72,13 +74,15 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	}
 
 	// api
-	users := repository.NewUsers(api)
-	user := &domain.User{Email: "ada@example.com", PasswordHash: "x"}
+	users := example.NewUsers(api)
+	user := &registration.User{Email: "ada@example.com", PasswordHash: "x"}
 	must("register", users.Register(t.Context(), user, "key", map[string]string{"a": "b"}))
 	_, err := users.FindUserByKey(t.Context(), "key")
 	must("find by key", err)
 	_, notifications, err := users.FindUser(t.Context(), user.ID)
 	must("find", err)
+	_, err = users.TrimKeys(t.Context(), time.Hour, 10)
+	must("trim keys", err)
 
 	// relay, with a refused and a dead event among them
 	store := repository.NewOutbox(relay, repository.OutboxOptions{History: true})
@@ -99,11 +103,11 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	keepHouse(t, relay, store)
 
 	// worker
-	_, err = repository.NewInbox(worker).Process(t.Context(), find(t, owner, domain.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
-		if _, _, err := effects.FindNotification(ctx, notifications[0].ID); err != nil {
+	_, err = repository.NewInbox(worker).Process(t.Context(), find(t, owner, registration.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
+		if _, _, err := new(example.Notifications).FindNotification(ctx, effects, notifications[0].ID); err != nil {
 			return err
 		}
-		return effects.MarkSent(ctx, notifications[0].ID)
+		return new(example.Notifications).MarkSent(ctx, effects, notifications[0].ID)
 	})
 	must("process", err)
 	tasks := repository.NewFailedTasks(worker, false)
@@ -145,7 +149,6 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 	call("make and drop partitions", func() error { return house.KeepPartitions(t.Context(), 24*time.Hour) })
 	call("fold the account", func() error { _, err := house.FoldAccount(t.Context()); return err })
 	call("trim the inbox", func() error { _, err := house.TrimInbox(t.Context(), time.Hour, 10); return err })
-	call("trim keys", func() error { _, err := house.TrimKeys(t.Context(), time.Hour, 10); return err })
 	call("advance keys", func() error { _, _, _, err := house.AdvanceKeys(t.Context(), "", 10); return err })
 	call("pass turns", func() error { return house.PassTurns(t.Context(), []domain.Event{{ID: domain.ID{1}}}) })
 	call("measure", func() error { _, err := house.Measure(t.Context(), domain.RelayProcess{}); return err })
@@ -175,7 +178,7 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 		return memory.Remember(t.Context(), record.Identity, domain.QueueIdentity{RunID: "r"}, true)
 	})
 	call("redrive", func() error {
-		_, err := memory.Redrive(t.Context(), time.Hour, []string{domain.TypeSendNotification}, "a test")
+		_, err := memory.Redrive(t.Context(), time.Hour, []string{registration.TypeSendNotification}, "a test")
 		return err
 	})
 	if n := count(t, relay, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass"); n != 9 {
@@ -231,7 +234,7 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 		{
 			"outboxd_relay",
 			[]string{"SELECT id FROM outbox_sent", "SELECT id FROM " + partition},
-			[]string{"SELECT FROM users", "SELECT FROM notifications", "INSERT INTO inbox VALUES (gen_random_uuid())", "DROP TABLE outbox", "ALTER TABLE outbox DISABLE TRIGGER ALL", confirm, "SET ROLE outboxd_owner"},
+			[]string{"SELECT FROM users", "SELECT FROM notifications", "SELECT FROM idempotency_keys", "INSERT INTO inbox VALUES (gen_random_uuid())", "DROP TABLE outbox", "ALTER TABLE outbox DISABLE TRIGGER ALL", confirm, "SET ROLE outboxd_owner"},
 		},
 		{
 			"outboxd_monitor",

@@ -58,7 +58,6 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 		Lengths:        inspect.NewOverviews(redis),
 		History:        cfg.Relay.History,
 		InboxRetention: cfg.Relay.InboxRetention,
-		KeyRetention:   cfg.API.IdempotencyRetention,
 
 		PollWithoutListen: cfg.Relay.PollWithoutListen,
 	}

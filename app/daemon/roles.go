@@ -5,17 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
-	"outboxd/app/servers"
 	"outboxd/config"
-	"outboxd/domain"
-	"outboxd/handler/registration"
 	"outboxd/jobs"
-	"outboxd/jobs/notify"
 	"outboxd/relay"
 	"outboxd/repository"
 )
@@ -53,19 +48,6 @@ func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) 
 	d.lineup.add(at, name, func(ctx context.Context) error { return supervise(ctx, name, d.log, run) })
 }
 
-func (d *Daemon) addAPI(beside *relay.Relay) {
-	var committed func()
-	if beside != nil {
-		committed = beside.Wake
-	}
-	api := registration.New(registration.Options{
-		Users: repository.NewUsers(d.database), Committed: committed, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
-		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
-		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
-	})
-	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
-}
-
 func (d *Daemon) addRelay() *relay.Relay {
 	options := RelayOptions(d.cfg, d.database, d.redis, d.process)
 	options.Publisher, options.Logger, options.Registry = d.traced(options.Publisher), d.log, d.registry
@@ -87,18 +69,15 @@ const (
 func share(of time.Duration, part float64) time.Duration { return time.Duration(part * float64(of)) }
 
 func (d *Daemon) addWorker() error {
-	notifier, err := d.newNotifier()
+	handlers, err := d.handlers()
 	if err != nil {
 		return err
 	}
 	worker := jobs.NewWorker(jobs.WorkerOptions{
-		Redis: d.redis,
-		Inbox: repository.NewInbox(d.database),
-
-		Failures: repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
-		Handlers: map[string]jobs.Handler{
-			domain.TypeSendNotification: jobs.SendNotification(notifier),
-		},
+		Redis:        d.redis,
+		Inbox:        repository.NewInbox(d.database),
+		Failures:     repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+		Handlers:     handlers,
 		Concurrency:  d.cfg.Worker.Concurrency,
 		Queues:       d.cfg.Worker.Queues,
 		PollInterval: d.cfg.Worker.PollInterval,
@@ -109,29 +88,6 @@ func (d *Daemon) addWorker() error {
 	})
 	d.addSupervised(stageWorker, "worker", worker.Run)
 	return nil
-}
-
-func (d *Daemon) newNotifier() (domain.Notifier, error) {
-	switch d.cfg.Notify {
-	case config.NotifySMTP:
-		c := d.cfg.SMTP
-		return notify.NewSMTP(notify.SMTPOptions{
-			Addr: c.Addr, TLS: c.TLS, Username: c.Username, Password: string(c.Password), From: c.From, Timeout: c.Timeout,
-		}, d.log)
-	case config.NotifyWebhook:
-		c := d.cfg.Webhook
-		n, err := notify.NewWebhook(notify.WebhookOptions{URL: string(c.URL), Secret: string(c.Secret), Timeout: c.Timeout}, d.log)
-		if err == nil {
-			d.undo = append(d.undo, func() { _ = n.Close() })
-		}
-		return n, err
-	default:
-		dir, err := servers.DataDir(d.cfg)
-		if err != nil {
-			return nil, err
-		}
-		return notify.NewLog(filepath.Join(dir, "mail"), d.log)
-	}
 }
 
 // serve runs an HTTP listener until ctx ends, then lets the requests in flight

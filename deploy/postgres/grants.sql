@@ -28,6 +28,7 @@ GRANT EXECUTE ON FUNCTION confirm TO outboxd_consumer;
 
 -- Role api: the example service. It is a producer that wants to know what it wrote.
 GRANT SELECT, INSERT ON users, notifications, idempotency_keys TO outboxd_api;
+GRANT DELETE ON idempotency_keys TO outboxd_api;
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_api;
 GRANT SELECT (id, available_at, created_at, ordering_position) ON outbox TO outboxd_api;
@@ -58,7 +59,7 @@ GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing, outbox_failing TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
-GRANT SELECT, DELETE ON inbox, idempotency_keys TO outboxd_relay;
+GRANT SELECT, DELETE ON inbox TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,

@@ -20,8 +20,8 @@ import (
 	"outboxd/handler"
 	"outboxd/handler/registration"
 	"outboxd/migrations"
-	"outboxd/repository"
 	"outboxd/repository/postgres"
+	store "outboxd/repository/registration"
 )
 
 // A registration, and the password in it.
@@ -87,7 +87,7 @@ func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *postgre
 func StartAPIOn(t *testing.T, db *postgres.Database, change func(*registration.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
-	o := registration.Options{Users: repository.NewUsers(db), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
+	o := registration.Options{Users: store.NewUsers(db), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
 	// Many tests hash at once, and the race detector makes that slow.
 	o.Timeouts.Request, o.Timeouts.Write = 2*time.Minute, 2*time.Minute
 	if change != nil {

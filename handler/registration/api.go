@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
-	"outboxd/domain"
+	example "outboxd/domain/registration"
 	"outboxd/handler"
 )
 
@@ -23,7 +23,7 @@ const drainLimit = 256 << 10
 
 // Options are what the API needs, and its limits.
 type Options struct {
-	Users domain.UserStore
+	Users example.UserStore
 	// Committed is called after each registration. It may tell a relay of the same process,
 	// which spares the way through the database. nil: nobody is told.
 	Committed func()

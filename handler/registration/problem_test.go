@@ -11,6 +11,7 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	example "outboxd/domain/registration"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/registration"
 )
@@ -196,9 +197,9 @@ func TestUnexpectedErrorIsLoggedOnceAndNotTold(t *testing.T) {
 
 // panicking stands in for a mistake in the code, which no real store makes on
 // demand.
-type panicking struct{ domain.UserStore }
+type panicking struct{ example.UserStore }
 
-func (panicking) FindUser(context.Context, domain.ID) (*domain.User, []domain.Notification, error) {
+func (panicking) FindUser(context.Context, domain.ID) (*example.User, []example.Notification, error) {
 	panic("secret state")
 }
 

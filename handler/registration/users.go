@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"outboxd/domain"
+	example "outboxd/domain/registration"
 	"outboxd/handler"
 )
 
@@ -20,7 +21,7 @@ const usersPath = "/api/v1/users"
 // users answers the requests about users.
 type users struct {
 	server    *handler.Server
-	store     domain.UserStore
+	store     example.UserStore
 	committed func()
 	hasher    *Hasher
 }
@@ -96,7 +97,7 @@ func (u *users) register(ctx context.Context, in *registerInput) (*registerOutpu
 	return out, nil
 }
 
-func (u *users) registerUser(ctx context.Context, in *registerInput) (user *domain.User, replayed bool, err error) {
+func (u *users) registerUser(ctx context.Context, in *registerInput) (user *example.User, replayed bool, err error) {
 	key, err := parseIdempotencyKey(in.keys)
 	if err != nil {
 		return nil, false, err
@@ -111,12 +112,12 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *doma
 			return user, true, err
 		}
 	}
-	user = &domain.User{Email: request.Email}
+	user = &example.User{Email: request.Email}
 	if user.PasswordHash, err = u.hasher.Hash(ctx, request.Password); err != nil {
 		return nil, false, err
 	}
 	err = u.store.Register(ctx, user, key, eventHeaders(ctx, in.Traceparent))
-	if errors.Is(err, domain.ErrKeyUsed) {
+	if errors.Is(err, example.ErrKeyUsed) {
 		// A request with this key ran beside this one and was faster.
 		user, err = u.replay(ctx, key, request)
 		return user, true, err
@@ -133,7 +134,7 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *doma
 // other may be stored.
 //
 // Errors: CodeNotFound if the key is new, CodeInvalid if the request differs.
-func (u *users) replay(ctx context.Context, key string, request domain.Registration) (*domain.User, error) {
+func (u *users) replay(ctx context.Context, key string, request example.Request) (*example.User, error) {
 	user, err := u.store.FindUserByKey(ctx, key)
 	if err != nil {
 		return nil, err
@@ -153,8 +154,8 @@ func (u *users) replay(ctx context.Context, key string, request domain.Registrat
 }
 
 // readRegistration reports all faults of the body at once, one for each field.
-func readRegistration(in *registerInput) (domain.Registration, error) {
-	var r domain.Registration
+func readRegistration(in *registerInput) (example.Request, error) {
+	var r example.Request
 	if err := checkJSONType(in.contentType); err != nil {
 		return r, err
 	}
@@ -219,6 +220,6 @@ func (u *users) find(ctx context.Context, in *findInput) (*findOutput, error) {
 	return out, nil
 }
 
-func registeredOf(u *domain.User) registered {
+func registeredOf(u *example.User) registered {
 	return registered{ID: u.ID.String(), Email: u.Email, CreatedAt: u.CreatedAt.UTC()}
 }

@@ -137,7 +137,7 @@ func unservedFinding(waiting, cures []string, workers int) []domain.Finding {
 func cure(queue string, types []string) string {
 	var others []string
 	for _, kind := range types {
-		if kind != domain.TypeSendNotification {
+		if kind != "email:send_notification" {
 			others = append(others, fmt.Sprintf("%.100q", kind))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Work that grows with the data is done in pieces: each a statement of its own
@@ -38,6 +39,25 @@ func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 			rows = max(rows/4, smallestPiece)
 		}
 	}
+}
+
+// Trim deletes up to limit rows older than age, in pieces, and returns how many
+// that were. The statement takes the age in seconds and the most rows that it may
+// delete. doing says in an error what was tried.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+func (d *Database) Trim(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {
+	err = InPieces(ctx, limit, func(rows int) (done bool, err error) {
+		rows = min(rows, limit-int(total))
+		result, err := d.sql.ExecContext(ctx, statement, age.Seconds(), rows)
+		if err != nil {
+			return false, err
+		}
+		n, err := result.RowsAffected()
+		total += n
+		return n < int64(rows) || total >= int64(limit), err
+	})
+	return total, Translate(err, doing)
 }
 
 // errTooLong says that nothing will get better by itself.

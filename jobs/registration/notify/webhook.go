@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
+	"outboxd/domain/registration"
 	"outboxd/jobs/span"
 )
 
@@ -126,12 +127,12 @@ type webhookData struct {
 // other than 408, 425 and 429; CodeUnavailable, with RetryAfter (at most 24 h)
 // if the receiver named a time, for every other answer, redirects included,
 // and for none.
-func (n *Webhook) Send(ctx context.Context, message domain.Message) error {
+func (n *Webhook) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
 }
 
-func (n *Webhook) send(ctx context.Context, message domain.Message) error {
+func (n *Webhook) send(ctx context.Context, message registration.Message) error {
 	if message.EventID.IsZero() {
 		return domain.Errorf(domain.CodeInvalid, "the message has no event ID")
 	}
@@ -175,7 +176,7 @@ func (n *Webhook) send(ctx context.Context, message domain.Message) error {
 }
 
 // request builds and signs one attempt; the signature carries its time.
-func (n *Webhook) request(ctx context.Context, message domain.Message) (*http.Request, error) {
+func (n *Webhook) request(ctx context.Context, message registration.Message) (*http.Request, error) {
 	body, err := json.Marshal(webhookBody{
 		Type:      message.Type,
 		Timestamp: message.CreatedAt.UTC(),

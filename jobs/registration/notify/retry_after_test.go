@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"outboxd/jobs/notify"
+	"outboxd/jobs/registration/notify"
 )
 
 func TestRetryAfter(t *testing.T) {

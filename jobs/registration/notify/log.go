@@ -13,6 +13,7 @@ import (
 	"github.com/wneessen/go-mail"
 
 	"outboxd/domain"
+	"outboxd/domain/registration"
 )
 
 // Log shows messages instead of sending them: each in the log, and as
@@ -39,7 +40,7 @@ func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 // that none is lost and each can be told. The file is complete and on disk
 // when Send returns nil. Errors: CodeInvalid if there can be no such mail; any
 // other is of the file system.
-func (n *Log) Send(ctx context.Context, message domain.Message) error {
+func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write mail: %w", err)
 	}

@@ -1,4 +1,4 @@
-package repository
+package registration
 
 import (
 	"context"
@@ -10,16 +10,18 @@ import (
 	"gorm.io/gorm/clause"
 
 	"outboxd/domain"
+	"outboxd/domain/registration"
+	"outboxd/repository"
 	"outboxd/repository/postgres"
 )
 
-// Users is the domain.UserStore.
+// Users is the registration.UserStore.
 type Users struct{ db *postgres.Database }
 
 // NewUsers returns the users in db.
 func NewUsers(db *postgres.Database) *Users { return &Users{db: db} }
 
-var _ domain.UserStore = (*Users)(nil)
+var _ registration.UserStore = (*Users)(nil)
 
 // The rows as GORM maps them.
 type (
@@ -34,7 +36,7 @@ type (
 		UserID    domain.ID
 		Type      string
 		Message   string
-		Status    domain.NotificationStatus
+		Status    registration.NotificationStatus
 		SentAt    *time.Time
 		CreatedAt time.Time `gorm:"default:now()"`
 	}
@@ -48,8 +50,8 @@ func (userRow) TableName() string           { return "users" }
 func (notificationRow) TableName() string   { return "notifications" }
 func (idempotencyKeyRow) TableName() string { return "idempotency_keys" }
 
-// Register implements domain.UserStore.
-func (u *Users) Register(ctx context.Context, user *domain.User, idempotencyKey string, headers map[string]string) error {
+// Register implements registration.UserStore.
+func (u *Users) Register(ctx context.Context, user *registration.User, idempotencyKey string, headers map[string]string) error {
 	return u.db.Transact(ctx, "register a user", func(tx *gorm.DB) error {
 		var err error
 		row := userRow{Email: user.Email, PasswordHash: user.PasswordHash}
@@ -68,8 +70,8 @@ func (u *Users) Register(ctx context.Context, user *domain.User, idempotencyKey 
 			return err
 		}
 		welcome := notificationRow{
-			UserID: row.ID, Type: domain.NotificationUserRegistration,
-			Message: domain.WelcomeMessage, Status: domain.NotificationPending,
+			UserID: row.ID, Type: registration.NotificationUserRegistration,
+			Message: registration.WelcomeMessage, Status: registration.NotificationPending,
 		}
 		if welcome.ID, err = newID(ctx, tx); err != nil {
 			return err
@@ -90,19 +92,19 @@ func claimKey(tx *gorm.DB, key string, user domain.ID) error {
 	}
 	result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&idempotencyKeyRow{Key: key, UserID: user})
 	if result.Error == nil && result.RowsAffected == 0 {
-		return domain.ErrKeyUsed
+		return registration.ErrKeyUsed
 	}
 	return result.Error
 }
 
 func emitNotification(ctx context.Context, tx *gorm.DB, n notificationRow, headers map[string]string) error {
-	payload, err := json.Marshal(domain.SendNotification{UserID: n.UserID, NotificationID: n.ID, NotificationType: n.Type})
+	payload, err := json.Marshal(registration.SendNotification{UserID: n.UserID, NotificationID: n.ID, NotificationType: n.Type})
 	if err != nil {
 		return err
 	}
-	return NewEmitter(tx).Emit(ctx, &domain.Event{
-		Type: domain.TypeSendNotification, Queue: domain.NotificationQueue, Payload: payload, Headers: headers,
-		Options: domain.TaskOptions{Retention: domain.NotificationRetention},
+	return repository.NewEmitter(tx).Emit(ctx, &domain.Event{
+		Type: registration.TypeSendNotification, Queue: registration.NotificationQueue, Payload: payload, Headers: headers,
+		Options: domain.TaskOptions{Retention: registration.NotificationRetention},
 	})
 }
 
@@ -111,8 +113,8 @@ func newID(ctx context.Context, tx *gorm.DB) (id domain.ID, err error) {
 	return id, err
 }
 
-// FindUserByKey implements domain.UserStore.
-func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*domain.User, error) {
+// FindUserByKey implements registration.UserStore.
+func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*registration.User, error) {
 	var row userRow
 	err := u.db.GORM().WithContext(ctx).
 		Where("id = (SELECT user_id FROM idempotency_keys WHERE key = ?)", idempotencyKey).
@@ -123,8 +125,8 @@ func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*doma
 	return row.user(), nil
 }
 
-// FindUser implements domain.UserStore.
-func (u *Users) FindUser(ctx context.Context, id domain.ID) (*domain.User, []domain.Notification, error) {
+// FindUser implements registration.UserStore.
+func (u *Users) FindUser(ctx context.Context, id domain.ID) (*registration.User, []registration.Notification, error) {
 	var row userRow
 	if err := u.db.GORM().WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
 		return nil, nil, postgres.Translate(err, "find a user")
@@ -133,13 +135,22 @@ func (u *Users) FindUser(ctx context.Context, id domain.ID) (*domain.User, []dom
 	if err := u.db.GORM().WithContext(ctx).Where("user_id = ?", id).Order("created_at, id").Find(&rows).Error; err != nil {
 		return nil, nil, postgres.Translate(err, "find a user's notifications")
 	}
-	notifications := make([]domain.Notification, len(rows))
+	notifications := make([]registration.Notification, len(rows))
 	for i := range rows {
-		notifications[i] = domain.Notification(rows[i])
+		notifications[i] = registration.Notification(rows[i])
 	}
 	return row.user(), notifications, nil
 }
 
-func (r *userRow) user() *domain.User {
-	return &domain.User{ID: r.ID, Email: r.Email, PasswordHash: r.PasswordHash, CreatedAt: r.CreatedAt}
+func (r *userRow) user() *registration.User {
+	return &registration.User{ID: r.ID, Email: r.Email, PasswordHash: r.PasswordHash, CreatedAt: r.CreatedAt}
+}
+
+const trimKeysSQL = `
+DELETE FROM idempotency_keys WHERE key = ANY(ARRAY(
+    SELECT key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second' ORDER BY created_at LIMIT $2))`
+
+// TrimKeys implements registration.UserStore.
+func (u *Users) TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error) {
+	return u.db.Trim(ctx, "trim the idempotency keys", trimKeysSQL, age, limit)
 }

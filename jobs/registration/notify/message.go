@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"outboxd/domain"
+	"outboxd/domain/registration"
 )
 
 // userAgent names this program to mail readers and webhook receivers.
@@ -38,7 +39,7 @@ var htmlPart = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 // the type itself, which anyone who can write an event may choose.
 func subject(notificationType string) string {
 	switch notificationType {
-	case domain.NotificationUserRegistration:
+	case registration.NotificationUserRegistration:
 		return "Welcome! Your account is ready"
 	default:
 		return "You have a new notification"
@@ -49,7 +50,7 @@ func subject(notificationType string) string {
 // part, one recipient, and a Message-ID of event ID and sender's domain, which
 // is the same in every repeat. Its date is that of the notification, which may
 // have waited. Errors: CodeInvalid if there can be no such mail.
-func compose(from *netmail.Address, m domain.Message) (*mail.Msg, error) {
+func compose(from *netmail.Address, m registration.Message) (*mail.Msg, error) {
 	if m.EventID.IsZero() {
 		return nil, domain.Errorf(domain.CodeInvalid, "the message has no event ID")
 	}

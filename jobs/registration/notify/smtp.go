@@ -16,6 +16,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"outboxd/domain"
+	"outboxd/domain/registration"
 	"outboxd/jobs/span"
 )
 
@@ -105,12 +106,12 @@ func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 // as refused credentials or a refused sender. A message whose acceptance stays
 // unknown, because the connection broke before the last answer, counts as
 // unavailable and may thus arrive twice, with the same Message-ID.
-func (n *SMTP) Send(ctx context.Context, message domain.Message) error {
+func (n *SMTP) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
 }
 
-func (n *SMTP) send(ctx context.Context, message domain.Message) error {
+func (n *SMTP) send(ctx context.Context, message registration.Message) error {
 	msg, err := compose(n.from, message)
 	if err != nil {
 		return err

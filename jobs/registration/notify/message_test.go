@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/registration"
 )
 
 const sampleEventID = "0198f2c4-5a00-7cc3-98c4-dc0c0c07398f"
 
 // sampleMessage is a message as the worker hands it to a notifier.
-func sampleMessage(t *testing.T) domain.Message {
+func sampleMessage(t *testing.T) registration.Message {
 	t.Helper()
 	var ids [3]domain.ID
 	for i, s := range []string{sampleEventID, "0198f2c4-5a01-7cc3-98c4-dc0c0c07398f", "0198f2c4-5a02-7cc3-98c4-dc0c0c07398f"} {
@@ -27,9 +28,9 @@ func sampleMessage(t *testing.T) domain.Message {
 		}
 		ids[i] = id
 	}
-	return domain.Message{
+	return registration.Message{
 		EventID: ids[0], UserID: ids[1], NotificationID: ids[2],
-		To: "ada@example.com", Type: domain.NotificationUserRegistration, Text: domain.WelcomeMessage,
+		To: "ada@example.com", Type: registration.NotificationUserRegistration, Text: registration.WelcomeMessage,
 		CreatedAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 	}
 }
@@ -95,10 +96,10 @@ func checkSampleMail(t *testing.T, m receivedMail, senderDomain string) {
 			t.Errorf("%s is %q, want once %q", name, got, want)
 		}
 	}
-	if strings.TrimSpace(m.text) != domain.WelcomeMessage {
+	if strings.TrimSpace(m.text) != registration.WelcomeMessage {
 		t.Errorf("text part is %q", m.text)
 	}
-	if !strings.Contains(m.html, "<p>"+domain.WelcomeMessage+"</p>") {
+	if !strings.Contains(m.html, "<p>"+registration.WelcomeMessage+"</p>") {
 		t.Errorf("HTML part is %q", m.html)
 	}
 }

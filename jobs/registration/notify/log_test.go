@@ -14,7 +14,8 @@ import (
 	"testing"
 
 	"outboxd/domain"
-	"outboxd/jobs/notify"
+	"outboxd/domain/registration"
+	"outboxd/jobs/registration/notify"
 )
 
 func newLogNotifier(t *testing.T) (notifier *notify.Log, dir string, log *bytes.Buffer) {
@@ -65,7 +66,7 @@ func TestLogNotifierWritesMailAndLog(t *testing.T) {
 	}
 	for key, want := range map[string]any{
 		"level": "INFO", "event_id": sampleEventID, "to": "ada@example.com", "copy": 1.0,
-		"subject": "Welcome! Your account is ready", "text": domain.WelcomeMessage,
+		"subject": "Welcome! Your account is ready", "text": registration.WelcomeMessage,
 		"file": filepath.Join(dir, sampleEventID+".eml"),
 	} {
 		if line[key] != want {

@@ -1,9 +1,11 @@
-package domain
+package registration
 
 import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"outboxd/domain"
 )
 
 // TypeSendNotification is the event and task type of a notification to be sent.
@@ -34,8 +36,8 @@ const (
 
 // Notification is a message to a user.
 type Notification struct {
-	ID        ID
-	UserID    ID
+	ID        domain.ID
+	UserID    domain.ID
 	Type      string // such as NotificationUserRegistration
 	Message   string
 	Status    NotificationStatus
@@ -45,9 +47,9 @@ type Notification struct {
 
 // SendNotification is the payload of a TypeSendNotification event.
 type SendNotification struct {
-	UserID           ID     `json:"user_id"`
-	NotificationID   ID     `json:"notification_id"`
-	NotificationType string `json:"notification_type"`
+	UserID           domain.ID `json:"user_id"`
+	NotificationID   domain.ID `json:"notification_id"`
+	NotificationType string    `json:"notification_type"`
 }
 
 // ParseSendNotification reads a payload. Its errors have CodeInvalid: no retry
@@ -55,23 +57,23 @@ type SendNotification struct {
 func ParseSendNotification(payload []byte) (SendNotification, error) {
 	var p SendNotification
 	if err := json.Unmarshal(payload, &p); err != nil {
-		return p, Wrap(CodeInvalid, err, "the payload is not a notification to send")
+		return p, domain.Wrap(domain.CodeInvalid, err, "the payload is not a notification to send")
 	}
 	if p.UserID.IsZero() || p.NotificationID.IsZero() || p.NotificationType == "" {
-		return p, Errorf(CodeInvalid, "the payload needs user_id, notification_id and notification_type")
+		return p, domain.Errorf(domain.CodeInvalid, "the payload needs user_id, notification_id and notification_type")
 	}
 	return p, nil
 }
 
 // Message is what a Notifier sends: one notification to one recipient.
 type Message struct {
-	EventID ID     // lets the receiver tell a repeat: Message-ID, webhook-id
-	To      string // e-mail address
-	Type    string // the notification's type
+	EventID domain.ID // lets the receiver tell a repeat: Message-ID, webhook-id
+	To      string    // e-mail address
+	Type    string    // the notification's type
 	Text    string
-	UserID  ID
+	UserID  domain.ID
 	// NotificationID is the notification that the message carries out.
-	NotificationID ID
+	NotificationID domain.ID
 	CreatedAt      time.Time // of the notification
 }
 
@@ -87,39 +89,17 @@ type Notifier interface {
 	Send(ctx context.Context, message Message) error
 }
 
-// A database that has gone back to an earlier state has not seen everything that
-// the queue has.
-var (
-	// ErrTooEarly is the error for an event with an ordering key whose turn is
-	// another event's. Its task has to come again, and is not to blame.
-	ErrTooEarly = Errorf(CodeConflict, "the event's ordering key has another event's turn")
-	// ErrUnknownEvent is the error for an event that does not exist, because the
-	// transaction that wrote it is lost. The journal has it.
-	ErrUnknownEvent = Errorf(CodeNotFound, "there is no such event any more")
-)
-
-// Inbox makes the effect of an event happen once.
-type Inbox interface {
-	// Process runs effect in a transaction that also records the event as
-	// processed, and commits. If it was processed before, it runs nothing and
-	// returns false. Of two concurrent calls for one event the second waits
-	// for the first. An error of effect undoes all of it and is returned as
-	// it is.
-	//
-	// Errors: CodeUnavailable if the database cannot be reached; ErrTooEarly and
-	// ErrUnknownEvent, and then effect has not run.
-	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
-}
-
-// Effects is what a task handler may change, inside the transaction that also
-// records its event.
-type Effects interface {
+// NotificationStore keeps notifications. Its methods work inside the transaction
+// of a handler, and are safe for concurrent use in different ones.
+type NotificationStore interface {
 	// FindNotification returns a notification and the user it is for, without
 	// the password's hash.
+	//
 	// Errors: CodeNotFound, CodeUnavailable.
-	FindNotification(ctx context.Context, id ID) (*Notification, *User, error)
+	FindNotification(ctx context.Context, tx domain.Effects, id domain.ID) (*Notification, *User, error)
 
 	// MarkSent records that a notification went out now.
+	//
 	// Errors: CodeNotFound, CodeUnavailable.
-	MarkSent(ctx context.Context, id ID) error
+	MarkSent(ctx context.Context, tx domain.Effects, id domain.ID) error
 }

@@ -1,4 +1,4 @@
-package domain
+package registration
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"outboxd/domain"
 )
 
 // The bounds of a password, in bytes. Argon2id has no limit of its own; the
@@ -21,37 +23,37 @@ const MaxEmail = 254
 
 // User is somebody who registered.
 type User struct {
-	ID           ID
+	ID           domain.ID
 	Email        string // as it was written; unique regardless of case
 	PasswordHash string // PHC string
 	CreatedAt    time.Time
 }
 
-// Registration is a request to become a user.
-type Registration struct {
+// Request asks to become a user.
+type Request struct {
 	Email    string
 	Password string
 }
 
 // Validate checks the rules that need no database. Its errors have
 // CodeInvalid and name the fields.
-func (r Registration) Validate() error {
-	var bad []FieldError
+func (r Request) Validate() error {
+	var bad []domain.FieldError
 	if message := emailFault(r.Email); message != "" {
-		bad = append(bad, FieldError{"email", message})
+		bad = append(bad, domain.FieldError{Field: "email", Message: message})
 	}
 	switch {
 	case len(r.Password) < MinPassword:
-		bad = append(bad, FieldError{"password", "must have at least 8 bytes"})
+		bad = append(bad, domain.FieldError{Field: "password", Message: "must have at least 8 bytes"})
 	case len(r.Password) > MaxPassword:
-		bad = append(bad, FieldError{"password", "must have at most 1024 bytes"})
+		bad = append(bad, domain.FieldError{Field: "password", Message: "must have at most 1024 bytes"})
 	case !utf8.ValidString(r.Password):
-		bad = append(bad, FieldError{"password", "must be valid UTF-8"})
+		bad = append(bad, domain.FieldError{Field: "password", Message: "must be valid UTF-8"})
 	}
 	if bad == nil {
 		return nil
 	}
-	return &Error{Code: CodeInvalid, Message: "the registration has bad fields", Fields: bad}
+	return &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: bad}
 }
 
 // emailFault returns what is wrong with an address, "" if nothing is. It takes
@@ -102,8 +104,14 @@ type UserStore interface {
 	// FindUser returns a user and the notifications to it, oldest first.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
-	FindUser(ctx context.Context, id ID) (*User, []Notification, error)
+	FindUser(ctx context.Context, id domain.ID) (*User, []Notification, error)
+
+	// TrimKeys deletes up to limit idempotency keys that are older than age, and
+	// returns how many that were. Any number of processes may call it at once.
+	//
+	// Errors: CodeUnavailable.
+	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)
 }
 
 // ErrKeyUsed says that an idempotency key belongs to an earlier request.
-var ErrKeyUsed = Errorf(CodeConflict, "the Idempotency-Key was used before")
+var ErrKeyUsed = domain.Errorf(domain.CodeConflict, "the Idempotency-Key was used before")

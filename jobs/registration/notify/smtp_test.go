@@ -16,7 +16,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"outboxd/domain"
-	"outboxd/jobs/notify"
+	"outboxd/jobs/registration/notify"
 )
 
 // newSMTP returns a notifier with a log of everything above debug.

@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"path/filepath"
+
+	"outboxd/app/servers"
+	"outboxd/config"
+	example "outboxd/domain/registration"
+	"outboxd/handler/registration"
+	"outboxd/jobs/registration/notify"
+	"outboxd/relay"
+	store "outboxd/repository/registration"
+)
+
+func (d *Daemon) addAPI(beside *relay.Relay) {
+	var committed func()
+	if beside != nil {
+		committed = beside.Wake
+	}
+	users := store.NewUsers(d.database)
+	api := registration.New(registration.Options{
+		Users: users, Committed: committed, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
+		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
+		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
+	})
+	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
+	d.addSupervised(stageAPI, "trimming of idempotency keys", registration.TrimKeys(users, d.cfg.API.IdempotencyRetention, d.log))
+}
+
+func (d *Daemon) newNotifier() (example.Notifier, error) {
+	switch d.cfg.Notify {
+	case config.NotifySMTP:
+		c := d.cfg.SMTP
+		return notify.NewSMTP(notify.SMTPOptions{
+			Addr: c.Addr, TLS: c.TLS, Username: c.Username, Password: string(c.Password), From: c.From, Timeout: c.Timeout,
+		}, d.log)
+	case config.NotifyWebhook:
+		c := d.cfg.Webhook
+		n, err := notify.NewWebhook(notify.WebhookOptions{URL: string(c.URL), Secret: string(c.Secret), Timeout: c.Timeout}, d.log)
+		if err == nil {
+			d.undo = append(d.undo, func() { _ = n.Close() })
+		}
+		return n, err
+	default:
+		dir, err := servers.DataDir(d.cfg)
+		if err != nil {
+			return nil, err
+		}
+		return notify.NewLog(filepath.Join(dir, "mail"), d.log)
+	}
+}

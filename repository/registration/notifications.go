@@ -1,0 +1,50 @@
+package registration
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+
+	"outboxd/domain"
+	"outboxd/domain/registration"
+	"outboxd/repository"
+	"outboxd/repository/postgres"
+)
+
+// Notifications is the registration.NotificationStore.
+type Notifications struct{}
+
+var _ registration.NotificationStore = (*Notifications)(nil)
+
+// FindNotification implements registration.NotificationStore.
+func (n *Notifications) FindNotification(ctx context.Context, effects domain.Effects, id domain.ID) (*registration.Notification, *registration.User, error) {
+	tx := repository.TransactionOf(effects).WithContext(ctx)
+	var row notificationRow
+	if err := tx.Take(&row, "id = ?", id).Error; err != nil {
+		return nil, nil, postgres.Translate(err, fmt.Sprintf("find notification %s", id))
+	}
+	var user userRow
+	// Without the password's hash: the worker's database role may not read it.
+	if err := tx.Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
+		return nil, nil, postgres.Translate(err, fmt.Sprintf("find user %s", row.UserID))
+	}
+	notification := registration.Notification(row)
+	return &notification, user.user(), nil
+}
+
+// The transaction began before the sending, so now() would be too early.
+const markSentSQL = `UPDATE notifications SET status = 'SENT', sent_at = clock_timestamp() WHERE id = $1`
+
+// MarkSent implements registration.NotificationStore.
+func (n *Notifications) MarkSent(ctx context.Context, effects domain.Effects, id domain.ID) error {
+	doing := fmt.Sprintf("mark notification %s sent", id)
+	result, err := effects.Tx().ExecContext(ctx, markSentSQL, id)
+	if err != nil {
+		return postgres.Translate(err, doing)
+	}
+	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
+		return postgres.Translate(cmp.Or(err, sql.ErrNoRows), doing)
+	}
+	return nil
+}
