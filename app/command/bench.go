@@ -14,6 +14,7 @@ import (
 	"outboxd/app/bench"
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
+	"outboxd/app/command/terminal"
 	"outboxd/app/logging"
 	"outboxd/app/servers"
 	"outboxd/config"
@@ -29,7 +30,7 @@ which is why each has arms and reports ratios.`
 type benchFlags struct {
 	schema  string
 	redisDB int
-	out     output
+	out     terminal.Output
 	plot    string
 	profile string
 }
@@ -49,7 +50,7 @@ func (c commands) newBenchCommand() *cobra.Command {
 	parent.PersistentFlags().StringVar(&flags.profile, "cpuprofile", "", "also write a CPU profile of this process into this file, for go tool pprof")
 	for _, b := range bench.All() {
 		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Example: "  outboxd bench " + b.Name + "\n  outboxd bench " + b.Name + " -o json", Args: noArguments}
-		flags.out.addFlag(cmd)
+		flags.out.AddFlag(cmd)
 		run := b.Prepare(cmd.Flags())
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.bench(cmd, flags, run) }
 		parent.AddCommand(cmd)
@@ -58,7 +59,7 @@ func (c commands) newBenchCommand() *cobra.Command {
 }
 
 func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) error {
-	if err := flags.out.check(); err != nil {
+	if err := flags.out.Check(); err != nil {
 		return err
 	}
 	report, err := c.measure(cmd, flags, run)
@@ -70,13 +71,13 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 			return err
 		}
 	}
-	switch flags.out.format {
-	case formatTable:
+	switch flags.out.Format {
+	case terminal.FormatTable:
 		return report.WriteTable(cmd.OutOrStdout())
-	case formatJSON:
+	case terminal.FormatJSON:
 		return report.WriteJSON(cmd.OutOrStdout())
 	default:
-		return writeYAML(cmd.OutOrStdout(), report)
+		return terminal.WriteYAML(cmd.OutOrStdout(), report)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"outboxd/app/command/terminal"
 )
 
 // configDocument is the effective configuration as JSON has it.
@@ -19,7 +21,7 @@ type settingDocument struct {
 }
 
 func (c commands) newConfigCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration, secrets masked, and where each value came from",
@@ -30,27 +32,27 @@ YAML is the default here, since it is a configuration file: outboxd reads it aga
   outboxd config -o table --roles=relay`,
 		Args: noArguments,
 	}
-	out.addFlag(cmd)
-	out.prefer(cmd, formatYAML)
+	out.AddFlag(cmd)
+	out.Prefer(cmd, terminal.FormatYAML)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := out.check(); err != nil {
+		if err := out.Check(); err != nil {
 			return err
 		}
 		cfg, err := c.load(cmd)
 		if err != nil {
 			return err
 		}
-		if out.format == formatYAML {
+		if out.Format == terminal.FormatYAML {
 			return cfg.WriteYAML(cmd.OutOrStdout())
 		}
 		document := configDocument{Settings: []settingDocument{}}
 		for _, s := range cfg.Settings() {
 			document.Settings = append(document.Settings, settingDocument(s))
 		}
-		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) {
+		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
 			fmt.Fprintln(w, "KEY\tVALUE\tFROM")
 			for _, s := range document.Settings {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, orDash(oneLine(s.Value, 0)), oneLine(s.Origin, 0))
+				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Key, orDash(terminal.OneLine(s.Value, 0)), terminal.OneLine(s.Origin, 0))
 			}
 		})
 	}

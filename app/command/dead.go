@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository"
@@ -108,7 +109,7 @@ type deadListDocument struct {
 
 func (c commands) newDeadListCommand() *cobra.Command {
 	var flags deadFlags
-	var out output
+	var out terminal.Output
 	var limit int
 	var after string
 	cmd := &cobra.Command{
@@ -118,7 +119,7 @@ func (c commands) newDeadListCommand() *cobra.Command {
   outboxd dead list --error "connection refused" -o json`,
 	}
 	flags.add(cmd)
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
 	cmd.Flags().StringVar(&after, "after", "", "go on behind this place, which the page before named as next")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
@@ -144,7 +145,7 @@ func (c commands) newDeadListCommand() *cobra.Command {
 		if len(list) == limit {
 			document.Next = list[limit-1].Cursor().String()
 		}
-		if err := out.write(cmd.OutOrStdout(), document, func(w io.Writer) { deadTable(w, document) }); err != nil {
+		if err := out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { deadTable(w, document) }); err != nil {
 			return err
 		}
 		return missing(filter.IDs, len(list))
@@ -160,7 +161,7 @@ func deadTable(w io.Writer, document deadListDocument) {
 	fmt.Fprintln(w, "ID\tTYPE\tQUEUE\tSTAGE\tATTEMPTS\tDIED\tERROR")
 	for _, d := range document.DeadLetters {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
-			d.ID, oneLine(d.Type, 40), oneLine(d.Queue, 20), d.Stage, d.Attempts, instant(d.DiedAt), oneLine(d.Error, 80))
+			d.ID, terminal.OneLine(d.Type, 40), terminal.OneLine(d.Queue, 20), d.Stage, d.Attempts, terminal.Instant(d.DiedAt), terminal.OneLine(d.Error, 80))
 	}
 	if document.Next != "" {
 		fmt.Fprintf(w, "There may be more: --after %s\n", document.Next)
@@ -176,14 +177,14 @@ func missing(ids []domain.ID, met int) error {
 }
 
 func (c commands) newDeadShowCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show one dead letter: its errors, its journal, its payload",
 		Example: "  outboxd dead show 01980000-0000-7000-8000-000000000000",
 		Args:    oneArgument,
 	}
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		ids, err := eventIDs(args)
 		if err != nil {
@@ -202,7 +203,7 @@ func (c commands) newDeadShowCommand() *cobra.Command {
 		}
 		document := newEventDocument(life, nil)
 		document.Dead = new(newDeadDocument(&list[0]))
-		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { eventTable(w, &document) })
+		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { eventTable(w, &document) })
 	})
 	return cmd
 }

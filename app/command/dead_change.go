@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository"
@@ -64,11 +65,11 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 }
 
 // finish prints the result.
-func (d *deadChange) finish(w io.Writer, out *output, past string) error {
+func (d *deadChange) finish(w io.Writer, out *terminal.Output, past string) error {
 	if !d.action.ID.IsZero() {
 		d.result.ActionID = &d.action.ID
 	}
-	return out.write(w, d.result, func(w io.Writer) {
+	return out.Write(w, d.result, func(w io.Writer) {
 		r := d.result
 		switch {
 		case r.DryRun:
@@ -89,7 +90,7 @@ func (d *deadChange) finish(w io.Writer, out *output, past string) error {
 func (c commands) newDeadDiscardCommand() *cobra.Command {
 	var flags deadFlags
 	var acting actionFlags
-	var out output
+	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "discard [ID...]",
 		Short: "Give dead letters up for good",
@@ -99,7 +100,7 @@ their errors. Events that wait behind one of them for their ordering key's turn 
 	}
 	flags.add(cmd)
 	acting.add(cmd)
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		change, err := prepareChange(cmd, args, o, &flags, &acting, "discard")
@@ -125,7 +126,7 @@ func (c commands) newDeadReplayCommand() *cobra.Command {
 	var flags deadFlags
 	var acting actionFlags
 	var replay replayFlags
-	var out output
+	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "replay [ID...]",
 		Short: "Send dead letters again",
@@ -138,7 +139,7 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 	}
 	flags.add(cmd)
 	acting.add(cmd)
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
 	cmd.Flags().IntVar(&replay.rate, "rate", 0, "at most so many each second; 0 does not limit")
 	cmd.Flags().IntVar(&replay.canary, "canary", 0, "replay so many first, and go on only if all of them succeed")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/app/logging"
 	"outboxd/app/servers"
 	"outboxd/config"
@@ -64,7 +65,7 @@ type doctorFlags struct {
 }
 
 func (c commands) newDoctorCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	var flags doctorFlags
 	doctor := &cobra.Command{
 		Use:   "doctor",
@@ -75,12 +76,12 @@ func (c commands) newDoctorCommand() *cobra.Command {
   outboxd doctor -o json | jq -r '.findings[] | .code + ": " + .remedy'`,
 		Args: noArguments,
 	}
-	out.addFlag(doctor)
+	out.AddFlag(doctor)
 	doctor.Flags().StringVar(&flags.producer, "producer-role", "", "also look whether this PostgreSQL role may write events")
 	doctor.Flags().DurationVar(&flags.snapshot, "snapshot-age", servers.OldSnapshot, "how long a transaction may be open")
 	doctor.Flags().DurationVar(&flags.keyAge, "key-age", servers.OldKey, "how long an ordering key may keep events waiting")
 	doctor.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := out.check(); err != nil {
+		if err := out.Check(); err != nil {
 			return err
 		}
 		options, err := c.doctorOptions(cmd, flags)
@@ -98,8 +99,8 @@ func (c commands) newDoctorCommand() *cobra.Command {
 			return err
 		}
 		result := newExamination(findings)
-		color := newPalette(cmd.OutOrStdout(), c.environ)
-		if err := out.write(cmd.OutOrStdout(), result, func(w io.Writer) { result.table(w, color) }); err != nil {
+		color := terminal.NewPalette(cmd.OutOrStdout(), c.environ)
+		if err := out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { result.table(w, color) }); err != nil {
 			return err
 		}
 		if result.Warnings > 0 {
@@ -207,18 +208,18 @@ func diagnoseRedis(ctx context.Context, s *servers.Servers, known inspect.Known)
 
 // table prints one finding after another rather than columns: sentences are
 // longer than lines.
-func (e examination) table(w io.Writer, color palette) {
+func (e examination) table(w io.Writer, color terminal.Palette) {
 	for _, f := range e.Findings {
-		paint := color.dim
+		paint := color.Dim
 		if f.Level == string(domain.FindingWarning) {
-			paint = color.yellow
+			paint = color.Yellow
 		}
-		fmt.Fprintf(w, "%s %s: %s\n", paint(f.Level), color.bold(f.Code), oneLine(f.Found, 0))
-		fmt.Fprintf(w, "  so    %s\n  mend  %s\n\n", oneLine(f.Consequence, 0), oneLine(f.Remedy, 0))
+		fmt.Fprintf(w, "%s %s: %s\n", paint(f.Level), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
+		fmt.Fprintf(w, "  so    %s\n  mend  %s\n\n", terminal.OneLine(f.Consequence, 0), terminal.OneLine(f.Remedy, 0))
 	}
 	switch notes := len(e.Findings) - e.Warnings; {
 	case len(e.Findings) == 0:
-		fmt.Fprintln(w, color.green("Nothing was found."))
+		fmt.Fprintln(w, color.Green("Nothing was found."))
 	default:
 		fmt.Fprintf(w, "%s, %s.\n", plural(e.Warnings, "warning"), plural(notes, "note"))
 	}

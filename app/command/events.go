@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
@@ -35,7 +36,7 @@ func (c commands) newEventsCommand() *cobra.Command {
 const queuePatience = 5 * time.Second
 
 func (c commands) newEventsShowCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show the whole life of one event, from PostgreSQL and from Redis",
@@ -44,7 +45,7 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 		Example: "  outboxd events show 01980000-0000-7000-8000-000000000000",
 		Args:    oneArgument,
 	}
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	// A relay needs both servers.
 	cmd.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		ids, err := eventIDs(args)
@@ -60,7 +61,7 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 		if err != nil {
 			document.QueueError = err.Error()
 		}
-		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { eventTable(w, &document) })
+		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { eventTable(w, &document) })
 	})
 	return cmd
 }
@@ -158,7 +159,7 @@ func payloadText(payload []byte) string {
 func eventTable(w io.Writer, d *eventDocument) {
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value, 0))
+			fmt.Fprintf(w, "%s\t%s\n", name, terminal.OneLine(value, 0))
 		}
 	}
 	row("Event", d.ID.String())
@@ -191,6 +192,6 @@ func eventTable(w io.Writer, d *eventDocument) {
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, "TIME (UTC)\tWHAT\tDETAIL")
 	for _, s := range d.Timeline {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", s.At.Format("2006-01-02 15:04:05.000"), s.What, oneLine(s.Detail, 120))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.At.Format("2006-01-02 15:04:05.000"), s.What, terminal.OneLine(s.Detail, 120))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository"
@@ -123,7 +124,7 @@ type emittedDocument struct {
 
 func (c commands) newEventsEmitCommand() *cobra.Command {
 	var flags emitFlags
-	var out output
+	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "emit TYPE",
 		Short: "Write one event into the outbox, and print its ID",
@@ -140,7 +141,7 @@ transaction of the change that they announce; this is for trying things out, and
 		},
 	}
 	flags.add(cmd)
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		event, err := flags.event(cmd, args[0])
 		if err != nil {
@@ -153,7 +154,7 @@ transaction of the change that they announce; this is for trying things out, and
 			ID: event.ID, Type: event.Type, Queue: event.Queue, OrderingKey: event.OrderingKey,
 			CreatedAt: event.CreatedAt.UTC(), AvailableAt: event.Available.UTC(),
 		}
-		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { fmt.Fprintln(w, event.ID) })
+		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { fmt.Fprintln(w, event.ID) })
 	})
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository"
@@ -110,7 +111,7 @@ func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
 
 func (c commands) newEventsListCommand() *cobra.Command {
 	var flags eventFlags
-	var out output
+	var out terminal.Output
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -124,7 +125,7 @@ that was not enough. Of a held event it names the one that goes first.`,
 		Args: noArguments,
 	}
 	flags.add(cmd)
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 10000")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
 		filter, after, err := flags.read()
@@ -139,7 +140,7 @@ that was not enough. Of a held event it names the one that goes first.`,
 			return err
 		}
 		document := newEventListDocument(&page)
-		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { eventListTable(w, &document) })
+		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { eventListTable(w, &document) })
 	})
 	return cmd
 }
@@ -154,10 +155,10 @@ func eventListTable(w io.Writer, d *eventListDocument) {
 		e := &d.Events[i]
 		key := "-"
 		if e.OrderingKey != "" {
-			key = oneLine(e.OrderingKey, 24)
+			key = terminal.OneLine(e.OrderingKey, 24)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			e.ID, oneLine(e.Type, 40), oneLine(e.Queue, 20), key, e.State, instant(e.Since), oneLine(e.detail(), 80))
+			e.ID, terminal.OneLine(e.Type, 40), terminal.OneLine(e.Queue, 20), key, e.State, terminal.Instant(e.Since), terminal.OneLine(e.detail(), 80))
 	}
 	switch {
 	case d.Next == nil:

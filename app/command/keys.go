@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository"
@@ -24,7 +25,7 @@ func (c commands) newKeysCommand() *cobra.Command {
 }
 
 func (c commands) newKeysListCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "list [KEY...]",
@@ -34,7 +35,7 @@ wait, since when, which event has the turn, and why that one holds them. Without
 		Example: `  outboxd keys list
   outboxd keys list account-7 -o json`,
 	}
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if limit < 1 || limit > domain.HeldKeysCounted {
@@ -52,7 +53,7 @@ wait, since when, which event has the turn, and why that one holds them. Without
 		for i := range list {
 			document.Keys = append(document.Keys, newKeyDocument(&list[i]))
 		}
-		return out.write(cmd.OutOrStdout(), document, func(w io.Writer) { keysTable(w, &document) })
+		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) { keysTable(w, &document) })
 	})
 	return cmd
 }
@@ -115,17 +116,17 @@ func holdReason(t *domain.Turn, now time.Time) string {
 	case t.Confirmed:
 		return "confirmed; the next one's turn is about to be given"
 	case t.Place == domain.PlaceDead:
-		return "dead letter since " + instant(t.At) + ": " + t.Error
+		return "dead letter since " + terminal.Instant(t.At) + ": " + t.Error
 	case t.Place == domain.PlaceSent:
-		return "in Redis since " + instant(t.At) + ", not confirmed"
+		return "in Redis since " + terminal.Instant(t.At) + ", not confirmed"
 	case t.Place == domain.PlaceGone:
 		return "in Redis, not confirmed"
 	case t.Attempts > 0:
-		return fmt.Sprintf("refused %d times, due at %s: %s", t.Attempts, instant(t.At), t.Error)
+		return fmt.Sprintf("refused %d times, due at %s: %s", t.Attempts, terminal.Instant(t.At), t.Error)
 	case t.At.After(now):
-		return "delayed until " + instant(t.At)
+		return "delayed until " + terminal.Instant(t.At)
 	default:
-		return "on its way, due since " + instant(t.At)
+		return "on its way, due since " + terminal.Instant(t.At)
 	}
 }
 
@@ -138,13 +139,13 @@ func keysTable(w io.Writer, document *keysDocument) {
 	for _, k := range document.Keys {
 		id, kind := "-", "-"
 		if k.Turn != nil {
-			id, kind = k.Turn.ID.String(), oneLine(k.Turn.Type, 40)
+			id, kind = k.Turn.ID.String(), terminal.OneLine(k.Turn.Type, 40)
 		}
 		held := fmt.Sprint(k.Held)
 		if k.Held == domain.HeldEventsCounted {
 			held += "+"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(k.Key, 40), held, instant(k.Since), id, kind, oneLine(k.Reason, 100))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(k.Key, 40), held, terminal.Instant(k.Since), id, kind, terminal.OneLine(k.Reason, 100))
 	}
 	if dead := firstDead(document.Keys); dead != nil {
 		fmt.Fprintf(w, "A dead letter holds its key until it is replayed or discarded: outboxd dead show %s\n", dead.Turn.ID)

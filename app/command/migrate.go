@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/migrations"
@@ -20,7 +21,7 @@ func (c commands) newMigrateCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var yes bool
-	var out output
+	var out terminal.Output
 	down := &cobra.Command{
 		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: noArguments,
 		Example: "  outboxd migrate down --yes",
@@ -42,13 +43,13 @@ func (c commands) newMigrateCommand() *cobra.Command {
 		Use: "status", Short: "List the migrations and which of them the database has", Args: noArguments,
 		Example: "  outboxd migrate status\n  outboxd migrate status -o json | jq '.migrations[] | select(.applied_at == null)'",
 		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
-			if err := out.check(); err != nil {
+			if err := out.Check(); err != nil {
 				return err
 			}
 			return migrationStatus(cmd, o, &out)
 		}),
 	}
-	out.addFlag(status)
+	out.AddFlag(status)
 	migrate.AddCommand(
 		&cobra.Command{
 			Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: noArguments,
@@ -85,7 +86,7 @@ type migrationDocument struct {
 	AppliedAt *time.Time `json:"applied_at"` // null: pending
 }
 
-func migrationStatus(cmd *cobra.Command, o *opened, out *output) error {
+func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error {
 	list, err := migrations.Status(cmd.Context(), o.db.SQL())
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func migrationStatus(cmd *cobra.Command, o *opened, out *output) error {
 		}
 		document.Migrations = append(document.Migrations, entry)
 	}
-	return out.write(cmd.OutOrStdout(), document, func(w io.Writer) {
+	return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
 		fmt.Fprintln(w, "VERSION\tNAME\tAPPLIED")
 		for _, m := range document.Migrations {
 			applied := "pending"

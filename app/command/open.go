@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/app/logging"
 	"outboxd/app/servers"
 	"outboxd/config"
@@ -27,9 +28,9 @@ type opened struct {
 
 // withServers opens the configured servers that a role needs, or the embedded
 // ones, for one command that works on a schema which is up to date.
-func (c commands) withServers(role config.Role, out *output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
+func (c commands) withServers(role config.Role, out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := out.check(); err != nil {
+		if err := out.Check(); err != nil {
 			return err
 		}
 		cfg, err := c.loadToLook(cmd, role)

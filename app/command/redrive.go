@@ -10,13 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
+	"outboxd/domain"
 	"outboxd/repository"
 )
 
 func (c commands) newRedriveCommand() *cobra.Command {
 	var acting actionFlags
-	var out output
+	var out terminal.Output
 	var filter repository.RedriveFilter
 	var dryRun, missing bool
 	cmd := &cobra.Command{
@@ -33,7 +35,7 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
   outboxd redrive --since 1h --type email:send_notification --yes --reason "restored an old snapshot of Redis"`,
 	}
 	acting.add(cmd)
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&missing, "missing", false, "only what the relay has found to be missing in Redis")
 	cmd.Flags().DurationVar(&filter.Since, "since", 0, "only what was handed to Redis at most so long ago, such as 1h; required without --missing or IDs")
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only of this event type")
@@ -65,7 +67,7 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 				result.ActionID = &action.ID
 			}
 		}
-		return cmp.Or(out.write(cmd.OutOrStdout(), result, func(w io.Writer) {
+		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) {
 			if result.DryRun {
 				fmt.Fprintf(w, "%d events were handed to Redis in the last %v and are not confirmed.\n", matched, filter.Since)
 			} else {
@@ -96,3 +98,48 @@ func redriveSaid(filter repository.RedriveFilter) map[string]string {
 	}
 	return said
 }
+
+// redriveNamed sends events again that are named, or that the relay has found
+// to be missing.
+func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, acting *actionFlags, out *terminal.Output) error {
+	ids, err := eventIDs(args)
+	if err != nil {
+		return err
+	}
+	events := repository.NewMissingEvents(o.db)
+	filter, what := map[string]string{"events": fmt.Sprint(len(ids))}, "events are named"
+	if len(ids) == 0 {
+		filter, what = map[string]string{"missing": "true"}, "events are not confirmed and have no task in Redis"
+		list, err := events.Missing(cmd.Context(), domain.MissingNoted)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			ids = append(ids, list[i].Event.ID)
+		}
+	}
+	result := changeDocument{Action: "redrive", Matched: int64(len(ids)), DryRun: dryRun || !acting.yes}
+	if !dryRun {
+		err = acting.consent("redrive")
+	}
+	if !result.DryRun {
+		action := acting.action(filter)
+		result.Changed, err = events.RedriveEvents(cmd.Context(), action, ids)
+		if !action.ID.IsZero() {
+			result.ActionID = &action.ID
+		}
+	}
+	return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) {
+		if !result.DryRun {
+			fmt.Fprintf(w, "Sent %d events again.\n", result.Changed)
+			return
+		}
+		fmt.Fprintf(w, "%d %s.\n", len(ids), what)
+		for _, id := range ids[:min(len(ids), listedMissing)] {
+			fmt.Fprintln(w, id)
+		}
+	}), err)
+}
+
+// listedMissing is how many events a dry run names.
+const listedMissing = 100

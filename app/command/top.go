@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
@@ -31,7 +32,7 @@ const examineEvery = 30 * time.Second
 const minInterval = 200 * time.Millisecond
 
 func (c commands) newTopCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	var interval time.Duration
 	var once bool
 	top := &cobra.Command{
@@ -41,7 +42,7 @@ func (c commands) newTopCommand() *cobra.Command {
 		Example: "  outboxd top\n  outboxd top --once\n  outboxd top -o json | jq .pending",
 		Args:    noArguments,
 	}
-	out.addFlag(top)
+	out.AddFlag(top)
 	top.Flags().DurationVar(&interval, "interval", 2*time.Second, "time between two looks, at least 200ms")
 	top.Flags().BoolVar(&once, "once", false, "look once")
 	top.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
@@ -54,20 +55,20 @@ func (c commands) newTopCommand() *cobra.Command {
 		}
 		defer t.close()
 		stdout := cmd.OutOrStdout()
-		if out.format != formatTable {
-			return out.write(stdout, t.look(cmd.Context()), nil)
+		if out.Format != terminal.FormatTable {
+			return out.Write(stdout, t.look(cmd.Context()), nil)
 		}
-		color := newPalette(stdout, c.environ)
+		color := terminal.NewPalette(stdout, c.environ)
 		if once {
 			return t.look(cmd.Context()).write(stdout, color)
 		}
-		ctx, screen, err := openScreen(cmd.Context(), stdout)
+		ctx, screen, err := terminal.OpenScreen(cmd.Context(), stdout)
 		if err != nil {
 			return err
 		}
-		defer screen.close()
+		defer screen.Close()
 		return t.run(ctx, interval, func(v topView) error {
-			return screen.show(func(w io.Writer) error { return v.write(w, color) })
+			return screen.Show(func(w io.Writer) error { return v.write(w, color) })
 		})
 	})
 	return top
@@ -168,7 +169,7 @@ func (t *top) examine(ctx context.Context) {
 }
 
 // write writes a view as a table.
-func (v topView) write(w io.Writer, color palette) error {
+func (v topView) write(w io.Writer, color terminal.Palette) error {
 	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	v.table(aligned)
 	if err := aligned.Flush(); err != nil {
@@ -176,14 +177,14 @@ func (v topView) write(w io.Writer, color palette) error {
 	}
 	fmt.Fprintln(w)
 	if len(v.Findings) == 0 {
-		fmt.Fprintln(w, color.green("Nothing endangers the events."))
+		fmt.Fprintln(w, color.Green("Nothing endangers the events."))
 	}
 	for _, f := range v.Findings {
-		paint := color.dim
+		paint := color.Dim
 		if f.Level == string(domain.FindingWarning) {
-			paint = color.yellow
+			paint = color.Yellow
 		}
-		fmt.Fprintf(w, "%s %s: %s\n", paint(f.Level), color.bold(f.Code), oneLine(f.Found, 0))
+		fmt.Fprintf(w, "%s %s: %s\n", paint(f.Level), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"outboxd/app/command/terminal"
 	"outboxd/domain"
 )
 
@@ -93,7 +94,7 @@ func (v topView) table(w io.Writer) {
 	if v.Estimated {
 		about = "~"
 	}
-	fmt.Fprintf(w, "%s UTC\tPENDING\tHELD\tIN REDIS\tCONFIRMED\tDEAD\n", instant(v.At))
+	fmt.Fprintf(w, "%s UTC\tPENDING\tHELD\tIN REDIS\tCONFIRMED\tDEAD\n", terminal.Instant(v.At))
 	fmt.Fprintf(w, "events\t%s%d\t%d\t%d\t%d a day\t%d\n", about, v.Pending, v.Held, v.InRedis, v.ConfirmedOfDay, v.Dead)
 	for _, f := range []struct {
 		name string
@@ -111,14 +112,14 @@ func (v topView) table(w io.Writer) {
 		if r.Leads {
 			state += ", keeps house"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%v ago\n", oneLine(r.Host, 40), r.PID, oneLine(r.Version, 20), state, v.At.Sub(r.SeenAt).Round(time.Second))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%v ago\n", terminal.OneLine(r.Host, 40), r.PID, terminal.OneLine(r.Version, 20), state, v.At.Sub(r.SeenAt).Round(time.Second))
 	}
 	fmt.Fprintln(w, "\nWORKER\tPID\tBUSY\tOF")
 	for _, k := range v.Workers {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", oneLine(k.Host, 40), k.PID, k.Busy, k.Concurrency)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", terminal.OneLine(k.Host, 40), k.PID, k.Busy, k.Concurrency)
 	}
 	fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tSCHEDULED\tRETRY\tARCHIVED")
 	for _, q := range v.Queues {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\n", oneLine(q.Name, 40), q.Pending, q.Active, q.Scheduled, q.Retry, q.Archived)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\n", terminal.OneLine(q.Name, 40), q.Pending, q.Active, q.Scheduled, q.Retry, q.Archived)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
@@ -69,7 +70,7 @@ type violation struct {
 var errViolated = errors.New("there are violations")
 
 func (c commands) newVerifyCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	var limit int
 	verify := &cobra.Command{
 		Use:     "verify",
@@ -86,7 +87,7 @@ func (c commands) newVerifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := out.write(cmd.OutOrStdout(), result, result.table); err != nil {
+		if err := out.Write(cmd.OutOrStdout(), result, result.table); err != nil {
 			return err
 		}
 		if len(result.Violations) > 0 {
@@ -94,7 +95,7 @@ func (c commands) newVerifyCommand() *cobra.Command {
 		}
 		return nil
 	})
-	out.addFlag(verify)
+	out.AddFlag(verify)
 	verify.Flags().IntVar(&limit, "limit", 100, "most violations to list")
 	return verify
 }
@@ -187,7 +188,7 @@ func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskF
 				}
 				lost = append(lost, domain.Violation{
 					ID: m.Event.ID, Broken: broken,
-					Detail: fmt.Sprintf("%s, queue %s, sent %s; the task %s", m.Event.Type, m.Event.Queue, instant(m.SentAt), m.Task),
+					Detail: fmt.Sprintf("%s, queue %s, sent %s; the task %s", m.Event.Type, m.Event.Queue, terminal.Instant(m.SentAt), m.Task),
 				})
 			}
 		}
@@ -216,7 +217,7 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 func (v *verification) table(w io.Writer) {
 	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tSUPPRESSED\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
 	for _, l := range v.Account {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, oneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, terminal.OneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
 			l.Confirmed, l.Dead, l.Suppressed, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
 	}
 	if len(v.Violations) == 0 {
@@ -225,7 +226,7 @@ func (v *verification) table(w io.Writer) {
 	}
 	fmt.Fprintln(w, "\nEVENT\tBROKEN\tDETAIL")
 	for _, b := range v.Violations {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", orDash(b.ID), b.Broken, oneLine(b.Detail, 0))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", orDash(b.ID), b.Broken, terminal.OneLine(b.Detail, 0))
 	}
 	if v.More {
 		fmt.Fprintln(w, "There are more: see --limit.")

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"outboxd/app/command/terminal"
 )
 
 type versionDocument struct {
@@ -14,21 +16,21 @@ type versionDocument struct {
 }
 
 func (c commands) newVersionCommand() *cobra.Command {
-	var out output
+	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  outboxd version\n  outboxd version -o json | jq -r .commit",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
+			if err := out.Check(); err != nil {
 				return err
 			}
-			return out.write(cmd.OutOrStdout(), versionDocument(c.build), func(w io.Writer) {
+			return out.Write(cmd.OutOrStdout(), versionDocument(c.build), func(w io.Writer) {
 				fmt.Fprintf(w, "outboxd %s (%s, %s)\n", c.build.Version, c.build.Commit, c.build.Date)
 			})
 		},
 	}
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	return cmd
 }

@@ -1,4 +1,4 @@
-package command
+package terminal
 
 import (
 	"bytes"
@@ -18,48 +18,48 @@ import (
 
 // The forms in which a command prints its result.
 const (
-	formatTable = "table" // for people
-	formatJSON  = "json"  // one document
-	formatYAML  = "yaml"  // the same document
+	FormatTable = "table" // for people
+	FormatJSON  = "json"  // one document
+	FormatYAML  = "yaml"  // the same document
 )
 
-// output is the flag -o, and what it asks for.
-type output struct{ format string }
+// Output is the flag -o, and what it asks for.
+type Output struct{ Format string }
 
-// addFlag gives a command the flag -o.
-func (o *output) addFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", formatTable, "form of the result: table, json or yaml")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{formatTable, formatJSON, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
+// AddFlag gives a command the flag -o.
+func (o *Output) AddFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.Format, "output", "o", FormatTable, "form of the result: table, json or yaml")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{FormatTable, FormatJSON, FormatYAML}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// prefer gives the flag another default.
-func (o *output) prefer(cmd *cobra.Command, format string) {
-	o.format = format
+// Prefer gives the flag another default.
+func (o *Output) Prefer(cmd *cobra.Command, format string) {
+	o.Format = format
 	cmd.Flags().Lookup("output").DefValue = format
 }
 
-// check refuses a form that is not known, before anything is done.
-func (o *output) check() error {
-	switch o.format {
-	case formatTable, formatJSON, formatYAML:
+// Check refuses a form that is not known, before anything is done.
+func (o *Output) Check() error {
+	switch o.Format {
+	case FormatTable, FormatJSON, FormatYAML:
 		return nil
 	default:
-		return config.Mistake{Err: fmt.Errorf("-o %s: the forms are table, json and yaml", o.format)}
+		return config.Mistake{Err: fmt.Errorf("-o %s: the forms are table, json and yaml", o.Format)}
 	}
 }
 
-// write prints a result: the value as JSON or YAML, with the names that its JSON
+// Write prints a result: the value as JSON or YAML, with the names that its JSON
 // has, or what table prints. A table's columns are separated by tabs. Results go
 // to standard output without colour; everything else goes to standard error.
-func (o *output) write(w io.Writer, value any, table func(w io.Writer)) error {
-	switch o.format {
-	case formatJSON:
+func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
+	switch o.Format {
+	case FormatJSON:
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(value)
-	case formatYAML:
-		return writeYAML(w, value)
+	case FormatYAML:
+		return WriteYAML(w, value)
 	default:
 		aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		table(aligned)
@@ -67,9 +67,9 @@ func (o *output) write(w io.Writer, value any, table func(w io.Writer)) error {
 	}
 }
 
-// writeYAML goes by way of JSON, which is YAML too, and keeps its names and
+// WriteYAML goes by way of JSON, which is YAML too, and keeps its names and
 // their order.
-func writeYAML(w io.Writer, value any) error {
+func WriteYAML(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err
@@ -102,10 +102,10 @@ func blockStyle(node *yaml.Node) {
 	}
 }
 
-// oneLine makes any text fit a cell of a table: error texts come from everywhere,
+// OneLine makes any text fit a cell of a table: error texts come from everywhere,
 // and a terminal obeys control characters. Longer ones are cut, at limit
 // characters; 0 does not cut.
-func oneLine(text string, limit int) string {
+func OneLine(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
 			return ' '
@@ -119,8 +119,8 @@ func oneLine(text string, limit int) string {
 	return text
 }
 
-// instant writes a time for people, in UTC, to the second; "-" for none.
-func instant(t time.Time) string {
+// Instant writes a time for people, in UTC, to the second; "-" for none.
+func Instant(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}

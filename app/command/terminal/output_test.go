@@ -1,4 +1,4 @@
-package command
+package terminal
 
 import (
 	"strings"
@@ -14,7 +14,7 @@ func FuzzOneLine(f *testing.F) {
 	f.Add("two\twords", 3)
 	f.Fuzz(func(t *testing.T, text string, limit int) {
 		limit = max(limit, 0)
-		line := oneLine(text, limit)
+		line := OneLine(text, limit)
 		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q became %q", text, line)
 		}

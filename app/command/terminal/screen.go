@@ -1,4 +1,4 @@
-package command
+package terminal
 
 import (
 	"bytes"
@@ -18,10 +18,10 @@ type screen struct {
 	restore func() // nil: no terminal
 }
 
-// openScreen takes the terminal over, if w is one: an alternate screen without a
+// OpenScreen takes the terminal over, if w is one: an alternate screen without a
 // cursor, and keys as they are pressed. The context that it returns ends with ctx, or when q or
 // Ctrl-C is pressed.
-func openScreen(ctx context.Context, w io.Writer) (context.Context, *screen, error) {
+func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *screen, error) {
 	s := &screen{w: w}
 	keyboard := int(os.Stdin.Fd())
 	if !logging.IsTerminal(w) || !term.IsTerminal(keyboard) {
@@ -51,15 +51,15 @@ func openScreen(ctx context.Context, w io.Writer) (context.Context, *screen, err
 	return ctx, s, nil
 }
 
-// close gives the terminal back.
-func (s *screen) close() {
+// Close gives the terminal back.
+func (s *screen) Close() {
 	if s.restore != nil {
 		s.restore()
 	}
 }
 
-// show prints a view. What does not fit the terminal's height is left out.
-func (s *screen) show(draw func(io.Writer) error) error {
+// Show prints a view. What does not fit the terminal's height is left out.
+func (s *screen) Show(draw func(io.Writer) error) error {
 	var text bytes.Buffer
 	if err := draw(&text); err != nil {
 		return err

@@ -1,0 +1,35 @@
+package terminal
+
+import (
+	"io"
+	"slices"
+	"strings"
+
+	"outboxd/app/logging"
+)
+
+// Palette paints text for a terminal, and leaves it as it is elsewhere.
+type Palette struct{ on bool }
+
+// NewPalette paints if w is a terminal and nobody objects: NO_COLOR is what all
+// programs agree upon (no-color.org), TERM=dumb what a terminal says that
+// cannot.
+func NewPalette(w io.Writer, environ []string) Palette {
+	objects := slices.ContainsFunc(environ, func(setting string) bool {
+		name, value, _ := strings.Cut(setting, "=")
+		return name == "NO_COLOR" && value != "" || name == "TERM" && value == "dumb"
+	})
+	return Palette{on: logging.IsTerminal(w) && !objects}
+}
+
+func (p Palette) paint(code, text string) string {
+	if !p.on || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (p Palette) Bold(text string) string   { return p.paint("1", text) }
+func (p Palette) Dim(text string) string    { return p.paint("2", text) }
+func (p Palette) Green(text string) string  { return p.paint("32", text) }
+func (p Palette) Yellow(text string) string { return p.paint("33", text) }
