@@ -40,7 +40,7 @@ func TestHeldKeysByCommand(t *testing.T) {
 		Keys     []struct {
 			Key, Since, Reason string
 			Held               int
-			Turn               struct{ ID, Place, Due, Error string }
+			Turn               struct{ ID, State, Due, Error string }
 		}
 	}
 	if r := run("keys", "list"); !strings.Contains(r.stdout, "until it is replayed or discarded: outboxd dead show ") {
@@ -51,11 +51,11 @@ func TestHeldKeysByCommand(t *testing.T) {
 		t.Fatalf("%v: %s%s", err, r.stdout, r.stderr)
 	}
 	dead, late := list.Keys[0], list.Keys[1]
-	if dead.Key != "dead" || dead.Held != 2 || dead.Since != "2026-01-01T00:00:00Z" || dead.Turn.Place != "dead" || dead.Turn.Error != "too heavy" ||
+	if dead.Key != "dead" || dead.Held != 2 || dead.Since != "2026-01-01T00:00:00Z" || dead.Turn.State != "dead" || dead.Turn.Error != "too heavy" ||
 		!strings.Contains(dead.Reason, "dead letter since ") {
 		t.Errorf("the key that a dead letter holds: %+v", dead)
 	}
-	if late.Key != "late" || late.Held != 1 || late.Turn.Place != "pending" || late.Turn.Due != "2100-01-01T00:00:00Z" || late.Reason != "delayed until 2100-01-01 00:00:00" {
+	if late.Key != "late" || late.Held != 1 || late.Turn.State != "pending" || late.Turn.Due != "2100-01-01T00:00:00Z" || late.Reason != "delayed until 2100-01-01 00:00:00" {
 		t.Errorf("the key that waits for a delayed event: %+v", late)
 	}
 	if r := run("keys", "list", "late"); !strings.Contains(r.stdout, late.Turn.ID) || strings.Contains(r.stdout, "too heavy") {

@@ -2,30 +2,17 @@ package domain
 
 import "time"
 
-// Place is where an event is: in one at a time.
-type Place string
-
-// The places of an event.
-const (
-	PlacePending Place = "pending" // in the outbox
-	PlaceHeld    Place = "held"    // waits for its ordering key's turn
-	PlaceSent    Place = "sent"    // handed to the queue
-	PlaceDead    Place = "dead"
-	// PlaceSuppressed is of a unique event for which another one's task stands.
-	PlaceSuppressed Place = "suppressed"
-	PlaceGone       Place = "gone" // no longer kept; the journal or the inbox knows it
-)
-
 // EventLife is what the database knows of one event.
 type EventLife struct {
 	Event
-	Place  Place
-	SentAt time.Time // with PlaceSent
-	HeldAt time.Time // with PlaceHeld
-	DiedAt time.Time // with PlaceDead, as Stage and Error
+	// State is StateGone for an event that only the journal knows.
+	State  EventState
+	SentAt time.Time // of what is in flight or confirmed, while it is in the history
+	HeldAt time.Time // with StateHeld
+	DiedAt time.Time // with StateDead, as Stage and Error
 	Stage  Stage
 	Error  string
-	// SuppressedAt is when, and Holder by which task, with PlaceSuppressed.
+	// SuppressedAt is when, and Holder by which task, with StateSuppressed.
 	SuppressedAt time.Time
 	Holder       string
 	ConfirmedAt  time.Time // zero: not, or no longer known

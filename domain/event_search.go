@@ -7,24 +7,26 @@ import (
 	"time"
 )
 
-// EventState is what a person wants to know of an event. It is finer than its
-// Place: what was handed to the queue is confirmed or not.
+// EventState is where an event is on its way. The names are the same in SQL, in
+// commands and on pages.
 type EventState string
 
-// The states of an event that is kept.
+// The states of an event.
 const (
-	StatePending   EventState = "pending"
-	StateHeld      EventState = "held"
-	StateSent      EventState = "sent" // handed to the queue and not confirmed
-	StateConfirmed EventState = "confirmed"
-	StateDead      EventState = "dead"
+	StatePending   EventState = "pending"   // in the outbox
+	StateHeld      EventState = "held"      // waits for its ordering key's turn
+	StateInFlight  EventState = "in flight" // handed to the queue and not confirmed
+	StateConfirmed EventState = "confirmed" // took effect
+	StateDead      EventState = "dead"      // given up
 	// StateSuppressed is of a unique event for which another one's task stands.
 	StateSuppressed EventState = "suppressed"
+	// StateGone is of an event that is no longer kept. No search finds it.
+	StateGone EventState = "gone"
 )
 
-// EventStates lists the states, in the order of an event's way.
+// EventStates lists the states of an event that is kept, in the order of an event's way.
 func EventStates() []EventState {
-	return []EventState{StatePending, StateHeld, StateSent, StateConfirmed, StateDead, StateSuppressed}
+	return []EventState{StatePending, StateHeld, StateInFlight, StateConfirmed, StateDead, StateSuppressed}
 }
 
 // EventFilter chooses events: those to which every field applies that is not
@@ -103,11 +105,12 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, Errorf(CodeInvalid, "%.40q is not a time: write how long ago, such as 15m or 24h, or a time such as 2006-01-02T15:04:05Z", text)
 }
 
-// ParseEventState returns the state of that name, or "" for "". Its errors have
+// ParseEventState returns the state of that name, or "" for "". In flight may be
+// written with a hyphen. Its errors have
 // CodeInvalid.
 func ParseEventState(text string) (EventState, error) {
-	if state := EventState(text); text == "" || slices.Contains(EventStates(), state) {
+	if state := EventState(strings.ReplaceAll(text, "-", " ")); text == "" || slices.Contains(EventStates(), state) {
 		return state, nil
 	}
-	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, sent, confirmed, dead and suppressed", text)
+	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, confirmed, dead and suppressed", text)
 }

@@ -26,13 +26,13 @@ type HeldKey struct {
 type Turn struct {
 	ID    ID
 	Since time.Time // when it got the turn or, while it was never due, was written
-	// Place is PlacePending, PlaceSent or PlaceDead, and PlaceGone if the event
-	// is kept nowhere, as without a history.
-	Place Place
+	// State is StatePending, StateInFlight or StateDead, and StateGone if the event
+	// is kept nowhere, as without a history. Confirmed says whether it took effect.
+	State EventState
 	Type  string
 	Queue string
 	// At is when the event is due, was handed to the queue, or died; zero with
-	// PlaceGone.
+	// StateGone.
 	At        time.Time
 	Attempts  int // refusals so far
 	Error     string

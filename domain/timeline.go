@@ -38,30 +38,30 @@ func (l *EventLife) LastKnown() *Event {
 // tasks means that the queue was not asked.
 func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	switch {
-	case l.Place == PlaceDead:
+	case l.State == StateDead:
 		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", l.Stage)
 		if l.TurnOf == l.ID && l.HeldBehind > 0 {
 			state += fmt.Sprintf("; it holds up those behind it with its ordering key: %d", l.HeldBehind)
 		}
 		return state
-	case !l.ConfirmedAt.IsZero():
+	case l.State == StateConfirmed:
 		return "confirmed: it took effect"
-	case l.Place == PlaceSuppressed:
+	case l.State == StateSuppressed:
 		return fmt.Sprintf("suppressed: it is unique (unique_seconds), and %s stands for it", holderName(l.Holder))
-	case l.Place == PlaceHeld && !l.TurnOf.IsZero():
+	case l.State == StateHeld && !l.TurnOf.IsZero():
 		return fmt.Sprintf("held: event %s of the same ordering key goes first", l.TurnOf)
-	case l.Place == PlaceHeld:
+	case l.State == StateHeld:
 		return "held: waits for its ordering key's turn, which is about to be given"
-	case l.Place == PlacePending && l.Available.After(now):
+	case l.State == StatePending && l.Available.After(now):
 		return "pending: due at " + l.Available.UTC().Format(time.DateTime) + " UTC"
-	case l.Place == PlacePending:
+	case l.State == StatePending:
 		return "pending: due, waits for a relay"
-	case l.Place == PlaceSent && len(tasks) > 0:
-		return fmt.Sprintf("handed to Redis, not confirmed yet; its task %s", tasks[0].describe())
-	case l.Place == PlaceSent && tasks != nil:
-		return "handed to Redis, not confirmed; its task is not in Redis any more: it is lost, or was done without a confirmation"
-	case l.Place == PlaceSent:
-		return "handed to Redis and not confirmed"
+	case l.State == StateInFlight && len(tasks) > 0:
+		return fmt.Sprintf("in flight: handed to Redis, not confirmed yet; its task %s", tasks[0].describe())
+	case l.State == StateInFlight && tasks != nil:
+		return "in flight: handed to Redis, not confirmed; its task is not in Redis any more: it is lost, or was done without a confirmation"
+	case l.State == StateInFlight:
+		return "in flight: handed to Redis and not confirmed"
 	case len(l.Journal) > 0 && l.Journal[len(l.Journal)-1].Entry == "discarded":
 		return "discarded, " + l.Journal[len(l.Journal)-1].Detail
 	default:
@@ -75,18 +75,6 @@ func holderName(taskID string) string {
 		return "event " + id.String()
 	}
 	return fmt.Sprintf("task %.60q, which is no event's,", taskID)
-}
-
-// State is the event's state, "" for one that is gone.
-func (l *EventLife) State() EventState {
-	switch {
-	case l.Place == PlaceGone && l.ConfirmedAt.IsZero():
-		return ""
-	case !l.ConfirmedAt.IsZero() && l.Place != PlaceDead:
-		return StateConfirmed
-	default:
-		return EventState(l.Place)
-	}
 }
 
 // Timeline puts what is known in the order in which it happened.

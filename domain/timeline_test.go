@@ -33,7 +33,7 @@ func TestTimelineKeepsTheOrderWithinASecond(t *testing.T) {
 
 func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
 	t.Parallel()
-	life := domain.EventLife{Place: domain.PlaceSent}
+	life := domain.EventLife{State: domain.StateInFlight}
 	for _, c := range []struct {
 		want string
 		task domain.TaskState
@@ -46,7 +46,7 @@ func TestDescribeSaysWhatTheTaskWaitsFor(t *testing.T) {
 		{"its task is completed", domain.TaskState{State: "completed"}},
 		{"its task is not in Redis any more, except for remains that no worker finds", domain.TaskState{State: domain.StateStranded}},
 	} {
-		if got := life.Describe([]domain.TaskState{c.task}, time.Now()); got != "handed to Redis, not confirmed yet; "+c.want {
+		if got := life.Describe([]domain.TaskState{c.task}, time.Now()); got != "in flight: handed to Redis, not confirmed yet; "+c.want {
 			t.Errorf("%+v: %q, want %q", c.task, got, c.want)
 		}
 	}

@@ -7,10 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
-	"outboxd/repository/postgres"
 )
 
 // Rows that stop a claim. What the outbox refuses at INSERT should not be in it;
@@ -18,40 +16,6 @@ import (
 // same. Such a row is set aside alone: the claim that fails on it is made again
 // around it, and it becomes a dead letter inside PostgreSQL, where nothing has to
 // be read. All of this costs nothing until a claim has failed.
-
-// unfitError says that a row was read and cannot be relayed.
-type unfitError struct{ why string }
-
-func (e unfitError) Error() string { return e.why }
-
-// isOfRow tells whether an error may come from what a row holds, rather than
-// from the server, the session or the schema.
-func isOfRow(err error) bool {
-	if err == nil || postgres.IsUnavailable(err) || errors.Is(err, context.Canceled) {
-		return false
-	}
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		_, unfit := errors.AsType[unfitError](err)
-		_, unread := errors.AsType[pgx.ScanArgError](err)
-		return unfit || unread
-	}
-	for _, class := range []string{
-		"21",    // a statement met the same row twice
-		"22",    // data exceptions
-		"23",    // constraints
-		"44",    // views' check options
-		"54",    // too large for an index, too deep
-		"P0",    // raised by a trigger
-		"XX001", // a damaged row
-		"XX002",
-	} {
-		if strings.HasPrefix(pg.Code, class) {
-			return true
-		}
-	}
-	return false
-}
 
 // maxAside bounds how many rows one claim sets aside. More are left to the next.
 const maxAside = 32

@@ -28,22 +28,22 @@ var _ domain.Auditor = (*Auditor)(nil)
 // to another ($1, $2), and of the entries, which have none, between two places ($3, $4).
 // The sums of former days are in the first ($5).
 var accountSQL = `
-WITH places (created_at, event_type, pending, held, in_flight, confirmed, dead, suppressed, unrecorded, repeated, emitted) AS (
-    SELECT created_at, event_type, 1, 0, 0, 0, 0, 0, 0::bigint, 0::bigint, 0::bigint FROM outbox WHERE id >= $1::uuid AND id <= $2::uuid
-    UNION ALL SELECT created_at, event_type, 0, 1, 0, 0, 0, 0, 0, 0, 0 FROM outbox_held WHERE id >= $1 AND id <= $2
-    UNION ALL SELECT created_at, event_type, 0, 0, (NOT done)::int, done::int, 0, 0, 0, 0, 0
-        FROM (SELECT created_at, event_type, EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id >= $1 AND i.event_id <= $2) AS done
-              FROM outbox_sent s WHERE id >= $1 AND id <= $2) AS sent
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 1, 0, 0, 0, 0 FROM outbox_dead WHERE id >= $1 AND id <= $2
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 1, 0, 0, 0 FROM outbox_suppressed WHERE id >= $1 AND id <= $2
-    UNION ALL SELECT created_at, event_type, 0, 0, 0, 0, 0, 0, coalesce(unrecorded, 0), coalesce(repeated, 0),
-        (unrecorded IS NULL AND repeated IS NULL)::int FROM outbox_entries
-        WHERE ctid >= $3::text::tid AND ctid < $4::text::tid
+WITH places AS (
+    ` + eventPlaces.union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid`) + `
+), states AS (
+    SELECT created_at, event_type, CASE WHEN state = 'in flight' AND EXISTS (
+        SELECT FROM inbox i WHERE i.event_id = places.id AND i.event_id >= $1 AND i.event_id <= $2) THEN 'confirmed' ELSE state END AS state
+    FROM places
 ), sums AS (
-    SELECT ` + accountDaySQL + ` AS day, event_type, sum(pending) AS pending, sum(held) AS held, sum(in_flight) AS in_flight,
-           sum(confirmed) AS confirmed, sum(dead) AS dead, sum(suppressed) AS suppressed, 0 AS expired, sum(unrecorded) AS unrecorded,
-           0 AS discarded, sum(repeated) AS repeated, sum(emitted) AS emitted
-    FROM places GROUP BY 1, 2
+    SELECT ` + accountDaySQL + ` AS day, event_type, count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
+           count(*) FILTER (WHERE state = 'in flight') AS in_flight, count(*) FILTER (WHERE state = 'confirmed') AS confirmed,
+           count(*) FILTER (WHERE state = 'dead') AS dead, count(*) FILTER (WHERE state = 'suppressed') AS suppressed,
+           0 AS expired, 0::bigint AS unrecorded, 0 AS discarded, 0::bigint AS repeated, 0::bigint AS emitted
+    FROM states GROUP BY 1, 2
+    UNION ALL
+    SELECT ` + accountDaySQL + `, event_type, 0, 0, 0, 0, 0, 0, 0, sum(coalesce(unrecorded, 0)), 0, sum(coalesce(repeated, 0)),
+           count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL)
+    FROM outbox_entries WHERE ctid >= $3::text::tid AND ctid < $4::text::tid GROUP BY 1, 2
     UNION ALL
     SELECT day, event_type, 0, 0, 0, confirmed, 0, suppressed, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
 )
@@ -97,10 +97,8 @@ func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, 
 func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.MaxUint32)) }
 
 // placesEndSQL is pieceEndSQL for all tables in which events are.
-const placesEndSQL = `
-SELECT least((SELECT id FROM outbox WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_held WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1),
-             (SELECT id FROM outbox_sent WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1), (SELECT id FROM outbox_dead WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1),
-             (SELECT id FROM outbox_suppressed WHERE id >= $1 ORDER BY id OFFSET %[1]d LIMIT 1))`
+var placesEndSQL = `
+SELECT least(` + eventPlaces.each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `)`
 
 // placesEnd is pieceEnd for all tables in which events are.
 func placesEnd(ctx context.Context, q querier, after domain.ID, rows int) (domain.ID, error) {
@@ -152,13 +150,9 @@ func (s accountSums) lines() []domain.AccountLine {
 // account. So rows of one ID and time break a promise where the account ($2, $3:
 // its days and types) has counted fewer.
 var violationsSQL = `
-(SELECT id, 'in more than one place', string_agg(place, ', ' ORDER BY place)
+(SELECT id, 'in more than one place', string_agg(state, ', ' ORDER BY state)
  FROM (
-    SELECT id, created_at, event_type, 'outbox' AS place FROM outbox WHERE id >= $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_held' FROM outbox_held WHERE id >= $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_sent' FROM outbox_sent WHERE id >= $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_dead' FROM outbox_dead WHERE id >= $4::uuid AND id <= $5::uuid
-    UNION ALL SELECT id, created_at, event_type, 'outbox_suppressed' FROM outbox_suppressed WHERE id >= $4::uuid AND id <= $5::uuid
+    ` + eventPlaces.union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $4::uuid AND id <= $5::uuid`) + `
  ) AS places
  GROUP BY id, created_at HAVING count(*) > 1
     AND bool_or((` + accountDaySQL + `, event_type) IN (SELECT * FROM unnest($2::date[], $3::text[])))

@@ -30,7 +30,7 @@ func deadArgs(f domain.DeadFilter) []any {
 	return []any{postgres.UUIDs(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until), f.ErrorForm}
 }
 
-const listDeadSQL = `
+var listDeadSQL = `
 SELECT ` + eventColumns + `, stage, error, died_at, coalesce(first.detail, error), coalesce(first.at, died_at),
        EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = d.id)
 FROM outbox_dead d LEFT JOIN LATERAL (
@@ -73,13 +73,13 @@ func (l *DeadLetters) Count(ctx context.Context, filter domain.DeadFilter, limit
 }
 
 // A dead letter of an older generation is what was there before the replay.
-const outcomesSQL = `
+var outcomesSQL = `
 SELECT count(*) FILTER (WHERE confirmed), count(*) FILTER (WHERE dead AND NOT confirmed), count(*) FILTER (WHERE NOT dead AND NOT confirmed)
 FROM (
     SELECT EXISTS (SELECT FROM outbox_dead d WHERE d.id = r.id AND d.generation >= r.generation) AS dead,
            EXISTS (SELECT FROM inbox i WHERE i.event_id = r.id)
-           OR r.event_type = ANY ($4::text[]) AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = r.id)
-              AND NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = r.id) AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = r.id) AS confirmed
+           OR r.event_type = ANY ($4::text[]) AND NOT ` +
+	eventPlaces.only(domain.StatePending, domain.StateHeld, domain.StateDead).have("r.id") + ` AS confirmed
     FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS r (id, generation, event_type)
 ) AS replayed`
 
@@ -109,11 +109,16 @@ WITH chosen AS MATERIALIZED (
 // A deadline that has passed, and the uniqueness that the old task may still
 // hold for itself, would let the new task fail or vanish.
 // If the event was written once more, and waits, the two become one.
-const replaySQL = chosenDeadSQL + `, back AS (
+var replaySQL = chosenDeadSQL + `, back AS (
     INSERT INTO outbox AS o (` + eventColumns + `)
-    SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds,
-           CASE WHEN deadline > clock_timestamp() THEN deadline END, retention_seconds, NULL::integer,
-           clock_timestamp(), 0, generation + 1, NULL::text, created_at, ordering_key, ordering_position
+    SELECT ` + columnsWith(map[string]string{
+	"deadline":       "CASE WHEN deadline > clock_timestamp() THEN deadline END",
+	"unique_seconds": "NULL::integer",
+	"available_at":   "clock_timestamp()",
+	"attempts":       "0",
+	"generation":     "generation + 1",
+	"last_error":     "NULL::text",
+}) + `
     FROM gone
     ON CONFLICT (id) DO UPDATE SET generation = greatest(o.generation, excluded.generation)
     RETURNING id, xmax::text <> '0' AS repeats

@@ -2,11 +2,9 @@ package repository
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
@@ -77,32 +75,6 @@ func payloadLimit(err error) string {
 		return ""
 	}
 	return strings.NewReplacer("_mib", " MiB", "_kib", " KiB", "_bytes", " bytes").Replace(size)
-}
-
-func encodeHeaders(headers map[string]string) (string, error) {
-	if len(headers) == 0 {
-		return "{}", nil
-	}
-	text, err := json.Marshal(headers)
-	if err != nil {
-		return "", fmt.Errorf("encode the event's headers: %w", err)
-	}
-	return string(text), nil
-}
-
-func seconds(d time.Duration) *int64 {
-	if d <= 0 {
-		return nil
-	}
-	s := int64((d + time.Second - 1) / time.Second)
-	return &s
-}
-
-func timeOrNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 // EmitAlone writes one event in a transaction of its own, for events that

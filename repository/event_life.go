@@ -22,15 +22,11 @@ func NewEventLives(db *postgres.Database) *EventLives { return &EventLives{db: d
 
 // One statement, so that an event which is just being moved is seen once.
 var lifeSQL = `
-SELECT ` + eventColumns + `, place, moved_at, stage, error,
+SELECT ` + eventColumns + `, state, since, stage, error, rival,
        ` + holderSQL("e.ordering_key", "e.ordering_position") + `,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = e.ordering_key LIMIT 1000) AS waiting)
 FROM (
-    SELECT ` + eventColumns + `, 'pending' AS place, NULL::timestamptz AS moved_at, '' AS stage, '' AS error FROM outbox WHERE id = $1
-    UNION ALL SELECT ` + eventColumns + `, 'held', held_at, '', '' FROM outbox_held WHERE id = $1
-    UNION ALL SELECT ` + eventColumns + `, 'sent', sent_at, '', '' FROM outbox_sent WHERE id = $1
-    UNION ALL SELECT ` + eventColumns + `, 'dead', died_at, stage, error FROM outbox_dead WHERE id = $1
-    UNION ALL SELECT ` + eventColumns + `, 'suppressed', suppressed_at, '', holder FROM outbox_suppressed WHERE id = $1
+    ` + eventPlaces.union(`SELECT `+eventColumns+`, {state} AS state, `+WithinSQL("{since}")+` AS since, {stage} AS stage, {error} AS error, {rival} AS rival FROM {table} WHERE id = $1`) + `
 ) AS e ORDER BY generation DESC LIMIT 1`
 
 const lifeJournalSQL = `SELECT at, stage, entry, generation, attempt, detail FROM outbox_journal WHERE event_id = $1 ORDER BY at`
@@ -38,7 +34,7 @@ const lifeJournalSQL = `SELECT at, stage, entry, generation, attempt, detail FRO
 // Find implements domain.EventLives.
 func (l *EventLives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, error) {
 	doing := fmt.Sprintf("look for event %s", id)
-	life := &domain.EventLife{Place: domain.PlaceGone}
+	life := &domain.EventLife{State: domain.StateGone}
 	found, err := l.place(ctx, id, life)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
@@ -51,6 +47,9 @@ func (l *EventLives) Find(ctx context.Context, id domain.ID) (*domain.EventLife,
 	}
 	if confirmed != nil {
 		life.ConfirmedAt = *confirmed
+		if life.State != domain.StateDead {
+			life.State = domain.StateConfirmed
+		}
 	}
 	rows, err := l.db.Pool().Query(ctx, lifeJournalSQL, [16]byte(id))
 	if err != nil {
@@ -66,9 +65,11 @@ func (l *EventLives) Find(ctx context.Context, id domain.ID) (*domain.EventLife,
 }
 
 func (l *EventLives) place(ctx context.Context, id domain.ID, life *domain.EventLife) (bool, error) {
-	var moved *time.Time
+	var since time.Time
+	var stage domain.Stage
+	var fault, rival string
 	var turn *[16]byte
-	scan := newEventScan(&life.Place, &moved, &life.Stage, &life.Error, &turn, &life.HeldBehind)
+	scan := newEventScan(&life.State, &since, &stage, &fault, &rival, &turn, &life.HeldBehind)
 	err := l.db.Pool().QueryRow(ctx, lifeSQL, [16]byte(id)).Scan(scan.columns...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
@@ -79,18 +80,16 @@ func (l *EventLives) place(ctx context.Context, id domain.ID, life *domain.Event
 	if turn != nil {
 		life.TurnOf = *turn
 	}
-	if moved != nil {
-		switch life.Place {
-		case domain.PlaceHeld:
-			life.HeldAt = *moved
-		case domain.PlaceSent:
-			life.SentAt = *moved
-		case domain.PlaceDead:
-			life.DiedAt = *moved
-		case domain.PlaceSuppressed:
-			life.SuppressedAt, life.Holder, life.Error = *moved, life.Error, ""
-		case domain.PlacePending, domain.PlaceGone:
-		}
+	switch life.State {
+	case domain.StateHeld:
+		life.HeldAt = since
+	case domain.StateInFlight:
+		life.SentAt = since
+	case domain.StateDead:
+		life.DiedAt, life.Stage, life.Error = since, stage, fault
+	case domain.StateSuppressed:
+		life.SuppressedAt, life.Holder = since, rival
+	case domain.StatePending, domain.StateConfirmed, domain.StateGone:
 	}
 	return true, nil
 }

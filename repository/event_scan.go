@@ -26,24 +26,21 @@ type eventScan struct {
 	headersError                         error
 }
 
-// eventWidth is how many columns eventColumns names.
-const eventWidth = 17
-
 // newEventScan returns a scan whose columns are followed by more.
 func newEventScan(more ...any) *eventScan {
 	s := &eventScan{}
-	s.columns = append([]any{
-		&s.id, &s.kind, &s.payload, &s.headers, &s.queue, &s.maxRetry, &s.timeout, &s.deadline,
-		&s.retention, &s.unique, &s.available, &s.attempts, &s.generation, &s.lastError, &s.created, &s.key, &s.position,
-	}, more...)
+	for _, c := range columns {
+		s.columns = append(s.columns, c.target(s))
+	}
+	s.columns = append(s.columns, more...)
 	return s
 }
 
 // withoutEvent are the columns for a row that has no event, only more.
 func (s *eventScan) withoutEvent() []any {
-	columns := slices.Clone(s.columns)
-	clear(columns[:eventWidth])
-	return columns
+	targets := slices.Clone(s.columns)
+	clear(targets[:len(columns)])
+	return targets
 }
 
 // event returns the event of the row that was scanned last, with what could be

@@ -34,56 +34,37 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 // $1, and $4 rows of it; only then the filter is applied. So the work does not
 // depend on how much matches.
 //
-//   - $3 names the tables to read; the others cost nothing.
+//   - $3 names the states to read; the others cost nothing.
 //   - floor is the ID down to which all tables were read: below it one of them
 //     has more. Rows below are left for the next step.
 //   - inbox and outbox_turns are asked by subqueries that give a value, which
 //     cannot become a hash of the whole table.
 //   - without a match there is one row all the same, to say the floor.
 var searchSQL = `
-WITH pending AS MATERIALIZED (
-    SELECT id, 'pending' AS place, event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + ` AS created_at,
-           ` + WithinSQL("available_at") + ` AS since, attempts, generation,
-           coalesce(last_error, '') AS error, octet_length(payload) AS bytes
-    FROM outbox WHERE 'pending' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
-), held AS MATERIALIZED (
-    SELECT id, 'held', event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + `, held_at, attempts, generation,
-           coalesce(last_error, ''), octet_length(payload)
-    FROM outbox_held WHERE 'held' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
-), sent AS MATERIALIZED (
-    SELECT id, 'sent', event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + `, sent_at, attempts, generation,
-           coalesce(last_error, ''), octet_length(payload)
-    FROM outbox_sent WHERE 'sent' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
-), dead AS MATERIALIZED (
-    SELECT id, 'dead', event_type, queue, ordering_key, headers, ` + WithinSQL("created_at") + `, died_at, attempts, generation,
-           error, octet_length(payload)
-    FROM outbox_dead WHERE 'dead' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
-), suppressed AS MATERIALIZED (
-    SELECT id, 'suppressed', event_type, queue, ordering_key, headers, created_at, suppressed_at, attempts, generation,
-           'task ' || holder || ' stands for it', octet_length(payload)
-    FROM outbox_suppressed WHERE 'suppressed' = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
-), looked AS (
-    SELECT * FROM pending UNION ALL SELECT * FROM held UNION ALL SELECT * FROM sent UNION ALL SELECT * FROM dead UNION ALL SELECT * FROM suppressed
+WITH ` + eventPlaces.each(`{table}_read AS MATERIALIZED (
+    SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+WithinSQL("created_at")+` AS created_at, `+WithinSQL("{since}")+` AS since,
+           attempts, generation, CASE WHEN {rival} = '' THEN {error} ELSE 'task ' || {rival} || ' stands for it' END AS error, octet_length(payload) AS bytes
+    FROM {table} WHERE {state} = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
+)`, ", ") + `, looked AS (
+    ` + eventPlaces.union(`SELECT * FROM {table}_read`) + `
 ), floor AS (
-    SELECT greatest((SELECT id FROM pending OFFSET $4 - 1 LIMIT 1), (SELECT id FROM held OFFSET $4 - 1 LIMIT 1),
-                    (SELECT id FROM sent OFFSET $4 - 1 LIMIT 1), (SELECT id FROM dead OFFSET $4 - 1 LIMIT 1),
-                    (SELECT id FROM suppressed OFFSET $4 - 1 LIMIT 1)) AS id,
+    SELECT greatest(` + eventPlaces.each(`(SELECT id FROM {table}_read OFFSET $4 - 1 LIMIT 1)`, ", ") + `) AS id,
            (SELECT count(*) FROM looked) AS examined
 ), page AS (
     SELECT DISTINCT ON (id) * FROM (
-        SELECT looked.*, CASE place WHEN 'sent' THEN (SELECT i.processed_at FROM inbox i WHERE i.event_id = looked.id) END AS confirmed_at
+        SELECT looked.*, CASE state WHEN 'in flight' THEN (SELECT i.processed_at FROM inbox i WHERE i.event_id = looked.id) END AS confirmed_at
         FROM looked
         WHERE ((SELECT id FROM floor) IS NULL OR id >= (SELECT id FROM floor))
           AND ($5 = '' OR event_type = $5) AND ($6 = '' OR queue = $6) AND ($7 = '' OR ordering_key = $7)
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
     ) AS matching
-    WHERE CASE $10 WHEN 'sent' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
+    WHERE CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
     ORDER BY id DESC, generation DESC
     LIMIT $11
 )
-SELECT floor.id, floor.examined, page.id, CASE WHEN confirmed_at IS NULL THEN place ELSE 'confirmed' END, event_type, queue,
+SELECT floor.id, floor.examined, page.id, CASE WHEN confirmed_at IS NULL THEN state ELSE 'confirmed' END, event_type, queue,
        ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
-       CASE place WHEN 'held' THEN ` + holderSQL("page.ordering_key", "(SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)") + ` END
+       CASE state WHEN 'held' THEN ` + holderSQL("page.ordering_key", "(SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)") + ` END
 FROM floor LEFT JOIN page ON true
 ORDER BY page.id DESC`
 
@@ -143,24 +124,23 @@ func searchRange(filter domain.EventFilter, before domain.ID) (first, last domai
 	return first, last
 }
 
-// places are the tables in which events of a state are.
-func places(state domain.EventState) []string {
+// readFor are the states of which the tables are read to find events of a
+// state: what is confirmed is where it was in flight.
+func readFor(state domain.EventState) []domain.EventState {
 	switch state {
 	case "":
-		return []string{"pending", "held", "sent", "dead", "suppressed"}
+		return domain.EventStates()
 	case domain.StateConfirmed:
-		return []string{"sent"}
-	case domain.StatePending, domain.StateHeld, domain.StateSent, domain.StateDead, domain.StateSuppressed:
-		fallthrough
+		return []domain.EventState{domain.StateInFlight}
 	default:
-		return []string{string(state)}
+		return []domain.EventState{state}
 	}
 }
 
 // searchOnce appends up to limit events to the page, and returns the floor of
 // what it looked at; zero: there is no more.
 func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain.EventFilter, first, last domain.ID, step, limit int) (domain.ID, error) {
-	rows, err := tx.Query(ctx, searchSQL, [16]byte(first), [16]byte(last), places(f.State), step,
+	rows, err := tx.Query(ctx, searchSQL, [16]byte(first), [16]byte(last), readFor(f.State), step,
 		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit)
 	if err != nil {
 		return domain.ID{}, err

@@ -57,7 +57,7 @@ func TestEventsAreSearched(t *testing.T) {
 	exec(t, db, "INSERT INTO inbox VALUES ($1)", confirmed)
 	between := time.Now()
 	later := write("e:pending", `available_at) VALUES ('e:pending', 'x', now() + interval '1 hour')`)
-	all := []string{"e:pending=pending", "d:held=held", "c:confirmed=confirmed", "b:first=sent", "a:dead=dead"}
+	all := []string{"e:pending=pending", "d:held=held", "c:confirmed=confirmed", "b:first=in flight", "a:dead=dead"}
 	for _, c := range []struct {
 		name   string
 		filter domain.EventFilter
@@ -70,7 +70,7 @@ func TestEventsAreSearched(t *testing.T) {
 		{"by key", domain.EventFilter{OrderingKey: "k"}, []string{all[1], all[3]}},
 		{"pending", domain.EventFilter{State: domain.StatePending}, all[:1]},
 		{"held", domain.EventFilter{State: domain.StateHeld}, all[1:2]},
-		{"sent", domain.EventFilter{State: domain.StateSent}, all[3:4]},
+		{"in flight", domain.EventFilter{State: domain.StateInFlight}, all[3:4]},
 		{"confirmed", domain.EventFilter{State: domain.StateConfirmed}, all[2:3]},
 		{"dead", domain.EventFilter{State: domain.StateDead}, all[4:]},
 		{"by header name", domain.EventFilter{HeaderName: "tenant"}, all[2:3]},
@@ -136,7 +136,7 @@ func TestSearchIsBounded(t *testing.T) {
 			run("SET plan_cache_mode = " + mode)
 			run("SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off")
 			plan := explain(t, conn, fmt.Sprintf(
-				"EXPLAIN EXECUTE search ('%s', '%s', '{pending,held,sent,dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50)", zero, last))
+				"EXPLAIN EXECUTE search ('%s', '%s', '{pending,held,\"in flight\",dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50)", zero, last))
 			for _, table := range []string{"outbox", "outbox_sent_default", "outbox_held", "outbox_dead", "inbox"} {
 				if strings.Contains(plan, "Seq Scan on "+table+" ") {
 					t.Errorf("%s is scanned, %s, %q:\n%s", table, mode, statistics, plan)
@@ -159,7 +159,7 @@ func TestSearchIsBounded(t *testing.T) {
 	}
 	run("TRUNCATE outbox_dead") // what follows counts on two tables
 	lives := repository.NewEventLives(db)
-	for _, filter := range []domain.EventFilter{{Type: "none"}, {State: domain.StateSent}, {HeaderName: "none"}, {OrderingKey: "none", State: domain.StatePending}} {
+	for _, filter := range []domain.EventFilter{{Type: "none"}, {State: domain.StateInFlight}, {HeaderName: "none"}, {OrderingKey: "none", State: domain.StatePending}} {
 		page, err := lives.Search(t.Context(), filter, domain.ID{}, 50)
 		if err != nil || len(page.Events) > 0 || !page.GaveUp || page.Next.IsZero() || page.Examined > 150_000 {
 			t.Errorf("%+v: %d events, %d examined, gave up %t, next %s, %v", filter, len(page.Events), page.Examined, page.GaveUp, page.Next, err)

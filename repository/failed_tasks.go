@@ -78,26 +78,26 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 
 // One statement sees an event in one place, however it moves. The history may
 // have older generations of it.
-const whereIsSQL = `
-SELECT place, generation FROM (
-    SELECT 'outbox' AS place, generation FROM outbox WHERE id = $1
-    UNION ALL SELECT 'outbox_held', generation FROM outbox_held WHERE id = $1
-    UNION ALL SELECT 'outbox_sent', generation FROM outbox_sent WHERE id = $1
-    UNION ALL SELECT 'outbox_dead', generation FROM outbox_dead WHERE id = $1
-) AS places ORDER BY generation DESC, place = 'outbox_dead' LIMIT 1`
+var whereIsSQL = `
+SELECT state, generation FROM (
+    ` + buriable.union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
+) AS places ORDER BY generation DESC, state = 'dead' LIMIT 1`
+
+// buriable are the places of events that have or may have had a task. A
+// suppressed one has none.
+var buriable = eventPlaces.only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead)
 
 // burySQL moves an event from a table (%s) to the dead letters. One that was
 // written more than once may be there more than once, and dead already: the
 // repeats are absorbed.
-const burySQL = `
+var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + eventColumns + `
 ), ranked AS MATERIALIZED (
     SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM gone
 ), dead AS (
     INSERT INTO outbox_dead (` + eventColumns + `, error, stage, died_at)
-    SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
-           available_at, $3::integer, $2, last_error, created_at, ordering_key, ordering_position, $4, 'worker', clock_timestamp()
+    SELECT ` + columnsWith(map[string]string{"attempts": "$3::integer", "generation": "$2"}) + `, $4, 'worker', clock_timestamp()
     FROM ranked WHERE n = 1
     ON CONFLICT (id) DO UPDATE
     SET generation = excluded.generation, attempts = excluded.attempts, stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
@@ -121,9 +121,9 @@ const buryAttempts = 10
 // have been sent again, only to meet its own archived task.
 func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
 	for range buryAttempts {
-		var place string
+		var state domain.EventState
 		var generation int
-		err := tx.QueryRow(ctx, whereIsSQL, [16]byte(task.ID)).Scan(&place, &generation)
+		err := tx.QueryRow(ctx, whereIsSQL, [16]byte(task.ID)).Scan(&state, &generation)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows) && onRecord:
 			return domain.NotOnRecord, nil
@@ -131,15 +131,15 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 			return f.writeDown(ctx, tx, task)
 		case err != nil:
 			return 0, fmt.Errorf("look for the event: %w", err)
-		case place == "outbox_dead" && generation >= task.Generation:
+		case state == domain.StateDead && generation >= task.Generation:
 			return domain.BuriedBefore, nil
 		case generation > task.Generation:
 			return domain.Superseded, nil
 		}
 		var moved int
-		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, place), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err)).Scan(&moved)
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err)).Scan(&moved)
 		if err != nil {
-			return 0, fmt.Errorf("take the event out of %s: %w", place, err)
+			return 0, fmt.Errorf("take the event, which was %s, to the dead letters: %w", state, err)
 		}
 		if moved > 0 {
 			return domain.Buried, nil
@@ -148,7 +148,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 	return 0, domain.Errorf(domain.CodeUnavailable, "event %s moves from place to place", task.ID)
 }
 
-const writeDownSQL = `
+var writeDownSQL = `
 INSERT INTO outbox_dead (` + eventColumns + `, error, stage, died_at)
 SELECT dead.*, 'worker', clock_timestamp() FROM ` + unnestEvents + `$18::text[]) AS dead (` + eventColumns + `, error)
 ON CONFLICT (id) DO NOTHING`
@@ -195,11 +195,10 @@ func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.Fai
 	return domain.Buried, nil
 }
 
-const unburiedSQL = `
+var unburiedSQL = `
 SELECT id FROM unnest($1::uuid[]) AS asked (id)
 WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)
-  AND (EXISTS (SELECT FROM outbox_sent e WHERE e.id = asked.id) OR EXISTS (SELECT FROM outbox e WHERE e.id = asked.id)
-       OR EXISTS (SELECT FROM outbox_held e WHERE e.id = asked.id))`
+  AND ` + eventPlaces.only(domain.StatePending, domain.StateHeld, domain.StateInFlight).have("asked.id")
 
 // Unburied implements domain.FailedTasks.
 func (f *FailedTasks) Unburied(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {

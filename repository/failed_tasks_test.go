@@ -219,7 +219,7 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 	}
 	emitKeyed(t, db, "a1", "a2")
 	first, second := find(t, db, "a1"), find(t, db, "a2")
-	want := func(id domain.ID, place domain.Place, entries ...string) *domain.EventLife {
+	want := func(id domain.ID, state domain.EventState, entries ...string) *domain.EventLife {
 		t.Helper()
 		life, err := lives.Find(t.Context(), id)
 		if err != nil {
@@ -229,8 +229,8 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 		for _, e := range life.Journal {
 			got = append(got, e.Entry)
 		}
-		if life.Place != place || len(got) != len(entries) {
-			t.Fatalf("%s with the journal %v, want %s with %v", life.Place, got, place, entries)
+		if life.State != state || len(got) != len(entries) {
+			t.Fatalf("%s with the journal %v, want %s with %v", life.State, got, state, entries)
 		}
 		for i := range got {
 			if got[i] != entries[i] {
@@ -239,15 +239,15 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 		}
 		return life
 	}
-	want(first, domain.PlacePending)
+	want(first, domain.StatePending)
 	if err := claimEvents(t, store).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Refused, Err: errors.New("busy")}}); err != nil {
 		t.Fatal(err)
 	}
 	die(t, store, "no")
-	if life := want(first, domain.PlaceDead, "refused", "died"); life.TurnOf != first || life.HeldBehind != 1 || life.Error != "no" || life.Journal[1].Attempt != 2 {
+	if life := want(first, domain.StateDead, "refused", "died"); life.TurnOf != first || life.HeldBehind != 1 || life.Error != "no" || life.Journal[1].Attempt != 2 {
 		t.Errorf("dead: %+v", life)
 	}
-	if life := want(second, domain.PlaceHeld); life.TurnOf != first || life.HeldAt.IsZero() {
+	if life := want(second, domain.StateHeld); life.TurnOf != first || life.HeldAt.IsZero() {
 		t.Errorf("held: %+v", life)
 	}
 	letters, action := repository.NewDeadLetters(db), domain.Action{Actor: "ada"}
@@ -266,7 +266,7 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 	}
 	relayAll(t, store)
 	confirm(t, db, "a1")
-	if life := want(first, domain.PlaceSent, "refused", "died", "replayed", "redriven"); life.ConfirmedAt.IsZero() || life.SentAt.IsZero() ||
+	if life := want(first, domain.StateConfirmed, "refused", "died", "replayed", "redriven"); life.ConfirmedAt.IsZero() || life.SentAt.IsZero() ||
 		life.Generation != 1 || life.Journal[3].Detail != "by ada: why" || life.Journal[3].Stage != domain.StagePerson {
 		t.Errorf("confirmed: %+v", life)
 	}

@@ -40,13 +40,13 @@ var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
 )
 SELECT page.key, page.id, page.held_at,
        (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = page.key LIMIT $4) AS waiting),
-       page.holder, coalesce(t.taken_at, ` + WithinSQL("e.created_at") + `), e.place, coalesce(e.event_type, ''), coalesce(e.queue, ''), ` + WithinSQL("e.at") + `, coalesce(e.attempts, 0), coalesce(e.error, ''),
+       page.holder, coalesce(t.taken_at, ` + WithinSQL("e.created_at") + `), e.state, coalesce(e.event_type, ''), coalesce(e.queue, ''), ` + WithinSQL("e.at") + `, coalesce(e.attempts, 0), coalesce(e.error, ''),
        EXISTS (SELECT FROM inbox i WHERE i.event_id = page.holder), (SELECT count(*) FROM heads)
 FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
-    SELECT 'pending' AS place, event_type, queue, available_at AS at, attempts, last_error AS error, generation, created_at FROM outbox WHERE id = page.holder
-    UNION ALL SELECT 'sent', event_type, queue, sent_at, attempts, last_error, generation, created_at FROM outbox_sent WHERE id = page.holder
-    UNION ALL SELECT 'dead', event_type, queue, died_at, attempts, error, generation, created_at FROM outbox_dead WHERE id = page.holder
-    ORDER BY generation DESC, place LIMIT 1
+    SELECT * FROM (
+    ` + eventPlaces.only(domain.StatePending, domain.StateInFlight, domain.StateDead).union(
+	`SELECT {state} AS state, event_type, queue, {since} AS at, attempts, {error} AS error, generation, created_at FROM {table} WHERE id = page.holder`) + `
+    ) AS places ORDER BY generation DESC, state = 'in flight', state = 'pending' LIMIT 1
 ) AS e ON true
 ORDER BY page.held_at, page.key`
 
@@ -73,16 +73,16 @@ func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []
 		var turn domain.Turn
 		var owner *[16]byte
 		var since, at *time.Time
-		var place *domain.Place
+		var state *domain.EventState
 		var looked int
-		if err := rows.Scan(&key.Key, (*[16]byte)(&key.Next), &key.Since, &key.Held, &owner, &since, &place, &turn.Type, &turn.Queue,
+		if err := rows.Scan(&key.Key, (*[16]byte)(&key.Next), &key.Since, &key.Held, &owner, &since, &state, &turn.Type, &turn.Queue,
 			&at, &turn.Attempts, &turn.Error, &turn.Confirmed, &looked); err != nil {
 			return nil, false, postgres.Translate(err, doing)
 		}
 		if owner != nil {
-			turn.ID, turn.Since, turn.Place = *owner, *since, domain.PlaceGone
-			if place != nil {
-				turn.Place, turn.At = *place, *at
+			turn.ID, turn.Since, turn.State = *owner, *since, domain.StateGone
+			if state != nil {
+				turn.State, turn.At = *state, *at
 			}
 			key.Turn = &turn
 		}

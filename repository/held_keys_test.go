@@ -52,9 +52,9 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	}
 	var got []string
 	for _, k := range list {
-		got = append(got, fmt.Sprint(k.Key, k.Held, " ", k.Turn.Place, " ", k.Turn.Type, " ", k.Turn.Error))
+		got = append(got, fmt.Sprint(k.Key, k.Held, " ", k.Turn.State, " ", k.Turn.Type, " ", k.Turn.Error))
 	}
-	want := "b2 sent b1 |a1 pending a1 |c1 dead c1 too heavy|d1 pending d1 not now|e1 gone  "
+	want := "b2 in flight b1 |a1 pending a1 |c1 dead c1 too heavy|d1 pending d1 not now|e1 gone  "
 	if strings.Join(got, "|") != want {
 		t.Errorf("held: %q, want %q", strings.Join(got, "|"), want)
 	}

@@ -37,6 +37,13 @@ func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit i
 	return max(inbox, journal), err
 }
 
+// A dead letter keeps its history for as long as it lies there.
+const trimJournalSQL = `
+DELETE FROM outbox_journal WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM outbox_journal j
+    WHERE at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = j.event_id)
+    ORDER BY at LIMIT $2))`
+
 // The account keeps the number of those that go.
 var trimSuppressedSQL = `
 WITH gone AS (

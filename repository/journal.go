@@ -28,10 +28,3 @@ func (j *journal) add(e *domain.Event, entry, detail string) {
 func (j *journal) args(stage domain.Stage) []any {
 	return []any{string(stage), j.ids, j.entries, j.generations, j.attempts, j.details}
 }
-
-// A dead letter keeps its history for as long as it lies there.
-const trimJournalSQL = `
-DELETE FROM outbox_journal WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM outbox_journal j
-    WHERE at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = j.event_id)
-    ORDER BY at LIMIT $2))`

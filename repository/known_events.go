@@ -23,11 +23,9 @@ func NewKnownEvents(db *postgres.Database, history time.Duration) *KnownEvents {
 }
 
 // One look into an index for each ID and table, and partition of the history.
-const knownSQL = `
+var knownSQL = `
 SELECT id FROM unnest($1::uuid[]) AS asked (id)
-WHERE EXISTS (SELECT FROM outbox e WHERE e.id = asked.id) OR EXISTS (SELECT FROM outbox_sent e WHERE e.id = asked.id)
-   OR EXISTS (SELECT FROM outbox_held e WHERE e.id = asked.id) OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = asked.id)
-   OR EXISTS (SELECT FROM outbox_suppressed e WHERE e.id = asked.id) OR EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)`
+WHERE ` + eventPlaces.have("asked.id") + ` OR EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)`
 
 // Among returns those of the IDs that are events here, or may have been: without
 // a history, or by an ID that is older than it, nobody can tell.

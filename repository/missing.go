@@ -130,13 +130,12 @@ func scanMissing(row pgx.CollectableRow) (e domain.MissingEvent, err error) {
 // IsMissingSQL tells what is missing from what was sent again for that.
 const IsMissingSQL = `(resent_at IS NULL OR seen_at > resent_at)`
 
-const settleMissingSQL = `
+var settleMissingSQL = `
 WITH ended AS (
     DELETE FROM outbox_missing m
     WHERE EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)
        OR ` + IsMissingSQL + ` AND seen_at < clock_timestamp() - $1::float8 * interval '1 second'
-       OR NOT EXISTS (SELECT FROM outbox_sent s WHERE s.id = m.event_id) AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = m.event_id)
-          AND NOT EXISTS (SELECT FROM outbox_held h WHERE h.id = m.event_id)
+       OR NOT ` + eventPlaces.only(domain.StatePending, domain.StateHeld, domain.StateInFlight).have("m.event_id") + `
     RETURNING ` + IsMissingSQL + ` AS missing
 )
 SELECT (SELECT count(*) FROM outbox_missing WHERE ` + IsMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing)`
@@ -162,7 +161,7 @@ func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]domain.Missin
 }
 
 // As redriveSQL, of events that are named.
-const resendSQL = `
+var resendSQL = `
 WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
 ), gone AS (

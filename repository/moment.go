@@ -1,9 +1,6 @@
 package repository
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -47,24 +44,5 @@ func (m *moment) ScanTimestamptz(v pgtype.Timestamptz) error {
 	default:
 		*m = moment{v.Time, false}
 	}
-	return nil
-}
-
-// sentTime is a time in the hexadecimal form of what timestamptz_send returns:
-// microseconds since 2000, 64 bits, the most significant byte first.
-type sentTime time.Time
-
-// epoch2000 is PostgreSQL's beginning of time, in Unix seconds.
-const epoch2000 = 946_684_800
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (t *sentTime) UnmarshalText(text []byte) error {
-	var b [8]byte
-	if n, err := hex.Decode(b[:], text); err != nil || n != len(b) {
-		return fmt.Errorf("%.40q is not a time as PostgreSQL sends it", text)
-	}
-	micros := int64(binary.BigEndian.Uint64(b[:])) //nolint:gosec // the same 64 bits
-	// Not by adding a Duration, which spans 292 years.
-	*t = sentTime(time.Unix(epoch2000+micros/1_000_000, micros%1_000_000*1000).UTC())
 	return nil
 }

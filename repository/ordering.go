@@ -26,8 +26,8 @@ type held struct {
 // The time goes as PostgreSQL sends it in binary: as text it would be written by
 // the session's DateStyle and time zone, and offsets with seconds, which times of
 // long ago have, are not even JSON.
-const heldSQL = `
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+var heldSQL = `
+SELECT ` + noEvent + `,
        now(), (SELECT count(*) FROM due),
        jsonb_build_object('count', count(*), 'keys', jsonb_agg(DISTINCT ordering_key),
                           'due', encode(timestamptz_send(max(available_at)), 'hex'),
@@ -109,7 +109,7 @@ func (b *batch) advance(ctx context.Context) {
 // longer than it takes to commit; a process that was killed at the wrong moment
 // leaves them. The keys are found by skipping through the index, one entry for
 // each.
-const idleKeysSQL = `
+var idleKeysSQL = `
 WITH RECURSIVE keys (key, n) AS (
     (SELECT ordering_key, 1 FROM outbox_held WHERE ordering_key > $1 ORDER BY ordering_key LIMIT 1)
     UNION ALL
@@ -118,9 +118,8 @@ WITH RECURSIVE keys (key, n) AS (
 ), turns AS (
     SELECT key, t.event_id, EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id) AS confirmed,
            EXISTS (SELECT FROM outbox_held h WHERE h.id = t.event_id) AS held,
-           t.taken_at < now() - interval '1 minute' AND NOT (
-               EXISTS (SELECT FROM outbox e WHERE e.id = t.event_id) OR EXISTS (SELECT FROM outbox_sent e WHERE e.id = t.event_id)
-               OR EXISTS (SELECT FROM outbox_dead e WHERE e.id = t.event_id)) AS gone
+           t.taken_at < now() - interval '1 minute' AND NOT ` +
+	eventPlaces.only(domain.StatePending, domain.StateInFlight, domain.StateDead).have("t.event_id") + ` AS gone
     FROM keys LEFT JOIN outbox_turns t ON t.ordering_key = key
     WHERE key IS NOT NULL
 )

@@ -79,10 +79,6 @@ SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('
 // without a word: even a rollback would wait for it.
 const batchLife = time.Minute
 
-// The columns of an event, in the order that eventScan reads them.
-const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
-    retention_seconds, unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key, ordering_position`
-
 // One statement takes the rows out of the outbox, because it costs PostgreSQL
 // about as much as locking them, and there is then nothing left to do for what
 // is delivered. The rest is put back.
@@ -106,7 +102,7 @@ const eventColumns = `id, event_type, payload, headers, queue, max_retry, timeou
 //     going is asked twice, and asking again costs less than keeping its rows.
 //   - what is held already, and was written once more, is absorbed.
 //   - where something was held, one more row without an event says what.
-const claimSQL = `
+var claimSQL = `
 WITH due AS MATERIALIZED (
     SELECT ctid, octet_length(payload) AS bytes
     FROM outbox
@@ -141,7 +137,7 @@ WITH due AS MATERIALIZED (
        OR (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) = id
 )` + claimedSQL
 
-const claimedSQL = `
+var claimedSQL = `
 SELECT ` + eventColumns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
 UNION ALL ` + heldSQL
 

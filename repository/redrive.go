@@ -81,7 +81,7 @@ func (o *Outbox) redriveFor(ctx context.Context, window time.Duration, except []
 // What was taken out of the history as gone goes back, once for each event. A producer
 // may have written an event again while it was on its way, and then the history has it
 // twice, or the outbox has it too: such a row is absorbed.
-const backSQL = `), back AS (
+var backSQL = `), back AS (
     INSERT INTO outbox (` + eventColumns + `)
     SELECT DISTINCT ON (id) ` + eventColumns + ` FROM moving, gone ORDER BY id, generation DESC
     ON CONFLICT (id) DO NOTHING

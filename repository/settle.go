@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,23 +19,18 @@ import (
 // transaction's time, leads to its partition.
 const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($1::uuid[])`
 
-// The parameters of putBackSQL, deadSQL, suppressSQL and writeDownSQL, one array a column.
-const unnestEvents = `unnest($1::uuid[], $2::text[], $3::bytea[], $4::jsonb[], $5::text[], $6::integer[], $7::integer[], $8::timestamptz[],
-    $9::integer[], $10::integer[], $11::timestamptz[], $12::integer[], $13::integer[], $14::text[], $15::timestamptz[], $16::text[],
-    $17::bigint[], `
-
 // clock_timestamp, because now() is when the claim began: a delay counts from
 // the failure. Without a delay the event is due when it was.
-const putBackSQL = `
+var putBackSQL = `
 INSERT INTO outbox (` + eventColumns + `)
-SELECT id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds, unique_seconds,
-       coalesce(clock_timestamp() + delay_ms * interval '1 millisecond', available_at),
-       attempts, generation, last_error, created_at, ordering_key, ordering_position
+SELECT ` + columnsWith(map[string]string{
+	"available_at": "coalesce(clock_timestamp() + delay_ms * interval '1 millisecond', available_at)",
+}) + `
 FROM ` + unnestEvents + `$18::bigint[]) AS back (` + eventColumns + `, delay_ms)`
 
 // An event that was written once more after its death may die again under its
 // ID. The repeat is then absorbed.
-const deadSQL = `
+var deadSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + unnestEvents + `$18::text[]) AS given (` + eventColumns + `, error)
 ), dead AS (
@@ -54,7 +48,7 @@ SELECT FROM dead`
 
 // An event that was suppressed before, and is written again under its ID, is
 // absorbed by the row that is there. Returns how many rows it was given.
-const suppressSQL = `
+var suppressSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + unnestEvents + `$18::text[]) AS g (` + eventColumns + `, holder)
 ), aside AS (
@@ -173,57 +167,4 @@ func (b *batch) execExactly(ctx context.Context, rows int, sql string, args ...a
 		err = fmt.Errorf("%d rows changed instead of %d", tag.RowsAffected(), rows)
 	}
 	return err
-}
-
-// eventRows are events as unnestEvents takes them.
-type eventRows struct {
-	ids                                  [][16]byte
-	types, headers, queues               []string
-	payloads                             [][]byte
-	maxRetry, timeout, retention, unique []*int64
-	deadlines                            []*time.Time
-	available, created                   []time.Time
-	attempts, generations                []int
-	lastErrors, keys                     []*string
-	positions                            []*int64
-}
-
-func (r *eventRows) add(e *domain.Event) {
-	headers, err := encodeHeaders(e.Headers)
-	if err != nil {
-		headers = "{}" // a map of strings always encodes
-	}
-	var lastError *string
-	if e.LastError != "" {
-		lastError = &e.LastError
-	}
-	r.ids = append(r.ids, e.ID)
-	r.types, r.headers, r.queues = append(r.types, e.Type), append(r.headers, headers), append(r.queues, e.Queue)
-	r.payloads = append(r.payloads, e.Payload)
-	r.maxRetry = append(r.maxRetry, count(e.Options.MaxRetry))
-	r.timeout, r.retention, r.unique = append(r.timeout, seconds(e.Options.Timeout)), append(r.retention, seconds(e.Options.Retention)), append(r.unique, seconds(e.Options.Unique))
-	r.deadlines = append(r.deadlines, timeOrNull(e.Options.Deadline))
-	r.available, r.created = append(r.available, e.Available), append(r.created, e.CreatedAt)
-	r.attempts, r.generations = append(r.attempts, e.Attempts), append(r.generations, e.Generation)
-	r.lastErrors = append(r.lastErrors, lastError)
-	var key *string
-	var position *int64
-	if e.OrderingKey != "" {
-		key, position = &e.OrderingKey, &e.Position
-	}
-	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
-}
-
-func (r *eventRows) args() []any {
-	return []any{
-		r.ids, r.types, r.payloads, r.headers, r.queues, r.maxRetry, r.timeout, r.deadlines,
-		r.retention, r.unique, r.available, r.attempts, r.generations, r.lastErrors, r.created, r.keys, r.positions,
-	}
-}
-
-func count(n *int) *int64 {
-	if n == nil {
-		return nil
-	}
-	return new(int64(*n))
 }

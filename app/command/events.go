@@ -81,8 +81,8 @@ func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain
 // eventDocument is an event's life as JSON and YAML have it.
 type eventDocument struct {
 	ID           domain.ID          `json:"id"`
-	Place        domain.Place       `json:"place"`
-	State        string             `json:"state"` // a sentence
+	State        domain.EventState  `json:"state"`
+	Description  string             `json:"description"` // of the state: a sentence
 	Type         string             `json:"type,omitempty"`
 	Queue        string             `json:"queue,omitempty"`
 	OrderingKey  string             `json:"ordering_key,omitempty"`
@@ -123,7 +123,7 @@ func newTimelineDocument(life *domain.EventLife, tasks []domain.TaskState) []tim
 
 func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDocument {
 	d := eventDocument{
-		ID: life.ID, Place: life.Place, State: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
+		ID: life.ID, State: life.State, Description: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
 		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
 		Tasks: []taskDocument{}, Timeline: newTimelineDocument(life, tasks),
 	}
@@ -163,7 +163,7 @@ func eventTable(w io.Writer, d *eventDocument) {
 		}
 	}
 	row("Event", d.ID.String())
-	row("State", d.State)
+	row("State", d.Description)
 	row("Type", d.Type)
 	row("Queue", d.Queue)
 	row("Ordering key", d.OrderingKey)

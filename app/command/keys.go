@@ -75,34 +75,34 @@ type keyDocument struct {
 }
 
 type turnDocument struct {
-	ID        domain.ID    `json:"id"`
-	Since     time.Time    `json:"since"`
-	Place     domain.Place `json:"place"`
-	Type      string       `json:"type,omitempty"`
-	Queue     string       `json:"queue,omitempty"`
-	Due       *time.Time   `json:"due,omitempty"`
-	SentAt    *time.Time   `json:"sent_at,omitempty"`
-	DiedAt    *time.Time   `json:"died_at,omitempty"`
-	Attempts  int          `json:"attempts"`
-	Error     string       `json:"error,omitempty"`
-	Confirmed bool         `json:"confirmed"`
+	ID        domain.ID         `json:"id"`
+	Since     time.Time         `json:"since"`
+	State     domain.EventState `json:"state"`
+	Type      string            `json:"type,omitempty"`
+	Queue     string            `json:"queue,omitempty"`
+	Due       *time.Time        `json:"due,omitempty"`
+	SentAt    *time.Time        `json:"sent_at,omitempty"`
+	DiedAt    *time.Time        `json:"died_at,omitempty"`
+	Attempts  int               `json:"attempts"`
+	Error     string            `json:"error,omitempty"`
+	Confirmed bool              `json:"confirmed"`
 }
 
 func newKeyDocument(k *domain.HeldKey) keyDocument {
 	d := keyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: holdReason(k.Turn, time.Now())}
 	if t := k.Turn; t != nil {
 		d.Turn = &turnDocument{
-			ID: t.ID, Since: t.Since.UTC(), Place: t.Place, Type: t.Type, Queue: t.Queue, Attempts: t.Attempts, Error: t.Error, Confirmed: t.Confirmed,
+			ID: t.ID, Since: t.Since.UTC(), State: t.State, Type: t.Type, Queue: t.Queue, Attempts: t.Attempts, Error: t.Error, Confirmed: t.Confirmed,
 		}
 		at := new(t.At.UTC())
-		switch t.Place {
-		case domain.PlacePending:
+		switch t.State {
+		case domain.StatePending:
 			d.Turn.Due = at
-		case domain.PlaceSent:
+		case domain.StateInFlight:
 			d.Turn.SentAt = at
-		case domain.PlaceDead:
+		case domain.StateDead:
 			d.Turn.DiedAt = at
-		case domain.PlaceHeld, domain.PlaceSuppressed, domain.PlaceGone:
+		case domain.StateHeld, domain.StateConfirmed, domain.StateSuppressed, domain.StateGone:
 		}
 	}
 	return d
@@ -115,11 +115,11 @@ func holdReason(t *domain.Turn, now time.Time) string {
 		return "the next one's turn is about to be given"
 	case t.Confirmed:
 		return "confirmed; the next one's turn is about to be given"
-	case t.Place == domain.PlaceDead:
+	case t.State == domain.StateDead:
 		return "dead letter since " + terminal.Instant(t.At) + ": " + t.Error
-	case t.Place == domain.PlaceSent:
+	case t.State == domain.StateInFlight:
 		return "in Redis since " + terminal.Instant(t.At) + ", not confirmed"
-	case t.Place == domain.PlaceGone:
+	case t.State == domain.StateGone:
 		return "in Redis, not confirmed"
 	case t.Attempts > 0:
 		return fmt.Sprintf("refused %d times, due at %s: %s", t.Attempts, terminal.Instant(t.At), t.Error)
@@ -157,7 +157,7 @@ func keysTable(w io.Writer, document *keysDocument) {
 
 func firstDead(keys []keyDocument) *keyDocument {
 	for i := range keys {
-		if t := keys[i].Turn; t != nil && t.Place == domain.PlaceDead {
+		if t := keys[i].Turn; t != nil && t.State == domain.StateDead {
 			return &keys[i]
 		}
 	}

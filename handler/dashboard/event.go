@@ -59,7 +59,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	}
 	tasks, fault := d.tasks(c.UserContext(), life)
 	p := eventPage{
-		Life: life, State: life.State(), Says: life.Describe(tasks, time.Now()), QueueFault: fault,
+		Life: life, State: life.State, Says: life.Describe(tasks, time.Now()), QueueFault: fault,
 		Payload: d.mask.show(life.Payload), TraceID: traceID(life.Headers),
 	}
 	for _, step := range life.Timeline(tasks) {
