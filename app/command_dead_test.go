@@ -134,3 +134,41 @@ func TestDeadLettersByCommand(t *testing.T) {
 	}
 	p.stop()
 }
+
+// One dead letter that the outbox refuses is named; the rest is replayed.
+func TestARefusedReplayIsNamed(t *testing.T) {
+	t.Parallel()
+	servers := on(servertest.Database(t), servertest.Redis(t), t.TempDir())
+	if r := execute(t, nil, append([]string{"migrate", "up"}, servers...)...); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
+	for _, statement := range []string{
+		"SELECT outboxd.emit('test:a', '{}') FROM generate_series(1, 3)",
+		schematest.DeadOf("no") + "FROM outbox o",
+		"DELETE FROM outbox",
+		"UPDATE outbox_dead SET queue = ' ' WHERE id = (SELECT id FROM outbox_dead ORDER BY id LIMIT 1)",
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	var bad string
+	if err := db.QueryRowContext(t.Context(), "SELECT id FROM outbox_dead WHERE queue = ' '").Scan(&bad); err != nil {
+		t.Fatal(err)
+	}
+	r := execute(t, nil, append([]string{"dead", "replay", "--all", "--yes", "-o=json"}, servers...)...)
+	var document struct {
+		Changed int
+		Refused []struct{ ID, Error string }
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &document); err != nil {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	if r.code != 1 || document.Changed != 2 || len(document.Refused) != 1 || document.Refused[0].ID != bad || !strings.Contains(document.Refused[0].Error, "outbox_queue_is_not_blank") {
+		t.Errorf("exit code %d, %+v; %s", r.code, document, r.stderr)
+	}
+	if !strings.Contains(r.stderr, bad) {
+		t.Errorf("the event is not named: %s", r.stderr)
+	}
+}

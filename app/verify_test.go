@@ -75,4 +75,19 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	if list := violations(2); !strings.Contains(list[1], "in more than one place") {
 		t.Errorf("an event in two places: %q", list)
 	}
+
+	// A task whose event is gone because PostgreSQL went back is news, and breaks no promise of its own.
+	const gone = "01980000-0000-7000-8000-000000000000"
+	exec("INSERT INTO outbox_journal (event_id, stage, entry, generation) VALUES ('" + gone + "', 'worker', 'unknown', 0), ('" + gone + "', 'worker', 'unknown', 0)")
+	exec("DELETE FROM outbox_dead")
+	violations(0)
+	if r := run("verify"); r.code != 0 || !strings.Contains(r.stdout, "TASK WITHOUT EVENT") || strings.Count(r.stdout, gone) != 1 {
+		t.Errorf("a task without an event: %+v", r)
+	}
+	var document struct {
+		Tasks []struct{ ID, At string } `json:"tasks_without_event"`
+	}
+	if err := json.Unmarshal([]byte(run("verify", "-o", "json").stdout), &document); err != nil || len(document.Tasks) != 1 || document.Tasks[0].ID != gone || document.Tasks[0].At == "" {
+		t.Errorf("as JSON: %+v, %v", document, err)
+	}
 }

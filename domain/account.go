@@ -62,6 +62,13 @@ type SentEvent struct {
 	SentAt time.Time
 }
 
+// TaskWithoutEvent is a task whose event does not exist any more, because the
+// database went back to before it was written. It had no effect.
+type TaskWithoutEvent struct {
+	EventID ID
+	At      time.Time // when a worker met it last
+}
+
 // Auditor reads the account and looks for what contradicts it. Its methods
 // change nothing.
 //
@@ -85,4 +92,8 @@ type Auditor interface {
 	// Confirmed returns which of the events are confirmed by now, or are no
 	// longer in the history.
 	Confirmed(ctx context.Context, ids []ID) (map[ID]bool, error)
+
+	// WithoutEvent returns up to limit tasks that workers met and that had no
+	// event, for as long as the journal is kept, the latest first.
+	WithoutEvent(ctx context.Context, limit int) ([]TaskWithoutEvent, error)
 }

@@ -44,6 +44,7 @@ type DeadFilter struct {
 	OlderThan time.Duration // died at least so long ago
 	NewerThan time.Duration // died at most so long ago
 	ErrorForm string        // is the error's form, as DeadGroup.ErrorForm
+	Except    []ID          // are not these
 	// Until leaves out what died later by the store's clock, so that work in
 	// several steps does not meet what it has just replayed.
 	Until time.Time
@@ -112,8 +113,9 @@ type DeadLetters interface {
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under
 	// a new generation and with no attempt charged. Dead letters that somebody
-	// else is working on are passed over. No event means that there are none
-	// left.
+	// else is working on are passed over. No event, and no error, means that
+	// there are none left. A *ReplayRefused names one that the outbox refuses;
+	// nothing was replayed then, and the next call should except it.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)
 
 	// Discard gives up to limit dead letters up for good, and returns how many.

@@ -2,7 +2,10 @@ package domain
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,6 +14,27 @@ const ReplayBatch = 500
 
 // canaryCheck is how often the canary's outcome is looked at.
 const canaryCheck = 200 * time.Millisecond
+
+// ReplayRefused is the error of a dead letter that cannot become an event again:
+// it was made past the outbox's checks, or before there was one of them. It stays
+// a dead letter.
+type ReplayRefused struct {
+	ID    ID
+	Cause error
+}
+
+func (e *ReplayRefused) Error() string {
+	return fmt.Sprintf("event %s: %v", e.ID, e.Cause)
+}
+
+func (e *ReplayRefused) Unwrap() error { return e.Cause }
+
+// refusedInARow is after how many refusals, with nothing replayed in between, the
+// outbox is taken to refuse everything; refusedNamed is how many an error names.
+const (
+	refusedInARow = 100
+	refusedNamed  = 5
+)
 
 // Replay sends dead letters again, batch by batch, if asked only when a few of
 // them have succeeded.
@@ -27,7 +51,8 @@ type Replay struct {
 // ReplayProgress is how far a replay or a discard has come.
 type ReplayProgress struct {
 	Changed int64
-	Canary  *CanaryOutcome // nil: none was sent
+	Canary  *CanaryOutcome   // nil: none was sent
+	Refused []*ReplayRefused // stay as they are
 }
 
 // CanaryOutcome counts what became of the canary.
@@ -36,8 +61,9 @@ type CanaryOutcome struct {
 	ReplayOutcomes
 }
 
-// Run replays until there is nothing left, telling each step. Errors: those of
-// the DeadLetters, ctx's, and one without a code if the canary did not succeed.
+// Run replays until there is nothing left, telling each step. What the outbox
+// refuses is passed over. Errors: those of the DeadLetters, ctx's, one without a
+// code if the canary did not succeed, and one of CodeInvalid that names what was refused.
 func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
 	var p ReplayProgress
 	if r.Canary > 0 {
@@ -49,14 +75,28 @@ func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
 	if r.Rate > 0 { // some batches a second, so that the rate is even
 		batch = min(ReplayBatch, max(1, r.Rate/10))
 	}
-	for {
+	for inARow := 0; ; {
 		began := time.Now()
 		replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, batch)
 		p.Changed += int64(len(replayed))
-		tell(p)
-		if err != nil || len(replayed) == 0 {
-			return err
+		refused, one := errors.AsType[*ReplayRefused](err)
+		if one {
+			p.Refused = append(slices.Clip(p.Refused), refused)
+			r.Filter.Except = append(slices.Clip(r.Filter.Except), refused.ID)
 		}
+		tell(p)
+		switch {
+		case one:
+			if inARow++; inARow == refusedInARow {
+				return refusal(p.Refused, "; the other dead letters were left as they are")
+			}
+			continue
+		case err != nil:
+			return err
+		case len(replayed) == 0:
+			return refusal(p.Refused, "")
+		}
+		inARow = 0
 		if r.Rate > 0 {
 			pause := time.NewTimer(time.Duration(batch)*time.Second/time.Duration(r.Rate) - time.Since(began))
 			select {
@@ -69,10 +109,29 @@ func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
 	}
 }
 
+// refusal names what was refused, and what happened to the rest; nil if nothing was.
+func refusal(refused []*ReplayRefused, rest string) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	var list strings.Builder
+	for i, r := range refused {
+		if i == refusedNamed {
+			fmt.Fprintf(&list, "; and %d more", len(refused)-i)
+			break
+		}
+		fmt.Fprintf(&list, "; %v", r)
+	}
+	return Errorf(CodeInvalid, "the outbox refuses dead letters, which stay as they are: %d%s%s", len(refused), list.String(), rest)
+}
+
 // canary replays a few and waits until all of them are confirmed; anything else
 // is an error.
 func (r *Replay) canary(ctx context.Context, p *ReplayProgress, tell func(ReplayProgress)) error {
 	replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, r.Canary)
+	if refused, one := errors.AsType[*ReplayRefused](err); one {
+		return fmt.Errorf("the canary failed: the outbox refuses %w; no other dead letter was replayed", refused)
+	}
 	if err != nil || len(replayed) == 0 {
 		return err
 	}

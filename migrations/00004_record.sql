@@ -109,6 +109,9 @@ CREATE INDEX outbox_journal_event ON outbox_journal (event_id, at);
 -- For trimming by age.
 CREATE INDEX outbox_journal_at ON outbox_journal (at);
 
+-- Tasks without an event are few among very many entries, or none.
+CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
+
 -- What people did, one row for each command. events grows with each batch, in
 -- the transaction of the batch.
 CREATE TABLE outbox_actions (

@@ -5,40 +5,88 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"outboxd/domain"
 )
+
+// duty is a part of what the leader does for all, as the metric names it.
+type duty string
+
+const (
+	dutyHeal    duty = "heal"
+	dutyMeasure duty = "measure"
+	dutyUpkeep  duty = "upkeep"
+	dutyKeys    duty = "keys"
+	dutyFold    duty = "fold"
+	dutyTidy    duty = "tidy"
+)
+
+// duties say what each of them is, in words that follow "cannot".
+var duties = map[duty]string{
+	dutyHeal:    "look whether Redis has kept its data, or send again what it may have lost",
+	dutyMeasure: "measure the backlog",
+	dutyUpkeep:  "look at the tables' upkeep",
+	dutyKeys:    "look after ordering keys",
+	dutyFold:    "fold the account of events",
+	dutyTidy:    "keep the partitions and trim",
+}
+
+func newFailingMetric(registry prometheus.Registerer) *prometheus.GaugeVec {
+	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "outboxd_relay_duty_failing",
+		Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold or tidy. 0 in all other relays.",
+	}, []string{"duty"})
+	registry.MustRegister(gauge)
+	return gauge
+}
 
 // failing tells everybody, through the database, what the leader fails at. It
 // is safe for concurrent use.
 type failing struct {
 	store domain.Housekeeping
 	log   *slog.Logger
+	gauge *prometheus.GaugeVec
 
 	mu    sync.Mutex
-	known map[string]string
+	known map[duty]string
+}
+
+func newFailing(o Options, log *slog.Logger) *failing {
+	f := &failing{store: o.Housekeeping, log: log, gauge: newFailingMetric(o.Registry)}
+	f.end()
+	return f
 }
 
 // begin forgets what a leader before failed at.
 func (f *failing) begin(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.known = map[string]string{}
+	f.known = map[duty]string{}
 	f.record(ctx, "", nil)
 }
 
-// note says how a part of the work ended. Only a change costs anything.
-func (f *failing) note(ctx context.Context, work string, err error) {
+// end is for when this process does not lead any more.
+func (f *failing) end() {
+	for part := range duties {
+		f.gauge.WithLabelValues(string(part)).Set(0)
+	}
+}
+
+// note says how a part of the work ended. Only a change costs a statement.
+func (f *failing) note(ctx context.Context, part duty, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	text := ""
+	text, fails := "", 0.0
 	if err != nil {
-		text = err.Error()
+		text, fails = err.Error(), 1
 	}
-	if f.known[work] != text && f.record(ctx, work, err) {
-		f.known[work] = text
+	f.gauge.WithLabelValues(string(part)).Set(fails)
+	if f.known[part] != text && f.record(ctx, duties[part], err) {
+		f.known[part] = text
 	}
 }
 

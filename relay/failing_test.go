@@ -33,7 +33,14 @@ func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	}) {
 		t.Errorf("found %+v: %v", found, err)
 	}
+	if n := w.counter("outboxd_relay_duty_failing", "duty", "heal"); n != 1 {
+		t.Errorf("the metric of a heal that fails is %v", n)
+	}
+	if n := w.counter("outboxd_relay_duty_failing", "duty", "measure"); n != 0 {
+		t.Errorf("the metric of what works is %v", n)
+	}
 	w.exec(`DROP TRIGGER refuse ON outbox_journal`)
 	w.healed(before)
 	w.eventually(0, "SELECT count(*) FROM outbox_failing")
+	w.until("the metric says that the heal worked", func() bool { return w.counter("outboxd_relay_duty_failing", "duty", "heal") == 0 })
 }

@@ -108,7 +108,7 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 // is away, others say so, unless it is what only looking needs that is forbidden;
 // and that another process was faster is no failure.
 func (h *healer) report(ctx context.Context, err error) {
-	h.failing.note(ctx, "look whether Redis has kept its data, or send again what it may have lost", err)
+	h.failing.note(ctx, dutyHeal, err)
 	_, known := domain.FindingOf(err)
 	switch {
 	case err == nil:

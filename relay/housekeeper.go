@@ -45,6 +45,7 @@ func (h *housekeeper) run(ctx context.Context) error {
 		err := h.o.Housekeeping.Lead(ctx, h.keep)
 		h.metrics.backlog.forget()
 		h.metrics.upkeep.forget()
+		h.failing.end()
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is no failure
 		}
@@ -116,7 +117,7 @@ func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 // time says so.
 func (h *housekeeper) measure(ctx context.Context) {
 	backlog, err := h.o.Housekeeping.Measure(ctx, h.o.Process)
-	h.failing.note(ctx, "measure the backlog", err)
+	h.failing.note(ctx, dutyMeasure, err)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.log.Warn("could not measure the backlog", "retry_in", measureEvery, "error", err)
@@ -129,7 +130,7 @@ func (h *housekeeper) measure(ctx context.Context) {
 // look leaves the figures as they are where it cannot get new ones.
 func (h *housekeeper) look(ctx context.Context) {
 	upkeep, err := h.o.Housekeeping.Upkeep(ctx, h.o.History)
-	h.failing.note(ctx, "look at the tables' upkeep", err)
+	h.failing.note(ctx, dutyUpkeep, err)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.log.Warn("could not look at the tables' upkeep", "retry_in", lookEvery, "error", err)
@@ -147,7 +148,7 @@ func (h *housekeeper) advance(ctx context.Context) {
 	if err == nil {
 		err = h.passEnded(ctx, gone)
 	}
-	h.failing.note(ctx, "look after ordering keys", err)
+	h.failing.note(ctx, dutyKeys, err)
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("could not look after ordering keys", "retry_in", keysEvery, "error", err)
 	}
@@ -188,7 +189,7 @@ func (h *housekeeper) passEnded(ctx context.Context, gone []domain.Event) error 
 // as sums do.
 func (h *housekeeper) fold(ctx context.Context) {
 	_, err := h.o.Housekeeping.FoldAccount(ctx)
-	h.failing.note(ctx, "fold the account of events", err)
+	h.failing.note(ctx, dutyFold, err)
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("could not fold the account of events", "retry_in", foldEvery, "error", err)
 	}
@@ -203,7 +204,7 @@ func (h *housekeeper) tidy(ctx context.Context) {
 		h.trim(ctx, "inbox rows", h.o.Housekeeping.TrimInbox, h.o.InboxRetention),
 		h.trim(ctx, "suppressed events", h.o.Housekeeping.TrimSuppressed, h.o.InboxRetention),
 	)
-	h.failing.note(ctx, "keep the partitions and trim", err)
+	h.failing.note(ctx, dutyTidy, err)
 	if err == nil {
 		h.metrics.upkeep.tidy(time.Now())
 	} else if ctx.Err() == nil {

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -8,17 +9,26 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
+	"outboxd/relay"
 	"outboxd/repository"
 )
 
-// BenchmarkReconcile is what one page costs of a history of unconfirmed events
-// that legitimately wait in Redis: time for each event, of a round without its
-// rests.
+// BenchmarkReconcile is what a round costs over a history of unconfirmed events
+// that legitimately wait in Redis: time for each event, without the rests between
+// the pages, and how long the round takes with them.
+//
+//	go test -run '^$' -bench 'Reconcile/200000' -benchtime 3x ./relay
 func BenchmarkReconcile(b *testing.B) {
+	for _, events := range []int{200_000, 1_000_000} {
+		b.Run(strconv.Itoa(events), func(b *testing.B) { benchmarkReconcile(b, events) })
+	}
+}
+
+func benchmarkReconcile(b *testing.B, waiting int) {
 	databaseURL, server := servertest.Database(b), servertest.OwnRedis(b)
 	f := newFixture(b, databaseURL, server.URL(), nil)
 	missing := repository.NewMissingEvents(schematest.Connect(b, databaseURL))
-	f.exec(`INSERT INTO outbox (event_type, payload) SELECT 'test:effect', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, $1::int) n`, reconciled)
+	f.exec(`INSERT INTO outbox (event_type, payload) SELECT 'test:effect', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, $1::int) n`, waiting)
 	stop := f.start()
 	for f.count("SELECT count(*) FROM (SELECT FROM outbox LIMIT 1) AS one") > 0 {
 		time.Sleep(100 * time.Millisecond)
@@ -31,7 +41,7 @@ func BenchmarkReconcile(b *testing.B) {
 	for b.Loop() {
 		for after := (domain.ID{}); ; {
 			begun := time.Now()
-			page, err := missing.Page(b.Context(), after, domain.LastID(), 5000, 0, nil)
+			page, err := missing.Page(b.Context(), after, domain.LastID(), relay.ReconcileRows, 0, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -57,9 +67,10 @@ func BenchmarkReconcile(b *testing.B) {
 			}
 		}
 	}
+	if events != waiting*b.N {
+		b.Fatalf("%d events in %d rounds, want %d in each", events, b.N, waiting)
+	}
 	b.ReportMetric(float64(database.Microseconds())/float64(events), "µs-database/event")
 	b.ReportMetric(float64(queue.Microseconds())/float64(events), "µs-queue/event")
-	b.ReportMetric(float64(events)/float64(b.N), "events/round")
+	b.ReportMetric(relay.ReconcileShare*(database+queue).Seconds()/float64(b.N), "s/round-with-rests")
 }
-
-const reconciled = 200_000

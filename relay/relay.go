@@ -90,7 +90,7 @@ type Actor struct {
 func New(o Options) *Relay {
 	log := o.Logger.With("component", "relay")
 	m := newMetrics(o.Registry)
-	r := &Relay{o: o, log: log, metrics: m, failing: &failing{store: o.Housekeeping, log: log}}
+	r := &Relay{o: o, log: log, metrics: m, failing: newFailing(o, log)}
 	r.waker = newWaker(o, log, func() bool { return r.queue.fault() != nil })
 	changed := r.waker.reconsider
 	if o.Healing != nil {

@@ -248,3 +248,21 @@ func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID
 	}
 	return confirmed, postgres.Translate(err, "look for confirmations")
 }
+
+// By an index of such entries alone.
+const withoutEventSQL = `
+SELECT event_id, max(at) FROM outbox_journal WHERE entry = 'unknown' GROUP BY event_id ORDER BY 2 DESC, 1 LIMIT $1`
+
+// WithoutEvent implements domain.Auditor.
+func (a *Auditor) WithoutEvent(ctx context.Context, limit int) ([]domain.TaskWithoutEvent, error) {
+	const doing = "look for tasks without an event"
+	rows, err := a.db.Pool().Query(ctx, withoutEventSQL, limit)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	tasks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t domain.TaskWithoutEvent, err error) {
+		err = row.Scan((*[16]byte)(&t.EventID), &t.At)
+		return t, err
+	})
+	return tasks, postgres.Translate(err, doing)
+}

@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
-	"outboxd/domain/crashpoint"
 	"outboxd/repository/postgres"
 )
 
@@ -24,10 +23,10 @@ const deadFilterSQL = `
     ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
     AND ($4 = '' OR d.stage = $4) AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
     AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
-    AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR ` + errorFormSQL + ` = $9)`
+    AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR ` + errorFormSQL + ` = $9) AND ($10::uuid[] IS NULL OR d.id <> ALL ($10))`
 
 func deadArgs(f domain.DeadFilter) []any {
-	return []any{postgres.UUIDs(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until), f.ErrorForm}
+	return []any{postgres.UUIDs(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), timeOrNull(f.Until), f.ErrorForm, postgres.UUIDs(f.Except)}
 }
 
 var listDeadSQL = `
@@ -37,9 +36,9 @@ FROM outbox_dead d LEFT JOIN LATERAL (
     SELECT j.detail, j.at FROM outbox_journal j
     WHERE j.event_id = d.id AND j.entry IN ('refused', 'failed', 'died') ORDER BY j.at LIMIT 1
 ) AS first ON true
-WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($10, $11::uuid)
+WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($11, $12::uuid)
 ORDER BY d.died_at, d.id
-LIMIT $12`
+LIMIT $13`
 
 // List implements domain.DeadLetters.
 func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
@@ -62,9 +61,9 @@ func (l *DeadLetters) List(ctx context.Context, filter domain.DeadFilter, after 
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// Counting ends at $10, so that asking costs no more than what is worth knowing.
+// Counting ends at $11, so that asking costs no more than what is worth knowing.
 const countDeadSQL = `
-SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($10::bigint, 0)) AS few`
+SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($11::bigint, 0)) AS few`
 
 // Count implements domain.DeadLetters.
 func (l *DeadLetters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (n int64, now time.Time, err error) {
@@ -99,59 +98,12 @@ func (l *DeadLetters) Outcomes(ctx context.Context, events []domain.Replayed, un
 // Rows that somebody else is replaying or discarding are theirs.
 const chosenDeadSQL = `
 WITH chosen AS MATERIALIZED (
-    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $10 FOR UPDATE SKIP LOCKED
+    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $11 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM outbox_dead WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
 ), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $11, generation, $12 FROM gone
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $12, generation, $13 FROM gone
 )`
-
-// A deadline that has passed, and the uniqueness that the old task may still
-// hold for itself, would let the new task fail or vanish.
-// If the event was written once more, and waits, the two become one.
-var replaySQL = chosenDeadSQL + `, back AS (
-    INSERT INTO outbox AS o (` + eventColumns + `)
-    SELECT ` + columnsWith(map[string]string{
-	"deadline":       "CASE WHEN deadline > clock_timestamp() THEN deadline END",
-	"unique_seconds": "NULL::integer",
-	"available_at":   "clock_timestamp()",
-	"attempts":       "0",
-	"generation":     "generation + 1",
-	"last_error":     "NULL::text",
-}) + `
-    FROM gone
-    ON CONFLICT (id) DO UPDATE SET generation = greatest(o.generation, excluded.generation)
-    RETURNING id, xmax::text <> '0' AS repeats
-), absorbed AS (
-    INSERT INTO outbox_entries (event_type, created_at, repeated)
-    SELECT event_type, created_at, 1 FROM gone JOIN back USING (id) WHERE repeats
-)
-SELECT id, generation + 1, event_type FROM gone ORDER BY died_at, id`
-
-// Replay implements domain.DeadLetters.
-func (l *DeadLetters) Replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) ([]domain.Replayed, error) {
-	var replayed []domain.Replayed
-	err := act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
-		if _, err := tx.Exec(ctx, movingSQL); err != nil {
-			return 0, err
-		}
-		rows, err := tx.Query(ctx, replaySQL, append(deadArgs(filter), limit, "replayed", byWhom(l.db, action))...)
-		if err != nil {
-			return 0, err
-		}
-		replayed, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r domain.Replayed, err error) {
-			err = row.Scan((*[16]byte)(&r.ID), &r.Generation, &r.Type)
-			return r, err
-		})
-		crashpoint.Reach(crashpoint.ReplayWritten)
-		return int64(len(replayed)), err
-	})
-	if err != nil {
-		return nil, postgres.Translate(err, "replay dead letters")
-	}
-	crashpoint.Reach(crashpoint.ReplayCommitted)
-	return replayed, nil
-}
 
 const discardSQL = chosenDeadSQL + `, entered AS (
     INSERT INTO outbox_account AS a (day, event_type, discarded)

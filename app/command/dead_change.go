@@ -23,6 +23,12 @@ type changeDocument struct {
 	Changed  int64           `json:"changed"`
 	DryRun   bool            `json:"dry_run"`
 	Canary   *canaryDocument `json:"canary,omitempty"`
+	Refused  []refusedLetter `json:"refused,omitempty"` // by the outbox; they stay dead letters
+}
+
+type refusedLetter struct {
+	ID    domain.ID `json:"id"`
+	Error string    `json:"error"`
 }
 
 type canaryDocument struct {
@@ -132,6 +138,7 @@ func (c commands) newDeadReplayCommand() *cobra.Command {
 		Short: "Send dead letters again",
 		Long: `Send dead letters again, under a new task ID, so that no old task in Redis can swallow them. An event
 that took effect after all is stopped by the inbox. A deadline that has passed and unique_seconds are dropped.
+What the outbox refuses stays a dead letter and is named at the end, which is then a failure; the rest is replayed.
 
 With --canary N it first replays N and waits for their outcome; it goes on only if all of them are confirmed.`,
 		Example: `  outboxd dead replay 01980000-0000-7000-8000-000000000000 --yes
@@ -170,6 +177,9 @@ func (d *deadChange) replay(ctx context.Context, flags *replayFlags, unconfirmed
 
 func (d *deadChange) tell(p domain.ReplayProgress) {
 	d.result.Changed = p.Changed
+	for _, r := range p.Refused[len(d.result.Refused):] {
+		d.result.Refused = append(d.result.Refused, refusedLetter{r.ID, r.Cause.Error()})
+	}
 	if c := p.Canary; c != nil {
 		d.result.Canary = &canaryDocument{Replayed: c.Replayed, Confirmed: c.Confirmed, Dead: c.Dead, Open: c.Open}
 	}

@@ -33,6 +33,10 @@ look for single events that break a promise:
                                in any list or set where a worker would find it
   done and not confirmed       the task is completed, and kept
 
+Tasks that workers met and that have no event are listed beside: PostgreSQL went
+back to before they were written. They had no effect, so they are no violation;
+what their producers lost, only the producers can repeat.
+
 Events of relay.unconfirmed are not looked for in Redis. It reads all of the
 history, and changes nothing. It exits with 1 if there is a violation, also in
 the middle of a loss that the relay has not healed yet.`
@@ -42,6 +46,14 @@ type verification struct {
 	Account    []accountLine `json:"account"`
 	Violations []violation   `json:"violations"`
 	More       bool          `json:"more_violations"` // the list was cut
+
+	WithoutEvent     []taskWithoutEvent `json:"tasks_without_event"`
+	MoreWithoutEvent bool               `json:"more_tasks_without_event"`
+}
+
+type taskWithoutEvent struct {
+	ID string    `json:"id"` // of the event that is not there
+	At time.Time `json:"at"` // when a worker met the task last
 }
 
 type accountLine struct {
@@ -96,7 +108,7 @@ func (c commands) newVerifyCommand() *cobra.Command {
 		return nil
 	})
 	out.AddFlag(verify)
-	verify.Flags().IntVar(&limit, "limit", 100, "most violations to list")
+	verify.Flags().IntVar(&limit, "limit", 100, "most violations to list, and most tasks without an event")
 	return verify
 }
 
@@ -112,7 +124,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	if err != nil {
 		return nil, err
 	}
-	result := &verification{Account: []accountLine{}, Violations: []violation{}}
+	result := &verification{Account: []accountLine{}, Violations: []violation{}, WithoutEvent: []taskWithoutEvent{}}
 	for _, l := range lines {
 		result.add(&l)
 	}
@@ -129,6 +141,16 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	}
 	if result.More = len(result.Violations) > limit; result.More {
 		result.Violations = result.Violations[:limit]
+	}
+	orphans, err := auditor.WithoutEvent(ctx, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	for i, task := range orphans {
+		if result.MoreWithoutEvent = i == limit; result.MoreWithoutEvent {
+			break
+		}
+		result.WithoutEvent = append(result.WithoutEvent, taskWithoutEvent{task.EventID.String(), task.At})
 	}
 	return result, nil
 }
@@ -220,6 +242,21 @@ func (v *verification) table(w io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, terminal.OneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
 			l.Confirmed, l.Dead, l.Suppressed, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
 	}
+	v.violations(w)
+	if len(v.WithoutEvent) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nTASK WITHOUT EVENT\tMET")
+	for _, task := range v.WithoutEvent {
+		fmt.Fprintf(w, "%s\t%s\n", task.ID, terminal.Instant(task.At))
+	}
+	if v.MoreWithoutEvent {
+		fmt.Fprintln(w, "There are more: see --limit.")
+	}
+	fmt.Fprintln(w, "PostgreSQL went back to before these events were written. Their tasks had no effect.")
+}
+
+func (v *verification) violations(w io.Writer) {
 	if len(v.Violations) == 0 {
 		fmt.Fprintln(w, "\nEvery event is accounted for.")
 		return

@@ -62,8 +62,8 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 		c.Done = true
 		switch code := domain.ErrorCode(err); {
 		case err == nil:
-		case code == domain.CodeInternal && c.Progress.Canary != nil:
-			c.Fault = err.Error() // about the canary
+		case code == domain.CodeInternal && c.Progress.Canary != nil, code == domain.CodeInvalid:
+			c.Fault = err.Error() // about the canary, or about what the outbox refuses
 		case code == domain.CodeUnavailable:
 			c.Fault = "the database is unavailable; what was done until then stays done"
 		default:

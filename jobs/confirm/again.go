@@ -3,7 +3,7 @@ package confirm
 import (
 	"context"
 	"errors"
-	"strings"
+	"reflect"
 
 	"github.com/hibiken/asynq"
 )
@@ -37,11 +37,24 @@ func isPassing(err error) bool {
 		return false
 	}
 	switch state.SQLState() {
-	case "0A000": // "feature not supported", of which only this one passes
-		return strings.Contains(state.Error(), "cached plan must not change result type")
+	case "0A000": // "feature not supported", of which only a plan that is out of date passes
+		return raisedBy(state) == "RevalidateCachedQuery"
 	case "26000", // the prepared statement is gone: DISCARD ALL, or another session behind a pooler
 		"40001", "40P01": // could not serialize, deadlock
 		return true
 	}
 	return false
+}
+
+// raisedBy returns the function of PostgreSQL that raised an error, which stays the same in every language that the
+// server may speak (lc_messages). The errors of pgx and of lib/pq have it in a field of this name, and no method in common.
+func raisedBy(err error) string {
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	if routine := v.FieldByName("Routine"); routine.IsValid() && routine.Kind() == reflect.String {
+		return routine.String()
+	}
+	return ""
 }
