@@ -42,7 +42,7 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 				t.Fatalf("found %+v, %v, want the suppressed event", page, err)
 			}
 			life, err := lives.Find(t.Context(), page.Events[0].ID)
-			if err != nil || life.State() != domain.StateSuppressed || life.SuppressedAt.IsZero() {
+			if err != nil || life.State != domain.StateSuppressed || life.SuppressedAt.IsZero() {
 				t.Errorf("its life is %+v, %v", life, err)
 			}
 			holder, err := domain.EventID(life.Holder)
