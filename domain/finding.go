@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Finding is something about a server that works today and may not keep a
-// promise tomorrow.
+// Finding is something that is wrong, or that may break a promise tomorrow.
+// Package diagnosis says what there is to be found.
 type Finding struct {
 	Code  string // short and stable, such as "redis-evicts", for searching and for machines
 	Level FindingLevel
@@ -22,7 +22,8 @@ type FindingLevel string
 
 // The levels. A note is for those who look closely.
 const (
-	FindingWarning FindingLevel = "warning" // a promise may be broken
+	FindingBroken  FindingLevel = "broken"  // events do not move, or not in time: somebody has to act
+	FindingWarning FindingLevel = "warning" // it works, and a promise may be broken
 	FindingNote    FindingLevel = "note"    // it costs something, or could not be found out
 )
 
@@ -32,11 +33,15 @@ func (f Finding) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Warnings returns the lines of those findings that are warnings.
+// IsProblem tells whether somebody has something to do: it is broken or a
+// warning.
+func (f Finding) IsProblem() bool { return f.Level != FindingNote }
+
+// Warnings returns the lines of those findings that are problems.
 func Warnings(findings []Finding) []string {
 	var lines []string
 	for _, f := range findings {
-		if f.Level == FindingWarning {
+		if f.IsProblem() {
 			lines = append(lines, f.String())
 		}
 	}
@@ -46,22 +51,25 @@ func Warnings(findings []Finding) []string {
 // Examiner looks at a server for what endangers the events. Its methods are safe
 // for concurrent use.
 type Examiner interface {
-	// Examine looks once and returns what it found, the warnings first, and at
+	// Examine looks once and returns what it found, the worst first, and at
 	// most one finding of a code. What it may not look at is a finding, too.
 	//
 	// Errors: CodeUnavailable if the server cannot be reached.
 	Examine(ctx context.Context) ([]Finding, error)
 }
 
-// SortFindings puts warnings before notes, and leaves the order otherwise as it
-// is.
+// SortFindings puts the worst first, and leaves the order otherwise as it is.
 func SortFindings(findings []Finding) {
 	slices.SortStableFunc(findings, func(a, b Finding) int { return a.Level.rank() - b.Level.rank() })
 }
 
 func (l FindingLevel) rank() int {
-	if l == FindingWarning {
+	switch l {
+	case FindingBroken:
 		return 0
+	case FindingWarning:
+		return 1
+	default:
+		return 2
 	}
-	return 1
 }

@@ -22,10 +22,16 @@ func (f Flow) Rate(n int64) float64 {
 	return float64(n) / f.Seconds
 }
 
+// StandingCounted is up to how many of anything a Standing counts.
+const StandingCounted = 50_000
+
 // Standing is where the events are at one moment, and who moves them.
 type Standing struct {
 	Backlog
 	At time.Time // by the database's clock, as all times here
+
+	Due        int64     // of the pending events those that are due, counted up to StandingCounted
+	OldestDead time.Time // when the oldest dead letter died; zero if there is none
 
 	Now, Hour, Day Flow      // the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
@@ -68,6 +74,10 @@ type Overviews interface {
 type QueueStatus struct {
 	Name                                        string
 	Pending, Active, Scheduled, Retry, Archived int64
+	// OldestAt is since when the oldest of the tasks waits that are pending or
+	// failed; of those that failed only some are looked at. Zero if none waits, or if
+	// it is not known.
+	OldestAt time.Time
 }
 
 // Unfinished is how many tasks have still to be done.

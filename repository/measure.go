@@ -9,7 +9,7 @@ import (
 )
 
 // countLimit bounds how many rows a measurement counts in one table.
-const countLimit = 50_000
+const countLimit = domain.StandingCounted
 
 // entriesLimit bounds how many entries of the account a measurement counts: at
 // more than 8,000 events a second there are more before they are added up.

@@ -19,7 +19,8 @@ func NewOverviews(db *postgres.Database) *Overviews { return &Overviews{db} }
 
 var _ domain.Overviews = (*Overviews)(nil)
 
-var nowSQL = `SELECT now(), standing.* FROM (` + standingSQL + `) AS standing`
+var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() LIMIT $3) AS few),
+       (SELECT died_at FROM outbox_dead ORDER BY died_at, id LIMIT 1), standing.* FROM (` + standingSQL + `) AS standing`
 
 // flowsSQL adds up samples, of which a day has 8,640, once for each window. In
 // the shortest are three or four, wherever it begins.
@@ -41,11 +42,15 @@ func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
 	defer cancel()
 	var s domain.Standing
 	var found standing
-	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, countLimit).Scan(append([]any{&s.At}, found.columns()...)...)
+	var oldestDead *time.Time
+	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, countLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead}, found.columns()...)...)
 	if err != nil {
 		return s, postgres.Translate(err, "look at where the events are")
 	}
 	s.Backlog = found.backlog()
+	if oldestDead != nil {
+		s.OldestDead = *oldestDead
+	}
 	if err := o.flows(ctx, &s); err != nil {
 		return s, postgres.Translate(err, "add up the samples")
 	}

@@ -100,7 +100,7 @@ func FindingOf(err error) (domain.Finding, bool) {
 	}
 	if isStrange(err) {
 		return domain.Finding{
-			Code: AnswerUnknown, Level: domain.FindingWarning, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
+			Code: AnswerUnknown, Level: domain.FindingBroken, Found: "what answers in Redis's place gives answers that Redis never gives", Consequence: waits,
 			Remedy: "look what stands between outboxd and Redis, such as a proxy, and connect to Redis itself",
 		}, true
 	}
@@ -112,7 +112,7 @@ func FindingOf(err error) (domain.Finding, bool) {
 	for _, i := range impediments {
 		if containsAny(message, i.words...) {
 			f := i.finding
-			f.Level, f.Consequence = domain.FindingWarning, waits
+			f.Level, f.Consequence = domain.FindingBroken, waits
 			if name := commandNames.FindStringSubmatch(message); name != nil {
 				f.Found += fmt.Sprintf(" (%s)", strings.ToUpper(name[1]))
 			}
@@ -120,7 +120,7 @@ func FindingOf(err error) (domain.Finding, bool) {
 		}
 	}
 	return domain.Finding{
-		Code: AnswerUnknown, Level: domain.FindingWarning, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
+		Code: AnswerUnknown, Level: domain.FindingBroken, Found: "Redis answers with an error that outboxd does not know", Consequence: waits,
 		Remedy: "the log has its words: look at Redis, and what stands between",
 	}, true
 }

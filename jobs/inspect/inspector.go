@@ -2,13 +2,14 @@ package inspect
 
 import (
 	"context"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/jobs/broker"
 )
 
@@ -22,6 +23,7 @@ type Inspector struct {
 	inProcess bool
 	known     Known // nil: all tasks are this database's
 	now       func() time.Time
+	foreign   atomic.Pointer[[]string]
 }
 
 // NewInspector returns an Inspector. inProcess says that
@@ -40,53 +42,63 @@ var _ domain.Examiner = (*Inspector)(nil)
 
 // Examine implements domain.Examiner.
 func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
+	facts, err := i.Facts(ctx)
+	return facts.Findings(), err
+}
+
+// Facts reads what there is to be judged. Errors: CodeUnavailable.
+func (i *Inspector) Facts(ctx context.Context) (diagnosis.RedisFacts, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectPatience)
 	defer cancel()
-	found, err := i.examine(ctx)
+	facts, err := i.read(ctx)
 	if err != nil {
-		return nil, broker.Unavailable("examine Redis", err)
+		return diagnosis.RedisFacts{}, broker.Unavailable("examine Redis", err)
 	}
-	domain.SortFindings(found)
-	return found, nil
+	return facts, nil
 }
 
-func (i *Inspector) examine(ctx context.Context) (found []domain.Finding, err error) {
-	if i.inProcess {
-		found = append(found, redisInProcess)
-	} else {
-		settings, err := readSettings(ctx, i.redis)
-		if err != nil {
-			return nil, err
+func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err error) {
+	facts.InProcess = i.inProcess
+	if !i.inProcess {
+		if facts.Settings, err = readSettings(ctx, i.redis); err != nil {
+			return facts, err
 		}
-		condition, err := readCondition(ctx, i.redis)
-		if err != nil {
-			return nil, err
+		if facts.Condition, err = readCondition(ctx, i.redis); err != nil {
+			return facts, err
 		}
-		found = append(settings.findings(), condition.findings()...)
-		clock, err := i.clock(ctx)
-		if err != nil {
-			return nil, err
+		if facts.Clock, err = i.clock(ctx); err != nil {
+			return facts, err
 		}
-		found = append(found, clock...)
-		if condition.role() != nil {
-			return found, nil // Asynq's questions write
+		if facts.Condition.IsReplica() {
+			return facts, nil // Asynq's questions write
 		}
-		if f, known := broker.FindingOf(broker.Probe(ctx, i.redis).Err()); known && !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) {
-			found = append(found, f)
+		if f, known := broker.FindingOf(broker.Probe(ctx, i.redis).Err()); known {
+			facts.Refused = &f
 		}
 	}
-	service, err := i.service(ctx)
-	return append(found, service...), err
+	facts.Queues, err = i.service(ctx)
+	if facts.Queues != nil {
+		i.foreign.Store(&facts.Queues.Foreign)
+	}
+	return facts, err
 }
 
-func (i *Inspector) clock(ctx context.Context) ([]domain.Finding, error) {
+// Foreign returns the queues that the last look found to be somebody else's.
+func (i *Inspector) Foreign() []string {
+	if last := i.foreign.Load(); last != nil {
+		return *last
+	}
+	return nil
+}
+
+func (i *Inspector) clock(ctx context.Context) (*diagnosis.Clock, error) {
 	before := i.now()
 	there, err := i.redis.Time(ctx).Result()
-	if err != nil {
-		if broker.IsWithheld(err) {
-			return nil, nil
-		}
+	switch {
+	case broker.IsWithheld(err):
+		return nil, nil //nolint:nilnil // it is not known
+	case err != nil:
 		return nil, err
 	}
-	return domain.ClockFinding("redis-clock", "Redis's", before, there, i.now()), nil
+	return &diagnosis.Clock{Before: before, There: there, After: i.now()}, nil
 }

@@ -2,8 +2,11 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -23,35 +26,105 @@ func NewOverviews(r *broker.Redis) *Overviews { return &Overviews{r.Client(), r.
 
 var _ domain.QueueOverviews = (*Overviews)(nil)
 
-// Queues implements domain.QueueOverviews, in two round trips. Asynq's own
-// inspector also estimates memory, which reads tasks.
+// oldestLooked is how many of the tasks of each end of what is tried again are
+// looked at for the oldest one. The longest backoff has who was tried most often.
+const oldestLooked = 20
+
+// queueReads are what is read of one queue.
+type queueReads struct {
+	pending, active, scheduled, retry, archived *redis.IntCmd
+	head                                        *redis.StringCmd // of the pending tasks, the oldest
+	soonest, latest                             *redis.StringSliceCmd
+	since                                       *redis.StringCmd // when the head became pending; nil without one
+}
+
+// Queues implements domain.QueueOverviews, in two round trips, or three if tasks
+// are pending. Asynq's own inspector also estimates memory, which reads tasks.
 func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	names, err := o.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
 		return nil, broker.Unavailable("count the tasks of the queues", err)
 	}
 	slices.Sort(names)
-	counts := make([][5]*redis.IntCmd, len(names))
-	_, err = o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	reads := make([]queueReads, len(names))
+	answers, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, name := range names {
-			counts[i] = [5]*redis.IntCmd{
-				pipe.LLen(ctx, broker.PendingKey(name)), pipe.LLen(ctx, broker.ActiveKey(name)),
-				pipe.ZCard(ctx, broker.ScheduledKey(name)), pipe.ZCard(ctx, broker.RetryKey(name)), pipe.ZCard(ctx, broker.ArchivedKey(name)),
+			reads[i] = queueReads{
+				pending: pipe.LLen(ctx, broker.PendingKey(name)), active: pipe.LLen(ctx, broker.ActiveKey(name)),
+				scheduled: pipe.ZCard(ctx, broker.ScheduledKey(name)), retry: pipe.ZCard(ctx, broker.RetryKey(name)),
+				archived: pipe.ZCard(ctx, broker.ArchivedKey(name)),
+				head:     pipe.LIndex(ctx, broker.PendingKey(name), -1),
+				soonest:  pipe.ZRange(ctx, broker.RetryKey(name), 0, oldestLooked-1),
+				latest:   pipe.ZRange(ctx, broker.RetryKey(name), -oldestLooked, -1),
 			}
 		}
 		return nil
 	})
-	if err != nil {
+	if err := fault(answers, err); err != nil {
 		return nil, broker.Unavailable("count the tasks of the queues", err)
 	}
+	if err := o.heads(ctx, names, reads); err != nil {
+		return nil, broker.Unavailable("look at the oldest tasks of the queues", err)
+	}
 	queues := make([]domain.QueueStatus, len(names))
-	for i, name := range names {
-		n := counts[i]
+	for i, r := range reads {
 		queues[i] = domain.QueueStatus{
-			Name: name, Pending: n[0].Val(), Active: n[1].Val(), Scheduled: n[2].Val(), Retry: n[3].Val(), Archived: n[4].Val(),
+			Name: names[i], Pending: r.pending.Val(), Active: r.active.Val(), Scheduled: r.scheduled.Val(), Retry: r.retry.Val(), Archived: r.archived.Val(),
+			OldestAt: r.oldest(),
 		}
 	}
 	return queues, nil
+}
+
+// heads asks since when the oldest pending task of each queue has been so.
+func (o *Overviews) heads(ctx context.Context, names []string, reads []queueReads) error {
+	pipe := o.redis.Pipeline()
+	for i, name := range names {
+		if head := reads[i].head.Val(); head != "" {
+			reads[i].since = pipe.HGet(ctx, broker.TaskKey(name, head), "pending_since")
+		}
+	}
+	if pipe.Len() == 0 {
+		return nil
+	}
+	return fault(pipe.Exec(ctx))
+}
+
+// fault returns the first error of a pipeline that is not that something is
+// missing: an empty list has no head, and a task may be taken just now.
+func fault(answers []redis.Cmder, err error) error {
+	if err == nil || len(answers) == 0 {
+		return err
+	}
+	for _, answer := range answers {
+		if err := answer.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+	}
+	return nil
+}
+
+// oldest is since when the oldest task waits that was looked at: of the pending
+// ones the head, of those that failed the event that was made first.
+func (r queueReads) oldest() (oldest time.Time) {
+	older := func(at time.Time) {
+		if oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	if r.since != nil {
+		if nanoseconds, err := strconv.ParseInt(r.since.Val(), 10, 64); err == nil {
+			older(time.Unix(0, nanoseconds))
+		}
+	}
+	for _, task := range slices.Concat(r.soonest.Val(), r.latest.Val()) {
+		if id, err := domain.EventID(task); err == nil {
+			if at, timed := id.Time(); timed {
+				older(at)
+			}
+		}
+	}
+	return oldest
 }
 
 // Workers implements domain.QueueOverviews. Asynq's inspector takes no context;

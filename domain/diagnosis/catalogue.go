@@ -1,0 +1,136 @@
+package diagnosis
+
+import (
+	"slices"
+
+	"outboxd/domain"
+)
+
+// Look says how often a finding's facts are read, and so who shows it.
+type Look string
+
+// The looks. Each is shown by everybody of the ones before it.
+const (
+	// LookAlways is cheap: a few queries of bounded cost. The pages and top look
+	// with every picture, /readyz when it is asked and the last look is some
+	// seconds old.
+	LookAlways Look = "always"
+	// LookMinutely reads settings, catalogs and samples. A daemon looks once a
+	// minute, top twice; /readyz and the pages show what was found last.
+	LookMinutely Look = "each minute"
+	// LookDoctor is for outboxd doctor alone: it needs more connections, or is
+	// about what a running daemon has made sure of.
+	LookDoctor Look = "doctor"
+)
+
+// Kind is a finding that there may be.
+type Kind struct {
+	Code string
+	// Levels has one level, or those between which the facts decide.
+	Levels []domain.FindingLevel
+	Look   Look
+}
+
+// Catalogue returns all kinds of findings, in the order of the documentation.
+func Catalogue() []Kind {
+	broken, warning, note := levels(domain.FindingBroken), levels(domain.FindingWarning), levels(domain.FindingNote)
+	return []Kind{
+		// The way of the events, and who moves them.
+		{"postgres-unreachable", broken, LookAlways},
+		{"redis-unreachable", broken, LookAlways},
+		{"breaker-open", broken, LookAlways},
+		{"draining", warning, LookAlways},
+		{"no-relay", broken, LookAlways},
+		{"events-late", broken, LookAlways},
+		{"house-unkept", warning, LookAlways},
+		{"dead-letters", warning, LookAlways},
+		{"no-worker", levels(domain.FindingBroken, domain.FindingWarning), LookAlways},
+		{"tasks-failing", warning, LookAlways},
+		{"queue-unserved", broken, LookMinutely},
+		{"queue-paused", warning, LookMinutely},
+		{"type-unhandled", warning, LookMinutely},
+		{"keys-held", warning, LookMinutely},
+		{"events-missing", warning, LookMinutely},
+		{"events-unknown", warning, LookMinutely},
+		{"leader-silent", warning, LookMinutely},
+		{"house-failing", warning, LookMinutely},
+		// PostgreSQL.
+		{"postgres-version", warning, LookMinutely},
+		{"postgres-read-only", broken, LookMinutely},
+		{"postgres-fsync-off", warning, LookMinutely},
+		{"postgres-commits-later", warning, LookMinutely},
+		{"postgres-clock", warning, LookMinutely},
+		{"postgres-connections", warning, LookMinutely},
+		{"autovacuum-off", warning, LookMinutely},
+		{"vacuum-behind", warning, LookMinutely},
+		{"old-snapshot", warning, LookMinutely},
+		{"prepared-transaction", warning, LookMinutely},
+		{"replication-slot", levels(domain.FindingWarning, domain.FindingNote), LookMinutely},
+		{"partition-missing", warning, LookMinutely},
+		{"partitions-behind", warning, LookMinutely},
+		{"partition-default", note, LookMinutely},
+		{"relay-rights", note, LookMinutely},
+		{"row-security", warning, LookMinutely},
+		{"replica-identity", warning, LookMinutely},
+		{"triggers-off", warning, LookMinutely},
+		{"triggers-bypassed", warning, LookMinutely},
+		{"triggers-always", note, LookMinutely},
+		{"positions-behind", warning, LookMinutely},
+		{"pooler", note, LookMinutely},
+		{"postgres-hidden", note, LookMinutely},
+		{"listen-in-vain", warning, LookDoctor},
+		{"producer-unknown", warning, LookDoctor},
+		{"producer-rights", warning, LookDoctor},
+		{"schema-outdated", warning, LookDoctor},
+		{"schema-newer", note, LookDoctor},
+		// Redis: what it answers to a command, how it does, how it is set up.
+		{"redis-credentials", broken, LookAlways},
+		{"redis-rights", broken, LookAlways},
+		{"redis-database", broken, LookAlways},
+		{"redis-command", broken, LookAlways},
+		{"redis-cluster", broken, LookAlways},
+		{"redis-answer", broken, LookAlways},
+		{"redis-loading", broken, LookAlways},
+		{"redis-busy", broken, LookAlways},
+		{"redis-replicas", broken, LookAlways},
+		{"redis-read-only", broken, LookMinutely},
+		{"redis-memory", levels(domain.FindingBroken, domain.FindingWarning), LookMinutely},
+		{"redis-disk", levels(domain.FindingBroken, domain.FindingWarning), LookMinutely},
+		{"redis-connections", levels(domain.FindingBroken, domain.FindingWarning), LookMinutely},
+		{"redis-version", warning, LookMinutely},
+		{"redis-clock", warning, LookMinutely},
+		{"redis-evicts", warning, LookMinutely},
+		{"redis-keeps-nothing", warning, LookMinutely},
+		{"redis-in-process", warning, LookMinutely},
+		{"redis-eviction-policy", note, LookMinutely},
+		{"redis-snapshots-only", note, LookMinutely},
+		{"redis-queues-hidden", note, LookMinutely},
+		{"redis-settings-hidden", note, LookMinutely},
+	}
+}
+
+func levels(list ...domain.FindingLevel) []domain.FindingLevel { return list }
+
+// kindOf returns the kind of a code.
+func kindOf(code string) (Kind, bool) {
+	all := Catalogue()
+	i := slices.IndexFunc(all, func(k Kind) bool { return k.Code == code })
+	if i < 0 {
+		return Kind{}, false
+	}
+	return all[i], true
+}
+
+// of returns a finding of a kind that has one level.
+func of(code, found, so, mend string) []domain.Finding {
+	kind, known := kindOf(code)
+	if !known || len(kind.Levels) != 1 {
+		panic("the catalogue does not state the level of " + code)
+	}
+	return at(kind.Levels[0], code, found, so, mend)
+}
+
+// at returns a finding of a kind whose level the facts decide.
+func at(level domain.FindingLevel, code, found, so, mend string) []domain.Finding {
+	return []domain.Finding{{Code: code, Level: level, Found: found, Consequence: so, Remedy: mend}}
+}

@@ -1,0 +1,31 @@
+package diagnosis
+
+import (
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// Clock compares a server's clock with this machine's: it said There at some
+// moment between Before and After.
+type Clock struct{ Before, There, After time.Time }
+
+func (c *Clock) judge(code, server string) []domain.Finding {
+	if c == nil {
+		return nil
+	}
+	var skew time.Duration
+	var which string
+	switch {
+	case c.There.Before(c.Before.Add(-ClockSkew)):
+		skew, which = c.Before.Sub(c.There), "behind"
+	case c.There.After(c.After.Add(ClockSkew)):
+		skew, which = c.There.Sub(c.After), "ahead of"
+	default:
+		return nil
+	}
+	return of(code, server+"'s clock is "+words.Duration(skew.Round(time.Second))+" "+which+" this machine's",
+		"events and retries are due too early or too late, deadlines pass at the wrong time, and ages in figures are wrong by as much",
+		"let NTP set the clocks of all machines (timedatectl set-ntp true), and look at chronyc tracking")
+}

@@ -1,0 +1,53 @@
+package diagnosis
+
+import (
+	"outboxd/domain"
+)
+
+// The servers' names, for people.
+const (
+	PostgreSQL = "PostgreSQL"
+	Redis      = "Redis"
+)
+
+// Breaker is what keeps this process's relay away from a server that is gone.
+type Breaker struct {
+	Server string // PostgreSQL or Redis
+	Open   bool
+}
+
+// Process is what a process knows of itself.
+type Process struct {
+	Breakers []Breaker // of its relay; none without one
+	Draining bool      // it is shutting down
+}
+
+// Unusable returns what is found where a look at a server ended in an error.
+func Unusable(server string, err error) domain.Finding {
+	if f, known := domain.FindingOf(err); known {
+		return f
+	}
+	if server == PostgreSQL {
+		return of("postgres-unreachable", "PostgreSQL cannot be reached",
+			"no event can be written, relayed or confirmed until it answers; none is lost",
+			"start it, or name another with --database-url; pg_isready says whether it takes connections")[0]
+	}
+	return of("redis-unreachable", "Redis cannot be reached",
+		"events wait in PostgreSQL, and no task runs until it answers; none is lost",
+		"start it, or name another with --redis-url; redis-cli PING says whether it answers")[0]
+}
+
+// judge returns what is found about the process. answers says which servers do.
+func (p Process) judge(answers map[string]bool) (found []domain.Finding) {
+	for _, b := range p.Breakers {
+		if b.Open && answers[b.Server] {
+			found = append(found, of("breaker-open", "the relay of this process has stopped using "+b.Server+", which does answer",
+				"events wait in the outbox", "the log of the relay says what the server refuses")...)
+			break
+		}
+	}
+	if p.Draining {
+		found = append(found, of("draining", "this process is shutting down", "what it shows ends with it", "none is needed")...)
+	}
+	return found
+}

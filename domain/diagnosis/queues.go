@@ -1,0 +1,117 @@
+package diagnosis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// QueueFacts are who serves the queues, as far as their tasks are ours.
+type QueueFacts struct {
+	Workers  int
+	Unserved []UnservedQueue // tasks wait in them, and no worker serves them
+	Paused   []string
+	// Unhandled are tasks that a worker had no handler for.
+	Unhandled []UnhandledTask
+	// Hidden is what Redis does not let its user read; "" for nothing.
+	Hidden string
+	// Foreign are queues whose sampled tasks are all somebody else's.
+	Foreign []string
+}
+
+// UnservedQueue is a queue that no worker serves.
+type UnservedQueue struct {
+	Name   string
+	Tasks  int64
+	Oldest time.Duration // that a task is pending; 0 if none is
+	Types  []string      // of a sample
+}
+
+// UnhandledTask is a task that a worker had no handler for.
+type UnhandledTask struct{ Queue, ID, Type string }
+
+// typesNamed is how many types a finding names; the others are counted.
+const typesNamed = 5
+
+func (q *QueueFacts) judge() []domain.Finding {
+	if q == nil {
+		return nil
+	}
+	return slices.Concat(q.unserved(), q.paused(), q.unhandled(), q.hidden())
+}
+
+func (q *QueueFacts) unserved() []domain.Finding {
+	var names, cures []string
+	for _, w := range q.Unserved {
+		wait := words.Many(w.Tasks, "task")
+		if w.Oldest > 0 {
+			wait += ", the oldest pending for " + words.Duration(w.Oldest.Truncate(time.Second))
+		}
+		names = append(names, fmt.Sprintf("%s (%s)", w.Name, wait))
+		cures = append(cures, w.cure())
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	workers := words.Many(q.Workers, "worker") + words.Plural(q.Workers, " runs", " run")
+	return of("queue-unserved", "no worker serves "+strings.Join(names, ", ")+"; "+workers,
+		"these tasks wait for ever, and so do events behind them with the same ordering key", strings.Join(cures, "; "))
+}
+
+// cure names the worker that a queue lacks. outboxd's own handles one type only.
+func (w UnservedQueue) cure() string {
+	var others []string
+	for _, kind := range w.Types {
+		if kind != domain.TypeSendNotification {
+			others = append(others, fmt.Sprintf("%.100q", kind))
+		}
+	}
+	if len(others) == 0 {
+		return fmt.Sprintf("start outboxd --roles=worker --worker-queues=%s=1", w.Name)
+	}
+	return fmt.Sprintf("start the worker that handles %s, and let it serve the queue %s: outboxd's own has no handler for that",
+		some(others, "other type"), w.Name)
+}
+
+// some names a few and counts the others.
+func some(list []string, others string) string {
+	if more := len(list) - typesNamed; more > 0 {
+		list = append(slices.Clone(list[:typesNamed]), words.Many(more, others))
+	}
+	return strings.Join(list, ", ")
+}
+
+func (q *QueueFacts) paused() []domain.Finding {
+	if len(q.Paused) == 0 {
+		return nil
+	}
+	return of("queue-paused", "somebody paused "+strings.Join(q.Paused, ", "), "its tasks wait until it is resumed",
+		"resume it in Asynqmon, at /monitoring/tasks/, or with asynq queue resume NAME")
+}
+
+func (q *QueueFacts) unhandled() []domain.Finding {
+	if len(q.Unhandled) == 0 {
+		return nil
+	}
+	types := make([]string, len(q.Unhandled))
+	for n, task := range q.Unhandled {
+		types[n] = fmt.Sprintf("%.100q (queue %s)", task.Type, task.Queue)
+	}
+	slices.Sort(types)
+	return of("type-unhandled", "a worker has no handler for tasks of type "+some(slices.Compact(types), "other type"),
+		"they wait at the head of their queue, or go back to it again and again until their attempts are used up, and events behind them with the same ordering key wait",
+		"start a worker that knows the type, and let workers that do not know it serve other queues; to give a task up, archive it in Asynqmon (with the admin token) and then discard its dead letter")
+}
+
+func (q *QueueFacts) hidden() []domain.Finding {
+	if q.Hidden == "" {
+		return nil
+	}
+	return of("redis-queues-hidden", "Redis does not let this user read "+q.Hidden,
+		"queues that no worker serves, or that somebody paused, would not be seen from here",
+		"let its user run Asynq's commands on the keys asynq:*")
+}

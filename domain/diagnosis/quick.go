@@ -1,0 +1,227 @@
+package diagnosis
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// Quick is what is cheap to know: where the events are and who moves them.
+type Quick struct {
+	At      time.Time // by this process's clock
+	Process Process
+
+	// Standing is what PostgreSQL says, unless PostgresErr says why it does not.
+	Standing    domain.Standing
+	PostgresErr error
+
+	// Queues and Workers are what Redis says, unless RedisErr says why it does not.
+	Queues   []domain.QueueStatus
+	Workers  []domain.WorkerStatus
+	RedisErr error
+
+	// Foreign are queues whose tasks are somebody else's: the last thorough look
+	// found out.
+	Foreign []string
+}
+
+// Findings judges what is cheap to know, the worst first.
+func (q Quick) Findings() []domain.Finding {
+	var found []domain.Finding
+	if q.PostgresErr != nil {
+		found = append(found, Unusable(PostgreSQL, q.PostgresErr))
+	} else {
+		found = append(found, judgeStanding(q.Standing)...)
+	}
+	if q.RedisErr != nil {
+		found = append(found, Unusable(Redis, q.RedisErr))
+	} else {
+		found = append(found, q.judgeTasks()...)
+	}
+	found = append(found, q.Process.judge(map[string]bool{PostgreSQL: q.PostgresErr == nil, Redis: q.RedisErr == nil})...)
+	domain.SortFindings(found)
+	return found
+}
+
+// judgeStanding says whether events are moved, and what was given up.
+func judgeStanding(s domain.Standing) (found []domain.Finding) {
+	var alive []domain.RelayStatus
+	for _, r := range s.Relays {
+		if s.At.Sub(r.SeenAt) < RelayGone {
+			alive = append(alive, r)
+		}
+	}
+	if len(alive) == 0 {
+		found = append(found, of("no-relay", "no relay has given a sign of life for "+words.Duration(RelayGone),
+			"events are kept, and wait until one runs", "outboxd --roles=relay")...)
+	} else if unkept := s.At.Sub(latest(s.SampledAt, began(alive))); unkept > HouseUnkept {
+		found = append(found, of("house-unkept", "relays run, and none has done the housekeeping for "+words.Duration(unkept),
+			"nobody notices what Redis loses, nothing is trimmed, held events may stay held, and charts have a hole",
+			"look for \"cannot keep house\" and \"could not measure\" in the relays' logs; restart the relay that led last")...)
+	}
+	if late := Late(s); late > EventsLate {
+		found = append(found, of("events-late", "the oldest due event has been due for "+words.Duration(late),
+			"consumers are that far behind",
+			"if /readyz of the relays is well and outboxd_relay_queue_full is 0, they cannot keep up: raise --relay-concurrency")...)
+	}
+	if s.Dead > 0 {
+		many := words.Many(s.Dead, "dead letter")
+		if s.Dead >= domain.StandingCounted {
+			many = words.Count(s.Dead) + " or more dead letters"
+		}
+		if !s.OldestDead.IsZero() {
+			many += ", the oldest of " + words.Ago(s.At, s.OldestDead)
+		}
+		found = append(found, of("dead-letters", many,
+			"what they should do was not done and will not be; one with an ordering key may hold up everything behind it",
+			"outboxd dead list, then outboxd dead replay or outboxd dead discard")...)
+	}
+	return found
+}
+
+// Late is how long the oldest due event has been due.
+func Late(s domain.Standing) time.Duration {
+	if s.OldestDue.IsZero() {
+		return 0
+	}
+	return max(s.At.Sub(s.OldestDue), 0)
+}
+
+// began is when the first of these relays started.
+func began(relays []domain.RelayStatus) time.Time {
+	first := relays[0].StartedAt
+	for _, r := range relays {
+		if r.StartedAt.Before(first) {
+			first = r.StartedAt
+		}
+	}
+	return first
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// judgeTasks says whether tasks are carried out. Without any queue nothing was
+// ever enqueued, and no worker is missed.
+func (q Quick) judgeTasks() (found []domain.Finding) {
+	var unfinished, failing int64
+	for _, queue := range q.Ours() {
+		unfinished += queue.Unfinished()
+		failing += queue.Retry
+	}
+	switch {
+	case len(q.Workers) > 0 || len(q.Queues) == 0:
+	case unfinished > 0:
+		found = append(found, at(domain.FindingBroken, "no-worker", "no worker is running, and "+words.Many(unfinished, "task")+words.Plural(unfinished, " waits", " wait")+" in Redis",
+			"these tasks wait for ever, and so do events behind them with the same ordering key",
+			"start one: outboxd --roles=worker, or your own")...)
+	default:
+		found = append(found, at(domain.FindingWarning, "no-worker", "no worker is running",
+			"the next task waits in Redis", "start one: outboxd --roles=worker, or your own")...)
+	}
+	if failing > 0 {
+		found = append(found, of("tasks-failing", words.Many(failing, "task")+words.Plural(failing, " has failed and is", " have failed and are")+" tried again later",
+			words.Plural(failing, "its effect is late, and it dies", "their effects are late, and they die")+" when the attempts are used up",
+			"see the errors under Tasks of the dashboard, and mend their cause; the next attempt comes by itself")...)
+	}
+	return found
+}
+
+// Ours are the queues that are not somebody else's.
+func (q Quick) Ours() []domain.QueueStatus {
+	return slices.DeleteFunc(slices.Clone(q.Queues), func(queue domain.QueueStatus) bool { return slices.Contains(q.Foreign, queue.Name) })
+}
+
+// Waiting is how much waits to be moved, and how long the oldest has waited.
+type Waiting struct {
+	// Events wait in PostgreSQL, for a relay or for their key's turn. Tasks wait in
+	// Redis: for a worker, or to be tried again. What is planned for later does not wait.
+	Events, Tasks           int64
+	EventsKnown, TasksKnown bool
+	Estimated               bool // the events were not all counted
+	Oldest                  time.Duration
+}
+
+// Waiting says how much waits.
+func (q Quick) Waiting() Waiting {
+	w := Waiting{EventsKnown: q.PostgresErr == nil, TasksKnown: q.RedisErr == nil}
+	if w.EventsKnown {
+		s := q.Standing
+		w.Events, w.Estimated, w.Oldest = s.Due+s.Held, s.Due >= domain.StandingCounted || s.Held >= domain.StandingCounted, Late(s)
+		if !s.OldestHeld.IsZero() {
+			w.Oldest = max(w.Oldest, s.At.Sub(s.OldestHeld))
+		}
+	}
+	if w.TasksKnown {
+		for _, queue := range q.Ours() {
+			w.Tasks += queue.Pending + queue.Retry
+			if !queue.OldestAt.IsZero() {
+				w.Oldest = max(w.Oldest, q.At.Sub(queue.OldestAt))
+			}
+		}
+	}
+	return w
+}
+
+// String says it in words: "45,854 tasks wait, the oldest 12 min".
+func (w Waiting) String() string { return w.say(words.Count[int64]) }
+
+// Coarse says it with numbers that change seldom: "about 40,000 tasks wait".
+func (w Waiting) Coarse() string { return w.say(roughly) }
+
+func (w Waiting) say(count func(int64) string) string {
+	if !w.EventsKnown && !w.TasksKnown {
+		return "how much waits cannot be told"
+	}
+	var parts []string
+	add := func(n int64, what string, estimated bool) {
+		if n == 0 {
+			return
+		}
+		about := ""
+		if estimated {
+			about = "about "
+		}
+		parts = append(parts, about+count(n)+" "+words.Plural(n, what, what+"s"))
+	}
+	add(w.Events, "event", w.Estimated)
+	add(w.Tasks, "task", false)
+	var said string
+	switch len(parts) {
+	case 0:
+		said = "nothing waits"
+	case 1:
+		said = parts[0] + words.Plural(w.Events+w.Tasks, " waits", " wait")
+	default:
+		said = parts[0] + " and " + parts[1] + " wait"
+	}
+	if len(parts) > 0 && w.Oldest > 0 {
+		said += ", the oldest " + words.Rough(w.Oldest)
+	}
+	switch {
+	case !w.EventsKnown:
+		said += " in Redis; what waits in PostgreSQL cannot be told"
+	case !w.TasksKnown:
+		said += " in PostgreSQL; what waits in Redis cannot be told"
+	}
+	return said
+}
+
+// roughly keeps the first digit.
+func roughly(n int64) string {
+	power := int64(1)
+	for n/power >= 10 {
+		power *= 10
+	}
+	if power == 1 {
+		return words.Count(n)
+	}
+	return fmt.Sprint("about ", words.Count(n/power*power))
+}

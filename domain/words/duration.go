@@ -1,0 +1,75 @@
+package words
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Duration writes a length of time with the two units that matter most, the
+// second one only if there is some of it: "21 min 15 s", "15 min", "3 d 4 h".
+// Below ten seconds it has tenths, below one second milliseconds.
+func Duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 s"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Truncate(100*time.Millisecond).Seconds()), ".0") + " s"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return two(d/time.Minute, "min", d/time.Second%60, "s")
+	case d < 24*time.Hour:
+		return two(d/time.Hour, "h", d/time.Minute%60, "min")
+	default:
+		return two(d/(24*time.Hour), "d", d/time.Hour%24, "h")
+	}
+}
+
+func two(large time.Duration, unit string, small time.Duration, smaller string) string {
+	if small == 0 {
+		return fmt.Sprintf("%s %s", Count(int64(large)), unit)
+	}
+	return fmt.Sprintf("%s %s %d %s", Count(int64(large)), unit, small, smaller)
+}
+
+// Rough writes a length of time with the one unit that matters most, rounded
+// down: "12 min". It is for what is read at a glance, and changes seldom.
+func Rough(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "less than 1 s"
+	case d < time.Minute:
+		return Duration(d.Truncate(time.Second))
+	case d < time.Hour:
+		return Duration(d.Truncate(time.Minute))
+	case d < 24*time.Hour:
+		return Duration(d.Truncate(time.Hour))
+	default:
+		return Duration(d.Truncate(24 * time.Hour))
+	}
+}
+
+// Ago writes how long before now something was: "5 s ago", or "just now".
+func Ago(now, at time.Time) string {
+	if d := now.Sub(at); d >= time.Second {
+		return Duration(d.Truncate(time.Second)) + " ago"
+	}
+	return "just now"
+}
+
+// Rate writes events for each second.
+func Rate(perSecond float64) string {
+	switch {
+	case perSecond == 0:
+		return "0/s"
+	case perSecond < 0.1:
+		return fmt.Sprintf("%.1f/min", perSecond*60)
+	case perSecond < 10:
+		return fmt.Sprintf("%.1f/s", perSecond)
+	default:
+		return Count(int64(perSecond+0.5)) + "/s"
+	}
+}
