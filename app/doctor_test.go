@@ -14,6 +14,7 @@ import (
 
 type diagnosis struct {
 	Findings []struct{ Code, Level, Found, Consequence, Remedy string }
+	Broken   int
 	Warnings int
 }
 
@@ -38,8 +39,8 @@ func TestDoctor(t *testing.T) {
 		if err := json.Unmarshal([]byte(r.stdout), &d); err != nil {
 			t.Fatalf("it says %s%s: %v", r.stdout, r.stderr, err)
 		}
-		if want := min(d.Warnings, 1); r.code != want {
-			t.Errorf("exit code %d with %d warnings, want %d", r.code, d.Warnings, want)
+		if want := min(d.Broken+d.Warnings, 1); r.code != want {
+			t.Errorf("exit code %d with %d broken and %d warnings, want %d", r.code, d.Broken, d.Warnings, want)
 		}
 		return d
 	}
@@ -75,8 +76,8 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("with Redis down: exit code %d, found %q", r.code, got)
 	}
 	r = execute(t, nil, append([]string{"doctor", "--database-connect-timeout=1s"}, on("postgres://nobody:hidden@127.0.0.1:1/none", redis.URL(), t.TempDir())...)...)
-	if r.code != 1 || !strings.Contains(r.stdout, "warning postgres-unreachable: PostgreSQL cannot be reached\n  so    no event") ||
-		!strings.Contains(r.stdout, "warning redis-unreachable: ") || !strings.Contains(r.stdout, "\n2 warnings, 0 notes.\n") || strings.Contains(r.stdout+r.stderr, "hidden") {
+	if r.code != 1 || !strings.Contains(r.stdout, "broken postgres-unreachable: PostgreSQL cannot be reached\n  so    no event") ||
+		!strings.Contains(r.stdout, "broken redis-unreachable: ") || !strings.Contains(r.stdout, "\n2 broken, 0 warnings, 0 notes.\n") || strings.Contains(r.stdout+r.stderr, "hidden") {
 		t.Errorf("with nothing to look at: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := execute(t, nil, append([]string{"doctor", "-o=xml"}, servers...)...); r.code != 2 {

@@ -52,7 +52,7 @@ func TestPages(t *testing.T) {
 func lookAtHome(p *tab) {
 	p.t.Helper()
 	p.visit("/")
-	p.await(".headline", "Works|All well")
+	p.await(".headline", "All well|problem")
 	p.await("th", "^PostgreSQL$")
 	p.await("th", "^Redis$")
 	p.await("a", "^Sign in$")

@@ -12,6 +12,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/words"
 	"outboxd/repository"
 )
 
@@ -83,12 +84,12 @@ func (d *deadChange) finish(w io.Writer, out *terminal.Output, past string) erro
 			if r.Matched == 1 {
 				match = "matches"
 			}
-			fmt.Fprintf(w, "%s %s.\n", plural(r.Matched, "dead letter"), match)
+			fmt.Fprintf(w, "%s %s.\n", words.Many(r.Matched, "dead letter"), match)
 		default:
 			if r.Canary != nil {
-				fmt.Fprintf(w, "Canary: %d replayed, %d confirmed, %d dead again, %d undecided.\n", r.Canary.Replayed, r.Canary.Confirmed, r.Canary.Dead, r.Canary.Open)
+				fmt.Fprintf(w, "Canary: %s replayed, %s confirmed, %s dead again, %s undecided.\n", words.Count(r.Canary.Replayed), words.Count(r.Canary.Confirmed), words.Count(r.Canary.Dead), words.Count(r.Canary.Open))
 			}
-			fmt.Fprintf(w, "%s %d of %s.\n", past, r.Changed, plural(r.Matched, "dead letter"))
+			fmt.Fprintf(w, "%s %s of %s.\n", past, words.Count(r.Changed), words.Many(r.Matched, "dead letter"))
 		}
 	})
 }

@@ -12,23 +12,27 @@ import (
 
 	"outboxd/app/command/terminal"
 	"outboxd/app/logging"
+	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/repository"
 	"outboxd/repository/examine"
+	"outboxd/repository/postgres"
 )
 
 const aboutDoctor = `Look at PostgreSQL and Redis for what costs people their nights, and say of each thing found what
 follows from it, and the command that mends it. It changes nothing, and takes a few seconds at most.
 
-A warning means that a promise is broken or may be; a note costs something, or could not be found out. A server that
-cannot be reached is a warning, and the other one is looked at. The daemon looks at the same things once a
-minute, but for the producer's role and for whether notifications arrive.
+Broken means that events do not move, or not in time; a warning, that a promise may be broken; a note costs something,
+or could not be found out. If one server cannot be reached, the other one is looked at. The dashboard, top and /readyz show
+the same findings; only doctor looks at the schema's version, the producer's role, and whether notifications arrive.
 
-It exits with 1 if there is a warning.`
+It exits with 1 if something is broken or there is a warning.`
 
 // doctorTimeout bounds looking at both servers.
 const doctorTimeout = time.Minute
@@ -36,6 +40,7 @@ const doctorTimeout = time.Minute
 // examination is what doctor prints.
 type examination struct {
 	Findings []findingDocument `json:"findings"`
+	Broken   int               `json:"broken"`
 	Warnings int               `json:"warnings"`
 }
 
@@ -49,14 +54,27 @@ type findingDocument struct {
 
 func newExamination(findings []domain.Finding) examination {
 	domain.SortFindings(findings)
-	e := examination{Findings: []findingDocument{}, Warnings: len(domain.Warnings(findings))}
+	e := examination{Findings: []findingDocument{}}
 	for _, f := range findings {
+		switch f.Level {
+		case domain.FindingBroken:
+			e.Broken++
+		case domain.FindingWarning:
+			e.Warnings++
+		case domain.FindingNote:
+		}
 		e.Findings = append(e.Findings, findingDocument{f.Code, string(f.Level), f.Found, f.Consequence, f.Remedy})
 	}
 	return e
 }
 
-var errWarnings = errors.New("there are warnings")
+// problems is the error of an examination that found what somebody has to mend.
+func (e examination) problems() error {
+	if n := e.Broken + e.Warnings; n > 0 {
+		return fmt.Errorf("%s", words.Many(n, "problem"))
+	}
+	return nil
+}
 
 // doctorFlags choose what doctor looks for.
 type doctorFlags struct {
@@ -78,8 +96,8 @@ func (c commands) newDoctorCommand() *cobra.Command {
 	}
 	out.AddFlag(doctor)
 	doctor.Flags().StringVar(&flags.producer, "producer-role", "", "also look whether this PostgreSQL role may write events")
-	doctor.Flags().DurationVar(&flags.snapshot, "snapshot-age", servers.OldSnapshot, "how long a transaction may be open")
-	doctor.Flags().DurationVar(&flags.keyAge, "key-age", servers.OldKey, "how long an ordering key may keep events waiting")
+	doctor.Flags().DurationVar(&flags.snapshot, "snapshot-age", diagnosis.SnapshotOpen, "how long a transaction may be open")
+	doctor.Flags().DurationVar(&flags.keyAge, "key-age", diagnosis.KeyHeld, "how long an ordering key may keep events waiting")
 	doctor.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := out.Check(); err != nil {
 			return err
@@ -103,10 +121,7 @@ func (c commands) newDoctorCommand() *cobra.Command {
 		if err := out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { result.table(w, color) }); err != nil {
 			return err
 		}
-		if result.Warnings > 0 {
-			return errWarnings
-		}
-		return nil
+		return result.problems()
 	}
 	return doctor
 }
@@ -144,34 +159,46 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (
 			err = stopped
 		}
 	}()
-	// What is wrong with one server is logged in full; a finding is for everybody.
-	database, err := diagnoseDatabase(ctx, cfg, s, options, log)
-	if err != nil {
-		log.Warn("PostgreSQL cannot be reached", "error", err)
-		database = []domain.Finding{servers.Unusable(servers.Postgres, err)}
-	}
-	var known inspect.Known
-	if err == nil {
-		known = knownEvents(cfg, s, log)
-	}
-	redis, err := diagnoseRedis(ctx, s, known)
-	switch domain.ErrorCode(err) {
-	case "":
-	case domain.CodeInvalid:
-		return nil, config.Mistake{Err: err}
-	default:
-		log.Warn("Redis cannot be used", "error", err)
-		redis = []domain.Finding{servers.Unusable(servers.Redis, err)}
-	}
-	return append(database, redis...), nil
+	return examineBoth(ctx, cfg, s, options, log)
 }
 
-func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
-	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, 2, nil, log)
-	if err != nil {
-		return nil, err
+// examineBoth looks at what is cheap to know and at everything else. What is wrong
+// with one server is logged in full; a finding is for everybody.
+func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
+	var sources lookout.Sources
+	var thorough []domain.Finding
+	var known inspect.Known
+	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, databaseConnections, nil, log)
+	if err == nil {
+		defer db.Close()
+		sources.Events, known = repository.NewOverviews(db), repository.NewKnownEvents(db, cfg.Relay.History).Among
+		thorough, err = examineDatabase(ctx, db, options)
 	}
-	defer db.Close()
+	if err != nil {
+		log.Warn("PostgreSQL cannot be reached", "error", err)
+		sources.PostgresErr, known = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil
+	}
+	redis, err := broker.Open(s.RedisURL, redisConnections)
+	if domain.ErrorCode(err) == domain.CodeInvalid {
+		return nil, config.Mistake{Err: err}
+	}
+	if err == nil {
+		defer func() { _ = redis.Close() }()
+		inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
+		inspector.OnlyOurs(known)
+		sources.Queues, sources.Foreign = inspect.NewOverviews(redis), inspector.Foreign
+		var found []domain.Finding
+		found, err = inspector.Examine(ctx)
+		thorough = append(thorough, found...)
+	}
+	if err != nil {
+		log.Warn("Redis cannot be used", "error", err)
+		sources.RedisErr = err
+	}
+	return lookout.New(sources).Quick(ctx).Merge(thorough), nil
+}
+
+func examineDatabase(ctx context.Context, db *postgres.Database, options examine.Options) ([]domain.Finding, error) {
 	schema, err := servers.ExamineSchema(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("look at the schema: %w", err)
@@ -180,54 +207,34 @@ func diagnoseDatabase(ctx context.Context, cfg *config.Config, s *servers.Server
 	return append(schema, found...), err
 }
 
-// redisConnections is how many connections to Redis a command needs.
-const redisConnections = 2
-
-// knownEvents asks the database only if there is something to ask.
-func knownEvents(cfg *config.Config, s *servers.Servers, log *slog.Logger) inspect.Known {
-	return func(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-		db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, 1, nil, log)
-		if err != nil {
-			return nil, err
-		}
-		defer db.Close()
-		return repository.NewKnownEvents(db, cfg.Relay.History).Among(ctx, ids)
-	}
-}
-
-func diagnoseRedis(ctx context.Context, s *servers.Servers, known inspect.Known) ([]domain.Finding, error) {
-	redis, err := broker.Open(s.RedisURL, redisConnections)
-	if err != nil {
-		return nil, err
-	}
-	defer redis.Close()
-	inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
-	inspector.OnlyOurs(known)
-	return inspector.Examine(ctx)
-}
+// How many connections to PostgreSQL and to Redis a command that looks at both needs.
+const (
+	databaseConnections = 2
+	redisConnections    = 2
+)
 
 // table prints one finding after another rather than columns: sentences are
 // longer than lines.
 func (e examination) table(w io.Writer, color terminal.Palette) {
 	for _, f := range e.Findings {
-		paint := color.Dim
-		if f.Level == string(domain.FindingWarning) {
-			paint = color.Yellow
-		}
-		fmt.Fprintf(w, "%s %s: %s\n", paint(f.Level), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
+		fmt.Fprintf(w, "%s %s: %s\n", f.level(color), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
 		fmt.Fprintf(w, "  so    %s\n  mend  %s\n\n", terminal.OneLine(f.Consequence, 0), terminal.OneLine(f.Remedy, 0))
 	}
-	switch notes := len(e.Findings) - e.Warnings; {
-	case len(e.Findings) == 0:
+	if len(e.Findings) == 0 {
 		fmt.Fprintln(w, color.Green("Nothing was found."))
-	default:
-		fmt.Fprintf(w, "%s, %s.\n", plural(e.Warnings, "warning"), plural(notes, "note"))
+		return
 	}
+	fmt.Fprintf(w, "%s broken, %s, %s.\n", words.Count(e.Broken), words.Many(e.Warnings, "warning"), words.Many(len(e.Findings)-e.Broken-e.Warnings, "note"))
 }
 
-func plural[N int | int64](n N, name string) string {
-	if n == 1 {
-		return "1 " + name
+// level writes how bad it is, in the colour for that.
+func (f findingDocument) level(color terminal.Palette) string {
+	switch domain.FindingLevel(f.Level) {
+	case domain.FindingBroken:
+		return color.Red(f.Level)
+	case domain.FindingWarning:
+		return color.Yellow(f.Level)
+	default:
+		return color.Dim(f.Level)
 	}
-	return fmt.Sprintf("%d %ss", n, name)
 }

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
 	"outboxd/repository"
@@ -179,7 +180,7 @@ func eventTable(w io.Writer, d *eventDocument) {
 		row("Header", name+": "+d.Headers[name])
 	}
 	if d.PayloadBytes > 0 {
-		row("Payload", fmt.Sprintf("%d bytes: %s", d.PayloadBytes, d.Payload))
+		row("Payload", words.Many(d.PayloadBytes, "byte")+": "+d.Payload)
 	}
 	for _, t := range d.Tasks {
 		task := fmt.Sprintf("%s in queue %s: %s, %d of %d retries", t.ID, t.Queue, t.State, t.Retried, t.MaxRetry)

@@ -11,6 +11,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/words"
 	"outboxd/repository"
 )
 
@@ -163,7 +164,7 @@ func eventListTable(w io.Writer, d *eventListDocument) {
 	switch {
 	case d.Next == nil:
 	case d.GaveUp:
-		fmt.Fprintf(w, "%d events were looked at. There may be more: --after %s, or choose with --since and --until\n", d.Examined, d.Next)
+		fmt.Fprintf(w, "%s looked at. There may be more: --after %s, or choose with --since and --until\n", words.Many(d.Examined, "event")+words.Plural(d.Examined, " was", " were"), d.Next)
 	default:
 		fmt.Fprintf(w, "There may be more: --after %s\n", d.Next)
 	}

@@ -10,6 +10,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/words"
 	"outboxd/repository"
 )
 
@@ -122,7 +123,7 @@ func holdReason(t *domain.Turn, now time.Time) string {
 	case t.State == domain.StateGone:
 		return "in Redis, not confirmed"
 	case t.Attempts > 0:
-		return fmt.Sprintf("refused %d times, due at %s: %s", t.Attempts, terminal.Instant(t.At), t.Error)
+		return fmt.Sprintf("refused %s, due at %s: %s", words.Many(t.Attempts, "time"), terminal.Instant(t.At), t.Error)
 	case t.At.After(now):
 		return "delayed until " + terminal.Instant(t.At)
 	default:

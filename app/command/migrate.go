@@ -10,6 +10,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/app/servers"
 	"outboxd/config"
+	"outboxd/domain/words"
 	"outboxd/migrations"
 )
 
@@ -66,7 +67,7 @@ func migrateUp(cmd *cobra.Command, o *opened) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %d migrations; the schema is up to date.\n", applied); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %s; the schema is up to date.\n", words.Many(applied, "migration")); err != nil {
 		return err
 	}
 	limited, err := servers.LimitPayload(cmd.Context(), o.cfg, o.db, o.log)

@@ -13,6 +13,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/words"
 	"outboxd/repository"
 )
 
@@ -69,9 +70,9 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 		}
 		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) {
 			if result.DryRun {
-				fmt.Fprintf(w, "%d events were handed to Redis in the last %v and are not confirmed.\n", matched, filter.Since)
+				fmt.Fprintf(w, "%s handed to Redis in the last %s and %s not confirmed.\n", words.Many(matched, "event")+words.Plural(matched, " was", " were"), words.Duration(filter.Since), words.Plural(matched, "is", "are"))
 			} else {
-				fmt.Fprintf(w, "Sent %d events again.\n", result.Changed)
+				fmt.Fprintf(w, "Sent %s again.\n", words.Many(result.Changed, "event"))
 			}
 		}), err)
 	})
@@ -131,10 +132,10 @@ func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, act
 	}
 	return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) {
 		if !result.DryRun {
-			fmt.Fprintf(w, "Sent %d events again.\n", result.Changed)
+			fmt.Fprintf(w, "Sent %s again.\n", words.Many(result.Changed, "event"))
 			return
 		}
-		fmt.Fprintf(w, "%d %s.\n", len(ids), what)
+		fmt.Fprintf(w, "%s %s.\n", words.Count(len(ids)), what)
 		for _, id := range ids[:min(len(ids), listedMissing)] {
 			fmt.Fprintln(w, id)
 		}

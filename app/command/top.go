@@ -10,9 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"outboxd/app/command/terminal"
+	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/repository"
@@ -76,10 +78,9 @@ func (c commands) newTopCommand() *cobra.Command {
 
 // top looks again and again.
 type top struct {
-	standing  *repository.Overviews
-	queue     *inspect.Overviews
+	lookout   *lookout.Lookout
 	redis     *broker.Redis
-	examiners map[string]domain.Examiner // by server
+	examiners []server
 
 	findings   []domain.Finding
 	examinedAt time.Time
@@ -94,11 +95,18 @@ func newTop(o *opened) (*top, error) {
 	inspector := inspect.NewInspector(redis, o.servers.Forgetful(), time.Now)
 	inspector.OnlyOurs(repository.NewKnownEvents(o.db, o.cfg.Relay.History).Among)
 	return &top{
-		standing: repository.NewOverviews(o.db), queue: inspect.NewOverviews(redis), redis: redis,
-		examiners: map[string]domain.Examiner{
-			servers.Postgres: examine.New(o.db, servers.ExamineOptions(o.cfg)), servers.Redis: inspector,
-		},
+		lookout: lookout.New(lookout.Sources{
+			Events: repository.NewOverviews(o.db), Queues: inspect.NewOverviews(redis), Foreign: inspector.Foreign,
+		}),
+		redis:     redis,
+		examiners: []server{{diagnosis.PostgreSQL, examine.New(o.db, servers.ExamineOptions(o.cfg))}, {diagnosis.Redis, inspector}},
 	}, nil
+}
+
+// server is one that is examined.
+type server struct {
+	name     string
+	examiner domain.Examiner
 }
 
 func (t *top) close() {
@@ -130,46 +138,27 @@ func (t *top) look(ctx context.Context) topView {
 	if time.Since(t.examinedAt) >= examineEvery {
 		t.examine(ctx)
 	}
-	view := topView{findings: append([]domain.Finding{}, t.findings...)}
-	away := func(server string, err error) {
-		f := servers.Unusable(server, err)
-		for _, known := range view.findings {
-			if known.Code == f.Code {
-				return
-			}
-		}
-		view.findings = append([]domain.Finding{f}, view.findings...)
+	quick := t.lookout.Quick(ctx)
+	if quick.PostgresErr != nil || quick.RedisErr != nil {
 		t.examinedAt = time.Time{} // what was found before may no longer be so
 	}
-	standing, err := t.standing.Standing(ctx)
-	if err != nil {
-		away(servers.Postgres, err)
-	}
-	queues, err := t.queue.Queues(ctx)
-	if err == nil {
-		view.workers, err = t.queue.Workers(ctx)
-	}
-	if err != nil {
-		away(servers.Redis, err)
-	}
-	view.fill(&standing, queues)
-	return view
+	return newTopView(quick, quick.Merge(t.findings))
 }
 
 func (t *top) examine(ctx context.Context) {
 	t.findings, t.examinedAt = nil, time.Now()
-	for server, examiner := range t.examiners {
-		found, err := examiner.Examine(ctx)
+	for _, s := range t.examiners {
+		found, err := s.examiner.Examine(ctx)
 		if err != nil {
-			found = []domain.Finding{servers.Unusable(server, err)}
+			found = []domain.Finding{diagnosis.Unusable(s.name, err)}
 		}
 		t.findings = append(t.findings, found...)
 	}
-	domain.SortFindings(t.findings)
 }
 
 // write writes a view as a table.
 func (v topView) write(w io.Writer, color terminal.Palette) error {
+	fmt.Fprintln(w, color.Bold(v.Headline))
 	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	v.table(aligned)
 	if err := aligned.Flush(); err != nil {
@@ -180,11 +169,7 @@ func (v topView) write(w io.Writer, color terminal.Palette) error {
 		fmt.Fprintln(w, color.Green("Nothing endangers the events."))
 	}
 	for _, f := range v.Findings {
-		paint := color.Dim
-		if f.Level == string(domain.FindingWarning) {
-			paint = color.Yellow
-		}
-		fmt.Fprintf(w, "%s %s: %s\n", paint(f.Level), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
+		fmt.Fprintf(w, "%s %s: %s\n", f.level(color), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
 	}
 	return nil
 }

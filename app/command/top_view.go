@@ -7,10 +7,13 @@ import (
 
 	"outboxd/app/command/terminal"
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+	"outboxd/domain/words"
 )
 
 // topView is one look, as JSON has it.
 type topView struct {
+	Headline       string    `json:"headline"`
 	At             time.Time `json:"at"` // by the database's clock
 	Pending        int64     `json:"pending"`
 	Estimated      bool      `json:"pending_is_estimated"`
@@ -26,9 +29,6 @@ type topView struct {
 	Workers  []topWorker       `json:"workers"`
 	Queues   []topQueue        `json:"queues"`
 	Findings []findingDocument `json:"findings"`
-
-	findings []domain.Finding
-	workers  []domain.WorkerStatus
 }
 
 // topFlow is in events a second.
@@ -68,25 +68,26 @@ func newTopFlow(f domain.Flow) topFlow {
 	return topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died)}
 }
 
-// fill enters what was read.
-func (v *topView) fill(s *domain.Standing, queues []domain.QueueStatus) {
+// newTopView enters what was read and found.
+func newTopView(quick diagnosis.Quick, found []domain.Finding) (v topView) {
+	s := &quick.Standing
+	v.Headline = diagnosis.Headline(found, quick.Waiting())
 	v.At, v.Pending, v.Estimated, v.Held, v.Dead = s.At.UTC(), s.Pending, s.Estimated, s.Held, s.Dead
-	if !s.OldestDue.IsZero() {
-		v.OldestDue = max(s.At.Sub(s.OldestDue).Seconds(), 0)
-	}
+	v.OldestDue = diagnosis.Late(*s).Seconds()
 	v.Now, v.Hour, v.ConfirmedOfDay = newTopFlow(s.Now), newTopFlow(s.Hour), s.Day.Confirmed
 	v.Relays, v.Workers, v.Queues = []topRelay{}, []topWorker{}, []topQueue{}
 	for _, r := range s.Relays {
 		v.Relays = append(v.Relays, topRelay{r.Host, r.PID, r.Version, r.Asleep, r.Leads, r.SeenAt.UTC()})
 	}
-	for _, w := range v.workers {
+	for _, w := range quick.Workers {
 		v.Workers = append(v.Workers, topWorker{w.Host, w.PID, w.Busy, w.Concurrency})
 	}
-	for _, q := range queues {
+	for _, q := range quick.Queues {
 		v.InRedis += q.Unfinished()
 		v.Queues = append(v.Queues, topQueue{q.Name, q.Pending, q.Active, q.Scheduled, q.Retry, q.Archived})
 	}
-	v.Findings = newExamination(v.findings).Findings
+	v.Findings = newExamination(found).Findings
+	return v
 }
 
 func (v topView) table(w io.Writer) {
@@ -94,15 +95,20 @@ func (v topView) table(w io.Writer) {
 	if v.Estimated {
 		about = "~"
 	}
+	count := words.Count[int64]
 	fmt.Fprintf(w, "%s UTC\tPENDING\tHELD\tIN REDIS\tCONFIRMED\tDEAD\n", terminal.Instant(v.At))
-	fmt.Fprintf(w, "events\t%s%d\t%d\t%d\t%d a day\t%d\n", about, v.Pending, v.Held, v.InRedis, v.ConfirmedOfDay, v.Dead)
+	fmt.Fprintf(w, "events\t%s%s\t%s\t%s\t%s in 24 h\t%s\n", about, count(v.Pending), count(v.Held), count(v.InRedis), count(v.ConfirmedOfDay), count(v.Dead))
 	for _, f := range []struct {
 		name string
 		topFlow
-	}{{"per second now", v.Now}, {"per second, hour", v.Hour}} {
-		fmt.Fprintf(w, "%s\t+%.1f\t\t+%.1f\t+%.1f\t+%.1f\n", f.name, f.Emitted, f.Enqueued, f.Confirmed, f.Died)
+	}{{"now", v.Now}, {"last hour", v.Hour}} {
+		fmt.Fprintf(w, "%s\t+%s\t\t+%s\t+%s\t+%s\n", f.name, words.Rate(f.Emitted), words.Rate(f.Enqueued), words.Rate(f.Confirmed), words.Rate(f.Died))
 	}
-	fmt.Fprintf(w, "oldest due\t%v\n", time.Duration(v.OldestDue*float64(time.Second)).Round(time.Millisecond))
+	oldest := "none"
+	if v.OldestDue > 0 {
+		oldest = words.Duration(time.Duration(v.OldestDue * float64(time.Second)))
+	}
+	fmt.Fprintf(w, "oldest due\t%s\n", oldest)
 	fmt.Fprintln(w, "\nRELAY\tPID\tVERSION\tSTATE\tSEEN")
 	for _, r := range v.Relays {
 		state := "awake"
@@ -112,7 +118,7 @@ func (v topView) table(w io.Writer) {
 		if r.Leads {
 			state += ", keeps house"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%v ago\n", terminal.OneLine(r.Host, 40), r.PID, terminal.OneLine(r.Version, 20), state, v.At.Sub(r.SeenAt).Round(time.Second))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", terminal.OneLine(r.Host, 40), r.PID, terminal.OneLine(r.Version, 20), state, words.Ago(v.At, r.SeenAt))
 	}
 	fmt.Fprintln(w, "\nWORKER\tPID\tBUSY\tOF")
 	for _, k := range v.Workers {
@@ -120,6 +126,6 @@ func (v topView) table(w io.Writer) {
 	}
 	fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tSCHEDULED\tRETRY\tARCHIVED")
 	for _, q := range v.Queues {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\n", terminal.OneLine(q.Name, 40), q.Pending, q.Active, q.Scheduled, q.Retry, q.Archived)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Name, 40), count(q.Pending), count(q.Active), count(q.Scheduled), count(q.Retry), count(q.Archived))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
@@ -38,6 +39,7 @@ type Daemon struct {
 	database                     *postgres.Database
 	redis                        *broker.Redis // nil: no role needs it
 	watches                      []*watch
+	lookout                      *lookout.Lookout // nil where neither is relayed nor shown
 	lineup                       *lineup
 
 	undo []func() // in reverse order, whatever New or Run got to

@@ -2,13 +2,13 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/handler/dashboard"
 	"outboxd/handler/monitor"
 	"outboxd/jobs"
-	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
 	"outboxd/relay"
 	"outboxd/repository"
@@ -26,7 +26,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	if d.cfg.HasRole(config.RoleMonitor) {
 		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
-		sources = d.sources(beside)
+		sources = d.sources()
 	}
 	roles := make([]string, len(d.cfg.Roles))
 	for i, role := range d.cfg.Roles {
@@ -44,22 +44,13 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 }
 
 // sources are what the pages show.
-func (d *Daemon) sources(beside *relay.Relay) dashboard.Sources {
-	sources := dashboard.Sources{
-		Events: repository.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Findings: d.findings,
+func (d *Daemon) sources() dashboard.Sources {
+	return dashboard.Sources{
+		Events: repository.NewOverviews(d.database), Look: d.lookout.Look,
 		Lives: repository.NewEventLives(d.database), Tasks: lookup.New(d.redis),
 		Dead: repository.NewDeadLetters(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
-	if beside != nil {
-		sources.Breakers = func() []dashboard.Breaker {
-			return []dashboard.Breaker{
-				{Server: "redis", Open: beside.QueueUsable() != nil},
-				{Server: "postgres", Open: beside.DatabaseUsable() != nil},
-			}
-		}
-	}
-	return sources
 }
 
 // checks are what the running roles cannot do without.
@@ -86,5 +77,15 @@ func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 	return checks
 }
 
-// warnings are states that work, and that somebody should know about.
-func (d *Daemon) warnings() []string { return domain.Warnings(d.findings()) }
+// probedAge is how old what is cheap to know may be where /readyz says it: probes
+// come every few seconds, from several sides.
+const probedAge = 5 * time.Second
+
+// warnings are what somebody should know about, whether or not this process is
+// ready.
+func (d *Daemon) warnings() []string {
+	if d.lookout == nil {
+		return domain.Warnings(d.findings())
+	}
+	return domain.Warnings(d.lookout.Look(probedAge).Findings)
+}

@@ -37,7 +37,7 @@ func (d *Daemon) addRoles() error {
 	if d.servers.Embedded() {
 		d.lineup.add(stageMonitor, "embedded servers", d.servers.Watch)
 	}
-	if err := d.addWatches(); err != nil {
+	if err := d.addWatches(relay); err != nil {
 		return err
 	}
 	return d.addMonitor(relay)

@@ -7,10 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/jobs/inspect"
+	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/examine"
 )
@@ -64,7 +67,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	if err != nil {
 		if ctx.Err() == nil {
 			w.log.DebugContext(ctx, "could not examine "+w.server, "error", err)
-			w.latest.Store(&[]domain.Finding{servers.Unusable(w.server, err)})
+			w.latest.Store(&[]domain.Finding{diagnosis.Unusable(w.server, err)})
 		}
 		return watchAgain
 	}
@@ -76,13 +79,13 @@ func (w *watch) look(ctx context.Context) time.Duration {
 			continue
 		}
 		level := slog.LevelInfo
-		if f.Level == domain.FindingWarning {
+		if f.IsProblem() {
 			level = slog.LevelWarn
 		}
 		w.log.Log(ctx, level, f.Found, "finding", f.Code, "consequence", f.Consequence, "remedy", f.Remedy)
 	}
 	for _, f := range before {
-		if !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) && f.Code != servers.Unreachable(w.server).Code {
+		if !slices.ContainsFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }) && f.Code != diagnosis.Unusable(w.server, nil).Code {
 			w.log.InfoContext(ctx, "this is no longer so: "+f.Found, "finding", f.Code)
 		}
 	}
@@ -90,8 +93,9 @@ func (w *watch) look(ctx context.Context) time.Duration {
 }
 
 // addWatches adds the looks at the servers whose findings this process shows:
-// where it relays, or has pages. The others would only repeat them.
-func (d *Daemon) addWatches() error {
+// where it relays, or has pages. The others would only repeat them. beside is this
+// process's relay, or nil.
+func (d *Daemon) addWatches(beside *relay.Relay) error {
 	log := d.log.With("component", "doctor")
 	add := func(server string, examiner domain.Examiner) {
 		w := &watch{server: server, examiner: examiner, log: log}
@@ -100,18 +104,35 @@ func (d *Daemon) addWatches() error {
 	}
 	shows := d.cfg.HasRole(config.RoleRelay) || d.cfg.HasRole(config.RoleMonitor)
 	if shows {
-		add(servers.Postgres, examine.New(d.database, servers.ExamineOptions(d.cfg)))
+		add(diagnosis.PostgreSQL, examine.New(d.database, servers.ExamineOptions(d.cfg)))
 	}
 	if d.redis == nil {
 		return nil
 	}
 	inspector := inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
 	inspector.OnlyOurs(repository.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
-	add(servers.Redis, inspector)
+	add(diagnosis.Redis, inspector)
+	if shows {
+		d.lookout = lookout.New(lookout.Sources{
+			Events: repository.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Foreign: inspector.Foreign,
+			Process: func() diagnosis.Process { return d.itself(beside) }, Thorough: d.findings,
+		})
+	}
 	return nil
 }
 
-// findings are what was found about the servers at the last look, the warnings first.
+// itself is what this process knows of itself. beside is its relay, or nil.
+func (d *Daemon) itself(beside *relay.Relay) diagnosis.Process {
+	p := diagnosis.Process{Draining: d.lineup.isDraining()}
+	if beside != nil {
+		p.Breakers = []diagnosis.Breaker{
+			{Server: diagnosis.Redis, Open: beside.QueueUsable() != nil}, {Server: diagnosis.PostgreSQL, Open: beside.DatabaseUsable() != nil},
+		}
+	}
+	return p
+}
+
+// findings are what was found about the servers at the last thorough look, the worst first.
 func (d *Daemon) findings() []domain.Finding {
 	var found []domain.Finding
 	for _, w := range d.watches {

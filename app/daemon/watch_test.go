@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"outboxd/app/servers"
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 )
 
 // patient answers what a test wants next.
@@ -24,7 +24,7 @@ func TestWatchLogsWhatIsNewAndWhatIsMended(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	p := &patient{}
-	w := &watch{server: servers.Redis, examiner: p, log: slog.New(slog.NewTextHandler(&log, nil))}
+	w := &watch{server: diagnosis.Redis, examiner: p, log: slog.New(slog.NewTextHandler(&log, nil))}
 	look := func(want time.Duration, level domain.FindingLevel, found string) string {
 		t.Helper()
 		log.Reset()

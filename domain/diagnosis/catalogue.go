@@ -77,6 +77,7 @@ func Catalogue() []Kind {
 		{"triggers-always", note, LookMinutely},
 		{"positions-behind", warning, LookMinutely},
 		{"pooler", note, LookMinutely},
+		{"events-hidden", note, LookAlways},
 		{"postgres-hidden", note, LookMinutely},
 		{"listen-in-vain", warning, LookDoctor},
 		{"producer-unknown", warning, LookDoctor},

@@ -1,8 +1,8 @@
 package diagnosis
 
 import (
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"outboxd/domain"
@@ -31,10 +31,15 @@ type Quick struct {
 // Findings judges what is cheap to know, the worst first.
 func (q Quick) Findings() []domain.Finding {
 	var found []domain.Finding
-	if q.PostgresErr != nil {
-		found = append(found, Unusable(PostgreSQL, q.PostgresErr))
-	} else {
+	switch {
+	case q.PostgresErr == nil:
 		found = append(found, judgeStanding(q.Standing)...)
+	case domain.ErrorCode(q.PostgresErr) == domain.CodeInternal:
+		found = append(found, of("events-hidden", "it could not be found out where the events are and who relays them",
+			"that none is relayed, or that some are late or dead, would not be seen from here",
+			"let this role read outboxd's tables, as deploy/postgres/grants.sql does for outboxd_monitor; the log says what PostgreSQL refused")...)
+	default:
+		found = append(found, Unusable(PostgreSQL, q.PostgresErr))
 	}
 	if q.RedisErr != nil {
 		found = append(found, Unusable(Redis, q.RedisErr))
@@ -154,7 +159,11 @@ func (q Quick) Waiting() Waiting {
 	w := Waiting{EventsKnown: q.PostgresErr == nil, TasksKnown: q.RedisErr == nil}
 	if w.EventsKnown {
 		s := q.Standing
-		w.Events, w.Estimated, w.Oldest = s.Due+s.Held, s.Due >= domain.StandingCounted || s.Held >= domain.StandingCounted, Late(s)
+		due, manyDue := s.Due, s.Due >= domain.StandingCounted
+		if manyDue {
+			due = max(due, s.Pending) // an estimate, with those that are not due
+		}
+		w.Events, w.Estimated, w.Oldest = due+s.Held, manyDue || s.Held >= domain.StandingCounted, Late(s)
 		if !s.OldestHeld.IsZero() {
 			w.Oldest = max(w.Oldest, s.At.Sub(s.OldestHeld))
 		}
@@ -185,11 +194,11 @@ func (w Waiting) say(count func(int64) string) string {
 		if n == 0 {
 			return
 		}
-		about := ""
-		if estimated {
-			about = "about "
+		many := count(n)
+		if estimated && !strings.HasPrefix(many, about) {
+			many = about + many
 		}
-		parts = append(parts, about+count(n)+" "+words.Plural(n, what, what+"s"))
+		parts = append(parts, many+" "+words.Plural(n, what, what+"s"))
 	}
 	add(w.Events, "event", w.Estimated)
 	add(w.Tasks, "task", false)
@@ -214,6 +223,9 @@ func (w Waiting) say(count func(int64) string) string {
 	return said
 }
 
+// about comes before a number that is not exact.
+const about = "about "
+
 // roughly keeps the first digit.
 func roughly(n int64) string {
 	power := int64(1)
@@ -223,5 +235,5 @@ func roughly(n int64) string {
 	if power == 1 {
 		return words.Count(n)
 	}
-	return fmt.Sprint("about ", words.Count(n/power*power))
+	return about + words.Count(n/power*power)
 }

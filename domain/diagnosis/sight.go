@@ -7,6 +7,21 @@ import (
 	"outboxd/domain/words"
 )
 
+// Sight is what is known about a system: what was cheap to know just now, and all
+// findings, the worst first.
+type Sight struct {
+	Quick    Quick
+	Findings []domain.Finding
+}
+
+// Blind is the sight of who may ask neither server: they count as not answering.
+func Blind() Sight {
+	q := Quick{PostgresErr: errNotAsked, RedisErr: errNotAsked}
+	return Sight{q, q.Findings()}
+}
+
+var errNotAsked = domain.Errorf(domain.CodeUnavailable, "it is not asked")
+
 // implied are findings that say nothing beside another one, which has the cause
 // or names more.
 func implied(code string) string {
@@ -15,6 +30,8 @@ func implied(code string) string {
 		return "house-unkept"
 	case "queue-unserved":
 		return "no-worker"
+	case "schema-outdated":
+		return "events-hidden"
 	}
 	return ""
 }
@@ -50,18 +67,21 @@ func Once(found []domain.Finding) []domain.Finding {
 
 // Headline is the first sentence about a system: how much is wrong, how much waits,
 // and for how long. "4 problems; 45,854 tasks wait, the oldest 12 min".
-func Headline(found []domain.Finding, w Waiting) string { return headline(found, w.String()) }
+func Headline(found []domain.Finding, w Waiting) string { return headline(found, w, w.String()) }
 
 // CoarseHeadline is Headline with numbers that change seldom, for those to whom it
 // is read whenever it changes.
-func CoarseHeadline(found []domain.Finding, w Waiting) string { return headline(found, w.Coarse()) }
+func CoarseHeadline(found []domain.Finding, w Waiting) string { return headline(found, w, w.Coarse()) }
 
-func headline(found []domain.Finding, waiting string) string {
+func headline(found []domain.Finding, w Waiting, waiting string) string {
 	problems := 0
 	for _, f := range found {
 		if f.IsProblem() {
 			problems++
 		}
+	}
+	if problems == 0 && !w.EventsKnown {
+		return "No problem is known; " + waiting
 	}
 	if problems == 0 {
 		return "All well; " + waiting

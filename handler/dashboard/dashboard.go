@@ -16,10 +16,12 @@ package dashboard
 
 import (
 	"html/template"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 )
 
 // Visitor is who looks at a page.
@@ -53,13 +55,12 @@ type Options struct {
 // Sources are where the pages get what they show. Any of them may be nil; a
 // server that is not asked counts as one that does not answer.
 type Sources struct {
-	Events   domain.Overviews
-	Queues   domain.QueueOverviews
-	Findings func() []domain.Finding // what is known about the servers
-	Breakers func() []Breaker        // of the relay in this process
-	Lives    domain.EventLives
-	Tasks    domain.TaskStates
-	Dead     domain.DeadLetters
+	Events domain.Overviews // for the charts
+	// Look returns what is known, no older than maxAge where it is cheap to know.
+	Look  func(maxAge time.Duration) diagnosis.Sight
+	Lives domain.EventLives
+	Tasks domain.TaskStates
+	Dead  domain.DeadLetters
 	// Unconfirmed are the event types that nobody confirms.
 	Unconfirmed []string
 	// Mask are the keys whose values are not shown, wherever they are in a
@@ -90,13 +91,16 @@ func New(o Options) *Dashboard {
 }
 
 // frame renders what changes of the overview.
-func (d *Dashboard) frame() (verdict, state []byte, err error) {
+func (d *Dashboard) frame() (f frame, err error) {
 	v := view{Page: d.overviewPage(), Version: d.o.Version, Root: Root("/"), files: d.files}
-	if verdict, err = d.write("verdict", v); err != nil {
-		return nil, nil, err
+	if f.announced, err = d.write("announced", v); err != nil {
+		return frame{}, err
 	}
-	state, err = d.write("state", v)
-	return verdict, state, err
+	if f.verdict, err = d.write("verdict", v); err != nil {
+		return frame{}, err
+	}
+	f.state, err = d.write("state", v)
+	return f, err
 }
 
 // Routes adds the pages and their assets to the monitor.

@@ -13,10 +13,13 @@ const (
 	maxStreams = 64
 )
 
+// frame is what the overview shows at one moment, in parts.
+type frame struct{ announced, verdict, state []byte }
+
 // live renders the overview again and again while somebody watches, once for
 // all who do.
 type live struct {
-	render func() (verdict, state []byte, err error)
+	render func() (frame, error)
 
 	mu       sync.Mutex
 	watchers map[chan []byte]bool
@@ -62,17 +65,17 @@ func (l *live) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		verdict, state, err := l.render()
+		now, err := l.render()
 		if err != nil {
 			continue // a page fails in the same way, and says why
 		}
-		frame := event("state", state)
-		// A screen reader reads the verdict whenever it is sent.
-		if !bytes.Equal(verdict, told) {
-			frame = append(event("verdict", verdict), frame...)
-			told = verdict
+		sent := append(event("verdict", now.verdict), event("state", now.state)...)
+		// A screen reader reads this whenever it is sent.
+		if !bytes.Equal(now.announced, told) {
+			sent = append(sent, event("announced", now.announced)...)
+			told = now.announced
 		}
-		l.send(frame)
+		l.send(sent)
 	}
 }
 

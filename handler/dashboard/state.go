@@ -1,18 +1,14 @@
 package dashboard
 
 import (
-	"context"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 )
-
-// lookPatience bounds one look at everything. A server that does not answer by
-// then is shown as one that does not.
-const lookPatience = 3 * time.Second
 
 // fresh is how long a look serves those who come after it.
 const fresh = time.Second
@@ -31,30 +27,28 @@ type Check struct {
 	Took  time.Duration
 }
 
-// Breaker is what keeps this process's relay away from a server that is gone.
-type Breaker struct {
-	Server string // the name of the server's Check
-	Open   bool
-}
-
 // state is all that the overview shows, as of one look.
 type state struct {
-	At        time.Time // by this process's clock
+	diagnosis.Sight
 	Readiness Readiness
-	Breakers  []Breaker
-	Findings  []domain.Finding
-
-	Known    bool // the database answered
-	Standing domain.Standing
-
-	QueueKnown bool // Redis answered
-	Queues     []domain.QueueStatus
-	Workers    []domain.WorkerStatus
+	seen      time.Time
 }
+
+// Known tells whether the database answered.
+func (s *state) Known() bool { return s.Quick.PostgresErr == nil }
+
+// QueueKnown tells whether Redis answered.
+func (s *state) QueueKnown() bool { return s.Quick.RedisErr == nil }
+
+// Standing is where the events are.
+func (s *state) Standing() domain.Standing { return s.Quick.Standing }
+
+// Workers are those that gave a sign of life.
+func (s *state) Workers() []domain.WorkerStatus { return s.Quick.Workers }
 
 // InQueue is how many tasks have still to be done.
 func (s *state) InQueue() (n int64) {
-	for _, q := range s.Queues {
+	for _, q := range s.Quick.Ours() {
 		n += q.Unfinished()
 	}
 	return n
@@ -62,23 +56,21 @@ func (s *state) InQueue() (n int64) {
 
 // Retrying is how many of them failed and wait for their next attempt.
 func (s *state) Retrying() (n int64) {
-	for _, q := range s.Queues {
+	for _, q := range s.Quick.Ours() {
 		n += q.Retry
 	}
 	return n
 }
 
 // Late is how long the oldest due event has been due.
-func (s *state) Late() time.Duration {
-	if s.Standing.OldestDue.IsZero() {
-		return 0
-	}
-	return max(s.Standing.At.Sub(s.Standing.OldestDue), 0)
-}
+func (s *state) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
+
+// TooLate tells whether that is a problem.
+func (s *state) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 
 // WorkerVersion is that of a relay in the same process, since Asynq knows none.
 func (s *state) WorkerVersion(w domain.WorkerStatus) string {
-	for _, r := range s.Standing.Relays {
+	for _, r := range s.Quick.Standing.Relays {
 		if r.Host == w.Host && r.PID == w.PID {
 			return r.Version
 		}
@@ -86,11 +78,12 @@ func (s *state) WorkerVersion(w domain.WorkerStatus) string {
 	return ""
 }
 
-// BreakerOf returns the breaker of a server, nil if this process has none.
-func (s *state) BreakerOf(server string) *Breaker {
-	for i := range s.Breakers {
-		if s.Breakers[i].Server == server {
-			return &s.Breakers[i]
+// BreakerOf returns the breaker of a server, as its check is called; nil if this
+// process has none.
+func (s *state) BreakerOf(check string) *diagnosis.Breaker {
+	for i := range s.Quick.Process.Breakers {
+		if s.Quick.Process.Breakers[i].Server == title(check) {
+			return &s.Quick.Process.Breakers[i]
 		}
 	}
 	return nil
@@ -106,14 +99,14 @@ type watch struct {
 	last *state
 }
 
-// look takes at most lookPatience.
+// look takes as long as Sources.Look and Readiness.
 func (w *watch) look() *state {
 	// No single request's context may end what is shared.
 	found, _, _ := w.group.Do("", func() (any, error) {
 		w.mu.Lock()
 		last := w.last
 		w.mu.Unlock()
-		if last != nil && time.Since(last.At) < fresh {
+		if last != nil && time.Since(last.seen) < fresh {
 			return last, nil
 		}
 		s := w.gather()
@@ -125,36 +118,16 @@ func (w *watch) look() *state {
 	return found.(*state)
 }
 
-// gather asks all sources at the same time. Faults are not logged here: the
-// checks of readiness log the same ones, when they begin and when they end.
+// gather asks both at the same time. Faults are not logged here: the checks of
+// readiness log the same ones, when they begin and when they end.
 func (w *watch) gather() *state {
-	ctx, cancel := context.WithTimeout(context.Background(), lookPatience)
-	defer cancel()
-	s := &state{At: time.Now()}
-	sources := w.o.Sources
-	if sources.Findings != nil {
-		s.Findings = sources.Findings()
-	}
-	if sources.Breakers != nil {
-		s.Breakers = sources.Breakers()
-	}
+	s := &state{seen: time.Now()}
 	var asked sync.WaitGroup
 	asked.Go(func() { s.Readiness = w.o.Readiness() })
-	if sources.Events != nil {
-		asked.Go(func() {
-			standing, err := sources.Events.Standing(ctx)
-			s.Standing, s.Known = standing, err == nil
-		})
-	}
-	if sources.Queues != nil {
-		asked.Go(func() {
-			var err, workerless error
-			s.Queues, err = sources.Queues.Queues(ctx)
-			if err == nil {
-				s.Workers, workerless = sources.Queues.Workers(ctx)
-			}
-			s.QueueKnown = err == nil && workerless == nil
-		})
+	if w.o.Sources.Look != nil {
+		asked.Go(func() { s.Sight = w.o.Sources.Look(fresh) })
+	} else {
+		s.Sight = diagnosis.Blind()
 	}
 	asked.Wait()
 	return s

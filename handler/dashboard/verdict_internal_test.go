@@ -3,27 +3,38 @@ package dashboard
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 )
 
-// What the page sees at every look is not said again because the last
-// examination saw it too.
-func TestAProblemIsSaidOnce(t *testing.T) {
+// The page says of each finding what everybody says, with the page that shows more.
+func TestVerdictShowsTheProblems(t *testing.T) {
 	t.Parallel()
-	var s state
-	s.Known, s.QueueKnown = true, true
-	s.Standing.Dead = 1
-	for _, code := range []string{"dead-letters", "no-relay", "events-late", "keys-held"} {
-		s.Findings = append(s.Findings, domain.Finding{Code: code, Level: domain.FindingWarning, Found: "of " + code})
+	s := state{}
+	s.Quick = diagnosis.Quick{At: time.Now(), Queues: []domain.QueueStatus{{Name: "q", Pending: 45_854, OldestAt: time.Now().Add(-12*time.Minute - 30*time.Second)}}}
+	s.Findings = []domain.Finding{
+		{Code: "no-relay", Level: domain.FindingBroken, Found: "no relay"},
+		{Code: "dead-letters", Level: domain.FindingWarning, Found: "1 dead letter"},
+		{Code: "pooler", Level: domain.FindingNote, Found: "a pooler"},
 	}
-	var found []string
 	v := judge(&s)
+	var said []string
 	for _, p := range v.Problems {
-		found = append(found, p.Found)
+		said = append(said, p.Badge+" "+p.Found+" "+p.Link)
 	}
-	const want = "no relay is running; 1 dead letter; no worker is running; of keys-held"
-	if got := strings.Join(found, "; "); got != want || v.Level != LevelBad {
-		t.Errorf("it says %q, %s, want %q", got, v.Level, want)
+	if got := strings.Join(said, "; "); got != "Broken no relay ; Warning 1 dead letter dead" {
+		t.Errorf("it says %q", got)
+	}
+	if v.Level != LevelBad || v.Badge != "Broken" || v.Headline != "2 problems; 45,854 tasks wait, the oldest 12 min" {
+		t.Errorf("%s, %s: %q", v.Level, v.Badge, v.Headline)
+	}
+	if v.Announced != "Broken: 2 problems; about 40,000 tasks wait, the oldest 12 min" {
+		t.Errorf("it announces %q", v.Announced)
+	}
+	s.Findings = nil
+	if v := judge(&s); v.Level != LevelGood || !strings.HasPrefix(v.Headline, "All well; ") {
+		t.Errorf("without findings: %s, %q", v.Level, v.Headline)
 	}
 }

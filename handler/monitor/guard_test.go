@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/monitor"
 )
@@ -261,12 +262,14 @@ func TestHomePage(t *testing.T) {
 	t.Parallel()
 	s := handlertest.StartPages(t, func(o *monitor.Options) {
 		o.AdminToken, o.Version, o.Roles = handlertest.AdminToken, "1.2.3", []string{"api", "<relay>"}
-		o.Sources.Findings = func() []domain.Finding {
-			return []domain.Finding{{Level: domain.FindingWarning, Found: "mind the <queue>", Consequence: "or it <forgets>", Remedy: "switch <it> off"}}
+		o.Sources.Look = func(time.Duration) diagnosis.Sight {
+			sight := diagnosis.Blind()
+			sight.Findings = append(sight.Findings, domain.Finding{Level: domain.FindingWarning, Found: "mind the <queue>", Consequence: "or it <forgets>", Remedy: "switch <it> off"})
+			return sight
 		}
 	})
 	page := s.Get("/")
-	for _, part := range []string{`href="./monitoring/tasks/"`, `href="./readyz"`, `href="./metrics"`, `href="./signin"`, "1.2.3", "&lt;relay&gt;", "mind the &lt;queue&gt;", "or it &lt;forgets&gt;", "switch &lt;it&gt; off", "PostgreSQL cannot be read", "Redis cannot be reached"} {
+	for _, part := range []string{`href="./monitoring/tasks/"`, `href="./readyz"`, `href="./metrics"`, `href="./signin"`, "1.2.3", "&lt;relay&gt;", "mind the &lt;queue&gt;", "or it &lt;forgets&gt;", "switch &lt;it&gt; off", "PostgreSQL cannot be reached", "Redis cannot be reached"} {
 		if !strings.Contains(page.Body, part) {
 			t.Errorf("%s is missing in %s", part, page.Body)
 		}

@@ -1,6 +1,8 @@
 package inspect_test
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,14 +99,21 @@ func TestInspectorFindsHowRedisDoes(t *testing.T) {
 	}
 	expect("as it should be", "")
 	do("SET", "ballast", strings.Repeat("x", 8<<20))
-	do("CONFIG", "SET", "maxmemory", "10mb")
-	expect("nearly full", "redis-memory/warning", "of the 10 MiB", "--relay-max-queue")
+	used, err := strconv.ParseInt(broker.ParseInfo(client.Info(t.Context(), "memory").Val())["used_memory"], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := used * 100 / 90
+	do("CONFIG", "SET", "maxmemory", limit)
+	expect("nearly full", "redis-memory/warning", fmt.Sprintf("of the %d MiB", limit>>20), "--relay-max-queue")
+	do("CONFIG", "SET", "maxmemory", used/2)
+	expect("full", "redis-memory/broken", "takes no more tasks")
 	do("CONFIG", "SET", "maxmemory", "0")
 	do("CONFIG", "SET", "maxclients", "2")
 	expect("few connections", "redis-connections/warning", "of the 2 connections")
 	do("CONFIG", "SET", "maxclients", "100")
 	do("REPLICAOF", "127.0.0.1", "1")
-	expect("a replica", "redis-read-only/warning", "Sentinel")
+	expect("a replica", "redis-read-only/broken", "Sentinel")
 	do("REPLICAOF", "NO", "ONE")
 	server.Kill()
 	if _, err := inspector.Examine(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
@@ -114,7 +123,7 @@ func TestInspectorFindsHowRedisDoes(t *testing.T) {
 
 func TestInspectorComparesClocks(t *testing.T) {
 	t.Parallel()
-	for shift, want := range map[time.Duration]string{time.Hour: "redis-clock: Redis's clock is 1h0m0s behind", -time.Hour: "redis-clock: Redis's clock is 1h0m0s ahead of"} {
+	for shift, want := range map[time.Duration]string{time.Hour: "redis-clock: Redis's clock is 1 h behind", -time.Hour: "redis-clock: Redis's clock is 1 h ahead of"} {
 		found, err := newInspector(t, servertest.Redis(t), false, func() time.Time { return time.Now().Add(shift) }).Examine(t.Context())
 		if err != nil || codes(found) != "redis-clock/warning" || !strings.HasPrefix(found[0].String(), want) {
 			t.Errorf("shifted by %v: found %v, %v", shift, found, err)
@@ -137,7 +146,7 @@ func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 	}
 	inspector := newInspector(t, url, false, time.Now)
 	found, err := inspector.Examine(t.Context())
-	if err != nil || codes(found) != "queue-unserved/warning" || !strings.Contains(found[0].Found, "no worker serves reports (1 tasks") ||
+	if err != nil || codes(found) != "queue-unserved/broken" || !strings.Contains(found[0].Found, "no worker serves reports (1 task)") ||
 		!strings.Contains(found[0].Remedy, `start the worker that handles "report:build", and let it serve the queue reports`) {
 		t.Errorf("without a worker: found %v, %v", found, err)
 	}
@@ -156,7 +165,7 @@ func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err = inspector.Examine(t.Context())
-	if err != nil || codes(found) != "queue-unserved/warning queue-paused/warning" || !strings.Contains(found[1].Found, "somebody paused reports") {
+	if err != nil || codes(found) != "queue-unserved/broken queue-paused/warning" || !strings.Contains(found[1].Found, "somebody paused reports") {
 		t.Errorf("paused: found %v, %v", found, err)
 	}
 }

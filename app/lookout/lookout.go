@@ -1,0 +1,123 @@
+// Package lookout reads the facts that are cheap to know and puts together what is
+// found, for everybody in a process who shows it. Package diagnosis judges; how to
+// read is known to repository and jobs.
+package lookout
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+)
+
+// patience bounds one look. A server that does not answer by then is one that
+// does not.
+const patience = 2 * time.Second
+
+// Sources are what a Lookout asks.
+type Sources struct {
+	Events domain.Overviews
+	Queues domain.QueueOverviews
+	// PostgresErr and RedisErr say why a server cannot be asked; nil: it can.
+	PostgresErr, RedisErr error
+	// Foreign returns the queues whose tasks are somebody else's; nil: none.
+	Foreign func() []string
+	// Process returns what this process knows of itself; nil: nothing.
+	Process func() diagnosis.Process
+	// Thorough returns what the last thorough looks found; nil: nothing.
+	Thorough func() []domain.Finding
+}
+
+// Lookout looks at the servers. Its methods are safe for concurrent use.
+type Lookout struct {
+	s      Sources
+	group  singleflight.Group
+	asking atomic.Bool // Redis, which may not heed a context
+
+	mu   sync.Mutex
+	last *diagnosis.Quick
+}
+
+// New returns a Lookout, which asks nothing until it is asked.
+func New(s Sources) *Lookout { return &Lookout{s: s} }
+
+// Look returns what is known. Cheap facts are at most maxAge old; looks at the
+// same time are one. It takes two seconds at most.
+func (l *Lookout) Look(maxAge time.Duration) diagnosis.Sight {
+	// No single caller's context may end what is shared.
+	shared, _, _ := l.group.Do("", func() (any, error) {
+		l.mu.Lock()
+		last := l.last
+		l.mu.Unlock()
+		if last == nil || time.Since(last.At) >= maxAge {
+			quick := l.Quick(context.Background())
+			last = &quick
+			l.mu.Lock()
+			l.last = last
+			l.mu.Unlock()
+		}
+		return last, nil
+	})
+	quick := *shared.(*diagnosis.Quick)
+	var thorough []domain.Finding
+	if l.s.Thorough != nil {
+		thorough = l.s.Thorough()
+	}
+	return diagnosis.Sight{Quick: quick, Findings: quick.Merge(thorough)}
+}
+
+// Quick asks both servers at the same time.
+func (l *Lookout) Quick(ctx context.Context) diagnosis.Quick {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	q := diagnosis.Quick{At: time.Now(), PostgresErr: l.s.PostgresErr, RedisErr: l.s.RedisErr}
+	if l.s.Process != nil {
+		q.Process = l.s.Process()
+	}
+	if l.s.Foreign != nil {
+		q.Foreign = l.s.Foreign()
+	}
+	var asked sync.WaitGroup
+	if q.PostgresErr == nil {
+		asked.Go(func() { q.Standing, q.PostgresErr = l.s.Events.Standing(ctx) })
+	}
+	if q.RedisErr == nil {
+		asked.Go(func() { q.Queues, q.Workers, q.RedisErr = l.redis(ctx) })
+	}
+	asked.Wait()
+	return q
+}
+
+type redisAnswer struct {
+	queues  []domain.QueueStatus
+	workers []domain.WorkerStatus
+	err     error
+}
+
+// redis returns when ctx ends at the latest. A question that is still open then is
+// not asked a second time.
+func (l *Lookout) redis(ctx context.Context) ([]domain.QueueStatus, []domain.WorkerStatus, error) {
+	if !l.asking.CompareAndSwap(false, true) {
+		return nil, nil, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")
+	}
+	answered := make(chan redisAnswer, 1)
+	go func() {
+		defer l.asking.Store(false)
+		var a redisAnswer
+		if a.queues, a.err = l.s.Queues.Queues(ctx); a.err == nil {
+			a.workers, a.err = l.s.Queues.Workers(ctx)
+		}
+		answered <- a
+	}()
+	select {
+	case a := <-answered:
+		return a.queues, a.workers, a.err
+	case <-ctx.Done():
+		return nil, nil, domain.Wrap(domain.CodeUnavailable, ctx.Err(), "Redis does not answer")
+	}
+}

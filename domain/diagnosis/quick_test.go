@@ -1,0 +1,154 @@
+package diagnosis_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+)
+
+// said returns what was found, as code/level.
+func said(found []domain.Finding) string {
+	var list []string
+	for _, f := range found {
+		list = append(list, f.Code+"/"+string(f.Level))
+	}
+	return strings.Join(list, " ")
+}
+
+// well is a system that works: a relay that leads, a worker, and nothing to do.
+func well(now time.Time) diagnosis.Quick {
+	return diagnosis.Quick{
+		At: now,
+		Standing: domain.Standing{At: now, SampledAt: now.Add(-5 * time.Second), Relays: []domain.RelayStatus{
+			{StartedAt: now.Add(-time.Hour), SeenAt: now.Add(-15 * time.Second)},
+		}},
+		Queues: []domain.QueueStatus{{Name: "q"}}, Workers: []domain.WorkerStatus{{Host: "h"}},
+	}
+}
+
+func TestQuickFindings(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	tests := map[string]struct {
+		change func(*diagnosis.Quick)
+		want   string
+		says   string // of the first
+	}{
+		"well":                 {func(*diagnosis.Quick) {}, "", ""},
+		"no relay":             {func(q *diagnosis.Quick) { q.Standing.Relays = nil }, "no-relay/broken", "for 1 min"},
+		"a relay that is gone": {func(q *diagnosis.Quick) { q.Standing.Relays[0].SeenAt = now.Add(-diagnosis.RelayGone) }, "no-relay/broken", ""},
+		"just in time":         {func(q *diagnosis.Quick) { q.Standing.OldestDue = now.Add(-diagnosis.EventsLate) }, "", ""},
+		"late":                 {func(q *diagnosis.Quick) { q.Standing.OldestDue = now.Add(-diagnosis.EventsLate - time.Second) }, "events-late/broken", "due for 1 min 1 s"},
+		"unkept":               {func(q *diagnosis.Quick) { q.Standing.SampledAt = now.Add(-5 * time.Minute) }, "house-unkept/warning", "for 5 min"},
+		"never kept":           {func(q *diagnosis.Quick) { q.Standing.SampledAt = time.Time{} }, "house-unkept/warning", "for 1 h"},
+		"just started": {func(q *diagnosis.Quick) {
+			q.Standing.SampledAt, q.Standing.Relays[0].StartedAt = time.Time{}, now.Add(-diagnosis.HouseUnkept)
+		}, "", ""},
+		"one dead letter":     {func(q *diagnosis.Quick) { q.Standing.Dead, q.Standing.OldestDead = 1, now.Add(-72*time.Hour) }, "dead-letters/warning", "1 dead letter, the oldest of 3 d ago"},
+		"many dead letters":   {func(q *diagnosis.Quick) { q.Standing.Dead = domain.StandingCounted }, "dead-letters/warning", "50,000 or more dead letters"},
+		"no worker":           {func(q *diagnosis.Quick) { q.Workers = nil }, "no-worker/warning", ""},
+		"no worker for tasks": {func(q *diagnosis.Quick) { q.Workers, q.Queues[0].Pending = nil, 1 }, "no-worker/broken", "1 task waits in Redis"},
+		"no worker for another's tasks": {func(q *diagnosis.Quick) {
+			q.Workers, q.Queues[0].Pending, q.Foreign = nil, 1, []string{"q"}
+		}, "no-worker/warning", ""},
+		"nothing ever enqueued": {func(q *diagnosis.Quick) { q.Workers, q.Queues = nil, nil }, "", ""},
+		"failing":               {func(q *diagnosis.Quick) { q.Queues[0].Retry = 12500 }, "tasks-failing/warning", "12,500 tasks have failed and are tried again later"},
+		"another's failing":     {func(q *diagnosis.Quick) { q.Queues[0].Retry, q.Foreign = 1, []string{"q"} }, "", ""},
+		"PostgreSQL away":       {func(q *diagnosis.Quick) { q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away") }, "postgres-unreachable/broken", ""},
+		"PostgreSQL hides":      {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") }, "events-hidden/note", ""},
+		"Redis away":            {func(q *diagnosis.Quick) { q.RedisErr = domain.Errorf(domain.CodeUnavailable, "away") }, "redis-unreachable/broken", ""},
+		"Redis refuses": {func(q *diagnosis.Quick) {
+			q.RedisErr = &domain.Error{Code: domain.CodeUnavailable, Finding: &domain.Finding{Code: "redis-rights", Level: domain.FindingBroken}}
+		}, "redis-rights/broken", ""},
+		"a breaker": {func(q *diagnosis.Quick) { q.Process.Breakers = []diagnosis.Breaker{{diagnosis.Redis, true}} }, "breaker-open/broken", "stopped using Redis"},
+		"a breaker whose server is away": {func(q *diagnosis.Quick) {
+			q.Process.Breakers, q.RedisErr = []diagnosis.Breaker{{diagnosis.Redis, true}}, domain.Errorf(domain.CodeUnavailable, "away")
+		}, "redis-unreachable/broken", ""},
+		"draining":        {func(q *diagnosis.Quick) { q.Process.Draining = true }, "draining/warning", ""},
+		"the worst first": {func(q *diagnosis.Quick) { q.Standing.Dead, q.Standing.Relays = 1, nil }, "no-relay/broken dead-letters/warning", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := well(now)
+			test.change(&q)
+			found := q.Findings()
+			if said(found) != test.want {
+				t.Fatalf("found %q, want %q: %v", said(found), test.want, found)
+			}
+			if test.says != "" && !strings.Contains(found[0].String(), test.says) {
+				t.Errorf("it does not say %q: %s", test.says, found[0])
+			}
+			wantCatalogued(t, found)
+		})
+	}
+}
+
+// What a thorough look found a while ago gives way to what is seen now, and to the cause.
+func TestFindingsAreMerged(t *testing.T) {
+	t.Parallel()
+	q := well(time.Now())
+	q.Standing.SampledAt = time.Time{}
+	q.Standing.Dead = 1
+	found := q.Merge([]domain.Finding{
+		{Code: "redis-unreachable", Level: domain.FindingBroken}, {Code: "leader-silent", Level: domain.FindingWarning},
+		{Code: "dead-letters", Level: domain.FindingWarning, Found: "old"}, {Code: "queue-unserved", Level: domain.FindingBroken},
+	})
+	if said(found) != "queue-unserved/broken dead-letters/warning leader-silent/warning" || found[1].Found == "old" {
+		t.Errorf("found %v", found)
+	}
+}
+
+func TestHeadlines(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	tests := map[string]struct {
+		change func(*diagnosis.Quick)
+		want   string
+		coarse string // "" for the same
+	}{
+		"nothing": {func(*diagnosis.Quick) {}, "All well; nothing waits", ""},
+		"tasks": {func(q *diagnosis.Quick) {
+			q.Queues[0].Pending, q.Queues[0].Retry, q.Queues[0].OldestAt = 45_000, 854, now.Add(-12*time.Minute-59*time.Second)
+			q.Workers, q.Standing.Dead = nil, 1
+		}, "3 problems; 45,854 tasks wait, the oldest 12 min", "3 problems; about 40,000 tasks wait, the oldest 12 min"},
+		"one event": {func(q *diagnosis.Quick) { q.Standing.Due, q.Standing.OldestDue = 1, now.Add(-3*time.Second) }, "All well; 1 event waits, the oldest 3 s", ""},
+		"both": {func(q *diagnosis.Quick) {
+			q.Standing.Held, q.Standing.OldestHeld, q.Queues[0].Pending = 2, now.Add(-2*time.Hour), 1
+		}, "All well; 2 events and 1 task wait, the oldest 2 h", ""},
+		"too many to count": {func(q *diagnosis.Quick) { q.Standing.Due, q.Standing.Pending = domain.StandingCounted, 1_234_567 }, "All well; about 1,234,567 events wait", ""},
+		"planned":           {func(q *diagnosis.Quick) { q.Standing.Pending, q.Queues[0].Scheduled, q.Queues[0].Active = 5, 5, 5 }, "All well; nothing waits", ""},
+		"without Redis": {func(q *diagnosis.Quick) {
+			q.Standing.Due, q.RedisErr = 1, domain.Errorf(domain.CodeUnavailable, "away")
+		},
+			"1 problem; 1 event waits in PostgreSQL; what waits in Redis cannot be told", ""},
+		"without PostgreSQL": {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") },
+			"No problem is known; nothing waits in Redis; what waits in PostgreSQL cannot be told", ""},
+		"without both": {func(q *diagnosis.Quick) {
+			q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away")
+			q.RedisErr = q.PostgresErr
+		}, "2 problems; how much waits cannot be told", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := well(now)
+			test.change(&q)
+			found := q.Findings()
+			if got := diagnosis.Headline(found, q.Waiting()); got != test.want {
+				t.Errorf("it says %q, want %q", got, test.want)
+			}
+			want := test.coarse
+			if want == "" {
+				want = strings.Replace(test.want, "1,234,567", "1,000,000", 1)
+			}
+			if got := diagnosis.CoarseHeadline(found, q.Waiting()); got != want {
+				t.Errorf("it announces %q, want %q", got, want)
+			}
+		})
+	}
+}

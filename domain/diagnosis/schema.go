@@ -1,0 +1,26 @@
+package diagnosis
+
+import (
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// SchemaFacts compare the schema with what this binary knows.
+type SchemaFacts struct {
+	Migrations, Pending int // that this binary has, and those of them that were not applied
+	Unknown             int // that were applied, and that this binary does not have
+}
+
+// Findings judges the facts.
+func (s SchemaFacts) Findings() []domain.Finding {
+	switch {
+	case s.Pending > 0:
+		return of("schema-outdated", words.Count(s.Pending)+" of "+words.Many(s.Migrations, "migration")+words.Plural(s.Pending, " is", " are")+" pending",
+			"processes of this version migrate at their start, or refuse to start with --migrate=off; what this version added was not looked at",
+			"outboxd migrate up")
+	case s.Unknown > 0:
+		return of("schema-newer", "the schema has "+words.Many(s.Unknown, "migration")+" that this binary does not know",
+			"it belongs to a newer outboxd; during a roll-out that is as it should be", "upgrade this binary")
+	}
+	return nil
+}
