@@ -27,7 +27,7 @@ func TestDashboard(t *testing.T) {
 	page.await(".station .muted", "nothing is due")
 	page.await("#live", "keeps itself up to date")
 	page.await("#processes-title", "Relays")
-	page.await(".verdict:not(.bad) .headline", "^(Healthy|Warning) (All well|[0-9]+ problems?); ")
+	page.await(".verdict:not(.bad) .headline", "(All well|[0-9] problems?); ")
 	page.await(".badge", "keeps house")
 	page.see("overview-empty")
 	page.wantAccessible()
@@ -52,7 +52,7 @@ func TestDashboard(t *testing.T) {
 	page.see("overview-without-redis")
 	page.wantAccessible()
 	redis.Resume()
-	page.await(".verdict:not(.bad) .headline", "^(Healthy|Warning) (All well|[0-9]+ problems?); ")
+	page.await(".verdict:not(.bad) .headline", "(All well|[0-9] problems?); ")
 	database.Refuse()
 	page.await(".problems strong", "PostgreSQL cannot be reached")
 	page.visit("/") // the page itself stays up
@@ -61,7 +61,7 @@ func TestDashboard(t *testing.T) {
 	page.see("overview-without-postgres")
 	page.wantAccessible()
 	database.Resume()
-	page.await(".verdict:not(.bad) .headline", "^(Healthy|Warning) (All well|[0-9]+ problems?); ")
+	page.await(".verdict:not(.bad) .headline", "(All well|[0-9] problems?); ")
 	page.wantQuiet("503") // for the charts
 
 	page.visit("/signin")
