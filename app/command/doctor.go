@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outboxd/app/command/terminal"
+	"outboxd/app/daemon"
 	"outboxd/app/logging"
 	"outboxd/app/lookout"
 	"outboxd/app/servers"
@@ -185,6 +186,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	if err == nil {
 		defer func() { _ = redis.Close() }()
 		inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
+		inspector.Handles(daemon.HandledTypes())
 		inspector.OnlyOurs(known)
 		sources.Queues, sources.Foreign = inspect.NewOverviews(redis), inspector.Foreign
 		var found []domain.Finding

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outboxd/app/command/terminal"
+	"outboxd/app/daemon"
 	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
@@ -93,6 +94,7 @@ func newTop(o *opened) (*top, error) {
 		return nil, err
 	}
 	inspector := inspect.NewInspector(redis, o.servers.Forgetful(), time.Now)
+	inspector.Handles(daemon.HandledTypes())
 	inspector.OnlyOurs(repository.NewKnownEvents(o.db, o.cfg.Relay.History).Among)
 	return &top{
 		lookout: lookout.New(lookout.Sources{

@@ -110,6 +110,7 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 		return nil
 	}
 	inspector := inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
+	inspector.Handles(HandledTypes())
 	inspector.OnlyOurs(repository.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
 	add(diagnosis.Redis, inspector)
 	if shows {

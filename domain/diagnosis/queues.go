@@ -17,6 +17,8 @@ type QueueFacts struct {
 	Paused   []string
 	// Unhandled are tasks that a worker had no handler for.
 	Unhandled []UnhandledTask
+	// Handled are the types that outboxd's own worker has a handler for.
+	Handled []string
 	// Hidden is what Redis does not let its user read; "" for nothing.
 	Hidden string
 	// Foreign are queues whose sampled tasks are all somebody else's.
@@ -52,7 +54,7 @@ func (q *QueueFacts) unserved() []domain.Finding {
 			wait += ", the oldest pending for " + words.Duration(w.Oldest.Truncate(time.Second))
 		}
 		names = append(names, fmt.Sprintf("%s (%s)", w.Name, wait))
-		cures = append(cures, w.cure())
+		cures = append(cures, w.cure(q.Handled))
 	}
 	if len(names) == 0 {
 		return nil
@@ -62,11 +64,11 @@ func (q *QueueFacts) unserved() []domain.Finding {
 		"these tasks wait for ever, and so do events behind them with the same ordering key", strings.Join(cures, "; "))
 }
 
-// cure names the worker that a queue lacks. outboxd's own handles one type only.
-func (w UnservedQueue) cure() string {
+// cure names the worker that a queue lacks. outboxd's own handles few types.
+func (w UnservedQueue) cure(handled []string) string {
 	var others []string
 	for _, kind := range w.Types {
-		if kind != domain.TypeSendNotification {
+		if !slices.Contains(handled, kind) {
 			others = append(others, fmt.Sprintf("%.100q", kind))
 		}
 	}

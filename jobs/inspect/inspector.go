@@ -21,7 +21,8 @@ type Inspector struct {
 	redis     redis.UniversalClient
 	asynq     *asynq.Inspector
 	inProcess bool
-	known     Known // nil: all tasks are this database's
+	known     Known    // nil: all tasks are this database's
+	handled   []string // the types that outboxd's own worker has a handler for
 	now       func() time.Time
 	foreign   atomic.Pointer[[]string]
 }
@@ -32,6 +33,10 @@ type Inspector struct {
 func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspector {
 	return &Inspector{redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
+
+// Handles says which types outboxd's own worker has a handler for. It must be
+// called before the first use.
+func (i *Inspector) Handles(types []string) { i.handled = types }
 
 // OnlyOurs leaves findings out that are about the tasks of others on the same
 // Redis: of another database's outboxd, or of whoever uses Asynq without it. It

@@ -33,7 +33,7 @@ func (i *Inspector) service(ctx context.Context) (*diagnosis.QueueFacts, error) 
 	if err != nil {
 		return withheld("the tasks that wait", err)
 	}
-	facts := &diagnosis.QueueFacts{Workers: workers}
+	facts := &diagnosis.QueueFacts{Workers: workers, Handled: i.handled}
 	unhandled, err := i.unhandled(ctx, queues)
 	if err != nil {
 		hidden, err := withheld("the tasks that nobody takes", err)

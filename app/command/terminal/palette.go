@@ -31,8 +31,6 @@ func (p Palette) paint(code, text string) string {
 
 func (p Palette) Bold(text string) string   { return p.paint("1", text) }
 func (p Palette) Dim(text string) string    { return p.paint("2", text) }
-// Red paints what is broken.
-func (p Palette) Red(text string) string { return p.paint("31", text) }
-
+func (p Palette) Red(text string) string    { return p.paint("31", text) }
 func (p Palette) Green(text string) string  { return p.paint("32", text) }
 func (p Palette) Yellow(text string) string { return p.paint("33", text) }
