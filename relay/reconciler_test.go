@@ -148,3 +148,36 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 		})
 	}
 }
+
+// A Redis that is too small and evicts whatever was not used lately, while a worker works: tasks, lists, leases and the canary go at
+// any moment, and every event takes effect all the same.
+func TestARedisThatEvictsWhatWaits(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	databaseURL := servertest.Database(t)
+	w := newTown(t, databaseURL, server.URL(), func(o *relay.Options) {
+		o.PollInterval = 100 * time.Millisecond
+		o.Reconciliation = &relay.Reconciliation{
+			Events: repository.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
+			Resend: true, Age: time.Second, Every: 100 * time.Millisecond,
+		}
+	})
+	w.start()
+	w.watched()
+	w.work()
+	w.exec(emitEffects, 3)
+	w.eventually(3, "SELECT count(*) FROM inbox")
+	w.redis.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru")
+	w.redis.ConfigSet(t.Context(), "maxmemory", "3mb")
+	const events = 3000
+	w.exec(`INSERT INTO outbox (event_type, payload, ordering_key)
+		SELECT 'test:effect', convert_to(repeat('x', 4000), 'UTF8'), CASE WHEN n % 10 = 0 THEN 'key-' || n % 70 END FROM generate_series(1, $1::int) n`, events)
+	w.allDone(3 + events)
+	w.eventually(0, "SELECT count(*) FROM outbox_missing")
+	w.eventually(0, "SELECT count(*) FROM outbox_held")
+	evicted, err := w.redis.Info(t.Context(), "stats").Result()
+	if err != nil || strings.Contains(evicted, "evicted_keys:0\r") {
+		t.Errorf("Redis evicted nothing (%v)", err)
+	}
+	t.Logf("sent again: %d", w.count("SELECT count(*) FROM outbox_journal WHERE entry = 'redriven'"))
+}

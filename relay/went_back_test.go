@@ -2,6 +2,8 @@ package relay_test
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -37,9 +39,9 @@ const (
 	unknownSQL = `SELECT count(DISTINCT event_id) FROM outbox_journal WHERE entry = 'unknown'`
 )
 
-// produce emits on some connections until stop. A transaction that fails is not repeated. No two transactions write the same key, so
+// produce emits events of these shapes on some connections until stop. A transaction that fails is not repeated. No two transactions write the same key, so
 // the order of a key is that of its rows.
-func produce(t *testing.T, url string) (stop func()) {
+func produce(t *testing.T, url string, shapes []int) (stop func()) {
 	t.Helper()
 	db := schematest.Connect(t, url)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,7 +52,7 @@ func produce(t *testing.T, url string) (stop func()) {
 			pause := time.NewTicker(8 * time.Millisecond)
 			defer pause.Stop()
 			for ctx.Err() == nil {
-				_, _ = db.SQL().ExecContext(ctx, emitKeyedSQL, random.IntN(4), p*10+random.IntN(10))
+				_, _ = db.SQL().ExecContext(ctx, emitKeyedSQL, shapes[random.IntN(len(shapes))], p*10+random.IntN(10))
 				select {
 				case <-ctx.Done():
 				case <-pause.C:
@@ -63,27 +65,45 @@ func produce(t *testing.T, url string) (stop func()) {
 	return stop
 }
 
+var everyFailover = flag.Bool("every-failover", false, "TestPostgresGoesBack loses two seconds of each shape of event, with a fast and a slow worker")
+
 // The standby that takes over does not have the last commits: of producers, of the relay and of consumers, whose tasks are done.
 // Every event that exists takes effect, once and in order, and none that does not exist.
 func TestPostgresGoesBack(t *testing.T) {
 	t.Parallel()
+	if !*everyFailover {
+		failOver(t, []int{0, 1, 2, 3}, 4*time.Millisecond, 0)
+		return
+	}
+	for name, shapes := range map[string][]int{"keyed, kept": {0}, "not keyed, kept": {1}, "keyed": {2}, "not keyed": {3}, "mixed": {0, 1, 2, 3}} {
+		for worker, work := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 100 * time.Millisecond} {
+			// One after another: two seconds are to be those of a machine that does nothing else.
+			t.Run(fmt.Sprintf("%s, %s worker", name, worker), func(t *testing.T) { failOver(t, shapes, work, 2*time.Second) })
+		}
+	}
+}
+
+// failOver loses what was committed in lag, and at least 300 effects.
+func failOver(t *testing.T, shapes []int, work, lag time.Duration) {
+	t.Helper()
 	primary := servertest.OwnPostgres(t)
 	newSession(t, migrated(t, primary.URL())).exec(ledgerSQL)
 	standby := primary.AsynchronousStandby()
 	both := servertest.FirstWritable(t, primary.URL(), standby.URL())
 	w := newTown(t, both, servertest.OwnRedis(t).URL(), nil)
 	w.handler = func(context.Context, domain.Effects, jobs.Task) error {
-		<-time.After(4 * time.Millisecond) // so that tasks wait in Redis
+		<-time.After(work) // so that tasks wait in Redis
 		return nil
 	}
 	w.start()
 	w.watched()
 	w.work()
-	stop := produce(t, both)
+	stop := produce(t, both, shapes)
 	w.eventually(1, "SELECT (count(*) >= 100)::int FROM effects")
 	standby.Detach()
 	kept, emitted := w.count("SELECT count(*) FROM effects"), w.count("SELECT count(*) FROM emitted")
-	w.eventually(1, "SELECT (count(*) >= $1)::int FROM effects", kept+300)
+	detached := time.Now()
+	w.eventually(1, "SELECT (count(*) >= $1 AND clock_timestamp() >= $2)::int FROM effects", kept+300, detached.Add(lag))
 	t.Logf("lost with the primary: %d effects, %d events", w.count("SELECT count(*) FROM effects")-kept, w.count("SELECT count(*) FROM emitted")-emitted)
 	primary.Stop()
 	standby.Promote()
