@@ -76,7 +76,7 @@ func TestPostgresGoesBack(t *testing.T) {
 		return
 	}
 	for name, shapes := range map[string][]int{"keyed, kept": {0}, "not keyed, kept": {1}, "keyed": {2}, "not keyed": {3}, "mixed": {0, 1, 2, 3}} {
-		for worker, work := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 100 * time.Millisecond} {
+		for worker, work := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 20 * time.Millisecond} {
 			// One after another: two seconds are to be those of a machine that does nothing else.
 			t.Run(fmt.Sprintf("%s, %s worker", name, worker), func(t *testing.T) { failOver(t, shapes, work, 2*time.Second) })
 		}
