@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"outboxd/app/embedded"
+	"outboxd/app/embedded/keeper"
 )
 
 // TestRoot has root's servers run as somebody else.
@@ -111,7 +112,7 @@ func TestClosedParent(t *testing.T) {
 }
 
 func TestDefaultDataDir(t *testing.T) {
-	dir, err := embedded.DefaultDataDir()
+	dir, err := keeper.DefaultDataDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func TestDefaultDataDir(t *testing.T) {
 		return
 	}
 	t.Setenv("XDG_DATA_HOME", "/somewhere")
-	if dir, err = embedded.DefaultDataDir(); err != nil || dir != "/somewhere/outboxd" {
+	if dir, err = keeper.DefaultDataDir(); err != nil || dir != "/somewhere/outboxd" {
 		t.Errorf("with XDG_DATA_HOME: %s, %v", dir, err)
 	}
 }

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
-)
 
-// startLimit bounds one start, crash recovery of the database included, for callers whose context has no deadline.
-const startLimit = 2 * time.Minute
+	"outboxd/app/embedded/keeper"
+	"outboxd/app/embedded/postgresql"
+	"outboxd/app/embedded/redis"
+)
 
 // Options says which servers to run, and on what data.
 type Options struct {
@@ -35,9 +38,15 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// HasPostgres tells whether a PostgreSQL has ever been started in a data directory. It changes nothing.
+func HasPostgres(dataDir string) bool {
+	_, err := os.Stat(filepath.Join(dataDir, "postgres"))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // Servers are the running servers that this process owns or has joined. All methods may be called concurrently.
 type Servers struct {
-	postgres, redis *keeper
+	postgres, redis *keeper.Keeper
 	failed          chan error
 	closing         sync.Once
 	closed          error
@@ -50,27 +59,29 @@ func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, keeper.StartLimit)
 	defer cancel()
-	dir, err := openFolder(o.DataDir)
+	dir, err := keeper.OpenFolder(o.DataDir)
 	if err != nil {
 		return nil, err
 	}
 	s := &Servers{failed: make(chan error, 2)}
-	var keepers []*keeper
+	var keepers []*keeper.Keeper
 	if o.Postgres {
-		s.postgres = newKeeper(&postgres{folder: dir, options: o}, dir, o.Logger, s.failed)
+		s.postgres = keeper.New(&postgresql.Engine{Folder: dir, Programs: o.PostgresBin, Ephemeral: o.Ephemeral}, dir, o.Logger, s.failed)
 		keepers = append(keepers, s.postgres)
 	}
 	if o.Redis {
-		s.redis = newKeeper(&redisServer{folder: dir, options: o}, dir, o.Logger, s.failed)
+		s.redis = keeper.New(&redis.Engine{
+			Folder: dir, Program: o.RedisServer, InProcess: o.InProcessRedis, Ephemeral: o.Ephemeral, Logger: o.Logger,
+		}, dir, o.Logger, s.failed)
 		keepers = append(keepers, s.redis)
 	}
 	errs := make([]error, len(keepers))
 	var all sync.WaitGroup
 	for i, k := range keepers {
 		all.Go(func() {
-			if errs[i] = k.start(ctx); errs[i] != nil {
+			if errs[i] = k.Start(ctx); errs[i] != nil {
 				cancel() // the other one need not become ready any more
 			}
 		})
@@ -97,24 +108,24 @@ func firstCause(errs []error) error {
 }
 
 // DatabaseURL is the database's URL for pgx and psql, over the unix socket; empty if PostgreSQL was not asked for.
-func (s *Servers) DatabaseURL() string { return s.postgres.address() }
+func (s *Servers) DatabaseURL() string { return s.postgres.Address() }
 
 // RedisURL is a URL that asynq.ParseRedisURI understands: redis-socket:///path?db=0, or redis://:password@127.0.0.1:port/0
 // for the in-process one; empty if Redis was not asked for.
-func (s *Servers) RedisURL() string { return s.redis.address() }
+func (s *Servers) RedisURL() string { return s.redis.Address() }
 
 // Forgetful says that Redis is the in-process one, here or in the process that owns it, which forgets its queue at exit.
-func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.current().Forgetful }
+func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.Current().Forgetful }
 
 // Failed delivers an error when an owned server ends though nobody closed it, or when a joined one went away and could not be started
 // again here. It is never closed.
 func (s *Servers) Failed() <-chan error { return s.failed }
 
 // PostgresProcess is PostgreSQL's first process if this process owns it, else nil.
-func (s *Servers) PostgresProcess() *os.Process { return s.postgres.process() }
+func (s *Servers) PostgresProcess() *os.Process { return s.postgres.OS() }
 
 // RedisProcess is the Redis process if this process owns one, else nil.
-func (s *Servers) RedisProcess() *os.Process { return s.redis.process() }
+func (s *Servers) RedisProcess() *os.Process { return s.redis.OS() }
 
 // Close stops the servers that this process owns, PostgreSQL by a fast shutdown, and waits for their end; it leaves joined ones alone.
 // When the context ends first it stops them the hard way, which loses no data but makes the next start recover. Every call returns
@@ -124,8 +135,8 @@ func (s *Servers) Close(ctx context.Context) error {
 		// Redis does not need the database nor the other way round, so neither waits for the other.
 		var inPostgres, inRedis error
 		var all sync.WaitGroup
-		all.Go(func() { inPostgres = s.postgres.close(ctx) })
-		all.Go(func() { inRedis = s.redis.close(ctx) })
+		all.Go(func() { inPostgres = s.postgres.Close(ctx) })
+		all.Go(func() { inRedis = s.redis.Close(ctx) })
 		all.Wait()
 		if err := errors.Join(inPostgres, inRedis); err != nil {
 			s.closed = fmt.Errorf("stop embedded servers: %w", err)

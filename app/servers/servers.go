@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/embedded"
+	"outboxd/app/embedded/keeper"
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/repository/postgres"
@@ -109,7 +110,7 @@ func DataDir(cfg *config.Config) (string, error) {
 	if cfg.DataDir != "" {
 		return filepath.Abs(cfg.DataDir)
 	}
-	dir, err := embedded.DefaultDataDir()
+	dir, err := keeper.DefaultDataDir()
 	if err != nil {
 		return "", fmt.Errorf("find a folder for data; name one with --data-dir: %w", err)
 	}

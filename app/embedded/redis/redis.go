@@ -1,10 +1,11 @@
-package embedded
+package redis
 
 import (
 	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -14,37 +15,49 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"outboxd/app/embedded/keeper"
 )
 
 // redisFolders are where redis-server may be when PATH does not say so.
 var redisFolders = []string{"/usr/bin", "/usr/local/bin", "/usr/sbin", "/opt/homebrew/bin", "/usr/local/opt/redis/bin", "/opt/homebrew/opt/redis/bin", "/snap/bin"}
 
-// redisServer is the engine for Redis or Valkey.
-type redisServer struct {
-	folder  *folder
-	options Options
+// Engine is the engine for Redis or Valkey.
+type Engine struct {
+	Folder    *keeper.Folder
+	Program   string // redis-server or valkey-server; empty: the usual places, and then the in-process one
+	InProcess bool   // see embedded.Options, as the next ones
+	Ephemeral bool
+	Logger    *slog.Logger
 }
 
-func (r *redisServer) name() string  { return "redis" }
-func (r *redisServer) title() string { return "Redis" }
+// Name implements keeper.Engine.
+func (r *Engine) Name() string { return "redis" }
+
+// Title implements keeper.Engine.
+func (r *Engine) Title() string { return "Redis" }
+
+// StopSignal implements keeper.Engine.
+func (r *Engine) StopSignal() syscall.Signal { return syscall.SIGTERM }
 
 // runningRedis is a Redis process that this process has launched.
 type runningRedis struct {
-	*server
-	published state
+	*keeper.Child
+	published keeper.State
 }
 
-func (r *runningRedis) state() state { return r.published }
+func (r *runningRedis) State() keeper.State { return r.published }
 
-func (r *runningRedis) stop(ctx context.Context) error {
-	r.stopBy(ctx, syscall.SIGTERM)
+func (r *runningRedis) Stop(ctx context.Context) error {
+	r.StopBy(ctx, syscall.SIGTERM)
 	if ctx.Err() != nil {
 		return fmt.Errorf("Redis did not shut down in time: %w", ctx.Err()) //nolint:staticcheck // a name
 	}
 	return nil
 }
 
-func (r *redisServer) launch(ctx context.Context, held *os.File) (instance, error) {
+// Launch implements keeper.Engine.
+func (r *Engine) Launch(ctx context.Context, held *os.File) (keeper.Instance, error) {
 	program, err := r.program()
 	if err != nil {
 		return nil, err
@@ -52,73 +65,73 @@ func (r *redisServer) launch(ctx context.Context, held *os.File) (instance, erro
 	if program == "" {
 		return r.launchInProcess()
 	}
-	printed, err := r.folder.account.version(program, r.folder.path)
+	printed, err := r.Folder.Account.Version(program, r.Folder.Path)
 	if err != nil {
 		return nil, err
 	}
-	sockets, err := r.folder.sockets()
+	sockets, err := r.Folder.Sockets()
 	if err != nil {
 		return nil, err
 	}
-	data := r.folder.file("redis")
-	if err := r.folder.private(data); err != nil {
+	data := r.Folder.File("redis")
+	if err := r.Folder.Private(data); err != nil {
 		return nil, err
 	}
-	log, err := r.folder.openLog(r.name())
+	log, err := r.Folder.OpenLog(r.Name())
 	if err != nil {
 		return nil, err
 	}
-	defer log.close()
+	defer log.Close()
 	socket := filepath.Join(sockets, "redis.sock")
-	c, err := spawn(command{
-		program: program, args: []string{"-"}, env: environment(nil), stdin: strings.NewReader(r.settings(data, socket)),
-		output: log.file, held: held, death: syscall.SIGTERM, account: r.folder.account,
+	c, err := keeper.Spawn(keeper.Command{
+		Program: program, Args: []string{"-"}, Env: keeper.Environment(nil), Stdin: strings.NewReader(r.settings(data, socket)),
+		Output: log.File, Held: held, Death: syscall.SIGTERM, Account: r.Folder.Account,
 	})
 	if err != nil {
 		return nil, err
 	}
 	version := parseRedisVersion(printed)
-	running := &runningRedis{server: c, published: state{
-		URL: (&url.URL{Scheme: "redis-socket", Path: socket, RawQuery: "db=0"}).String(), PID: c.process().Pid,
-		Version: version, Data: data, Shell: "redis-cli -s " + shellQuote(socket),
+	running := &runningRedis{Child: c, published: keeper.State{
+		URL: (&url.URL{Scheme: "redis-socket", Path: socket, RawQuery: "db=0"}).String(), PID: c.OS().Pid,
+		Version: version, Data: data, Shell: "redis-cli -s " + keeper.ShellQuote(socket),
 	}}
 	if err := r.untilReady(ctx, running); err != nil {
-		c.stopSoon(syscall.SIGTERM)
-		return nil, log.explain(fmt.Errorf("start Redis %s on %s: %w", version, data, err))
+		c.StopSoon(syscall.SIGTERM)
+		return nil, log.Explain(fmt.Errorf("start Redis %s on %s: %w", version, data, err))
 	}
 	return running, nil
 }
 
 // settings are handed over on stdin, so that no file has to be kept in step. Asynq's queue must never be evicted.
-func (r *redisServer) settings(data, socket string) string {
+func (r *Engine) settings(data, socket string) string {
 	fsync, databases := "everysec", 16
-	if r.options.Ephemeral {
+	if r.Ephemeral {
 		fsync, databases = "no", 512
 	}
 	return fmt.Sprintf("port 0\nunixsocket %s\nunixsocketperm 700\ndir %s\ndaemonize no\nlogfile \"\"\nsave \"\"\nappendonly yes\nappendfsync %s\n"+
 		"maxmemory-policy noeviction\ndatabases %d\n", redisQuote(socket), redisQuote(data), fsync, databases)
 }
 
-func (r *redisServer) untilReady(ctx context.Context, running *runningRedis) error {
+func (r *Engine) untilReady(ctx context.Context, running *runningRedis) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		// A server that still loads its data says LOADING to everything, which is one more reason to wait.
-		err := r.answers(ctx, running.published)
+		err := r.Answers(ctx, running.published)
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-running.ended():
-			return running.cause()
+		case <-running.Ended():
+			return running.Cause()
 		case <-ctx.Done():
-			return notReady(ctx, err)
+			return keeper.NotReady(ctx, err)
 		case <-time.After(pause):
 		}
 	}
 }
 
-// answers asks by hand, since the client library prints each refused connection to the log of the whole process, and most of them
+// Answers asks by hand, since the client library prints each refused connection to the log of the whole process, and most of them
 // are refused while a server starts.
-func (r *redisServer) answers(ctx context.Context, s state) error {
+func (r *Engine) Answers(ctx context.Context, s keeper.State) error {
 	u, err := url.Parse(s.URL)
 	if err != nil {
 		return fmt.Errorf("address of Redis: %w", err)
@@ -163,12 +176,12 @@ func (r *redisServer) answers(ctx context.Context, s state) error {
 }
 
 // program finds the server; empty means that the in-process Redis has to do.
-func (r *redisServer) program() (string, error) {
-	if r.options.InProcessRedis {
+func (r *Engine) program() (string, error) {
+	if r.InProcess {
 		return "", nil
 	}
-	if r.options.RedisServer != "" {
-		program, err := exec.LookPath(r.options.RedisServer)
+	if r.Program != "" {
+		program, err := exec.LookPath(r.Program)
 		if err != nil {
 			return "", fmt.Errorf("no Redis server at the given place: %w", err)
 		}
@@ -184,7 +197,7 @@ func (r *redisServer) program() (string, error) {
 			}
 		}
 	}
-	if _, err := os.Stat(r.folder.file("redis")); err == nil {
+	if _, err := os.Stat(r.Folder.File("redis")); err == nil {
 		// Its queue would stay on disk unread, and come back stale when the server is installed again.
 		return "", errors.New("the data directory has a queue of redis-server, which is no longer installed: " + redisHint)
 	}
@@ -203,10 +216,7 @@ func parseRedisVersion(line string) string {
 	return "unknown"
 }
 
-// stopSignal is the polite request to end that an engine's server understands.
-func stopSignal(e engine) syscall.Signal {
-	if _, ok := e.(*postgres); ok {
-		return syscall.SIGINT
-	}
-	return syscall.SIGTERM
+// redisQuote quotes a value of a Redis configuration.
+func redisQuote(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(text) + `"`
 }

@@ -1,4 +1,4 @@
-package embedded
+package postgresql
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
+
+	"outboxd/app/embedded/keeper"
 )
 
 // dataVersion is the major version that a PostgreSQL data directory was made with, 0 if there is none yet.
@@ -29,46 +31,40 @@ func dataVersion(data string) (int, error) {
 	}
 	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || major < 1 {
-		return 0, fmt.Errorf("%s is broken: its PG_VERSION is %q (restore it, move it away, or choose another --data-dir; nothing was changed)", data, firstBytes(text, 20))
+		return 0, fmt.Errorf("%s is broken: its PG_VERSION is %q (restore it, move it away, or choose another --data-dir; nothing was changed)", data, text[:min(len(text), 20)])
 	}
 	return major, nil
 }
 
-// HasPostgres tells whether a PostgreSQL has ever been started in a data directory. It changes nothing.
-func HasPostgres(dataDir string) bool {
-	_, err := os.Stat(filepath.Join(dataDir, "postgres"))
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
 // initialise makes a new data directory. It appears under its name only when it is complete, so that a crash in between leaves nothing
 // that looks like data; what an earlier crash left under the other name was never used and is removed.
-func (p *postgres) initialise(ctx context.Context, bin installation, data string, log *logfile, held *os.File) error {
+func (p *Engine) initialise(ctx context.Context, bin installation, data string, log *keeper.Logfile, held *os.File) error {
 	unfinished := data + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil {
 		return fmt.Errorf("remove unfinished data directory: %w", err)
 	}
-	if err := p.folder.private(unfinished); err != nil {
+	if err := p.Folder.Private(unfinished); err != nil {
 		return err
 	}
 	// Trust is for those who get through the socket folder's mode; nothing is ever accepted over TCP.
 	args := []string{"-D", unfinished, "-U", databaseName, "-E", "UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject", "--no-sync"}
-	c, err := spawn(command{
-		program: bin.program("initdb"), args: args, env: postgresEnvironment(),
-		output: log.file, held: held, death: syscall.SIGINT, account: p.folder.account,
+	c, err := keeper.Spawn(keeper.Command{
+		Program: bin.program("initdb"), Args: args, Env: postgresEnvironment(),
+		Output: log.File, Held: held, Death: syscall.SIGINT, Account: p.Folder.Account,
 	})
 	if err != nil {
 		return err
 	}
 	select {
-	case <-c.ended():
+	case <-c.Ended():
 	case <-ctx.Done():
-		c.stopSoon(syscall.SIGINT)
+		c.StopSoon(syscall.SIGINT)
 		return fmt.Errorf("make PostgreSQL data directory: %w", ctx.Err())
 	}
 	if c.Err() != nil {
-		return log.explain(fmt.Errorf("make PostgreSQL data directory with %s: %w", bin.program("initdb"), c.Err()))
+		return log.Explain(fmt.Errorf("make PostgreSQL data directory with %s: %w", bin.program("initdb"), c.Err()))
 	}
-	if !p.options.Ephemeral {
+	if !p.Ephemeral {
 		if err := syncTree(unfinished); err != nil {
 			return fmt.Errorf("make PostgreSQL data directory: %w", err)
 		}
@@ -76,7 +72,7 @@ func (p *postgres) initialise(ctx context.Context, bin installation, data string
 	if err := os.Rename(unfinished, data); err != nil {
 		return fmt.Errorf("make PostgreSQL data directory: %w", err)
 	}
-	if !p.options.Ephemeral {
+	if !p.Ephemeral {
 		if err := syncFile(filepath.Dir(data)); err != nil {
 			return fmt.Errorf("make PostgreSQL data directory: %w", err)
 		}
@@ -124,7 +120,7 @@ func removeStale(path string) error {
 		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			return nil
 		}
-		if program := programOf(pid); strings.HasPrefix(program, "postgres") || strings.HasPrefix(program, "postmaster") {
+		if program := keeper.ProgramOf(pid); strings.HasPrefix(program, "postgres") || strings.HasPrefix(program, "postmaster") {
 			return fmt.Errorf("%s says that PostgreSQL runs as process %d, and outboxd did not start it: stop it, or use it with --database-url", path, pid)
 		}
 	}
@@ -133,5 +129,3 @@ func removeStale(path string) error {
 	}
 	return nil
 }
-
-func firstBytes(text []byte, n int) []byte { return text[:min(len(text), n)] }

@@ -1,4 +1,4 @@
-package embedded
+package postgresql
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"outboxd/app/embedded/keeper"
 )
 
 // databaseName is the name of the database and of its owner.
@@ -24,54 +26,62 @@ const (
 	invalidCatalogName = "3D000"
 )
 
-// postgres is the engine for PostgreSQL.
-type postgres struct {
-	folder  *folder
-	options Options
+// Engine is the engine for PostgreSQL.
+type Engine struct {
+	Folder    *keeper.Folder
+	Programs  string // folder with postgres and initdb; empty: the usual places
+	Ephemeral bool   // see embedded.Options
 }
 
-func (p *postgres) name() string  { return "postgres" }
-func (p *postgres) title() string { return "PostgreSQL" }
+// Name implements keeper.Engine.
+func (p *Engine) Name() string { return "postgres" }
+
+// Title implements keeper.Engine.
+func (p *Engine) Title() string { return "PostgreSQL" }
+
+// StopSignal implements keeper.Engine.
+func (p *Engine) StopSignal() syscall.Signal { return syscall.SIGINT }
 
 // runningPostgres is a PostgreSQL that this process has launched.
 type runningPostgres struct {
-	*server
-	published state
+	*keeper.Child
+	published keeper.State
 }
 
-func (r *runningPostgres) state() state { return r.published }
+func (r *runningPostgres) State() keeper.State { return r.published }
 
-// stop asks for a fast shutdown, since the smart one waits for clients; then for an immediate one.
-func (r *runningPostgres) stop(ctx context.Context) error {
-	r.stopBy(ctx, syscall.SIGINT, syscall.SIGQUIT)
+// Stop asks for a fast shutdown, since the smart one waits for clients; then for an immediate one.
+func (r *runningPostgres) Stop(ctx context.Context) error {
+	r.StopBy(ctx, syscall.SIGINT, syscall.SIGQUIT)
 	if ctx.Err() != nil {
 		return fmt.Errorf("PostgreSQL did not shut down in time and recovers at its next start: %w", ctx.Err())
 	}
 	return nil
 }
 
-func (p *postgres) launch(ctx context.Context, held *os.File) (instance, error) {
-	data := p.folder.file("postgres")
+// Launch implements keeper.Engine.
+func (p *Engine) Launch(ctx context.Context, held *os.File) (keeper.Instance, error) {
+	data := p.Folder.File("postgres")
 	major, err := dataVersion(data)
 	if err != nil {
 		return nil, err
 	}
-	bin, err := findPostgres(p.options.PostgresBin, major)
+	bin, err := findPostgres(p.Programs, major)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.folder.account.version(bin.program("postgres"), p.folder.path); err != nil {
+	if _, err := p.Folder.Account.Version(bin.program("postgres"), p.Folder.Path); err != nil {
 		return nil, err
 	}
-	sockets, err := p.folder.sockets()
+	sockets, err := p.Folder.Sockets()
 	if err != nil {
 		return nil, err
 	}
-	log, err := p.folder.openLog(p.name())
+	log, err := p.Folder.OpenLog(p.Name())
 	if err != nil {
 		return nil, err
 	}
-	defer log.close()
+	defer log.Close()
 	if major == 0 {
 		if err := p.initialise(ctx, bin, data, log, held); err != nil {
 			return nil, err
@@ -82,27 +92,27 @@ func (p *postgres) launch(ctx context.Context, held *os.File) (instance, error) 
 			return nil, err
 		}
 	}
-	c, err := spawn(command{
-		program: bin.program("postgres"), args: p.settings(data, sockets), env: postgresEnvironment(),
-		output: log.file, held: held, death: syscall.SIGINT, account: p.folder.account,
+	c, err := keeper.Spawn(keeper.Command{
+		Program: bin.program("postgres"), Args: p.settings(data, sockets), Env: postgresEnvironment(),
+		Output: log.File, Held: held, Death: syscall.SIGINT, Account: p.Folder.Account,
 	})
 	if err != nil {
 		return nil, err
 	}
-	r := &runningPostgres{server: c, published: state{
-		URL: databaseURL(sockets, databaseName), PID: c.process().Pid, Version: bin.version, Data: data,
-		Shell: fmt.Sprintf("psql -h %s -U %s %s", shellQuote(sockets), databaseName, databaseName),
+	r := &runningPostgres{Child: c, published: keeper.State{
+		URL: databaseURL(sockets, databaseName), PID: c.OS().Pid, Version: bin.version, Data: data,
+		Shell: fmt.Sprintf("psql -h %s -U %s %s", keeper.ShellQuote(sockets), databaseName, databaseName),
 	}}
 	if err := p.untilReady(ctx, r, sockets); err != nil {
-		c.stopSoon(syscall.SIGINT, syscall.SIGQUIT)
-		return nil, log.explain(fmt.Errorf("start PostgreSQL %s on %s: %w", bin.version, data, err))
+		c.StopSoon(syscall.SIGINT, syscall.SIGQUIT)
+		return nil, log.Explain(fmt.Errorf("start PostgreSQL %s on %s: %w", bin.version, data, err))
 	}
 	return r, nil
 }
 
 // settings suit a small private server. They stand on the command line, so that the data directory's own postgresql.conf remains
 // the user's to edit for everything that is not said here.
-func (p *postgres) settings(data, sockets string) []string {
+func (p *Engine) settings(data, sockets string) []string {
 	args := []string{
 		"-D", data, "-p", "5432", "-h", "",
 		"-c", "unix_socket_directories=" + listQuote(sockets),
@@ -110,7 +120,7 @@ func (p *postgres) settings(data, sockets string) []string {
 		"-c", "logging_collector=off", "-c", "log_destination=stderr", "-c", "log_line_prefix=%m [%p] ",
 		"-c", "shared_buffers=128MB", "-c", "jit=off",
 	}
-	if p.options.Ephemeral {
+	if p.Ephemeral {
 		// With fsync off a commit still reaches the kernel before it is acknowledged, so only the machine's crash can lose it. Switching
 		// synchronous_commit off would lose commits when the server is killed, and tests do that.
 		return append(args, "-c", "max_connections=400", "-c", "fsync=off", "-c", "full_page_writes=off")
@@ -119,9 +129,9 @@ func (p *postgres) settings(data, sockets string) []string {
 }
 
 // untilReady waits until the database can be used, and makes it at the first start.
-func (p *postgres) untilReady(ctx context.Context, r *runningPostgres, sockets string) error {
+func (p *Engine) untilReady(ctx context.Context, r *runningPostgres, sockets string) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		err := p.answers(ctx, r.published)
+		err := p.Answers(ctx, r.published)
 		if sqlState(err) == invalidCatalogName {
 			err = makeDatabase(ctx, databaseURL(sockets, "postgres"))
 			if err == nil {
@@ -136,16 +146,17 @@ func (p *postgres) untilReady(ctx context.Context, r *runningPostgres, sockets s
 			return err
 		}
 		select {
-		case <-r.ended():
-			return r.cause()
+		case <-r.Ended():
+			return r.Cause()
 		case <-ctx.Done():
-			return notReady(ctx, err)
+			return keeper.NotReady(ctx, err)
 		case <-time.After(pause):
 		}
 	}
 }
 
-func (p *postgres) answers(ctx context.Context, s state) error {
+// Answers implements keeper.Engine.
+func (p *Engine) Answers(ctx context.Context, s keeper.State) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.URL)
@@ -182,10 +193,8 @@ func sqlState(err error) string {
 
 // postgresEnvironment drops what would steer the server or initdb elsewhere, and keeps messages in English.
 func postgresEnvironment() []string {
-	return environment([]string{"LC_ALL=C", "LANG=C"}, "PG", "LC_", "LANG")
+	return keeper.Environment([]string{"LC_ALL=C", "LANG=C"}, "PG", "LC_", "LANG")
 }
 
-// notReady says why the wait for a server ended, and what it ended with.
-func notReady(ctx context.Context, last error) error {
-	return fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last) //nolint:errorlint // only the first one is the cause
-}
+// listQuote quotes one member of a PostgreSQL setting that is a list.
+func listQuote(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }

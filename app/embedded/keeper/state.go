@@ -1,4 +1,4 @@
-package embedded
+package keeper
 
 import (
 	"encoding/json"
@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// state is what the owner of a running server tells the other processes on the data directory.
-type state struct {
+// State is what the owner of a running server tells the other processes on the data directory.
+type State struct {
 	URL       string `json:"url"`
 	Owner     int    `json:"owner"`         // process that owns the server
 	PID       int    `json:"pid,omitempty"` // the server's own process, 0 if it lives inside the owner
@@ -21,19 +21,19 @@ type state struct {
 }
 
 // publish writes the state so that a reader sees all of it or nothing.
-func (f *folder) publish(name string, s state) error {
+func (f *Folder) publish(name string, s State) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode state of %s: %w", name, err)
 	}
-	file, err := os.CreateTemp(f.path, name+".json.*")
+	file, err := os.CreateTemp(f.Path, name+".json.*")
 	if err != nil {
 		return fmt.Errorf("publish state of %s: %w", name, err)
 	}
 	_, err = file.Write(append(text, '\n'))
 	err = errors.Join(err, f.give(file), file.Close())
 	if err == nil {
-		err = os.Rename(file.Name(), f.file(name+".json"))
+		err = os.Rename(file.Name(), f.File(name+".json"))
 	}
 	if err != nil {
 		_ = os.Remove(file.Name())
@@ -43,32 +43,32 @@ func (f *folder) publish(name string, s state) error {
 }
 
 // published reads the state of a server; false if there is none that can be used.
-func (f *folder) published(name string) (state, bool) {
-	text, err := os.ReadFile(f.file(name + ".json"))
+func (f *Folder) published(name string) (State, bool) {
+	text, err := os.ReadFile(f.File(name + ".json"))
 	if err != nil {
-		return state{}, false
+		return State{}, false
 	}
 	return parseState(text)
 }
 
-func parseState(text []byte) (state, bool) {
-	var s state
+func parseState(text []byte) (State, bool) {
+	var s State
 	if json.Unmarshal(text, &s) != nil || s.URL == "" || s.PID < 0 {
-		return state{}, false
+		return State{}, false
 	}
 	return s, true
 }
 
-func (f *folder) withdraw(name string) error {
-	if err := os.Remove(f.file(name + ".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (f *Folder) withdraw(name string) error {
+	if err := os.Remove(f.File(name + ".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("withdraw state of %s: %w", name, err)
 	}
 	return nil
 }
 
 // holder names the process that last took a server's lock, for a message.
-func (f *folder) holder(name string) string {
-	text, err := os.ReadFile(f.file(name + ".owner"))
+func (f *Folder) holder(name string) string {
+	text, err := os.ReadFile(f.File(name + ".owner"))
 	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
 		return "pid " + pid
 	}

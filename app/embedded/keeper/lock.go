@@ -1,4 +1,4 @@
-package embedded
+package keeper
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ type lock struct {
 }
 
 // lock tries to take the lock of one server. It returns nil without an error if another process holds it.
-func (f *folder) lock(name string) (*lock, error) {
-	file, err := f.openLock(f.file(name + ".lock"))
+func (f *Folder) lock(name string) (*lock, error) {
+	file, err := f.openLock(f.File(name + ".lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (f *folder) lock(name string) (*lock, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
 	}
-	return &lock{file: file, path: f.file(name + ".owner"), give: f.give}, nil
+	return &lock{file: file, path: f.File(name + ".owner"), give: f.give}, nil
 }
 
 // announceOwner takes the owner's flock. It can wait only for a process that looks whether the owner lives, and thus for microseconds,
@@ -66,8 +66,8 @@ func (l *lock) release() {
 }
 
 // ownerAlive tells whether the process that took the lock of a server still lives.
-func (f *folder) ownerAlive(name string) bool {
-	file, err := os.OpenFile(f.file(name+".owner"), os.O_RDWR, 0)
+func (f *Folder) ownerAlive(name string) bool {
+	file, err := os.OpenFile(f.File(name+".owner"), os.O_RDWR, 0)
 	if err != nil {
 		return false
 	}
@@ -75,7 +75,7 @@ func (f *folder) ownerAlive(name string) bool {
 	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
-func (f *folder) openLock(path string) (*os.File, error) {
+func (f *Folder) openLock(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)

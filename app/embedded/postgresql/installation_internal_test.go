@@ -1,7 +1,6 @@
-package embedded
+package postgresql
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 )
@@ -60,38 +59,4 @@ func TestChooseInstallation(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-}
-
-func TestParseRedisVersion(t *testing.T) {
-	t.Parallel()
-	for line, want := range map[string]string{
-		"Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64": "7.0.15",
-		"Valkey server v=8.0.1 sha=00000000:0":                               "8.0.1",
-		"soup":                                                               "unknown",
-	} {
-		if got := parseRedisVersion(line); got != want {
-			t.Errorf("%q gives %s", line, got)
-		}
-	}
-}
-
-func TestShellQuote(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{"", "/tmp/run", "it's", `a "b" $c \d`, "two\nlines", "*"} {
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+shellQuote(text)).Output()
-		if err != nil || string(out) != text {
-			t.Errorf("%q arrives as %q (%v)", text, out, err)
-		}
-	}
-}
-
-func FuzzParseState(f *testing.F) {
-	f.Add([]byte(`{"url":"postgres://outboxd@/outboxd","owner":1,"pid":2}`))
-	f.Add([]byte(`{"url":"x","pid":-1}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		// A negative number would have a whole process group signalled.
-		if s, ok := parseState(text); ok && (s.URL == "" || s.PID < 0) {
-			t.Errorf("%q gives %+v", text, s)
-		}
-	})
 }

@@ -1,4 +1,4 @@
-package embedded
+package keeper
 
 import (
 	"crypto/sha256"
@@ -18,11 +18,11 @@ const socketLimit = 100
 // longestSocket is the longest name that a server puts in the socket folder.
 const longestSocket = "/.s.PGSQL.5432"
 
-// folder is a data directory. Files directly in it belong to the directory's owner; the servers' own folders to the account they run as.
-type folder struct {
-	path     string
+// Folder is a data directory. Files directly in it belong to the directory's owner; the servers' own folders to the account they run as.
+type Folder struct {
+	Path     string
 	uid, gid int // the directory's owner
-	account  account
+	Account  Account
 }
 
 // DefaultDataDir is /var/lib/outboxd for root, whose servers cannot reach a folder in /root; else outboxd in XDG_DATA_HOME
@@ -44,8 +44,8 @@ func DefaultDataDir() (string, error) {
 	return filepath.Join(home, ".local", "share", "outboxd"), nil
 }
 
-// openFolder makes the data directory if it is missing and finds out who the servers have to run as.
-func openFolder(path string) (*folder, error) {
+// OpenFolder makes the data directory if it is missing and finds out who the servers have to run as.
+func OpenFolder(path string) (*Folder, error) {
 	if path == "" {
 		return nil, errors.New("no data directory for the embedded servers: name one with --data-dir")
 	}
@@ -74,9 +74,9 @@ func openFolder(path string) (*folder, error) {
 	if !info.IsDir() {
 		return nil, unusable(fmt.Errorf("%s is not a folder", path))
 	}
-	f := &folder{path: path}
+	f := &Folder{Path: path}
 	f.uid, f.gid = ownerOf(info)
-	if f.account, err = chooseAccount(f); err != nil {
+	if f.Account, err = chooseAccount(f); err != nil {
 		return nil, err
 	}
 	return f, f.open(info)
@@ -89,40 +89,41 @@ func unusable(err error) error {
 
 // open lets another account through an existing folder of root's, if it is empty or was made by an earlier version of this. A folder
 // with other things in it is not changed: it may be somebody's home.
-func (f *folder) open(info os.FileInfo) error {
-	if f.account.credential == nil || f.uid != 0 || info.Mode().Perm()&0o001 != 0 {
+func (f *Folder) open(info os.FileInfo) error {
+	if f.Account.credential == nil || f.uid != 0 || info.Mode().Perm()&0o001 != 0 {
 		return nil
 	}
-	entries, err := os.ReadDir(f.path)
+	entries, err := os.ReadDir(f.Path)
 	if err != nil {
 		return unusable(err)
 	}
-	_, locked := os.Lstat(f.file("postgres.lock"))
-	_, lockedToo := os.Lstat(f.file("redis.lock"))
+	_, locked := os.Lstat(f.File("postgres.lock"))
+	_, lockedToo := os.Lstat(f.File("redis.lock"))
 	if len(entries) > 0 && locked != nil && lockedToo != nil {
-		return unusable(fmt.Errorf("%s cannot be entered by user %s, as whom the servers run: chmod 711 it", f.path, f.account.name))
+		return unusable(fmt.Errorf("%s cannot be entered by user %s, as whom the servers run: chmod 711 it", f.Path, f.Account.name))
 	}
-	if err := os.Chmod(f.path, 0o711); err != nil { //nolint:gosec // others may pass, and read nothing
+	if err := os.Chmod(f.Path, 0o711); err != nil { //nolint:gosec // others may pass, and read nothing
 		return unusable(err)
 	}
 	return nil
 }
 
-func (f *folder) file(name string) string { return filepath.Join(f.path, name) }
+// File is the path of a file or folder in the data directory.
+func (f *Folder) File(name string) string { return filepath.Join(f.Path, name) }
 
 // give hands a file that root has made to the data directory's owner, who may come back without root.
-func (f *folder) give(file *os.File) error {
+func (f *Folder) give(file *os.File) error {
 	if os.Geteuid() != 0 || f.uid == 0 {
 		return nil
 	}
 	if err := file.Chown(f.uid, f.gid); err != nil {
-		return fmt.Errorf("give file to the owner of %s: %w", f.path, err)
+		return fmt.Errorf("give file to the owner of %s: %w", f.Path, err)
 	}
 	return nil
 }
 
-// private makes a folder that only the servers' account (and root) can enter.
-func (f *folder) private(path string) error {
+// Private makes a folder that only the servers' account (and root) can enter.
+func (f *Folder) Private(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -133,32 +134,32 @@ func (f *folder) private(path string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is in the way: it is not a folder", path)
 	}
-	if f.account.credential == nil {
+	if f.Account.credential == nil {
 		return nil
 	}
-	if uid, _ := ownerOf(info); uid == f.account.uid {
+	if uid, _ := ownerOf(info); uid == f.Account.uid {
 		return nil
 	}
-	if err := os.Lchown(path, f.account.uid, f.account.gid); err != nil {
-		return fmt.Errorf("give %s to user %s: %w", path, f.account.name, err)
+	if err := os.Lchown(path, f.Account.uid, f.Account.gid); err != nil {
+		return fmt.Errorf("give %s to user %s: %w", path, f.Account.name, err)
 	}
 	return nil
 }
 
-// sockets is the folder of the servers' sockets: run in the data directory, or where its path does not do for a socket a short one among
+// Sockets is the folder of the servers' sockets: run in the data directory, or where its path does not do for a socket a short one among
 // the temporary files. Its name follows from the data directory, so that a server that is started again has the same address.
-func (f *folder) sockets() (string, error) {
-	inside := f.file("run")
+func (f *Folder) Sockets() (string, error) {
+	inside := f.File("run")
 	if fitsSocket(inside) {
-		return inside, f.private(inside)
+		return inside, f.Private(inside)
 	}
-	short := fmt.Sprintf("outboxd-%d-%.6x", f.account.uid, sha256.Sum256([]byte(f.path)))
+	short := fmt.Sprintf("outboxd-%d-%.6x", f.Account.uid, sha256.Sum256([]byte(f.Path)))
 	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
 		path := filepath.Join(parent, short)
 		if !fitsSocket(path) {
 			continue
 		}
-		if err := f.private(path); err != nil {
+		if err := f.Private(path); err != nil {
 			continue
 		}
 		// In a folder that everybody can write to, the name may have been taken by somebody else.
@@ -166,12 +167,12 @@ func (f *folder) sockets() (string, error) {
 		if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
 			continue
 		}
-		if uid, _ := ownerOf(info); uid != f.account.uid {
+		if uid, _ := ownerOf(info); uid != f.Account.uid {
 			continue
 		}
 		return path, nil
 	}
-	return "", fmt.Errorf("path of data directory %s is too long for a socket or has a comma in it, and no short temporary folder can be made: choose another with --data-dir", f.path)
+	return "", fmt.Errorf("path of data directory %s is too long for a socket or has a comma in it, and no short temporary folder can be made: choose another with --data-dir", f.Path)
 }
 
 // fitsSocket tells whether clients can be given a folder as a host: not too long, and no comma, which separates hosts.

@@ -1,4 +1,4 @@
-package embedded
+package redis
 
 import (
 	"context"
@@ -9,17 +9,19 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"outboxd/app/embedded/keeper"
 )
 
 // inProcess is a Redis inside this process: the last resort. It speaks TCP only, so a password keeps other users out.
 type inProcess struct {
 	server    *miniredis.Miniredis
-	published state
+	published keeper.State
 	cancel    context.CancelFunc
 	gone      chan struct{}
 }
 
-func (r *redisServer) launchInProcess() (instance, error) {
+func (r *Engine) launchInProcess() (keeper.Instance, error) {
 	server := miniredis.NewMiniRedis()
 	password := rand.Text()
 	server.RequireAuth(password)
@@ -28,12 +30,12 @@ func (r *redisServer) launchInProcess() (instance, error) {
 	}
 	address := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: server.Addr(), Path: "/0"}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &inProcess{server: server, cancel: cancel, gone: make(chan struct{}), published: state{
+	p := &inProcess{server: server, cancel: cancel, gone: make(chan struct{}), published: keeper.State{
 		URL: address.String(), Version: "in-process", Data: "memory", Forgetful: true,
-		Shell: fmt.Sprintf("redis-cli -u with the url from %s", shellQuote(r.folder.file("redis.json"))), // the password is not for the log
+		Shell: fmt.Sprintf("redis-cli -u with the url from %s", keeper.ShellQuote(r.Folder.File("redis.json"))), // the password is not for the log
 	}}
 	go p.run(ctx)
-	r.options.Logger.Warn("no redis-server or valkey-server is installed: an in-process Redis takes its place, which is slow and FORGETS ITS QUEUE AT EXIT; " + redisHint)
+	r.Logger.Warn("no redis-server or valkey-server is installed: an in-process Redis takes its place, which is slow and FORGETS ITS QUEUE AT EXIT; " + redisHint)
 	return p, nil
 }
 
@@ -55,12 +57,12 @@ func (p *inProcess) run(ctx context.Context) {
 	}
 }
 
-func (p *inProcess) state() state           { return p.published }
-func (p *inProcess) process() *os.Process   { return nil }
-func (p *inProcess) ended() <-chan struct{} { return p.gone }
-func (p *inProcess) cause() error           { return context.Canceled }
+func (p *inProcess) State() keeper.State    { return p.published }
+func (p *inProcess) OS() *os.Process        { return nil }
+func (p *inProcess) Ended() <-chan struct{} { return p.gone }
+func (p *inProcess) Cause() error           { return context.Canceled }
 
-func (p *inProcess) stop(context.Context) error {
+func (p *inProcess) Stop(context.Context) error {
 	p.cancel()
 	<-p.gone
 	return nil

@@ -1,4 +1,4 @@
-package embedded
+package keeper
 
 import (
 	"fmt"
@@ -10,14 +10,15 @@ import (
 // logLimit is the size in bytes from which on a server's log is set aside at the next start.
 const logLimit = 16 << 20
 
-// logfile takes what a server prints, in a file of its own because the server may outlive this process by a moment.
-type logfile struct {
-	file  *os.File
+// Logfile takes what a server prints, in a file of its own because the server may outlive this process by a moment.
+type Logfile struct {
+	File  *os.File
 	begin int64 // where this start's lines begin
 }
 
-func (f *folder) openLog(name string) (*logfile, error) {
-	path := f.file(name + ".log")
+// OpenLog opens the log of a server, and sets one aside that is too large.
+func (f *Folder) OpenLog(name string) (*Logfile, error) {
+	path := f.File(name + ".log")
 	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
 		if err := os.Rename(path, path+".1"); err != nil {
 			return nil, fmt.Errorf("set log of %s aside: %w", name, err)
@@ -36,20 +37,21 @@ func (f *folder) openLog(name string) (*logfile, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("open log of %s: %w", name, err)
 	}
-	return &logfile{file: file, begin: begin}, nil
+	return &Logfile{File: file, begin: begin}, nil
 }
 
-// explain adds the last lines of this start to an error.
-func (l *logfile) explain(err error) error {
+// Explain adds the last lines of this start to an error.
+func (l *Logfile) Explain(err error) error {
 	const most, lines = 4096, 12
 	from := l.begin
-	if info, statErr := l.file.Stat(); statErr == nil {
+	if info, statErr := l.File.Stat(); statErr == nil {
 		from = max(from, info.Size()-most)
 	}
-	text, _ := io.ReadAll(io.NewSectionReader(l.file, from, most))
+	text, _ := io.ReadAll(io.NewSectionReader(l.File, from, most))
 	said := strings.Split(strings.TrimSpace(string(text)), "\n")
 	said = said[max(0, len(said)-lines):]
-	return fmt.Errorf("%w; its log %s ends with:\n  %s", err, l.file.Name(), strings.Join(said, "\n  "))
+	return fmt.Errorf("%w; its log %s ends with:\n  %s", err, l.File.Name(), strings.Join(said, "\n  "))
 }
 
-func (l *logfile) close() { _ = l.file.Close() }
+// Close closes the file here; the server goes on writing.
+func (l *Logfile) Close() { _ = l.File.Close() }

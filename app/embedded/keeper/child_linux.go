@@ -1,4 +1,4 @@
-package embedded
+package keeper
 
 import (
 	"bytes"
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// programOf is the name of the program that a process runs; empty if it is gone, or dead and waiting to be reaped.
-func programOf(pid int) string {
+// ProgramOf is the name of the program that a process runs; empty if it is gone, or dead and waiting to be reaped.
+func ProgramOf(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""

@@ -1,4 +1,4 @@
-package embedded
+package keeper
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// account is the user that the servers run as. The credential is nil where that is the user of this process.
-type account struct {
+// Account is the user that the servers run as. The credential is nil where that is the user of this process.
+type Account struct {
 	name       string
 	uid, gid   int
 	credential *syscall.Credential
@@ -21,11 +21,11 @@ type account struct {
 
 // chooseAccount finds the user for the servers. PostgreSQL refuses to run as root, so root needs another one: whoever owns the data
 // already, so that an ordinary user's data stays that user's, else postgres or nobody.
-func chooseAccount(f *folder) (account, error) {
+func chooseAccount(f *Folder) (Account, error) {
 	if os.Geteuid() != 0 {
-		return account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil
+		return Account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil
 	}
-	for _, path := range []string{f.path, f.file("postgres"), f.file("redis")} {
+	for _, path := range []string{f.Path, f.File("postgres"), f.File("redis")} {
 		info, err := os.Stat(path)
 		if err != nil {
 			continue
@@ -45,20 +45,20 @@ func chooseAccount(f *folder) (account, error) {
 			return newAccount(uid, gid), nil
 		}
 	}
-	return account{}, errors.New("embedded servers refuse to run as root, and there is neither a user postgres nor a user nobody: run outboxd as an ordinary user")
+	return Account{}, errors.New("embedded servers refuse to run as root, and there is neither a user postgres nor a user nobody: run outboxd as an ordinary user")
 }
 
-func newAccount(uid, gid int) account {
+func newAccount(uid, gid int) Account {
 	name := strconv.Itoa(uid)
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	return account{name: name, uid: uid, gid: gid, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are 32 bits wide
+	return Account{name: name, uid: uid, gid: gid, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are 32 bits wide
 }
 
-// version runs a server's program with --version as the account and inside the data directory. That is also the one reliable test
+// Version runs a server's program with --version as the account and inside the data directory. That is also the one reliable test
 // whether the account can reach both, whatever modes, lists and mounts decide it.
-func (a account) version(program, dir string) (string, error) {
+func (a Account) Version(program, dir string) (string, error) {
 	cmd := exec.Command(program, "--version") //nolint:noctx // it only prints
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.credential}
@@ -83,7 +83,7 @@ func (a account) version(program, dir string) (string, error) {
 }
 
 // closedParent finds the first folder on the way that the account cannot enter, as far as the modes tell.
-func (a account) closedParent(path string) string {
+func (a Account) closedParent(path string) string {
 	closed := ""
 	for ; ; path = filepath.Dir(path) {
 		if info, err := os.Stat(path); err == nil {

@@ -1,0 +1,101 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"outboxd/app/child"
+)
+
+// Command describes a child process.
+type Command struct {
+	Program string
+	Args    []string
+	Env     []string
+	Stdin   io.Reader
+	Output  *os.File // for both outputs: a file, so that no pipe breaks when this process dies
+	Held    *os.File // lock that the child inherits
+	Death   syscall.Signal
+	Account Account
+}
+
+// Child is a child process that runs a server.
+type Child struct{ *child.Process }
+
+// Spawn starts a process that ends with this one. It outlives the drain: see child.Start.
+func Spawn(c Command) (*Child, error) {
+	cmd := exec.Command(c.Program, c.Args...) //nolint:gosec,noctx // a server's program, which must outlive the context of its start
+	cmd.Dir = "/"                             // the account may not be able to enter the working directory
+	cmd.Env = c.Env
+	cmd.Stdin = c.Stdin
+	cmd.Stdout, cmd.Stderr = c.Output, c.Output
+	cmd.ExtraFiles = []*os.File{c.Held}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.Account.credential}
+	p, err := child.Start(cmd, c.Death)
+	if err != nil {
+		return nil, err
+	}
+	return &Child{p}, nil
+}
+
+// Ended is closed when the process is gone.
+func (p *Child) Ended() <-chan struct{} { return p.Done() }
+
+// Cause may be called once ended is closed.
+func (p *Child) Cause() error {
+	if err := p.Err(); err != nil {
+		return err
+	}
+	return errors.New("exit status 0")
+}
+
+// StopBy sends each signal in turn, the first at once and the next ones when ctx is done and then every three seconds, and at last SIGKILL.
+func (p *Child) StopBy(ctx context.Context, signals ...syscall.Signal) {
+	wait := ctx.Done()
+	for _, signal := range append(signals, syscall.SIGKILL) {
+		_ = p.Signal(signal)
+		select {
+		case <-p.Done():
+			return
+		case <-wait:
+		}
+		expired, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		wait = expired.Done()
+	}
+	<-p.Done()
+}
+
+// StopSoon stops a child that did not become ready, whose data need no gentle treatment.
+func (p *Child) StopSoon(signals ...syscall.Signal) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	p.StopBy(ctx, signals...)
+}
+
+// Environment is this process's own without the variables of the given prefixes.
+func Environment(extra []string, without ...string) []string {
+	var env []string
+next:
+	for _, variable := range os.Environ() {
+		for _, prefix := range without {
+			if strings.HasPrefix(variable, prefix) {
+				continue next
+			}
+		}
+		env = append(env, variable)
+	}
+	return append(env, extra...)
+}
+
+// NotReady says why the wait for a server ended, and what it ended with.
+func NotReady(ctx context.Context, last error) error {
+	return fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last) //nolint:errorlint // only the first one is the cause
+}
