@@ -20,6 +20,9 @@ SEED ?= 1              # make chaos SEED=7: from which the faults follow
 SEEDS ?= 1             # make chaos SEEDS=5: how many runs, each with the next seed
 EVENTS ?= 500000       # make conservation EVENTS=2000000: how many events to count
 
+# Modules of their own, which ./... does not reach.
+MODULES := client
+
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 
@@ -48,8 +51,11 @@ run: ## Install what is missing, build, and start everything on servers of its o
 test: ## Install what is missing and run every test, race detector on
 	@.ci/setup go cc postgresql redis pgbouncer chromium promtool faketime
 	@# No test may touch the servers that somebody's environment names.
-	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; \
-	if CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=20m $(TESTFLAGS) $(PKG); then \
+	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; failed=; \
+	for module in . $(if $(filter ./...,$(PKG)),$(MODULES)); do \
+		(cd $$module && CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout=20m $(TESTFLAGS) $(PKG)) || failed=yes; \
+	done; \
+	if [ -z "$$failed" ]; then \
 		echo "PASSED: every test of $(strip $(PKG)), in $$((SECONDS - start)) s"; \
 	else \
 		echo "FAILED after $$((SECONDS - start)) s: see the lines above that begin with FAIL or ---" >&2; exit 1; \
@@ -63,10 +69,10 @@ build: ## Build bin/outboxd, a static binary
 .PHONY: lint
 lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated files, links and licences
 	@.ci/setup go
-	$(GOLANGCI) run
-	$(GOLANGCI) fmt --diff
-	go vet ./...
-	go mod tidy -diff
+	@for module in . $(MODULES); do \
+		echo "checking the module in $$module"; cd $(CURDIR)/$$module; \
+		$(CURDIR)/$(GOLANGCI) run; $(CURDIR)/$(GOLANGCI) fmt --diff; go vet ./...; go mod tidy -diff; \
+	done
 	.ci/generated
 	.ci/links
 	.ci/licenses
@@ -74,11 +80,11 @@ lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated fil
 
 .PHONY: vulncheck
 vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in the code that is called
-	.ci/vulncheck $(GOVULNCHECK)
+	.ci/vulncheck $(CURDIR)/$(GOVULNCHECK) . $(MODULES)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the Go code
-	$(GOLANGCI) fmt
+	for module in . $(MODULES); do (cd $$module && $(CURDIR)/$(GOLANGCI) fmt); done
 
 .PHONY: generate
 generate: ## Write the generated files: configuration reference, example configuration, manual pages

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
+	"outboxd/client/bell"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -86,20 +87,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
 	}
-	bell := newBell()
+	idle := &bell.Idle{Bell: bell.New(), Every: w.o.PollInterval, Queues: len(w.o.Queues)}
 	for queue := range w.o.Queues {
 		w.metrics.blocked.WithLabelValues(queue).Set(0)
 	}
-	server := asynq.NewServerFromRedisClient(&idle{
-		UniversalClient: client, ctx: ctx, bell: bell, every: w.o.PollInterval, queues: len(w.o.Queues),
-		taker: newTaker(taking, w.types(), w.log, w.metrics.blocked),
+	server := asynq.NewServerFromRedisClient(&patient{
+		UniversalClient: client, ctx: ctx, idle: idle, taker: newTaker(taking, w.types(), w.log, w.metrics.blocked),
 	}, w.config())
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
 	var beside sync.WaitGroup
-	beside.Go(func() { bell.listen(ctx, client, w.log, heard) })
+	beside.Go(func() { listen(ctx, idle.Bell, client, w.log, heard) })
 	<-ctx.Done()
 	server.Shutdown()
 	beside.Wait()
@@ -129,7 +129,7 @@ func (w *Worker) config() asynq.Config {
 	return asynq.Config{
 		Concurrency:              w.o.Concurrency,
 		Queues:                   w.o.Queues,
-		TaskCheckInterval:        sweepPause,
+		TaskCheckInterval:        bell.Pause,
 		DelayedTaskCheckInterval: forwardEvery,
 		ShutdownTimeout:          w.o.Drain,
 		RetryDelayFunc:           retryDelay,

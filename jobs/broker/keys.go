@@ -44,14 +44,8 @@ func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
 // PausedKey exists while the queue is paused.
 func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
 
-// IsPausedKey tells whether a key is the PausedKey of some queue.
-func IsPausedKey(key string) bool { return strings.HasSuffix(key, ":paused") }
-
 // The keys of outboxd lie where Asynq's do, for users who may write nowhere else.
 const (
-	// BellChannel is the channel on which publishers say that there are new tasks.
-	// All databases of a Redis share it: who hears it for nothing looks once.
-	BellChannel = "asynq:{outboxd}:bell"
 	// ProbeKey is written by a probe.
 	ProbeKey = "asynq:{outboxd}:probe"
 	// leftKey is a hash of queues to the task that nobody takes from its head.

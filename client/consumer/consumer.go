@@ -1,0 +1,125 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+)
+
+// Options changes how a Consumer works. The zero value is fine.
+type Options struct {
+	// Schema is where the outbox is. Empty: it is found with the first task, in
+	// one more query: the schema on the session's search path, or else the
+	// only one that the role may use.
+	//
+	// For a remote Consumer it is where the table of CreateInbox is. Empty: on
+	// the session's search path.
+	Schema string
+	// PassOthers runs the handler for tasks that are no events, too, in a
+	// transaction without a confirmation. Such a task may take effect more than
+	// once. Otherwise it ends with ErrNotAnEvent, and Asynq archives it.
+	PassOthers bool
+}
+
+// Consumer lets events take effect once in one database. It is safe for
+// concurrent use.
+type Consumer[Tx any] struct {
+	db      Database[Tx]
+	options Options
+	inbox   inbox
+}
+
+// inbox knows which events took effect.
+type inbox interface {
+	// confirm is called before the effect, in its transaction. It returns false
+	// if the event took effect before.
+	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
+	// committed is called when the transaction is committed, for a repeat too.
+	committed(ctx context.Context, event Event) error
+}
+
+// New returns a Consumer whose database is that of the outbox. The role needs
+// what outboxd_consumer may.
+func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
+	return &Consumer[Tx]{db: db, options: options, inbox: &origin{schema: schema{given: options.Schema}}}
+}
+
+// process runs handle in a transaction that confirms the event first, and commits
+// if handle returns nil.
+//
+//   - A transaction that failed through no fault of the task's is repeated at once.
+//   - A database that cannot be reached is waited for: given back, the task would
+//     lose one of its attempts, and an outage of some hours would archive every
+//     task. While tasks wait, the worker takes no others.
+//   - One whose event has not its turn goes back, or waits on its last attempt.
+func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {
+	event, err := readEvent(ctx, task)
+	if err != nil && (!c.options.PassOthers || !errors.Is(err, ErrNotAnEvent)) {
+		return err
+	}
+	ctx = context.WithValue(ctx, eventKey{}, event)
+	for tries, waited := 1, 0; ; tries++ {
+		err := c.once(ctx, event, handle)
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return err
+		case errors.Is(err, errBegin) && isAway(err):
+			if !pause(ctx, beginPause) {
+				return err
+			}
+		case errors.Is(err, ErrTooEarly):
+			if err := awaitTurn(ctx, event, waited, err); err != nil {
+				return err
+			}
+			waited++
+		case !isPassing(err) || tries >= mostTries:
+			return err
+		}
+	}
+}
+
+// errBegin marks that the transaction did not begin.
+var errBegin = errors.New("begin the transaction of a task")
+
+func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(context.Context, Tx) error) error {
+	tx, err := c.db.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBegin, err)
+	}
+	// In a context of its own: the task's may have ended.
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	first := true
+	if !event.ID.IsZero() {
+		if first, err = c.inbox.confirm(ctx, tx.QueryRow, event); err != nil {
+			return fmt.Errorf("confirm event %s: %w", event.ID, err)
+		}
+	}
+	if first {
+		if err := handle(ctx, tx.Tx()); err != nil {
+			return err
+		}
+	}
+	// Also without an effect: outboxd.confirm may have written why there is none.
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit the effect of event %s: %w", event.ID, err)
+	}
+	if event.ID.IsZero() {
+		return nil
+	}
+	return c.inbox.committed(ctx, event)
+}
+
+// pause returns false if ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,55 @@
+package consumer
+
+import (
+	"context"
+	"database/sql"
+)
+
+// Database begins the transactions in which handlers run. Tx is what a handler
+// gets: *sql.Tx of SQL, *gorm.DB of gormoutbox.Database, pgx.Tx of
+// pgxoutbox.Database. It is safe for concurrent use.
+type Database[Tx any] interface {
+	Begin(ctx context.Context) (Transaction[Tx], error)
+}
+
+// Transaction is a transaction that has begun.
+type Transaction[Tx any] interface {
+	// Tx is what the handler gets.
+	Tx() Tx
+	// QueryRow runs a statement that returns one row.
+	QueryRow(ctx context.Context, query string, arguments ...any) Row
+	Commit(ctx context.Context) error
+	// Rollback does nothing after a commit.
+	Rollback(ctx context.Context) error
+}
+
+// Row is a row, or the error of its statement.
+type Row interface {
+	Scan(into ...any) error
+}
+
+// SQL is a database of database/sql, with whatever driver.
+func SQL(db *sql.DB) Database[*sql.Tx] { return sqlDatabase{db} }
+
+type sqlDatabase struct{ db *sql.DB }
+
+// Begin implements Database.
+func (d sqlDatabase) Begin(ctx context.Context) (Transaction[*sql.Tx], error) {
+	tx, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return sqlTransaction{tx}, nil
+}
+
+type sqlTransaction struct{ tx *sql.Tx }
+
+func (t sqlTransaction) Tx() *sql.Tx { return t.tx }
+
+func (t sqlTransaction) QueryRow(ctx context.Context, query string, arguments ...any) Row {
+	return t.tx.QueryRowContext(ctx, query, arguments...)
+}
+
+func (t sqlTransaction) Commit(context.Context) error { return t.tx.Commit() }
+
+func (t sqlTransaction) Rollback(context.Context) error { return t.tx.Rollback() }

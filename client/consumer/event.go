@@ -1,0 +1,73 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/client"
+)
+
+// ErrNotAnEvent is the error for a task whose ID is not that of an event: it was
+// put into Redis by somebody else than outboxd. It wraps asynq.SkipRetry.
+var ErrNotAnEvent = fmt.Errorf("the task was not relayed from the outbox: %w", asynq.SkipRetry)
+
+// Event is what a handler may know of its event beside the payload.
+type Event struct {
+	// ID is zero for a task that is no event. Give it to whoever the effect
+	// reaches outside of the database, so that they can tell a repeat.
+	ID client.ID
+	// Replay counts how often a dead letter was replayed, 0 at first.
+	Replay int
+	Type   string
+	Queue  string
+	// Headers are the event's, and those of its trace.
+	Headers map[string]string
+	// Attempt counts from 1 to Attempts, after which the event is a dead letter.
+	Attempt, Attempts int
+}
+
+type eventKey struct{}
+
+// EventOf returns the event that a handler of this package runs for. Outside of a
+// handler it is zero.
+func EventOf(ctx context.Context) Event {
+	event, _ := ctx.Value(eventKey{}).(Event)
+	return event
+}
+
+// readEvent reads the event of a task. Errors: ErrNotAnEvent, and the event has no
+// ID then.
+func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
+	name, inside := asynq.GetTaskID(ctx)
+	if !inside {
+		return Event{}, errors.New("this is not the context of a task")
+	}
+	retried, _ := asynq.GetRetryCount(ctx)
+	limit, _ := asynq.GetMaxRetry(ctx)
+	queue, _ := asynq.GetQueueName(ctx)
+	event := Event{Type: task.Type(), Queue: queue, Headers: task.Headers(), Attempt: retried + 1, Attempts: limit + 1}
+	var err error
+	event.ID, event.Replay, err = readTaskID(name)
+	return event, err
+}
+
+// readTaskID splits a task's ID: the event's, and what a replay puts behind it.
+func readTaskID(name string) (client.ID, int, error) {
+	text, replay, replayed := strings.Cut(name, ".")
+	id, err := client.ParseID(text)
+	if err != nil {
+		return client.ID{}, 0, fmt.Errorf("%.60q: %w", name, ErrNotAnEvent)
+	}
+	count := 0
+	if replayed {
+		if count, err = strconv.Atoi(replay); err != nil || count < 0 {
+			return client.ID{}, 0, fmt.Errorf("%.60q: %w", name, ErrNotAnEvent)
+		}
+	}
+	return id, count, nil
+}

@@ -1,0 +1,49 @@
+package consumer
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// origin is the inbox in the database of the outbox.
+type origin struct{ schema schema }
+
+// One round trip for both. A handler that talks to the outside world is idle in its
+// transaction meanwhile; ended for that, every attempt would repeat what it did
+// outside, and none would be recorded. transaction_timeout exists since PostgreSQL 17, and
+// a bound that is running can only be switched off.
+const confirmSQL = `
+SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
+    CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
+    %s.confirm($2::pg_catalog.uuid)`
+
+func (o *origin) confirm(ctx context.Context, row func(context.Context, string, ...any) Row, event Event) (first bool, err error) {
+	schema, err := o.schema.in(ctx, row)
+	if err != nil {
+		return false, err
+	}
+	var idle, whole sql.NullString
+	err = row(ctx, fmt.Sprintf(confirmSQL, schema), patience(ctx), event.ID.String()).Scan(&idle, &whole, &first)
+	if err != nil {
+		o.schema.forget()
+		return false, named(err)
+	}
+	return first, nil
+}
+
+func (o *origin) committed(context.Context, Event) error { return nil }
+
+// handlerPatience bounds a handler whose context has no deadline. Asynq's have one.
+const handlerPatience = time.Hour
+
+// patience is for how many milliseconds the transaction may be idle. PostgreSQL takes them as an int.
+func patience(ctx context.Context) string {
+	d := handlerPatience
+	if deadline, ok := ctx.Deadline(); ok {
+		d = min(max(time.Until(deadline), time.Second), 24*24*time.Hour)
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10)
+}

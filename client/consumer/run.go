@@ -1,0 +1,72 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/bell"
+)
+
+// Run serves the queues of config with Asynq's server until ctx ends, and then
+// lets the running tasks finish, within config.ShutdownTimeout. A Redis that
+// cannot be reached at first is waited for.
+//
+// Beside what Asynq does, an idle worker hears of new tasks from outboxd's relay
+// and begins at once. config.TaskCheckInterval, a second if it is zero, is how
+// often it looks unasked, for tasks that are tried again. Errors for which
+// IsFailure is false cost no attempt.
+func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
+	client, ok := connect.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		return fmt.Errorf("no Redis client can be made of a %T", connect)
+	}
+	defer func() { _ = client.Close() }()
+	for client.Ping(ctx).Err() != nil {
+		if !pause(ctx, 250*time.Millisecond+rand.N(500*time.Millisecond)) {
+			return nil
+		}
+	}
+	idle := &bell.Idle{Bell: bell.New(), Every: config.TaskCheckInterval, Queues: max(len(config.Queues), 1)}
+	if idle.Every <= 0 {
+		idle.Every = time.Second
+	}
+	server := asynq.NewServerFromRedisClient(bell.NewPatient(ctx, client, idle), completed(config))
+	if err := server.Start(handler); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	var beside sync.WaitGroup
+	// Whoever may not listen finds the tasks by looking.
+	beside.Go(func() { idle.Bell.Listen(ctx, client, func(error) {}) })
+	<-ctx.Done()
+	server.Shutdown()
+	beside.Wait()
+	return nil
+}
+
+func completed(config asynq.Config) asynq.Config {
+	config.TaskCheckInterval = bell.Pause
+	if config.DelayedTaskCheckInterval <= 0 {
+		config.DelayedTaskCheckInterval = time.Second
+	}
+	isFailure, delay := config.IsFailure, config.RetryDelayFunc
+	config.IsFailure = func(err error) bool { return IsFailure(err) && (isFailure == nil || isFailure(err)) }
+	config.RetryDelayFunc = func(n int, err error, task *asynq.Task) time.Duration {
+		switch {
+		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrUnacknowledged):
+			// Asynq counts in seconds. Not all at once.
+			return time.Second + rand.N(2*time.Second)
+		case delay != nil:
+			return delay(n, err, task)
+		default:
+			return asynq.DefaultRetryDelayFunc(n, err, task)
+		}
+	}
+	return config
+}

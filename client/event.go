@@ -1,0 +1,133 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Event is what a producer emits. Only Type is required; what is left zero is
+// decided by the outbox or by Asynq.
+type Event struct {
+	// ID makes the event idempotent: a repeat of it is absorbed. It is a UUID
+	// that is used for no other event, in no outbox on the same Redis. Zero:
+	// Emit makes one.
+	ID ID
+	// Type is the Asynq task type, such as "order:paid": not blank, at most
+	// 255 bytes.
+	Type string
+	// Payload reaches the handler byte for byte if it is []byte,
+	// json.RawMessage or string. Anything else is encoded as JSON. At most
+	// 1 MiB, unless outboxd was given another limit by --relay-max-payload.
+	Payload any
+	// Headers travel with the event and become the task's headers: at most
+	// 64 KiB.
+	Headers map[string]string
+	// Queue is the Asynq queue: at most 255 bytes. Empty: "default".
+	Queue string
+	// OrderingKey makes the events of one key take effect one after another,
+	// in the order in which they were emitted. At most 255 bytes. Empty: no order.
+	OrderingKey string
+	// InCommitOrder makes transactions that emit events of one OrderingKey wait
+	// for one another, from Emit to their end. The order of the key is then the
+	// order of their commits.
+	InCommitOrder bool
+	// AvailableAt is the time before which the event is not relayed. Zero: now.
+	AvailableAt time.Time
+	// MaxRetry is how often Asynq tries the task again: new(3). Nil: Asynq's
+	// default, which is 25.
+	MaxRetry *int
+	// Timeout bounds one attempt, in whole seconds. Zero: Asynq's default,
+	// which is 30 minutes.
+	Timeout time.Duration
+	// Deadline is the time after which Asynq gives the task up, not before
+	// 1971. Zero: never.
+	Deadline time.Time
+	// Retention is how long Asynq keeps the finished task, in whole seconds.
+	// Zero: not at all.
+	Retention time.Duration
+	// UniqueFor suppresses the task while another of the same type, payload
+	// and queue has been enqueued for no longer than this, in whole seconds.
+	UniqueFor time.Duration
+}
+
+// Type is a task type and the Go type of its payload, said once for producers,
+// consumers and tests.
+type Type[T any] string
+
+// Event returns an event of the type. Set what else it needs in its fields.
+func (t Type[T]) Event(payload T) Event { return Event{Type: string(t), Payload: payload} }
+
+// String returns the task type, as a mux of Asynq takes it.
+func (t Type[T]) String() string { return string(t) }
+
+// record is an event as the statement takes it.
+type record struct {
+	ID          ID                `json:"id"`
+	Type        string            `json:"event_type"`
+	Payload     []byte            `json:"payload"` // in base64, as encoding/json does it
+	Headers     map[string]string `json:"headers,omitempty"`
+	Queue       string            `json:"queue,omitempty"`
+	MaxRetry    *int              `json:"max_retry,omitempty"`
+	Timeout     int64             `json:"timeout_seconds,omitempty"`
+	Deadline    *time.Time        `json:"deadline,omitempty"` // in RFC 3339, which PostgreSQL reads alike in every session
+	Retention   int64             `json:"retention_seconds,omitempty"`
+	Unique      int64             `json:"unique_seconds,omitempty"`
+	AvailableAt *time.Time        `json:"available_at,omitempty"`
+	OrderingKey string            `json:"ordering_key,omitempty"`
+}
+
+// record checks what can be checked here, so that a mistake does not cost the
+// caller the transaction.
+func (e *Event) record(headers map[string]string) (record, error) {
+	r := record{
+		ID: e.ID, Type: e.Type, Headers: headers, Queue: e.Queue, MaxRetry: e.MaxRetry,
+		Deadline: moment(e.Deadline), AvailableAt: moment(e.AvailableAt), OrderingKey: e.OrderingKey,
+	}
+	if r.ID.IsZero() {
+		r.ID = NewID()
+	}
+	var err error
+	if r.Payload, err = e.bytes(); err != nil {
+		return record{}, err
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+		into  *int64
+	}{{"Timeout", e.Timeout, &r.Timeout}, {"Retention", e.Retention, &r.Retention}, {"UniqueFor", e.UniqueFor, &r.Unique}} {
+		if d.value < 0 || d.value%time.Second != 0 || d.value/time.Second > math.MaxInt32 {
+			return record{}, refusal(d.field, "is %v; it has to be whole seconds, from 0 to %d", d.value, math.MaxInt32)
+		}
+		*d.into = int64(d.value / time.Second)
+	}
+	return r, r.check()
+}
+
+func (e *Event) bytes() ([]byte, error) {
+	switch payload := e.Payload.(type) {
+	case nil:
+		return []byte{}, nil
+	case []byte:
+		return append([]byte{}, payload...), nil
+	case json.RawMessage:
+		return append([]byte{}, payload...), nil
+	case string:
+		return []byte(payload), nil
+	default:
+		encoded, err := json.Marshal(payload)
+		if err != nil {
+			return nil, &Refusal{Field: "Payload", Reason: fmt.Sprintf("cannot be encoded as JSON: %v", err), cause: err}
+		}
+		return encoded, nil
+	}
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

@@ -1,0 +1,36 @@
+package gormoutbox
+
+import (
+	"context"
+
+	"gorm.io/gorm"
+
+	"outboxd/client/consumer"
+)
+
+// Database is the database of a consumer whose handlers get a *gorm.DB that is in
+// the transaction.
+func Database(db *gorm.DB) consumer.Database[*gorm.DB] { return database{db} }
+
+type database struct{ db *gorm.DB }
+
+// Begin implements consumer.Database.
+func (d database) Begin(ctx context.Context) (consumer.Transaction[*gorm.DB], error) {
+	tx := d.db.WithContext(ctx).Begin()
+	if tx.Error != nil {
+		return nil, tx.Error
+	}
+	return begun{tx}, nil
+}
+
+type begun struct{ tx *gorm.DB }
+
+func (b begun) Tx() *gorm.DB { return b.tx }
+
+func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) consumer.Row {
+	return b.tx.Statement.ConnPool.QueryRowContext(ctx, query, arguments...)
+}
+
+func (b begun) Commit(context.Context) error { return b.tx.Commit().Error }
+
+func (b begun) Rollback(context.Context) error { return b.tx.Rollback().Error }

@@ -1,0 +1,86 @@
+package outboxtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+)
+
+// findBinary is asked once a process.
+var (
+	finding sync.Once
+	found   string
+	findErr error
+)
+
+func findBinary(ctx context.Context) (string, error) {
+	finding.Do(func() { found, findErr = locate(context.WithoutCancel(ctx)) })
+	return found, findErr
+}
+
+func locate(ctx context.Context) (string, error) {
+	if named := os.Getenv("OUTBOXD_BIN"); named != "" {
+		return filepath.Abs(named)
+	}
+	if tree, ok := ownTree(); ok {
+		return build(ctx, tree)
+	}
+	if path, err := exec.LookPath("outboxd"); err == nil {
+		return filepath.Abs(path)
+	}
+	return "", errors.New("there is no outboxd to test with: set OUTBOXD_BIN to the binary, or put it on the PATH")
+}
+
+// ownTree returns the root of outboxd's source, if this package was compiled in
+// it, as in the tree itself and by a replace directive.
+func ownTree() (string, bool) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		return "", false
+	}
+	tree := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	for _, part := range []string{"go.mod", "main.go", "migrations"} {
+		if _, err := os.Stat(filepath.Join(tree, part)); err != nil {
+			return "", false
+		}
+	}
+	return tree, true
+}
+
+// build leaves the binary where it finds it the next time. Go looks whether
+// anything has changed.
+func build(ctx context.Context, tree string) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(cache, "build.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	binary := filepath.Join(cache, "outboxd")
+	command := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, ".")
+	command.Dir = tree
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	if output, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build outboxd in %s: %w\n%s", tree, err, output)
+	}
+	return binary, nil
+}
+
+// cacheDir is a folder that outlives the tests, one for each tree.
+func cacheDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = filepath.Join(os.TempDir(), fmt.Sprintf("cache-%d", os.Getuid()))
+	}
+	_, file, _, _ := runtime.Caller(0)
+	dir := filepath.Join(cache, "outboxd-test", fmt.Sprintf("%x", digest(file)))
+	return dir, os.MkdirAll(dir, 0o700)
+}

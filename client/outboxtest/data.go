@@ -1,0 +1,158 @@
+package outboxtest
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// newData returns a data directory whose database has outboxd's tables: a copy of
+// the one that was made when this binary was first used.
+func newData(ctx context.Context, binary string) (string, error) {
+	template, err := template(ctx, binary)
+	if err != nil {
+		return "", err
+	}
+	// Short, because the paths of unix sockets are bounded.
+	home, err := os.MkdirTemp("", "ob")
+	if err != nil {
+		return "", err
+	}
+	data := filepath.Join(home, "data")
+	// As root the servers run as another user, who has to pass through it.
+	if err := passable(home); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(data, 0o700); err != nil {
+		return "", err
+	}
+	if err := passable(data); err != nil {
+		return "", err
+	}
+	if err := copyTree(filepath.Join(template, "postgres"), filepath.Join(data, "postgres")); err != nil {
+		_ = os.RemoveAll(home)
+		return "", fmt.Errorf("copy the empty database: %w", err)
+	}
+	return data, nil
+}
+
+func passable(dir string) error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	return os.Chmod(dir, 0o711) //nolint:gosec // nothing can be listed
+}
+
+// template returns the data directory that others begin as.
+func template(ctx context.Context, binary string) (string, error) {
+	info, err := os.Stat(binary)
+	if err != nil {
+		return "", err
+	}
+	base, err := templates()
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(base, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	name := fmt.Sprintf("%x", digest(fmt.Sprint(binary, info.Size(), info.ModTime().UnixNano())))
+	made := filepath.Join(base, name)
+	if _, err := os.Stat(made); err == nil {
+		return made, nil
+	}
+	old, err := os.ReadDir(base)
+	if err != nil {
+		return "", err
+	}
+	for _, entry := range old {
+		// What another binary uses just now is copied within seconds.
+		if info, err := entry.Info(); err == nil && entry.IsDir() && time.Since(info.ModTime()) > time.Hour {
+			_ = os.RemoveAll(filepath.Join(base, entry.Name()))
+		}
+	}
+	making := made + ".making"
+	if err := os.RemoveAll(making); err != nil {
+		return "", err
+	}
+	command := exec.CommandContext(ctx, binary, "migrate", "up", "--data-dir="+making)
+	command.Env, command.Dir = environ(), os.TempDir()
+	if output, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make an empty database with %s: %w\n%s", binary, err, output)
+	}
+	return made, os.Rename(making, made)
+}
+
+// templates is the folder of the empty databases. Root's cache folder is closed to
+// the user that its servers run as.
+func templates() (string, error) {
+	base := filepath.Join(os.TempDir(), fmt.Sprintf("outboxd-test-%d", os.Getuid()))
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return "", err
+	}
+	if info, err := os.Lstat(base); err != nil || !info.IsDir() || !isOwn(info) {
+		return "", fmt.Errorf("%s is somebody else's; remove it, or set TMPDIR: %w", base, err)
+	}
+	return base, passable(base)
+}
+
+func digest(text string) uint64 {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(text))
+	return hash.Sum64()
+}
+
+// copyTree copies folders and files, with their owners where that is allowed.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, relative)
+		switch {
+		case entry.IsDir():
+			err = os.Mkdir(target, info.Mode().Perm())
+		case info.Mode().IsRegular():
+			err = copyFile(path, target, info.Mode().Perm())
+		default:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return keepOwner(target, info)
+	})
+}
+
+func copyFile(from, to string, mode fs.FileMode) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = source.Close() }()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(target, source); err != nil {
+		_ = target.Close()
+		return err
+	}
+	return target.Close()
+}

@@ -1,0 +1,143 @@
+package outboxtest
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/client"
+)
+
+// Emitted is an event as it is in the outbox.
+type Emitted[T any] struct {
+	ID          client.ID
+	Type        client.Type[T]
+	Payload     T
+	Headers     map[string]string
+	Queue       string
+	OrderingKey string
+	AvailableAt time.Time
+	MaxRetry    *int
+}
+
+// RequireEmitted ends the test unless exactly one event of a type was emitted for
+// which every condition holds, and returns it. The default schema is looked at.
+//
+// Within a transaction, only its own events count, whether it commits or not: a
+// *sql.Tx and what is built on it, a pgx.Tx, or tx.Statement.ConnPool of GORM. With a
+// *sql.DB or a pool of pgx, every committed event counts that the outbox still knows,
+// wherever it is on its way.
+func RequireEmitted[T any](t testing.TB, tx any, kind client.Type[T], conditions ...func(Emitted[T]) bool) Emitted[T] {
+	t.Helper()
+	events, others := emitted(t, tx, kind)
+	var matching []Emitted[T]
+	for _, event := range events {
+		holds := true
+		for _, condition := range conditions {
+			holds = holds && condition(event)
+		}
+		if holds {
+			matching = append(matching, event)
+		}
+	}
+	switch {
+	case len(matching) == 1:
+		return matching[0]
+	case len(matching) > 1:
+		t.Fatalf("%d events of type %s were emitted where one was wanted: %+v", len(matching), kind, matching)
+	case len(events) > 0:
+		t.Fatalf("none of the %d events of type %s is the one that was wanted: %+v", len(events), kind, events)
+	case len(others) > 0:
+		t.Fatalf("no event of type %s was emitted, but of %s", kind, strings.Join(others, ", "))
+	default:
+		t.Fatalf("no event of type %s was emitted, and no other", kind)
+	}
+	return Emitted[T]{}
+}
+
+// RequireNotEmitted ends the test if an event of a type was emitted. See
+// RequireEmitted for tx.
+func RequireNotEmitted[T any](t testing.TB, tx any, kind client.Type[T]) {
+	t.Helper()
+	if events, _ := emitted(t, tx, kind); len(events) > 0 {
+		t.Fatalf("%d events of type %s were emitted: %+v", len(events), kind, events)
+	}
+}
+
+// created_at is when the transaction began, so it tells its own events, those
+// after a savepoint too.
+const emittedSQL = `
+SELECT COALESCE(json_agg(e ORDER BY e.id), '[]')::text FROM (
+    SELECT id, event_type, encode(payload, 'base64') AS payload, headers, queue, ordering_key, available_at, max_retry, created_at
+    FROM outboxd.outbox WHERE NOT $1::boolean OR created_at = now()
+    UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
+    FROM outboxd.outbox_held WHERE NOT $1::boolean
+    UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
+    FROM outboxd.outbox_sent WHERE NOT $1::boolean
+    UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
+    FROM outboxd.outbox_dead WHERE NOT $1::boolean
+) AS e`
+
+func emitted[T any](t testing.TB, tx any, kind client.Type[T]) (events []Emitted[T], others []string) {
+	t.Helper()
+	var rows []struct {
+		ID          client.ID         `json:"id"`
+		Type        string            `json:"event_type"`
+		Payload     string            `json:"payload"`
+		Headers     map[string]string `json:"headers"`
+		Queue       string            `json:"queue"`
+		OrderingKey string            `json:"ordering_key"`
+		AvailableAt time.Time         `json:"available_at"`
+		MaxRetry    *int              `json:"max_retry"`
+	}
+	text, err := query(t.Context(), tx)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &rows)
+	}
+	if err != nil {
+		t.Fatalf("look for events that were emitted: %v", err)
+	}
+	seen := map[string]bool{}
+	for _, row := range rows {
+		if row.Type != kind.String() {
+			if !seen[row.Type] {
+				seen[row.Type], others = true, append(others, row.Type)
+			}
+			continue
+		}
+		event := Emitted[T]{
+			ID: row.ID, Type: kind, Headers: row.Headers, Queue: row.Queue, OrderingKey: row.OrderingKey,
+			AvailableAt: row.AvailableAt, MaxRetry: row.MaxRetry,
+		}
+		if err := decode(row.Payload, &event.Payload); err != nil {
+			t.Fatalf("the payload of event %s: %v", row.ID, err)
+		}
+		events = append(events, event)
+	}
+	return events, others
+}
+
+// query returns the events, as JSON.
+func query(ctx context.Context, tx any) (text string, err error) {
+	switch tx := tx.(type) {
+	case interface {
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	}:
+		_, inside := tx.(interface{ Commit() error })
+		err = tx.QueryRowContext(ctx, emittedSQL, inside).Scan(&text)
+	case interface {
+		QueryRow(ctx context.Context, query string, args ...any) pgx.Row
+	}:
+		_, inside := tx.(pgx.Tx)
+		err = tx.QueryRow(ctx, emittedSQL, inside).Scan(&text)
+	default:
+		err = fmt.Errorf("a %T is neither of database/sql nor of pgx; of GORM it is tx.Statement.ConnPool", tx)
+	}
+	return text, err
+}

@@ -1,0 +1,40 @@
+package pgxoutbox
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/client/consumer"
+)
+
+// Beginner is what begins transactions: *pgxpool.Pool.
+type Beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// Database is the database of a consumer whose handlers get a pgx.Tx.
+func Database(pool Beginner) consumer.Database[pgx.Tx] { return database{pool} }
+
+type database struct{ pool Beginner }
+
+// Begin implements consumer.Database.
+func (d database) Begin(ctx context.Context) (consumer.Transaction[pgx.Tx], error) {
+	tx, err := d.pool.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return begun{tx}, nil
+}
+
+type begun struct{ tx pgx.Tx }
+
+func (b begun) Tx() pgx.Tx { return b.tx }
+
+func (b begun) QueryRow(ctx context.Context, query string, arguments ...any) consumer.Row {
+	return b.tx.QueryRow(ctx, query, arguments...)
+}
+
+func (b begun) Commit(ctx context.Context) error { return b.tx.Commit(ctx) }
+
+func (b begun) Rollback(ctx context.Context) error { return b.tx.Rollback(ctx) }
