@@ -5,11 +5,10 @@ import (
 	"log/slog"
 	"sync"
 
-	"outboxd/jobs/broker"
+	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
-
-	"github.com/redis/go-redis/v9"
+	"outboxd/jobs/broker"
 )
 
 // listen rings b for every word of a publisher, until ctx ends.
