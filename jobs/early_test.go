@@ -9,7 +9,7 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
-	"outboxd/repository"
+	"outboxd/repository/deadletters"
 )
 
 // In a database that went back, tasks whose turn it is not cost nothing: with attempts left they come again, on their last they
@@ -19,7 +19,7 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{
 		"test:effect": func(context.Context, domain.Effects, jobs.Task) error { return nil },
 	})
-	s.options.Failures = repository.NewFailedTasks(s.db, true)
+	s.options.Failures = deadletters.NewFailedTasks(s.db, true)
 	s.exec("UPDATE outbox_queue_identity SET went_back_at = now()")
 	emit := func(key string) (id domain.ID) {
 		err := s.db.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('test:effect', '{}', ordering_key => $1)", key).Scan(&id)

@@ -14,6 +14,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
 )
 
 // emit writes an event and marks it as handed to the queue.
@@ -37,7 +38,7 @@ func (s *shop) emitSent(name string) domain.ID {
 
 func (s *shop) letter(id domain.ID) *domain.DeadLetter {
 	s.t.Helper()
-	list, err := repository.NewDeadLetters(s.db).List(s.t.Context(), domain.DeadFilter{IDs: []domain.ID{id}}, domain.Cursor{}, 1)
+	list, err := deadletters.New(s.db).List(s.t.Context(), domain.DeadFilter{IDs: []domain.ID{id}}, domain.Cursor{}, 1)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestATaskThatIsGivenUpIsADeadLetter(t *testing.T) {
 		handlers[name] = func(context.Context, domain.Effects, jobs.Task) error { return err }
 	}
 	s := newShop(t, servertest.Redis(t), handlers)
-	s.options.Failures = repository.NewFailedTasks(s.db, true)
+	s.options.Failures = deadletters.NewFailedTasks(s.db, true)
 	cases := []struct {
 		name, says string
 		attempts   int
@@ -114,7 +115,7 @@ func TestATaskIsNotGivenUpWithoutTheDatabase(t *testing.T) {
 			return domain.Errorf(domain.CodeInvalid, "never")
 		},
 	})
-	failures := &absentFailures{FailedTasks: repository.NewFailedTasks(s.db, true), asked: make(chan struct{}, 100)}
+	failures := &absentFailures{FailedTasks: deadletters.NewFailedTasks(s.db, true), asked: make(chan struct{}, 100)}
 	failures.away.Store(true)
 	s.options.Failures = failures
 	last, early := s.emitSent("test:a"), s.emitSent("test:a")

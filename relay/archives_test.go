@@ -14,7 +14,7 @@ import (
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/deadletters"
 )
 
 // newFinder makes a relay that looks into the archives of its queue.
@@ -23,7 +23,7 @@ func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 	db := schematest.Connect(t, databaseURL)
 	return newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
 		o.Archives = &relay.Archives{
-			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: repository.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
+			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: deadletters.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
 		}
 	})
 }

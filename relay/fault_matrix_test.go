@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/heal"
 )
 
 // faultyCommand is a command that a relay sends, its leader among them, and what
@@ -75,7 +76,9 @@ func newMatrix(t *testing.T, command faultyCommand) *matrix {
 	for name, answer := range command.usual {
 		proxy.Answer(name, answer)
 	}
-	f := newFixture(t, servertest.Database(t), direct, func(o *relay.Options) {
+	url := servertest.Database(t)
+	db := schematest.Connect(t, url)
+	f := newFixture(t, url, direct, func(o *relay.Options) {
 		address := proxy.URL()
 		if command.password {
 			address = strings.Replace(address, "://", "://:any@", 1)
@@ -85,7 +88,7 @@ func newMatrix(t *testing.T, command faultyCommand) *matrix {
 			publisher.WaitReplicas(1)
 		}
 		o.Publisher, o.Unfinished, o.Concurrency = publisher, publisher.Tasks(), 1
-		o.Healing = &relay.Healing{Queue: publisher, Memory: repository.NewQueueMemory(o.Store.(*repository.Outbox)), CheckInterval: 50 * time.Millisecond}
+		o.Healing = &relay.Healing{Queue: publisher, Memory: heal.NewQueueMemory(db), CheckInterval: 50 * time.Millisecond}
 	})
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE canary <> ''")

@@ -19,6 +19,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/heal"
 )
 
 // town is a fixture whose queue is watched, and a worker that counts effects.
@@ -39,9 +40,8 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)
 	f := newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
-		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 		o.Healing = &relay.Healing{
-			Queue: o.Publisher.(*jobs.Publisher), Memory: repository.NewQueueMemory(store), CheckInterval: healCheck,
+			Queue: o.Publisher.(*jobs.Publisher), Memory: heal.NewQueueMemory(db), CheckInterval: healCheck,
 		}
 		if change != nil {
 			change(o)

@@ -17,6 +17,7 @@ import (
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
+	"outboxd/repository/upkeep"
 )
 
 func TestMain(m *testing.M) { servertest.Main(m) }
@@ -57,7 +58,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 		Store:        repository.NewOutbox(db, repository.OutboxOptions{History: true}),
 		Publisher:    publisher,
 		Presence:     repository.NewPresence(db, ""),
-		Housekeeping: repository.NewHousekeeping(db, ""),
+		Housekeeping: upkeep.NewHousekeeping(db, ""),
 		Database:     db.Ping,
 		Unfinished:   publisher.Tasks(),
 		Process:      domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},

@@ -14,7 +14,10 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
 )
 
 var (
@@ -205,7 +208,7 @@ func (o *oddRows) confirm() {
 			END;
 		END LOOP;
 	END $$`)
-	house := repository.NewHousekeeping(o.db, "")
+	house := upkeep.NewHousekeeping(o.db, "")
 	if _, _, _, err := house.AdvanceKeys(o.t.Context(), "", 1000); err != nil {
 		o.t.Errorf("the keys' round: %v", err)
 	}
@@ -216,7 +219,7 @@ func (o *oddRows) confirm() {
 		o.t.Errorf("fold the account: %v", err)
 	}
 	if o.random.IntN(4) == 0 {
-		if _, err := repository.NewOutbox(o.db, repository.OutboxOptions{History: true}).Redrive(o.t.Context(), time.Hour); err != nil {
+		if _, err := heal.NewRedriver(o.db).Redrive(o.t.Context(), time.Hour); err != nil {
 			o.t.Errorf("heal: %v", err)
 		}
 	}
@@ -241,7 +244,7 @@ func (o *oddRows) end() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	o.confirm()
-	auditor := repository.NewAuditor(o.db)
+	auditor := search.NewAuditor(o.db)
 	lines, err := auditor.Account(o.t.Context())
 	if err != nil {
 		o.t.Fatal(err)
@@ -255,12 +258,12 @@ func (o *oddRows) end() {
 	if err != nil || len(violations) > 0 {
 		o.t.Errorf("violations %+v: %v", violations, err)
 	}
-	letters, err := repository.NewDeadLetters(o.db).List(o.t.Context(), domain.DeadFilter{}, domain.Cursor{}, 1000)
+	letters, err := deadletters.New(o.db).List(o.t.Context(), domain.DeadFilter{}, domain.Cursor{}, 1000)
 	if err != nil {
 		o.t.Errorf("list dead letters: %v", err)
 	}
 	for i := range letters {
-		if _, err := repository.NewEventLives(o.db).Find(o.t.Context(), letters[i].ID); err != nil {
+		if _, err := search.NewLives(o.db).Find(o.t.Context(), letters[i].ID); err != nil {
 			o.t.Errorf("show event %s: %v", letters[i].ID, err)
 		}
 	}

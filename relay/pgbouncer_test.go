@@ -10,6 +10,7 @@ import (
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
+	"outboxd/repository/upkeep"
 )
 
 // throughPgBouncer makes a relay whose pool leads through a PgBouncer in
@@ -28,7 +29,7 @@ func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journa
 	return newFixture(t, direct, servertest.Redis(t), func(o *relay.Options) {
 		o.Store = repository.NewOutbox(db, repository.OutboxOptions{History: true})
 		o.Presence = repository.NewPresence(db, listenURL)
-		o.Housekeeping = repository.NewHousekeeping(db, listenURL)
+		o.Housekeeping = upkeep.NewHousekeeping(db, listenURL)
 		o.Database = db.Ping
 		o.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), said), nil))
 		if change != nil {

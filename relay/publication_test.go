@@ -6,7 +6,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/upkeep"
 )
 
 // Somebody else publishes every table for logical replication. PostgreSQL then refuses to delete or update rows of
@@ -53,7 +53,7 @@ func TestEveryTableIsPublished(t *testing.T) {
 // keepsHouse makes and drops partitions, and trims and folds what is there.
 func (w *town) keepsHouse() {
 	w.t.Helper()
-	house := repository.NewHousekeeping(w.db, "")
+	house := upkeep.NewHousekeeping(w.db, "")
 	must := func(what string, err error) {
 		w.t.Helper()
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/heal"
 )
 
 // BenchmarkReconcile is what a round costs over a history of unconfirmed events
@@ -27,7 +27,7 @@ func BenchmarkReconcile(b *testing.B) {
 func benchmarkReconcile(b *testing.B, waiting int) {
 	databaseURL, server := servertest.Database(b), servertest.OwnRedis(b)
 	f := newFixture(b, databaseURL, server.URL(), nil)
-	missing := repository.NewMissingEvents(schematest.Connect(b, databaseURL))
+	missing := heal.NewMissingEvents(schematest.Connect(b, databaseURL))
 	f.exec(`INSERT INTO outbox (event_type, payload) SELECT 'test:effect', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, $1::int) n`, waiting)
 	stop := f.start()
 	for f.count("SELECT count(*) FROM (SELECT FROM outbox LIMIT 1) AS one") > 0 {

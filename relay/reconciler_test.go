@@ -13,8 +13,8 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs"
 	"outboxd/relay"
-	"outboxd/repository"
 	"outboxd/repository/examine"
+	"outboxd/repository/heal"
 )
 
 // newReconciledTown makes a town that looks for single losses often.
@@ -24,7 +24,7 @@ func newReconciledTown(t *testing.T, resend bool) *town {
 	return newTown(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
 		o.Reconciliation = &relay.Reconciliation{
-			Events: repository.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
+			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
 			Resend: resend, Age: 100 * time.Millisecond, Every: 100 * time.Millisecond,
 		}
 	})
@@ -149,7 +149,7 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	w := newTown(t, databaseURL, server.URL(), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond
 		o.Reconciliation = &relay.Reconciliation{
-			Events: repository.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
+			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
 			Resend: true, Age: time.Second, Every: 100 * time.Millisecond,
 		}
 	})
@@ -200,7 +200,7 @@ func sendMissing(t *testing.T, w *town) int64 {
 	for i := range missing {
 		ids[i] = missing[i].Event.ID
 	}
-	n, err := repository.NewMissingEvents(w.db).RedriveEvents(t.Context(), &domain.Action{Actor: "ada@example.com"}, ids)
+	n, err := heal.NewMissingEvents(w.db).RedriveEvents(t.Context(), &domain.Action{Actor: "ada@example.com"}, ids)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,12 @@ import (
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
 	"outboxd/repository/examine"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
 )
 
 // hostileSettings are what roles and databases have for reasons of their own.
@@ -161,8 +165,8 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject
 	t.Cleanup(db.Close)
 	w := newTown(t, direct, servertest.Redis(t), func(o *relay.Options) {
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
-		o.Store, o.Healing.Memory = store, repository.NewQueueMemory(store)
-		o.Presence, o.Housekeeping = repository.NewPresence(db, direct), repository.NewHousekeeping(db, direct)
+		o.Store, o.Healing.Memory = store, heal.NewQueueMemory(db)
+		o.Presence, o.Housekeeping = repository.NewPresence(db, direct), upkeep.NewHousekeeping(db, direct)
 		o.Database = db.Ping
 	})
 	s := &subject{town: w, own: db, text: string(letters)}
@@ -255,7 +259,7 @@ func (s *subject) bury() {
 	}
 	s.exec(`INSERT INTO outbox (event_type, payload, queue, max_retry) VALUES ('test:dead', '\x00ff5c', 'broken', NULL), ('test:dead', '', 'broken', 3)`)
 	s.eventually(2, "SELECT count(*) FROM outbox_dead")
-	letters := repository.NewDeadLetters(s.own)
+	letters := deadletters.New(s.own)
 	list, err := letters.List(s.t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
 	if err != nil || len(list) != 2 || time.Since(list[0].DiedAt).Abs() > time.Minute ||
 		!slices.ContainsFunc(list, func(l domain.DeadLetter) bool { return string(l.Payload) == "\x00\xff\\" }) {
@@ -273,7 +277,7 @@ func (s *subject) bury() {
 	}
 	s.relay.Wake()
 	s.eventually(2, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:dead' AND generation = 1")
-	failed := repository.NewFailedTasks(s.own, false)
+	failed := deadletters.NewFailedTasks(s.own, false)
 	task := domain.FailedTask{Event: domain.Event{ID: replayed[0].ID, Type: "test:dead", Queue: "broken", Generation: 1}, Err: fmt.Errorf("„nein“ 中 %s", s.text)}
 	if _, err := failed.Bury(s.t.Context(), task, false); err != nil {
 		s.t.Error(err)
@@ -284,7 +288,7 @@ func (s *subject) bury() {
 // keepHouse does at once what the leader does from time to time.
 func (s *subject) keepHouse() {
 	s.t.Helper()
-	ctx, house := s.t.Context(), repository.NewHousekeeping(s.own, "")
+	ctx, house := s.t.Context(), upkeep.NewHousekeeping(s.own, "")
 	_, err := house.FoldAccount(ctx)
 	errs := []error{err, house.KeepPartitions(ctx, time.Hour), house.TrimRelays(ctx, time.Hour)}
 	_, err = house.TrimInbox(ctx, time.Hour, 10)
@@ -306,23 +310,23 @@ func (s *subject) keepHouse() {
 func (s *subject) show() {
 	s.t.Helper()
 	ctx := s.t.Context()
-	page, err := repository.NewEventLives(s.own).Search(ctx, domain.EventFilter{OrderingKey: "key " + s.text}, domain.ID{}, 10)
+	page, err := search.NewLives(s.own).Search(ctx, domain.EventFilter{OrderingKey: "key " + s.text}, domain.ID{}, 10)
 	if err != nil || len(page.Events) != 6 {
 		s.t.Fatalf("found %+v: %v", page.Events, err)
 	}
-	life, err := repository.NewEventLives(s.own).Find(ctx, page.Events[0].ID)
+	life, err := search.NewLives(s.own).Find(ctx, page.Events[0].ID)
 	if err != nil || life.Headers["h"] != s.text || life.OrderingKey != "key "+s.text || life.Options.Deadline.Year() != 2100 ||
 		time.Since(life.Event.CreatedAt).Abs() > time.Minute {
 		s.t.Errorf("the life of an event is %+v: %v", life, err)
 	}
-	overviews := repository.NewOverviews(s.own)
+	overviews := search.NewOverviews(s.own)
 	if _, err := overviews.Standing(ctx); err != nil {
 		s.t.Error(err)
 	}
 	if _, err := overviews.History(ctx, time.Hour, time.Minute); err != nil {
 		s.t.Error(err)
 	}
-	if _, _, err := repository.NewHeldKeys(s.own).List(ctx, nil, 10); err != nil {
+	if _, _, err := search.NewHeldKeys(s.own).List(ctx, nil, 10); err != nil {
 		s.t.Error(err)
 	}
 	if _, err := examine.New(s.own, examine.Options{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now}).Examine(ctx); err != nil {
@@ -333,7 +337,7 @@ func (s *subject) show() {
 // verify looks whether the account adds up.
 func (s *subject) verify() {
 	s.t.Helper()
-	auditor := repository.NewAuditor(s.own)
+	auditor := search.NewAuditor(s.own)
 	lines, err := auditor.Account(s.t.Context())
 	if err != nil || len(lines) == 0 {
 		s.t.Fatalf("account %+v: %v", lines, err)

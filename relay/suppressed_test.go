@@ -10,6 +10,8 @@ import (
 	"outboxd/domain"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
 )
 
 // A unique event for which another one's task stands is settled as that, passes
@@ -36,7 +38,7 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			if n := len(w.tasks("default")); n != 2 {
 				t.Errorf("%d tasks are in Redis, want the first invoice's and the one behind the second", n)
 			}
-			lives := repository.NewEventLives(db)
+			lives := search.NewLives(db)
 			page, err := lives.Search(t.Context(), domain.EventFilter{State: domain.StateSuppressed}, domain.ID{}, 10)
 			if err != nil || len(page.Events) != 1 || page.Events[0].OrderingKey != "k" {
 				t.Fatalf("found %+v, %v, want the suppressed event", page, err)
@@ -73,7 +75,7 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			w.work()
 			w.eventually(2, "SELECT count(*) FROM inbox")
 			w.allDone(2)
-			if n, err := repository.NewHousekeeping(db, "").TrimSuppressed(t.Context(), 0, 10); err != nil || n != 1 {
+			if n, err := upkeep.NewHousekeeping(db, "").TrimSuppressed(t.Context(), 0, 10); err != nil || n != 1 {
 				t.Errorf("%d suppressed events are trimmed, %v, want 1", n, err)
 			}
 			w.wantSuppressed(1)
@@ -83,7 +85,7 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 
 func (w *town) wantSuppressed(events int64) {
 	w.t.Helper()
-	lines, err := repository.NewAuditor(w.db).Account(w.t.Context())
+	lines, err := search.NewAuditor(w.db).Account(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -96,7 +98,7 @@ func (w *town) wantSuppressed(events int64) {
 	if suppressed != events {
 		w.t.Errorf("%d events are suppressed in the account, want %d", suppressed, events)
 	}
-	violations, err := repository.NewAuditor(w.db).Violations(w.t.Context(), lines, 10)
+	violations, err := search.NewAuditor(w.db).Violations(w.t.Context(), lines, 10)
 	if err != nil || len(violations) != 0 {
 		w.t.Errorf("violations: %+v, %v", violations, err)
 	}

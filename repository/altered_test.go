@@ -10,6 +10,8 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/heal"
+	"outboxd/repository/upkeep"
 )
 
 // Somebody changes tables that the worker's connections have plans for, or discards their plans.
@@ -62,7 +64,7 @@ func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 	db, relay := schematest.Connect(t, url), schematest.Connect(t, url)
 	migrate(t, db)
 	store := repository.NewOutbox(relay, repository.OutboxOptions{History: true})
-	house := repository.NewHousekeeping(relay, "")
+	house := upkeep.NewHousekeeping(relay, "")
 	refuse := func(t *testing.T, batch domain.Batch) {
 		t.Helper()
 		outcomes := make([]domain.Outcome, len(batch.Events()))
@@ -86,7 +88,7 @@ func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 		if _, err := house.FoldAccount(t.Context()); err != nil {
 			t.Errorf("account: %v", err)
 		}
-		if _, err := store.Redrive(t.Context(), 3600e9); err != nil {
+		if _, err := heal.NewRedriver(db).Redrive(t.Context(), 3600e9); err != nil {
 			t.Errorf("redrive: %v", err)
 		}
 		relayAll(t, store)

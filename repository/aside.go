@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/stored"
 )
 
 // Rows that stop a claim. What the outbox refuses at INSERT should not be in it;
@@ -71,7 +72,7 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 	}
 	if len(s.stuck) > 0 {
 		if err := b.claimMadeUp(ctx); err != nil {
-			if isOfRow(err) {
+			if stored.IsOfRow(err) {
 				return cause // an event that is in order cannot be claimed either
 			}
 			return err
@@ -109,7 +110,7 @@ func (s *sifting) sift(ctx context.Context, places []string) error {
 	case err == nil:
 		s.fit = append(s.fit, places...)
 		return nil
-	case !isOfRow(err):
+	case !stored.IsOfRow(err):
 		return err
 	case len(places) == 1:
 		s.stuck = append(s.stuck, stuckRow{places[0], err})
@@ -179,7 +180,7 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 			if err != nil || id == nil || b.outbox.o.DeadHoldsKey {
 				return err
 			}
-			_, err = b.conn.Exec(ctx, passTurnsSQL, [][16]byte{*id})
+			_, err = b.conn.Exec(ctx, stored.PassTurnsSQL, [][16]byte{*id})
 			return err
 		}, true)
 		log := b.outbox.db.Logger().With("place", row.place, "error", row.why)

@@ -9,7 +9,11 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
 )
 
 // unchecked drops what keeps rows out of the outbox that it cannot relay.
@@ -69,7 +73,7 @@ func TestARowThatCannotBeRelayedIsSetAsideAlone(t *testing.T) {
 				if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'died'"); n != 1 {
 					t.Errorf("%d entries in the journal", n)
 				}
-				letters, err := repository.NewDeadLetters(db).List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
+				letters, err := deadletters.New(db).List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
 				if err != nil || len(letters) != 1 || !strings.HasPrefix(letters[0].Error, "the event cannot be relayed as it is in the outbox: ") {
 					t.Errorf("dead letters %+v: %v", letters, err)
 				}
@@ -97,7 +101,7 @@ func deliverAll(t *testing.T, batch domain.Batch) {
 // addsUp checks the account, before and after it was folded.
 func addsUp(t *testing.T, db *postgres.Database) {
 	t.Helper()
-	auditor := repository.NewAuditor(db)
+	auditor := search.NewAuditor(db)
 	for range 2 {
 		lines, err := auditor.Account(t.Context())
 		if err != nil {
@@ -117,7 +121,7 @@ func addsUp(t *testing.T, db *postgres.Database) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := repository.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {
+		if _, err := upkeep.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,7 +191,7 @@ func TestAnEventThatCannotBeSentAgainDiesAlone(t *testing.T) {
 	emit(t, db, 30)
 	deliverAll(t, claim(t, store, 100))
 	exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT stricter_by_now CHECK (event_type NOT IN ('test:2', 'test:17')) NOT VALID")
-	back, err := store.Redrive(t.Context(), 1<<40)
+	back, err := heal.NewRedriver(db).Redrive(t.Context(), 1<<40)
 	if err != nil || back != 28 {
 		t.Errorf("%d events went back: %v", back, err)
 	}

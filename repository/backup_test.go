@@ -15,8 +15,11 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
 	"outboxd/repository/examine"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/upkeep"
 )
 
 // These tests make the backups and restores of docs/backup.md.
@@ -24,7 +27,7 @@ import (
 // stock leaves events in every place where one can be.
 func stock(t *testing.T, db *postgres.Database) {
 	t.Helper()
-	house, store := repository.NewHousekeeping(db, ""), repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	house, store := upkeep.NewHousekeeping(db, ""), repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	if err := house.KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +66,7 @@ func contents(t *testing.T, db *postgres.Database) string {
 // goesOn checks that a restored database works as the one did that it comes from.
 func goesOn(t *testing.T, db *postgres.Database) {
 	t.Helper()
-	err := repository.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour) // as the relay that leads does at once
+	err := upkeep.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour) // as the relay that leads does at once
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +89,7 @@ func goesOn(t *testing.T, db *postgres.Database) {
 			t.Errorf("after %s went %q, want %s", step.confirmed, went, step.next)
 		}
 	}
-	if _, err := store.Redrive(t.Context(), time.Hour); err != nil {
+	if _, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour); err != nil {
 		t.Error(err)
 	}
 	balance(t, db)
@@ -132,7 +135,7 @@ func TestBackupOfAWholeDatabaseIntoAnotherCluster(t *testing.T) {
 	if went := relayAll(t, repository.NewOutbox(schematest.Connect(t, to("outboxd_relay")), repository.OutboxOptions{History: true})); !strings.Contains(went, "test:1") {
 		t.Errorf("the relay's role relayed %q", went)
 	}
-	if err := repository.NewHousekeeping(schematest.Connect(t, to("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+	if err := upkeep.NewHousekeeping(schematest.Connect(t, to("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Error(err)
 	}
 	goesOn(t, schematest.Connect(t, to("outboxd_owner")))
@@ -207,10 +210,10 @@ func TestBackupByLogicalReplication(t *testing.T) {
 	eventually(t, upgraded, 0, "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")
 
 	// Rows come, go back, and are deleted, in every table.
-	store, house := repository.NewOutbox(original, repository.OutboxOptions{History: true}), repository.NewHousekeeping(original, "")
+	store, house := repository.NewOutbox(original, repository.OutboxOptions{History: true}), upkeep.NewHousekeeping(original, "")
 	emitKeyed(t, original, "c1", "c2")
 	relayAll(t, store)
-	_, err = store.Redrive(t.Context(), time.Hour)
+	_, err = heal.NewRedriver(original).Redrive(t.Context(), time.Hour)
 	if err == nil {
 		_, err = house.FoldAccount(t.Context())
 	}
@@ -220,7 +223,7 @@ func TestBackupByLogicalReplication(t *testing.T) {
 		err = house.KeepPartitions(t.Context(), time.Hour)
 	}
 	if err == nil {
-		_, err = repository.NewDeadLetters(original).Discard(t.Context(), &domain.Action{Actor: "ada", Reason: "done"}, domain.DeadFilter{}, 10)
+		_, err = deadletters.New(original).Discard(t.Context(), &domain.Action{Actor: "ada", Reason: "done"}, domain.DeadFilter{}, 10)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +256,7 @@ func TestASessionWithoutTriggers(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = replica.Close(context.WithoutCancel(t.Context())) })
-	store, house := repository.NewOutbox(db, repository.OutboxOptions{History: true}), repository.NewHousekeeping(db, "")
+	store, house := repository.NewOutbox(db, repository.OutboxOptions{History: true}), upkeep.NewHousekeeping(db, "")
 	emitKeyed(t, db, "a1", "a2")
 	run := func(statement string) error {
 		_, err := replica.Exec(t.Context(), statement)

@@ -1,6 +1,9 @@
-// Package repository keeps outboxd's data in PostgreSQL: the outbox, what
-// became of its events, and the inbox.
+// Package repository keeps outboxd's data in PostgreSQL: claiming due events and
+// settling them, order per key, the inbox, emitting, and the relays that are
+// present.
 //
-// Errors leave the package with a domain code. What the data means is not decided
-// here. The connection itself is in the package postgres.
+// What is read for people, the housekeeping, healing, dead letters and doctor's
+// facts have packages below; the columns and places of an event are in stored, the
+// connection itself in postgres. Errors leave with a domain code. What the data means
+// is not decided here.
 package repository

@@ -11,6 +11,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
 )
 
 // Emitter writes events in a producer's own transaction.
@@ -33,14 +34,14 @@ RETURNING id, available_at, created_at, coalesce(ordering_position, 0)`
 // Errors: domain.CodeTooLarge if the payload exceeds the outbox's limit, which
 // the message says. The transaction has then failed.
 func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
-	headers, err := encodeHeaders(event.Headers)
+	headers, err := stored.Headers(event.Headers)
 	if err != nil {
 		return err
 	}
 	o := event.Options
 	err = postgres.Statements(e.tx).QueryRowContext(ctx, emitSQL,
-		event.Type, event.Payload, headers, event.Queue, o.MaxRetry, seconds(o.Timeout), timeOrNull(o.Deadline),
-		seconds(o.Retention), seconds(o.Unique), timeOrNull(event.Available), event.OrderingKey,
+		event.Type, event.Payload, headers, event.Queue, o.MaxRetry, stored.Seconds(o.Timeout), stored.TimeOrNull(o.Deadline),
+		stored.Seconds(o.Retention), stored.Seconds(o.Unique), stored.TimeOrNull(event.Available), event.OrderingKey,
 	).Scan(&event.ID, &event.Available, &event.CreatedAt, &event.Position)
 	if limit := payloadLimit(err); limit != "" {
 		return domain.Wrap(domain.CodeTooLarge, err,

@@ -11,6 +11,7 @@ import (
 	"outboxd/domain"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
 )
 
@@ -68,7 +69,7 @@ func TestEventsBeyondALoweredLimitGoOn(t *testing.T) {
 		if !history {
 			continue
 		}
-		if n, err := store.Redrive(t.Context(), time.Hour); err != nil || n != 1 {
+		if n, err := heal.NewRedriver(db).Redrive(t.Context(), time.Hour); err != nil || n != 1 {
 			t.Errorf("Redrive: %d, %v, want 1", n, err)
 		}
 	}

@@ -10,57 +10,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
-	"outboxd/repository/postgres"
 )
-
-// emitKeyed writes one event for each name, such as "a1": its key is the first letter.
-func emitKeyed(t *testing.T, db *postgres.Database, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		exec(t, db, "SELECT outboxd.emit($1, '{}', ordering_key => left($1, 1))", name)
-	}
-}
-
-// claimEvents claims until there are events, or nothing more.
-func claimEvents(t *testing.T, store *repository.Outbox) domain.Batch {
-	t.Helper()
-	for {
-		if batch := claim(t, store, 100); len(batch.Events()) > 0 || !batch.Full() {
-			return batch
-		}
-	}
-}
-
-// relayAll settles everything that can be claimed as delivered, and returns the types in the order in which they went.
-func relayAll(t *testing.T, store *repository.Outbox) string {
-	t.Helper()
-	var went []string
-	for {
-		batch := claimEvents(t, store)
-		if len(batch.Events()) == 0 {
-			return strings.Join(went, " ")
-		}
-		went = append(went, types(batch.Events()))
-		deliver(t, batch)
-	}
-}
-
-func deliver(t *testing.T, batch domain.Batch) {
-	t.Helper()
-	outcomes := make([]domain.Outcome, len(batch.Events()))
-	for i := range outcomes {
-		outcomes[i].Verdict = domain.Delivered
-	}
-	if err := batch.Settle(t.Context(), outcomes); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// confirm is what a consumer does in its transaction.
-func confirm(t *testing.T, db *postgres.Database, name string) {
-	t.Helper()
-	exec(t, db, `SELECT outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE event_type = $1 UNION SELECT id FROM outbox_sent WHERE event_type = $1) AS e`, name)
-}
 
 func TestAnEventGoesWhenTheOneBeforeItIsConfirmed(t *testing.T) {
 	t.Parallel()

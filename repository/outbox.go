@@ -14,6 +14,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
 )
 
 // OutboxOptions tune an Outbox.
@@ -118,33 +119,33 @@ WITH due AS MATERIALIZED (
     WHERE before < $3
 ), gone AS (
     DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM fitting))
-    RETURNING ` + eventColumns + `
+    RETURNING ` + stored.Columns + `
 ), holding AS MATERIALIZED (
-    SELECT ` + eventColumns + ` FROM gone
+    SELECT ` + stored.Columns + ` FROM gone
     WHERE ordering_key IS NOT NULL
       AND (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) IS DISTINCT FROM id
 ), held AS (
-    INSERT INTO outbox_held (` + eventColumns + `)
-    SELECT ` + eventColumns + ` FROM holding
+    INSERT INTO outbox_held (` + stored.Columns + `)
+    SELECT ` + stored.Columns + ` FROM holding
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), absorbed AS (
     INSERT INTO outbox_entries (event_type, created_at, repeated)
     SELECT event_type, created_at, 1 FROM holding WHERE NOT EXISTS (SELECT FROM held WHERE held.id = holding.id)
 ), going AS NOT MATERIALIZED (
-    SELECT ` + eventColumns + ` FROM gone
+    SELECT ` + stored.Columns + ` FROM gone
     WHERE ordering_key IS NULL
        OR (SELECT event_id FROM outbox_turns t WHERE t.ordering_key = gone.ordering_key) = id
 )` + claimedSQL
 
 var claimedSQL = `
-SELECT ` + eventColumns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
+SELECT ` + stored.Columns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
 UNION ALL ` + heldSQL
 
 // With a history the same statement moves the rows on, inside the server.
 // sent_at is now(), the transaction's own time, by which it finds them again.
 var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS (
-    INSERT INTO outbox_sent (` + eventColumns + `) SELECT ` + eventColumns + ` FROM going
+    INSERT INTO outbox_sent (` + stored.Columns + `) SELECT ` + stored.Columns + ` FROM going
 )` + claimedSQL
 
 // Claim implements domain.EventStore.
@@ -152,7 +153,7 @@ func (o *Outbox) Claim(ctx context.Context, from domain.Cursor, limit int, excep
 	const doing = "claim events"
 	for attempt := 1; ; attempt++ {
 		batch, err := o.claimOnce(ctx, from, limit, except)
-		if isOfRow(err) && !postgres.IsFleeting(err) {
+		if stored.IsOfRow(err) && !postgres.IsFleeting(err) {
 			batch, err = o.claimAround(ctx, from, limit, except, err)
 		}
 		if err == nil {
@@ -322,8 +323,8 @@ func (b *batch) queueBegin(steps *pgx.Batch) {
 func (b *batch) read(rows pgx.Rows, limit int) error {
 	defer rows.Close()
 	locked := 0
-	scan := newEventScan(&b.now, &locked, &b.held)
-	withoutEvent := scan.withoutEvent()
+	scan := stored.NewScan(&b.now, &locked, &b.held)
+	withoutEvent := scan.WithoutEvent()
 	b.events = make([]domain.Event, 0, min(limit, 1024))
 	for rows.Next() {
 		if rows.RawValues()[0] == nil {
@@ -332,11 +333,11 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 			}
 			continue
 		}
-		if err := rows.Scan(scan.columns...); err != nil {
+		if err := rows.Scan(scan.Targets...); err != nil {
 			return fmt.Errorf("read an event: %w", err)
 		}
-		b.events = append(b.events, scan.event())
-		if err := scan.unfit(); err != nil {
+		b.events = append(b.events, scan.Event())
+		if err := scan.Unfit(); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
+	"outboxd/repository/upkeep"
 )
 
 // The benchmarks work on a backlog that is renewed outside their time. An op is
@@ -32,7 +33,7 @@ type claims struct {
 func newClaims(b *testing.B, history bool) *claims {
 	b.Helper()
 	db := schematest.Open(b)
-	if err := repository.NewHousekeeping(db, "").KeepPartitions(b.Context(), time.Hour); err != nil {
+	if err := upkeep.NewHousekeeping(db, "").KeepPartitions(b.Context(), time.Hour); err != nil {
 		b.Fatal(err)
 	}
 	return &claims{b: b, db: db, store: repository.NewOutbox(db, repository.OutboxOptions{History: history})}

@@ -14,24 +14,6 @@ import (
 	"outboxd/repository"
 )
 
-func claim(t *testing.T, store *repository.Outbox, limit int) domain.Batch {
-	t.Helper()
-	batch, err := store.Claim(t.Context(), domain.Cursor{}, limit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = batch.Release() })
-	return batch
-}
-
-func types(events []domain.Event) string {
-	list := make([]string, len(events))
-	for i, e := range events {
-		list[i] = e.Type
-	}
-	return strings.Join(list, " ")
-}
-
 func TestClaimTakesTheOldestDueAndPassesOverHeldOnes(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

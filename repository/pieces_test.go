@@ -12,8 +12,10 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/repository"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
 )
 
 // impatient ends every statement on a database that takes longer than limit, as
@@ -77,8 +79,7 @@ func TestLongWorkIsDoneInPieces(t *testing.T) {
 	db := schematest.Connect(t, url)
 	migrate(t, db)
 	ctx := t.Context()
-	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
-	house := repository.NewHousekeeping(db, "")
+	house := upkeep.NewHousekeeping(db, "")
 	if err := house.KeepPartitions(ctx, 100*24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -93,16 +94,16 @@ func TestLongWorkIsDoneInPieces(t *testing.T) {
 	exec(t, db, "ANALYZE")
 	ended := impatient(t, url, patience(t, db))
 
-	if n, err := store.CountRedrive(ctx, repository.RedriveFilter{Since: 100 * 24 * time.Hour}); err != nil || n != lost {
+	if n, err := heal.NewRedriver(db).CountRedrive(ctx, heal.RedriveFilter{Since: 100 * 24 * time.Hour}); err != nil || n != lost {
 		t.Errorf("CountRedrive: %d, %v, want %d", n, err, lost)
 	}
-	if n, err := store.Redrive(ctx, 100*24*time.Hour); err != nil || n != lost {
+	if n, err := heal.NewRedriver(db).Redrive(ctx, 100*24*time.Hour); err != nil || n != lost {
 		t.Errorf("Redrive: %d, %v, want %d", n, err, lost)
 	}
 	if n, err := house.FoldAccount(ctx); err != nil || n != 200_000 {
 		t.Errorf("FoldAccount: %d, %v", n, err)
 	}
-	auditor := repository.NewAuditor(db)
+	auditor := search.NewAuditor(db)
 	verify := func() {
 		t.Helper()
 		lines, err := auditor.Account(ctx)

@@ -1,7 +1,6 @@
 package repository_test
 
 import (
-	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
@@ -51,25 +50,4 @@ func TestTheClaimReadsItsIndexOnly(t *testing.T) {
 			}
 		}
 	}
-}
-
-func explain(t *testing.T, conn *sql.Conn, statement string) string {
-	t.Helper()
-	rows, err := conn.QueryContext(t.Context(), statement)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	var plan strings.Builder
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			t.Fatal(err)
-		}
-		plan.WriteString(line + "\n")
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return plan.String()
 }

@@ -9,13 +9,15 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/search"
 )
 
 // wantAccounted checks that every event that was emitted is somewhere, and those that were absorbed are said to be.
 func wantAccounted(t *testing.T, db *postgres.Database, repeated int64) {
 	t.Helper()
-	lines, err := repository.NewAuditor(db).Account(t.Context())
+	lines, err := search.NewAuditor(db).Account(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,10 +44,10 @@ func TestARepeatGoesBackOnce(t *testing.T) {
 	t.Parallel()
 	for name, back := range map[string]func(*testing.T, *postgres.Database, *repository.Outbox, domain.ID) (int64, error){
 		"all": func(t *testing.T, _ *postgres.Database, store *repository.Outbox, _ domain.ID) (int64, error) {
-			return store.Redrive(t.Context(), time.Hour)
+			return heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
 		},
 		"one": func(t *testing.T, db *postgres.Database, _ *repository.Outbox, id domain.ID) (int64, error) {
-			return repository.NewMissingEvents(db).Resend(t.Context(), []domain.ID{id}, "it is missing")
+			return heal.NewMissingEvents(db).Resend(t.Context(), []domain.ID{id}, "it is missing")
 		},
 	} {
 		for _, waiting := range []bool{false, true} {

@@ -6,7 +6,10 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/upkeep"
 )
 
 const (
@@ -51,7 +54,7 @@ func (o *ordering) confirm(id string) {
 
 func (o *ordering) tidy() {
 	o.t.Helper()
-	if _, _, _, err := repository.NewHousekeeping(o.db, "").AdvanceKeys(o.t.Context(), "", 1000); err != nil {
+	if _, _, _, err := upkeep.NewHousekeeping(o.db, "").AdvanceKeys(o.t.Context(), "", 1000); err != nil {
 		o.t.Fatal(err)
 	}
 }
@@ -168,7 +171,7 @@ func TestAnEventThatIsWrittenTwiceCountsOnce(t *testing.T) {
 			o.write(repeated, key)
 			o.pass()
 			o.write(repeated, key)
-			if _, err := o.store.Redrive(t.Context(), 1<<40); err != nil {
+			if _, err := heal.NewRedriver(o.db).Redrive(t.Context(), 1<<40); err != nil {
 				t.Fatal(err)
 			}
 			addsUp(t, o.db)
@@ -181,7 +184,7 @@ func TestAnEventThatIsWrittenTwiceCountsOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			failed := repository.NewFailedTasks(o.db, false)
+			failed := deadletters.NewFailedTasks(o.db, false)
 			for range 2 {
 				o.write(repeated, key)
 				o.pass()

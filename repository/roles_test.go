@@ -16,8 +16,12 @@ import (
 	"outboxd/domain/registration"
 	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
 	example "outboxd/repository/registration"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
 )
 
 // TestRolesMayDoTheirWork makes every call of every role with nothing but the grants of deploy/postgres.
@@ -110,14 +114,14 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 		return new(example.Notifications).MarkSent(ctx, effects, notifications[0].ID)
 	})
 	must("process", err)
-	tasks := repository.NewFailedTasks(worker, false)
+	tasks := deadletters.NewFailedTasks(worker, false)
 	failed := failedTask(find(t, owner, "a1"), "a1")
 	must("failed", tasks.Failed(t.Context(), failed))
 	bury(t, tasks, failed, domain.Buried)
 	bury(t, tasks, failedTask(domain.ID{1}, "gone"), domain.Buried)
 
 	// operator
-	letters := repository.NewDeadLetters(operator)
+	letters := deadletters.New(operator)
 	action := func() *domain.Action { return &domain.Action{Actor: "ada", Reason: "mended"} }
 	list, err := letters.List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
 	if err != nil || len(list) != 3 {
@@ -127,7 +131,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("replay", err)
 	_, err = letters.Discard(t.Context(), action(), domain.DeadFilter{}, 1)
 	must("discard", err)
-	_, err = repository.NewOutbox(operator, repository.OutboxOptions{History: true}).RedriveByHand(t.Context(), action(), repository.RedriveFilter{Since: time.Hour})
+	_, err = heal.NewRedriver(operator).RedriveByHand(t.Context(), action(), heal.RedriveFilter{Since: time.Hour})
 	must("redrive", err)
 	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
 }
@@ -135,7 +139,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 // keepHouse makes the calls of the relay that leads.
 func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox) {
 	t.Helper()
-	house := repository.NewHousekeeping(relay, "")
+	house := upkeep.NewHousekeeping(relay, "")
 	exec(t, relay, "CREATE TABLE outbox_sent_20200101 PARTITION OF outbox_sent FOR VALUES FROM ('2020-01-01Z') TO ('2020-01-02Z')")
 	call := func(what string, work func() error) {
 		t.Helper()
@@ -154,7 +158,7 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 	call("measure", func() error { _, err := house.Measure(t.Context(), domain.RelayProcess{}); return err })
 	call("look at the upkeep", func() error { _, err := house.Upkeep(t.Context(), time.Hour); return err })
 	call("bury", func() error {
-		failures := repository.NewFailedTasks(relay, false)
+		failures := deadletters.NewFailedTasks(relay, false)
 		ids, err := failures.Unburied(t.Context(), []domain.ID{{1}})
 		if err == nil && len(ids) == 0 {
 			_, err = failures.Bury(t.Context(), failedTask(domain.ID{1}, "gone"), true)
@@ -162,14 +166,14 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 		return err
 	})
 	call("tell the events of this database", func() error {
-		_, err := repository.NewKnownEvents(relay, time.Hour).Among(t.Context(), []domain.ID{{1}})
+		_, err := search.NewKnownEvents(relay, time.Hour).Among(t.Context(), []domain.ID{{1}})
 		return err
 	})
 	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
 	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}
 	call("show", func() error { return presence.Show(t.Context(), process, true) })
 	call("leave", func() error { return presence.Leave(t.Context(), process) })
-	memory := repository.NewQueueMemory(store)
+	memory := heal.NewQueueMemory(relay)
 	record, err := memory.Recall(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +201,7 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 	exec(t, admin, "CREATE ROLE orders LOGIN IN ROLE outboxd_producer")
 	exec(t, admin, "CREATE ROLE ledger LOGIN IN ROLE outboxd_consumer")
 	exec(t, admin, "CREATE ROLE stranger LOGIN")
-	if err := repository.NewHousekeeping(schematest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+	if err := upkeep.NewHousekeeping(schematest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	partition := "outboxd.outbox_sent_" + time.Now().UTC().AddDate(0, 0, 3).Format("20060102")
@@ -267,7 +271,7 @@ func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
 	owner := schematest.Connect(t, as("outboxd_owner"))
-	if err := repository.NewHousekeeping(schematest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
+	if err := upkeep.NewHousekeeping(schematest.Connect(t, as("outboxd_relay")), "").KeepPartitions(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	for down := true; down; {

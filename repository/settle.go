@@ -3,12 +3,14 @@ package repository
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
 	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
 )
 
 // What is delivered was settled by the claim. The statements here are for the
@@ -22,19 +24,19 @@ const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($
 // clock_timestamp, because now() is when the claim began: a delay counts from
 // the failure. Without a delay the event is due when it was.
 var putBackSQL = `
-INSERT INTO outbox (` + eventColumns + `)
-SELECT ` + columnsWith(map[string]string{
+INSERT INTO outbox (` + stored.Columns + `)
+SELECT ` + stored.ColumnsWith(map[string]string{
 	"available_at": "coalesce(clock_timestamp() + delay_ms * interval '1 millisecond', available_at)",
 }) + `
-FROM ` + unnestEvents + `$18::bigint[]) AS back (` + eventColumns + `, delay_ms)`
+FROM ` + stored.Unnest + `$18::bigint[]) AS back (` + stored.Columns + `, delay_ms)`
 
 // An event that was written once more after its death may die again under its
 // ID. The repeat is then absorbed.
 var deadSQL = `
 WITH given AS MATERIALIZED (
-    SELECT * FROM ` + unnestEvents + `$18::text[]) AS given (` + eventColumns + `, error)
+    SELECT * FROM ` + stored.Unnest + `$18::text[]) AS given (` + stored.Columns + `, error)
 ), dead AS (
-    INSERT INTO outbox_dead (` + eventColumns + `, error, stage)
+    INSERT INTO outbox_dead (` + stored.Columns + `, error, stage)
     SELECT given.*, 'relay' FROM given
     ON CONFLICT (id) DO UPDATE
     SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
@@ -50,9 +52,9 @@ SELECT FROM dead`
 // absorbed by the row that is there. Returns how many rows it was given.
 var suppressSQL = `
 WITH given AS MATERIALIZED (
-    SELECT * FROM ` + unnestEvents + `$18::text[]) AS g (` + eventColumns + `, holder)
+    SELECT * FROM ` + stored.Unnest + `$18::text[]) AS g (` + stored.Columns + `, holder)
 ), aside AS (
-    INSERT INTO outbox_suppressed (` + eventColumns + `, holder) SELECT * FROM given
+    INSERT INTO outbox_suppressed (` + stored.Columns + `, holder) SELECT * FROM given
     ON CONFLICT (id) DO NOTHING RETURNING id
 ), absorbed AS (
     INSERT INTO outbox_entries (event_type, created_at, repeated)
@@ -98,10 +100,10 @@ func (b *batch) commit(ctx context.Context) error {
 // undo takes back the claim of what was not delivered.
 func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 	var undelivered [][16]byte
-	var back, dead, suppressed eventRows
+	var back, dead, suppressed stored.Rows
 	var delays []*int64
 	var causes, holders []string
-	var notes journal
+	var notes stored.Journal
 	for i, o := range outcomes {
 		if o.Verdict == domain.Delivered {
 			continue
@@ -110,7 +112,7 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 		undelivered = append(undelivered, e.ID)
 		if o.Verdict == domain.Suppressed {
 			holders = append(holders, b.outbox.db.Storable(o.Holder))
-			suppressed.add(&e)
+			suppressed.Add(&e)
 			continue
 		}
 		if o.Verdict != domain.Untried {
@@ -118,41 +120,41 @@ func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
 		}
 		if o.Verdict == domain.Dead {
 			causes = append(causes, b.outbox.db.ErrorText(o.Err))
-			notes.add(&e, "died", b.outbox.db.ErrorText(o.Err))
-			dead.add(&e)
+			notes.Add(&e, "died", b.outbox.db.ErrorText(o.Err))
+			dead.Add(&e)
 			continue
 		}
 		var delay *int64
 		if o.Verdict == domain.Refused {
 			e.LastError = b.outbox.db.ErrorText(o.Err)
-			notes.add(&e, "refused", e.LastError)
+			notes.Add(&e, "refused", e.LastError)
 			delay = new(o.Delay.Milliseconds())
 		}
 		delays = append(delays, delay)
-		back.add(&e)
+		back.Add(&e)
 	}
 	if b.outbox.o.History && len(undelivered) > 0 {
 		if err := b.execExactly(ctx, len(undelivered), unclaimSQL, undelivered); err != nil {
 			return fmt.Errorf("take events out of the history: %w", err)
 		}
 	}
-	if len(back.ids) > 0 {
-		if err := b.execExactly(ctx, len(back.ids), putBackSQL, append(back.args(), delays)...); err != nil {
+	if len(back.IDs) > 0 {
+		if err := b.execExactly(ctx, len(back.IDs), putBackSQL, append(back.Args(), delays)...); err != nil {
 			return fmt.Errorf("put events back: %w", err)
 		}
 	}
-	if len(dead.ids) > 0 {
-		if err := b.execExactly(ctx, len(dead.ids), deadSQL, append(dead.args(), causes)...); err != nil {
+	if len(dead.IDs) > 0 {
+		if err := b.execExactly(ctx, len(dead.IDs), deadSQL, append(dead.Args(), causes)...); err != nil {
 			return fmt.Errorf("write dead letters: %w", err)
 		}
 	}
-	if len(suppressed.ids) > 0 {
-		if err := b.execExactly(ctx, len(suppressed.ids), suppressSQL, append(suppressed.args(), holders)...); err != nil {
+	if len(suppressed.IDs) > 0 {
+		if err := b.execExactly(ctx, len(suppressed.IDs), suppressSQL, append(suppressed.Args(), holders)...); err != nil {
 			return fmt.Errorf("set suppressed events aside: %w", err)
 		}
 	}
-	if len(notes.ids) > 0 {
-		if _, err := b.conn.Exec(ctx, journalSQL, notes.args(domain.StageRelay)...); err != nil {
+	if len(notes.IDs) > 0 {
+		if _, err := b.conn.Exec(ctx, stored.JournalSQL, notes.Args(domain.StageRelay)...); err != nil {
 			return fmt.Errorf("write the journal: %w", err)
 		}
 	}
@@ -167,4 +169,31 @@ func (b *batch) execExactly(ctx context.Context, rows int, sql string, args ...a
 		err = fmt.Errorf("%d rows changed instead of %d", tag.RowsAffected(), rows)
 	}
 	return err
+}
+
+const unrecordedSQL = `
+INSERT INTO outbox_entries (event_type, created_at, unrecorded)
+SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*)
+FROM unnest($1::text[], $2::timestamptz[]) AS sent (event_type, created_at)
+GROUP BY 1, 2`
+
+// enterUnrecorded enters what was delivered and is kept nowhere.
+func (b *batch) enterUnrecorded(ctx context.Context, outcomes []domain.Outcome) error {
+	if b.outbox.o.History {
+		return nil
+	}
+	var types []string
+	var created []time.Time
+	for i, o := range outcomes {
+		if o.Verdict == domain.Delivered {
+			types, created = append(types, b.events[i].Type), append(created, b.events[i].CreatedAt)
+		}
+	}
+	if len(types) == 0 {
+		return nil
+	}
+	if _, err := b.conn.Exec(ctx, unrecordedSQL, types, created); err != nil {
+		return fmt.Errorf("enter events into the account: %w", err)
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
 )
 
 // undoSafely is undo, for batches of which one event may be what the outbox does
@@ -18,7 +19,7 @@ func (b *batch) undoSafely(ctx context.Context, outcomes []domain.Outcome) ([]do
 		return outcomes, nil
 	}
 	err := b.try(ctx, func() error { return b.undo(ctx, outcomes) }, true)
-	if !isOfRow(err) || postgres.IsFleeting(err) {
+	if !stored.IsOfRow(err) || postgres.IsFleeting(err) {
 		return outcomes, err
 	}
 	outcomes = slices.Clone(outcomes)
@@ -46,7 +47,7 @@ func (b *batch) undoOne(ctx context.Context, i int, outcome domain.Outcome) (dom
 		return b.try(ctx, func() error { return b.undo(ctx, alone) }, true)
 	}
 	first := undo(outcome)
-	if !isOfRow(first) {
+	if !stored.IsOfRow(first) {
 		return outcome, first
 	}
 	e := &b.events[i]
@@ -56,12 +57,12 @@ func (b *batch) undoOne(ctx context.Context, i int, outcome domain.Outcome) (dom
 		dead.Err = fmt.Errorf("%w; %w", outcome.Err, dead.Err)
 	}
 	err := undo(dead)
-	if isOfRow(err) {
+	if stored.IsOfRow(err) {
 		e.Headers, e.LastError, e.Options = nil, "", domain.TaskOptions{}
 		dead.Err = fmt.Errorf("%w (kept without its headers and options: %w)", dead.Err, err)
 		err = undo(dead)
 	}
-	if isOfRow(err) {
+	if stored.IsOfRow(err) {
 		e.Payload = []byte{}
 		err = undo(dead)
 	}

@@ -11,7 +11,8 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/search"
 )
 
 const aboutDead = `Dead letters are events that were given up: by the relay, because Redis refused them
@@ -134,7 +135,7 @@ func (c commands) newDeadListCommand() *cobra.Command {
 		if limit < 1 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: at least 1", limit)}
 		}
-		list, err := repository.NewDeadLetters(o.db).List(cmd.Context(), filter, place, limit)
+		list, err := deadletters.New(o.db).List(cmd.Context(), filter, place, limit)
 		if err != nil {
 			return err
 		}
@@ -190,14 +191,14 @@ func (c commands) newDeadShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		list, err := repository.NewDeadLetters(o.db).List(cmd.Context(), domain.DeadFilter{IDs: ids}, domain.Cursor{}, 1)
+		list, err := deadletters.New(o.db).List(cmd.Context(), domain.DeadFilter{IDs: ids}, domain.Cursor{}, 1)
 		if err != nil {
 			return err
 		}
 		if len(list) == 0 {
 			return fmt.Errorf("event %s is not a dead letter; outboxd events show %s says what it is", ids[0], ids[0])
 		}
-		life, err := repository.NewEventLives(o.db).Find(cmd.Context(), ids[0])
+		life, err := search.NewLives(o.db).Find(cmd.Context(), ids[0])
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/words"
-	"outboxd/repository"
+	"outboxd/repository/deadletters"
 )
 
 // changeDocument is the result of a command that changes events.
@@ -56,7 +56,7 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 	if len(said) == 0 {
 		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --type, --queue, --stage, --error, --older-than, --newer-than, or --all")}
 	}
-	letters := repository.NewDeadLetters(o.db)
+	letters := deadletters.New(o.db)
 	matched, now, err := letters.Count(cmd.Context(), filter, 0)
 	if err != nil {
 		return nil, err

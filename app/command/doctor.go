@@ -21,9 +21,9 @@ import (
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/repository"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
+	"outboxd/repository/search"
 )
 
 const aboutDoctor = `Look at PostgreSQL and Redis for what costs people their nights, and say of each thing found what
@@ -172,7 +172,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, databaseConnections, nil, log)
 	if err == nil {
 		defer db.Close()
-		sources.Events, known = repository.NewOverviews(db), repository.NewKnownEvents(db, cfg.Relay.History).Among
+		sources.Events, known = search.NewOverviews(db), search.NewKnownEvents(db, cfg.Relay.History).Among
 		thorough, err = examineDatabase(ctx, db, options)
 	}
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
-	"outboxd/repository"
+	"outboxd/repository/search"
 )
 
 func (c commands) newEventsCommand() *cobra.Command {
@@ -53,7 +53,7 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 		if err != nil {
 			return err
 		}
-		life, err := repository.NewEventLives(o.db).Find(cmd.Context(), ids[0])
+		life, err := search.NewLives(o.db).Find(cmd.Context(), ids[0])
 		if err != nil {
 			return err
 		}

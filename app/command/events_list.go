@@ -12,7 +12,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/words"
-	"outboxd/repository"
+	"outboxd/repository/search"
 )
 
 // listedEvent is an event of a list as JSON and YAML have it.
@@ -136,7 +136,7 @@ that was not enough. Of a held event it names the one that goes first.`,
 		if limit < 1 || limit > 10_000 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
 		}
-		page, err := repository.NewEventLives(o.db).Search(cmd.Context(), filter, after, limit)
+		page, err := search.NewLives(o.db).Search(cmd.Context(), filter, after, limit)
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/words"
-	"outboxd/repository"
+	"outboxd/repository/search"
 )
 
 func (c commands) newKeysCommand() *cobra.Command {
@@ -46,7 +46,7 @@ wait, since when, which event has the turn, and why that one holds them. Without
 		if len(args) > 0 {
 			named = args
 		}
-		list, complete, err := repository.NewHeldKeys(o.db).List(cmd.Context(), named, limit)
+		list, complete, err := search.NewHeldKeys(o.db).List(cmd.Context(), named, limit)
 		if err != nil {
 			return err
 		}

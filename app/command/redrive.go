@@ -14,13 +14,13 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/words"
-	"outboxd/repository"
+	"outboxd/repository/heal"
 )
 
 func (c commands) newRedriveCommand() *cobra.Command {
 	var acting actionFlags
 	var out terminal.Output
-	var filter repository.RedriveFilter
+	var filter heal.RedriveFilter
 	var dryRun, missing bool
 	cmd := &cobra.Command{
 		Use:   "redrive [ID...]",
@@ -52,8 +52,8 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 			return err
 		}
 		filter.Except = o.cfg.Relay.Unconfirmed
-		store := repository.NewOutbox(o.db, repository.OutboxOptions{History: true})
-		matched, err := store.CountRedrive(cmd.Context(), filter)
+		redriver := heal.NewRedriver(o.db)
+		matched, err := redriver.CountRedrive(cmd.Context(), filter)
 		if err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 		}
 		if !result.DryRun {
 			action := acting.action(redriveSaid(filter))
-			result.Changed, err = store.RedriveByHand(cmd.Context(), action, filter)
+			result.Changed, err = redriver.RedriveByHand(cmd.Context(), action, filter)
 			if !action.ID.IsZero() {
 				result.ActionID = &action.ID
 			}
@@ -79,7 +79,7 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 	return cmd
 }
 
-func checkRedrive(filter repository.RedriveFilter, cfg *config.Config) error {
+func checkRedrive(filter heal.RedriveFilter, cfg *config.Config) error {
 	switch {
 	case filter.Since <= 0:
 		return config.Mistake{Err: fmt.Errorf("--since is required, such as --since 1h, or --missing, or IDs of events")}
@@ -92,7 +92,7 @@ func checkRedrive(filter repository.RedriveFilter, cfg *config.Config) error {
 	return nil
 }
 
-func redriveSaid(filter repository.RedriveFilter) map[string]string {
+func redriveSaid(filter heal.RedriveFilter) map[string]string {
 	said := map[string]string{"since": filter.Since.Round(time.Second).String()}
 	if filter.Type != "" {
 		said["type"] = filter.Type
@@ -107,7 +107,7 @@ func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, act
 	if err != nil {
 		return err
 	}
-	events := repository.NewMissingEvents(o.db)
+	events := heal.NewMissingEvents(o.db)
 	filter, what := map[string]string{"events": fmt.Sprint(len(ids))}, "events are named"
 	if len(ids) == 0 {
 		filter, what = map[string]string{"missing": "true"}, "events are not confirmed and have no task in Redis"

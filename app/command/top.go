@@ -18,8 +18,8 @@ import (
 	"outboxd/domain/diagnosis"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/repository"
 	"outboxd/repository/examine"
+	"outboxd/repository/search"
 )
 
 const aboutTop = `Show where the events are, how fast they move, who moves them, and what endangers them; again and again,
@@ -95,10 +95,10 @@ func newTop(o *opened) (*top, error) {
 	}
 	inspector := inspect.NewInspector(redis, o.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
-	inspector.OnlyOurs(repository.NewKnownEvents(o.db, o.cfg.Relay.History).Among)
+	inspector.OnlyOurs(search.NewKnownEvents(o.db, o.cfg.Relay.History).Among)
 	return &top{
 		lookout: lookout.New(lookout.Sources{
-			Events: repository.NewOverviews(o.db), Queues: inspect.NewOverviews(redis), Foreign: inspector.Foreign,
+			Events: search.NewOverviews(o.db), Queues: inspect.NewOverviews(redis), Foreign: inspector.Foreign,
 		}),
 		redis:     redis,
 		examiners: []server{{diagnosis.PostgreSQL, examine.New(o.db, servers.ExamineOptions(o.cfg))}, {diagnosis.Redis, inspector}},

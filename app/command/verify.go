@@ -14,7 +14,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
-	"outboxd/repository"
+	"outboxd/repository/search"
 )
 
 const aboutVerify = `Account for every event that was ever emitted, as of one moment:
@@ -119,7 +119,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	}
 	defer redis.Close()
 	finder := lookup.New(redis)
-	auditor := repository.NewAuditor(o.db)
+	auditor := search.NewAuditor(o.db)
 	lines, err := auditor.Account(ctx)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,8 @@ import (
 	"outboxd/jobs"
 	"outboxd/jobs/lookup"
 	"outboxd/relay"
-	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/search"
 )
 
 // addMonitor adds the listener that every process has: health, readiness and
@@ -46,9 +47,9 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 // sources are what the pages show.
 func (d *Daemon) sources() dashboard.Sources {
 	return dashboard.Sources{
-		Events: repository.NewOverviews(d.database), Look: d.lookout.Look,
-		Lives: repository.NewEventLives(d.database), Tasks: lookup.New(d.redis),
-		Dead: repository.NewDeadLetters(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
+		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
+		Lives: search.NewLives(d.database), Tasks: lookup.New(d.redis),
+		Dead: deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
 }

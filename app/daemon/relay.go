@@ -12,7 +12,10 @@ import (
 	"outboxd/jobs/inspect"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/upkeep"
 )
 
 // archiveEvery is how often the leader looks into the archives of all queues.
@@ -31,18 +34,18 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 		Store:        store,
 		Publisher:    publisher,
 		Presence:     repository.NewPresence(db, string(cfg.Relay.ListenURL)),
-		Housekeeping: repository.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
+		Housekeeping: upkeep.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
 		Unfinished:   publisher.Tasks(),
 		Healing: &relay.Healing{
-			Queue: publisher, Memory: repository.NewQueueMemory(store),
+			Queue: publisher, Memory: heal.NewQueueMemory(db),
 			CheckInterval: cfg.Redis.CheckInterval, Unconfirmed: cfg.Relay.Unconfirmed,
 		},
 		Archives: &relay.Archives{
 			Queue: inspect.NewArchive(redis), Every: archiveEvery,
-			Failures: repository.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
+			Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
 		},
 		Reconciliation: &relay.Reconciliation{
-			Events: repository.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,
+			Events: heal.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,
 		},
 		Database:       db.Ping,
 		Process:        process,

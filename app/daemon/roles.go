@@ -13,6 +13,7 @@ import (
 	"outboxd/jobs"
 	"outboxd/relay"
 	"outboxd/repository"
+	"outboxd/repository/deadletters"
 )
 
 // addRoles adds the actors of every role that is switched on, and of the
@@ -76,7 +77,7 @@ func (d *Daemon) addWorker() error {
 	worker := jobs.NewWorker(jobs.WorkerOptions{
 		Redis:        d.redis,
 		Inbox:        repository.NewInbox(d.database),
-		Failures:     repository.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+		Failures:     deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 		Handlers:     handlers,
 		Concurrency:  d.cfg.Worker.Concurrency,
 		Queues:       d.cfg.Worker.Queues,

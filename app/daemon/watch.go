@@ -14,8 +14,8 @@ import (
 	"outboxd/domain/diagnosis"
 	"outboxd/jobs/inspect"
 	"outboxd/relay"
-	"outboxd/repository"
 	"outboxd/repository/examine"
+	"outboxd/repository/search"
 )
 
 // How often a server is looked at, which is how long a change or another server
@@ -111,11 +111,11 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 	}
 	inspector := inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
 	inspector.Handles(HandledTypes())
-	inspector.OnlyOurs(repository.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
+	inspector.OnlyOurs(search.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
 	add(diagnosis.Redis, inspector)
 	if shows {
 		d.lookout = lookout.New(lookout.Sources{
-			Events: repository.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Foreign: inspector.Foreign,
+			Events: search.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Foreign: inspector.Foreign,
 			Process: func() diagnosis.Process { return d.itself(beside) }, Thorough: d.findings,
 		})
 	}

@@ -16,8 +16,8 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
-	"outboxd/repository"
 	"outboxd/repository/postgres"
+	"outboxd/repository/search"
 )
 
 // tenant is one of the databases whose outboxd use the same Redis.
@@ -31,7 +31,7 @@ func newTenant(t *testing.T, handle *broker.Redis) *tenant {
 	t.Helper()
 	db := schematest.Open(t)
 	inspector := inspect.NewInspector(handle, false, time.Now)
-	inspector.OnlyOurs(repository.NewKnownEvents(db, 24*time.Hour).Among)
+	inspector.OnlyOurs(search.NewKnownEvents(db, 24*time.Hour).Among)
 	return &tenant{t, db, inspector}
 }
 
@@ -121,7 +121,7 @@ func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 	silent.inspector.OnlyOurs(func(context.Context, []domain.ID) ([]domain.ID, error) { return nil, errors.New("no answer") })
 	contains(t, "a database that does not answer", silent.found(), []string{"a-queue", "b-queue", "shared", "images"}, nil)
 	forgetful := &tenant{t, nil, inspect.NewInspector(handle, false, time.Now)}
-	forgetful.inspector.OnlyOurs(repository.NewKnownEvents(a.db, 0).Among)
+	forgetful.inspector.OnlyOurs(search.NewKnownEvents(a.db, 0).Among)
 	contains(t, "a database without a history", forgetful.found(), []string{"a-queue", "b-queue", "shared"}, nil)
 }
 

@@ -8,14 +8,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
-	"outboxd/repository"
+	"outboxd/repository/stored"
+	"outboxd/repository/upkeep"
 )
 
 // manyStray bounds how many rows of the default partition are counted.
 const manyStray = 10_000
 
 func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx) (found []domain.Finding, err error) {
-	rows, err := tx.Query(ctx, repository.PartitionsSQL)
+	rows, err := tx.Query(ctx, upkeep.PartitionsSQL)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +30,7 @@ func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx) (found []domain.Fi
 	if err != nil {
 		return nil, err
 	}
-	days, today, ahead := repository.PartitionDays(names), now.UTC().Truncate(24*time.Hour), 0
+	days, today, ahead := upkeep.PartitionDays(names), now.UTC().Truncate(24*time.Hour), 0
 	for days[today.AddDate(0, 0, ahead)] {
 		ahead++
 	}
@@ -69,7 +70,7 @@ func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx) (found []domain.Fi
 // the index that claims use.
 var relaysSQL = `
 SELECT (SELECT count(*) FROM outbox_relays WHERE seen_at > now() - interval '1 minute'),
-       coalesce(extract(epoch FROM now() - (SELECT ` + repository.WithinSQL("available_at") + ` FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1)), 0)::float8`
+       coalesce(extract(epoch FROM now() - (SELECT ` + stored.Within("available_at") + ` FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1)), 0)::float8`
 
 // overdue is how late an event may be before that is a finding.
 const overdue = time.Minute

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
-	"outboxd/repository"
+	"outboxd/repository/upkeep"
 )
 
 // A leader keeps a sample of what it measures every ten seconds. Measuring may
@@ -39,7 +39,7 @@ func (e *Examiner) leader(ctx context.Context, tx pgx.Tx) (found []domain.Findin
 	if err := tx.QueryRow(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
 		return nil, err
 	}
-	lock := uint64(repository.LeaderLock(schema)) //nolint:gosec // its bits
+	lock := uint64(upkeep.LeaderLock(schema)) //nolint:gosec // its bits
 	var pid int
 	var application string
 	var silent, unkept float64
@@ -55,7 +55,7 @@ func (e *Examiner) leader(ctx context.Context, tx pgx.Tx) (found []domain.Findin
 		who += ", application " + legible(application)
 	}
 	switch {
-	case pid != 0 && silent > cmp.Or(e.o.LeaderSilence, 2*repository.LeaderInterval).Seconds():
+	case pid != 0 && silent > cmp.Or(e.o.LeaderSilence, 2*upkeep.LeaderInterval).Seconds():
 		return one(domain.Finding{
 			Code: "leader-silent", Level: domain.FindingWarning,
 			Found:       fmt.Sprintf("the relay that keeps house (%s) has said nothing for %s: it is suspended, or cut off by the network", who, span(fromSeconds(silent))),

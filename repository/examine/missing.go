@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
-	"outboxd/repository"
+	"outboxd/repository/heal"
 )
 
 const manyMissing = 10_000
@@ -15,7 +15,7 @@ const manyMissing = 10_000
 const countMissingSQL = `
 SELECT count(*), coalesce(string_agg(DISTINCT event_type, ', ' ORDER BY event_type), ''), coalesce(min(event_id::text), ''),
        coalesce(max(resends), 0)
-FROM (SELECT event_type, event_id, resends FROM outbox_missing WHERE ` + repository.IsMissingSQL + ` LIMIT $1) AS few`
+FROM (SELECT event_type, event_id, resends FROM outbox_missing WHERE ` + heal.IsMissingSQL + ` LIMIT $1) AS few`
 
 // missing reports what the relay that keeps house has found out.
 func (e *Examiner) missing(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error) {

@@ -20,8 +20,8 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/migrations"
-	"outboxd/repository"
 	"outboxd/repository/postgres"
+	"outboxd/repository/upkeep"
 )
 
 // Options say where a benchmark runs. All but Executable are required.
@@ -150,7 +150,7 @@ func (e *Env) openDatabase(ctx context.Context) (err error) {
 		}
 	}
 	// The relay's housekeeper would make them during the first measurement.
-	return repository.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
+	return upkeep.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
 }
 
 // Pool connects to a database as a benchmark's own clients do.

@@ -1,0 +1,216 @@
+package deadletters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// FailedTasks is the domain.FailedTasks.
+type FailedTasks struct {
+	db        *postgres.Database
+	holdsKeys bool
+}
+
+// NewFailedTasks returns what takes down failed tasks in db. holdsKeys is
+// OutboxOptions.DeadHoldsKey.
+func NewFailedTasks(db *postgres.Database, holdsKeys bool) *FailedTasks {
+	return &FailedTasks{db: db, holdsKeys: holdsKeys}
+}
+
+var _ domain.FailedTasks = (*FailedTasks)(nil)
+
+// Failed implements domain.FailedTasks.
+func (f *FailedTasks) Failed(ctx context.Context, task domain.FailedTask) error {
+	_, err := f.db.Pool().Exec(ctx, stored.JournalSQL, f.note(&task, "failed")...)
+	return postgres.Translate(err, "enter a failed attempt into the journal")
+}
+
+func (f *FailedTasks) note(task *domain.FailedTask, entry string) []any {
+	var j stored.Journal
+	e := task.Event
+	e.Attempts = task.Attempt
+	j.Add(&e, entry, f.db.ErrorText(task.Err))
+	return j.Args(domain.StageWorker)
+}
+
+// Bury implements domain.FailedTasks.
+func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord bool) (domain.Burial, error) {
+	burial := domain.NotOnRecord
+	err := pgx.BeginFunc(ctx, f.db.Pool(), func(tx pgx.Tx) (err error) {
+		confirmed, err := isConfirmed(ctx, tx, task.ID)
+		if err != nil || confirmed {
+			burial = domain.ConfirmedOnce
+			return err
+		}
+		if burial, err = f.move(ctx, tx, &task, onRecord); err != nil || burial != domain.Buried {
+			return err
+		}
+		if _, err := tx.Exec(ctx, stored.JournalSQL, f.note(&task, "died")...); err != nil {
+			return fmt.Errorf("write the journal: %w", err)
+		}
+		if !f.holdsKeys {
+			_, err = tx.Exec(ctx, "SELECT outbox_pass_turn($1)", [16]byte(task.ID))
+		}
+		return err
+	})
+	if postgres.SQLState(err) == postgres.TooEarly {
+		return domain.Superseded, nil // the event is held, and is handed over again when its turn has come
+	}
+	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
+}
+
+// isConfirmed waits for a transaction that is just confirming the event, which a
+// look into the inbox would not see: Asynq gives a task up at its deadline, while
+// its handler may still be about to commit.
+func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, err error) {
+	if err := tx.QueryRow(ctx, "SELECT outbox_is_confirmed($1)", [16]byte(id)).Scan(&confirmed); err != nil {
+		return false, fmt.Errorf("look into the inbox: %w", err)
+	}
+	return confirmed, nil
+}
+
+// One statement sees an event in one place, however it moves. The history may
+// have older generations of it.
+var whereIsSQL = `
+SELECT state, generation FROM (
+    ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
+) AS places ORDER BY generation DESC, state = 'dead' LIMIT 1`
+
+// buriable are the places of events that have or may have had a task. A
+// suppressed one has none.
+var buriable = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead)
+
+// burySQL moves an event from a table (%s) to the dead letters. One that was
+// written more than once may be there more than once, and dead already: the
+// repeats are absorbed.
+var burySQL = `
+WITH gone AS (
+    DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
+), ranked AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM gone
+), dead AS (
+    INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
+    SELECT ` + stored.ColumnsWith(map[string]string{"attempts": "$3::integer", "generation": "$2"}) + `, $4, 'worker', clock_timestamp()
+    FROM ranked WHERE n = 1
+    ON CONFLICT (id) DO UPDATE
+    SET generation = excluded.generation, attempts = excluded.attempts, stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
+    RETURNING xmax::text <> '0' AS repeats
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM ranked, dead WHERE n > 1 OR repeats
+)
+SELECT count(*) FROM gone`
+
+// buryAttempts bounds how often an event is followed from place to place. It
+// moves a few times in its life.
+const buryAttempts = 10
+
+// move brings an event from wherever it is to the dead letters.
+//
+// A fast worker may be here before the relay has committed the claim that sent
+// the task: the event is then still seen in the outbox, its deletion waits for
+// the relay, and finds it gone to the history, where the next look sees it. If
+// the claim was undone, the deletion takes it out of the outbox, where it would
+// have been sent again, only to meet its own archived task.
+func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
+	for range buryAttempts {
+		var state domain.EventState
+		var generation int
+		err := tx.QueryRow(ctx, whereIsSQL, [16]byte(task.ID)).Scan(&state, &generation)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows) && onRecord:
+			return domain.NotOnRecord, nil
+		case errors.Is(err, pgx.ErrNoRows):
+			return f.writeDown(ctx, tx, task)
+		case err != nil:
+			return 0, fmt.Errorf("look for the event: %w", err)
+		case state == domain.StateDead && generation >= task.Generation:
+			return domain.BuriedBefore, nil
+		case generation > task.Generation:
+			return domain.Superseded, nil
+		}
+		var moved int
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err)).Scan(&moved)
+		if err != nil {
+			return 0, fmt.Errorf("take the event, which was %s, to the dead letters: %w", state, err)
+		}
+		if moved > 0 {
+			return domain.Buried, nil
+		}
+	}
+	return 0, domain.Errorf(domain.CodeUnavailable, "event %s moves from place to place", task.ID)
+}
+
+var writeDownSQL = `
+INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
+SELECT dead.*, 'worker', clock_timestamp() FROM ` + stored.Unnest + `$18::text[]) AS dead (` + stored.Columns + `, error)
+ON CONFLICT (id) DO NOTHING`
+
+// The account had counted the event as gone: with the history that was trimmed,
+// or as never recorded. It is entered on the same day as the dead letter, so
+// that each day's sum stays right even where the day is a guess.
+const correctAccountSQL = `
+WITH trimmed AS (
+    UPDATE outbox_account SET unconfirmed = unconfirmed - 1
+    WHERE day = ($2::timestamptz AT TIME ZONE 'UTC')::date AND event_type = $1 AND unconfirmed > 0
+    RETURNING 1
+)
+INSERT INTO outbox_entries (event_type, created_at, unrecorded)
+SELECT $1, date_trunc('day', $2::timestamptz, 'UTC'), -1 WHERE NOT EXISTS (SELECT FROM trimmed)`
+
+// writeDown makes a dead letter of what the queue knew of an event that is
+// kept nowhere. Its ordering key, if it has one, is known by its turn.
+func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) (domain.Burial, error) {
+	e := task.Event
+	e.Attempts = task.Attempt
+	if made, ok := e.ID.Time(); ok {
+		e.CreatedAt = made
+	} else {
+		e.CreatedAt = time.Now()
+	}
+	e.Available = e.CreatedAt
+	var rows stored.Rows
+	rows.Add(&e)
+	tag, err := tx.Exec(ctx, writeDownSQL, append(rows.Args(), []string{f.db.ErrorText(task.Err)})...)
+	if err != nil {
+		return 0, fmt.Errorf("write the event down: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return domain.BuriedBefore, nil
+	}
+	const keySQL = `UPDATE outbox_dead d SET ordering_key = t.ordering_key FROM outbox_turns t WHERE d.id = $1 AND t.event_id = d.id`
+	if _, err := tx.Exec(ctx, keySQL, [16]byte(e.ID)); err != nil {
+		return 0, fmt.Errorf("look for the event's ordering key: %w", err)
+	}
+	if _, err := tx.Exec(ctx, correctAccountSQL, e.Type, e.CreatedAt); err != nil {
+		return 0, fmt.Errorf("correct the account: %w", err)
+	}
+	return domain.Buried, nil
+}
+
+var unburiedSQL = `
+SELECT id FROM unnest($1::uuid[]) AS asked (id)
+WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)
+  AND ` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight).Have("asked.id")
+
+// Unburied implements domain.FailedTasks.
+func (f *FailedTasks) Unburied(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	const doing = "look for events that were given up"
+	rows, err := f.db.Pool().Query(ctx, unburiedSQL, postgres.UUIDs(ids))
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id domain.ID, err error) {
+		err = row.Scan((*[16]byte)(&id))
+		return id, err
+	})
+	return list, postgres.Translate(err, doing)
+}

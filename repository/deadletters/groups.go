@@ -1,0 +1,52 @@
+package deadletters
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+)
+
+// maxGroups bounds how many groups are returned.
+const maxGroups = 100
+
+// errorFormSQL is the form of an error: the same expression as in the index
+// outbox_dead_group, without which it would be read from every dead letter.
+const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
+
+// What died last is read by the index outbox_dead_place, so that the work is
+// bounded however many dead letters there are.
+const deadGroupsSQL = `
+SELECT event_type, error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
+FROM (SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, died_at FROM outbox_dead ORDER BY died_at DESC, id DESC LIMIT $1) AS latest
+GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $2`
+
+// Groups implements domain.DeadLetters.
+func (l *Letters) Groups(ctx context.Context, limit int) ([]domain.DeadGroup, bool, error) {
+	const doing = "group dead letters"
+	rows, err := l.db.Pool().Query(ctx, deadGroupsSQL, limit+1, maxGroups)
+	if err != nil {
+		return nil, false, postgres.Translate(err, doing)
+	}
+	var looked int
+	groups, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g domain.DeadGroup, err error) {
+		err = row.Scan(&g.Type, &g.ErrorForm, &g.Stage, &g.Count, &g.FirstDied, &g.LastDied, &looked)
+		return g, err
+	})
+	return groups, looked > limit || len(groups) == maxGroups, postgres.Translate(err, doing)
+}
+
+const actionsSQL = `SELECT at, actor, action, filter::text, reason, events FROM outbox_actions ORDER BY at DESC LIMIT $1`
+
+// Actions implements domain.DeadLetters.
+func (l *Letters) Actions(ctx context.Context, limit int) ([]domain.RecordedAction, error) {
+	const doing = "list actions"
+	rows, err := l.db.Pool().Query(ctx, actionsSQL, limit)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	actions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[domain.RecordedAction])
+	return actions, postgres.Translate(err, doing)
+}

@@ -1,0 +1,134 @@
+package deadletters
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// DeadLetters is the domain.DeadLetters.
+type Letters struct{ db *postgres.Database }
+
+// NewDeadLetters returns the dead letters in db.
+func New(db *postgres.Database) *Letters { return &Letters{db: db} }
+
+var _ domain.DeadLetters = (*Letters)(nil)
+
+// deadFilterSQL is a domain.DeadFilter, with the parameters of deadArgs.
+const deadFilterSQL = `
+    ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
+    AND ($4 = '' OR d.stage = $4) AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
+    AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
+    AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR ` + errorFormSQL + ` = $9) AND ($10::uuid[] IS NULL OR d.id <> ALL ($10))`
+
+func deadArgs(f domain.DeadFilter) []any {
+	return []any{postgres.UUIDs(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), stored.TimeOrNull(f.Until), f.ErrorForm, postgres.UUIDs(f.Except)}
+}
+
+var listDeadSQL = `
+SELECT ` + stored.Columns + `, stage, error, died_at, coalesce(first.detail, error), coalesce(first.at, died_at),
+       EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = d.id)
+FROM outbox_dead d LEFT JOIN LATERAL (
+    SELECT j.detail, j.at FROM outbox_journal j
+    WHERE j.event_id = d.id AND j.entry IN ('refused', 'failed', 'died') ORDER BY j.at LIMIT 1
+) AS first ON true
+WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($11, $12::uuid)
+ORDER BY d.died_at, d.id
+LIMIT $13`
+
+// List implements domain.DeadLetters.
+func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
+	const doing = "list dead letters"
+	rows, err := l.db.Pool().Query(ctx, listDeadSQL, append(deadArgs(filter), after.Due, [16]byte(after.ID), limit)...)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	defer rows.Close()
+	var list []domain.DeadLetter
+	var dead domain.DeadLetter
+	scan := stored.NewScan(&dead.Stage, &dead.Error, &dead.DiedAt, &dead.FirstError, &dead.FirstFailedAt, &dead.HoldsKey)
+	for rows.Next() {
+		if err := rows.Scan(scan.Targets...); err != nil {
+			return nil, postgres.Translate(err, doing)
+		}
+		dead.Event = scan.Event()
+		list = append(list, dead)
+	}
+	return list, postgres.Translate(rows.Err(), doing)
+}
+
+// Counting ends at $11, so that asking costs no more than what is worth knowing.
+const countDeadSQL = `
+SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($11::bigint, 0)) AS few`
+
+// Count implements domain.DeadLetters.
+func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (n int64, now time.Time, err error) {
+	err = l.db.Pool().QueryRow(ctx, countDeadSQL, append(deadArgs(filter), limit)...).Scan(&n, &now)
+	return n, now, postgres.Translate(err, "count dead letters")
+}
+
+// A dead letter of an older generation is what was there before the replay.
+var outcomesSQL = `
+SELECT count(*) FILTER (WHERE confirmed), count(*) FILTER (WHERE dead AND NOT confirmed), count(*) FILTER (WHERE NOT dead AND NOT confirmed)
+FROM (
+    SELECT EXISTS (SELECT FROM outbox_dead d WHERE d.id = r.id AND d.generation >= r.generation) AS dead,
+           EXISTS (SELECT FROM inbox i WHERE i.event_id = r.id)
+           OR r.event_type = ANY ($4::text[]) AND NOT ` +
+	stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateDead).Have("r.id") + ` AS confirmed
+    FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS r (id, generation, event_type)
+) AS replayed`
+
+// Outcomes implements domain.DeadLetters.
+func (l *Letters) Outcomes(ctx context.Context, events []domain.Replayed, unconfirmed []string) (domain.ReplayOutcomes, error) {
+	var outcomes domain.ReplayOutcomes
+	var ids [][16]byte
+	var generations []int
+	var types []string
+	for _, e := range events {
+		ids, generations, types = append(ids, e.ID), append(generations, e.Generation), append(types, e.Type)
+	}
+	err := l.db.Pool().QueryRow(ctx, outcomesSQL, ids, generations, types, append([]string{}, unconfirmed...)).Scan(&outcomes.Confirmed, &outcomes.Dead, &outcomes.Open)
+	return outcomes, postgres.Translate(err, "look at what became of replayed events")
+}
+
+// Rows that somebody else is replaying or discarding are theirs.
+const chosenDeadSQL = `
+WITH chosen AS MATERIALIZED (
+    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $11 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM outbox_dead WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
+), noted AS (
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $12, generation, $13 FROM gone
+)`
+
+const discardSQL = chosenDeadSQL + `, entered AS (
+    INSERT INTO outbox_account AS a (day, event_type, discarded)
+    SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, event_type) DO UPDATE SET discarded = a.discarded + excluded.discarded
+)
+SELECT id FROM gone`
+
+// Discard implements domain.DeadLetters.
+func (l *Letters) Discard(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (int, error) {
+	var ids [][16]byte
+	err := stored.Act(ctx, l.db, "discard", action, func(tx pgx.Tx) (int64, error) {
+		rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", stored.ByWhom(l.db, action))...)
+		if err != nil {
+			return 0, err
+		}
+		if ids, err = pgx.CollectRows(rows, pgx.RowTo[[16]byte]); err != nil {
+			return 0, err
+		}
+		_, err = tx.Exec(ctx, stored.PassTurnsSQL, ids)
+		return int64(len(ids)), err
+	})
+	if err != nil {
+		return 0, postgres.Translate(err, "discard dead letters")
+	}
+	return len(ids), nil
+}

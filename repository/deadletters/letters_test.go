@@ -1,0 +1,233 @@
+package deadletters_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/deadletters"
+)
+
+func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	letters := deadletters.New(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emit(t, db, 2)
+	if err := claim(t, store, 1).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Refused, Err: errors.New("first trouble")}}); err != nil {
+		t.Fatal(err)
+	}
+	die(t, store, "Wrong Type")
+	exec(t, db, "INSERT INTO outbox (event_type, payload, queue) VALUES ('other', '', 'low')")
+	die(t, store, "too old")
+	exec(t, db, "UPDATE outbox_dead SET died_at = now() - interval '2 hours' WHERE event_type = 'other'")
+
+	for name, c := range map[string]struct {
+		filter domain.DeadFilter
+		want   int
+	}{
+		"all": {domain.DeadFilter{}, 3}, "type": {domain.DeadFilter{Type: "test:1"}, 1}, "queue": {domain.DeadFilter{Queue: "low"}, 1},
+		"error": {domain.DeadFilter{Error: "wrong type"}, 2}, "relay": {domain.DeadFilter{Stage: domain.StageRelay}, 3}, "worker": {domain.DeadFilter{Stage: domain.StageWorker}, 0},
+		"old": {domain.DeadFilter{OlderThan: time.Hour}, 1}, "new": {domain.DeadFilter{NewerThan: time.Hour}, 2},
+		"until": {domain.DeadFilter{Until: time.Now().Add(-time.Hour)}, 1}, "ID": {domain.DeadFilter{IDs: []domain.ID{find(t, db, "other")}}, 1},
+	} {
+		list, err := letters.List(t.Context(), c.filter, domain.Cursor{}, 10)
+		if err != nil || len(list) != c.want {
+			t.Errorf("%s: %d dead letters, %v, want %d", name, len(list), err, c.want)
+		}
+		if n, _, err := letters.Count(t.Context(), c.filter, 0); err != nil || n != int64(c.want) {
+			t.Errorf("%s: counted %d, %v, want %d", name, n, err, c.want)
+		}
+	}
+	var pages []string
+	for after := (domain.Cursor{}); ; {
+		page, err := letters.List(t.Context(), domain.DeadFilter{}, after, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		pages, after = append(pages, page[0].Type), page[0].Cursor()
+		if page[0].Type == "test:1" && (page[0].FirstError != "first trouble" || page[0].Error != "Wrong Type" || page[0].Attempts != 2) {
+			t.Errorf("the dead letter is %+v", page[0])
+		}
+	}
+	if got := fmt.Sprint(pages); got != "[other test:1 test:2]" && got != "[other test:2 test:1]" {
+		t.Errorf("the pages are %s", got)
+	}
+	balance(t, db)
+}
+
+// What two people replay at once is replayed once, and nothing of it is counted
+// as emitted.
+func TestReplayOnce(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	letters := deadletters.New(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	const events = 40
+	exec(t, db, "INSERT INTO outbox (event_type, payload, deadline, unique_seconds, max_retry) SELECT 'test:'||n, '', now() - interval '1 hour', 60, 7 FROM generate_series(1, 40) n")
+	die(t, store, "no")
+	var mu sync.Mutex
+	seen := map[domain.ID]int{}
+	var people sync.WaitGroup
+	actions := make([]domain.Action, 3)
+	for i := range actions {
+		actions[i] = domain.Action{Actor: fmt.Sprintf("ada%d@example.com", i), Reason: "again", Filter: map[string]string{"all": "true\x00"}}
+		people.Go(func() {
+			for {
+				replayed, err := letters.Replay(t.Context(), &actions[i], domain.DeadFilter{}, 3)
+				if err != nil || len(replayed) == 0 {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				mu.Lock()
+				for _, r := range replayed {
+					seen[r.ID]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	people.Wait()
+	// One who passed over what another held may have ended early.
+	if _, err := letters.Replay(t.Context(), &actions[0], domain.DeadFilter{}, events); err != nil {
+		t.Fatal(err)
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("event %s was replayed %d times", id, n)
+		}
+	}
+	if n := count(t, db, `SELECT count(*) FROM outbox WHERE generation = 1 AND attempts = 0 AND deadline IS NULL AND unique_seconds IS NULL AND max_retry = 7
+		AND available_at <= now()`); n != events {
+		t.Errorf("%d events are back as they should be, want %d", n, events)
+	}
+	if n := count(t, db, "SELECT sum(events) FROM outbox_actions WHERE action = 'replay' AND reason = 'again'"); n != events {
+		t.Errorf("%d events are recorded as replayed, want %d", n, events)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'replayed' AND detail LIKE 'by ada_@example.com: again'"); n != events {
+		t.Errorf("the journal has %d replays, want %d", n, events)
+	}
+	balance(t, db)
+}
+
+func TestDiscardedEventsAreInTheAccountAndPassTheTurnOn(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	letters := deadletters.New(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
+	emitKeyed(t, db, "a1", "a2")
+	die(t, store, "no")
+	if list, err := letters.List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10); err != nil || len(list) != 1 || !list[0].HoldsKey {
+		t.Fatalf("%+v, %v, want a1, which holds its key", list, err)
+	}
+	action := domain.Action{Actor: "ada@example.com"}
+	if n, err := letters.Discard(t.Context(), &action, domain.DeadFilter{Type: "a1"}, 10); err != nil || n != 1 || action.ID.IsZero() {
+		t.Fatalf("discarded %d, %v, recorded as %s", n, err, action.ID)
+	}
+	if got := relayAll(t, store); got != "a2" {
+		t.Errorf("behind the discarded event %q went, want a2", got)
+	}
+	if n := count(t, db, "SELECT sum(discarded) FROM outbox_account WHERE event_type = 'a1'"); n != 1 {
+		t.Errorf("%d discarded events are in the account, want 1", n)
+	}
+	balance(t, db)
+}
+
+// A replayed event has its turn where the dead letter kept it, and queues up
+// again, before what was written later, where it had passed it on.
+func TestReplayAndTheTurnOfTheKey(t *testing.T) {
+	t.Parallel()
+	for holds, want := range map[bool]string{true: "a1", false: ""} {
+		db := schematest.Open(t)
+		store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: holds})
+		emitKeyed(t, db, "a1", "a2", "a3")
+		die(t, store, "no")
+		relayAll(t, store) // a2, where the dead letter does not hold its key
+		if _, err := deadletters.New(db).Replay(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{}, 10); err != nil {
+			t.Fatal(err)
+		}
+		if got := relayAll(t, store); got != want {
+			t.Errorf("holds %t: %q went, want %q", holds, got, want)
+		}
+		if !holds {
+			confirm(t, db, "a2")
+			if got := relayAll(t, store); got != "a1" {
+				t.Errorf("after a2 %q went, want the replayed a1", got)
+			}
+		}
+		balance(t, db)
+	}
+}
+
+func TestOutcomesOfAReplay(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	letters := deadletters.New(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emit(t, db, 4)
+	die(t, store, "no")
+	replayed, err := letters.Replay(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{}, 10)
+	if err != nil || len(replayed) != 4 {
+		t.Fatalf("%+v, %v", replayed, err)
+	}
+	want := func(confirmed, dead, open int) {
+		t.Helper()
+		if got, err := letters.Outcomes(t.Context(), replayed, []string{"test:4"}); err != nil || got != (domain.ReplayOutcomes{Confirmed: confirmed, Dead: dead, Open: open}) {
+			t.Errorf("%+v, %v, want %d confirmed, %d dead, %d open", got, err, confirmed, dead, open)
+		}
+	}
+	want(0, 0, 4)
+	if got, err := letters.Outcomes(t.Context(), replayed, nil); err != nil || got.Open != 4 {
+		t.Errorf("where everything is confirmed: %+v, %v, want 4 open", got, err)
+	}
+	batch := claimEvents(t, store)
+	outcomes := make([]domain.Outcome, 4)
+	for i, e := range batch.Events() {
+		if outcomes[i].Verdict = domain.Delivered; e.Type == "test:1" {
+			outcomes[i] = domain.Outcome{Verdict: domain.Dead, Err: errors.New("again")}
+		}
+	}
+	if err := batch.Settle(t.Context(), outcomes); err != nil {
+		t.Fatal(err)
+	}
+	want(1, 1, 2) // nobody confirms test:4
+	confirm(t, db, "test:2")
+	want(2, 1, 1)
+	balance(t, db)
+}
+
+func TestDeadLettersAreGrouped(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	letters := deadletters.New(db)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	for _, why := range []string{"user 1 of 01980000-0000-7000-8000-000000000000 is gone", "user 27 of 01980000-0000-7000-8000-00000000000a is gone", "other"} {
+		exec(t, db, `INSERT INTO outbox (event_type, payload) VALUES ('a', 'x')`)
+		die(t, store, why)
+	}
+	groups, more, err := letters.Groups(t.Context(), 10)
+	if err != nil || more || len(groups) != 2 || groups[0].Count != 2 || groups[0].ErrorForm != "user # of # is gone" || groups[1].ErrorForm != "other" {
+		t.Fatalf("%+v, %t, %v", groups, more, err)
+	}
+	if _, more, err := letters.Groups(t.Context(), 2); err != nil || !more {
+		t.Errorf("of two: more %t, %v", more, err)
+	}
+	action := &domain.Action{Actor: "ada@example.com", Reason: "mended"}
+	replayed, err := letters.Replay(t.Context(), action, domain.DeadFilter{ErrorForm: groups[0].ErrorForm}, 10)
+	if err != nil || len(replayed) != 2 {
+		t.Errorf("%d were replayed, %v, want the two of the group", len(replayed), err)
+	}
+	if actions, err := letters.Actions(t.Context(), 10); err != nil || len(actions) != 1 || actions[0].Reason != "mended" || actions[0].Events != 2 || actions[0].Kind != "replay" {
+		t.Errorf("%+v, %v", actions, err)
+	}
+}

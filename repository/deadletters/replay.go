@@ -1,0 +1,113 @@
+package deadletters
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// A deadline that has passed, and the uniqueness that the old task may still
+// hold for itself, would let the new task fail or vanish.
+// If the event was written once more, and waits, the two become one.
+var replaySQL = chosenDeadSQL + `, back AS (
+    INSERT INTO outbox AS o (` + stored.Columns + `)
+    SELECT ` + stored.ColumnsWith(map[string]string{
+	"deadline":       "CASE WHEN deadline > clock_timestamp() THEN deadline END",
+	"unique_seconds": "NULL::integer",
+	"available_at":   "clock_timestamp()",
+	"attempts":       "0",
+	"generation":     "generation + 1",
+	"last_error":     "NULL::text",
+}) + `
+    FROM gone
+    ON CONFLICT (id) DO UPDATE SET generation = greatest(o.generation, excluded.generation)
+    RETURNING id, xmax::text <> '0' AS repeats
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM gone JOIN back USING (id) WHERE repeats
+)
+SELECT id, generation + 1, event_type FROM gone ORDER BY died_at, id`
+
+// movingSQL says that what the transaction inserts into the outbox only comes
+// back, and was not emitted anew.
+const movingSQL = `SELECT set_config('outboxd.moving', 'on', true)`
+
+// Replay implements domain.DeadLetters. Where the outbox refuses a batch because
+// of one event, it replays fewer and fewer, until it does without that event, or
+// has found it.
+func (l *Letters) Replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) ([]domain.Replayed, error) {
+	const doing = "replay dead letters"
+	for ; limit > 1; limit /= 2 {
+		replayed, err := l.replay(ctx, action, filter, limit)
+		if !stored.IsOfRow(err) || postgres.IsFleeting(err) {
+			return replayed, postgres.Translate(err, doing)
+		}
+	}
+	replayed, refused, err := l.replayOne(ctx, action, filter)
+	if refused != nil {
+		return nil, refused
+	}
+	return replayed, postgres.Translate(err, doing)
+}
+
+func (l *Letters) replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (replayed []domain.Replayed, err error) {
+	err = stored.Act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
+		replayed, err = l.replayIn(ctx, tx, action, filter, limit)
+		return int64(len(replayed)), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	crashpoint.Reach(crashpoint.ReplayCommitted)
+	return replayed, nil
+}
+
+func (l *Letters) replayIn(ctx context.Context, tx pgx.Tx, action *domain.Action, filter domain.DeadFilter, limit int) ([]domain.Replayed, error) {
+	if _, err := tx.Exec(ctx, movingSQL); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, replaySQL, append(deadArgs(filter), limit, "replayed", stored.ByWhom(l.db, action))...)
+	if err != nil {
+		return nil, err
+	}
+	replayed, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r domain.Replayed, err error) {
+		err = row.Scan((*[16]byte)(&r.ID), &r.Generation, &r.Type)
+		return r, err
+	})
+	crashpoint.Reach(crashpoint.ReplayWritten)
+	return replayed, err
+}
+
+// The first of chosenDeadSQL.
+const firstDeadSQL = `
+SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT 1 FOR UPDATE SKIP LOCKED`
+
+// replayOne knows which event it was that the outbox refused.
+func (l *Letters) replayOne(ctx context.Context, action *domain.Action, filter domain.DeadFilter) (replayed []domain.Replayed, refused *domain.ReplayRefused, err error) {
+	err = stored.Act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
+		var id domain.ID
+		switch err := tx.QueryRow(ctx, firstDeadSQL, deadArgs(filter)...).Scan((*[16]byte)(&id)); {
+		case errors.Is(err, pgx.ErrNoRows):
+			return 0, nil
+		case err != nil:
+			return 0, err
+		}
+		filter.IDs = []domain.ID{id}
+		var err error
+		if replayed, err = l.replayIn(ctx, tx, action, filter, 1); stored.IsOfRow(err) && !postgres.IsFleeting(err) {
+			refused = &domain.ReplayRefused{ID: id, Cause: err}
+		}
+		return int64(len(replayed)), err
+	})
+	if err != nil {
+		return nil, refused, err
+	}
+	crashpoint.Reach(crashpoint.ReplayCommitted)
+	return replayed, nil, nil
+}

@@ -1,0 +1,77 @@
+package deadletters_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/deadletters"
+)
+
+// Dead letters that came past the outbox's checks, among others that are in order.
+func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emit(t, db, 20)
+	die(t, store, "no")
+	exec(t, db, "UPDATE outbox_dead SET queue = ' ' WHERE event_type IN ('test:1', 'test:9')")
+	exec(t, db, "UPDATE outbox_dead SET max_retry = -1 WHERE event_type = 'test:20'")
+	bad := []domain.ID{find(t, db, "test:1"), find(t, db, "test:9"), find(t, db, "test:20")}
+
+	letters := deadletters.New(db)
+	action := &domain.Action{Actor: "ada"}
+	var last domain.ReplayProgress
+	err := (&domain.Replay{Letters: letters, Action: action}).Run(t.Context(), func(p domain.ReplayProgress) { last = p })
+	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "outbox_queue_is_not_blank") || !strings.Contains(err.Error(), "outbox_max_retry_is_not_negative") {
+		t.Errorf("the replay ended with %v", err)
+	}
+	if last.Changed != 17 || len(last.Refused) != len(bad) {
+		t.Errorf("%d were replayed and %d refused, want 17 and %d", last.Changed, len(last.Refused), len(bad))
+	}
+	for _, r := range last.Refused {
+		if !slices.Contains(bad, r.ID) || !strings.Contains(err.Error(), r.ID.String()) {
+			t.Errorf("event %s was refused, want one of %v, and the error has to name it: %v", r.ID, bad, err)
+		}
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox WHERE generation = 1 AND attempts = 0"); n != 17 {
+		t.Errorf("%d events are back, want 17", n)
+	}
+	if n := count(t, db, "SELECT events FROM outbox_actions"); n != 17 {
+		t.Errorf("the action has %d events, want 17", n)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'replayed'"); n != 17 {
+		t.Errorf("the journal has %d, want 17", n)
+	}
+	balance(t, db)
+
+	// A canary that is refused is one that failed.
+	err = (&domain.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}, Canary: 2, CanaryTimeout: time.Minute}).Run(t.Context(), func(domain.ReplayProgress) {})
+	if refused, one := errors.AsType[*domain.ReplayRefused](err); !one || refused.ID != bad[0] || !strings.Contains(err.Error(), "the canary failed") {
+		t.Errorf("the canary ended with %v", err)
+	}
+	exec(t, db, "UPDATE outbox_dead SET queue = 'default', max_retry = NULL")
+	if err := (&domain.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}}).Run(t.Context(), func(p domain.ReplayProgress) { last = p }); err != nil || last.Changed != 3 {
+		t.Errorf("once they are mended, %d were replayed, %v", last.Changed, err)
+	}
+}
+
+// An outbox that refuses everything is not asked about each of many dead letters.
+func TestAnOutboxThatRefusesEverythingEndsAReplay(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	emit(t, db, 150)
+	exec(t, db, schematest.DeadOf("no")+"FROM outbox o")
+	exec(t, db, "DELETE FROM outbox")
+	exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT nothing CHECK (false)")
+	var last domain.ReplayProgress
+	err := (&domain.Replay{Letters: deadletters.New(db), Action: &domain.Action{Actor: "ada"}}).Run(t.Context(), func(p domain.ReplayProgress) { last = p })
+	if err == nil || !strings.Contains(err.Error(), "left as they are") || last.Changed != 0 || len(last.Refused) != 100 {
+		t.Errorf("%d were replayed, %d refused, %v", last.Changed, len(last.Refused), err)
+	}
+}

@@ -1,0 +1,67 @@
+package heal
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// RedriveFilter chooses what a person puts back.
+type RedriveFilter struct {
+	Since  time.Duration // handed to the queue at most so long ago
+	Type   string        // empty: all
+	Except []string      // types that nobody confirms
+}
+
+// RedriveByHand is Redrive for some of the events, recorded as an action.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, filter RedriveFilter) (int64, error) {
+	const doing = "record the redrive"
+	// Before its effect, and its size after: the batches have transactions of
+	// their own.
+	if err := stored.Act(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
+		return 0, postgres.Translate(err, doing)
+	}
+	total, err := o.redrive(ctx, redrive{
+		window: filter.Since, except: filter.Except, eventType: filter.Type, stage: domain.StagePerson, why: stored.ByWhom(o.db, action),
+	})
+	if total > 0 {
+		recorded := stored.Act(context.WithoutCancel(ctx), o.db, "redrive", action, func(pgx.Tx) (int64, error) { return total, nil })
+		if err == nil {
+			err = postgres.Translate(recorded, doing)
+		}
+	}
+	return total, err
+}
+
+const countRedriveSQL = `
+SELECT count(DISTINCT s.id) FROM outbox_sent s
+WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 * interval '1 second' AND s.event_type <> ALL ($2::text[]) AND ($3 = '' OR s.event_type = $3)
+  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $4::uuid AND i.event_id <= $5::uuid)
+  AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)`
+
+// CountRedrive returns how many events RedriveByHand would put back now. Those
+// whose task is waiting or running are among them.
+func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
+	var after domain.ID
+	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		last, err := stored.PieceEnd(ctx, o.db.Pool(), after, rows, time.Time{}, filter.Since)
+		if err != nil {
+			return false, err
+		}
+		var some int64
+		if err := o.db.Pool().QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type,
+			[16]byte(after), [16]byte(last)).Scan(&some); err != nil {
+			return false, err
+		}
+		n, after = n+some, last
+		return after == stored.LastID, nil
+	})
+	return n, postgres.Translate(err, "count unconfirmed events")
+}

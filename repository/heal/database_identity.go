@@ -1,0 +1,98 @@
+package heal
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+)
+
+// lineage asks PostgreSQL which cluster and timeline it is. What it may not ask
+// is found out once, since every refusal would be an error in the server's log.
+type lineage struct {
+	mu  sync.Mutex
+	ask string // the statement; "": not known yet
+}
+
+// The name of a WAL file begins with the timeline, and may be asked for by
+// everybody; pg_control_checkpoint has the one of the last checkpoint.
+const mayAskSQL = `
+SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
+       has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE') AND has_function_privilege('pg_catalog.pg_current_wal_lsn()', 'EXECUTE')`
+
+// A standby has no name for a file that it will never write, and says so by an
+// error.
+const (
+	systemSQL   = `(SELECT system_identifier::text FROM pg_control_system())`
+	timelineSQL = `CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
+)
+
+// Database implements domain.QueueMemory. A server that knows no such functions,
+// or refuses to answer, tells nothing.
+func (m *QueueMemory) Database(ctx context.Context) (is domain.DatabaseIdentity, err error) {
+	const doing = "ask who the database is"
+	pool := m.db.Pool()
+	m.line.mu.Lock()
+	defer m.line.mu.Unlock()
+	if m.line.ask == "" {
+		var system, timeline bool
+		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && postgres.IsUnavailable(err) {
+			return is, postgres.Translate(err, doing)
+		}
+		m.line.ask = "SELECT " + either(system, systemSQL) + ", " + either(timeline, timelineSQL)
+	}
+	if err := pool.QueryRow(ctx, m.line.ask).Scan(&is.SystemID, &is.Timeline); err != nil {
+		if postgres.IsUnavailable(err) {
+			return domain.DatabaseIdentity{}, postgres.Translate(err, doing)
+		}
+		m.line.ask = "SELECT '', ''"
+		return domain.DatabaseIdentity{}, ctx.Err()
+	}
+	return is, nil
+}
+
+func either(may bool, expression string) string {
+	if may {
+		return expression
+	}
+	return "''"
+}
+
+// history_since moves only when more is kept than before: what the shorter
+// history had dropped by then is not there.
+const rememberDatabaseSQL = `
+UPDATE outbox_queue_identity
+SET system_id = $1, timeline = $2, history_seconds = $3::float8,
+    history_since = CASE
+        WHEN $3::float8 = 0 THEN NULL
+        WHEN history_seconds = 0 OR history_since IS NULL THEN now()
+        WHEN $3::float8 > history_seconds THEN greatest(history_since, now() - history_seconds * interval '1 second')
+        ELSE history_since END`
+
+// RememberDatabase implements domain.QueueMemory.
+func (m *QueueMemory) RememberDatabase(ctx context.Context, is domain.DatabaseIdentity, history time.Duration) error {
+	_, err := m.db.SQL().ExecContext(ctx, rememberDatabaseSQL, is.SystemID, is.Timeline, history.Seconds())
+	return postgres.Translate(err, "remember who the database is")
+}
+
+// doubtPause is for how long a session may not have heard of a doubt:
+// outbox_is_doubtful asks once a second.
+const doubtPause = 1100 * time.Millisecond
+
+// Doubt implements domain.QueueMemory.
+func (m *QueueMemory) Doubt(ctx context.Context) error {
+	_, err := m.db.SQL().ExecContext(ctx, `UPDATE outbox_queue_identity SET went_back_at = clock_timestamp()`)
+	if err != nil {
+		return postgres.Translate(err, "remember that the database may have gone back")
+	}
+	heard := time.NewTimer(doubtPause)
+	defer heard.Stop()
+	select {
+	case <-heard.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,226 @@
+package heal
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// MissingEvents is the domain.MissingEvents.
+type MissingEvents struct{ db *postgres.Database }
+
+// NewMissingEvents returns what is remembered in db about events that the queue
+// does not have.
+func NewMissingEvents(db *postgres.Database) *MissingEvents { return &MissingEvents{db: db} }
+
+var _ domain.MissingEvents = (*MissingEvents)(nil)
+
+// PostgreSQL's own counters of the history's partitions cost nothing to keep.
+const handedOverSQL = `
+SELECT CASE WHEN current_setting('track_counts')::boolean
+       THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END
+FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass`
+
+// HandedOver implements domain.MissingEvents.
+func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, err error) {
+	err = m.db.Pool().QueryRow(ctx, handedOverSQL).Scan(&n)
+	return n, postgres.Translate(err, "look whether events were handed over")
+}
+
+// pageShare is how many confirmations, and how many dead letters, a page reads
+// at most for each row of the history.
+const pageShare = 4
+
+// A page is bounded by the rows that it reads, not by those that it finds, so
+// that each statement is short, whatever the history holds.
+//
+//   - confirmed reads the inbox once, from the first ID of the page to the last,
+//     instead of looking into it for each event: a tenth of the work. Where the
+//     inbox has many more IDs between them than the page has, it is cut, and so
+//     is the page.
+//   - dead does the same with the dead letters. Only what has one is looked up,
+//     for its generation.
+//   - IN stands among the columns, where it becomes a hash table whatever the
+//     planner assumes of the page. In a join it may become a comparison of all
+//     with all.
+//   - What was sent in the future was sent before the clock was set back.
+//   - The last row is about the page.
+const pageSQL = `
+WITH page AS MATERIALIZED (
+    SELECT id, event_type, queue, generation, sent_at FROM outbox_sent
+    WHERE id > $1::uuid AND id <= $4::uuid ORDER BY id FETCH FIRST %[1]d ROWS WITH TIES
+), ends AS MATERIALIZED (
+    SELECT (SELECT id FROM page ORDER BY id LIMIT 1) AS first, (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last
+), confirmed AS MATERIALIZED (
+    SELECT event_id AS id FROM inbox WHERE event_id >= (SELECT first FROM ends) AND event_id <= (SELECT last FROM ends)
+    ORDER BY event_id LIMIT %[2]d
+), dead AS MATERIALIZED (
+    SELECT id FROM outbox_dead WHERE id >= (SELECT first FROM ends) AND id <= (SELECT last FROM ends) ORDER BY id LIMIT %[2]d
+), cut AS MATERIALIZED (
+    SELECT least((SELECT id FROM confirmed ORDER BY id OFFSET %[2]d - 1 LIMIT 1), (SELECT id FROM dead ORDER BY id OFFSET %[2]d - 1 LIMIT 1), last) AS last FROM ends
+), judged AS MATERIALIZED (
+    SELECT *, id IN (SELECT id FROM confirmed) AS confirmed, id IN (SELECT id FROM dead) AS dead, event_type = ANY ($3::text[]) AS excepted
+    FROM page WHERE id <= (SELECT last FROM cut)
+)
+(SELECT id, event_type, queue, generation, sent_at, NULL::boolean, 0::bigint, NULL::text[] FROM judged
+ WHERE NOT confirmed AND NOT excepted AND sent_at NOT BETWEEN now() - $2::float8 * interval '1 second' AND now()
+   AND CASE WHEN dead THEN NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = judged.id AND d.generation >= judged.generation) ELSE true END
+ ORDER BY id)
+UNION ALL
+(SELECT coalesce((SELECT last FROM cut), $1::uuid), NULL, NULL, NULL, NULL,
+        (SELECT count(*) FROM page) < %[1]d AND (SELECT last FROM cut) IS NOT DISTINCT FROM (SELECT last FROM ends),
+        count(*) FILTER (WHERE NOT confirmed AND NOT excepted), array_agg(DISTINCT event_type) FILTER (WHERE confirmed)
+ FROM judged)`
+
+// Page implements domain.MissingEvents.
+func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (domain.SentPage, error) {
+	const doing = "read a page of the history"
+	var page domain.SentPage
+	statement := fmt.Sprintf(pageSQL, limit, pageShare*limit)
+	rows, err := m.db.Pool().Query(ctx, statement, [16]byte(after), age.Seconds(), append([]string{}, except...), [16]byte(until))
+	if err != nil {
+		return page, postgres.Translate(err, doing)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id [16]byte
+		var eventType, queue *string
+		var generation *int
+		var sent *time.Time
+		var end *bool
+		var open int
+		var proven []string
+		if err := rows.Scan(&id, &eventType, &queue, &generation, &sent, &end, &open, &proven); err != nil {
+			return page, postgres.Translate(err, doing)
+		}
+		if end != nil {
+			page.Last, page.End, page.Open, page.Proven = id, *end, open, proven
+			continue
+		}
+		if page.Waiting == nil {
+			page.Waiting = make([]domain.SentEvent, 0, limit)
+		}
+		e := domain.SentEvent{Event: domain.Event{ID: id, Type: *eventType, Queue: *queue, Generation: *generation}, SentAt: *sent}
+		page.Waiting = append(page.Waiting, e)
+	}
+	return page, postgres.Translate(rows.Err(), doing)
+}
+
+// One that is noted for the first time has to be in the history as it was when
+// the queue was asked, and unconfirmed: a task leaves the queue after its
+// confirmation is committed.
+const noteMissingSQL = `
+INSERT INTO outbox_missing AS m (event_id, event_type, queue, generation, sent_at, task)
+SELECT a.id, a.event_type, a.queue, a.generation, a.sent_at, a.task
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::timestamptz[], $6::text[]) AS a (id, event_type, queue, generation, sent_at, task)
+WHERE EXISTS (SELECT FROM outbox_sent s WHERE s.id = a.id AND s.generation = a.generation AND s.sent_at = a.sent_at)
+  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = a.id)
+  AND (EXISTS (SELECT FROM outbox_missing k WHERE k.event_id = a.id) OR (SELECT count(*) FROM outbox_missing) < $7)
+ORDER BY a.id
+ON CONFLICT (event_id) DO UPDATE SET generation = excluded.generation, sent_at = excluded.sent_at, task = excluded.task, seen_at = clock_timestamp()
+RETURNING m.event_id, m.event_type, m.queue, m.generation, m.sent_at, m.found_at, m.resends, m.resent_at, m.xmax = 0`
+
+// Note implements domain.MissingEvents.
+func (m *MissingEvents) Note(ctx context.Context, events []domain.MissingEvent) ([]domain.MissingEvent, error) {
+	const doing = "note missing events"
+	n := len(events)
+	ids, types, queues := make([][16]byte, n), make([]string, n), make([]string, n)
+	generations, sent, tasks := make([]int, n), make([]time.Time, n), make([]string, n)
+	found := map[domain.ID]domain.TaskPresence{}
+	for i := range events {
+		e := &events[i]
+		ids[i], types[i], queues[i], generations[i], sent[i], tasks[i] = e.Event.ID, e.Event.Type, e.Event.Queue, e.Event.Generation, e.SentAt, e.Task.String()
+		found[e.Event.ID] = e.Task
+	}
+	rows, err := m.db.Pool().Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, domain.MissingNoted)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	noted, err := pgx.CollectRows(rows, scanMissing)
+	for i := range noted {
+		noted[i].Task = found[noted[i].Event.ID]
+	}
+	return noted, postgres.Translate(err, doing)
+}
+
+func scanMissing(row pgx.CollectableRow) (e domain.MissingEvent, err error) {
+	var resent *time.Time
+	err = row.Scan((*[16]byte)(&e.Event.ID), &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt, &e.FoundAt, &e.Resends, &resent, &e.New)
+	if resent != nil {
+		e.ResentAt = *resent
+	}
+	return e, err
+}
+
+// IsMissingSQL tells what is missing from what was sent again for that.
+const IsMissingSQL = `(resent_at IS NULL OR seen_at > resent_at)`
+
+var settleMissingSQL = `
+WITH ended AS (
+    DELETE FROM outbox_missing m
+    WHERE EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)
+       OR ` + IsMissingSQL + ` AND seen_at < clock_timestamp() - $1::float8 * interval '1 second'
+       OR NOT ` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight).Have("m.event_id") + `
+    RETURNING ` + IsMissingSQL + ` AS missing
+)
+SELECT (SELECT count(*) FROM outbox_missing WHERE ` + IsMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing)`
+
+// Settle implements domain.MissingEvents.
+func (m *MissingEvents) Settle(ctx context.Context, since time.Duration) (missing int64, err error) {
+	err = m.db.Pool().QueryRow(ctx, settleMissingSQL, since.Seconds()).Scan(&missing)
+	return missing, postgres.Translate(err, "forget events that are not missing any more")
+}
+
+const missingSQL = `
+SELECT event_id, event_type, queue, generation, sent_at, found_at, resends, resent_at, false FROM outbox_missing
+WHERE ` + IsMissingSQL + ` ORDER BY event_id LIMIT $1`
+
+// Missing implements domain.MissingEvents.
+func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]domain.MissingEvent, error) {
+	rows, err := m.db.Pool().Query(ctx, missingSQL, limit)
+	if err != nil {
+		return nil, postgres.Translate(err, "list missing events")
+	}
+	list, err := pgx.CollectRows(rows, scanMissing)
+	return list, postgres.Translate(err, "list missing events")
+}
+
+// As redriveSQL, of events that are named.
+var resendSQL = `
+WITH moving AS MATERIALIZED (
+    SELECT set_config('outboxd.moving', 'on', true)
+), gone AS (
+    DELETE FROM outbox_sent s
+    WHERE s.id = ANY ($1::uuid[])
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
+      AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
+    RETURNING s.*
+` + backSQL + `), counted AS (
+    UPDATE outbox_missing SET resends = resends + 1, resent_at = clock_timestamp() WHERE event_id IN (SELECT id FROM back)
+), noted AS (
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $2, 'redriven', generation, $3 FROM back
+)
+SELECT count(*) FROM back`
+
+// Resend implements domain.MissingEvents.
+func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (back int64, err error) {
+	err = pgx.BeginFunc(ctx, m.db.Pool(), func(tx pgx.Tx) error {
+		back, err = resendIn(ctx, tx, ids, domain.StageRelay, why)
+		return err
+	})
+	return back, postgres.Translate(err, "send missing events again")
+}
+
+func resendIn(ctx context.Context, tx pgx.Tx, ids []domain.ID, stage domain.Stage, why string) (back int64, err error) {
+	if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, resendSQL, postgres.UUIDs(ids), string(stage), why).Scan(&back)
+	return back, err
+}

@@ -1,0 +1,59 @@
+package heal
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+)
+
+// QueueMemory is the domain.QueueMemory.
+type QueueMemory struct {
+	db   *postgres.Database
+	line lineage
+}
+
+// NewQueueMemory returns what is remembered beside the outbox about its queue.
+func NewQueueMemory(db *postgres.Database) *QueueMemory { return &QueueMemory{db: db} }
+
+var _ domain.QueueMemory = (*QueueMemory)(nil)
+
+// Recall implements domain.QueueMemory.
+func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
+	var record domain.QueueRecord
+	var healed sql.NullTime
+	var history float64
+	i, d := &record.Identity, &record.Database
+	err := m.db.SQL().QueryRowContext(ctx, `SELECT name, run_id, replication_id, canary, system_id, timeline, history_seconds, healed_at FROM outbox_queue_identity`).
+		Scan(&record.Name, &i.RunID, &i.ReplicationID, &i.Canary, &d.SystemID, &d.Timeline, &history, &healed)
+	record.HealedAt, record.History = healed.Time, time.Duration(history*float64(time.Second))
+	return record, postgres.Translate(err, "recall the queue's identity")
+}
+
+// Compare and set: of two processes that both believe to keep house, one learns
+// that it does not.
+const rememberSQL = `
+UPDATE outbox_queue_identity
+SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), healed_at = CASE WHEN $7 THEN now() ELSE healed_at END
+WHERE run_id = $1 AND replication_id = $2 AND canary = $3`
+
+// Remember implements domain.QueueMemory.
+func (m *QueueMemory) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+	const doing = "remember the queue's identity"
+	result, err := m.db.SQL().ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
+		next.RunID, next.ReplicationID, next.Canary, healed)
+	if err != nil {
+		return postgres.Translate(err, doing)
+	}
+	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
+		return domain.Wrap(domain.CodeConflict, err, "another process remembers another identity of the queue")
+	}
+	return nil
+}
+
+// Redrive implements domain.QueueMemory.
+func (m *QueueMemory) Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
+	return NewRedriver(m.db).redriveFor(ctx, window, except, why)
+}

@@ -1,0 +1,335 @@
+package heal
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Redriver puts events back into the outbox that were handed to the queue and
+// are not confirmed.
+type Redriver struct{ db *postgres.Database }
+
+// NewRedriver returns the Redriver of db.
+func NewRedriver(db *postgres.Database) *Redriver { return &Redriver{db} }
+
+// redriveShare is the inverse of how many of the rows that one statement of
+// Redrive looks at it may put back, so that none holds its locks for long.
+const redriveShare = 10
+
+// The history row is deleted, not copied: the event is in one place at a time,
+// and the relay's settling brings it back. Its task ID stays the same, so what
+// Redis still has answers "already there". Due at once, and with its attempts
+// as they were: Redis's forgetting is no failure of the event.
+//
+//   - lost goes through the history in the order of its index, from where the
+//     batch before ended ($1), beside the inbox in the same order, so that all
+//     batches together read both once. WITH TIES, because an event that was
+//     replayed is there once for each generation, and one that was written twice
+//     may be there twice: one goes back. It ends with a piece ($9), since
+//     among a million confirmed events nothing may be lost. The limit is written
+//     out (%d) for the same reason as that of a claim.
+//   - $3 keeps to what is still certain to be found in the inbox, however long
+//     this takes; $4 leaves alone what is sent meanwhile, or this would never end.
+//   - a dead letter has had its end. A person may replay it.
+//   - outboxd.moving says that what is put back was not emitted anew.
+//   - the deletion by ctid and a range of sent_at is a scan of tuple identifiers
+//     in few partitions. A join with lost alone would read the whole history,
+//     once for each batch.
+//
+// lostSQL is up to %d events that go back, from $1 on.
+const lostSQL = `
+    SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
+    WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
+      AND s.event_type <> ALL ($5::text[]) AND ($6 = '' OR s.event_type = $6)
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $9::uuid)
+      AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
+    ORDER BY s.id
+    FETCH FIRST %d ROWS WITH TIES
+`
+
+var redriveSQL = `
+WITH moving AS MATERIALIZED (
+    SELECT set_config('outboxd.moving', 'on', true)
+), lost AS MATERIALIZED (` + lostSQL + `), gone AS (
+    DELETE FROM outbox_sent s
+    WHERE s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND (s.tableoid, s.ctid) IN (SELECT part, place FROM lost)
+      AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
+    RETURNING s.*
+` + backSQL + `), noted AS (
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $7, 'redriven', generation, $8 FROM back
+)
+SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM lost), (SELECT id FROM lost ORDER BY id DESC LIMIT 1)`
+
+// Redrive implements domain.QueueMemory: events that are only waiting for their
+// worker go back too, and their task IDs make the repeat harmless.
+//
+// A batch that was claimed before the queue lost its data, and is settled after
+// the history was read, would be missed: its rows appear late, with an early
+// sent_at. So those who have such a batch open are noted first, and when all of
+// them have ended, whichever way, what they wrote is looked at again.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
+	return o.redriveFor(ctx, window, except, "the queue may have lost it")
+}
+
+// redriveFor is Redrive, for a reason that the journal shows.
+func (o *Redriver) redriveFor(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
+	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: why})
+}
+
+// What was taken out of the history as gone goes back, once for each event. A producer
+// may have written an event again while it was on its way, and then the history has it
+// twice, or the outbox has it too: such a row is absorbed.
+var backSQL = `), back AS (
+    INSERT INTO outbox (` + stored.Columns + `)
+    SELECT DISTINCT ON (id) ` + stored.Columns + ` FROM moving, gone ORDER BY id, generation DESC
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, generation
+), absorbed AS (
+    INSERT INTO outbox_entries (event_type, created_at, repeated)
+    SELECT event_type, created_at, 1 FROM (
+        SELECT event_type, created_at, id, row_number() OVER (PARTITION BY id ORDER BY generation DESC) AS n FROM gone
+    ) AS ranked WHERE n > 1 OR NOT EXISTS (SELECT FROM back WHERE back.id = ranked.id)
+`
+
+// redrive is what is put back, and what the journal says of it.
+type redrive struct {
+	window    time.Duration
+	except    []string
+	eventType string // empty: all
+	stage     domain.Stage
+	why       string
+}
+
+func (o *Redriver) redrive(ctx context.Context, r redrive) (int64, error) {
+	if r.except == nil {
+		r.except = []string{} // NULL would compare as unknown
+	}
+	open, err := o.openBatches(ctx)
+	if err != nil {
+		return 0, err
+	}
+	total, err := o.redriveSent(ctx, time.Time{}, open.latest, r)
+	if err != nil || len(open.transactions) == 0 {
+		return total, err
+	}
+	if err := o.awaitBatches(ctx, open.transactions); err != nil {
+		return total, err
+	}
+	late, err := o.redriveSent(ctx, open.oldest, open.latest, r)
+	return total + late, err
+}
+
+func (o *Redriver) redriveSent(ctx context.Context, from, until time.Time, r redrive) (int64, error) {
+	total, after := int64(0), domain.ID{}
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		back, last, err := o.redriveAround(ctx, after, rows, from, until, r)
+		if err != nil {
+			return false, err
+		}
+		total, after = total+back, last
+		crashpoint.Reach(crashpoint.HealBatch)
+		return after == stored.LastID, nil
+	})
+	return total, postgres.Translate(err, "put unconfirmed events back")
+}
+
+// redriveAround is redrivePiece with fewer and fewer events, until it does without
+// the one that the outbox does not take back, or has found it.
+func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
+	for limit := max(1, rows/redriveShare); ; limit /= 2 {
+		back, last, err = o.redrivePiece(ctx, after, rows, limit, from, until, r)
+		switch {
+		case !stored.IsOfRow(err) || postgres.IsFleeting(err):
+			return back, last, err
+		case limit == 1:
+			if none := o.backMadeUp(ctx, r); stored.IsOfRow(none) {
+				return 0, last, err // an event that is in order cannot go back either
+			} else if none != nil {
+				return 0, last, none
+			}
+			last, err = o.setSentAside(ctx, after, rows, from, until, r, err)
+			return 0, last, err
+		}
+	}
+}
+
+// redrivePiece looks at the events after one, and returns the last that it
+// looked at.
+func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows, limit int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
+	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+			return err
+		}
+		if last, err = stored.PieceEnd(ctx, tx, after, rows, from, r.window); err != nil {
+			return err
+		}
+		var lost int
+		var lastLost *domain.ID
+		if err := tx.QueryRow(ctx, fmt.Sprintf(redriveSQL, limit), [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
+			string(r.stage), r.why, [16]byte(last)).Scan(&back, &lost, &lastLost); err != nil {
+			return err
+		}
+		if lost >= limit {
+			last = *lastLost
+		}
+		return nil
+	})
+	return back, last, err
+}
+
+const backMadeUpSQL = `
+WITH moving AS MATERIALIZED (
+    SELECT set_config('outboxd.moving', 'on', true)
+), back AS (
+    INSERT INTO outbox (event_type, payload) SELECT 'outboxd:probe', '' FROM moving RETURNING id
+)
+INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $1, 'redriven', 0, $2 FROM back`
+
+// backMadeUp puts an event back that is in order, and takes that back.
+func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
+	tx, err := o.db.Pool().Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = tx.Exec(ctx, backMadeUpSQL, string(r.stage), r.why)
+	return err
+}
+
+// One event, as an error was limited to. Its rows become a dead letter; what not
+// even that takes stays in the history.
+var setSentAsideSQL = `
+SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (` + fmt.Sprintf(lostSQL, 1) + `) AS lost`
+
+// setSentAside returns the event.
+func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive, cause error) (last domain.ID, err error) {
+	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
+			return err
+		}
+		if last, err = stored.PieceEnd(ctx, tx, after, rows, from, r.window); err != nil {
+			return err
+		}
+		found, err := tx.Query(ctx, setSentAsideSQL, [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,
+			"the outbox does not take the event back: ", o.db.Storable(cause.Error()), [16]byte(last))
+		if err != nil {
+			return err
+		}
+		var aside, id *[16]byte
+		_, err = pgx.ForEachRow(found, []any{&aside, &id}, func() error {
+			last = *id
+			o.db.Logger().ErrorContext(ctx, "an event cannot be sent again as it is in the history", "event_id", last, "dead_letter", aside != nil, "error", cause)
+			return nil
+		})
+		return err
+	})
+	return last, err
+}
+
+// Housekeeping moves rows from the default partition to one that it has just
+// made. A statement that was planned before and reads after would find them in
+// neither.
+const stillPartitionsSQL = `LOCK TABLE ONLY outbox_sent IN SHARE UPDATE EXCLUSIVE MODE`
+
+// openBatches are the transactions that have written to the history and not
+// ended. oldest is the earliest time at which one of them began, and latest the one up to
+// which everything was sent that has been sent by now.
+type openBatches struct {
+	transactions   []string
+	oldest, latest time.Time
+}
+
+// A lock on the history is taken before anything is sent to the queue, and
+// given up after the rows are visible. When a transaction of another user began
+// is hidden from most; the whole history is then read again.
+const openBatchesSQL = `
+SELECT greatest(clock_timestamp(), max(a.xact_start)), coalesce(array_agg(DISTINCT l.virtualtransaction), '{}'),
+       CASE WHEN bool_and(a.xact_start IS NOT NULL) THEN min(a.xact_start) END
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+
+// The clock may have been set back since some of the history was sent, and this is
+// then not over yet. It is read after the locks, since who has given up a lock
+// by then has its rows here. Almost always there is nothing, in the few partitions
+// that could hold any.
+const latestSentSQL = `SELECT max(sent_at) FROM outbox_sent WHERE id > $1::uuid AND id <= $2::uuid AND sent_at > $3::timestamptz`
+
+// latestSent returns the newest time at which anything was sent, or now if that
+// is later.
+func (o *Redriver) latestSent(ctx context.Context, now time.Time) (time.Time, error) {
+	latest, after := now, domain.ID{}
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		last, err := stored.PieceEnd(ctx, o.db.Pool(), after, rows, now, stored.Always)
+		if err != nil {
+			return false, err
+		}
+		var found *time.Time
+		if err := o.db.Pool().QueryRow(ctx, latestSentSQL, [16]byte(after), [16]byte(last), now).Scan(&found); err != nil {
+			return false, err
+		}
+		if found != nil && found.After(latest) {
+			latest = *found
+		}
+		after = last
+		return after == stored.LastID, nil
+	})
+	return latest, err
+}
+
+func (o *Redriver) openBatches(ctx context.Context) (openBatches, error) {
+	var open openBatches
+	var oldest *time.Time
+	err := o.db.Pool().QueryRow(ctx, openBatchesSQL).Scan(&open.latest, &open.transactions, &oldest)
+	if err == nil {
+		open.latest, err = o.latestSent(ctx, open.latest)
+	}
+	if oldest != nil {
+		open.oldest = *oldest
+	}
+	return open, postgres.Translate(err, "look for open batches")
+}
+
+const (
+	batchCheck = 50 * time.Millisecond
+	// batchPatience is longer than any batch can last: PostgreSQL ends each
+	// that idles or does not get on. Whatever still holds the history's lock
+	// then is no batch.
+	batchPatience = 5 * time.Minute
+)
+
+const stillOpenSQL = `
+SELECT EXISTS (SELECT FROM pg_locks
+    WHERE locktype = 'relation' AND relation = 'outbox_sent'::regclass AND mode = 'RowExclusiveLock' AND virtualtransaction = ANY ($1::text[]))`
+
+// awaitBatches returns when none of the transactions is open any more.
+func (o *Redriver) awaitBatches(ctx context.Context, transactions []string) error {
+	limit := time.NewTimer(batchPatience)
+	defer limit.Stop()
+	again := time.NewTicker(batchCheck)
+	defer again.Stop()
+	for {
+		var open bool
+		if err := o.db.Pool().QueryRow(ctx, stillOpenSQL, transactions).Scan(&open); err != nil || !open {
+			return postgres.Translate(err, "wait for open batches")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit.C:
+			o.db.Logger().WarnContext(ctx, "a transaction keeps outbox_sent locked for longer than any batch lasts; it is waited for no longer", "waited", batchPatience)
+			return nil
+		case <-again.C:
+		}
+	}
+}

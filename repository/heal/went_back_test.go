@@ -1,0 +1,166 @@
+package heal_test
+
+import (
+	"database/sql"
+	"testing"
+	"time"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository/heal"
+	"outboxd/repository/postgres"
+)
+
+// confirmed calls outboxd.confirm and returns what it said, or the SQLSTATE with which it refused.
+func confirmed(t *testing.T, db *postgres.Database, id string) string {
+	t.Helper()
+	var first bool
+	err := db.SQL().QueryRowContext(t.Context(), "SELECT outboxd.confirm($1)", id).Scan(&first)
+	switch {
+	case err != nil && domain.ErrorCode(postgres.Translate(err, "confirm")) == domain.CodeConflict:
+		return "too early"
+	case err != nil:
+		t.Fatal(err)
+	case first:
+		return "first"
+	}
+	return "no effect"
+}
+
+// What is confirmed in a database that has gone back, and in one that has not.
+func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
+	t.Parallel()
+	const (
+		unknown = "SELECT outbox_new_id()::text"
+		foreign = "SELECT gen_random_uuid()::text"
+		pending = "SELECT outboxd.emit('t', '{}')::text"
+		early   = "SELECT outboxd.emit('t', '{}', ordering_key => 'k')::text"
+		old     = "SELECT overlay(outbox_new_id()::text PLACING '0190' FROM 1)" // of 2024
+	)
+	for name, test := range map[string]struct {
+		history time.Duration
+		back    bool
+		event   string
+		want    string
+	}{
+		"well":                     {time.Hour, false, unknown, "first"},
+		"an unknown event":         {time.Hour, true, unknown, "no effect"},
+		"no history":               {0, true, unknown, "first"},
+		"older than the history":   {time.Hour, true, old, "first"},
+		"an ID that tells no time": {time.Hour, true, foreign, "first"},
+		"pending":                  {time.Hour, true, pending, "first"},
+		"a key and no turn":        {time.Hour, true, early, "too early"},
+		"a key and no turn, well":  {time.Hour, false, early, "first"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Open(t)
+			memory := heal.NewQueueMemory(db)
+			is, err := memory.Database(t.Context())
+			if err != nil || is.SystemID == "" || len(is.Timeline) != 8 {
+				t.Fatalf("this database is %+v, %v", is, err)
+			}
+			if err := memory.RememberDatabase(t.Context(), is, test.history); err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, "UPDATE outbox_queue_identity SET history_since = history_since - interval '2 hours'")
+			if test.back {
+				if err := memory.Doubt(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var id string
+			if err := db.SQL().QueryRowContext(t.Context(), test.event).Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			if got := confirmed(t, db, id); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+			noted := map[bool]int{true: 1}[test.want == "no effect"]
+			if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'unknown'"); n != noted {
+				t.Errorf("%d entries in the journal, want %d", n, noted)
+			}
+		})
+	}
+}
+
+// Another timeline than the remembered one is doubt enough, before any relay has looked.
+func TestAnotherTimelineIsDoubt(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, "UPDATE outbox_queue_identity SET timeline = '000000FE', history_seconds = 3600, history_since = now() - interval '1 hour'")
+	var id string
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_new_id()::text").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if got := confirmed(t, db, id); got != "no effect" {
+		t.Errorf("%q", got)
+	}
+}
+
+// A session that found nothing in doubt a moment ago has heard of a doubt when Doubt
+// returns.
+func TestEverySessionHearsOfADoubt(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	memory := heal.NewQueueMemory(db)
+	if err := memory.RememberDatabase(t.Context(), domain.DatabaseIdentity{}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "UPDATE outbox_queue_identity SET history_since = history_since - interval '2 hours'")
+	session, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	confirm := func() (first, sure bool) {
+		t.Helper()
+		err := session.QueryRowContext(t.Context(), "SELECT outboxd.confirm(outbox_new_id()), coalesce(current_setting('outboxd.sure_at', true), '') <> ''").Scan(&first, &sure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return first, sure
+	}
+	if first, sure := confirm(); !first || !sure {
+		t.Fatalf("before: took effect %t, sure %t", first, sure)
+	}
+	if err := memory.Doubt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if first, _ := confirm(); first {
+		t.Error("an unknown event took effect after the doubt")
+	}
+	// When the history of that time has ended, nobody asks any more for each event.
+	exec(t, db, "UPDATE outbox_queue_identity SET went_back_at = went_back_at - interval '62 minutes'")
+	if _, err := session.ExecContext(t.Context(), "SET outboxd.sure_at = ''"); err != nil {
+		t.Fatal(err)
+	}
+	if first, sure := confirm(); !first || !sure {
+		t.Errorf("after the history: took effect %t, sure %t", first, sure)
+	}
+}
+
+// A transaction with an old snapshot does not see a doubt, and so must not make its session sure.
+func TestAnOldSnapshotMakesNoSessionSure(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	session, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	tx, err := session.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sure string
+	if err := tx.QueryRowContext(t.Context(), "SELECT coalesce(current_setting('outboxd.sure_at', true), '') FROM outboxd.confirm(outbox_new_id())").Scan(&sure); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if sure != "" {
+		t.Errorf("the session is sure at %s", sure)
+	}
+}

@@ -1,0 +1,68 @@
+package repositorytest
+
+import (
+	"database/sql"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// plan is a node of what EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) says.
+type plan struct {
+	Type     string  `json:"Node Type"`
+	Relation string  `json:"Relation Name"`
+	Rows     float64 `json:"Actual Rows"` // in each loop
+	Loops    float64 `json:"Actual Loops"`
+	Filtered float64 `json:"Rows Removed by Filter"`
+	Hit      int64   `json:"Shared Hit Blocks"`
+	Read     int64   `json:"Shared Read Blocks"`
+	Plans    []plan
+}
+
+// WantBounded runs what the pages and the measurement ask, in tables that hold far more than they may read: no step of
+// a plan meets more rows than are ever counted, and none reads more blocks than these take.
+func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxRows, maxEntries int) {
+	t.Helper()
+	for name, statement := range statements {
+		tx, err := conn.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text string
+		err = tx.QueryRowContext(t.Context(), "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "+statement[0].(string), statement[1:]...).Scan(&text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := tx.Rollback(); err != nil { // the measurement writes
+			t.Fatal(err)
+		}
+		var found []struct{ Plan plan }
+		if err := json.NewDecoder(strings.NewReader(text)).Decode(&found); err != nil || len(found) != 1 {
+			t.Fatalf("%s: %v\n%s", name, err, text)
+		}
+		root := found[0].Plan
+		rows, entries := root.most()
+		t.Logf("%s: at most %.0f rows in a step, %d blocks", name, rows, root.Hit+root.Read)
+		const blocks = 40_000 // a row of the dead groups costs one of the index or the table, at the very worst two
+		if rows > float64(maxRows) || entries > float64(maxEntries) || root.Hit+root.Read > blocks {
+			t.Errorf("%s: %.0f rows in a step, %d blocks:\n%s", name, rows, root.Hit+root.Read, text)
+		}
+	}
+}
+
+// most is how many rows the busiest step met: of those that only pass on the account's entries, and of all others.
+func (p plan) most() (rows, entries float64) {
+	for _, below := range p.Plans {
+		r, e := below.most()
+		rows, entries = max(rows, r), max(entries, e)
+	}
+	met := (p.Rows + p.Filtered) * p.Loops
+	if p.passesEntries() {
+		return rows, max(entries, met)
+	}
+	return max(rows, met), entries
+}
+
+func (p plan) passesEntries() bool {
+	return p.Relation == "outbox_entries" || len(p.Plans) == 1 && p.Plans[0].passesEntries()
+}

@@ -1,0 +1,92 @@
+package repositorytest
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/app/servertest"
+	"outboxd/migrations"
+	"outboxd/repository/postgres"
+)
+
+// Exec executes a statement.
+func Exec(t testing.TB, db *postgres.Database, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.SQL().ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// Count returns what a query counts.
+func Count(t testing.TB, db *postgres.Database, query string, args ...any) (n int) {
+	t.Helper()
+	if err := db.SQL().QueryRowContext(context.WithoutCancel(t.Context()), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// Eventually waits for a count. Half a minute is only the length of a failure.
+func Eventually(t testing.TB, db *postgres.Database, want int, query string, args ...any) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for got := Count(t, db, query, args...); got != want; got = Count(t, db, query, args...) {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatalf("%s: %d after 30 s, want %d", query, got, want)
+		}
+	}
+}
+
+// AwaitWaiting returns when somebody waits for a lock of somebody else.
+func AwaitWaiting(t testing.TB, db *postgres.Database) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for Count(t, db, "SELECT Count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 0 {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatal("after 30 s nobody waits for a lock")
+		}
+	}
+}
+
+// Explain returns a plan as text.
+func Explain(t testing.TB, conn *sql.Conn, statement string) string {
+	t.Helper()
+	rows, err := conn.QueryContext(t.Context(), statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		plan.WriteString(line + "\n")
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
+}
+
+// Migrate makes the tables.
+func Migrate(t testing.TB, db *postgres.Database) {
+	t.Helper()
+	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,269 @@
+package search
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Auditor is the domain.Auditor.
+type Auditor struct{ db *postgres.Database }
+
+// NewAuditor returns the auditor of db.
+func NewAuditor(db *postgres.Database) *Auditor { return &Auditor{db: db} }
+
+var _ domain.Auditor = (*Auditor)(nil)
+
+// The statements of one account have one snapshot: events that move meanwhile
+// are counted where they were. Each counts a piece of the tables, from an ID
+// to another ($1, $2), and of the entries, which have none, between two places ($3, $4).
+// The sums of former days are in the first ($5).
+var accountSQL = `
+WITH places AS (
+    ` + stored.Places.Union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid`) + `
+), states AS (
+    SELECT created_at, event_type, CASE WHEN state = 'in flight' AND EXISTS (
+        SELECT FROM inbox i WHERE i.event_id = places.id AND i.event_id >= $1 AND i.event_id <= $2) THEN 'confirmed' ELSE state END AS state
+    FROM places
+), sums AS (
+    SELECT ` + stored.AccountDaySQL + ` AS day, event_type, count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
+           count(*) FILTER (WHERE state = 'in flight') AS in_flight, count(*) FILTER (WHERE state = 'confirmed') AS confirmed,
+           count(*) FILTER (WHERE state = 'dead') AS dead, count(*) FILTER (WHERE state = 'suppressed') AS suppressed,
+           0 AS expired, 0::bigint AS unrecorded, 0 AS discarded, 0::bigint AS repeated, 0::bigint AS emitted
+    FROM states GROUP BY 1, 2
+    UNION ALL
+    SELECT ` + stored.AccountDaySQL + `, event_type, 0, 0, 0, 0, 0, 0, 0, sum(coalesce(unrecorded, 0)), 0, sum(coalesce(repeated, 0)),
+           count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL)
+    FROM outbox_entries WHERE ctid >= $3::text::tid AND ctid < $4::text::tid GROUP BY 1, 2
+    UNION ALL
+    SELECT day, event_type, 0, 0, 0, confirmed, 0, suppressed, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
+)
+SELECT day, event_type, sum(emitted)::bigint, sum(pending)::bigint, sum(held)::bigint, sum(in_flight)::bigint, sum(confirmed)::bigint,
+       sum(dead)::bigint, sum(suppressed)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
+FROM sums GROUP BY day, event_type ORDER BY day, event_type`
+
+// Account implements domain.Auditor.
+func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
+	var lines []domain.AccountLine
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		lines, err = a.account(ctx, rows)
+		return true, err
+	})
+	return lines, postgres.Translate(err, "read the account")
+}
+
+// entriesABlock is how many entries are in a block of their table, about.
+const entriesABlock = 100
+
+const entryBlocksSQL = `SELECT pg_relation_size('outbox_entries'::regclass) / current_setting('block_size')::int`
+
+func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, error) {
+	sums := accountSums{}
+	err := pgx.BeginTxFunc(ctx, a.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		var blocks int64
+		if err := tx.QueryRow(ctx, entryBlocksSQL).Scan(&blocks); err != nil {
+			return err
+		}
+		after, block, step := domain.ID{}, int64(0), int64(max(rows/entriesABlock, 1))
+		for first := true; first || after != stored.LastID || block < blocks; first = false {
+			end, err := placesEnd(ctx, tx, after, rows)
+			if err != nil {
+				return err
+			}
+			until := end
+			if after == stored.LastID {
+				until = domain.ID{} // only entries are left
+			}
+			if err := sums.add(ctx, tx, stored.PieceStart(after), [16]byte(until), place(block), place(block+step), first); err != nil {
+				return err
+			}
+			after, block = end, block+step
+		}
+		return nil
+	})
+	return sums.lines(), err
+}
+
+// place is the beginning of a block, as PostgreSQL writes it.
+func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.MaxUint32)) }
+
+// placesEndSQL is pieceEndSQL for all tables in which events are.
+var placesEndSQL = `
+SELECT least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `)`
+
+// placesEnd is pieceEnd for all tables in which events are.
+func placesEnd(ctx context.Context, q stored.Querier, after domain.ID, rows int) (domain.ID, error) {
+	var end *domain.ID
+	if err := q.QueryRow(ctx, fmt.Sprintf(placesEndSQL, rows-1), stored.PieceStart(after)).Scan(&end); err != nil || end == nil {
+		return stored.LastID, err
+	}
+	return *end, nil
+}
+
+// accountSums adds up the pieces of an account, by day and type.
+type accountSums map[accountKey]domain.AccountLine
+
+type accountKey struct {
+	day       time.Time
+	eventType string
+}
+
+func (s accountSums) add(ctx context.Context, tx pgx.Tx, args ...any) error {
+	rows, err := tx.Query(ctx, accountSQL, args...)
+	if err != nil {
+		return err
+	}
+	var l domain.AccountLine
+	_, err = pgx.ForEachRow(rows, []any{
+		&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Suppressed, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
+	}, func() error {
+		key := accountKey{l.Day, l.Type}
+		sum := s[key]
+		sum.Day, sum.Type = l.Day, l.Type
+		sum.Add(&l)
+		s[key] = sum
+		return nil
+	})
+	return err
+}
+
+func (s accountSums) lines() []domain.AccountLine {
+	return slices.SortedFunc(maps.Values(s), func(x, y domain.AccountLine) int {
+		return cmp.Or(x.Day.Compare(y.Day), cmp.Compare(x.Type, y.Type))
+	})
+}
+
+// What is held waits for the event that has its key's turn, or for an earlier one
+// that is still in the outbox. Between two commits neither may be there, for a moment.
+//
+// An event that was written more than once, under one ID, may be in as many
+// places. It was then written at different times, or counted as often by the
+// account. So rows of one ID and time break a promise where the account ($2, $3:
+// its days and types) has counted fewer.
+var violationsSQL = `
+(SELECT id, 'in more than one place', string_agg(state, ', ' ORDER BY state)
+ FROM (
+    ` + stored.Places.Union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $4::uuid AND id <= $5::uuid`) + `
+ ) AS places
+ GROUP BY id, created_at HAVING count(*) > 1
+    AND bool_or((` + stored.AccountDaySQL + `, event_type) IN (SELECT * FROM unnest($2::date[], $3::text[])))
+ ORDER BY id LIMIT $1)
+UNION ALL
+(SELECT id, 'held without a reason', 'ordering key ' || ordering_key || ', since ' || held_at
+ FROM outbox_held h
+ WHERE id >= $4 AND id <= $5 AND held_at < now() - interval '1 minute'
+   AND NOT EXISTS (SELECT FROM outbox_turns t WHERE t.ordering_key = h.ordering_key)
+   AND NOT EXISTS (SELECT FROM outbox o WHERE o.ordering_key = h.ordering_key AND o.ordering_position < h.ordering_position)
+ ORDER BY id LIMIT $1)
+LIMIT $1`
+
+// Violations implements domain.Auditor.
+func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, limit int) ([]domain.Violation, error) {
+	days, types := []time.Time{}, []string{}
+	for i := range account {
+		if account[i].Difference() < 0 {
+			days, types = append(days, account[i].Day), append(types, account[i].Type)
+		}
+	}
+	var violations []domain.Violation
+	var after domain.ID
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		end, err := placesEnd(ctx, a.db.Pool(), after, rows)
+		if err != nil {
+			return false, err
+		}
+		found, err := a.db.Pool().Query(ctx, violationsSQL, limit-len(violations), days, types, stored.PieceStart(after), [16]byte(end))
+		if err != nil {
+			return false, err
+		}
+		some, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (v domain.Violation, err error) {
+			err = row.Scan((*[16]byte)(&v.ID), &v.Broken, &v.Detail)
+			return v, err
+		})
+		if err != nil {
+			return false, err
+		}
+		violations, after = append(violations, some...), end
+		return after == stored.LastID || len(violations) == limit, nil
+	})
+	return violations, postgres.Translate(err, "look for violations")
+}
+
+// What was sent this minute need not be in Redis yet. What was sent in the future was sent before
+// the clock was set back.
+const unconfirmedSQL = `
+SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
+WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND event_type <> ALL ($3::text[])
+  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $4::uuid)
+ORDER BY id LIMIT $2`
+
+// Unconfirmed implements domain.Auditor.
+func (a *Auditor) Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error) {
+	var events []domain.SentEvent
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		end, err := stored.PieceEnd(ctx, a.db.Pool(), after, rows, time.Time{}, stored.Always)
+		if err != nil {
+			return false, err
+		}
+		found, err := a.db.Pool().Query(ctx, unconfirmedSQL, [16]byte(after), limit-len(events), append([]string{}, except...), [16]byte(end))
+		if err != nil {
+			return false, err
+		}
+		some, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (e domain.SentEvent, err error) {
+			err = row.Scan((*[16]byte)(&e.Event.ID), &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt)
+			return e, err
+		})
+		if err != nil {
+			return false, err
+		}
+		events, after = append(events, some...), end
+		return after == stored.LastID || len(events) == limit, nil
+	})
+	return events, postgres.Translate(err, "look for unconfirmed events")
+}
+
+const confirmedSQL = `
+SELECT asked.id FROM unnest($1::uuid[]) AS asked (id)
+WHERE EXISTS (SELECT FROM inbox WHERE event_id = asked.id) OR NOT EXISTS (SELECT FROM outbox_sent s WHERE s.id = asked.id)`
+
+// Confirmed implements domain.Auditor.
+func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID]bool, error) {
+	rows, err := a.db.Pool().Query(ctx, confirmedSQL, postgres.UUIDs(ids))
+	if err != nil {
+		return nil, postgres.Translate(err, "look for confirmations")
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
+	confirmed := map[domain.ID]bool{}
+	for _, id := range list {
+		confirmed[id] = true
+	}
+	return confirmed, postgres.Translate(err, "look for confirmations")
+}
+
+// By an index of such entries alone.
+const withoutEventSQL = `
+SELECT event_id, max(at) FROM outbox_journal WHERE entry = 'unknown' GROUP BY event_id ORDER BY 2 DESC, 1 LIMIT $1`
+
+// WithoutEvent implements domain.Auditor.
+func (a *Auditor) WithoutEvent(ctx context.Context, limit int) ([]domain.TaskWithoutEvent, error) {
+	const doing = "look for tasks without an event"
+	rows, err := a.db.Pool().Query(ctx, withoutEventSQL, limit)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	tasks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t domain.TaskWithoutEvent, err error) {
+		err = row.Scan((*[16]byte)(&t.EventID), &t.At)
+		return t, err
+	})
+	return tasks, postgres.Translate(err, doing)
+}

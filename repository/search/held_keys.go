@@ -1,0 +1,94 @@
+package search
+
+import (
+	"context"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// heldHeadsSQL begins a statement that needs, of up to $2 ordering keys, the
+// held event that is next in turn: of the keys $1, or of all if that is NULL.
+// All are found by skipping through the index, one entry for each key, so
+// that ten thousand events behind one key cost no more than one.
+const heldHeadsSQL = `
+WITH RECURSIVE skipped (key, n) AS (
+    (SELECT ordering_key, 1 FROM outbox_held WHERE $1::text[] IS NULL ORDER BY ordering_key LIMIT 1)
+    UNION ALL
+    SELECT (SELECT ordering_key FROM outbox_held WHERE ordering_key > key ORDER BY ordering_key LIMIT 1), n + 1
+    FROM skipped WHERE key IS NOT NULL AND n < $2
+), heads AS MATERIALIZED (
+    SELECT key, head.id, head.held_at, head.ordering_position AS position
+    FROM (SELECT key FROM skipped WHERE key IS NOT NULL UNION SELECT unnest($1::text[])) AS keys, LATERAL (
+        SELECT id, held_at, ordering_position FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1
+    ) AS head
+)`
+
+// holderSQL is the event that a held one waits for: the one that has its key's
+// turn or, before any has, an earlier one that was not yet due.
+func holderSQL(key, position string) string {
+	return `coalesce((SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = ` + key + `),
+        (SELECT o.id FROM outbox o WHERE o.ordering_key = ` + key + ` AND o.ordering_position < ` + position + ` ORDER BY o.ordering_position LIMIT 1))`
+}
+
+// Only what is on the page is counted and looked for. One statement, so that an
+// event which is just being moved is seen in one place.
+var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
+    SELECT key, id, held_at, ` + holderSQL("longest.key", "longest.position") + ` AS holder
+    FROM (SELECT * FROM heads ORDER BY held_at, key LIMIT $3) AS longest
+)
+SELECT page.key, page.id, page.held_at,
+       (SELECT count(*) FROM (SELECT FROM outbox_held h WHERE h.ordering_key = page.key LIMIT $4) AS waiting),
+       page.holder, coalesce(t.taken_at, ` + stored.Within("e.created_at") + `), e.state, coalesce(e.event_type, ''), coalesce(e.queue, ''), ` + stored.Within("e.at") + `, coalesce(e.attempts, 0), coalesce(e.error, ''),
+       EXISTS (SELECT FROM inbox i WHERE i.event_id = page.holder), (SELECT count(*) FROM heads)
+FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERAL (
+    SELECT * FROM (
+    ` + stored.Places.Only(domain.StatePending, domain.StateInFlight, domain.StateDead).Union(
+	`SELECT {state} AS state, event_type, queue, {since} AS at, attempts, {error} AS error, generation, created_at FROM {table} WHERE id = page.holder`) + `
+    ) AS places ORDER BY generation DESC, state = 'in flight', state = 'pending' LIMIT 1
+) AS e ON true
+ORDER BY page.held_at, page.key`
+
+// HeldKeys are the ordering keys of which events wait.
+type HeldKeys struct{ db *postgres.Database }
+
+// NewHeldKeys returns the held keys in db.
+func NewHeldKeys(db *postgres.Database) *HeldKeys { return &HeldKeys{db: db} }
+
+// List returns up to limit ordering keys of which events wait, among those named
+// or, with none named, all. Those that have waited longest come first. complete is false if there are more than domain.HeldKeysCounted
+// held keys, of which only the first, by name, were looked at. Errors:
+// domain.CodeUnavailable.
+func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []domain.HeldKey, complete bool, err error) {
+	const doing = "list held keys"
+	rows, err := k.db.Pool().Query(ctx, heldKeysSQL, named, domain.HeldKeysCounted, limit, domain.HeldEventsCounted)
+	if err != nil {
+		return nil, false, postgres.Translate(err, doing)
+	}
+	defer rows.Close()
+	complete = true
+	for rows.Next() {
+		var key domain.HeldKey
+		var turn domain.Turn
+		var owner *[16]byte
+		var since, at *time.Time
+		var state *domain.EventState
+		var looked int
+		if err := rows.Scan(&key.Key, (*[16]byte)(&key.Next), &key.Since, &key.Held, &owner, &since, &state, &turn.Type, &turn.Queue,
+			&at, &turn.Attempts, &turn.Error, &turn.Confirmed, &looked); err != nil {
+			return nil, false, postgres.Translate(err, doing)
+		}
+		if owner != nil {
+			turn.ID, turn.Since, turn.State = *owner, *since, domain.StateGone
+			if state != nil {
+				turn.State, turn.At = *state, *at
+			}
+			key.Turn = &turn
+		}
+		complete = named != nil || looked < domain.HeldKeysCounted
+		list = append(list, key)
+	}
+	return list, complete, postgres.Translate(rows.Err(), doing)
+}

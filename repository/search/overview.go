@@ -1,0 +1,117 @@
+package search
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+)
+
+// Overviews is the domain.Overviews. It reads what Measure keeps, and counts
+// as Measure does.
+type Overviews struct{ db *postgres.Database }
+
+// NewOverviews returns the overviews of db.
+func NewOverviews(db *postgres.Database) *Overviews { return &Overviews{db} }
+
+var _ domain.Overviews = (*Overviews)(nil)
+
+// lookPatience bounds one look. In bad company, such as under an old snapshot
+// with millions of dead rows, even this takes long. It is then not worth it.
+const lookPatience = 2 * time.Second
+
+var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() LIMIT $3) AS few),
+       (SELECT died_at FROM outbox_dead ORDER BY died_at, id LIMIT 1), standing.* FROM (` + StandingSQL + `) AS standing`
+
+// flowsSQL adds up samples, of which a day has 8,640, once for each window. In
+// the shortest are three or four, wherever it begins.
+const flowsSQL = `
+SELECT coalesce(sum(seconds), 0), coalesce(sum(emitted), 0)::bigint, coalesce(sum(enqueued), 0)::bigint,
+       coalesce(sum(confirmed), 0)::bigint, coalesce(sum(died), 0)::bigint, max(at)
+FROM unnest(ARRAY[35, 3600, 86400]) AS w (length) LEFT JOIN outbox_samples ON at > now() - length * interval '1 second'
+GROUP BY length ORDER BY length`
+
+// presentRelaysSQL takes for the one that keeps house who measured last.
+const presentRelaysSQL = `
+SELECT id, host, pid, version, asleep, started_at, seen_at,
+       coalesce(id = (SELECT relay FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1), false)
+FROM outbox_relays ORDER BY host, pid, id LIMIT 100`
+
+// Standing implements domain.Overviews.
+func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	var s domain.Standing
+	var found Standing
+	var oldestDead *time.Time
+	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, CountLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead}, found.Targets()...)...)
+	if err != nil {
+		return s, postgres.Translate(err, "look at where the events are")
+	}
+	s.Backlog = found.Read()
+	if oldestDead != nil {
+		s.OldestDead = *oldestDead
+	}
+	if err := o.flows(ctx, &s); err != nil {
+		return s, postgres.Translate(err, "add up the samples")
+	}
+	rows, err := o.db.Pool().Query(ctx, presentRelaysSQL)
+	if err != nil {
+		return s, postgres.Translate(err, "read the relays")
+	}
+	s.Relays, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r domain.RelayStatus, err error) {
+		err = row.Scan((*[16]byte)(&r.ID), &r.Host, &r.PID, &r.Version, &r.Asleep, &r.StartedAt, &r.SeenAt, &r.Leads)
+		return r, err
+	})
+	return s, postgres.Translate(err, "read the relays")
+}
+
+func (o *Overviews) flows(ctx context.Context, s *domain.Standing) error {
+	rows, err := o.db.Pool().Query(ctx, flowsSQL)
+	if err != nil {
+		return err
+	}
+	var f domain.Flow
+	var newest *time.Time
+	into := []*domain.Flow{&s.Now, &s.Hour, &s.Day}
+	_, err = pgx.ForEachRow(rows, []any{&f.Seconds, &f.Emitted, &f.Enqueued, &f.Confirmed, &f.Died, &newest}, func() error {
+		*into[0], into = f, into[1:]
+		return nil
+	})
+	if newest != nil {
+		s.SampledAt = *newest // of the last row, which is the longest window
+	}
+	return err
+}
+
+// historySQL puts samples together. Of a percentile there is no true mean; that
+// of the medians will do, and of the large ones the largest is what matters.
+const historySQL = `
+SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step,
+       sum(seconds)::float8, sum(emitted)::bigint, sum(enqueued)::bigint, sum(confirmed)::bigint, sum(died)::bigint,
+       max(pending), max(held), max(dead), max(oldest_due)::float8,
+       coalesce(avg(delay_p50), -1)::float8, coalesce(max(delay_p99), -1)::float8
+FROM outbox_samples WHERE at > now() - $1 * interval '1 second' GROUP BY 1 ORDER BY 1`
+
+// History implements domain.Overviews.
+func (o *Overviews) History(ctx context.Context, window, step time.Duration) ([]domain.HistoryPoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	rows, err := o.db.Pool().Query(ctx, historySQL, window.Seconds(), step.Seconds())
+	if err != nil {
+		return nil, postgres.Translate(err, "read the history")
+	}
+	points, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p domain.HistoryPoint, err error) {
+		var oldest, p50, p99 float64
+		err = row.Scan(&p.At, &p.Seconds, &p.Emitted, &p.Enqueued, &p.Confirmed, &p.Died,
+			&p.Pending, &p.Held, &p.Dead, &oldest, &p50, &p99)
+		p.OldestDue, p.DelayP50, p.DelayP99 = inSeconds(oldest), inSeconds(p50), inSeconds(p99)
+		return p, err
+	})
+	return points, postgres.Translate(err, "read the history")
+}
+
+func inSeconds(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }

@@ -1,0 +1,180 @@
+package search
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// How far one search looks. It begins with few events, because most pages are
+// full after them.
+const (
+	searchFirst    = 500    // of each table, in the first step
+	searchStep     = 10_000 // of each table, in each further one
+	searchLimit    = 50_000 // of each table altogether
+	searchPatience = 2 * time.Second
+	// searchTimeout bounds one step on the server, for a database that is
+	// too slow even for that.
+	searchTimeout = 5 * time.Second
+)
+
+// searchBoundsSQL keeps the planner to the indexes by which the steps are
+// bounded. Of IDs that are not in the order of the table it might think that
+// reading and sorting all of it is cheaper. The cost that it then sees is none
+// to compile anything for.
+const searchBoundsSQL = `
+SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`
+
+// Each table is read by the index of its IDs, newest first, from $2 down to
+// $1, and $4 rows of it; only then the filter is applied. So the work does not
+// depend on how much matches.
+//
+//   - $3 names the states to read; the others cost nothing.
+//   - floor is the ID down to which all tables were read: below it one of them
+//     has more. Rows below are left for the next step.
+//   - inbox and outbox_turns are asked by subqueries that give a value, which
+//     cannot become a hash of the whole table.
+//   - without a match there is one row all the same, to say the floor.
+var searchSQL = `
+WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
+    SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
+           attempts, generation, CASE WHEN {rival} = '' THEN {error} ELSE 'task ' || {rival} || ' stands for it' END AS error, octet_length(payload) AS bytes
+    FROM {table} WHERE {state} = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
+)`, ", ") + `, looked AS (
+    ` + stored.Places.Union(`SELECT * FROM {table}_read`) + `
+), floor AS (
+    SELECT greatest(` + stored.Places.Each(`(SELECT id FROM {table}_read OFFSET $4 - 1 LIMIT 1)`, ", ") + `) AS id,
+           (SELECT count(*) FROM looked) AS examined
+), page AS (
+    SELECT DISTINCT ON (id) * FROM (
+        SELECT looked.*, CASE state WHEN 'in flight' THEN (SELECT i.processed_at FROM inbox i WHERE i.event_id = looked.id) END AS confirmed_at
+        FROM looked
+        WHERE ((SELECT id FROM floor) IS NULL OR id >= (SELECT id FROM floor))
+          AND ($5 = '' OR event_type = $5) AND ($6 = '' OR queue = $6) AND ($7 = '' OR ordering_key = $7)
+          AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
+    ) AS matching
+    WHERE CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
+    ORDER BY id DESC, generation DESC
+    LIMIT $11
+)
+SELECT floor.id, floor.examined, page.id, CASE WHEN confirmed_at IS NULL THEN state ELSE 'confirmed' END, event_type, queue,
+       ordering_key, created_at, coalesce(confirmed_at, since), attempts, generation, error, bytes,
+       CASE state WHEN 'held' THEN ` + holderSQL("page.ordering_key", "(SELECT h.ordering_position FROM outbox_held h WHERE h.id = page.id)") + ` END
+FROM floor LEFT JOIN page ON true
+ORDER BY page.id DESC`
+
+// Search implements domain.EventLives.
+func (l *Lives) Search(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (domain.EventPage, error) {
+	var page domain.EventPage
+	first, last := searchRange(filter, before)
+	began := time.Now()
+	err := pgx.BeginTxFunc(ctx, l.db.Pool(), pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, searchBoundsSQL, postgres.Milliseconds(searchTimeout)); err != nil {
+			return err
+		}
+		depth := 0
+		for step := searchFirst; ; step = searchStep {
+			floor, err := searchOnce(ctx, tx, &page, filter, first, last, step, limit-len(page.Events))
+			if err != nil {
+				return err
+			}
+			depth += step
+			switch {
+			case len(page.Events) >= limit:
+				page.Next = page.Events[limit-1].ID
+				return nil
+			case floor.IsZero():
+				return nil
+			case depth >= searchLimit, time.Since(began) > searchPatience:
+				page.Next, page.GaveUp = floor, true
+				return nil
+			}
+			last = floor.Before()
+		}
+	})
+	switch {
+	case postgres.SQLState(err) == "57014":
+		err = domain.Wrap(domain.CodeUnavailable, err, "the search took too long and was given up; name an ID, a state or a time")
+	case err != nil:
+		err = postgres.Translate(err, "search events")
+	}
+	return page, err
+}
+
+// searchRange returns the first and the last ID that may be met.
+func searchRange(filter domain.EventFilter, before domain.ID) (first, last domain.ID) {
+	last = domain.LastID()
+	if !filter.Since.IsZero() {
+		first = domain.FirstID(filter.Since)
+	}
+	if !filter.Until.IsZero() {
+		last = domain.FirstID(filter.Until).Before()
+	}
+	if !filter.ID.IsZero() {
+		first, last = filter.ID, filter.ID
+	}
+	if !before.IsZero() && string(before[:]) <= string(last[:]) {
+		last = before.Before()
+	}
+	return first, last
+}
+
+// readFor are the states of which the tables are read to find events of a
+// state: what is confirmed is where it was in flight.
+func readFor(state domain.EventState) []domain.EventState {
+	switch state {
+	case "":
+		return domain.EventStates()
+	case domain.StateConfirmed:
+		return []domain.EventState{domain.StateInFlight}
+	default:
+		return []domain.EventState{state}
+	}
+}
+
+// searchOnce appends up to limit events to the page, and returns the floor of
+// what it looked at; zero: there is no more.
+func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain.EventFilter, first, last domain.ID, step, limit int) (domain.ID, error) {
+	rows, err := tx.Query(ctx, searchSQL, [16]byte(first), [16]byte(last), readFor(f.State), step,
+		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit)
+	if err != nil {
+		return domain.ID{}, err
+	}
+	defer rows.Close()
+	var floor, id, turn *[16]byte
+	var examined int
+	var state, kind, queue, key, fault *string
+	var created, since *time.Time
+	var attempts, generation, bytes *int
+	for rows.Next() {
+		if err := rows.Scan(&floor, &examined, &id, &state, &kind, &queue, &key, &created, &since, &attempts, &generation, &fault, &bytes, &turn); err != nil {
+			return domain.ID{}, err
+		}
+		if id == nil {
+			break
+		}
+		e := domain.EventSummary{
+			ID: *id, State: domain.EventState(*state), Type: *kind, Queue: *queue, CreatedAt: *created, Since: *since,
+			Attempts: *attempts, Generation: *generation, Error: *fault, PayloadBytes: *bytes,
+		}
+		if key != nil {
+			e.OrderingKey = *key
+		}
+		if turn != nil {
+			e.WaitsFor = *turn
+		}
+		page.Events = append(page.Events, e)
+	}
+	rows.Close()
+	page.Examined += examined
+	if floor == nil {
+		return domain.ID{}, rows.Err()
+	}
+	return *floor, rows.Err()
+}

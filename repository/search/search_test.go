@@ -1,0 +1,178 @@
+package search_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
+	"outboxd/repository/search"
+)
+
+// found are the types and states of what is found, page by page.
+func found(t *testing.T, db *postgres.Database, filter domain.EventFilter, limit int) (list []string) {
+	t.Helper()
+	lives := search.NewLives(db)
+	var before domain.ID
+	for {
+		page, err := lives.Search(t.Context(), filter, before, limit)
+		if err != nil {
+			t.Fatalf("search %+v: %v", filter, err)
+		}
+		if len(page.Events) > limit || page.GaveUp {
+			t.Fatalf("search %+v: %d events, gave up: %t", filter, len(page.Events), page.GaveUp)
+		}
+		for _, e := range page.Events {
+			list = append(list, e.Type+"="+string(e.State))
+		}
+		if page.Next.IsZero() {
+			return list
+		}
+		before = page.Next
+	}
+}
+
+func TestEventsAreSearched(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
+	write := func(kind, columns string) domain.ID {
+		t.Helper()
+		exec(t, db, fmt.Sprintf("INSERT INTO outbox (event_type, payload, %s", columns))
+		return find(t, db, kind)
+	}
+	died := write("a:dead", `queue) VALUES ('a:dead', 'x', 'low')`)
+	die(t, store, "it broke")
+	first := write("b:first", `ordering_key) VALUES ('b:first', 'x', 'k')`)
+	confirmed := write("c:confirmed", `headers) VALUES ('c:confirmed', 'xyz', '{"tenant": "acme", "html": "<b>"}')`)
+	relayAll(t, store)
+	write("d:held", `ordering_key) VALUES ('d:held', 'x', 'k')`)
+	if events := claimEvents(t, store).Events(); len(events) != 0 {
+		t.Fatalf("%d events of a key were claimed that is not theirs", len(events))
+	}
+	exec(t, db, "INSERT INTO inbox VALUES ($1)", confirmed)
+	between := time.Now()
+	later := write("e:pending", `available_at) VALUES ('e:pending', 'x', now() + interval '1 hour')`)
+	all := []string{"e:pending=pending", "d:held=held", "c:confirmed=confirmed", "b:first=in flight", "a:dead=dead"}
+	for _, c := range []struct {
+		name   string
+		filter domain.EventFilter
+		want   []string
+	}{
+		{"all", domain.EventFilter{}, all},
+		{"by ID", domain.EventFilter{ID: confirmed}, all[2:3]},
+		{"by type", domain.EventFilter{Type: "d:held"}, all[1:2]},
+		{"by queue", domain.EventFilter{Queue: "low"}, all[4:]},
+		{"by key", domain.EventFilter{OrderingKey: "k"}, []string{all[1], all[3]}},
+		{"pending", domain.EventFilter{State: domain.StatePending}, all[:1]},
+		{"held", domain.EventFilter{State: domain.StateHeld}, all[1:2]},
+		{"in flight", domain.EventFilter{State: domain.StateInFlight}, all[3:4]},
+		{"confirmed", domain.EventFilter{State: domain.StateConfirmed}, all[2:3]},
+		{"dead", domain.EventFilter{State: domain.StateDead}, all[4:]},
+		{"by header name", domain.EventFilter{HeaderName: "tenant"}, all[2:3]},
+		{"by header", domain.EventFilter{HeaderName: "tenant", HeaderValue: "acme"}, all[2:3]},
+		{"by another header value", domain.EventFilter{HeaderName: "tenant", HeaderValue: "other"}, nil},
+		{"since", domain.EventFilter{Since: between}, all[:1]},
+		{"until", domain.EventFilter{Until: between.Add(-time.Hour)}, nil},
+		{"since and until", domain.EventFilter{Since: between.Add(-time.Hour), Until: between.Add(time.Hour), Queue: "low"}, all[4:]},
+	} {
+		for _, limit := range []int{1, 2, 100} {
+			if got := found(t, db, c.filter, limit); strings.Join(got, " ") != strings.Join(c.want, " ") {
+				t.Errorf("%s, %d at a time: %q, want %q", c.name, limit, got, c.want)
+			}
+		}
+	}
+	page, err := search.NewLives(db).Search(t.Context(), domain.EventFilter{}, domain.ID{}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := page.Events
+	switch {
+	case e[0].ID != later || time.Until(e[0].Since) < 50*time.Minute:
+		t.Errorf("the pending event is %+v", e[0])
+	case e[1].WaitsFor != first || e[1].OrderingKey != "k":
+		t.Errorf("the held event is %+v, want one that waits for %s", e[1], first)
+	case e[2].PayloadBytes != 3:
+		t.Errorf("the confirmed event is %+v, want 3 bytes", e[2])
+	case e[4].ID != died || e[4].Error != "it broke" || e[4].Attempts != 1:
+		t.Errorf("the dead event is %+v", e[4])
+	}
+}
+
+// A million events, with and without statistics, planned for these parameters
+// and for any: no table is read but by its IDs, and what is looked at is bounded
+// whether anything matches or not.
+func TestSearchIsBounded(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	conn, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	run := func(statement string) {
+		t.Helper()
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%.80s: %v", statement, err)
+		}
+	}
+	run("ALTER TABLE outbox SET (autovacuum_enabled = false)")
+	run("ALTER TABLE outbox DISABLE TRIGGER USER; ALTER TABLE inbox DISABLE TRIGGER USER; ALTER TABLE outbox_sent DROP CONSTRAINT outbox_sent_pkey") // a minute less
+	// IDs in no order: the worst for an index.
+	run(`INSERT INTO outbox (id, event_type, payload) SELECT md5(n::text)::uuid, 'test:a', 'payload' FROM generate_series(1, 100000) n`)
+	run(`INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
+		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 900000) n`)
+	run("ALTER TABLE outbox_sent ADD CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)")
+	run(`INSERT INTO inbox (event_id, processed_at) SELECT id, now() - interval '1 hour' FROM outbox_sent ORDER BY id DESC LIMIT 100000`)
+	run("PREPARE search (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint) AS " + repository.SearchStatement)
+	const zero, last = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+	for _, statistics := range []string{"", "ANALYZE outbox, outbox_sent, inbox"} {
+		run(statistics)
+		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+			run("SET plan_cache_mode = " + mode)
+			run("SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off")
+			plan := explain(t, conn, fmt.Sprintf(
+				"EXPLAIN EXECUTE search ('%s', '%s', '{pending,held,\"in flight\",dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50)", zero, last))
+			for _, table := range []string{"outbox", "outbox_sent_default", "outbox_held", "outbox_dead", "inbox"} {
+				if strings.Contains(plan, "Seq Scan on "+table+" ") {
+					t.Errorf("%s is scanned, %s, %q:\n%s", table, mode, statistics, plan)
+				}
+			}
+			if !strings.Contains(plan, "Index Scan Backward using outbox_pkey") || !strings.Contains(plan, "Index Scan Backward using outbox_sent_default_pkey") ||
+				strings.Contains(plan, "Bitmap") || strings.Contains(plan, "Hash") {
+				t.Errorf("%s, %q:\n%s", mode, statistics, plan)
+			}
+		}
+	}
+	run("RESET ALL")
+	repositorytest.WantBounded(t, conn, search.PageStatements(), search.CountLimit, 0)
+	lives := search.NewLives(db)
+	for _, filter := range []domain.EventFilter{{Type: "none"}, {State: domain.StateInFlight}, {HeaderName: "none"}, {OrderingKey: "none", State: domain.StatePending}} {
+		page, err := lives.Search(t.Context(), filter, domain.ID{}, 50)
+		if err != nil || len(page.Events) > 0 || !page.GaveUp || page.Next.IsZero() || page.Examined > 150_000 {
+			t.Errorf("%+v: %d events, %d examined, gave up %t, next %s, %v", filter, len(page.Events), page.Examined, page.GaveUp, page.Next, err)
+		}
+		t.Logf("%+v: %d examined", filter, page.Examined)
+	}
+	if page, err := lives.Search(t.Context(), domain.EventFilter{Type: "test:a"}, domain.ID{}, 50); err != nil || len(page.Events) != 50 || page.Examined > 1000 {
+		t.Errorf("%d events, %d examined, %v: want a page after one step", len(page.Events), page.Examined, err)
+	}
+	run("BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+	if _, err := lives.Search(t.Context(), domain.EventFilter{}, domain.ID{}, 50); domain.ErrorCode(err) != domain.CodeUnavailable || !strings.Contains(errorMessage(err), "given up") {
+		t.Errorf("behind a lock: %v, want to be told that the search was given up", err)
+	}
+	run("ROLLBACK")
+}
+
+func errorMessage(err error) string {
+	if e, ok := errors.AsType[*domain.Error](err); ok {
+		return e.Message
+	}
+	return ""
+}

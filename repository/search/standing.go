@@ -1,0 +1,44 @@
+package search
+
+import (
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository/stored"
+)
+
+// countLimit bounds how many rows a measurement counts in one table.
+const CountLimit = domain.StandingCounted
+
+// standingSQL says where the events are. Counting is exact as long as it is
+// cheap. Beyond that the planner's estimate has to do, never below what was
+// counted. Of the held events of a key only the first one is looked at.
+var StandingSQL = heldHeadsSQL + `
+SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
+       counted = $3 AS estimated,
+       (SELECT ` + stored.Within("available_at") + ` FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1) AS oldest,
+       (SELECT count(*) FROM (SELECT FROM outbox_dead LIMIT $3) AS few) AS dead,
+       greatest(waiting, CASE WHEN waiting = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox_held'::regclass) END) AS held,
+       (SELECT count(*) FROM heads) AS held_keys, (SELECT min(held_at) FROM heads) AS oldest_held
+FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $3) AS few) AS c,
+     (SELECT count(*) AS waiting FROM (SELECT FROM outbox_held LIMIT $3) AS few) AS h`
+
+// standing is what standingSQL returns.
+type Standing struct {
+	domain.Backlog
+	oldest, oldestHeld *time.Time
+}
+
+func (s *Standing) Targets() []any {
+	return []any{&s.Pending, &s.Estimated, &s.oldest, &s.Dead, &s.Held, &s.HeldKeys, &s.oldestHeld}
+}
+
+func (s *Standing) Read() domain.Backlog {
+	if s.oldest != nil {
+		s.OldestDue = *s.oldest
+	}
+	if s.oldestHeld != nil {
+		s.OldestHeld = *s.oldestHeld
+	}
+	return s.Backlog
+}

@@ -1,0 +1,58 @@
+package stored
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+)
+
+const (
+	beginActionSQL = `INSERT INTO outbox_actions (actor, action, filter, reason, events) VALUES ($1, $2, $3, $4, $5) RETURNING id`
+	growActionSQL  = `UPDATE outbox_actions SET events = events + $2 WHERE id = $1`
+)
+
+// act does one batch of an action and records it, both or neither. An action
+// without effect is recorded too: once.
+func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
+	id := action.ID
+	err := pgx.BeginFunc(ctx, d.Pool(), func(tx pgx.Tx) error {
+		events, err := work(tx)
+		if err != nil {
+			return err
+		}
+		if !id.IsZero() {
+			_, err := tx.Exec(ctx, growActionSQL, [16]byte(id), events)
+			return err
+		}
+		filter, err := json.Marshal(storableAll(d, action.Filter))
+		if err != nil {
+			return fmt.Errorf("encode the filter: %w", err)
+		}
+		return tx.QueryRow(ctx, beginActionSQL, d.Storable(action.Actor), kind, string(filter), d.Storable(action.Reason), events).Scan((*[16]byte)(&id))
+	})
+	if err == nil {
+		action.ID = id
+	}
+	return err
+}
+
+// byWhom is what the journal says of an action.
+func ByWhom(d *postgres.Database, action *domain.Action) string {
+	if action.Reason == "" {
+		return d.Storable("by " + action.Actor)
+	}
+	return d.Storable("by " + action.Actor + ": " + action.Reason)
+}
+
+func storableAll(d *postgres.Database, filter map[string]string) map[string]string {
+	clean := make(map[string]string, len(filter))
+	for name, value := range filter {
+		clean[name] = d.Storable(value)
+	}
+	return clean
+}

@@ -1,0 +1,65 @@
+package stored
+
+import (
+	"fmt"
+	"strings"
+)
+
+// column is a column that every table of events has.
+type column struct {
+	name, sqlType string
+	target        func(*Scan) any // what eventScan reads it into
+	array         func(*Rows) any // where eventRows has it
+}
+
+// columns are the columns of an event, in the one order in which all statements
+// name them, eventScan reads them and eventRows gives them. The tables get theirs from
+// migrations/00001_outbox.sql.
+var columns = []column{
+	{"id", "uuid", func(s *Scan) any { return &s.id }, func(r *Rows) any { return r.IDs }},
+	{"event_type", "text", func(s *Scan) any { return &s.kind }, func(r *Rows) any { return r.types }},
+	{"payload", "bytea", func(s *Scan) any { return &s.payload }, func(r *Rows) any { return r.payloads }},
+	{"headers", "jsonb", func(s *Scan) any { return &s.headers }, func(r *Rows) any { return r.headers }},
+	{"queue", "text", func(s *Scan) any { return &s.queue }, func(r *Rows) any { return r.queues }},
+	{"max_retry", "integer", func(s *Scan) any { return &s.maxRetry }, func(r *Rows) any { return r.maxRetry }},
+	{"timeout_seconds", "integer", func(s *Scan) any { return &s.timeout }, func(r *Rows) any { return r.timeout }},
+	{"deadline", "timestamptz", func(s *Scan) any { return &s.deadline }, func(r *Rows) any { return r.deadlines }},
+	{"retention_seconds", "integer", func(s *Scan) any { return &s.retention }, func(r *Rows) any { return r.retention }},
+	{"unique_seconds", "integer", func(s *Scan) any { return &s.unique }, func(r *Rows) any { return r.unique }},
+	{"available_at", "timestamptz", func(s *Scan) any { return &s.available }, func(r *Rows) any { return r.available }},
+	{"attempts", "integer", func(s *Scan) any { return &s.attempts }, func(r *Rows) any { return r.attempts }},
+	{"generation", "integer", func(s *Scan) any { return &s.generation }, func(r *Rows) any { return r.generations }},
+	{"last_error", "text", func(s *Scan) any { return &s.lastError }, func(r *Rows) any { return r.lastErrors }},
+	{"created_at", "timestamptz", func(s *Scan) any { return &s.created }, func(r *Rows) any { return r.created }},
+	{"ordering_key", "text", func(s *Scan) any { return &s.key }, func(r *Rows) any { return r.keys }},
+	{"ordering_position", "bigint", func(s *Scan) any { return &s.position }, func(r *Rows) any { return r.positions }},
+}
+
+var (
+	// eventColumns are the names of an event's columns.
+	Columns = ColumnsWith(nil)
+	// noEvent is a NULL for each of them.
+	NoEvent = each(func(int, column) string { return "NULL" })
+	// unnestEvents makes rows of what eventRows gives, one array a column from $1 on. What follows it
+	// is one more array and the bracket.
+	Unnest = "unnest(" + each(func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }) + ", "
+)
+
+// columnsWith are eventColumns, of which some have other values: expressions, by
+// the name of the column.
+func ColumnsWith(values map[string]string) string {
+	return each(func(_ int, c column) string {
+		if value, ok := values[c.name]; ok {
+			return value
+		}
+		return c.name
+	})
+}
+
+func each(text func(int, column) string) string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = text(i, c)
+	}
+	return strings.Join(list, ", ")
+}

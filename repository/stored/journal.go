@@ -1,0 +1,30 @@
+package stored
+
+import "outboxd/domain"
+
+// The journal of migrations/00007_dead_letters.sql: what happened to events
+// that did not simply arrive.
+
+const JournalSQL = `
+INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail)
+SELECT id, $1, entry, generation, attempt, detail
+FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::text[]) AS noted (id, entry, generation, attempt, detail)`
+
+// journal are entries of one stage, as journalSQL takes them.
+type Journal struct {
+	IDs                   [][16]byte
+	entries, details      []string
+	generations, attempts []int
+}
+
+// add notes what happened to an event. Its attempts are those so far, this one
+// included.
+func (j *Journal) Add(e *domain.Event, entry, detail string) {
+	j.IDs = append(j.IDs, e.ID)
+	j.entries, j.details = append(j.entries, entry), append(j.details, detail)
+	j.generations, j.attempts = append(j.generations, e.Generation), append(j.attempts, e.Attempts)
+}
+
+func (j *Journal) Args(stage domain.Stage) []any {
+	return []any{string(stage), j.IDs, j.entries, j.generations, j.attempts, j.details}
+}

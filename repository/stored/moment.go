@@ -1,0 +1,48 @@
+package stored
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// The times that the outbox takes, in UTC: what JSON and RFC 3339 can write. See
+// migrations/00001_outbox.sql.
+var (
+	firstMoment = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+)
+
+// WithinSQL is a column of times, each moved to the next moment that the outbox
+// takes. Rows that came past the checks may have others, infinite ones among
+// them, with which PostgreSQL does not calculate.
+func Within(column string) string {
+	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
+}
+
+// accountDaySQL is the day of the account on which an event was created.
+var AccountDaySQL = `(` + Within("created_at") + ` AT TIME ZONE 'UTC')::date`
+
+// moment is a time that can always be read: one that the outbox would not take
+// becomes the nearest that it does, and odd says so. NULL is odd too.
+type moment struct {
+	time.Time
+	odd bool
+}
+
+var _ pgtype.TimestamptzScanner = (*moment)(nil)
+
+// ScanTimestamptz implements pgtype.TimestamptzScanner.
+func (m *moment) ScanTimestamptz(v pgtype.Timestamptz) error {
+	switch {
+	case !v.Valid:
+		*m = moment{odd: true}
+	case v.InfinityModifier == pgtype.NegativeInfinity, v.InfinityModifier == pgtype.Finite && v.Time.Before(firstMoment):
+		*m = moment{firstMoment, true}
+	case v.InfinityModifier == pgtype.Infinity, v.Time.After(lastMoment):
+		*m = moment{lastMoment, true}
+	default:
+		*m = moment{v.Time, false}
+	}
+	return nil
+}

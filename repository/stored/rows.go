@@ -1,0 +1,90 @@
+package stored
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"outboxd/domain"
+)
+
+// eventRows are events as unnestEvents takes them.
+type Rows struct {
+	IDs                                  [][16]byte
+	types, headers, queues               []string
+	payloads                             [][]byte
+	maxRetry, timeout, retention, unique []*int64
+	deadlines                            []*time.Time
+	available, created                   []time.Time
+	attempts, generations                []int
+	lastErrors, keys                     []*string
+	positions                            []*int64
+}
+
+func (r *Rows) Add(e *domain.Event) {
+	headers, err := Headers(e.Headers)
+	if err != nil {
+		headers = "{}" // a map of strings always encodes
+	}
+	var lastError *string
+	if e.LastError != "" {
+		lastError = &e.LastError
+	}
+	r.IDs = append(r.IDs, e.ID)
+	r.types, r.headers, r.queues = append(r.types, e.Type), append(r.headers, headers), append(r.queues, e.Queue)
+	r.payloads = append(r.payloads, e.Payload)
+	r.maxRetry = append(r.maxRetry, count(e.Options.MaxRetry))
+	r.timeout, r.retention, r.unique = append(r.timeout, Seconds(e.Options.Timeout)), append(r.retention, Seconds(e.Options.Retention)), append(r.unique, Seconds(e.Options.Unique))
+	r.deadlines = append(r.deadlines, TimeOrNull(e.Options.Deadline))
+	r.available, r.created = append(r.available, e.Available), append(r.created, e.CreatedAt)
+	r.attempts, r.generations = append(r.attempts, e.Attempts), append(r.generations, e.Generation)
+	r.lastErrors = append(r.lastErrors, lastError)
+	var key *string
+	var position *int64
+	if e.OrderingKey != "" {
+		key, position = &e.OrderingKey, &e.Position
+	}
+	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
+}
+
+// args are the parameters of unnestEvents.
+func (r *Rows) Args() []any {
+	list := make([]any, len(columns))
+	for i, c := range columns {
+		list[i] = c.array(r)
+	}
+	return list
+}
+
+func count(n *int) *int64 {
+	if n == nil {
+		return nil
+	}
+	return new(int64(*n))
+}
+
+func Headers(headers map[string]string) (string, error) {
+	if len(headers) == 0 {
+		return "{}", nil
+	}
+	text, err := json.Marshal(headers)
+	if err != nil {
+		return "", fmt.Errorf("encode the event's headers: %w", err)
+	}
+	return string(text), nil
+}
+
+func Seconds(d time.Duration) *int64 {
+	if d <= 0 {
+		return nil
+	}
+	s := int64((d + time.Second - 1) / time.Second)
+	return &s
+}
+
+func TimeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

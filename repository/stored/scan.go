@@ -1,0 +1,110 @@
+package stored
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"outboxd/domain"
+)
+
+// eventScan reads events from rows of eventColumns. Its targets are the types
+// that pgx reads without a detour, and are used again for each row.
+type Scan struct {
+	Targets []any
+
+	id                                   [16]byte
+	payload                              []byte
+	kind, queue, headers                 word
+	maxRetry, timeout, retention, unique pgtype.Int4
+	deadline, available, created         moment
+	attempts, generation                 pgtype.Int4
+	lastError, key                       pgtype.Text
+	position                             pgtype.Int8
+	headersError                         error
+}
+
+// newEventScan returns a scan whose columns are followed by more.
+func NewScan(more ...any) *Scan {
+	s := &Scan{}
+	for _, c := range columns {
+		s.Targets = append(s.Targets, c.target(s))
+	}
+	s.Targets = append(s.Targets, more...)
+	return s
+}
+
+// withoutEvent are the columns for a row that has no event, only more.
+func (s *Scan) WithoutEvent() []any {
+	targets := slices.Clone(s.Targets)
+	clear(targets[:len(columns)])
+	return targets
+}
+
+// event returns the event of the row that was scanned last, with what could be
+// read of it.
+func (s *Scan) Event() domain.Event {
+	e := domain.Event{
+		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: int(s.attempts.Int32),
+		Generation: int(s.generation.Int32), LastError: s.lastError.String, CreatedAt: s.created.Time, OrderingKey: s.key.String, Position: s.position.Int64,
+		Options: domain.TaskOptions{
+			Timeout: wholeSeconds(s.timeout), Retention: wholeSeconds(s.retention), Unique: wholeSeconds(s.unique), Deadline: s.deadline.Time,
+		},
+	}
+	if s.maxRetry.Valid {
+		n := int(s.maxRetry.Int32)
+		e.Options.MaxRetry = &n
+	}
+	s.headersError = nil
+	if s.headers != "{}" {
+		s.headersError = json.Unmarshal([]byte(s.headers), &e.Headers)
+	}
+	return e
+}
+
+// maxCount bounds attempts and generations, so that there is always room to count on.
+const maxCount = 1_000_000_000
+
+// unfit returns why the row that event returned must not be relayed although it
+// can be read, an unfitError; nil for almost every row. The outbox would refuse
+// it, and so would not take it back after a failure.
+func (s *Scan) Unfit() error {
+	switch {
+	case s.headersError != nil:
+		return unfitError{"its headers do not map strings to strings"}
+	case s.id == [16]byte{}:
+		return unfitError{"its ID is zero, which stands for no event"}
+	case s.available.odd:
+		return unfitError{"its available_at is not in years 1 to 9999"}
+	case s.created.odd:
+		return unfitError{"its created_at is not in years 1 to 9999"}
+	case s.deadline.odd && !s.deadline.IsZero():
+		return unfitError{"its deadline is not in years 1 to 9999"}
+	case !s.attempts.Valid || s.attempts.Int32 < 0 || s.attempts.Int32 > maxCount:
+		return unfitError{"its attempts are not between 0 and 1000000000"}
+	case !s.generation.Valid || s.generation.Int32 < 0 || s.generation.Int32 > maxCount:
+		return unfitError{"its generation is not between 0 and 1000000000"}
+	case s.key.Valid && s.key.String == "":
+		return unfitError{"its ordering_key is empty"}
+	}
+	return nil
+}
+
+func wholeSeconds(n pgtype.Int4) time.Duration { return time.Duration(n.Int32) * time.Second }
+
+// word is a text that is mostly the same from row to row. It is made anew only
+// where it differs from the row before: three of them would otherwise be more
+// than half of what is allocated for an event.
+type word string
+
+var _ pgtype.BytesScanner = (*word)(nil)
+
+// ScanBytes implements pgtype.BytesScanner.
+func (w *word) ScanBytes(text []byte) error {
+	if string(text) != string(*w) {
+		*w = word(text)
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+package upkeep
+
+import (
+	"context"
+
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// The account of migrations/00006_account.sql: what was emitted, by UTC day of
+// its creation and by type, and what became of events whose rows are gone.
+
+// Each statement begins behind what the one before it deleted. What is written
+// before that place meanwhile is for the next round.
+var foldSQL = `
+WITH gone AS (
+    DELETE FROM outbox_entries WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_entries WHERE ctid > $2::text::tid LIMIT $1))
+    RETURNING ctid AS place, event_type, created_at, unrecorded, repeated
+), entered AS (
+    INSERT INTO outbox_account AS a (day, event_type, emitted, unrecorded, repeated)
+    SELECT ` + stored.AccountDaySQL + `, event_type, count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL),
+           coalesce(sum(unrecorded), 0), coalesce(sum(repeated), 0)
+    FROM gone GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, event_type) DO UPDATE
+    SET emitted = a.emitted + excluded.emitted, unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated
+)
+SELECT count(*), coalesce((SELECT place FROM gone ORDER BY place DESC LIMIT 1)::text, $2) FROM gone`
+
+// FoldAccount implements domain.Housekeeping.
+func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
+	total, after := int64(0), "(0,0)"
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		var n int64
+		if err := h.db.Pool().QueryRow(ctx, foldSQL, rows, after).Scan(&n, &after); err != nil {
+			return false, err
+		}
+		total += n
+		return n < int64(rows), nil
+	})
+	return total, postgres.Translate(err, "fold the account")
+}
+
+// closeSQL enters rows of the history that are about to go (%[1]s) into the
+// account. Inbox rows (%[2]s) outlive them.
+var closeSQL = `
+INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
+SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)
+FROM (
+    SELECT ` + stored.AccountDaySQL + ` AS day, event_type, EXISTS (SELECT FROM %[2]s AS i WHERE i.event_id = s.id) AS done
+    FROM %[1]s AS s
+) AS leaving
+GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (day, event_type) DO UPDATE SET confirmed = a.confirmed + excluded.confirmed, unconfirmed = a.unconfirmed + excluded.unconfirmed`

@@ -1,0 +1,71 @@
+package upkeep
+
+import (
+	"context"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Housekeeping is the domain.Housekeeping.
+type Housekeeping struct {
+	db        *postgres.Database
+	directURL string
+	terms     leaderTerms
+}
+
+// NewHousekeeping returns the housekeeping of db. directURL is as listenURL of
+// NewPresence.
+func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
+	return &Housekeeping{db: db, directURL: directURL, terms: defaultLeaderTerms}
+}
+
+var _ domain.Housekeeping = (*Housekeeping)(nil)
+
+const trimInboxSQL = `
+DELETE FROM inbox WHERE event_id = ANY(ARRAY(
+    SELECT event_id FROM inbox WHERE processed_at < now() - $1 * interval '1 second' ORDER BY processed_at LIMIT $2))`
+
+// TrimInbox implements domain.Housekeeping.
+func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error) {
+	inbox, err := h.db.Trim(ctx, "trim the inbox", trimInboxSQL, age, limit)
+	if err != nil {
+		return 0, err
+	}
+	journal, err := h.db.Trim(ctx, "trim the journal", trimJournalSQL, age, limit)
+	return max(inbox, journal), err
+}
+
+// A dead letter keeps its history for as long as it lies there.
+const trimJournalSQL = `
+DELETE FROM outbox_journal WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM outbox_journal j
+    WHERE at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = j.event_id)
+    ORDER BY at LIMIT $2))`
+
+// The account keeps the number of those that go.
+var trimSuppressedSQL = `
+WITH gone AS (
+    DELETE FROM outbox_suppressed WHERE id = ANY(ARRAY(
+        SELECT id FROM outbox_suppressed WHERE suppressed_at < now() - $1 * interval '1 second' ORDER BY suppressed_at LIMIT $2))
+    RETURNING event_type, created_at
+), entered AS (
+    INSERT INTO outbox_account AS a (day, event_type, suppressed)
+    SELECT ` + stored.AccountDaySQL + `, event_type, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (day, event_type) DO UPDATE SET suppressed = a.suppressed + excluded.suppressed
+)
+SELECT count(*) FROM gone`
+
+// TrimSuppressed implements domain.Housekeeping.
+func (h *Housekeeping) TrimSuppressed(ctx context.Context, age time.Duration, limit int) (n int64, err error) {
+	err = h.db.Pool().QueryRow(ctx, trimSuppressedSQL, age.Seconds(), limit).Scan(&n)
+	return n, postgres.Translate(err, "trim suppressed events")
+}
+
+// TrimRelays implements domain.Housekeeping.
+func (h *Housekeeping) TrimRelays(ctx context.Context, age time.Duration) error {
+	_, err := h.db.SQL().ExecContext(ctx, `DELETE FROM outbox_relays WHERE seen_at < now() - $1 * interval '1 second'`, age.Seconds())
+	return postgres.Translate(err, "forget relays")
+}

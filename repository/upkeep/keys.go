@@ -1,0 +1,65 @@
+package upkeep
+
+import (
+	"context"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Neither a key without a turn, nor one whose turn has ended, nor one whose turn
+// is that of an event which is still held, should exist for
+// longer than it takes to commit; a process that was killed at the wrong moment
+// leaves them. The keys are found by skipping through the index, one entry for
+// each.
+var idleKeysSQL = `
+WITH RECURSIVE keys (key, n) AS (
+    (SELECT ordering_key, 1 FROM outbox_held WHERE ordering_key > $1 ORDER BY ordering_key LIMIT 1)
+    UNION ALL
+    SELECT (SELECT ordering_key FROM outbox_held WHERE ordering_key > key ORDER BY ordering_key LIMIT 1), n + 1
+    FROM keys WHERE key IS NOT NULL AND n < $2
+), turns AS (
+    SELECT key, t.event_id, EXISTS (SELECT FROM inbox i WHERE i.event_id = t.event_id) AS confirmed,
+           EXISTS (SELECT FROM outbox_held h WHERE h.id = t.event_id) AS held,
+           t.taken_at < now() - interval '1 minute' AND NOT ` +
+	stored.Places.Only(domain.StatePending, domain.StateInFlight, domain.StateDead).Have("t.event_id") + ` AS gone
+    FROM keys LEFT JOIN outbox_turns t ON t.ordering_key = key
+    WHERE key IS NOT NULL
+)
+SELECT coalesce(array_agg(key) FILTER (WHERE event_id IS NULL OR confirmed OR held), '{}'),
+       coalesce(array_agg(event_id) FILTER (WHERE gone AND NOT confirmed AND NOT held), '{}'),
+       coalesce(array_agg((SELECT coalesce(max(generation), 0) FROM outbox_journal j WHERE j.event_id = turns.event_id))
+           FILTER (WHERE gone AND NOT confirmed AND NOT held), '{}'),
+       CASE WHEN count(*) = $2 THEN max(key) ELSE '' END
+FROM turns`
+
+// AdvanceKeys implements domain.Housekeeping.
+func (h *Housekeeping) AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []domain.Event, err error) {
+	const doing = "look after ordering keys"
+	var idle []string
+	var ids [][16]byte
+	var generations []int
+	if err := h.db.Pool().QueryRow(ctx, idleKeysSQL, after, limit).Scan(&idle, &ids, &generations, &last); err != nil {
+		return "", 0, nil, postgres.Translate(err, doing)
+	}
+	for i, id := range ids {
+		gone = append(gone, domain.Event{ID: id, Generation: generations[i]})
+	}
+	if len(idle) > 0 {
+		if err := h.db.Pool().QueryRow(ctx, "SELECT outbox_advance($1)", idle).Scan(&advanced); err != nil {
+			return last, 0, gone, postgres.Translate(err, doing)
+		}
+	}
+	return last, advanced, gone, nil
+}
+
+// PassTurns implements domain.Housekeeping.
+func (h *Housekeeping) PassTurns(ctx context.Context, events []domain.Event) error {
+	ids := make([][16]byte, len(events))
+	for i := range events {
+		ids[i] = events[i].ID
+	}
+	_, err := h.db.Pool().Exec(ctx, stored.PassTurnsSQL, ids)
+	return postgres.Translate(err, "pass turns on")
+}

@@ -1,0 +1,78 @@
+package upkeep
+
+import (
+	"context"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/search"
+)
+
+// entriesLimit bounds how many entries of the account a measurement counts: at
+// more than 8,000 events a second there are more before they are added up.
+const entriesLimit = 500_000
+
+// measurePatience bounds a measurement. In bad company, such as under an old
+// snapshot with millions of dead rows, even this takes long. It is then not
+// worth it.
+const measurePatience = 2 * time.Second
+
+// measureSQL keeps a sample, in one statement and so in one transaction: an
+// idle process has to live on less than one a second.
+//
+//   - What was emitted is in the account, and in the entries since it was last
+//     added up: a minute's, or all that producers wrote while no relay ran. Up
+//     to $5 of them are counted. Beyond that PostgreSQL's own counter says how
+//     many there are, and they are taken to be like those that were counted.
+//   - What was enqueued comes from PostgreSQL's own counters of the history's
+//     partitions, since its rows have no index by time, and one would cost
+//     every batch. They lag by a second or so, and begin anew after a crash.
+//   - Confirmations count up to ten seconds ago: their time is that at which
+//     the handler's transaction began, and the row shows when it has committed.
+//   - The delays are those of at most 1,000 confirmations.
+var measureSQL = `
+WITH standing AS (` + search.StandingSQL + `
+), before AS (
+    SELECT at, emitted_total, enqueued_total FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1
+), entries AS (
+    SELECT count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL) AS emitted, coalesce(sum(unrecorded), 0) AS unrecorded,
+           CASE WHEN count(*) = $5 THEN greatest(pg_stat_get_live_tuples('outbox_entries'::regclass)::float8 / $5, 1) ELSE 1 END AS share
+    FROM (SELECT unrecorded, repeated FROM outbox_entries LIMIT $5) AS few
+), totals AS (
+    SELECT coalesce((SELECT sum(emitted) FROM outbox_account), 0) + (e.emitted * e.share)::bigint AS emitted,
+           coalesce((SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass), 0)
+             + coalesce((SELECT sum(unrecorded) FROM outbox_account), 0) + (e.unrecorded * e.share)::bigint AS enqueued
+    FROM entries e
+), delays AS (
+    SELECT percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
+    FROM (
+        SELECT greatest(extract(epoch FROM processed_at) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) AS delay
+        FROM inbox WHERE processed_at > now() - interval '20 seconds' AND substr(event_id::text, 15, 1) = '7'
+        ORDER BY processed_at DESC LIMIT 1000
+    ) AS newest
+), trimmed AS (
+    DELETE FROM outbox_samples WHERE at < now() - interval '25 hours'
+), sampled AS (
+    INSERT INTO outbox_samples (at, relay, seconds, emitted, enqueued, confirmed, died,
+        pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total)
+    SELECT now(), $4, coalesce(extract(epoch FROM now() - b.at), 0),
+        greatest(coalesce(t.emitted - b.emitted_total, 0), 0), greatest(coalesce(t.enqueued - b.enqueued_total, 0), 0),
+        (SELECT count(*) FROM inbox WHERE processed_at > b.at - interval '10 seconds' AND processed_at <= now() - interval '10 seconds'),
+        (SELECT count(*) FROM outbox_dead WHERE died_at > b.at AND died_at <= now()),
+        s.pending, s.held, s.dead, coalesce(extract(epoch FROM now() - s.oldest), 0), d.p[1], d.p[2], t.emitted, t.enqueued
+    FROM standing s CROSS JOIN totals t CROSS JOIN delays d LEFT JOIN before b ON true
+)
+SELECT * FROM standing`
+
+// Measure implements domain.Housekeeping.
+func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess) (domain.Backlog, error) {
+	ctx, cancel := context.WithTimeout(ctx, measurePatience)
+	defer cancel()
+	var found search.Standing
+	err := h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit).Scan(found.Targets()...)
+	if err != nil {
+		return domain.Backlog{}, postgres.Translate(err, "measure the backlog")
+	}
+	return found.Read(), nil
+}

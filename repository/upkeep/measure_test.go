@@ -1,0 +1,30 @@
+package upkeep_test
+
+import (
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository/upkeep"
+)
+
+// Of more entries than are counted, PostgreSQL's own counter says how many there are.
+func TestAMeasurementEstimatesALargeAccount(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	const entries = upkeep.EntriesLimit + 100_000
+	exec(t, db, `INSERT INTO outbox_entries SELECT 'a:b', now() FROM generate_series(1, $1)`, entries)
+	eventually(t, db, entries, `SELECT pg_stat_get_live_tuples('outbox_entries'::regclass)`)
+	keeping := upkeep.NewHousekeeping(db, "")
+	for _, when := range []string{"before", "after"} {
+		if _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, db, `SELECT emitted_total FROM outbox_samples ORDER BY at DESC LIMIT 1`); n != entries {
+			t.Errorf("%d emitted %s the account was added up, want %d", n, when, entries)
+		}
+		if _, err := keeping.FoldAccount(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package upkeep
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// daysAhead is how many days' partitions exist before they are needed, so that
+// the housekeeper may be gone for as long.
+const daysAhead = 7
+
+// partitionPrefix is followed by the day, in UTC, as 20060102.
+const partitionPrefix = "outbox_sent_"
+
+const partitionDay = "20060102"
+
+const PartitionsSQL = `
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'outbox_sent'::regclass`
+
+// The default partition is empty unless the housekeeper was away for days.
+var trimDefaultSQL = `
+WITH gone AS (
+    DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second' LIMIT $2))
+    RETURNING id, event_type, created_at
+), entered AS (` + fmt.Sprintf(closeSQL, "gone", "inbox") + `)
+SELECT count(*) FROM gone`
+
+const trimDefaultBatch = 10_000
+
+// KeepPartitions implements domain.Housekeeping.
+func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration) error {
+	existing, err := h.partitions(ctx)
+	if err != nil {
+		return postgres.Translate(err, "list the partitions of outbox_sent")
+	}
+	var now time.Time
+	if err := h.db.SQL().QueryRowContext(ctx, "SELECT now()").Scan(&now); err != nil {
+		return postgres.Translate(err, "ask for the time")
+	}
+	today := now.UTC().Truncate(24 * time.Hour)
+	var faults []error
+	for ahead := range daysAhead + 1 {
+		if day := today.AddDate(0, 0, ahead); !existing[day] {
+			faults = append(faults, h.createPartition(ctx, day, ahead == 0))
+		}
+	}
+	for day := range existing {
+		if isOverdue(day, now, history) {
+			faults = append(faults, h.dropPartition(ctx, day))
+		}
+	}
+	faults = append(faults, h.trimDefault(ctx, history))
+	return errors.Join(faults...)
+}
+
+// isOverdue reports whether every row of a day's partition was sent before
+// history ago.
+func isOverdue(day, now time.Time, history time.Duration) bool {
+	return day.AddDate(0, 0, 1).Before(now.Add(-history))
+}
+
+// trimDefault keeps the default partition from growing where no partitions can
+// be made.
+func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
+	err := postgres.InPieces(ctx, trimDefaultBatch, func(rows int) (done bool, err error) {
+		var n int
+		err = h.db.SQL().QueryRowContext(ctx, trimDefaultSQL, history.Seconds(), rows).Scan(&n)
+		return n < rows, err
+	})
+	return postgres.Translate(err, "trim the default partition of outbox_sent")
+}
+
+func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, error) {
+	rows, err := h.db.SQL().QueryContext(ctx, PartitionsSQL)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return PartitionDays(names), rows.Err()
+}
+
+// PartitionDays returns the days that partitions of these names are for. The
+// default one is for none.
+func PartitionDays(names []string) map[time.Time]bool {
+	days := map[time.Time]bool{}
+	for _, name := range names {
+		if day, err := time.Parse(partitionDay, strings.TrimPrefix(name, partitionPrefix)); err == nil {
+			days[day] = true
+		}
+	}
+	return days
+}
+
+// createPartition also brings home what the default partition caught of that
+// day: with such rows in it PostgreSQL would refuse the new partition. A query
+// that has planned for the partitions as they were, and then waits for the
+// default one, would look for those rows where they no longer are; so they are
+// moved behind a lock that queries meet before they plan. There are none of a
+// day that has not begun.
+func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun bool) error {
+	name := partitionPrefix + day.Format(partitionDay)
+	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
+	list := []string{
+		fmt.Sprintf("CREATE TABLE %s (LIKE outbox_sent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
+		// The default partition is locked by ATTACH anyway; taking the lock
+		// before the move keeps new rows from slipping in between.
+		"LOCK TABLE outbox_sent_default IN ACCESS EXCLUSIVE MODE",
+		fmt.Sprintf("WITH moved AS (DELETE FROM outbox_sent_default WHERE sent_at >= '%s' AND sent_at < '%s' RETURNING *) INSERT INTO %s SELECT * FROM moved", from, to, name),
+		fmt.Sprintf("ALTER TABLE outbox_sent ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", name, from, to),
+	}
+	doing := "create partition " + name
+	err := h.db.Transact(ctx, doing, func(tx *gorm.DB) error {
+		mode := "SHARE UPDATE EXCLUSIVE"
+		if begun {
+			mode = "ACCESS EXCLUSIVE"
+		}
+		if err := execAll(tx, []string{"LOCK TABLE outbox_sent IN " + mode + " MODE"}); err != nil {
+			return err
+		}
+		var stray int
+		if err := postgres.Statements(tx).QueryRowContext(ctx, strayRowsSQL, from, to, maxStrayRows+1).Scan(&stray); err != nil {
+			return err
+		}
+		if stray > maxStrayRows {
+			return fmt.Errorf("the default partition has more than %d rows of that day; they are left there until they are old enough to be deleted", maxStrayRows)
+		}
+		return execAll(tx, list)
+	})
+	if err == nil {
+		h.db.Logger().DebugContext(ctx, "created a partition of the history", "partition", name)
+	}
+	return err
+}
+
+// maxStrayRows bounds what is moved home while every relay's settling waits.
+const maxStrayRows = 10_000
+
+const strayRowsSQL = `
+SELECT count(*) FROM (SELECT FROM outbox_sent_default WHERE sent_at >= $1::timestamptz AND sent_at < $2::timestamptz LIMIT $3) AS stray`
+
+// dropPartition first enters what the partition has into the account, in pieces
+// and behind a lock that keeps it as it is.
+func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
+	name := partitionPrefix + day.Format(partitionDay)
+	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		return true, h.db.Transact(ctx, "drop partition "+name, func(tx *gorm.DB) error {
+			if err := execAll(tx, []string{"LOCK TABLE " + name + " IN SHARE MODE"}); err != nil {
+				return err
+			}
+			if err := closePartition(tx, name, rows); err != nil {
+				return err
+			}
+			return execAll(tx, []string{"DROP TABLE " + name})
+		})
+	})
+	if err == nil {
+		h.db.Logger().InfoContext(ctx, "dropped a partition of the history", "partition", name)
+	}
+	return err
+}
+
+const partitionPieceEndSQL = `SELECT id FROM %s WHERE id >= $1 ORDER BY id OFFSET %d LIMIT 1`
+
+func closePartition(tx *gorm.DB, name string, rows int) error {
+	ctx := tx.Statement.Context
+	statement := fmt.Sprintf(closeSQL, "(SELECT * FROM "+name+" WHERE id >= $1 AND id <= $2)",
+		"(SELECT event_id FROM inbox WHERE event_id >= $1 AND event_id <= $2)")
+	for after, end := (domain.ID{}), stored.LastID; after != stored.LastID; after = end {
+		err := postgres.Statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceEndSQL, name, rows-1), domain.ID(stored.PieceStart(after))).Scan(&end)
+		if errors.Is(err, sql.ErrNoRows) {
+			end, err = stored.LastID, nil
+		}
+		if err == nil {
+			_, err = postgres.Statements(tx).ExecContext(ctx, statement, domain.ID(stored.PieceStart(after)), end)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// partitionPatience bounds how long a change of partitions waits for its locks:
+// while it waits, everybody else's inserts wait behind it.
+const partitionPatience = 2 * time.Second
+
+// execAll executes statements with partitionPatience for their locks.
+func execAll(tx *gorm.DB, list []string) error {
+	list = append([]string{"SET LOCAL lock_timeout = " + postgres.Milliseconds(partitionPatience)}, list...)
+	for _, statement := range list {
+		if _, err := postgres.Statements(tx).ExecContext(tx.Statement.Context, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
