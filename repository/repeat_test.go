@@ -43,7 +43,7 @@ func emitAgain(t *testing.T, db *postgres.Database, table string) {
 func TestARepeatGoesBackOnce(t *testing.T) {
 	t.Parallel()
 	for name, back := range map[string]func(*testing.T, *postgres.Database, *repository.Outbox, domain.ID) (int64, error){
-		"all": func(t *testing.T, _ *postgres.Database, store *repository.Outbox, _ domain.ID) (int64, error) {
+		"all": func(t *testing.T, db *postgres.Database, _ *repository.Outbox, _ domain.ID) (int64, error) {
 			return heal.NewRedriver(db).Redrive(t.Context(), time.Hour)
 		},
 		"one": func(t *testing.T, db *postgres.Database, _ *repository.Outbox, id domain.ID) (int64, error) {

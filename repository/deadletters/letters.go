@@ -11,10 +11,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// DeadLetters is the domain.DeadLetters.
+// Letters is the domain.DeadLetters.
 type Letters struct{ db *postgres.Database }
 
-// NewDeadLetters returns the dead letters in db.
+// New returns the dead letters in db.
 func New(db *postgres.Database) *Letters { return &Letters{db: db} }
 
 var _ domain.DeadLetters = (*Letters)(nil)

@@ -13,12 +13,12 @@ import (
 	"outboxd/repository/stored"
 )
 
-// EventLives is the domain.EventLives.
+// Lives is the domain.EventLives.
 type Lives struct{ db *postgres.Database }
 
 var _ domain.EventLives = (*Lives)(nil)
 
-// NewEventLives returns the lives of the events in db.
+// NewLives returns the lives of the events in db.
 func NewLives(db *postgres.Database) *Lives { return &Lives{db: db} }
 
 // One statement, so that an event which is just being moved is seen once.

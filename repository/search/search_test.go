@@ -130,7 +130,7 @@ func TestSearchIsBounded(t *testing.T) {
 		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 900000) n`)
 	run("ALTER TABLE outbox_sent ADD CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)")
 	run(`INSERT INTO inbox (event_id, processed_at) SELECT id, now() - interval '1 hour' FROM outbox_sent ORDER BY id DESC LIMIT 100000`)
-	run("PREPARE search (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint) AS " + repository.SearchStatement)
+	run("PREPARE search (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint) AS " + search.SearchStatement)
 	const zero, last = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 	for _, statistics := range []string{"", "ANALYZE outbox, outbox_sent, inbox"} {
 		run(statistics)

@@ -7,10 +7,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// countLimit bounds how many rows a measurement counts in one table.
+// CountLimit bounds how many rows a measurement counts in one table.
 const CountLimit = domain.StandingCounted
 
-// standingSQL says where the events are. Counting is exact as long as it is
+// StandingSQL says where the events are. Counting is exact as long as it is
 // cheap. Beyond that the planner's estimate has to do, never below what was
 // counted. Of the held events of a key only the first one is looked at.
 var StandingSQL = heldHeadsSQL + `
@@ -23,7 +23,7 @@ SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint F
 FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $3) AS few) AS c,
      (SELECT count(*) AS waiting FROM (SELECT FROM outbox_held LIMIT $3) AS few) AS h`
 
-// standing is what standingSQL returns.
+// Standing is what standingSQL returns.
 type Standing struct {
 	domain.Backlog
 	oldest, oldestHeld *time.Time

@@ -8,12 +8,12 @@ import (
 // column is a column that every table of events has.
 type column struct {
 	name, sqlType string
-	target        func(*Scan) any // what eventScan reads it into
-	array         func(*Rows) any // where eventRows has it
+	target        func(*Scan) any // what Scan reads it into
+	array         func(*Rows) any // where Rows has it
 }
 
 // columns are the columns of an event, in the one order in which all statements
-// name them, eventScan reads them and eventRows gives them. The tables get theirs from
+// name them, Scan reads them and Rows gives them. The tables get theirs from
 // migrations/00001_outbox.sql.
 var columns = []column{
 	{"id", "uuid", func(s *Scan) any { return &s.id }, func(r *Rows) any { return r.IDs }},
@@ -36,16 +36,16 @@ var columns = []column{
 }
 
 var (
-	// eventColumns are the names of an event's columns.
+	// Columns are the names of an event's columns.
 	Columns = ColumnsWith(nil)
-	// noEvent is a NULL for each of them.
+	// NoEvent is a NULL for each of them.
 	NoEvent = each(func(int, column) string { return "NULL" })
-	// unnestEvents makes rows of what eventRows gives, one array a column from $1 on. What follows it
+	// Unnest makes rows of what Rows gives, one array a column from $1 on. What follows it
 	// is one more array and the bracket.
 	Unnest = "unnest(" + each(func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }) + ", "
 )
 
-// columnsWith are eventColumns, of which some have other values: expressions, by
+// ColumnsWith are Columns, of which some have other values: expressions, by
 // the name of the column.
 func ColumnsWith(values map[string]string) string {
 	return each(func(_ int, c column) string {

@@ -10,14 +10,14 @@ INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail)
 SELECT id, $1, entry, generation, attempt, detail
 FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::text[]) AS noted (id, entry, generation, attempt, detail)`
 
-// journal are entries of one stage, as journalSQL takes them.
+// Journal are entries of one stage, as journalSQL takes them.
 type Journal struct {
 	IDs                   [][16]byte
 	entries, details      []string
 	generations, attempts []int
 }
 
-// add notes what happened to an event. Its attempts are those so far, this one
+// Add notes what happened to an event. Its attempts are those so far, this one
 // included.
 func (j *Journal) Add(e *domain.Event, entry, detail string) {
 	j.IDs = append(j.IDs, e.ID)

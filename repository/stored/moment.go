@@ -13,14 +13,14 @@ var (
 	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 )
 
-// WithinSQL is a column of times, each moved to the next moment that the outbox
+// Within is a column of times, each moved to the next moment that the outbox
 // takes. Rows that came past the checks may have others, infinite ones among
 // them, with which PostgreSQL does not calculate.
 func Within(column string) string {
 	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
 }
 
-// accountDaySQL is the day of the account on which an event was created.
+// AccountDaySQL is the day of the account on which an event was created.
 var AccountDaySQL = `(` + Within("created_at") + ` AT TIME ZONE 'UTC')::date`
 
 // moment is a time that can always be read: one that the outbox would not take

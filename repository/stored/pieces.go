@@ -11,13 +11,13 @@ import (
 	"outboxd/domain"
 )
 
-// always is a window that nothing is too old for.
+// Always is a window that nothing is too old for.
 const Always = 100 * 365 * 24 * time.Hour
 
-// lastID is beyond all others.
+// LastID is beyond all others.
 var LastID = domain.ID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// pieceStart is the first ID of a piece that follows one which ended with after.
+// PieceStart is the first ID of a piece that follows one which ended with after.
 // The zero ID, "none yet", is itself one that a producer may have written.
 func PieceStart(after domain.ID) [16]byte {
 	start := [16]byte(after)
@@ -39,7 +39,7 @@ const pieceEndSQL = `
 SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
 ORDER BY id OFFSET %d LIMIT 1`
 
-// pieceEnd returns the last ID of the piece of the history that begins after one,
+// PieceEnd returns the last ID of the piece of the history that begins after one,
 // of events sent on the days since both a time and so long ago.
 func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (domain.ID, error) {
 	last := LastID
@@ -50,7 +50,7 @@ func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since t
 	return last, err
 }
 
-// querier is the pool or a transaction.
+// Querier is the pool or a transaction.
 type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }

@@ -7,7 +7,7 @@ import (
 	"outboxd/domain"
 )
 
-// eventPlace is a table in which events are. An event is in one at a time, and that
+// Place is a table in which events are. An event is in one at a time, and that
 // is its state: the one expression of where an event is, since when and why.
 type Place struct {
 	state domain.EventState
@@ -23,7 +23,7 @@ const (
 	lastError = "coalesce(last_error, '')"
 )
 
-// eventPlaces are all tables in which events are, in the order of an event's way. What the history
+// Places are all tables in which events are, in the order of an event's way. What the history
 // has is in flight or, if the inbox knows it, confirmed.
 var Places = PlaceList{
 	{domain.StatePending, "outbox", "available_at", noText, lastError, noText},
@@ -35,12 +35,12 @@ var Places = PlaceList{
 
 type PlaceList []Place
 
-// only are the places of events in these states.
+// Only are the places of events in these states.
 func (p PlaceList) Only(states ...domain.EventState) PlaceList {
 	return slices.DeleteFunc(slices.Clone(p), func(at Place) bool { return !slices.Contains(states, at.state) })
 }
 
-// each is the text for each of the places, with sep between. In it stand, for
+// Each is the text for each of the places, with sep between. In it stand, for
 // the place's own, {table} and {state} (a literal), and the expressions {since},
 // {stage}, {error} and {rival}.
 func (p PlaceList) Each(text, sep string) string {
@@ -52,14 +52,14 @@ func (p PlaceList) Each(text, sep string) string {
 	return strings.Join(list, sep)
 }
 
-// union are the rows of all of the places, which each gives in the same columns.
+// Union are the rows of all of the places, which each gives in the same columns.
 func (p PlaceList) Union(text string) string { return p.Each(text, "\n    UNION ALL ") }
 
-// have is true where one of the places has the event of that ID, an expression. It is one look into
+// Have is true where one of the places has the event of that ID, an expression. It is one look into
 // an index for each place, and partition of the history.
 func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"
 }
 
-// table is the table of the one place.
+// Table is the table of the one place.
 func (p PlaceList) Table(state domain.EventState) string { return p.Only(state)[0].table }

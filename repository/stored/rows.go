@@ -8,7 +8,7 @@ import (
 	"outboxd/domain"
 )
 
-// eventRows are events as unnestEvents takes them.
+// Rows are events as Unnest takes them.
 type Rows struct {
 	IDs                                  [][16]byte
 	types, headers, queues               []string
@@ -47,7 +47,7 @@ func (r *Rows) Add(e *domain.Event) {
 	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
 }
 
-// args are the parameters of unnestEvents.
+// Args are the parameters of Unnest.
 func (r *Rows) Args() []any {
 	list := make([]any, len(columns))
 	for i, c := range columns {

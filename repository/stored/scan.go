@@ -10,7 +10,7 @@ import (
 	"outboxd/domain"
 )
 
-// eventScan reads events from rows of eventColumns. Its targets are the types
+// Scan reads events from rows of Columns. Its targets are the types
 // that pgx reads without a detour, and are used again for each row.
 type Scan struct {
 	Targets []any
@@ -36,14 +36,14 @@ func NewScan(more ...any) *Scan {
 	return s
 }
 
-// withoutEvent are the columns for a row that has no event, only more.
+// WithoutEvent are the columns for a row that has no event, only more.
 func (s *Scan) WithoutEvent() []any {
 	targets := slices.Clone(s.Targets)
 	clear(targets[:len(columns)])
 	return targets
 }
 
-// event returns the event of the row that was scanned last, with what could be
+// Event returns the event of the row that was scanned last, with what could be
 // read of it.
 func (s *Scan) Event() domain.Event {
 	e := domain.Event{
@@ -67,7 +67,7 @@ func (s *Scan) Event() domain.Event {
 // maxCount bounds attempts and generations, so that there is always room to count on.
 const maxCount = 1_000_000_000
 
-// unfit returns why the row that event returned must not be relayed although it
+// Unfit returns why the row that Event returned must not be relayed although it
 // can be read, an unfitError; nil for almost every row. The outbox would refuse
 // it, and so would not take it back after a failure.
 func (s *Scan) Unfit() error {

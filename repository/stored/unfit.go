@@ -16,7 +16,7 @@ type unfitError struct{ why string }
 
 func (e unfitError) Error() string { return e.why }
 
-// isOfRow tells whether an error may come from what a row holds, rather than
+// IsOfRow tells whether an error may come from what a row holds, rather than
 // from the server, the session or the schema.
 func IsOfRow(err error) bool {
 	if err == nil || postgres.IsUnavailable(err) || errors.Is(err, context.Canceled) {
