@@ -190,7 +190,8 @@ type Outcome struct {
 // QueueLengths measures queues. It is safe for concurrent use.
 type QueueLengths interface {
 	// Lengths returns how many tasks each of the queues holds that have not
-	// ended. Errors: CodeUnavailable.
+	// ended. A queue that cannot be used while others can is left out. Errors:
+	// CodeUnavailable.
 	Lengths(ctx context.Context, queues []string) (map[string]int64, error)
 }
 
@@ -198,9 +199,14 @@ type QueueLengths interface {
 type Publisher interface {
 	// Publish enqueues events and returns one receipt for each, in their order.
 	// It is safe for concurrent use and returns when every event is decided, or
-	// ctx ends.
+	// ctx ends. Where only some queues cannot be used, the failure of each
+	// unanswered event is a *QueueOutage.
 	Publish(ctx context.Context, events []Event) []Receipt
 
 	// Ping reports whether the queue takes writes. Errors: CodeUnavailable.
 	Ping(ctx context.Context) error
+
+	// PingQueue reports whether one queue can be used, as far as that can be seen
+	// without a task. Errors: CodeUnavailable.
+	PingQueue(ctx context.Context, queue string) error
 }

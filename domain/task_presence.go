@@ -45,6 +45,7 @@ type TaskFinder interface {
 	// that was taken out of the middle of its queue by hand is noticed when the
 	// tasks before it have gone.
 	//
-	// Errors: CodeUnavailable.
+	// Errors: CodeUnavailable; a *QueueOutage with that code where one of the
+	// events' queues cannot be used.
 	Look(ctx context.Context, events []Event) ([]TaskPresence, error)
 }

@@ -108,7 +108,7 @@ func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []doma
 		if err := l.carryPiece(ctx, events[begin:end], receipts[begin:end], replicas); short == nil {
 			short = err
 		}
-		if last := receipts[end-1]; last.Answer == domain.Unanswered {
+		if last := receipts[end-1]; last.Answer == domain.Unanswered && !broker.IsForbiddenKey(last.Err) {
 			// Each further piece would wait for its own timeout.
 			for i := end; i < len(events); i++ {
 				receipts[i] = last
@@ -174,6 +174,8 @@ func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands
 	}
 }
 
+var errQueueUntold = errors.New("tell Redis of a queue")
+
 // send sends what was taken down. It returns the answer of the replicas, and why
 // nothing that was read may count.
 //
@@ -192,7 +194,7 @@ func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed 
 	}
 	for _, queue := range queues {
 		if n, err := queue.Result(); err != nil {
-			return wait, fmt.Errorf("tell Redis of a queue: %w", err)
+			return wait, fmt.Errorf("%w: %w", errQueueUntold, err)
 		} else if n != int64(0) && n != int64(1) {
 			return wait, broker.UnexpectedReply{To: "SADD", Reply: n}
 		}

@@ -68,6 +68,7 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain
 		// All lanes are left: Asynq's clients remember which queues they have
 		// told Redis about, and Redis may have forgotten.
 		p.renewed.Add(1)
+		p.narrow(ctx, events, receipts)
 	} else {
 		p.lanes.Put(l)
 	}

@@ -60,12 +60,13 @@ func (a *archivist) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error // in one queue, where others may be looked into
 	for _, queue := range queues {
 		if err := a.lookInto(ctx, queue); err != nil {
-			return err
+			failed = err
 		}
 	}
-	return nil
+	return failed
 }
 
 // lookInto goes through what was archived in a queue since the last time.

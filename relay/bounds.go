@@ -82,7 +82,11 @@ func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, q := range b.queues {
-		q.length = lengths[name]
+		length, measured := lengths[name]
+		if !measured {
+			continue // as it is
+		}
+		q.length = length
 		limit := int64(b.limits[name])
 		if q.closed && q.length <= limit-max(limit/reopenShare, 1) {
 			q.closed, q.since, opened = false, now, true

@@ -129,11 +129,9 @@ func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Re
 	ctx, cancel := context.WithTimeout(ctx, publishPatience)
 	defer cancel()
 	receipts := p.publishAll(ctx, events)
-	for _, r := range receipts {
-		if verdictOf(r) == domain.Untried {
-			p.queue.trip(r.Failure())
-			return receipts
-		}
+	if outage := p.parts.judge(events, receipts); outage != nil {
+		p.queue.trip(outage)
+		return receipts
 	}
 	p.queue.succeeded()
 	return receipts
@@ -145,7 +143,7 @@ func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 	defer cancel()
 	for {
 		s := p.cursor.next(time.Now())
-		batch, err := p.o.Store.Claim(ctx, s.from, p.o.BatchSize, p.bounds.closed()...)
+		batch, err := p.o.Store.Claim(ctx, s.from, p.o.BatchSize, p.parts.closed(p.bounds.closed())...)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"outboxd/domain"
@@ -216,19 +217,9 @@ func (r *reconciler) examine(ctx context.Context, waiting []domain.SentEvent) er
 	if len(waiting) == 0 {
 		return nil
 	}
-	events := make([]domain.Event, len(waiting))
-	for i := range waiting {
-		events[i] = waiting[i].Event
-	}
-	tasks, err := r.o.Tasks.Look(ctx, events)
+	missing, err := r.missing(ctx, waiting)
 	if err != nil {
 		return err
-	}
-	var missing []domain.MissingEvent
-	for i, task := range tasks {
-		if task.Lost() || task == domain.TaskCompleted {
-			missing = append(missing, domain.MissingEvent{SentEvent: waiting[i], Task: task})
-		}
 	}
 	if len(missing) == 0 {
 		return nil
@@ -237,6 +228,36 @@ func (r *reconciler) examine(ctx context.Context, waiting []domain.SentEvent) er
 		return errNotIntact
 	}
 	return r.deal(ctx, missing)
+}
+
+// missing returns which of the events the queue does not have. Of queues that
+// cannot be used nothing is known.
+func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []domain.MissingEvent, err error) {
+	for len(waiting) > 0 {
+		events := make([]domain.Event, len(waiting))
+		for i := range waiting {
+			events[i] = waiting[i].Event
+		}
+		tasks, err := r.o.Tasks.Look(ctx, events)
+		if one, forbidden := errors.AsType[*domain.QueueOutage](err); forbidden {
+			left := slices.DeleteFunc(waiting, func(e domain.SentEvent) bool { return e.Event.Queue == one.Queue })
+			if len(left) == len(waiting) {
+				return nil, err
+			}
+			waiting = left
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i, task := range tasks {
+			if task.Lost() || task == domain.TaskCompleted {
+				missing = append(missing, domain.MissingEvent{SentEvent: waiting[i], Task: task})
+			}
+		}
+		return missing, nil
+	}
+	return nil, nil
 }
 
 // deal notes what is missing, and sends again what may be.

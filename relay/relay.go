@@ -74,7 +74,8 @@ type Relay struct {
 	queue    *breaker // open while the queue is unreachable
 	database *breaker // open while the database is
 	failing  *failing
-	healer   *healer     // nil: none
+	healer   *healer // nil: none
+	parts    *queueOutages
 	bounds   *bounds     // nil: none
 	single   *reconciler // nil: none
 }
@@ -102,8 +103,10 @@ func New(o Options) *Relay {
 		}
 	}
 	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, changed)
+	opened := func() { r.cursor.rewind(); r.waker.wake() }
+	r.parts = newQueueOutages(o.Publisher.PingQueue, o.Registry, log, opened)
 	if len(o.MaxQueue) > 0 {
-		r.bounds = newBounds(o.Lengths, o.MaxQueue, m.full, log, func() { r.cursor.rewind(); r.waker.wake() })
+		r.bounds = newBounds(o.Lengths, o.MaxQueue, m.full, log, opened)
 	}
 	r.database = newBreaker("database", o.Database, m.breaker("database"), log, func() {})
 	return r
@@ -114,6 +117,7 @@ func New(o Options) *Relay {
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
 		{"presence", r.waker.show},
+		{"queue outages", r.parts.run},
 		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics, failing: r.failing, healer: r.healer, single: r.single}).run},
 	}
 	if r.o.Listen {

@@ -18,6 +18,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/migrations"
+	"outboxd/relay"
 	"outboxd/repository/postgres"
 )
 
@@ -40,6 +41,7 @@ type Daemon struct {
 	redis                        *broker.Redis // nil: no role needs it
 	watches                      []*watch
 	lookout                      *lookout.Lookout // nil where neither is relayed nor shown
+	relay                        *relay.Relay     // nil: not a role of this process
 	lineup                       *lineup
 
 	undo []func() // in reverse order, whatever New or Run got to

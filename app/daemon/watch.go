@@ -139,6 +139,12 @@ func (d *Daemon) findings() []domain.Finding {
 	for _, w := range d.watches {
 		found = append(found, w.findings()...)
 	}
+	if d.relay != nil {
+		// Known at once here, and to others when they look.
+		for _, f := range diagnosis.ForbiddenQueues(d.relay.UnusableQueues()) {
+			found = append(slices.DeleteFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }), f)
+		}
+	}
 	domain.SortFindings(found)
 	return found
 }

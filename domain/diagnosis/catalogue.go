@@ -87,6 +87,7 @@ func Catalogue() []Kind {
 		// Redis: what it answers to a command, how it does, how it is set up.
 		{"redis-credentials", broken, LookAlways},
 		{"redis-rights", broken, LookAlways},
+		{"redis-queue-rights", broken, LookMinutely},
 		{"redis-database", broken, LookAlways},
 		{"redis-command", broken, LookAlways},
 		{"redis-cluster", broken, LookAlways},

@@ -23,6 +23,8 @@ type QueueFacts struct {
 	Hidden string
 	// Foreign are queues whose sampled tasks are all somebody else's.
 	Foreign []string
+	// Forbidden are queues whose keys Redis does not let its user use.
+	Forbidden []string
 }
 
 // UnservedQueue is a queue that no worker serves.
@@ -43,7 +45,7 @@ func (q *QueueFacts) judge() []domain.Finding {
 	if q == nil {
 		return nil
 	}
-	return slices.Concat(q.unserved(), q.paused(), q.unhandled(), q.hidden())
+	return slices.Concat(ForbiddenQueues(q.Forbidden), q.unserved(), q.paused(), q.unhandled(), q.hidden())
 }
 
 func (q *QueueFacts) unserved() []domain.Finding {
@@ -85,6 +87,20 @@ func some(list []string, others string) string {
 		list = append(slices.Clone(list[:typesNamed]), words.Many(more, others))
 	}
 	return strings.Join(list, ", ")
+}
+
+// ForbiddenQueues tells of queues whose keys Redis does not let its user use.
+func ForbiddenQueues(queues []string) []domain.Finding {
+	if len(queues) == 0 {
+		return nil
+	}
+	names := make([]string, len(queues))
+	for i, queue := range queues {
+		names[i] = fmt.Sprintf("%.100q", queue)
+	}
+	return of("redis-queue-rights", "Redis does not let its user use the keys of "+some(names, "other queue"),
+		"the events of these queues wait in the outbox, and no attempt is charged to them; other queues go on",
+		"redis-cli ACL SETUSER NAME '~asynq:*' gives what outboxd and Asynq need; ACL LOG names what was refused")
 }
 
 func (q *QueueFacts) paused() []domain.Finding {

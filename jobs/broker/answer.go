@@ -80,6 +80,16 @@ func IsForbidden(err error) bool {
 	return strings.HasPrefix(reply.Error(), "NOPERM") || strings.Contains(reply.Error(), "unknown command")
 }
 
+// IsForbiddenKey tells that this user may not use a key, which may be that of one
+// queue: in the words of Redis 7 and 6, by itself or within a script.
+func IsForbiddenKey(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) || isTurnedAway(err) {
+		return false
+	}
+	return containsAny(reply.Error(), "No permissions to access a key", "access one of the keys", "access at least one of the keys")
+}
+
 func containsAny(text string, words ...string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }

@@ -26,3 +26,11 @@ const Probed = int64(1)
 func Probe(ctx context.Context, client redis.Scripter) *redis.Cmd {
 	return client.Eval(ctx, probeScript, []string{ProbeKey, ProbeKey + ":task", ProbeKey + ":list"}, time.Now().Unix())
 }
+
+// probeQueueScript names two keys of a queue, and changes nothing.
+const probeQueueScript = `return redis.call('EXISTS', KEYS[1], KEYS[2])`
+
+// ProbeQueue asks whether Redis lets its user use the keys of a queue.
+func ProbeQueue(ctx context.Context, client redis.Scripter, queue string) *redis.Cmd {
+	return client.Eval(ctx, probeQueueScript, []string{TaskKey(queue, "outboxd:probe"), PendingKey(queue)})
+}

@@ -12,7 +12,8 @@ import (
 var _ domain.QueueLengths = (*Overviews)(nil)
 
 // Lengths implements domain.QueueLengths, in one round trip: what Asynq keeps of a queue in
-// lists and sorted sets, without what is completed or archived.
+// lists and sorted sets, without what is completed or archived. A queue whose keys may
+// not be used is left out.
 func (o *Overviews) Lengths(ctx context.Context, queues []string) (map[string]int64, error) {
 	counts := make([][]*redis.IntCmd, len(queues))
 	_, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -24,14 +25,29 @@ func (o *Overviews) Lengths(ctx context.Context, queues []string) (map[string]in
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !broker.IsForbiddenKey(err) {
 		return nil, broker.Unavailable("measure the queues", err)
 	}
 	lengths := make(map[string]int64, len(queues))
 	for i, queue := range queues {
-		for _, count := range counts[i] {
-			lengths[queue] += count.Val()
+		length, err := sum(counts[i])
+		switch {
+		case err == nil:
+			lengths[queue] = length
+		case !broker.IsForbiddenKey(err):
+			return nil, broker.Unavailable("measure the queues", err)
 		}
 	}
 	return lengths, nil
+}
+
+func sum(counts []*redis.IntCmd) (total int64, err error) {
+	for _, count := range counts {
+		n, err := count.Result()
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
 }

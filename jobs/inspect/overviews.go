@@ -66,12 +66,15 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	if err := o.heads(ctx, names, reads); err != nil {
 		return nil, broker.Unavailable("look at the oldest tasks of the queues", err)
 	}
-	queues := make([]domain.QueueStatus, len(names))
+	queues := make([]domain.QueueStatus, 0, len(names))
 	for i, r := range reads {
-		queues[i] = domain.QueueStatus{
+		if broker.IsForbiddenKey(r.pending.Err()) {
+			continue // a finding names it
+		}
+		queues = append(queues, domain.QueueStatus{
 			Name: names[i], Pending: r.pending.Val(), Active: r.active.Val(), Scheduled: r.scheduled.Val(), Retry: r.retry.Val(), Archived: r.archived.Val(),
 			OldestAt: r.oldest(),
-		}
+		})
 	}
 	return queues, nil
 }
@@ -90,14 +93,15 @@ func (o *Overviews) heads(ctx context.Context, names []string, reads []queueRead
 	return fault(pipe.Exec(ctx))
 }
 
-// fault returns the first error of a pipeline that is not that something is
-// missing: an empty list has no head, and a task may be taken just now.
+// fault returns the first error of a pipeline that is neither about the keys of
+// one queue nor that something is missing: an empty list has no head, and a task
+// may be taken just now.
 func fault(answers []redis.Cmder, err error) error {
 	if err == nil || len(answers) == 0 {
 		return err
 	}
 	for _, answer := range answers {
-		if err := answer.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		if err := answer.Err(); err != nil && !errors.Is(err, redis.Nil) && !broker.IsForbiddenKey(err) {
 			return err
 		}
 	}

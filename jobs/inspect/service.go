@@ -21,6 +21,36 @@ func (i *Inspector) service(ctx context.Context) (*diagnosis.QueueFacts, error) 
 		return withheld("the queues", err)
 	}
 	slices.Sort(queues)
+	queues, forbidden := i.allowed(ctx, queues)
+	facts, err := i.serviceOf(ctx, queues)
+	if err != nil {
+		return nil, err
+	}
+	facts.Forbidden = forbidden
+	return facts, nil
+}
+
+// allowed leaves out the queues whose keys this user may not use.
+func (i *Inspector) allowed(ctx context.Context, queues []string) (allowed, forbidden []string) {
+	probes := make([]*redis.Cmd, len(queues))
+	// Each answer has its own error; an outage shows in what follows.
+	_, _ = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for n, queue := range queues {
+			probes[n] = broker.ProbeQueue(ctx, pipe, queue)
+		}
+		return nil
+	})
+	for n, queue := range queues {
+		if broker.IsForbiddenKey(probes[n].Err()) {
+			forbidden = append(forbidden, queue)
+		} else {
+			allowed = append(allowed, queue)
+		}
+	}
+	return allowed, forbidden
+}
+
+func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.QueueFacts, error) {
 	unserved, workers, err := i.unserved(queues)
 	if err != nil {
 		return withheld("the queues and the workers", err)

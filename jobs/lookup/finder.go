@@ -3,6 +3,7 @@ package lookup
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -126,14 +127,18 @@ func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 			}
 			return nil
 		})
-		if redis.HasErrorPrefix(err, broker.NoScript) {
+		if slices.ContainsFunc(commands, func(c *redis.Cmd) bool { return redis.HasErrorPrefix(c.Err(), broker.NoScript) }) {
 			continue
 		}
-		if err != nil {
+		if err != nil && !broker.IsForbiddenKey(err) {
 			return broker.Unavailable(doing, err)
 		}
 		for i, call := range calls {
-			if err := call.read(commands[i]); err != nil {
+			err := call.read(commands[i])
+			if broker.IsForbiddenKey(err) {
+				return &domain.QueueOutage{Queue: call[0].Queue, Err: broker.Unavailable(doing, err)}
+			}
+			if err != nil {
 				return broker.Unavailable(doing, err)
 			}
 		}

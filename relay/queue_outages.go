@@ -1,0 +1,192 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+)
+
+const (
+	// queueProbe is how often a queue that cannot be used is probed.
+	queueProbe = time.Second
+	// queueRetryLast bounds the pause after trials that failed though the probe
+	// had succeeded: each costs a batch.
+	queueRetryLast = 30 * time.Second
+	// queueTrial is how long a queue has to be open to be well, if no event tells.
+	queueTrial = time.Minute
+)
+
+// queueOutages leave the events of queues in the database that cannot be used
+// while others can. Such a queue is probed; when the probe succeeds its next
+// events are the trial. It is safe for concurrent use.
+type queueOutages struct {
+	probe  func(ctx context.Context, queue string) error
+	log    *slog.Logger
+	gauge  *prometheus.GaugeVec
+	opened func()        // a queue may be served again
+	begun  chan struct{} // raised when a queue was closed
+
+	some   atomic.Bool // there are any: almost always not
+	mu     sync.Mutex
+	queues map[string]*queueOutage
+}
+
+type queueOutage struct {
+	closed bool
+	failed int       // trials
+	next   time.Time // closed: no probe before; else: well from then on
+	since  time.Time
+}
+
+func newQueueOutages(probe func(context.Context, string) error, registry prometheus.Registerer, log *slog.Logger, opened func()) *queueOutages {
+	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "outboxd_relay_queue_unusable",
+		Help: "1 while the events of a queue wait in the database because Redis does not let its keys be used. Absent for a queue that works.",
+	}, []string{"queue"})
+	registry.MustRegister(gauge)
+	return &queueOutages{probe: probe, log: log, gauge: gauge, opened: opened, begun: make(chan struct{}, 1), queues: map[string]*queueOutage{}}
+}
+
+// judge takes down which queues a batch found unusable, and which it found well
+// again. It returns why the batch failed otherwise: an outage of all.
+func (q *queueOutages) judge(events []domain.Event, receipts []domain.Receipt) error {
+	var found map[string]error
+	for i, r := range receipts {
+		if verdictOf(r) != domain.Untried {
+			continue
+		}
+		failure := r.Failure()
+		if _, one := errors.AsType[*domain.QueueOutage](failure); !one {
+			return failure
+		}
+		if found == nil {
+			found = map[string]error{}
+		}
+		found[events[i].Queue] = failure
+	}
+	if found != nil || q.some.Load() {
+		q.update(events, found)
+	}
+	return nil
+}
+
+func (q *queueOutages) update(events []domain.Event, found map[string]error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, cause := range found {
+		o := q.queues[name]
+		if o == nil {
+			o = &queueOutage{since: time.Now()}
+			q.queues[name] = o
+			q.gauge.WithLabelValues(name).Set(1)
+			q.log.Warn("a queue cannot be used; its events wait in the outbox, others go on", "queue", name, "error", cause)
+		}
+		if !o.closed { // others may have found out with the same trial
+			o.closed, o.next = true, time.Now().Add(ceiling(queueProbe, queueRetryLast, o.failed+1))
+			o.failed++
+		}
+	}
+	for i := range events {
+		if o := q.queues[events[i].Queue]; o != nil && !o.closed && found[events[i].Queue] == nil {
+			q.works(events[i].Queue, o)
+		}
+	}
+	q.some.Store(len(q.queues) > 0)
+	if found != nil {
+		raise(q.begun)
+	}
+}
+
+func (q *queueOutages) works(name string, o *queueOutage) {
+	delete(q.queues, name)
+	q.gauge.DeleteLabelValues(name)
+	q.log.Info("a queue works again", "queue", name, "outage", time.Since(o.since).Round(time.Millisecond))
+}
+
+// run probes until ctx ends.
+func (q *queueOutages) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-q.begun:
+		}
+		for q.some.Load() && ctx.Err() == nil {
+			wait(ctx, queueProbe)
+			q.probeAll(ctx)
+		}
+	}
+}
+
+func (q *queueOutages) probeAll(ctx context.Context) {
+	opened := false
+	for _, name := range q.due(time.Now()) {
+		attempt, cancel := context.WithTimeout(ctx, probeTimeout)
+		err := q.probe(attempt, name)
+		cancel()
+		if err != nil {
+			continue
+		}
+		q.mu.Lock()
+		if o := q.queues[name]; o != nil && o.closed {
+			o.closed, o.next, opened = false, time.Now().Add(queueTrial), true
+		}
+		q.mu.Unlock()
+	}
+	if opened {
+		q.opened()
+	}
+}
+
+// due returns the queues to probe, and ends outages of which nothing tells any more.
+func (q *queueOutages) due(now time.Time) (names []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, o := range q.queues {
+		switch {
+		case now.Before(o.next):
+		case o.closed:
+			names = append(names, name)
+		default:
+			q.works(name, o)
+		}
+	}
+	q.some.Store(len(q.queues) > 0)
+	return names
+}
+
+// closed adds to names the queues whose events are to be left in the database.
+func (q *queueOutages) closed(names []string) []string {
+	if !q.some.Load() {
+		return names
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, o := range q.queues {
+		if o.closed {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// UnusableQueues returns the queues that cannot be used while others can.
+func (r *Relay) UnusableQueues() []string {
+	r.parts.mu.Lock()
+	defer r.parts.mu.Unlock()
+	var names []string
+	for name := range r.parts.queues {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, cmp.Compare[string])
+	return names
+}
