@@ -73,130 +73,121 @@ func (o *ordering) end() {
 	addsUp(o.t, o.db)
 }
 
-// A producer that repeats itself, in every place that the event can be.
+// A producer that repeats itself, in every place that the event can be, with the
+// same ordering key, another one and none.
 func TestAnEventThatIsWrittenTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
-	other := "o-2"
-	keys := map[string]any{"the same key": "o-1", "another key": other, "no key": nil}
-	for name, key := range keys {
-		t.Run("held, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
-			o.write(firstID, "o-1")
-			o.pass()
-			o.write(repeated, "o-1")
-			o.pass()
+	for place, repeat := range map[string]func(o *ordering, key any){
+		"held": func(o *ordering, key any) {
+			o.hold(repeated)
 			o.write(repeated, key)
 			o.pass()
 			o.confirm(firstID)
-			o.end()
-		})
-		t.Run("held, and not claimed before the turn, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
-			o.write(firstID, "o-1")
-			o.pass()
-			o.write(repeated, "o-1")
-			o.pass()
+		},
+		"held, and not claimed before the turn": func(o *ordering, key any) {
+			o.hold(repeated)
 			o.write(repeated, key)
 			o.confirm(firstID)
 			o.end()
-			if n := count(t, o.db, "SELECT count(*) FROM outbox_sent WHERE id = $1", repeated); n != 1 {
-				t.Errorf("it was sent %d times", n)
+			if n := count(o.t, o.db, "SELECT count(*) FROM outbox_sent WHERE id = $1", repeated); n != 1 {
+				o.t.Errorf("it was sent %d times", n)
 			}
-		})
-		t.Run("held, and being claimed at the turn, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
-			o.write(firstID, "o-1")
-			o.pass()
-			o.write(repeated, "o-1")
-			o.pass()
+		},
+		"held, and being claimed at the turn": func(o *ordering, key any) {
+			o.hold(repeated)
 			o.write(repeated, key)
-			tx := repository.Begin(t.Context(), o.db)
+			tx := repository.Begin(o.t.Context(), o.db)
 			defer tx.Rollback()
 			if err := tx.Exec("DELETE FROM outbox WHERE id = ?", repeated).Error; err != nil {
-				t.Fatal(err)
+				o.t.Fatal(err)
 			}
 			o.confirm(firstID) // must not wait
-			tx.Rollback()
-			o.end()
-		})
-		t.Run("with the turn, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
+		},
+		"with the turn": func(o *ordering, key any) {
 			o.write(repeated, "o-1")
 			o.pass()
 			o.write(repeated, key)
 			o.pass()
 			o.tidy()
 			o.confirm(repeated)
-			o.end()
-		})
-		t.Run("confirmed, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
+		},
+		"confirmed": func(o *ordering, key any) {
 			o.write(repeated, "o-1")
 			o.pass()
 			o.confirm(repeated)
 			o.write(repeated, key)
-			o.end()
-		})
-		t.Run("dead, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
-			for range 2 {
-				o.write(repeated, key)
-				batch := claim(t, o.store, 10)
-				for len(batch.Events()) == 0 && batch.Held() > 0 {
-					batch = claim(t, o.store, 10)
-				}
-				if len(batch.Events()) != 1 {
-					t.Fatalf("%d events", len(batch.Events()))
-				}
-				if err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			o.end()
-			if n := count(t, o.db, "SELECT count(*) FROM outbox_dead"); n != 1 {
-				t.Errorf("%d dead letters", n)
-			}
-		})
-		t.Run("lost by the queue, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
-			o.write(repeated, key)
-			o.pass()
-			o.write(repeated, key)
-			o.pass()
-			o.write(repeated, key)
-			if _, err := heal.NewRedriver(o.db).Redrive(t.Context(), 1<<40); err != nil {
-				t.Fatal(err)
-			}
-			addsUp(t, o.db)
-			o.end()
-		})
-		t.Run("given up by the worker, "+name, func(t *testing.T) {
-			t.Parallel()
-			o := newOrdering(t)
-			id, err := domain.ParseID(repeated)
-			if err != nil {
-				t.Fatal(err)
-			}
-			failed := deadletters.NewFailedTasks(o.db, false)
-			for range 2 {
-				o.write(repeated, key)
-				o.pass()
-				o.write(repeated, key)
-				o.pass()
-				burial, err := failed.Bury(t.Context(), domain.FailedTask{Event: domain.Event{ID: id, Type: "test:a"}, Attempt: 1}, false)
-				if err != nil || burial != domain.Buried {
-					t.Fatalf("burial %v: %v", burial, err)
-				}
-				addsUp(t, o.db)
-			}
-			o.end()
-		})
+		},
+		"dead":                   (*ordering).dieTwice,
+		"lost by the queue":      (*ordering).loseTwice,
+		"given up by the worker": (*ordering).buryTwice,
+	} {
+		for name, key := range map[string]any{"the same key": "o-1", "another key": "o-2", "no key": nil} {
+			t.Run(place+", "+name, func(t *testing.T) {
+				t.Parallel()
+				o := newOrdering(t)
+				repeat(o, key)
+				o.end()
+			})
+		}
+	}
+}
+
+// hold writes an event behind another one of its key, which is on its way.
+func (o *ordering) hold(id string) {
+	o.t.Helper()
+	o.write(firstID, "o-1")
+	o.pass()
+	o.write(id, "o-1")
+	o.pass()
+}
+
+func (o *ordering) dieTwice(key any) {
+	for range 2 {
+		o.write(repeated, key)
+		batch := claim(o.t, o.store, 10)
+		for len(batch.Events()) == 0 && batch.Held() > 0 {
+			batch = claim(o.t, o.store, 10)
+		}
+		if len(batch.Events()) != 1 {
+			o.t.Fatalf("%d events", len(batch.Events()))
+		}
+		if err := batch.Settle(o.t.Context(), []domain.Outcome{{Verdict: domain.Dead}}); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	o.end()
+	if n := count(o.t, o.db, "SELECT count(*) FROM outbox_dead"); n != 1 {
+		o.t.Errorf("%d dead letters", n)
+	}
+}
+
+func (o *ordering) loseTwice(key any) {
+	o.write(repeated, key)
+	o.pass()
+	o.write(repeated, key)
+	o.pass()
+	o.write(repeated, key)
+	if _, err := heal.NewRedriver(o.db).Redrive(o.t.Context(), 1<<40); err != nil {
+		o.t.Fatal(err)
+	}
+	addsUp(o.t, o.db)
+}
+
+func (o *ordering) buryTwice(key any) {
+	id, err := domain.ParseID(repeated)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	failed := deadletters.NewFailedTasks(o.db, false)
+	for range 2 {
+		o.write(repeated, key)
+		o.pass()
+		o.write(repeated, key)
+		o.pass()
+		burial, err := failed.Bury(o.t.Context(), domain.FailedTask{Event: domain.Event{ID: id, Type: "test:a"}, Attempt: 1}, false)
+		if err != nil || burial != domain.Buried {
+			o.t.Fatalf("burial %v: %v", burial, err)
+		}
+		addsUp(o.t, o.db)
 	}
 }
