@@ -79,7 +79,7 @@ func ParseTaskID(taskID string) (ID, int, error) {
 // Its methods are safe for concurrent use, by any number of processes.
 type EventStore interface {
 	// Claim takes up to limit due events from a place on, oldest due first,
-	// until the batch is settled or released, or its connection ends,
+	// until the batch is committed or released, or its connection ends,
 	// whichever is first. Events that another claim holds are passed over, and
 	// so are those of the queues in except. Those whose ordering key is not
 	// theirs yet are taken out of the way and are not in the batch. A batch without
@@ -140,9 +140,13 @@ type Batch interface {
 	// Events are the claimed events, oldest due first.
 	Events() []Event
 
-	// Full reports whether a bound ended the batch, or settling it made way for
-	// others, so that more may be due.
+	// Full reports whether a bound ended the claim, so that more may be due. It
+	// does not change.
 	Full() bool
+
+	// Advanced reports whether the commit let other events go, the next ones of
+	// ordering keys, which are due then.
+	Advanced() bool
 
 	// Held returns how many events were taken out of the way.
 	Held() int
@@ -155,14 +159,15 @@ type Batch interface {
 	// clock by which events get due.
 	Now() time.Time
 
-	// Settle records the outcomes, one for each event and in their order, and
-	// ends the claim: all of it or, on an error, nothing.
+	// Commit settles what was not delivered, by the outcomes, one for each event
+	// and in their order, and ends the claim: all of it or, on an error, nothing.
+	// What was delivered has been moved on by the claim.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
-	Settle(ctx context.Context, outcomes []Outcome) error
+	Commit(ctx context.Context, outcomes []Outcome) error
 
 	// Release ends the claim and leaves every event as it was. It may follow a
-	// failed Settle.
+	// failed Commit.
 	Release() error
 }
 

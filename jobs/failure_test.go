@@ -30,7 +30,7 @@ func (s *shop) emitSent(name string) domain.ID {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := batch.Settle(s.t.Context(), []domain.Outcome{{Verdict: domain.Delivered}}); err != nil {
+	if err := batch.Commit(s.t.Context(), []domain.Outcome{{Verdict: domain.Delivered}}); err != nil {
 		s.t.Fatal(err)
 	}
 	return id

@@ -10,7 +10,7 @@ import (
 	"outboxd/domain/crashpoint"
 )
 
-// poller claims, publishes and settles, one batch after another.
+// poller claims, publishes and commits, one batch after another.
 type poller struct {
 	*Relay
 }
@@ -23,7 +23,7 @@ type poller struct {
 func (p *poller) run(ctx context.Context) error {
 	woken := false
 	for p.queue.wait(ctx) == nil && p.database.wait(ctx) == nil {
-		claimed, full, err := p.pass(ctx)
+		claimed, more, err := p.pass(ctx)
 		switch {
 		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is no failure
@@ -37,7 +37,7 @@ func (p *poller) run(ctx context.Context) error {
 		p.waker.claimed(claimed)
 		switch {
 		case p.queue.fault() != nil:
-		case full:
+		case more:
 			p.waker.wake()
 		default:
 			woken = p.waker.sleep(ctx, woken || claimed > 0, p.untilNextDue)
@@ -63,29 +63,29 @@ func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	return min(max(due, napFirst), longest)
 }
 
-// The bounds of the parts of a pass, also while the process stops. Settling has
+// The bounds of the parts of a pass, also while the process stops. The commit has
 // its own, so that a queue that was slow leaves it time.
 const (
 	claimPatience   = 10 * time.Second
 	publishPatience = 15 * time.Second
-	settlePatience  = 10 * time.Second
+	commitPatience  = 10 * time.Second
 )
 
 // pass is one claim, from beginning to end. It returns how many events it had
 // and whether there may be more. A crash at any point of it leaves them due.
-func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
+func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	batch, err := p.claim(ctx)
 	if err != nil {
 		return 0, false, err
 	}
 	if len(batch.Events()) == 0 {
 		p.queue.succeeded() // nothing was left to be published
-		return batch.Held(), batch.Full(), nil
+		return batch.Held(), batch.Full() || batch.Advanced(), nil
 	}
 	begun, events := time.Now(), batch.Events()
 	from := domain.Cursor{} // what is due again behind the cursor begins there; zero: nothing
 	defer func() {
-		// Releasing after a successful Settle does nothing.
+		// Releasing after a successful Commit does nothing.
 		if err := batch.Release(); err != nil {
 			p.log.Warn("could not release a batch", "error", err)
 		}
@@ -107,11 +107,11 @@ func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 	if untried == len(outcomes) {
 		return len(events), batch.Full(), nil
 	}
-	settling, cancel := context.WithTimeout(ctx, settlePatience)
+	committing, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
-	if err := batch.Settle(settling, outcomes); err != nil {
+	if err := batch.Commit(committing, outcomes); err != nil {
 		from = events[0].Cursor()
-		return len(events), batch.Full(), fmt.Errorf("settle %d events: %w", len(events), err)
+		return len(events), batch.Full(), fmt.Errorf("commit %d events: %w", len(events), err)
 	}
 	if untried == 0 && batch.Full() && len(events)+batch.Held() < p.o.BatchSize {
 		// Its bytes ended the batch. The rows behind it were locked until now,
@@ -121,7 +121,7 @@ func (p *poller) pass(ctx context.Context) (claimed int, full bool, err error) {
 	p.bounds.added(events, outcomes)
 	p.metrics.settled(events, outcomes, batch.Now().Add(time.Since(begun)))
 	p.report(events, outcomes)
-	return len(events), batch.Full(), nil
+	return len(events), batch.Full() || batch.Advanced(), nil
 }
 
 // publish returns one receipt for each event.

@@ -188,7 +188,7 @@ func (r *reconciler) sweep(ctx context.Context, handed int64) error {
 func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.SentPage, error) {
 	begun := time.Now()
 	defer func(ctx context.Context) { wait(ctx, (reconcileShare-1)*time.Since(begun)) }(ctx)
-	ctx, cancel := context.WithTimeout(ctx, settlePatience)
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
 	page, err := r.o.Events.Page(ctx, after, until, reconcileRows, r.o.Age, r.except)
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package relay moves committed events from the outbox to the queue: N pollers
-// claim, publish and settle; a waker tells them when there may be work; a
+// claim, publish and commit; a waker tells them when there may be work; a
 // housekeeper, one among all processes, keeps the tables in shape.
 //
 // The package knows neither SQL nor Redis, only the interfaces of domain.

@@ -146,8 +146,8 @@ type watchedBatch struct {
 	begun time.Time
 }
 
-func (b watchedBatch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
-	err := b.Batch.Settle(ctx, outcomes)
+func (b watchedBatch) Commit(ctx context.Context, outcomes []domain.Outcome) error {
+	err := b.Batch.Commit(ctx, outcomes)
 	took := time.Since(b.begun)
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()

@@ -71,8 +71,8 @@ func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 		for i := range outcomes {
 			outcomes[i] = domain.Outcome{Verdict: domain.Refused, Err: errors.New("no")}
 		}
-		if err := batch.Settle(t.Context(), outcomes); err != nil {
-			t.Errorf("settle: %v", err)
+		if err := batch.Commit(t.Context(), outcomes); err != nil {
+			t.Errorf("commit: %v", err)
 		}
 	}
 	work := func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 		if _, err := house.FoldAccount(t.Context()); err != nil {
 			t.Errorf("account: %v", err)
 		}
-		if _, err := heal.NewRedriver(db).Redrive(t.Context(), 3600e9); err != nil {
+		if _, err := heal.NewRedriver(relay).Redrive(t.Context(), 3600e9); err != nil {
 			t.Errorf("redrive: %v", err)
 		}
 		relayAll(t, store)

@@ -93,7 +93,7 @@ func deliverAll(t *testing.T, batch domain.Batch) {
 	for i := range outcomes {
 		outcomes[i].Verdict = domain.Delivered
 	}
-	if err := batch.Settle(t.Context(), outcomes); err != nil {
+	if err := batch.Commit(t.Context(), outcomes); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -169,7 +169,7 @@ func TestAnEventThatTheOutboxDoesNotTakeBackDiesAlone(t *testing.T) {
 		exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT stricter_by_now CHECK (event_type <> 'test:2') NOT VALID")
 		batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: history}), 10)
 		refused := domain.Outcome{Verdict: domain.Refused, Err: context.DeadlineExceeded}
-		if err := batch.Settle(t.Context(), []domain.Outcome{refused, refused, {Verdict: domain.Delivered}}); err != nil {
+		if err := batch.Commit(t.Context(), []domain.Outcome{refused, refused, {Verdict: domain.Delivered}}); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(t, db, "SELECT count(*) FROM outbox WHERE event_type = 'test:1' AND attempts = 1"); n != 1 {

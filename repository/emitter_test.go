@@ -55,7 +55,7 @@ func TestEventsBeyondALoweredLimitGoOn(t *testing.T) {
 		batch := claim(t, store, 2)
 		settle := func(outcomes ...domain.Outcome) {
 			t.Helper()
-			if err := batch.Settle(t.Context(), outcomes); err != nil {
+			if err := batch.Commit(t.Context(), outcomes); err != nil {
 				t.Fatalf("history %t: %v", history, err)
 			}
 		}

@@ -72,7 +72,7 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 	if _, err := b.conn.Exec(ctx, stored.PassTurnsSQL, ended); err != nil {
 		return fmt.Errorf("pass turns on: %w", err)
 	}
-	b.full = true
+	b.advanced = true
 	return nil
 }
 
@@ -95,5 +95,5 @@ func (b *batch) advance(ctx context.Context) {
 		b.outbox.db.Logger().DebugContext(ctx, "could not advance ordering keys; the next round of housekeeping does", "keys", len(keys), "error", err)
 		return
 	}
-	b.full = b.full || advanced > 0
+	b.advanced = b.advanced || advanced > 0
 }

@@ -119,7 +119,7 @@ func pollOnce(ctx context.Context, store *repository.Outbox, random *rand.Rand, 
 	if random.IntN(8) == 0 {
 		return nil // killed
 	}
-	return batch.Settle(context.WithoutCancel(ctx), outcomes)
+	return batch.Commit(context.WithoutCancel(ctx), outcomes)
 }
 
 // takeEffect is a consumer's transaction.

@@ -96,7 +96,7 @@ func TestARefusedEventKeepsItsTurn(t *testing.T) {
 		if got := types(batch.Events()); got != "a1" {
 			t.Fatalf("before %+v: claimed %q, want a1", outcome, got)
 		}
-		if err := batch.Settle(t.Context(), []domain.Outcome{outcome}); err != nil {
+		if err := batch.Commit(t.Context(), []domain.Outcome{outcome}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestADeadLetterHoldsItsKeyIfAsked(t *testing.T) {
 		db := schematest.Open(t)
 		store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: holds})
 		emitKeyed(t, db, "a1", "a2")
-		if err := claimEvents(t, store).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: fmt.Errorf("never")}}); err != nil {
+		if err := claimEvents(t, store).Commit(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: fmt.Errorf("never")}}); err != nil {
 			t.Fatal(err)
 		}
 		want := "a2"
@@ -143,8 +143,8 @@ func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emitKeyed(t, db, "a1", "a2")
 	first := claim(t, store, 1) // takes a1 out of the way, and lets it go
-	if first.Held() != 1 || !first.Full() {
-		t.Fatalf("held %d, full %t", first.Held(), first.Full())
+	if first.Held() != 1 || !first.Full() || !first.Advanced() {
+		t.Fatalf("held %d, full %t, advanced %t", first.Held(), first.Full(), first.Advanced())
 	}
 	batch := claim(t, store, 10)
 	if got := types(batch.Events()); got != "a1" || batch.Held() != 1 {

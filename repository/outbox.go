@@ -36,7 +36,8 @@ type OutboxOptions struct {
 
 const defaultBatchBytes = 8 << 20
 
-// Outbox is the domain.EventStore: it claims due events and settles them.
+// Outbox is the domain.EventStore: it claims due events, which moves them on, and
+// settles those that were not delivered.
 //
 // A claim is a transaction that stays open while its events are handed to the
 // queue. There is no lease that could expire and no state to recover: when a
@@ -195,7 +196,7 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 		return b, nil
 	case b.held.Count > 0 || b.aside > 0:
 		// Whoever is told to stop in between would leave the commit undecided.
-		if err := b.commit(b.life); err != nil {
+		if err := b.end(b.life); err != nil {
 			_ = b.Release()
 			return nil, err
 		}
@@ -237,9 +238,11 @@ type batch struct {
 	events []domain.Event
 	held   held
 	full   bool
-	now    time.Time
-	aside  int      // rows that were set aside
-	freed  []string // the ordering keys of those
+	// advanced: the commit let events of ordering keys go.
+	advanced bool
+	now      time.Time
+	aside    int      // rows that were set aside
+	freed    []string // the ordering keys of those
 }
 
 // Events implements domain.Batch.
@@ -247,6 +250,9 @@ func (b *batch) Events() []domain.Event { return b.events }
 
 // Full implements domain.Batch.
 func (b *batch) Full() bool { return b.full }
+
+// Advanced implements domain.Batch.
+func (b *batch) Advanced() bool { return b.advanced }
 
 // Now implements domain.Batch.
 func (b *batch) Now() time.Time { return b.now }

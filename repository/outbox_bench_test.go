@@ -74,7 +74,7 @@ func (c *claims) claim() domain.Batch {
 
 func (c *claims) settle(batch domain.Batch, outcomes []domain.Outcome) {
 	c.b.Helper()
-	if err := batch.Settle(c.b.Context(), outcomes); err != nil {
+	if err := batch.Commit(c.b.Context(), outcomes); err != nil {
 		c.b.Fatal(err)
 	}
 }
@@ -120,10 +120,10 @@ func BenchmarkClaim(b *testing.B) {
 	}
 }
 
-// BenchmarkSettle ends batches with a history. Where all were delivered, that
+// BenchmarkCommit ends batches with a history. Where all were delivered, that
 // is a commit; what was not goes back, or to the dead letters. What -benchmem
 // adds is of claim and settle together.
-func BenchmarkSettle(b *testing.B) {
+func BenchmarkCommit(b *testing.B) {
 	for _, outcome := range []struct {
 		name    string
 		verdict domain.Verdict

@@ -60,13 +60,13 @@ func TestClaimReadsEveryColumn(t *testing.T) {
 	}
 }
 
-func TestSettle(t *testing.T) {
+func TestCommit(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	emit(t, db, 4)
 	batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
 	broken := errors.New("broken \x00 \xff text " + strings.Repeat("ü", 2000))
-	err := batch.Settle(t.Context(), []domain.Outcome{
+	err := batch.Commit(t.Context(), []domain.Outcome{
 		{Verdict: domain.Delivered},
 		{Verdict: domain.Refused, Err: broken, Delay: time.Hour},
 		{Verdict: domain.Dead, Err: errors.New("impossible")},
@@ -93,17 +93,17 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-func TestSettleIsAllOrNothing(t *testing.T) {
+func TestCommitIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	emit(t, db, 2)
 	// The dead letters refuse the second event, so the first must not arrive either.
 	exec(t, db, `ALTER TABLE outbox_dead ADD CHECK (event_type <> 'test:2')`)
 	batch := claim(t, repository.NewOutbox(db, repository.OutboxOptions{History: true}), 10)
-	if err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}}); err == nil {
+	if err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}}); err == nil {
 		t.Error("one outcome for two events was accepted")
 	}
-	err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}, {Verdict: domain.Dead, Err: errors.New("never")}})
+	err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}, {Verdict: domain.Dead, Err: errors.New("never")}})
 	if err == nil || !strings.Contains(err.Error(), "outbox_dead") {
 		t.Fatalf("settled against a constraint: %v", err)
 	}
@@ -122,7 +122,7 @@ func TestADeadEventMayDieAgain(t *testing.T) {
 	emit(t, db, 1)
 	for n := range 2 {
 		batch := claim(t, store, 1)
-		if err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: fmt.Errorf("death %d", n)}}); err != nil {
+		if err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: fmt.Errorf("death %d", n)}}); err != nil {
 			t.Fatal(err)
 		}
 		if n == 0 {
@@ -143,7 +143,7 @@ func TestALostConnectionFreesItsEvents(t *testing.T) {
 	emit(t, db, 3)
 	batch := claim(t, store, 10)
 	exec(t, db, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'outbox'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()`)
-	err := batch.Settle(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}, {Verdict: domain.Delivered}, {Verdict: domain.Delivered}})
+	err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Delivered}, {Verdict: domain.Delivered}, {Verdict: domain.Delivered}})
 	if domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("settling on a dead connection: %v, want unavailable", err)
 	}
@@ -183,7 +183,7 @@ func TestConcurrentClaimsShareEventsWithoutLossOrRepeat(t *testing.T) {
 				for i := range outcomes {
 					outcomes[i].Verdict = domain.Delivered
 				}
-				if err := batch.Settle(t.Context(), outcomes); err != nil {
+				if err := batch.Commit(t.Context(), outcomes); err != nil {
 					t.Error(err)
 					return
 				}
@@ -262,7 +262,7 @@ func TestTheServerRestarts(t *testing.T) {
 
 // Without a history what is delivered is nowhere, and what is not comes back
 // from memory with every column.
-func TestSettleWithoutHistory(t *testing.T) {
+func TestCommitWithoutHistory(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{})
@@ -272,7 +272,7 @@ func TestSettleWithoutHistory(t *testing.T) {
 		FROM generate_series(1, 4) n`)
 	exec(t, db, "CREATE TABLE before AS SELECT * FROM outbox")
 	batch := claim(t, store, 10)
-	err := batch.Settle(t.Context(), []domain.Outcome{
+	err := batch.Commit(t.Context(), []domain.Outcome{
 		{Verdict: domain.Delivered}, {}, {Verdict: domain.Refused, Err: errors.New("busy"), Delay: time.Hour}, {Verdict: domain.Dead, Err: errors.New("impossible")},
 	})
 	if err != nil {
@@ -313,7 +313,7 @@ func TestClaimBoundsTheBytesOfABatch(t *testing.T) {
 		for i := range outcomes {
 			outcomes[i].Verdict = domain.Delivered
 		}
-		if err := batch.Settle(t.Context(), outcomes); err != nil {
+		if err := batch.Commit(t.Context(), outcomes); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -85,7 +85,7 @@ func TestARepeatOfADeadEventIsAccountedFor(t *testing.T) {
 	emit(t, db, 1)
 	die := func() {
 		t.Helper()
-		if err := claim(t, store, 1).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: errors.New("refused")}}); err != nil {
+		if err := claim(t, store, 1).Commit(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: errors.New("refused")}}); err != nil {
 			t.Fatal(err)
 		}
 	}

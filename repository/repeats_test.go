@@ -151,7 +151,7 @@ func (o *ordering) dieTwice(key any) {
 		if len(batch.Events()) != 1 {
 			o.t.Fatalf("%d events", len(batch.Events()))
 		}
-		if err := batch.Settle(o.t.Context(), []domain.Outcome{{Verdict: domain.Dead}}); err != nil {
+		if err := batch.Commit(o.t.Context(), []domain.Outcome{{Verdict: domain.Dead}}); err != nil {
 			o.t.Fatal(err)
 		}
 	}

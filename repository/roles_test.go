@@ -94,7 +94,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	emit(t, owner, 2)
 	for verdicts := []domain.Verdict{domain.Refused, domain.Dead}; len(verdicts) > 0; {
 		if batch := claim(t, store, 1); len(batch.Events()) == 1 { // else one was held
-			must("settle", batch.Settle(t.Context(), []domain.Outcome{{Verdict: verdicts[0], Err: errors.New("no")}}))
+			must("settle", batch.Commit(t.Context(), []domain.Outcome{{Verdict: verdicts[0], Err: errors.New("no")}}))
 			verdicts = verdicts[1:]
 		}
 	}

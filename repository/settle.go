@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/stored"
 )
 
-// What is delivered was settled by the claim. The statements here are for the
+// What is delivered was moved on by the claim. The statements here settle the
 // rest: back into the outbox, or to the dead letters. The rows come from this
 // process's memory, because without a history they are nowhere else.
 
@@ -62,13 +62,13 @@ WITH given AS MATERIALIZED (
 )
 SELECT FROM given`
 
-// Settle implements domain.Batch.
-func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
-	const doing = "settle events"
+// Commit implements domain.Batch.
+func (b *batch) Commit(ctx context.Context, outcomes []domain.Outcome) error {
+	const doing = "commit a batch"
 	if len(outcomes) != len(b.events) {
 		return fmt.Errorf("%s: %d outcomes for %d events", doing, len(outcomes), len(b.events))
 	}
-	outcomes, err := b.undoSafely(ctx, outcomes)
+	outcomes, err := b.settleSafely(ctx, outcomes)
 	if err != nil {
 		return postgres.TranslateWork(err, doing)
 	}
@@ -79,10 +79,10 @@ func (b *batch) Settle(ctx context.Context, outcomes []domain.Outcome) error {
 		return postgres.TranslateWork(err, doing)
 	}
 	crashpoint.Reach(crashpoint.RelaySettled)
-	return postgres.TranslateWork(b.commit(ctx), doing)
+	return postgres.TranslateWork(b.end(ctx), doing)
 }
 
-func (b *batch) commit(ctx context.Context) error {
+func (b *batch) end(ctx context.Context) error {
 	// A transaction in which a statement failed answers ROLLBACK, without an error.
 	tag, err := b.conn.Exec(ctx, "COMMIT")
 	if err == nil && tag.String() != "COMMIT" {
@@ -97,8 +97,8 @@ func (b *batch) commit(ctx context.Context) error {
 	return nil
 }
 
-// undo takes back the claim of what was not delivered.
-func (b *batch) undo(ctx context.Context, outcomes []domain.Outcome) error {
+// settle takes back the claim of what was not delivered, and gives it its end.
+func (b *batch) settle(ctx context.Context, outcomes []domain.Outcome) error {
 	var undelivered [][16]byte
 	var back, dead, suppressed stored.Rows
 	var delays []*int64

@@ -10,15 +10,15 @@ import (
 	"outboxd/repository/stored"
 )
 
-// undoSafely is undo, for batches of which one event may be what the outbox does
+// settleSafely is settle, for batches of which one event may be what the outbox does
 // not take back, or the dead letters do not take: it alone then gets another end.
 // It returns what became of the events. The savepoint costs two round trips, in
 // batches of which not all was delivered.
-func (b *batch) undoSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
+func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
 	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.Delivered }) {
 		return outcomes, nil
 	}
-	err := b.try(ctx, func() error { return b.undo(ctx, outcomes) }, true)
+	err := b.try(ctx, func() error { return b.settle(ctx, outcomes) }, true)
 	if !stored.IsOfRow(err) || postgres.IsFleeting(err) {
 		return outcomes, err
 	}
@@ -27,26 +27,26 @@ func (b *batch) undoSafely(ctx context.Context, outcomes []domain.Outcome) ([]do
 		if outcomes[i].Verdict == domain.Delivered {
 			continue
 		}
-		if outcomes[i], err = b.undoOne(ctx, i, outcomes[i]); err != nil {
+		if outcomes[i], err = b.settleOne(ctx, i, outcomes[i]); err != nil {
 			return outcomes, err
 		}
 	}
 	return outcomes, nil
 }
 
-// undoOne takes back the claim of one event. If the outbox does not take it, it
+// settleOne takes back the claim of one event. If the outbox does not take it, it
 // becomes a dead letter; if that is not taken either, one without what may be the
 // reason.
-func (b *batch) undoOne(ctx context.Context, i int, outcome domain.Outcome) (domain.Outcome, error) {
+func (b *batch) settleOne(ctx context.Context, i int, outcome domain.Outcome) (domain.Outcome, error) {
 	alone := make([]domain.Outcome, len(b.events))
 	for j := range alone {
 		alone[j].Verdict = domain.Delivered
 	}
-	undo := func(outcome domain.Outcome) error {
+	settle := func(outcome domain.Outcome) error {
 		alone[i] = outcome
-		return b.try(ctx, func() error { return b.undo(ctx, alone) }, true)
+		return b.try(ctx, func() error { return b.settle(ctx, alone) }, true)
 	}
-	first := undo(outcome)
+	first := settle(outcome)
 	if !stored.IsOfRow(first) {
 		return outcome, first
 	}
@@ -56,15 +56,15 @@ func (b *batch) undoOne(ctx context.Context, i int, outcome domain.Outcome) (dom
 	if outcome.Err != nil {
 		dead.Err = fmt.Errorf("%w; %w", outcome.Err, dead.Err)
 	}
-	err := undo(dead)
+	err := settle(dead)
 	if stored.IsOfRow(err) {
 		e.Headers, e.LastError, e.Options = nil, "", domain.TaskOptions{}
 		dead.Err = fmt.Errorf("%w (kept without its headers and options: %w)", dead.Err, err)
-		err = undo(dead)
+		err = settle(dead)
 	}
 	if stored.IsOfRow(err) {
 		e.Payload = []byte{}
-		err = undo(dead)
+		err = settle(dead)
 	}
 	if err != nil {
 		*e = whole

@@ -9,8 +9,8 @@ type Point string
 // The points of the relay: of its pass, and of the healing.
 const (
 	RelayClaimed   Point = "relay-claimed"   // and nothing is published
-	RelayPublished Point = "relay-published" // and nothing is settled
-	RelaySettled   Point = "relay-settled"   // and not committed
+	RelayPublished Point = "relay-published" // and what was not delivered is not settled
+	RelaySettled   Point = "relay-settled"   // it is, and nothing is committed
 	RelayCommitted Point = "relay-committed" // and no ordering key is advanced
 
 	QueueMarked      Point = "queue-marked"      // a new queue has its first canary, and PostgreSQL does not know it
@@ -24,13 +24,13 @@ const (
 // The points of the worker.
 const (
 	WorkerBegan     Point = "worker-began"     // the inbox row is written, the effect not begun
-	WorkerEffected  Point = "worker-effected"  // and not committed
+	WorkerEffected  Point = "worker-effected"  // it is, and nothing is committed
 	WorkerCommitted Point = "worker-committed" // and Asynq does not know that the task is done
 	WorkerBuried    Point = "worker-buried"    // a dead letter is written, and the task not archived
 )
 
 // The points of a person's replay.
 const (
-	ReplayWritten   Point = "replay-written"   // and not committed
+	ReplayWritten   Point = "replay-written"   // it is, and nothing is committed
 	ReplayCommitted Point = "replay-committed" // and nobody was told
 )

@@ -227,7 +227,7 @@ func TestTheLifeOfAnEvent(t *testing.T) {
 		return life
 	}
 	want(first, domain.StatePending)
-	if err := claimEvents(t, store).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Refused, Err: errors.New("busy")}}); err != nil {
+	if err := claimEvents(t, store).Commit(t.Context(), []domain.Outcome{{Verdict: domain.Refused, Err: errors.New("busy")}}); err != nil {
 		t.Fatal(err)
 	}
 	die(t, store, "no")

@@ -19,7 +19,7 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 	letters := deadletters.New(db)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	emit(t, db, 2)
-	if err := claim(t, store, 1).Settle(t.Context(), []domain.Outcome{{Verdict: domain.Refused, Err: errors.New("first trouble")}}); err != nil {
+	if err := claim(t, store, 1).Commit(t.Context(), []domain.Outcome{{Verdict: domain.Refused, Err: errors.New("first trouble")}}); err != nil {
 		t.Fatal(err)
 	}
 	die(t, store, "Wrong Type")
@@ -197,7 +197,7 @@ func TestOutcomesOfAReplay(t *testing.T) {
 			outcomes[i] = domain.Outcome{Verdict: domain.Dead, Err: errors.New("again")}
 		}
 	}
-	if err := batch.Settle(t.Context(), outcomes); err != nil {
+	if err := batch.Commit(t.Context(), outcomes); err != nil {
 		t.Fatal(err)
 	}
 	want(1, 1, 2) // nobody confirms test:4

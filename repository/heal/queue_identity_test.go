@@ -91,7 +91,7 @@ func TestRedriveWaitsForOpenBatches(t *testing.T) {
 		for i := range outcomes {
 			outcomes[i].Verdict = domain.Delivered
 		}
-		if err := batch.Settle(t.Context(), outcomes); err != nil {
+		if err := batch.Commit(t.Context(), outcomes); err != nil {
 			t.Error(err)
 		}
 	}

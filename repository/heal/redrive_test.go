@@ -27,7 +27,7 @@ func TestRedrivePutsBackWhatNobodyConfirmed(t *testing.T) {
 	for i := range outcomes {
 		outcomes[i].Verdict = domain.Delivered
 	}
-	if err := events.Settle(t.Context(), outcomes); err != nil {
+	if err := events.Commit(t.Context(), outcomes); err != nil {
 		t.Fatal(err)
 	}
 	want := events.Events()[1]

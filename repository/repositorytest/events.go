@@ -41,7 +41,7 @@ func Claim(t testing.TB, store *repository.Outbox, limit int) domain.Batch {
 func ClaimEvents(t testing.TB, store *repository.Outbox) domain.Batch {
 	t.Helper()
 	for {
-		if batch := Claim(t, store, 100); len(batch.Events()) > 0 || !batch.Full() {
+		if batch := Claim(t, store, 100); len(batch.Events()) > 0 || !batch.Full() && !batch.Advanced() {
 			return batch
 		}
 	}
@@ -54,7 +54,7 @@ func Deliver(t testing.TB, batch domain.Batch) {
 	for i := range outcomes {
 		outcomes[i].Verdict = domain.Delivered
 	}
-	if err := batch.Settle(t.Context(), outcomes); err != nil {
+	if err := batch.Commit(t.Context(), outcomes); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -81,7 +81,7 @@ func Die(t testing.TB, store *repository.Outbox, why string) {
 	for i := range outcomes {
 		outcomes[i] = domain.Outcome{Verdict: domain.Dead, Err: errors.New(why)}
 	}
-	if err := batch.Settle(t.Context(), outcomes); err != nil {
+	if err := batch.Commit(t.Context(), outcomes); err != nil {
 		t.Fatal(err)
 	}
 }

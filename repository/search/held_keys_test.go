@@ -42,7 +42,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 				outcomes[i].Verdict = domain.Delivered
 			}
 		}
-		if err := batch.Settle(t.Context(), outcomes); err != nil {
+		if err := batch.Commit(t.Context(), outcomes); err != nil {
 			t.Fatal(err)
 		}
 	}
