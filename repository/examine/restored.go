@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/repository/stored"
 )
 
 // What a restore, an upgrade or a person may leave behind: docs/backup.md.
@@ -74,12 +75,8 @@ const positionSample = 2000
 
 var positionsSQL = `
 SELECT (SELECT last_value FROM outbox_ordering_position), coalesce(max(ordering_position), 0) FROM (` +
-	newestPositions("outbox") + ` UNION ALL ` + newestPositions("outbox_held") + ` UNION ALL ` +
-	newestPositions("outbox_sent") + ` UNION ALL ` + newestPositions("outbox_dead") + `) AS newest`
-
-func newestPositions(table string) string {
-	return fmt.Sprintf("(SELECT ordering_position FROM %s ORDER BY id DESC LIMIT %d)", table, positionSample)
-}
+	stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead).Union(
+		fmt.Sprintf("(SELECT ordering_position FROM {table} ORDER BY id DESC LIMIT %d)", positionSample)) + `) AS newest`
 
 func (e *Examiner) positions(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error) {
 	var next, highest int64
