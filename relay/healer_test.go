@@ -366,11 +366,7 @@ func TestALostAnswerWhileRenewingIsNoLoss(t *testing.T) {
 				w.exec(emitMany, 1)
 				w.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", before)
 				renewed := func() bool { return forgetful.lost.Load() && w.queueCanary() == w.canary() }
-				for end := time.Now().Add(20 * time.Second); !renewed(); time.Sleep(5 * time.Millisecond) {
-					if time.Now().After(end) {
-						t.Fatalf("Redis has the canary %s, PostgreSQL remembers %s", w.queueCanary(), w.canary())
-					}
-				}
+				w.until("Redis has the canary that PostgreSQL remembers", renewed)
 			}
 			if w.heals() != "" {
 				t.Error("healed without need")

@@ -54,13 +54,18 @@ func TestTasksBeforeTheirTurn(t *testing.T) {
 		}
 	}
 	// One whose turn does not come makes room, and is not confirmed.
-	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	limit, again := time.NewTimer(30*time.Second), time.NewTicker(10*time.Millisecond)
+	defer limit.Stop()
+	defer again.Stop()
+	for {
 		_, err := inspector.GetTaskInfo("default", never)
 		if errors.Is(err, asynq.ErrTaskNotFound) {
 			break
 		}
-		if time.Now().After(limit) {
+		select {
+		case <-limit.C:
 			t.Fatalf("the task still waits, %v", err)
+		case <-again.C:
 		}
 	}
 	var pending int
