@@ -33,15 +33,19 @@ func ParseTraceparent(s string) (string, bool) {
 	return "00" + s[2:traceparentLen], true
 }
 
-// SampledTrace returns the ID of the trace that headers name, if that trace is
-// recorded, and otherwise "".
-func SampledTrace(headers map[string]string) string {
-	s, found := headers[HeaderTraceparent]
-	if !found {
-		return ""
+// TraceID returns the ID of the trace that headers name, "" if they name none.
+func TraceID(headers map[string]string) string {
+	if s, valid := ParseTraceparent(headers[HeaderTraceparent]); valid {
+		return s[3:35]
 	}
+	return ""
+}
+
+// SampledTrace is TraceID of a trace that is recorded, and otherwise "".
+func SampledTrace(headers map[string]string) string {
+	s, valid := ParseTraceparent(headers[HeaderTraceparent])
 	// The lowest bit of the flags says sampled.
-	if s, found = ParseTraceparent(s); !found || strings.IndexByte("13579bdf", s[traceparentLen-1]) < 0 {
+	if !valid || strings.IndexByte("13579bdf", s[traceparentLen-1]) < 0 {
 		return ""
 	}
 	return s[3:35]

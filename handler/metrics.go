@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"outboxd/observe"
+
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -66,10 +68,5 @@ func (m *httpMetrics) observe(method, route string, code int, took time.Duration
 		method = "other"
 	}
 	m.requests.WithLabelValues(method, route, strconv.Itoa(code)).Inc()
-	duration := m.duration.WithLabelValues(method, route)
-	if exemplars, able := duration.(prometheus.ExemplarObserver); able && traceID != "" {
-		exemplars.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})
-		return
-	}
-	duration.Observe(took.Seconds())
+	observe.Duration(m.duration.WithLabelValues(method, route), took, traceID)
 }

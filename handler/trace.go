@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"outboxd/domain"
+	"outboxd/observe"
 )
 
 // startSpan begins the span of a request, inside the client's trace if it named
@@ -61,11 +62,9 @@ func methodAttribute(method string) string {
 // sampledTrace returns the ID of the trace that the request belongs to, if it
 // is recorded, and otherwise "".
 func sampledTrace(c *fiber.Ctx, span trace.Span) string {
-	if span == nil {
-		return domain.SampledTrace(map[string]string{domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent)})
+	var of trace.SpanContext
+	if span != nil {
+		of = span.SpanContext()
 	}
-	if !span.SpanContext().IsSampled() {
-		return ""
-	}
-	return span.SpanContext().TraceID().String()
+	return observe.SampledTrace(of, map[string]string{domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent)})
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/observe"
 )
 
 // workerMetrics are what the worker counts. They are safe for concurrent use.
@@ -45,20 +46,12 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 // one that took so long.
 func (m *workerMetrics) observe(taskType, outcome string, took time.Duration, traceID string) {
 	m.tasks.WithLabelValues(taskType, outcome).Inc()
-	observe(m.duration.WithLabelValues(taskType), took, traceID)
+	observe.Duration(m.duration.WithLabelValues(taskType), took, traceID)
 }
 
 // done reads the event's age from its ID.
 func (m *workerMetrics) done(id domain.ID, traceID string) {
 	if made, ok := id.Time(); ok {
-		observe(m.endToEnd, max(time.Since(made), 0), traceID)
+		observe.Duration(m.endToEnd, max(time.Since(made), 0), traceID)
 	}
-}
-
-func observe(histogram prometheus.Observer, d time.Duration, traceID string) {
-	if exemplars, able := histogram.(prometheus.ExemplarObserver); able && traceID != "" {
-		exemplars.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": traceID})
-		return
-	}
-	histogram.Observe(d.Seconds())
 }

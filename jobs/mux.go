@@ -12,6 +12,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/span"
+	"outboxd/observe"
 )
 
 // Task is one delivery of an event's task to its handler.
@@ -48,7 +49,7 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 		}
 		outcome, err := w.process(ctx, running, handler, task)
 		span.Fail(trace.SpanFromContext(ctx), err)
-		w.metrics.observe(task.Type(), outcome, time.Since(begin), sampledTrace(ctx, task))
+		w.metrics.observe(task.Type(), outcome, time.Since(begin), observe.SampledTrace(trace.SpanContextFromContext(ctx), task.Headers()))
 		if err != nil {
 			err = w.ended(ctx, running, task, err)
 		}
@@ -63,7 +64,7 @@ func (w *Worker) process(ctx, running context.Context, handler Handler, task *as
 		return "failed", fmt.Errorf("this task was not relayed from the outbox: %w: %w", err, asynq.SkipRetry)
 	}
 	first, err := w.inbox(ctx, running, id, func(ctx context.Context, tx domain.Effects) error {
-		return recovered(func() error {
+		return domain.Recovered("the handler panicked", func() error {
 			return handler(ctx, tx, Task{EventID: id, Payload: task.Payload(), Headers: task.Headers()})
 		})
 	})
@@ -83,7 +84,7 @@ func (w *Worker) process(ctx, running context.Context, handler Handler, task *as
 		w.log.Debug("this event was processed before; nothing to do", "event_id", id, "task_type", task.Type())
 		return "repeated", nil
 	}
-	w.metrics.done(id, sampledTrace(ctx, task))
+	w.metrics.done(id, observe.SampledTrace(trace.SpanContextFromContext(ctx), task.Headers()))
 	return "done", nil
 }
 

@@ -86,17 +86,3 @@ func startProcess(ctx context.Context, tracer trace.Tracer, task *asynq.Task) (c
 		taskTypeKey.String(task.Type()), attemptKey.Int(retried+1),
 	))
 }
-
-// sampledTrace returns the ID of the trace that a delivery belongs to, if it is
-// recorded, and otherwise "".
-func sampledTrace(ctx context.Context, task *asynq.Task) string {
-	span := trace.SpanContextFromContext(ctx)
-	switch {
-	case !span.IsValid():
-		return domain.SampledTrace(task.Headers())
-	case span.IsSampled():
-		return span.TraceID().String()
-	default:
-		return ""
-	}
-}

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/observe"
 )
 
 // metrics are what the relay counts. They are safe for concurrent use.
@@ -88,9 +89,8 @@ func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, sett
 		case domain.Untried:
 		}
 	}
-	if exemplars, able := m.lag.(prometheus.ExemplarObserver); able && example >= 0 {
-		exemplars.ObserveWithExemplar(settledAt.Sub(events[example].Available).Seconds(),
-			prometheus.Labels{"trace_id": domain.SampledTrace(events[example].Headers)})
+	if example >= 0 {
+		observe.Duration(m.lag, settledAt.Sub(events[example].Available), domain.SampledTrace(events[example].Headers))
 	}
 	m.relayed.Add(int64(enqueued))
 	m.events.WithLabelValues("enqueued").Add(enqueued)

@@ -2,8 +2,6 @@ package relay
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 
 	"outboxd/domain"
 )
@@ -29,12 +27,9 @@ func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain
 
 // publishOrPanic returns one receipt for each event, or the panic.
 func (p *poller) publishOrPanic(ctx context.Context, events []domain.Event) (receipts []domain.Receipt, panicked error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			panicked = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
-		}
-	}()
 	receipts = make([]domain.Receipt, len(events))
-	copy(receipts, p.o.Publisher.Publish(ctx, events))
-	return receipts, nil
+	return receipts, domain.Recovered("panic", func() error {
+		copy(receipts, p.o.Publisher.Publish(ctx, events))
+		return nil
+	})
 }

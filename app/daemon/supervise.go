@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -27,7 +26,7 @@ func supervise(ctx context.Context, name string, log *slog.Logger, run func(cont
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 30*time.Second
 	for failures := 0; ; {
 		begun := time.Now()
-		err := recovered(ctx, run)
+		err := domain.Recovered("panic", func() error { return run(ctx) })
 		if err == nil {
 			return nil
 		}
@@ -62,13 +61,4 @@ func supervise(ctx context.Context, name string, log *slog.Logger, run func(cont
 // isPermanent tells what no restart mends: bad configuration, wrong schema.
 func isPermanent(err error) bool {
 	return domain.ErrorCode(err) == domain.CodeInvalid || errors.Is(err, migrations.ErrPending)
-}
-
-func recovered(ctx context.Context, run func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return run(ctx)
 }

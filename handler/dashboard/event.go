@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +59,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	tasks, fault := d.tasks(c.UserContext(), life)
 	p := eventPage{
 		Life: life, State: life.State, Says: life.Describe(tasks, time.Now()), QueueFault: fault,
-		Payload: d.mask.show(life.Payload), TraceID: traceID(life.Headers),
+		Payload: d.mask.show(life.Payload), TraceID: domain.TraceID(life.Headers),
 	}
 	for _, step := range life.Timeline(tasks) {
 		p.Steps = append(p.Steps, timelineStep{step, tone(step.What)})
@@ -107,14 +106,4 @@ func tone(what string) string {
 	default:
 		return ""
 	}
-}
-
-// traceparent is W3C's, https://www.w3.org/TR/trace-context/.
-var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}`)
-
-func traceID(headers map[string]string) string {
-	if match := traceparent.FindStringSubmatch(headers["traceparent"]); match != nil {
-		return match[1]
-	}
-	return ""
 }

@@ -59,10 +59,7 @@ func newLeg(name string, known bool, now, hour domain.Flow) leg {
 // brief is the beginning of a text for a cell of a table.
 func brief(text string) string {
 	const longest = 160
-	if runes := []rune(text); len(runes) > longest {
-		return string(runes[:longest]) + "…"
-	}
-	return text
+	return words.Cut(text, longest)
 }
 
 // instant writes a time for <time datetime>, in UTC; "" for none.

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"strings"
 	"sync"
+
+	"outboxd/domain/words"
 )
 
 // Statements counts what clients of PostgreSQL say, by reading along. It is
@@ -72,11 +74,7 @@ func (s *Statements) Snapshot() (transactions int, executed map[string]int) {
 // label is the beginning of a statement on one line.
 func label(sql string) string {
 	const enough = 70
-	line := []rune(strings.Join(strings.Fields(sql), " "))
-	if len(line) > enough {
-		line = append(line[:enough], '…')
-	}
-	return string(line)
+	return words.Cut(strings.Join(strings.Fields(sql), " "), enough)
 }
 
 func cutText(body []byte) (text string, rest []byte) {

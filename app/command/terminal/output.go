@@ -9,11 +9,13 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
 	"outboxd/config"
+	"outboxd/domain/words"
 )
 
 // The forms in which a command prints its result.
@@ -113,8 +115,8 @@ func OneLine(text string, limit int) string {
 		return r
 	}, text)
 	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); limit > 0 && len(runes) > limit {
-		return string(runes[:limit-1]) + "…"
+	if limit > 0 && utf8.RuneCountInString(text) > limit {
+		return words.Cut(text, limit-1)
 	}
 	return text
 }

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"outboxd/domain/words"
 )
 
 // maxExcerpt bounds, in characters, what an error quotes of a foreign server's
@@ -26,9 +28,5 @@ func excerpt(text string, hide ...string) string {
 		}
 		return r
 	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > maxExcerpt {
-		text = string(runes[:maxExcerpt]) + "…"
-	}
-	return text
+	return words.Cut(strings.Join(strings.Fields(text), " "), maxExcerpt)
 }

@@ -1,0 +1,17 @@
+package domain
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// Recovered returns what work returns. A panic of it becomes an error, which begins
+// with what and ends with the stack.
+func Recovered(what string, work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: %v\n%s", what, p, debug.Stack())
+		}
+	}()
+	return work()
+}
