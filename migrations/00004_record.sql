@@ -118,7 +118,7 @@ CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor  text        NOT NULL,
-    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive')),
+    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove')),
     filter jsonb       NOT NULL,
     reason text        NOT NULL DEFAULT '',
     events bigint      NOT NULL DEFAULT 0

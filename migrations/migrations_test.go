@@ -85,11 +85,13 @@ func TestDownAndUpWithData(t *testing.T) {
 		{"users", `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`},
 		{"notifications", `INSERT INTO notifications (user_id, type, message) SELECT id, 'T', 'm' FROM users`},
 		{"idempotency_keys", `INSERT INTO idempotency_keys SELECT 'k', id FROM users`},
+		{"outbox_subscriptions", `INSERT INTO outbox_subscriptions (name, types, patterns, url, format, timeout_ms, concurrency, attempts, retry_max_ms, ordering)
+			VALUES ('crm', '{*}', '{%}', 'http://crm', 'raw', 1000, 1, 1, 1000, 'none')`},
 	}
 	for _, f := range fill {
 		exec(t, db, f.statement)
 	}
-	owned := [][]string{{"users", "notifications", "idempotency_keys"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
+	owned := [][]string{{"outbox_subscriptions"}, {"users", "notifications", "idempotency_keys"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
 	gone := map[string]bool{}
 	for _, tables := range owned {
 		if done, err := migrations.Down(t.Context(), db, servertest.Logger(t)); err != nil || !done {

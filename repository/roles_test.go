@@ -21,6 +21,7 @@ import (
 	"outboxd/repository/postgres"
 	example "outboxd/repository/registration"
 	"outboxd/repository/search"
+	"outboxd/repository/subscriptions"
 	"outboxd/repository/upkeep"
 )
 
@@ -126,9 +127,16 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	bury(failed)
 	bury(failedTask(domain.ID{1}, "gone"))
 
-	// operator
-	letters := deadletters.New(operator)
 	action := func() *domain.Action { return &domain.Action{Actor: "ada", Reason: "mended"} }
+	// operator, and a worker that a receiver told 410
+	subs := subscriptions.New(operator)
+	_, err = subs.Apply(t.Context(), action(), []domain.Subscription{domain.Subscription{Name: "crm", Types: []string{"crm:*"}, URL: "http://crm"}.WithDefaults()})
+	must("apply a subscription", err)
+	must("pause a subscription", subscriptions.New(worker).Pause(t.Context(), action(), "crm"))
+	must("resume a subscription", subs.Resume(t.Context(), action(), "crm"))
+	_, err = subscriptions.New(open("outboxd_monitor")).List(t.Context())
+	must("list subscriptions", err)
+	letters := deadletters.New(operator)
 	list, err := letters.List(t.Context(), domain.DeadFilter{}, domain.Cursor{}, 10)
 	if err != nil || len(list) != 3 {
 		t.Fatalf("%d dead letters, %v, want 3", len(list), err)

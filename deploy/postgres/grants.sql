@@ -44,7 +44,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
 GRANT SELECT ON outbox_turns TO outboxd_worker;
 GRANT SELECT, UPDATE (unconfirmed) ON outbox_account TO outboxd_worker;
 GRANT INSERT ON outbox_entries, outbox_journal TO outboxd_worker;
-GRANT EXECUTE ON FUNCTION outbox_pass_turn, outbox_is_confirmed TO outboxd_worker;
+GRANT EXECUTE ON FUNCTION outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
+-- A receiver that answers 410 pauses its subscription, and the record says so.
+GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason) ON outbox_subscriptions TO outboxd_worker;
+GRANT INSERT ON outbox_actions TO outboxd_worker;
+GRANT SELECT (id) ON outbox_actions TO outboxd_worker;
 
 -- Role relay. PostgreSQL wants UPDATE for SELECT … FOR UPDATE.
 ALTER TABLE outbox_sent OWNER TO outboxd_relay;
@@ -60,12 +64,13 @@ GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing, outbox_failing TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox TO outboxd_relay;
+GRANT SELECT ON outbox_subscriptions TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too, and nothing about users.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_turns, outbox_relays, inbox, outbox_journal,
-    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing TO outboxd_monitor;
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_subscriptions TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
 -- outboxd dead, redrive and events emit, and a monitor with an admin token.
@@ -75,6 +80,7 @@ GRANT UPDATE (generation) ON outbox TO outboxd_operator;
 GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
+GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions TO outboxd_operator;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside TO outboxd_operator;
 
 COMMIT;

@@ -1,0 +1,192 @@
+package subscriptions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Store has the subscriptions of a database. Its methods are safe for
+// concurrent use.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+type Store struct{ db *postgres.Database }
+
+// New returns the subscriptions in db.
+func New(db *postgres.Database) *Store { return &Store{db: db} }
+
+const subscriptionsSQL = `
+SELECT id, name, types, headers, url, secrets, format, timeout_ms, concurrency, rate, attempts, retry_max_ms, ordering, instead_of_queue,
+       created_at, changed_at, paused_at, paused_by, pause_reason, removed_at
+FROM outbox_subscriptions`
+
+// List returns all subscriptions by name, those that are being removed among them.
+func (s *Store) List(ctx context.Context) ([]domain.Subscription, error) {
+	rows, err := s.db.Pool().Query(ctx, subscriptionsSQL+" ORDER BY name")
+	if err != nil {
+		return nil, postgres.Translate(err, "list subscriptions")
+	}
+	list, err := pgx.CollectRows(rows, scanSubscription)
+	return list, postgres.Translate(err, "list subscriptions")
+}
+
+// Find returns the subscription of that name. Errors: domain.CodeNotFound.
+func (s *Store) Find(ctx context.Context, name string) (*domain.Subscription, error) {
+	doing := fmt.Sprintf("look for subscription %q", name)
+	rows, err := s.db.Pool().Query(ctx, subscriptionsSQL+" WHERE name = $1", s.db.Storable(name))
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	found, err := pgx.CollectRows(rows, scanSubscription)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	if len(found) == 0 {
+		return nil, noSubscription(name)
+	}
+	return &found[0], nil
+}
+
+func noSubscription(name string) error {
+	return domain.Errorf(domain.CodeNotFound, "there is no subscription %q", name)
+}
+
+func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
+	var s domain.Subscription
+	var headers []byte
+	var timeout, retryMax int64
+	var pausedAt, removedAt *time.Time
+	var pause domain.Pause
+	if err := row.Scan((*[16]byte)(&s.ID), &s.Name, &s.Types, &headers, &s.URL, &s.Secrets, &s.Format, &timeout, &s.Concurrency, &s.Rate, &s.Attempts,
+		&retryMax, &s.Ordering, &s.InsteadOfQueue, &s.CreatedAt, &s.ChangedAt, &pausedAt, &pause.By, &pause.Reason, &removedAt); err != nil {
+		return s, err
+	}
+	s.Timeout, s.RetryMax = time.Duration(timeout)*time.Millisecond, time.Duration(retryMax)*time.Millisecond
+	if pausedAt != nil {
+		pause.Since = *pausedAt
+		s.Paused = &pause
+	}
+	if removedAt != nil {
+		s.RemovedAt = *removedAt
+	}
+	if err := json.Unmarshal(headers, &s.Headers); err != nil {
+		return s, fmt.Errorf("read the headers of subscription %q: %w", s.Name, err)
+	}
+	return s, nil
+}
+
+// One that is being removed counts as new: it gets another ID.
+const applySQL = `
+INSERT INTO outbox_subscriptions AS s (name, types, patterns, headers, url, secrets, format, timeout_ms, concurrency, rate, attempts, retry_max_ms, ordering, instead_of_queue)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (name) DO UPDATE
+SET types = excluded.types, patterns = excluded.patterns, headers = excluded.headers, url = excluded.url, secrets = excluded.secrets,
+    format = excluded.format, timeout_ms = excluded.timeout_ms, concurrency = excluded.concurrency, rate = excluded.rate,
+    attempts = excluded.attempts, retry_max_ms = excluded.retry_max_ms, ordering = excluded.ordering,
+    instead_of_queue = excluded.instead_of_queue, changed_at = now()
+WHERE (s.types, s.headers, s.url, s.secrets, s.format, s.timeout_ms, s.concurrency, s.rate, s.attempts, s.retry_max_ms, s.ordering, s.instead_of_queue)
+   IS DISTINCT FROM (excluded.types, excluded.headers, excluded.url, excluded.secrets, excluded.format, excluded.timeout_ms, excluded.concurrency,
+                     excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
+RETURNING xmax::text <> '0'`
+
+// Apply adds the subscriptions that are not there and changes those that differ,
+// all or none, and returns what it did to each. Others stay as they are, and so
+// does a pause. They apply to what the relay claims from now on.
+//
+// Errors: domain.CodeInvalid, for the first that does not Validate;
+// domain.CodeConflict for one that is just being removed.
+func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.SubscriptionChange, error) {
+	for i := range list {
+		if err := list[i].Validate(); err != nil {
+			return nil, err
+		}
+	}
+	changes := make([]domain.SubscriptionChange, len(list))
+	err := stored.Act(ctx, s.db, "apply", action, func(tx pgx.Tx) (int64, error) {
+		for i := range list {
+			var err error
+			if changes[i], err = applyOne(ctx, tx, &list[i]); err != nil {
+				return 0, err
+			}
+		}
+		return 0, nil
+	})
+	if domain.ErrorCode(err) == domain.CodeConflict {
+		return nil, err
+	}
+	return changes, postgres.Translate(err, "apply subscriptions")
+}
+
+func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.SubscriptionChange, error) {
+	var removing bool
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL)", s.Name).Scan(&removing); err != nil {
+		return "", err
+	}
+	if removing {
+		return "", domain.Errorf(domain.CodeConflict, "subscription %q is being removed; finish that by outboxd subscriptions remove %s, then apply it anew", s.Name, s.Name)
+	}
+	headers, err := stored.Headers(s.Headers)
+	if err != nil {
+		return "", err
+	}
+	patterns := make([]string, len(s.Types))
+	for i, t := range s.Types {
+		patterns[i] = domain.TypePattern(t)
+	}
+	rows, err := tx.Query(ctx, applySQL, s.Name, s.Types, patterns, headers, s.URL, append([]string{}, s.Secrets...), s.Format, s.Timeout.Milliseconds(),
+		s.Concurrency, s.Rate, s.Attempts, s.RetryMax.Milliseconds(), s.Ordering, s.InsteadOfQueue)
+	if err != nil {
+		return "", err
+	}
+	there, err := pgx.CollectRows(rows, pgx.RowTo[bool])
+	switch {
+	case err != nil:
+		return "", err
+	case len(there) == 0:
+		return domain.SubscriptionUnchanged, nil
+	case there[0]:
+		return domain.SubscriptionChanged, nil
+	}
+	return domain.SubscriptionAdded, nil
+}
+
+// The first pause counts: whoever pauses again does not change since when.
+const (
+	pauseSQL = `
+UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
+    pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
+WHERE name = $1 AND removed_at IS NULL`
+	resumeSQL = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
+)
+
+// Pause stops the attempts of a subscription, for the reason of the action.
+// Deliveries are still made, and wait. Errors: domain.CodeNotFound.
+func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) error {
+	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
+}
+
+// Resume goes on with the attempts of a subscription. Errors: domain.CodeNotFound.
+func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
+	return s.change(ctx, "resume", action, name, resumeSQL)
+}
+
+func (s *Store) change(ctx context.Context, kind string, action *domain.Action, name, statement string, args ...any) error {
+	err := stored.Act(ctx, s.db, kind, action, func(tx pgx.Tx) (int64, error) {
+		tag, err := tx.Exec(ctx, statement, append([]any{s.db.Storable(name)}, args...)...)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = noSubscription(name)
+		}
+		return 0, err
+	})
+	if domain.ErrorCode(err) == domain.CodeNotFound {
+		return err
+	}
+	return postgres.Translate(err, kind+" a subscription")
+}
