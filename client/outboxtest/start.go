@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,10 @@ func Start(t testing.TB, args ...string) *Outboxd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(data)) })
-	p := launch(t, binary, append([]string{"--roles=relay", "--data-dir=" + data, "--monitor-addr=127.0.0.1:0", "--api-addr=127.0.0.1:0"}, args...))
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--roles") }) {
+		args = append(args, "--roles=relay")
+	}
+	p := launch(t, binary, append([]string{"--data-dir=" + data, "--monitor-addr=127.0.0.1:0", "--api-addr=127.0.0.1:0"}, args...))
 	ready := p.awaitReady(t)
 	return &Outboxd{
 		DatabaseURL: readURL(t, data, "postgres.json"), RedisURL: readURL(t, data, "redis.json"), MonitorURL: ready.Monitor,

@@ -1,9 +1,0 @@
-package confirm_test
-
-import (
-	"testing"
-
-	"outboxd/app/servertest"
-)
-
-func TestMain(m *testing.M) { servertest.Main(m) }
