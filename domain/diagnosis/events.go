@@ -1,0 +1,110 @@
+package diagnosis
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// Leader is the relay that holds the leader's lock.
+type Leader struct {
+	PID         int
+	Application string
+	// Silent is how long its session has said nothing, which it may for Limit.
+	Silent, Limit time.Duration
+}
+
+// FailingWork is a part of what the leader does that has failed since it last
+// worked.
+type FailingWork struct {
+	Work, Error string // Work completes "the leader cannot"
+	Since       time.Duration
+}
+
+// UnknownEvents are tasks without an event, after PostgreSQL went back to an
+// earlier state.
+type UnknownEvents struct {
+	Ago     time.Duration
+	Tasks   int64 // counted up to one more than Counted
+	Example string
+}
+
+// MissingEvents are those that nobody confirmed and whose tasks are gone.
+type MissingEvents struct {
+	Events  int64  // counted up to one more than Counted
+	Types   string // with commas between
+	Example string
+	Resends int // the most of one event
+}
+
+// HeldKeys are ordering keys that have held events back for too long.
+type HeldKeys struct {
+	Keys, Dead int64 // Dead: those that wait for a dead letter
+	Longest    time.Duration
+	Example    string // the event that has had its turn for longest
+}
+
+// typesLength bounds how much of a list of types is shown.
+const typesLength = 200
+
+func (l *Leader) judge() []domain.Finding {
+	if l == nil || l.Silent <= l.Limit {
+		return nil
+	}
+	return of("leader-silent", fmt.Sprintf("the leader (%s) has said nothing for %s: it is suspended, or cut off by the network", who(l.PID, l.Application, ""), whole(l.Silent)),
+		"until another one leads nobody notices what Redis loses, nothing is trimmed, and held events may stay held",
+		fmt.Sprintf("nothing, if it is over in a minute: PostgreSQL ends its session and another relay takes over; otherwise SELECT pg_terminate_backend(%d)", l.PID))
+}
+
+func judgeFailing(works []FailingWork) []domain.Finding {
+	if len(works) == 0 {
+		return nil
+	}
+	list := make([]string, len(works))
+	for i, w := range works {
+		list[i] = fmt.Sprintf("cannot %s, for %s: %s", w.Work, whole(w.Since), w.Error)
+	}
+	return of("house-failing", "the leader "+strings.Join(list, "; it "),
+		"what Redis lost is not sent again, or tables grow and held events may stay held, until it works",
+		"mend what the error names; nothing is lost meanwhile, and it is tried again by itself")
+}
+
+func (u *UnknownEvents) judge() []domain.Finding {
+	if u == nil || u.Tasks == 0 {
+		return nil
+	}
+	return of("events-unknown", fmt.Sprintf("PostgreSQL went back to an earlier state %s ago, and %s no event any more, such as %s",
+		whole(u.Ago), atMost(u.Tasks)+words.Plural(u.Tasks, " task has", " tasks have"), u.Example),
+		"the transactions that wrote these events are lost, with everything else that they wrote; the tasks had no effect",
+		"let the producers repeat what they lost; SELECT event_id, at FROM outbox_journal WHERE entry = 'unknown' names all of them")
+}
+
+func (m *MissingEvents) judge() []domain.Finding {
+	if m == nil || m.Events == 0 {
+		return nil
+	}
+	types, again := m.Types, ""
+	if len(types) > typesLength {
+		types = strings.ToValidUTF8(types[:typesLength], "") + " …"
+	}
+	if m.Resends > 0 {
+		again = "; they were sent again up to " + words.Many(m.Resends, "time")
+	}
+	return of("events-missing", fmt.Sprintf("the %s of %s that nobody confirmed %s not in Redis any more, of the types %s, such as event %s%s",
+		words.Plural(m.Events, "task", "tasks"), atMost(m.Events)+words.Plural(m.Events, " event", " events"), words.Plural(m.Events, "is", "are"), types, m.Example, again),
+		"what they should do was perhaps not done: their tasks were deleted or evicted, or a consumer carries them out and does not confirm them",
+		"outboxd redrive --missing sends them again; if nobody confirms a type, name it in --relay-unconfirmed")
+}
+
+func (h *HeldKeys) judge() []domain.Finding {
+	if h == nil || h.Keys == 0 {
+		return nil
+	}
+	return of("keys-held", fmt.Sprintf("%s events back, the longest for %s; %s of them %s for a dead letter",
+		words.Many(h.Keys, "ordering key")+words.Plural(h.Keys, " holds", " hold"), whole(h.Longest), words.Count(h.Dead), words.Plural(h.Dead, "waits", "wait")),
+		"nothing of these keys happens until the event that has the turn is confirmed, replayed or discarded",
+		"outboxd keys list says why, and outboxd events show "+h.Example+" of the one that has waited longest; if it is dead, outboxd dead replay or discard it")
+}

@@ -1,0 +1,173 @@
+package diagnosis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// PostgresFacts are what a thorough look reads of PostgreSQL. A part that is nil,
+// zero or empty was not read, or there is nothing to tell of it. Names and texts that others
+// chose have no control characters.
+type PostgresFacts struct {
+	Server      *PostgresServer
+	Clock       *Clock
+	Connections *Connections
+
+	Tables   []TableVacuum
+	Snapshot *Snapshot
+	Prepared *PreparedTransaction
+	Slots    []ReplicationSlot
+
+	Leader  *Leader
+	Failing []FailingWork
+	Unknown *UnknownEvents
+	Missing *MissingEvents
+	Held    *HeldKeys
+
+	Partitions   *Partitions
+	Ownership    *Ownership
+	RowSecurity  *RowSecurity
+	Unidentified string // published tables without a replica identity, with commas between
+	// TriggersOff and TriggersAlways are triggers that are off or missing, and those
+	// that fire for replicated rows too, with commas between.
+	TriggersOff, TriggersAlways string
+	ReplicaSessions             string // whose session_replication_role is replica
+	Positions                   *Positions
+
+	Pooler   bool // one stands between outboxd and PostgreSQL
+	Listen   *Listening
+	Producer *Producer
+	// Hidden are the questions that were not answered: each completes "it could not be
+	// found out".
+	Hidden []string
+}
+
+// PostgresServer is how the server is set up.
+type PostgresServer struct {
+	Number  int    // server_version_num
+	Version string // as people know it
+	Standby bool
+	// Unsafe says that fsync or full_page_writes is off; CommitsLater that
+	// synchronous_commit is.
+	Unsafe, CommitsLater bool
+}
+
+// Connections is the narrowest limit of connections.
+type Connections struct {
+	Limit      string // whose it is
+	Size, Used int64
+	// Ours are open already, and Need is how many one process of this configuration
+	// may open.
+	Ours, Need int64
+}
+
+// Listening is whether what a producer notifies arrives where relays listen.
+type Listening struct{ Connected, Arrives bool }
+
+// Findings judges the facts, the worst first.
+func (p PostgresFacts) Findings() []domain.Finding {
+	return Once(slices.Concat(
+		p.Server.judge(), p.Clock.judge("postgres-clock", PostgreSQL), p.Connections.judge(),
+		judgeVacuum(p.Tables), p.Snapshot.judge(), p.Prepared.judge(), judgeSlots(p.Slots),
+		p.Leader.judge(), judgeFailing(p.Failing), p.Unknown.judge(), p.Missing.judge(), p.Held.judge(),
+		p.Partitions.judge(), p.Ownership.judge(), p.RowSecurity.judge(), p.judgeTables(), p.Positions.judge(),
+		p.judgeAccess(), p.Producer.judge(), judgeHidden(p.Hidden),
+	))
+}
+
+func (s *PostgresServer) judge() (found []domain.Finding) {
+	if s == nil {
+		return nil
+	}
+	if s.Number < OldestPostgres {
+		found = append(found, of("postgres-version", fmt.Sprintf("PostgreSQL is version %s, older than %d", s.Version, OldestPostgres/10_000),
+			"migrations fail, or statements do at run time", "upgrade PostgreSQL with pg_upgrade")...)
+	}
+	if s.Standby {
+		found = append(found, of("postgres-read-only", "PostgreSQL is a standby and takes no writes",
+			"nothing is relayed, and no event can be written",
+			"name the primary in --database-url, or all servers with target_session_attrs=read-write")...)
+	}
+	if s.Unsafe {
+		found = append(found, of("postgres-fsync-off", "PostgreSQL runs with fsync or full_page_writes off",
+			"a crash of the machine may destroy the database, events included",
+			"ALTER SYSTEM SET fsync = on; ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf()")...)
+	}
+	if s.CommitsLater {
+		found = append(found, of("postgres-commits-later", "synchronous_commit is off",
+			"a crash may lose the last commits, and the events that they wrote, although the producers were told that they are safe",
+			"ALTER SYSTEM SET synchronous_commit = on; SELECT pg_reload_conf()")...)
+	}
+	return found
+}
+
+func (c *Connections) judge() []domain.Finding {
+	if c == nil {
+		return nil
+	}
+	free := max(c.Size-c.Used, 0)
+	// What a process of ours has open already need not be free.
+	short := free+min(c.Ours, c.Need) < c.Need
+	if !short && free*100 >= c.Size*ConnectionsFree {
+		return nil
+	}
+	return of("postgres-connections", fmt.Sprintf("%s of the %s that %s allows are free, and one process of this configuration may open %s (%s of outboxd's are open)",
+		words.Count(free), words.Many(c.Size, "connection"), c.Limit, words.Count(c.Need), words.Count(c.Ours)),
+		"whoever connects next is refused (SQLSTATE 53300): producers fail, and relaying pauses as in an outage",
+		"ALTER SYSTEM SET max_connections and restart, lower --database-max-conns, --relay-concurrency or --worker-concurrency, or put PgBouncer in between")
+}
+
+func (p PostgresFacts) judgeAccess() (found []domain.Finding) {
+	if p.Pooler {
+		found = of("pooler", "a pooler such as PgBouncer stands between outboxd and PostgreSQL",
+			"in transaction mode prepared statements, LISTEN and the leader's lock do not work through it",
+			"--database-exec-mode=cache_describe, and --relay-listen-url with a URL that leads past it")
+	}
+	if p.Listen == nil || p.Listen.Arrives {
+		return found
+	}
+	what := "notifications do not arrive where relays listen"
+	if !p.Listen.Connected {
+		what = "the connection at which relays listen cannot be made"
+	}
+	return append(found, of("listen-in-vain", what,
+		"relays poll: an event after a pause waits up to --relay-poll-without-listen (500 ms), and an idle relay asks the database more often",
+		"give --relay-listen-url a URL that leads past PgBouncer to the same database, or say --relay-listen=off")...)
+}
+
+func judgeHidden(questions []string) []domain.Finding {
+	if len(questions) == 0 {
+		return nil
+	}
+	return of("postgres-hidden", "it could not be found out "+strings.Join(questions, "; "),
+		"trouble of that kind would not be seen from here",
+		"run outboxd doctor as the owner of the tables with the role pg_monitor, and look for locks that keep statements waiting")
+}
+
+// atMost writes how many there are of what was counted up to Counted.
+func atMost(n int64) string {
+	if n > Counted {
+		return "more than " + words.Count(Counted)
+	}
+	return words.Count(n)
+}
+
+// who names a session.
+func who(pid int, application, state string) string {
+	said := fmt.Sprintf("pid %d", pid)
+	if application != "" {
+		said += ", application " + application
+	}
+	if state != "" {
+		said += ", " + state
+	}
+	return said
+}
+
+// whole writes a duration without fractions of a second.
+func whole(d time.Duration) string { return words.Duration(d.Truncate(time.Second)) }

@@ -1,0 +1,130 @@
+package diagnosis
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// TableVacuum is how autovacuum does with a table that each event passes through.
+type TableVacuum struct {
+	Table      string
+	Off        bool
+	Dead, Live int64
+	Last       time.Duration // since the last vacuum; negative: there was none
+}
+
+// Snapshot is the oldest transaction that holds back vacuum.
+type Snapshot struct {
+	PID                int
+	Application, State string
+	Open               time.Duration // negative: this role is not told
+	Transactions       int64         // how many began since
+	More               int           // that are like it
+}
+
+// PreparedTransaction is the oldest one that waits for its end.
+type PreparedTransaction struct {
+	Count      int
+	GID, Owner string // GID in quotation marks
+	Open       time.Duration
+}
+
+// ReplicationSlot is one that may hold back vacuum or WAL.
+type ReplicationSlot struct {
+	Name, Status string
+	Active       bool
+	Transactions int64 // the age of its snapshot
+	Bytes, Limit int64 // of WAL that it keeps, and that it may keep
+}
+
+func judgeVacuum(tables []TableVacuum) (found []domain.Finding) {
+	var off, behind []string
+	for _, t := range tables {
+		if t.Off {
+			off = append(off, t.Table)
+		}
+		if t.Dead > max(DeadRows, t.Live/2) && (t.Last < 0 || t.Last > VacuumIdle) {
+			when := "never vacuumed"
+			if t.Last >= 0 {
+				when = "vacuumed " + whole(t.Last) + " ago"
+			}
+			behind = append(behind, fmt.Sprintf("%s has %s beside %s live ones and was %s", t.Table, words.Many(t.Dead, "dead row"), words.Count(t.Live), when))
+		}
+	}
+	if len(off) > 0 {
+		found = append(found, of("autovacuum-off", "autovacuum is off for "+strings.Join(off, ", "),
+			"dead rows pile up by the number of events: tables and indexes grow, and every look from the beginning gets slower",
+			"ALTER TABLE "+off[0]+" RESET (autovacuum_enabled) for each of them; ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()")...)
+	}
+	if len(behind) > 0 {
+		found = append(found, of("vacuum-behind", strings.Join(behind, "; "),
+			"claims that start at the beginning read all of the dead rows: late events are found later, and the disk fills",
+			"look for old-snapshot, prepared-transaction and replication-slot in this list first, then VACUUM (VERBOSE) outbox")...)
+	}
+	return found
+}
+
+func (s *Snapshot) judge() []domain.Finding {
+	if s == nil {
+		return nil
+	}
+	found := fmt.Sprintf("a snapshot of %s ago is in use (%s)", words.Many(s.Transactions, "transaction"), who(s.PID, s.Application, s.State))
+	if s.Open >= 0 {
+		found = fmt.Sprintf("a transaction has been open for %s (%s)", whole(s.Open), who(s.PID, s.Application, s.State))
+	}
+	if s.More > 0 {
+		found += fmt.Sprintf(", and %s more like it", words.Count(s.More))
+	}
+	return of("old-snapshot", found,
+		"vacuum removes no row that was deleted since: outbox and its indexes grow with every event, whatever the relay does",
+		fmt.Sprintf("end it where it runs, or SELECT pg_terminate_backend(%d); and set idle_in_transaction_session_timeout for its role", s.PID))
+}
+
+func (p *PreparedTransaction) judge() []domain.Finding {
+	if p == nil {
+		return nil
+	}
+	return of("prepared-transaction", fmt.Sprintf("%s for %s end, the oldest, %s of %s, for %s",
+		words.Many(p.Count, "prepared transaction")+words.Plural(p.Count, " waits", " wait"), words.Plural(p.Count, "its", "their"), p.GID, p.Owner, whole(p.Open)),
+		"they hold their locks and hold back vacuum, also over a restart, until somebody ends them",
+		"ask the transaction manager, then COMMIT PREPARED or ROLLBACK PREPARED "+p.GID)
+}
+
+func (s ReplicationSlot) isBad() bool {
+	return s.Bytes >= s.Limit || s.Transactions >= OldTransactions || s.Status == "unreserved" || s.Status == "lost"
+}
+
+// judgeSlots warns of slots that keep much, and notes those that are only not in
+// use. The first one is the worst.
+func judgeSlots(slots []ReplicationSlot) []domain.Finding {
+	var trouble []string
+	var worst string
+	level := domain.FindingNote
+	for _, s := range slots {
+		if s.Active && !s.isBad() {
+			continue
+		}
+		if s.isBad() {
+			level = domain.FindingWarning
+		}
+		if worst == "" {
+			worst = s.Name // names have lower case letters, digits and underscores only
+		}
+		use := "not in use"
+		if s.Active {
+			use = "in use"
+		}
+		trouble = append(trouble, fmt.Sprintf("the replication slot %s is %s, keeps %s MiB of WAL (%s), and its snapshot is %s old",
+			s.Name, use, words.Count(s.Bytes>>20), s.Status, words.Many(s.Transactions, "transaction")))
+	}
+	if len(trouble) == 0 {
+		return nil
+	}
+	return at(level, "replication-slot", strings.Join(trouble, "; "),
+		"a slot whose reader is away keeps WAL until the disk is full, and may hold back vacuum as an old snapshot does",
+		"bring its reader back, or SELECT pg_drop_replication_slot('"+worst+"'); and set max_slot_wal_keep_size")
+}
