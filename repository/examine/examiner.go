@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/repository/postgres"
 )
 
@@ -54,7 +55,7 @@ var _ domain.Examiner = (*Examiner)(nil)
 // check is one thing that is looked at.
 type check struct {
 	about string // completes "it could not be found out "
-	look  func(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error)
+	look  func(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error
 }
 
 func (e *Examiner) checks() []check {
@@ -66,8 +67,7 @@ func (e *Examiner) checks() []check {
 		{"whether an old transaction holds back vacuum", e.snapshots},
 		{"whether a prepared transaction was forgotten", e.prepared},
 		{"whether a replication slot holds back vacuum or WAL", e.slots},
-		{"whether a relay is alive, and how late events are", e.relays},
-		{"whether a relay keeps house", e.leader},
+		{"whether the leader gives signs of life", e.leader},
 		{"whether tasks have no event any more", e.wentBack},
 		{"whether the leader fails at something", e.failing},
 		{"whether the history has its partitions", e.partitions},
@@ -77,7 +77,6 @@ func (e *Examiner) checks() []check {
 		{"whether the triggers are on", e.triggers},
 		{"whether some roles bypass the triggers", e.replicaRoles},
 		{"whether positions of ordering keys go on from the highest", e.positions},
-		{"whether there are dead letters", e.deadLetters},
 		{"whether tasks are missing", e.missing},
 		{"whether ordering keys are held", e.heldKeys},
 		{"whether something stands between outboxd and PostgreSQL", e.pooler},
@@ -97,61 +96,51 @@ const (
 
 // Examine implements domain.Examiner.
 func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
+	facts, err := e.Facts(ctx)
+	return facts.Findings(), err
+}
+
+// Facts reads what there is to be judged. Errors: CodeUnavailable.
+func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
-	var found []domain.Finding
-	var hidden []string
 	for checks := e.checks(); len(checks) > 0; {
-		some, left, err := e.examine(ctx, checks)
-		found = append(found, some...)
+		left, err := e.read(ctx, checks, &facts)
 		switch {
 		case isUndefined(err): // of an older schema, which is somebody else's finding
 		case isRefused(err):
-			hidden = append(hidden, checks[len(checks)-len(left)-1].about)
+			facts.Hidden = append(facts.Hidden, checks[len(checks)-len(left)-1].about)
 		case err != nil:
-			return nil, postgres.Translate(err, "examine the database")
+			return diagnosis.PostgresFacts{}, postgres.Translate(err, "examine the database")
 		}
 		checks = left
 	}
-	if len(hidden) > 0 {
-		found = append(found, domain.Finding{
-			Code: "postgres-hidden", Level: domain.FindingNote,
-			Found:       "it could not be found out " + strings.Join(hidden, "; "),
-			Consequence: "trouble of that kind would not be seen from here",
-			Remedy:      "run outboxd doctor as the owner of the tables with the role pg_monitor, and look for locks that keep statements waiting",
-		})
-	}
 	if e.o.Listens {
-		listening, err := e.listening(ctx)
-		if err != nil {
-			return nil, postgres.Translate(err, "try whether notifications arrive")
+		if facts.Listen, err = e.listening(ctx); err != nil {
+			return diagnosis.PostgresFacts{}, postgres.Translate(err, "try whether notifications arrive")
 		}
-		found = append(found, listening...)
 	}
-	domain.SortFindings(found)
-	return found, nil
+	return facts, nil
 }
 
-// examine makes checks in one transaction, up to the first that fails, and
-// returns those that are left.
-func (e *Examiner) examine(ctx context.Context, checks []check) (found []domain.Finding, left []check, err error) {
+// read makes checks in one transaction, up to the first that fails, and returns
+// those that are left.
+func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.PostgresFacts) (left []check, err error) {
 	tx, err := e.db.Pool().BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	limits := fmt.Sprintf("SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = %[1]s", postgres.Milliseconds(questionPatience))
 	if _, err := tx.Conn().PgConn().Exec(ctx, limits).ReadAll(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i, c := range checks {
-		some, err := c.look(ctx, tx)
-		if err != nil {
-			return found, checks[i+1:], err
+		if err := c.look(ctx, tx, facts); err != nil {
+			return checks[i+1:], err
 		}
-		found = append(found, some...)
 	}
-	return found, nil, tx.Commit(ctx)
+	return nil, tx.Commit(ctx)
 }
 
 // isUndefined tells whether a statement named something that the schema does
@@ -174,17 +163,14 @@ func isRefused(err error) bool {
 	return pg.Code == "57014" || pg.Code == "55P03" || !postgres.IsUnavailable(err)
 }
 
-// one returns a single finding.
-func one(f domain.Finding) []domain.Finding { return []domain.Finding{f} }
-
-// span writes a duration as people say it.
-func span(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%d days", int(d.Hours()/24))
-	case d >= time.Hour:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
-	default:
-		return d.Round(time.Second).String()
-	}
+// legible makes what others chose as a name fit a line.
+func legible(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, name)
 }
+
+func inSeconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

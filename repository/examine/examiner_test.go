@@ -13,16 +13,22 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/diagnosis"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
+	"outboxd/repository/search"
 )
 
-// examined returns what is found, but for what a test server always is.
+// examined returns what is found, with what is cheap to know, but for what a test
+// server always is.
 func examined(t *testing.T, db *postgres.Database, o examine.Options) []domain.Finding {
 	t.Helper()
 	found, err := examine.New(db, o).Examine(context.WithoutCancel(t.Context()))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if standing, err := search.NewOverviews(db).Standing(context.WithoutCancel(t.Context())); err == nil {
+		found = diagnosis.Quick{Standing: standing}.Merge(found)
 	}
 	for _, f := range found {
 		if f.Code == "" || f.Found == "" || f.Consequence == "" || f.Remedy == "" {
@@ -60,7 +66,7 @@ func TestExaminerFinds(t *testing.T) {
 		"clock ahead": {func(_ *testing.T, s setting) {
 			s.o.Now = func() time.Time { return time.Now().Add(-time.Minute) }
 		}, "postgres-clock/warning", []string{"ahead of this machine's"}},
-		"too few connections": {func(_ *testing.T, s setting) { s.o.Conns = 1000 }, "postgres-connections/warning", []string{"max_connections", "may open 1000"}},
+		"too few connections": {func(_ *testing.T, s setting) { s.o.Conns = 1000 }, "postgres-connections/warning", []string{"max_connections", "may open 1,000"}},
 		"limit of the database": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 5', current_database()); END $$`)
@@ -82,35 +88,35 @@ func TestExaminerFinds(t *testing.T) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
 				VALUES (outbox_new_id(), 't', '', '{}', 'q', now(), 0, 0, now(), now() - interval '30 days')`)
-		}, "partition-default/note", []string{"1 rows of the history"}},
+		}, "partition-default/note", []string{"1 row of the history is"}},
 		"no relay": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_relays SET seen_at = now() - interval '2 minutes'`)
-		}, "no-relay/warning", []string{"outboxd --roles=relay"}},
+		}, "no-relay/broken", []string{"outboxd --roles=relay"}},
 		"a house that nobody keeps": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_relays SET started_at = now() - interval '5 minutes'`)
-		}, "house-unkept/warning", []string{"none has kept house for 5m"}},
+		}, "house-unkept/warning", []string{"none has done the housekeeping for 5 min"}},
 		"a task without an event": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_queue_identity SET went_back_at = now(), history_seconds = 3600, history_since = now() - interval '1 hour'`)
 			exec(t, s.db, `SELECT outboxd.confirm(outbox_new_id())`)
-		}, "events-unknown/warning", []string{"1 tasks have no event any more", "outbox_journal"}},
+		}, "events-unknown/warning", []string{"1 task has no event any more", "outbox_journal"}},
 		"late events": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('t', '', now() - interval '2 hours')`)
-		}, "events-late/warning", []string{"due for 2h0m"}},
+		}, "events-late/broken", []string{"due for 2 h"}},
 		"dead letters": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error, died_at)
 				VALUES (outbox_new_id(), 't', '', '{}', 'q', now(), 0, 0, now(), 'relay', 'no', now() - interval '3 days')`)
-		}, "dead-letters/warning", []string{"there is a dead letter", "3 days ago", "outboxd dead list"}},
+		}, "dead-letters/warning", []string{"1 dead letter, the oldest of 3 d ago", "outboxd dead list"}},
 		"held keys": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `INSERT INTO outbox_turns (ordering_key, event_id, taken_at) VALUES ('k', '01980000-0000-7000-8000-000000000000', now() - interval '90 minutes'), ('free', outbox_new_id(), now() - interval '9 hours')`)
 			exec(t, s.db, `INSERT INTO outbox_held (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position)
 				VALUES (outbox_new_id(), 't', '', '{}', 'q', now(), 0, 0, now(), 'k', 1)`)
-		}, "keys-held/warning", []string{"1 ordering keys", "for 1h30m", "events show 01980000-0000-7000-8000-000000000000"}},
+		}, "keys-held/warning", []string{"1 ordering key holds", "for 1 h 30 min", "events show 01980000-0000-7000-8000-000000000000"}},
 		"row-level security": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `ALTER TABLE outbox ENABLE ROW LEVEL SECURITY; ALTER TABLE inbox ENABLE ROW LEVEL SECURITY`) // we own them
@@ -204,7 +210,7 @@ func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 	pid := reader.PgConn().PID()
 	for code, parts := range map[string][]string{
 		"old-snapshot":         {"(pid " + strconv.Itoa(int(pid)) + ", application nightly", "idle in transaction)", "pg_terminate_backend(" + strconv.Itoa(int(pid)) + ")"},
-		"prepared-transaction": {"1 prepared transactions", `'it''s late' of outboxd`, `ROLLBACK PREPARED 'it''s late'`},
+		"prepared-transaction": {"1 prepared transaction waits", `'it''s late' of outboxd`, `ROLLBACK PREPARED 'it''s late'`},
 		"autovacuum-off":       {"outbox, outbox_entries, outbox_held, outbox_turns"},
 	} {
 		for _, part := range parts {
@@ -230,7 +236,7 @@ func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 	// The server tells its statistics a moment later.
 	eventually(t, db, 1, `SELECT count(*) FROM pg_class WHERE oid = 'outbox'::regclass AND pg_stat_get_dead_tuples(oid) > 100000`)
 	found := examined(t, db, healthy())
-	if said := text(found, "vacuum-behind"); !strings.Contains(said, "outbox has 100001 dead rows beside 0 live ones and was never vacuumed") {
+	if said := text(found, "vacuum-behind"); !strings.Contains(said, "outbox has 100,001 dead rows beside 0 live ones and was never vacuumed") {
 		t.Errorf("found %q, %q", codes(found), said)
 	}
 	exec(t, db, `ALTER TABLE outbox RESET (autovacuum_enabled)`)
@@ -316,7 +322,7 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 	if codes(found) != "relay-rights/note postgres-hidden/note" {
 		t.Fatalf("found %q at %s", codes(found), url)
 	}
-	if said := text(found, "postgres-hidden"); !strings.Contains(said, "partitions; whether positions of ordering keys go on from the highest; whether there are dead letters; whether tasks are missing; whether ordering keys are held;") {
+	if said := text(found, "postgres-hidden"); !strings.Contains(said, "partitions; whether positions of ordering keys go on from the highest; whether tasks are missing; whether ordering keys are held;") {
 		t.Errorf("it says %s", said)
 	}
 	if said := text(found, "relay-rights"); !strings.Contains(said, "GRANT CREATE ON SCHEMA outboxd TO watcher") {
@@ -377,7 +383,9 @@ func TestExaminationIsOneTransaction(t *testing.T) {
 	}
 	number() // which is prepared with a transaction of its own
 	before := number()
-	examined(t, db, healthy())
+	if _, err := examine.New(db, healthy()).Examine(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if took := number() - before - 1; took != 1 {
 		t.Errorf("it took %d transactions, want 1", took)
 	}

@@ -2,11 +2,10 @@ package examine
 
 import (
 	"context"
-	"strings"
+
+	"outboxd/domain/diagnosis"
 
 	"github.com/jackc/pgx/v5"
-
-	"outboxd/domain"
 )
 
 // Who works for outboxd is asked from: this role, those of deploy/postgres, and the owner, as whom triggers and functions act. A
@@ -26,22 +25,13 @@ WITH ours AS (
 )
 SELECT coalesce(string_agg(DISTINCT quote_ident(relname), ', '), ''), coalesce(array_agg(DISTINCT quote_ident(rolname)), '{}') FROM kept`
 
-func (e *Examiner) policies(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error) {
-	var tables string
-	var roles []string
-	if err := tx.QueryRow(ctx, policiesSQL).Scan(&tables, &roles); err != nil || len(roles) == 0 {
-		return nil, err
+func (e *Examiner) policies(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+	var r diagnosis.RowSecurity
+	if err := tx.QueryRow(ctx, policiesSQL).Scan(&r.Tables, &r.Roles); err != nil {
+		return err
 	}
-	var cures []string
-	for _, role := range roles {
-		cures = append(cures, "ALTER ROLE "+role+" BYPASSRLS")
-	}
-	return one(domain.Finding{
-		Code: "row-security", Level: domain.FindingWarning,
-		Found:       "row-level security of " + tables + " applies to " + strings.Join(roles, ", "),
-		Consequence: "what these roles do with the tables fails, because outboxd asks for an error rather than for a part of the rows: relaying pauses as in an outage",
-		Remedy:      strings.Join(cures, "; ") + "; or ALTER TABLE … DISABLE ROW LEVEL SECURITY, and for an owner NO FORCE ROW LEVEL SECURITY",
-	}), nil
+	facts.RowSecurity = &r
+	return nil
 }
 
 // A table without a replica identity that is published takes no more deletions and updates. outboxd's have one
@@ -56,15 +46,6 @@ WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'outbox'::
           WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
           ELSE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident) END`
 
-func (e *Examiner) identities(ctx context.Context, tx pgx.Tx) ([]domain.Finding, error) {
-	var tables string
-	if err := tx.QueryRow(ctx, identitiesSQL).Scan(&tables); err != nil || tables == "" {
-		return nil, err
-	}
-	return one(domain.Finding{
-		Code: "replica-identity", Level: domain.FindingWarning,
-		Found:       "a publication has the tables " + tables + ", which have no replica identity",
-		Consequence: "PostgreSQL refuses to delete or update their rows: relaying, healing or housekeeping stops",
-		Remedy:      "ALTER TABLE … REPLICA IDENTITY DEFAULT, or FULL for a table without a primary key; or take it out of the publication",
-	}), nil
+func (e *Examiner) identities(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+	return tx.QueryRow(ctx, identitiesSQL).Scan(&facts.Unidentified)
 }
