@@ -39,7 +39,12 @@ type ledger struct {
 
 func openLedger(t *testing.T, databaseURL string) ledger {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), databaseURL)
+	config, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["search_path"] = "outboxd, outboxd_example"
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

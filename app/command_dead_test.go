@@ -114,7 +114,7 @@ func TestDeadLettersByCommand(t *testing.T) {
 	}
 	// The cause is mended: the payload is what it should have been.
 	const mend = `UPDATE outbox_dead SET payload = convert_to((SELECT json_build_object('user_id', user_id, 'notification_id', id, 'notification_type', type)::text
-		FROM notifications LIMIT 1), 'UTF8')`
+		FROM outboxd_example.notifications LIMIT 1), 'UTF8')`
 	if _, err := db.ExecContext(t.Context(), mend+" WHERE id <> '"+id+"'"); err != nil {
 		t.Fatal(err)
 	}

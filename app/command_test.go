@@ -149,7 +149,7 @@ func TestMigrate(t *testing.T) {
 	if got := migrate("status"); strings.Contains(got, "pending") || strings.Count(got, "\n") != steps+1 {
 		t.Errorf("status says\n%s", got)
 	}
-	if got := migrate("down", "--yes"); !strings.Contains(got, "Took the newest migration back") {
+	if got := migrate("down", "--yes"); !strings.Contains(got, "Took the newest migration of the schema outboxd back") {
 		t.Errorf("down says %q", got)
 	}
 	if got := migrate("status"); strings.Count(got, "pending") != 1 {
@@ -158,14 +158,68 @@ func TestMigrate(t *testing.T) {
 	for range steps - 1 {
 		migrate("down", "--yes")
 	}
-	if got := migrate("down", "--yes"); !strings.Contains(got, "no migration to take back") {
+	if got := migrate("down", "--yes"); !strings.Contains(got, "has no migration to take back") {
 		t.Errorf("one down too many says %q", got)
 	}
 	if got := migrate("up"); !strings.Contains(got, fmt.Sprintf("Applied %d migrations", steps)) {
 		t.Errorf("up after all downs says %q", got)
 	}
+	// The example is made, listed and taken back where it is asked for.
+	if r := execute(t, nil, "--roles=api", database, "--migrate=off", "--monitor-addr="); r.code == 0 || !strings.Contains(r.stderr, "migrate up --example=on") {
+		t.Errorf("an API without the example's tables: exit code %d, %s", r.code, r.stderr)
+	}
+	if got := migrate("status", "--example=on"); strings.Count(got, "pending") != 1 || !strings.Contains(got, "outboxd_example ") {
+		t.Errorf("status of the example says\n%s", got)
+	}
+	if got := migrate("up", "--example=on"); !strings.Contains(got, "Applied 1 migration; the schema outboxd_example is up to date") {
+		t.Errorf("up with the example says %q", got)
+	}
+	if got := migrate("status"); strings.Contains(got, "pending") || strings.Count(got, "outboxd_example ") != 1 {
+		t.Errorf("status of both says\n%s", got)
+	}
 	// A daemon that must not migrate is content with that.
 	p := start(t, "--roles=api", database, "--migrate=off")
 	register(t, p.api, "ada@example.com")
 	p.stop()
+	if got := migrate("down", "--yes", "--example=on"); !strings.Contains(got, "Took the newest migration of the schema outboxd_example back") {
+		t.Errorf("down of the example says %q", got)
+	}
+	if got := migrate("down", "--yes", "--example=on"); !strings.Contains(got, "The schema outboxd_example has no migration to take back") {
+		t.Errorf("down of no example says %q", got)
+	}
+	if got := migrate("status"); strings.Contains(got, "example") || strings.Contains(got, "pending") {
+		t.Errorf("without the example, status says\n%s", got)
+	}
+}
+
+// TestTheCoreLeavesNoTraceOfTheExample runs all roles but the API, on servers of somebody else's and without a word about mails.
+func TestTheCoreLeavesNoTraceOfTheExample(t *testing.T) {
+	t.Parallel()
+	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
+	p := start(t, "--roles=relay,worker,monitor", "--database-url="+databaseURL, "--redis-url="+redisURL, "--data-dir="+t.TempDir())
+	l := openLedger(t, databaseURL)
+	var id string
+	l.scan(&id, "SELECT outboxd.emit('email:send_notification', '{}', queue => 'notifications')::text")
+	eventually(t, "the event is handed over", func() bool {
+		var sent int
+		l.scan(&sent, "SELECT count(*) FROM outboxd.outbox_sent WHERE id = $1::text::uuid", id)
+		return sent == 1
+	})
+	p.stop()
+	var traces string
+	l.scan(&traces, `SELECT coalesce(string_agg(c.oid::regclass::text, ', '), '') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname LIKE '%example%' OR c.relname IN ('users', 'notifications', 'idempotency_keys')`)
+	var schemas int
+	l.scan(&schemas, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE '%example%'")
+	if traces != "" || schemas != 0 {
+		t.Errorf("the core left %d schemas and %q of the example", schemas, traces)
+	}
+	if log := p.log.String(); !strings.Contains(log, "--example=on") {
+		t.Error("the worker does not say that it has no handler")
+	}
+	var dead int
+	l.scan(&dead, "SELECT count(*) FROM outboxd.outbox_dead")
+	if dead != 0 {
+		t.Error("a task without a handler was given up")
+	}
 }

@@ -162,7 +162,7 @@ type crashes struct {
 const crashLedgerSQL = `
 CREATE TABLE ledger (seq bigserial PRIMARY KEY, event_id uuid NOT NULL, notification_id uuid NOT NULL UNIQUE, key text, payload bytea NOT NULL);
 CREATE TABLE effects (seq bigserial PRIMARY KEY, notification_id uuid NOT NULL);
-CREATE FUNCTION effect() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO effects (notification_id) VALUES (NEW.id); RETURN NULL; END $$;
+CREATE FUNCTION effect() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO outboxd.effects (notification_id) VALUES (NEW.id); RETURN NULL; END $$;
 CREATE TRIGGER effect AFTER UPDATE ON notifications FOR EACH ROW EXECUTE FUNCTION effect();
 CREATE FUNCTION emit(n integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -181,7 +181,7 @@ END $$`
 func newCrashes(t *testing.T, tagged string) *crashes {
 	t.Helper()
 	c := &crashes{tagged: tagged, database: servertest.Database(t), redis: servertest.Redis(t), dir: t.TempDir()}
-	if r := execute(t, nil, "migrate", "up", "--database-url="+c.database); r.code != 0 {
+	if r := execute(t, nil, "migrate", "up", "--example=on", "--database-url="+c.database); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
 	c.ledger = openLedger(t, c.database)
@@ -210,7 +210,7 @@ func (c *crashes) emit(n int) {
 
 // daemon is the command line of a process with these roles.
 func (c *crashes) daemon(roles string) []string {
-	return append(on(c.database, c.redis, c.dir), "--roles="+roles, "--monitor-addr=", "--redis-check-interval=1s")
+	return append(on(c.database, c.redis, c.dir), "--example=on", "--roles="+roles, "--monitor-addr=", "--redis-check-interval=1s")
 }
 
 // doomed is a process of the build with crash points.

@@ -14,10 +14,11 @@ import (
 func TestEveryRoleWithItsOwnGrants(t *testing.T) {
 	t.Parallel()
 	as, redis, dataDir := schematest.RoleDatabase(t), servertest.Redis(t), t.TempDir()
+	schematest.ExampleRoles(t, as)
 	with := func(role string) []string { return append(on(as("outboxd_"+role), redis, dataDir), "--migrate=off") }
 	processes := map[string]*process{}
 	for _, role := range []string{"relay", "worker", "api", "monitor"} {
-		processes[role] = start(t, append(with(role), "--roles="+role)...)
+		processes[role] = start(t, append(append(with(role), "--roles="+role), map[string][]string{"worker": {"--example=on"}}[role]...)...)
 	}
 	awaitSent(t, processes["api"].api, register(t, processes["api"].api, "ada@example.com"))
 

@@ -27,7 +27,7 @@ func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	const events, payload, bound = 200, 1 << 20, 150 << 20
 	databaseURL := servertest.Database(t)
 	db := schematest.Connect(t, databaseURL).SQL()
-	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (event_type, payload)

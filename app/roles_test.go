@@ -33,7 +33,7 @@ func TestOneProcessForEachRole(t *testing.T) {
 		t.Error("the relay has an API")
 	}
 	wantListeners(t, relay, 1)
-	worker := start(t, "--roles=worker", database, redis, "--data-dir="+dataDir, "--notify=log")
+	worker := start(t, "--roles=worker", database, redis, "--data-dir="+dataDir, "--notify=log", "--example=on")
 	wantReady(t, worker, "worker", "postgres", "redis")
 	wantListeners(t, worker, 1)
 	monitor := start(t, "--roles=monitor", database, redis)

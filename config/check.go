@@ -75,7 +75,8 @@ func (l *loading) rules() []rule {
 		}
 		return ""
 	}
-	smtp, webhook := c.HasRole(RoleWorker) && c.Notify == NotifySMTP, c.HasRole(RoleWorker) && c.Notify == NotifyWebhook
+	sends := c.HasRole(RoleWorker) && c.RunsExample()
+	smtp, webhook := sends && c.Notify == NotifySMTP, sends && c.Notify == NotifyWebhook
 	return []rule{
 		{[]string{"monitor.addr", "admin_token"}, func() string {
 			return only(c.Monitor.Addr != "" && !IsLoopback(c.Monitor.Addr) && c.AdminToken == "",
@@ -108,30 +109,30 @@ func (l *loading) rules() []rule {
 		{[]string{"database.max_conns", "roles", "relay.concurrency", "worker.concurrency"}, func() string {
 			return only(c.Database.MaxConns > 0 && c.Database.MaxConns < c.MinConns(), l.tooFewConns(name))
 		}},
-		{[]string{"notify", "roles", "database.url"}, func() string {
-			return only(c.HasRole(RoleWorker) && c.Notify == "" && c.Database.URL != "",
-				"the role worker must know how to send notifications: give log, smtp or webhook, or leave worker out of "+name("roles"))
+		{[]string{"notify", "example", "roles", "database.url"}, func() string {
+			return only(sends && c.Notify == "" && c.Database.URL != "",
+				"the worker must know how to send the example's notifications: give log, smtp or webhook, or leave worker or api out of "+name("roles"))
 		}},
-		{[]string{"smtp.addr", "notify", "roles"}, func() string {
+		{[]string{"smtp.addr", "notify", "example", "roles"}, func() string {
 			return only(smtp && c.SMTP.Addr == "", "notify=smtp needs the mail server: give host:port, or change "+name("notify"))
 		}},
-		{[]string{"smtp.from", "notify", "roles"}, func() string {
+		{[]string{"smtp.from", "notify", "example", "roles"}, func() string {
 			return only(smtp && c.SMTP.From == "", "notify=smtp needs a sender: give a mail address, or change "+name("notify"))
 		}},
-		{[]string{"smtp.username", "smtp.password", "notify", "roles"}, func() string {
+		{[]string{"smtp.username", "smtp.password", "notify", "example", "roles"}, func() string {
 			return only(smtp && c.SMTP.Username == "" && c.SMTP.Password != "", "there is a password and no user name: give one, or unset "+name("smtp.password"))
 		}},
-		{[]string{"smtp.password", "smtp.username", "notify", "roles"}, func() string {
+		{[]string{"smtp.password", "smtp.username", "notify", "example", "roles"}, func() string {
 			return only(smtp && c.SMTP.Username != "" && c.SMTP.Password == "", "there is a user name and no password: give one, or unset "+name("smtp.username"))
 		}},
-		{[]string{"smtp.tls", "smtp.addr", "smtp.password", "notify", "roles"}, func() string {
+		{[]string{"smtp.tls", "smtp.addr", "smtp.password", "notify", "example", "roles"}, func() string {
 			return only(smtp && c.SMTP.TLS == SMTPPlain && c.SMTP.Password != "" && c.SMTP.Addr != "" && !IsLoopback(c.SMTP.Addr),
 				"the password would cross the network readable: give starttls or tls, or unset "+name("smtp.password"))
 		}},
-		{[]string{"webhook.url", "notify", "roles"}, func() string {
+		{[]string{"webhook.url", "notify", "example", "roles"}, func() string {
 			return only(webhook && c.Webhook.URL == "", "notify=webhook needs a URL that begins with http:// or https://: give one, or change "+name("notify"))
 		}},
-		{[]string{"webhook.secret", "notify", "roles"}, func() string {
+		{[]string{"webhook.secret", "notify", "example", "roles"}, func() string {
 			return only(webhook && c.Webhook.Secret == "", "notify=webhook needs a signing key: give whsec_ and 24 to 64 bytes in base64, or change "+name("notify"))
 		}},
 	}

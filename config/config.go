@@ -11,7 +11,8 @@ type Config struct {
 	Migrate         string        // MigrateAuto or MigrateOff
 	ShutdownTimeout time.Duration // how long draining may take in all
 	AdminToken      Secret        // empty: nothing can be changed over HTTP
-	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only without RoleWorker
+	Example         string        // ExampleAuto or ExampleOn; see RunsExample
+	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only where no worker sends
 
 	API      API
 	Monitor  Monitor
@@ -125,6 +126,12 @@ const (
 	MigrateOff  = "off"
 )
 
+// The values of Config.Example.
+const (
+	ExampleAuto = "auto"
+	ExampleOn   = "on"
+)
+
 // The values of Relay.Missing.
 const (
 	MissingResend = "resend"
@@ -173,6 +180,11 @@ func Default() *Config {
 
 // HasRole reports whether this process runs the role.
 func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
+
+// RunsExample reports whether this process makes the example's tables and, with
+// RoleWorker, handles its events. The API is the example's, so the tables are
+// always made where that runs.
+func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole(RoleAPI) }
 
 // Path returns the configuration file that was read, or "".
 func (c *Config) Path() string { return c.path }

@@ -78,6 +78,7 @@ func TestFaults(t *testing.T) {
 		{"connections, api only", setting{flags: []string{"--database-max-conns=3", "--roles=api"}}, []string{"at least 4"}},
 		{"notify unknown", setting{flags: []string{"--notify=pigeon"}}, []string{"log, smtp, webhook"}},
 		{"notify missing", setting{flags: []string{"--database-url=postgres://h/d"}}, []string{"--notify", "OUTBOXD_NOTIFY", "log, smtp or webhook", "roles"}},
+		{"notify missing of a worker apart", setting{flags: []string{"--roles=worker", "--example=on", "--database-url=postgres://h/d"}}, []string{"--notify", "log, smtp or webhook"}},
 		{"smtp without server", setting{flags: []string{"--notify=smtp", "--smtp-from=a@example.com"}}, []string{"--smtp-addr"}},
 		{"smtp without sender", setting{flags: []string{"--notify=smtp", "--smtp-addr=h:25"}}, []string{"--smtp-from"}},
 		{"smtp address", setting{flags: []string{"--smtp-addr=:25"}}, []string{"no host"}},

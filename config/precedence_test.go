@@ -72,6 +72,7 @@ func layeredOptions() []layered {
 		texts("migrate", "off", "auto", "off"),
 		durations("shutdown_timeout"),
 		secrets("admin_token", "first-token-of-16", "second-token-of-16", "third-token-of-16"),
+		texts("example", "on", "auto", "on"),
 		texts("notify", "smtp", "webhook", "log").needs("OUTBOXD_ROLES=api"),
 		texts("api.addr", "127.0.0.1:1", "127.0.0.1:2", ":0"),
 		numbers("api.rate_limit"),

@@ -36,8 +36,12 @@ func (c *Config) generalOptions() []*option {
 			help: "Token of at least 16 bytes that lets its bearer change things on the monitor's pages. Without one they are read-only, and the monitor listens on loopback addresses only.",
 		},
 		{
+			field: &c.Example, key: "example", value: ExampleAuto, choices: []string{ExampleAuto, ExampleOn},
+			help: "Whether this process runs the example, user registration: makes its tables in a schema of their own, which has the name of database.schema and _example, and lets the worker send its notifications. With auto only a process with the role api does. With on a worker apart from the API does too, and `outboxd migrate` works on the example's tables as well.",
+		},
+		{
 			field: &c.Notify, key: "notify", choices: []string{NotifyLog, NotifySMTP, NotifyWebhook}, optional: true,
-			help: "How the worker sends notifications. Empty means log when outboxd runs its own database; beside a database URL the role worker needs a choice.",
+			help: "How the worker sends the example's notifications. Empty means log when outboxd runs its own database; beside a database URL a worker that runs the example needs a choice.",
 		},
 	}
 }
@@ -66,7 +70,7 @@ func (c *API) options() []*option {
 		},
 		{
 			field: &c.IdempotencyRetention, key: "api.idempotency_retention", value: "24h", min: "1m",
-			help: "How long the answer to a request with an Idempotency-Key is kept and given again.",
+			help: "How long the answer to a request with an Idempotency-Key is kept and given again. The processes with the role api delete older ones.",
 		},
 	}
 }
@@ -225,7 +229,7 @@ func (c *Worker) options() []*option {
 		},
 		{
 			field: &c.Queues, key: "worker.queues", value: "notifications=1",
-			help: "Queues to serve, each with its weight, such as critical=6,low=1. In the file also as a map. The default is the queue of the handlers that outboxd brings along; a task of another type is left in its queue, for the worker that knows it.",
+			help: "Queues to serve, each with its weight, such as critical=6,low=1. In the file also as a map. The default is the queue of the example; a task of another type is left in its queue, for the worker that knows it.",
 		},
 		{
 			field: &c.PollInterval, key: "worker.poll_interval", value: "50ms", min: "1ms", max: "1m",

@@ -283,7 +283,7 @@ func TestTasksWaitForTheDatabase(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
 	db := schematest.Connect(t, server.URL())
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	s := newShop(t, servertest.Redis(t), map[string]jobs.Handler{

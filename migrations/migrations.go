@@ -1,9 +1,10 @@
-// Package migrations holds the schema as numbered SQL files, embedded in the
-// binary, and runs them.
+// Package migrations holds the schema of outboxd as numbered SQL files, embedded
+// in the binary, and runs them. It runs those of the example as well, which are
+// in the package example.
 //
-// Everything is made in one schema, the first on the search_path of the sessions
-// that it is given (package repository sets it). Nothing else in the database is
-// touched.
+// Each set of files is made in one schema: that of outboxd is the first on the
+// search_path of the sessions that it is given (package postgres sets it), and
+// that of the example is named for it. Nothing else in the database is touched.
 //
 // A file that has been released is never edited: a change of the schema is a
 // new file.
@@ -16,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -26,8 +28,22 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// Table records which migrations a schema has. A schema that has it is outboxd's.
+// Table records which migrations the schema of outboxd has. A schema that has it
+// is outboxd's.
 const Table = "outboxd_migrations"
+
+// Set is the migrations of one schema.
+type Set struct {
+	Files  fs.FS  // numbered SQL files
+	Suffix string // behind the name of outboxd's schema; "": that schema itself
+	// Table records in the schema which migrations it has. No two sets share a
+	// name, so that a schema tells whose it is.
+	Table string
+	Flag  string // what to add to outboxd migrate up for this set, with a blank before it; "": nothing
+}
+
+// Core returns the migrations of outboxd itself.
+func Core() Set { return Set{Files: files, Table: Table} }
 
 // ErrPending says that the schema is older than the binary needs.
 var ErrPending = errors.New("the database schema is not up to date")
@@ -39,6 +55,9 @@ type Migration struct {
 	AppliedAt time.Time // zero: pending
 }
 
+// IsApplied tells whether the schema has it.
+func (m Migration) IsApplied() bool { return !m.AppliedAt.IsZero() }
+
 // Up creates the schema if it is missing, applies every pending migration and
 // returns how many it applied. Any number of processes may call it at once: an
 // advisory lock, one per schema, lets one of them work while the others wait up
@@ -46,15 +65,19 @@ type Migration struct {
 //
 // It looks first, and changes nothing in a schema that is somebody else's, nor
 // in a database with the tables of an earlier build.
-func Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
-	pending, _, err := count(ctx, db)
+func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
+	pending, _, err := s.count(ctx, db)
 	if err != nil || pending == 0 {
 		return 0, err
 	}
-	if err := locked(ctx, db, func(conn *sql.Conn) error { return makePlace(ctx, conn) }); err != nil {
+	if err := s.locked(ctx, db, func(conn *sql.Conn) error { return s.makePlace(ctx, conn) }); err != nil {
 		return 0, err
 	}
-	provider, err := newProvider(ctx, db, logger)
+	p, err := s.findPlace(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	provider, err := p.newProvider(db, logger)
 	if err != nil {
 		return 0, err
 	}
@@ -68,15 +91,16 @@ func Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
 // Down takes back the newest applied migration, and with it the data that only
 // its tables hold; with the first, also the schema, if this role may create it
 // again. It returns false if there is none.
-func Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
-	applied, err := appliedAt(ctx, db)
+func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
+	p, err := s.findPlace(ctx, db)
 	if err != nil {
-		return false, fmt.Errorf("read which migrations the schema has: %w", err)
+		return false, err
 	}
-	if len(withoutFirst(applied)) == 0 {
-		return false, nil
+	applied, err := p.appliedAt(ctx, db)
+	if err != nil || len(withoutFirst(applied)) == 0 {
+		return false, err
 	}
-	provider, err := newProvider(ctx, db, logger)
+	provider, err := p.newProvider(db, logger)
 	if err != nil {
 		return false, err
 	}
@@ -85,24 +109,28 @@ func Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	} else if err != nil {
 		return false, fmt.Errorf("migrate down: %w", err)
 	}
-	return true, locked(ctx, db, func(conn *sql.Conn) error { return clearPlace(ctx, conn) })
+	return true, s.locked(ctx, db, func(conn *sql.Conn) error { return s.clearPlace(ctx, conn) })
 }
 
 // Status lists all migrations that the binary knows, oldest first. It changes
 // nothing.
-func Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
-	provider, err := newProvider(ctx, db, slog.New(slog.DiscardHandler))
+func (s Set) Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
+	p, err := s.findPlace(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	provider, err := p.newProvider(db, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
 	sources := provider.ListSources()
 	migrations := make([]Migration, len(sources))
-	for i, s := range sources {
-		migrations[i] = Migration{Version: s.Version, Name: s.Path}
+	for i, source := range sources {
+		migrations[i] = Migration{Version: source.Version, Name: source.Path}
 	}
-	applied, err := appliedAt(ctx, db)
+	applied, err := p.appliedAt(ctx, db)
 	if err != nil {
-		return nil, fmt.Errorf("read which migrations the schema has: %w", err)
+		return nil, err
 	}
 	for i := range migrations {
 		migrations[i].AppliedAt = applied[migrations[i].Version]
@@ -112,14 +140,18 @@ func Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 
 // Unknown returns how many migrations the schema has that the binary does not
 // know, as it is during a roll-out of a newer one. It changes nothing.
-func Unknown(ctx context.Context, db *sql.DB) (int, error) {
-	known, err := Status(ctx, db)
+func (s Set) Unknown(ctx context.Context, db *sql.DB) (int, error) {
+	known, err := s.Status(ctx, db)
 	if err != nil {
 		return 0, err
 	}
-	applied, err := appliedAt(ctx, db)
+	p, err := s.findPlace(ctx, db)
 	if err != nil {
-		return 0, fmt.Errorf("read which migrations the schema has: %w", err)
+		return 0, err
+	}
+	applied, err := p.appliedAt(ctx, db)
+	if err != nil {
+		return 0, err
 	}
 	for _, m := range known {
 		delete(applied, m.Version)
@@ -136,18 +168,17 @@ func withoutFirst(applied map[int64]time.Time) map[int64]time.Time {
 // appliedAt reads goose's table itself. Asked for the status, goose would make
 // the table where there is none, and a process that runs with --migrate=off may
 // not have the right to.
-func appliedAt(ctx context.Context, db interface {
+func (p place) appliedAt(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 },
 ) (map[int64]time.Time, error) {
-	var exists bool
-	if err := db.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", Table).Scan(&exists); err != nil || !exists {
-		return nil, err
+	if !p.ours {
+		return nil, nil
 	}
-	rows, err := db.QueryContext(ctx, "SELECT version_id, tstamp FROM "+Table+" WHERE is_applied")
+	const doing = "read which migrations the schema has: %w"
+	rows, err := db.QueryContext(ctx, "SELECT version_id, tstamp FROM "+p.table()+" WHERE is_applied")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf(doing, err)
 	}
 	defer rows.Close()
 	applied := map[int64]time.Time{}
@@ -155,48 +186,51 @@ func appliedAt(ctx context.Context, db interface {
 		var version int64
 		var at time.Time
 		if err := rows.Scan(&version, &at); err != nil {
-			return nil, err
+			return nil, fmt.Errorf(doing, err)
 		}
 		applied[version] = at
 	}
-	return applied, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf(doing, err)
+	}
+	return applied, nil
 }
 
 // Check returns ErrPending if the schema lacks a migration, or why it may not
 // get it. It changes nothing.
-func Check(ctx context.Context, db *sql.DB) error {
-	pending, all, err := count(ctx, db)
+func (s Set) Check(ctx context.Context, db *sql.DB) error {
+	pending, all, err := s.count(ctx, db)
 	if err != nil || pending == 0 {
 		return err
 	}
-	p, err := findPlace(ctx, db)
+	p, err := s.findPlace(ctx, db)
 	if err != nil {
 		return err
 	}
 	if err := p.refuse(); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %d of %d migrations of the schema %s are pending; run outboxd migrate up, or start with --migrate=auto",
-		ErrPending, pending, all, quote(p.name))
+	return fmt.Errorf("%w: %d of %d migrations of the schema %s are pending; run outboxd migrate up%s, or start with --migrate=auto",
+		ErrPending, pending, all, quote(p.name), s.Flag)
 }
 
-func count(ctx context.Context, db *sql.DB) (pending, all int, err error) {
-	status, err := Status(ctx, db)
+func (s Set) count(ctx context.Context, db *sql.DB) (pending, all int, err error) {
+	status, err := s.Status(ctx, db)
 	for _, m := range status {
-		if m.AppliedAt.IsZero() {
+		if !m.IsApplied() {
 			pending++
 		}
 	}
 	return pending, len(status), err
 }
 
-func newProvider(ctx context.Context, db *sql.DB, logger *slog.Logger) (*goose.Provider, error) {
-	locker, err := newLocker(ctx, db)
+func (p place) newProvider(db *sql.DB, logger *slog.Logger) (*goose.Provider, error) {
+	locker, err := p.newLocker()
 	if err != nil {
 		return nil, err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithSessionLocker(locker), goose.WithTableName(Table),
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, p.set.Files,
+		goose.WithSessionLocker(locker), goose.WithTableName(p.name+"."+p.set.Table),
 		goose.WithDisableGlobalRegistry(true), goose.WithSlog(logger))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the migrations: %w", err)
@@ -204,18 +238,18 @@ func newProvider(ctx context.Context, db *sql.DB, logger *slog.Logger) (*goose.P
 	return provider, nil
 }
 
-// newLocker returns the lock under which a schema is changed.
+// newLocker returns the lock under which a schema is changed. Schemas of one
+// database lock independently.
 //
 // goose asks for the lock once a second instead of waiting inside PostgreSQL.
 // That is what lets a migration use CREATE INDEX CONCURRENTLY, which waits for
 // every statement that is running, waiting ones included.
-func newLocker(ctx context.Context, db *sql.DB) (lock.SessionLocker, error) {
-	lockID, err := schemaLockID(ctx, db)
-	if err != nil {
-		return nil, err
-	}
+func (p place) newLocker() (lock.SessionLocker, error) {
+	hash := fnv.New64a()
+	hash.Write([]byte("outboxd " + p.name))
 	locker, err := lock.NewPostgresSessionLocker(
-		lock.WithLockID(lockID), lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 60))
+		lock.WithLockID(int64(hash.Sum64())), //nolint:gosec // any 64 bits will do
+		lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 60))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the migration lock: %w", err)
 	}
@@ -223,8 +257,12 @@ func newLocker(ctx context.Context, db *sql.DB) (lock.SessionLocker, error) {
 }
 
 // locked calls change while no other process changes the schema.
-func locked(ctx context.Context, db *sql.DB, change func(conn *sql.Conn) error) (err error) {
-	locker, err := newLocker(ctx, db)
+func (s Set) locked(ctx context.Context, db *sql.DB, change func(conn *sql.Conn) error) (err error) {
+	p, err := s.findPlace(ctx, db)
+	if err != nil {
+		return err
+	}
+	locker, err := p.newLocker()
 	if err != nil {
 		return err
 	}
@@ -242,15 +280,4 @@ func locked(ctx context.Context, db *sql.DB, change func(conn *sql.Conn) error) 
 		}
 	}()
 	return change(conn)
-}
-
-// schemaLockID makes schemas of one database lock independently.
-func schemaLockID(ctx context.Context, db *sql.DB) (int64, error) {
-	p, err := findPlace(ctx, db)
-	if err != nil {
-		return 0, err
-	}
-	hash := fnv.New64a()
-	hash.Write([]byte("outboxd " + p.name))
-	return int64(hash.Sum64()), nil //nolint:gosec // any 64 bits will do
 }

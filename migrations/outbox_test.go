@@ -198,7 +198,7 @@ func TestInsertNotifiesOnlySleepers(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)
 	db := schematest.Connect(t, url)
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := pgx.Connect(t.Context(), url)

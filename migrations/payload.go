@@ -50,7 +50,7 @@ func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logge
 		return false, err
 	}
 	changed := false
-	err = locked(ctx, db, func(conn *sql.Conn) error {
+	err = Core().locked(ctx, db, func(conn *sql.Conn) error {
 		for attempt := 1; ; attempt++ {
 			changed, err = limitPayload(ctx, conn, limit)
 			if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != "55P03" {

@@ -54,7 +54,7 @@ func TestProcessesThatLimitPayloadsAtOnceTakeTurns(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)
 	db := schematest.Connect(t, url).SQL()
-	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	const processes = 4

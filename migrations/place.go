@@ -8,9 +8,11 @@ import (
 	"strings"
 )
 
-// place is the schema that everything is made in: the first that the sessions
-// of a database have on their search_path, whether it exists yet or not.
+// place is the schema that a set of migrations is made in, whether it exists yet
+// or not: the first that the sessions of a database have on their search_path, or
+// the one that is named for it.
 type place struct {
+	set     Set
 	name    string
 	exists  bool
 	creates bool // this role may create schemas
@@ -23,7 +25,7 @@ type place struct {
 // their migrations under another name, in whatever schema came first.
 const placeSQL = `
 SELECT p.name, n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),
-    EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = '` + Table + `'),
+    EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2),
     coalesce((SELECT min(o.name) FROM (
         SELECT oid, relname::text, 'pg_class'::regclass FROM pg_class WHERE relnamespace = n.oid
         UNION ALL SELECT oid, proname || '()', 'pg_proc'::regclass FROM pg_proc WHERE pronamespace = n.oid
@@ -32,23 +34,26 @@ SELECT p.name, n.oid IS NOT NULL, has_database_privilege(current_database(), 'CR
     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.id AND d.deptype = 'e')), ''),
     coalesce((SELECT min(m.nspname::text) FROM pg_namespace m JOIN pg_class c ON c.relnamespace = m.oid JOIN pg_proc f ON f.pronamespace = m.oid
         WHERE c.relname = 'outbox_migrations' AND f.proname = 'outbox_new_id'), '')
-FROM (SELECT (parse_ident(current_setting('search_path'), false))[1]) AS p (name) LEFT JOIN pg_namespace n ON n.nspname = p.name`
+FROM (SELECT (parse_ident(current_setting('search_path'), false))[1] || $1) AS p (name) LEFT JOIN pg_namespace n ON n.nspname = p.name`
 
-func findPlace(ctx context.Context, db interface {
+func (s Set) findPlace(ctx context.Context, db interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 },
 ) (p place, err error) {
 	var name sql.NullString
-	err = db.QueryRowContext(ctx, placeSQL).Scan(&name, &p.exists, &p.creates, &p.ours, &p.foreign, &p.earlier)
+	err = db.QueryRowContext(ctx, placeSQL, s.Suffix, s.Table).Scan(&name, &p.exists, &p.creates, &p.ours, &p.foreign, &p.earlier)
 	if err == nil && !name.Valid {
 		err = errors.New("the search_path is empty")
 	}
 	if err != nil {
 		return place{}, fmt.Errorf("look at the schema of outboxd: %w", err)
 	}
-	p.name = name.String
+	p.set, p.name = s, name.String
 	return p, nil
 }
+
+// table is the name of the table that records the migrations.
+func (p place) table() string { return quote(p.name) + "." + quote(p.set.Table) }
 
 // refuse says why nothing may be made here.
 func (p place) refuse() error {
@@ -59,17 +64,17 @@ func (p place) refuse() error {
 		return fmt.Errorf("an earlier build of outboxd filled the schema %s of this database, and this build does not read it: "+
 			"give outboxd another database (or, where it runs its own, another --data-dir), or drop what it made there and start again", quote(p.earlier))
 	case p.foreign != "":
-		return fmt.Errorf("the schema %s is somebody else's: it has %s and no table %s; choose another by --database-schema", quote(p.name), p.foreign, Table)
+		return fmt.Errorf("the schema %s is somebody else's: it has %s and no table %s; choose another by --database-schema", quote(p.name), p.foreign, p.set.Table)
 	case !p.exists && !p.creates:
-		return fmt.Errorf("the schema %s does not exist, and this role may not create it: CREATE SCHEMA %[1]s AUTHORIZATION the role that migrates, as deploy/postgres/roles.sql does", quote(p.name))
+		return fmt.Errorf("the schema %s does not exist, and this role may not create it: CREATE SCHEMA %[1]s AUTHORIZATION the role that migrates, as the files of deploy/postgres do", quote(p.name))
 	default:
 		return nil
 	}
 }
 
 // make looks before anything is changed, and creates the schema.
-func makePlace(ctx context.Context, conn *sql.Conn) error {
-	p, err := findPlace(ctx, conn)
+func (s Set) makePlace(ctx context.Context, conn *sql.Conn) error {
+	p, err := s.findPlace(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -84,16 +89,16 @@ func makePlace(ctx context.Context, conn *sql.Conn) error {
 
 // clearPlace takes away what is left when the last migration was taken back.
 // Who may not create the schema again leaves it.
-func clearPlace(ctx context.Context, conn *sql.Conn) error {
-	applied, err := appliedAt(ctx, conn)
-	if err != nil || len(withoutFirst(applied)) > 0 {
-		return err
-	}
-	p, err := findPlace(ctx, conn)
+func (s Set) clearPlace(ctx context.Context, conn *sql.Conn) error {
+	p, err := s.findPlace(ctx, conn)
 	if err != nil || !p.ours {
 		return err
 	}
-	statements := []string{"DROP TABLE " + Table}
+	applied, err := p.appliedAt(ctx, conn)
+	if err != nil || len(withoutFirst(applied)) > 0 {
+		return err
+	}
+	statements := []string{"DROP TABLE " + p.table()}
 	if p.creates {
 		statements = append(statements, "DROP SCHEMA "+quote(p.name))
 	}

@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/migrations"
+	"outboxd/migrations/example"
 	"outboxd/repository/postgres"
 )
 
@@ -42,8 +44,10 @@ func TestTablesOfOthersWithTheSameNamesStayAsTheyAre(t *testing.T) {
 	url := servertest.Database(t)
 	db := schematest.Connect(t, url).SQL()
 	exec(t, db, others)
-	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
-		t.Fatal(err)
+	for _, set := range []migrations.Set{migrations.Core(), example.Migrations()} {
+		if _, err := set.Up(t.Context(), db, servertest.Logger(t)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	exec(t, db, "SELECT outboxd.emit('test:a', '{}', ordering_key => 'k')")
 	exec(t, db, "SELECT outboxd.confirm(id) FROM outboxd.outbox")
@@ -54,16 +58,14 @@ func TestTablesOfOthersWithTheSameNamesStayAsTheyAre(t *testing.T) {
 		"SELECT count(*) FROM public.outbox WHERE topic = 'theirs'": 2,
 		"SELECT count(*) FROM public.users":                         1,
 		"SELECT count(*) FROM public.inbox":                         0,
+		"SELECT count(*) FROM outboxd_example.users":                0,
 	} {
 		if got := count(t, db, query); got != want {
 			t.Errorf("%s: %d, want %d", query, got, want)
 		}
 	}
-	for range 5 {
-		if _, err := migrations.Down(t.Context(), db, servertest.Logger(t)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	takeBack(t, db, example.Migrations())
+	takeBack(t, db, migrations.Core())
 	if n := count(t, db, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"); n != 4 {
 		t.Errorf("of four tables of others, %d are left", n)
 	}
@@ -74,10 +76,14 @@ func TestTwoOutboxesInOneDatabase(t *testing.T) {
 	url := servertest.Database(t)
 	one, two := within(t, url, "orders_outbox"), within(t, url, "billing_outbox")
 	for _, db := range []*postgres.Database{one, two} {
-		if n, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil || n == 0 {
-			t.Fatalf("%s: %d, %v", db.Schema(), n, err)
+		for _, set := range []migrations.Set{migrations.Core(), example.Migrations()} {
+			if n, err := set.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil || n == 0 {
+				t.Fatalf("%s: %d, %v", db.Schema(), n, err)
+			}
 		}
 	}
+	exec(t, one.SQL(), "INSERT INTO billing_outbox_example.users (email, password_hash) VALUES ('ada@example.com', 'x')")
+	exec(t, two.SQL(), "INSERT INTO orders_outbox_example.users (email, password_hash) VALUES ('ada@example.com', 'x')")
 	exec(t, one.SQL(), "SELECT billing_outbox.emit('test:b', '{}') FROM generate_series(1, 3)")
 	exec(t, two.SQL(), "SELECT orders_outbox.emit('test:o', '{}', ordering_key => 'k', in_commit_order => true)")
 	for db, want := range map[*postgres.Database]int{one: 1, two: 3} {
@@ -87,17 +93,50 @@ func TestTwoOutboxesInOneDatabase(t *testing.T) {
 			}
 		}
 	}
+	takeBack(t, one.SQL(), migrations.Core())
+	takeBack(t, one.SQL(), example.Migrations())
+	if got := count(t, two.SQL(), "SELECT count(*) FROM outbox"); got != 3 {
+		t.Errorf("with the one gone, the other has %d events, want 3", got)
+	}
+	if got := count(t, two.SQL(), "SELECT count(*) FROM billing_outbox_example.users"); got != 1 {
+		t.Errorf("with the one gone, the other's example has %d users, want 1", got)
+	}
+	if got := count(t, two.SQL(), "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'orders_outbox%'"); got != 0 {
+		t.Errorf("%d schemas of the one are left", got)
+	}
+}
+
+// takeBack takes all migrations of a set back.
+func takeBack(t *testing.T, db *sql.DB, set migrations.Set) {
+	t.Helper()
 	for {
-		more, err := migrations.Down(t.Context(), one.SQL(), servertest.Logger(t))
+		more, err := set.Down(t.Context(), db, servertest.Logger(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !more {
-			break
+			return
 		}
 	}
-	if got := count(t, two.SQL(), "SELECT count(*) FROM outbox"); got != 3 {
-		t.Errorf("with the one gone, the other has %d events, want 3", got)
+}
+
+// The schema of an example is no place for an outboxd, and the other way round.
+func TestTheExampleAndTheCoreDoNotShareASchema(t *testing.T) {
+	t.Parallel()
+	url := servertest.Database(t)
+	shop, guest := within(t, url, "shop"), within(t, url, "shop_example")
+	if _, err := example.Migrations().Up(t.Context(), shop.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrations.Core().Up(t.Context(), guest.SQL(), servertest.Logger(t)); err == nil || !strings.Contains(err.Error(), "somebody else's") {
+		t.Errorf("an outboxd in the schema of an example: %v", err)
+	}
+	takeBack(t, shop.SQL(), example.Migrations())
+	if _, err := migrations.Core().Up(t.Context(), guest.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := example.Migrations().Up(t.Context(), shop.SQL(), servertest.Logger(t)); err == nil || !strings.Contains(err.Error(), "somebody else's") {
+		t.Errorf("an example in the schema of an outboxd: %v", err)
 	}
 }
 
@@ -120,8 +159,8 @@ func TestASchemaThatIsNotOutboxdsIsRefused(t *testing.T) {
 			exec(t, db, c.made)
 			const relations = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'outboxd')"
 			before := count(t, db, relations)
-			_, up := migrations.Up(t.Context(), db, servertest.Logger(t))
-			for what, err := range map[string]error{"Up": up, "Check": migrations.Check(t.Context(), db)} {
+			_, up := migrations.Core().Up(t.Context(), db, servertest.Logger(t))
+			for what, err := range map[string]error{"Up": up, "Check": migrations.Core().Check(t.Context(), db)} {
 				for _, want := range c.want {
 					if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, migrations.ErrPending) {
 						t.Errorf("%s: %v, want it to name %s", what, err, want)
@@ -141,7 +180,7 @@ func TestAnEmptySchemaIsTaken(t *testing.T) {
 	t.Parallel()
 	db := schematest.Connect(t, servertest.Database(t)).SQL()
 	exec(t, db, "CREATE SCHEMA outboxd; CREATE EXTENSION pgcrypto SCHEMA outboxd")
-	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -155,7 +194,7 @@ func TestARoleThatMayNotCreateSchemasIsToldWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec(t, db, fmt.Sprintf("DO $$ BEGIN EXECUTE format('REVOKE CREATE ON DATABASE %%I FROM %s', current_database()); END $$", role))
-	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "outboxd" AUTHORIZATION`) {
+	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "outboxd" AUTHORIZATION`) {
 		t.Errorf("Up: %v", err)
 	}
 }

@@ -42,7 +42,7 @@ func schemaUnder(t *testing.T, settings ...string) (url string, db *sql.DB) {
 	}
 	db = stdlib.OpenDB(*config)
 	t.Cleanup(func() { _ = db.Close() })
-	if _, err := migrations.Up(t.Context(), db, servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	return url, db
@@ -125,7 +125,7 @@ func TestProducersAndConsumersMayHaveAnySettings(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)
 	exec(t, schematest.Connect(t, url).SQL(), "SELECT 1")
-	if _, err := migrations.Up(t.Context(), schematest.Connect(t, url).SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), schematest.Connect(t, url).SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	list := append([]string{strings.Join(hostile, "; SET ")}, hostile...)

@@ -21,7 +21,7 @@ import (
 
 func migrate(t testing.TB, db *postgres.Database) {
 	t.Helper()
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -28,7 +28,9 @@ import (
 // TestRolesMayDoTheirWork makes every call of every role with nothing but the grants of deploy/postgres.
 func TestRolesMayDoTheirWork(t *testing.T) {
 	t.Parallel()
-	everyRoleWorks(t, schematest.RoleDatabase(t))
+	as := schematest.RoleDatabase(t)
+	schematest.ExampleRoles(t, as)
+	everyRoleWorks(t, as)
 }
 
 // TestRolesWorkAbovePolicies makes the same calls where row-level security is on, with what deploy/postgres/policies.sql says, and
@@ -36,14 +38,17 @@ func TestRolesMayDoTheirWork(t *testing.T) {
 func TestRolesWorkAbovePolicies(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
+	schematest.ExampleRoles(t, as)
 	admin := schematest.Connect(t, as(""))
 	for range 2 { // it may be run again
 		schematest.RunDeployed(t, as(""), "policies.sql")
+		schematest.RunDeployed(t, as(""), "example/policies.sql")
 	}
 	exec(t, admin, "CREATE ROLE orders LOGIN IN ROLE outboxd_producer")
-	for _, table := range []string{"outbox_held", "outbox_sent", "outbox_dead", "inbox", "outbox_turns", "outbox_relays", "outbox_entries", "outbox_account", "outbox_journal", "users"} {
+	for _, table := range []string{"outbox_held", "outbox_sent", "outbox_dead", "inbox", "outbox_turns", "outbox_relays", "outbox_entries", "outbox_account", "outbox_journal"} {
 		exec(t, admin, "ALTER TABLE outboxd."+table+" ENABLE ROW LEVEL SECURITY")
 	}
+	exec(t, admin, "ALTER TABLE outboxd_example.users ENABLE ROW LEVEL SECURITY")
 	everyRoleWorks(t, as)
 
 	// A service of another team, which sets nothing.
@@ -69,6 +74,7 @@ func TestRolesWorkAbovePolicies(t *testing.T) {
 
 func everyRoleWorks(t *testing.T, as func(role string) string) {
 	t.Helper()
+	const schema = "outboxd_example"
 	open := func(role string) *postgres.Database { return schematest.Connect(t, as(role)) }
 	owner, relay, worker, api, operator := open("outboxd_owner"), open("outboxd_relay"), open("outboxd_worker"), open("outboxd_api"), open("outboxd_operator")
 	must := func(what string, err error) {
@@ -79,7 +85,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	}
 
 	// api
-	users := example.NewUsers(api)
+	users := example.NewUsers(api, schema)
 	user := &registration.User{Email: "ada@example.com", PasswordHash: "x"}
 	must("register", users.Register(t.Context(), user, "key", map[string]string{"a": "b"}))
 	_, err := users.FindUserByKey(t.Context(), "key")
@@ -109,10 +115,10 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 
 	// worker
 	_, err = repository.NewInbox(worker).Process(t.Context(), find(t, owner, registration.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
-		if _, _, err := new(example.Notifications).FindNotification(ctx, effects, notifications[0].ID); err != nil {
+		if _, _, err := example.NewNotifications(schema).FindNotification(ctx, effects, notifications[0].ID); err != nil {
 			return err
 		}
-		return new(example.Notifications).MarkSent(ctx, effects, notifications[0].ID)
+		return example.NewNotifications(schema).MarkSent(ctx, effects, notifications[0].ID)
 	})
 	must("process", err)
 	tasks := deadletters.NewFailedTasks(worker, false)
@@ -209,6 +215,7 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 func TestRolesMayDoNothingElse(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
+	schematest.ExampleRoles(t, as)
 	owner := schematest.Connect(t, as("outboxd_owner"))
 	exec(t, owner, "INSERT INTO outbox (event_type, payload) VALUES ('a:b', '')")
 	admin := schematest.Connect(t, as(""))
@@ -234,35 +241,35 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 				"INSERT INTO outboxd.outbox (event_type, payload, ordering_key, ordering_position) VALUES ('a:b', '', 'k', -1)",
 				"SELECT outboxd.outbox_pass_turn(gen_random_uuid())", "SELECT outboxd.outbox_let_go(gen_random_uuid())", "SELECT outboxd.outbox_advance('{k}')",
 				"SELECT outboxd.outbox_next_of_key('k', NULL)", "INSERT INTO outboxd.outbox_entries VALUES ('a:b', now())", "CREATE TABLE outboxd.mine ()",
-				"SELECT email FROM outboxd.users",
+				"SELECT email FROM outboxd_example.users",
 			},
 		},
 		{"ledger", []string{confirm}, []string{emit, "SELECT FROM outboxd.inbox", "DELETE FROM outboxd.inbox", "SELECT id FROM outboxd.outbox_sent"}},
 		{"stranger", nil, []string{emit, confirm, "SELECT id FROM outboxd.outbox"}},
 		{
 			"outboxd_api",
-			[]string{"SELECT password_hash FROM users"},
-			[]string{"SELECT payload FROM outbox", "DELETE FROM outbox", "SELECT FROM outbox_sent", "UPDATE users SET password_hash = ''", "DELETE FROM users", confirm},
+			[]string{"SELECT password_hash FROM outboxd_example.users"},
+			[]string{"SELECT payload FROM outbox", "DELETE FROM outbox", "SELECT FROM outbox_sent", "UPDATE outboxd_example.users SET password_hash = ''", "DELETE FROM outboxd_example.users", confirm},
 		},
 		{
 			"outboxd_worker",
-			[]string{"SELECT id, email FROM users", "SELECT id FROM outbox_sent"},
-			[]string{"SELECT password_hash FROM users", "UPDATE users SET email = ''", "INSERT INTO outbox (event_type, payload) VALUES ('a:b', '')", "DROP TABLE outbox_sent", "SELECT key FROM idempotency_keys"},
+			[]string{"SELECT id, email FROM outboxd_example.users", "SELECT id FROM outbox_sent"},
+			[]string{"SELECT password_hash FROM outboxd_example.users", "UPDATE outboxd_example.users SET email = ''", "INSERT INTO outbox (event_type, payload) VALUES ('a:b', '')", "DROP TABLE outbox_sent", "SELECT key FROM outboxd_example.idempotency_keys"},
 		},
 		{
 			"outboxd_relay",
 			[]string{"SELECT id FROM outbox_sent", "SELECT id FROM " + partition},
-			[]string{"SELECT FROM users", "SELECT FROM notifications", "SELECT FROM idempotency_keys", "INSERT INTO inbox VALUES (gen_random_uuid())", "DROP TABLE outbox", "ALTER TABLE outbox DISABLE TRIGGER ALL", confirm, "SET ROLE outboxd_owner"},
+			[]string{"SELECT FROM outboxd_example.users", "SELECT FROM outboxd_example.notifications", "SELECT FROM outboxd_example.idempotency_keys", "INSERT INTO inbox VALUES (gen_random_uuid())", "DROP TABLE outbox", "ALTER TABLE outbox DISABLE TRIGGER ALL", confirm, "SET ROLE outboxd_owner"},
 		},
 		{
 			"outboxd_monitor",
 			[]string{"SELECT payload FROM outbox", "SELECT payload FROM outbox_sent", "SELECT payload FROM " + partition, "SELECT FROM outbox_journal"},
-			[]string{"SELECT email FROM users", "SELECT FROM idempotency_keys", "DELETE FROM outbox_dead", "DELETE FROM outbox", emit, "INSERT INTO outbox_actions (actor, action, filter) VALUES ('a', 'replay', '{}')"},
+			[]string{"SELECT email FROM outboxd_example.users", "SELECT FROM outboxd_example.idempotency_keys", "DELETE FROM outbox_dead", "DELETE FROM outbox", emit, "INSERT INTO outbox_actions (actor, action, filter) VALUES ('a', 'replay', '{}')"},
 		},
 		{
 			"outboxd_operator",
 			[]string{"SELECT payload FROM outbox_dead", emit},
-			[]string{"SELECT email FROM users", "DELETE FROM outbox", "DELETE FROM outbox_actions", "DELETE FROM outbox_journal", "DROP TABLE outbox_sent", confirm},
+			[]string{"SELECT email FROM outboxd_example.users", "DELETE FROM outbox", "DELETE FROM outbox_actions", "DELETE FROM outbox_journal", "DROP TABLE outbox_sent", confirm},
 		},
 	} {
 		t.Run(c.role, func(t *testing.T) {
@@ -290,11 +297,11 @@ func TestOwnerMigratesWhatTheRelayOwns(t *testing.T) {
 	}
 	for down := true; down; {
 		var err error
-		if down, err = migrations.Down(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
+		if down, err = migrations.Core().Down(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := migrations.Up(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }

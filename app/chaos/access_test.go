@@ -63,7 +63,7 @@ func (r *run) admit(ctx context.Context) error {
 	defer own.Close()
 	db := stdlib.OpenDBFromPool(own)
 	defer func() { _ = db.Close() }()
-	if _, err := migrations.Up(ctx, db, r.o.Log); err != nil {
+	if _, err := migrations.Core().Up(ctx, db, r.o.Log); err != nil {
 		return err
 	}
 	return admitToRedis(ctx, r.queue.redis)

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,11 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	migrate := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database schema up to date, or take the newest step back",
+		Long: `Bring the database schema up to date, or take the newest step back.
+
+The example, user registration, has a schema of its own. With --example=on, up
+makes it as well, and down takes its newest migration back instead of outboxd's.
+Without, nothing is made of it, and nothing of it is touched.`,
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -25,16 +31,18 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	var out terminal.Output
 	down := &cobra.Command{
 		Use: "down", Short: "Take the newest migration back, with the data that only its tables hold", Args: noArguments,
-		Example: "  outboxd migrate down --yes",
+		Example: "  outboxd migrate down --yes\n  outboxd migrate down --yes --example=on",
 		RunE: c.withDatabase(func(cmd *cobra.Command, o *opened) error {
 			if !yes {
 				return config.Mistake{Err: fmt.Errorf("migrate down deletes the tables of the newest migration with their data; say --yes to do it")}
 			}
-			done, err := migrations.Down(cmd.Context(), o.db.SQL(), o.log)
+			sets := servers.Migrations(o.cfg.Example == config.ExampleOn)
+			set := sets[len(sets)-1]
+			done, err := set.Down(cmd.Context(), o.db.SQL(), o.log)
 			if err == nil && !done {
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), "There is no migration to take back.")
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "The schema %s has no migration to take back.\n", o.db.Schema()+set.Suffix)
 			} else if err == nil {
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), "Took the newest migration back.")
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "Took the newest migration of the schema %s back.\n", o.db.Schema()+set.Suffix)
 			}
 			return err
 		}),
@@ -54,7 +62,7 @@ func (c commands) newMigrateCommand() *cobra.Command {
 	migrate.AddCommand(
 		&cobra.Command{
 			Use: "up", Short: "Apply every pending migration, and the configured payload limit", Args: noArguments,
-			Example: "  outboxd migrate up\n  outboxd migrate up --relay-max-payload=4MiB",
+			Example: "  outboxd migrate up\n  outboxd migrate up --example=on\n  outboxd migrate up --relay-max-payload=4MiB",
 			RunE:    c.withDatabase(migrateUp),
 		},
 		down, status,
@@ -63,12 +71,14 @@ func (c commands) newMigrateCommand() *cobra.Command {
 }
 
 func migrateUp(cmd *cobra.Command, o *opened) error {
-	applied, err := migrations.Up(cmd.Context(), o.db.SQL(), o.log)
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %s; the schema is up to date.\n", words.Many(applied, "migration")); err != nil {
-		return err
+	for _, set := range servers.Migrations(o.cfg.Example == config.ExampleOn) {
+		applied, err := set.Up(cmd.Context(), o.db.SQL(), o.log)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Applied %s; the schema %s is up to date.\n", words.Many(applied, "migration"), o.db.Schema()+set.Suffix); err != nil {
+			return err
+		}
 	}
 	limited, err := servers.LimitPayload(cmd.Context(), o.cfg, o.db, o.log)
 	if limited {
@@ -82,33 +92,40 @@ type migrationsDocument struct {
 }
 
 type migrationDocument struct {
+	Schema    string     `json:"schema"`
 	Version   int64      `json:"version"`
 	Name      string     `json:"name"`
 	AppliedAt *time.Time `json:"applied_at"` // null: pending
 }
 
 func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error {
-	list, err := migrations.Status(cmd.Context(), o.db.SQL())
-	if err != nil {
-		return err
-	}
 	document := migrationsDocument{Migrations: []migrationDocument{}}
-	for _, m := range list {
-		entry := migrationDocument{Version: m.Version, Name: m.Name}
-		if !m.AppliedAt.IsZero() {
-			at := m.AppliedAt.UTC()
-			entry.AppliedAt = &at
+	for _, set := range servers.Migrations(true) {
+		list, err := set.Status(cmd.Context(), o.db.SQL())
+		if err != nil {
+			return err
 		}
-		document.Migrations = append(document.Migrations, entry)
+		// Where the example does not run, its migrations are not pending.
+		if set.Suffix != "" && o.cfg.Example != config.ExampleOn && !slices.ContainsFunc(list, migrations.Migration.IsApplied) {
+			continue
+		}
+		for _, m := range list {
+			entry := migrationDocument{Schema: o.db.Schema() + set.Suffix, Version: m.Version, Name: m.Name}
+			if m.IsApplied() {
+				at := m.AppliedAt.UTC()
+				entry.AppliedAt = &at
+			}
+			document.Migrations = append(document.Migrations, entry)
+		}
 	}
 	return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
-		fmt.Fprintln(w, "VERSION\tNAME\tAPPLIED")
+		fmt.Fprintln(w, "SCHEMA\tVERSION\tNAME\tAPPLIED")
 		for _, m := range document.Migrations {
 			applied := "pending"
 			if m.AppliedAt != nil {
 				applied = m.AppliedAt.Format(time.RFC3339)
 			}
-			fmt.Fprintf(w, "%d\t%s\t%s\n", m.Version, m.Name, applied)
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", m.Schema, m.Version, m.Name, applied)
 		}
 	})
 }

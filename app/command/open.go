@@ -38,7 +38,7 @@ func (c commands) withServers(role config.Role, out *terminal.Output, do func(*c
 			return err
 		}
 		return open(cmd, cfg, 4, func(o *opened) error {
-			if err := migrations.Check(cmd.Context(), o.db.SQL()); err != nil {
+			if err := migrations.Core().Check(cmd.Context(), o.db.SQL()); err != nil {
 				return err
 			}
 			return do(cmd, args, o)

@@ -162,19 +162,25 @@ const schemaRetry = 200 * time.Millisecond
 
 // prepareSchema brings the schema up to date, or checks that it is.
 func (d *Daemon) prepareSchema(ctx context.Context) error {
-	if d.cfg.Migrate == config.MigrateOff {
-		if err := migrations.Check(ctx, d.database.SQL()); err != nil {
+	for _, set := range servers.Migrations(d.cfg.RunsExample()) {
+		if d.cfg.Migrate == config.MigrateOff {
+			if err := set.Check(ctx, d.database.SQL()); err != nil {
+				return err
+			}
+			continue
+		}
+		applied, err := set.Up(ctx, d.database.SQL(), d.log.With("component", "migrations"))
+		if applied > 0 {
+			d.log.Info("brought the schema up to date", "schema", d.database.Schema()+set.Suffix, "migrations", applied)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	if d.cfg.Migrate == config.MigrateOff {
 		return d.comparePayloadLimit(ctx)
 	}
-	applied, err := migrations.Up(ctx, d.database.SQL(), d.log.With("component", "migrations"))
-	if applied > 0 {
-		d.log.Info("brought the schema up to date", "migrations", applied)
-	}
-	if err == nil {
-		_, err = servers.LimitPayload(ctx, d.cfg, d.database, d.log)
-	}
+	_, err := servers.LimitPayload(ctx, d.cfg, d.database, d.log)
 	return err
 }
 

@@ -5,9 +5,12 @@ import (
 
 	"outboxd/app/servers"
 	"outboxd/config"
-	example "outboxd/domain/registration"
-	"outboxd/handler/registration"
+	"outboxd/domain/registration"
+	api "outboxd/handler/registration"
+	"outboxd/jobs"
+	tasks "outboxd/jobs/registration"
 	"outboxd/jobs/registration/notify"
+	"outboxd/migrations/example"
 	"outboxd/relay"
 	store "outboxd/repository/registration"
 )
@@ -17,17 +20,28 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 	if beside != nil {
 		committed = beside.Wake
 	}
-	users := store.NewUsers(d.database)
-	api := registration.New(registration.Options{
+	users := store.NewUsers(d.database, example.Schema(d.cfg.Database.Schema))
+	app := api.New(api.Options{
 		Users: users, Committed: committed, Logger: d.log, Registerer: d.registry, Tracer: d.traces.tracer("outboxd/handler"), Version: d.build.Version,
 		BodyLimit: int(d.cfg.API.BodyLimit), HashConcurrency: d.cfg.API.HashConcurrency,
 		RateLimit: d.cfg.API.RateLimit, TrustedProxies: d.cfg.API.TrustedProxies,
 	})
-	d.lineup.add(stageAPI, "api", serve(api, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
-	d.addSupervised(stageAPI, "trimming of idempotency keys", registration.TrimKeys(users, d.cfg.API.IdempotencyRetention, d.log))
+	d.lineup.add(stageAPI, "api", serve(app, d.apiListener, share(d.cfg.ShutdownTimeout, requestShare)))
+	d.addSupervised(stageAPI, "trimming of idempotency keys", api.TrimKeys(users, d.cfg.API.IdempotencyRetention, d.log))
 }
 
-func (d *Daemon) newNotifier() (example.Notifier, error) {
+// addExample adds the handler of the example's events.
+func (d *Daemon) addExample(handlers map[string]jobs.Handler) error {
+	notifier, err := d.newNotifier()
+	if err != nil {
+		return err
+	}
+	notifications := store.NewNotifications(example.Schema(d.cfg.Database.Schema))
+	handlers[registration.TypeSendNotification] = tasks.SendNotification(notifications, notifier)
+	return nil
+}
+
+func (d *Daemon) newNotifier() (registration.Notifier, error) {
 	switch d.cfg.Notify {
 	case config.NotifySMTP:
 		c := d.cfg.SMTP

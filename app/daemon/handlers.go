@@ -1,30 +1,32 @@
 package daemon
 
 import (
-	"maps"
-	"slices"
-
-	example "outboxd/domain/registration"
+	"outboxd/domain/registration"
 	"outboxd/jobs"
-	"outboxd/jobs/registration"
-	store "outboxd/repository/registration"
 )
 
-// handlers returns which handler carries out the events of which type. A new one
-// is a line of handlersWith; CONTRIBUTING.md shows how to write it.
+// ownHandlers returns which handler carries out the events of which type, apart
+// from the example's. A new one is a line here; CONTRIBUTING.md shows how to
+// write it.
+func ownHandlers() map[string]jobs.Handler {
+	return map[string]jobs.Handler{}
+}
+
+// handlers returns the handlers of this process's worker.
 func (d *Daemon) handlers() (map[string]jobs.Handler, error) {
-	notifier, err := d.newNotifier()
-	if err != nil {
-		return nil, err
+	handlers := ownHandlers()
+	if d.cfg.RunsExample() {
+		return handlers, d.addExample(handlers)
 	}
-	return handlersWith(notifier), nil
+	return handlers, nil
 }
 
-func handlersWith(notifier example.Notifier) map[string]jobs.Handler {
-	return map[string]jobs.Handler{
-		example.TypeSendNotification: registration.SendNotification(new(store.Notifications), notifier),
+// HandledTypes returns the types that a worker of this build has a handler for,
+// each with the flag that the worker needs for it, or "".
+func HandledTypes() map[string]string {
+	types := map[string]string{registration.TypeSendNotification: "--example=on"}
+	for name := range ownHandlers() {
+		types[name] = ""
 	}
+	return types
 }
-
-// HandledTypes returns the types that the worker has a handler for.
-func HandledTypes() []string { return slices.Sorted(maps.Keys(handlersWith(nil))) }

@@ -75,6 +75,9 @@ func (d *Daemon) addWorker() error {
 	if err != nil {
 		return err
 	}
+	if len(handlers) == 0 {
+		d.log.Warn("this worker has no handler, so it leaves every task in its queue; add handlers to the build, or run the example's with --example=on")
+	}
 	worker := jobs.NewWorker(jobs.WorkerOptions{
 		Redis:        d.redis,
 		Inbox:        repository.NewInbox(d.database),

@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/migrations"
+	"outboxd/migrations/example"
 	"outboxd/repository/postgres"
 )
 
@@ -15,10 +16,19 @@ import (
 func Open(t testing.TB) *postgres.Database {
 	t.Helper()
 	db := Connect(t, servertest.Database(t))
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	return db
+}
+
+// Example makes the example's schema beside that of db, and returns its name.
+func Example(t testing.TB, db *postgres.Database) string {
+	t.Helper()
+	if _, err := example.Migrations().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	return example.Schema(db.Schema())
 }
 
 // Connect returns a pool of 16 connections on an existing database. It is

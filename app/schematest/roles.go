@@ -36,13 +36,25 @@ func Roles(t testing.TB, admin string) func(role string) string {
 		t.Fatal(err)
 	}
 	defer owner.Close()
-	if _, err := migrations.Up(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), owner.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
 		RunDeployed(t, as("outboxd_owner"), "grants.sql")
 	}
 	return as
+}
+
+// ExampleRoles adds the example, with its role and grants, to what Roles has set up.
+func ExampleRoles(t testing.TB, as func(role string) string) {
+	t.Helper()
+	for range 2 {
+		RunDeployed(t, as(""), "example/roles.sql")
+	}
+	Example(t, Connect(t, as("outboxd_owner")))
+	for range 2 {
+		RunDeployed(t, as("outboxd_owner"), "example/grants.sql")
+	}
 }
 
 // RolesOf returns the URLs by which roles connect to a database where they are

@@ -29,7 +29,7 @@ func ExamineOptions(cfg *config.Config) examine.Options {
 // ExamineSchema compares the schema with what this binary knows. A running
 // daemon has made sure of that when it started.
 func ExamineSchema(ctx context.Context, db *postgres.Database) ([]domain.Finding, error) {
-	list, err := migrations.Status(ctx, db.SQL())
+	list, err := migrations.Core().Status(ctx, db.SQL())
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func ExamineSchema(ctx context.Context, db *postgres.Database) ([]domain.Finding
 		}
 	}
 	if facts.Pending == 0 {
-		if facts.Unknown, err = migrations.Unknown(ctx, db.SQL()); err != nil {
+		if facts.Unknown, err = migrations.Core().Unknown(ctx, db.SQL()); err != nil {
 			return nil, err
 		}
 	}

@@ -6,15 +6,15 @@ SET search_path = outboxd;
 
 BEGIN;
 
--- Column by column: columns that are not named, such as a password's hash or the
--- attempts of an event, stay out of reach.
+-- Column by column: columns that are not named, such as the attempts of an event,
+-- stay out of reach.
 REVOKE ALL ON ALL TABLES IN SCHEMA outboxd
-    FROM PUBLIC, outboxd_worker, outboxd_api, outboxd_operator, outboxd_producer, outboxd_consumer;
+    FROM PUBLIC, outboxd_worker, outboxd_operator, outboxd_producer, outboxd_consumer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
-    FROM PUBLIC, outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor, outboxd_operator, outboxd_producer, outboxd_consumer;
+    FROM PUBLIC, outboxd_relay, outboxd_worker, outboxd_monitor, outboxd_operator, outboxd_producer, outboxd_consumer;
 
 -- Every process asks whether the schema is the one that it knows.
-GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor;
+GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_monitor;
 
 -- Producers. Not attempts, generation and ordering_position, which are the
 -- relay's, nor created_at, which exempts old rows from a lowered payload limit.
@@ -26,19 +26,9 @@ GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
 -- Consumers that are not outboxd's.
 GRANT EXECUTE ON FUNCTION confirm TO outboxd_consumer;
 
--- Role api: the example service. It is a producer that wants to know what it wrote.
-GRANT SELECT, INSERT ON users, notifications, idempotency_keys TO outboxd_api;
-GRANT DELETE ON idempotency_keys TO outboxd_api;
-GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
-    unique_seconds, available_at, ordering_key) ON outbox TO outboxd_api;
-GRANT SELECT (id, available_at, created_at, ordering_position) ON outbox TO outboxd_api;
-GRANT EXECUTE ON FUNCTION outbox_new_id, lock_key TO outboxd_api;
-
--- Role worker: the effect and its confirmation; and dead letters, of events
--- wherever they are. It has no business with passwords.
+-- Role worker: the confirmation of an effect; and dead letters, of events wherever
+-- they are. What its handlers change is granted beside their tables.
 GRANT SELECT, INSERT ON inbox TO outboxd_worker;
-GRANT SELECT (id, email, created_at) ON users TO outboxd_worker;
-GRANT SELECT, UPDATE (status, sent_at) ON notifications TO outboxd_worker;
 GRANT SELECT, DELETE ON outbox, outbox_held, outbox_sent TO outboxd_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
 GRANT SELECT ON outbox_turns TO outboxd_worker;
@@ -68,7 +58,7 @@ GRANT SELECT ON outbox_subscriptions TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
--- payloads too, and nothing about users.
+-- payloads too.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_turns, outbox_relays, inbox, outbox_journal,
     outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_subscriptions TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;

@@ -14,7 +14,6 @@ BEGIN;
 
 ALTER ROLE outboxd_relay BYPASSRLS;
 ALTER ROLE outboxd_worker BYPASSRLS;
-ALTER ROLE outboxd_api BYPASSRLS;
 ALTER ROLE outboxd_monitor BYPASSRLS;
 ALTER ROLE outboxd_operator BYPASSRLS;
 

@@ -8,13 +8,17 @@
 -- Roles belong to the cluster, and everything else here to the database. Run it
 -- once in each database that has an outbox: what exists already is left as it is.
 --
+-- The example, which production does not need, has files of its own beside these,
+-- in the folder example.
+--
 -- Nobody has a password yet: \password outboxd_relay, or a client certificate.
 -- docs/security.md says what each role is for.
 
 BEGIN;
 
 -- outboxd_owner owns the schema and its tables, and is used to migrate, for
--- nothing else. Then one for each role of the process, and one for people. The
+-- nothing else. Then one for each role of the process (that of the API is in the
+-- folder example), and one for people. The
 -- last two are groups for the roles of other services: GRANT outboxd_producer TO orders;
 --
 -- Two databases may be set up at the same time, hence the exception.
@@ -23,8 +27,8 @@ DECLARE
     role record;
 BEGIN
     FOR role IN SELECT * FROM (VALUES
-        ('outboxd_owner', true), ('outboxd_relay', true), ('outboxd_worker', true), ('outboxd_api', true),
-        ('outboxd_monitor', true), ('outboxd_operator', true), ('outboxd_producer', false), ('outboxd_consumer', false)
+        ('outboxd_owner', true), ('outboxd_relay', true), ('outboxd_worker', true), ('outboxd_monitor', true),
+        ('outboxd_operator', true), ('outboxd_producer', false), ('outboxd_consumer', false)
     ) AS wanted (name, login)
     LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = role.name);
@@ -45,7 +49,7 @@ GRANT outboxd_monitor TO outboxd_operator;
 GRANT outboxd_relay TO outboxd_owner;
 
 CREATE SCHEMA IF NOT EXISTS outboxd AUTHORIZATION outboxd_owner;
-GRANT USAGE ON SCHEMA outboxd TO outboxd_relay, outboxd_worker, outboxd_api, outboxd_monitor, outboxd_producer, outboxd_consumer;
+GRANT USAGE ON SCHEMA outboxd TO outboxd_relay, outboxd_worker, outboxd_monitor, outboxd_producer, outboxd_consumer;
 GRANT CREATE ON SCHEMA outboxd TO outboxd_relay;
 
 -- PostgreSQL lets everybody call every new function. Some of these act with the

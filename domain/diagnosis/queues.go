@@ -17,8 +17,9 @@ type QueueFacts struct {
 	Paused   []string
 	// Unhandled are tasks that a worker had no handler for.
 	Unhandled []UnhandledTask
-	// Handled are the types that outboxd's own worker has a handler for.
-	Handled []string
+	// Handled are the types that a worker of this build has a handler for, each
+	// with the flag that the worker needs for it, or "".
+	Handled map[string]string
 	// Hidden is what Redis does not let its user read; "" for nothing.
 	Hidden string
 	// Foreign are queues whose sampled tasks are all somebody else's.
@@ -67,15 +68,17 @@ func (q *QueueFacts) unserved() []domain.Finding {
 }
 
 // cure names the worker that a queue lacks. outboxd's own handles few types.
-func (w UnservedQueue) cure(handled []string) string {
-	var others []string
+func (w UnservedQueue) cure(handled map[string]string) string {
+	var others, flags []string
 	for _, kind := range w.Types {
-		if !slices.Contains(handled, kind) {
+		if flag, known := handled[kind]; !known {
 			others = append(others, fmt.Sprintf("%.100q", kind))
+		} else if flag != "" && !slices.Contains(flags, " "+flag) {
+			flags = append(flags, " "+flag)
 		}
 	}
 	if len(others) == 0 {
-		return fmt.Sprintf("start outboxd --roles=worker --worker-queues=%s=1", w.Name)
+		return fmt.Sprintf("start outboxd --roles=worker%s --worker-queues=%s=1", strings.Join(flags, ""), w.Name)
 	}
 	return fmt.Sprintf("start the worker that handles %s, and let it serve the queue %s: outboxd's own has no handler for that",
 		some(others, "other type"), w.Name)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/handler"
 	"outboxd/handler/registration"
@@ -87,7 +88,7 @@ func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *postgre
 func StartAPIOn(t *testing.T, db *postgres.Database, change func(*registration.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
-	o := registration.Options{Users: store.NewUsers(db), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
+	o := registration.Options{Users: store.NewUsers(db, schematest.Example(t, db)), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
 	// Many tests hash at once, and the race detector makes that slow.
 	o.Timeouts.Request, o.Timeouts.Write = 2*time.Minute, 2*time.Minute
 	if change != nil {
@@ -106,7 +107,7 @@ func OpenDatabase(t *testing.T, address string) *postgres.Database {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	if _, err := migrations.Up(t.Context(), db.SQL(), slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	return db

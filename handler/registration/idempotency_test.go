@@ -52,7 +52,7 @@ func TestIdempotencyKey(t *testing.T) {
 		}
 	})
 	var users, events int
-	if err := db.SQL().QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM outbox)").Scan(&users, &events); err != nil {
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM outboxd_example.users), (SELECT count(*) FROM outbox)").Scan(&users, &events); err != nil {
 		t.Fatal(err)
 	}
 	if users != 2 || events != 2 {
@@ -83,7 +83,7 @@ func TestIdempotencyKeyAtTheSameTime(t *testing.T) {
 		t.Errorf("%d answers are not marked as repeats, want 1", fresh)
 	}
 	var users, events int
-	if err := db.SQL().QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM outbox)").Scan(&users, &events); err != nil {
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM outboxd_example.users), (SELECT count(*) FROM outbox)").Scan(&users, &events); err != nil {
 		t.Fatal(err)
 	}
 	if users != 1 || events != 1 {

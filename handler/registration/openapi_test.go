@@ -139,7 +139,7 @@ func TestDescriptionIsTrue(t *testing.T) {
 	register["503"], find["503"] = s.Register(other), s.Get(location)
 	proxy.Resume()
 	handlertest.WaitFor(t, "the database", func() bool { return s.Get(location).Status == http.StatusOK })
-	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE users CASCADE"); err != nil {
+	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE outboxd_example.users CASCADE"); err != nil {
 		t.Fatal(err)
 	}
 	register["500"], find["500"] = s.Register(other), s.Get(location)

@@ -86,7 +86,7 @@ func TestBadRegistrations(t *testing.T) {
 		})
 	}
 	var users int
-	if err := db.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM users").Scan(&users); err != nil || users != 1 {
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT count(*) FROM outboxd_example.users").Scan(&users); err != nil || users != 1 {
 		t.Errorf("%d users, error %v: a refused request must register nobody", users, err)
 	}
 	for _, secret := range []string{"long enough", "1234567", handlertest.Password} {
@@ -181,7 +181,7 @@ func TestDatabaseStalls(t *testing.T) {
 func TestUnexpectedErrorIsLoggedOnceAndNotTold(t *testing.T) {
 	t.Parallel()
 	s, db := handlertest.StartAPI(t, nil)
-	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE notifications CASCADE"); err != nil {
+	if _, err := db.SQL().ExecContext(t.Context(), "DROP TABLE outboxd_example.notifications CASCADE"); err != nil {
 		t.Fatal(err)
 	}
 	a := s.Register(handlertest.RegisterBody)

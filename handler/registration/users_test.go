@@ -58,7 +58,7 @@ func TestRegister(t *testing.T) {
 	}
 
 	var hash, headers string
-	if err := db.SQL().QueryRowContext(t.Context(), "SELECT password_hash FROM users").Scan(&hash); err != nil {
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT password_hash FROM outboxd_example.users").Scan(&hash); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
@@ -82,7 +82,7 @@ func TestFindShowsWhatWasSent(t *testing.T) {
 	t.Parallel()
 	s, db := handlertest.StartAPI(t, nil)
 	location := s.Register(handlertest.RegisterBody).Header.Get("Location")
-	if _, err := db.SQL().ExecContext(t.Context(), "UPDATE notifications SET status = 'SENT', sent_at = '2026-03-01 12:00:00+02'"); err != nil {
+	if _, err := db.SQL().ExecContext(t.Context(), "UPDATE outboxd_example.notifications SET status = 'SENT', sent_at = '2026-03-01 12:00:00+02'"); err != nil {
 		t.Fatal(err)
 	}
 	a := s.Get(location)
@@ -91,7 +91,7 @@ func TestFindShowsWhatWasSent(t *testing.T) {
 	if n := found.Notifications[0]; n.Status != "SENT" || n.SentAt == nil || *n.SentAt != want {
 		t.Errorf("notification %+v, want it sent at %v", n, want)
 	}
-	if _, err := db.SQL().ExecContext(t.Context(), "DELETE FROM notifications"); err != nil {
+	if _, err := db.SQL().ExecContext(t.Context(), "DELETE FROM outboxd_example.notifications"); err != nil {
 		t.Fatal(err)
 	}
 	if a := s.Get(location); !strings.Contains(a.Body, `"notifications":[]`) {

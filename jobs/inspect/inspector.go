@@ -21,8 +21,8 @@ type Inspector struct {
 	redis     redis.UniversalClient
 	asynq     *asynq.Inspector
 	inProcess bool
-	known     Known    // nil: all tasks are this database's
-	handled   []string // the types that outboxd's own worker has a handler for
+	known     Known             // nil: all tasks are this database's
+	handled   map[string]string // as diagnosis.QueueFacts has them
 	now       func() time.Time
 	foreign   atomic.Pointer[[]string]
 }
@@ -34,9 +34,9 @@ func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspec
 	return &Inspector{redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
 
-// Handles says which types outboxd's own worker has a handler for. It must be
-// called before the first use.
-func (i *Inspector) Handles(types []string) { i.handled = types }
+// Handles says for which types a worker of this build has a handler, each with the
+// flag that the worker needs for it, or "". It must be called before the first use.
+func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 
 // OnlyOurs leaves findings out that are about the tasks of others on the same
 // Redis: of another database's outboxd, or of whoever uses Asynq without it. It

@@ -31,7 +31,8 @@ func (r *recorder) Send(_ context.Context, m example.Message) error {
 func TestSendNotification(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	users, inbox := store.NewUsers(db), repository.NewInbox(db)
+	schema := schematest.Example(t, db)
+	users, inbox := store.NewUsers(db, schema), repository.NewInbox(db)
 	user := &example.User{Email: "ada@example.com", PasswordHash: "x"}
 	if err := users.Register(t.Context(), user, "", nil); err != nil {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func TestSendNotification(t *testing.T) {
 	event := byte(0)
 	process := func(notifier *recorder, payload string) (domain.ID, error) {
 		event++
-		id, handle := domain.ID{15: event}, registration.SendNotification(new(store.Notifications), notifier)
+		id, handle := domain.ID{15: event}, registration.SendNotification(store.NewNotifications(schema), notifier)
 		_, err := inbox.Process(t.Context(), id, func(ctx context.Context, tx domain.Effects) error {
 			return handle(ctx, tx, jobs.Task{EventID: id, Payload: []byte(payload)})
 		})

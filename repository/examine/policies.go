@@ -15,7 +15,7 @@ WITH ours AS (
     SELECT c.oid, c.relname, c.relowner, c.relforcerowsecurity
     FROM pg_class c
     WHERE c.relrowsecurity AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'outbox'::regclass)
-      AND c.relname ~ '^(outbox|outbox_.*|inbox|users|notifications|idempotency_keys)$'
+      AND c.relname ~ '^(outbox|outbox_.*|inbox)$'
 ), kept AS (
     SELECT c.relname, r.rolname FROM ours c, pg_roles r
     WHERE (r.rolname = current_user OR r.oid = c.relowner
@@ -41,7 +41,7 @@ SELECT coalesce(string_agg(DISTINCT quote_ident(c.relname), ', '), '')
 FROM pg_publication_tables t JOIN pg_class c ON c.relname = t.tablename AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = t.schemaname)
 JOIN pg_publication p ON p.pubname = t.pubname
 WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'outbox'::regclass) AND (p.pubdelete OR p.pubupdate)
-  AND c.relname ~ '^(outbox|outbox_.*|inbox|users|notifications|idempotency_keys)$' AND c.relname <> 'outboxd_migrations'
+  AND c.relname ~ '^(outbox|outbox_.*|inbox)$' AND c.relname <> 'outboxd_migrations'
   AND CASE c.relreplident WHEN 'f' THEN false WHEN 'n' THEN true
           WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
           ELSE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident) END`

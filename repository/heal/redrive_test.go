@@ -91,7 +91,7 @@ func TestRedriveWaitsForBatchesFromBeforeTheClockWentBack(t *testing.T) {
 		return // only Linux lets a server be given a clock this way
 	}
 	db := schematest.Connect(t, server.URL())
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})

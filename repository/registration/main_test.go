@@ -12,7 +12,7 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 
 func migrate(t *testing.T, db *postgres.Database) {
 	t.Helper()
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,7 +13,10 @@ import (
 )
 
 // Notifications is the registration.NotificationStore.
-type Notifications struct{}
+type Notifications struct{ schema schema }
+
+// NewNotifications returns the notifications in the example's schema of that name.
+func NewNotifications(name string) *Notifications { return &Notifications{schema: schema(name)} }
 
 var _ registration.NotificationStore = (*Notifications)(nil)
 
@@ -21,12 +24,12 @@ var _ registration.NotificationStore = (*Notifications)(nil)
 func (n *Notifications) FindNotification(ctx context.Context, effects domain.Effects, id domain.ID) (*registration.Notification, *registration.User, error) {
 	tx := repository.TransactionOf(effects).WithContext(ctx)
 	var row notificationRow
-	if err := tx.Take(&row, "id = ?", id).Error; err != nil {
+	if err := n.schema.in(tx, notificationsTable).Take(&row, "id = ?", id).Error; err != nil {
 		return nil, nil, postgres.Translate(err, fmt.Sprintf("find notification %s", id))
 	}
 	var user userRow
 	// Without the password's hash: the worker's database role may not read it.
-	if err := tx.Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
+	if err := n.schema.in(tx, usersTable).Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
 		return nil, nil, postgres.Translate(err, fmt.Sprintf("find user %s", row.UserID))
 	}
 	notification := registration.Notification(row)
@@ -34,12 +37,12 @@ func (n *Notifications) FindNotification(ctx context.Context, effects domain.Eff
 }
 
 // The transaction began before the sending, so now() would be too early.
-const markSentSQL = `UPDATE notifications SET status = 'SENT', sent_at = clock_timestamp() WHERE id = $1`
+const markSentSQL = `UPDATE %s SET status = 'SENT', sent_at = clock_timestamp() WHERE id = $1`
 
 // MarkSent implements registration.NotificationStore.
 func (n *Notifications) MarkSent(ctx context.Context, effects domain.Effects, id domain.ID) error {
 	doing := fmt.Sprintf("mark notification %s sent", id)
-	result, err := effects.Tx().ExecContext(ctx, markSentSQL, id)
+	result, err := effects.Tx().ExecContext(ctx, fmt.Sprintf(markSentSQL, n.schema.of(notificationsTable)), id)
 	if err != nil {
 		return postgres.Translate(err, doing)
 	}

@@ -15,7 +15,8 @@ import (
 func TestANotificationIsFoundAndMarkedInTheHandlersTransaction(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	users, notifications := store.NewUsers(db), new(store.Notifications)
+	schema := schematest.Example(t, db)
+	users, notifications := store.NewUsers(db, schema), store.NewNotifications(schema)
 	user := &registration.User{Email: "ada@example.com", PasswordHash: "x"}
 	if err := users.Register(t.Context(), user, "", nil); err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"gorm.io/gorm"
@@ -16,10 +17,13 @@ import (
 )
 
 // Users is the registration.UserStore.
-type Users struct{ db *postgres.Database }
+type Users struct {
+	db     *postgres.Database
+	schema schema
+}
 
-// NewUsers returns the users in db.
-func NewUsers(db *postgres.Database) *Users { return &Users{db: db} }
+// NewUsers returns the users in db. name is that of the example's schema.
+func NewUsers(db *postgres.Database, name string) *Users { return &Users{db: db, schema: schema(name)} }
 
 var _ registration.UserStore = (*Users)(nil)
 
@@ -46,10 +50,6 @@ type (
 	}
 )
 
-func (userRow) TableName() string           { return "users" }
-func (notificationRow) TableName() string   { return "notifications" }
-func (idempotencyKeyRow) TableName() string { return "idempotency_keys" }
-
 // Register implements registration.UserStore.
 func (u *Users) Register(ctx context.Context, user *registration.User, idempotencyKey string, headers map[string]string) error {
 	return u.db.Transact(ctx, "register a user", func(tx *gorm.DB) error {
@@ -58,10 +58,10 @@ func (u *Users) Register(ctx context.Context, user *registration.User, idempoten
 		if row.ID, err = newID(ctx, tx); err != nil {
 			return err
 		}
-		if err := claimKey(tx, idempotencyKey, row.ID); err != nil {
+		if err := u.claimKey(tx, idempotencyKey, row.ID); err != nil {
 			return err
 		}
-		if err := tx.Create(&row).Error; errors.Is(err, gorm.ErrDuplicatedKey) {
+		if err := u.schema.in(tx, usersTable).Create(&row).Error; errors.Is(err, gorm.ErrDuplicatedKey) {
 			return &domain.Error{
 				Code: domain.CodeConflict, Message: "the e-mail address is already registered", Err: err,
 				Fields: []domain.FieldError{{Field: "email", Message: "is already registered"}},
@@ -76,7 +76,7 @@ func (u *Users) Register(ctx context.Context, user *registration.User, idempoten
 		if welcome.ID, err = newID(ctx, tx); err != nil {
 			return err
 		}
-		if err := tx.Create(&welcome).Error; err != nil {
+		if err := u.schema.in(tx, notificationsTable).Create(&welcome).Error; err != nil {
 			return err
 		}
 		user.ID, user.CreatedAt = row.ID, row.CreatedAt
@@ -86,11 +86,11 @@ func (u *Users) Register(ctx context.Context, user *registration.User, idempoten
 
 // claimKey comes before the user's own row: of two requests with one key at
 // once, the second waits here, and finds the key taken rather than the e-mail.
-func claimKey(tx *gorm.DB, key string, user domain.ID) error {
+func (u *Users) claimKey(tx *gorm.DB, key string, user domain.ID) error {
 	if key == "" {
 		return nil
 	}
-	result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&idempotencyKeyRow{Key: key, UserID: user})
+	result := u.schema.in(tx, keysTable).Clauses(clause.OnConflict{DoNothing: true}).Create(&idempotencyKeyRow{Key: key, UserID: user})
 	if result.Error == nil && result.RowsAffected == 0 {
 		return registration.ErrKeyUsed
 	}
@@ -116,8 +116,8 @@ func newID(ctx context.Context, tx *gorm.DB) (id domain.ID, err error) {
 // FindUserByKey implements registration.UserStore.
 func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*registration.User, error) {
 	var row userRow
-	err := u.db.GORM().WithContext(ctx).
-		Where("id = (SELECT user_id FROM idempotency_keys WHERE key = ?)", idempotencyKey).
+	err := u.schema.in(u.db.GORM().WithContext(ctx), usersTable).
+		Where("id = (SELECT user_id FROM "+u.schema.of(keysTable)+" WHERE key = ?)", idempotencyKey).
 		Take(&row).Error
 	if err != nil {
 		return nil, postgres.Translate(err, "find a user by Idempotency-Key")
@@ -128,11 +128,11 @@ func (u *Users) FindUserByKey(ctx context.Context, idempotencyKey string) (*regi
 // FindUser implements registration.UserStore.
 func (u *Users) FindUser(ctx context.Context, id domain.ID) (*registration.User, []registration.Notification, error) {
 	var row userRow
-	if err := u.db.GORM().WithContext(ctx).Take(&row, "id = ?", id).Error; err != nil {
+	if err := u.schema.in(u.db.GORM().WithContext(ctx), usersTable).Take(&row, "id = ?", id).Error; err != nil {
 		return nil, nil, postgres.Translate(err, "find a user")
 	}
 	var rows []notificationRow
-	if err := u.db.GORM().WithContext(ctx).Where("user_id = ?", id).Order("created_at, id").Find(&rows).Error; err != nil {
+	if err := u.schema.in(u.db.GORM().WithContext(ctx), notificationsTable).Where("user_id = ?", id).Order("created_at, id").Find(&rows).Error; err != nil {
 		return nil, nil, postgres.Translate(err, "find a user's notifications")
 	}
 	notifications := make([]registration.Notification, len(rows))
@@ -147,10 +147,10 @@ func (r *userRow) user() *registration.User {
 }
 
 const trimKeysSQL = `
-DELETE FROM idempotency_keys WHERE key = ANY(ARRAY(
-    SELECT key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second' ORDER BY created_at LIMIT $2))`
+DELETE FROM %[1]s WHERE key = ANY(ARRAY(
+    SELECT key FROM %[1]s WHERE created_at < now() - $1 * interval '1 second' ORDER BY created_at LIMIT $2))`
 
 // TrimKeys implements registration.UserStore.
 func (u *Users) TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error) {
-	return u.db.Trim(ctx, "trim the idempotency keys", trimKeysSQL, age, limit)
+	return u.db.Trim(ctx, "trim the idempotency keys", fmt.Sprintf(trimKeysSQL, u.schema.of(keysTable)), age, limit)
 }

@@ -19,7 +19,7 @@ import (
 func TestRegisterWritesUserNotificationAndEvent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	users := store.NewUsers(db)
+	users := store.NewUsers(db, schematest.Example(t, db))
 	user := registration.User{Email: "Ada@example.com", PasswordHash: "phc"}
 	if err := users.Register(t.Context(), &user, "", map[string]string{"traceparent": "00-x"}); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestRegisterWritesUserNotificationAndEvent(t *testing.T) {
 func TestARefusedRegistrationLeavesNothing(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	users := store.NewUsers(db)
+	users := store.NewUsers(db, schematest.Example(t, db))
 	if err := users.Register(t.Context(), &registration.User{Email: "ada@example.com", PasswordHash: "x"}, "first", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestARefusedRegistrationLeavesNothing(t *testing.T) {
 	if err := users.Register(t.Context(), &registration.User{Email: "bob@example.com", PasswordHash: "x"}, "third", map[string]string{"a": "b"}); err == nil {
 		t.Error("registered without an event")
 	}
-	for _, table := range []string{"users", "notifications", "outbox", "idempotency_keys"} {
+	for _, table := range []string{"outboxd_example.users", "outboxd_example.notifications", "outbox", "outboxd_example.idempotency_keys"} {
 		if n := count(t, db, "SELECT count(*) FROM "+table); n != 1 {
 			t.Errorf("%d rows in %s, want 1", n, table)
 		}
@@ -82,7 +82,7 @@ func TestARefusedRegistrationLeavesNothing(t *testing.T) {
 func TestOneKeyAtOnceRegistersOneUser(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	users := store.NewUsers(db)
+	users := store.NewUsers(db, schematest.Example(t, db))
 	const requests = 12
 	errs := make([]error, requests)
 	var all sync.WaitGroup
@@ -119,9 +119,9 @@ func TestOneKeyAtOnceRegistersOneUser(t *testing.T) {
 func TestOldKeysAreTrimmed(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	exec(t, db, `INSERT INTO users (email, password_hash) VALUES ('ada@example.com', 'x')`)
-	exec(t, db, `INSERT INTO idempotency_keys SELECT 'k'||n, users.id, now() - n * interval '1 hour' FROM users, generate_series(1, 10) n`)
-	users := store.NewUsers(db)
+	users := store.NewUsers(db, schematest.Example(t, db))
+	exec(t, db, `INSERT INTO outboxd_example.users (email, password_hash) VALUES ('ada@example.com', 'x')`)
+	exec(t, db, `INSERT INTO outboxd_example.idempotency_keys SELECT 'k'||n, users.id, now() - n * interval '1 hour' FROM outboxd_example.users, generate_series(1, 10) n`)
 	for _, want := range []int64{3, 2, 0} {
 		if n, err := users.TrimKeys(t.Context(), 330*time.Minute, 3); err != nil || n != want {
 			t.Errorf("TrimKeys: %d, %v, want %d", n, err, want)
@@ -146,7 +146,7 @@ func TestRegistrationUnderSettingsOfOthers(t *testing.T) {
 			}
 			t.Cleanup(db.Close)
 			migrate(t, db)
-			users, user := store.NewUsers(db), &registration.User{Email: "adaé@example.com", PasswordHash: `\x\`}
+			users, user := store.NewUsers(db, schematest.Example(t, db)), &registration.User{Email: "adaé@example.com", PasswordHash: `\x\`}
 			if err := users.Register(t.Context(), user, "key", map[string]string{"h": "é"}); err != nil {
 				t.Fatal(err)
 			}

@@ -17,7 +17,7 @@ import (
 func Attended(t testing.TB, url string) *postgres.Database {
 	t.Helper()
 	db := schematest.Connect(t, url)
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := upkeep.NewHousekeeping(db, "").KeepPartitions(t.Context(), time.Hour); err != nil {

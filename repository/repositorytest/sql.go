@@ -86,7 +86,7 @@ func Explain(t testing.TB, conn *sql.Conn, statement string) string {
 // Migrate makes the tables.
 func Migrate(t testing.TB, db *postgres.Database) {
 	t.Helper()
-	if _, err := migrations.Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
 		t.Fatal(err)
 	}
 }

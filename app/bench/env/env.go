@@ -141,7 +141,7 @@ func (e *Env) openDatabase(ctx context.Context) (err error) {
 	if e.DB, err = e.open(ctx); err != nil {
 		return err
 	}
-	if _, err := migrations.Up(ctx, e.DB.SQL(), e.Log); err != nil {
+	if _, err := migrations.Core().Up(ctx, e.DB.SQL(), e.Log); err != nil {
 		return err
 	}
 	if limit := int(e.Config.Relay.MaxPayload); limit > 0 {

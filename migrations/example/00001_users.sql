@@ -1,10 +1,11 @@
--- The example service: users, and the notifications to them.
+-- The example service: users, and the notifications to them. Its schema is named
+-- for outboxd's own, which is the first on the search_path here.
 
 -- +goose Up
-SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+SELECT set_config('search_path', quote_ident((parse_ident(current_setting('search_path'), false))[1] || '_example') || ', pg_temp', true);
 
 CREATE TABLE users (
-    id            uuid        PRIMARY KEY DEFAULT outbox_new_id(),
+    id            uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     email         text        NOT NULL CONSTRAINT users_email_is_not_blank CHECK (email COLLATE "C" ~ '[!-~]'),
     password_hash text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now()
@@ -14,7 +15,7 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_email ON users (lower(email));
 
 CREATE TABLE notifications (
-    id         uuid        PRIMARY KEY DEFAULT outbox_new_id(),
+    id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     user_id    uuid        NOT NULL REFERENCES users ON DELETE CASCADE,
     type       text        NOT NULL,
     message    text        NOT NULL,
@@ -40,6 +41,8 @@ CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
 CREATE INDEX idempotency_keys_user_id ON idempotency_keys (user_id);
 
 -- +goose Down
+SELECT set_config('search_path', quote_ident((parse_ident(current_setting('search_path'), false))[1] || '_example') || ', pg_temp', true);
+
 DROP TABLE idempotency_keys;
 DROP TABLE notifications;
 DROP TABLE users;

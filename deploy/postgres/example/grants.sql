@@ -1,0 +1,29 @@
+-- What the example needs: the role api, and the worker that sends its
+-- notifications. As outboxd_owner or a superuser, after every outboxd migrate up
+-- and after ../grants.sql. It may be run again at any time.
+
+BEGIN;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA outboxd_example FROM PUBLIC, outboxd_api, outboxd_worker;
+REVOKE ALL ON ALL TABLES IN SCHEMA outboxd FROM outboxd_api;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd FROM outboxd_api;
+
+-- Both ask whether the schemas are those that they know.
+GRANT SELECT ON outboxd.outboxd_migrations TO outboxd_api;
+GRANT SELECT ON outboxd_example.outboxd_example_migrations TO outboxd_api, outboxd_worker;
+
+SET LOCAL search_path = outboxd_example;
+
+-- Role api. It is a producer that wants to know what it wrote.
+GRANT SELECT, INSERT ON users, notifications, idempotency_keys TO outboxd_api;
+GRANT DELETE ON idempotency_keys TO outboxd_api;
+GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+    unique_seconds, available_at, ordering_key) ON outboxd.outbox TO outboxd_api;
+GRANT SELECT (id, available_at, created_at, ordering_position) ON outboxd.outbox TO outboxd_api;
+GRANT EXECUTE ON FUNCTION outboxd.outbox_new_id, outboxd.lock_key TO outboxd_api;
+
+-- Role worker: the effect. It has no business with passwords.
+GRANT SELECT (id, email, created_at) ON users TO outboxd_worker;
+GRANT SELECT, UPDATE (status, sent_at) ON notifications TO outboxd_worker;
+
+COMMIT;
