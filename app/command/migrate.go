@@ -24,8 +24,8 @@ func (c commands) newMigrateCommand() *cobra.Command {
 The example, user registration, has a schema of its own. With --example=on, up
 makes it as well, and down takes its newest migration back instead of outboxd's.
 Without, nothing is made of it, and nothing of it is touched.`,
-		Args:  noArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var yes bool
 	var out terminal.Output
