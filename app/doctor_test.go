@@ -12,13 +12,13 @@ import (
 	"outboxd/app/servertest"
 )
 
-type diagnosis struct {
+type examination struct {
 	Findings []struct{ Code, Level, Found, Consequence, Remedy string }
 	Broken   int
 	Warnings int
 }
 
-func (d diagnosis) codes() (list []string) {
+func (d examination) codes() (list []string) {
 	for _, f := range d.Findings {
 		// A test server does without, to spare the disk.
 		if f.Code != "postgres-fsync-off" {
@@ -33,7 +33,7 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	redis := servertest.OwnRedis(t)
 	servers := on(servertest.Database(t), redis.URL(), t.TempDir())
-	examine := func(args ...string) (d diagnosis) {
+	examine := func(args ...string) (d examination) {
 		t.Helper()
 		r := execute(t, nil, append(append([]string{"doctor", "-o=json"}, args...), servers...)...)
 		if err := json.Unmarshal([]byte(r.stdout), &d); err != nil {
@@ -68,7 +68,7 @@ func TestDoctor(t *testing.T) {
 
 	redis.Kill()
 	r := execute(t, nil, append([]string{"doctor", "-o=yaml"}, servers...)...)
-	var d diagnosis
+	var d examination
 	if err := yaml.Unmarshal([]byte(r.stdout), &d); err != nil {
 		t.Fatal(err)
 	}
