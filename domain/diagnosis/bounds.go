@@ -41,9 +41,11 @@ const (
 	// OldestPostgres is the oldest server_version_num that the schema and the
 	// statements are written for.
 	OldestPostgres = 130000
-	// RedisMajor and RedisMinor are the oldest Redis that has what Asynq's scripts
+	// RedisMajor is the first number of the oldest Redis that has what Asynq's scripts
 	// and the options of outboxd's own commands need.
-	RedisMajor, RedisMinor = 6, 2
+	RedisMajor = 6
+	// RedisMinor is the second number of that version.
+	RedisMinor = 2
 
 	// RedisFull is the share of maxmemory, in percent, from which Redis counts as
 	// nearly full, and RedisCrowded that of the machine's memory, since a rewrite of

@@ -95,8 +95,10 @@ func TestFindingsAreMerged(t *testing.T) {
 	q.Standing.SampledAt = time.Time{}
 	q.Standing.Dead = 1
 	found := q.Merge([]domain.Finding{
-		{Code: "redis-unreachable", Level: domain.FindingBroken}, {Code: "leader-silent", Level: domain.FindingWarning},
-		{Code: "dead-letters", Level: domain.FindingWarning, Found: "old"}, {Code: "queue-unserved", Level: domain.FindingBroken},
+		{Code: "redis-unreachable", Level: domain.FindingBroken},
+		{Code: "leader-silent", Level: domain.FindingWarning},
+		{Code: "dead-letters", Level: domain.FindingWarning, Found: "old"},
+		{Code: "queue-unserved", Level: domain.FindingBroken},
 	})
 	if said(found) != "queue-unserved/broken dead-letters/warning leader-silent/warning" || found[1].Found == "old" {
 		t.Errorf("found %v", found)
