@@ -244,7 +244,8 @@ CREATE TABLE outbox_queue_identity (
     history_since  timestamptz,
     seen_at        timestamptz,
     healed_at      timestamptz,
-    went_back_at   timestamptz -- when it was last noticed that this database may have gone back
+    went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
+    acknowledged   text        NOT NULL DEFAULT '' -- how far the stream of acknowledgements in Redis was read
 ) WITH (fillfactor = 20);
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
@@ -380,7 +381,54 @@ $ddl$, current_schema()); END $do$;
 
 CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION outbox_confirming();
 
+-- outbox_acknowledge confirms events that took effect in the databases of consumers
+-- that do not share this one, and remembers how far their acknowledgements were
+-- read. It returns how many events it confirmed.
+--
+--   - An acknowledgement may be of another outbox's event: Redis is shared. Ours
+--     are known by ID, type and queue, in one snapshot, because an event moves; where
+--     no history is kept, by the turn of their key.
+--   - One that comes before its turn, in a database that went back, is left out. Its
+--     event is sent again when it is its turn, and acknowledged again.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], upto text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    known     uuid[];
+    event     uuid;
+    confirmed bigint := 0;
+    added     bigint;
+BEGIN
+    SELECT array_agg(DISTINCT a.id ORDER BY a.id) INTO known
+    FROM unnest(ids, types, queues) AS a(id, event_type, queue)
+    WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = a.id)
+      AND (EXISTS (SELECT FROM outbox_sent s WHERE s.id = a.id AND s.event_type = a.event_type AND s.queue = a.queue)
+        OR EXISTS (SELECT FROM outbox o WHERE o.id = a.id AND o.event_type = a.event_type AND o.queue = a.queue)
+        OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = a.id AND d.event_type = a.event_type AND d.queue = a.queue)
+        OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = a.id));
+    UPDATE outbox_queue_identity SET acknowledged = upto;
+    BEGIN
+        INSERT INTO inbox (event_id) SELECT unnest(known) ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS confirmed = ROW_COUNT;
+        RETURN confirmed;
+    EXCEPTION WHEN SQLSTATE 'OB001' THEN
+        confirmed := 0;
+    END;
+    FOREACH event IN ARRAY known LOOP
+        BEGIN
+            INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+            GET DIAGNOSTICS added = ROW_COUNT;
+            confirmed := confirmed + added;
+        EXCEPTION WHEN SQLSTATE 'OB001' THEN
+            NULL;
+        END;
+    END LOOP;
+    RETURN confirmed;
+END $$;
+-- +goose StatementEnd
+
 -- +goose Down
+DROP FUNCTION outbox_acknowledge;
 DROP TRIGGER outbox_confirming ON inbox;
 DROP FUNCTION outbox_confirming;
 DROP FUNCTION outbox_is_doubtful;

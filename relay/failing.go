@@ -20,6 +20,8 @@ const (
 	dutyKeys    duty = "keys"
 	dutyFold    duty = "fold"
 	dutyTidy    duty = "tidy"
+
+	dutyAcknowledge duty = "acknowledge"
 )
 
 // duties say what each of them is, in words that follow "cannot".
@@ -30,12 +32,14 @@ var duties = map[duty]string{
 	dutyKeys:    "look after ordering keys",
 	dutyFold:    "fold the account of events",
 	dutyTidy:    "keep the partitions and trim",
+
+	dutyAcknowledge: "confirm what consumers with another database acknowledged",
 }
 
 func newFailingMetric(registry prometheus.Registerer) *prometheus.GaugeVec {
 	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "outboxd_relay_duty_failing",
-		Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold or tidy. 0 in all other relays.",
+		Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy or acknowledge. 0 in all other relays.",
 	}, []string{"duty"})
 	registry.MustRegister(gauge)
 	return gauge

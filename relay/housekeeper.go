@@ -73,6 +73,10 @@ func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 	if h.single != nil {
 		beside.Go(func() { h.single.run(ctx) })
 	}
+	if h.o.Acknowledging != nil {
+		acknowledger := &acknowledger{o: *h.o.Acknowledging, log: h.log, failing: h.failing}
+		beside.Go(func() { acknowledger.run(ctx, leads) })
+	}
 	if h.o.Archives != nil {
 		archivist := &archivist{o: *h.o.Archives, log: h.log, metrics: h.metrics}
 		beside.Go(func() { archivist.run(ctx, leads) })

@@ -28,6 +28,9 @@ type Options struct {
 	// Healing is what a queue's loss of data is noticed and mended by. nil, as
 	// for a queue that is emptied on purpose, lets it go unnoticed.
 	Healing *Healing
+	// Acknowledging confirms what consumers with another database acknowledged.
+	// nil: nobody does.
+	Acknowledging *Acknowledging
 	// Archives finds what the queue gave up by itself. nil: nobody looks.
 	Archives *Archives
 	// Reconciliation is what a loss of single tasks is noticed and mended by,

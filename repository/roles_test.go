@@ -189,6 +189,12 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 		_, err := search.NewKnownEvents(relay, time.Hour).Among(t.Context(), []domain.ID{{1}})
 		return err
 	})
+	acknowledged := repository.NewAcknowledgedEvents(relay)
+	call("look how far acknowledgements were read", func() error { _, err := acknowledged.Position(t.Context()); return err })
+	call("confirm what was acknowledged", func() error {
+		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "1-1")
+		return err
+	})
 	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
 	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}
 	call("show", func() error { return presence.Show(t.Context(), process, true) })

@@ -44,6 +44,10 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			Queue: inspect.NewArchive(redis), Every: archiveEvery,
 			Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
 		},
+		Acknowledging: &relay.Acknowledging{
+			Open:   func() (domain.Acknowledgements, error) { return jobs.NewAcknowledgements(redis) },
+			Events: repository.NewAcknowledgedEvents(db),
+		},
 		Reconciliation: &relay.Reconciliation{
 			Events: heal.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,
 		},

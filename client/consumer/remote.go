@@ -1,8 +1,151 @@
 package consumer
 
-import "errors"
+import (
+	"context"
+	"database/sql"
+	_ "embed" // for the inbox
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/acknowledge"
+)
 
 // ErrUnacknowledged is the error for an event that took effect in another
 // database than the outbox's, and whose acknowledgement Redis did not take. Its task comes
 // again, has no effect then, and acknowledges.
 var ErrUnacknowledged = errors.New("the effect is committed, and its acknowledgement is not on its way")
+
+// NewRemote returns a Consumer whose database is another one than that of the
+// outbox. What took effect is in a table there, which CreateInbox makes. The
+// acknowledgement goes back to the outbox through Redis, behind the commit; where it is
+// lost, the event comes again and has no effect.
+//
+// Close the Consumer when its worker has ended. Errors: an unknown kind of RedisConnOpt.
+func NewRemote[Tx any](db Database[Tx], connect asynq.RedisConnOpt, options Options) (*Consumer[Tx], error) {
+	client, ok := connect.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		return nil, fmt.Errorf("no Redis client can be made of a %T", connect)
+	}
+	table := "outboxd_inbox"
+	if options.Schema != "" {
+		table = quote(options.Schema) + "." + table
+	}
+	return &Consumer[Tx]{db: db, options: options, inbox: &remote{redis: client, table: table}}, nil
+}
+
+// Close closes what a Consumer opened.
+func (c *Consumer[Tx]) Close() error {
+	if r, ok := c.inbox.(*remote); ok {
+		return r.redis.Close()
+	}
+	return nil
+}
+
+// inboxSQL is also for whoever migrates by files.
+//
+//go:embed inbox.sql
+var inboxSQL string
+
+// CreateInbox makes the table of a remote Consumer, unless it is there. Where roles
+// may not make tables, run inbox.sql, which is beside this file.
+func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
+	r, ok := c.inbox.(*remote)
+	if !ok {
+		return errors.New("only a Consumer by NewRemote has an inbox of its own")
+	}
+	tx, err := c.db.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("make the inbox: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	for statement := range strings.SplitSeq(r.named(inboxSQL), ";") {
+		if strings.TrimSpace(statement) == "" {
+			continue
+		}
+		// It returns no row.
+		if err := tx.QueryRow(ctx, statement).Scan(); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("make the inbox: %w", err)
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+// TrimInbox removes up to 10,000 rows that are older than age, and returns how
+// many. Age has to be more than outboxd's --relay-history, which is a week by
+// default: an event that is sent again must meet its row.
+func (c *Consumer[Tx]) TrimInbox(ctx context.Context, age time.Duration) (n int64, err error) {
+	r, ok := c.inbox.(*remote)
+	if !ok {
+		return 0, errors.New("only a Consumer by NewRemote has an inbox of its own")
+	}
+	tx, err := c.db.Begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("trim the inbox: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := tx.QueryRow(ctx, r.named(trimSQL), fmt.Sprintf("%d seconds", int64(age.Seconds()))).Scan(&n); err != nil {
+		return 0, fmt.Errorf("trim the inbox: %w", err)
+	}
+	return n, tx.Commit(ctx)
+}
+
+const trimSQL = `
+WITH gone AS (
+    DELETE FROM outboxd_inbox WHERE event_id = ANY (ARRAY(
+        SELECT event_id FROM outboxd_inbox WHERE processed_at < now() - $1::text::interval ORDER BY processed_at LIMIT 10000))
+    RETURNING 1
+) SELECT count(*) FROM gone`
+
+// remote is the inbox in a consumer's own database.
+type remote struct {
+	redis redis.UniversalClient
+	table string
+}
+
+func (r *remote) named(statement string) string {
+	// An index is named without a schema.
+	return strings.NewReplacer("outboxd_inbox_", "outboxd_inbox_", "outboxd_inbox", r.table).Replace(statement)
+}
+
+// As in the database of the outbox: the row comes before the effect, so that a second
+// delivery waits for the first, and the transaction may be idle.
+const recordSQL = `
+WITH first AS (INSERT INTO outboxd_inbox (event_id) VALUES ($2::text::uuid) ON CONFLICT DO NOTHING RETURNING 1)
+SELECT set_config('idle_in_transaction_session_timeout', $1::text, true),
+    CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END,
+    EXISTS (SELECT FROM first)`
+
+func (r *remote) confirm(ctx context.Context, row func(context.Context, string, ...any) Row, event Event) (first bool, err error) {
+	var idle, whole sql.NullString
+	err = row(ctx, r.named(recordSQL), patience(ctx), event.ID.String()).Scan(&idle, &whole, &first)
+	if state, ok := errors.AsType[sqlState](err); ok && state.SQLState() == "42P01" {
+		return false, fmt.Errorf("there is no table %s in this database: call CreateInbox, or run inbox.sql: %w", r.table, err)
+	}
+	return first, err
+}
+
+// The longest that an acknowledgement may take: the task's own end waits for it.
+const acknowledgePatience = 10 * time.Second
+
+// committed acknowledges. The task ends only behind it: a worker that dies in
+// between has its task run again, which acknowledges.
+func (r *remote) committed(ctx context.Context, event Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
+	defer cancel()
+	err := acknowledge.Send(ctx, r.redis, acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue})
+	switch {
+	case err == nil:
+		return nil
+	case event.Attempt >= event.Attempts:
+		// Asynq would archive the task, and a dead letter took no effect. Out of the
+		// queue, its event is missed there and sent again.
+		return fmt.Errorf("%w: %w: %w", ErrUnacknowledged, err, asynq.RevokeTask)
+	default:
+		return fmt.Errorf("%w: %w", ErrUnacknowledged, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,3 +138,9 @@ func count(t *testing.T, db *sql.DB, query string) (n int) {
 	}
 	return n
 }
+
+func replaceDatabase(address string) string {
+	return strings.Replace(address, "@/outboxd?", "@/elsewhere?", 1)
+}
+
+func contains(text, part string) bool { return strings.Contains(text, part) }

@@ -55,7 +55,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing, outbox_failing TO outbox
 GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox TO outboxd_relay;
 GRANT SELECT ON outbox_subscriptions TO outboxd_relay;
-GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_acknowledge TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.

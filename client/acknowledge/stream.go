@@ -1,0 +1,128 @@
+package acknowledge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client"
+)
+
+// Key is the stream. It lies where Asynq's keys do, for users who may use nothing else.
+const Key = "asynq:{outboxd}:acknowledged"
+
+// The stream's bounds: acknowledgements that nobody has read by then cost a repeat
+// each. Together they take about 100 MB at most.
+const (
+	most = 1_000_000
+	keep = time.Hour
+)
+
+// Acknowledgement says that an event took effect. Type and queue are the event's:
+// an outbox takes it for its own only if all of them are.
+type Acknowledgement struct {
+	Event       client.ID
+	Type, Queue string
+}
+
+// Send adds an acknowledgement. Without an error Redis has it.
+func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error {
+	place, err := r.XAdd(ctx, &redis.XAddArgs{
+		Stream: Key, MaxLen: most, Approx: true, Values: []string{"event", a.Event.String(), "type", a.Type, "queue", a.Queue},
+	}).Result()
+	if err != nil {
+		return err
+	}
+	if _, ok := parse(place); !ok {
+		return fmt.Errorf("an answer to XADD that is none: %.60q", place)
+	}
+	return nil
+}
+
+// Start is the position before the first acknowledgement.
+const Start = "0-0"
+
+// Await returns the acknowledgements behind a position, at most limit, and the
+// position to go on from. If there are none it waits for the first, and returns
+// none after wait. Where the stream is another one than the position is of,
+// because Redis lost its data or is another one, next is Start.
+//
+// The context's end does not end the waiting; closing the client does.
+func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {
+	if _, ok := parse(after); !ok {
+		after = Start
+	}
+	streams, err := r.XRead(ctx, &redis.XReadArgs{Streams: []string{Key, after}, Count: limit, Block: wait}).Result()
+	if errors.Is(err, redis.Nil) {
+		next, err := rest(ctx, r, after)
+		return nil, next, err
+	}
+	if err != nil {
+		return nil, after, err
+	}
+	next = after
+	for _, stream := range streams {
+		for _, entry := range stream.Messages {
+			if !less(next, entry.ID) {
+				return nil, after, fmt.Errorf("an answer to XREAD that is none: %.60q after %s", entry.ID, after)
+			}
+			next = entry.ID
+			if a, ok := read(entry.Values); ok {
+				list = append(list, a)
+			}
+		}
+	}
+	return list, next, nil
+}
+
+// rest trims the stream, and looks whether it is the one that the position is of.
+func rest(ctx context.Context, r redis.UniversalClient, after string) (next string, err error) {
+	old := strconv.FormatInt(time.Now().Add(-keep).UnixMilli(), 10)
+	if err := r.XTrimMinIDApprox(ctx, Key, old, 0).Err(); err != nil {
+		return after, err
+	}
+	if after == Start {
+		return after, nil
+	}
+	last, err := r.XRevRangeN(ctx, Key, "+", "-", 1).Result()
+	if err != nil {
+		return after, err
+	}
+	if len(last) == 0 || less(last[0].ID, after) {
+		return Start, nil
+	}
+	return after, nil
+}
+
+// read returns false for what is no acknowledgement.
+func read(values map[string]any) (a Acknowledgement, ok bool) {
+	text := func(name string) string { value, _ := values[name].(string); return value }
+	id, err := client.ParseID(text("event"))
+	return Acknowledgement{id, text("type"), text("queue")}, err == nil
+}
+
+// place is the ID of a stream's entry.
+type place struct{ millis, count uint64 }
+
+func parse(text string) (p place, ok bool) {
+	millis, count, found := strings.Cut(text, "-")
+	if !found {
+		return place{}, false
+	}
+	var errs [2]error
+	p.millis, errs[0] = strconv.ParseUint(millis, 10, 64)
+	p.count, errs[1] = strconv.ParseUint(count, 10, 64)
+	return p, errors.Join(errs[:]...) == nil
+}
+
+// less is false where either is no place.
+func less(a, b string) bool {
+	first, ok := parse(a)
+	second, too := parse(b)
+	return ok && too && (first.millis < second.millis || first.millis == second.millis && first.count < second.count)
+}

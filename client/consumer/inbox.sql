@@ -1,0 +1,7 @@
+-- The inbox of a consumer whose rows are in another database than the outbox: the
+-- events that took effect here. Keep rows for longer than --relay-history.
+CREATE TABLE IF NOT EXISTS outboxd_inbox (
+    event_id     uuid        PRIMARY KEY,
+    processed_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS outboxd_inbox_processed_at ON outboxd_inbox (processed_at);

@@ -1,0 +1,203 @@
+package consumer_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client"
+	"outboxd/client/acknowledge"
+	"outboxd/client/consumer"
+	"outboxd/client/outboxtest"
+)
+
+// elsewhere is a database beside the one of the outbox.
+func elsewhere(t *testing.T, o *outboxtest.Outboxd) *sql.DB {
+	t.Helper()
+	exec(t, o.DB(t), "CREATE DATABASE elsewhere")
+	other := *o
+	other.DatabaseURL = replaceDatabase(o.DatabaseURL)
+	db := other.DB(t)
+	exec(t, db, "CREATE TABLE steps (place serial, n integer)")
+	return db
+}
+
+// stepper is a remote consumer that writes steps down.
+func stepper(t *testing.T, o *outboxtest.Outboxd, db *sql.DB, schema string) asynq.Handler {
+	t.Helper()
+	c, err := consumer.NewRemote(consumer.SQL(db), o.Redis(t), consumer.Options{Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 2 { // it may be there
+		if err := c.CreateInbox(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return consumer.Handle(c, func(ctx context.Context, tx *sql.Tx, n int) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO steps (n) VALUES ($1)", n)
+		return err
+	})
+}
+
+func run(t *testing.T, o *outboxtest.Outboxd, handler asynq.Handler) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		config := asynq.Config{TaskCheckInterval: time.Hour, LogLevel: asynq.FatalLevel, RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 }}
+		if err := consumer.Run(ctx, o.Redis(t), config, handler); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { stop(); running.Wait() })
+}
+
+// A key's events take effect in order in another database: each one waits until the
+// acknowledgement of the one before has come back.
+func TestOrderAcrossDatabases(t *testing.T) {
+	t.Parallel()
+	o := outboxtest.Start(t)
+	origin, own := o.DB(t), elsewhere(t, o)
+	exec(t, own, "CREATE SCHEMA billing")
+	run(t, o, stepper(t, o, own, "billing"))
+	const steps = 30
+	for n := range steps {
+		event := step.Event(n)
+		event.OrderingKey = "k"
+		emit(t, origin, event)
+	}
+	o.Drain(t)
+	if n := count(t, own, "SELECT count(*) FROM steps WHERE n = place - 1"); n != steps {
+		t.Errorf("%d of %d steps are in order", n, steps)
+	}
+	if n := count(t, own, "SELECT count(*) FROM billing.outboxd_inbox"); n != steps {
+		t.Errorf("%d events are in the inbox", n)
+	}
+}
+
+// Acknowledgements that are lost, and a Redis that is emptied, cost repeats that the
+// inbox absorbs; then everything is confirmed.
+func TestALostAcknowledgementCostsARepeat(t *testing.T) {
+	t.Parallel()
+	o := outboxtest.Start(t, "--redis-check-interval=100ms")
+	origin, own := o.DB(t), elsewhere(t, o)
+	r, ok := o.Redis(t).MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		t.Fatal("no client")
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	// What the stream's key holds makes Redis refuse every acknowledgement.
+	if err := r.Set(t.Context(), acknowledge.Key, "no stream", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, o, stepper(t, o, own, ""))
+	const steps = 20
+	for n := range steps {
+		emit(t, origin, step.Event(n))
+	}
+	eventually(t, "every event took effect", func() bool { return count(t, own, "SELECT count(*) FROM steps") == steps })
+	if n := count(t, origin, "SELECT count(*) FROM outboxd.inbox"); n != 0 {
+		t.Errorf("%d events are confirmed that nobody acknowledged", n)
+	}
+	if err := r.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	o.Drain(t)
+	if n := count(t, own, "SELECT count(*) FROM steps"); n != steps {
+		t.Errorf("%d effects of %d events", n, steps)
+	}
+}
+
+// Acknowledgements of others do no harm: of another outbox's event, of an event of
+// another type, and what is no acknowledgement at all.
+func TestOthersAcknowledgements(t *testing.T) {
+	t.Parallel()
+	o := outboxtest.Start(t)
+	origin, own := o.DB(t), elsewhere(t, o)
+	r, ok := o.Redis(t).MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		t.Fatal("no client")
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	id, err := client.ParseID(emit(t, origin, step.Event(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []acknowledge.Acknowledgement{
+		{Event: client.NewID(), Type: "test:step", Queue: "default"}, {Event: id, Type: "other", Queue: "default"}, {Event: id, Type: "test:step", Queue: "other\x00\xff"},
+	} {
+		if err := acknowledge.Send(t.Context(), r, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.XAdd(t.Context(), &redis.XAddArgs{Stream: acknowledge.Key, Values: []string{"event", "none"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	last, err := r.XRevRangeN(t.Context(), acknowledge.Key, "+", "-", 1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all were read", func() bool {
+		return count(t, origin, fmt.Sprintf("SELECT count(*) FROM outboxd.outbox_queue_identity WHERE acknowledged = '%s'", last[0].ID)) == 1
+	})
+	if n := count(t, origin, "SELECT count(*) FROM outboxd.inbox"); n != 0 {
+		t.Errorf("%d events are confirmed", n)
+	}
+	run(t, o, stepper(t, o, own, ""))
+	o.Drain(t)
+}
+
+func TestAnInboxOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c, err := consumer.NewRemote(consumer.SQL(b.db), b.Redis(t), consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	b.serve(consumer.Handle(c, func(context.Context, *sql.Tx, payment) error { return nil }))
+	id := client.NewID().String()
+	// Without the table the task says what is missing.
+	b.enqueue(id, asynq.MaxRetry(0))
+	if task := b.await(id, asynq.TaskStateArchived); !contains(task.LastErr, "CreateInbox") {
+		t.Errorf("the error is %s", task.LastErr)
+	}
+	if err := c.CreateInbox(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// On its last attempt a task whose acknowledgement fails leaves the queue, and is no dead letter.
+	r, _ := b.Redis(t).MakeRedisClient().(redis.UniversalClient)
+	t.Cleanup(func() { _ = r.Close() })
+	if err := errors.Join(r.Del(t.Context(), acknowledge.Key).Err(), r.Set(t.Context(), acknowledge.Key, "no stream", 0).Err()); err != nil {
+		t.Fatal(err)
+	}
+	last := client.NewID().String()
+	b.enqueue(last, asynq.MaxRetry(0))
+	eventually(t, "the task has left the queue", func() bool {
+		_, err := b.inspector.GetTaskInfo("default", last)
+		return errors.Is(err, asynq.ErrTaskNotFound)
+	})
+	b.exec("INSERT INTO outboxd_inbox VALUES (gen_random_uuid(), now() - interval '9 days')")
+	if n, err := c.TrimInbox(t.Context(), 8*24*time.Hour); err != nil || n != 1 {
+		t.Errorf("%d rows were trimmed, %v", n, err)
+	}
+	if n := b.count("SELECT count(*) FROM outboxd_inbox"); n != 1 {
+		t.Errorf("%d rows are left", n)
+	}
+	if err := consumer.New(consumer.SQL(b.db), consumer.Options{}).CreateInbox(t.Context()); err == nil {
+		t.Error("a consumer of the outbox's database has an inbox of its own")
+	}
+}

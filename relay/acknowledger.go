@@ -1,0 +1,88 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"outboxd/domain"
+)
+
+// Acknowledging is what a relay needs to confirm the events of consumers whose
+// rows are in another database.
+type Acknowledging struct {
+	// Open connects to the queue. What it returns is closed by the relay.
+	Open   func() (domain.Acknowledgements, error)
+	Events domain.AcknowledgedEvents
+}
+
+// acknowledgePause is between two attempts, where one failed.
+const acknowledgePause = time.Second
+
+// acknowledger confirms what was acknowledged. It runs in the leader: a second
+// one would do no harm, and no good.
+type acknowledger struct {
+	o       Acknowledging
+	log     *slog.Logger
+	failing *failing
+	silent  bool // the failure has been reported
+}
+
+// run confirms until ctx ends.
+func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
+	for ctx.Err() == nil {
+		err := a.follow(ctx, leads)
+		if ctx.Err() != nil {
+			return
+		}
+		a.report(ctx, err)
+		wait(ctx, acknowledgePause)
+	}
+}
+
+// report says once that confirming is not possible. While a server is away, others
+// say so, unless it is what only this needs that is forbidden.
+func (a *acknowledger) report(ctx context.Context, err error) {
+	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && !known {
+		return
+	}
+	a.failing.note(ctx, dutyAcknowledge, err)
+	if !a.silent {
+		a.log.Warn("could not confirm what consumers with another database acknowledged", "again_in", acknowledgePause, "error", err)
+	}
+	a.silent = true
+}
+
+// follow reads acknowledgements from where the last reader got to, until
+// something fails.
+func (a *acknowledger) follow(ctx context.Context, leads domain.StillLeads) error {
+	queue, err := a.o.Open()
+	if err != nil {
+		return err
+	}
+	// A read that waits does not notice that its context ends.
+	defer context.AfterFunc(ctx, func() { _ = queue.Close() })()
+	defer func() { _ = queue.Close() }()
+	position, err := a.o.Events.Position(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		list, next, err := queue.Await(ctx, position)
+		if err != nil {
+			return err
+		}
+		if err := leads(ctx); err != nil {
+			return err
+		}
+		if next != position {
+			confirmed, err := a.o.Events.Acknowledge(ctx, list, next)
+			if err != nil {
+				return err
+			}
+			a.log.Debug("confirmed what was acknowledged", "acknowledgements", len(list), "events", confirmed)
+		}
+		position, a.silent = next, false
+		a.failing.note(ctx, dutyAcknowledge, nil)
+	}
+}
