@@ -17,6 +17,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/registration"
+	"outboxd/jobs/answer"
 	"outboxd/jobs/span"
 )
 
@@ -212,7 +213,7 @@ func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 		encode := base64.StdEncoding.EncodeToString
 		hide = append(hide, encode([]byte("\x00"+user+"\x00"+password)), encode([]byte(password)), password)
 	}
-	return excerpt(err.Error(), hide...)
+	return answer.Excerpt(err.Error(), hide...)
 }
 
 // refusedForGood reports whether the server said that it will never take this

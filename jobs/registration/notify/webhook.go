@@ -21,6 +21,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/registration"
+	"outboxd/jobs/answer"
 	"outboxd/jobs/span"
 )
 
@@ -163,7 +164,7 @@ func (n *Webhook) send(ctx context.Context, message registration.Message) error 
 		return nil
 	}
 	cause := fmt.Errorf("status %d", status)
-	if words := excerpt(string(quoted), message.To, n.secret); words != "" {
+	if words := answer.Excerpt(string(quoted), message.To, n.secret); words != "" {
 		cause = fmt.Errorf("status %d: %s", status, words)
 	}
 	if status >= 400 && status <= 499 && status != http.StatusRequestTimeout &&
@@ -171,7 +172,7 @@ func (n *Webhook) send(ctx context.Context, message registration.Message) error 
 		return domain.Wrap(domain.CodeInvalid, cause, "the webhook's receiver refused the message")
 	}
 	failure := domain.Wrap(domain.CodeUnavailable, cause, "the webhook's receiver does not take the message now")
-	failure.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
+	failure.RetryAfter = answer.RetryAfter(response.Header.Get("Retry-After"), time.Now())
 	return failure
 }
 
@@ -212,6 +213,6 @@ func (n *Webhook) noAnswer(ctx context.Context, err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	return domain.Wrap(domain.CodeUnavailable, errors.New(excerpt(err.Error(), n.secret)),
+	return domain.Wrap(domain.CodeUnavailable, errors.New(answer.Excerpt(err.Error(), n.secret)),
 		"the webhook's receiver cannot be reached")
 }

@@ -1,4 +1,4 @@
-package notify_test
+package answer_test
 
 import (
 	"strconv"
@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"outboxd/jobs/registration/notify"
+	"outboxd/jobs/answer"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -34,7 +34,7 @@ func TestRetryAfter(t *testing.T) {
 		"Sun, 01 Mar 2099 12:00:00 GMT":   24 * time.Hour,
 		"Sun, 01 Mar 9999 12:00:00 GMT":   24 * time.Hour,
 	} {
-		if got := notify.RetryAfter(value, now); got != want {
+		if got := answer.RetryAfter(value, now); got != want {
 			t.Errorf("Retry-After %q: got %s, want %s", value, got, want)
 		}
 	}
@@ -45,7 +45,7 @@ func FuzzRetryAfter(f *testing.F) {
 		f.Add(value, int64(1772366400))
 	}
 	f.Fuzz(func(t *testing.T, value string, unix int64) {
-		got := notify.RetryAfter(value, time.Unix(unix, 0))
+		got := answer.RetryAfter(value, time.Unix(unix, 0))
 		if got < 0 || got > 24*time.Hour {
 			t.Fatalf("%q gives %s", value, got)
 		}
@@ -60,7 +60,7 @@ func FuzzExcerpt(f *testing.F) {
 	f.Add("550 5.1.1 no such user")
 	f.Add("a\r\nb\x00\x1b[31m hUnter2 \xff" + strings.Repeat("é", 300))
 	f.Fuzz(func(t *testing.T, text string) {
-		got := notify.Excerpt(text, "hunter2", "")
+		got := answer.Excerpt(text, "hunter2", "")
 		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > 201 || strings.ContainsAny(got, "\r\n\x00\x1b") {
 			t.Fatalf("%q", got)
 		}

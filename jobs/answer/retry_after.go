@@ -1,4 +1,4 @@
-package notify
+package answer
 
 import (
 	"net/http"
@@ -9,10 +9,10 @@ import (
 // maxRetryAfter bounds how long a receiver can put a message off.
 const maxRetryAfter = 24 * time.Hour
 
-// retryAfter reads a Retry-After header (RFC 9110, section 10.2.3), whole
+// RetryAfter reads a Retry-After header (RFC 9110, section 10.2.3), whole
 // seconds or a date, as the time to wait from now: at most maxRetryAfter, and 0
 // if it is missing, past or neither.
-func retryAfter(value string, now time.Time) time.Duration {
+func RetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
 		return 0

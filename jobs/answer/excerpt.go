@@ -1,4 +1,4 @@
-package notify
+package answer
 
 import (
 	"regexp"
@@ -12,11 +12,11 @@ import (
 // words.
 const maxExcerpt = 200
 
-// excerpt makes a foreign server's words fit for an error: one line of
+// Excerpt makes a foreign server's words fit for an error: one line of
 // printable characters, cut to maxExcerpt, with each of hide, in any case,
 // replaced by stars. Servers like to repeat what they were sent: recipients,
 // and sometimes credentials.
-func excerpt(text string, hide ...string) string {
+func Excerpt(text string, hide ...string) string {
 	for _, word := range hide {
 		if word != "" {
 			text = regexp.MustCompile("(?i)"+regexp.QuoteMeta(word)).ReplaceAllLiteralString(text, "***")

@@ -1,0 +1,95 @@
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	"github.com/cloudevents/sdk-go/v2/event"
+	protocol "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"outboxd/domain"
+)
+
+// writeCloudEvent fills a request with the event as a CloudEvent 1.0.
+func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structured bool, d *Delivery) error {
+	e, err := s.cloudEvent(structured, d)
+	if err != nil {
+		return err
+	}
+	ctx = binding.WithForceBinary(ctx)
+	if structured {
+		ctx = binding.WithForceStructured(ctx)
+	}
+	if err := protocol.WriteRequest(ctx, (*binding.EventMessage)(e), r); err != nil {
+		return err
+	}
+	// The SDK writes attributes as they are; CloudEvents wants them encoded, and
+	// net/http sends no others (HTTP protocol binding, section 3.1.3.2).
+	for name, values := range r.Header {
+		if strings.HasPrefix(name, "Ce-") {
+			for i := range values {
+				values[i] = escape(values[i], isAttributeByte)
+			}
+		}
+	}
+	return nil
+}
+
+// isAttributeByte tells the bytes of an attribute that stay as they are in a header.
+func isAttributeByte(c byte) bool { return c > ' ' && c <= '~' && c != '%' && c != '"' }
+
+func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) {
+	e := event.New(event.CloudEventsVersionV1)
+	e.SetID(d.EventID.String())
+	e.SetSource(s.source)
+	e.SetType(d.Type)
+	if !d.CreatedAt.IsZero() {
+		e.SetTime(d.CreatedAt)
+	}
+	if d.OrderingKey != "" {
+		e.SetSubject(d.OrderingKey)
+	}
+	for name, value := range d.Headers {
+		if isExtension(name) && value != "" {
+			e.SetExtension(name, value)
+		}
+	}
+	if parent, valid := domain.ParseTraceparent(d.Headers[domain.HeaderTraceparent]); valid {
+		e.SetExtension(domain.HeaderTraceparent, parent)
+	}
+	if len(d.Payload) > 0 {
+		kind := contentType(d)
+		if err := e.SetData(kind, data(structured, kind, d.Payload)); err != nil {
+			return nil, err
+		}
+	}
+	return &e, e.Validate()
+}
+
+// data is the payload as the SDK wants it. Bytes stay as they are in a binary
+// request, and become base64 in a structured one, which JSON and text need not.
+func data(structured bool, kind string, payload []byte) any {
+	media, _, _ := mime.ParseMediaType(kind)
+	switch {
+	case structured && (media == "application/json" || strings.HasSuffix(media, "+json")) && json.Valid(payload):
+		return json.RawMessage(payload)
+	default:
+		return payload
+	}
+}
+
+// isExtension tells the headers of an event that can be extension attributes: by
+// the rules of CloudEvents' names, and no other attribute's name. All headers are in
+// the request's headers too.
+func isExtension(name string) bool {
+	switch name {
+	case "", "specversion", "id", "source", "type", "subject", "time", "data", "datacontenttype", "dataschema", "datacontentencoding",
+		domain.HeaderTraceparent:
+		return false
+	}
+	return strings.IndexFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) < 0
+}

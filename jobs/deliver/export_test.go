@@ -1,0 +1,20 @@
+package deliver
+
+import (
+	"net"
+	"time"
+)
+
+// What the external tests reach into.
+
+// Sign is sign, without the secrets.
+func Sign(references []string, id string, at time.Time, body []byte) (string, error) {
+	signature, _, err := sign(references, id, at, body)
+	return signature, err
+}
+
+// GuardOf returns a Guard on a machine with these addresses.
+func GuardOf(own func() ([]net.Addr, error)) *Guard { return &Guard{own: own} }
+
+// Control is the guard's look at the address of a connection.
+func Control(g *Guard, address string) error { return g.control("tcp", address, nil) }

@@ -1,0 +1,167 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"golang.org/x/time/rate"
+)
+
+// ReceiverOptions tune a Receiver.
+type ReceiverOptions struct {
+	Target Target
+	Rate   float64 // deliveries a second; 0: as many as there are
+	// After this many failures in a row the receiver counts as down: 5 if zero. What
+	// fails for every event fails for one after another, too.
+	DownAfter int
+	// ProbeEvery is how long a receiver that is down is left alone, until one
+	// delivery may try: 10 s if zero.
+	ProbeEvery time.Duration
+}
+
+// maxRest bounds how long one answer can keep all deliveries from a receiver.
+const maxRest = 10 * time.Minute
+
+// Receiver is one receiver of deliveries: a breaker, which leaves it alone while it
+// is down, and a limiter. It is safe for concurrent use.
+type Receiver struct {
+	o       ReceiverOptions
+	sender  *Sender
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	limiter *rate.Limiter // nil: none
+
+	mu       sync.Mutex
+	rest     time.Time // the receiver asked for no delivery before
+	probing  time.Time // until then one delivery, which was let go, may prove that it works again
+	reopens  time.Time
+	downFrom time.Time // zero: not down
+	last     Attempt   // the last that failed
+}
+
+// NewReceiver returns a Receiver that sends through sender.
+func NewReceiver(sender *Sender, o ReceiverOptions) *Receiver {
+	if o.DownAfter <= 0 {
+		o.DownAfter = 5
+	}
+	if o.ProbeEvery <= 0 {
+		o.ProbeEvery = 10 * time.Second
+	}
+	if o.Target.Timeout <= 0 {
+		o.Target.Timeout = defaultTimeout
+	}
+	r := &Receiver{o: o, sender: sender}
+	r.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name: o.Target.Name, MaxRequests: 1, Timeout: o.ProbeEvery,
+		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(o.DownAfter) }, //nolint:gosec // a small number
+		OnStateChange: r.changed,
+		// The end of this process says nothing about the receiver.
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
+	})
+	if o.Rate > 0 {
+		r.limiter = rate.NewLimiter(rate.Limit(o.Rate), max(int(math.Ceil(o.Rate/10)), 1))
+	}
+	return r
+}
+
+func (r *Receiver) changed(_ string, _, to gobreaker.State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	switch to {
+	case gobreaker.StateOpen:
+		r.reopens = now.Add(r.o.ProbeEvery)
+		if r.downFrom.IsZero() {
+			r.downFrom = now
+		}
+	case gobreaker.StateClosed:
+		r.downFrom = time.Time{}
+	case gobreaker.StateHalfOpen:
+	}
+	r.probing = time.Time{}
+}
+
+// Pause returns how long no delivery should begin: the receiver is down, asked to be
+// left alone, or had as many as it may get. 0: now.
+func (r *Receiver) Pause() time.Duration {
+	state := r.breaker.State()
+	now := time.Now()
+	r.mu.Lock()
+	pause := max(r.rest.Sub(now), 0)
+	switch state {
+	case gobreaker.StateOpen:
+		pause = max(pause, r.reopens.Sub(now), time.Millisecond)
+	case gobreaker.StateHalfOpen:
+		pause = max(pause, r.probing.Sub(now))
+	case gobreaker.StateClosed:
+	}
+	r.mu.Unlock()
+	if r.limiter != nil {
+		if missing := 1 - r.limiter.Tokens(); missing > 0 {
+			pause = max(pause, time.Duration(missing/r.o.Rate*float64(time.Second)))
+		}
+	}
+	return pause
+}
+
+// Took notes that a delivery is about to begin.
+func (r *Receiver) Took() {
+	if r.limiter != nil {
+		r.limiter.Allow()
+	}
+	if r.breaker.State() == gobreaker.StateHalfOpen {
+		r.mu.Lock()
+		// Also where it never gets to an attempt, another one may try after a while.
+		r.probing = time.Now().Add(r.o.Target.Timeout + bodyTimeout)
+		r.mu.Unlock()
+	}
+}
+
+// Deliver sends a delivery once. It tells whether the attempt is one of the
+// delivery's own: while the receiver is down, what fails for that is none. A delivery that came too
+// late to be held back is not sent.
+func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged bool) {
+	done, err := r.breaker.Allow()
+	if err != nil {
+		return Attempt{Outcome: Repeat, Down: true, Err: err, RetryAfter: max(r.Pause(), time.Second)}, false
+	}
+	a = r.sender.Send(ctx, r.o.Target, d)
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) && a.Status == 0 {
+		done(context.Canceled)
+		return a, false
+	}
+	if a.Outcome != Repeat {
+		done(nil)
+		return a, true
+	}
+	r.mu.Lock()
+	r.last = a
+	if a.Down && a.RetryAfter > 0 {
+		r.rest = time.Now().Add(min(a.RetryAfter, maxRest))
+	}
+	r.mu.Unlock()
+	done(errors.New(a.String()))
+	return a, !a.Down || r.breaker.State() == gobreaker.StateClosed
+}
+
+// Condition is how a receiver is.
+type Condition struct {
+	Down        bool
+	Since       time.Time // with Down
+	Rests       time.Time // it asked for no delivery before; zero or past: it did not
+	LastFailure string    // of the last attempt that was to be repeated
+}
+
+// Condition returns how the receiver is.
+func (r *Receiver) Condition() Condition {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := Condition{Down: !r.downFrom.IsZero(), Since: r.downFrom, Rests: r.rest}
+	if r.last.Outcome != "" {
+		c.LastFailure = r.last.String()
+	}
+	return c
+}

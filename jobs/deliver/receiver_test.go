@@ -1,0 +1,142 @@
+package deliver_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"outboxd/jobs/deliver"
+)
+
+// A receiver that goes down costs the deliveries no attempt, is tried by one of them,
+// and gets all again by itself.
+func TestAReceiverThatIsDownIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	var answers atomic.Int32
+	answers.Store(503)
+	server := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(int(answers.Load())) })
+	r := deliver.NewReceiver(newSender(t), deliver.ReceiverOptions{
+		Target: deliver.Target{Name: "crm", URL: server.URL}, DownAfter: 3, ProbeEvery: 50 * time.Millisecond,
+	})
+	send := func() (deliver.Attempt, bool) { return r.Deliver(t.Context(), sample()) }
+	for i := range 3 {
+		a, charged := send()
+		if a.Status != 503 || charged != (i < 2) {
+			t.Fatalf("failure %d: %+v, charged %v", i+1, a, charged)
+		}
+	}
+	if r.Pause() <= 0 || !r.Condition().Down || r.Condition().LastFailure == "" {
+		t.Fatalf("after three failures: %s, %+v", r.Pause(), r.Condition())
+	}
+	if a, charged := send(); charged || a.Status != 0 || len(server.got()) != 3 {
+		t.Fatalf("while it is left alone: %+v, charged %v", a, charged)
+	}
+	await(t, func() bool { return r.Pause() == 0 })
+	r.Took()
+	if r.Pause() == 0 {
+		t.Error("a second delivery may go before the first has shown that the receiver works")
+	}
+	if a, charged := send(); charged || a.Status != 503 || r.Pause() == 0 {
+		t.Errorf("a probe that fails: %+v, charged %v", a, charged)
+	}
+	answers.Store(500)
+	await(t, func() bool { return r.Pause() == 0 })
+	if a, charged := send(); !charged || a.Status != 500 {
+		t.Errorf("a probe that fails by itself: %+v, charged %v", a, charged)
+	}
+	answers.Store(200)
+	await(t, func() bool { return r.Pause() == 0 })
+	if a, _ := send(); a.Outcome != deliver.Accepted || r.Condition().Down || r.Pause() != 0 {
+		t.Errorf("a probe that succeeds: %+v, %+v", a, r.Condition())
+	}
+}
+
+// Only failures say that a receiver is down: one event that it refuses does not.
+func TestRefusalsDoNotStopAReceiver(t *testing.T) {
+	t.Parallel()
+	server := newReceiver(t, status(400, "no"))
+	r := deliver.NewReceiver(newSender(t), deliver.ReceiverOptions{Target: deliver.Target{URL: server.URL}, DownAfter: 2})
+	for range 5 {
+		if a, charged := r.Deliver(t.Context(), sample()); a.Outcome != deliver.Refused || !charged || r.Pause() != 0 {
+			t.Fatalf("%+v, %s", a, r.Pause())
+		}
+	}
+}
+
+func TestAReceiverThatAsksForARestGetsIt(t *testing.T) {
+	t.Parallel()
+	server := newReceiver(t, status(429, "", "Retry-After", "3600"))
+	r := deliver.NewReceiver(newSender(t), deliver.ReceiverOptions{Target: deliver.Target{URL: server.URL}})
+	if _, charged := r.Deliver(t.Context(), sample()); !charged {
+		t.Error("the first failure counts")
+	}
+	if rest := r.Pause(); rest < 9*time.Minute || rest > 10*time.Minute {
+		t.Errorf("it rests for %s, want the bound of 10 min", rest)
+	}
+}
+
+// The end of this process says nothing about the receiver.
+func TestACancelledAttemptIsNone(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	server := newReceiver(t, func(_ http.ResponseWriter, r *http.Request) { cancel(); <-r.Context().Done() })
+	r := deliver.NewReceiver(newSender(t), deliver.ReceiverOptions{Target: deliver.Target{URL: server.URL}, DownAfter: 1})
+	if a, charged := r.Deliver(ctx, sample()); charged || a.Outcome != deliver.Repeat || r.Condition().Down {
+		t.Errorf("%+v, %v, %+v", a, charged, r.Condition())
+	}
+}
+
+func TestTheLimiter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := deliver.NewReceiver(deliver.NewSender(deliver.SenderOptions{Guard: here()}), deliver.ReceiverOptions{Rate: 200})
+		begun, n := time.Now(), 0
+		for ; time.Since(begun) < 10*time.Second; n++ {
+			for pause := r.Pause(); pause > 0; pause = r.Pause() {
+				time.Sleep(pause)
+			}
+			r.Took()
+		}
+		if n < 1990 || n > 2030 {
+			t.Errorf("%d deliveries in 10 s, want 200 a second", n)
+		}
+	})
+}
+
+func TestReceiversAreSafeForConcurrentUse(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int32
+	server := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader([]int{200, 503, 500}[n.Add(1)%3])
+	})
+	r := deliver.NewReceiver(newSender(t), deliver.ReceiverOptions{
+		Target: deliver.Target{URL: server.URL}, Rate: 1e6, DownAfter: 2, ProbeEvery: time.Millisecond,
+	})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				if r.Pause() == 0 {
+					r.Took()
+				}
+				r.Deliver(t.Context(), sample())
+				r.Condition()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func await(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for tick := time.NewTicker(time.Millisecond); !condition(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come to that")
+		}
+	}
+}

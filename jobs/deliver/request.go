@@ -1,0 +1,153 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.opentelemetry.io/otel/propagation"
+
+	"outboxd/domain"
+)
+
+// The headers of a request that are outboxd's own. The headers of the event follow
+// HeaderPrefix, since a producer must not be able to set those of HTTP. What HTTP
+// does not take in a name or a value is percent-encoded.
+const (
+	HeaderType    = "Outboxd-Event-Type"
+	HeaderQueue   = "Outboxd-Event-Queue"
+	HeaderAttempt = "Outboxd-Attempt"
+	HeaderPrefix  = "Outboxd-Header-"
+)
+
+const (
+	userAgent         = "outboxd"
+	headerContentType = "content-type"
+	headerTracestate  = "tracestate"
+)
+
+// request builds and signs one attempt at a time. It also returns the secrets,
+// which nothing may quote.
+func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at time.Time) (*http.Request, []string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.URL, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the subscription's URL is no URL: %w", withoutURL(err))
+	}
+	body, err := s.encode(ctx, r, target.Format, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	id := d.EventID.String()
+	signature, secrets, err := sign(target.Secrets, id, at, body)
+	if err != nil {
+		return nil, nil, err
+	}
+	h := r.Header
+	h.Set("User-Agent", userAgent)
+	h.Set(standardwebhooks.HeaderWebhookID, id)
+	h.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	if signature != "" {
+		h.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	}
+	h.Set(HeaderType, escape(d.Type, isValueByte))
+	h.Set(HeaderQueue, escape(d.Queue, isValueByte))
+	h.Set(HeaderAttempt, strconv.Itoa(max(d.Attempt, 1)))
+	for name, value := range d.Headers {
+		h.Set(HeaderPrefix+escape(name, isTokenByte), escape(value, isValueByte))
+	}
+	trace(ctx, h, d.Headers)
+	// net/http then sends the request again by itself if the receiver had closed the
+	// connection before it came; without values the header is not sent.
+	h["Idempotency-Key"] = []string{}
+	return r, secrets, nil
+}
+
+// encode puts the event into the request, and returns its body.
+func (s *Sender) encode(ctx context.Context, r *http.Request, format string, d *Delivery) ([]byte, error) {
+	switch format {
+	case domain.FormatRaw, "":
+		r.Header.Set("Content-Type", contentType(d))
+		setBody(r, d.Payload)
+		return d.Payload, nil
+	case domain.FormatCloudEvents, domain.FormatCloudEventsStructured:
+		if err := s.writeCloudEvent(ctx, r, format == domain.FormatCloudEventsStructured, d); err != nil {
+			return nil, fmt.Errorf("write the CloudEvent: %w", err)
+		}
+		if r.Body == nil {
+			return nil, nil
+		}
+		body, err := io.ReadAll(r.Body)
+		setBody(r, body)
+		return body, err
+	default:
+		return nil, fmt.Errorf("the format %.40q is not known", format)
+	}
+}
+
+func setBody(r *http.Request, body []byte) {
+	r.ContentLength = int64(len(body))
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	r.Body, _ = r.GetBody()
+	if len(body) == 0 {
+		r.Body, r.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
+	}
+}
+
+// contentType is what the event's own header says, or else what the payload is.
+func contentType(d *Delivery) string {
+	for name, value := range d.Headers {
+		if strings.EqualFold(name, headerContentType) && value != "" {
+			return escape(value, isValueByte)
+		}
+	}
+	if json.Valid(d.Payload) {
+		return "application/json"
+	}
+	return "application/octet-stream"
+}
+
+// trace hands on the trace of the attempt or, where none is recorded, that of the event.
+func trace(ctx context.Context, h http.Header, headers map[string]string) {
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(h))
+	if h.Get(domain.HeaderTraceparent) != "" {
+		return
+	}
+	parent, valid := domain.ParseTraceparent(headers[domain.HeaderTraceparent])
+	if !valid {
+		return
+	}
+	h.Set(domain.HeaderTraceparent, parent)
+	if state := headers[headerTracestate]; state != "" {
+		h.Set(headerTracestate, escape(state, isValueByte))
+	}
+}
+
+// escape percent-encodes the bytes of text that are not fit.
+func escape(text string, fit func(byte) bool) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if fit(c) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// isValueByte tells the bytes of a header's value that every receiver reads in the
+// same way.
+func isValueByte(c byte) bool { return c >= ' ' && c <= '~' && c != '%' }
+
+// isTokenByte tells the bytes of a header's name (RFC 9110, section 5.6.2), but for
+// the per cent sign.
+func isTokenByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$&'*+-.^_`|~", c) >= 0
+}

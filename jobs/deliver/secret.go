@@ -1,0 +1,64 @@
+package deliver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+)
+
+// maxSecret bounds the file of a secret, in bytes.
+const maxSecret = 4 << 10
+
+// readSecret returns what a reference refers to. Its errors name the reference,
+// and quote nothing of the secret.
+func readSecret(reference string) (string, error) {
+	kind, place, _ := strings.Cut(reference, ":")
+	var secret string
+	switch {
+	case kind == "env" && place != "":
+		if secret = os.Getenv(place); secret == "" {
+			return "", fmt.Errorf("the secret %s is not set in this process's environment", reference)
+		}
+	case kind == "file" && place != "":
+		file, err := os.Open(place)
+		if err != nil {
+			return "", fmt.Errorf("the secret %s cannot be read: %w", reference, errors.Unwrap(err))
+		}
+		defer file.Close()
+		content, err := io.ReadAll(io.LimitReader(file, maxSecret))
+		if err != nil {
+			return "", fmt.Errorf("the secret %s cannot be read: %w", reference, errors.Unwrap(err))
+		}
+		secret = strings.TrimSpace(string(content))
+	default:
+		return "", fmt.Errorf("the secret %.60q is neither env:NAME nor file:PATH", reference)
+	}
+	return secret, nil
+}
+
+// sign returns the header webhook-signature: a signature for each of the secrets,
+// with a space between them. It also returns the secrets, which nothing may quote.
+func sign(references []string, id string, at time.Time, body []byte) (signature string, secrets []string, err error) {
+	signatures := make([]string, 0, len(references))
+	for _, reference := range references {
+		secret, err := readSecret(reference)
+		if err != nil {
+			return "", nil, err
+		}
+		signer, err := standardwebhooks.NewWebhook(secret)
+		if err != nil || strings.TrimPrefix(secret, "whsec_") == "" {
+			return "", nil, fmt.Errorf("the secret %s is not base64, with or without the prefix whsec_", reference)
+		}
+		one, err := signer.Sign(id, at, body)
+		if err != nil {
+			return "", nil, fmt.Errorf("sign with the secret %s: %w", reference, err)
+		}
+		signatures, secrets = append(signatures, one), append(secrets, secret)
+	}
+	return strings.Join(signatures, " "), secrets, nil
+}

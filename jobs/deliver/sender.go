@@ -1,0 +1,168 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	oteltrace "go.opentelemetry.io/otel/trace"
+
+	"outboxd/jobs/answer"
+	"outboxd/jobs/span"
+)
+
+const (
+	// bodyTimeout bounds the wait for the rest of an answer whose status is known.
+	bodyTimeout = time.Second
+	// maxBody bounds what is read of an answer, and of its headers, in bytes.
+	maxBody = 64 << 10
+	// maxQuoted bounds what is kept of it for the timeline, in bytes.
+	maxQuoted = 4 << 10
+	// idleTimeout is how long a connection is kept that nothing is sent over.
+	idleTimeout = 90 * time.Second
+)
+
+// SenderOptions say how a Sender reaches receivers.
+type SenderOptions struct {
+	Guard *Guard // required
+	// Proxy, unless nil, is what all requests go through. Names are then resolved by
+	// it, and only addresses that stand in a URL meet the Guard.
+	Proxy *url.URL
+	// Source is the attribute source of CloudEvents, a URI reference.
+	Source string // "outboxd" if empty
+	// Connections bounds the connections to one host that are kept while nothing is sent.
+	Connections int
+}
+
+// Sender sends deliveries. It is safe for concurrent use. It takes no proxy from
+// the environment, and follows no redirect.
+type Sender struct {
+	client *http.Client
+	guard  *Guard
+	proxy  bool
+	source string
+}
+
+// NewSender returns a Sender. It connects to nothing.
+func NewSender(o SenderOptions) *Sender {
+	transport := &http.Transport{
+		DialContext:            o.Guard.dial,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           o.Connections,
+		MaxIdleConnsPerHost:    o.Connections,
+		IdleConnTimeout:        idleTimeout,
+		TLSHandshakeTimeout:    defaultTimeout,
+		MaxResponseHeaderBytes: maxBody,
+		DisableCompression:     true, // a small answer could become a large one
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+	}
+	if o.Proxy != nil {
+		transport.Proxy = http.ProxyURL(o.Proxy)
+		transport.DialContext = new(net.Dialer).DialContext
+	}
+	if o.Source == "" {
+		o.Source = "outboxd"
+	}
+	return &Sender{
+		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		guard:  o.Guard, proxy: o.Proxy != nil, source: o.Source,
+	}
+}
+
+// Close ends the connections that nothing is sent over. The Sender can still be
+// used afterwards.
+func (s *Sender) Close() { s.client.CloseIdleConnections() }
+
+// Send sends a delivery once.
+func (s *Sender) Send(ctx context.Context, target Target, d Delivery) Attempt {
+	var a Attempt
+	_ = span.Client(ctx, http.MethodPost, func(ctx context.Context) error {
+		a = s.send(ctx, &target, &d)
+		if a.Outcome == Accepted {
+			return nil
+		}
+		return errors.New(a.String())
+	}, semconv.HTTPRequestMethodPost)
+	return a
+}
+
+func (s *Sender) send(ctx context.Context, target *Target, d *Delivery) Attempt {
+	begun := time.Now()
+	timeout := target.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("gave up after %s: %w", timeout, context.DeadlineExceeded))
+	defer cancel()
+	request, secrets, err := s.request(ctx, target, d, begun)
+	if err == nil {
+		err = s.checkLiteral(request.URL)
+	}
+	if err != nil {
+		return Attempt{Outcome: Repeat, Down: true, Took: time.Since(begun), Err: err}
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return Attempt{Outcome: Repeat, Down: true, Took: time.Since(begun), Err: why(ctx, err, secrets)}
+	}
+	defer func() { _ = response.Body.Close() }()
+	return read(ctx, cancel, response, begun, secrets)
+}
+
+// checkLiteral applies the guard to an address that stands in the URL, where a
+// proxy would connect to it.
+func (s *Sender) checkLiteral(u *url.URL) error {
+	if !s.proxy {
+		return nil
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil {
+		return s.guard.control("", net.JoinHostPort(ip.String(), "0"), nil)
+	}
+	return nil
+}
+
+// read makes an attempt of an answer. The status decides; the rest is read to keep
+// the connection usable and to quote it, for which a receiver that dawdles is not
+// worth waiting. After a 101 there is no body but a bare connection.
+func read(ctx context.Context, cancel context.CancelFunc, response *http.Response, begun time.Time, secrets []string) Attempt {
+	a := Attempt{Status: response.StatusCode, RetryAfter: answer.RetryAfter(response.Header.Get("Retry-After"), time.Now())}
+	oteltrace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(a.Status))
+	a.Outcome, a.Down = judge(a.Status)
+	if a.Status != http.StatusSwitchingProtocols {
+		defer time.AfterFunc(bodyTimeout, cancel).Stop()
+		quoted, _ := io.ReadAll(io.LimitReader(response.Body, maxQuoted))
+		_, _ = io.CopyN(io.Discard, response.Body, maxBody-maxQuoted)
+		a.Excerpt = answer.Excerpt(string(quoted), secrets...)
+	}
+	if a.Status >= 300 && a.Status <= 399 {
+		a.Excerpt = "a redirect, which is not followed; change the subscription's URL"
+	}
+	a.Took = time.Since(begun)
+	return a
+}
+
+// why is the error of a request that nobody answered. The client's own would quote
+// the URL, which may grant access.
+func why(ctx context.Context, err error, secrets []string) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrRefusedAddress) {
+		return cause
+	}
+	err = withoutURL(err)
+	if errors.Is(err, ErrRefusedAddress) {
+		return err
+	}
+	return errors.New(answer.Excerpt(err.Error(), secrets...))
+}
+
+func withoutURL(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
+}

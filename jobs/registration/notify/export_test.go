@@ -1,7 +1,0 @@
-package notify
-
-// What the external tests reach into.
-var (
-	RetryAfter = retryAfter
-	Excerpt    = excerpt
-)
