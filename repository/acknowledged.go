@@ -25,9 +25,13 @@ func (a *AcknowledgedEvents) Position(ctx context.Context) (position string, err
 
 // Acknowledge implements domain.AcknowledgedEvents.
 func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Acknowledgement, position string) (n int64, err error) {
-	ids, types, queues := make([]domain.ID, len(list)), make([]string, len(list)), make([]string, len(list))
-	for i, one := range list {
-		ids[i], types[i], queues[i] = one.EventID, a.db.Storable(one.Type), a.db.Storable(one.Queue)
+	var ids []domain.ID
+	var types, queues []string
+	for _, one := range list {
+		// What the outbox cannot store is no event's of it.
+		if one.Type == a.db.Storable(one.Type) && one.Queue == a.db.Storable(one.Queue) {
+			ids, types, queues = append(ids, one.EventID), append(types, one.Type), append(queues, one.Queue)
+		}
 	}
 	err = a.db.Pool().QueryRow(ctx, `SELECT outbox_acknowledge($1, $2, $3, $4)`, postgres.UUIDs(ids), types, queues, position).Scan(&n)
 	return n, postgres.Translate(err, "confirm what was acknowledged")

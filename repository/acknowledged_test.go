@@ -18,8 +18,8 @@ func TestAcknowledge(t *testing.T) {
 	// The second one is sent; the third one is held, in a database that went back.
 	exec(t, db, `WITH gone AS (DELETE FROM outbox WHERE id::text LIKE '%2' RETURNING *) INSERT INTO outbox_sent SELECT * FROM gone`)
 	exec(t, db, `WITH gone AS (DELETE FROM outbox WHERE id::text LIKE '%3' RETURNING *) INSERT INTO outbox_held SELECT * FROM gone`)
-	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, queue, ordering_key, ordering_position, stage, error)
-		SELECT id, event_type, payload, queue, ordering_key, ordering_position, 'worker', 'e' FROM outbox_held`) // so that it counts as known
+	exec(t, db, `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position, stage, error)
+		SELECT id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position, 'worker', 'e' FROM outbox_held`) // so that it counts as known
 	id := func(n byte) domain.ID { return domain.ID{6: 0x70, 8: 0x80, 15: n} }
 	events := repository.NewAcknowledgedEvents(db)
 	acknowledge := func(position string, want int64, list ...domain.Acknowledgement) {
