@@ -18,10 +18,11 @@ BENCH ?= .             # make bench BENCH=Drain: which benchmarks
 DURATION ?= 5m         # make chaos DURATION=30m: how long faults fall, for each seed
 SEED ?= 1              # make chaos SEED=7: from which the faults follow
 SEEDS ?= 1             # make chaos SEEDS=5: how many runs, each with the next seed
+MODULE ?=              # make module MODULE=git.example.com/team/outboxd: where a fork lies
 EVENTS ?= 500000       # make conservation EVENTS=2000000: how many events to count
 
 # Modules of their own, which ./... does not reach.
-MODULES := client
+MODULES := client docs/examples/orders
 
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
@@ -85,6 +86,15 @@ vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in the code that is 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the Go code
 	for module in . $(MODULES); do (cd $$module && $(CURDIR)/$(GOLANGCI) fmt); done
+
+.PHONY: module
+module: ## Rewrite the module paths of a fork to MODULE, so that go get finds it
+	@.ci/module $(MODULE)
+
+.PHONY: fork
+fork: ## Prove on a copy that a fork with other module paths works, and that a service builds against it
+	@.ci/setup go
+	.ci/fork
 
 .PHONY: generate
 generate: ## Write the generated files: configuration reference, example configuration, manual pages
