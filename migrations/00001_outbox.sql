@@ -30,6 +30,81 @@ END $$;
 -- Where an event stands among those of its ordering key.
 CREATE SEQUENCE outbox_ordering_position;
 
+-- outbox_is_blank says whether a text shows nothing: white space, no-break and
+-- zero-width spaces, controls, fillers, in whatever order. The characters are
+-- compared as the bytes of UTF-8, which works in every encoding: in LATIN1 a
+-- pattern could not name most of them, and in SQL_ASCII a character is a byte.
+CREATE FUNCTION outbox_is_blank(name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+    SELECT encode(convert_to(name, 'UTF8'), 'hex') COLLATE "C" ~
+        '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'
+$$;
+
+-- outbox_within_bounds refuses what could never be delivered, in the producer's
+-- own transaction, where the mistake is, with the error of a CHECK constraint of
+-- that name. It is one CHECK that calls a function, and not two dozen CHECKs,
+-- because PostgreSQL reads and prepares the CHECKs of a table again for every
+-- statement, which cost a producer of single events half its rate.
+--
+-- The name of the bound is the message. An infinite time can be stored and never
+-- be waited for. The other times are those that JSON, and the formats of RFC
+-- 3339, can carry. To Asynq a deadline of 1970 may be none. The zero UUID stands
+-- for no event. Almost every name has a visible ASCII character and is then not
+-- blank; a character has at most twice as many bytes in UTF-8 as in another
+-- encoding. Where one condition calls a function of ours PostgreSQL plans the
+-- whole list anew for every transaction, so that these stand apart.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_within_bounds(
+    id uuid, event_type text, headers jsonb, queue text, max_retry integer, timeout_seconds integer, deadline timestamptz,
+    retention_seconds integer, unique_seconds integer, available_at timestamptz, attempts integer, generation integer, last_error text,
+    created_at timestamptz, ordering_key text, ordering_position bigint
+) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    broken text := CASE
+        WHEN id = '00000000-0000-0000-0000-000000000000' THEN 'id_is_not_zero'
+        WHEN pg_catalog.octet_length(event_type) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(event_type, 'UTF8')) > 255 THEN 'event_type_has_at_most_255_bytes'
+        WHEN pg_catalog.octet_length(queue) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(queue, 'UTF8')) > 255 THEN 'queue_has_at_most_255_bytes'
+        WHEN headers <> '{}' AND (pg_catalog.jsonb_typeof(headers) <> 'object'
+            OR pg_catalog.jsonb_path_exists(headers, 'strict $.* ? (@.type() != "string")')) THEN 'headers_map_strings_to_strings'
+        WHEN pg_catalog.pg_column_size(headers) > 65536 THEN 'headers_have_at_most_64_kib'
+        WHEN max_retry < 0 THEN 'max_retry_is_not_negative'
+        WHEN timeout_seconds <= 0 THEN 'timeout_seconds_is_positive'
+        WHEN retention_seconds < 0 THEN 'retention_seconds_is_not_negative'
+        WHEN unique_seconds <= 0 THEN 'unique_seconds_is_positive'
+        WHEN attempts < 0 THEN 'attempts_is_not_negative'
+        WHEN attempts > 1000000000 THEN 'attempts_is_at_most_1000000000'
+        WHEN generation < 0 THEN 'generation_is_not_negative'
+        WHEN generation > 1000000000 THEN 'generation_is_at_most_1000000000'
+        WHEN pg_catalog.octet_length(last_error) > 8192 THEN 'last_error_has_at_most_8_kib'
+        WHEN NOT pg_catalog.isfinite(available_at) THEN 'available_at_is_finite'
+        WHEN available_at < '0001-01-01 00:00:00+00' OR available_at >= '10000-01-01 00:00:00+00' THEN 'available_at_is_in_years_1_to_9999'
+        WHEN created_at < '0001-01-01 00:00:00+00' OR created_at >= '10000-01-01 00:00:00+00' THEN 'created_at_is_in_years_1_to_9999'
+        WHEN NOT pg_catalog.isfinite(deadline) THEN 'deadline_is_finite'
+        WHEN deadline < '1971-01-01 00:00:00+00' OR deadline >= '10000-01-01 00:00:00+00' THEN 'deadline_is_in_years_1971_to_9999'
+        WHEN pg_catalog.octet_length(ordering_key) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(ordering_key, 'UTF8')) > 255 THEN 'ordering_key_has_at_most_255_bytes'
+        WHEN (ordering_key IS NULL) <> (ordering_position IS NULL) THEN 'ordering_key_has_a_position'
+        WHEN event_type COLLATE "C" !~ '[!-~]' OR queue COLLATE "C" !~ '[!-~]' OR ordering_key COLLATE "C" !~ '[!-~]' THEN 'perhaps blank'
+    END;
+BEGIN
+    IF broken = 'perhaps blank' THEN
+        broken := CASE
+            WHEN %1$I.outbox_is_blank(event_type) THEN 'event_type_is_not_blank'
+            WHEN %1$I.outbox_is_blank(queue) THEN 'queue_is_not_blank'
+            WHEN %1$I.outbox_is_blank(ordering_key) THEN 'ordering_key_is_not_blank'
+        END;
+    END IF;
+    IF broken IS NULL THEN
+        RETURN true;
+    END IF;
+    RAISE check_violation USING
+        MESSAGE = pg_catalog.format('new row for relation "outbox" violates check constraint "outbox_%%s"', broken),
+        CONSTRAINT = 'outbox_' || broken, TABLE = 'outbox', SCHEMA = '%1$s';
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
 -- The table holds pending events only. Every row is inserted once and deleted
 -- once, so vacuum has to keep up with the rate, not with the size: a fixed
 -- threshold, and no cost delay.
@@ -56,7 +131,11 @@ CREATE TABLE outbox (
     ordering_position bigint,
 
     CONSTRAINT outbox_pkey PRIMARY KEY (id),
-    -- The one bound that an option changes. All others are in outbox_within_bounds.
+    CONSTRAINT outbox_within_bounds CHECK (outbox_within_bounds(
+        id, event_type, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
+        unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key,
+        ordering_position)),
+    -- The one bound that an option changes.
     CONSTRAINT outbox_payload_has_at_most_1_MiB CHECK (octet_length(payload) <= 1048576)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
@@ -88,82 +167,6 @@ END $$;
 CREATE TRIGGER outbox_take_position BEFORE INSERT ON outbox
     FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.ordering_position IS NULL)
     EXECUTE FUNCTION outbox_take_position();
-
--- outbox_is_blank says whether a text shows nothing: white space, no-break and
--- zero-width spaces, controls, fillers, in whatever order. The characters are
--- compared as the bytes of UTF-8, which works in every encoding: in LATIN1 a
--- pattern could not name most of them, and in SQL_ASCII a character is a byte.
-CREATE FUNCTION outbox_is_blank(name text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
-    SELECT encode(convert_to(name, 'UTF8'), 'hex') COLLATE "C" ~
-        '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'
-$$;
-
--- outbox_within_bounds refuses what could never be delivered, in the producer's
--- own transaction, where the mistake is. It is a trigger that answers as CHECK
--- constraints do, and not two dozen CHECKs, because PostgreSQL prepares the
--- CHECKs of a table again for every statement, which cost a producer of single
--- events half its rate. It runs in replica sessions too (ENABLE ALWAYS), and
--- after outbox_take_position, since triggers run in the order of their names.
---
--- The name of the bound is the message. An infinite time can be stored and never
--- be waited for. The other times are those that JSON, and the formats of RFC
--- 3339, can carry. To Asynq a deadline of 1970 may be none. The zero UUID stands
--- for no event. Almost every name has a visible ASCII character and is then not
--- blank; a character has at most twice as many bytes in UTF-8 as in another
--- encoding. Where one condition calls a function of ours PostgreSQL plans the
--- whole list anew for every transaction, so that these stand apart.
--- +goose StatementBegin
-DO $do$ BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_within_bounds() RETURNS trigger
-LANGUAGE plpgsql AS $$
-DECLARE
-    broken text := CASE
-        WHEN NEW.id = '00000000-0000-0000-0000-000000000000' THEN 'id_is_not_zero'
-        WHEN pg_catalog.octet_length(NEW.event_type) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(NEW.event_type, 'UTF8')) > 255 THEN 'event_type_has_at_most_255_bytes'
-        WHEN pg_catalog.octet_length(NEW.queue) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(NEW.queue, 'UTF8')) > 255 THEN 'queue_has_at_most_255_bytes'
-        WHEN NEW.headers <> '{}' AND (pg_catalog.jsonb_typeof(NEW.headers) <> 'object'
-            OR pg_catalog.jsonb_path_exists(NEW.headers, 'strict $.* ? (@.type() != "string")')) THEN 'headers_map_strings_to_strings'
-        WHEN pg_catalog.pg_column_size(NEW.headers) > 65536 THEN 'headers_have_at_most_64_kib'
-        WHEN NEW.max_retry < 0 THEN 'max_retry_is_not_negative'
-        WHEN NEW.timeout_seconds <= 0 THEN 'timeout_seconds_is_positive'
-        WHEN NEW.retention_seconds < 0 THEN 'retention_seconds_is_not_negative'
-        WHEN NEW.unique_seconds <= 0 THEN 'unique_seconds_is_positive'
-        WHEN NEW.attempts < 0 THEN 'attempts_is_not_negative'
-        WHEN NEW.attempts > 1000000000 THEN 'attempts_is_at_most_1000000000'
-        WHEN NEW.generation < 0 THEN 'generation_is_not_negative'
-        WHEN NEW.generation > 1000000000 THEN 'generation_is_at_most_1000000000'
-        WHEN pg_catalog.octet_length(NEW.last_error) > 8192 THEN 'last_error_has_at_most_8_kib'
-        WHEN NOT pg_catalog.isfinite(NEW.available_at) THEN 'available_at_is_finite'
-        WHEN NEW.available_at < '0001-01-01 00:00:00+00' OR NEW.available_at >= '10000-01-01 00:00:00+00' THEN 'available_at_is_in_years_1_to_9999'
-        WHEN NEW.created_at < '0001-01-01 00:00:00+00' OR NEW.created_at >= '10000-01-01 00:00:00+00' THEN 'created_at_is_in_years_1_to_9999'
-        WHEN NOT pg_catalog.isfinite(NEW.deadline) THEN 'deadline_is_finite'
-        WHEN NEW.deadline < '1971-01-01 00:00:00+00' OR NEW.deadline >= '10000-01-01 00:00:00+00' THEN 'deadline_is_in_years_1971_to_9999'
-        WHEN pg_catalog.octet_length(NEW.ordering_key) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(NEW.ordering_key, 'UTF8')) > 255 THEN 'ordering_key_has_at_most_255_bytes'
-        WHEN (NEW.ordering_key IS NULL) <> (NEW.ordering_position IS NULL) THEN 'ordering_key_has_a_position'
-        WHEN NEW.event_type COLLATE "C" !~ '[!-~]' OR NEW.queue COLLATE "C" !~ '[!-~]' OR NEW.ordering_key COLLATE "C" !~ '[!-~]' THEN 'perhaps blank'
-    END;
-BEGIN
-    IF broken = 'perhaps blank' THEN
-        broken := CASE
-            WHEN %1$I.outbox_is_blank(NEW.event_type) THEN 'event_type_is_not_blank'
-            WHEN %1$I.outbox_is_blank(NEW.queue) THEN 'queue_is_not_blank'
-            WHEN %1$I.outbox_is_blank(NEW.ordering_key) THEN 'ordering_key_is_not_blank'
-        END;
-    END IF;
-    IF broken IS NULL THEN
-        RETURN NEW;
-    END IF;
-    RAISE check_violation USING
-        MESSAGE = pg_catalog.format('new row for relation "%%s" violates check constraint "outbox_%%s"', TG_TABLE_NAME, broken),
-        CONSTRAINT = 'outbox_' || broken, TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA;
-END $$
-$ddl$, current_schema()); END $do$;
--- +goose StatementEnd
-
-CREATE TRIGGER outbox_within_bounds BEFORE INSERT OR UPDATE ON outbox
-    FOR EACH ROW EXECUTE FUNCTION outbox_within_bounds();
-ALTER TABLE outbox ENABLE ALWAYS TRIGGER outbox_within_bounds;
 
 -- lock_key makes the transactions that write events of one key follow
 -- one another until they end: the order of a key's events is then the order in
@@ -227,8 +230,8 @@ DROP TABLE outbox_relays;
 DROP FUNCTION emit;
 DROP FUNCTION lock_key;
 DROP TABLE outbox;
-DROP FUNCTION outbox_within_bounds;
-DROP FUNCTION outbox_is_blank;
 DROP FUNCTION outbox_take_position;
 DROP SEQUENCE outbox_ordering_position;
+DROP FUNCTION outbox_within_bounds;
+DROP FUNCTION outbox_is_blank;
 DROP FUNCTION outbox_new_id;

@@ -22,8 +22,7 @@ DO $$ DECLARE c name; BEGIN
     FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = 'outbox'::regclass AND contype = 'c' LOOP
         EXECUTE format('ALTER TABLE outbox DROP CONSTRAINT %I', c);
     END LOOP;
-END $$;
-ALTER TABLE outbox DISABLE TRIGGER outbox_within_bounds`
+END $$`
 
 // A row that came past the checks becomes a dead letter, alone: the claim that
 // meets it has everybody else's events.

@@ -8,7 +8,7 @@ BEGIN;
 
 LOCK TABLE outbox, outbox_held, outbox_sent, outbox_dead, outbox_suppressed, inbox, outbox_entries, outbox_account IN SHARE ROW EXCLUSIVE MODE;
 
-ALTER TABLE outbox ENABLE TRIGGER USER, ENABLE ALWAYS TRIGGER outbox_within_bounds;
+ALTER TABLE outbox ENABLE TRIGGER USER;
 ALTER TABLE inbox ENABLE TRIGGER USER;
 
 -- Positions go on from the highest that is in use. Replication carries no sequences.

@@ -16,15 +16,15 @@ import (
 
 const triggersSQL = `
 SELECT coalesce(string_agg(wanted.name || ' of ' || wanted.relation, ', ' ORDER BY wanted.name), '')
-FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), ('outbox', 'outbox_within_bounds'), ('inbox', 'outbox_confirmed')) AS wanted (relation, name)
+FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), ('inbox', 'outbox_confirmed')) AS wanted (relation, name)
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
 
 // A trigger that is ENABLE ALWAYS would fire for what a subscription of logical replication applies, too, and enter each
-// event into the account a second time. So ours are not, except the one that only refuses.
+// event into the account a second time. So ours are not.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
-WHERE tgrelid IN ('outbox'::regclass, 'inbox'::regclass) AND tgenabled = 'A' AND NOT tgisinternal AND tgname <> 'outbox_within_bounds'`
+WHERE tgrelid IN ('outbox'::regclass, 'inbox'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
 
 func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var off, always string
