@@ -22,6 +22,8 @@ GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_mon
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
+-- The bounds of an event are asked for with the rights of whoever writes it.
+GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_producer, outboxd_relay, outboxd_operator;
 
 -- Consumers that are not outboxd's.
 GRANT EXECUTE ON FUNCTION confirm TO outboxd_consumer;

@@ -126,15 +126,19 @@ func searchRange(filter domain.EventFilter, before domain.ID) (first, last domai
 }
 
 // readFor are the states of which the tables are read to find events of a
-// state: what is confirmed is where it was in flight.
-func readFor(state domain.EventState) []domain.EventState {
+// state: what is confirmed is where it was in flight. They are strings, because
+// pgx cannot encode any other type where the statement is not prepared.
+func readFor(state domain.EventState) (states []string) {
 	switch state {
 	case "":
-		return domain.EventStates()
+		for _, s := range domain.EventStates() {
+			states = append(states, string(s))
+		}
+		return states
 	case domain.StateConfirmed:
-		return []domain.EventState{domain.StateInFlight}
+		return []string{string(domain.StateInFlight)}
 	default:
-		return []domain.EventState{state}
+		return []string{string(state)}
 	}
 }
 

@@ -20,7 +20,7 @@ GRANT DELETE ON idempotency_keys TO outboxd_api;
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outboxd.outbox TO outboxd_api;
 GRANT SELECT (id, available_at, created_at, ordering_position) ON outboxd.outbox TO outboxd_api;
-GRANT EXECUTE ON FUNCTION outboxd.outbox_new_id, outboxd.lock_key TO outboxd_api;
+GRANT EXECUTE ON FUNCTION outboxd.outbox_new_id, outboxd.lock_key, outboxd.outbox_within_bounds, outboxd.outbox_is_blank TO outboxd_api;
 
 -- Role worker: the effect. It has no business with passwords.
 GRANT SELECT (id, email, created_at) ON users TO outboxd_worker;
