@@ -77,9 +77,22 @@ func isBlank(text string) bool {
 }
 
 var invisible = &unicode.RangeTable{LatinOffset: 3, R16: []unicode.Range16{
-	{Lo: 0x01, Hi: 0x20, Stride: 1}, {Lo: 0x7f, Hi: 0xa0, Stride: 1}, {Lo: 0xad, Hi: 0xad, Stride: 1}, {Lo: 0x34f, Hi: 0x34f, Stride: 1},
-	{Lo: 0x61c, Hi: 0x61c, Stride: 1}, {Lo: 0x115f, Hi: 0x1160, Stride: 1}, {Lo: 0x1680, Hi: 0x1680, Stride: 1}, {Lo: 0x17b4, Hi: 0x17b5, Stride: 1},
-	{Lo: 0x180b, Hi: 0x180f, Stride: 1}, {Lo: 0x2000, Hi: 0x200f, Stride: 1}, {Lo: 0x2028, Hi: 0x202f, Stride: 1}, {Lo: 0x205f, Hi: 0x206f, Stride: 1},
-	{Lo: 0x2800, Hi: 0x2800, Stride: 1}, {Lo: 0x3000, Hi: 0x3000, Stride: 1}, {Lo: 0x3164, Hi: 0x3164, Stride: 1}, {Lo: 0xfe00, Hi: 0xfe0f, Stride: 1},
-	{Lo: 0xfeff, Hi: 0xfeff, Stride: 1}, {Lo: 0xffa0, Hi: 0xffa0, Stride: 1},
+	{Lo: 0x01, Hi: 0x20, Stride: 1},
+	{Lo: 0x7f, Hi: 0xa0, Stride: 1},
+	{Lo: 0xad, Hi: 0xad, Stride: 1},
+	{Lo: 0x34f, Hi: 0x34f, Stride: 1},
+	{Lo: 0x61c, Hi: 0x61c, Stride: 1},
+	{Lo: 0x115f, Hi: 0x1160, Stride: 1},
+	{Lo: 0x1680, Hi: 0x1680, Stride: 1},
+	{Lo: 0x17b4, Hi: 0x17b5, Stride: 1},
+	{Lo: 0x180b, Hi: 0x180f, Stride: 1},
+	{Lo: 0x2000, Hi: 0x200f, Stride: 1},
+	{Lo: 0x2028, Hi: 0x202f, Stride: 1},
+	{Lo: 0x205f, Hi: 0x206f, Stride: 1},
+	{Lo: 0x2800, Hi: 0x2800, Stride: 1},
+	{Lo: 0x3000, Hi: 0x3000, Stride: 1},
+	{Lo: 0x3164, Hi: 0x3164, Stride: 1},
+	{Lo: 0xfe00, Hi: 0xfe0f, Stride: 1},
+	{Lo: 0xfeff, Hi: 0xfeff, Stride: 1},
+	{Lo: 0xffa0, Hi: 0xffa0, Stride: 1},
 }}

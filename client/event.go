@@ -59,6 +59,24 @@ type Type[T any] string
 // Event returns an event of the type. Set what else it needs in its fields.
 func (t Type[T]) Event(payload T) Event { return Event{Type: string(t), Payload: payload} }
 
+// Decode returns a payload as Event took it: what was []byte, json.RawMessage or
+// string is as it was, anything else is decoded from JSON.
+func (t Type[T]) Decode(encoded []byte) (payload T, err error) {
+	switch into := any(&payload).(type) {
+	case *[]byte:
+		*into = encoded
+	case *json.RawMessage:
+		*into = encoded
+	case *string:
+		*into = string(encoded)
+	default:
+		if err := json.Unmarshal(encoded, &payload); err != nil {
+			return payload, fmt.Errorf("the payload of %s is no %T: %w", string(t), payload, err)
+		}
+	}
+	return payload, nil
+}
+
 // String returns the task type, as a mux of Asynq takes it.
 func (t Type[T]) String() string { return string(t) }
 

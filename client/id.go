@@ -17,7 +17,7 @@ func NewID() ID {
 	var id ID
 	_, _ = rand.Read(id[6:]) // never fails
 	var millis [8]byte
-	binary.BigEndian.PutUint64(millis[:], uint64(time.Now().UnixMilli())) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(millis[:], uint64(time.Now().UnixMilli()))
 	copy(id[:6], millis[2:])
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80

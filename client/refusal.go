@@ -79,9 +79,18 @@ func (o Outbox) explain(err error, doing string) error {
 
 // fields are the outbox's columns by which its constraints begin.
 var fields = []struct{ column, field string }{
-	{"id", "ID"}, {"event_type", "Type"}, {"queue", "Queue"}, {"payload", "Payload"}, {"headers", "Headers"}, {"max_retry", "MaxRetry"},
-	{"timeout_seconds", "Timeout"}, {"retention_seconds", "Retention"}, {"unique_seconds", "UniqueFor"}, {"available_at", "AvailableAt"},
-	{"deadline", "Deadline"}, {"ordering_key", "OrderingKey"},
+	{"id", "ID"},
+	{"event_type", "Type"},
+	{"queue", "Queue"},
+	{"payload", "Payload"},
+	{"headers", "Headers"},
+	{"max_retry", "MaxRetry"},
+	{"timeout_seconds", "Timeout"},
+	{"retention_seconds", "Retention"},
+	{"unique_seconds", "UniqueFor"},
+	{"available_at", "AvailableAt"},
+	{"deadline", "Deadline"},
+	{"ordering_key", "OrderingKey"},
 }
 
 // constraint reads field and bound from the name of the constraint, which every

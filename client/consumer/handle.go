@@ -2,19 +2,20 @@ package consumer
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/hibiken/asynq"
+
+	"outboxd/client"
 )
 
 // Handle returns the handler of a task type for Asynq's mux. What handle changes
 // through tx, and only that, happens once for each event: tx confirms the event
 // first, and is committed if handle returns nil. Do not commit it or roll it back.
 //
-// The payload is decoded from JSON into T. With T = []byte it is what the producer
-// gave, with T = *asynq.Task it is in the task. One that cannot be decoded
-// makes the event a dead letter at once.
+// The payload is what the producer gave: see client.Type.Decode. With T =
+// *asynq.Task it is in the task. One that cannot be decoded makes the event a dead
+// letter at once.
 //
 // An event that took effect before is done without handle. A delivery that comes
 // while another of the same event runs waits for it.
@@ -38,15 +39,12 @@ func Handle[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, 
 }
 
 func decode[T any](task *asynq.Task) (payload T, err error) {
-	switch into := any(&payload).(type) {
-	case **asynq.Task:
+	if into, whole := any(&payload).(**asynq.Task); whole {
 		*into = task
-	case *[]byte:
-		*into = task.Payload()
-	default:
-		if err := json.Unmarshal(task.Payload(), &payload); err != nil {
-			return payload, fmt.Errorf("the payload of a %s is no %T: %w: %w", task.Type(), payload, err, asynq.SkipRetry)
-		}
+		return payload, nil
+	}
+	if payload, err = client.Type[T](task.Type()).Decode(task.Payload()); err != nil {
+		return payload, fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
 	return payload, nil
 }

@@ -46,7 +46,7 @@ func passable(dir string) error {
 	if os.Getuid() != 0 {
 		return nil
 	}
-	return os.Chmod(dir, 0o711) //nolint:gosec // nothing can be listed
+	return os.Chmod(dir, 0o711)
 }
 
 // template returns the data directory that others begin as.

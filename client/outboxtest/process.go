@@ -28,7 +28,7 @@ type process struct {
 
 func launch(t testing.TB, binary string, args []string) *process {
 	t.Helper()
-	p := &process{command: exec.Command(binary, args...), begun: make(chan error, 1), ended: make(chan struct{})} //nolint:noctx // ended by a signal, so that it drains
+	p := &process{command: exec.Command(binary, args...), begun: make(chan error, 1), ended: make(chan struct{})}
 	p.command.Env, p.command.Dir, p.command.Stderr = environ(), os.TempDir(), &p.log
 	endWithParent(p.command)
 	go func() {

@@ -1,0 +1,170 @@
+package outboxtest_test
+
+import (
+	"database/sql"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+
+	"outboxd/client"
+	"outboxd/client/gormoutbox"
+	"outboxd/client/outboxtest"
+	"outboxd/client/pgxoutbox"
+)
+
+// GORM never ends the goroutine of its cache for prepared statements.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+}
+
+const greeted client.Type[string] = "test:greeted"
+
+// witness is a test whose end is looked at.
+type witness struct {
+	testing.TB
+	mu   sync.Mutex
+	said string
+}
+
+func (w *witness) Helper() {}
+
+func (w *witness) Fatalf(format string, args ...any) {
+	w.mu.Lock()
+	w.said = strings.TrimSpace(fmt.Sprintf(format, args...))
+	w.mu.Unlock()
+	runtime.Goexit()
+}
+
+// fails returns with what a helper ends the test; "" if it does not.
+func fails(t *testing.T, helper func(testing.TB)) string {
+	t.Helper()
+	w := &witness{TB: t}
+	var running sync.WaitGroup
+	running.Go(func() { helper(w) })
+	running.Wait()
+	return w.said
+}
+
+func emit(t *testing.T, db *sql.DB, event client.Event) client.ID {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	id, err := client.Outbox{}.Emit(t.Context(), tx, event)
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestDrainNamesWhatIsNotConfirmed(t *testing.T) {
+	t.Parallel()
+	o := outboxtest.Start(t)
+	db := o.DB(t)
+	o.Drain(t) // nothing is there
+	id := emit(t, db, greeted.Event("hello"))
+	o.Patience = 300 * time.Millisecond
+	if said := fails(t, o.Drain); !strings.Contains(said, id.String()) || !strings.Contains(said, "test:greeted") || !strings.Contains(said, "not everything is confirmed") {
+		t.Errorf("Drain says %q", said)
+	}
+	if _, err := db.ExecContext(t.Context(), "SELECT outboxd.confirm($1::text::uuid)", id.String()); err != nil {
+		t.Fatal(err)
+	}
+	o.Patience = 30 * time.Second
+	o.Drain(t)
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO outboxd.outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+		VALUES (gen_random_uuid(), 'test:dead', '', '{}', 'q', now(), 0, 0, now(), 'worker', 'no stock')`); err != nil {
+		t.Fatal(err)
+	}
+	if said := fails(t, o.Drain); !strings.Contains(said, "dead letter") || !strings.Contains(said, "no stock") {
+		t.Errorf("Drain says %q", said)
+	}
+}
+
+// Each kind of transaction emits, and sees its own events and no others.
+func TestEveryKindOfTransaction(t *testing.T) {
+	t.Parallel()
+	o := outboxtest.Start(t, "--roles=monitor")
+	db := o.DB(t)
+	emit(t, db, greeted.Event("before"))
+	t.Run("pgx", func(t *testing.T) {
+		t.Parallel()
+		pool, err := pgxpool.New(t.Context(), o.DatabaseURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		tx, err := pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tx.Rollback(t.Context()) }()
+		outboxtest.RequireNotEmitted(t, tx, greeted)
+		if _, err := (client.Outbox{}).Emit(t.Context(), pgxoutbox.Tx(tx), greeted.Event("pgx")); err != nil {
+			t.Fatal(err)
+		}
+		outboxtest.RequireEmitted(t, tx, greeted)
+		outboxtest.RequireEmitted(t, pool, greeted, func(e outboxtest.Emitted[string]) bool { return e.Payload == "before" })
+	})
+	t.Run("GORM", func(t *testing.T) {
+		t.Parallel()
+		pool, err := gorm.Open(postgres.New(postgres.Config{Conn: db}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (client.Outbox{}).Emit(t.Context(), gormoutbox.Tx(pool), greeted.Event("beside")); err == nil {
+			t.Error("an event was emitted outside of a transaction")
+		}
+		for _, prepared := range []bool{false, true} {
+			err = pool.Session(&gorm.Session{PrepareStmt: prepared}).Transaction(func(tx *gorm.DB) error {
+				if _, err := (client.Outbox{}).Emit(t.Context(), gormoutbox.Tx(tx), greeted.Event("GORM")); err != nil {
+					return err
+				}
+				outboxtest.RequireEmitted(t, tx.Statement.ConnPool, greeted)
+				return gorm.ErrInvalidData // undo it
+			})
+			if err != gorm.ErrInvalidData { //nolint:errorlint // it is returned as it is
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("what is missing is named", func(t *testing.T) {
+		t.Parallel()
+		for want, helper := range map[string]func(testing.TB){
+			"but of test:greeted": func(t testing.TB) { outboxtest.RequireEmitted(t, db, client.Type[string]("test:other")) },
+			"none of the": func(t testing.TB) {
+				outboxtest.RequireEmitted(t, db, greeted, func(e outboxtest.Emitted[string]) bool { return e.Payload == "never" })
+			},
+			"1 events of type": func(t testing.TB) { outboxtest.RequireNotEmitted(t, db, greeted) },
+			"tx.Statement":     func(t testing.TB) { outboxtest.RequireEmitted(t, "no transaction", greeted) },
+		} {
+			if said := fails(t, helper); !strings.Contains(said, want) {
+				t.Errorf("the helper says %q, want %q", said, want)
+			}
+		}
+	})
+}
+
+// TestStart is how a service's test begins.
+func ExampleStart() {
+	test := func(t *testing.T) {
+		o := outboxtest.Start(t)
+		emit(t, o.DB(t), greeted.Event("hello")) // the service's own code
+		outboxtest.RequireEmitted(t, o.DB(t), greeted)
+		o.Drain(t) // a worker of the service runs meanwhile
+	}
+	_ = test
+}
