@@ -21,6 +21,7 @@ type AccountLine struct {
 	// Suppressed is how many unique events had no task, because that of another
 	// event stood for theirs.
 	Suppressed int64
+	Cancelled  int64 // taken back before they took effect
 
 	Expired    int64 // dropped from the history without a confirmation
 	Unrecorded int64 // handed to the queue while no history was kept
@@ -37,6 +38,7 @@ func (l *AccountLine) Add(other *AccountLine) {
 	l.Confirmed += other.Confirmed
 	l.Dead += other.Dead
 	l.Suppressed += other.Suppressed
+	l.Cancelled += other.Cancelled
 	l.Expired += other.Expired
 	l.Unrecorded += other.Unrecorded
 	l.Discarded += other.Discarded
@@ -46,7 +48,7 @@ func (l *AccountLine) Add(other *AccountLine) {
 // Difference is how many events were emitted and are nowhere; negative: how
 // many are there that were never emitted, or are in two places.
 func (l *AccountLine) Difference() int64 {
-	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Suppressed - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
+	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Suppressed - l.Cancelled - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
 }
 
 // Violation is one event that breaks a promise.

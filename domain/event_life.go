@@ -15,7 +15,9 @@ type EventLife struct {
 	// SuppressedAt is when, and Holder by which task, with StateSuppressed.
 	SuppressedAt time.Time
 	Holder       string
-	ConfirmedAt  time.Time // zero: not, or no longer known
+	// Cancelled is who took the event back, and why, with StateCancelled.
+	Cancelled   string
+	ConfirmedAt time.Time // zero: not, or no longer known
 	// TurnOf is the event that has the turn of the ordering key or, before any
 	// has, an earlier one that is not yet due; zero if none.
 	TurnOf ID
@@ -28,7 +30,7 @@ type EventLife struct {
 type JournalEntry struct {
 	At         time.Time `json:"at"`
 	Stage      Stage     `json:"stage"`
-	Entry      string    `json:"entry"` // refused, failed, died, replayed, discarded or redriven
+	Entry      string    `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled or rescheduled
 	Generation int       `json:"generation"`
 	Attempt    int       `json:"attempt,omitempty"`
 	Detail     string    `json:"detail,omitempty"`

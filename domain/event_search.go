@@ -20,13 +20,14 @@ const (
 	StateDead      EventState = "dead"      // given up
 	// StateSuppressed is of a unique event for which another one's task stands.
 	StateSuppressed EventState = "suppressed"
+	StateCancelled  EventState = "cancelled" // taken back before it took effect
 	// StateGone is of an event that is no longer kept. No search finds it.
 	StateGone EventState = "gone"
 )
 
 // EventStates lists the states of an event that is kept, in the order of an event's way.
 func EventStates() []EventState {
-	return []EventState{StatePending, StateHeld, StateInFlight, StateConfirmed, StateDead, StateSuppressed}
+	return []EventState{StatePending, StateHeld, StateInFlight, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
 }
 
 // EventFilter chooses events: those to which every field applies that is not
@@ -56,7 +57,7 @@ type EventSummary struct {
 	Since        time.Time // when it came into its state; of a pending event when it is due
 	Attempts     int
 	Generation   int
-	Error        string // the last one, of a dead letter the one that it died of, of a suppressed event whose task stands for it
+	Error        string // the last one, of a dead letter the one that it died of, of a suppressed event whose task stands for it, of a cancelled one who took it back and why
 	PayloadBytes int
 	WaitsFor     ID // of a held event: the one that has the turn of its key; zero: none has
 }
@@ -112,5 +113,5 @@ func ParseEventState(text string) (EventState, error) {
 	if state := EventState(strings.ReplaceAll(text, "-", " ")); text == "" || slices.Contains(EventStates(), state) {
 		return state, nil
 	}
-	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, confirmed, dead and suppressed", text)
+	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, confirmed, dead, suppressed and cancelled", text)
 }

@@ -105,6 +105,22 @@ type Housekeeping interface {
 	// keeps the number.
 	TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error)
 
+	// SayUnconfirmed tells the database which types of events nobody confirms:
+	// such an event cannot be cancelled once it may have been handed over.
+	SayUnconfirmed(ctx context.Context, types []string) error
+
+	// CancelledTasks returns up to limit cancelled events with IDs after one, in
+	// the order of their IDs, of which a task may still be in the queue. Only ID,
+	// queue and generation are known.
+	CancelledTasks(ctx context.Context, after ID, limit int) ([]Event, error)
+
+	// TasksRemoved notes that the queue has no task of these cancelled events.
+	TasksRemoved(ctx context.Context, events []ID) error
+
+	// TrimCancelled does the same as TrimSuppressed for cancelled events of
+	// which the queue has no task.
+	TrimCancelled(ctx context.Context, age time.Duration, limit int) (int64, error)
+
 	// AdvanceKeys looks after up to limit ordering keys that hold events, from
 	// the first one after, and lets go what waits for nothing any more: no
 	// event is on its way, or the one that was is confirmed. It returns the last

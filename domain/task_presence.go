@@ -36,6 +36,16 @@ func (p TaskPresence) String() string {
 	}
 }
 
+// TaskRemover deletes tasks. It is safe for concurrent use.
+type TaskRemover interface {
+	// Remove deletes the tasks of events, of which only the ID, the queue and the
+	// generation count, and reports for each event whether none is left: a task
+	// that runs stays.
+	//
+	// Errors: CodeUnavailable.
+	Remove(ctx context.Context, events []Event) ([]bool, error)
+}
+
 // TaskFinder looks tasks up in the queue. It is safe for concurrent use.
 type TaskFinder interface {
 	// Look reports for each event where the task of its generation is. It

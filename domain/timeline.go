@@ -48,6 +48,8 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 		return "confirmed: it took effect"
 	case l.State == StateSuppressed:
 		return fmt.Sprintf("suppressed: it is unique (unique_seconds), and %s stands for it", holderName(l.Holder))
+	case l.State == StateCancelled:
+		return "cancelled " + l.Cancelled + "; it takes no effect"
 	case l.State == StateHeld && !l.TurnOf.IsZero():
 		return fmt.Sprintf("held: event %s of the same ordering key goes first", l.TurnOf)
 	case l.State == StateHeld:

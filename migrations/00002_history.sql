@@ -1,4 +1,4 @@
--- What became of events: sent, dead, suppressed, missing, processed.
+-- What became of events: sent, dead, suppressed, cancelled, missing, processed.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -53,6 +53,21 @@ CREATE TABLE outbox_suppressed (
 -- For trimming by age.
 CREATE INDEX outbox_suppressed_at ON outbox_suppressed (suppressed_at);
 
+-- Events that were taken back before they took effect; see cancel. Each has a row
+-- in inbox too, by which a task that is still in Redis has no effect.
+CREATE TABLE outbox_cancelled (
+    LIKE outbox,
+    was          text        NOT NULL, -- the state in which it was: pending, held or in flight
+    detail       text        NOT NULL, -- who took it back, and why
+    cancelled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    removed_at   timestamptz, -- when no task of it was left in Redis
+    PRIMARY KEY (id)
+);
+
+-- For trimming by age, and for those whose task may still be in Redis.
+CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
+CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
+
 -- Events that are not confirmed and whose task Redis does not have, though it
 -- has lost nothing else: a task was deleted, or evicted. One row until the event
 -- is confirmed, ends in another way, or its task is there again.
@@ -70,7 +85,7 @@ CREATE TABLE outbox_missing (
 );
 
 -- One row per event whose effect has been committed, written by the same
--- transaction. It outlives the event's row in outbox_sent.
+-- transaction, and per event that was cancelled. It outlives the event's row in outbox_sent.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -113,6 +128,7 @@ DROP FUNCTION outbox_is_confirmed;
 DROP FUNCTION confirm;
 DROP TABLE inbox;
 DROP TABLE outbox_missing;
+DROP TABLE outbox_cancelled;
 DROP TABLE outbox_suppressed;
 DROP TABLE outbox_dead;
 DROP TABLE outbox_sent;

@@ -37,6 +37,7 @@ CREATE TABLE outbox_account (
     discarded   bigint NOT NULL DEFAULT 0, -- by a person
     repeated    bigint NOT NULL DEFAULT 0, -- written again under the ID of another event, and absorbed by it
     suppressed  bigint NOT NULL DEFAULT 0, -- unique, and another's task stood for them; no longer kept
+    cancelled   bigint NOT NULL DEFAULT 0, -- taken back before they took effect; no longer kept
     PRIMARY KEY (day, event_type)
 ) WITH (fillfactor = 50);
 
@@ -86,8 +87,8 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 
 -- One row for each refusal by Redis (refused), each failed attempt of a handler
 -- (failed), each death (died), and each time that an event was sent again
--- (replayed by a person, redriven after Redis had lost it) or given up
--- (discarded). unknown is a task of an event that does not exist, because
+-- (replayed by a person, redriven after Redis had lost it), given up
+-- (discarded), taken back (cancelled) or moved to another time (rescheduled). unknown is a task of an event that does not exist, because
 -- PostgreSQL went back to before it. No foreign key: the event moves from table to table.
 CREATE TABLE outbox_journal (
     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- for logical replication, which has to name a row
@@ -95,7 +96,7 @@ CREATE TABLE outbox_journal (
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
-               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown')),
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- of this generation and stage, from 1 on; 0: none
     detail     text        NOT NULL DEFAULT ''
@@ -118,7 +119,7 @@ CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor  text        NOT NULL,
-    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove')),
+    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule')),
     filter jsonb       NOT NULL,
     reason text        NOT NULL DEFAULT '',
     events bigint      NOT NULL DEFAULT 0
@@ -245,7 +246,8 @@ CREATE TABLE outbox_queue_identity (
     seen_at        timestamptz,
     healed_at      timestamptz,
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
-    acknowledged   text        NOT NULL DEFAULT '' -- how far the stream of acknowledgements in Redis was read
+    acknowledged   text        NOT NULL DEFAULT '', -- how far the stream of acknowledgements in Redis was read
+    unconfirmed    text[]      NOT NULL DEFAULT '{}' -- the types of events that nobody confirms; see cancel
 ) WITH (fillfactor = 20);
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
@@ -281,7 +283,8 @@ BEGIN
         WHEN EXISTS (SELECT FROM outbox o WHERE o.id = event AND o.ordering_key IS NOT NULL) THEN 'early'
         WHEN EXISTS (SELECT FROM outbox o WHERE o.id = event)
           OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = event)
-          OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = event) THEN 'rightful'
+          OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = event)
+          OR EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = event) THEN 'rightful'
         WHEN outbox_id_time(event) > (
             SELECT greatest(history_since, now() - (history_seconds - least(history_seconds / 2, 3600)) * interval '1 second')
             FROM outbox_queue_identity WHERE history_since IS NOT NULL) THEN 'unknown'

@@ -22,6 +22,7 @@ const (
 	dutyTidy    duty = "tidy"
 
 	dutyAcknowledge duty = "acknowledge"
+	dutyCancelled   duty = "cancelled"
 )
 
 // duties say what each of them is, in words that follow "cannot".
@@ -34,12 +35,13 @@ var duties = map[duty]string{
 	dutyTidy:    "keep the partitions and trim",
 
 	dutyAcknowledge: "confirm what consumers with another database acknowledged",
+	dutyCancelled:   "delete the tasks of cancelled events",
 }
 
 func newFailingMetric(registry prometheus.Registerer) *prometheus.GaugeVec {
 	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "outboxd_relay_duty_failing",
-		Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy or acknowledge. 0 in all other relays.",
+		Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge or cancelled. 0 in all other relays.",
 	}, []string{"duty"})
 	registry.MustRegister(gauge)
 	return gauge

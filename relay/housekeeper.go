@@ -64,6 +64,9 @@ func (h *housekeeper) run(ctx context.Context) error {
 func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 	h.log.Info("this process keeps house")
 	h.failing.begin(ctx)
+	if err := h.o.Housekeeping.SayUnconfirmed(ctx, h.o.Unconfirmed); err != nil {
+		return err
+	}
 	// Beside the rest, which may take minutes.
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -147,6 +150,7 @@ func (h *housekeeper) look(ctx context.Context) {
 // advance lets go events that were held and wait for nothing any more. Nobody
 // else would notice that a process died between two steps.
 func (h *housekeeper) advance(ctx context.Context) {
+	defer h.removeCancelled(ctx)
 	last, advanced, gone, err := h.o.Housekeeping.AdvanceKeys(ctx, h.key, advanceBatch)
 	h.key = last
 	if err == nil {
@@ -207,6 +211,7 @@ func (h *housekeeper) tidy(ctx context.Context) {
 		h.o.Housekeeping.TrimRelays(ctx, staleRelay),
 		h.trim(ctx, "inbox rows", h.o.Housekeeping.TrimInbox, h.o.InboxRetention),
 		h.trim(ctx, "suppressed events", h.o.Housekeeping.TrimSuppressed, h.o.InboxRetention),
+		h.trim(ctx, "cancelled events", h.o.Housekeeping.TrimCancelled, h.o.InboxRetention),
 	)
 	h.failing.note(ctx, dutyTidy, err)
 	if err == nil {

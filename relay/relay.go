@@ -25,6 +25,11 @@ type Options struct {
 	// Unfinished says of an event that the store does not have any more whether
 	// the queue has it. nil: such an event keeps its ordering key's turn.
 	Unfinished domain.UnfinishedTasks
+	// Cancelled deletes the tasks of cancelled events. nil: they stay until a worker
+	// takes them, and have no effect.
+	Cancelled domain.TaskRemover
+	// Unconfirmed are the types of events that nobody confirms.
+	Unconfirmed []string
 	// Healing is what a queue's loss of data is noticed and mended by. nil, as
 	// for a queue that is emptied on purpose, lets it go unnoticed.
 	Healing *Healing

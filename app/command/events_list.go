@@ -69,7 +69,7 @@ func (f *eventFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
-	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, confirmed, dead or suppressed")
+	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, confirmed, dead, suppressed or cancelled")
 	cmd.Flags().StringVar(&f.since, "since", "", "only what was emitted so long ago at most (15m, 24h), or at this time (RFC 3339) or later")
 	cmd.Flags().StringVar(&f.until, "until", "", "only what was emitted before this; written as --since")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
@@ -118,7 +118,7 @@ func (c commands) newEventsListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List events, the newest first",
 		Long: `List events, the newest first: those that are pending, held for their ordering key's turn, in flight (handed to Redis
-and not confirmed), confirmed, dead, or suppressed by another event's unique_seconds. However many there are, it looks at a bounded number of them, and says so where
+and not confirmed), confirmed, dead, suppressed by another event's unique_seconds, or cancelled. However many there are, it looks at a bounded number of them, and says so where
 that was not enough. Of a held event it names the one that goes first.`,
 		Example: `  outboxd events list --type email:send_notification --since 1h
   outboxd events list --state held

@@ -103,7 +103,7 @@ func newKeyDocument(k *domain.HeldKey) keyDocument {
 			d.Turn.SentAt = at
 		case domain.StateDead:
 			d.Turn.DiedAt = at
-		case domain.StateHeld, domain.StateConfirmed, domain.StateSuppressed, domain.StateGone:
+		case domain.StateHeld, domain.StateConfirmed, domain.StateSuppressed, domain.StateCancelled, domain.StateGone:
 		}
 	}
 	return d

@@ -19,8 +19,8 @@ import (
 
 const aboutVerify = `Account for every event that was ever emitted, as of one moment:
 
-  emitted = pending + held + in flight + confirmed + dead
-            + expired + unrecorded + discarded + repeated
+  emitted = pending + held + in flight + confirmed + dead + suppressed
+            + cancelled + expired + unrecorded + discarded + repeated
 
 by UTC day of creation and by type. What was emitted is counted by the outbox's
 trigger, in a table of its own; the rest is counted where the events are. Then
@@ -66,6 +66,7 @@ type accountLine struct {
 	Confirmed  int64  `json:"confirmed"`
 	Dead       int64  `json:"dead"`
 	Suppressed int64  `json:"suppressed"`
+	Cancelled  int64  `json:"cancelled"`
 	Expired    int64  `json:"expired"`
 	Unrecorded int64  `json:"unrecorded"`
 	Discarded  int64  `json:"discarded"`
@@ -158,7 +159,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 // add enters a line, and as a violation if it does not add up.
 func (v *verification) add(l *domain.AccountLine) {
 	line := accountLine{
-		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed,
+		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,
 		l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference(),
 	}
 	v.Account = append(v.Account, line)
@@ -237,10 +238,10 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 }
 
 func (v *verification) table(w io.Writer) {
-	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tSUPPRESSED\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
+	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tSUPPRESSED\tCANCELLED\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
 	for _, l := range v.Account {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, terminal.OneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
-			l.Confirmed, l.Dead, l.Suppressed, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, terminal.OneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
+			l.Confirmed, l.Dead, l.Suppressed, l.Cancelled, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
 	}
 	v.violations(w)
 	if len(v.WithoutEvent) == 0 {

@@ -36,6 +36,8 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 		Presence:     repository.NewPresence(db, string(cfg.Relay.ListenURL)),
 		Housekeeping: upkeep.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
 		Unfinished:   publisher.Tasks(),
+		Cancelled:    publisher.Tasks(),
+		Unconfirmed:  cfg.Relay.Unconfirmed,
 		Healing: &relay.Healing{
 			Queue: publisher, Memory: heal.NewQueueMemory(db),
 			CheckInterval: cfg.Redis.CheckInterval, Unconfirmed: cfg.Relay.Unconfirmed,

@@ -24,6 +24,9 @@ GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_second
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
 -- The bounds of an event are asked for with the rights of whoever writes it.
 GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_producer, outboxd_relay, outboxd_operator;
+-- Whoever knows an event's ID may take it back or move it to another time. An ID
+-- cannot be guessed. Leave this out where producers must not touch one another's events.
+GRANT EXECUTE ON FUNCTION cancel, reschedule TO outboxd_producer;
 
 -- Consumers that are not outboxd's.
 GRANT EXECUTE ON FUNCTION confirm TO outboxd_consumer;
@@ -49,6 +52,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_relays TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_held TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_dead TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_suppressed TO outboxd_relay;
+GRANT SELECT, UPDATE (removed_at), DELETE ON outbox_cancelled TO outboxd_relay;
 GRANT SELECT ON outbox_turns TO outboxd_relay;
 GRANT SELECT, INSERT, DELETE ON outbox_entries, outbox_journal TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
@@ -61,11 +65,11 @@ GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed,
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.
-GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_turns, outbox_relays, inbox, outbox_journal,
+GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_cancelled, outbox_turns, outbox_relays, inbox, outbox_journal,
     outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_subscriptions TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
--- outboxd dead, redrive and events emit, and a monitor with an admin token.
+-- outboxd dead, redrive and events emit, cancel and reschedule, and a monitor with an admin token.
 GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;
 GRANT INSERT ON outbox, outbox_journal, outbox_entries TO outboxd_operator;
 GRANT UPDATE (generation) ON outbox TO outboxd_operator;
@@ -73,6 +77,7 @@ GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
 GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions TO outboxd_operator;
-GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside TO outboxd_operator;
+GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside,
+    outbox_cancel, outbox_reschedule TO outboxd_operator;
 
 COMMIT;

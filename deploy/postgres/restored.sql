@@ -6,7 +6,7 @@ SET search_path = outboxd;
 
 BEGIN;
 
-LOCK TABLE outbox, outbox_held, outbox_sent, outbox_dead, outbox_suppressed, inbox, outbox_entries, outbox_account IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE outbox, outbox_held, outbox_sent, outbox_dead, outbox_suppressed, outbox_cancelled, inbox, outbox_entries, outbox_account IN SHARE ROW EXCLUSIVE MODE;
 
 ALTER TABLE outbox ENABLE TRIGGER USER;
 ALTER TABLE inbox ENABLE TRIGGER USER;
@@ -30,7 +30,7 @@ SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, coalesce(sum(unrecorde
 FROM gone GROUP BY 1, 2
 ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated;
 
-UPDATE outbox_account SET emitted = confirmed + unconfirmed + unrecorded + discarded + repeated + suppressed;
+UPDATE outbox_account SET emitted = confirmed + unconfirmed + unrecorded + discarded + repeated + suppressed + cancelled;
 
 INSERT INTO outbox_account AS a (day, event_type, emitted)
 SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*)
@@ -40,6 +40,7 @@ FROM (
     UNION ALL SELECT event_type, created_at FROM outbox_sent
     UNION ALL SELECT event_type, created_at FROM outbox_dead
     UNION ALL SELECT event_type, created_at FROM outbox_suppressed
+    UNION ALL SELECT event_type, created_at FROM outbox_cancelled
 ) AS present
 GROUP BY 1, 2
 ON CONFLICT (day, event_type) DO UPDATE SET emitted = a.emitted + excluded.emitted;

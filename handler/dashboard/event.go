@@ -99,7 +99,7 @@ func tone(what string) string {
 	switch word, _, _ := strings.Cut(what, " "); word {
 	case "confirmed", "completed":
 		return "good"
-	case "refused", "failed", "held", "redriven", "replayed", "suppressed":
+	case "refused", "failed", "held", "redriven", "replayed", "suppressed", "cancelled", "rescheduled":
 		return "warn"
 	case "died", "discarded":
 		return "bad"

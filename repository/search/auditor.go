@@ -39,17 +39,18 @@ WITH places AS (
     SELECT ` + stored.AccountDaySQL + ` AS day, event_type, count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
            count(*) FILTER (WHERE state = 'in flight') AS in_flight, count(*) FILTER (WHERE state = 'confirmed') AS confirmed,
            count(*) FILTER (WHERE state = 'dead') AS dead, count(*) FILTER (WHERE state = 'suppressed') AS suppressed,
+           count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
            0 AS expired, 0::bigint AS unrecorded, 0 AS discarded, 0::bigint AS repeated, 0::bigint AS emitted
     FROM states GROUP BY 1, 2
     UNION ALL
-    SELECT ` + stored.AccountDaySQL + `, event_type, 0, 0, 0, 0, 0, 0, 0, sum(coalesce(unrecorded, 0)), 0, sum(coalesce(repeated, 0)),
+    SELECT ` + stored.AccountDaySQL + `, event_type, 0, 0, 0, 0, 0, 0, 0, 0, sum(coalesce(unrecorded, 0)), 0, sum(coalesce(repeated, 0)),
            count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL)
     FROM outbox_entries WHERE ctid >= $3::text::tid AND ctid < $4::text::tid GROUP BY 1, 2
     UNION ALL
-    SELECT day, event_type, 0, 0, 0, confirmed, 0, suppressed, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
+    SELECT day, event_type, 0, 0, 0, confirmed, 0, suppressed, cancelled, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
 )
 SELECT day, event_type, sum(emitted)::bigint, sum(pending)::bigint, sum(held)::bigint, sum(in_flight)::bigint, sum(confirmed)::bigint,
-       sum(dead)::bigint, sum(suppressed)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
+       sum(dead)::bigint, sum(suppressed)::bigint, sum(cancelled)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
 FROM sums GROUP BY day, event_type ORDER BY day, event_type`
 
 // Account implements domain.Auditor.
@@ -125,7 +126,7 @@ func (s accountSums) add(ctx context.Context, tx pgx.Tx, args ...any) error {
 	}
 	var l domain.AccountLine
 	_, err = pgx.ForEachRow(rows, []any{
-		&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Suppressed, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
+		&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Suppressed, &l.Cancelled, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
 	}, func() error {
 		key := accountKey{l.Day, l.Type}
 		sum := s[key]

@@ -48,7 +48,11 @@ func (l *Lives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, erro
 	}
 	if confirmed != nil {
 		life.ConfirmedAt = *confirmed
-		if life.State != domain.StateDead {
+		switch life.State {
+		case domain.StateDead:
+		case domain.StateCancelled: // the row is the cancellation's
+			life.ConfirmedAt = time.Time{}
+		default:
 			life.State = domain.StateConfirmed
 		}
 	}
@@ -90,6 +94,8 @@ func (l *Lives) place(ctx context.Context, id domain.ID, life *domain.EventLife)
 		life.DiedAt, life.Stage, life.Error = since, stage, fault
 	case domain.StateSuppressed:
 		life.SuppressedAt, life.Holder = since, rival
+	case domain.StateCancelled:
+		life.Cancelled = fault
 	case domain.StatePending, domain.StateConfirmed, domain.StateGone:
 	}
 	return true, nil

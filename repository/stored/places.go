@@ -31,6 +31,7 @@ var Places = PlaceList{
 	{domain.StateInFlight, "outbox_sent", "sent_at", noText, lastError, noText},
 	{domain.StateDead, "outbox_dead", "died_at", "stage", "error", noText},
 	{domain.StateSuppressed, "outbox_suppressed", "suppressed_at", noText, lastError, "holder"},
+	{domain.StateCancelled, "outbox_cancelled", "cancelled_at", noText, "detail", noText},
 }
 
 type PlaceList []Place

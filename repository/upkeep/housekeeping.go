@@ -24,9 +24,12 @@ func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 
 var _ domain.Housekeeping = (*Housekeeping)(nil)
 
+// The rows of cancelled events go with these.
 const trimInboxSQL = `
 DELETE FROM inbox WHERE event_id = ANY(ARRAY(
-    SELECT event_id FROM inbox WHERE processed_at < now() - $1 * interval '1 second' ORDER BY processed_at LIMIT $2))`
+    SELECT event_id FROM inbox i
+    WHERE processed_at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = i.event_id)
+    ORDER BY processed_at LIMIT $2))`
 
 // TrimInbox implements domain.Housekeeping.
 func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error) {

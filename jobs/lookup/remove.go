@@ -1,0 +1,65 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+var _ domain.TaskRemover = (*Finder)(nil)
+
+// Remove implements domain.TaskRemover, of an event's generation and up to
+// maxGenerations before.
+func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, error) {
+	var asked []*Inquiry
+	var of []int
+	for i := range events {
+		for generation := events[i].Generation; generation >= max(0, events[i].Generation-maxGenerations); generation-- {
+			e := domain.Event{ID: events[i].ID, Generation: generation}
+			asked, of = append(asked, &Inquiry{Queue: events[i].Queue, TaskID: e.TaskID(), Todo: ClearCompleted}), append(of, i)
+		}
+	}
+	if err := f.Ask(ctx, asked); err != nil {
+		return nil, err
+	}
+	removed := make([]bool, len(events))
+	for i := range removed {
+		removed[i] = true
+	}
+	for i, q := range asked {
+		if p := q.Presence(); p != domain.TaskUnfinished && p != domain.TaskArchived {
+			continue
+		}
+		gone, err := f.delete(q.Queue, q.TaskID)
+		if err != nil {
+			return nil, err
+		}
+		removed[of[i]] = removed[of[i]] && gone
+	}
+	return removed, nil
+}
+
+// delete deletes a task that does not run, and its lock if it is unique. It
+// returns false if the task runs.
+func (f *Finder) delete(queue, taskID string) (gone bool, err error) {
+	const doing = "delete a task"
+	failed := f.inspector.DeleteTask(queue, taskID)
+	if failed == nil {
+		return true, nil
+	}
+	info, err := f.inspector.GetTaskInfo(queue, taskID)
+	switch {
+	case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
+		return true, nil
+	case err != nil:
+		return false, broker.Unavailable(doing, err)
+	case info.State == asynq.TaskStateActive:
+		return false, nil
+	default:
+		return false, broker.Unavailable(doing, failed)
+	}
+}

@@ -1,0 +1,215 @@
+-- Taking back and changing one's mind: cancel and reschedule, inside any
+-- transaction. What they did holds if that transaction commits.
+--
+-- An event that was cancelled is in outbox_cancelled, and has a row in inbox, both
+-- written by one transaction. Whoever confirms an event inserts that row too, so
+-- that exactly one of them succeeds, whatever becomes of the task in Redis: one
+-- that is taken later finds the event taken, and ends without an effect. The leader
+-- deletes the task afterwards.
+
+-- +goose Up
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+-- outbox_standing says where an event is: its state, 'unknown' if it is nowhere.
+-- One statement, because an event moves. An event in the outbox or in the history
+-- that the inbox knows is confirmed.
+--
+-- Of a type that nobody confirms no task asks the inbox. Such an event counts as in
+-- flight as soon as a relay may have handed it over, even if the relay then died and
+-- left it in the outbox. So does a delivery that was handed over: while a receiver
+-- thinks, no transaction is open that cancel could wait for.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_standing(event uuid) RETURNS text
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    WITH places AS (
+        SELECT 'pending' AS state, event_type, queue, generation, available_at <= clock_timestamp() OR attempts > 0 OR generation > 0 AS tried FROM outbox WHERE id = event
+        UNION ALL SELECT 'held', event_type, queue, generation, false FROM outbox_held WHERE id = event
+        UNION ALL SELECT 'in flight', event_type, queue, generation, true FROM outbox_sent WHERE id = event
+        UNION ALL SELECT 'dead', event_type, queue, generation, false FROM outbox_dead WHERE id = event
+        UNION ALL SELECT 'suppressed', event_type, queue, generation, false FROM outbox_suppressed WHERE id = event
+        UNION ALL SELECT 'cancelled', event_type, queue, generation, false FROM outbox_cancelled WHERE id = event
+    )
+    SELECT CASE
+        WHEN p.state IN ('dead', 'suppressed', 'cancelled') THEN p.state
+        WHEN EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'confirmed'
+        WHEN p.state IS NULL THEN 'unknown'
+        WHEN p.tried AND EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed)) THEN 'in flight'
+        WHEN p.state = 'in flight' AND p.queue LIKE 'subscription:%' THEN 'in flight'
+        ELSE 'open ' || p.state
+    END
+    FROM (SELECT) AS one LEFT JOIN (SELECT * FROM places ORDER BY state = 'cancelled' DESC, generation DESC, state <> 'dead' DESC LIMIT 1) AS p ON true
+$$;
+-- +goose StatementEnd
+
+-- outbox_cancel takes an event back, and returns 'cancelled', or why it is too late:
+--
+--   confirmed   it took effect
+--   running     its handler is at it just now
+--   busy        a relay, or another transaction, is moving it just now
+--   in flight   it was handed over, and whoever has it asks nobody before its effect
+--   dead, suppressed, unknown
+--
+-- It waits for nobody longer than lock_timeout says here: not for a handler, nor for
+-- a claim. What it had changed is undone where it gives up. The event's row goes
+-- first: with a row in outbox_held the inbox would refuse it. Where an event was
+-- written more than once the newest is kept, and the others are absorbed.
+-- +goose StatementBegin
+DO $do$
+DECLARE
+    columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+                     WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
+BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+DECLARE
+    standing text;
+    moved integer;
+    confirming boolean;
+BEGIN
+    FOR attempt IN 1..10 LOOP
+        standing := outbox_standing(event);
+        IF standing NOT LIKE 'open %%' THEN
+            RETURN standing;
+        END IF;
+        confirming := false;
+        BEGIN
+            WITH waiting AS (
+                DELETE FROM outbox WHERE id = event RETURNING %1$s
+            ), held AS (
+                DELETE FROM outbox_held WHERE id = event RETURNING %1$s
+            ), sent AS (
+                DELETE FROM outbox_sent WHERE id = event RETURNING %1$s
+            ), gone AS (
+                SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM (
+                    SELECT 'pending' AS was, * FROM waiting
+                    UNION ALL SELECT 'held', * FROM held
+                    UNION ALL SELECT 'in flight', * FROM sent
+                ) AS every
+            ), kept AS (
+                INSERT INTO outbox_cancelled (%1$s, was, detail)
+                SELECT %1$s, was, 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END FROM gone WHERE n = 1
+                RETURNING id, generation, attempts, detail
+            ), absorbed AS (
+                INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM gone WHERE n > 1
+            ), noted AS (
+                INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', 'cancelled', generation, detail FROM kept
+            )
+            SELECT count(*) INTO moved FROM gone;
+            IF moved > 0 THEN
+                confirming := true;
+                INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+                IF NOT FOUND THEN
+                    RAISE SQLSTATE 'OB002';
+                END IF;
+                RETURN 'cancelled';
+            END IF;
+        EXCEPTION
+            WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
+            WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
+        END;
+        -- It was moved between the look and the deletion.
+    END LOOP;
+    RETURN 'busy';
+END $$
+$ddl$, columns); END $do$;
+-- +goose StatementEnd
+
+-- An event with an ordering key that waits in the outbox holds back later ones of its
+-- key without having the turn. They are asked for when it is gone, as the last step of the transaction:
+-- until then whoever passes the turn on still sees it. Where it had the turn, its row
+-- in inbox passes that on.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_took_back() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM outbox_advance(ARRAY[NEW.ordering_key]);
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.was = 'pending')
+    EXECUTE FUNCTION outbox_took_back();
+
+-- outbox_reschedule moves an event that waits to another time, and returns
+-- 'rescheduled', or why it is too late, in the words of outbox_cancel. What was
+-- handed to Redis is in flight. Its attempts stay as they were.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+DECLARE
+    standing text;
+    detail text := 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END;
+    moved integer;
+BEGIN
+    IF due IS NULL OR NOT isfinite(due) OR due < '0001-01-01 00:00:00+00' OR due >= '10000-01-01 00:00:00+00' THEN
+        RAISE check_violation USING MESSAGE = 'an event cannot be rescheduled to that time', HINT = 'Name a time in the years 1 to 9999.';
+    END IF;
+    FOR attempt IN 1..10 LOOP
+        standing := outbox_standing(event);
+        IF standing NOT LIKE 'open %' THEN
+            RETURN standing;
+        ELSIF standing = 'open in flight' THEN
+            RETURN 'in flight';
+        END IF;
+        BEGIN
+            WITH waiting AS (
+                UPDATE outbox o SET available_at = due FROM (SELECT id, available_at FROM outbox WHERE id = event FOR UPDATE) AS before
+                WHERE o.id = before.id RETURNING o.id, o.generation, before.available_at
+            ), held AS (
+                UPDATE outbox_held h SET available_at = due FROM (SELECT id, available_at FROM outbox_held WHERE id = event FOR UPDATE) AS before
+                WHERE h.id = before.id RETURNING h.id, h.generation, before.available_at
+            ), noted AS (
+                INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
+                SELECT id, 'person', 'rescheduled', generation, format('to %s UTC (was %s), %s',
+                    to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(available_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), detail)
+                FROM (SELECT * FROM waiting UNION ALL SELECT * FROM held) AS every
+                RETURNING 1
+            )
+            SELECT count(*) INTO moved FROM noted;
+        EXCEPTION
+            WHEN lock_not_available THEN RETURN 'busy';
+        END;
+        IF moved > 0 THEN
+            -- A sleeping relay knows when the next event is due, and not of this change.
+            IF EXISTS (SELECT FROM outbox_relays WHERE asleep) AND coalesce(current_setting('outboxd.wake', true), '') <> 'off' THEN
+                PERFORM pg_notify('outbox_wake', current_schema());
+            END IF;
+            RETURN 'rescheduled';
+        END IF;
+    END LOOP;
+    RETURN 'busy';
+END $$;
+-- +goose StatementEnd
+
+-- cancel takes an event back, in the caller's transaction. It returns 'cancelled' if
+-- the event will certainly not take effect, also when it was cancelled before, and
+-- otherwise why it is too late; see outbox_cancel. Until the transaction ends, a
+-- handler that begins with the event waits for it.
+-- SECURITY DEFINER, as reschedule: a producer needs EXECUTE, and the event's ID.
+-- +goose StatementBegin
+CREATE FUNCTION cancel(event_id uuid, reason text DEFAULT '') RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN outbox_cancel($1, session_user, coalesce($2, ''));
+END $$;
+-- +goose StatementEnd
+
+-- reschedule moves an event that was not handed to Redis yet to another time, sooner
+-- or later, in the caller's transaction. It returns 'rescheduled', or why it is too late.
+-- +goose StatementBegin
+CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN outbox_reschedule($1, $2, session_user, coalesce($3, ''));
+END $$;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP FUNCTION reschedule;
+DROP FUNCTION cancel;
+DROP FUNCTION outbox_reschedule;
+DROP TRIGGER outbox_took_back ON outbox_cancelled;
+DROP FUNCTION outbox_took_back;
+DROP FUNCTION outbox_cancel;
+DROP FUNCTION outbox_standing;

@@ -1,0 +1,52 @@
+package relay
+
+import (
+	"context"
+
+	"outboxd/domain"
+)
+
+// removeAtOnce is how many cancelled events the queue is asked about at once.
+const removeAtOnce = 500
+
+// removeCancelled deletes the tasks of cancelled events. They would have no
+// effect, and until they are deleted their event's row has to stay. A task that
+// runs just now is met again in the next round: its handler waits for the
+// cancellation, or has nothing to do.
+func (h *housekeeper) removeCancelled(ctx context.Context) {
+	if h.o.Cancelled == nil {
+		return
+	}
+	n, err := h.removeTasks(ctx)
+	h.failing.note(ctx, dutyCancelled, err)
+	if err != nil && ctx.Err() == nil {
+		h.log.Warn("could not delete the tasks of cancelled events", "retry_in", keysEvery, "error", err)
+	}
+	if n > 0 {
+		h.log.Info("deleted the tasks of cancelled events", "events", n)
+	}
+}
+
+func (h *housekeeper) removeTasks(ctx context.Context) (n int, err error) {
+	for after := (domain.ID{}); ; {
+		events, err := h.o.Housekeeping.CancelledTasks(ctx, after, removeAtOnce)
+		if err != nil || len(events) == 0 {
+			return n, err
+		}
+		after = events[len(events)-1].ID
+		removed, err := h.o.Cancelled.Remove(ctx, events)
+		if err != nil {
+			return n, err
+		}
+		var ids []domain.ID
+		for i := range events {
+			if removed[i] {
+				ids = append(ids, events[i].ID)
+			}
+		}
+		if err := h.o.Housekeeping.TasksRemoved(ctx, ids); err != nil {
+			return n, err
+		}
+		n += len(ids)
+	}
+}

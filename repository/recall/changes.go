@@ -1,0 +1,65 @@
+package recall
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Changes is the domain.EventChanges.
+type Changes struct{ db *postgres.Database }
+
+// New returns the changes of events in db.
+func New(db *postgres.Database) *Changes { return &Changes{db: db} }
+
+var _ domain.EventChanges = (*Changes)(nil)
+
+// Each event by itself, in the order of the IDs, so that two who change the same
+// events do not wait for each other.
+const (
+	cancelSQL = `
+SELECT id, outbox_cancel(id, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
+	rescheduleSQL = `
+SELECT id, outbox_reschedule(id, $4, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
+)
+
+// Cancel implements domain.EventChanges.
+func (c *Changes) Cancel(ctx context.Context, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
+	return c.change(ctx, "cancel", action, domain.ChangeCancelled, cancelSQL, c.args(action, ids)...)
+}
+
+// Reschedule implements domain.EventChanges.
+func (c *Changes) Reschedule(ctx context.Context, action *domain.Action, ids []domain.ID, due time.Time) ([]domain.Change, error) {
+	return c.change(ctx, "reschedule", action, domain.ChangeRescheduled, rescheduleSQL, append(c.args(action, ids), due)...)
+}
+
+func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {
+	return []any{postgres.UUIDs(ids), c.db.Storable(action.Actor), c.db.Storable(action.Reason)}
+}
+
+func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, done domain.ChangeAnswer, statement string, args ...any) (changes []domain.Change, err error) {
+	err = stored.Act(ctx, c.db, kind, action, func(tx pgx.Tx) (int64, error) {
+		rows, err := tx.Query(ctx, statement, args...)
+		if err != nil {
+			return 0, err
+		}
+		var changed int64
+		changes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ch domain.Change, err error) {
+			err = row.Scan((*[16]byte)(&ch.ID), &ch.Answer)
+			if ch.Answer == done {
+				changed++
+			}
+			return ch, err
+		})
+		return changed, err
+	})
+	if err != nil {
+		return nil, postgres.Translate(err, kind+" events")
+	}
+	return changes, nil
+}
