@@ -247,7 +247,11 @@ CREATE TABLE outbox_queue_identity (
     healed_at      timestamptz,
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
     acknowledged   text        NOT NULL DEFAULT '', -- how far the stream of acknowledgements in Redis was read
-    unconfirmed    text[]      NOT NULL DEFAULT '{}' -- the types of events that nobody confirms; see cancel
+    -- The types of events that cannot be cancelled once they are handed over: those
+    -- that nobody confirms, and those that are confirmed in other databases, by the
+    -- acknowledgements that came.
+    unconfirmed    text[]      NOT NULL DEFAULT '{}',
+    elsewhere      text[]      NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
@@ -409,7 +413,8 @@ BEGIN
         OR EXISTS (SELECT FROM outbox o WHERE o.id = a.id AND o.event_type = a.event_type AND o.queue = a.queue)
         OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = a.id AND d.event_type = a.event_type AND d.queue = a.queue)
         OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = a.id));
-    UPDATE outbox_queue_identity SET acknowledged = upto;
+    UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
+        SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere));
     BEGIN
         INSERT INTO inbox (event_id) SELECT unnest(known) ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS confirmed = ROW_COUNT;

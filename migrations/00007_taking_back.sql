@@ -14,7 +14,8 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- One statement, because an event moves. An event in the outbox or in the history
 -- that the inbox knows is confirmed.
 --
--- Of a type that nobody confirms no task asks the inbox. Such an event counts as in
+-- Of a type that nobody confirms no task asks the inbox, nor of one that takes
+-- effect in another database. Such an event counts as in
 -- flight as soon as a relay may have handed it over, even if the relay then died and
 -- left it in the outbox. So does a delivery that was handed over: while a receiver
 -- thinks, no transaction is open that cancel could wait for.
@@ -33,7 +34,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHEN p.state IN ('dead', 'suppressed', 'cancelled') THEN p.state
         WHEN EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'confirmed'
         WHEN p.state IS NULL THEN 'unknown'
-        WHEN p.tried AND EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed)) THEN 'in flight'
+        WHEN p.tried AND EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere)) THEN 'in flight'
         WHEN p.state = 'in flight' AND p.queue LIKE 'subscription:%' THEN 'in flight'
         ELSE 'open ' || p.state
     END

@@ -88,7 +88,7 @@ func TestDownAndUpWithData(t *testing.T) {
 	for _, f := range fill {
 		exec(t, db, f.statement)
 	}
-	owned := [][]string{{"outbox_subscriptions"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
+	owned := [][]string{{}, {"outbox_subscriptions"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
 	gone := map[string]bool{}
 	for _, tables := range owned {
 		if done, err := migrations.Core().Down(t.Context(), db, servertest.Logger(t)); err != nil || !done {

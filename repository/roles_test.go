@@ -19,6 +19,7 @@ import (
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/recall"
 	example "outboxd/repository/registration"
 	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
@@ -153,6 +154,12 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("discard", err)
 	_, err = heal.NewRedriver(operator).RedriveByHand(t.Context(), action(), heal.RedriveFilter{Since: time.Hour})
 	must("redrive", err)
+	changes, err := recall.New(operator).Cancel(t.Context(), action(), []domain.ID{find(t, owner, "test:1")})
+	if err != nil || changes[0].Answer != domain.ChangeCancelled {
+		t.Errorf("cancel: %v, %v", changes, err)
+	}
+	_, err = recall.New(operator).Reschedule(t.Context(), action(), []domain.ID{{1}}, time.Now())
+	must("reschedule", err)
 	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
 }
 
@@ -195,6 +202,11 @@ func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox)
 		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "1-1")
 		return err
 	})
+	call("say what nobody confirms", func() error { return house.SayUnconfirmed(t.Context(), []string{"log"}) })
+	call("look for cancelled events", func() error { _, err := house.CancelledTasks(t.Context(), domain.ID{}, 10); return err })
+	call("note removed tasks", func() error { return house.TasksRemoved(t.Context(), []domain.ID{{1}}) })
+	call("trim cancelled events", func() error { _, err := house.TrimCancelled(t.Context(), time.Hour, 10); return err })
+	call("trim suppressed events", func() error { _, err := house.TrimSuppressed(t.Context(), time.Hour, 10); return err })
 	call("trim relays", func() error { return house.TrimRelays(t.Context(), time.Hour) })
 	presence, process := repository.NewPresence(relay, ""), domain.RelayProcess{ID: domain.ID{1}, Host: "h"}
 	call("show", func() error { return presence.Show(t.Context(), process, true) })
@@ -239,8 +251,9 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 	}{
 		{
 			"orders",
-			[]string{emit, "INSERT INTO outboxd.outbox (event_type, payload) VALUES ('a:b', '')", "SELECT outboxd.emit('a:b', '{}', ordering_key => 'k', in_commit_order => true)"},
+			[]string{emit, "INSERT INTO outboxd.outbox (event_type, payload) VALUES ('a:b', '')", "SELECT outboxd.emit('a:b', '{}', ordering_key => 'k', in_commit_order => true)", "SELECT outboxd.cancel(gen_random_uuid()), outboxd.reschedule(gen_random_uuid(), now())"},
 			[]string{
+				"SELECT outboxd.outbox_cancel(gen_random_uuid(), 'somebody else', '')", "SELECT outboxd.outbox_standing(gen_random_uuid())",
 				"SELECT id FROM outboxd.outbox", "DELETE FROM outboxd.outbox", "SELECT payload FROM outboxd.outbox_sent", confirm,
 				"INSERT INTO outboxd.outbox (event_type, payload, created_at) VALUES ('a:b', '', '2000-01-01')",
 				"INSERT INTO outboxd.outbox (event_type, payload, generation) VALUES ('a:b', '', 7)",
@@ -250,7 +263,7 @@ func TestRolesMayDoNothingElse(t *testing.T) {
 				"SELECT email FROM outboxd_example.users",
 			},
 		},
-		{"ledger", []string{confirm}, []string{emit, "SELECT FROM outboxd.inbox", "DELETE FROM outboxd.inbox", "SELECT id FROM outboxd.outbox_sent"}},
+		{"ledger", []string{confirm}, []string{emit, "SELECT outboxd.cancel(gen_random_uuid())", "SELECT FROM outboxd.inbox", "DELETE FROM outboxd.inbox", "SELECT id FROM outboxd.outbox_sent"}},
 		{"stranger", nil, []string{emit, confirm, "SELECT id FROM outboxd.outbox"}},
 		{
 			"outboxd_api",

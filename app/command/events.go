@@ -24,11 +24,11 @@ import (
 func (c commands) newEventsCommand() *cobra.Command {
 	events := &cobra.Command{
 		Use:   "events",
-		Short: "List, show or emit events",
+		Short: "List, show, emit, cancel or reschedule events",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand())
+	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand(), c.newEventsCancelCommand(), c.newEventsRescheduleCommand())
 	return events
 }
 

@@ -66,6 +66,12 @@ type eventFlags struct {
 }
 
 func (f *eventFlags) add(cmd *cobra.Command) {
+	f.addFilter(cmd)
+	cmd.Flags().StringVar(&f.next, "after", "", "go on behind this event, which the page before named as next")
+}
+
+// addFilter adds the flags that choose, without those of a list.
+func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
@@ -73,12 +79,22 @@ func (f *eventFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.since, "since", "", "only what was emitted so long ago at most (15m, 24h), or at this time (RFC 3339) or later")
 	cmd.Flags().StringVar(&f.until, "until", "", "only what was emitted before this; written as --since")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
-	cmd.Flags().StringVar(&f.next, "after", "", "go on behind this event, which the page before named as next")
 	states := make([]string, 0, len(domain.EventStates()))
 	for _, state := range domain.EventStates() {
 		states = append(states, strings.ReplaceAll(string(state), " ", "-"))
 	}
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// said is what was asked for in the flags' own words.
+func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
+	said := map[string]string{}
+	for _, name := range []string{"type", "queue", "key", "state", "since", "until", "header"} {
+		if flag := cmd.Flags().Lookup(name); flag.Changed {
+			said[name] = flag.Value.String()
+		}
+	}
+	return said
 }
 
 // read returns the filter, and the event behind which the list begins.

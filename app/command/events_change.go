@@ -1,0 +1,207 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/words"
+	"outboxd/repository/recall"
+	"outboxd/repository/search"
+)
+
+const (
+	// changedAtOnce is how many events one transaction changes: as long as it
+	// lasts, handlers that begin with them wait.
+	changedAtOnce = 100
+	// tooLateListed is how many events are named that could not be changed.
+	tooLateListed = 100
+)
+
+// eventChangeDocument is the result of events cancel and events reschedule.
+type eventChangeDocument struct {
+	Action   string                        `json:"action"`
+	ActionID *domain.ID                    `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
+	Matched  int                           `json:"matched"`             // events that could be changed when they were looked at
+	Changed  int                           `json:"changed"`
+	DryRun   bool                          `json:"dry_run"`
+	Answers  map[domain.ChangeAnswer]int64 `json:"answers"` // how many events by answer
+	TooLate  []tooLateDocument             `json:"too_late"`
+	More     bool                          `json:"more_too_late"` // the list was cut
+}
+
+type tooLateDocument struct {
+	ID     domain.ID           `json:"id"`
+	Answer domain.ChangeAnswer `json:"answer"`
+}
+
+// eventChange is one cancel or reschedule.
+type eventChange struct {
+	verb, past string
+	done       domain.ChangeAnswer
+	states     []domain.EventState // of events that it can change
+	change     func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error)
+}
+
+func (c commands) newEventsCancelCommand() *cobra.Command {
+	cmd := c.newEventChangeCommand(&eventChange{
+		verb: "cancel", past: "Cancelled", done: domain.ChangeCancelled,
+		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight},
+		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
+			return changes.Cancel(ctx, action, ids)
+		},
+	})
+	cmd.Short = "Take events back that have not taken effect"
+	cmd.Long = `Take events back: those that are pending, held for their ordering key's turn, or in flight. An event that is
+cancelled never takes effect. Its task in Redis has no effect if a worker takes it, and the relay deletes it.
+What was too late is named, with the reason: confirmed, running, busy, in flight, dead, suppressed or unknown.
+The events behind it with its ordering key go on.`
+	cmd.Example = `  outboxd events cancel 01980000-0000-7000-8000-000000000000 --yes --reason "the order was withdrawn"
+  outboxd events cancel --type email:send_notification --header tenant=acme --since 1h --yes`
+	return cmd
+}
+
+func (c commands) newEventsRescheduleCommand() *cobra.Command {
+	var at string
+	var in time.Duration
+	var due time.Time
+	change := &eventChange{
+		verb: "reschedule", past: "Rescheduled", done: domain.ChangeRescheduled,
+		states: []domain.EventState{domain.StatePending, domain.StateHeld},
+		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
+			return changes.Reschedule(ctx, action, ids, due)
+		},
+	}
+	cmd := c.newEventChangeCommand(change)
+	cmd.Short = "Move events that wait to another time"
+	cmd.Long = `Move events to another time, sooner or later: those that are pending, or held for their ordering key's turn. Their
+attempts stay as they were. What was handed to Redis is in flight, and too late. So is what is named with
+another reason: confirmed, busy, dead, suppressed or unknown.`
+	cmd.Example = `  outboxd events reschedule 01980000-0000-7000-8000-000000000000 --in 2h --yes
+  outboxd events reschedule --type report:build --state pending --at 2026-12-24T06:00:00Z --yes`
+	cmd.Flags().StringVar(&at, "at", "", "the time, such as 2006-01-02T15:04:05Z; without a zone it is UTC")
+	cmd.Flags().DurationVar(&in, "in", 0, "so long from now; 0s is at once")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("at") == cmd.Flags().Changed("in") {
+			return config.Mistake{Err: errors.New("say when: --at or --in, one of them")}
+		}
+		if at == "" {
+			due = time.Now().Add(in)
+			return nil
+		}
+		var err error
+		if due, err = domain.ParseMoment(at, time.Now()); err != nil {
+			return config.Mistake{Err: fmt.Errorf("--at: %w", err)}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (c commands) newEventChangeCommand(change *eventChange) *cobra.Command {
+	var flags eventFlags
+	var acting actionFlags
+	var out terminal.Output
+	cmd := &cobra.Command{Use: change.verb + " [ID...]"}
+	flags.addFilter(cmd)
+	acting.add(cmd)
+	out.AddFlag(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		ids, err := eventIDs(args)
+		if err != nil {
+			return err
+		}
+		filter, _, err := flags.read()
+		if err != nil {
+			return err
+		}
+		said := flags.said(cmd)
+		switch {
+		case len(ids) > 0 && len(said) > 0:
+			return config.Mistake{Err: errors.New("IDs and a filter exclude each other")}
+		case len(ids) > 0:
+			said["ids"] = strings.Join(args, " ")
+		case len(said) == 0:
+			return config.Mistake{Err: errors.New("say which events: IDs, --type, --queue, --key, --state, --since, --until or --header")}
+		default:
+			if ids, err = change.find(cmd.Context(), search.NewLives(o.db), filter); err != nil {
+				return err
+			}
+		}
+		result, err := change.run(cmd.Context(), o, ids, &acting, said)
+		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { change.table(w, result) }), err)
+	})
+	return cmd
+}
+
+// find returns the events that the filter chooses and that can be changed.
+func (e *eventChange) find(ctx context.Context, lives domain.EventLives, filter domain.EventFilter) (ids []domain.ID, err error) {
+	var page domain.EventPage
+	for first := true; first || !page.Next.IsZero(); first = false {
+		if page, err = lives.Search(ctx, filter, page.Next, 1000); err != nil {
+			return nil, err
+		}
+		for i := range page.Events {
+			if slices.Contains(e.states, page.Events[i].State) {
+				ids = append(ids, page.Events[i].ID)
+			}
+		}
+	}
+	return ids, nil
+}
+
+func (e *eventChange) run(ctx context.Context, o *opened, ids []domain.ID, acting *actionFlags, said map[string]string) (*eventChangeDocument, error) {
+	result := &eventChangeDocument{Action: e.verb, Matched: len(ids), DryRun: !acting.yes, Answers: map[domain.ChangeAnswer]int64{}, TooLate: []tooLateDocument{}}
+	if err := acting.consent(e.verb); err != nil {
+		return result, err
+	}
+	action := acting.action(said)
+	changes := recall.New(o.db)
+	for some := range slices.Chunk(ids, changedAtOnce) {
+		answers, err := e.change(ctx, changes, action, some)
+		if err != nil {
+			return result, err
+		}
+		result.ActionID = &action.ID
+		for _, answer := range answers {
+			result.add(answer, e.done)
+		}
+	}
+	return result, nil
+}
+
+func (d *eventChangeDocument) add(c domain.Change, done domain.ChangeAnswer) {
+	d.Answers[c.Answer]++
+	switch {
+	case c.Answer == done:
+		d.Changed++
+	case len(d.TooLate) < tooLateListed:
+		d.TooLate = append(d.TooLate, tooLateDocument{c.ID, c.Answer})
+	default:
+		d.More = true
+	}
+}
+
+func (e *eventChange) table(w io.Writer, d *eventChangeDocument) {
+	if d.DryRun {
+		fmt.Fprintf(w, "%s %s.\n", words.Many(d.Matched, "event"), words.Plural(d.Matched, "matches", "match"))
+		return
+	}
+	fmt.Fprintf(w, "%s %s of %s.\n", e.past, words.Count(d.Changed), words.Many(d.Matched, "event"))
+	for _, late := range d.TooLate {
+		fmt.Fprintf(w, "Event %s %s.\n", late.ID, late.Answer.Explain())
+	}
+	if d.More {
+		fmt.Fprintln(w, "There are more.")
+	}
+}
