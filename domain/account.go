@@ -6,12 +6,16 @@ import (
 )
 
 // AccountLine is the account of the events of one type that were created on one
-// UTC day. Every event that was emitted is in exactly one of the other places.
+// UTC day. Every event that was emitted, and every delivery, is in exactly one of the other places.
 type AccountLine struct {
 	Day  time.Time
 	Type string
 
 	Emitted int64 // counted by the outbox's trigger, apart from the tables
+
+	// Deliveries is how many deliveries were made of the events. Each is in one
+	// of the places too.
+	Deliveries int64
 
 	Pending   int64 // in the outbox
 	Held      int64 // waiting for the turn of their ordering key
@@ -32,6 +36,7 @@ type AccountLine struct {
 // Add adds the counts of another line.
 func (l *AccountLine) Add(other *AccountLine) {
 	l.Emitted += other.Emitted
+	l.Deliveries += other.Deliveries
 	l.Pending += other.Pending
 	l.Held += other.Held
 	l.InFlight += other.InFlight
@@ -48,7 +53,7 @@ func (l *AccountLine) Add(other *AccountLine) {
 // Difference is how many events were emitted and are nowhere; negative: how
 // many are there that were never emitted, or are in two places.
 func (l *AccountLine) Difference() int64 {
-	return l.Emitted - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Suppressed - l.Cancelled - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
+	return l.Emitted + l.Deliveries - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Suppressed - l.Cancelled - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
 }
 
 // Violation is one event that breaks a promise.

@@ -32,7 +32,30 @@ type Event struct {
 	// another, by Position, which the store gives them.
 	OrderingKey string
 	Position    int64
+	// Origin and Subscription are those of a delivery: the event that it
+	// delivers, and the name of the subscription. Zero: it is an event.
+	Origin       ID
+	Subscription string
+	// Split is whether the event's deliveries were made.
+	Split Split
 }
+
+// Split is whether the deliveries of an event were made, where subscriptions
+// want it.
+type Split string
+
+// The values of Split. The zero Split is of an event that no relay has met.
+const (
+	SplitDone    Split = "done"
+	SplitInstead Split = "instead" // its deliveries carry it, and it has no task of its own
+)
+
+// HeaderOrigin and HeaderQueue are headers of a delivery's task: the ID of the event, and its own
+// queue.
+const (
+	HeaderOrigin = "outboxd-event-id"
+	HeaderQueue  = "outboxd-queue"
+)
 
 // TaskOptions are Asynq's options of one task. A nil or zero option is left to
 // Asynq's default.
@@ -144,12 +167,17 @@ type Batch interface {
 	// does not change.
 	Full() bool
 
-	// Advanced reports whether the commit let other events go, the next ones of
+	// Advanced reports whether the commit let other events go, deliveries or the next ones of
 	// ordering keys, which are due then.
 	Advanced() bool
 
-	// Held returns how many events were taken out of the way.
+	// Held returns how many events were taken out of the way: those that are
+	// held, and those that only their deliveries carry.
 	Held() int
+
+	// Deliveries returns how many deliveries the claim made, and the place of
+	// the first: they are due when the claim has ended.
+	Deliveries() (int, Cursor)
 
 	// Reached is the place of the last event that was taken, into the batch or
 	// out of the way; the zero Cursor if none was.

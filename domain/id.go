@@ -74,10 +74,10 @@ func (id *ID) Scan(src any) error {
 	}
 }
 
-// Time returns when a version 7 ID was made, to the millisecond; false for any
-// other version.
+// Time returns when a version 7 ID was made, to the millisecond, and for the ID
+// of a delivery that of its event; false for any other.
 func (id ID) Time() (time.Time, bool) {
-	if id[6]>>4 != 7 {
+	if id[6]>>4 != 7 && (id[6]>>4 != 8 || id[8]>>5 != 5) {
 		return time.Time{}, false
 	}
 	var millis int64

@@ -27,6 +27,30 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- outbox_delivery_id returns the ID of an event's delivery to a subscription. It is
+-- the same whenever it is made, so that an event that is met again, because it was
+-- written again or because this database went back, meets the delivery that there
+-- was. Version 8 of RFC 9562, which tells it from an event's: its first 48 bits are
+-- the time of the event's ID, if bit 66 says so, then what follows the version
+-- there, and the rest a hash of both.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_delivery_id(event uuid, subscription_id uuid) RETURNS uuid
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    id bytea := uuid_send(event);
+    rest bytea := substr(sha256(id || uuid_send(subscription_id)), 1, 8);
+    timed integer := CASE WHEN get_byte(id, 6) >> 4 = 7 THEN 32 ELSE 0 END;
+BEGIN
+    id := set_byte(substr(id, 1, 8), 6, get_byte(id, 6) & 15 | 128);
+    RETURN encode(id || set_byte(rest, 0, get_byte(rest, 0) & 31 | timed | 128), 'hex')::uuid;
+END $$;
+-- +goose StatementEnd
+
+-- outbox_delivery_key returns the ordering key of a subscription's deliveries of
+-- events with a key. What follows the name and its colon is the event's own key.
+CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
+
 -- Where an event stands among those of its ordering key.
 CREATE SEQUENCE outbox_ordering_position;
 
@@ -58,7 +82,7 @@ DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_within_bounds(
     id uuid, event_type text, headers jsonb, queue text, max_retry integer, timeout_seconds integer, deadline timestamptz,
     retention_seconds integer, unique_seconds integer, available_at timestamptz, attempts integer, generation integer, last_error text,
-    created_at timestamptz, ordering_key text, ordering_position bigint
+    created_at timestamptz, ordering_key text, ordering_position bigint, origin_id uuid, subscription text
 ) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -83,8 +107,9 @@ DECLARE
         WHEN created_at < '0001-01-01 00:00:00+00' OR created_at >= '10000-01-01 00:00:00+00' THEN 'created_at_is_in_years_1_to_9999'
         WHEN NOT pg_catalog.isfinite(deadline) THEN 'deadline_is_finite'
         WHEN deadline < '1971-01-01 00:00:00+00' OR deadline >= '10000-01-01 00:00:00+00' THEN 'deadline_is_in_years_1971_to_9999'
-        WHEN pg_catalog.octet_length(ordering_key) > 127 AND pg_catalog.octet_length(pg_catalog.convert_to(ordering_key, 'UTF8')) > 255 THEN 'ordering_key_has_at_most_255_bytes'
+        WHEN pg_catalog.octet_length(ordering_key) > 127 AND subscription IS NULL AND pg_catalog.octet_length(pg_catalog.convert_to(ordering_key, 'UTF8')) > 255 THEN 'ordering_key_has_at_most_255_bytes'
         WHEN (ordering_key IS NULL) <> (ordering_position IS NULL) THEN 'ordering_key_has_a_position'
+        WHEN (subscription IS NULL) <> (origin_id IS NULL) THEN 'delivery_has_an_origin'
         WHEN event_type COLLATE "C" !~ '[!-~]' OR queue COLLATE "C" !~ '[!-~]' OR ordering_key COLLATE "C" !~ '[!-~]' THEN 'perhaps blank'
     END;
 BEGIN
@@ -129,12 +154,18 @@ CREATE TABLE outbox (
     created_at        timestamptz NOT NULL DEFAULT now(),
     ordering_key      text,
     ordering_position bigint,
+    -- Of a delivery: the event that it delivers, and the name of the subscription.
+    origin_id         uuid,
+    subscription      text,
+    -- Whether deliveries were made of the event, where subscriptions want it: NULL:
+    -- not yet; 'done'; 'instead': they carry it, and it has no task of its own.
+    split             text,
 
     CONSTRAINT outbox_pkey PRIMARY KEY (id),
     CONSTRAINT outbox_within_bounds CHECK (outbox_within_bounds(
         id, event_type, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
         unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key,
-        ordering_position)),
+        ordering_position, origin_id, subscription)),
     -- The one bound that an option changes.
     CONSTRAINT outbox_payload_has_at_most_1_MiB CHECK (octet_length(payload) <= 1048576)
 ) WITH (
@@ -234,4 +265,6 @@ DROP FUNCTION outbox_take_position;
 DROP SEQUENCE outbox_ordering_position;
 DROP FUNCTION outbox_within_bounds;
 DROP FUNCTION outbox_is_blank;
+DROP FUNCTION outbox_delivery_key;
+DROP FUNCTION outbox_delivery_id;
 DROP FUNCTION outbox_new_id;

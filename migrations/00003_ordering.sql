@@ -40,16 +40,21 @@ CREATE TABLE outbox_turns (
 -- The first held event of a key, unless an earlier one is still to be claimed
 -- from the outbox: whoever claims that one will hold it and ask again. Both
 -- tables are read by one statement, so that an event which is just being moved
--- is seen in one of them. An event that still has the turn does not count: its
+-- is seen in one of them. An event of which deliveries are still to be made comes
+-- before the deliveries of later ones. An event that still has the turn does not count: its
 -- effect may be committed before the claim that sent it.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
     SELECT h.id
-    FROM (SELECT id, ordering_position FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1) h
+    FROM (SELECT id, ordering_position, subscription FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1) h
     WHERE NOT EXISTS (
         SELECT FROM outbox o
         WHERE o.ordering_key = key AND o.ordering_position < h.ordering_position AND o.id IS DISTINCT FROM but)
+      AND CASE WHEN h.subscription IS NULL THEN true ELSE NOT EXISTS (
+        SELECT FROM outbox o
+        WHERE o.ordering_key = substr(key, length(outbox_delivery_key(h.subscription, '')) + 1) AND o.ordering_position < h.ordering_position
+          AND o.split IS NULL AND o.subscription IS NULL) END
 $$;
 -- +goose StatementEnd
 
@@ -65,7 +70,8 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_let_go moves a held event back to the outbox. It is due from now on,
--- not since it was written: the relay's cursor may have passed that. Returns
+-- not since it was written: the relay's cursor may have passed that. Its deliveries
+-- were made when it was first claimed. Returns
 -- false if the event is not on its way then: it is no longer held, or the outbox
 -- refused it and it is a dead letter.
 --
@@ -120,7 +126,7 @@ BEGIN
     PERFORM set_config('outboxd.moving', moving, true);
     RETURN moved > 0;
 END $$
-$ddl$, columns, replace(columns, 'available_at', 'greatest(available_at, clock_timestamp())')); END $do$;
+$ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at, clock_timestamp())'), 'split', 'coalesce(split, ''done'')')); END $do$;
 -- +goose StatementEnd
 
 -- outbox_pass_turn ends an event's turn and gives it to the next of its key, if
@@ -156,7 +162,7 @@ END $$;
 -- outbox_advance sees to it that of each of the keys one event is on its way,
 -- and returns of how many it let one go. It is called for the keys of a batch when it has
 -- been committed. An event of it may have been confirmed long before, and that
--- confirmation does not come again.
+-- confirmation does not come again. So are the keys of deliveries that wait for it.
 --
 -- ON CONFLICT DO UPDATE, though it never updates, waits for whoever is just
 -- passing the turn on; DO NOTHING would take the turn that is about to end for
@@ -175,7 +181,14 @@ DECLARE
     tried uuid;
     advanced integer := 0;
 BEGIN
-    FOR key IN SELECT DISTINCT k FROM unnest(keys) AS k ORDER BY k LOOP
+    FOR key IN
+        SELECT DISTINCT k FROM (
+            SELECT k FROM unnest(keys) AS k
+            UNION ALL
+            SELECT outbox_delivery_key(s.name, k) FROM outbox_subscriptions s, unnest(keys) AS k
+            WHERE s.ordering = 'key' AND EXISTS (SELECT FROM outbox_held h WHERE h.ordering_key = outbox_delivery_key(s.name, k))
+        ) AS both_kinds ORDER BY k
+    LOOP
         SELECT event_id INTO owner FROM outbox_turns JOIN inbox USING (event_id) WHERE ordering_key = key;
         IF FOUND THEN
             PERFORM outbox_pass_turn(owner);

@@ -8,13 +8,14 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- The entries: appended, and folded into outbox_account by the relay that keeps
 -- house. No index and nothing shared: a counter that is updated would make all
 -- producers wait for one another. One row per event that was emitted; rows with
--- a number are of as many that were handed to Redis while no history was kept, or
--- that repeated an event and were absorbed.
+-- a number are of as many that were handed to Redis while no history was kept,
+-- that repeated an event and were absorbed, or of as many deliveries that were made.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
     unrecorded integer,
-    repeated   integer
+    repeated   integer,
+    deliveries integer
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 50000,
@@ -31,6 +32,7 @@ CREATE TABLE outbox_account (
     day         date   NOT NULL,
     event_type  text   NOT NULL,
     emitted     bigint NOT NULL DEFAULT 0,
+    deliveries  bigint NOT NULL DEFAULT 0, -- made of events for subscriptions; each ends as an event does
     confirmed   bigint NOT NULL DEFAULT 0, -- took effect, and left the history
     unconfirmed bigint NOT NULL DEFAULT 0, -- left the history without a confirmation
     unrecorded  bigint NOT NULL DEFAULT 0, -- handed to Redis while no history was kept
@@ -152,13 +154,13 @@ BEGIN
                    least(greatest(created_at, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00') AS created_at,
                    least(greatest(available_at, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00') AS available_at,
                    least(greatest(attempts, 0), 1000000000) AS attempts, least(greatest(generation, 0), 1000000000) AS generation,
-                   ordering_key, ordering_position, %s
+                   ordering_key, ordering_position, origin_id, subscription, CASE WHEN $4 THEN split ELSE coalesce(split, 'done') END AS split, %s
             FROM gone
         ), turned AS ( -- an ID that was changed keeps its key's turn
             UPDATE outbox_turns t SET event_id = c.id FROM cleaned c
             WHERE t.ordering_key = c.ordering_key AND t.event_id = '00000000-0000-0000-0000-000000000000'
         ), dead AS (
-            INSERT INTO outbox_dead AS d (id, event_type, queue, created_at, available_at, attempts, generation, ordering_key, ordering_position,
+            INSERT INTO outbox_dead AS d (id, event_type, queue, created_at, available_at, attempts, generation, ordering_key, ordering_position, origin_id, subscription, split,
                 payload, headers, last_error, max_retry, timeout_seconds, retention_seconds, unique_seconds, deadline, stage, error, died_at)
             SELECT cleaned.*, 'relay', $2, clock_timestamp() FROM cleaned
             ON CONFLICT (id) DO UPDATE SET generation = greatest(d.generation, excluded.generation), stage = excluded.stage,
@@ -181,14 +183,14 @@ BEGIN
             left(last_error, 2000), CASE WHEN max_retry >= 0 THEN max_retry END, CASE WHEN timeout_seconds > 0 THEN timeout_seconds END,
             CASE WHEN retention_seconds >= 0 THEN retention_seconds END, CASE WHEN unique_seconds > 0 THEN unique_seconds END,
             CASE WHEN deadline >= timestamptz '1971-01-01 00:00:00+00' AND deadline < timestamptz '10000-01-01 00:00:00+00' THEN deadline END
-            $all$) INTO event USING row_at, cause, place;
+            $all$) INTO event USING row_at, cause, place, place = 'outbox'::regclass;
         RETURN event;
     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR internal_error OR raise_exception THEN
         NULL;
     END;
     EXECUTE format(moving, whole, $little$
         ''::bytea, '{}'::jsonb, NULL::text, NULL::integer, NULL::integer, NULL::integer, NULL::integer, NULL::timestamptz
-        $little$) INTO event USING row_at, cause || ' (kept without its payload, headers and options: they cannot be read)', place;
+        $little$) INTO event USING row_at, cause || ' (kept without its payload, headers and options: they cannot be read)', place, place = 'outbox'::regclass;
     RETURN event;
 EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR data_corrupted OR internal_error OR raise_exception THEN
     RETURN NULL;
@@ -256,11 +258,12 @@ CREATE TABLE outbox_queue_identity (
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
--- outbox_id_time returns the time in a UUID of version 7, and NULL of any other.
+-- outbox_id_time returns the time in a UUID of version 7, or of a delivery of an
+-- event with such an ID, and NULL of any other.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_id_time(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN get_byte(uuid_send(id), 6) >> 4 = 7
+    SELECT CASE WHEN get_byte(uuid_send(id), 6) >> 4 = 7 OR get_byte(uuid_send(id), 6) >> 4 = 8 AND get_byte(uuid_send(id), 8) >> 5 = 5
         THEN to_timestamp(('x' || left(encode(uuid_send(id), 'hex'), 12))::bit(48)::bigint / 1000.0) END
 $$;
 -- +goose StatementEnd

@@ -30,5 +30,56 @@ CREATE TABLE outbox_subscriptions (
     removed_at       timestamptz -- its deliveries are being discarded
 );
 
+-- The deliveries of events that have no task of their own: such an event is
+-- confirmed when all of them have ended.
+CREATE TABLE outbox_awaited (
+    delivery_id uuid PRIMARY KEY,
+    event_id    uuid NOT NULL
+) WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 10000,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
+
+-- outbox_delivery_ended is for a delivery that is confirmed or was discarded, and
+-- confirms its event if that waited for this one only. Two that end at the same
+-- time follow one another, so that the second sees the first.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_delivery_ended(delivery uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    event uuid;
+BEGIN
+    SELECT event_id INTO event FROM outbox_awaited WHERE delivery_id = delivery;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || event, 5130742286));
+    DELETE FROM outbox_awaited WHERE delivery_id = delivery;
+    IF FOUND AND NOT EXISTS (SELECT FROM outbox_awaited WHERE event_id = event) THEN
+        INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+    END IF;
+END $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE FUNCTION outbox_delivery_confirmed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM outbox_delivery_ended(NEW.event_id);
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+-- Only of IDs of version 8: what has none of a delivery's is told at once.
+CREATE TRIGGER outbox_delivery_confirmed AFTER INSERT ON inbox
+    FOR EACH ROW WHEN (get_byte(uuid_send(NEW.event_id), 6) >> 4 = 8) EXECUTE FUNCTION outbox_delivery_confirmed();
+
 -- +goose Down
+DROP TRIGGER outbox_delivery_confirmed ON inbox;
+DROP FUNCTION outbox_delivery_confirmed;
+DROP FUNCTION outbox_delivery_ended;
+DROP TABLE outbox_awaited;
 DROP TABLE outbox_subscriptions;

@@ -80,6 +80,9 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	}
 	if len(batch.Events()) == 0 {
 		p.queue.succeeded() // nothing was left to be published
+		if made, first := batch.Deliveries(); made > 0 {
+			p.cursor.lost(first)
+		}
 		return batch.Held(), batch.Full() || batch.Advanced(), nil
 	}
 	begun, events := time.Now(), batch.Events()
@@ -117,6 +120,9 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 		// Its bytes ended the batch. The rows behind it were locked until now,
 		// and other pollers have passed them over.
 		from = batch.Reached()
+	}
+	if made, first := batch.Deliveries(); made > 0 && (from == (domain.Cursor{}) || first.Compare(from) < 0) {
+		from = first // deliveries are due when their events were
 	}
 	p.bounds.added(events, outcomes)
 	p.metrics.settled(events, outcomes, batch.Now().Add(time.Since(begun)))

@@ -144,7 +144,7 @@ func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
 // take claims the rows at these places.
 func (b *batch) take(ctx context.Context, places []string) error {
 	b.events, b.held = nil, held{}
-	rows, err := b.conn.Query(ctx, theseSQL(b.outbox.claim), places, b.outbox.o.BatchBytes)
+	rows, err := b.conn.Query(ctx, theseSQL(b.claimSQL()), places, b.outbox.o.BatchBytes)
 	if err != nil {
 		return fmt.Errorf("take due events: %w", err)
 	}

@@ -21,6 +21,7 @@ type held struct {
 	Keys  []string  `json:"keys"`
 	Due   sentTime  `json:"due"` // with ID: the place of the last one
 	ID    domain.ID `json:"id"`
+	split
 }
 
 // The time goes as PostgreSQL sends it in binary: as text it would be written by
@@ -81,7 +82,8 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 // next event of a key still see in the outbox what was taken from it, and leave the key to us.
 // Where it fails, the housekeeper's round does it.
 func (b *batch) advance(ctx context.Context) {
-	keys := slices.Concat(b.held.Keys, b.freed)
+	b.advanced = b.advanced || b.held.Made > 0
+	keys := slices.Concat(b.held.Keys, b.held.InsteadKeys, b.freed)
 	for i := range b.events {
 		if e := &b.events[i]; e.OrderingKey != "" {
 			keys = append(keys, e.OrderingKey)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,9 +44,11 @@ const defaultBatchBytes = 8 << 20
 // queue. There is no lease that could expire and no state to recover: when a
 // process dies, PostgreSQL ends its transaction, and the rows are due again.
 type Outbox struct {
-	db    *postgres.Database
-	o     OutboxOptions
-	claim string
+	db         *postgres.Database
+	o          OutboxOptions
+	claim      string
+	splitClaim string      // where there are subscriptions
+	subscribed atomic.Bool // whether there were any at the last claim
 }
 
 // NewOutbox returns the outbox in db.
@@ -57,6 +60,7 @@ func NewOutbox(db *postgres.Database, o OutboxOptions) *Outbox {
 	if o.History {
 		store.claim = claimWithHistorySQL
 	}
+	store.splitClaim = splitting(store.claim, o.History)
 	return store
 }
 
@@ -72,10 +76,12 @@ const (
 )
 
 // boundsSQL is sent together with the claim. It also says that what the
-// transaction puts back into the outbox is not emitted anew.
+// transaction puts back into the outbox is not emitted anew, and looks whether
+// there are subscriptions.
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
-       set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true)`
+       set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
+       EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL)`
 
 // batchLife bounds a claim on our side too, against a server that is gone
 // without a word: even a rollback would wait for it.
@@ -194,7 +200,7 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 	switch {
 	case len(b.events) > 0:
 		return b, nil
-	case b.held.Count > 0 || b.aside > 0:
+	case b.held.Count > 0 || b.held.Instead > 0 || b.held.Made > 0 || b.aside > 0:
 		// Whoever is told to stop in between would leave the commit undecided.
 		if err := b.end(b.life); err != nil {
 			_ = b.Release()
@@ -243,6 +249,8 @@ type batch struct {
 	now      time.Time
 	aside    int      // rows that were set aside
 	freed    []string // the ordering keys of those
+	// subscribed is whether there are subscriptions.
+	subscribed bool
 }
 
 // Events implements domain.Batch.
@@ -258,11 +266,14 @@ func (b *batch) Advanced() bool { return b.advanced }
 func (b *batch) Now() time.Time { return b.now }
 
 // Held implements domain.Batch.
-func (b *batch) Held() int { return b.held.Count }
+func (b *batch) Held() int { return b.held.Count + b.held.Instead }
 
 // Reached implements domain.Batch.
 func (b *batch) Reached() domain.Cursor {
 	reached := b.held.last()
+	if instead := b.held.lastInstead(); instead.Compare(reached) > 0 {
+		reached = instead
+	}
 	if n := len(b.events); n > 0 && b.events[n-1].Cursor().Compare(reached) > 0 {
 		reached = b.events[n-1].Cursor()
 	}
@@ -291,30 +302,59 @@ func (b *batch) giveBack() {
 	b.cancel()
 }
 
-// load begins the transaction and takes the events, in one round trip.
+// load begins the transaction and takes the events, in one round trip. The
+// first claim since there are subscriptions is begun anew, with deliveries.
 func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
+	b.subscribed = b.outbox.subscribed.Load()
+	for {
+		expected := b.subscribed
+		rows, results, err := b.tryLoad(ctx, from, limit, except)
+		if err != nil {
+			return err
+		}
+		if b.subscribed == expected || expected {
+			b.outbox.subscribed.Store(b.subscribed)
+			defer results.Close()
+			return b.read(rows, limit)
+		}
+		rows.Close()
+		if err := results.Close(); err != nil {
+			return fmt.Errorf("take due events: %w", err)
+		}
+		if _, err := b.conn.Exec(ctx, "ROLLBACK"); err != nil {
+			return fmt.Errorf("begin anew, with deliveries: %w", err)
+		}
+	}
+}
+
+func (b *batch) tryLoad(ctx context.Context, from domain.Cursor, limit int, except []string) (pgx.Rows, pgx.BatchResults, error) {
 	var steps pgx.Batch
 	b.queueBegin(&steps)
-	steps.Queue(fmt.Sprintf(b.outbox.claim, limit), dueFrom(from), [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
+	begin := steps.Len()
+	steps.Queue(fmt.Sprintf(b.claimSQL(), limit), dueFrom(from), [16]byte(from.ID), b.outbox.o.BatchBytes, append([]string{}, except...))
 	results := b.conn.SendBatch(ctx, &steps)
-	defer results.Close()
-	for range steps.Len() - 1 {
-		if _, err := results.Exec(); err != nil {
-			return fmt.Errorf("begin: %w", err)
-		}
+	if err := b.readBegin(results, begin); err != nil {
+		_ = results.Close()
+		return nil, nil, err
 	}
 	rows, err := results.Query()
 	if err != nil {
-		return fmt.Errorf("take due events: %w", err)
+		_ = results.Close()
+		return nil, nil, fmt.Errorf("take due events: %w", err)
 	}
-	return b.read(rows, limit)
+	return rows, results, nil
 }
 
 // begin begins the transaction, in one round trip.
 func (b *batch) begin(ctx context.Context) error {
 	var steps pgx.Batch
 	b.queueBegin(&steps)
-	if err := b.conn.SendBatch(ctx, &steps).Close(); err != nil {
+	results := b.conn.SendBatch(ctx, &steps)
+	if err := b.readBegin(results, steps.Len()); err != nil {
+		_ = results.Close()
+		return err
+	}
+	if err := results.Close(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	return nil
@@ -352,7 +392,7 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 	}
 	// A deletion returns its rows in the order in which it met them.
 	slices.SortFunc(b.events, func(x, y domain.Event) int { return x.Cursor().Compare(y.Cursor()) })
-	b.full = locked == limit || len(b.events)+b.held.Count < locked
+	b.full = locked == limit || len(b.events)+b.Held() < locked
 	return nil
 }
 

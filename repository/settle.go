@@ -27,17 +27,18 @@ var putBackSQL = `
 INSERT INTO outbox (` + stored.Columns + `)
 SELECT ` + stored.ColumnsWith(map[string]string{
 	"available_at": "coalesce(clock_timestamp() + delay_ms * interval '1 millisecond', available_at)",
+	"split":        stored.Met,
 }) + `
-FROM ` + stored.Unnest + `$18::bigint[]) AS back (` + stored.Columns + `, delay_ms)`
+FROM ` + stored.Unnest + stored.Beside + `::bigint[]) AS back (` + stored.Columns + `, delay_ms)`
 
 // An event that was written once more after its death may die again under its
 // ID. The repeat is then absorbed.
 var deadSQL = `
 WITH given AS MATERIALIZED (
-    SELECT * FROM ` + stored.Unnest + `$18::text[]) AS given (` + stored.Columns + `, error)
+    SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS given (` + stored.Columns + `, error)
 ), dead AS (
     INSERT INTO outbox_dead (` + stored.Columns + `, error, stage)
-    SELECT given.*, 'relay' FROM given
+    SELECT ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + `, error, 'relay' FROM given
     ON CONFLICT (id) DO UPDATE
     SET generation = excluded.generation, attempts = excluded.attempts, last_error = excluded.last_error,
         stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
@@ -52,7 +53,7 @@ SELECT FROM dead`
 // absorbed by the row that is there. Returns how many rows it was given.
 var suppressSQL = `
 WITH given AS MATERIALIZED (
-    SELECT * FROM ` + stored.Unnest + `$18::text[]) AS g (` + stored.Columns + `, holder)
+    SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS g (` + stored.Columns + `, holder)
 ), aside AS (
     INSERT INTO outbox_suppressed (` + stored.Columns + `, holder) SELECT * FROM given
     ON CONFLICT (id) DO NOTHING RETURNING id

@@ -60,6 +60,7 @@ type accountLine struct {
 	Day        string `json:"day"`
 	Type       string `json:"type"`
 	Emitted    int64  `json:"emitted"`
+	Deliveries int64  `json:"deliveries"`
 	Pending    int64  `json:"pending"`
 	Held       int64  `json:"held"`
 	InFlight   int64  `json:"in_flight"`
@@ -159,7 +160,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 // add enters a line, and as a violation if it does not add up.
 func (v *verification) add(l *domain.AccountLine) {
 	line := accountLine{
-		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,
+		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,
 		l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference(),
 	}
 	v.Account = append(v.Account, line)
@@ -238,9 +239,9 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 }
 
 func (v *verification) table(w io.Writer) {
-	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tSUPPRESSED\tCANCELLED\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
+	fmt.Fprintln(w, "DAY\tTYPE\tEMITTED\tDELIVERIES\tPENDING\tHELD\tIN FLIGHT\tCONFIRMED\tDEAD\tSUPPRESSED\tCANCELLED\tEXPIRED\tUNRECORDED\tDISCARDED\tREPEATED\tDIFFERENCE")
 	for _, l := range v.Account {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, terminal.OneLine(l.Type, 40), l.Emitted, l.Pending, l.Held, l.InFlight,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", l.Day, terminal.OneLine(l.Type, 40), l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight,
 			l.Confirmed, l.Dead, l.Suppressed, l.Cancelled, l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference)
 	}
 	v.violations(w)

@@ -30,19 +30,20 @@ SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, coalesce(sum(unrecorde
 FROM gone GROUP BY 1, 2
 ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated;
 
-UPDATE outbox_account SET emitted = confirmed + unconfirmed + unrecorded + discarded + repeated + suppressed + cancelled;
+-- The deliveries of what is gone cannot be told from events, and count as emitted.
+UPDATE outbox_account SET deliveries = 0, emitted = confirmed + unconfirmed + unrecorded + discarded + repeated + suppressed + cancelled;
 
-INSERT INTO outbox_account AS a (day, event_type, emitted)
-SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*)
+INSERT INTO outbox_account AS a (day, event_type, emitted, deliveries)
+SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*) FILTER (WHERE subscription IS NULL), count(subscription)
 FROM (
-    SELECT event_type, created_at FROM outbox
-    UNION ALL SELECT event_type, created_at FROM outbox_held
-    UNION ALL SELECT event_type, created_at FROM outbox_sent
-    UNION ALL SELECT event_type, created_at FROM outbox_dead
-    UNION ALL SELECT event_type, created_at FROM outbox_suppressed
-    UNION ALL SELECT event_type, created_at FROM outbox_cancelled
+    SELECT event_type, created_at, subscription FROM outbox
+    UNION ALL SELECT event_type, created_at, subscription FROM outbox_held
+    UNION ALL SELECT event_type, created_at, subscription FROM outbox_sent
+    UNION ALL SELECT event_type, created_at, subscription FROM outbox_dead
+    UNION ALL SELECT event_type, created_at, subscription FROM outbox_suppressed
+    UNION ALL SELECT event_type, created_at, subscription FROM outbox_cancelled
 ) AS present
 GROUP BY 1, 2
-ON CONFLICT (day, event_type) DO UPDATE SET emitted = a.emitted + excluded.emitted;
+ON CONFLICT (day, event_type) DO UPDATE SET emitted = a.emitted + excluded.emitted, deliveries = excluded.deliveries;
 
 COMMIT;

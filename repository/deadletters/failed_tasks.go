@@ -90,7 +90,7 @@ var buriable = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.
 
 // burySQL moves an event from a table (%s) to the dead letters. One that was
 // written more than once may be there more than once, and dead already: the
-// repeats are absorbed.
+// repeats are absorbed. In the outbox ($5) it may never have been claimed.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
@@ -98,7 +98,7 @@ WITH gone AS (
     SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM gone
 ), dead AS (
     INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
-    SELECT ` + stored.ColumnsWith(map[string]string{"attempts": "$3::integer", "generation": "$2"}) + `, $4, 'worker', clock_timestamp()
+    SELECT ` + stored.ColumnsWith(map[string]string{"attempts": "$3::integer", "generation": "$2", "split": "CASE WHEN $5 THEN split ELSE " + stored.Met + " END"}) + `, $4, 'worker', clock_timestamp()
     FROM ranked WHERE n = 1
     ON CONFLICT (id) DO UPDATE
     SET generation = excluded.generation, attempts = excluded.attempts, stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
@@ -138,7 +138,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 			return domain.Superseded, nil
 		}
 		var moved int
-		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err)).Scan(&moved)
+		err = tx.QueryRow(ctx, fmt.Sprintf(burySQL, buriable.Table(state)), [16]byte(task.ID), task.Generation, task.Attempt, f.db.ErrorText(task.Err), state == domain.StatePending).Scan(&moved)
 		if err != nil {
 			return 0, fmt.Errorf("take the event, which was %s, to the dead letters: %w", state, err)
 		}
@@ -151,7 +151,7 @@ func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTa
 
 var writeDownSQL = `
 INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
-SELECT dead.*, 'worker', clock_timestamp() FROM ` + stored.Unnest + `$18::text[]) AS dead (` + stored.Columns + `, error)
+SELECT dead.*, 'worker', clock_timestamp() FROM ` + stored.Unnest + stored.Beside + `::text[]) AS dead (` + stored.Columns + `, error)
 ON CONFLICT (id) DO NOTHING`
 
 // The account had counted the event as gone: with the history that was trimmed,
@@ -170,7 +170,7 @@ SELECT $1, date_trunc('day', $2::timestamptz, 'UTC'), -1 WHERE NOT EXISTS (SELEC
 // kept nowhere. Its ordering key, if it has one, is known by its turn.
 func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) (domain.Burial, error) {
 	e := task.Event
-	e.Attempts = task.Attempt
+	e.Attempts, e.Split = task.Attempt, domain.SplitDone
 	if made, ok := e.ID.Time(); ok {
 		e.CreatedAt = made
 	} else {

@@ -113,6 +113,10 @@ const discardSQL = chosenDeadSQL + `, entered AS (
 )
 SELECT id FROM gone`
 
+// An event without a task of its own waits for its deliveries no longer than for
+// what a person gave up.
+const deliveriesEndedSQL = `SELECT outbox_delivery_ended(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS ended`
+
 // Discard implements domain.DeadLetters.
 func (l *Letters) Discard(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (int, error) {
 	var ids [][16]byte
@@ -122,6 +126,9 @@ func (l *Letters) Discard(ctx context.Context, action *domain.Action, filter dom
 			return 0, err
 		}
 		if ids, err = pgx.CollectRows(rows, pgx.RowTo[[16]byte]); err != nil {
+			return 0, err
+		}
+		if _, err = tx.Exec(ctx, deliveriesEndedSQL, ids); err != nil {
 			return 0, err
 		}
 		_, err = tx.Exec(ctx, stored.PassTurnsSQL, ids)

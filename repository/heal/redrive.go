@@ -38,6 +38,7 @@ const redriveShare = 10
 //     out (%d) for the same reason as that of a claim.
 //   - $3 keeps to what is still certain to be found in the inbox, however long
 //     this takes; $4 leaves alone what is sent meanwhile, or this would never end.
+//   - an event that only its deliveries carry has no task.
 //   - a dead letter has had its end. A person may replay it.
 //   - outboxd.moving says that what is put back was not emitted anew.
 //   - the deletion by ctid and a range of sent_at is a scan of tuple identifiers
@@ -48,7 +49,7 @@ const redriveShare = 10
 const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
-      AND s.event_type <> ALL ($5::text[]) AND ($6 = '' OR s.event_type = $6)
+      AND s.event_type <> ALL ($5::text[]) AND ($6 = '' OR s.event_type = $6) AND s.split IS DISTINCT FROM 'instead'
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $9::uuid)
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
     ORDER BY s.id
@@ -91,7 +92,7 @@ func (o *Redriver) redriveFor(ctx context.Context, window time.Duration, except 
 // twice, or the outbox has it too: such a row is absorbed.
 var backSQL = `), back AS (
     INSERT INTO outbox (` + stored.Columns + `)
-    SELECT DISTINCT ON (id) ` + stored.Columns + ` FROM moving, gone ORDER BY id, generation DESC
+    SELECT DISTINCT ON (id) ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + ` FROM moving, gone ORDER BY id, generation DESC
     ON CONFLICT (id) DO NOTHING
     RETURNING id, generation
 ), absorbed AS (

@@ -40,16 +40,16 @@ WITH places AS (
            count(*) FILTER (WHERE state = 'in flight') AS in_flight, count(*) FILTER (WHERE state = 'confirmed') AS confirmed,
            count(*) FILTER (WHERE state = 'dead') AS dead, count(*) FILTER (WHERE state = 'suppressed') AS suppressed,
            count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
-           0 AS expired, 0::bigint AS unrecorded, 0 AS discarded, 0::bigint AS repeated, 0::bigint AS emitted
+           0 AS expired, 0::bigint AS unrecorded, 0 AS discarded, 0::bigint AS repeated, 0::bigint AS emitted, 0::bigint AS deliveries
     FROM states GROUP BY 1, 2
     UNION ALL
     SELECT ` + stored.AccountDaySQL + `, event_type, 0, 0, 0, 0, 0, 0, 0, 0, sum(coalesce(unrecorded, 0)), 0, sum(coalesce(repeated, 0)),
-           count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL)
+           count(*) FILTER (WHERE ` + stored.EmittedSQL + `), sum(coalesce(deliveries, 0))
     FROM outbox_entries WHERE ctid >= $3::text::tid AND ctid < $4::text::tid GROUP BY 1, 2
     UNION ALL
-    SELECT day, event_type, 0, 0, 0, confirmed, 0, suppressed, cancelled, unconfirmed, unrecorded, discarded, repeated, emitted FROM outbox_account WHERE $5::boolean
+    SELECT day, event_type, 0, 0, 0, confirmed, 0, suppressed, cancelled, unconfirmed, unrecorded, discarded, repeated, emitted, deliveries FROM outbox_account WHERE $5::boolean
 )
-SELECT day, event_type, sum(emitted)::bigint, sum(pending)::bigint, sum(held)::bigint, sum(in_flight)::bigint, sum(confirmed)::bigint,
+SELECT day, event_type, sum(emitted)::bigint, sum(deliveries)::bigint, sum(pending)::bigint, sum(held)::bigint, sum(in_flight)::bigint, sum(confirmed)::bigint,
        sum(dead)::bigint, sum(suppressed)::bigint, sum(cancelled)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
 FROM sums GROUP BY day, event_type ORDER BY day, event_type`
 
@@ -126,7 +126,7 @@ func (s accountSums) add(ctx context.Context, tx pgx.Tx, args ...any) error {
 	}
 	var l domain.AccountLine
 	_, err = pgx.ForEachRow(rows, []any{
-		&l.Day, &l.Type, &l.Emitted, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Suppressed, &l.Cancelled, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
+		&l.Day, &l.Type, &l.Emitted, &l.Deliveries, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Suppressed, &l.Cancelled, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
 	}, func() error {
 		key := accountKey{l.Day, l.Type}
 		sum := s[key]
@@ -204,7 +204,7 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 // the clock was set back.
 const unconfirmedSQL = `
 SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
-WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND event_type <> ALL ($3::text[])
+WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND event_type <> ALL ($3::text[]) AND split IS DISTINCT FROM 'instead'
   AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $4::uuid)
 ORDER BY id LIMIT $2`
 

@@ -33,7 +33,14 @@ var columns = []column{
 	{"created_at", "timestamptz", func(s *Scan) any { return &s.created }, func(r *Rows) any { return r.created }},
 	{"ordering_key", "text", func(s *Scan) any { return &s.key }, func(r *Rows) any { return r.keys }},
 	{"ordering_position", "bigint", func(s *Scan) any { return &s.position }, func(r *Rows) any { return r.positions }},
+	{"origin_id", "uuid", func(s *Scan) any { return &s.origin }, func(r *Rows) any { return r.origins }},
+	{"subscription", "text", func(s *Scan) any { return &s.subscription }, func(r *Rows) any { return r.subscriptions }},
+	{"split", "text", func(s *Scan) any { return &s.split }, func(r *Rows) any { return r.splits }},
 }
+
+// Met is a change of columns for what comes back into the outbox after it was
+// claimed once: its deliveries are made, and never again.
+const Met = "coalesce(split, 'done')"
 
 var (
 	// Columns are the names of an event's columns.
@@ -41,8 +48,10 @@ var (
 	// NoEvent is a NULL for each of them.
 	NoEvent = each(func(int, column) string { return "NULL" })
 	// Unnest makes rows of what Rows gives, one array a column from $1 on. What follows it
-	// is one more array and the bracket.
+	// is one more array, the parameter Beside, and the bracket.
 	Unnest = "unnest(" + each(func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }) + ", "
+	// Beside is the parameter after those of Unnest.
+	Beside = fmt.Sprintf("$%d", len(columns)+1)
 )
 
 // ColumnsWith are Columns, of which some have other values: expressions, by

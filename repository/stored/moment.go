@@ -20,6 +20,9 @@ func Within(column string) string {
 	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
 }
 
+// EmittedSQL is true for an entry of one event that was emitted.
+const EmittedSQL = `unrecorded IS NULL AND repeated IS NULL AND deliveries IS NULL`
+
 // AccountDaySQL is the day of the account on which an event was created.
 var AccountDaySQL = `(` + Within("created_at") + ` AT TIME ZONE 'UTC')::date`
 

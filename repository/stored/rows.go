@@ -19,6 +19,8 @@ type Rows struct {
 	attempts, generations                []int
 	lastErrors, keys                     []*string
 	positions                            []*int64
+	origins                              []*[16]byte
+	subscriptions, splits                []*string
 }
 
 func (r *Rows) Add(e *domain.Event) {
@@ -45,6 +47,15 @@ func (r *Rows) Add(e *domain.Event) {
 		key, position = &e.OrderingKey, &e.Position
 	}
 	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
+	var origin *[16]byte
+	var subscription, split *string
+	if e.Subscription != "" {
+		origin, subscription = (*[16]byte)(&e.Origin), &e.Subscription
+	}
+	if e.Split != "" {
+		split = (*string)(&e.Split)
+	}
+	r.origins, r.subscriptions, r.splits = append(r.origins, origin), append(r.subscriptions, subscription), append(r.splits, split)
 }
 
 // Args are the parameters of Unnest.

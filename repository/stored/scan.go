@@ -23,6 +23,8 @@ type Scan struct {
 	attempts, generation                 pgtype.Int4
 	lastError, key                       pgtype.Text
 	position                             pgtype.Int8
+	origin                               pgtype.UUID
+	subscription, split                  word
 	headersError                         error
 }
 
@@ -49,6 +51,7 @@ func (s *Scan) Event() domain.Event {
 	e := domain.Event{
 		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: int(s.attempts.Int32),
 		Generation: int(s.generation.Int32), LastError: s.lastError.String, CreatedAt: s.created.Time, OrderingKey: s.key.String, Position: s.position.Int64,
+		Origin: s.origin.Bytes, Subscription: string(s.subscription), Split: domain.Split(s.split),
 		Options: domain.TaskOptions{
 			Timeout: wholeSeconds(s.timeout), Retention: wholeSeconds(s.retention), Unique: wholeSeconds(s.unique), Deadline: s.deadline.Time,
 		},

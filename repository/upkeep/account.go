@@ -15,14 +15,15 @@ import (
 var foldSQL = `
 WITH gone AS (
     DELETE FROM outbox_entries WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_entries WHERE ctid > $2::text::tid LIMIT $1))
-    RETURNING ctid AS place, event_type, created_at, unrecorded, repeated
+    RETURNING ctid AS place, event_type, created_at, unrecorded, repeated, deliveries
 ), entered AS (
-    INSERT INTO outbox_account AS a (day, event_type, emitted, unrecorded, repeated)
-    SELECT ` + stored.AccountDaySQL + `, event_type, count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL),
-           coalesce(sum(unrecorded), 0), coalesce(sum(repeated), 0)
+    INSERT INTO outbox_account AS a (day, event_type, emitted, unrecorded, repeated, deliveries)
+    SELECT ` + stored.AccountDaySQL + `, event_type, count(*) FILTER (WHERE ` + stored.EmittedSQL + `),
+           coalesce(sum(unrecorded), 0), coalesce(sum(repeated), 0), coalesce(sum(deliveries), 0)
     FROM gone GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (day, event_type) DO UPDATE
-    SET emitted = a.emitted + excluded.emitted, unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated
+    SET emitted = a.emitted + excluded.emitted, unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated,
+        deliveries = a.deliveries + excluded.deliveries
 )
 SELECT count(*), coalesce((SELECT place FROM gone ORDER BY place DESC LIMIT 1)::text, $2) FROM gone`
 

@@ -7,6 +7,7 @@ import (
 	"outboxd/domain"
 	"outboxd/repository/postgres"
 	"outboxd/repository/search"
+	"outboxd/repository/stored"
 )
 
 // entriesLimit bounds how many entries of the account a measurement counts: at
@@ -36,9 +37,9 @@ WITH standing AS (` + search.StandingSQL + `
 ), before AS (
     SELECT at, emitted_total, enqueued_total FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1
 ), entries AS (
-    SELECT count(*) FILTER (WHERE unrecorded IS NULL AND repeated IS NULL) AS emitted, coalesce(sum(unrecorded), 0) AS unrecorded,
+    SELECT count(*) FILTER (WHERE ` + stored.EmittedSQL + `) AS emitted, coalesce(sum(unrecorded), 0) AS unrecorded,
            CASE WHEN count(*) = $5 THEN greatest(pg_stat_get_live_tuples('outbox_entries'::regclass)::float8 / $5, 1) ELSE 1 END AS share
-    FROM (SELECT unrecorded, repeated FROM outbox_entries LIMIT $5) AS few
+    FROM (SELECT unrecorded, repeated, deliveries FROM outbox_entries LIMIT $5) AS few
 ), totals AS (
     SELECT coalesce((SELECT sum(emitted) FROM outbox_account), 0) + (e.emitted * e.share)::bigint AS emitted,
            coalesce((SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass), 0)

@@ -1,0 +1,157 @@
+package repository
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/stored"
+)
+
+// Fan-out: the claim that meets an event first makes its deliveries, in its own
+// transaction, one for each subscription that matches. A delivery is a row of the
+// outbox like any other, and is claimed, ordered, sent again and given up by the
+// same statements.
+//
+// Whether there are subscriptions is read with each claim, by the statement that
+// sets its bounds, which costs no round trip. Without any, the claim is the one
+// that does not know of them.
+
+// splitSQL stands between gone and what is done with it.
+//
+//   - wanted compares each type of the batch with the subscriptions once, however
+//     many events it has.
+//   - A delivery gets the due time of its event, so that it does not wait behind
+//     the whole backlog. It gets the event's place among those of its key too.
+//   - What is confirmed already is not made again: the event was written again.
+//     Another repeat is absorbed where repeats are: in the outbox, among the held
+//     or the dead, or by the inbox.
+//   - Asynq's timeout leaves ten seconds for what is done around the attempt.
+//   - An event that a subscription takes out of its queue goes to the history at
+//     once, and the rest of the claim does not meet it.
+var splitSQL = `, wanted AS MATERIALIZED (
+    SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts, s.timeout_ms
+    FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
+    JOIN outbox_subscriptions s ON s.removed_at IS NULL AND t.event_type COLLATE "C" LIKE ANY (s.patterns)
+), instead AS MATERIALIZED (
+    SELECT id FROM gone JOIN wanted USING (event_type)
+    WHERE instead_of_queue AND ` + matchesSQL + `
+    UNION
+    SELECT id FROM gone WHERE split = 'instead'
+), made AS (
+    INSERT INTO outbox (` + stored.Columns + `)
+    SELECT ` + stored.ColumnsWith(deliveryColumns) + `
+    FROM gone JOIN wanted USING (event_type), LATERAL (SELECT outbox_delivery_id(gone.id, subscription_id) AS delivery_id) AS named
+    WHERE ` + matchesSQL + ` AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = delivery_id)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, event_type, created_at, available_at, origin_id
+), entered AS (
+    INSERT INTO outbox_entries (event_type, created_at, deliveries)
+    SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*) FROM made GROUP BY 1, 2
+), carried AS MATERIALIZED (
+    SELECT ` + stored.ColumnsWith(map[string]string{"split": "'instead'"}) + ` FROM gone WHERE id IN (SELECT id FROM instead)
+), awaited AS (
+    INSERT INTO outbox_awaited (delivery_id, event_id)
+    SELECT id, origin_id FROM made WHERE %[1]t AND origin_id IN (SELECT id FROM instead)
+    ON CONFLICT (delivery_id) DO NOTHING
+), recorded AS (
+    %[2]s
+), queued AS NOT MATERIALIZED (
+    SELECT * FROM gone WHERE id NOT IN (SELECT id FROM instead)
+)`
+
+// matchesSQL is true for an event of gone and a subscription that wants its type.
+const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
+
+// The headers of almost every event leave room for one more.
+var deliveryColumns = map[string]string{
+	"id":                "delivery_id",
+	"headers":           "CASE WHEN pg_column_size(gone.headers) < 60000 THEN gone.headers || jsonb_build_object('" + domain.HeaderQueue + "', queue) ELSE gone.headers END",
+	"queue":             "'" + domain.SubscriptionQueuePrefix + "' || name",
+	"max_retry":         "most_attempts - 1",
+	"timeout_seconds":   "(timeout_ms / 1000 + 10)::integer",
+	"deadline":          "NULL::timestamptz",
+	"retention_seconds": "NULL::integer",
+	"unique_seconds":    "NULL::integer",
+	"attempts":          "0",
+	"generation":        "0",
+	"last_error":        "NULL::text",
+	"ordering_key":      "CASE WHEN ordering = 'key' AND ordering_key IS NOT NULL THEN outbox_delivery_key(name, ordering_key) END",
+	"ordering_position": "CASE WHEN ordering = 'key' THEN ordering_position END",
+	"origin_id":         "gone.id",
+	"subscription":      "name",
+	"split":             "NULL::text",
+}
+
+// What was split, as one more row without an event. first is the due time of the
+// first delivery; the place is that of the last event that went to the history.
+const splitRowSQL = `,
+       now(), (SELECT count(*) FROM due),
+       jsonb_build_object('made', (SELECT count(*) FROM made), 'first', (SELECT encode(timestamptz_send(min(available_at)), 'hex') FROM made),
+                          'instead', count(*), 'instead_keys', coalesce(jsonb_agg(DISTINCT ordering_key) FILTER (WHERE ordering_key IS NOT NULL), '[]'),
+                          'instead_due', encode(timestamptz_send(max(available_at)), 'hex'),
+                          'instead_id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
+FROM carried HAVING count(*) > 0 OR EXISTS (SELECT FROM made)`
+
+const (
+	recordInSentSQL = `INSERT INTO outbox_sent (%[1]s) SELECT %[1]s FROM carried`
+	// Nothing remembers it where no history is kept.
+	recordNowhereSQL = `INSERT INTO outbox_entries (event_type, created_at, unrecorded) SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*) FROM carried GROUP BY 1, 2`
+)
+
+// splitting is a claim that makes deliveries.
+func splitting(claim string, history bool) string {
+	record := recordNowhereSQL
+	if history {
+		record = fmt.Sprintf(recordInSentSQL, stored.Columns)
+	}
+	// %d, the limit, is still to be written in.
+	split := strings.NewReplacer("%[1]t", fmt.Sprint(history), "%[2]s", record).Replace(splitSQL)
+	before, after, _ := strings.Cut(claim, ", holding AS MATERIALIZED (")
+	after = strings.NewReplacer("FROM gone", "FROM queued", "gone.", "queued.").Replace(after)
+	return before + split + ", holding AS MATERIALIZED (" + after + "\nUNION ALL SELECT " + stored.NoEvent + splitRowSQL
+}
+
+// split is what a claim did for subscriptions.
+type split struct {
+	Made        int       `json:"made"`    // deliveries
+	First       sentTime  `json:"first"`   // due time of the first of them
+	Instead     int       `json:"instead"` // events that only their deliveries carry
+	InsteadKeys []string  `json:"instead_keys"`
+	InsteadDue  sentTime  `json:"instead_due"` // with InsteadID: the place of the last of those
+	InsteadID   domain.ID `json:"instead_id"`
+}
+
+func (s *split) lastInstead() domain.Cursor {
+	return domain.Cursor{Due: time.Time(s.InsteadDue), ID: s.InsteadID}
+}
+
+// Deliveries implements domain.Batch.
+func (b *batch) Deliveries() (int, domain.Cursor) {
+	return b.held.Made, domain.Cursor{Due: time.Time(b.held.First)}
+}
+
+// readBegin reads the answers to what queueBegin queued.
+func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
+	for range steps - 1 {
+		if _, err := results.Exec(); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+	}
+	var setting string
+	if err := results.QueryRow().Scan(&setting, &setting, &setting, &setting, &b.subscribed); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	return nil
+}
+
+// claimSQL is the statement of this batch's claim.
+func (b *batch) claimSQL() string {
+	if b.subscribed {
+		return b.outbox.splitClaim
+	}
+	return b.outbox.claim
+}
