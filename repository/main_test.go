@@ -10,22 +10,23 @@ import (
 func TestMain(m *testing.M) { servertest.Main(m) }
 
 var (
-	healthy     = repositorytest.Healthy
-	text        = repositorytest.Text
-	balance     = repositorytest.Balance
-	claim       = repositorytest.Claim
-	claimEvents = repositorytest.ClaimEvents
-	confirm     = repositorytest.Confirm
-	count       = repositorytest.Count
-	deliver     = repositorytest.Deliver
-	die         = repositorytest.Die
-	emit        = repositorytest.Emit
-	emitKeyed   = repositorytest.EmitKeyed
-	eventually  = repositorytest.Eventually
-	exec        = repositorytest.Exec
-	explain     = repositorytest.Explain
-	find        = repositorytest.Find
-	migrate     = repositorytest.Migrate
-	relayAll    = repositorytest.RelayAll
-	types       = repositorytest.Types
+	healthy      = repositorytest.Healthy
+	text         = repositorytest.Text
+	awaitWaiting = repositorytest.AwaitWaiting
+	balance      = repositorytest.Balance
+	claim        = repositorytest.Claim
+	claimEvents  = repositorytest.ClaimEvents
+	confirm      = repositorytest.Confirm
+	count        = repositorytest.Count
+	deliver      = repositorytest.Deliver
+	die          = repositorytest.Die
+	emit         = repositorytest.Emit
+	emitKeyed    = repositorytest.EmitKeyed
+	eventually   = repositorytest.Eventually
+	exec         = repositorytest.Exec
+	explain      = repositorytest.Explain
+	find         = repositorytest.Find
+	migrate      = repositorytest.Migrate
+	relayAll     = repositorytest.RelayAll
+	types        = repositorytest.Types
 )

@@ -52,7 +52,7 @@ var splitSQL = `, wanted AS MATERIALIZED (
     INSERT INTO outbox_entries (event_type, created_at, deliveries)
     SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*) FROM made GROUP BY 1, 2
 ), carried AS MATERIALIZED (
-    SELECT ` + stored.ColumnsWith(map[string]string{"split": "'instead'"}) + ` FROM gone WHERE id IN (SELECT id FROM instead)
+    SELECT ` + stored.ColumnsWith(map[string]string{"split": "'instead' AS split"}) + ` FROM gone WHERE id IN (SELECT id FROM instead)
 ), awaited AS (
     INSERT INTO outbox_awaited (delivery_id, event_id)
     SELECT id, origin_id FROM made WHERE %[1]t AND origin_id IN (SELECT id FROM instead)

@@ -120,7 +120,7 @@ func Balance(t testing.TB, db *postgres.Database) {
 		t.Fatal(err)
 	}
 	const sql = `
-		SELECT coalesce(sum(emitted), 0) - coalesce(sum(confirmed + unconfirmed + unrecorded + discarded), 0)
+		SELECT coalesce(sum(emitted + deliveries), 0) - coalesce(sum(confirmed + unconfirmed + unrecorded + discarded + repeated), 0)
 		       - (SELECT Count(*) FROM outbox) - (SELECT Count(*) FROM outbox_held) - (SELECT Count(*) FROM outbox_sent) - (SELECT Count(*) FROM outbox_dead)
 		FROM outbox_account`
 	if n := Count(t, db, sql); n != 0 {

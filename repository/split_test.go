@@ -1,0 +1,327 @@
+package repository_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
+	"outboxd/repository/postgres"
+	"outboxd/repository/subscriptions"
+)
+
+// subscribe adds subscriptions, each with the types after its name.
+func subscribe(t testing.TB, db *postgres.Database, list ...domain.Subscription) {
+	t.Helper()
+	for i := range list {
+		list[i].URL = "http://receiver.example.com"
+		list[i] = list[i].WithDefaults()
+	}
+	if _, err := subscriptions.New(db).Apply(t.Context(), &domain.Action{Actor: "ada"}, list); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wants(name string, types ...string) domain.Subscription {
+	return domain.Subscription{Name: name, Types: types}
+}
+
+// wentWhere relays all, and returns the queue and type of each, sorted.
+func wentWhere(t testing.TB, store *repository.Outbox) string {
+	t.Helper()
+	var went []string
+	for {
+		batch := claim(t, store, 100)
+		for _, e := range batch.Events() {
+			went = append(went, e.Queue+"/"+e.Type)
+		}
+		if len(batch.Events()) > 0 {
+			deliver(t, batch)
+		} else if !batch.Full() && !batch.Advanced() {
+			slices.Sort(went)
+			return strings.Join(went, " ")
+		}
+	}
+}
+
+// TestAnEventGoesToEverySubscriptionThatMatches also with types that only begin alike, headers, and LIKE's own characters.
+func TestAnEventGoesToEverySubscriptionThatMatches(t *testing.T) {
+	t.Parallel()
+	for name, history := range map[string]bool{"history": true, "no history": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := schematest.Open(t)
+			store := repository.NewOutbox(db, repository.OutboxOptions{History: history})
+			eu := wants("eu", "user:*", "user:new")
+			eu.Headers = map[string]string{"region": "eu"}
+			subscribe(t, db, wants("crm", "user:*", "order:paid"), eu, wants("odd", "a_b%"))
+			exec(t, db, `SELECT outboxd.emit('user:new', '{"n": 1}', headers => '{"region": "eu", "x": "y"}'), outboxd.emit('user:gone', '{}'), outboxd.emit('order:paid', '{}', queue => 'low'),
+				outboxd.emit('order:paid:twice', '{}'), outboxd.emit('axb%', '{}'), outboxd.emit('a_b%', '{}')`)
+			want := "default/a_b% default/axb% default/order:paid:twice default/user:gone default/user:new low/order:paid " +
+				"subscription:crm/order:paid subscription:crm/user:gone subscription:crm/user:new subscription:eu/user:new subscription:odd/a_b%"
+			if got := wentWhere(t, store); got != want {
+				t.Errorf("went\n%s\nwant\n%s", got, want)
+			}
+			if n := count(t, db, "SELECT coalesce(sum(deliveries), 0) FROM outbox_entries"); n != 5 {
+				t.Errorf("the account has %d deliveries, want 5", n)
+			}
+			balance(t, db)
+		})
+	}
+}
+
+// TestADeliveryCarriesItsEvent looks at what reaches the queue.
+func TestADeliveryCarriesItsEvent(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	s := wants("crm", "user:*")
+	s.Attempts = 5
+	subscribe(t, db, s)
+	exec(t, db, `SELECT outboxd.emit('user:new', '{"n": 1}', headers => '{"traceparent": "x"}', queue => 'low', max_retry => 99, unique_seconds => 60, deadline => now() + interval '1 hour')`)
+	event := claim(t, store, 10)
+	deliver(t, event)
+	delivery := claim(t, store, 10)
+	if len(event.Events()) != 1 || len(delivery.Events()) != 1 {
+		t.Fatalf("%d events, %d deliveries", len(event.Events()), len(delivery.Events()))
+	}
+	e, d := event.Events()[0], delivery.Events()[0]
+	if d.Origin != e.ID || d.Subscription != "crm" || d.Type != e.Type || string(d.Payload) != string(e.Payload) || d.Queue != "subscription:crm" ||
+		d.Headers["traceparent"] != "x" || d.Headers[domain.HeaderQueue] != "low" || *d.Options.MaxRetry != 4 || d.Options.Unique != 0 || !d.Options.Deadline.IsZero() ||
+		!d.CreatedAt.Equal(e.CreatedAt) {
+		t.Errorf("%+v", d)
+	}
+	made, ok := e.ID.Time()
+	if at, told := d.ID.Time(); !ok || !told || !at.Equal(made) {
+		t.Errorf("the delivery's ID %s tells the time %s, the event's %s tells %s", d.ID, at, e.ID, made)
+	}
+}
+
+// TestAnEventIsSplitOnce sends events again in every way that there is.
+func TestAnEventIsSplitOnce(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	letters := deadletters.New(db)
+	deliveries := func() int {
+		t.Helper()
+		return count(t, db, "SELECT coalesce(sum(deliveries), 0) FROM (SELECT deliveries FROM outbox_entries UNION ALL SELECT deliveries FROM outbox_account) AS e")
+	}
+	settle := func(outcome domain.Outcome) {
+		t.Helper()
+		batch := claimEvents(t, store)
+		outcomes := slices.Repeat([]domain.Outcome{outcome}, len(batch.Events()))
+		if err := batch.Commit(t.Context(), outcomes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := domain.Outcome{Verdict: domain.Refused, Err: errors.New("no")}
+	redrive := func(want int64) {
+		t.Helper()
+		if n, err := heal.NewRedriver(db).Redrive(t.Context(), 3600e9); err != nil || n != want {
+			t.Errorf("healed %d, %v, want %d", n, err, want)
+		}
+	}
+	// Met while there were no subscriptions: refused, sent, dead, held.
+	exec(t, db, "SELECT outboxd.emit('old:refused', '{}')")
+	settle(refused)
+	exec(t, db, "SELECT outboxd.emit('old:dead', '{}')")
+	batch := claimEvents(t, store)
+	dead := make([]domain.Outcome, len(batch.Events()))
+	for i := range dead {
+		dead[i] = refused
+		if batch.Events()[i].Type == "old:dead" {
+			dead[i] = domain.Outcome{Verdict: domain.Dead, Err: errors.New("no")}
+		}
+	}
+	if err := batch.Commit(t.Context(), dead); err != nil {
+		t.Fatal(err)
+	}
+	emitKeyed(t, db, "k1", "k2")
+	relayAll(t, store)
+	subscribe(t, db, wants("all", "*"))
+	redrive(2) // old:refused and k1
+	if _, err := letters.Replay(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{}, 10); err != nil {
+		t.Fatal(err)
+	}
+	confirm(t, db, "k1")
+	if got := wentWhere(t, store); strings.Contains(got, "subscription") || deliveries() != 0 {
+		t.Errorf("%s went; events from before the subscription have %d deliveries", got, deliveries())
+	}
+
+	// Met with one: each is split at the first claim and never again.
+	exec(t, db, "SELECT outboxd.emit('new', '{}')")
+	settle(refused)
+	settle(refused) // its delivery too
+	relayAll(t, store)
+	if n := deliveries(); n != 1 {
+		t.Errorf("%d deliveries of a refused event, want 1", n)
+	}
+	redrive(5) // new and its delivery, k2, old:refused, old:dead
+	relayAll(t, store)
+	exec(t, db, "INSERT INTO outbox (id, event_type, payload) SELECT id, event_type, payload FROM outbox_sent WHERE event_type = 'new' AND subscription IS NULL")
+	exec(t, db, "INSERT INTO inbox SELECT id FROM outbox_sent WHERE subscription IS NOT NULL")
+	relayAll(t, store)
+	if n := deliveries(); n != 1 {
+		t.Errorf("%d deliveries of an event that was sent again and written again, want 1", n)
+	}
+	if n := count(t, db, "SELECT count(DISTINCT id) FROM outbox_sent WHERE subscription = 'all'"); n != 1 {
+		t.Errorf("%d deliveries are in the history, want 1", n)
+	}
+	balance(t, db)
+}
+
+// TestARepeatMeetsTheDeliveryThatThereIs writes an event again at every stage of its delivery.
+func TestARepeatMeetsTheDeliveryThatThereIs(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	subscribe(t, db, wants("all", "*"))
+	const id = "019a0000-0000-7000-8000-000000000001"
+	for range 3 {
+		exec(t, db, "INSERT INTO outbox (id, event_type, payload) VALUES ($1, 'again', '')", id)
+		relayAll(t, store)
+	}
+	if n := count(t, db, "SELECT count(DISTINCT id) FROM outbox_sent WHERE subscription = 'all'"); n != 1 {
+		t.Errorf("%d deliveries, want 1", n)
+	}
+	balance(t, db)
+}
+
+// TestAReleasedClaimMakesNoDelivery is a crash at any point before the commit.
+func TestAReleasedClaimMakesNoDelivery(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	subscribe(t, db, wants("all", "*"))
+	emit(t, db, 1)
+	batch := claim(t, store, 10)
+	if n, _ := batch.Deliveries(); n != 1 {
+		t.Errorf("%d deliveries, want 1", n)
+	}
+	if err := batch.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox"); n != 1 {
+		t.Errorf("%d rows are left, want 1", n)
+	}
+	if got := wentWhere(t, store); got != "default/test:1 subscription:all/test:1" {
+		t.Error(got)
+	}
+	balance(t, db)
+}
+
+// TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries has one of two deliveries discarded.
+func TestAnEventInsteadOfItsQueueIsConfirmedWithItsDeliveries(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	instead := wants("one", "new")
+	instead.InsteadOfQueue = true
+	subscribe(t, db, instead, wants("two", "*"))
+	exec(t, db, "SELECT outboxd.emit('new', '{}', ordering_key => 'k'), outboxd.emit('other', '{}')")
+	confirmed := func(want int) {
+		t.Helper()
+		if n := count(t, db, "SELECT count(*) FROM inbox JOIN outbox_sent ON id = event_id WHERE event_type = 'new' AND subscription IS NULL"); n != want {
+			t.Errorf("the event is confirmed %d times, want %d", n, want)
+		}
+	}
+	if got := wentWhere(t, store); got != "default/other subscription:one/new subscription:two/new subscription:two/other" {
+		t.Error(got)
+	}
+	exec(t, db, "SELECT outboxd.confirm(id) FROM outbox_sent WHERE subscription = 'one'")
+	confirmed(0)
+	if n, err := heal.NewRedriver(db).Redrive(t.Context(), 3600e9); err != nil || n != 3 {
+		t.Errorf("healed %d, %v, want the two deliveries and the event that has a task", n, err)
+	}
+	die(t, store, "no")
+	confirmed(0)
+	if _, err := deadletters.New(db).Discard(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{}, 10); err != nil {
+		t.Fatal(err)
+	}
+	confirmed(1)
+	balance(t, db)
+}
+
+// TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent ends both in transactions that are open at the same time.
+func TestTwoDeliveriesThatEndAtOnceConfirmTheirEvent(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	one, two := wants("one", "*"), wants("two", "*")
+	one.InsteadOfQueue = true
+	subscribe(t, db, one, two)
+	emit(t, db, 1)
+	relayAll(t, store)
+	first := repository.Begin(t.Context(), db)
+	if err := first.Exec("SELECT outboxd.confirm(id) FROM outbox_sent WHERE subscription = 'one'").Error; err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := db.SQL().ExecContext(t.Context(), "SELECT outboxd.confirm(id) FROM outbox_sent WHERE subscription = 'two'")
+		done <- err
+	}()
+	awaitWaiting(t, db)
+	if err := errors.Join(first.Commit().Error, <-done); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, "SELECT count(*) FROM inbox"); n != 3 {
+		t.Errorf("%d confirmations, want those of two deliveries and of their event", n)
+	}
+}
+
+// TestDeliveriesOfAKeyKeepItsOrder lets a later event be met before an earlier one, whose claim is still open.
+func TestDeliveriesOfAKeyKeepItsOrder(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	crm, loose := wants("crm", "k*"), wants("loose", "k*")
+	crm.Ordering = domain.OrderingKey
+	picky := wants("picky", "k2", "k3")
+	picky.Ordering = domain.OrderingKey
+	subscribe(t, db, crm, loose, picky)
+	emit(t, db, 1)
+	emitKeyed(t, db, "k1")
+	open := claim(t, store, 10) // k1 is held by it, and its deliveries are made
+	emitKeyed(t, db, "k2", "k3")
+	var went []string
+	relay := func() {
+		t.Helper()
+		for {
+			batch := claim(t, store, 1)
+			events := slices.Clone(batch.Events())
+			if len(events) == 0 && !batch.Full() && !batch.Advanced() {
+				return
+			}
+			if len(events) > 0 {
+				deliver(t, batch)
+			}
+			for _, e := range events {
+				if e.Subscription == "crm" || e.Subscription == "picky" {
+					went = append(went, e.Subscription+"/"+e.Type)
+				}
+				exec(t, db, "SELECT outboxd.confirm($1)", e.ID.String())
+			}
+		}
+	}
+	relay()
+	if len(went) != 0 {
+		t.Errorf("%q went before the deliveries of k1, which are not committed", went)
+	}
+	deliver(t, open)
+	relay()
+	slices.SortStableFunc(went, func(a, b string) int { return strings.Compare(a[:strings.Index(a, "/")], b[:strings.Index(b, "/")]) })
+	if got, want := strings.Join(went, " "), "crm/k1 crm/k2 crm/k3 picky/k2 picky/k3"; got != want {
+		t.Errorf("went %s, want %s", got, want)
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_held") + count(t, db, "SELECT count(*) FROM outbox_turns"); n != 0 {
+		t.Errorf("%d are held or have a turn", n)
+	}
+	balance(t, db)
+}
