@@ -1,27 +1,54 @@
 package app_test
 
 import (
+	"encoding/json"
+	"errors"
+	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestTheCoreKnowsNothingOfTheExample asks the go command what the core consists of.
+// TestTheCoreKnowsNothingOfTheExample asks the go command which packages there are. Only the example itself, what
+// wires it into the program, app, and what supports tests may need the example.
 func TestTheCoreKnowsNothingOfTheExample(t *testing.T) {
 	t.Parallel()
-	core := []string{
-		"outboxd/domain", "outboxd/migrations", "outboxd/repository", "outboxd/repository/postgres", "outboxd/repository/examine",
-		"outboxd/relay", "outboxd/jobs", "outboxd/jobs/broker", "outboxd/jobs/inspect", "outboxd/jobs/lookup", "outboxd/jobs/confirm",
-		"outboxd/handler", "outboxd/handler/monitor", "outboxd/handler/dashboard",
-	}
-	list, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, core...)...).CombinedOutput()
+	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", "outboxd/...")
+	output, err := list.Output()
 	if err != nil {
-		t.Fatalf("%v: %s", err, list)
+		t.Fatalf("%s: %v", list, err)
 	}
-	for name := range strings.Lines(string(list)) {
-		name = strings.TrimSpace(name)
-		if strings.HasPrefix(name, "outboxd/") && (strings.Contains(name, "registration") || strings.Contains(name, "example")) {
-			t.Errorf("the core needs %s", name)
+	var core, example []string
+	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
+		var found struct {
+			ImportPath string
+			Deps       []string
+		}
+		if err := decoder.Decode(&found); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case ofTheExample(found.ImportPath):
+			example = append(example, found.ImportPath)
+		case found.ImportPath == "outboxd", found.ImportPath == "outboxd/app", strings.HasPrefix(found.ImportPath, "outboxd/app/"),
+			strings.HasSuffix(found.ImportPath, "test"):
+		default:
+			core = append(core, found.ImportPath)
+			for _, name := range slices.DeleteFunc(found.Deps, func(name string) bool { return !ofTheExample(name) }) {
+				t.Errorf("%s needs %s", found.ImportPath, name)
+			}
 		}
 	}
+	if len(core) == 0 || len(example) == 0 {
+		t.Errorf("the go command names %q and, of the example, %q: neither may be empty", core, example)
+	}
+}
+
+// ofTheExample reports whether a package is the example's.
+func ofTheExample(name string) bool {
+	return strings.HasPrefix(name, "outboxd/") &&
+		slices.ContainsFunc(strings.Split(name, "/"), func(room string) bool { return room == "registration" || room == "example" })
 }
