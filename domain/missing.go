@@ -34,8 +34,8 @@ type MissingEvent struct {
 type MissingEvents interface {
 	// HandedOver returns a number that differs from an earlier one if events were
 	// handed to the queue since, give or take a second; negative where the
-	// database does not count.
-	HandedOver(ctx context.Context) (int64, error)
+	// database does not count. With it comes the time, by the database's clock.
+	HandedOver(ctx context.Context) (int64, time.Time, error)
 
 	// Page reads the history after one ID and up to another: as many rows as the limit says, and of
 	// those the events that were sent at least age ago. Events of the types in
@@ -51,9 +51,10 @@ type MissingEvents interface {
 	Resend(ctx context.Context, ids []ID, why string) (int64, error)
 
 	// Settle forgets what is not missing any more: what was confirmed, has ended
-	// in another way, or has not been noted again for since. It returns how many
-	// events are missing.
-	Settle(ctx context.Context, since time.Duration) (int64, error)
+	// in another way, or has not been noted again since then, by the database's
+	// clock. It returns how many events are missing, and how many are remembered:
+	// those, and what was sent again and is not confirmed yet.
+	Settle(ctx context.Context, since time.Time) (missing, remembered int64, err error)
 
 	// Missing returns up to limit events that are missing, the oldest first.
 	Missing(ctx context.Context, limit int) ([]MissingEvent, error)

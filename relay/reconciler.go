@@ -127,7 +127,7 @@ func (r *reconciler) report(ctx context.Context, err error) {
 // the next ones of the sweep.
 func (r *reconciler) round(ctx context.Context) error {
 	begun := time.Now()
-	handed, err := r.o.Events.HandedOver(ctx)
+	handed, since, err := r.o.Events.HandedOver(ctx)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (r *reconciler) round(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.settle(ctx, time.Since(begun))
+	return r.settle(ctx, since)
 }
 
 // sweeping reports whether the sweep is on its way, or has reason to begin.
@@ -183,16 +183,30 @@ func (r *reconciler) sweep(ctx context.Context, handed int64) error {
 	return nil
 }
 
-// page reads a page, deals with what is missing, and rests for as long as that
-// allows.
+// page reads a page, deals with what is missing, and rests for as long as the
+// reading allows. The dealing is not counted: it comes once for each loss, and a
+// rest for it would hold up the rest of the round, and what ends it.
 func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.SentPage, error) {
-	begun := time.Now()
-	defer func(ctx context.Context) { wait(ctx, (reconcileShare-1)*time.Since(begun)) }(ctx)
+	var reading time.Duration
+	defer func(ctx context.Context) { wait(ctx, (reconcileShare-1)*reading) }(ctx)
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
+	begun := time.Now()
+	page, missing, err := r.read(ctx, after, until)
+	if reading = time.Since(begun); err != nil || len(missing) == 0 {
+		return page, err
+	}
+	if !r.intact(ctx) {
+		return page, errNotIntact
+	}
+	return page, r.deal(ctx, missing)
+}
+
+// read reads a page, and returns what of it the queue should have and does not.
+func (r *reconciler) read(ctx context.Context, after, until domain.ID) (domain.SentPage, []domain.MissingEvent, error) {
 	page, err := r.o.Events.Page(ctx, after, until, reconcileRows, r.o.Age, r.except)
 	if err != nil {
-		return page, err
+		return page, nil, err
 	}
 	for _, eventType := range page.Proven {
 		r.proven[eventType] = true
@@ -202,7 +216,8 @@ func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.S
 	} else {
 		r.closed.remove(after, page.Last)
 	}
-	return page, r.examine(ctx, page.Waiting)
+	missing, err := r.missing(ctx, page.Waiting)
+	return page, missing, err
 }
 
 // isOld keeps the end of the history open: events with earlier IDs may still be
@@ -210,24 +225,6 @@ func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.S
 func isOld(id domain.ID) bool {
 	made, known := id.Time()
 	return !known || time.Since(made) > 2*time.Minute
-}
-
-// examine asks the queue about events that it should have.
-func (r *reconciler) examine(ctx context.Context, waiting []domain.SentEvent) error {
-	if len(waiting) == 0 {
-		return nil
-	}
-	missing, err := r.missing(ctx, waiting)
-	if err != nil {
-		return err
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if !r.intact(ctx) {
-		return errNotIntact
-	}
-	return r.deal(ctx, missing)
 }
 
 // missing returns which of the events the queue does not have. Of queues that
@@ -296,15 +293,15 @@ func (r *reconciler) resends(e *domain.MissingEvent) bool {
 
 // settle ends a round: what was noted before it began, and not again since, is
 // there again.
-func (r *reconciler) settle(ctx context.Context, took time.Duration) error {
+func (r *reconciler) settle(ctx context.Context, since time.Time) error {
 	if !r.noted {
 		return nil
 	}
-	missing, err := r.o.Events.Settle(ctx, took)
+	missing, remembered, err := r.o.Events.Settle(ctx, since)
 	if err != nil {
 		return err
 	}
-	r.noted = missing > 0
+	r.noted = remembered > 0
 	r.metrics.missing.Set(float64(missing))
 	return nil
 }

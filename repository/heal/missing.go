@@ -24,13 +24,13 @@ var _ domain.MissingEvents = (*MissingEvents)(nil)
 // PostgreSQL's own counters of the history's partitions cost nothing to keep.
 const handedOverSQL = `
 SELECT CASE WHEN current_setting('track_counts')::boolean
-       THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END
+       THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END, clock_timestamp()
 FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass`
 
 // HandedOver implements domain.MissingEvents.
-func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, err error) {
-	err = m.db.Pool().QueryRow(ctx, handedOverSQL).Scan(&n)
-	return n, postgres.Translate(err, "look whether events were handed over")
+func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, now time.Time, err error) {
+	err = m.db.Pool().QueryRow(ctx, handedOverSQL).Scan(&n, &now)
+	return n, now, postgres.Translate(err, "look whether events were handed over")
 }
 
 // pageShare is how many confirmations, and how many dead letters, a page reads
@@ -165,16 +165,17 @@ var settleMissingSQL = `
 WITH ended AS (
     DELETE FROM outbox_missing m
     WHERE EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)
-       OR ` + IsMissingSQL + ` AND seen_at < clock_timestamp() - $1::float8 * interval '1 second'
+       OR ` + IsMissingSQL + ` AND seen_at < $1::timestamptz
        OR NOT ` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight).Have("m.event_id") + `
     RETURNING ` + IsMissingSQL + ` AS missing
 )
-SELECT (SELECT count(*) FROM outbox_missing WHERE ` + IsMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing)`
+SELECT (SELECT count(*) FROM outbox_missing WHERE ` + IsMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing),
+       (SELECT count(*) FROM outbox_missing) - (SELECT count(*) FROM ended)`
 
 // Settle implements domain.MissingEvents.
-func (m *MissingEvents) Settle(ctx context.Context, since time.Duration) (missing int64, err error) {
-	err = m.db.Pool().QueryRow(ctx, settleMissingSQL, since.Seconds()).Scan(&missing)
-	return missing, postgres.Translate(err, "forget events that are not missing any more")
+func (m *MissingEvents) Settle(ctx context.Context, since time.Time) (missing, remembered int64, err error) {
+	err = m.db.Pool().QueryRow(ctx, settleMissingSQL, since).Scan(&missing, &remembered)
+	return missing, remembered, postgres.Translate(err, "forget events that are not missing any more")
 }
 
 const missingSQL = `
