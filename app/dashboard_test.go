@@ -28,7 +28,7 @@ func TestDashboard(t *testing.T) {
 	page.await("#live", "keeps itself up to date")
 	page.await("#processes-title", "Relays")
 	page.await(".verdict:not(.bad) .headline", "(All well|[0-9] problems?); ")
-	page.await(".badge", "keeps house")
+	page.await(".badge", "leader")
 	page.see("overview-empty")
 	page.wantAccessible()
 

@@ -21,7 +21,7 @@ func (c *Config) generalOptions() []*option {
 		},
 		{
 			field: &c.DataDir, key: "data_dir", optional: true,
-			help: "Folder of the servers that outboxd runs itself, and of the mails that notify=log writes. Empty means /var/lib/outboxd for root, and else outboxd in $XDG_DATA_HOME or ~/.local/share.",
+			help: "Folder of the servers that outboxd runs itself, and of the mails that notify=log writes. Empty means /var/lib/outboxd for root, and outboxd in $XDG_DATA_HOME or ~/.local/share for other users.",
 		},
 		{
 			field: &c.Migrate, key: "migrate", value: "auto", choices: []string{MigrateAuto, MigrateOff},
@@ -33,15 +33,15 @@ func (c *Config) generalOptions() []*option {
 		},
 		{
 			field: &c.AdminToken, key: "admin_token", optional: true, check: checkToken,
-			help: "Token of at least 16 bytes that lets its bearer change things on the monitor's pages. Without one they are read-only, and the monitor listens on loopback addresses only.",
+			help: "Token of at least 16 bytes. Whoever has it may change things on the monitor's pages. Without a token the pages are read-only, and the monitor listens on loopback addresses only.",
 		},
 		{
 			field: &c.Example, key: "example", value: ExampleAuto, choices: []string{ExampleAuto, ExampleOn},
-			help: "Whether this process runs the example, user registration: makes its tables in a schema of their own, which has the name of database.schema and _example, and lets the worker send its notifications. With auto only a process with the role api does. With on a worker apart from the API does too, and `outboxd migrate` works on the example's tables as well.",
+			help: "Whether this process runs the example, user registration. It then makes the example's tables, in a schema named database.schema plus _example, and its worker sends the example's notifications. With auto, only a process with the role api runs it. With on, a worker without the API runs it too, and `outboxd migrate` also works on the example's tables.",
 		},
 		{
 			field: &c.Notify, key: "notify", choices: []string{NotifyLog, NotifySMTP, NotifyWebhook}, optional: true,
-			help: "How the worker sends the example's notifications. Empty means log when outboxd runs its own database; beside a database URL a worker that runs the example needs a choice.",
+			help: "How the worker sends the example's notifications. Empty means log when outboxd runs its own database. With a database URL, a worker that runs the example must choose one.",
 		},
 	}
 }
@@ -66,11 +66,11 @@ func (c *API) options() []*option {
 		},
 		{
 			field: &c.HashConcurrency, key: "api.hash_concurrency", value: "2", min: "1", max: "256",
-			help: "Passwords that are hashed at the same time. It bounds the memory that a burst of registrations takes.",
+			help: "Most passwords that are hashed at the same time. This bounds the memory that a burst of registrations takes.",
 		},
 		{
 			field: &c.IdempotencyRetention, key: "api.idempotency_retention", value: "24h", min: "1m",
-			help: "How long the answer to a request with an Idempotency-Key is kept and given again. The processes with the role api delete older ones.",
+			help: "How long the answer to a request with an Idempotency-Key is kept. A repeated request gets the same answer. The processes with the role api delete older ones.",
 		},
 	}
 }
@@ -83,11 +83,11 @@ func (c *Monitor) options() []*option {
 		},
 		{
 			field: &c.Mask, key: "monitor.mask", value: "password,token,secret,authorization", optional: true,
-			help: "Values that the pages do not show: those of payload keys and headers whose name contains one of these, in either case, at any depth. Empty shows everything.",
+			help: "Names of values that the pages hide. A payload key or header is hidden when its name contains one of these, in either case, at any depth. Empty hides nothing.",
 		},
 		{
 			field: &c.TraceURL, key: "monitor.trace_url", optional: true, check: checkTraceURL,
-			help: "Where the traces of events can be looked at, with {trace_id} for the ID, such as https://tempo.example.com/trace/{trace_id}. Empty means that the pages show the ID alone.",
+			help: "Address of an event's trace, with {trace_id} for the ID, such as https://tempo.example.com/trace/{trace_id}. Empty means that the pages show the ID alone.",
 		},
 	}
 }
@@ -100,11 +100,11 @@ func (c *Database) options() []*option {
 		},
 		{
 			field: &c.Schema, key: "database.schema", value: "outboxd", check: checkSchema,
-			help: "Schema of the database that everything of outboxd is in. It is created where it is missing. Several outboxd in one database have one each.",
+			help: "Schema that holds everything of outboxd. It is created if it is missing. Each outboxd in one database needs a schema of its own.",
 		},
 		{
 			field: &c.MaxConns, key: "database.max_conns", value: "0", min: "0", max: "10000",
-			help: "Most connections this process opens. 0 means one for each poller and each task, 4 for everything else, and 8 more with the role api; fewer than that without the 8 are refused.",
+			help: "Most connections this process opens. 0 means one for each poller and each task, 4 for everything else, and 8 more with the role api. A number below that sum, the 8 not counted, is refused.",
 		},
 		{
 			field: &c.ExecMode, key: "database.exec_mode", value: "cache_statement",
@@ -126,11 +126,11 @@ func (c *Redis) options() []*option {
 		},
 		{
 			field: &c.WaitReplicas, key: "redis.wait_replicas", value: "0", min: "0", max: "100",
-			help: "Replicas that must have acknowledged a batch before its events count as handed over. While fewer do so within a second, relaying pauses and events wait in the outbox. 0 does not ask.",
+			help: "Replicas that must acknowledge a batch before its events count as handed over. If fewer do so within a second, relaying pauses and events wait in the outbox. 0 asks for none.",
 		},
 		{
 			field: &c.CheckInterval, key: "redis.check_interval", value: "5s", min: "100ms", max: "1h",
-			help: "How often the relay that keeps house looks whether Redis has kept its data. It also looks after every outage. If Redis has lost data, what nobody has confirmed is sent again.",
+			help: "How often the leader looks whether Redis has kept its data. It also looks after every outage. If Redis has lost data, the events that are not confirmed are sent again.",
 		},
 	}
 }
@@ -164,7 +164,7 @@ func (c *Relay) options() []*option {
 		},
 		{
 			field: &c.PollInterval, key: "relay.poll_interval", value: "6s", min: "10ms", max: "1h",
-			help: "Longest sleep of an idle relay while LISTEN works: how often it looks for events that no notification announced.",
+			help: "Longest sleep of an idle relay while LISTEN works. After it the relay looks for events that no notification announced.",
 		},
 		{
 			field: &c.PollMin, key: "relay.poll_min", value: "10ms", min: "1ms", max: "1m",
@@ -172,11 +172,11 @@ func (c *Relay) options() []*option {
 		},
 		{
 			field: &c.PollWithoutListen, key: "relay.poll_without_listen", value: "500ms", min: "1ms", max: "1h",
-			help: "Longest sleep of an idle relay while LISTEN does not work or is off, and so how long a new event may then have to wait. Where relay.poll_interval is shorter, that holds.",
+			help: "Longest sleep of an idle relay while LISTEN does not work or is off. A new event may wait that long. A shorter relay.poll_interval takes precedence.",
 		},
 		{
 			field: &c.BackoffBase, key: "relay.backoff_base", value: "1s", min: "1ms",
-			help: "Upper bound of the wait after an event's first refusal; it doubles with each further one. The wait itself is random.",
+			help: "Upper bound of the wait after an event's first refusal. It doubles with each further refusal. The wait itself is random.",
 		},
 		{
 			field: &c.BackoffMax, key: "relay.backoff_max", value: "10m", min: "1ms",
@@ -184,39 +184,39 @@ func (c *Relay) options() []*option {
 		},
 		{
 			field: &c.History, key: "relay.history", value: "168h", min: "0s",
-			help: "How long delivered events are kept, to be sent again if Redis loses them. 0 keeps none, which is faster, and then nothing can be sent again.",
+			help: "How long delivered events are kept, so that they can be sent again if Redis loses them. 0 keeps none: this is faster, but then nothing can be sent again.",
 		},
 		{
 			field: &c.Unconfirmed, key: "relay.unconfirmed", optional: true,
-			help: "Event types that no consumer confirms. They are not sent again after Redis has lost data, so that they are not carried out twice; those that had not been carried out are lost with it.",
+			help: "Event types that no consumer confirms. They are not sent again after Redis has lost data, so none takes effect twice. Those that had not taken effect are lost.",
 		},
 		{
 			field: &c.Missing, key: "relay.missing", value: "resend", choices: []string{MissingResend, MissingReport},
-			help: "What becomes of an event that is not confirmed and whose task Redis does not have any more, such as one that was deleted or evicted: with resend it is sent again, up to three times and only if other events of its type were confirmed; with report outboxd redrive --missing sends it. Either way doctor and /readyz name it.",
+			help: "What to do with an event that is not confirmed and whose task is no longer in Redis, for example deleted or evicted. With resend it is sent again, up to three times, and only if other events of its type were confirmed. With report it is sent by outboxd redrive --missing. In both cases doctor and /readyz report it.",
 		},
 		{
 			field: &c.Ordering, key: "relay.ordering", value: "block", choices: []string{OrderingBlock, OrderingSkip},
-			help: "What a dead letter with an ordering key does to the events behind it: with block they wait until it is replayed or discarded, with skip they go on without it.",
+			help: "What a dead letter with an ordering key does to the events behind it. With block they wait until it is replayed or discarded. With skip they go on without it.",
 		},
 		{
 			field: &c.MaxQueue, key: "relay.max_queue", optional: true,
-			help: "Bounds of Asynq queues, such as default=100000: while a queue holds that many unfinished tasks, its events wait in PostgreSQL and those of other queues go on. In the file also as a map. Empty means no bound. Each poller may exceed a bound by one batch.",
+			help: "Bounds of Asynq queues, such as default=100000. While a queue holds that many unfinished tasks, its events wait in PostgreSQL. Events of other queues go on. In the file also as a map. Empty means no bound. Each poller may exceed a bound by one batch.",
 		},
 		{
 			field: &c.InboxRetention, key: "relay.inbox_retention", value: "336h", min: "1m",
-			help: "How long it is remembered which events took effect. At least relay.history, or an event sent again could take effect twice.",
+			help: "How long the inbox remembers which events took effect. It must be at least relay.history, or an event that is sent again could take effect twice.",
 		},
 		{
 			field: &c.MaxPayload, key: "relay.max_payload", optional: true, min: "1024", max: "67108864",
-			help: "Largest payload that the outbox takes from producers, in bytes or with the unit KiB or MiB. It is kept in the database, and set there together with the migrations. Empty or 0 leaves what is there: 1MiB in a new database.",
+			help: "Largest payload that the outbox takes from producers, in bytes or with the unit KiB or MiB. The database keeps it, and the migrations set it. Empty or 0 leaves it as it is: 1MiB in a new database.",
 		},
 		{
 			field: &c.Listen, key: "relay.listen", value: "on", choices: []string{ListenOn, ListenOff},
-			help: "Whether to wait for PostgreSQL's notifications. With off, which suits PgBouncer in transaction mode without relay.listen_url, producers are not asked to notify either, and the relay polls.",
+			help: "Whether to wait for PostgreSQL's notifications. With off the relay polls, and producers do not notify. Use off behind PgBouncer in transaction mode without relay.listen_url.",
 		},
 		{
 			field: &c.ListenURL, key: "relay.listen_url", optional: true, check: checkPostgres,
-			help: "PostgreSQL without a pooler in between, for LISTEN and for the lock of the relay that keeps house. Empty means database.url. Needed behind PgBouncer in transaction mode, where both do not work.",
+			help: "PostgreSQL without a pooler in between, for LISTEN and for the lock of the leader. Empty means database.url. Needed behind PgBouncer in transaction mode, where neither works.",
 		},
 	}
 }
@@ -229,11 +229,11 @@ func (c *Worker) options() []*option {
 		},
 		{
 			field: &c.Queues, key: "worker.queues", value: "notifications=1",
-			help: "Queues to serve, each with its weight, such as critical=6,low=1. In the file also as a map. The default is the queue of the example; a task of another type is left in its queue, for the worker that knows it.",
+			help: "Queues to serve, each with its weight, such as critical=6,low=1. In the file also as a map. The default is the queue of the example. Tasks of a type that this worker does not know stay in their queue for another worker.",
 		},
 		{
 			field: &c.PollInterval, key: "worker.poll_interval", value: "50ms", min: "1ms", max: "1m",
-			help: "How often an idle worker looks for tasks that no relay told it of: repeats that are due, and those that others enqueued.",
+			help: "How often an idle worker looks for tasks that no relay announced: retries that are due, and tasks from other programs.",
 		},
 	}
 }
@@ -246,7 +246,7 @@ func (c *SMTP) options() []*option {
 		},
 		{
 			field: &c.TLS, key: "smtp.tls", value: "starttls", choices: []string{SMTPStartTLS, SMTPTLS, SMTPPlain},
-			help: "Encryption: starttls is required of the server after connecting, tls begins at once, none sends everything readable.",
+			help: "Encryption. starttls: the server must offer it after connecting. tls: from the first byte. none: everything is readable on the way.",
 		},
 		{
 			field: &c.Username, key: "smtp.username", optional: true,

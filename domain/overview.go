@@ -42,7 +42,7 @@ type Standing struct {
 type RelayStatus struct {
 	RelayProcess
 	Asleep            bool // waits for events
-	Leads             bool // keeps house
+	Leads             bool // is the leader
 	StartedAt, SeenAt time.Time
 }
 

@@ -5,8 +5,8 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The entries: appended, and folded into outbox_account by the relay that keeps
--- house. No index and nothing shared: a counter that is updated would make all
+-- The entries: appended, and folded into outbox_account by the leader.
+-- No index and nothing shared: a counter that is updated would make all
 -- producers wait for one another. One row per event that was emitted; rows with
 -- a number are of as many that were handed to Redis while no history was kept,
 -- that repeated an event and were absorbed, or of as many deliveries that were made.
@@ -202,7 +202,7 @@ END $$;
 -- enough to need no thinning.
 CREATE TABLE outbox_samples (
     at             timestamptz PRIMARY KEY,
-    relay          uuid        NOT NULL, -- who measured, and so keeps house
+    relay          uuid        NOT NULL, -- who measured, and so is the leader
     seconds        real        NOT NULL, -- that the next four count; 0 and none where there was no sample in the minute before
     emitted        bigint      NOT NULL,
     enqueued       bigint      NOT NULL,
@@ -218,7 +218,7 @@ CREATE TABLE outbox_samples (
     enqueued_total bigint      NOT NULL
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- What the relay that keeps house fails at, until it works again, for everybody
+-- What the leader fails at, until it works again, for everybody
 -- who looks from elsewhere.
 CREATE TABLE outbox_failing (
     work  text        PRIMARY KEY,

@@ -10,7 +10,7 @@ import (
 )
 
 // backlogMetrics are the gauges of the backlog. They exist only while this
-// process measures, which is while it keeps house: the last figures of a
+// process measures, which is while it leads: the last figures of a
 // process that no longer does would stand for ever.
 type backlogMetrics struct {
 	pending, oldest, dead, held, keys, oldestHeld, measured *prometheus.Desc
@@ -22,7 +22,7 @@ type backlogMetrics struct {
 
 func newBacklogMetrics() *backlogMetrics {
 	describe := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help+" From the relay that keeps house only.", nil, nil)
+		return prometheus.NewDesc(name, help+" From the leader only.", nil, nil)
 	}
 	return &backlogMetrics{
 		pending: describe("outboxd_relay_pending_events", "Events in the outbox, due or not; an estimate above 50,000."),

@@ -29,7 +29,7 @@ func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	examiner := examine.New(w.db, examine.Options{SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 30, Now: time.Now})
 	found, err := examiner.Examine(t.Context())
 	if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool {
-		return f.Code == "house-failing" && strings.Contains(f.Found, "send again") && strings.Contains(f.Found, "the auditors have the journal")
+		return f.Code == "leader-failing" && strings.Contains(f.Found, "send again") && strings.Contains(f.Found, "the auditors have the journal")
 	}) {
 		t.Errorf("found %+v: %v", found, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// healMetrics are what the relay that keeps house counts about a queue that
+// healMetrics are what the leader counts about a queue that
 // lost data.
 type healMetrics struct {
 	heals, events      prometheus.Counter

@@ -40,7 +40,7 @@ const (
 )
 
 // healer looks whether the queue is still the one that took the events, and has
-// kept them. It runs in the process that keeps house.
+// kept them. It runs in the leader.
 //
 // The canary goes into the queue before anything is put back, and is remembered
 // after all is: whatever the queue loses from then on, it loses the canary too,
@@ -87,7 +87,7 @@ func newHealer(o Options, log *slog.Logger, m *metrics, failing *failing, paused
 // run looks regularly, and when told to, until ctx ends.
 func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	h.leads = leads
-	// Another process may have kept house in between.
+	// Another process may have led in between.
 	h.known = false
 	tick := time.NewTicker(h.o.CheckInterval)
 	defer tick.Stop()

@@ -55,14 +55,14 @@ func (h *housekeeper) run(ctx context.Context) error {
 		failures++
 		pause := time.Second + backoff(time.Second, 30*time.Second, failures)
 		if failures == 1 {
-			h.log.Warn("cannot keep house; relaying goes on", "retry_in", pause, "error", err)
+			h.log.Warn("cannot lead; relaying goes on", "retry_in", pause, "error", err)
 		}
 		wait(ctx, pause)
 	}
 }
 
 func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
-	h.log.Info("this process keeps house")
+	h.log.Info("this process is the leader")
 	h.failing.begin(ctx)
 	if err := h.o.Housekeeping.SayUnconfirmed(ctx, h.o.Unconfirmed); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (h *housekeeper) keep(ctx context.Context, leads domain.StillLeads) error {
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	h.measure(ctx)
-	h.advance(ctx) // who kept house before may have died between two steps
+	h.advance(ctx) // the leader before may have died between two steps
 	h.tidy(ctx)
 	for {
 		var step func(context.Context)
@@ -217,7 +217,7 @@ func (h *housekeeper) tidy(ctx context.Context) {
 	if err == nil {
 		h.metrics.upkeep.tidy(time.Now())
 	} else if ctx.Err() == nil {
-		h.log.Warn("could not keep all of the house", "retry_in", tidyEvery, "error", err)
+		h.log.Warn("could not do all of the housekeeping", "retry_in", tidyEvery, "error", err)
 	}
 	h.look(ctx)
 }

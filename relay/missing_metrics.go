@@ -9,7 +9,7 @@ import (
 	"outboxd/domain"
 )
 
-// missingMetrics are what the relay that keeps house counts about single tasks
+// missingMetrics are what the leader counts about single tasks
 // that the queue lost.
 type missingMetrics struct {
 	missing prometheus.Gauge
@@ -20,7 +20,7 @@ func newMissingMetrics(registry prometheus.Registerer) *missingMetrics {
 	m := &missingMetrics{
 		missing: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "outboxd_relay_missing_events",
-			Help: "Events that are not confirmed and whose task is not in Redis, up to 100,000. From the relay that keeps house; 0 in the others.",
+			Help: "Events that are not confirmed and whose task is not in Redis, up to 100,000. From the leader; 0 in the others.",
 		}),
 		resent: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "outboxd_relay_resent_events_total",

@@ -14,7 +14,7 @@ import (
 )
 
 // throughPgBouncer makes a relay whose pool leads through a PgBouncer in
-// transaction mode, and which listens and keeps house at listenURL ("": the
+// transaction mode, and which listens and leads at listenURL ("": the
 // same way).
 func throughPgBouncer(t *testing.T, direct, listenURL, mode string, said *journal, change func(*relay.Options)) *fixture {
 	t.Helper()

@@ -45,13 +45,13 @@ func TestEveryTableIsPublished(t *testing.T) {
 			w.healed("")
 			w.work()
 			w.allDone(50)
-			w.keepsHouse()
+			w.doesHousekeeping()
 		})
 	}
 }
 
-// keepsHouse makes and drops partitions, and trims and folds what is there.
-func (w *town) keepsHouse() {
+// doesHousekeeping makes and drops partitions, and trims and folds what is there.
+func (w *town) doesHousekeeping() {
 	w.t.Helper()
 	house := upkeep.NewHousekeeping(w.db, "")
 	must := func(what string, err error) {

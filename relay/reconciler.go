@@ -45,7 +45,7 @@ const (
 
 // reconciler compares the history with the queue, page by page and round by
 // round: whatever is not confirmed after a while has to be there. It runs in the
-// process that keeps house.
+// leader.
 //
 // A round passes over the parts of the history of which everything was confirmed
 // when they were read last. Beside the rounds a sweep goes through all of it,
@@ -84,7 +84,7 @@ func newReconciler(o Options, log *slog.Logger, m *metrics, h *healer) *reconcil
 
 // run makes rounds until ctx ends.
 func (r *reconciler) run(ctx context.Context) {
-	// Another process may have kept house in between.
+	// Another process may have led in between.
 	r.closed, r.proven, r.handed, r.open, r.noted = nil, map[string]bool{}, -1, true, true
 	r.swept, r.sweeps = domain.ID{}, -1
 	defer r.metrics.missing.Set(0)

@@ -180,7 +180,7 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject
 	s.heal()
 	s.bury()
 	retire()
-	s.keepHouse()
+	s.doHousekeeping()
 	s.show()
 	s.verify()
 	return s
@@ -285,8 +285,8 @@ func (s *subject) bury() {
 	s.eventually(1, "SELECT count(*) FROM outbox_dead WHERE stage = 'worker'")
 }
 
-// keepHouse does at once what the leader does from time to time.
-func (s *subject) keepHouse() {
+// doHousekeeping does at once what the leader does from time to time.
+func (s *subject) doHousekeeping() {
 	s.t.Helper()
 	ctx, house := s.t.Context(), upkeep.NewHousekeeping(s.own, "")
 	_, err := house.FoldAccount(ctx)

@@ -16,7 +16,7 @@ import (
 const snapshotNamed = time.Minute
 
 // upkeepMetrics are the gauges of the tables' state. Like the backlog's they exist
-// only while this process keeps house.
+// only while this process leads.
 type upkeepMetrics struct {
 	overdue, snapshot, tidied *prometheus.Desc
 
@@ -28,7 +28,7 @@ type upkeepMetrics struct {
 
 func newUpkeepMetrics() *upkeepMetrics {
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help+" From the relay that keeps house only.", labels, nil)
+		return prometheus.NewDesc(name, help+" From the leader only.", labels, nil)
 	}
 	return &upkeepMetrics{
 		overdue: describe("outboxd_relay_history_overdue_partitions", "Partitions of the history that should have been dropped by now."),

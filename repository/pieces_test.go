@@ -83,7 +83,7 @@ func TestLongWorkIsDoneInPieces(t *testing.T) {
 	if err := house.KeepPartitions(ctx, 100*24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	for _, ago := range []int{1, 2} { // before which nobody kept house
+	for _, ago := range []int{1, 2} { // before which there was no leader
 		day := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -ago)
 		exec(t, db, `CREATE TABLE outbox_sent_`+day.Format("20060102")+` PARTITION OF outbox_sent FOR VALUES FROM ('`+day.Format(time.RFC3339)+`') TO ('`+day.AddDate(0, 0, 1).Format(time.RFC3339)+`')`)
 	}

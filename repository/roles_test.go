@@ -112,7 +112,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	relayAll(t, unrecorded)
 	_, _, err = store.NextDue(t.Context())
 	must("next due", err)
-	keepHouse(t, relay, store)
+	doHousekeeping(t, relay, store)
 
 	// worker
 	_, err = repository.NewInbox(worker).Process(t.Context(), find(t, owner, registration.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
@@ -163,8 +163,8 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
 }
 
-// keepHouse makes the calls of the relay that leads.
-func keepHouse(t *testing.T, relay *postgres.Database, store *repository.Outbox) {
+// doHousekeeping makes the calls of the relay that leads.
+func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Outbox) {
 	t.Helper()
 	house := upkeep.NewHousekeeping(relay, "")
 	exec(t, relay, "CREATE TABLE outbox_sent_20200101 PARTITION OF outbox_sent FOR VALUES FROM ('2020-01-01Z') TO ('2020-01-02Z')")

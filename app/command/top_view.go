@@ -44,7 +44,7 @@ type topRelay struct {
 	PID     int       `json:"pid"`
 	Version string    `json:"version"`
 	Asleep  bool      `json:"asleep"`
-	Leads   bool      `json:"keeps_house"`
+	Leads   bool      `json:"leads"`
 	SeenAt  time.Time `json:"seen_at"`
 }
 
@@ -116,7 +116,7 @@ func (v topView) table(w io.Writer) {
 			state = "asleep"
 		}
 		if r.Leads {
-			state += ", keeps house"
+			state += ", leader"
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", terminal.OneLine(r.Host, 40), r.PID, terminal.OneLine(r.Version, 20), state, words.Ago(v.At, r.SeenAt))
 	}

@@ -12,9 +12,9 @@ const (
 	// sweep, a retry's delay or a busy moment explains. The alert OutboxdLagging
 	// has the same bound.
 	EventsLate = time.Minute
-	// HouseUnkept is how long there may be no sample. A leader keeps one every ten
+	// LeaderAbsence is how long there may be no sample. A leader keeps one every ten
 	// seconds, and measuring may fail for a while without being a reason to worry.
-	HouseUnkept = 3 * time.Minute
+	LeaderAbsence = 3 * time.Minute
 	// KeyHeld is how long an ordering key may keep events waiting. The alert
 	// OutboxdHeldKeys has the same bound.
 	KeyHeld = 15 * time.Minute

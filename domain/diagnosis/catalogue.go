@@ -42,7 +42,7 @@ func Catalogue() []Kind {
 		{"draining", warning, LookAlways},
 		{"no-relay", broken, LookAlways},
 		{"events-late", broken, LookAlways},
-		{"house-unkept", warning, LookAlways},
+		{"leader-absent", warning, LookAlways},
 		{"dead-letters", warning, LookAlways},
 		{"no-worker", levels(domain.FindingBroken, domain.FindingWarning), LookAlways},
 		{"tasks-failing", warning, LookAlways},
@@ -53,7 +53,7 @@ func Catalogue() []Kind {
 		{"events-missing", warning, LookMinutely},
 		{"events-unknown", warning, LookMinutely},
 		{"leader-silent", warning, LookMinutely},
-		{"house-failing", warning, LookMinutely},
+		{"leader-failing", warning, LookMinutely},
 		// PostgreSQL.
 		{"postgres-version", warning, LookMinutely},
 		{"postgres-read-only", broken, LookMinutely},

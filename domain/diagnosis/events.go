@@ -67,7 +67,7 @@ func judgeFailing(works []FailingWork) []domain.Finding {
 	for i, w := range works {
 		list[i] = fmt.Sprintf("cannot %s, for %s: %s", w.Work, whole(w.Since), w.Error)
 	}
-	return of("house-failing", "the leader "+strings.Join(list, "; it "),
+	return of("leader-failing", "the leader "+strings.Join(list, "; it "),
 		"what Redis lost is not sent again, or tables grow and held events may stay held, until it works",
 		"mend what the error names; nothing is lost meanwhile, and it is tried again by itself")
 }

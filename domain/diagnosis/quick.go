@@ -62,10 +62,10 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 	if len(alive) == 0 {
 		found = append(found, of("no-relay", "no relay has given a sign of life for "+words.Duration(RelayGone),
 			"events are kept, and wait until one runs", "outboxd --roles=relay")...)
-	} else if unkept := s.At.Sub(latest(s.SampledAt, began(alive))); unkept > HouseUnkept {
-		found = append(found, of("house-unkept", "relays run, and none has done the housekeeping for "+words.Duration(unkept),
+	} else if unkept := s.At.Sub(latest(s.SampledAt, began(alive))); unkept > LeaderAbsence {
+		found = append(found, of("leader-absent", "relays run, and none has done the housekeeping for "+words.Duration(unkept),
 			"nobody notices what Redis loses, nothing is trimmed, held events may stay held, and charts have a hole",
-			"look for \"cannot keep house\" and \"could not measure\" in the relays' logs; restart the relay that led last")...)
+			"look for \"cannot lead\" and \"could not measure\" in the relays' logs; restart the relay that led last")...)
 	}
 	if late := Late(s); late > EventsLate {
 		found = append(found, of("events-late", "the oldest due event has been due for "+words.Duration(late),

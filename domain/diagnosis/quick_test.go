@@ -43,10 +43,10 @@ func TestQuickFindings(t *testing.T) {
 		"a relay that is gone": {func(q *diagnosis.Quick) { q.Standing.Relays[0].SeenAt = now.Add(-diagnosis.RelayGone) }, "no-relay/broken", ""},
 		"just in time":         {func(q *diagnosis.Quick) { q.Standing.OldestDue = now.Add(-diagnosis.EventsLate) }, "", ""},
 		"late":                 {func(q *diagnosis.Quick) { q.Standing.OldestDue = now.Add(-diagnosis.EventsLate - time.Second) }, "events-late/broken", "due for 1 min 1 s"},
-		"unkept":               {func(q *diagnosis.Quick) { q.Standing.SampledAt = now.Add(-5 * time.Minute) }, "house-unkept/warning", "for 5 min"},
-		"never kept":           {func(q *diagnosis.Quick) { q.Standing.SampledAt = time.Time{} }, "house-unkept/warning", "for 1 h"},
+		"unkept":               {func(q *diagnosis.Quick) { q.Standing.SampledAt = now.Add(-5 * time.Minute) }, "leader-absent/warning", "for 5 min"},
+		"never kept":           {func(q *diagnosis.Quick) { q.Standing.SampledAt = time.Time{} }, "leader-absent/warning", "for 1 h"},
 		"just started": {func(q *diagnosis.Quick) {
-			q.Standing.SampledAt, q.Standing.Relays[0].StartedAt = time.Time{}, now.Add(-diagnosis.HouseUnkept)
+			q.Standing.SampledAt, q.Standing.Relays[0].StartedAt = time.Time{}, now.Add(-diagnosis.LeaderAbsence)
 		}, "", ""},
 		"one dead letter":     {func(q *diagnosis.Quick) { q.Standing.Dead, q.Standing.OldestDead = 1, now.Add(-72*time.Hour) }, "dead-letters/warning", "1 dead letter, the oldest of 3 d ago"},
 		"many dead letters":   {func(q *diagnosis.Quick) { q.Standing.Dead = domain.StandingCounted }, "dead-letters/warning", "50,000 or more dead letters"},

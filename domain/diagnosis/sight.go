@@ -27,7 +27,7 @@ var errNotAsked = domain.Errorf(domain.CodeUnavailable, "it is not asked")
 func implied(code string) string {
 	switch code {
 	case "leader-silent":
-		return "house-unkept"
+		return "leader-absent"
 	case "queue-unserved":
 		return "no-worker"
 	case "schema-outdated":

@@ -52,7 +52,7 @@ func (p *Partitions) judge() (found []domain.Finding) {
 	case 1:
 		found = append(found, of("partitions-behind", "outbox_sent has no partition for tomorrow, and they are made a week ahead",
 			"no relay has done the housekeeping for days, or it may not make partitions: from tomorrow on the default partition fills",
-			"look for \"could not keep all of the house\" in the relays' logs, and let a relay's role own outbox_sent")...)
+			"look for \"could not do all of the housekeeping\" in the relays' logs, and let a relay's role own outbox_sent")...)
 	}
 	if p.Stray > 0 {
 		found = append(found, of("partition-default", atMost(p.Stray)+words.Plural(p.Stray, " row", " rows")+" of the history "+words.Plural(p.Stray, "is", "are")+" in the default partition",

@@ -25,7 +25,7 @@ type Options struct {
 	// SnapshotAge is how long a transaction may be open, and KeyAge how long an
 	// ordering key may keep events waiting, before that is worth a finding.
 	SnapshotAge, KeyAge time.Duration
-	// LeaderSilence is how long the relay that keeps house may say nothing. 0
+	// LeaderSilence is how long the leader may say nothing. 0
 	// means twice as long as it should.
 	LeaderSilence time.Duration
 	// SlotBytes is how much WAL a replication slot may keep.

@@ -93,10 +93,10 @@ func TestExaminerFinds(t *testing.T) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_relays SET seen_at = now() - interval '2 minutes'`)
 		}, "no-relay/broken", []string{"outboxd --roles=relay"}},
-		"a house that nobody keeps": {func(t *testing.T, s setting) {
+		"no leader": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_relays SET started_at = now() - interval '5 minutes'`)
-		}, "house-unkept/warning", []string{"none has done the housekeeping for 5 min"}},
+		}, "leader-absent/warning", []string{"none has done the housekeeping for 5 min"}},
 		"a task without an event": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_queue_identity SET went_back_at = now(), history_seconds = 3600, history_since = now() - interval '1 hour'`)

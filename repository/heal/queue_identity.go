@@ -32,7 +32,7 @@ func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
 
-// Compare and set: of two processes that both believe to keep house, one learns
+// Compare and set: of two processes that both believe that they lead, one learns
 // that it does not.
 const rememberSQL = `
 UPDATE outbox_queue_identity

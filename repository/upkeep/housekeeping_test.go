@@ -19,7 +19,7 @@ func TestKeepPartitions(t *testing.T) {
 	db := schematest.Open(t)
 	keeping := upkeep.NewHousekeeping(db, "")
 	emit(t, db, 1)
-	// Nobody kept house for a while: the default partition caught today's rows
+	// There was no leader for a while: the default partition caught today's rows
 	// and very old ones.
 	for _, at := range []string{"now()", "now() - interval '30 days'"} {
 		exec(t, db, `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || jsonb_build_object('sent_at', `+at+`))).* FROM outbox o`)
