@@ -12,7 +12,7 @@ import (
 )
 
 // Order per key. The claim keeps back what has a key and not its turn; the
-// functions of migrations/00004_ordering.sql, where the order of the steps is
+// functions of migrations/00003_ordering.sql, where the order of the steps is
 // argued, give and pass the turns.
 
 // held is what a claim took out of the way, repeats of held events among it.

@@ -2,7 +2,7 @@ package stored
 
 import "outboxd/domain"
 
-// The journal of migrations/00007_dead_letters.sql: what happened to events
+// The journal of migrations/00004_record.sql: what happened to events
 // that did not simply arrive.
 
 const JournalSQL = `

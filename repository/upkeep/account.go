@@ -7,7 +7,7 @@ import (
 	"outboxd/repository/stored"
 )
 
-// The account of migrations/00006_account.sql: what was emitted, by UTC day of
+// The account of migrations/00004_record.sql: what was emitted, by UTC day of
 // its creation and by type, and what became of events whose rows are gone.
 
 // Each statement begins behind what the one before it deleted. What is written
