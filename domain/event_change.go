@@ -13,6 +13,7 @@ type ChangeAnswer string
 const (
 	ChangeCancelled   ChangeAnswer = "cancelled" // it will not take effect
 	ChangeRescheduled ChangeAnswer = "rescheduled"
+	ChangeErased      ChangeAnswer = "erased" // its payload and headers are gone
 
 	TooLateConfirmed  ChangeAnswer = "confirmed"  // it took effect
 	TooLateRunning    ChangeAnswer = "running"    // its handler is at it just now
@@ -30,6 +31,8 @@ func (a ChangeAnswer) Explain() string {
 		return "is cancelled"
 	case ChangeRescheduled:
 		return "is rescheduled"
+	case ChangeErased:
+		return "is erased"
 	case TooLateConfirmed:
 		return "took effect before"
 	case TooLateRunning:
@@ -67,4 +70,8 @@ type EventChanges interface {
 
 	// Reschedule moves events that wait to another time.
 	Reschedule(ctx context.Context, action *Action, ids []ID, due time.Time) ([]Change, error)
+
+	// Erase removes the payload and the headers of events from the database. What
+	// has not taken effect is cancelled, and what is dead discarded.
+	Erase(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 }

@@ -30,7 +30,7 @@ type EventLife struct {
 type JournalEntry struct {
 	At         time.Time `json:"at"`
 	Stage      Stage     `json:"stage"`
-	Entry      string    `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled or rescheduled
+	Entry      string    `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled, rescheduled or erased
 	Generation int       `json:"generation"`
 	Attempt    int       `json:"attempt,omitempty"`
 	Detail     string    `json:"detail,omitempty"`

@@ -90,7 +90,7 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 -- One row for each refusal by Redis (refused), each failed attempt of a handler
 -- (failed), each death (died), and each time that an event was sent again
 -- (replayed by a person, redriven after Redis had lost it), given up
--- (discarded), taken back (cancelled) or moved to another time (rescheduled). unknown is a task of an event that does not exist, because
+-- (discarded), taken back (cancelled), moved to another time (rescheduled) or lost its content (erased). unknown is a task of an event that does not exist, because
 -- PostgreSQL went back to before it. No foreign key: the event moves from table to table.
 CREATE TABLE outbox_journal (
     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- for logical replication, which has to name a row
@@ -98,7 +98,7 @@ CREATE TABLE outbox_journal (
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
-               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled')),
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- of this generation and stage, from 1 on; 0: none
     detail     text        NOT NULL DEFAULT ''
@@ -121,7 +121,7 @@ CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor  text        NOT NULL,
-    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule')),
+    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule', 'erase')),
     filter jsonb       NOT NULL,
     reason text        NOT NULL DEFAULT '',
     events bigint      NOT NULL DEFAULT 0

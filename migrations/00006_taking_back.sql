@@ -183,6 +183,77 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- outbox_erase removes the payload, the headers and the errors of an event, and
+-- returns 'erased', or why it cannot, in the words of outbox_cancel. The account and
+-- the ID stay. What is erased is never sent again:
+--
+--   - What has not taken effect is cancelled.
+--   - A dead letter is discarded, so that nobody replays it.
+--   - What is confirmed and back in the outbox goes to the history, where it would
+--     come anyway.
+--   - What was handed over and is confirmed by nobody leaves the history, as it would
+--     at the end of its time.
+-- +goose StatementBegin
+DO $do$
+DECLARE
+    columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+                     WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
+    erased text := replace(replace(replace(columns, 'payload', quote_literal('') || '::bytea'), 'headers', quote_literal('{}') || '::jsonb'), 'last_error', 'NULL::text');
+BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
+DECLARE
+    standing text := outbox_cancel(event, actor, reason);
+    found_one integer;
+BEGIN
+    IF standing IN ('running', 'busy', 'unknown')
+       OR standing = 'in flight' AND NOT EXISTS (SELECT FROM outbox_sent s, outbox_queue_identity q WHERE s.id = event AND s.event_type = ANY (q.unconfirmed)) THEN
+        RETURN standing;
+    END IF;
+    BEGIN
+        WITH suppressed AS (
+            UPDATE outbox_suppressed SET payload = '', headers = '{}', last_error = NULL WHERE id = event RETURNING generation
+        ), cancelled AS (
+            UPDATE outbox_cancelled SET payload = '', headers = '{}', last_error = NULL WHERE id = event RETURNING generation
+        ), sent AS (
+            UPDATE outbox_sent SET payload = '', headers = '{}', last_error = NULL WHERE id = event AND standing <> 'in flight' RETURNING generation
+        ), ended AS (
+            DELETE FROM outbox_sent WHERE id = event AND standing = 'in flight' RETURNING event_type, created_at, generation
+        ), back AS (
+            DELETE FROM outbox WHERE id = event AND standing = 'confirmed' RETURNING *
+        ), held AS (
+            DELETE FROM outbox_held WHERE id = event AND standing = 'confirmed' RETURNING %1$s
+        ), moved AS (
+            INSERT INTO outbox_sent (%1$s) SELECT %2$s FROM (SELECT %1$s FROM back UNION ALL SELECT %1$s FROM held) AS waiting RETURNING generation
+        ), dead AS (
+            DELETE FROM outbox_dead WHERE id = event RETURNING event_type, created_at, generation
+        ), entered AS (
+            INSERT INTO outbox_account AS a (day, event_type, discarded, unconfirmed)
+            SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, sum(discarded), sum(unconfirmed) FROM (
+                SELECT event_type, created_at, 1 AS discarded, 0 AS unconfirmed FROM dead
+                UNION ALL SELECT event_type, created_at, 0, 1 FROM ended
+            ) AS gone GROUP BY 1, 2
+            ON CONFLICT (day, event_type) DO UPDATE SET discarded = a.discarded + excluded.discarded, unconfirmed = a.unconfirmed + excluded.unconfirmed
+        ), every AS (
+            SELECT generation FROM suppressed UNION ALL SELECT generation FROM cancelled UNION ALL SELECT generation FROM sent
+            UNION ALL SELECT generation FROM ended UNION ALL SELECT generation FROM moved UNION ALL SELECT generation FROM dead
+        ), noted AS (
+            INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
+            SELECT event, 'person', 'erased', max(generation), 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END FROM every HAVING count(*) > 0
+        )
+        SELECT count(*) INTO found_one FROM every;
+        UPDATE outbox_journal SET detail = '' WHERE event_id = event AND stage <> 'person';
+        IF standing = 'dead' THEN
+            PERFORM outbox_pass_turn(event);
+        END IF;
+    EXCEPTION
+        WHEN lock_not_available THEN RETURN 'busy';
+    END;
+    RETURN CASE WHEN found_one > 0 THEN 'erased' ELSE 'unknown' END;
+END $$
+$ddl$, columns, erased); END $do$;
+-- +goose StatementEnd
+
 -- cancel takes an event back, in the caller's transaction. It returns 'cancelled' if
 -- the event will certainly not take effect, also when it was cancelled before, and
 -- otherwise why it is too late; see outbox_cancel. Until the transaction ends, a
@@ -209,6 +280,7 @@ END $$;
 -- +goose Down
 DROP FUNCTION reschedule;
 DROP FUNCTION cancel;
+DROP FUNCTION outbox_erase;
 DROP FUNCTION outbox_reschedule;
 DROP TRIGGER outbox_took_back ON outbox_cancelled;
 DROP FUNCTION outbox_took_back;

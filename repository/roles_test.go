@@ -154,12 +154,15 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("discard", err)
 	_, err = heal.NewRedriver(operator).RedriveByHand(t.Context(), action(), heal.RedriveFilter{Since: time.Hour})
 	must("redrive", err)
-	changes, err := recall.New(operator).Cancel(t.Context(), action(), []domain.ID{find(t, owner, "test:1")})
+	mistaken := []domain.ID{find(t, owner, "test:1")}
+	changes, err := recall.New(operator).Cancel(t.Context(), action(), mistaken)
 	if err != nil || changes[0].Answer != domain.ChangeCancelled {
 		t.Errorf("cancel: %v, %v", changes, err)
 	}
 	_, err = recall.New(operator).Reschedule(t.Context(), action(), []domain.ID{{1}}, time.Now())
 	must("reschedule", err)
+	_, err = recall.New(operator).Erase(t.Context(), action(), mistaken)
+	must("erase", err)
 	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
 }
 

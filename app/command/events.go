@@ -24,11 +24,11 @@ import (
 func (c commands) newEventsCommand() *cobra.Command {
 	events := &cobra.Command{
 		Use:   "events",
-		Short: "List, show, emit, cancel or reschedule events",
+		Short: "List, show, emit, cancel, reschedule or erase events",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand(), c.newEventsCancelCommand(), c.newEventsRescheduleCommand())
+	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand(), c.newEventsCancelCommand(), c.newEventsRescheduleCommand(), c.newEventsEraseCommand())
 	return events
 }
 

@@ -50,11 +50,12 @@ type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
 	states     []domain.EventState // of events that it can change
+	inRedis    bool                // their tasks go too
 	change     func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error)
 }
 
 func (c commands) newEventsCancelCommand() *cobra.Command {
-	cmd := c.newEventChangeCommand(&eventChange{
+	cmd := c.newEventChangeCommand(config.RoleAPI, &eventChange{
 		verb: "cancel", past: "Cancelled", done: domain.ChangeCancelled,
 		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight},
 		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
@@ -82,7 +83,7 @@ func (c commands) newEventsRescheduleCommand() *cobra.Command {
 			return changes.Reschedule(ctx, action, ids, due)
 		},
 	}
-	cmd := c.newEventChangeCommand(change)
+	cmd := c.newEventChangeCommand(config.RoleAPI, change)
 	cmd.Short = "Move events that wait to another time"
 	cmd.Long = `Move events to another time, sooner or later: those that are pending, or held for their ordering key's turn. Their
 attempts stay as they were. What was handed to Redis is in flight, and too late. So is what is named with
@@ -108,7 +109,7 @@ another reason: confirmed, busy, dead, suppressed or unknown.`
 	return cmd
 }
 
-func (c commands) newEventChangeCommand(change *eventChange) *cobra.Command {
+func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *cobra.Command {
 	var flags eventFlags
 	var acting actionFlags
 	var out terminal.Output
@@ -116,7 +117,7 @@ func (c commands) newEventChangeCommand(change *eventChange) *cobra.Command {
 	flags.addFilter(cmd)
 	acting.add(cmd)
 	out.AddFlag(cmd)
-	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+	cmd.RunE = c.withServers(role, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		ids, err := eventIDs(args)
 		if err != nil {
 			return err
@@ -126,26 +127,31 @@ func (c commands) newEventChangeCommand(change *eventChange) *cobra.Command {
 			return err
 		}
 		said := flags.said(cmd)
+		lives := search.NewLives(o.db)
+		var events []domain.EventSummary
 		switch {
 		case len(ids) > 0 && len(said) > 0:
 			return config.Mistake{Err: errors.New("IDs and a filter exclude each other")}
 		case len(ids) > 0:
 			said["ids"] = strings.Join(args, " ")
+			if events, err = locate(cmd.Context(), lives, ids); err != nil {
+				return err
+			}
 		case len(said) == 0:
 			return config.Mistake{Err: errors.New("say which events: IDs, --type, --queue, --key, --state, --since, --until or --header")}
 		default:
-			if ids, err = change.find(cmd.Context(), search.NewLives(o.db), filter); err != nil {
+			if events, err = change.find(cmd.Context(), lives, filter); err != nil {
 				return err
 			}
 		}
-		result, err := change.run(cmd.Context(), o, ids, &acting, said)
+		result, err := change.run(cmd.Context(), o, events, &acting, said)
 		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { change.table(w, result) }), err)
 	})
 	return cmd
 }
 
 // find returns the events that the filter chooses and that can be changed.
-func (e *eventChange) find(ctx context.Context, lives domain.EventLives, filter domain.EventFilter) (ids []domain.ID, err error) {
+func (e *eventChange) find(ctx context.Context, lives domain.EventLives, filter domain.EventFilter) (events []domain.EventSummary, err error) {
 	var page domain.EventPage
 	for first := true; first || !page.Next.IsZero(); first = false {
 		if page, err = lives.Search(ctx, filter, page.Next, 1000); err != nil {
@@ -153,28 +159,41 @@ func (e *eventChange) find(ctx context.Context, lives domain.EventLives, filter 
 		}
 		for i := range page.Events {
 			if slices.Contains(e.states, page.Events[i].State) {
-				ids = append(ids, page.Events[i].ID)
+				events = append(events, page.Events[i])
 			}
 		}
 	}
-	return ids, nil
+	return events, nil
 }
 
-func (e *eventChange) run(ctx context.Context, o *opened, ids []domain.ID, acting *actionFlags, said map[string]string) (*eventChangeDocument, error) {
-	result := &eventChangeDocument{Action: e.verb, Matched: len(ids), DryRun: !acting.yes, Answers: map[domain.ChangeAnswer]int64{}, TooLate: []tooLateDocument{}}
+func (e *eventChange) run(ctx context.Context, o *opened, events []domain.EventSummary, acting *actionFlags, said map[string]string) (*eventChangeDocument, error) {
+	result := &eventChangeDocument{Action: e.verb, Matched: len(events), DryRun: !acting.yes, Answers: map[domain.ChangeAnswer]int64{}, TooLate: []tooLateDocument{}}
 	if err := acting.consent(e.verb); err != nil {
 		return result, err
 	}
 	action := acting.action(said)
 	changes := recall.New(o.db)
-	for some := range slices.Chunk(ids, changedAtOnce) {
-		answers, err := e.change(ctx, changes, action, some)
-		if err != nil {
-			return result, err
+	change := func(ids []domain.ID) ([]domain.Change, error) { return e.change(ctx, changes, action, ids) }
+	for some := range slices.Chunk(events, changedAtOnce) {
+		var answers []domain.Change
+		var err error
+		if e.inRedis {
+			answers, err = e.withTasks(ctx, o, some, change)
+		} else {
+			ids := make([]domain.ID, len(some))
+			for i := range some {
+				ids[i] = some[i].ID
+			}
+			answers, err = change(ids)
 		}
-		result.ActionID = &action.ID
+		if !action.ID.IsZero() {
+			result.ActionID = &action.ID
+		}
 		for _, answer := range answers {
 			result.add(answer, e.done)
+		}
+		if err != nil {
+			return result, err
 		}
 	}
 	return result, nil

@@ -80,6 +80,6 @@ GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
 GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions TO outboxd_operator;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside, outbox_delivery_ended,
-    outbox_cancel, outbox_reschedule TO outboxd_operator;
+    outbox_cancel, outbox_reschedule, outbox_erase TO outboxd_operator;
 
 COMMIT;

@@ -101,7 +101,7 @@ func tone(what string) string {
 		return "good"
 	case "refused", "failed", "held", "redriven", "replayed", "suppressed", "cancelled", "rescheduled":
 		return "warn"
-	case "died", "discarded":
+	case "died", "discarded", "erased":
 		return "bad"
 	default:
 		return ""

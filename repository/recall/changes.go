@@ -24,6 +24,8 @@ var _ domain.EventChanges = (*Changes)(nil)
 const (
 	cancelSQL = `
 SELECT id, outbox_cancel(id, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
+	eraseSQL = `
+SELECT id, outbox_erase(id, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
 	rescheduleSQL = `
 SELECT id, outbox_reschedule(id, $4, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
 )
@@ -36,6 +38,11 @@ func (c *Changes) Cancel(ctx context.Context, action *domain.Action, ids []domai
 // Reschedule implements domain.EventChanges.
 func (c *Changes) Reschedule(ctx context.Context, action *domain.Action, ids []domain.ID, due time.Time) ([]domain.Change, error) {
 	return c.change(ctx, "reschedule", action, domain.ChangeRescheduled, rescheduleSQL, append(c.args(action, ids), due)...)
+}
+
+// Erase implements domain.EventChanges.
+func (c *Changes) Erase(ctx context.Context, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
+	return c.change(ctx, "erase", action, domain.ChangeErased, eraseSQL, c.args(action, ids)...)
 }
 
 func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {

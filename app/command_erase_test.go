@@ -1,0 +1,87 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/app/servertest"
+	"outboxd/domain"
+)
+
+// Erasing reaches the tasks in Redis, those that are over among them.
+func TestEraseReachesRedis(t *testing.T) {
+	t.Parallel()
+	queue := servertest.Redis(t)
+	servers := on(servertest.Database(t), queue, t.TempDir())
+	run := func(args ...string) string {
+		t.Helper()
+		r := execute(t, nil, append(args, servers...)...)
+		if r.code != 0 {
+			t.Fatalf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+		}
+		return strings.TrimSpace(r.stdout)
+	}
+	run("migrate", "up")
+	options, err := asynq.ParseRedisURI(queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, inspector := asynq.NewClient(options), asynq.NewInspector(options)
+	defer client.Close()
+	defer inspector.Close()
+	// As after a relay: the events are in the history, and their tasks in Redis.
+	ledger := openLedger(t, strings.TrimPrefix(servers[0], "--database-url="))
+	ids := map[string]string{}
+	for _, kind := range []string{"waits", "completed", "archived"} {
+		ids[kind] = run("events", "emit", kind, `--payload={"name": "ada"}`, "--header=person=7")
+		task := asynq.NewTask(kind, []byte("ada"), asynq.TaskID(ids[kind]), asynq.MaxRetry(0), asynq.Retention(time.Hour))
+		if kind == "waits" {
+			task = asynq.NewTask(kind, []byte("ada"), asynq.TaskID(ids[kind]), asynq.ProcessIn(time.Hour))
+		}
+		if _, err := client.Enqueue(task); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var moved int
+	ledger.scan(&moved, `WITH gone AS (DELETE FROM outbox RETURNING *)
+		, sent AS (INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(gone) || '{"sent_at": "now"}')).* FROM gone RETURNING id) SELECT count(*) FROM sent`)
+	var confirmed bool
+	ledger.scan(&confirmed, "SELECT outboxd.confirm('"+ids["completed"]+"')")
+	server := asynq.NewServer(options, asynq.Config{Concurrency: 1, LogLevel: asynq.FatalLevel, TaskCheckInterval: 10 * time.Millisecond})
+	over := make(chan struct{}, 2)
+	err = server.Start(asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error {
+		defer func() { over <- struct{}{} }()
+		if task.Type() == "archived" {
+			return errors.New("no")
+		}
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-over
+	<-over
+	server.Shutdown()
+
+	if got := run("events", "erase", "--header=person=7", "--yes"); !strings.Contains(got, "Erased 3 of 3 events") {
+		t.Errorf("erase: %s", got)
+	}
+	for kind, id := range ids {
+		if info, err := inspector.GetTaskInfo(domain.DefaultQueue, id); err == nil {
+			t.Errorf("the task that %s is left: %+v", kind, info)
+		}
+	}
+	var left int
+	ledger.scan(&left, "SELECT (SELECT count(*) FROM outbox_sent WHERE payload <> '') + (SELECT count(*) FROM outbox_cancelled WHERE payload <> '')")
+	if left != 0 {
+		t.Errorf("%d events have their payload", left)
+	}
+	if got := run("verify"); !strings.Contains(got, "CANCELLED") {
+		t.Errorf("verify: %s", got)
+	}
+}

@@ -1,0 +1,40 @@
+package relay_test
+
+import (
+	"testing"
+
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs"
+	"outboxd/relay"
+	"outboxd/repository/heal"
+)
+
+// A cancelled event's task is deleted by the leader, and a loss of Redis does not
+// bring it back.
+func TestTheLeaderDeletesTasksOfCancelledEvents(t *testing.T) {
+	t.Parallel()
+	database, queue := servertest.Database(t), servertest.Redis(t)
+	cancels := func(o *relay.Options) { o.Cancelled = jobs.NewPublisher(openRedis(t, queue)).Tasks() }
+	f := newFixture(t, database, queue, cancels)
+	stop := f.start()
+	f.exec("SELECT outboxd.emit('stays', '{}'), outboxd.emit('goes', '{}')")
+	f.eventually(2, "SELECT count(*) FROM outbox_sent")
+	stop()
+	if n := len(f.tasks(domain.DefaultQueue)); n != 2 {
+		t.Fatalf("Redis has %d tasks, want 2", n)
+	}
+	f.exec("SELECT outboxd.cancel(id) FROM outbox_sent WHERE event_type = 'goes'")
+	f.eventually(1, "SELECT count(*) FROM outbox_cancelled WHERE removed_at IS NULL")
+
+	next := newFixture(t, database, queue, cancels)
+	next.start()
+	f.eventually(1, "SELECT count(*) FROM outbox_cancelled WHERE removed_at IS NOT NULL")
+	if n := len(f.tasks(domain.DefaultQueue)); n != 1 {
+		t.Errorf("Redis has %d tasks after the leader looked, want the one of the event that stays", n)
+	}
+	f.redis.FlushAll(t.Context())
+	if n, err := heal.NewRedriver(f.db).Redrive(t.Context(), 1e15); err != nil || n != 1 {
+		t.Errorf("%d events were sent again, %v, want 1", n, err)
+	}
+}

@@ -1,0 +1,92 @@
+package recall_test
+
+import (
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/heal"
+	"outboxd/repository/recall"
+	rt "outboxd/repository/repositorytest"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
+)
+
+// Whatever became of an event, its content can be erased: the account and the ID
+// stay, and nothing sends it again without its content.
+func TestErasingLeavesNothingOfTheContent(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), []string{"log"}); err != nil {
+		t.Fatal(err)
+	}
+	emit := func(name, more string) {
+		rt.Exec(t, db, "SELECT outboxd.emit($1, '{\"name\": \"ada\"}', headers => '{\"person\": \"ada\"}'"+more+")", name)
+	}
+	for _, name := range []string{"dead", "flying", "done", "again", "log"} {
+		emit(name, "")
+	}
+	rt.RelayAll(t, store)
+	rt.Confirm(t, db, "done")
+	rt.Exec(t, db, `WITH gone AS (DELETE FROM outbox_sent WHERE event_type = 'dead' RETURNING *)
+		INSERT INTO outbox_dead (id, event_type, payload, headers, queue, attempts, generation, created_at, available_at, stage, error)
+		SELECT id, event_type, payload, headers, queue, attempts, generation, created_at, available_at, 'relay', 'no ada' FROM gone`)
+	// Sent again, and confirmed before the relay took it.
+	if n, err := heal.NewMissingEvents(db).Resend(t.Context(), []domain.ID{rt.Find(t, db, "again")}, "a test"); err != nil || n != 1 {
+		t.Fatalf("send again: %d, %v", n, err)
+	}
+	rt.Confirm(t, db, "again")
+	emit("k1", ", ordering_key => 'k'")
+	rt.RelayAll(t, store)
+	emit("k2", ", ordering_key => 'k'")
+	rt.RelayAll(t, store)
+	emit("waiting", "")
+	rt.Exec(t, db, "INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'worker', 'failed', 0, 'no ada' FROM outbox_dead")
+
+	names := []string{"dead", "flying", "done", "again", "log", "k1", "k2", "waiting"}
+	ids := make([]domain.ID, len(names))
+	for i, name := range names {
+		ids[i] = rt.Find(t, db, name)
+	}
+	for range 2 { // again does no harm
+		changes, err := recall.New(db).Erase(t.Context(), &domain.Action{Actor: "bob", Reason: "asked to be forgotten"}, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(changes)
+	}
+	for _, id := range ids {
+		life, err := search.NewLives(db).Find(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(life.Payload) > 0 || len(life.Headers) > 0 || life.Error != "" {
+			t.Errorf("left of %s: %+v", life.Type, life)
+		}
+		erased := 0
+		for _, entry := range life.Journal {
+			if entry.Entry == "erased" {
+				erased++
+			} else if entry.Detail == "no ada" {
+				t.Errorf("the journal of %s tells what it failed of", life.Type)
+			}
+		}
+		if erased == 0 {
+			t.Errorf("nobody says that %s was erased", id)
+		}
+	}
+	for _, table := range []string{"outbox", "outbox_held", "outbox_sent", "outbox_dead", "outbox_cancelled"} {
+		if n := rt.Count(t, db, "SELECT count(*) FROM "+table+" WHERE octet_length(payload) > 0 OR headers <> '{}'"); n != 0 {
+			t.Errorf("%d events in %s have their content", n, table)
+		}
+	}
+	if _, err := heal.NewRedriver(db).Redrive(t.Context(), 1e15); err != nil {
+		t.Fatal(err)
+	}
+	if went := rt.RelayAll(t, store); went != "" {
+		t.Errorf("%s went, without content", went)
+	}
+	adds(t, db, 4)
+}
