@@ -15,34 +15,40 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- that the inbox knows is confirmed.
 --
 -- Of a type that nobody confirms no task asks the inbox, nor of one that takes
--- effect in another database. Such an event counts as in
+-- effect in another database. Of a delivery it is asked, but while the receiver
+-- thinks no transaction is open that cancel could wait for. Such an event counts as in
 -- flight as soon as a relay may have handed it over, even if the relay then died and
--- left it in the outbox. So does a delivery that was handed over: while a receiver
--- thinks, no transaction is open that cancel could wait for.
+-- left it in the outbox.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_standing(event uuid) RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     WITH places AS (
-        SELECT 'pending' AS state, event_type, queue, generation, available_at <= clock_timestamp() OR attempts > 0 OR generation > 0 AS tried FROM outbox WHERE id = event
-        UNION ALL SELECT 'held', event_type, queue, generation, false FROM outbox_held WHERE id = event
-        UNION ALL SELECT 'in flight', event_type, queue, generation, true FROM outbox_sent WHERE id = event
-        UNION ALL SELECT 'dead', event_type, queue, generation, false FROM outbox_dead WHERE id = event
-        UNION ALL SELECT 'suppressed', event_type, queue, generation, false FROM outbox_suppressed WHERE id = event
-        UNION ALL SELECT 'cancelled', event_type, queue, generation, false FROM outbox_cancelled WHERE id = event
+        SELECT 'pending' AS state, event_type, subscription, generation, available_at <= clock_timestamp() OR attempts > 0 OR generation > 0 AS tried FROM outbox WHERE id = event
+        UNION ALL SELECT 'held', event_type, subscription, generation, false FROM outbox_held WHERE id = event
+        UNION ALL SELECT 'in flight', event_type, subscription, generation, true FROM outbox_sent WHERE id = event
+        UNION ALL SELECT 'dead', event_type, subscription, generation, false FROM outbox_dead WHERE id = event
+        UNION ALL SELECT 'suppressed', event_type, subscription, generation, false FROM outbox_suppressed WHERE id = event
+        UNION ALL SELECT 'cancelled', event_type, subscription, generation, false FROM outbox_cancelled WHERE id = event
     )
     SELECT CASE
         WHEN p.state IN ('dead', 'suppressed', 'cancelled') THEN p.state
         WHEN EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'confirmed'
         WHEN p.state IS NULL THEN 'unknown'
-        WHEN p.tried AND EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere)) THEN 'in flight'
-        WHEN p.state = 'in flight' AND p.queue LIKE 'subscription:%' THEN 'in flight'
+        WHEN p.tried AND (p.subscription IS NOT NULL
+            OR EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere))) THEN 'in flight'
         ELSE 'open ' || p.state
     END
     FROM (SELECT) AS one LEFT JOIN (SELECT * FROM places ORDER BY state = 'cancelled' DESC, generation DESC, state <> 'dead' DESC LIMIT 1) AS p ON true
 $$;
 -- +goose StatementEnd
 
--- outbox_cancel takes an event back, and returns 'cancelled', or why it is too late:
+-- outbox_deliveries_of returns the IDs of the deliveries that an event has or may have.
+CREATE FUNCTION outbox_deliveries_of(event uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT outbox_delivery_id(event, s.id) FROM outbox_subscriptions s WHERE get_byte(uuid_send(event), 6) >> 4 <> 8 ORDER BY 1
+$$;
+
+-- outbox_cancel_one takes an event back, without its deliveries, and returns 'cancelled', or why it is too late:
 --
 --   confirmed   it took effect
 --   running     its handler is at it just now
@@ -60,7 +66,7 @@ DECLARE
     columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
                      WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
 BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_cancel_one(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     standing text;
@@ -113,6 +119,32 @@ BEGIN
     RETURN 'busy';
 END $$
 $ddl$, columns); END $do$;
+-- +goose StatementEnd
+
+-- outbox_cancel takes an event and its deliveries back, or nothing, and answers as
+-- outbox_cancel_one. The deliveries are looked for when the event is taken: the claim
+-- that made them has ended then. One that is dead may be replayed, and is in the way.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    answer text;
+    delivery uuid;
+BEGIN
+    answer := outbox_cancel_one(event, actor, reason);
+    IF answer = 'cancelled' THEN
+        FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
+            answer := outbox_cancel_one(delivery, actor, reason);
+            IF answer NOT IN ('cancelled', 'suppressed', 'unknown') THEN
+                RAISE SQLSTATE 'OB003';
+            END IF;
+        END LOOP;
+        answer := 'cancelled';
+    END IF;
+    RETURN answer;
+EXCEPTION WHEN SQLSTATE 'OB003' THEN
+    RETURN answer;
+END $$;
 -- +goose StatementEnd
 
 -- An event with an ordering key that waits in the outbox holds back later ones of its
@@ -183,7 +215,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_erase removes the payload, the headers and the errors of an event, and
+-- outbox_erase_one removes the payload, the headers and the errors of an event, and
 -- returns 'erased', or why it cannot, in the words of outbox_cancel. The account and
 -- the ID stay. What is erased is never sent again:
 --
@@ -200,10 +232,10 @@ DECLARE
                      WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
     erased text := replace(replace(replace(columns, 'payload', quote_literal('') || '::bytea'), 'headers', quote_literal('{}') || '::jsonb'), 'last_error', 'NULL::text');
 BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_erase_one(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
-    standing text := outbox_cancel(event, actor, reason);
+    standing text := outbox_cancel_one(event, actor, reason);
     found_one integer;
 BEGIN
     IF standing IN ('running', 'busy', 'unknown')
@@ -245,6 +277,7 @@ BEGIN
         UPDATE outbox_journal SET detail = '' WHERE event_id = event AND stage <> 'person';
         IF standing = 'dead' THEN
             PERFORM outbox_pass_turn(event);
+            PERFORM outbox_delivery_ended(event);
         END IF;
     EXCEPTION
         WHEN lock_not_available THEN RETURN 'busy';
@@ -252,6 +285,26 @@ BEGIN
     RETURN CASE WHEN found_one > 0 THEN 'erased' ELSE 'unknown' END;
 END $$
 $ddl$, columns, erased); END $do$;
+-- +goose StatementEnd
+
+-- outbox_erase erases an event and its deliveries, and answers as outbox_erase_one, for
+-- the first of them that cannot be erased.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    answer text := outbox_erase_one(event, actor, reason);
+    delivery uuid;
+    other text;
+BEGIN
+    FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
+        other := outbox_erase_one(delivery, actor, reason);
+        IF answer IN ('erased', 'unknown') AND other <> 'unknown' THEN
+            answer := other;
+        END IF;
+    END LOOP;
+    RETURN answer;
+END $$;
 -- +goose StatementEnd
 
 -- cancel takes an event back, in the caller's transaction. It returns 'cancelled' if
@@ -281,8 +334,11 @@ END $$;
 DROP FUNCTION reschedule;
 DROP FUNCTION cancel;
 DROP FUNCTION outbox_erase;
+DROP FUNCTION outbox_erase_one;
 DROP FUNCTION outbox_reschedule;
 DROP TRIGGER outbox_took_back ON outbox_cancelled;
 DROP FUNCTION outbox_took_back;
 DROP FUNCTION outbox_cancel;
+DROP FUNCTION outbox_cancel_one;
+DROP FUNCTION outbox_deliveries_of;
 DROP FUNCTION outbox_standing;
