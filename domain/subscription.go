@@ -55,8 +55,8 @@ type Subscription struct {
 	Paused    *Pause // nil: not paused
 	CreatedAt time.Time
 	ChangedAt time.Time
-	// RemovedAt is set while the deliveries of a removed subscription are being
-	// discarded. Nothing matches it any more.
+	// RemovedAt is when it was removed: no further deliveries are made, and those
+	// that there are wait until they are taken back or it is applied again.
 	RemovedAt time.Time
 }
 

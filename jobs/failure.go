@@ -64,12 +64,17 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	queue, _ := asynq.GetQueueName(ctx)
 	retried, _ := asynq.GetRetryCount(ctx)
 	limit, _ := asynq.GetMaxRetry(ctx)
+	event := domain.Event{
+		ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Queue: queue,
+		Options: domain.TaskOptions{MaxRetry: &limit},
+	}
+	if name, delivery := domain.SubscriptionOfQueue(queue); delivery {
+		if origin, err := domain.ParseID(event.Headers[domain.HeaderOrigin]); err == nil {
+			event.Origin, event.Subscription = origin, name
+		}
+	}
 	return domain.FailedTask{
-		Event: domain.Event{
-			ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Queue: queue,
-			Options: domain.TaskOptions{MaxRetry: &limit},
-		},
-		Attempt: retried + 1, Err: broker.Cause(err.Error()),
+		Event: event, Attempt: retried + 1, Err: broker.Cause(err.Error()),
 	}, true
 }
 

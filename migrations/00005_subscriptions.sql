@@ -27,7 +27,7 @@ CREATE TABLE outbox_subscriptions (
     paused_at        timestamptz,
     paused_by        text        NOT NULL DEFAULT '',
     pause_reason     text        NOT NULL DEFAULT '',
-    removed_at       timestamptz -- its deliveries are being discarded
+    removed_at       timestamptz -- no further deliveries are made
 );
 
 -- The deliveries of events that have no task of their own: such an event is

@@ -66,10 +66,10 @@ var splitSQL = `, wanted AS MATERIALIZED (
 // matchesSQL is true for an event of gone and a subscription that wants its type.
 const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
 
-// The headers of almost every event leave room for one more.
+// The headers of almost every event leave room for two more.
 var deliveryColumns = map[string]string{
 	"id":                "delivery_id",
-	"headers":           "CASE WHEN pg_column_size(gone.headers) < 60000 THEN gone.headers || jsonb_build_object('" + domain.HeaderQueue + "', queue) ELSE gone.headers END",
+	"headers":           "CASE WHEN pg_column_size(gone.headers) < 65000 THEN gone.headers || jsonb_build_object('" + domain.HeaderOrigin + "', gone.id, '" + domain.HeaderQueue + "', queue) ELSE gone.headers END",
 	"queue":             "'" + domain.SubscriptionQueuePrefix + "' || name",
 	"max_retry":         "most_attempts - 1",
 	"timeout_seconds":   "(timeout_ms / 1000 + 10)::integer",

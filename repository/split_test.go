@@ -92,7 +92,7 @@ func TestADeliveryCarriesItsEvent(t *testing.T) {
 	}
 	e, d := event.Events()[0], delivery.Events()[0]
 	if d.Origin != e.ID || d.Subscription != "crm" || d.Type != e.Type || string(d.Payload) != string(e.Payload) || d.Queue != "subscription:crm" ||
-		d.Headers["traceparent"] != "x" || d.Headers[domain.HeaderQueue] != "low" || *d.Options.MaxRetry != 4 || d.Options.Unique != 0 || !d.Options.Deadline.IsZero() ||
+		d.Headers["traceparent"] != "x" || d.Headers[domain.HeaderOrigin] != e.ID.String() || d.Headers[domain.HeaderQueue] != "low" || *d.Options.MaxRetry != 4 || d.Options.Unique != 0 || !d.Options.Deadline.IsZero() ||
 		!d.CreatedAt.Equal(e.CreatedAt) {
 		t.Errorf("%+v", d)
 	}

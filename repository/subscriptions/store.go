@@ -27,7 +27,7 @@ SELECT id, name, types, headers, url, secrets, format, timeout_ms, concurrency, 
        created_at, changed_at, paused_at, paused_by, pause_reason, removed_at
 FROM outbox_subscriptions`
 
-// List returns all subscriptions by name, those that are being removed among them.
+// List returns all subscriptions by name, removed ones among them.
 func (s *Store) List(ctx context.Context) ([]domain.Subscription, error) {
 	rows, err := s.db.Pool().Query(ctx, subscriptionsSQL+" ORDER BY name")
 	if err != nil {
@@ -82,7 +82,7 @@ func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
 	return s, nil
 }
 
-// One that is being removed counts as new: it gets another ID.
+// One that was removed counts as new: it gets another ID.
 const applySQL = `
 INSERT INTO outbox_subscriptions AS s (name, types, patterns, headers, url, secrets, format, timeout_ms, concurrency, rate, attempts, retry_max_ms, ordering, instead_of_queue)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
@@ -90,8 +90,10 @@ ON CONFLICT (name) DO UPDATE
 SET types = excluded.types, patterns = excluded.patterns, headers = excluded.headers, url = excluded.url, secrets = excluded.secrets,
     format = excluded.format, timeout_ms = excluded.timeout_ms, concurrency = excluded.concurrency, rate = excluded.rate,
     attempts = excluded.attempts, retry_max_ms = excluded.retry_max_ms, ordering = excluded.ordering,
-    instead_of_queue = excluded.instead_of_queue, changed_at = now()
-WHERE (s.types, s.headers, s.url, s.secrets, s.format, s.timeout_ms, s.concurrency, s.rate, s.attempts, s.retry_max_ms, s.ordering, s.instead_of_queue)
+    instead_of_queue = excluded.instead_of_queue, changed_at = now(),
+    id = CASE WHEN s.removed_at IS NULL THEN s.id ELSE excluded.id END,
+    created_at = CASE WHEN s.removed_at IS NULL THEN s.created_at ELSE excluded.created_at END, removed_at = NULL
+WHERE s.removed_at IS NOT NULL OR (s.types, s.headers, s.url, s.secrets, s.format, s.timeout_ms, s.concurrency, s.rate, s.attempts, s.retry_max_ms, s.ordering, s.instead_of_queue)
    IS DISTINCT FROM (excluded.types, excluded.headers, excluded.url, excluded.secrets, excluded.format, excluded.timeout_ms, excluded.concurrency,
                      excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
 RETURNING xmax::text <> '0'`
@@ -100,8 +102,7 @@ RETURNING xmax::text <> '0'`
 // all or none, and returns what it did to each. Others stay as they are, and so
 // does a pause. They apply to what the relay claims from now on.
 //
-// Errors: domain.CodeInvalid, for the first that does not Validate;
-// domain.CodeConflict for one that is just being removed.
+// Errors: domain.CodeInvalid, for the first that does not Validate.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.SubscriptionChange, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {
@@ -118,19 +119,13 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.
 		}
 		return 0, nil
 	})
-	if domain.ErrorCode(err) == domain.CodeConflict {
-		return nil, err
-	}
 	return changes, postgres.Translate(err, "apply subscriptions")
 }
 
 func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.SubscriptionChange, error) {
-	var removing bool
-	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL)", s.Name).Scan(&removing); err != nil {
+	var removed bool
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL)", s.Name).Scan(&removed); err != nil {
 		return "", err
-	}
-	if removing {
-		return "", domain.Errorf(domain.CodeConflict, "subscription %q is being removed; finish that by outboxd subscriptions remove %s, then apply it anew", s.Name, s.Name)
 	}
 	headers, err := stored.Headers(s.Headers)
 	if err != nil {
@@ -151,7 +146,7 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Su
 		return "", err
 	case len(there) == 0:
 		return domain.SubscriptionUnchanged, nil
-	case there[0]:
+	case there[0] && !removed:
 		return domain.SubscriptionChanged, nil
 	}
 	return domain.SubscriptionAdded, nil
@@ -164,6 +159,7 @@ UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp(
     pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
 WHERE name = $1 AND removed_at IS NULL`
 	resumeSQL = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
+	removeSQL = `UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 )
 
 // Pause stops the attempts of a subscription, for the reason of the action.
@@ -175,6 +171,13 @@ func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) e
 // Resume goes on with the attempts of a subscription. Errors: domain.CodeNotFound.
 func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "resume", action, name, resumeSQL)
+}
+
+// Remove ends a subscription: no further deliveries are made. Those that there are
+// wait until somebody takes them back, or the subscription is applied again.
+// Errors: domain.CodeNotFound.
+func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
+	return s.change(ctx, "remove", action, name, removeSQL)
 }
 
 func (s *Store) change(ctx context.Context, kind string, action *domain.Action, name, statement string, args ...any) error {

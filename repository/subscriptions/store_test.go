@@ -93,6 +93,41 @@ func TestPauseKeepsTheFirstReason(t *testing.T) {
 	}
 }
 
+// TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain also has another ID, so that its deliveries are new ones.
+func TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain(t *testing.T) {
+	t.Parallel()
+	store := subscriptions.New(schematest.Open(t))
+	find := func() *domain.Subscription {
+		t.Helper()
+		found, err := store.Find(t.Context(), "crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	apply := func() {
+		t.Helper()
+		if changes, err := store.Apply(t.Context(), person(), []domain.Subscription{crm()}); err != nil || changes[0] != domain.SubscriptionAdded {
+			t.Fatalf("%q, %v", changes, err)
+		}
+	}
+	apply()
+	first := find()
+	if err := store.Remove(t.Context(), person(), "crm"); err != nil {
+		t.Fatal(err)
+	}
+	if find().RemovedAt.IsZero() {
+		t.Error("it is not removed")
+	}
+	if err := store.Remove(t.Context(), person(), "crm"); domain.ErrorCode(err) != domain.CodeNotFound {
+		t.Error(err)
+	}
+	apply()
+	if second := find(); !second.RemovedAt.IsZero() || second.ID == first.ID {
+		t.Errorf("%+v", second)
+	}
+}
+
 // TestApplyIsAllOrNothing gives a good one and a bad one.
 func TestApplyIsAllOrNothing(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,244 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/repository/subscriptions"
+)
+
+func (c commands) newSubscriptionsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "subscriptions",
+		Short: "Say which events go to which receivers over HTTP",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.newSubscriptionsApplyCommand(), c.newSubscriptionsListCommand(), c.newSubscriptionsShowCommand(),
+		c.newSubscriptionChangeCommand("pause", "Stop the attempts of a subscription; its deliveries wait", "paused", (*subscriptions.Store).Pause),
+		c.newSubscriptionChangeCommand("resume", "Go on with the attempts of a subscription", "resumed", (*subscriptions.Store).Resume),
+		c.newSubscriptionChangeCommand("remove", "End a subscription: no further deliveries are made", "removed", (*subscriptions.Store).Remove))
+	return cmd
+}
+
+// subscriptionDocument is a subscription as JSON and YAML have it.
+type subscriptionDocument struct {
+	Name           string            `json:"name"`
+	State          string            `json:"state"` // active, paused or removed
+	Types          []string          `json:"types"`
+	Headers        map[string]string `json:"headers,omitempty"`
+	URL            string            `json:"url"`
+	Secret         []string          `json:"secret,omitempty"` // references
+	Format         string            `json:"format"`
+	Timeout        string            `json:"timeout"`
+	Concurrency    int               `json:"concurrency"`
+	Rate           float64           `json:"rate"` // a second; 0: no limit
+	Attempts       int               `json:"attempts"`
+	RetryMax       string            `json:"retry_max"`
+	Ordering       string            `json:"ordering"`
+	InsteadOfQueue bool              `json:"instead_of_queue"`
+	Paused         *domain.Pause     `json:"paused,omitempty"`
+	CreatedAt      time.Time         `json:"created_at"`
+	ChangedAt      time.Time         `json:"changed_at"`
+	RemovedAt      *time.Time        `json:"removed_at,omitempty"`
+}
+
+func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
+	d := subscriptionDocument{
+		Name: s.Name, State: "active", Types: s.Types, Headers: s.Headers, URL: s.URL, Secret: s.Secrets, Format: s.Format, Timeout: s.Timeout.String(),
+		Concurrency: s.Concurrency, Rate: s.Rate, Attempts: s.Attempts, RetryMax: s.RetryMax.String(), Ordering: s.Ordering, InsteadOfQueue: s.InsteadOfQueue,
+		Paused: s.Paused, CreatedAt: s.CreatedAt.UTC(), ChangedAt: s.ChangedAt.UTC(),
+	}
+	if s.Paused != nil {
+		d.State = "paused"
+	}
+	if !s.RemovedAt.IsZero() {
+		d.State, d.RemovedAt = "removed", new(s.RemovedAt.UTC())
+	}
+	return d
+}
+
+type appliedDocument struct {
+	Name   string                    `json:"name"`
+	Change domain.SubscriptionChange `json:"change"`
+}
+
+func (c commands) newSubscriptionsApplyCommand() *cobra.Command {
+	var out terminal.Output
+	var flags actionFlags
+	var file string
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Add and change subscriptions as a file says",
+		Long: `Add the subscriptions of a YAML file that are not there, and change those that differ: all, or none if one is wrong.
+Subscriptions that the file does not name stay as they are, and so does a pause. They apply to what the relay
+meets from now on. Without --yes the file is only checked.`,
+		Example: `  outboxd subscriptions apply -f subscriptions.yaml --yes
+  outboxd subscriptions apply -f - --yes < subscriptions.yaml`,
+		Args: noArguments,
+	}
+	out.AddFlag(cmd)
+	flags.add(cmd)
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the file; - is standard input")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+		list, err := subscriptionsIn(cmd, file)
+		if err != nil {
+			return err
+		}
+		if !flags.yes {
+			return config.Mistake{Err: fmt.Errorf("the file is right, and has %d subscriptions; nothing was done: say --yes to apply them", len(list))}
+		}
+		changes, err := subscriptions.New(o.db).Apply(cmd.Context(), flags.action(map[string]string{"file": file}), list)
+		if err != nil {
+			return err
+		}
+		applied := make([]appliedDocument, len(list))
+		for i := range list {
+			applied[i] = appliedDocument{list[i].Name, changes[i]}
+		}
+		return out.Write(cmd.OutOrStdout(), applied, func(w io.Writer) {
+			for _, a := range applied {
+				fmt.Fprintf(w, "%s\t%s\n", a.Name, a.Change)
+			}
+		})
+	})
+	return cmd
+}
+
+func subscriptionsIn(cmd *cobra.Command, file string) ([]domain.Subscription, error) {
+	switch file {
+	case "":
+		return nil, config.Mistake{Err: errors.New("say which file: -f subscriptions.yaml, or -f - for standard input")}
+	case "-":
+		return readSubscriptions(cmd.InOrStdin())
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, config.Mistake{Err: err}
+	}
+	defer f.Close()
+	return readSubscriptions(f)
+}
+
+func (c commands) newSubscriptionsListCommand() *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the subscriptions",
+		Example: "  outboxd subscriptions list",
+		Args:    noArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+		list, err := subscriptions.New(o.db).List(cmd.Context())
+		if err != nil {
+			return err
+		}
+		documents := make([]subscriptionDocument, len(list))
+		for i := range list {
+			documents[i] = newSubscriptionDocument(&list[i])
+		}
+		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { subscriptionsTable(w, documents) })
+	})
+	return cmd
+}
+
+func subscriptionsTable(w io.Writer, list []subscriptionDocument) {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "No subscriptions.")
+		return
+	}
+	fmt.Fprintln(w, "NAME\tSTATE\tTYPES\tURL\tORDERING\tINSTEAD OF QUEUE")
+	for _, d := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%t\n", d.Name, d.State, terminal.OneLine(strings.Join(d.Types, " "), 40), terminal.OneLine(d.URL, 60), d.Ordering, d.InsteadOfQueue)
+	}
+}
+
+func (c commands) newSubscriptionsShowCommand() *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "Show a subscription",
+		Example: "  outboxd subscriptions show crm",
+		Args:    cobra.ExactArgs(1),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		found, err := subscriptions.New(o.db).Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		d := newSubscriptionDocument(found)
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { subscriptionTable(w, &d) })
+	})
+	return cmd
+}
+
+func subscriptionTable(w io.Writer, d *subscriptionDocument) {
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, value)
+		}
+	}
+	row("Name", d.Name)
+	row("State", d.State)
+	if d.Paused != nil {
+		row("Paused", fmt.Sprintf("%s by %s: %s", terminal.Instant(d.Paused.Since), d.Paused.By, d.Paused.Reason))
+	}
+	row("Types", strings.Join(d.Types, " "))
+	for name, value := range d.Headers {
+		row("Header", name+": "+value)
+	}
+	row("URL", d.URL)
+	row("Secret", strings.Join(d.Secret, " "))
+	row("Format", d.Format)
+	row("Timeout", d.Timeout)
+	row("Concurrency", fmt.Sprint(d.Concurrency))
+	if d.Rate > 0 {
+		row("Rate", fmt.Sprintf("%g/s", d.Rate))
+	}
+	row("Retry", fmt.Sprintf("%d attempts, at most %s apart", d.Attempts, d.RetryMax))
+	row("Ordering", d.Ordering)
+	row("Instead of queue", fmt.Sprint(d.InsteadOfQueue))
+}
+
+func (c commands) newSubscriptionChangeCommand(verb, short, done string, change func(*subscriptions.Store, context.Context, *domain.Action, string) error) *cobra.Command {
+	var out terminal.Output
+	var flags actionFlags
+	cmd := &cobra.Command{
+		Use:     verb + " NAME",
+		Short:   short,
+		Example: "  outboxd subscriptions " + verb + " crm --yes --reason 'the receiver moves'",
+		Args:    cobra.ExactArgs(1),
+	}
+	if verb == "remove" {
+		cmd.Long = `End a subscription: no further deliveries are made. Those that there are wait, and are not attempted, until they
+are taken back (outboxd events cancel --queue=subscription:NAME) or a subscription of that name is applied again.`
+	}
+	out.AddFlag(cmd)
+	flags.add(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		store := subscriptions.New(o.db)
+		if _, err := store.Find(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		if !flags.yes {
+			return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s the subscription", verb)}
+		}
+		if err := change(store, cmd.Context(), flags.action(map[string]string{"subscription": args[0]}), args[0]); err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), map[string]string{"name": args[0], "change": done}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", args[0], done) })
+	})
+	return cmd
+}

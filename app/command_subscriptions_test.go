@@ -1,0 +1,76 @@
+package app_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"outboxd/app/servertest"
+)
+
+// TestSubscriptionsByCommand takes a subscription from a file through its life.
+func TestSubscriptionsByCommand(t *testing.T) {
+	t.Parallel()
+	url := "--database-url=" + servertest.Database(t)
+	run := func(args ...string) result { return execute(t, nil, append(args, url)...) }
+	wants := func(r result, code int, texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			if !strings.Contains(r.stdout+r.stderr, text) {
+				t.Errorf("%q is not in\n%s%s", text, r.stdout, r.stderr)
+			}
+		}
+		if r.code != code {
+			t.Errorf("code %d, want %d: %s%s", r.code, code, r.stdout, r.stderr)
+		}
+	}
+	if r := run("migrate", "up"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	file := func(text string) string {
+		t.Helper()
+		name := filepath.Join(t.TempDir(), "subscriptions.yaml")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	const crm = `
+- name: crm
+  types: ["user:*", "order:paid"]
+  headers: {region: eu}
+  url: https://crm.example.com/hooks
+  secret: [env:CRM_SECRET, env:CRM_OLD_SECRET]
+  format: cloudevents
+  timeout: 10s
+  concurrency: 50
+  rate: 200/s
+  retry: {attempts: 12, max: 1h}
+  ordering: key
+`
+	good := file(crm)
+	wants(run("subscriptions", "list"), 0, "No subscriptions.")
+	wants(run("subscriptions", "apply", "-f", good), 2, "--yes")
+	wants(run("subscriptions", "list"), 0, "No subscriptions.")
+	wants(run("subscriptions", "apply", "-f", good, "--yes"), 0, "crm", "added")
+	wants(run("subscriptions", "apply", "-f", good, "--yes"), 0, "unchanged")
+	wants(run("subscriptions", "apply", "-f", file(strings.ReplaceAll(crm, "200/s", "30/m")), "--yes"), 0, "changed")
+	wants(run("subscriptions", "show", "crm"), 0, "active", "user:* order:paid", "env:CRM_SECRET", "0.5/s", "region: eu")
+	wants(run("subscriptions", "pause", "crm", "--yes", "--reason", "moves", "--as", "ada"), 0, "paused")
+	wants(run("subscriptions", "show", "crm", "-o", "json"), 0, `"state": "paused"`, `"reason": "moves"`, `"by": "ada"`)
+	wants(run("subscriptions", "resume", "crm", "--yes"), 0, "resumed")
+	wants(run("subscriptions", "remove", "crm", "--yes"), 0, "removed")
+	wants(run("subscriptions", "remove", "crm", "--yes"), 1, "no subscription")
+	wants(run("subscriptions", "apply", "-f", good, "--yes"), 0, "added")
+	for fault, bad := range map[string]string{
+		"secrets":        strings.ReplaceAll(crm, "secret:", "secrets:"),
+		"name":           strings.ReplaceAll(crm, "name: crm", "name: C R M"),
+		"must be a ref":  strings.ReplaceAll(crm, "env:CRM_SECRET", "whsec_x"),
+		"rate":           strings.ReplaceAll(crm, "200/s", "often"),
+		"is there twice": crm + strings.ReplaceAll(crm, "200/s", "1/s"),
+		"no subscr":      "",
+	} {
+		wants(run("subscriptions", "apply", "-f", file(bad), "--yes"), 2, fault)
+	}
+}
