@@ -20,7 +20,7 @@ func listen(ctx context.Context, b bell.Bell, client redis.UniversalClient, log 
 			return
 		}
 		deaf.Do(func() {
-			log.Warn("Redis does not let this worker hear of new tasks, so an idle worker finds them only when it looks; allow its user the channel",
+			log.Warn("Redis does not let this worker subscribe to new tasks, so an idle worker finds them only when it polls; allow its user the channel",
 				"channel", bell.Channel, "error", err)
 		})
 	})

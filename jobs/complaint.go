@@ -46,7 +46,7 @@ func (c *complaints) hear(err error) {
 	}
 	c.mu.Unlock()
 	if again {
-		c.log.Warn("this worker cannot use Redis as it has to: "+f.Found, "finding", f.Code, "remedy", f.Remedy, "error", err)
+		c.log.Warn("this worker cannot work with Redis: "+f.Found, "finding", f.Code, "remedy", f.Remedy, "error", err)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestAWorkerOnAnOlderRedisDoesNotComplain(t *testing.T) {
 	s.start()
 	s.enqueue("test:a", testEvents(1)[0].TaskID(), nil)
 	<-done
-	if n := log.count("cannot use Redis as it has to"); n != 0 {
+	if n := log.count("cannot work with Redis"); n != 0 {
 		t.Errorf("it complains %d times: %s", n, log.text.String())
 	}
 }

@@ -21,7 +21,7 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 	m := &workerMetrics{
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_worker_tasks_total",
-			Help: "Deliveries of tasks by what became of them: done, repeated (processed before), failed, early (another event's turn), unknown (no such event, since PostgreSQL went back), or unhandled (no handler; type is \"other\").",
+			Help: "Deliveries of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
 		}, []string{"type", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_task_duration_seconds",
@@ -30,12 +30,12 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 		}, []string{"type"}),
 		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_event_done_seconds",
-			Help:    "From when an event's ID was made, in its producer's transaction, until its effect was committed; a planned delay is part of it.",
+			Help:    "Time from the making of an event's ID, in its producer's transaction, to the commit of its effect. It includes a planned delay.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86400},
 		}),
 		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "outboxd_worker_queue_left_to_others",
-			Help: "1 while the task at the head of the queue is of a type that this worker has no handler for, so that it leaves the queue to others.",
+			Help: "1 while this worker has no handler for the task at the head of the queue. It then leaves the queue to other workers.",
 		}, []string{"queue"}),
 	}
 	registry.MustRegister(m.tasks, m.duration, m.endToEnd, m.blocked)

@@ -141,7 +141,7 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 // outbox or held, and the relay makes their tasks anew when it is their turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
-		w.log.Info("tasks go back to their queue until it is their turn: PostgreSQL went back to a state in which the event before has not taken effect")
+		w.log.Info("tasks go back to their queue until it is their turn: PostgreSQL went back to a state before the earlier event took effect")
 	})
 	if retried, _ := asynq.GetRetryCount(ctx); !lastAttempt(ctx, retried) {
 		return err

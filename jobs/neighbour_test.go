@@ -168,7 +168,7 @@ func TestATaskWithoutHandlerStaysWhereItIs(t *testing.T) {
 	stop := s.start()
 	eventually(t, "the task behind them is done", func() bool { return s.outcomes("ours", "done") == 1 })
 	const gauge = `
-# HELP outboxd_worker_queue_left_to_others 1 while the task at the head of the queue is of a type that this worker has no handler for, so that it leaves the queue to others.
+# HELP outboxd_worker_queue_left_to_others 1 while this worker has no handler for the task at the head of the queue. It then leaves the queue to other workers.
 # TYPE outboxd_worker_queue_left_to_others gauge
 outboxd_worker_queue_left_to_others{queue="default"} 0
 outboxd_worker_queue_left_to_others{queue="low"} 1

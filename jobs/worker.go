@@ -199,12 +199,12 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 		log.Debug("a task goes back until it is its turn")
 	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
 		// Asynq archives such a task whatever its error is.
-		log.Error("no handler for this type of task, and no attempt is left to give back; it is archived")
+		log.Error("no handler for this type of task and no attempt left; it is archived")
 	case errors.Is(err, broker.ErrNoHandler):
-		log.Warn("no handler for this type of task; it goes back to the queue unharmed. Another worker has to take it, or this one must not serve its queue",
+		log.Warn("no handler for this type of task; it goes back to the queue, and no attempt is charged. Start a worker that has the handler, or do not serve this queue here",
 			"again_in", unknownDelay)
 	case errors.Is(err, asynq.SkipRetry), retried >= limit:
-		log.Error("a task is given up", "error", err)
+		log.Error("a task used up its attempts and is archived", "error", err)
 	default:
 		log.Warn("a task failed and is tried again", "attempts_left", limit-retried, "error", err)
 	}

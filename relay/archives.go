@@ -129,7 +129,7 @@ func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	burial, err := a.o.Failures.Bury(ctx, failed, true)
 	if err == nil && burial == domain.Buried {
 		a.metrics.archived.Inc()
-		a.log.Error("a task that the queue archived is a dead letter now",
+		a.log.Error("an archived task became a dead letter",
 			"event_id", failed.ID, "task_type", failed.Type, "queue", queue, "error", failed.Err)
 	}
 	return err

@@ -25,11 +25,11 @@ func newHealMetrics(registry prometheus.Registerer) *healMetrics {
 		}),
 		lastHeal: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "outboxd_relay_last_heal_timestamp_seconds",
-			Help: "When that was last done by this process; 0 if never.",
+			Help: "When this process last sent everything unconfirmed again; 0 if never.",
 		}),
 		lastTook: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "outboxd_relay_last_heal_duration_seconds",
-			Help: "How long it took until the events were in the outbox again.",
+			Help: "How long the last healing took until the events were in the outbox again.",
 		}),
 	}
 	registry.MustRegister(m.heals, m.events, m.lastHeal, m.lastTook)

@@ -115,10 +115,10 @@ func (h *healer) report(ctx context.Context, err error) {
 		h.silent = false
 	case ctx.Err() != nil:
 	case domain.ErrorCode(err) == domain.CodeUnavailable && (!known || h.paused()), domain.ErrorCode(err) == domain.CodeConflict, h.silent:
-		h.log.Debug("could not look whether the queue has kept its data", "again_in", h.o.CheckInterval, "error", err)
+		h.log.Debug("could not check whether Redis has kept its data", "again_in", h.o.CheckInterval, "error", err)
 	default:
 		h.silent = true
-		h.log.Warn("could not look whether the queue has kept its data", "again_in", h.o.CheckInterval, "error", err)
+		h.log.Warn("could not check whether Redis has kept its data", "again_in", h.o.CheckInterval, "error", err)
 	}
 }
 
@@ -317,6 +317,6 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, database d
 	}
 	crashpoint.Reach(crashpoint.HealRemembered)
 	h.metrics.healed(time.Now(), took)
-	h.log.Info("what may have been lost is in the outbox again", "events", events, "took", took.Round(time.Millisecond))
+	h.log.Info("events that Redis may have lost are in the outbox again", "events", events, "took", took.Round(time.Millisecond))
 	return nil
 }

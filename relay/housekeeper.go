@@ -161,7 +161,7 @@ func (h *housekeeper) advance(ctx context.Context) {
 		h.log.Warn("could not look after ordering keys", "retry_in", keysEvery, "error", err)
 	}
 	if advanced > 0 {
-		h.log.Info("let held events go that nobody else would have", "events", advanced)
+		h.log.Info("released held events whose turn was lost", "events", advanced)
 	}
 }
 
@@ -188,7 +188,7 @@ func (h *housekeeper) passEnded(ctx context.Context, gone []domain.Event) error 
 	if err := h.o.Housekeeping.PassTurns(ctx, ended); err != nil {
 		return err
 	}
-	h.log.Warn("ordering keys go on without a confirmation of the event before, which is neither kept nor in the queue any more",
+	h.log.Warn("ordering keys go on without a confirmation: the event before is neither in the history nor in the queue",
 		"keys", len(ended), "an_event_id", ended[0].ID)
 	return nil
 }

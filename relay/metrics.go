@@ -30,7 +30,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_relay_events_total",
-			Help: "Events by what became of them in one attempt: enqueued, failed (refused and tried again), dead, or suppressed (unique, and another task holds the lock). An outage counts nothing.",
+			Help: "Events by outcome of one attempt: enqueued, failed (refused, tried again later), dead, or suppressed (unique, and another task holds the lock). An outage counts nothing.",
 		}, []string{"outcome"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_relay_batch_events",
@@ -39,7 +39,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_relay_lag_seconds",
-			Help:    "From when an event was due (its transaction's begin, or later) until it was settled as enqueued. A retry's delay is not part of it.",
+			Help:    "Time from when an event was due (the beginning of its transaction, or later) until the claim that delivered it committed. The delay of a retry is not part of it.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
 		}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{

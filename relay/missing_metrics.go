@@ -67,6 +67,6 @@ func (f *findings) log(log *slog.Logger, resend bool) {
 		}
 		args = append(args, "cure", cure)
 	}
-	log.Warn("Redis does not have the tasks of events that nobody has confirmed", args...)
+	log.Warn("tasks of events that are not confirmed are no longer in Redis", args...)
 	*f = findings{}
 }

@@ -186,7 +186,7 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 		log := b.outbox.db.Logger().With("place", row.place, "error", row.why)
 		switch {
 		case err != nil || id == nil:
-			log.ErrorContext(ctx, "an event can be neither relayed nor made a dead letter; it is passed over", "set_aside", err)
+			log.ErrorContext(ctx, "an event can neither be relayed nor become a dead letter; the relay skips it", "set_aside", err)
 		default:
 			aside++
 			log.ErrorContext(ctx, "an event is dead: it cannot be relayed as it is in the outbox", "event_id", domain.ID(*id))

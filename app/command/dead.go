@@ -44,8 +44,8 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay or worker")
 	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
-	cmd.Flags().DurationVar(&f.filter.OlderThan, "older-than", 0, "only those that died at least so long ago, such as 24h")
-	cmd.Flags().DurationVar(&f.filter.NewerThan, "newer-than", 0, "only those that died at most so long ago, such as 1h")
+	cmd.Flags().DurationVar(&f.filter.OlderThan, "older-than", 0, "only those that died longer ago than this, such as 24h")
+	cmd.Flags().DurationVar(&f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
 }
 
 // read returns the filter, and what was asked for in the flags' own words.
@@ -115,14 +115,14 @@ func (c commands) newDeadListCommand() *cobra.Command {
 	var after string
 	cmd := &cobra.Command{
 		Use:   "list [ID...]",
-		Short: "List dead letters, those that died first at the top",
+		Short: "List dead letters, the oldest first",
 		Example: `  outboxd dead list --type email:send_notification --newer-than 24h
   outboxd dead list --error "connection refused" -o json`,
 	}
 	flags.add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
-	cmd.Flags().StringVar(&after, "after", "", "go on behind this place, which the page before named as next")
+	cmd.Flags().StringVar(&after, "after", "", "start after this place: the \"next\" of the previous page")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		filter, _, err := flags.read(cmd, args)
 		if err != nil {

@@ -100,8 +100,8 @@ func (c commands) newDeadDiscardCommand() *cobra.Command {
 	var out terminal.Output
 	cmd := &cobra.Command{
 		Use:   "discard [ID...]",
-		Short: "Give dead letters up for good",
-		Long: `Give dead letters up for good. Their payload is deleted; the account keeps their number, the journal
+		Short: "Discard dead letters for good",
+		Long: `Discard dead letters for good. Their payload is deleted; the account keeps their number, the journal
 their errors. Events that wait behind one of them for their ordering key's turn go on.`,
 		Example: `  outboxd dead discard --type report:build --older-than 720h --yes --reason "reports of last month"`,
 	}
@@ -150,8 +150,8 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
 	cmd.Flags().IntVar(&replay.rate, "rate", 0, "at most so many each second; 0 does not limit")
-	cmd.Flags().IntVar(&replay.canary, "canary", 0, "replay so many first, and go on only if all of them succeed")
-	cmd.Flags().DurationVar(&replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long the outcome of the canary is waited for")
+	cmd.Flags().IntVar(&replay.canary, "canary", 0, "number of dead letters to replay first; the rest follows only if all of them succeed")
+	cmd.Flags().DurationVar(&replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if replay.rate < 0 || replay.canary < 0 {
 			return config.Mistake{Err: fmt.Errorf("--rate and --canary are not negative")}

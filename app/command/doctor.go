@@ -88,7 +88,7 @@ func (c commands) newDoctorCommand() *cobra.Command {
 	var flags doctorFlags
 	doctor := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look at PostgreSQL and Redis for what endangers events, and say how to mend it",
+		Short: "Check PostgreSQL and Redis for dangers to events, and say how to mend them",
 		Long:  aboutDoctor,
 		Example: `  outboxd doctor
   outboxd doctor --producer-role shop
@@ -96,7 +96,7 @@ func (c commands) newDoctorCommand() *cobra.Command {
 		Args: noArguments,
 	}
 	out.AddFlag(doctor)
-	doctor.Flags().StringVar(&flags.producer, "producer-role", "", "also look whether this PostgreSQL role may write events")
+	doctor.Flags().StringVar(&flags.producer, "producer-role", "", "also check whether this PostgreSQL role may write events")
 	doctor.Flags().DurationVar(&flags.snapshot, "snapshot-age", diagnosis.SnapshotOpen, "how long a transaction may be open")
 	doctor.Flags().DurationVar(&flags.keyAge, "key-age", diagnosis.KeyHeld, "how long an ordering key may keep events waiting")
 	doctor.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -33,16 +33,16 @@ type emitFlags struct {
 
 func (f *emitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.payload, "payload", "{}", "the payload as JSON, or @FILE, or - for standard input")
-	cmd.Flags().BoolVar(&f.raw, "raw", false, "take the payload as it is; without, it has to be JSON")
+	cmd.Flags().BoolVar(&f.raw, "raw", false, "take the payload as it is; without this flag it must be JSON")
 	cmd.Flags().StringVar(&f.queue, "queue", domain.DefaultQueue, "the Asynq queue")
 	cmd.Flags().StringVar(&f.key, "key", "", "the ordering key: events of one key take effect one after another")
 	cmd.Flags().StringArrayVar(&f.headers, "header", nil, "a header, name=value; may be repeated")
-	cmd.Flags().DurationVar(&f.availableIn, "available-in", 0, "not to be sent before so long from now")
+	cmd.Flags().DurationVar(&f.availableIn, "available-in", 0, "how long from now the event is due")
 	cmd.Flags().IntVar(&f.maxRetry, "max-retry", 0, "how often the worker tries again (Asynq's default is 25)")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "how long one attempt may take")
-	cmd.Flags().DurationVar(&f.deadline, "deadline-in", 0, "until when the task must be done, from now")
+	cmd.Flags().DurationVar(&f.deadline, "deadline-in", 0, "time from now by which the task must be done")
 	cmd.Flags().DurationVar(&f.retention, "retention", 0, "how long Redis keeps the task after it is done")
-	cmd.Flags().DurationVar(&f.unique, "unique", 0, "how long no other task of the same type, payload and queue is taken")
+	cmd.Flags().DurationVar(&f.unique, "unique", 0, "how long another task of the same type, payload and queue is suppressed")
 }
 
 // event returns what the flags describe.

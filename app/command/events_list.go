@@ -67,7 +67,7 @@ type eventFlags struct {
 
 func (f *eventFlags) add(cmd *cobra.Command) {
 	f.addFilter(cmd)
-	cmd.Flags().StringVar(&f.next, "after", "", "go on behind this event, which the page before named as next")
+	cmd.Flags().StringVar(&f.next, "after", "", "start after this event: the \"next\" of the previous page")
 }
 
 // addFilter adds the flags that choose, without those of a list.
@@ -76,8 +76,8 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
 	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, confirmed, dead, suppressed or cancelled")
-	cmd.Flags().StringVar(&f.since, "since", "", "only what was emitted so long ago at most (15m, 24h), or at this time (RFC 3339) or later")
-	cmd.Flags().StringVar(&f.until, "until", "", "only what was emitted before this; written as --since")
+	cmd.Flags().StringVar(&f.since, "since", "", "only events emitted within this time (15m, 24h), or since this moment (RFC 3339)")
+	cmd.Flags().StringVar(&f.until, "until", "", "only events emitted before this; written as --since")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
 	states := make([]string, 0, len(domain.EventStates()))
 	for _, state := range domain.EventStates() {
@@ -143,7 +143,7 @@ that was not enough. Of a held event it names the one that goes first.`,
 	}
 	flags.add(cmd)
 	out.AddFlag(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 10000")
+	cmd.Flags().IntVar(&limit, "limit", 100, "most events to list, up to 10000")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
 		filter, after, err := flags.read()
 		if err != nil {

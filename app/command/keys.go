@@ -17,7 +17,7 @@ import (
 func (c commands) newKeysCommand() *cobra.Command {
 	keys := &cobra.Command{
 		Use:   "keys",
-		Short: "Look at ordering keys of which events wait",
+		Short: "Show ordering keys that hold events back",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -30,7 +30,7 @@ func (c commands) newKeysListCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "list [KEY...]",
-		Short: "List ordering keys of which events wait, and what they wait for",
+		Short: "List ordering keys that hold events back, and why",
 		Long: `List ordering keys of which events wait for their turn, those that have waited longest at the top: how many
 wait, since when, which event has the turn, and why that one holds them. Without a KEY of all.`,
 		Example: `  outboxd keys list

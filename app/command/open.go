@@ -96,7 +96,7 @@ type actionFlags struct {
 }
 
 func (f *actionFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.yes, "yes", false, "do it; without, only count")
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do it; without this flag the command only counts")
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
 	cmd.Flags().StringVar(&f.as, "as", "", "who does it, for the record (default: user@host)")
 }

@@ -24,8 +24,8 @@ func (c commands) newRedriveCommand() *cobra.Command {
 	var dryRun, missing bool
 	cmd := &cobra.Command{
 		Use:   "redrive [ID...]",
-		Short: "Send again what was handed to Redis and never confirmed",
-		Long: `Send again what was handed to Redis and never confirmed, as the relay does by itself when it notices that
+		Short: "Send again the events that were handed to Redis and never confirmed",
+		Long: `Send again the events that were handed to Redis and never confirmed, as the relay does by itself when it notices that
 Redis has lost its data. Nothing happens twice: a task that Redis still has is met by its ID, one that
 ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left alone.
 
@@ -38,7 +38,7 @@ is not in Redis any more. With IDs it sends those events; one that is confirmed 
 	acting.add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&missing, "missing", false, "only what the relay has found to be missing in Redis")
-	cmd.Flags().DurationVar(&filter.Since, "since", 0, "only what was handed to Redis at most so long ago, such as 1h; required without --missing or IDs")
+	cmd.Flags().DurationVar(&filter.Since, "since", 0, "only events handed to Redis within this time, such as 1h; required without --missing or IDs")
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only of this event type")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {

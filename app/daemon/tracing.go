@@ -46,7 +46,7 @@ func (d *Daemon) startTracing(ctx context.Context) error {
 	}
 	about, err := describeProcess(ctx, d.build, d.process)
 	if err != nil {
-		d.log.Warn("the traces do not say all about this process", "error", err)
+		d.log.Warn("the traces lack part of the description of this process", "error", err)
 	}
 	bridgeTracingErrors(d.log)
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
@@ -55,7 +55,7 @@ func (d *Daemon) startTracing(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.Background(), tracingPatience)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
-			d.log.Warn("the last spans could not be handed over", "patience", tracingPatience, "error", err)
+			d.log.Warn("the last spans could not be exported", "patience", tracingPatience, "error", err)
 		}
 	})
 	d.log.Info("traces are on", "protocol", tracingProtocol(os.Getenv))

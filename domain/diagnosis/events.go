@@ -54,9 +54,9 @@ func (l *Leader) judge() []domain.Finding {
 	if l == nil || l.Silent <= l.Limit {
 		return nil
 	}
-	return of("leader-silent", fmt.Sprintf("the leader (%s) has said nothing for %s: it is suspended, or cut off by the network", who(l.PID, l.Application, ""), whole(l.Silent)),
-		"until another one leads nobody notices what Redis loses, nothing is trimmed, and held events may stay held",
-		fmt.Sprintf("nothing, if it is over in a minute: PostgreSQL ends its session and another relay takes over; otherwise SELECT pg_terminate_backend(%d)", l.PID))
+	return of("leader-silent", fmt.Sprintf("the leader (%s) has shown no sign of life for %s: it is suspended, or cut off by the network", who(l.PID, l.Application, ""), whole(l.Silent)),
+		"until another relay leads, losses in Redis go unnoticed, nothing is trimmed, and held events may stay held",
+		fmt.Sprintf("wait a minute: PostgreSQL ends its session and another relay leads; if it does not, SELECT pg_terminate_backend(%d)", l.PID))
 }
 
 func judgeFailing(works []FailingWork) []domain.Finding {
@@ -68,8 +68,8 @@ func judgeFailing(works []FailingWork) []domain.Finding {
 		list[i] = fmt.Sprintf("cannot %s, for %s: %s", w.Work, whole(w.Since), w.Error)
 	}
 	return of("leader-failing", "the leader "+strings.Join(list, "; it "),
-		"what Redis lost is not sent again, or tables grow and held events may stay held, until it works",
-		"mend what the error names; nothing is lost meanwhile, and it is tried again by itself")
+		"until it works, events that Redis lost may not be sent again, tables may grow, and held events may stay held",
+		"mend what the error names; nothing is lost until then, and the leader tries again by itself")
 }
 
 func (u *UnknownEvents) judge() []domain.Finding {
@@ -93,10 +93,10 @@ func (m *MissingEvents) judge() []domain.Finding {
 	if m.Resends > 0 {
 		again = "; they were sent again up to " + words.Many(m.Resends, "time")
 	}
-	return of("events-missing", fmt.Sprintf("the %s of %s that nobody confirmed %s not in Redis any more, of the types %s, such as event %s%s",
+	return of("events-missing", fmt.Sprintf("the %s of %s without confirmation %s no longer in Redis, of the types %s, such as event %s%s",
 		words.Plural(m.Events, "task", "tasks"), atMost(m.Events)+words.Plural(m.Events, " event", " events"), words.Plural(m.Events, "is", "are"), types, m.Example, again),
-		"what they should do was perhaps not done: their tasks were deleted or evicted, or a consumer carries them out and does not confirm them",
-		"outboxd redrive --missing sends them again; if nobody confirms a type, name it in --relay-unconfirmed")
+		"their effects may be missing: the tasks were deleted or evicted, or a consumer handles them and does not confirm them",
+		"outboxd redrive --missing sends them again; if no consumer confirms a type, name it in --relay-unconfirmed")
 }
 
 func (h *HeldKeys) judge() []domain.Finding {
@@ -105,6 +105,6 @@ func (h *HeldKeys) judge() []domain.Finding {
 	}
 	return of("keys-held", fmt.Sprintf("%s events back, the longest for %s; %s of them %s for a dead letter",
 		words.Many(h.Keys, "ordering key")+words.Plural(h.Keys, " holds", " hold"), whole(h.Longest), words.Count(h.Dead), words.Plural(h.Dead, "waits", "wait")),
-		"nothing of these keys happens until the event that has the turn is confirmed, replayed or discarded",
-		"outboxd keys list says why, and outboxd events show "+h.Example+" of the one that has waited longest; if it is dead, outboxd dead replay or discard it")
+		"the other events of these keys wait until the event that has the turn is confirmed, replayed or discarded",
+		"outboxd keys list says why; outboxd events show "+h.Example+" shows the event that has held its key longest; if it is dead, outboxd dead replay or discard it")
 }

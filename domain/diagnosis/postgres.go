@@ -118,7 +118,7 @@ func (c *Connections) judge() []domain.Finding {
 	}
 	return of("postgres-connections", fmt.Sprintf("%s of the %s that %s allows are free, and one process of this configuration may open %s (%s of outboxd's are open)",
 		words.Count(free), words.Many(c.Size, "connection"), c.Limit, words.Count(c.Need), words.Count(c.Ours)),
-		"whoever connects next is refused (SQLSTATE 53300): producers fail, and relaying pauses as in an outage",
+		"the next connection is refused (SQLSTATE 53300): producers fail, and relaying pauses as in an outage",
 		"ALTER SYSTEM SET max_connections and restart, lower --database-max-conns, --relay-concurrency or --worker-concurrency, or put PgBouncer in between")
 }
 
@@ -144,8 +144,8 @@ func judgeHidden(questions []string) []domain.Finding {
 	if len(questions) == 0 {
 		return nil
 	}
-	return of("postgres-hidden", "it could not be found out "+strings.Join(questions, "; "),
-		"trouble of that kind would not be seen from here",
+	return of("postgres-hidden", "PostgreSQL does not tell "+strings.Join(questions, "; "),
+		"such problems cannot be seen from here",
 		"run outboxd doctor as the owner of the tables with the role pg_monitor, and look for locks that keep statements waiting")
 }
 

@@ -47,7 +47,7 @@ func (p Process) judge(answers map[string]bool) (found []domain.Finding) {
 		}
 	}
 	if p.Draining {
-		found = append(found, of("draining", "this process is shutting down", "what it shows ends with it", "none is needed")...)
+		found = append(found, of("draining", "this process is shutting down", "its findings end with it", "none is needed")...)
 	}
 	return found
 }

@@ -110,7 +110,7 @@ func (q *QueueFacts) paused() []domain.Finding {
 	if len(q.Paused) == 0 {
 		return nil
 	}
-	return of("queue-paused", "somebody paused "+strings.Join(q.Paused, ", "), "its tasks wait until it is resumed",
+	return of("queue-paused", strings.Join(q.Paused, ", ")+words.Plural(len(q.Paused), " is", " are")+" paused", "its tasks wait until it is resumed",
 		"resume it in Asynqmon, at /monitoring/tasks/, or with asynq queue resume NAME")
 }
 
@@ -133,6 +133,6 @@ func (q *QueueFacts) hidden() []domain.Finding {
 		return nil
 	}
 	return of("redis-queues-hidden", "Redis does not let this user read "+q.Hidden,
-		"queues that no worker serves, or that somebody paused, would not be seen from here",
+		"queues that no worker serves, and paused queues cannot be seen from here",
 		"let its user run Asynq's commands on the keys asynq:*")
 }

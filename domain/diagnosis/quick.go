@@ -35,8 +35,8 @@ func (q Quick) Findings() []domain.Finding {
 	case q.PostgresErr == nil:
 		found = append(found, judgeStanding(q.Standing)...)
 	case domain.ErrorCode(q.PostgresErr) == domain.CodeInternal:
-		found = append(found, of("events-hidden", "it could not be found out where the events are and who relays them",
-			"that none is relayed, or that some are late or dead, would not be seen from here",
+		found = append(found, of("events-hidden", "outboxd may not read where the events are and which relays run",
+			"a missing relay, late events and dead letters cannot be seen from here",
 			"let this role read outboxd's tables, as deploy/postgres/grants.sql does for outboxd_monitor; the log says what PostgreSQL refused")...)
 	default:
 		found = append(found, Unusable(PostgreSQL, q.PostgresErr))
@@ -63,14 +63,14 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 		found = append(found, of("no-relay", "no relay has given a sign of life for "+words.Duration(RelayGone),
 			"events are kept, and wait until one runs", "outboxd --roles=relay")...)
 	} else if unkept := s.At.Sub(latest(s.SampledAt, began(alive))); unkept > LeaderAbsence {
-		found = append(found, of("leader-absent", "relays run, and none has done the housekeeping for "+words.Duration(unkept),
-			"nobody notices what Redis loses, nothing is trimmed, held events may stay held, and charts have a hole",
+		found = append(found, of("leader-absent", "relays run, but none has led for "+words.Duration(unkept),
+			"losses in Redis go unnoticed, nothing is trimmed, held events may stay held, and charts have a gap",
 			"look for \"cannot lead\" and \"could not measure\" in the relays' logs; restart the relay that led last")...)
 	}
 	if late := Late(s); late > EventsLate {
 		found = append(found, of("events-late", "the oldest due event has been due for "+words.Duration(late),
 			"consumers are that far behind",
-			"if /readyz of the relays is well and outboxd_relay_queue_full is 0, they cannot keep up: raise --relay-concurrency")...)
+			"look at /readyz of the relays; if they are ready and outboxd_relay_queue_full is 0, they cannot keep up: raise --relay-concurrency")...)
 	}
 	if s.Dead > 0 {
 		many := words.Many(s.Dead, "dead letter")
@@ -81,7 +81,7 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 			many += ", the oldest of " + words.Ago(s.At, s.OldestDead)
 		}
 		found = append(found, of("dead-letters", many,
-			"what they should do was not done and will not be; one with an ordering key may hold up everything behind it",
+			"their effects will not happen; one with an ordering key may hold back all later events of its key",
 			"outboxd dead list, then outboxd dead replay or outboxd dead discard")...)
 	}
 	return found
@@ -187,7 +187,7 @@ func (w Waiting) Coarse() string { return w.say(roughly) }
 
 func (w Waiting) say(count func(int64) string) string {
 	if !w.EventsKnown && !w.TasksKnown {
-		return "how much waits cannot be told"
+		return "the backlog is unknown"
 	}
 	var parts []string
 	add := func(n int64, what string, estimated bool) {
@@ -216,9 +216,9 @@ func (w Waiting) say(count func(int64) string) string {
 	}
 	switch {
 	case !w.EventsKnown:
-		said += " in Redis; what waits in PostgreSQL cannot be told"
+		said += " in Redis; the backlog in PostgreSQL is unknown"
 	case !w.TasksKnown:
-		said += " in PostgreSQL; what waits in Redis cannot be told"
+		said += " in PostgreSQL; the backlog in Redis is unknown"
 	}
 	return said
 }

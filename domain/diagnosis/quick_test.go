@@ -127,13 +127,13 @@ func TestHeadlines(t *testing.T) {
 		"without Redis": {func(q *diagnosis.Quick) {
 			q.Standing.Due, q.RedisErr = 1, domain.Errorf(domain.CodeUnavailable, "away")
 		},
-			"1 problem; 1 event waits in PostgreSQL; what waits in Redis cannot be told", ""},
+			"1 problem; 1 event waits in PostgreSQL; the backlog in Redis is unknown", ""},
 		"without PostgreSQL": {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") },
-			"No problem is known; nothing waits in Redis; what waits in PostgreSQL cannot be told", ""},
+			"No problem is known; nothing waits in Redis; the backlog in PostgreSQL is unknown", ""},
 		"without both": {func(q *diagnosis.Quick) {
 			q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away")
 			q.RedisErr = q.PostgresErr
-		}, "2 problems; how much waits cannot be told", ""},
+		}, "2 problems; the backlog is unknown", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

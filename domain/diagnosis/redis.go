@@ -45,7 +45,7 @@ func (r RedisFacts) Findings() []domain.Finding {
 	var found []domain.Finding
 	if r.InProcess {
 		found = of("redis-in-process", "Redis runs inside outboxd itself and forgets its queue at exit",
-			"what was not done by then is sent again at the next start", "install redis-server, or give --redis-url")
+			"events that are not confirmed by then are sent again at the next start", "install redis-server, or give --redis-url")
 	}
 	found = slices.Concat(found, r.Settings.eviction(), r.Settings.persistence(), r.Settings.unknown(), r.Condition.judge(), r.Clock.judge("redis-clock", Redis))
 	if r.Refused != nil {
@@ -64,10 +64,10 @@ func (s *RedisSettings) eviction() []domain.Finding {
 		return nil
 	case s.MaxMemory != nil && *s.MaxMemory == "0":
 		return of("redis-eviction-policy", "Redis has the maxmemory-policy "+*s.Policy+", and no maxmemory that would make it effective",
-			"should somebody set maxmemory, Redis may drop tasks that wait", remedy)
+			"once maxmemory is set, Redis may drop waiting tasks", remedy)
 	default:
 		return of("redis-evicts", "Redis may evict keys: its maxmemory-policy is "+*s.Policy,
-			"once it is full it drops tasks that wait, and says so to nobody", remedy)
+			"once it is full it drops waiting tasks without a message", remedy)
 	}
 }
 
@@ -78,7 +78,7 @@ func (s *RedisSettings) persistence() []domain.Finding {
 		return nil
 	case *s.Save == "":
 		return of("redis-keeps-nothing", "Redis keeps nothing on disk: it has no append-only file and no save points",
-			"a restart loses every task that waits; those from the outbox are then sent again, as long as the history reaches back", remedy)
+			"a restart loses every waiting task; those from the outbox are then sent again, if the history still has them", remedy)
 	default:
 		return of("redis-snapshots-only", "Redis keeps snapshots and no append-only file",
 			"a crash loses the tasks since the last snapshot; those from the outbox are then sent again", remedy)
@@ -101,7 +101,7 @@ func (s *RedisSettings) unknown() []domain.Finding {
 	default:
 		return nil
 	}
-	return of("redis-settings-hidden", "it could not be found out "+what,
+	return of("redis-settings-hidden", "Redis does not tell "+what,
 		"a queue needs maxmemory-policy "+noEviction+" and an append-only file",
 		"look at the settings where Redis is managed, or let its user run CONFIG GET or INFO")
 }
@@ -135,7 +135,7 @@ func (c *RedisCondition) memory() []domain.Finding {
 			"redis-cli CONFIG SET maxmemory to more, run more workers, or bound the queues with --relay-max-queue so that events wait in PostgreSQL")
 	case c.MaxMemory == 0 && c.MachineBytes > 0 && c.UsedMemory*100 >= c.MachineBytes*RedisCrowded:
 		return at(domain.FindingWarning, "redis-memory", "Redis has no maxmemory and uses "+mebibytes(c.UsedMemory)+" of the machine's "+mebibytes(c.MachineBytes)+" MiB",
-			"the kernel may kill it when memory is short, or a snapshot fails for want of memory",
+			"when memory is short, the kernel may kill it or a snapshot may fail",
 			"redis-cli CONFIG SET maxmemory, with maxmemory-policy noeviction, run more workers, or bound the queues with --relay-max-queue")
 	}
 	return nil
@@ -154,7 +154,7 @@ func (c *RedisCondition) disk() []domain.Finding {
 		return nil
 	}
 	return at(domain.FindingWarning, "redis-disk", "Redis says that "+what+" failed",
-		"it may refuse writes (MISCONF), and a restart loses what was not written; outboxd sends that again",
+		"it may refuse writes (MISCONF), and a restart loses the tasks that were not written; outboxd sends them again",
 		"look into Redis's log, and for a full disk; then redis-cli BGSAVE or BGREWRITEAOF")
 }
 
@@ -172,7 +172,7 @@ func (c *RedisCondition) connections() []domain.Finding {
 		return nil
 	}
 	return at(domain.FindingWarning, "redis-connections", words.Count(c.Clients)+" of the "+words.Many(c.MaxClients, "connection")+" that maxclients allows are in use",
-		"whoever connects next is refused, and relaying pauses as in an outage",
+		"the next connection is refused, and relaying pauses as in an outage",
 		"redis-cli CONFIG SET maxclients to more, and look at redis-cli CLIENT LIST")
 }
 

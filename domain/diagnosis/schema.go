@@ -20,7 +20,7 @@ func (s SchemaFacts) Findings() []domain.Finding {
 			"outboxd migrate up")
 	case s.Unknown > 0:
 		return of("schema-newer", "the schema has "+words.Many(s.Unknown, "migration")+" that this binary does not know",
-			"it belongs to a newer outboxd; during a roll-out that is as it should be", "upgrade this binary")
+			"a newer outboxd made it; this is normal during a roll-out", "upgrade this binary")
 	}
 	return nil
 }

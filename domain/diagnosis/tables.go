@@ -47,7 +47,7 @@ func (p *Partitions) judge() (found []domain.Finding) {
 	switch p.Ahead {
 	case 0:
 		found = append(found, of("partition-missing", "outbox_sent has no partition for today",
-			"what is sent goes into the default partition, from which it is deleted row by row instead of being dropped by the day",
+			"delivered events go into the default partition, whose rows are deleted one by one instead of being dropped with their day",
 			"start a relay whose role owns outbox_sent and may CREATE in its schema; the leader makes partitions at once and then every ten minutes")...)
 	case 1:
 		found = append(found, of("partitions-behind", "outbox_sent has no partition for tomorrow, and they are made a week ahead",
@@ -67,7 +67,7 @@ func (o *Ownership) judge() []domain.Finding {
 		return nil
 	}
 	return of("relay-rights", fmt.Sprintf("the role %s does not own outbox_sent, or may not CREATE in the schema %s", o.Role, o.Schema),
-		"a relay that connects as this role cannot make the history's partitions; for the other roles it is as it should be",
+		"a relay that connects as this role cannot make the history's partitions; for the other roles this is right",
 		fmt.Sprintf("ALTER TABLE %s.outbox_sent OWNER TO %s, with its partitions; GRANT CREATE ON SCHEMA %[1]s TO %[2]s", o.Schema, o.Role))
 }
 
@@ -80,7 +80,7 @@ func (r *RowSecurity) judge() []domain.Finding {
 		cures[i] = "ALTER ROLE " + role + " BYPASSRLS"
 	}
 	return of("row-security", "row-level security of "+r.Tables+" applies to "+strings.Join(r.Roles, ", "),
-		"what these roles do with the tables fails, because outboxd asks for an error rather than for a part of the rows: relaying pauses as in an outage",
+		"what these roles do with the tables fails, because outboxd wants an error and not a part of the rows: relaying pauses as in an outage",
 		strings.Join(cures, "; ")+"; or ALTER TABLE … DISABLE ROW LEVEL SECURITY, and for an owner NO FORCE ROW LEVEL SECURITY")
 }
 

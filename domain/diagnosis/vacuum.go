@@ -57,7 +57,7 @@ func judgeVacuum(tables []TableVacuum) (found []domain.Finding) {
 	}
 	if len(off) > 0 {
 		found = append(found, of("autovacuum-off", "autovacuum is off for "+strings.Join(off, ", "),
-			"dead rows pile up by the number of events: tables and indexes grow, and every look from the beginning gets slower",
+			"dead rows pile up with every event: tables and indexes grow, and every scan from their beginning gets slower",
 			"ALTER TABLE "+off[0]+" RESET (autovacuum_enabled) for each of them; ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()")...)
 	}
 	if len(behind) > 0 {
@@ -90,7 +90,7 @@ func (p *PreparedTransaction) judge() []domain.Finding {
 	}
 	return of("prepared-transaction", fmt.Sprintf("%s for %s end, the oldest, %s of %s, for %s",
 		words.Many(p.Count, "prepared transaction")+words.Plural(p.Count, " waits", " wait"), words.Plural(p.Count, "its", "their"), p.GID, p.Owner, whole(p.Open)),
-		"they hold their locks and hold back vacuum, also over a restart, until somebody ends them",
+		"they hold their locks and hold back vacuum until they are ended; a restart does not end them",
 		"ask the transaction manager, then COMMIT PREPARED or ROLLBACK PREPARED "+p.GID)
 }
 

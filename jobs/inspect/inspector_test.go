@@ -165,7 +165,7 @@ func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err = inspector.Examine(t.Context())
-	if err != nil || codes(found) != "queue-unserved/broken queue-paused/warning" || !strings.Contains(found[1].Found, "somebody paused reports") {
+	if err != nil || codes(found) != "queue-unserved/broken queue-paused/warning" || !strings.Contains(found[1].Found, "reports is paused") {
 		t.Errorf("paused: found %v, %v", found, err)
 	}
 }

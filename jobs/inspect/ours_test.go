@@ -113,7 +113,7 @@ func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 	not := func(wanted []string) []string {
 		return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(wanted, s) })
 	}
-	contains(t, "the first database", a.found(), append(of["a"], "queue-unserved", "somebody paused a-queue;"), not(of["a"]))
+	contains(t, "the first database", a.found(), append(of["a"], "queue-unserved", "a-queue is paused;"), not(of["a"]))
 	contains(t, "the second database", b.found(), append(of["b"], "queue-unserved"), append(not(of["b"]), "queue-paused"))
 
 	// A database that does not answer, or keeps no history, hides nothing.

@@ -143,7 +143,7 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 	return waiting, len(servers), nil
 }
 
-// paused returns the queues that somebody paused: Asynq's pages and command line do.
+// paused returns the paused queues: Asynq's pages and command line do.
 func (i *Inspector) paused(ctx context.Context, queues []string) (names []string, err error) {
 	marks := make([]*redis.IntCmd, len(queues))
 	_, err = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {

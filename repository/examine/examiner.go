@@ -54,7 +54,7 @@ var _ domain.Examiner = (*Examiner)(nil)
 
 // check is one thing that is looked at.
 type check struct {
-	about string // completes "it could not be found out "
+	about string // completes "PostgreSQL does not tell "
 	look  func(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error
 }
 

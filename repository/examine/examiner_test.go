@@ -96,7 +96,7 @@ func TestExaminerFinds(t *testing.T) {
 		"no leader": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_relays SET started_at = now() - interval '5 minutes'`)
-		}, "leader-absent/warning", []string{"none has done the housekeeping for 5 min"}},
+		}, "leader-absent/warning", []string{"none has led for 5 min"}},
 		"a task without an event": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `UPDATE outbox_queue_identity SET went_back_at = now(), history_seconds = 3600, history_since = now() - interval '1 hour'`)

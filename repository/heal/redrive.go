@@ -328,7 +328,7 @@ func (o *Redriver) awaitBatches(ctx context.Context, transactions []string) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
-			o.db.Logger().WarnContext(ctx, "a transaction keeps outbox_sent locked for longer than any batch lasts; it is waited for no longer", "waited", batchPatience)
+			o.db.Logger().WarnContext(ctx, "a transaction locks outbox_sent longer than any batch lasts; the redrive no longer waits for it", "waited", batchPatience)
 			return nil
 		case <-again.C:
 		}

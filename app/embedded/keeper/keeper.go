@@ -215,7 +215,7 @@ func (k *Keeper) succeed(ctx context.Context) {
 
 func (k *Keeper) inherit(ctx context.Context, held *lock) {
 	before := k.Current()
-	k.log.Warn("the process that owned the joined embedded "+k.engine.Title()+" is gone: starting it here", "owner", before.Owner)
+	k.log.Warn("the process that owned the shared embedded "+k.engine.Title()+" is gone: starting it here", "owner", before.Owner)
 	starting, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
 	if err := k.launch(starting, held); err != nil {
