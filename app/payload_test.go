@@ -14,7 +14,7 @@ func TestThePayloadLimitIsConfigured(t *testing.T) {
 		limit string
 		want  bool
 	}{{"", false}, {"4MiB", true}, {"4MiB", false}, {"", false}} {
-		r := execute(t, nil, "migrate", "up", database, "--relay-max-payload="+test.limit)
+		r := execute(t, nil, "migrate", "up", "--example=on", database, "--relay-max-payload="+test.limit)
 		if got := strings.Contains(r.stdout, "payloads of up to 4MiB"); r.code != 0 || got != test.want {
 			t.Errorf("migrate up with the limit %q: exit code %d, said %q, %s", test.limit, r.code, r.stdout, r.stderr)
 		}

@@ -56,6 +56,9 @@ func idle(ctx context.Context, e *env.Env, length, settle time.Duration) (_ *res
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if err := e.MakeExample(ctx); err != nil {
+		return nil, err
+	}
 	process, err := e.StartProcess(ctx, address, "all")
 	if err != nil {
 		return nil, err

@@ -54,8 +54,9 @@ type Env struct {
 	schema     string
 	version    string
 	executable []string
-	owned      bool // the schema is the benchmark's
-	created    bool // and did not exist before
+	owned      bool   // the schema is the benchmark's
+	example    string // the schema of the example, if it was made
+	created    bool   // and did not exist before
 
 	mu     sync.Mutex
 	loaded int64                // since the last Reset
@@ -205,7 +206,7 @@ func (e *Env) Close(ctx context.Context) error {
 		e.DB.Close()
 	}
 	if e.owned {
-		errs = append(errs, e.dropSchema(ctx))
+		errs = append(errs, e.dropExample(ctx), e.dropSchema(ctx))
 	}
 	if e.Admin != nil {
 		e.Admin.Close()
