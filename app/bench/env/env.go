@@ -55,8 +55,8 @@ type Env struct {
 	version    string
 	executable []string
 	owned      bool   // the schema is the benchmark's
-	example    string // the schema of the example, if it was made
 	created    bool   // and did not exist before
+	example    string // the schema of the example, if it was made
 
 	mu     sync.Mutex
 	loaded int64                // since the last Reset
