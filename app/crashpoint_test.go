@@ -70,7 +70,7 @@ func TestCrashPoints(t *testing.T) {
 	t.Run("of the worker", func(t *testing.T) {
 		t.Parallel()
 		c := newCrashes(t, tagged)
-		for _, point := range []crashpoint.Point{crashpoint.WorkerBegan, crashpoint.WorkerEffected, crashpoint.WorkerCommitted} {
+		for _, point := range []crashpoint.Point{crashpoint.WorkerAsked, crashpoint.WorkerSent, crashpoint.WorkerBegan, crashpoint.WorkerEffected, crashpoint.WorkerCommitted} {
 			c.emit(20)
 			c.dies(point, c.daemon("relay,worker")...)
 		}

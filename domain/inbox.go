@@ -27,6 +27,12 @@ type Inbox interface {
 	// Errors: CodeUnavailable if the database cannot be reached; ErrTooEarly and
 	// ErrUnknownEvent, and then effect has not run.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
+
+	// Ask tells whether Process would run an effect now. It holds nothing once it
+	// has returned: it is for effects outside the database, which no transaction
+	// should wait for. It waits for a call of Process for the same event. Its
+	// errors are those of Process.
+	Ask(ctx context.Context, id ID) (first bool, err error)
 }
 
 // Effects is the transaction in which the changes of a handler and the record

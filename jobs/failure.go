@@ -89,7 +89,9 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	}
 	failed, ok := w.failedTask(ctx, task, err)
 	final := errors.Is(err, asynq.SkipRetry) || lastAttempt(ctx, failed.Attempt-1)
-	if !ok || isBlameless(err) && !final {
+	postponed, _ := isPostponed(err)
+	tried := postponed != nil && postponed.Tried
+	if !ok || isBlameless(err) && !final && !tried {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notePatience)

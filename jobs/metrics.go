@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,7 +22,7 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 	m := &workerMetrics{
 		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_worker_tasks_total",
-			Help: "Deliveries of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
+			Help: "Deliveries of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), postponed (its receiver is down), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
 		}, []string{"type", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_task_duration_seconds",
@@ -38,8 +39,24 @@ func newWorkerMetrics(registry prometheus.Registerer) *workerMetrics {
 			Help: "1 while this worker has no handler for the task at the head of the queue. It then leaves the queue to other workers.",
 		}, []string{"queue"}),
 	}
-	registry.MustRegister(m.tasks, m.duration, m.endToEnd, m.blocked)
+	// A process has a worker for each subscription beside its own.
+	m.tasks, m.duration = register(registry, m.tasks), register(registry, m.duration)
+	m.endToEnd, m.blocked = register(registry, m.endToEnd), register(registry, m.blocked)
 	return m
+}
+
+// register registers a collector, or returns the one that is registered already.
+func register[C prometheus.Collector](registry prometheus.Registerer, c C) C {
+	err := registry.Register(c)
+	if before, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := before.ExistingCollector.(C); ok {
+			return same
+		}
+	}
+	if err != nil {
+		panic(err)
+	}
+	return c
 }
 
 // observe counts a delivery. traceID, unless it is "", is kept as an example of

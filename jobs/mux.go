@@ -18,8 +18,10 @@ import (
 // Task is one delivery of an event's task to its handler.
 type Task struct {
 	EventID domain.ID
+	Type    string
 	Payload []byte
 	Headers map[string]string
+	Attempt int // from 1; an attempt that costs nothing is not counted
 }
 
 // Handler carries out a task. What it changes through tx, and only that,
@@ -36,8 +38,8 @@ var errStopping = errors.New("the worker stops")
 // ends when the worker is to stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
-		handler, known := w.o.Handlers[task.Type()]
-		if !known {
+		handle, kind := w.handlerOf(task.Type())
+		if handle == nil {
 			w.metrics.tasks.WithLabelValues("other", "unhandled").Inc()
 			return fmt.Errorf("%w: %q", broker.ErrNoHandler, task.Type())
 		}
@@ -47,9 +49,9 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 			ctx, span = startProcess(ctx, w.o.Tracer, task)
 			defer span.End()
 		}
-		outcome, err := w.process(ctx, running, handler, task)
+		outcome, err := w.process(ctx, running, handle, task)
 		span.Fail(trace.SpanFromContext(ctx), err)
-		w.metrics.observe(task.Type(), outcome, time.Since(begin), observe.SampledTrace(trace.SpanContextFromContext(ctx), task.Headers()))
+		w.metrics.observe(kind, outcome, time.Since(begin), observe.SampledTrace(trace.SpanContextFromContext(ctx), task.Headers()))
 		if err != nil {
 			err = w.ended(ctx, running, task, err)
 		}
@@ -57,18 +59,42 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 	})
 }
 
-func (w *Worker) process(ctx, running context.Context, handler Handler, task *asynq.Task) (outcome string, err error) {
+// handling carries out a task and confirms its event. first is false if it took effect before.
+type handling func(ctx, running context.Context, task Task) (first bool, err error)
+
+// handlerOf returns what carries out the tasks of a type, nil if nothing does, and
+// what the metrics call them: they cannot have a series for every type of all
+// deliveries.
+func (w *Worker) handlerOf(taskType string) (handle handling, kind string) {
+	if handler, known := w.o.Handlers[taskType]; known {
+		return func(ctx, running context.Context, task Task) (bool, error) {
+			return w.inbox(ctx, running, task.EventID, func(ctx context.Context, tx domain.Effects) error {
+				return domain.Recovered("the handler panicked", func() error { return handler(ctx, tx, task) })
+			})
+		}, taskType
+	}
+	out, known := w.o.Outward[taskType]
+	if !known {
+		out, taskType = w.o.Any, w.o.Name
+	}
+	if out == nil {
+		return nil, ""
+	}
+	return func(ctx, running context.Context, task Task) (bool, error) { return w.outward(ctx, running, out, task) }, taskType
+}
+
+func (w *Worker) process(ctx, running context.Context, handle handling, task *asynq.Task) (outcome string, err error) {
 	taskID, _ := asynq.GetTaskID(ctx)
 	id, err := domain.EventID(taskID)
 	if err != nil {
 		return "failed", fmt.Errorf("this task was not relayed from the outbox: %w: %w", err, asynq.SkipRetry)
 	}
-	first, err := w.inbox(ctx, running, id, func(ctx context.Context, tx domain.Effects) error {
-		return domain.Recovered("the handler panicked", func() error {
-			return handler(ctx, tx, Task{EventID: id, Payload: task.Payload(), Headers: task.Headers()})
-		})
-	})
+	retried, _ := asynq.GetRetryCount(ctx)
+	first, err := handle(ctx, running, Task{EventID: id, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Attempt: retried + 1})
+	postponed, wait := isPostponed(err)
 	switch {
+	case wait:
+		return "postponed", postponed
 	case errors.Is(err, domain.ErrTooEarly):
 		return "early", err
 	case errors.Is(err, domain.ErrUnknownEvent):
@@ -96,8 +122,14 @@ const inboxPause = 500 * time.Millisecond
 // would archive every task; and while tasks wait here, the worker takes no
 // others. Once the effect has begun, its failure is one of the task.
 func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
+	return w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Process(ctx, id, effect) })
+}
+
+// whenUsable asks the database until it answers, and it is the event's turn. first
+// is true once the effect has begun.
+func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool, err error)) (bool, error) {
 	for {
-		first, err := w.o.Inbox.Process(ctx, id, effect)
+		first, err := ask()
 		if errors.Is(err, domain.ErrTooEarly) {
 			if ended := w.awaitTurn(ctx, running, err); ended != nil {
 				return false, ended

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,6 +21,7 @@ type patient struct {
 	ctx   context.Context //nolint:containedctx // Asynq looks with context.Background
 	taker *taker
 	idle  *bell.Idle
+	gate  Gate // nil: none
 }
 
 // EvalSha is how Asynq takes a task.
@@ -30,9 +32,36 @@ func (p *patient) EvalSha(ctx context.Context, sha string, keys []string, args .
 	if p.idle.Await(p.ctx) {
 		p.taker.lookAgain()
 	}
+	if p.gate != nil && !p.open() {
+		answer := redis.NewCmd(ctx)
+		answer.SetErr(redis.Nil)
+		return answer
+	}
 	answer := p.taker.take(ctx, keys, args)
+	if p.gate != nil && answer.Err() == nil {
+		p.gate.Took()
+	}
 	p.idle.Note(answer.Err() != redis.Nil) //nolint:errorlint // go-redis returns it as it is
 	return answer
+}
+
+// gateLook bounds the wait before a gate is asked again: what closed it may end
+// before its time.
+const gateLook = 500 * time.Millisecond
+
+// open waits at a gate that is closed, for a while, and reports whether it is open.
+func (p *patient) open() bool {
+	pause := p.gate.Pause()
+	if pause <= 0 {
+		return true
+	}
+	again := time.NewTimer(min(pause, gateLook))
+	defer again.Stop()
+	select {
+	case <-again.C:
+	case <-p.ctx.Done():
+	}
+	return false
 }
 
 // Eval is how Asynq sends a script that Redis does not know. Asynq's own one for

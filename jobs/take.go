@@ -31,8 +31,11 @@ type taker struct {
 	queues  map[string]*standoff
 }
 
-func newTaker(client redis.UniversalClient, types []string, log *slog.Logger, blocked *prometheus.GaugeVec) *taker {
+func newTaker(client redis.UniversalClient, types []string, all bool, log *slog.Logger, blocked *prometheus.GaugeVec) *taker {
 	t := &taker{redis: client, log: log, blocked: blocked, types: types, name: rand.Text(), queues: map[string]*standoff{}}
+	if all {
+		t.begins = append(t.begins, "") // how every message begins
+	}
 	for _, name := range types {
 		t.begins = append(t.begins, string(broker.TypeField(name)))
 	}

@@ -25,16 +25,23 @@ import (
 const forwardEvery = time.Second
 
 // WorkerOptions are the dependencies and the tuning of a Worker. All are
-// required, but for Failures and Tracer.
+// required, but for Failures, Tracer and what says so.
 type WorkerOptions struct {
 	Redis *broker.Redis
 	Inbox domain.Inbox
 	// Failures takes down what fails. Without it, tasks that are given up are
 	// in Asynq's archive only.
-	Failures    domain.FailedTasks
-	Handlers    map[string]Handler // by task type
-	Concurrency int                // tasks at once; at least 1
-	Queues      map[string]int     // queue to weight; at least one
+	Failures domain.FailedTasks
+	Handlers map[string]Handler // by task type
+	Outward  map[string]Outward // by task type, of types without a Handler
+	// Any carries out the tasks of all types that have neither, and Name is what
+	// the metrics call those. Without it they stay in their queue.
+	Any  Outward
+	Name string
+	// Gate holds the worker back from its queues. nil: nothing does.
+	Gate        Gate
+	Concurrency int            // tasks at once; at least 1
+	Queues      map[string]int // queue to weight; at least one
 	// PollInterval is how often an idle worker looks for tasks of which nobody
 	// told it: repeats that are due, and what others than a Publisher enqueued.
 	PollInterval time.Duration
@@ -47,6 +54,14 @@ type WorkerOptions struct {
 	Tracer trace.Tracer
 }
 
+// Gate is asked by one goroutine before each task that a worker takes.
+type Gate interface {
+	// Pause returns how long no task should be taken; 0: it may be now.
+	Pause() time.Duration
+	// Took notes that a task was taken.
+	Took()
+}
+
 // Worker runs tasks. Run may be called again after it returned.
 type Worker struct {
 	o       WorkerOptions
@@ -55,6 +70,7 @@ type Worker struct {
 	// These keep the log short while the database is away, and after it went back.
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
+	outside                outside
 }
 
 // NewWorker returns a Worker. It does not connect.
@@ -92,7 +108,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.metrics.blocked.WithLabelValues(queue).Set(0)
 	}
 	server := asynq.NewServerFromRedisClient(&patient{
-		UniversalClient: client, ctx: ctx, idle: idle, taker: newTaker(taking, w.types(), w.log, w.metrics.blocked),
+		UniversalClient: client, ctx: ctx, idle: idle, taker: newTaker(taking, w.types(), w.o.Any != nil, w.log, w.metrics.blocked), gate: w.o.Gate,
 	}, w.config())
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
@@ -141,8 +157,11 @@ func (w *Worker) config() asynq.Config {
 }
 
 func (w *Worker) types() []string {
-	types := make([]string, 0, len(w.o.Handlers))
+	types := make([]string, 0, len(w.o.Handlers)+len(w.o.Outward))
 	for name := range w.o.Handlers {
+		types = append(types, name)
+	}
+	for name := range w.o.Outward {
 		types = append(types, name)
 	}
 	slices.Sort(types)
@@ -160,13 +179,17 @@ const (
 
 // isBlameless tells of an error that costs a task none of its attempts.
 func isBlameless(err error) bool {
-	return errors.Is(err, broker.ErrNoHandler) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly)
+	_, postponed := isPostponed(err)
+	return postponed || errors.Is(err, broker.ErrNoHandler) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly)
 }
 
 // retryDelay doubles from retryBase, with jitter, unless the error names a time.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	var named *domain.Error
+	postponed, wait := isPostponed(err)
 	switch {
+	case wait:
+		return postponed.Delay
 	case errors.Is(err, broker.ErrNoHandler):
 		return unknownDelay
 	case errors.Is(err, errStopping):
@@ -192,7 +215,10 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	retried, _ := asynq.GetRetryCount(ctx)
 	limit, _ := asynq.GetMaxRetry(ctx)
 	log := w.log.With("task_id", id, "task_type", task.Type(), "attempt", retried+1)
+	_, postponed := isPostponed(err)
 	switch {
+	case postponed && retried < limit:
+		log.Debug("a task goes back to the queue and keeps its attempts", "error", err)
 	case errors.Is(err, errStopping):
 		log.Info("a task goes back to the queue, because the worker stops while the database cannot be reached")
 	case errors.Is(err, domain.ErrTooEarly):

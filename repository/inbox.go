@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,22 +68,57 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 	}
 }
 
+// errAsked undoes the transaction that only asked.
+var errAsked = errors.New("it was only a question")
+
+// Ask implements domain.Inbox. The row is written and undone: the triggers behind
+// it then decide as they would for an effect.
+func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
+	const doing = "ask whether an event took effect"
+	for attempt := 1; ; attempt++ {
+		var unknown bool
+		_, err := i.db.TransactOnce(ctx, func(tx *gorm.DB) error {
+			first, err := begin(ctx, tx, id, &unknown)
+			if err == nil && first {
+				err = errAsked
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, errAsked):
+			return true, nil
+		case err == nil && unknown:
+			return false, domain.ErrUnknownEvent
+		case err == nil:
+			return false, nil
+		case !(postgres.IsStaleError(err) && attempt < staleEverywhere || postgres.IsConnectionLost(err) && attempt < postgres.StaleConnections) || ctx.Err() != nil:
+			return false, postgres.TranslateWork(err, doing)
+		}
+	}
+}
+
+// begin writes the event's row. Where it writes none, it says whether the event is unknown.
+func begin(ctx context.Context, tx *gorm.DB, id domain.ID, unknown *bool) (first bool, err error) {
+	result, err := postgres.Statements(tx).ExecContext(ctx, processedSQL, id)
+	if err != nil {
+		return false, fmt.Errorf("write the inbox row: %w", err)
+	}
+	rows, err := result.RowsAffected()
+	if err == nil && rows == 0 {
+		err = postgres.Statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(unknown)
+	}
+	return rows > 0, err
+}
+
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	var unknown bool
 	_, err = i.db.TransactOnce(ctx, func(tx *gorm.DB) error {
 		if _, err := postgres.Statements(tx).ExecContext(ctx, effectSQL, postgres.Milliseconds(patience(ctx))); err != nil {
 			return fmt.Errorf("set the transaction's timeouts: %w", err)
 		}
-		result, err := postgres.Statements(tx).ExecContext(ctx, processedSQL, id)
-		if err != nil {
-			return fmt.Errorf("write the inbox row: %w", err)
-		}
-		rows, err := result.RowsAffected()
-		if err != nil {
+		wrote, err := begin(ctx, tx, id, &unknown)
+		if err != nil || !wrote {
 			return err
-		}
-		if rows == 0 {
-			return postgres.Statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(&unknown)
 		}
 		first = true
 		crashpoint.Reach(crashpoint.WorkerBegan)

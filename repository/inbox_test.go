@@ -48,6 +48,27 @@ func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
 	}
 }
 
+// A question leaves nothing behind: neither a row nor a connection.
+func TestInboxAnswersWithoutATrace(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	inbox, id := repository.NewInbox(db), domain.ID{7, 1}
+	for range 2 {
+		if first, err := inbox.Ask(t.Context(), id); !first || err != nil {
+			t.Fatalf("before: %t, %v", first, err)
+		}
+	}
+	if n := count(t, db, "SELECT count(*) FROM inbox"); n != 0 || db.Pool().Stat().AcquiredConns() != 0 {
+		t.Errorf("%d rows, %d connections are left", n, db.Pool().Stat().AcquiredConns())
+	}
+	if _, err := inbox.Process(t.Context(), id, func(context.Context, domain.Effects) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if first, err := inbox.Ask(t.Context(), id); first || err != nil {
+		t.Errorf("after: %t, %v", first, err)
+	}
+}
+
 // The second delivery waits while the first one is undecided, and does nothing
 // once it has succeeded.
 func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {

@@ -116,10 +116,10 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 
 	// worker
 	_, err = repository.NewInbox(worker).Process(t.Context(), find(t, owner, registration.TypeSendNotification), func(ctx context.Context, effects domain.Effects) error {
-		if _, _, err := example.NewNotifications(schema).FindNotification(ctx, effects, notifications[0].ID); err != nil {
+		if _, _, err := example.NewNotifications(worker, schema).FindNotification(ctx, notifications[0].ID); err != nil {
 			return err
 		}
-		return example.NewNotifications(schema).MarkSent(ctx, effects, notifications[0].ID)
+		return example.NewNotifications(worker, schema).MarkSent(ctx, effects, notifications[0].ID)
 	})
 	must("process", err)
 	tasks := deadletters.NewFailedTasks(worker, false)

@@ -30,15 +30,14 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 	d.addSupervised(stageAPI, "trimming of idempotency keys", api.TrimKeys(users, d.cfg.API.IdempotencyRetention, d.log))
 }
 
-// addExample adds the handler of the example's events.
-func (d *Daemon) addExample(handlers map[string]jobs.Handler) error {
+// exampleSenders returns what sends the example's notifications.
+func (d *Daemon) exampleSenders() (map[string]jobs.Outward, error) {
 	notifier, err := d.newNotifier()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	notifications := store.NewNotifications(example.Schema(d.cfg.Database.Schema))
-	handlers[registration.TypeSendNotification] = tasks.SendNotification(notifications, notifier)
-	return nil
+	notifications := store.NewNotifications(d.database, example.Schema(d.cfg.Database.Schema))
+	return map[string]jobs.Outward{registration.TypeSendNotification: tasks.SendNotification(notifications, notifier)}, nil
 }
 
 func (d *Daemon) newNotifier() (registration.Notifier, error) {

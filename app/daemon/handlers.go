@@ -12,13 +12,12 @@ func ownHandlers() map[string]jobs.Handler {
 	return map[string]jobs.Handler{}
 }
 
-// handlers returns the handlers of this process's worker.
-func (d *Daemon) handlers() (map[string]jobs.Handler, error) {
-	handlers := ownHandlers()
+// outward returns what of this process's worker reaches outside of the database.
+func (d *Daemon) outward() (map[string]jobs.Outward, error) {
 	if d.cfg.RunsExample() {
-		return handlers, d.addExample(handlers)
+		return d.exampleSenders()
 	}
-	return handlers, nil
+	return nil, nil
 }
 
 // HandledTypes returns the types that a worker of this build has a handler for,

@@ -25,6 +25,8 @@ const (
 const (
 	WorkerBegan     Point = "worker-began"     // the inbox row is written, the effect not begun
 	WorkerEffected  Point = "worker-effected"  // it is, and nothing is committed
+	WorkerAsked     Point = "worker-asked"     // the event is to take effect outside the database, which has not begun
+	WorkerSent      Point = "worker-sent"      // it has happened, and nothing is written
 	WorkerCommitted Point = "worker-committed" // and Asynq does not know that the task is done
 	WorkerBuried    Point = "worker-buried"    // a dead letter is written, and the task not archived
 )

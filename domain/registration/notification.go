@@ -89,16 +89,16 @@ type Notifier interface {
 	Send(ctx context.Context, message Message) error
 }
 
-// NotificationStore keeps notifications. Its methods work inside the transaction
-// of a handler, and are safe for concurrent use in different ones.
+// NotificationStore keeps notifications. Its methods are safe for concurrent use.
 type NotificationStore interface {
 	// FindNotification returns a notification and the user it is for, without
 	// the password's hash.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
-	FindNotification(ctx context.Context, tx domain.Effects, id domain.ID) (*Notification, *User, error)
+	FindNotification(ctx context.Context, id domain.ID) (*Notification, *User, error)
 
-	// MarkSent records that a notification went out now.
+	// MarkSent records, in the transaction that confirms the event, that a
+	// notification went out now.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
 	MarkSent(ctx context.Context, tx domain.Effects, id domain.ID) error

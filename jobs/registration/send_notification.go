@@ -2,6 +2,7 @@ package registration
 
 import (
 	"context"
+	"time"
 
 	"outboxd/domain"
 	"outboxd/domain/registration"
@@ -11,30 +12,37 @@ import (
 // SendNotification returns the handler of registration.TypeSendNotification: it sends
 // a notification through notifier and marks it sent.
 //
-// The message goes out before the transaction commits. If the process dies in
-// between, it goes out again, with the same event ID.
-func SendNotification(store registration.NotificationStore, notifier registration.Notifier) jobs.Handler {
-	return func(ctx context.Context, tx domain.Effects, task jobs.Task) error {
+// The message goes out before it is recorded. If the process dies in between, it
+// goes out again, with the same event ID.
+func SendNotification(store registration.NotificationStore, notifier registration.Notifier) jobs.Outward {
+	return func(ctx context.Context, task jobs.Task) (jobs.Record, error) {
 		payload, err := registration.ParseSendNotification(task.Payload)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		notification, user, err := store.FindNotification(ctx, tx, payload.NotificationID)
-		if domain.ErrorCode(err) == domain.CodeNotFound {
-			return domain.Wrap(domain.CodeInvalid, err, "the notification to send does not exist")
-		} else if err != nil {
-			return err
+		notification, user, err := store.FindNotification(ctx, payload.NotificationID)
+		switch domain.ErrorCode(err) {
+		case "":
+		case domain.CodeNotFound:
+			return nil, domain.Wrap(domain.CodeInvalid, err, "the notification to send does not exist")
+		case domain.CodeUnavailable:
+			return nil, &jobs.Postponed{Err: err, Delay: databaseAgain}
+		default:
+			return nil, err
 		}
 		if notification.UserID != payload.UserID || notification.Type != payload.NotificationType {
-			return domain.Errorf(domain.CodeInvalid, "the payload does not match notification %s", notification.ID)
+			return nil, domain.Errorf(domain.CodeInvalid, "the payload does not match notification %s", notification.ID)
 		}
 		err = notifier.Send(ctx, registration.Message{
 			EventID: task.EventID, To: user.Email, Type: notification.Type, Text: notification.Message,
 			UserID: user.ID, NotificationID: notification.ID, CreatedAt: notification.CreatedAt,
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return store.MarkSent(ctx, tx, notification.ID)
+		return func(ctx context.Context, tx domain.Effects) error { return store.MarkSent(ctx, tx, notification.ID) }, nil
 	}
 }
+
+// databaseAgain is when a task comes again that found no database.
+const databaseAgain = 2 * time.Second

@@ -49,10 +49,11 @@ func TestSendNotification(t *testing.T) {
 	event := byte(0)
 	process := func(notifier *recorder, payload string) (domain.ID, error) {
 		event++
-		id, handle := domain.ID{15: event}, registration.SendNotification(store.NewNotifications(schema), notifier)
-		_, err := inbox.Process(t.Context(), id, func(ctx context.Context, tx domain.Effects) error {
-			return handle(ctx, tx, jobs.Task{EventID: id, Payload: []byte(payload)})
-		})
+		id, handle := domain.ID{15: event}, registration.SendNotification(store.NewNotifications(db, schema), notifier)
+		record, err := handle(t.Context(), jobs.Task{EventID: id, Payload: []byte(payload)})
+		if err == nil {
+			_, err = inbox.Process(t.Context(), id, record)
+		}
 		return id, err
 	}
 	for name, payload := range map[string]string{

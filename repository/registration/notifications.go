@@ -8,35 +8,38 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/registration"
-	"outboxd/repository"
 	"outboxd/repository/postgres"
 )
 
 // Notifications is the registration.NotificationStore.
-type Notifications struct{ schema schema }
+type Notifications struct {
+	db     *postgres.Database
+	schema schema
+}
 
-// NewNotifications returns the notifications in the example's schema of that name.
-func NewNotifications(name string) *Notifications { return &Notifications{schema: schema(name)} }
+// NewNotifications returns the notifications in db. name is that of the example's schema.
+func NewNotifications(db *postgres.Database, name string) *Notifications {
+	return &Notifications{db: db, schema: schema(name)}
+}
 
 var _ registration.NotificationStore = (*Notifications)(nil)
 
 // FindNotification implements registration.NotificationStore.
-func (n *Notifications) FindNotification(ctx context.Context, effects domain.Effects, id domain.ID) (*registration.Notification, *registration.User, error) {
-	tx := repository.TransactionOf(effects).WithContext(ctx)
+func (n *Notifications) FindNotification(ctx context.Context, id domain.ID) (*registration.Notification, *registration.User, error) {
+	db := n.db.GORM().WithContext(ctx)
 	var row notificationRow
-	if err := n.schema.in(tx, notificationsTable).Take(&row, "id = ?", id).Error; err != nil {
+	if err := n.schema.in(db, notificationsTable).Take(&row, "id = ?", id).Error; err != nil {
 		return nil, nil, postgres.Translate(err, fmt.Sprintf("find notification %s", id))
 	}
 	var user userRow
 	// Without the password's hash: the worker's database role may not read it.
-	if err := n.schema.in(tx, usersTable).Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
+	if err := n.schema.in(db, usersTable).Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
 		return nil, nil, postgres.Translate(err, fmt.Sprintf("find user %s", row.UserID))
 	}
 	notification := registration.Notification(row)
 	return &notification, user.user(), nil
 }
 
-// The transaction began before the sending, so now() would be too early.
 const markSentSQL = `UPDATE %s SET status = 'SENT', sent_at = clock_timestamp() WHERE id = $1`
 
 // MarkSent implements registration.NotificationStore.

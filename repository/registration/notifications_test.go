@@ -12,11 +12,11 @@ import (
 	store "outboxd/repository/registration"
 )
 
-func TestANotificationIsFoundAndMarkedInTheHandlersTransaction(t *testing.T) {
+func TestANotificationIsFoundAndMarkedInTheTransactionThatConfirms(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	schema := schematest.Example(t, db)
-	users, notifications := store.NewUsers(db, schema), store.NewNotifications(schema)
+	users, notifications := store.NewUsers(db, schema), store.NewNotifications(db, schema)
 	user := &registration.User{Email: "ada@example.com", PasswordHash: "x"}
 	if err := users.Register(t.Context(), user, "", nil); err != nil {
 		t.Fatal(err)
@@ -31,11 +31,11 @@ func TestANotificationIsFoundAndMarkedInTheHandlersTransaction(t *testing.T) {
 	failure := errors.New("undone")
 	for _, want := range []error{failure, nil} {
 		_, err := repository.NewInbox(db).Process(t.Context(), domain.ID{7}, func(ctx context.Context, tx domain.Effects) error {
-			n, to, err := notifications.FindNotification(ctx, tx, notification().ID)
+			n, to, err := notifications.FindNotification(ctx, notification().ID)
 			if err != nil || to.Email != user.Email || to.PasswordHash != "" || n.Message != registration.WelcomeMessage {
 				t.Errorf("found %+v for %+v, %v", n, to, err)
 			}
-			if _, _, err := notifications.FindNotification(ctx, tx, domain.ID{1}); domain.ErrorCode(err) != domain.CodeNotFound {
+			if _, _, err := notifications.FindNotification(ctx, domain.ID{1}); domain.ErrorCode(err) != domain.CodeNotFound {
 				t.Errorf("an unknown notification: %v, want not_found", err)
 			}
 			if err := notifications.MarkSent(ctx, tx, domain.ID{1}); domain.ErrorCode(err) != domain.CodeNotFound {
