@@ -21,6 +21,7 @@ type Config struct {
 	Embedded Embedded
 	Relay    Relay
 	Worker   Worker
+	Deliver  Deliver
 	SMTP     SMTP
 	Webhook  Webhook
 	Log      Log
@@ -95,6 +96,14 @@ type Worker struct {
 	Concurrency  int // tasks at the same time
 	Queues       Queues
 	PollInterval time.Duration
+}
+
+// Deliver is the section of the deliveries to subscriptions.
+type Deliver struct {
+	Allow         Networks  // exceptions from what is refused
+	Proxy         SecretURL // empty: none
+	Source        string    // of CloudEvents
+	CheckInterval time.Duration
 }
 
 // SMTP is the section of the notifications by mail.

@@ -121,6 +121,14 @@ func layeredOptions() []layered {
 			config.Queues{"A": 1}, config.Queues{"b": 2, "c": 3}, config.Queues{"d": 4, "e": 5},
 		}},
 		{key: "worker.poll_interval", texts: [3]string{"1ms", "2ms", "3ms"}, want: [3]any{time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond}},
+		{key: "deliver.allow", texts: [3]string{"10.0.0.0/8", "192.0.2.1", "2001:db8::/32"}, want: [3]any{
+			network("10.0.0.0/8"), network("192.0.2.1/32"), network("2001:db8::/32"),
+		}},
+		{key: "deliver.proxy", texts: [3]string{"http://a:1", "http://b:2", "http://c:3"}, want: [3]any{
+			config.SecretURL("http://a:1"), config.SecretURL("http://b:2"), config.SecretURL("http://c:3"),
+		}},
+		texts("deliver.source", "a", "b", "/c"),
+		{key: "deliver.check_interval", texts: [3]string{"1s", "2s", "3s"}, want: [3]any{time.Second, 2 * time.Second, 3 * time.Second}},
 		texts("smtp.addr", "a.example.com:25", "b.example.com:465", "[::1]:587"),
 		texts("smtp.tls", "tls", "none", "tls"),
 		texts("smtp.username", "a", "b", "c"),

@@ -6,7 +6,7 @@ func (c *Config) options() []*option {
 	var all []*option
 	for _, section := range [][]*option{
 		c.generalOptions(), c.API.options(), c.Monitor.options(), c.Database.options(), c.Redis.options(),
-		c.Embedded.options(), c.Relay.options(), c.Worker.options(), c.SMTP.options(), c.Webhook.options(), c.Log.options(),
+		c.Embedded.options(), c.Relay.options(), c.Worker.options(), c.Deliver.options(), c.SMTP.options(), c.Webhook.options(), c.Log.options(),
 	} {
 		all = append(all, section...)
 	}
@@ -234,6 +234,27 @@ func (c *Worker) options() []*option {
 		{
 			field: &c.PollInterval, key: "worker.poll_interval", value: "50ms", min: "1ms", max: "1m",
 			help: "How often an idle worker looks for tasks that no relay announced: retries that are due, and tasks from other programs.",
+		},
+	}
+}
+
+func (c *Deliver) options() []*option {
+	return []*option{
+		{
+			field: &c.Allow, key: "deliver.allow", optional: true,
+			help: "Address ranges that deliveries to subscriptions may go to though they are of this machine, link-local or private, such as 10.0.0.0/8. All of those are refused otherwise.",
+		},
+		{
+			field: &c.Proxy, key: "deliver.proxy", optional: true, check: checkWebhookURL,
+			help: "HTTP proxy that all deliveries go through, such as http://proxy:3128. It resolves names, and has to refuse addresses. No proxy is taken from the environment.",
+		},
+		{
+			field: &c.Source, key: "deliver.source", value: "outboxd",
+			help: "Source of deliveries as CloudEvents, a URI reference.",
+		},
+		{
+			field: &c.CheckInterval, key: "deliver.check_interval", value: "5s", min: "100ms", max: "1h",
+			help: "How often a worker looks whether subscriptions were changed, paused or removed.",
 		},
 	}
 }

@@ -90,7 +90,7 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 -- One row for each refusal by Redis (refused), each failed attempt of a handler
 -- (failed), each death (died), and each time that an event was sent again
 -- (replayed by a person, redriven after Redis had lost it), given up
--- (discarded), taken back (cancelled), moved to another time (rescheduled) or lost its content (erased). unknown is a task of an event that does not exist, because
+-- (discarded), taken back (cancelled), moved to another time (rescheduled) or lost its content (erased), and each delivery that a receiver took (delivered). unknown is a task of an event that does not exist, because
 -- PostgreSQL went back to before it. No foreign key: the event moves from table to table.
 CREATE TABLE outbox_journal (
     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- for logical replication, which has to name a row
@@ -98,7 +98,7 @@ CREATE TABLE outbox_journal (
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
-               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased')),
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- of this generation and stage, from 1 on; 0: none
     detail     text        NOT NULL DEFAULT ''

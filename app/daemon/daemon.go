@@ -42,6 +42,7 @@ type Daemon struct {
 	watches                      []*watch
 	lookout                      *lookout.Lookout // nil where neither is relayed nor shown
 	relay                        *relay.Relay     // nil: not a role of this process
+	deliveries                   *deliveries      // nil without the role worker
 	lineup                       *lineup
 
 	undo []func() // in reverse order, whatever New or Run got to

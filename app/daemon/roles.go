@@ -94,7 +94,7 @@ func (d *Daemon) addWorker() error {
 		Tracer:       d.traces.tracer("outboxd/jobs"),
 	})
 	d.addSupervised(stageWorker, "worker", worker.Run)
-	return nil
+	return d.addDeliveries()
 }
 
 // serve runs an HTTP listener until ctx ends, then lets the requests in flight

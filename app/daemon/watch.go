@@ -139,6 +139,9 @@ func (d *Daemon) findings() []domain.Finding {
 	for _, w := range d.watches {
 		found = append(found, w.findings()...)
 	}
+	if d.deliveries != nil {
+		found = append(found, d.deliveries.findings()...)
+	}
 	if d.relay != nil {
 		// Known at once here, and to others when they look.
 		for _, f := range diagnosis.ForbiddenQueues(d.relay.UnusableQueues()) {

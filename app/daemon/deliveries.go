@@ -1,0 +1,209 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+	"outboxd/domain/words"
+	"outboxd/jobs"
+	"outboxd/jobs/deliver"
+	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/subscriptions"
+)
+
+// deliveries runs a worker for each subscription, so that a slow receiver takes no
+// place from others, and keeps them as the subscriptions are.
+type deliveries struct {
+	store   *subscriptions.Store
+	log     *slog.Logger
+	every   time.Duration // between two looks at the subscriptions
+	options func(s *domain.Subscription) (options jobs.WorkerOptions, receiver *deliver.Receiver, closed func())
+	metrics *deliver.Metrics
+	look    chan struct{} // asks for a look at once
+
+	mu      sync.Mutex
+	running map[string]*delivering // by name
+}
+
+// delivering is the worker of one subscription.
+type delivering struct {
+	is       domain.Subscription
+	receiver *deliver.Receiver
+	cancel   context.CancelFunc
+	done     chan struct{}
+}
+
+// addDeliveries adds what delivers to subscriptions to the role worker.
+func (d *Daemon) addDeliveries() error {
+	options := deliver.SenderOptions{Guard: deliver.NewGuard(d.cfg.Deliver.Allow...), Source: d.cfg.Deliver.Source}
+	if d.cfg.Deliver.Proxy != "" {
+		proxy, err := url.Parse(string(d.cfg.Deliver.Proxy))
+		if err != nil {
+			return domain.Errorf(domain.CodeInvalid, "--deliver-proxy is no URL")
+		}
+		options.Proxy = proxy
+	}
+	f := &deliveries{
+		store: subscriptions.New(d.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
+		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), running: map[string]*delivering{},
+	}
+	f.options = func(s *domain.Subscription) (jobs.WorkerOptions, *deliver.Receiver, func()) {
+		own := options
+		own.Connections = s.Concurrency
+		sender := deliver.NewSender(own)
+		receiver := deliver.NewReceiver(sender, deliver.ReceiverOptions{Target: deliver.TargetOf(s), Rate: s.Rate})
+		return jobs.WorkerOptions{
+			Redis: d.redis, Inbox: repository.NewInbox(d.database),
+			Failures: deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
+			Any: deliver.Handler(deliver.HandlerOptions{
+				Subscription: *s, Receiver: receiver, Pauser: pauser{f}, Journal: repository.NewDeliveryJournal(d.database), Metrics: f.metrics,
+				Actor: "outboxd worker at " + d.process.Host, Logger: f.log,
+			}),
+			Name: s.Queue(), Gate: receiver, Concurrency: s.Concurrency, Queues: map[string]int{s.Queue(): 1},
+			PollInterval: d.cfg.Worker.PollInterval, Drain: share(d.cfg.ShutdownTimeout, workerShare),
+			Logger: d.log, Registry: d.registry, Tracer: d.traces.tracer("outboxd/jobs"),
+		}, receiver, sender.Close
+	}
+	d.deliveries = f
+	d.addSupervised(stageWorker, "deliveries", f.run)
+	return nil
+}
+
+// pauser pauses a subscription and has its worker stopped at once.
+type pauser struct{ f *deliveries }
+
+func (p pauser) Pause(ctx context.Context, action *domain.Action, name string) error {
+	err := p.f.store.Pause(ctx, action, name)
+	p.f.lookNow()
+	return err
+}
+
+func (f *deliveries) lookNow() {
+	select {
+	case f.look <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the workers as the subscriptions are, until ctx ends, and then lets them
+// finish. A database that cannot be asked changes nothing.
+func (f *deliveries) run(ctx context.Context) error {
+	defer f.stopAll()
+	for {
+		list, err := f.store.List(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			f.log.DebugContext(ctx, "could not look at the subscriptions", "error", err)
+		default:
+			f.adjust(ctx, list)
+		}
+		f.observe()
+		timer := time.NewTimer(f.every)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-f.look:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// adjust stops the workers of subscriptions that are paused, removed or changed, and
+// starts those that are missing. One that was changed starts when the former has
+// finished what it had begun.
+func (f *deliveries) adjust(ctx context.Context, list []domain.Subscription) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	wanted := map[string]*domain.Subscription{}
+	for i := range list {
+		if s := &list[i]; s.Paused == nil && s.RemovedAt.IsZero() {
+			wanted[s.Name] = s
+		}
+	}
+	for name, r := range f.running {
+		select {
+		case <-r.done:
+			delete(f.running, name)
+			if wanted[name] == nil {
+				f.metrics.Forget(name)
+			}
+			continue
+		default:
+		}
+		if s := wanted[name]; s == nil || s.ID != r.is.ID || !s.ChangedAt.Equal(r.is.ChangedAt) {
+			r.cancel()
+		}
+	}
+	for name, s := range wanted {
+		if f.running[name] == nil {
+			f.start(ctx, s)
+		}
+	}
+}
+
+func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
+	options, receiver, closeSender := f.options(s)
+	ctx, cancel := context.WithCancel(ctx)
+	r := &delivering{is: *s, receiver: receiver, cancel: cancel, done: make(chan struct{})}
+	f.running[s.Name] = r
+	name, worker := fmt.Sprintf("deliveries to %s", s.Name), jobs.NewWorker(options)
+	go func() {
+		defer f.lookNow()
+		defer close(r.done)
+		defer cancel()
+		defer closeSender()
+		if err := supervise(ctx, name, f.log, worker.Run); err != nil {
+			f.log.ErrorContext(ctx, name+" stopped, and is started again with the next look", "error", err)
+		}
+	}()
+}
+
+// stopAll stops all workers and waits until they have finished.
+func (f *deliveries) stopAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.running {
+		r.cancel()
+	}
+	for name, r := range f.running {
+		<-r.done
+		delete(f.running, name)
+	}
+}
+
+func (f *deliveries) observe() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, r := range f.running {
+		f.metrics.Down(name, r.receiver.Condition().Down)
+	}
+}
+
+// findings says which receivers are down. At most one finding is of a code.
+func (f *deliveries) findings() []domain.Finding {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var down []string
+	var last string
+	for name, r := range f.running {
+		if c := r.receiver.Condition(); c.Down {
+			down = append(down, fmt.Sprintf("%s for %s", name, words.Duration(time.Since(c.Since))))
+			last = c.LastFailure
+		}
+	}
+	slices.Sort(down)
+	return diagnosis.ReceiversDown(down, last)
+}

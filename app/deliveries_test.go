@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"database/sql"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/migrations"
+	"outboxd/repository/subscriptions"
+)
+
+// courier is a worker with receivers.
+type courier struct {
+	t      *testing.T
+	db     *sql.DB
+	store  *subscriptions.Store
+	client *asynq.Client
+	n      int
+}
+
+func newCourier(t *testing.T) *courier {
+	t.Helper()
+	url, queue := servertest.Database(t), servertest.Redis(t)
+	db := schematest.Connect(t, url)
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	client := asynq.NewClientFromRedisClient(openRedis(t, queue))
+	launch(t, "--roles=worker", "--database-url="+url, "--redis-url="+queue, "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")
+	return &courier{t: t, db: db.SQL(), store: subscriptions.New(db), client: client}
+}
+
+func (p *courier) subscribe(s domain.Subscription) {
+	p.t.Helper()
+	s.Types = []string{"*"}
+	_, err := p.store.Apply(p.t.Context(), &domain.Action{Actor: "test"}, []domain.Subscription{s.WithDefaults()})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// deliver enqueues deliveries as the relay does.
+func (p *courier) deliver(subscription string, n int) {
+	p.t.Helper()
+	for range n {
+		p.n++
+		id := domain.ID{0x01, 0x90, 6: 0x70, 8: 0x80, 14: byte(p.n >> 8), 15: byte(p.n)}
+		task := asynq.NewTask("user:created", []byte(`{}`))
+		_, err := p.client.EnqueueContext(p.t.Context(), task, asynq.Queue(domain.SubscriptionQueuePrefix+subscription), asynq.TaskID(id.String()), asynq.MaxRetry(1000), asynq.Timeout(time.Minute))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+func (p *courier) count(query string) (n int) {
+	p.t.Helper()
+	if err := p.db.QueryRowContext(p.t.Context(), query).Scan(&n); err != nil {
+		p.t.Fatal(err)
+	}
+	return n
+}
+
+// A receiver that thinks for long holds no connection and no transaction, and takes
+// no place from another one.
+func TestASlowReceiverCostsOthersNothing(t *testing.T) {
+	t.Parallel()
+	const slow, quick = 60, 200
+	var thinking, took atomic.Int32
+	release := make(chan struct{})
+	thinker := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		thinking.Add(1)
+		<-release
+	}))
+	t.Cleanup(thinker.Close)
+	letGo := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(letGo)
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { took.Add(1) }))
+	t.Cleanup(other.Close)
+	p := newCourier(t)
+	p.subscribe(domain.Subscription{Name: "slow", URL: thinker.URL, Concurrency: slow, Timeout: time.Minute})
+	p.subscribe(domain.Subscription{Name: "quick", URL: other.URL, Concurrency: 4})
+	p.deliver("slow", slow)
+	eventually(t, "all of the slow receiver are under way", func() bool { return thinking.Load() == slow })
+	eventually(t, "no transaction is open", func() bool {
+		return p.count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'") == 0
+	})
+	if n := p.count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"); n > 25 {
+		t.Errorf("%d connections, with %d deliveries under way", n, slow)
+	}
+	if n := p.count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()"); n > 0 {
+		t.Errorf("%d sessions hold back vacuum", n)
+	}
+	p.deliver("quick", quick)
+	eventually(t, "the other receiver has all of its own", func() bool { return took.Load() == quick })
+	letGo()
+	eventually(t, "all are confirmed, and their timelines say so", func() bool {
+		return p.count("SELECT count(*) FROM inbox JOIN outbox_journal USING (event_id) WHERE entry = 'delivered' AND detail LIKE 'status 200 after %'") == slow+quick
+	})
+}
+
+// What a subscription says applies without a restart, and so does what a receiver
+// answers.
+func TestDeliveriesFollowTheirSubscription(t *testing.T) {
+	t.Parallel()
+	var answer, took atomic.Int32
+	answer.Store(200)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		took.Add(1)
+		w.WriteHeader(int(answer.Load()))
+	}))
+	t.Cleanup(server.Close)
+	p := newCourier(t)
+	confirmed := func(n int) func() bool { return func() bool { return p.count("SELECT count(*) FROM inbox") == n } }
+	p.subscribe(domain.Subscription{Name: "crm", URL: "http://127.0.0.1:1"})
+	p.deliver("crm", 1)
+	eventually(t, "an attempt without an answer is in the timeline", func() bool {
+		return p.count("SELECT count(*) FROM outbox_journal WHERE entry = 'failed' AND detail LIKE '%connection refused%'") > 0
+	})
+	p.subscribe(domain.Subscription{Name: "crm", URL: server.URL})
+	eventually(t, "the delivery arrives at the new address", confirmed(1))
+	answer.Store(410)
+	p.deliver("crm", 1)
+	eventually(t, "the subscription is paused by 410", func() bool {
+		return p.count("SELECT count(*) FROM outbox_subscriptions WHERE paused_at IS NOT NULL AND pause_reason LIKE '%status 410%'") == 1
+	})
+	answer.Store(400)
+	p.deliver("crm", 1)
+	if err := p.store.Resume(t.Context(), &domain.Action{Actor: "test"}, "crm"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a refused delivery is a dead letter", func() bool {
+		return p.count("SELECT count(*) FROM outbox_dead WHERE error LIKE '%status 400%'") == 1
+	})
+	if n := p.count("SELECT count(*) FROM outbox_actions WHERE action IN ('pause', 'resume')"); n != 2 {
+		t.Errorf("%d actions are on record, want 2", n)
+	}
+	if testing.Verbose() {
+		fmt.Println("requests:", took.Load())
+	}
+}

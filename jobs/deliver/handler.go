@@ -1,0 +1,120 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/jobs"
+)
+
+// retryBase is the longest wait after the first attempt. It doubles.
+const retryBase = 2 * time.Second
+
+// goneAgain is when a delivery comes again whose receiver wanted none any more. Its
+// subscription is paused by then.
+const goneAgain = time.Minute
+
+// Pauser pauses a subscription. Errors: domain.CodeNotFound, domain.CodeUnavailable.
+type Pauser interface {
+	Pause(ctx context.Context, action *domain.Action, name string) error
+}
+
+// Journal notes what became of a delivery, in the transaction that confirms it.
+type Journal interface {
+	Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error
+}
+
+// HandlerOptions are what a Handler needs. All are required.
+type HandlerOptions struct {
+	Subscription domain.Subscription
+	Receiver     *Receiver
+	Pauser       Pauser
+	Journal      Journal
+	Metrics      *Metrics
+	Actor        string // in whose name a subscription is paused
+	Logger       *slog.Logger
+}
+
+// Handler returns what carries out the deliveries of a subscription.
+func Handler(o HandlerOptions) jobs.Outward {
+	return func(ctx context.Context, task jobs.Task) (jobs.Record, error) {
+		a, charged := o.Receiver.Deliver(ctx, deliveryOf(task))
+		o.Metrics.observe(o.Subscription.Name, &a, charged)
+		switch a.Outcome {
+		case Accepted:
+			return func(ctx context.Context, tx domain.Effects) error {
+				return o.Journal.Delivered(ctx, tx, task.EventID, task.Attempt, a.String())
+			}, nil
+		case Gone:
+			return nil, o.gone(ctx, &a)
+		case Refused:
+			return nil, domain.Errorf(domain.CodeInvalid, "the receiver refused the delivery: %s", &a)
+		case Repeat:
+		}
+		delay := o.delay(task.Attempt, &a)
+		if !charged {
+			return nil, &jobs.Postponed{Err: fmt.Errorf("the receiver is down, and this attempt is not counted: %s", &a), Delay: delay, Tried: a.Took > 0}
+		}
+		if task.Attempt >= o.Subscription.Attempts {
+			return nil, domain.Errorf(domain.CodeInvalid, "the last of %d attempts failed: %s", o.Subscription.Attempts, &a)
+		}
+		return nil, &domain.Error{Code: domain.CodeUnavailable, Message: "the receiver did not take the delivery: " + a.String(), RetryAfter: delay}
+	}
+}
+
+// gone pauses the subscription. The delivery keeps its attempts, for when it goes on.
+func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
+	reason := "the receiver wants no deliveries any more: " + a.String()
+	if err := o.Pauser.Pause(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, o.Subscription.Name); err != nil {
+		return &jobs.Postponed{Err: fmt.Errorf("%s; the subscription could not be paused: %w", reason, err), Delay: goneAgain, Tried: true}
+	}
+	o.Logger.WarnContext(ctx, "a subscription is paused; outboxd subscriptions resume lets it go on", "subscription", o.Subscription.Name, "reason", reason)
+	return &jobs.Postponed{Err: fmt.Errorf("the subscription is paused: %s", reason), Delay: goneAgain, Tried: true}
+}
+
+// delay is how long to wait before the next attempt: doubling with jitter, or as
+// long as the receiver said, and at most as long as the subscription says. The wait
+// while the receiver is down is the Receiver's.
+func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
+	most := max(o.Subscription.RetryMax, time.Second)
+	ceiling := most
+	if attempt >= 1 && attempt < 20 {
+		ceiling = min(retryBase<<(attempt-1), most)
+	}
+	return max(ceiling/2+rand.N(ceiling/2+1), min(a.RetryAfter, most))
+}
+
+// What the relay writes into the headers of a delivery's task: the ID of the event,
+// and its own queue.
+const (
+	headerOrigin = "outboxd-event-id"
+	headerQueue  = "outboxd-queue"
+)
+
+// deliveryOf is the delivery that a task carries. What the relay wrote into its
+// headers for that is not the event's.
+func deliveryOf(task jobs.Task) Delivery {
+	d := Delivery{EventID: task.EventID, Type: task.Type, Payload: task.Payload, Headers: task.Headers, Attempt: task.Attempt}
+	origin, delivery := task.Headers[headerOrigin]
+	if id, err := domain.ParseID(origin); delivery && err == nil {
+		d.EventID = id
+	}
+	d.Queue = task.Headers[headerQueue]
+	d.Headers = maps.Clone(task.Headers)
+	delete(d.Headers, headerOrigin)
+	delete(d.Headers, headerQueue)
+	if made, ok := d.EventID.Time(); ok {
+		d.CreatedAt = made
+	}
+	return d
+}
+
+// TargetOf is where a subscription's deliveries go.
+func TargetOf(s *domain.Subscription) Target {
+	return Target{Name: s.Name, URL: s.URL, Secrets: s.Secrets, Format: s.Format, Timeout: s.Timeout}
+}
