@@ -29,7 +29,7 @@ type courier struct {
 	n      int
 }
 
-func newCourier(t *testing.T) *courier {
+func newCourier(t *testing.T, roles string) *courier {
 	t.Helper()
 	url, queue := servertest.Database(t), servertest.Redis(t)
 	db := schematest.Connect(t, url)
@@ -37,7 +37,7 @@ func newCourier(t *testing.T) *courier {
 		t.Fatal(err)
 	}
 	client := asynq.NewClientFromRedisClient(openRedis(t, queue))
-	launch(t, "--roles=worker", "--database-url="+url, "--redis-url="+queue, "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")
+	launch(t, "--roles="+roles, "--database-url="+url, "--redis-url="+queue, "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")
 	return &courier{t: t, db: db.SQL(), store: subscriptions.New(db), client: client}
 }
 
@@ -89,7 +89,7 @@ func TestASlowReceiverCostsOthersNothing(t *testing.T) {
 	t.Cleanup(letGo)
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { took.Add(1) }))
 	t.Cleanup(other.Close)
-	p := newCourier(t)
+	p := newCourier(t, "worker")
 	p.subscribe(domain.Subscription{Name: "slow", URL: thinker.URL, Concurrency: slow, Timeout: time.Minute})
 	p.subscribe(domain.Subscription{Name: "quick", URL: other.URL, Concurrency: 4})
 	p.deliver("slow", slow)
@@ -111,6 +111,36 @@ func TestASlowReceiverCostsOthersNothing(t *testing.T) {
 	})
 }
 
+// From a producer's transaction to two receivers: each gets the event under its own
+// ID, signed with the subscription's key.
+func TestAnEventReachesEachReceiverUnderItsID(t *testing.T) {
+	t.Parallel()
+	type request struct{ path, id, queue, attempt, header string }
+	requests := make(chan request, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		requests <- request{r.URL.Path, r.Header.Get("webhook-id"), r.Header.Get("Outboxd-Event-Queue"), r.Header.Get("Outboxd-Attempt"), r.Header.Get("Outboxd-Header-tenant")}
+	}))
+	t.Cleanup(server.Close)
+	p := newCourier(t, "relay,worker")
+	for _, name := range []string{"crm", "audit"} {
+		p.subscribe(domain.Subscription{Name: name, URL: server.URL + "/" + name})
+	}
+	var id string
+	if err := p.db.QueryRowContext(t.Context(), `SELECT outboxd.emit('user:created', '{}', queue => 'people', headers => '{"tenant": "blue"}')`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	got := map[request]bool{}
+	for range 2 {
+		got[<-requests] = true
+	}
+	for _, name := range []string{"crm", "audit"} {
+		if want := (request{"/" + name, id, "people", "1", "blue"}); !got[want] {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	eventually(t, "both deliveries are confirmed", func() bool { return p.count("SELECT count(*) FROM inbox") == 2 })
+}
+
 // What a subscription says applies without a restart, and so does what a receiver
 // answers.
 func TestDeliveriesFollowTheirSubscription(t *testing.T) {
@@ -122,7 +152,7 @@ func TestDeliveriesFollowTheirSubscription(t *testing.T) {
 		w.WriteHeader(int(answer.Load()))
 	}))
 	t.Cleanup(server.Close)
-	p := newCourier(t)
+	p := newCourier(t, "worker")
 	confirmed := func(n int) func() bool { return func() bool { return p.count("SELECT count(*) FROM inbox") == n } }
 	p.subscribe(domain.Subscription{Name: "crm", URL: "http://127.0.0.1:1"})
 	p.deliver("crm", 1)

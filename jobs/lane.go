@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -70,6 +71,18 @@ func (l *lane) Eval(ctx context.Context, script string, keys []string, args ...a
 	return redis.NewCmdResult(enqueued, nil)
 }
 
+// headersOf returns the headers of an event's task. That of a delivery names the
+// event, whose ID the receiver gets.
+func headersOf(e *domain.Event) map[string]string {
+	if e.Origin.IsZero() {
+		return e.Headers
+	}
+	headers := make(map[string]string, len(e.Headers)+1)
+	maps.Copy(headers, e.Headers)
+	headers[domain.HeaderOrigin] = e.Origin.String()
+	return headers
+}
+
 // errNoScript sends Asynq from EvalSha to Eval.
 var errNoScript redis.Error = scriptError(broker.NoScript + " the script is wanted in full")
 
@@ -81,7 +94,7 @@ func (scriptError) RedisError()     {}
 // add takes down what enqueues an event. The error is Asynq's refusal.
 func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	l.task = nil
-	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, e.Headers), l.options.of(e)...)
+	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, headersOf(e)), l.options.of(e)...)
 	if err != nil {
 		return nil, err
 	}

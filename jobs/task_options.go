@@ -14,6 +14,11 @@ type taskOptions struct {
 	queueName string
 }
 
+// deliveryRetries are the retries that Asynq allows a delivery. What carries it out
+// counts them: on a last attempt Asynq would archive it also where the receiver is
+// down, which is to cost no attempt.
+const deliveryRetries = 1 << 20
+
 // of returns an event's options. They are valid until the next call. What the
 // event does not say is left to Asynq.
 func (t *taskOptions) of(e *domain.Event) []asynq.Option {
@@ -22,7 +27,10 @@ func (t *taskOptions) of(e *domain.Event) []asynq.Option {
 	}
 	o := &e.Options
 	t.list = append(t.list[:0], asynq.TaskID(e.TaskID()), t.queue)
-	if o.MaxRetry != nil {
+	switch {
+	case e.Subscription != "":
+		t.list = append(t.list, asynq.MaxRetry(deliveryRetries))
+	case o.MaxRetry != nil:
 		t.list = append(t.list, asynq.MaxRetry(*o.MaxRetry))
 	}
 	if o.Timeout > 0 {

@@ -89,25 +89,18 @@ func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	return max(ceiling/2+rand.N(ceiling/2+1), min(a.RetryAfter, most))
 }
 
-// What the relay writes into the headers of a delivery's task: the ID of the event,
-// and its own queue.
-const (
-	headerOrigin = "outboxd-event-id"
-	headerQueue  = "outboxd-queue"
-)
-
 // deliveryOf is the delivery that a task carries. What the relay wrote into its
 // headers for that is not the event's.
 func deliveryOf(task jobs.Task) Delivery {
 	d := Delivery{EventID: task.EventID, Type: task.Type, Payload: task.Payload, Headers: task.Headers, Attempt: task.Attempt}
-	origin, delivery := task.Headers[headerOrigin]
+	origin, delivery := task.Headers[domain.HeaderOrigin]
 	if id, err := domain.ParseID(origin); delivery && err == nil {
 		d.EventID = id
 	}
-	d.Queue = task.Headers[headerQueue]
+	d.Queue = task.Headers[domain.HeaderQueue]
 	d.Headers = maps.Clone(task.Headers)
-	delete(d.Headers, headerOrigin)
-	delete(d.Headers, headerQueue)
+	delete(d.Headers, domain.HeaderOrigin)
+	delete(d.Headers, domain.HeaderQueue)
 	if made, ok := d.EventID.Time(); ok {
 		d.CreatedAt = made
 	}
