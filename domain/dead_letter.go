@@ -8,7 +8,7 @@ import (
 // Stage is an end of the way of an event at which it can be given up.
 type Stage string
 
-// The stages. StagePerson is for what somebody did by hand.
+// The stages. StagePerson is for actions by hand.
 const (
 	StageRelay  Stage = "relay"
 	StageWorker Stage = "worker"
@@ -71,7 +71,7 @@ type DeadGroup struct {
 	LastDied  time.Time
 }
 
-// RecordedAction is what somebody did.
+// RecordedAction is one action of a person: a replay, a discard, a redrive.
 type RecordedAction struct {
 	At     time.Time
 	Actor  string
@@ -122,7 +122,7 @@ type DeadLetters interface {
 	Discard(ctx context.Context, action *Action, filter DeadFilter, limit int) (int, error)
 
 	// Outcomes looks at what became of replayed events. Those of the types in
-	// unconfirmed, which nobody confirms, count as confirmed when the queue
+	// unconfirmed, which no consumer confirms, count as confirmed when the queue
 	// has them.
 	Outcomes(ctx context.Context, events []Replayed, unconfirmed []string) (ReplayOutcomes, error)
 }

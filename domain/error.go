@@ -34,7 +34,7 @@ type Error struct {
 	Message    string
 	Fields     []FieldError
 	RetryAfter time.Duration // 0: the caller may choose
-	Finding    *Finding      // with CodeUnavailable: what somebody has to mend; nil: not known
+	Finding    *Finding      // with CodeUnavailable: what to mend; nil: not known
 	Err        error
 }
 

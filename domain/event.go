@@ -189,7 +189,7 @@ type Batch interface {
 
 	// Commit settles what was not delivered, by the outcomes, one for each event
 	// and in their order, and ends the claim: all of it or, on an error, nothing.
-	// What was delivered has been moved on by the claim.
+	// The claim has moved the delivered events.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Commit(ctx context.Context, outcomes []Outcome) error

@@ -22,7 +22,7 @@ type FindingLevel string
 
 // The levels. A note is for those who look closely.
 const (
-	FindingBroken  FindingLevel = "broken"  // events do not move, or not in time: somebody has to act
+	FindingBroken  FindingLevel = "broken"  // events do not move, or not in time: act now
 	FindingWarning FindingLevel = "warning" // it works, and a promise may be broken
 	FindingNote    FindingLevel = "note"    // it costs something, or could not be found out
 )
@@ -33,7 +33,7 @@ func (f Finding) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// IsProblem tells whether somebody has something to do: it is broken or a
+// IsProblem tells whether the finding needs action: it is broken or a
 // warning.
 func (f Finding) IsProblem() bool { return f.Level != FindingNote }
 

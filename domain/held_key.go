@@ -3,14 +3,13 @@ package domain
 import "time"
 
 const (
-	// HeldKeysCounted is up to how many ordering keys are looked at, where it is
-	// about all of which events wait.
+	// HeldKeysCounted is the upper bound of the keys counted by one overview.
 	HeldKeysCounted = 10_000
-	// HeldEventsCounted is up to how many waiting events of one key are counted.
+	// HeldEventsCounted is the upper bound of the waiting events counted for one key.
 	HeldEventsCounted = 10_000
 )
 
-// HeldKey is an ordering key of which events wait for their turn.
+// HeldKey is an ordering key that holds events back.
 type HeldKey struct {
 	Key  string
 	Held int // events that wait, counted up to HeldEventsCounted

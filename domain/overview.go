@@ -66,7 +66,7 @@ type Overviews interface {
 	Standing(ctx context.Context) (Standing, error)
 
 	// History returns what was measured in the last window, up to a day, in
-	// steps; oldest first. Steps in which nobody measured are left out.
+	// steps; oldest first. Steps without a measurement are left out.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 }
 

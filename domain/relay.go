@@ -105,7 +105,7 @@ type Housekeeping interface {
 	// keeps the number.
 	TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// SayUnconfirmed tells the database which types of events nobody confirms:
+	// SayUnconfirmed tells the database which types of events no consumer confirms:
 	// such an event cannot be cancelled once it may have been handed over.
 	SayUnconfirmed(ctx context.Context, types []string) error
 

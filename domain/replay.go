@@ -45,7 +45,7 @@ type Replay struct {
 	Rate          int // at most so many each second; 0 does not limit
 	Canary        int // so many first; 0: none
 	CanaryTimeout time.Duration
-	Unconfirmed   []string // event types that nobody confirms
+	Unconfirmed   []string // event types that no consumer confirms
 }
 
 // ReplayProgress is how far a replay or a discard has come.

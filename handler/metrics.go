@@ -25,7 +25,7 @@ type httpMetrics struct {
 }
 
 // newHTTPMetrics registers the metrics, or joins those that another app of the
-// same process has registered. Without a registerer they count for nobody.
+// same process has registered. Without a registerer the counts are not exposed.
 func newHTTPMetrics(r prometheus.Registerer) *httpMetrics {
 	m := &httpMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{

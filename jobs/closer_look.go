@@ -8,7 +8,7 @@ import (
 	"outboxd/jobs/lookup"
 )
 
-// Unconfirmed names the types of events that nobody confirms: of these, a task
+// Unconfirmed names the types of events that no consumer confirms: of these, a task
 // that is completed and kept counts as already there. Of all others it gives
 // way, because an event that comes again is one whose effect is in doubt; if it
 // took effect, the inbox absorbs the repeat. It must be called before the first

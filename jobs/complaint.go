@@ -29,7 +29,7 @@ func newComplaints(log *slog.Logger) *complaints {
 	return &complaints{log: log, at: map[string]time.Time{}}
 }
 
-// hear logs an error that somebody has to mend. What a script of Asynq's says
+// hear logs an error that needs action. What a script of Asynq's says
 // about a task, and a script that has to be sent in full, are none.
 func (c *complaints) hear(err error) {
 	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, broker.NoScript) {

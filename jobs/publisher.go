@@ -20,7 +20,7 @@ type Publisher struct {
 	tasks       *lookup.Finder
 	lanes       sync.Pool    // of *lane
 	renewed     atomic.Int64 // how often lanes were to be replaced
-	unconfirmed []string     // types of events that nobody confirms
+	unconfirmed []string     // types of events that no consumer confirms
 	replicas    int          // that have to have a batch before it counts
 }
 

@@ -44,7 +44,7 @@ func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	}
 }
 
-// unanswered is the receipt of an event of which an error tells nothing.
+// unanswered is the receipt of an event about which the error says nothing.
 func unanswered(err error) domain.Receipt {
 	return domain.Receipt{Err: broker.Unavailable("enqueue tasks", err)}
 }

@@ -17,7 +17,7 @@ type standoff struct {
 	looks int       // in a row that found nothing to take
 	from  int64     // where the next look at what is behind the head begins; the head is 1
 	named map[string]bool
-	told  bool // that nobody takes the head
+	told  bool // that no worker takes the head
 }
 
 // typesNamed bounds the types of one queue that the log names.

@@ -1,4 +1,4 @@
--- What became of events: sent, dead, suppressed, cancelled, missing, processed.
+-- The outcomes of events: sent, dead, suppressed, cancelled, missing, processed.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -6,7 +6,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- outbox_sent holds what was handed to Redis, with every column needed to send
 -- it again should Redis forget. Partitioned by day, so that old days are
 -- dropped rather than deleted; the relay's housekeeper keeps the partitions.
--- The default partition catches rows while nobody does: no insert ever fails
+-- The default partition catches rows that have no partition: no insert ever fails
 -- for want of a partition.
 CREATE TABLE outbox_sent (
     LIKE outbox,

@@ -23,7 +23,7 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
--- Whose turn it is, for every key of which an event is on its way: in the
+-- Whose turn it is, for every key with an event on its way: in the
 -- outbox, in Redis, or, where dead letters hold their keys, dead. Whoever needs
 -- rows of both tables locks the turn first.
 CREATE TABLE outbox_turns (
@@ -145,7 +145,7 @@ BEGIN
     END IF;
     LOOP
         next := outbox_next_of_key(key, event);
-        -- What can neither go nor be set aside is met again.
+        -- An event that can neither go nor be set aside is met again.
         EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
         tried := next;
         IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN
@@ -159,8 +159,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_advance sees to it that of each of the keys one event is on its way,
--- and returns of how many it let one go. It is called for the keys of a batch when it has
+-- outbox_advance releases the next event of each key that has none in flight,
+-- and returns how many keys it released. It is called for the keys of a batch when it has
 -- been committed. An event of it may have been confirmed long before, and that
 -- confirmation does not come again. So are the keys of deliveries that wait for it.
 --
@@ -204,7 +204,7 @@ BEGIN
         tried := NULL;
         LOOP
             next := outbox_next_of_key(key, NULL);
-            -- What can neither go nor be set aside is met again.
+            -- An event that can neither go nor be set aside is met again.
             EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
             tried := next;
             IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN
@@ -256,7 +256,7 @@ DROP FUNCTION outbox_let_go;
 DROP FUNCTION outbox_absorb;
 DROP FUNCTION outbox_next_of_key;
 DROP TABLE outbox_turns;
--- What was held goes on without its order rather than not at all.
+-- A held event goes on without its order rather than not at all.
 ALTER TABLE outbox_held DROP COLUMN held_at;
 INSERT INTO outbox SELECT * FROM outbox_held;
 DROP TABLE outbox_held;

@@ -115,7 +115,7 @@ CREATE INDEX outbox_journal_at ON outbox_journal (at);
 -- Tasks without an event are few among very many entries, or none.
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
 
--- What people did, one row for each command. events grows with each batch, in
+-- The actions of people, one row for each command. events grows with each batch, in
 -- the transaction of the batch.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
@@ -197,7 +197,7 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit
 END $$;
 -- +goose StatementEnd
 
--- What the dashboard draws its charts from. One row every ten seconds, written
+-- The samples of the dashboard's charts. One row every ten seconds, written
 -- by the leader and kept for 25 hours: 9,000 rows, about 1 MB, which is little
 -- enough to need no thinning.
 CREATE TABLE outbox_samples (
@@ -218,7 +218,7 @@ CREATE TABLE outbox_samples (
     enqueued_total bigint      NOT NULL
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- What the leader fails at, until it works again, for everybody
+-- The failing duties of the leader, until they work again, for everyone
 -- who looks from elsewhere.
 CREATE TABLE outbox_failing (
     work  text        PRIMARY KEY,

@@ -120,7 +120,7 @@ func (a *archivist) bury(ctx context.Context, queue string, batch []domain.Archi
 func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	failed, err := a.o.Queue.Failure(ctx, queue, taskID)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
-		return nil // somebody has dealt with it
+		return nil // it was replayed or discarded meanwhile
 	} else if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func newBacklogMetrics() *backlogMetrics {
 		oldest:  describe("outboxd_relay_oldest_due_age_seconds", "How long the oldest due event has been due."),
 		dead:    describe("outboxd_relay_dead_letters", "Dead letters, at most 50,000."),
 		held:    describe("outboxd_relay_held_events", "Events that wait for the turn of their ordering keys; an estimate above 50,000."),
-		keys:    describe("outboxd_relay_held_keys", "Ordering keys of which events wait, at most 10,000."),
+		keys:    describe("outboxd_relay_held_keys", "Ordering keys that hold events back, at most 10,000."),
 		oldestHeld: describe("outboxd_relay_oldest_held_age_seconds",
 			"How long the event has waited that has waited longest among those next in turn of their ordering keys."),
 		measured: describe("outboxd_relay_backlog_measured_timestamp_seconds", "When the backlog was measured."),

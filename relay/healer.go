@@ -19,7 +19,7 @@ type Healing struct {
 	// CheckInterval is how long a loss goes unnoticed at most, while the queue
 	// can be reached.
 	CheckInterval time.Duration
-	// Unconfirmed are the types of events that nobody confirms. They are not
+	// Unconfirmed are the types of events that no consumer confirms. They are not
 	// sent again.
 	Unconfirmed []string
 }
@@ -160,7 +160,7 @@ func (h *healer) check(ctx context.Context) error {
 	if time.Now().Before(h.rest) {
 		return h.failed
 	}
-	// Somebody else may have healed and remembered since this process last did.
+	// Another leader may have healed since this process last did.
 	was := h.record
 	h.known = false
 	if err := h.recall(looking); err != nil {
@@ -303,7 +303,7 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, database d
 		h.log.Error(l.what+"; nothing can be sent again, and tasks without an event cannot be told apart, because no history is kept (relay.history is 0)", "reason", l.reason)
 		return errors.Join(h.rememberDatabase(ctx, database), h.remember(ctx, next, false))
 	}
-	h.log.Warn(l.what+"; every event that nobody has confirmed is sent again", "reason", l.reason, "history", h.history)
+	h.log.Warn(l.what+"; every event that is not confirmed is sent again", "reason", l.reason, "history", h.history)
 	events, err := h.o.Memory.Redrive(ctx, h.history, h.o.Unconfirmed, l.what+": "+l.reason)
 	h.metrics.events.Add(float64(events))
 	took := time.Since(begun)

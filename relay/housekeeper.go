@@ -33,12 +33,12 @@ type housekeeper struct {
 	log     *slog.Logger
 	metrics *metrics
 	failing *failing
-	healer  *healer     // nil: nobody notices what the queue loses
+	healer  *healer     // nil: losses of the queue go unnoticed
 	single  *reconciler // nil: nor single tasks
 	key     string      // the ordering key that the last round ended at
 }
 
-// run leads whenever nobody else does, until ctx ends.
+// run leads whenever no other relay does, until ctx ends.
 func (h *housekeeper) run(ctx context.Context) error {
 	for failures := 0; ; {
 		begun := time.Now()

@@ -20,7 +20,7 @@ type metrics struct {
 	backlog *backlogMetrics
 	upkeep  *upkeepMetrics
 	healing *healMetrics
-	// archived counts dead letters that nobody told the store about.
+	// archived counts dead letters that were found in the queue's archives.
 	archived prometheus.Counter
 	relayed  atomic.Int64 // events handed over, for those who ask whether anything was
 	missing  *missingMetrics

@@ -63,7 +63,7 @@ func (f *findings) log(log *slog.Logger, resend bool) {
 	if f.resent < f.events {
 		cure := "outboxd redrive --missing sends them again"
 		if resend {
-			cure = "no event of their type was confirmed yet: if nobody confirms it, name it in --relay-unconfirmed; otherwise outboxd redrive --missing sends them again"
+			cure = "no event of their type was confirmed yet: if no consumer confirms it, name it in --relay-unconfirmed; otherwise outboxd redrive --missing sends them again"
 		}
 		args = append(args, "cure", cure)
 	}

@@ -147,7 +147,7 @@ func (q *queueOutages) probeAll(ctx context.Context) {
 	}
 }
 
-// due returns the queues to probe, and ends outages of which nothing tells any more.
+// due returns the queues to probe, and ends outages that no event reports any more.
 func (q *queueOutages) due(now time.Time) (names []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

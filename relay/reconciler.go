@@ -47,7 +47,7 @@ const (
 // round: whatever is not confirmed after a while has to be there. It runs in the
 // leader.
 //
-// A round passes over the parts of the history of which everything was confirmed
+// A round skips the parts of the history in which everything was confirmed
 // when they were read last. Beside the rounds a sweep goes through all of it,
 // because events may come into such a part later: those that were held, or due
 // later than they were emitted, or whose IDs their producers made.
@@ -64,7 +64,7 @@ type reconciler struct {
 	intact  func(context.Context) bool // the queue has not lost more than single tasks
 
 	closed spans
-	proven map[string]bool // types of which an event was confirmed
+	proven map[string]bool // types with a confirmed event
 	handed int64           // when the last round began
 	open   bool            // it found something that is not confirmed
 	noted  bool            // something may be remembered as missing

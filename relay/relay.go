@@ -28,7 +28,7 @@ type Options struct {
 	// Cancelled deletes the tasks of cancelled events. nil: they stay until a worker
 	// takes them, and have no effect.
 	Cancelled domain.TaskRemover
-	// Unconfirmed are the types of events that nobody confirms.
+	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string
 	// Healing is what a queue's loss of data is noticed and mended by. nil, as
 	// for a queue that is emptied on purpose, lets it go unnoticed.
@@ -36,7 +36,7 @@ type Options struct {
 	// Acknowledging confirms what consumers with another database acknowledged.
 	// nil: nobody does.
 	Acknowledging *Acknowledging
-	// Archives finds what the queue gave up by itself. nil: nobody looks.
+	// Archives finds the tasks that the queue archived. nil: no search.
 	Archives *Archives
 	// Reconciliation is what a loss of single tasks is noticed and mended by,
 	// beside Healing. nil lets it go unnoticed.
@@ -52,7 +52,7 @@ type Options struct {
 	BackoffMax   time.Duration // ceiling of every delay
 	PollInterval time.Duration // longest sleep while producers notify and LISTEN works
 	PollMin      time.Duration // shortest sleep, right after work; the next ones double
-	// PollWithoutListen is the longest sleep while nobody notifies. A shorter
+	// PollWithoutListen is the longest sleep while LISTEN does not work. A shorter
 	// PollInterval holds then too.
 	PollWithoutListen time.Duration
 	// Listen says whether to wait for producers' notifications. Without, they

@@ -26,7 +26,7 @@ type OutboxOptions struct {
 	// events take no more memory than many small ones. One event is always
 	// taken. 0 means 8 MiB.
 	BatchBytes int
-	// Unconfirmed are the event types of which no consumer writes a
+	// Unconfirmed are the event types for which no consumer writes a
 	// confirmation. Where they have an ordering key, the next event of the key
 	// follows as soon as the queue has them.
 	Unconfirmed []string

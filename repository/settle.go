@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/stored"
 )
 
-// What is delivered was moved on by the claim. The statements here settle the
+// The claim has moved the delivered events. The statements here settle the
 // rest: back into the outbox, or to the dead letters. The rows come from this
 // process's memory, because without a history they are nowhere else.
 

@@ -10,7 +10,7 @@ import (
 	"outboxd/repository/stored"
 )
 
-// settleSafely is settle, for batches of which one event may be what the outbox does
+// settleSafely is settle, for batches in which one event may be what the outbox does
 // not take back, or the dead letters do not take: it alone then gets another end.
 // It returns what became of the events. The savepoint costs two round trips, in
 // batches of which not all was delivered.

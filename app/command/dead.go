@@ -17,7 +17,7 @@ import (
 
 const aboutDead = `Dead letters are events that were given up: by the relay, because Redis refused them
 too often or for good, or by the worker, because their handler used up its retries
-or said that no retry helps. They stay until somebody replays or discards them.`
+or said that no retry helps. They stay until you replay or discard them.`
 
 func (c commands) newDeadCommand() *cobra.Command {
 	dead := &cobra.Command{

@@ -69,7 +69,7 @@ func newExamination(findings []domain.Finding) examination {
 	return e
 }
 
-// problems is the error of an examination that found what somebody has to mend.
+// problems is the error of an examination that found problems.
 func (e examination) problems() error {
 	if n := e.Broken + e.Warnings; n > 0 {
 		return fmt.Errorf("%s", words.Many(n, "problem"))

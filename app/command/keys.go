@@ -31,7 +31,7 @@ func (c commands) newKeysListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [KEY...]",
 		Short: "List ordering keys that hold events back, and why",
-		Long: `List ordering keys of which events wait for their turn, those that have waited longest at the top: how many
+		Long: `List ordering keys that hold events back, the longest wait first: how many
 wait, since when, which event has the turn, and why that one holds them. Without a KEY of all.`,
 		Example: `  outboxd keys list
   outboxd keys list account-7 -o json`,

@@ -87,7 +87,7 @@ func checkRedrive(filter heal.RedriveFilter, cfg *config.Config) error {
 		return config.Mistake{Err: fmt.Errorf("--since %v reaches further back than confirmations are kept (--relay-inbox-retention is %v): events could take effect twice",
 			filter.Since, cfg.Relay.InboxRetention)}
 	case slices.Contains(cfg.Relay.Unconfirmed, filter.Type):
-		return config.Mistake{Err: fmt.Errorf("nobody confirms events of the type %s (--relay-unconfirmed), so which of them are lost cannot be known", filter.Type)}
+		return config.Mistake{Err: fmt.Errorf("no consumer confirms events of the type %s (--relay-unconfirmed), so outboxd cannot know which of them are lost", filter.Type)}
 	}
 	return nil
 }

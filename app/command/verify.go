@@ -173,7 +173,7 @@ func (v *verification) add(l *domain.AccountLine) {
 	case line.Difference < 0:
 		v.Violations = append(v.Violations, violation{
 			Broken: "the account does not add up",
-			Detail: fmt.Sprintf("%d events of %s, %s, are there that nobody emitted, or that were written without triggers", -line.Difference, line.Type, line.Day),
+			Detail: fmt.Sprintf("%d events of %s, %s, are there that were never emitted, or that were written without triggers", -line.Difference, line.Type, line.Day),
 		})
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"outboxd/jobs"
 )
 
-// ownHandlers returns which handler carries out the events of which type, apart
+// ownHandlers returns the handler of each event type, apart
 // from the example's. A new one is a line here; CONTRIBUTING.md shows how to
 // write it.
 func ownHandlers() map[string]jobs.Handler {

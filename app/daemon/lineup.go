@@ -67,7 +67,7 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 		defer l.finished(name)
 		err := actor(s.ctx)
 		if err == nil && s.ctx.Err() == nil {
-			return fmt.Errorf("%s stopped though nobody asked it to", name)
+			return fmt.Errorf("%s stopped without being asked to", name)
 		}
 		// The group returns the error that began the draining; later ones would
 		// be lost.

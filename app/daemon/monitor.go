@@ -82,7 +82,7 @@ func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 // come every few seconds, from several sides.
 const probedAge = 5 * time.Second
 
-// warnings are what somebody should know about, whether or not this process is
+// warnings are the findings that need action, whether or not this process is
 // ready.
 func (d *Daemon) warnings() []string {
 	if d.lookout == nil {

@@ -34,5 +34,5 @@ const (
 // The points of a person's replay.
 const (
 	ReplayWritten   Point = "replay-written"   // it is, and nothing is committed
-	ReplayCommitted Point = "replay-committed" // and nobody was told
+	ReplayCommitted Point = "replay-committed" // and the caller has no answer yet
 )

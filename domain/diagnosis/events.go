@@ -32,7 +32,7 @@ type UnknownEvents struct {
 	Example string
 }
 
-// MissingEvents are those that nobody confirmed and whose tasks are gone.
+// MissingEvents are those that are not confirmed and whose tasks are gone.
 type MissingEvents struct {
 	Events  int64  // counted up to one more than Counted
 	Types   string // with commas between

@@ -22,7 +22,7 @@ type QueueFacts struct {
 	Handled map[string]string
 	// Hidden is what Redis does not let its user read; "" for nothing.
 	Hidden string
-	// Foreign are queues whose sampled tasks are all somebody else's.
+	// Foreign are queues whose sampled tasks all belong to other programs.
 	Foreign []string
 	// Forbidden are queues whose keys Redis does not let its user use.
 	Forbidden []string

@@ -139,7 +139,7 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 	return found
 }
 
-// Ours are the queues that are not somebody else's.
+// Ours are the queues that no other program uses alone.
 func (q Quick) Ours() []domain.QueueStatus {
 	return slices.DeleteFunc(slices.Clone(q.Queues), func(queue domain.QueueStatus) bool { return slices.Contains(q.Foreign, queue.Name) })
 }

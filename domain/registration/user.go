@@ -21,7 +21,7 @@ const (
 // section 4.5.3.1.3, less the angle brackets).
 const MaxEmail = 254
 
-// User is somebody who registered.
+// User is a registered user.
 type User struct {
 	ID           domain.ID
 	Email        string // as it was written; unique regardless of case

@@ -23,7 +23,7 @@ const (
 	maxActor  = 800
 )
 
-// changeForm is what somebody is about to do to dead letters.
+// changeForm is a change of dead letters before it is confirmed.
 type changeForm struct {
 	Action, Type, Error, Until string
 	IDs                        []string

@@ -61,7 +61,7 @@ type Sources struct {
 	Lives domain.EventLives
 	Tasks domain.TaskStates
 	Dead  domain.DeadLetters
-	// Unconfirmed are the event types that nobody confirms.
+	// Unconfirmed are the event types that no consumer confirms.
 	Unconfirmed []string
 	// Mask are the keys whose values are not shown, wherever they are in a
 	// payload or a header's name.
@@ -83,7 +83,7 @@ type Dashboard struct {
 	changes *changes
 }
 
-// New returns the pages. Nothing runs while nobody looks at them.
+// New returns the pages. Nothing runs while no page is open.
 func New(o Options) *Dashboard {
 	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}, mask: newMask(o.Sources.Mask), changes: newChanges()}
 	d.live = &live{render: d.frame}

@@ -16,7 +16,7 @@ const (
 // frame is what the overview shows at one moment, in parts.
 type frame struct{ announced, verdict, state []byte }
 
-// live renders the overview again and again while somebody watches, once for
+// live renders the overview again and again while a page is open, once for
 // all who do.
 type live struct {
 	render func() (frame, error)

@@ -15,7 +15,7 @@ const (
 	LevelBad  Level = "bad"
 )
 
-// problem is a finding that somebody has to do something about, with the page
+// problem is a finding that needs action, with the page
 // that shows more of it.
 type problem struct {
 	domain.Finding

@@ -106,7 +106,7 @@ func bearerToken(c *fiber.Ctx) (string, bool) {
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "bearer")
 }
 
-// present checks a token that somebody offers.
+// present checks an offered token.
 func (g *guard) present(c *fiber.Ctx, token string) error {
 	client := handler.LimitKey(handler.ClientOf(c))
 	if wait := g.attempts.wait(client, g.now()); wait > 0 {

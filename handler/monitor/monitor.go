@@ -31,7 +31,7 @@ type Options struct {
 	Draining func() bool     // makes /readyz fail; may be nil
 	// Pages adds the pages for people; nil leaves health and metrics.
 	Pages *TaskPages
-	// Sources are what the pages show; they are read while somebody looks.
+	// Sources are what the pages show; they are read while a page is open.
 	Sources dashboard.Sources
 	// Address is what the monitor listens on, as configured. On a loopback
 	// address the pages can be read without a token.

@@ -48,7 +48,7 @@ func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
 const (
 	// ProbeKey is written by a probe.
 	ProbeKey = "asynq:{outboxd}:probe"
-	// leftKey is a hash of queues to the task that nobody takes from its head.
+	// leftKey is a hash of queues to the task that no worker takes from its head.
 	leftKey = "asynq:{outboxd}:left"
 )
 

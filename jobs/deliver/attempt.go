@@ -44,7 +44,7 @@ func (a *Attempt) String() string {
 	return fmt.Sprintf("status %d after %s: %s", a.Status, took, a.Excerpt)
 }
 
-// judge says what a status means. A redirect is repeated: somebody has to change
+// judge says what a status means. A redirect is tried again: the operator has to change
 // the subscription's URL.
 func judge(status int) (outcome Outcome, down bool) {
 	switch {

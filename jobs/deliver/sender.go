@@ -147,7 +147,7 @@ func read(ctx context.Context, cancel context.CancelFunc, response *http.Respons
 	return a
 }
 
-// why is the error of a request that nobody answered. The client's own would quote
+// why is the error of a request without an answer. The client's own would quote
 // the URL, which may grant access.
 func why(ctx context.Context, err error, secrets []string) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrRefusedAddress) {

@@ -88,7 +88,7 @@ func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err e
 	return facts, err
 }
 
-// Foreign returns the queues that the last look found to be somebody else's.
+// Foreign returns the queues whose tasks belong to other programs, as of the last look.
 func (i *Inspector) Foreign() []string {
 	if last := i.foreign.Load(); last != nil {
 		return *last

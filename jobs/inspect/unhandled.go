@@ -16,7 +16,7 @@ import (
 const retriesRead = 50
 
 // left looks for tasks that stand at the head of their queue since one of
-// outboxd's workers found that nobody takes them.
+// outboxd's workers found that no worker takes them.
 func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
 	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {
@@ -41,7 +41,7 @@ func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosi
 	return stuck, nil
 }
 
-// unhandled looks for tasks that nobody takes, and for those whose last error
+// unhandled looks for tasks that no worker takes, and for those whose last error
 // says that a worker had no handler for them.
 func (i *Inspector) unhandled(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
 	if stuck, err = i.left(ctx, queues); err != nil {

@@ -63,7 +63,7 @@ func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q
 	return !found, nil
 }
 
-// waitsSinceBefore is false for a task of which that is not known.
+// waitsSinceBefore is false if that is not known of a task.
 func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	since, err := strconv.ParseInt(q.since, 10, 64)
 	return err == nil && since < t.UnixNano()

@@ -96,7 +96,7 @@ func (l *Letters) Outcomes(ctx context.Context, events []domain.Replayed, unconf
 	return outcomes, postgres.Translate(err, "look at what became of replayed events")
 }
 
-// Rows that somebody else is replaying or discarding are theirs.
+// Rows that another command is replaying or discarding are skipped.
 const chosenDeadSQL = `
 WITH chosen AS MATERIALIZED (
     SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $11 FOR UPDATE SKIP LOCKED

@@ -15,7 +15,7 @@ import (
 type RedriveFilter struct {
 	Since  time.Duration // handed to the queue at most so long ago
 	Type   string        // empty: all
-	Except []string      // types that nobody confirms
+	Except []string      // types that no consumer confirms
 }
 
 // RedriveByHand is Redrive for some of the events, recorded as an action.

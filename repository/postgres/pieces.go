@@ -63,5 +63,5 @@ func (d *Database) Trim(ctx context.Context, doing, statement string, age time.D
 // errTooLong says that nothing will get better by itself.
 var errTooLong = errors.New("the server ends statements that take long")
 
-// isTooLong tells whether the server, or somebody there, ended a statement.
+// isTooLong tells whether the server or an operator ended a statement.
 func isTooLong(err error) bool { return SQLState(err) == "57014" }

@@ -47,7 +47,7 @@ func ClaimEvents(t testing.TB, store *repository.Outbox) domain.Batch {
 	}
 }
 
-// Deliver ends a batch of which everything was delivered.
+// Deliver ends a batch whose events were all delivered.
 func Deliver(t testing.TB, batch domain.Batch) {
 	t.Helper()
 	outcomes := make([]domain.Outcome, len(batch.Events()))

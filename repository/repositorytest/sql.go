@@ -45,7 +45,7 @@ func Eventually(t testing.TB, db *postgres.Database, want int, query string, arg
 	}
 }
 
-// AwaitWaiting returns when somebody waits for a lock of somebody else.
+// AwaitWaiting returns when one session waits for the lock of another.
 func AwaitWaiting(t testing.TB, db *postgres.Database) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)

@@ -51,13 +51,13 @@ FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERA
 ) AS e ON true
 ORDER BY page.held_at, page.key`
 
-// HeldKeys are the ordering keys of which events wait.
+// HeldKeys are the ordering keys that hold events back.
 type HeldKeys struct{ db *postgres.Database }
 
 // NewHeldKeys returns the held keys in db.
 func NewHeldKeys(db *postgres.Database) *HeldKeys { return &HeldKeys{db: db} }
 
-// List returns up to limit ordering keys of which events wait, among those named
+// List returns up to limit ordering keys that hold events back, among those named
 // or, with none named, all. Those that have waited longest come first. complete is false if there are more than domain.HeldKeysCounted
 // held keys, of which only the first, by name, were looked at. Errors:
 // domain.CodeUnavailable.

@@ -54,7 +54,7 @@ var (
 	Beside = fmt.Sprintf("$%d", len(columns)+1)
 )
 
-// ColumnsWith are Columns, of which some have other values: expressions, by
+// ColumnsWith are Columns, some with other values: expressions, by
 // the name of the column.
 func ColumnsWith(values map[string]string) string {
 	return each(func(_ int, c column) string {

@@ -11,7 +11,7 @@ import (
 // Palette paints text for a terminal, and leaves it as it is elsewhere.
 type Palette struct{ on bool }
 
-// NewPalette paints if w is a terminal and nobody objects: NO_COLOR is what all
+// NewPalette paints if w is a terminal and the environment allows it: NO_COLOR is what all
 // programs agree upon (no-color.org), TERM=dumb what a terminal says that
 // cannot.
 func NewPalette(w io.Writer, environ []string) Palette {

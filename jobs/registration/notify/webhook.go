@@ -204,7 +204,7 @@ func (n *Webhook) request(ctx context.Context, message registration.Message) (*h
 	return request, nil
 }
 
-// noAnswer is the error of a request that nobody answered. The client's own
+// noAnswer is the error of a request without an answer. The client's own
 // would quote the URL.
 func (n *Webhook) noAnswer(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
