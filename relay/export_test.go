@@ -1,7 +1,7 @@
 package relay
 
-// The size of the pages of a round, and the inverse of its share of the time.
-const (
-	ReconcileRows  = reconcileRows
-	ReconcileShare = reconcileShare
-)
+// ReconcileRows is the size of the pages of a round.
+const ReconcileRows = reconcileRows
+
+// ReconcileRest is how long a round pauses after a page.
+var ReconcileRest = reconcileRest

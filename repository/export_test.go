@@ -5,6 +5,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"outboxd/domain"
 	"outboxd/repository/postgres"
 )
 
@@ -19,4 +20,9 @@ func ClaimStatement(history bool) string {
 // Begin begins a transaction as a producer's own.
 func Begin(ctx context.Context, db *postgres.Database) *gorm.DB {
 	return db.GORM().WithContext(ctx).Begin()
+}
+
+// FailStatement lets a statement fail in the transaction of a batch, unseen by the batch.
+func FailStatement(ctx context.Context, claimed domain.Batch) {
+	_, _ = claimed.(*batch).conn.Exec(ctx, "SELECT 1 / 0")
 }
