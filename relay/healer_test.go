@@ -67,6 +67,10 @@ func (w *town) work() (stop func()) {
 		Concurrency: 4, Queues: map[string]int{"default": 1}, PollInterval: 5 * time.Millisecond, Drain: 5 * time.Second,
 		Logger: servertest.Logger(w.t), Registry: prometheus.NewRegistry(),
 	})
+	return w.runWorker(worker)
+}
+
+func (w *town) runWorker(worker *jobs.Worker) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
