@@ -79,6 +79,7 @@ type oddRows struct {
 	conn             *pgx.Conn // the producer's
 	written, refused int
 	longest          time.Duration
+	ids              map[string]int // how often each was written
 }
 
 func newOddRows(t *testing.T, seed uint64, variant oddDatabase) *oddRows {
@@ -101,7 +102,7 @@ func newOddRows(t *testing.T, seed uint64, variant oddDatabase) *oddRows {
 	if err := f.redis.Set(t.Context(), "asynq:{bad}:pending", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	return &oddRows{town: &town{fixture: f, redisURL: redisURL}, oddDatabase: variant, random: rand.New(rand.NewPCG(seed, 7)), conn: conn}
+	return &oddRows{town: &town{fixture: f, redisURL: redisURL}, oddDatabase: variant, random: rand.New(rand.NewPCG(seed, 7)), conn: conn, ids: map[string]int{}}
 }
 
 func (o *oddRows) run(d time.Duration) {
@@ -212,6 +213,8 @@ func (o *oddRows) write() {
 	o.written++
 	if err := o.produce(fmt.Sprintf("INSERT INTO outbox (%s) VALUES (%s)", strings.Join(names, ", "), strings.Join(values, ", "))); err != nil {
 		o.refused++
+	} else {
+		o.ids[strings.Trim(row["id"], "'")]++
 	}
 }
 
@@ -288,8 +291,11 @@ func (o *oddRows) left() (left []string) {
 		o.t.Fatal(err)
 	}
 	for _, e := range o.inFlight() {
-		if !o.waits(&e) {
-			left = append(left, fmt.Sprintf("in flight %+v", e))
+		// Of an event that was written twice, one row may be dead and the other sent.
+		dead := o.count("SELECT count(*) FROM outbox_dead WHERE id = $1 AND generation >= $2", e.Event.ID, e.Event.Generation) > 0
+		if !dead && !o.waits(&e) {
+			task := o.redis.HGet(o.t.Context(), "asynq:{"+e.Event.Queue+"}:t:"+e.Event.ID.String(), "state").Val()
+			left = append(left, fmt.Sprintf("in flight %+v, its task is %q", e, task))
 		}
 	}
 	return left
@@ -338,7 +344,13 @@ func (o *oddRows) audit() {
 	if want := o.written - o.refused; o.uncounted && uncounted != want {
 		o.t.Errorf("%d events are not in the account, want the %d that were written uncounted", uncounted, want)
 	}
-	violations, err := auditor.Violations(o.t.Context(), lines, 10)
+	violations, err := auditor.Violations(o.t.Context(), lines, 1000)
+	if o.uncounted {
+		// Nor does the account know how often it was written under one ID.
+		violations = slices.DeleteFunc(violations, func(v domain.Violation) bool {
+			return v.Broken == "in more than one place" && len(strings.Split(v.Detail, ", ")) <= o.ids[v.ID.String()]
+		})
+	}
 	if err != nil || len(violations) > 0 {
 		o.t.Errorf("violations %+v: %v", violations, err)
 	}

@@ -36,9 +36,10 @@ const (
 	reconcileRows = 5000
 	// reconcileShare is the inverse of the share of time that reconciling may take
 	// while both servers answer quickly: while it reads and compares a page in
-	// reconcileQuick. A page of events that all wait takes about 70 ms, a third of it in
-	// Redis, which is single-threaded: it costs Redis 3 % of its time. Servers that have
-	// more to do answer later, and then it may take no more than reconcileBusyShare.
+	// reconcileQuick. A page of events that all wait takes 85 ms on a busy machine, half of
+	// it for Redis, which works on one core: at a tenth, that is some 5 % of it. Servers
+	// that have more to do answer later, and then it may take no more than
+	// reconcileBusyShare.
 	reconcileShare, reconcileBusyShare = 10, 40
 	reconcileQuick                     = 100 * time.Millisecond
 	// The first resend comes at once, the next after resendPause, and four times
