@@ -13,7 +13,7 @@ import (
 type effects struct{ tx *gorm.DB }
 
 // Tx implements domain.Effects.
-func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } //nolint:errcheck,forcetypeassert // a transaction of GORM's on database/sql is nothing else
+func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // a transaction of GORM's on database/sql is nothing else
 
 // TransactionOf returns the transaction that Inbox.Process hands to a handler as
 // GORM has it. What is changed through it happens exactly once, as what is

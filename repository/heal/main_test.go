@@ -11,7 +11,6 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 
 var (
 	claim      = repositorytest.Claim
-	confirm    = repositorytest.Confirm
 	count      = repositorytest.Count
 	deliver    = repositorytest.Deliver
 	emit       = repositorytest.Emit

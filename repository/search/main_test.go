@@ -16,7 +16,6 @@ var (
 	die         = repositorytest.Die
 	emit        = repositorytest.Emit
 	emitKeyed   = repositorytest.EmitKeyed
-	eventually  = repositorytest.Eventually
 	exec        = repositorytest.Exec
 	explain     = repositorytest.Explain
 	find        = repositorytest.Find

@@ -29,6 +29,7 @@ type Standing struct {
 	oldest, oldestHeld *time.Time
 }
 
+// Targets returns where a row of the columns is scanned to.
 func (s *Standing) Targets() []any {
 	return []any{&s.Pending, &s.Estimated, &s.oldest, &s.Dead, &s.Held, &s.HeldKeys, &s.oldestHeld}
 }

@@ -5,6 +5,7 @@ import "outboxd/domain"
 // The journal of migrations/00004_record.sql: what happened to events
 // that did not simply arrive.
 
+// JournalSQL appends to the journal what Args returns.
 const JournalSQL = `
 INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail)
 SELECT id, $1, entry, generation, attempt, detail
@@ -25,6 +26,7 @@ func (j *Journal) Add(e *domain.Event, entry, detail string) {
 	j.generations, j.attempts = append(j.generations, e.Generation), append(j.attempts, e.Attempts)
 }
 
+// Args returns the arguments of JournalSQL.
 func (j *Journal) Args(stage domain.Stage) []any {
 	return []any{string(stage), j.IDs, j.entries, j.generations, j.attempts, j.details}
 }

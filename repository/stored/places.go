@@ -34,6 +34,7 @@ var Places = PlaceList{
 	{domain.StateCancelled, "outbox_cancelled", "cancelled_at", noText, "detail", noText},
 }
 
+// PlaceList is some of the places.
 type PlaceList []Place
 
 // Only are the places of events in these states.

@@ -23,6 +23,7 @@ type Rows struct {
 	subscriptions, splits                []*string
 }
 
+// Add appends an event.
 func (r *Rows) Add(e *domain.Event) {
 	headers, err := Headers(e.Headers)
 	if err != nil {
@@ -74,6 +75,7 @@ func count(n *int) *int64 {
 	return new(int64(*n))
 }
 
+// Headers encodes headers as the database stores them, a JSON object.
 func Headers(headers map[string]string) (string, error) {
 	if len(headers) == 0 {
 		return "{}", nil
@@ -85,6 +87,7 @@ func Headers(headers map[string]string) (string, error) {
 	return string(text), nil
 }
 
+// Seconds rounds a duration up to whole seconds; nil if it is not above 0.
 func Seconds(d time.Duration) *int64 {
 	if d <= 0 {
 		return nil
@@ -93,6 +96,7 @@ func Seconds(d time.Duration) *int64 {
 	return &s
 }
 
+// TimeOrNull returns nil, which the database takes for NULL, if the time is zero.
 func TimeOrNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

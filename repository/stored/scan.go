@@ -28,7 +28,7 @@ type Scan struct {
 	headersError                         error
 }
 
-// newEventScan returns a scan whose columns are followed by more.
+// NewScan returns a scan whose columns are followed by more.
 func NewScan(more ...any) *Scan {
 	s := &Scan{}
 	for _, c := range columns {

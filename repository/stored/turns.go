@@ -1,6 +1,6 @@
 package stored
 
-// In the order of the IDs, so that two who pass the same turns do not wait for
+// PassTurnsSQL passes turns in the order of the IDs, so that two who pass the same turns do not wait for
 // each other.
 //
 //nolint:gosec // no credential

@@ -24,6 +24,7 @@ const partitionPrefix = "outbox_sent_"
 
 const partitionDay = "20060102"
 
+// PartitionsSQL lists the partitions of the history.
 const PartitionsSQL = `
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`

@@ -109,6 +109,7 @@ type mark struct {
 	after     time.Duration
 }
 
+// NewRecorder begins to record the delivery of so many events.
 func NewRecorder(total int) *Recorder { return &Recorder{begun: time.Now(), total: int64(total)} }
 
 // Reached tells that so many events have been delivered in all.

@@ -29,8 +29,17 @@ func (p Palette) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-func (p Palette) Bold(text string) string   { return p.paint("1", text) }
-func (p Palette) Dim(text string) string    { return p.paint("2", text) }
-func (p Palette) Red(text string) string    { return p.paint("31", text) }
-func (p Palette) Green(text string) string  { return p.paint("32", text) }
+// Bold returns the text in bold, if the palette has colours.
+func (p Palette) Bold(text string) string { return p.paint("1", text) }
+
+// Dim returns the text dimmed, if the palette has colours.
+func (p Palette) Dim(text string) string { return p.paint("2", text) }
+
+// Red returns the text in red, if the palette has colours.
+func (p Palette) Red(text string) string { return p.paint("31", text) }
+
+// Green returns the text in green, if the palette has colours.
+func (p Palette) Green(text string) string { return p.paint("32", text) }
+
+// Yellow returns the text in yellow, if the palette has colours.
 func (p Palette) Yellow(text string) string { return p.paint("33", text) }
