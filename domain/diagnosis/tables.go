@@ -134,8 +134,8 @@ func (p *Producer) judge() []domain.Finding {
 	}{
 		{p.Usage, "USAGE on the schema " + p.Schema, "GRANT USAGE ON SCHEMA " + p.Schema + " TO " + p.Role},
 		{p.Insert, "INSERT on outbox", "GRANT INSERT ON " + p.Schema + ".outbox TO " + p.Role},
-		{p.Execute, "EXECUTE on emit, outbox_new_id and lock_key", fmt.Sprintf(
-			"GRANT EXECUTE ON FUNCTION %s.emit, %[1]s.outbox_new_id, %[1]s.lock_key TO %s", p.Schema, p.Role)},
+		{p.Execute, "EXECUTE on emit, lock_key, outbox_new_id, outbox_within_bounds and outbox_is_blank", fmt.Sprintf(
+			"GRANT EXECUTE ON FUNCTION %s.emit, %[1]s.lock_key, %[1]s.outbox_new_id, %[1]s.outbox_within_bounds, %[1]s.outbox_is_blank TO %s", p.Schema, p.Role)},
 	} {
 		if !right.has {
 			lacks, grants = append(lacks, right.name), append(grants, right.grant)

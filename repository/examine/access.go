@@ -33,7 +33,7 @@ SELECT quote_ident(n.nspname), quote_ident(r.rolname),
            'id', 'event_type', 'payload', 'headers', 'queue', 'available_at', 'max_retry', 'timeout_seconds', 'deadline',
            'retention_seconds', 'unique_seconds', 'ordering_key']) AS name),
        coalesce((SELECT bool_and(has_function_privilege(r.oid, p.oid, 'EXECUTE')) FROM pg_proc p
-                 WHERE p.pronamespace = n.oid AND p.proname IN ('emit', 'outbox_new_id', 'lock_key')), false)
+                 WHERE p.pronamespace = n.oid AND p.proname IN ('emit', 'lock_key', 'outbox_new_id', 'outbox_within_bounds', 'outbox_is_blank')), false)
 FROM pg_roles r, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE r.rolname = $1 AND c.oid = 'outbox'::regclass`
 
