@@ -275,7 +275,9 @@ $$;
 --
 --   - Whoever has the turn may go. What took effect before may be held once more,
 --     where the claim that sent it was undone; it has no effect again.
---   - What is held may not, nor what has a key, no turn, and is back in the outbox.
+--   - A held event may not, nor one that has a key, no turn, and is back in the outbox.
+--     An event without a key that is in flight may, even if it was written once more
+--     with a key and that repeat is held.
 --   - An event may be nowhere because its history has ended, or never began. So
 --     one that is nowhere is unknown only if its ID, by its time, is younger than
 --     the history; clocks may differ by an hour.
@@ -286,6 +288,7 @@ BEGIN
     RETURN CASE
         WHEN EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = event)
           OR EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'rightful'
+        WHEN EXISTS (SELECT FROM outbox_sent s WHERE s.id = event AND s.ordering_key IS NULL) THEN 'rightful'
         WHEN EXISTS (SELECT FROM outbox_held h WHERE h.id = event) THEN 'early'
         WHEN EXISTS (SELECT FROM outbox o WHERE o.id = event AND o.ordering_key IS NOT NULL) THEN 'early'
         WHEN EXISTS (SELECT FROM outbox o WHERE o.id = event)

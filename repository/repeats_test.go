@@ -191,3 +191,23 @@ func (o *ordering) buryTwice(key any) {
 		addsUp(o.t, o.db)
 	}
 }
+
+// An event without a key is in flight when its producer writes it once more, with a key whose turn another event has. The repeat
+// waits, and the event takes effect all the same.
+func TestARepeatThatWaitsHoldsUpNoEventInFlight(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t)
+	o.write(repeated, nil)
+	o.write(firstID, "k")
+	o.pass()
+	o.write(repeated, "k")
+	o.pass()
+	if n := count(t, o.db, "SELECT count(*) FROM outbox_held"); n != 1 {
+		t.Fatalf("%d events are held, want the repeat", n)
+	}
+	o.confirm(repeated)
+	if n := count(t, o.db, "SELECT count(*) FROM inbox WHERE event_id = $1", repeated); n != 1 {
+		t.Error("the event is not confirmed")
+	}
+	o.end()
+}
