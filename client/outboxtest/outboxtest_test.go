@@ -44,7 +44,7 @@ func (w *witness) Fatalf(format string, args ...any) {
 }
 
 // fails returns with what a helper ends the test; "" if it does not.
-func fails(t *testing.T, helper func(testing.TB)) string {
+func fails(t *testing.T, helper func(*witness)) string {
 	t.Helper()
 	w := &witness{TB: t}
 	var running sync.WaitGroup
@@ -77,7 +77,7 @@ func TestDrainNamesWhatIsNotConfirmed(t *testing.T) {
 	o.Drain(t) // nothing is there
 	id := emit(t, db, greeted.Event("hello"))
 	o.Patience = 300 * time.Millisecond
-	if said := fails(t, o.Drain); !strings.Contains(said, id.String()) || !strings.Contains(said, "test:greeted") || !strings.Contains(said, "not everything is confirmed") {
+	if said := fails(t, func(w *witness) { o.Drain(w) }); !strings.Contains(said, id.String()) || !strings.Contains(said, "test:greeted") || !strings.Contains(said, "not everything is confirmed") {
 		t.Errorf("Drain says %q", said)
 	}
 	if _, err := db.ExecContext(t.Context(), "SELECT outboxd.confirm($1::text::uuid)", id.String()); err != nil {
@@ -89,7 +89,7 @@ func TestDrainNamesWhatIsNotConfirmed(t *testing.T) {
 		VALUES (gen_random_uuid(), 'test:dead', '', '{}', 'q', now(), 0, 0, now(), 'worker', 'no stock')`); err != nil {
 		t.Fatal(err)
 	}
-	if said := fails(t, o.Drain); !strings.Contains(said, "dead letter") || !strings.Contains(said, "no stock") {
+	if said := fails(t, func(w *witness) { o.Drain(w) }); !strings.Contains(said, "dead letter") || !strings.Contains(said, "no stock") {
 		t.Errorf("Drain says %q", said)
 	}
 }
@@ -143,13 +143,13 @@ func TestEveryKindOfTransaction(t *testing.T) {
 	})
 	t.Run("what is missing is named", func(t *testing.T) {
 		t.Parallel()
-		for want, helper := range map[string]func(testing.TB){
-			"but of test:greeted": func(t testing.TB) { outboxtest.RequireEmitted(t, db, client.Type[string]("test:other")) },
-			"none of the": func(t testing.TB) {
-				outboxtest.RequireEmitted(t, db, greeted, func(e outboxtest.Emitted[string]) bool { return e.Payload == "never" })
+		for want, helper := range map[string]func(*witness){
+			"but of test:greeted": func(w *witness) { outboxtest.RequireEmitted(w, db, client.Type[string]("test:other")) },
+			"none of the": func(w *witness) {
+				outboxtest.RequireEmitted(w, db, greeted, func(e outboxtest.Emitted[string]) bool { return e.Payload == "never" })
 			},
-			"1 events of type": func(t testing.TB) { outboxtest.RequireNotEmitted(t, db, greeted) },
-			"tx.Statement":     func(t testing.TB) { outboxtest.RequireEmitted(t, "no transaction", greeted) },
+			"1 events of type": func(w *witness) { outboxtest.RequireNotEmitted(w, db, greeted) },
+			"tx.Statement":     func(w *witness) { outboxtest.RequireEmitted(w, "no transaction", greeted) },
 		} {
 			if said := fails(t, helper); !strings.Contains(said, want) {
 				t.Errorf("the helper says %q, want %q", said, want)
