@@ -124,12 +124,16 @@ func TestHeadlines(t *testing.T) {
 		}, "All well; 2 events and 1 task wait, the oldest 2 h", ""},
 		"too many to count": {func(q *diagnosis.Quick) { q.Standing.Due, q.Standing.Pending = domain.StandingCounted, 1_234_567 }, "All well; about 1,234,567 events wait", ""},
 		"planned":           {func(q *diagnosis.Quick) { q.Standing.Pending, q.Queues[0].Scheduled, q.Queues[0].Active = 5, 5, 5 }, "All well; nothing waits", ""},
-		"without Redis": {func(q *diagnosis.Quick) {
-			q.Standing.Due, q.RedisErr = 1, domain.Errorf(domain.CodeUnavailable, "away")
+		"without Redis": {
+			func(q *diagnosis.Quick) {
+				q.Standing.Due, q.RedisErr = 1, domain.Errorf(domain.CodeUnavailable, "away")
+			},
+			"1 problem; 1 event waits in PostgreSQL; the backlog in Redis is unknown", "",
 		},
-			"1 problem; 1 event waits in PostgreSQL; the backlog in Redis is unknown", ""},
-		"without PostgreSQL": {func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") },
-			"No problem is known; nothing waits in Redis; the backlog in PostgreSQL is unknown", ""},
+		"without PostgreSQL": {
+			func(q *diagnosis.Quick) { q.PostgresErr = errors.New("permission denied") },
+			"No problem is known; nothing waits in Redis; the backlog in PostgreSQL is unknown", "",
+		},
 		"without both": {func(q *diagnosis.Quick) {
 			q.PostgresErr = domain.Errorf(domain.CodeUnavailable, "away")
 			q.RedisErr = q.PostgresErr

@@ -11,9 +11,9 @@ import (
 	"outboxd/app/logging"
 )
 
-// screen shows one view over the other on a terminal, and one after the other
+// Screen shows one view over the other on a terminal, and one after the other
 // elsewhere.
-type screen struct {
+type Screen struct {
 	w       io.Writer
 	restore func() // nil: no terminal
 }
@@ -21,8 +21,8 @@ type screen struct {
 // OpenScreen takes the terminal over, if w is one: an alternate screen without a
 // cursor, and keys as they are pressed. The context that it returns ends with ctx, or when q or
 // Ctrl-C is pressed.
-func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *screen, error) {
-	s := &screen{w: w}
+func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, error) {
+	s := &Screen{w: w}
 	keyboard := int(os.Stdin.Fd())
 	if !logging.IsTerminal(w) || !term.IsTerminal(keyboard) {
 		return ctx, s, nil
@@ -52,14 +52,14 @@ func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *screen, err
 }
 
 // Close gives the terminal back.
-func (s *screen) Close() {
+func (s *Screen) Close() {
 	if s.restore != nil {
 		s.restore()
 	}
 }
 
 // Show prints a view. What does not fit the terminal's height is left out.
-func (s *screen) Show(draw func(io.Writer) error) error {
+func (s *Screen) Show(draw func(io.Writer) error) error {
 	var text bytes.Buffer
 	if err := draw(&text); err != nil {
 		return err
