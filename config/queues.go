@@ -73,8 +73,8 @@ func formatQueues(queues map[string]int) string {
 	return strings.Join(names, ",")
 }
 
-// parseQueues reads a list of queues with a number each, which is called noun
-// and of which example would be one.
+// parseQueues reads a list of queues with a number each. Error messages call the
+// number noun, and show example as one that is valid.
 func parseQueues(text, noun string, example, most int) (map[string]int, error) {
 	queues := map[string]int{}
 	for _, entry := range splitList(text) {

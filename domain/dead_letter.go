@@ -60,8 +60,8 @@ type Action struct {
 	Filter map[string]string
 }
 
-// DeadGroup are dead letters of one type that died of the same error, but for
-// the IDs and numbers in it.
+// DeadGroup is the dead letters of one type whose errors are the same, apart from
+// the IDs and numbers in their text.
 type DeadGroup struct {
 	Type      string
 	ErrorForm string // the error with # for each ID and number, cut

@@ -121,13 +121,13 @@ type Housekeeping interface {
 	// which the queue has no task.
 	TrimCancelled(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// AdvanceKeys looks after up to limit ordering keys that hold events, from
-	// the first one after, and lets go what waits for nothing any more: no
-	// event is on its way, or the one that was is confirmed. It returns the last
-	// key that it looked at, "" at the end, and how many events it let go. gone
-	// are events, of which only the ID and the generation are known, that have
-	// had a turn for a while and that the database does not have: the history of
-	// what was sent ends, or is not kept. Only the queue knows whether they wait.
+	// AdvanceKeys checks up to limit ordering keys that hold events, beginning with
+	// the first key greater than after. It lets a key's next event go if no event of
+	// the key is on its way, or if the one that was is confirmed. It returns the last
+	// key that it checked, "" at the end, and how many events it let go. gone are
+	// events that have had a turn for a while and that the database no longer has,
+	// because the history has ended or is not kept: only their ID and generation are
+	// known, and only the queue knows whether they wait.
 	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
 
 	// PassTurns ends the turns of events, and lets go the next of their keys.

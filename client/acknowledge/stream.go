@@ -24,7 +24,7 @@ const (
 )
 
 // Acknowledgement says that an event took effect. Type and queue are the event's:
-// an outbox takes it for its own only if all of them are.
+// an outbox accepts it only if it has an event with this ID, type and queue.
 type Acknowledgement struct {
 	Event       client.ID
 	Type, Queue string

@@ -120,7 +120,7 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/dead/changes/:id", d.change)
 }
 
-// Close ends what runs beyond a request. The server has been shut down.
+// Close ends the changes that outlive their request. Call it after the server was shut down.
 func (d *Dashboard) Close() error {
 	d.changes.close()
 	return nil

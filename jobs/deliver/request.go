@@ -17,9 +17,9 @@ import (
 	"outboxd/domain"
 )
 
-// The headers of a request that are outboxd's own. The headers of the event follow
-// HeaderPrefix, since a producer must not be able to set those of HTTP. What HTTP
-// does not take in a name or a value is percent-encoded.
+// The headers of a request that are outboxd's own. The event's headers get
+// HeaderPrefix before their names, so that a producer cannot set HTTP's own headers.
+// Characters that HTTP does not allow in a name or a value are percent-encoded.
 const (
 	HeaderType    = "Outboxd-Event-Type"
 	HeaderQueue   = "Outboxd-Event-Queue"
