@@ -113,7 +113,7 @@ func mend(t *testing.T, db *postgres.Database) {
 	var sum string
 	err = db.SQL().QueryRowContext(t.Context(), `SELECT string_agg(attname, ' + ' ORDER BY attnum) FROM pg_attribute
 		WHERE attrelid = 'outbox_account'::regclass AND atttypid = 'bigint'::regtype AND attname NOT IN ('emitted', 'deliveries') AND attnum > 0 AND NOT attisdropped`).Scan(&sum)
-	if err != nil || !strings.Contains(string(script), "SET emitted = "+sum+";") {
+	if err != nil || !strings.Contains(string(script), "emitted = "+sum+";") {
 		t.Errorf("restored.sql does not sum up %s, %v", sum, err)
 	}
 	exec(t, db, strings.Replace(string(script), "SET search_path = outboxd", "SET search_path = "+schemaOf(t, db), 1))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"outboxd/domain"
 )
 
@@ -19,7 +21,7 @@ type Rows struct {
 	attempts, generations                []int
 	lastErrors, keys                     []*string
 	positions                            []*int64
-	origins                              []*[16]byte
+	origins                              []pgtype.UUID
 	subscriptions, splits                []*string
 }
 
@@ -48,10 +50,11 @@ func (r *Rows) Add(e *domain.Event) {
 		key, position = &e.OrderingKey, &e.Position
 	}
 	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
-	var origin *[16]byte
+	// pgx knows the type of a list of these without asking the server, unlike that of []*[16]byte.
+	var origin pgtype.UUID
 	var subscription, split *string
 	if e.Subscription != "" {
-		origin, subscription = (*[16]byte)(&e.Origin), &e.Subscription
+		origin, subscription = pgtype.UUID{Bytes: e.Origin, Valid: true}, &e.Subscription
 	}
 	if e.Split != "" {
 		split = (*string)(&e.Split)
