@@ -29,7 +29,7 @@ func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Eve
 			continue
 		}
 		todo := lookup.ClearCompleted
-		if slices.Contains(p.unconfirmed, events[i].Type) {
+		if events[i].Subscription == "" && slices.Contains(p.unconfirmed, events[i].Type) {
 			todo = lookup.ClearStranded
 		}
 		asked = append(asked, &lookup.Inquiry{Queue: events[i].Queue, TaskID: events[i].TaskID(), Todo: todo})

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
@@ -244,5 +245,23 @@ func TestHalfAUniqueTaskIsClearedAway(t *testing.T) {
 	err := publisher.Publish(t.Context(), events)[0].Failure()
 	if n := client.LLen(t.Context(), "asynq:{default}:pending").Val(); err != nil || n != 1 {
 		t.Errorf("%v, %d tasks are pending, want 1", err, n)
+	}
+}
+
+// A delivery waits for a database that is away without meeting a limit of Asynq's, which would charge it an attempt.
+func TestADeliveryHasNoLimitOfAsynqs(t *testing.T) {
+	t.Parallel()
+	publisher, client := newPublisher(t, servertest.Redis(t))
+	events := testEvents(1)
+	events[0].Subscription, events[0].Options.Timeout = "crm", time.Second
+	if err := publisher.Publish(t.Context(), events)[0].Failure(); err != nil {
+		t.Fatal(err)
+	}
+	task, err := asynq.NewInspectorFromRedisClient(client).GetTaskInfo("default", events[0].TaskID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if task.Timeout < time.Hour || task.MaxRetry < 1_000_000 {
+		t.Errorf("the task ends after %v, with %d retries", task.Timeout, task.MaxRetry)
 	}
 }

@@ -1,6 +1,8 @@
 package jobs
 
 import (
+	"time"
+
 	"github.com/hibiken/asynq"
 
 	"outboxd/domain"
@@ -19,6 +21,10 @@ type taskOptions struct {
 // down, which is to cost no attempt.
 const deliveryRetries = 1 << 20
 
+// deliveryTimeout is never reached: the subscription limits each attempt. Asynq's
+// own timeout would charge a delivery for what it waits while the database is away.
+const deliveryTimeout = 24 * time.Hour
+
 // of returns an event's options. They are valid until the next call. What the
 // event does not say is left to Asynq.
 func (t *taskOptions) of(e *domain.Event) []asynq.Option {
@@ -33,7 +39,10 @@ func (t *taskOptions) of(e *domain.Event) []asynq.Option {
 	case o.MaxRetry != nil:
 		t.list = append(t.list, asynq.MaxRetry(*o.MaxRetry))
 	}
-	if o.Timeout > 0 {
+	switch {
+	case e.Subscription != "":
+		t.list = append(t.list, asynq.Timeout(deliveryTimeout))
+	case o.Timeout > 0:
 		t.list = append(t.list, asynq.Timeout(o.Timeout))
 	}
 	if !o.Deadline.IsZero() {

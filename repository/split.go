@@ -72,7 +72,7 @@ var deliveryColumns = map[string]string{
 	"headers":           "CASE WHEN pg_column_size(gone.headers) < 65000 THEN gone.headers || jsonb_build_object('" + domain.HeaderOrigin + "', gone.id, '" + domain.HeaderQueue + "', queue) ELSE gone.headers END",
 	"queue":             "'" + domain.SubscriptionQueuePrefix + "' || name",
 	"max_retry":         "most_attempts - 1",
-	"timeout_seconds":   "(timeout_ms / 1000 + 10)::integer",
+	"timeout_seconds":   "NULL::integer",
 	"deadline":          "NULL::timestamptz",
 	"retention_seconds": "NULL::integer",
 	"unique_seconds":    "NULL::integer",

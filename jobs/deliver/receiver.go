@@ -128,7 +128,14 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 	if err != nil {
 		return Attempt{Outcome: Repeat, Down: true, Err: err, RetryAfter: max(r.Pause(), time.Second)}, false
 	}
+	sent := false
+	defer func() {
+		if !sent { // it panicked, and the breaker would count an attempt that never ends
+			done(errors.New("the attempt panicked"))
+		}
+	}()
 	a = r.sender.Send(ctx, r.o.Target, d)
+	sent = true
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) && a.Status == 0 {
 		done(context.Canceled)
 		return a, false
