@@ -35,7 +35,7 @@ CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 
 -- Dead letters of one cause are one group, on the page and for what people do
 -- about them. The index finds a small group at once among a million of others.
--- The error has # for each UUID and each number, as in repository.errorFormSQL.
+-- The error has # for each UUID and each number, as in deadletters.errorFormSQL.
 -- Its length keeps the index's rows well below the third of a page that B-trees take.
 CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);

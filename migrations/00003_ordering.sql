@@ -258,5 +258,5 @@ DROP FUNCTION outbox_next_of_key;
 DROP TABLE outbox_turns;
 -- A held event goes on without its order rather than not at all.
 ALTER TABLE outbox_held DROP COLUMN held_at;
-INSERT INTO outbox SELECT * FROM outbox_held;
+INSERT INTO outbox SELECT * FROM outbox_held ON CONFLICT (id) DO NOTHING;
 DROP TABLE outbox_held;

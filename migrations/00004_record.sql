@@ -405,7 +405,7 @@ CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUN
 --     event is sent again when it is its turn, and acknowledged again.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], upto text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
 DECLARE
     known     uuid[];
     event     uuid;
@@ -419,24 +419,28 @@ BEGIN
         OR EXISTS (SELECT FROM outbox o WHERE o.id = a.id AND o.event_type = a.event_type AND o.queue = a.queue)
         OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = a.id AND d.event_type = a.event_type AND d.queue = a.queue)
         OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = a.id));
-    UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
-        SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere));
     BEGIN
         INSERT INTO inbox (event_id) SELECT unnest(known) ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS confirmed = ROW_COUNT;
-        RETURN confirmed;
     EXCEPTION WHEN SQLSTATE 'OB001' THEN
-        confirmed := 0;
+        confirmed := -1;
     END;
-    FOREACH event IN ARRAY known LOOP
-        BEGIN
-            INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
-            GET DIAGNOSTICS added = ROW_COUNT;
-            confirmed := confirmed + added;
-        EXCEPTION WHEN SQLSTATE 'OB001' THEN
-            NULL;
-        END;
-    END LOOP;
+    IF confirmed < 0 THEN
+        confirmed := 0;
+        FOREACH event IN ARRAY known LOOP
+            BEGIN
+                INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+                GET DIAGNOSTICS added = ROW_COUNT;
+                confirmed := confirmed + added;
+            EXCEPTION WHEN SQLSTATE 'OB001' THEN
+                NULL;
+            END;
+        END LOOP;
+    END IF;
+    -- Last, because the healer waits for this row, and the inserts above may wait for
+    -- a producer that is taking an event back.
+    UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
+        SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere));
     RETURN confirmed;
 END $$;
 -- +goose StatementEnd

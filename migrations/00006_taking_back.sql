@@ -237,9 +237,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock
 DECLARE
     standing text := outbox_cancel_one(event, actor, reason);
     found_one integer;
+    found_dead integer;
 BEGIN
     IF standing IN ('running', 'busy', 'unknown')
-       OR standing = 'in flight' AND NOT EXISTS (SELECT FROM outbox_sent s, outbox_queue_identity q WHERE s.id = event AND s.event_type = ANY (q.unconfirmed)) THEN
+       OR standing = 'in flight' AND NOT EXISTS (SELECT FROM outbox_sent s, outbox_queue_identity q WHERE s.id = event AND s.subscription IS NULL AND s.event_type = ANY (q.unconfirmed)) THEN
         RETURN standing;
     END IF;
     BEGIN
@@ -273,7 +274,11 @@ BEGIN
             INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
             SELECT event, 'person', 'erased', max(generation), 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END FROM every HAVING count(*) > 0
         )
-        SELECT count(*) INTO found_one FROM every;
+        SELECT count(*), (SELECT count(*) FROM dead) INTO found_one, found_dead FROM every;
+        -- It was replayed meanwhile: it has its turn, and its delivery has not ended.
+        IF standing = 'dead' AND found_dead = 0 THEN
+            RETURN 'busy';
+        END IF;
         UPDATE outbox_journal SET detail = '' WHERE event_id = event AND stage <> 'person';
         IF standing = 'dead' THEN
             PERFORM outbox_pass_turn(event);

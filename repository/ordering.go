@@ -63,7 +63,7 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 			continue
 		}
 		if o.Verdict == domain.Dead && !b.outbox.o.DeadHoldsKey ||
-			o.Verdict == domain.Suppressed || o.Verdict == domain.Delivered && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
+			o.Verdict == domain.Suppressed || o.Verdict == domain.Delivered && e.Subscription == "" && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
 			ended = append(ended, e.ID)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
@@ -328,4 +329,24 @@ func TestDeliveriesOfAKeyKeepItsOrder(t *testing.T) {
 		t.Errorf("%d are held or have a turn", n)
 	}
 	balance(t, db)
+}
+
+// TestDeliveriesOfAnUnconfirmedTypeAreConfirmed has a type that no consumer confirms, and a receiver that does: the next delivery of
+// the key waits for the one before, and a delivery that Redis lost goes again.
+func TestDeliveriesOfAnUnconfirmedTypeAreConfirmed(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, Unconfirmed: []string{"log"}})
+	s := wants("crm", "log")
+	s.Ordering = domain.OrderingKey
+	subscribe(t, db, s)
+	exec(t, db, `SELECT outboxd.emit('log', '{}', ordering_key => 'k'); SELECT outboxd.emit('log', '{}', ordering_key => 'k')`)
+	if got, want := wentWhere(t, store), "default/log default/log subscription:crm/log"; got != want {
+		t.Errorf("went %s, want %s", got, want)
+	}
+	redriver := heal.NewRedriver(db)
+	n, err := redriver.CountRedrive(t.Context(), heal.RedriveFilter{Since: time.Hour, Except: []string{"log"}})
+	if err != nil || n != 1 {
+		t.Errorf("%d events would be sent again (%v), want the delivery", n, err)
+	}
 }

@@ -10,6 +10,7 @@ LOCK TABLE outbox, outbox_held, outbox_sent, outbox_dead, outbox_suppressed, out
 
 ALTER TABLE outbox ENABLE TRIGGER USER;
 ALTER TABLE inbox ENABLE TRIGGER USER;
+ALTER TABLE outbox_cancelled ENABLE TRIGGER USER;
 
 -- Positions go on from the highest that is in use. Replication carries no sequences.
 SELECT setval('outbox_ordering_position', max(position)) FROM (

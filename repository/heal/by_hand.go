@@ -42,7 +42,8 @@ func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, fil
 
 const countRedriveSQL = `
 SELECT count(DISTINCT s.id) FROM outbox_sent s
-WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 * interval '1 second' AND s.event_type <> ALL ($2::text[]) AND ($3 = '' OR s.event_type = $3)
+WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 * interval '1 second' AND (s.event_type <> ALL ($2::text[]) OR s.subscription IS NOT NULL)
+  AND ($3 = '' OR s.event_type = $3) AND s.split IS DISTINCT FROM 'instead'
   AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $4::uuid AND i.event_id <= $5::uuid)
   AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)`
 

@@ -53,7 +53,7 @@ const pageShare = 4
 //   - The last row is about the page.
 const pageSQL = `
 WITH page AS MATERIALIZED (
-    SELECT id, event_type, queue, generation, sent_at, split FROM outbox_sent
+    SELECT id, event_type, queue, generation, sent_at, split, subscription FROM outbox_sent
     WHERE id > $1::uuid AND id <= $4::uuid ORDER BY id FETCH FIRST %[1]d ROWS WITH TIES
 ), ends AS MATERIALIZED (
     SELECT (SELECT id FROM page ORDER BY id LIMIT 1) AS first, (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last
@@ -65,7 +65,7 @@ WITH page AS MATERIALIZED (
 ), cut AS MATERIALIZED (
     SELECT least((SELECT id FROM confirmed ORDER BY id OFFSET %[2]d - 1 LIMIT 1), (SELECT id FROM dead ORDER BY id OFFSET %[2]d - 1 LIMIT 1), last) AS last FROM ends
 ), judged AS MATERIALIZED (
-    SELECT *, id IN (SELECT id FROM confirmed) AS confirmed, id IN (SELECT id FROM dead) AS dead, event_type = ANY ($3::text[]) OR split IS NOT DISTINCT FROM 'instead' AS excepted
+    SELECT *, id IN (SELECT id FROM confirmed) AS confirmed, id IN (SELECT id FROM dead) AS dead, event_type = ANY ($3::text[]) AND subscription IS NULL OR split IS NOT DISTINCT FROM 'instead' AS excepted
     FROM page WHERE id <= (SELECT last FROM cut)
 )
 (SELECT id, event_type, queue, generation, sent_at, NULL::boolean, 0::bigint, NULL::text[] FROM judged
@@ -198,7 +198,7 @@ WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
 ), gone AS (
     DELETE FROM outbox_sent s
-    WHERE s.id = ANY ($1::uuid[])
+    WHERE s.id = ANY ($1::uuid[]) AND s.split IS DISTINCT FROM 'instead' -- only its deliveries carry such an event
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
     RETURNING s.*

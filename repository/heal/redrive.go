@@ -49,7 +49,7 @@ const redriveShare = 10
 const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
-      AND s.event_type <> ALL ($5::text[]) AND ($6 = '' OR s.event_type = $6) AND s.split IS DISTINCT FROM 'instead'
+      AND (s.event_type <> ALL ($5::text[]) OR s.subscription IS NOT NULL) AND ($6 = '' OR s.event_type = $6) AND s.split IS DISTINCT FROM 'instead'
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $9::uuid)
       AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
     ORDER BY s.id

@@ -204,7 +204,7 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 // the clock was set back.
 const unconfirmedSQL = `
 SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
-WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND event_type <> ALL ($3::text[]) AND split IS DISTINCT FROM 'instead'
+WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND (event_type <> ALL ($3::text[]) OR subscription IS NOT NULL) AND split IS DISTINCT FROM 'instead'
   AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $4::uuid)
 ORDER BY id LIMIT $2`
 

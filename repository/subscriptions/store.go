@@ -31,10 +31,10 @@ FROM outbox_subscriptions`
 func (s *Store) List(ctx context.Context) ([]domain.Subscription, error) {
 	rows, err := s.db.Pool().Query(ctx, subscriptionsSQL+" ORDER BY name")
 	if err != nil {
-		return nil, postgres.Translate(err, "list subscriptions")
+		return nil, postgres.TranslateWork(err, "list subscriptions")
 	}
 	list, err := pgx.CollectRows(rows, scanSubscription)
-	return list, postgres.Translate(err, "list subscriptions")
+	return list, postgres.TranslateWork(err, "list subscriptions")
 }
 
 // Find returns the subscription of that name. Errors: domain.CodeNotFound.
