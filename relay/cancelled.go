@@ -2,6 +2,8 @@ package relay
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"outboxd/domain"
 )
@@ -35,6 +37,14 @@ func (h *housekeeper) removeTasks(ctx context.Context) (n int, err error) {
 		}
 		after = events[len(events)-1].ID
 		removed, err := h.o.Cancelled.Remove(ctx, events)
+		for one, forbidden := errors.AsType[*domain.QueueOutage](err); forbidden; one, forbidden = errors.AsType[*domain.QueueOutage](err) {
+			left := slices.DeleteFunc(events, func(e domain.Event) bool { return e.Queue == one.Queue })
+			if len(left) == len(events) {
+				return n, err
+			}
+			events = left
+			removed, err = h.o.Cancelled.Remove(ctx, events)
+		}
 		if err != nil {
 			return n, err
 		}

@@ -115,14 +115,15 @@ func (q *queueOutages) works(name string, o *queueOutage) {
 // run probes until ctx ends.
 func (q *queueOutages) run(ctx context.Context) error {
 	for {
+		// First, since a run that panicked may have taken the word of begun with it.
+		for q.some.Load() && ctx.Err() == nil {
+			wait(ctx, queueProbe)
+			q.probeAll(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-q.begun:
-		}
-		for q.some.Load() && ctx.Err() == nil {
-			wait(ctx, queueProbe)
-			q.probeAll(ctx)
 		}
 	}
 }

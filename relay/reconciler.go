@@ -69,15 +69,16 @@ type reconciler struct {
 	paused  func() bool
 	intact  func(context.Context) bool // the queue has not lost more than single tasks
 
-	closed spans
-	proven map[string]bool // types with a confirmed event
-	handed int64           // when the last round began
-	open   bool            // it found something that is not confirmed
-	noted  bool            // something may be remembered as missing
-	swept  domain.ID       // where the sweep is
-	sweeps int64           // HandedOver when it began
-	found  findings
-	silent bool
+	closed  spans
+	proven  map[string]bool // types with a confirmed event
+	handed  int64           // when the last round began
+	open    bool            // it found something that is not confirmed
+	noted   bool            // something may be remembered as missing
+	skipped bool            // the round left a queue out that cannot be used
+	swept   domain.ID       // where the sweep is
+	sweeps  int64           // HandedOver when it began
+	found   findings
+	silent  bool
 }
 
 func newReconciler(o Options, log *slog.Logger, m *metrics, h *healer) *reconciler {
@@ -255,7 +256,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 			if len(left) == len(waiting) {
 				return nil, err
 			}
-			waiting = left
+			waiting, r.skipped = left, true
 			continue
 		}
 		if err != nil {
@@ -305,10 +306,12 @@ func (r *reconciler) resends(e *domain.MissingEvent) bool {
 	return r.o.Resend && r.proven[e.Event.Type] && e.Resends < resendLimit && time.Since(e.ResentAt) > pause
 }
 
-// settle ends a round: what was noted before it began, and not again since, is
-// there again.
+// settle ends a round: events that were noted before it began, and not again since,
+// are there again. A round that left a queue out cannot tell that, and forgets none.
 func (r *reconciler) settle(ctx context.Context, since time.Time) error {
-	if !r.noted {
+	skipped := r.skipped
+	r.skipped = false
+	if !r.noted || skipped {
 		return nil
 	}
 	missing, remembered, err := r.o.Events.Settle(ctx, since)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"sync"
@@ -29,6 +30,8 @@ type deliveries struct {
 	options func(s *domain.Subscription) (options jobs.WorkerOptions, receiver *deliver.Receiver, closed func())
 	metrics *deliver.Metrics
 	look    chan struct{} // asks for a look at once
+
+	unreadable bool // that the subscriptions cannot be read has been reported
 
 	mu      sync.Mutex
 	running map[string]*delivering // by name
@@ -104,8 +107,9 @@ func (f *deliveries) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			f.log.DebugContext(ctx, "could not look at the subscriptions", "error", err)
+			f.unread(ctx, err)
 		default:
+			f.unreadable = false
 			f.adjust(ctx, list)
 		}
 		f.observe()
@@ -119,6 +123,18 @@ func (f *deliveries) run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// unread says once that the subscriptions cannot be read. While the database is
+// away, others say so.
+func (f *deliveries) unread(ctx context.Context, err error) {
+	level := slog.LevelWarn
+	if _, known := domain.FindingOf(err); f.unreadable || domain.ErrorCode(err) == domain.CodeUnavailable && !known {
+		level = slog.LevelDebug
+	} else {
+		f.unreadable = true
+	}
+	f.log.Log(ctx, level, "could not read the subscriptions; deliveries go on with those that were read last", "error", err)
 }
 
 // adjust stops the workers of subscriptions that are paused, removed or changed, and
@@ -171,16 +187,18 @@ func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
 	}()
 }
 
-// stopAll stops all workers and waits until they have finished.
+// stopAll stops all workers and waits until they have finished. Meanwhile findings
+// answers, because the monitor does while a process drains.
 func (f *deliveries) stopAll() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, r := range f.running {
+	stopping := slices.Collect(maps.Values(f.running))
+	clear(f.running)
+	f.mu.Unlock()
+	for _, r := range stopping {
 		r.cancel()
 	}
-	for name, r := range f.running {
+	for _, r := range stopping {
 		<-r.done
-		delete(f.running, name)
 	}
 }
 
