@@ -61,7 +61,7 @@ func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle fun
 		return err
 	}
 	ctx = context.WithValue(ctx, eventKey{}, event)
-	for tries, waited := 1, 0; ; tries++ {
+	for tries, waited := 1, 0; ; {
 		err := c.once(ctx, event, handle)
 		switch {
 		case err == nil, ctx.Err() != nil:
@@ -77,6 +77,8 @@ func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle fun
 			waited++
 		case !isPassing(err) || tries >= mostTries:
 			return err
+		default:
+			tries++
 		}
 	}
 }

@@ -63,6 +63,15 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 		return fmt.Errorf("make the inbox: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	// CREATE INDEX would wait for every handler under way, also where there is
+	// nothing to make; and two that make it at once would meet.
+	var made bool
+	if err := tx.QueryRow(ctx, "SELECT pg_advisory_xact_lock(7306087319) IS NULL OR to_regclass($1) IS NOT NULL", r.named("outboxd_inbox")).Scan(&made); err != nil {
+		return fmt.Errorf("look for the inbox: %w", err)
+	}
+	if made {
+		return nil
+	}
 	for statement := range strings.SplitSeq(r.named(inboxSQL), ";") {
 		if strings.TrimSpace(statement) == "" {
 			continue

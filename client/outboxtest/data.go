@@ -67,14 +67,15 @@ func template(ctx context.Context, binary string) (string, error) {
 	name := fmt.Sprintf("%x", digest(fmt.Sprint(binary, info.Size(), info.ModTime().UnixNano())))
 	made := filepath.Join(base, name)
 	if _, err := os.Stat(made); err == nil {
-		return made, nil
+		now := time.Now() // it is in use, so that nobody removes it as old
+		return made, os.Chtimes(made, now, now)
 	}
 	old, err := os.ReadDir(base)
 	if err != nil {
 		return "", err
 	}
 	for _, entry := range old {
-		// What another binary uses just now is copied within seconds.
+		// One that was taken within the hour may still be being copied.
 		if info, err := entry.Info(); err == nil && entry.IsDir() && time.Since(info.ModTime()) > time.Hour {
 			_ = os.RemoveAll(filepath.Join(base, entry.Name()))
 		}

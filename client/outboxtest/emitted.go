@@ -72,17 +72,17 @@ func RequireNotEmitted[T any](t testing.TB, tx any, kind client.Type[T]) {
 }
 
 // created_at is when the transaction began, so it tells its own events, those
-// after a savepoint too.
+// after a savepoint too. Deliveries to subscriptions are not emitted.
 const emittedSQL = `
 SELECT COALESCE(json_agg(e ORDER BY e.id), '[]')::text FROM (
     SELECT id, event_type, encode(payload, 'base64') AS payload, headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox WHERE NOT $1::boolean OR created_at = now()
+    FROM outboxd.outbox WHERE (NOT $1::boolean OR created_at = now()) AND origin_id IS NULL
     UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox_held WHERE NOT $1::boolean
+    FROM outboxd.outbox_held WHERE NOT $1::boolean AND origin_id IS NULL
     UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox_sent WHERE NOT $1::boolean
+    FROM outboxd.outbox_sent WHERE NOT $1::boolean AND origin_id IS NULL
     UNION ALL SELECT id, event_type, encode(payload, 'base64'), headers, queue, ordering_key, available_at, max_retry, created_at
-    FROM outboxd.outbox_dead WHERE NOT $1::boolean
+    FROM outboxd.outbox_dead WHERE NOT $1::boolean AND origin_id IS NULL
 ) AS e`
 
 func emitted[T any](t testing.TB, tx any, kind client.Type[T]) (events []Emitted[T], others []string) {

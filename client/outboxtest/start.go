@@ -33,7 +33,7 @@ type Outboxd struct {
 //
 // The binary is $OUTBOXD_BIN; or the one of the tree that this package is in, which
 // Start builds if it has changed; or outboxd on the PATH. A first start takes a
-// few seconds. It leaves an empty database in the user's cache folder, and every
+// few seconds. It leaves an empty database in the system's folder for temporary files, and every
 // other one, a few tenths of a second, begins with a copy of it.
 //
 // At the end of the test outboxd drains and its data are removed. The end of its
