@@ -183,7 +183,7 @@ func (c commands) newDeadShowCommand() *cobra.Command {
 		Use:     "show ID",
 		Short:   "Show one dead letter: its errors, its journal, its payload",
 		Example: "  outboxd dead show 01980000-0000-7000-8000-000000000000",
-		Args:    oneArgument,
+		Args:    oneArgument("one event ID"),
 	}
 	out.AddFlag(cmd)
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
@@ -209,9 +209,12 @@ func (c commands) newDeadShowCommand() *cobra.Command {
 	return cmd
 }
 
-func oneArgument(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return config.Mistake{Err: fmt.Errorf("%s takes one event ID\nRun %s --help for an example", cmd.CommandPath(), cmd.CommandPath())}
+// oneArgument refuses any other number of arguments than one, which is what.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return config.Mistake{Err: fmt.Errorf("%s takes %s\nRun %s --help for an example", cmd.CommandPath(), what, cmd.CommandPath())}
+		}
+		return nil
 	}
-	return nil
 }

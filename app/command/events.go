@@ -44,7 +44,7 @@ func (c commands) newEventsShowCommand() *cobra.Command {
 		Long: `Show the whole life of one event: when it was emitted, each refusal and failure, its task in Redis, its
 confirmation, its deaths and replays, and what it waits for. The ID is the event's or the task's.`,
 		Example: "  outboxd events show 01980000-0000-7000-8000-000000000000",
-		Args:    oneArgument,
+		Args:    oneArgument("one event ID"),
 	}
 	out.AddFlag(cmd)
 	// A relay needs both servers.

@@ -145,6 +145,9 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 			}
 		}
 		result, err := change.run(cmd.Context(), o, events, &acting, said)
+		if err == nil && len(ids) > 0 && !result.DryRun && result.Changed < len(ids) {
+			err = fmt.Errorf("%s of %s could not be %s", words.Count(len(ids)-result.Changed), words.Many(len(ids), "event"), strings.ToLower(change.past))
+		}
 		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { change.table(w, result) }), err)
 	})
 	return cmd

@@ -170,7 +170,7 @@ func (c commands) newSubscriptionsShowCommand() *cobra.Command {
 		Use:     "show NAME",
 		Short:   "Show a subscription",
 		Example: "  outboxd subscriptions show crm",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArgument("one name of a subscription"),
 	}
 	out.AddFlag(cmd)
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
@@ -219,11 +219,12 @@ func (c commands) newSubscriptionChangeCommand(verb, short, done string, change 
 		Use:     verb + " NAME",
 		Short:   short,
 		Example: "  outboxd subscriptions " + verb + " crm --yes --reason 'the receiver moves'",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArgument("one name of a subscription"),
 	}
 	if verb == "remove" {
-		cmd.Long = `End a subscription: no further deliveries are made. Those that there are wait, and are not attempted, until they
-are taken back (outboxd events cancel --queue=subscription:NAME) or a subscription of that name is applied again.`
+		cmd.Long = `End a subscription: no further deliveries are made. Those that there are wait, and are not attempted, until a
+subscription of that name is applied again. outboxd events cancel --queue=subscription:NAME takes back those that
+were not handed to Redis yet.`
 	}
 	out.AddFlag(cmd)
 	flags.add(cmd)

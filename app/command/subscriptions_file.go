@@ -54,6 +54,9 @@ func readSubscriptions(r io.Reader) ([]domain.Subscription, error) {
 	if err := decoder.Decode(&files); err != nil && !errors.Is(err, io.EOF) {
 		return nil, config.Mistake{Err: fmt.Errorf("read subscriptions: %w", err)}
 	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, config.Mistake{Err: errors.New("the file has more than one YAML document: write all subscriptions into one list")}
+	}
 	named := map[string]bool{}
 	list := make([]domain.Subscription, len(files))
 	for i := range files {
@@ -88,7 +91,7 @@ func perSecond(text string) (float64, error) {
 	number, unit, found := strings.Cut(text, "/")
 	seconds := map[string]float64{"s": 1, "m": 60, "h": 3600}[unit]
 	n, err := strconv.ParseFloat(number, 64)
-	if !found || seconds == 0 || err != nil || n <= 0 || n > 1e6 {
+	if !found || seconds == 0 || err != nil || !(n > 0 && n <= 1e6) { // also not a number
 		return 0, fmt.Errorf("rate %.40q: write a number a second, minute or hour, such as 200/s or 30/m", text)
 	}
 	return n / seconds, nil
