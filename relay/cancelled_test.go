@@ -5,7 +5,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/repository/heal"
 )
@@ -15,7 +15,7 @@ import (
 func TestTheLeaderDeletesTasksOfCancelledEvents(t *testing.T) {
 	t.Parallel()
 	database, queue := servertest.Database(t), servertest.Redis(t)
-	cancels := func(o *relay.Options) { o.Cancelled = jobs.NewPublisher(openRedis(t, queue)).Tasks() }
+	cancels := func(o *relay.Options) { o.Cancelled = publish.New(openRedis(t, queue)).Tasks() }
 	f := newFixture(t, database, queue, cancels)
 	stop := f.start()
 	f.exec("SELECT outboxd.emit('stays', '{}'), outboxd.emit('goes', '{}')")

@@ -11,7 +11,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/repository/heal"
 )
@@ -83,7 +83,7 @@ func newMatrix(t *testing.T, command faultyCommand) *matrix {
 		if command.password {
 			address = strings.Replace(address, "://", "://:any@", 1)
 		}
-		publisher := jobs.NewPublisher(openRedis(t, address))
+		publisher := publish.New(openRedis(t, address))
 		if command.replicas {
 			publisher.WaitReplicas(1)
 		}
@@ -100,7 +100,7 @@ func (m *matrix) try(wrong faulttest.NamedFault) {
 	m.tried++
 	queue := fmt.Sprintf("q%d", m.tried)
 	what := m.command.name + " answered with " + wrong.Name
-	m.options.Publisher.(*jobs.Publisher).Renew() // a script is called by its hash again, and queues are told of
+	m.options.Publisher.(*publish.Publisher).Renew() // a script is called by its hash again, and queues are told of
 	m.proxy.Break(m.command.name, wrong.Fault)
 	if m.command.greeting {
 		m.proxy.Disconnect()

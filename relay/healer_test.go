@@ -15,8 +15,9 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/publish"
+	"outboxd/jobs/work"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/heal"
@@ -26,7 +27,7 @@ import (
 type town struct {
 	*fixture
 	redisURL string
-	handler  jobs.Handler // nil: it only counts
+	handler  work.Handler // nil: it only counts
 
 	mu      sync.Mutex
 	effects map[domain.ID]int
@@ -41,7 +42,7 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 	db := schematest.Connect(t, databaseURL)
 	f := newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
 		o.Healing = &relay.Healing{
-			Queue: o.Publisher.(*jobs.Publisher), Memory: heal.NewQueueMemory(db), CheckInterval: healCheck,
+			Queue: o.Publisher.(*publish.Publisher), Memory: heal.NewQueueMemory(db), CheckInterval: healCheck,
 		}
 		if change != nil {
 			change(o)
@@ -53,9 +54,9 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 // work runs a worker until stop, or the end of the test.
 func (w *town) work() (stop func()) {
 	w.t.Helper()
-	worker := jobs.NewWorker(jobs.WorkerOptions{
+	worker := work.New(work.Options{
 		Redis: openRedis(w.t, w.redisURL), Inbox: repository.NewInbox(w.db),
-		Handlers: map[string]jobs.Handler{"test:effect": func(ctx context.Context, tx domain.Effects, task jobs.Task) error {
+		Handlers: map[string]work.Handler{"test:effect": func(ctx context.Context, tx domain.Effects, task work.Task) error {
 			w.mu.Lock()
 			w.effects[task.EventID]++
 			w.mu.Unlock()
@@ -70,7 +71,7 @@ func (w *town) work() (stop func()) {
 	return w.runWorker(worker)
 }
 
-func (w *town) runWorker(worker *jobs.Worker) (stop func()) {
+func (w *town) runWorker(worker *work.Worker) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -11,8 +11,8 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 )
 
@@ -77,7 +77,7 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 				address = test.address
 			}
 			f := newFixture(t, servertest.Database(t), server.URL(), func(o *relay.Options) {
-				publisher := jobs.NewPublisher(openRedis(t, address(server.URL())))
+				publisher := publish.New(openRedis(t, address(server.URL())))
 				o.Publisher, o.Unfinished = publisher, publisher.Tasks()
 				o.Logger = slog.New(slog.NewTextHandler(log, nil))
 			})

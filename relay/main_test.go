@@ -12,8 +12,8 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
@@ -50,7 +50,7 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 	db := schematest.Connect(t, databaseURL)
 	migrate(t, db)
 	handle := openRedis(t, redisURL)
-	publisher := jobs.NewPublisher(handle)
+	publisher := publish.New(handle)
 	client := handle.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
 	f := &fixture{t: t, db: db, redis: client, registry: prometheus.NewRegistry()}

@@ -13,7 +13,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 	"outboxd/relay"
 	"outboxd/repository"
 )
@@ -42,14 +42,14 @@ func BenchmarkOrdering(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				f, work := newWorkingFixture(b)
+				f, startWorker := newWorkingFixture(b)
 				for _, statement := range c.emit {
 					f.exec(statement)
 				}
 				f.exec("VACUUM ANALYZE outbox")
 				b.StartTimer()
 				begun := time.Now()
-				stopRelay, stopWorker := f.start(), work()
+				stopRelay, stopWorker := f.start(), startWorker()
 				f.await("SELECT count(*) FROM bench_done", c.events)
 				b.ReportMetric(float64(c.events)/time.Since(begun).Seconds(), "events/s")
 				b.StopTimer()
@@ -62,7 +62,7 @@ func BenchmarkOrdering(b *testing.B) {
 }
 
 // newWorkingFixture is a fixture with a worker whose effects are rows.
-func newWorkingFixture(b *testing.B) (f *fixture, work func() (stop func())) {
+func newWorkingFixture(b *testing.B) (f *fixture, startWorker func() (stop func())) {
 	b.Helper()
 	redisURL := servertest.Redis(b)
 	silent := slog.New(slog.DiscardHandler)
@@ -71,13 +71,13 @@ func newWorkingFixture(b *testing.B) (f *fixture, work func() (stop func())) {
 	if err := f.options.Housekeeping.KeepPartitions(b.Context(), time.Hour); err != nil {
 		b.Fatal(err)
 	}
-	done := func(ctx context.Context, tx domain.Effects, _ jobs.Task) error {
+	done := func(ctx context.Context, tx domain.Effects, _ work.Task) error {
 		_, err := repository.TransactionOf(tx).Statement.ConnPool.ExecContext(ctx, "INSERT INTO bench_done DEFAULT VALUES")
 		return err
 	}
-	nothing := func(context.Context, domain.Effects, jobs.Task) error { return nil }
-	worker := jobs.NewWorker(jobs.WorkerOptions{
-		Redis: openRedis(b, redisURL), Inbox: repository.NewInbox(f.db), Handlers: map[string]jobs.Handler{"bench:event": done, "bench:keyed": nothing},
+	nothing := func(context.Context, domain.Effects, work.Task) error { return nil }
+	worker := work.New(work.Options{
+		Redis: openRedis(b, redisURL), Inbox: repository.NewInbox(f.db), Handlers: map[string]work.Handler{"bench:event": done, "bench:keyed": nothing},
 		Concurrency: 10, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 5 * time.Second, Logger: silent, Registry: prometheus.NewRegistry(),
 	})

@@ -9,8 +9,8 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
 	"outboxd/jobs/inspect"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 )
 
@@ -31,7 +31,7 @@ func TestRightsOnOneQueueHoldUpThatQueueOnly(t *testing.T) {
 	acl(all...)
 	handle := openRedis(t, as("u", "secret")(server.URL()))
 	f := newFixture(t, servertest.Database(t), server.URL(), func(o *relay.Options) {
-		publisher := jobs.NewPublisher(handle)
+		publisher := publish.New(handle)
 		o.Publisher, o.Unfinished = publisher, publisher.Tasks()
 		o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	})

@@ -8,7 +8,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/repository/heal"
 )
@@ -49,7 +49,7 @@ func newReconcileBench(b *testing.B, waiting int) *reconcileBench {
 	}
 	stop()
 	f.exec("VACUUM ANALYZE")
-	return &reconcileBench{f, waiting, heal.NewMissingEvents(schematest.Connect(b, databaseURL)), f.options.Publisher.(*jobs.Publisher).Tasks()}
+	return &reconcileBench{f, waiting, heal.NewMissingEvents(schematest.Connect(b, databaseURL)), f.options.Publisher.(*publish.Publisher).Tasks()}
 }
 
 // fillInbox puts a confirmed event beside each that waits: its ID differs in the last digits.

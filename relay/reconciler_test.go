@@ -11,7 +11,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/repository/examine"
 	"outboxd/repository/heal"
@@ -24,7 +24,7 @@ func newReconciledTown(t *testing.T, resend bool) *town {
 	return newTown(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
 		o.Reconciliation = &relay.Reconciliation{
-			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
+			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*publish.Publisher).Tasks(),
 			Resend: resend, Age: 100 * time.Millisecond, Every: 100 * time.Millisecond,
 		}
 	})
@@ -149,7 +149,7 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	w := newTown(t, databaseURL, server.URL(), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond
 		o.Reconciliation = &relay.Reconciliation{
-			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*jobs.Publisher).Tasks(),
+			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*publish.Publisher).Tasks(),
 			Resend: true, Age: time.Second, Every: 100 * time.Millisecond,
 		}
 	})

@@ -12,7 +12,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 )
 
 // What takes effect is noted by the inbox's own transaction, beside what the producers' transactions noted. After a failover both
@@ -76,23 +76,23 @@ func TestPostgresGoesBack(t *testing.T) {
 		return
 	}
 	for name, shapes := range map[string][]int{"keyed, kept": {0}, "not keyed, kept": {1}, "keyed": {2}, "not keyed": {3}, "mixed": {0, 1, 2, 3}} {
-		for worker, work := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 20 * time.Millisecond} {
+		for worker, each := range map[string]time.Duration{"fast": 4 * time.Millisecond, "slow": 20 * time.Millisecond} {
 			// One after another: two seconds are to be those of a machine that does nothing else.
-			t.Run(fmt.Sprintf("%s, %s worker", name, worker), func(t *testing.T) { failOver(t, shapes, work, 2*time.Second) })
+			t.Run(fmt.Sprintf("%s, %s worker", name, worker), func(t *testing.T) { failOver(t, shapes, each, 2*time.Second) })
 		}
 	}
 }
 
-// failOver loses what was committed in lag, and at least 300 effects.
-func failOver(t *testing.T, shapes []int, work, lag time.Duration) {
+// failOver loses what was committed in lag, by a worker that takes so long for each task, and at least 300 effects.
+func failOver(t *testing.T, shapes []int, each, lag time.Duration) {
 	t.Helper()
 	primary := servertest.OwnPostgres(t)
 	newSession(t, migrated(t, primary.URL())).exec(ledgerSQL)
 	standby := primary.AsynchronousStandby()
 	both := servertest.FirstWritable(t, primary.URL(), standby.URL())
 	w := newTown(t, both, servertest.OwnRedis(t).URL(), nil)
-	w.handler = func(context.Context, domain.Effects, jobs.Task) error {
-		<-time.After(work) // so that tasks wait in Redis
+	w.handler = func(context.Context, domain.Effects, work.Task) error {
+		<-time.After(each) // so that tasks wait in Redis
 		return nil
 	}
 	w.start()

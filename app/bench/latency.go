@@ -13,7 +13,7 @@ import (
 	"outboxd/app/bench/result"
 	"outboxd/app/bench/traffic"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 	"outboxd/relay"
 )
 
@@ -116,7 +116,7 @@ func runLatency(ctx context.Context, e *env.Env, s *traffic.Stopwatch) (stop fun
 	stopRelay := e.RunRelay(ctx, e.NewRelay(func(o *relay.Options) {
 		o.Publisher = timedPublisher{o.Publisher, s}
 	}))
-	stopWorker := e.RunWorker(ctx, traffic.EventType, func(_ context.Context, _ domain.Effects, task jobs.Task) error {
+	stopWorker := e.RunWorker(ctx, traffic.EventType, func(_ context.Context, _ domain.Effects, task work.Task) error {
 		s.Started(task.EventID)
 		return nil
 	})

@@ -15,7 +15,7 @@ import (
 
 	"outboxd/app/bench/env"
 	"outboxd/app/bench/result"
-	"outboxd/jobs"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 )
 
@@ -99,7 +99,7 @@ func drainTraced(ctx context.Context, e *env.Env, events int, share float64) (m 
 	}
 	counting := &countingExporter{SpanExporter: exporter}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(counting), sdktrace.WithSampler(sdktrace.TraceIDRatioBased(share)))
-	m, err = drainRelay(ctx, e, events, func(o *relay.Options) { o.Publisher = jobs.TracePublisher(o.Publisher, provider.Tracer("bench")) })
+	m, err = drainRelay(ctx, e, events, func(o *relay.Options) { o.Publisher = publish.Trace(o.Publisher, provider.Tracer("bench")) })
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if stopped := provider.Shutdown(ending); err == nil && stopped != nil {

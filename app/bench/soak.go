@@ -17,7 +17,7 @@ import (
 	"outboxd/app/bench/result"
 	"outboxd/app/bench/traffic"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 )
 
 // Soak is the benchmark of a steady load over a long time.
@@ -62,7 +62,7 @@ func (s *soak) run(ctx context.Context, e *env.Env) (_ *result.Report, err error
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, process.Stop()) }()
-	stopWorker := e.RunWorker(ctx, traffic.EventType, func(context.Context, domain.Effects, jobs.Task) error { return nil })
+	stopWorker := e.RunWorker(ctx, traffic.EventType, func(context.Context, domain.Effects, work.Task) error { return nil })
 	defer func() { err = errors.Join(err, stopWorker()) }()
 	producers, err := traffic.NewProducers(ctx, e, traffic.NewStopwatch())
 	if err != nil {

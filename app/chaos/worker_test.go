@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
-	"outboxd/jobs"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/work"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
 )
@@ -53,8 +53,8 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	defer db.Close()
-	return jobs.NewWorker(jobs.WorkerOptions{
-		Redis: redis, Inbox: repository.NewInbox(db), Handlers: map[string]jobs.Handler{taskType: d.effect, oddType: nothing},
+	return work.New(work.Options{
+		Redis: redis, Inbox: repository.NewInbox(db), Handlers: map[string]work.Handler{taskType: d.effect, oddType: nothing},
 		Concurrency: workerConcurrency, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 15 * time.Second, Logger: log, Registry: prometheus.NewRegistry(),
 	}).Run(ctx)
@@ -68,9 +68,9 @@ const effectSQL = `
 INSERT INTO chaos.effects (event_id, producer, key, seq, seen)
 VALUES ($1, $2, nullif($3, ''), $4, (SELECT count(*) FROM chaos.effects WHERE key = $3))`
 
-func nothing(context.Context, domain.Effects, jobs.Task) error { return nil }
+func nothing(context.Context, domain.Effects, work.Task) error { return nil }
 
-func (d *workerDuty) effect(ctx context.Context, tx domain.Effects, task jobs.Task) error {
+func (d *workerDuty) effect(ctx context.Context, tx domain.Effects, task work.Task) error {
 	var c content
 	if err := json.Unmarshal(task.Payload, &c); err != nil {
 		return domain.Wrap(domain.CodeInvalid, err, "read the payload")

@@ -14,8 +14,8 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/words"
-	"outboxd/jobs"
 	"outboxd/jobs/deliver"
+	"outboxd/jobs/work"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/subscriptions"
@@ -27,7 +27,7 @@ type deliveries struct {
 	store   *subscriptions.Store
 	log     *slog.Logger
 	every   time.Duration // between two looks at the subscriptions
-	options func(s *domain.Subscription) (options jobs.WorkerOptions, receiver *deliver.Receiver, closed func())
+	options func(s *domain.Subscription) (options work.Options, receiver *deliver.Receiver, closed func())
 	metrics *deliver.Metrics
 	look    chan struct{} // asks for a look at once
 
@@ -59,12 +59,12 @@ func (d *Daemon) addDeliveries() error {
 		store: subscriptions.New(d.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
 		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), running: map[string]*delivering{},
 	}
-	f.options = func(s *domain.Subscription) (jobs.WorkerOptions, *deliver.Receiver, func()) {
+	f.options = func(s *domain.Subscription) (work.Options, *deliver.Receiver, func()) {
 		own := options
 		own.Connections = s.Concurrency
 		sender := deliver.NewSender(own)
 		receiver := deliver.NewReceiver(sender, deliver.ReceiverOptions{Target: deliver.TargetOf(s), Rate: s.Rate})
-		return jobs.WorkerOptions{
+		return work.Options{
 			Redis: d.redis, Inbox: repository.NewInbox(d.database),
 			Failures: deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 			Any: deliver.Handler(deliver.HandlerOptions{
@@ -175,7 +175,7 @@ func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &delivering{is: *s, receiver: receiver, cancel: cancel, done: make(chan struct{})}
 	f.running[s.Name] = r
-	name, worker := fmt.Sprintf("deliveries to %s", s.Name), jobs.NewWorker(options)
+	name, worker := fmt.Sprintf("deliveries to %s", s.Name), work.New(options)
 	go func() {
 		defer f.lookNow()
 		defer close(r.done)

@@ -7,9 +7,9 @@ import (
 	"outboxd/config"
 	"outboxd/domain/registration"
 	api "outboxd/handler/registration"
-	"outboxd/jobs"
 	tasks "outboxd/jobs/registration"
 	"outboxd/jobs/registration/notify"
+	"outboxd/jobs/work"
 	"outboxd/migrations/example"
 	"outboxd/relay"
 	store "outboxd/repository/registration"
@@ -31,13 +31,13 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 }
 
 // exampleSenders returns what sends the example's notifications.
-func (d *Daemon) exampleSenders() (map[string]jobs.Outward, error) {
+func (d *Daemon) exampleSenders() (map[string]work.Outward, error) {
 	notifier, err := d.newNotifier()
 	if err != nil {
 		return nil, err
 	}
 	notifications := store.NewNotifications(d.database, example.Schema(d.cfg.Database.Schema))
-	return map[string]jobs.Outward{registration.TypeSendNotification: tasks.SendNotification(notifications, notifier)}, nil
+	return map[string]work.Outward{registration.TypeSendNotification: tasks.SendNotification(notifications, notifier)}, nil
 }
 
 func (d *Daemon) newNotifier() (registration.Notifier, error) {

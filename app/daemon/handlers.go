@@ -2,18 +2,18 @@ package daemon
 
 import (
 	"outboxd/domain/registration"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 )
 
 // ownHandlers returns the handler of each event type, apart
 // from the example's. A new one is a line here; CONTRIBUTING.md shows how to
 // write it.
-func ownHandlers() map[string]jobs.Handler {
-	return map[string]jobs.Handler{}
+func ownHandlers() map[string]work.Handler {
+	return map[string]work.Handler{}
 }
 
 // outward returns what of this process's worker reaches outside of the database.
-func (d *Daemon) outward() (map[string]jobs.Outward, error) {
+func (d *Daemon) outward() (map[string]work.Outward, error) {
 	if d.cfg.RunsExample() {
 		return d.exampleSenders()
 	}

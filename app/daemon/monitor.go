@@ -8,8 +8,8 @@ import (
 	"outboxd/domain"
 	"outboxd/handler/dashboard"
 	"outboxd/handler/monitor"
-	"outboxd/jobs"
 	"outboxd/jobs/lookup"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/search"
@@ -64,7 +64,7 @@ func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 		return beside.DatabaseUsable()
 	}})
 	if d.redis != nil {
-		prober := jobs.NewPublisher(d.redis)
+		prober := publish.New(d.redis)
 		if d.cfg.HasRole(config.RoleRelay) {
 			prober.WaitReplicas(d.cfg.Redis.WaitReplicas)
 		}

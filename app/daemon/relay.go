@@ -7,9 +7,9 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
@@ -27,7 +27,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 	store := repository.NewOutbox(db, repository.OutboxOptions{
 		History: cfg.Relay.History > 0, Unconfirmed: cfg.Relay.Unconfirmed, DeadHoldsKey: cfg.Relay.Ordering == config.OrderingBlock,
 	})
-	publisher := jobs.NewPublisher(redis)
+	publisher := publish.New(redis)
 	publisher.WaitReplicas(cfg.Redis.WaitReplicas)
 	publisher.Unconfirmed(cfg.Relay.Unconfirmed)
 	return relay.Options{
@@ -47,7 +47,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
 		},
 		Acknowledging: &relay.Acknowledging{
-			Open:   func() (domain.Acknowledgements, error) { return jobs.NewAcknowledgements(redis) },
+			Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(redis) },
 			Events: repository.NewAcknowledgedEvents(db),
 		},
 		Reconciliation: &relay.Reconciliation{

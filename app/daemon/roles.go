@@ -10,7 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/config"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
@@ -79,7 +79,7 @@ func (d *Daemon) addWorker() error {
 	if len(handlers)+len(outward) == 0 {
 		d.log.Warn("this worker has no handler, so it leaves every task in its queue; add handlers to the build, or run the example's with --example=on")
 	}
-	worker := jobs.NewWorker(jobs.WorkerOptions{
+	worker := work.New(work.Options{
 		Redis:        d.redis,
 		Inbox:        repository.NewInbox(d.database),
 		Failures:     deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),

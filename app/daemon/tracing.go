@@ -22,7 +22,7 @@ import (
 
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/publish"
 )
 
 // tracing is where a process's spans go. All methods of a nil one say "none":
@@ -142,5 +142,5 @@ func (d *Daemon) traced(p domain.Publisher) domain.Publisher {
 	if d.traces == nil {
 		return p
 	}
-	return jobs.TracePublisher(p, d.traces.tracer("outboxd/jobs"))
+	return publish.Trace(p, d.traces.tracer("outboxd/jobs"))
 }

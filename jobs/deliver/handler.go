@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 )
 
 // retryBase is the longest wait after the first attempt. It doubles.
@@ -41,8 +41,8 @@ type HandlerOptions struct {
 }
 
 // Handler returns what carries out the deliveries of a subscription.
-func Handler(o HandlerOptions) jobs.Outward {
-	return func(ctx context.Context, task jobs.Task) (jobs.Record, error) {
+func Handler(o HandlerOptions) work.Outward {
+	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		a, charged := o.Receiver.Deliver(ctx, deliveryOf(task))
 		o.Metrics.observe(o.Subscription.Name, &a, charged)
 		switch a.Outcome {
@@ -58,7 +58,7 @@ func Handler(o HandlerOptions) jobs.Outward {
 		}
 		delay := o.delay(task.Attempt, &a)
 		if !charged {
-			return nil, &jobs.Postponed{Err: fmt.Errorf("the receiver is down, and this attempt is not counted: %s", &a), Delay: delay, Tried: a.Took > 0}
+			return nil, &work.Postponed{Err: fmt.Errorf("the receiver is down, and this attempt is not counted: %s", &a), Delay: delay, Tried: a.Took > 0}
 		}
 		if task.Attempt >= o.Subscription.Attempts {
 			return nil, domain.Errorf(domain.CodeInvalid, "the last of %d attempts failed: %s", o.Subscription.Attempts, &a)
@@ -71,10 +71,10 @@ func Handler(o HandlerOptions) jobs.Outward {
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	if err := o.Pauser.Pause(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, o.Subscription.Name); err != nil {
-		return &jobs.Postponed{Err: fmt.Errorf("%s; the subscription could not be paused: %w", reason, err), Delay: goneAgain, Tried: true}
+		return &work.Postponed{Err: fmt.Errorf("%s; the subscription could not be paused: %w", reason, err), Delay: goneAgain, Tried: true}
 	}
 	o.Logger.WarnContext(ctx, "a subscription is paused; outboxd subscriptions resume lets it go on", "subscription", o.Subscription.Name, "reason", reason)
-	return &jobs.Postponed{Err: fmt.Errorf("the subscription is paused: %s", reason), Delay: goneAgain, Tried: true}
+	return &work.Postponed{Err: fmt.Errorf("the subscription is paused: %s", reason), Delay: goneAgain, Tried: true}
 }
 
 // delay is how long to wait before the next attempt: doubling with jitter, or as
@@ -91,7 +91,7 @@ func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 
 // deliveryOf is the delivery that a task carries. What the relay wrote into its
 // headers for that is not the event's.
-func deliveryOf(task jobs.Task) Delivery {
+func deliveryOf(task work.Task) Delivery {
 	d := Delivery{EventID: task.EventID, Type: task.Type, Payload: task.Payload, Headers: task.Headers, Attempt: task.Attempt}
 	origin, delivery := task.Headers[domain.HeaderOrigin]
 	if id, err := domain.ParseID(origin); delivery && err == nil {

@@ -154,7 +154,7 @@ func TestInspectorFindsQueuesThatNobodyServes(t *testing.T) {
 	if err := server.Start(asynq.NewServeMux()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the worker has registered", func() bool {
+	servertest.Eventually(t, "the worker has registered", func() bool {
 		found, err = inspector.Examine(t.Context())
 		return err == nil && codes(found) == ""
 	})
@@ -184,19 +184,4 @@ func connect(t *testing.T, url string) *redis.Client {
 func newInspector(t *testing.T, url string, inProcess bool, now func() time.Time) *inspect.Inspector {
 	t.Helper()
 	return inspect.NewInspector(open(t, url), inProcess, now)
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !condition() {
-		select {
-		case <-look.C:
-		case <-deadline.C:
-			t.Fatalf("after 30 s still not: %s", what)
-		}
-	}
 }

@@ -152,7 +152,7 @@ func TestAnothersUnhandledTaskIsTheirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	inspector := asynq.NewInspectorFromRedisClient(client)
-	eventually(t, "both tasks were tried", func() bool {
+	servertest.Eventually(t, "both tasks were tried", func() bool {
 		retries, _ := inspector.ListRetryTasks("tried")
 		return len(retries) == 2
 	})

@@ -6,7 +6,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/registration"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 )
 
 // SendNotification returns the handler of registration.TypeSendNotification: it sends
@@ -14,8 +14,8 @@ import (
 //
 // The message goes out before it is recorded. If the process dies in between, it
 // goes out again, with the same event ID.
-func SendNotification(store registration.NotificationStore, notifier registration.Notifier) jobs.Outward {
-	return func(ctx context.Context, task jobs.Task) (jobs.Record, error) {
+func SendNotification(store registration.NotificationStore, notifier registration.Notifier) work.Outward {
+	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		payload, err := registration.ParseSendNotification(task.Payload)
 		if err != nil {
 			return nil, err
@@ -26,7 +26,7 @@ func SendNotification(store registration.NotificationStore, notifier registratio
 		case domain.CodeNotFound:
 			return nil, domain.Wrap(domain.CodeInvalid, err, "the notification to send does not exist")
 		case domain.CodeUnavailable:
-			return nil, &jobs.Postponed{Err: err, Delay: databaseAgain}
+			return nil, &work.Postponed{Err: err, Delay: databaseAgain}
 		default:
 			return nil, err
 		}

@@ -9,8 +9,8 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	example "outboxd/domain/registration"
-	"outboxd/jobs"
 	"outboxd/jobs/registration"
+	"outboxd/jobs/work"
 	"outboxd/repository"
 	store "outboxd/repository/registration"
 )
@@ -50,7 +50,7 @@ func TestSendNotification(t *testing.T) {
 	process := func(notifier *recorder, payload string) (domain.ID, error) {
 		event++
 		id, handle := domain.ID{15: event}, registration.SendNotification(store.NewNotifications(db, schema), notifier)
-		record, err := handle(t.Context(), jobs.Task{EventID: id, Payload: []byte(payload)})
+		record, err := handle(t.Context(), work.Task{EventID: id, Payload: []byte(payload)})
 		if err == nil {
 			_, err = inbox.Process(t.Context(), id, record)
 		}

@@ -8,14 +8,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"outboxd/jobs"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/work"
 	"outboxd/repository"
 )
 
 // RunWorker runs a worker as it is configured, for events of one type, until stop is called, which waits
 // for it.
-func (e *Env) RunWorker(ctx context.Context, eventType string, handler jobs.Handler) (stop func() error) {
+func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Handler) (stop func() error) {
 	queues := maps.Clone(map[string]int(e.Config.Worker.Queues))
 	if queues[Queue] == 0 {
 		queues = map[string]int{Queue: 1}
@@ -24,10 +24,10 @@ func (e *Env) RunWorker(ctx context.Context, eventType string, handler jobs.Hand
 	if err != nil {
 		return func() error { return err }
 	}
-	worker := jobs.NewWorker(jobs.WorkerOptions{
+	worker := work.New(work.Options{
 		Redis:        redis,
 		Inbox:        repository.NewInbox(e.DB),
-		Handlers:     map[string]jobs.Handler{eventType: handler},
+		Handlers:     map[string]work.Handler{eventType: handler},
 		Concurrency:  e.Config.Worker.Concurrency,
 		Queues:       queues,
 		PollInterval: e.Config.Worker.PollInterval,

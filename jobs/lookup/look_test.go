@@ -1,0 +1,165 @@
+package lookup_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/jobstest"
+	"outboxd/jobs/lookup"
+)
+
+func newTaskFinder(t *testing.T, url string) *lookup.Finder {
+	t.Helper()
+	return lookup.New(jobstest.OpenRedis(t, url))
+}
+
+// A task counts as there only where a worker will find it.
+func TestLookTellsTasksFromTheirRemains(t *testing.T) {
+	t.Parallel()
+	key := jobstest.TaskKeyPrefix + jobstest.Events(1)[0].TaskID()
+	tests := map[string]struct {
+		begin func(t *testing.T, c *redis.Client)
+		want  domain.TaskPresence
+	}{
+		"nothing": {func(*testing.T, *redis.Client) {}, domain.TaskMissing},
+		"pending": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c) }, domain.TaskUnfinished},
+		"pending, list deleted": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			c.Del(t.Context(), "asynq:{default}:pending")
+		}, domain.TaskStranded},
+		"pending, list deleted, others came": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			c.Del(t.Context(), "asynq:{default}:pending")
+			jobstest.EnqueueOthers(t, c, 1500)
+		}, domain.TaskStranded},
+		"pending before many others": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			jobstest.EnqueueOthers(t, c, 1500)
+		}, domain.TaskUnfinished},
+		"pending behind many others": {func(t *testing.T, c *redis.Client) {
+			jobstest.EnqueueOthers(t, c, 1500)
+			jobstest.PendingTask(t, c)
+		}, domain.TaskUnfinished},
+		"pending behind many others, by a clock that is slow": {func(t *testing.T, c *redis.Client) {
+			jobstest.EnqueueOthers(t, c, 1500)
+			jobstest.PendingTask(t, c)
+			c.HSet(t.Context(), key, "pending_since", time.Now().Add(-time.Hour).UnixNano())
+		}, domain.TaskUnfinished},
+		"given back by a worker that stopped": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			c.HDel(t.Context(), key, "pending_since")
+			jobstest.EnqueueOthers(t, c, 5)
+		}, domain.TaskUnfinished},
+		"hash deleted": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); c.Del(t.Context(), key) }, domain.TaskMissing},
+		"hash deleted, and made again by a worker": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			c.Del(t.Context(), key)
+			jobstest.Take(t, c)
+		}, domain.TaskStranded},
+		"active": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); jobstest.Take(t, c) }, domain.TaskUnfinished},
+		"active, lease deleted": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			jobstest.Take(t, c)
+			c.Del(t.Context(), "asynq:{default}:lease")
+		}, domain.TaskStranded},
+		"active, list deleted": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			jobstest.Take(t, c)
+			c.Del(t.Context(), "asynq:{default}:active")
+		}, domain.TaskStranded},
+		"to be tried again": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			jobstest.Run(t, c, fmt.Errorf("no"))
+		}, domain.TaskUnfinished},
+		"to be tried again, set deleted": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			jobstest.Run(t, c, fmt.Errorf("no"))
+			c.Del(t.Context(), "asynq:{default}:retry")
+		}, domain.TaskStranded},
+		"completed": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c, asynq.Retention(time.Hour))
+			jobstest.Run(t, c, nil)
+		}, domain.TaskCompleted},
+		"archived": {func(t *testing.T, c *redis.Client) { jobstest.PendingTask(t, c); jobstest.Run(t, c, asynq.SkipRetry) }, domain.TaskArchived},
+		"archived, set deleted": {func(t *testing.T, c *redis.Client) {
+			jobstest.PendingTask(t, c)
+			jobstest.Run(t, c, asynq.SkipRetry)
+			c.Del(t.Context(), "asynq:{default}:archived")
+		}, domain.TaskStranded},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := servertest.Redis(t)
+			_, client := jobstest.Publisher(t, url)
+			test.begin(t, client)
+			found, err := newTaskFinder(t, url).Look(t.Context(), jobstest.Events(1))
+			if err != nil || found[0] != test.want {
+				t.Errorf("the task %v (%v), want: it %v", found[0], err, test.want)
+			}
+		})
+	}
+}
+
+// A worker that has lost its lease runs on, and its task must not be lost twice.
+func TestLookLeavesARunningTaskWithoutItsLease(t *testing.T) {
+	t.Parallel()
+	url := servertest.Redis(t)
+	_, client := jobstest.Publisher(t, url)
+	jobstest.PendingTask(t, client)
+	server := asynq.NewServerFromRedisClient(client, asynq.Config{Concurrency: 1, LogLevel: asynq.FatalLevel, TaskCheckInterval: 10 * time.Millisecond})
+	running, end := make(chan struct{}), make(chan struct{})
+	if err := server.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { close(running); <-end; return nil })); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Shutdown()
+	defer close(end)
+	<-running
+	inspector := asynq.NewInspectorFromRedisClient(client)
+	servertest.Eventually(t, "the worker says what it runs", func() bool {
+		servers, _ := inspector.Servers()
+		return len(servers) == 1 && len(servers[0].ActiveWorkers) == 1
+	})
+	client.Del(t.Context(), "asynq:{default}:lease")
+	if found, err := newTaskFinder(t, url).Look(t.Context(), jobstest.Events(1)); err != nil || found[0] != domain.TaskUnfinished {
+		t.Errorf("the running task %v (%v)", found[0], err)
+	}
+}
+
+// What is shown of a task is what a worker would find.
+func TestFindTasksTellsRemains(t *testing.T) {
+	t.Parallel()
+	url := servertest.Redis(t)
+	_, client := jobstest.Publisher(t, url)
+	event := jobstest.Events(1)[0]
+	finder := newTaskFinder(t, url)
+	state := func() string {
+		t.Helper()
+		tasks, err := finder.Tasks(t.Context(), &event)
+		if err != nil || tasks == nil {
+			t.Fatalf("%v, %v", tasks, err)
+		}
+		if len(tasks) == 0 {
+			return "none"
+		}
+		return tasks[0].State
+	}
+	if got := state(); got != "none" {
+		t.Errorf("without a task: %s", got)
+	}
+	jobstest.PendingTask(t, client)
+	if got := state(); got != "pending" {
+		t.Errorf("a task that waits: %s", got)
+	}
+	client.HDel(t.Context(), jobstest.TaskKeyPrefix+event.TaskID(), "msg")
+	if got := state(); got != domain.StateStranded {
+		t.Errorf("a task without its message: %s", got)
+	}
+}

@@ -1,9 +1,0 @@
-package jobs_test
-
-import (
-	"testing"
-
-	"outboxd/app/servertest"
-)
-
-func TestMain(m *testing.M) { servertest.Main(m) }

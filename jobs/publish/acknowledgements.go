@@ -1,0 +1,49 @@
+package publish
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/acknowledge"
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+// Acknowledgements is the domain.Acknowledgements.
+type Acknowledgements struct{ redis redis.UniversalClient }
+
+var _ domain.Acknowledgements = (*Acknowledgements)(nil)
+
+// NewAcknowledgements returns the acknowledgements in a Redis, over a connection of
+// its own, on which Await waits. It does not connect.
+func NewAcknowledgements(r *broker.Redis) (*Acknowledgements, error) {
+	client, err := r.NewTakingClient()
+	if err != nil {
+		return nil, err
+	}
+	return &Acknowledgements{client}, nil
+}
+
+// How many acknowledgements are confirmed at once, and how long one look waits for the first.
+const (
+	acknowledgedBatch = 1000
+	acknowledgedWait  = 5 * time.Second
+)
+
+// Await implements domain.Acknowledgements.
+func (a *Acknowledgements) Await(ctx context.Context, after string) ([]domain.Acknowledgement, string, error) {
+	found, next, err := acknowledge.Await(ctx, a.redis, after, acknowledgedBatch, acknowledgedWait)
+	if err != nil {
+		return nil, after, broker.Unavailable("read acknowledgements", err)
+	}
+	list := make([]domain.Acknowledgement, len(found))
+	for i, f := range found {
+		list[i] = domain.Acknowledgement{EventID: domain.ID(f.Event), Type: f.Type, Queue: f.Queue}
+	}
+	return list, next, nil
+}
+
+// Close implements domain.Acknowledgements.
+func (a *Acknowledgements) Close() error { return a.redis.Close() }

@@ -1,0 +1,151 @@
+package publish_test
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/inspect"
+	"outboxd/jobs/jobstest"
+	"outboxd/jobs/lookup"
+	"outboxd/jobs/publish"
+)
+
+// An error of Redis to the greeting of a connection concerns each command that
+// was to go over it. Nothing of a batch may look as if Redis had it.
+func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*testing.T, *redis.Client, *url.URL){
+		"a wrong password": func(t *testing.T, admin *redis.Client, u *url.URL) {
+			jobstest.Allow(t, admin, "default", "resetpass", ">secret")
+			addUser(u, "default", "wrong")
+		},
+		"an unknown user": func(_ *testing.T, _ *redis.Client, u *url.URL) { addUser(u, "nobody", "x") },
+		"a database out of range": func(_ *testing.T, _ *redis.Client, u *url.URL) {
+			setDatabase(u, "1000000")
+		},
+		"no right to SELECT": func(t *testing.T, admin *redis.Client, u *url.URL) {
+			jobstest.Allow(t, admin, "u", "on", ">secret", "~*", "&*", "+@all", "-select")
+			addUser(u, "u", "secret")
+			setDatabase(u, "3")
+		},
+		"a disabled user": func(t *testing.T, admin *redis.Client, u *url.URL) {
+			jobstest.Allow(t, admin, "u", "off", ">secret", "~*", "&*", "+@all")
+			addUser(u, "u", "secret")
+		},
+		"a password that is wanted": func(t *testing.T, admin *redis.Client, _ *url.URL) {
+			jobstest.Allow(t, admin, "default", "resetpass", ">secret")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := servertest.OwnRedis(t)
+			_, admin := jobstest.Publisher(t, server.URL())
+			if err := admin.Ping(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			address, err := url.Parse(server.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(t, admin, address)
+			publisher, _ := jobstest.Publisher(t, address.String())
+			for i, r := range publisher.Publish(t.Context(), jobstest.Events(20)) {
+				if r.Answer != domain.Unanswered || domain.ErrorCode(r.Failure()) != domain.CodeUnavailable {
+					t.Fatalf("event %d: %+v, want no answer", i, r)
+				}
+			}
+			for question, ask := range questions(t, publisher, address.String()) {
+				if err := ask(t.Context()); domain.ErrorCode(err) != domain.CodeUnavailable {
+					t.Errorf("%s: %v, want unavailable", question, err)
+				}
+			}
+		})
+	}
+}
+
+// questions are what is asked of Redis beside publishing.
+func questions(t *testing.T, publisher *publish.Publisher, address string) map[string]func(context.Context) error {
+	t.Helper()
+	redis := jobstest.OpenRedis(t, address)
+	finder, overviews := lookup.New(redis), inspect.NewOverviews(redis)
+	return map[string]func(context.Context) error{
+		"Ping":       publisher.Ping,
+		"Identify":   func(ctx context.Context) error { _, err := publisher.Identify(ctx, "a"); return err },
+		"Unfinished": func(ctx context.Context) error { _, err := finder.Unfinished(ctx, jobstest.Events(1)); return err },
+		"Lengths":    func(ctx context.Context) error { _, err := overviews.Lengths(ctx, []string{"a"}); return err },
+		"Mark":       func(ctx context.Context) error { return publisher.Mark(ctx, "a", "b") },
+		"Advance":    func(ctx context.Context) error { _, err := publisher.Advance(ctx, "a", "b", "c"); return err },
+		"Look":       func(ctx context.Context) error { _, err := finder.Look(ctx, jobstest.Events(1)); return err },
+		"Queues":     func(ctx context.Context) error { _, err := overviews.Queues(ctx); return err },
+		"Workers":    func(ctx context.Context) error { _, err := overviews.Workers(ctx); return err },
+	}
+}
+
+// addUser puts credentials into the URL of a Redis on a unix socket.
+func addUser(u *url.URL, name, password string) { u.User = url.UserPassword(name, password) }
+
+func setDatabase(u *url.URL, number string) {
+	q := u.Query()
+	q.Set("db", number)
+	u.RawQuery = q.Encode()
+}
+
+// The rights that the remedy of redis-rights names are enough.
+func TestTheRecommendedRightsSuffice(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	_, admin := jobstest.Publisher(t, server.URL())
+	jobstest.Allow(t, admin, "u", "on", ">secret", "+@all", "-@dangerous", "+info", "+select", "~asynq:*", "&asynq:*")
+	address, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	addUser(address, "u", "secret")
+	setDatabase(address, "2")
+	publisher, _ := jobstest.Publisher(t, address.String())
+	events := jobstest.Events(3)
+	events[2].Options.Unique = time.Hour
+	for i, r := range publisher.Publish(t.Context(), events) {
+		if r.Answer != domain.Accepted {
+			t.Errorf("event %d: %+v", i, r)
+		}
+	}
+	for question, ask := range questions(t, publisher, address.String()) {
+		if err := ask(t.Context()); err != nil {
+			t.Errorf("%s: %v", question, err)
+		}
+	}
+}
+
+// The examination finds what only enqueuing needs.
+func TestTheExaminationNamesMissingRights(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	_, admin := jobstest.Publisher(t, server.URL())
+	jobstest.Allow(t, admin, "u", "on", ">secret", "~*", "&*", "+@all", "-lpush")
+	inspector := inspect.NewInspector(jobstest.OpenRedis(t, strings.Replace(server.URL(), "://", "://u:secret@", 1)), false, time.Now)
+	found, err := inspector.Examine(t.Context())
+	if err != nil || !slices.ContainsFunc(found, func(f domain.Finding) bool { return f.Code == "redis-rights" }) {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// Whoever looks at Redis with the wrong password is told so, and not that there
+// was nothing to find.
+func TestTheExaminationNamesWrongCredentials(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	inspector := inspect.NewInspector(jobstest.OpenRedis(t, strings.Replace(server.URL(), "://", "://nobody:x@", 1)), false, time.Now)
+	found, err := inspector.Examine(t.Context())
+	if f, known := domain.FindingOf(err); !known || f.Code != "redis-credentials" || strings.Contains(f.String(), "nobody") {
+		t.Errorf("%v, %v", found, err)
+	}
+}

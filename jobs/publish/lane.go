@@ -1,0 +1,216 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/bell"
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+// lane carries one batch of events to Redis in one round trip, through Asynq's
+// own client.
+//
+// Asynq's client enqueues one task at a time and waits for Redis in between. A
+// lane is the Redis client that Asynq is given: it takes down the commands, and
+// tells Asynq that they succeeded. Then they are sent as one pipeline, and what
+// Redis really answered decides about each event. So the messages, the keys and
+// the scripts are Asynq's, and only the waiting is ours.
+//
+// A lane serves one batch at a time.
+type lane struct {
+	redis.UniversalClient // for everything that is not taken down
+	asynq                 *asynq.Client
+	pipe                  redis.Pipeliner
+	task                  *redis.Cmd   // the command of the task at hand; nil: none yet
+	queues                []*redis.Cmd // the commands that tell Redis of queues
+	inFull                bool         // take down scripts, not their hashes
+	hashesFail            bool         // Redis did not let a script be called by its hash
+	noHashes              bool         // and takes the script in full
+	options               taskOptions
+	made                  time.Time
+	renewed               int64 // the publisher's count when it was made
+}
+
+func newLane(client redis.UniversalClient, renewed int64) *lane {
+	l := &lane{UniversalClient: client, pipe: client.Pipeline(), made: time.Now(), renewed: renewed}
+	l.asynq = asynq.NewClientFromRedisClient(l)
+	return l
+}
+
+// enqueued is what Asynq is told, so that it goes on. What Redis really answered
+// is read afterwards.
+const enqueued = int64(1)
+
+// SAdd is how Asynq tells Redis of a queue.
+func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
+	// Not as SAdd, which takes a line for a number.
+	l.queues = append(l.queues, l.pipe.Do(ctx, append([]any{"SADD", key}, members...)...))
+	return redis.NewIntResult(1, nil)
+}
+
+// EvalSha is how Asynq enqueues a task.
+func (l *lane) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	if l.inFull || l.noHashes {
+		return redis.NewCmdResult(nil, errNoScript)
+	}
+	l.task = l.pipe.EvalSha(ctx, sha, keys, args...)
+	return redis.NewCmdResult(enqueued, nil)
+}
+
+// Eval is how Asynq enqueues a task when EvalSha found no script.
+func (l *lane) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	l.task = l.pipe.Eval(ctx, script, keys, args...)
+	return redis.NewCmdResult(enqueued, nil)
+}
+
+// headersOf returns the headers of an event's task. That of a delivery names the
+// event, whose ID the receiver gets.
+func headersOf(e *domain.Event) map[string]string {
+	if e.Origin.IsZero() {
+		return e.Headers
+	}
+	headers := make(map[string]string, len(e.Headers)+1)
+	maps.Copy(headers, e.Headers)
+	headers[domain.HeaderOrigin] = e.Origin.String()
+	return headers
+}
+
+// errNoScript sends Asynq from EvalSha to Eval.
+var errNoScript redis.Error = scriptError(broker.NoScript + " the script is wanted in full")
+
+type scriptError string
+
+func (e scriptError) Error() string { return string(e) }
+func (scriptError) RedisError()     {}
+
+// add takes down what enqueues an event. The error is Asynq's refusal.
+func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
+	l.task = nil
+	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, headersOf(e)), l.options.of(e)...)
+	if err != nil {
+		return nil, err
+	}
+	if l.task == nil {
+		return nil, errors.New("asynq enqueued a task in a way that is not known here")
+	}
+	return l.task, nil
+}
+
+// pieceBytes is how much payload goes into one pipeline, at least; one event is
+// always taken. A piece is in memory twice, as events and as Asynq's messages,
+// and has to be written within the client's write timeout: at this size that
+// takes a network of 3 Mbit/s. A thousand events of common size are one piece.
+const pieceBytes = 1 << 20
+
+// carry sends a batch and puts down a receipt for each event. The error says
+// that too few replicas have the batch.
+func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
+	for begin := 0; begin < len(events); {
+		end, bytes := begin, 0
+		for ; end < len(events) && bytes < pieceBytes; end++ {
+			bytes += len(events[end].Payload)
+		}
+		if err := l.carryPiece(ctx, events[begin:end], receipts[begin:end], replicas); short == nil {
+			short = err
+		}
+		if last := receipts[end-1]; last.Answer == domain.Unanswered && !broker.IsForbiddenKey(last.Err) {
+			// Each further piece would wait for its own timeout.
+			for i := end; i < len(events); i++ {
+				receipts[i] = last
+			}
+			break
+		}
+		begin = end
+	}
+	return short
+}
+
+// carryPiece sends some events in one pipeline. It keeps no command, because a
+// command keeps its message.
+func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) error {
+	commands := make([]*redis.Cmd, len(events))
+	for i := range events {
+		commands[i] = l.take(ctx, &events[i], &receipts[i])
+	}
+	wait, failed := l.send(ctx, replicas)
+	if failed == nil {
+		l.repeatInFull(ctx, events, commands, receipts)
+		if l.pipe.Len() > 0 {
+			wait, failed = l.send(ctx, replicas)
+		}
+	}
+	for i := range receipts {
+		switch command := commands[i]; {
+		case command == nil:
+		case failed != nil:
+			receipts[i] = unanswered(failed)
+		default:
+			receipts[i] = readReceipt(command, events[i].Options.Unique != 0)
+			l.noHashes = l.noHashes || l.hashesFail && receipts[i].Received()
+		}
+	}
+	return enoughReplicas(wait, replicas)
+}
+
+// take takes an event down. It returns nil, and puts down why, if Asynq refused
+// the task itself, and would again.
+func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receipt) *redis.Cmd {
+	command, err := l.add(ctx, e)
+	if err != nil {
+		*receipt = domain.Receipt{Answer: domain.Impossible, Err: err}
+	}
+	return command
+}
+
+// repeatInFull takes the events down again whose script Redis does not know by
+// its hash, or does not let this user call so.
+func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
+	l.inFull = true
+	defer func() { l.inFull = false }()
+	for i, command := range commands {
+		if command == nil || command.Err() == nil || command.Name() != "evalsha" {
+			continue
+		}
+		forbidden := broker.IsForbidden(command.Err())
+		if forbidden || redis.HasErrorPrefix(command.Err(), broker.NoScript) {
+			l.hashesFail = l.hashesFail || forbidden
+			commands[i] = l.take(ctx, &events[i], &receipts[i])
+		}
+	}
+}
+
+var errQueueUntold = errors.New("tell Redis of a queue")
+
+// send sends what was taken down. It returns the answer of the replicas, and why
+// nothing that was read may count.
+//
+// Each command says what became of it: see unread. A Redis that lets nobody ring
+// has the tasks all the same. But one that does not know a queue hides its tasks
+// from whoever looks for them. And where an answer never came, there may have
+// been one too few, and each that was read may be that of the next command.
+func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed error) {
+	bell.Publish(ctx, l.pipe) // a Redis that forbids it costs latency only
+	wait = askReplicas(ctx, l.pipe, replicas)
+	_, err := l.pipe.Exec(ctx)
+	queues := l.queues
+	l.queues = nil
+	if err != nil && broker.IsTimeout(err) {
+		return wait, err
+	}
+	for _, queue := range queues {
+		if n, err := queue.Result(); err != nil {
+			return wait, fmt.Errorf("%w: %w", errQueueUntold, err)
+		} else if n != int64(0) && n != int64(1) {
+			return wait, broker.UnexpectedReply{To: "SADD", Reply: n}
+		}
+	}
+	return wait, nil
+}

@@ -1,0 +1,151 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/lookup"
+)
+
+// Publisher is the domain.Publisher: it hands events to Asynq.
+type Publisher struct {
+	redis       redis.UniversalClient
+	tasks       *lookup.Finder
+	lanes       sync.Pool    // of *lane
+	renewed     atomic.Int64 // how often lanes were to be replaced
+	unconfirmed []string     // types of events that no consumer confirms
+	replicas    int          // that have to have a batch before it counts
+}
+
+var _ domain.Publisher = (*Publisher)(nil)
+
+// New returns a Publisher for a Redis. Each call of Publish takes one of
+// its connections.
+func New(r *broker.Redis) *Publisher {
+	client := r.Client()
+	p := &Publisher{redis: client, tasks: lookup.New(r)}
+	p.lanes.New = func() any { return newLane(client, p.renewed.Load()) }
+	return p
+}
+
+// Tasks is what the Publisher looks for tasks with. Who shares it shares what it
+// has read of long queues.
+func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
+
+// WaitReplicas makes a batch, and a Ping, succeed only when that many replicas
+// have acknowledged it, so that a failover loses nothing of it. 0, which is the default, does
+// not wait. It must be called before the first use.
+func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
+
+// Publish implements domain.Publisher: the whole batch in one round trip, or
+// one for each mebibyte.
+func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
+	l := p.lane()
+	receipts := make([]domain.Receipt, len(events))
+	short := l.carry(ctx, events, receipts, p.replicas)
+	p.findHolders(ctx, events, receipts)
+	if err := p.lookCloser(ctx, l, events, receipts); short == nil {
+		short = err
+	}
+	outage := false
+	for i := range receipts {
+		if r := &receipts[i]; !r.Received() {
+			*r = p.resolve(ctx, &events[i], *r)
+		}
+		if r := &receipts[i]; r.Failure() == nil && short != nil {
+			*r = unanswered(short) // Redis has the task, and may still lose it
+		}
+		outage = outage || receipts[i].Answer == domain.Unanswered
+	}
+	if outage {
+		// All lanes are left: Asynq's clients remember which queues they have
+		// told Redis about, and Redis may have forgotten.
+		p.renewed.Add(1)
+		p.narrow(ctx, events, receipts)
+	} else {
+		p.lanes.Put(l)
+	}
+	return receipts
+}
+
+// laneLife bounds how long other processes, and tools, may have emptied Redis
+// without anybody here having noticed, until it hears of its queues again.
+const laneLife = time.Minute
+
+// lane returns one that is not to be replaced.
+func (p *Publisher) lane() *lane {
+	for {
+		l := p.lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
+		if l.renewed == p.renewed.Load() && time.Since(l.made) < laneLife {
+			return l
+		}
+	}
+}
+
+// resolve looks after an event that Redis did not simply take.
+func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Receipt) domain.Receipt {
+	if lock, held := r.Err.(uniqueLock); held { //nolint:errorlint // put there by readReceipt
+		return p.again(ctx, e, string(lock))
+	}
+	if (r.Answer == domain.Rejected || r.Answer == domain.Unanswered) && broker.IsFromScript(r.Err) && !broker.IsWriteRefusal(r.Err) {
+		if err := p.clearAway(ctx, e); err != nil {
+			return unanswered(err)
+		}
+	}
+	return r
+}
+
+// clearAway removes what a script that failed halfway has left. A script of
+// Redis is not undone: the task's own key may be there without the task being in
+// its queue, and the next attempt would take it for "already there". Asynq's
+// scripts look for that key before they make it, and end if they find it: one
+// that went on and failed has made it. One for a unique task takes the lock
+// before that look, and where it failed at that, the key is that of a task
+// which lives.
+func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
+	key := broker.TaskKey(e.Queue, e.TaskID())
+	// If even the look is forbidden, the script did not get beyond it either,
+	// and the key is not its own.
+	if there, err := p.redis.Exists(ctx, key).Result(); err != nil || there == 0 {
+		return err
+	}
+	if e.Options.Unique == 0 {
+		return p.redis.Del(ctx, key).Err()
+	}
+	lock, err := p.redis.HGet(ctx, key, "unique_key").Result()
+	if errors.Is(err, redis.Nil) {
+		return nil // the key is not the script's
+	}
+	if err != nil {
+		return err
+	}
+	switch holder, err := p.redis.Get(ctx, lock).Result(); {
+	case errors.Is(err, redis.Nil), err == nil && holder != e.TaskID():
+		return nil
+	case err != nil:
+		return err
+	}
+	return p.redis.Del(ctx, key, lock).Err()
+}
+
+// Ping implements domain.Publisher.
+func (p *Publisher) Ping(ctx context.Context) error {
+	const probing = "probe Redis"
+	pipe := p.redis.Pipeline()
+	probed := broker.Probe(ctx, pipe)
+	wait := askReplicas(ctx, pipe, p.replicas)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return broker.Unavailable(probing, err)
+	}
+	if answer := probed.Val(); answer != broker.Probed {
+		return broker.Unavailable(probing, broker.UnexpectedReply{To: "a probe", Reply: answer})
+	}
+	return enoughReplicas(wait, p.replicas)
+}

@@ -1,0 +1,80 @@
+package publish
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+// findHolders asks who has the locks that kept unique tasks out, in one round
+// trip. Where it is the event's own task, from an attempt whose commit was lost,
+// Redis has it. What stays a uniqueLock is not known.
+func (p *Publisher) findHolders(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
+	var locked []int
+	for i := range receipts {
+		if receipts[i].Answer == domain.Duplicate {
+			locked = append(locked, i)
+		}
+	}
+	if locked == nil {
+		return
+	}
+	holders, tasks := make([]*redis.StringCmd, len(locked)), make([]*redis.IntCmd, len(locked))
+	// Each answer has its own error.
+	_, _ = p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for n, i := range locked {
+			holders[n] = pipe.Get(ctx, string(receipts[i].Err.(uniqueLock))) //nolint:errorlint,forcetypeassert // put there by readReceipt
+			tasks[n] = pipe.Exists(ctx, broker.TaskKey(events[i].Queue, events[i].TaskID()))
+		}
+		return nil
+	})
+	for n, i := range locked {
+		receipts[i] = holderReceipt(&events[i], receipts[i], holders[n], tasks[n])
+	}
+}
+
+func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, task *redis.IntCmd) domain.Receipt {
+	id, err := holder.Result()
+	switch {
+	case err != nil && broker.IsRefusal(err):
+		return domain.Receipt{Answer: domain.Rejected, Err: err}
+	case err != nil && !errors.Is(err, redis.Nil):
+		return unanswered(err)
+	case task.Err() != nil:
+		return unanswered(task.Err())
+	case task.Val() == 1:
+		// Whoever has the lock: the event's own ended while its task waited.
+		return domain.Receipt{Answer: domain.AlreadyThere}
+	case id != "" && id != e.TaskID():
+		return domain.Receipt{Answer: domain.Duplicate, Holder: id}
+	default:
+		return r // the lock ended meanwhile, or is all that is left of the task
+	}
+}
+
+// freeLockScript takes a lock away that is all that is left of a task.
+const freeLockScript = `
+if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[1]) end
+return 1`
+
+// again enqueues a unique event whose lock ended while it was asked for, or was
+// left by a task of its own that is gone.
+func (p *Publisher) again(ctx context.Context, e *domain.Event, lock string) domain.Receipt {
+	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, broker.TaskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
+		return unanswered(err)
+	}
+	events, receipts := []domain.Event{*e}, make([]domain.Receipt, 1)
+	if err := newLane(p.redis, p.renewed.Load()).carry(ctx, events, receipts, p.replicas); err != nil {
+		return unanswered(err)
+	}
+	if p.findHolders(ctx, events, receipts); receipts[0].Answer == domain.Duplicate {
+		if _, unknown := receipts[0].Err.(uniqueLock); unknown { //nolint:errorlint // put there by readReceipt
+			return unanswered(receipts[0].Err)
+		}
+	}
+	return receipts[0]
+}

@@ -1,0 +1,102 @@
+package work
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/bell"
+	"outboxd/jobs/broker"
+)
+
+// patient is the Redis client of a worker. It holds Asynq's next look back while
+// the queues are empty and the bell is silent, and takes tasks with a taker.
+//
+// Asynq looks into all queues, one after another, from one goroutine.
+type patient struct {
+	redis.UniversalClient
+	ctx   context.Context //nolint:containedctx // Asynq looks with context.Background
+	taker *taker
+	idle  *bell.Idle
+	gate  Gate // nil: none
+}
+
+// EvalSha is how Asynq takes a task.
+func (p *patient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	if !bell.TakesTask(keys) {
+		return endRun(ctx, keys, func(ctx context.Context) *redis.Cmd { return p.UniversalClient.EvalSha(ctx, sha, keys, args...) })
+	}
+	if p.idle.Await(p.ctx) {
+		p.taker.lookAgain()
+	}
+	if p.gate != nil && !p.open() {
+		answer := redis.NewCmd(ctx)
+		answer.SetErr(redis.Nil)
+		return answer
+	}
+	answer := p.taker.take(ctx, keys, args)
+	if p.gate != nil && answer.Err() == nil {
+		p.gate.Took()
+	}
+	p.idle.Note(answer.Err() != redis.Nil) //nolint:errorlint // go-redis returns it as it is
+	return answer
+}
+
+// gateLook bounds the wait before a gate is asked again: what closed it may end
+// before its time.
+const gateLook = 500 * time.Millisecond
+
+// open waits at a gate that is closed, for a while, and reports whether it is open.
+func (p *patient) open() bool {
+	pause := p.gate.Pause()
+	if pause <= 0 {
+		return true
+	}
+	again := time.NewTimer(min(pause, gateLook))
+	defer again.Stop()
+	select {
+	case <-again.C:
+	case <-p.ctx.Done():
+	}
+	return false
+}
+
+// Eval is how Asynq sends a script that Redis does not know. Asynq's own one for
+// taking a task is never sent.
+func (p *patient) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	if bell.TakesTask(keys) {
+		return p.EvalSha(ctx, "", keys, args...)
+	}
+	return endRun(ctx, keys, func(ctx context.Context) *redis.Cmd { return p.UniversalClient.Eval(ctx, script, keys, args...) })
+}
+
+// endRun runs one of Asynq's scripts. Those that end a task's run alone have the keys
+// of the active tasks and of the leases: done, completed, to be tried again, archived
+// or given back. If one of them fails for good, the task stays active until its lease
+// is over, and is then charged an attempt, or archived.
+//
+// Asynq takes every answer without an error for a yes, where they answer OK alone.
+// And it repeats what failed, until the lease ends, in a context that it has
+// cancelled.
+func endRun(ctx context.Context, keys []string, run func(context.Context) *redis.Cmd) *redis.Cmd {
+	if !hasSuffix(keys, ":active") || !hasSuffix(keys, ":lease") {
+		return run(ctx)
+	}
+	if until, bounded := ctx.Deadline(); bounded && ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), until)
+		defer cancel()
+	}
+	answer := run(ctx)
+	if answer.Err() == nil && answer.Val() != "OK" {
+		answer.SetErr(broker.UnexpectedReply{To: "a script that ends a task's run", Reply: answer.Val()})
+	}
+	return answer
+}
+
+func hasSuffix(keys []string, suffix string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { return strings.HasSuffix(key, suffix) })
+}

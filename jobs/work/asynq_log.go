@@ -1,0 +1,43 @@
+package work
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// asynqLog bridges Asynq's log into ours. During an outage Asynq complains for
+// each of its loops, again and again: a few lines are let through, then one in a
+// while, and the rest is debug.
+type asynqLog struct {
+	log       *slog.Logger
+	sometimes *rate.Sometimes
+}
+
+func newAsynqLog(log *slog.Logger) *asynqLog {
+	return &asynqLog{log: log.With("component", "asynq"), sometimes: &rate.Sometimes{First: 5, Interval: 30 * time.Second}}
+}
+
+// Debug, and Info, which is about signals and starting.
+func (l *asynqLog) Debug(args ...any) { l.log.Debug(line(args)) }
+func (l *asynqLog) Info(args ...any)  { l.log.Debug(line(args)) }
+
+// Warn, Error and Fatal.
+func (l *asynqLog) Warn(args ...any)  { l.complain(slog.LevelWarn, args) }
+func (l *asynqLog) Error(args ...any) { l.complain(slog.LevelError, args) }
+func (l *asynqLog) Fatal(args ...any) { l.log.Error(line(args)) }
+
+func (l *asynqLog) complain(level slog.Level, args []any) {
+	quiet := true
+	l.sometimes.Do(func() { quiet = false })
+	if quiet {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, line(args))
+}
+
+func line(args []any) string { return strings.TrimSpace(fmt.Sprint(args...)) }

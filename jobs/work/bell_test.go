@@ -1,0 +1,73 @@
+package work_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/jobstest"
+	"outboxd/jobs/work"
+)
+
+// The worker looks once an hour here: only the bell can be what makes it begin.
+func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
+	t.Parallel()
+	address := servertest.OwnRedis(t).URL()
+	done := make(chan string, 10)
+	s := newShop(t, address, map[string]work.Handler{
+		"test:bell": func(_ context.Context, _ domain.Effects, task work.Task) error {
+			done <- task.EventID.String()
+			return nil
+		},
+	})
+	s.options.PollInterval = time.Hour
+	s.start()
+	publisher, _ := jobstest.Publisher(t, address)
+	publish := func(n byte, queue string) {
+		t.Helper()
+		event := domain.Event{ID: domain.ID{n}, Type: "test:bell", Queue: queue, Payload: []byte("{}")}
+		if err := publisher.Publish(t.Context(), []domain.Event{event})[0].Failure(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case id := <-done:
+			if id != event.ID.String() {
+				t.Fatalf("event %s was handled, want %s", id, event.ID)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("after 30 s nobody has taken event %d, in queue %s", n, queue)
+		}
+	}
+	for n := range byte(5) {
+		publish(n+1, []string{"default", "low"}[n%2])
+	}
+	// Whoever lost the connection over which he would have heard looks as soon
+	// as he has another.
+	if err := s.redis.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	publish(6, "default")
+}
+
+// A worker that may not hear of new tasks finds them when it looks.
+func TestAWorkerWithoutTheBellLooks(t *testing.T) {
+	t.Parallel()
+	address := servertest.OwnRedis(t).URL()
+	done := make(chan struct{}, 1)
+	s := newShop(t, address, map[string]work.Handler{
+		"test:deaf": func(context.Context, domain.Effects, work.Task) error { done <- struct{}{}; return nil },
+	})
+	if err := s.redis.Do(t.Context(), "ACL", "SETUSER", "default", "resetchannels").Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.enqueue("test:deaf", fmt.Sprint(domain.ID{1}), []byte("{}"))
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("after 30 s nobody has taken the task")
+	}
+}

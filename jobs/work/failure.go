@@ -1,0 +1,137 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+	"outboxd/domain/crashpoint"
+	"outboxd/jobs/broker"
+)
+
+// notePatience bounds what is written about a failure where nobody can wait
+// for it any more.
+const notePatience = 5 * time.Second
+
+// buriedError marks an error whose task is among the dead letters already.
+type buriedError struct{ error }
+
+func (e buriedError) Unwrap() error { return e.error }
+
+// ended decides what becomes of a task whose handler returned err. One that
+// Asynq would now archive becomes a dead letter first: the archive forgets. A
+// database that cannot be reached is waited for, as by inbox, and the task is
+// then not given up.
+func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
+	retried, _ := asynq.GetRetryCount(ctx)
+	if w.o.Failures == nil || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
+		return err
+	}
+	failed, ok := w.failedTask(ctx, task, err)
+	if !ok {
+		return err
+	}
+	for {
+		burial, failure := w.o.Failures.Bury(ctx, failed, false)
+		crashpoint.Reach(crashpoint.WorkerBuried)
+		switch {
+		case failure == nil && burial == domain.ConfirmedOnce:
+			// The commit succeeded and its answer was lost.
+			return nil
+		case failure == nil:
+			return buriedError{err}
+		case domain.ErrorCode(failure) != domain.CodeUnavailable && ctx.Err() == nil:
+			w.log.Error("a dead letter could not be written; the task stays in Asynq's archive", "event_id", failed.ID, "error", failure)
+			return err
+		}
+		w.outage.Do(func() { w.log.Warn("tasks wait, because the database cannot be reached", "error", failure) })
+		if stopped := w.awaitDatabase(ctx, running); stopped != nil {
+			return stopped
+		}
+	}
+}
+
+// failedTask is what is known here of a failed task; false if it is no event's.
+func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (domain.FailedTask, bool) {
+	taskID, _ := asynq.GetTaskID(ctx)
+	id, generation, parsed := domain.ParseTaskID(taskID)
+	if parsed != nil {
+		return domain.FailedTask{}, false
+	}
+	queue, _ := asynq.GetQueueName(ctx)
+	retried, _ := asynq.GetRetryCount(ctx)
+	limit, _ := asynq.GetMaxRetry(ctx)
+	event := domain.Event{
+		ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Queue: queue,
+		Options: domain.TaskOptions{MaxRetry: &limit},
+	}
+	if name, delivery := domain.SubscriptionOfQueue(queue); delivery {
+		if origin, err := domain.ParseID(event.Headers[domain.HeaderOrigin]); err == nil {
+			event.Origin, event.Subscription = origin, name
+		}
+	}
+	return domain.FailedTask{
+		Event: event, Attempt: retried + 1, Err: broker.Cause(err.Error()),
+	}, true
+}
+
+// note writes about a failed attempt that Asynq reports: into the journal, and
+// among the dead letters if Asynq gives the task up for a reason that is not the
+// handler's, such as its deadline. It does what it can: what it misses of the
+// dead letters, the look into the archive finds.
+func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
+	var buried buriedError
+	if w.o.Failures == nil || errors.As(err, &buried) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
+		return
+	}
+	failed, ok := w.failedTask(ctx, task, err)
+	final := errors.Is(err, asynq.SkipRetry) || lastAttempt(ctx, failed.Attempt-1)
+	postponed, _ := isPostponed(err)
+	tried := postponed != nil && postponed.Tried
+	if !ok || isBlameless(err) && !final && !tried {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notePatience)
+	defer cancel()
+	var failure error
+	if final {
+		_, failure = w.o.Failures.Bury(ctx, failed, false)
+	} else {
+		failure = w.o.Failures.Failed(ctx, failed)
+	}
+	if failure != nil {
+		w.outage.Do(func() { w.log.Warn("a failed attempt could not be recorded", "event_id", failed.ID, "error", failure) })
+	}
+}
+
+// failed logs a failed attempt and takes it down. Asynq calls it for every error
+// of a handler, and when the time of one is over.
+func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
+	w.note(ctx, task, err)
+	id, _ := asynq.GetTaskID(ctx)
+	retried, _ := asynq.GetRetryCount(ctx)
+	limit, _ := asynq.GetMaxRetry(ctx)
+	log := w.log.With("task_id", id, "task_type", task.Type(), "attempt", retried+1)
+	_, postponed := isPostponed(err)
+	switch {
+	case postponed && retried < limit:
+		log.Debug("a task goes back to the queue and keeps its attempts", "error", err)
+	case errors.Is(err, errStopping):
+		log.Info("a task goes back to the queue, because the worker stops while the database cannot be reached")
+	case errors.Is(err, domain.ErrTooEarly):
+		log.Debug("a task goes back until it is its turn")
+	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
+		// Asynq archives such a task whatever its error is.
+		log.Error("no handler for this type of task and no attempt left; it is archived")
+	case errors.Is(err, broker.ErrNoHandler):
+		log.Warn("no handler for this type of task; it goes back to the queue, and no attempt is charged. Start a worker that has the handler, or do not serve this queue here",
+			"again_in", unknownDelay)
+	case errors.Is(err, asynq.SkipRetry), retried >= limit:
+		log.Error("a task used up its attempts and is archived", "error", err)
+	default:
+		log.Warn("a task failed and is tried again", "attempts_left", limit-retried, "error", err)
+	}
+}

@@ -1,0 +1,214 @@
+package work_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/app/faulttest"
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/jobstest"
+	"outboxd/jobs/work"
+)
+
+// workerCommand is a command that a worker sends, Asynq's server and the script that
+// takes tasks among it.
+type workerCommand struct {
+	name     string
+	usual    map[string]string // what others are answered, so that it is sent
+	greeting bool              // sent when a connection begins
+	password bool
+	every    time.Duration // about how often it is sent where no task makes the worker send it
+	listens  bool          // sent over a connection that listens
+}
+
+var workerCommands = []workerCommand{
+	{name: "HELLO", greeting: true},
+	{name: "AUTH", greeting: true, password: true, usual: map[string]string{"HELLO": "-ERR unknown command 'HELLO'\r\n", "AUTH": "+OK\r\n"}},
+	{name: "SELECT", greeting: true},
+	{name: "CLIENT", greeting: true},
+	{name: "EVALSHA"},
+	{name: "EVAL", usual: map[string]string{"EVALSHA": "-NOSCRIPT No matching script. Please use EVAL.\r\n"}},
+	{name: "SUBSCRIBE", greeting: true, listens: true},
+	{name: "PING", every: 3 * time.Second, listens: true},
+	{name: "ZADD", every: 5 * time.Second},
+}
+
+// For each command that a worker sends and each way in which it can be answered
+// wrongly, once or until it is mended: each task takes effect exactly once, in its
+// first attempt, and none stays behind without a lease; the worker lives.
+func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
+	t.Parallel()
+	for i, command := range workerCommands {
+		t.Run(command.name, func(t *testing.T) {
+			t.Parallel()
+			m := newWorkerMatrix(t, command)
+			for _, fault := range faulttest.Faults(i) {
+				// At which go-redis panics, in a goroutine that is its own.
+				if !command.listens || !strings.HasPrefix(fault.Name, "an array") {
+					m.try(fault)
+				}
+			}
+			m.leftNothing()
+		})
+	}
+}
+
+type workerMatrix struct {
+	*shop
+	command workerCommand
+	proxy   *faulttest.FaultProxy
+	tasks   int
+
+	mu      sync.Mutex
+	effects map[domain.ID]int
+	charged int
+	gate    chan struct{} // closed: tasks may end
+}
+
+func newWorkerMatrix(t *testing.T, command workerCommand) *workerMatrix {
+	server := servertest.OwnRedis(t)
+	direct := strings.Replace(server.URL(), "?db=0", "?db=1", 1)
+	m := &workerMatrix{command: command, proxy: faulttest.NewFaultProxy(t, direct), effects: map[domain.ID]int{}, gate: make(chan struct{})}
+	m.shop = newShop(t, direct, map[string]work.Handler{"test:a": m.handle})
+	for name, answer := range command.usual {
+		m.proxy.Answer(name, answer)
+	}
+	address := m.proxy.URL()
+	if command.password {
+		address = strings.Replace(address, "://", "://:any@", 1)
+	}
+	m.options.Redis, m.options.Concurrency = jobstest.OpenRedis(t, address), perWorkerFault+1
+	m.start()
+	return m
+}
+
+// perWorkerFault is how many tasks come while a fault lasts. One more is running when
+// it begins, and ends.
+const perWorkerFault = 3
+
+func (m *workerMatrix) handle(ctx context.Context, _ domain.Effects, task work.Task) error {
+	m.mu.Lock()
+	m.effects[task.EventID]++
+	if retried, _ := asynq.GetRetryCount(ctx); retried > 0 {
+		m.charged++
+	}
+	gate := m.gate
+	m.mu.Unlock()
+	if string(task.Payload) == "waits" {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+func (m *workerMatrix) begin(payload string) {
+	m.tasks++
+	id := domain.ID{0x01, 0x90, 6: 0x70, 8: 0x80, 14: byte(m.tasks >> 8), 15: byte(m.tasks)}
+	// Without a repeat to spare: a charge is a dead letter.
+	m.enqueue("test:a", id.String(), []byte(payload), asynq.MaxRetry(0))
+}
+
+func (m *workerMatrix) done() (tasks int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.effects)
+}
+
+func (m *workerMatrix) try(fault faulttest.NamedFault) {
+	m.t.Helper()
+	what := m.command.name + " answered with " + fault.Name
+	m.mu.Lock()
+	m.gate = make(chan struct{})
+	m.mu.Unlock()
+	m.begin("waits")
+	if !m.within(30*time.Second, func() bool { return m.done() == m.tasks }) {
+		m.t.Fatalf("before %s: the worker takes no task", what)
+	}
+	m.proxy.Break(m.command.name, fault.Fault)
+	if m.command.greeting {
+		m.proxy.Disconnect()
+	}
+	close(m.gate)
+	for range perWorkerFault {
+		m.begin("")
+	}
+	hits := 3
+	if fault.Once || m.command.every > 0 {
+		hits = 1
+	}
+	if !m.within(10*time.Second+2*m.command.every, func() bool { return m.proxy.Hits() >= hits }) && m.proxy.Hits() == 0 {
+		m.t.Errorf("%s: the command was not sent", what)
+	}
+	m.proxy.Mend()
+	if !m.within(60*time.Second, func() bool { return m.done() == m.tasks }) {
+		m.t.Fatalf("%s: mended, and %d of %d tasks were begun: %s", what, m.done(), m.tasks, m.whereabouts())
+	}
+	if n := m.charged; n != 0 {
+		m.t.Errorf("%s: %d tasks were charged", what, n)
+		m.charged = 0
+	}
+	if n := m.redis.ZCard(m.t.Context(), "asynq:{default}:archived").Val(); n != 0 {
+		m.t.Fatalf("%s: %d tasks were archived", what, n)
+	}
+}
+
+// leftNothing looks that the effects are there, once, and that no task is left.
+func (m *workerMatrix) leftNothing() {
+	m.t.Helper()
+	empty := func() bool { return m.whereabouts() == "" }
+	if !m.within(60*time.Second, empty) {
+		m.t.Errorf("tasks are left: %s", m.whereabouts())
+	}
+	if n := m.redis.ZCard(m.t.Context(), "asynq:{default}:archived").Val(); n != 0 {
+		m.t.Errorf("%d tasks were archived", n)
+	}
+	var confirmed int
+	if err := m.db.SQL().QueryRowContext(m.t.Context(), "SELECT count(*) FROM inbox").Scan(&confirmed); err != nil {
+		m.t.Fatal(err)
+	}
+	if confirmed != m.tasks {
+		m.t.Errorf("%d of %d tasks took effect", confirmed, m.tasks)
+	}
+	for id, times := range m.effects {
+		if times != 1 {
+			m.t.Errorf("task %s was carried out %d times", id, times)
+		}
+	}
+}
+
+// whereabouts says which tasks are where; "" if there is none.
+func (m *workerMatrix) whereabouts() string {
+	ctx, found := m.t.Context(), ""
+	const prefix = "asynq:{default}:"
+	for _, list := range []string{"pending", "active"} {
+		if ids := m.redis.LRange(ctx, prefix+list, 0, -1).Val(); len(ids) > 0 {
+			found += fmt.Sprintf("%s %v ", list, ids)
+		}
+	}
+	for _, set := range []string{"scheduled", "retry", "lease"} {
+		if ids := m.redis.ZRangeWithScores(ctx, prefix+set, 0, -1).Val(); len(ids) > 0 {
+			found += fmt.Sprintf("%s %v ", set, ids)
+		}
+	}
+	return found
+}
+
+func (m *workerMatrix) within(limit time.Duration, done func() bool) bool {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(limit); time.Now().Before(end); <-look.C {
+		if done() {
+			return true
+		}
+	}
+	return done()
+}

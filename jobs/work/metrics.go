@@ -1,0 +1,74 @@
+package work
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+	"outboxd/observe"
+)
+
+// metrics are what the worker counts. They are safe for concurrent use.
+type metrics struct {
+	tasks    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	endToEnd prometheus.Histogram
+	blocked  *prometheus.GaugeVec
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		tasks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "outboxd_worker_tasks_total",
+			Help: "Deliveries of tasks by outcome: done, repeated (took effect before), failed, early (not its turn), postponed (its receiver is down), unknown (PostgreSQL went back and lost the event), or unhandled (no handler; type is \"other\").",
+		}, []string{"type", "outcome"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "outboxd_worker_task_duration_seconds",
+			Help:    "How long one delivery took, with its transaction.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"type"}),
+		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "outboxd_worker_event_done_seconds",
+			Help:    "Time from the making of an event's ID, in its producer's transaction, to the commit of its effect. It includes a planned delay.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86400},
+		}),
+		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outboxd_worker_queue_left_to_others",
+			Help: "1 while this worker has no handler for the task at the head of the queue. It then leaves the queue to other workers.",
+		}, []string{"queue"}),
+	}
+	// A process has a worker for each subscription beside its own.
+	m.tasks, m.duration = register(registry, m.tasks), register(registry, m.duration)
+	m.endToEnd, m.blocked = register(registry, m.endToEnd), register(registry, m.blocked)
+	return m
+}
+
+// register registers a collector, or returns the one that is registered already.
+func register[C prometheus.Collector](registry prometheus.Registerer, c C) C {
+	err := registry.Register(c)
+	if before, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := before.ExistingCollector.(C); ok {
+			return same
+		}
+	}
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// observe counts a delivery. traceID, unless it is "", is kept as an example of
+// one that took so long.
+func (m *metrics) observe(taskType, outcome string, took time.Duration, traceID string) {
+	m.tasks.WithLabelValues(taskType, outcome).Inc()
+	observe.Duration(m.duration.WithLabelValues(taskType), took, traceID)
+}
+
+// done reads the event's age from its ID.
+func (m *metrics) done(id domain.ID, traceID string) {
+	if made, ok := id.Time(); ok {
+		observe.Duration(m.endToEnd, max(time.Since(made), 0), traceID)
+	}
+}

@@ -1,0 +1,193 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"go.opentelemetry.io/otel/trace"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/span"
+	"outboxd/observe"
+)
+
+// Task is one delivery of an event's task to its handler.
+type Task struct {
+	EventID domain.ID
+	Type    string
+	Payload []byte
+	Headers map[string]string
+	Attempt int // from 1; an attempt that costs nothing is not counted
+}
+
+// Handler carries out a task. What it changes through tx, and only that,
+// happens exactly once. It may be called again for the same event if it
+// returned an error, or the process died. An error with domain.CodeInvalid
+// makes the event a dead letter without a retry.
+type Handler func(ctx context.Context, tx domain.Effects, task Task) error
+
+// errStopping marks a task that there is no more time for. Neither it nor
+// broker.ErrNoHandler costs the task one of its attempts.
+var errStopping = errors.New("the worker stops")
+
+// mux routes a task to its handler, inside the inbox's transaction. running
+// ends when the worker is to stop.
+func (w *Worker) mux(running context.Context) asynq.Handler {
+	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+		handle, kind := w.handlerOf(task.Type())
+		if handle == nil {
+			w.metrics.tasks.WithLabelValues("other", "unhandled").Inc()
+			return fmt.Errorf("%w: %q", broker.ErrNoHandler, task.Type())
+		}
+		begin := time.Now()
+		if w.o.Tracer != nil {
+			var span trace.Span
+			ctx, span = startProcess(ctx, w.o.Tracer, task)
+			defer span.End()
+		}
+		outcome, err := w.process(ctx, running, handle, task)
+		span.Fail(trace.SpanFromContext(ctx), err)
+		w.metrics.observe(kind, outcome, time.Since(begin), observe.SampledTrace(trace.SpanContextFromContext(ctx), task.Headers()))
+		if err != nil {
+			err = w.ended(ctx, running, task, err)
+		}
+		return err
+	})
+}
+
+// handling carries out a task and confirms its event. first is false if it took effect before.
+type handling func(ctx, running context.Context, task Task) (first bool, err error)
+
+// handlerOf returns what carries out the tasks of a type, nil if nothing does, and
+// what the metrics call them: they cannot have a series for every type of all
+// deliveries.
+func (w *Worker) handlerOf(taskType string) (handle handling, kind string) {
+	if handler, known := w.o.Handlers[taskType]; known {
+		return func(ctx, running context.Context, task Task) (bool, error) {
+			return w.inbox(ctx, running, task.EventID, func(ctx context.Context, tx domain.Effects) error {
+				return domain.Recovered("the handler panicked", func() error { return handler(ctx, tx, task) })
+			})
+		}, taskType
+	}
+	out, known := w.o.Outward[taskType]
+	if !known {
+		out, taskType = w.o.Any, w.o.Name
+	}
+	if out == nil {
+		return nil, ""
+	}
+	return func(ctx, running context.Context, task Task) (bool, error) { return w.outward(ctx, running, out, task) }, taskType
+}
+
+func (w *Worker) process(ctx, running context.Context, handle handling, task *asynq.Task) (outcome string, err error) {
+	taskID, _ := asynq.GetTaskID(ctx)
+	id, err := domain.EventID(taskID)
+	if err != nil {
+		return "failed", fmt.Errorf("this task was not relayed from the outbox: %w: %w", err, asynq.SkipRetry)
+	}
+	retried, _ := asynq.GetRetryCount(ctx)
+	first, err := handle(ctx, running, Task{EventID: id, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Attempt: retried + 1})
+	postponed, wait := isPostponed(err)
+	switch {
+	case wait:
+		return "postponed", postponed
+	case errors.Is(err, domain.ErrTooEarly):
+		return "early", err
+	case errors.Is(err, domain.ErrUnknownEvent):
+		w.unknown.Do(func() {
+			w.log.Warn("a task had no effect, because PostgreSQL went back to before its event was committed; outboxd verify counts such tasks", "event_id", id, "task_type", task.Type())
+		})
+		return "unknown", nil
+	case domain.ErrorCode(err) == domain.CodeInvalid:
+		return "failed", fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+	case err != nil:
+		return "failed", err
+	case !first:
+		w.log.Debug("this event was processed before; nothing to do", "event_id", id, "task_type", task.Type())
+		return "repeated", nil
+	}
+	w.metrics.done(id, observe.SampledTrace(trace.SpanContextFromContext(ctx), task.Headers()))
+	return "done", nil
+}
+
+// inboxPause is how long a task waits before it asks the database again.
+const inboxPause = 500 * time.Millisecond
+
+// inbox is Inbox.Process, and waits for a database that cannot be reached. Given
+// back, the task would lose one of its attempts, and an outage of some hours
+// would archive every task; and while tasks wait here, the worker takes no
+// others. Once the effect has begun, its failure is one of the task.
+func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
+	return w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Process(ctx, id, effect) })
+}
+
+// whenUsable asks the database until it answers, and it is the event's turn. first
+// is true once the effect has begun.
+func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool, err error)) (bool, error) {
+	for {
+		first, err := ask()
+		if errors.Is(err, domain.ErrTooEarly) {
+			if ended := w.awaitTurn(ctx, running, err); ended != nil {
+				return false, ended
+			}
+			continue
+		}
+		if first || domain.ErrorCode(err) != domain.CodeUnavailable {
+			return first, err
+		}
+		w.outage.Do(func() { w.log.Warn("tasks wait, because the database cannot be reached", "error", err) })
+		if stopped := w.awaitDatabase(ctx, running); stopped != nil {
+			return false, stopped
+		}
+	}
+}
+
+// awaitDatabase returns nil when it is time to ask the database again, and
+// otherwise the error with which the task ends.
+func (w *Worker) awaitDatabase(ctx, running context.Context) error {
+	pause := time.NewTimer(inboxPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-ctx.Done():
+	case <-running.Done():
+	}
+	if retried, _ := asynq.GetRetryCount(ctx); ctx.Err() == nil && !lastAttempt(ctx, retried) {
+		return errStopping
+	}
+	// On its last attempt Asynq would archive the task for any error. So it
+	// stays until Asynq takes it back, which costs nothing.
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// awaitTurn gives a task back whose turn it is not, with err. On its last attempt
+// Asynq would archive it: it waits here instead, and awaitTurn returns nil when it is
+// time to ask again. Not all may wait, because the event that has the turn needs room
+// too: the tasks of the others are taken out of the queue. Their events are in the
+// outbox or held, and the relay makes their tasks anew when it is their turn.
+func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
+	w.early.Do(func() {
+		w.log.Info("tasks go back to their queue until it is their turn: PostgreSQL went back to a state before the earlier event took effect")
+	})
+	if retried, _ := asynq.GetRetryCount(ctx); !lastAttempt(ctx, retried) {
+		return err
+	}
+	select {
+	case w.waiting <- struct{}{}:
+	default:
+		return fmt.Errorf("%w: %w", err, asynq.RevokeTask)
+	}
+	defer func() { <-w.waiting }()
+	return w.awaitDatabase(ctx, running)
+}
+
+func lastAttempt(ctx context.Context, retried int) bool {
+	limit, _ := asynq.GetMaxRetry(ctx)
+	return retried >= limit
+}

@@ -1,0 +1,51 @@
+package work
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+// The bounds of the delay between two attempts.
+const (
+	retryBase  = 2 * time.Second
+	retryLimit = 15 * time.Minute
+	// unknownDelay is how long a task without a handler rests before some
+	// worker, perhaps a newer one, gets to see it again.
+	unknownDelay = time.Minute
+)
+
+// isBlameless tells of an error that costs a task none of its attempts.
+func isBlameless(err error) bool {
+	_, postponed := isPostponed(err)
+	return postponed || errors.Is(err, broker.ErrNoHandler) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly)
+}
+
+// retryDelay doubles from retryBase, with jitter, unless the error names a time.
+func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
+	var named *domain.Error
+	postponed, wait := isPostponed(err)
+	switch {
+	case wait:
+		return postponed.Delay
+	case errors.Is(err, broker.ErrNoHandler):
+		return unknownDelay
+	case errors.Is(err, errStopping):
+		return retryBase
+	case errors.Is(err, domain.ErrTooEarly):
+		// Asynq counts in seconds. Not all at once.
+		return time.Second + rand.N(2*time.Second)
+	case errors.As(err, &named) && named.RetryAfter > 0:
+		return named.RetryAfter
+	}
+	ceiling := retryLimit
+	if retried < 9 {
+		ceiling = min(retryBase<<retried, retryLimit)
+	}
+	return ceiling/2 + rand.N(ceiling/2)
+}
