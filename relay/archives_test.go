@@ -14,6 +14,7 @@ import (
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
 	"outboxd/relay"
+	"outboxd/relay/lead"
 	"outboxd/repository/deadletters"
 )
 
@@ -22,7 +23,7 @@ func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)
 	return newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
-		o.Archives = &relay.Archives{
+		o.Archives = &lead.Archives{
 			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: deadletters.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
 		}
 	})

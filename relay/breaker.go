@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/relay/pace"
 )
 
 // How often an open breaker probes: from probeFirst, doubling to probeLast.
@@ -123,8 +125,8 @@ func (b *breaker) probeUntilClosed(ctx context.Context) {
 	b.mu.Unlock()
 	for ; b.fault() != nil; n++ {
 		// At least half of the ceiling, so that a probe is never a hammer.
-		limit := ceiling(probeFirst, probeLast, n)
-		wait(ctx, limit/2+backoff(limit/2, limit/2, 1))
+		limit := pace.Ceiling(probeFirst, probeLast, n)
+		pace.Wait(ctx, limit/2+pace.Backoff(limit/2, limit/2, 1))
 		if ctx.Err() != nil {
 			return
 		}

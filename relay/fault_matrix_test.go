@@ -3,7 +3,6 @@ package relay_test
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,33 +12,29 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/publish"
 	"outboxd/relay"
+	"outboxd/relay/lead"
 	"outboxd/repository/heal"
 )
 
-// faultyCommand is a command that a relay sends, its leader among them, and what
-// makes it send it.
+// faultyCommand is a command that a relay sends, its leader among them.
 type faultyCommand struct {
-	name     string
-	usual    map[string]string // what others are answered, so that it is sent
-	greeting bool              // sent when a connection begins
+	faulttest.Command
 	replicas bool
-	password bool
-	harmless bool // events arrive without it
 }
 
 var faultyCommands = []faultyCommand{
-	{name: "HELLO", greeting: true, harmless: true},
-	{name: "AUTH", greeting: true, password: true, usual: map[string]string{"HELLO": "-ERR unknown command 'HELLO'\r\n", "AUTH": "+OK\r\n"}},
-	{name: "SELECT", greeting: true},
-	{name: "CLIENT", greeting: true, harmless: true},
-	{name: "SADD"},
-	{name: "EVALSHA"},
-	{name: "EVAL", usual: map[string]string{"EVALSHA": "-NOSCRIPT No matching script. Please use EVAL.\r\n"}},
-	{name: "PUBLISH", harmless: true},
-	{name: "SET", replicas: true, usual: map[string]string{"WAIT": ":1\r\n"}},
-	{name: "WAIT", replicas: true, usual: map[string]string{"WAIT": ":1\r\n"}},
-	{name: "GET", harmless: true},
-	{name: "INFO", harmless: true},
+	{Command: faulttest.Command{Name: "HELLO", Greeting: true}},
+	{Command: faulttest.Command{Name: "AUTH", Greeting: true, Password: true, Usual: map[string]string{"HELLO": "-ERR unknown command 'HELLO'\r\n", "AUTH": "+OK\r\n"}}},
+	{Command: faulttest.Command{Name: "SELECT", Greeting: true}},
+	{Command: faulttest.Command{Name: "CLIENT", Greeting: true}},
+	{Command: faulttest.Command{Name: "SADD"}},
+	{Command: faulttest.Command{Name: "EVALSHA"}},
+	{Command: faulttest.Command{Name: "EVAL", Usual: map[string]string{"EVALSHA": "-NOSCRIPT No matching script. Please use EVAL.\r\n"}}},
+	{Command: faulttest.Command{Name: "PUBLISH"}},
+	{Command: faulttest.Command{Name: "SET", Usual: map[string]string{"WAIT": ":1\r\n"}}, replicas: true},
+	{Command: faulttest.Command{Name: "WAIT", Usual: map[string]string{"WAIT": ":1\r\n"}}, replicas: true},
+	{Command: faulttest.Command{Name: "GET"}},
+	{Command: faulttest.Command{Name: "INFO"}},
 }
 
 // For each command that a relay sends and each way in which it can be answered
@@ -48,7 +43,7 @@ var faultyCommands = []faultyCommand{
 func TestOnlyAPositiveAnswerCounts(t *testing.T) {
 	t.Parallel()
 	for i, command := range faultyCommands {
-		t.Run(command.name, func(t *testing.T) {
+		t.Run(command.Name, func(t *testing.T) {
 			t.Parallel()
 			m := newMatrix(t, command)
 			for _, fault := range faulttest.Faults(i) {
@@ -61,8 +56,8 @@ func TestOnlyAPositiveAnswerCounts(t *testing.T) {
 
 type matrix struct {
 	*fixture
-	command faultyCommand
-	proxy   *faulttest.FaultProxy
+	command string
+	faults  *faulttest.Matrix
 	tried   int
 	healed  string // when the relay last healed
 }
@@ -70,49 +65,37 @@ type matrix struct {
 const perFault = 3 // events
 
 func newMatrix(t *testing.T, command faultyCommand) *matrix {
-	server := servertest.OwnRedis(t)
-	direct := strings.Replace(server.URL(), "?db=0", "?db=1", 1)
-	proxy := faulttest.NewFaultProxy(t, direct)
-	for name, answer := range command.usual {
-		proxy.Answer(name, answer)
-	}
+	faults := faulttest.NewMatrix(t, command.Command)
 	url := servertest.Database(t)
 	db := schematest.Connect(t, url)
-	f := newFixture(t, url, direct, func(o *relay.Options) {
-		address := proxy.URL()
-		if command.password {
-			address = strings.Replace(address, "://", "://:any@", 1)
-		}
-		publisher := publish.New(openRedis(t, address))
+	f := newFixture(t, url, faults.Direct, func(o *relay.Options) {
+		publisher := publish.New(openRedis(t, faults.Proxied))
 		if command.replicas {
 			publisher.WaitReplicas(1)
 		}
 		o.Publisher, o.Unfinished, o.Concurrency = publisher, publisher.Tasks(), 1
-		o.Healing = &relay.Healing{Queue: publisher, Memory: heal.NewQueueMemory(db), CheckInterval: 50 * time.Millisecond}
+		o.Healing = &lead.Healing{Queue: publisher, Memory: heal.NewQueueMemory(db), CheckInterval: 50 * time.Millisecond}
 	})
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE canary <> ''")
-	return &matrix{fixture: f, command: command, proxy: proxy}
+	return &matrix{fixture: f, command: command.Name, faults: faults}
 }
 
 func (m *matrix) try(wrong faulttest.NamedFault) {
 	m.t.Helper()
 	m.tried++
 	queue := fmt.Sprintf("q%d", m.tried)
-	what := m.command.name + " answered with " + wrong.Name
+	what := m.faults.What(wrong)
 	m.options.Publisher.(*publish.Publisher).Renew() // a script is called by its hash again, and queues are told of
-	m.proxy.Break(m.command.name, wrong.Fault)
-	if m.command.greeting {
-		m.proxy.Disconnect()
-	}
+	m.faults.Play(wrong)
 	m.exec("INSERT INTO outbox (event_type, payload, queue) SELECT 'test:a', '', $1 FROM generate_series(1, $2::int)", queue, perFault)
 	m.relay.Wake()
 	var outage error
-	if !m.within(15*time.Second, func() bool {
+	if !servertest.Within(15*time.Second, func() bool {
 		outage = cmp.Or(outage, m.relay.QueueUsable())
-		return m.proxy.Hits() > 0 && (outage != nil || m.pending(queue) == 0)
+		return m.faults.Hits() > 0 && (outage != nil || m.pending(queue) == 0)
 	}) {
-		m.t.Errorf("%s: met %d times, and still %d events are pending without an outage", what, m.proxy.Hits(), m.pending(queue))
+		m.t.Errorf("%s: met %d times, and still %d events are pending without an outage", what, m.faults.Hits(), m.pending(queue))
 	}
 	m.delivered(what, queue)
 	if wrong.Finding != "" && outage != nil {
@@ -120,7 +103,7 @@ func (m *matrix) try(wrong faulttest.NamedFault) {
 			m.t.Errorf("%s: the outage names no cure: %v", what, outage)
 		}
 	}
-	if wrong.Finding != "" && m.command.name == "EVALSHA" && !wrong.Once && outage != nil {
+	if wrong.Finding != "" && m.command == "EVALSHA" && !wrong.Once && outage != nil {
 		if f, _ := domain.FindingOf(outage); f.Code != wrong.Finding {
 			m.t.Errorf("%s: the finding is %q, want %s: %v", what, f.Code, wrong.Finding, outage)
 		}
@@ -129,8 +112,8 @@ func (m *matrix) try(wrong faulttest.NamedFault) {
 		m.t.Errorf("%s: everything was sent again, and nothing was lost", what)
 		m.healed = healed
 	}
-	m.proxy.Mend()
-	if !m.within(15*time.Second, func() bool { return m.pending(queue) == 0 }) {
+	m.faults.Mend()
+	if !servertest.Within(15*time.Second, func() bool { return m.pending(queue) == 0 }) {
 		m.t.Fatalf("%s: mended, and still %d events are pending: %v", what, m.pending(queue), m.relay.QueueUsable())
 	}
 	m.delivered(what, queue)
@@ -194,18 +177,7 @@ func (m *matrix) notices() {
 		}
 		return n
 	}
-	if want := m.tried * perFault; !m.within(20*time.Second, func() bool { return tasks() == want }) {
+	if want := m.tried * perFault; !servertest.Within(20*time.Second, func() bool { return tasks() == want }) {
 		m.t.Errorf("%d of %d tasks came back after a loss", tasks(), want)
 	}
-}
-
-func (m *matrix) within(limit time.Duration, done func() bool) bool {
-	look := time.NewTicker(2 * time.Millisecond)
-	defer look.Stop()
-	for end := time.Now().Add(limit); time.Now().Before(end); <-look.C {
-		if done() {
-			return true
-		}
-	}
-	return done()
 }

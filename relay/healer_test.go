@@ -19,6 +19,7 @@ import (
 	"outboxd/jobs/publish"
 	"outboxd/jobs/work"
 	"outboxd/relay"
+	"outboxd/relay/lead"
 	"outboxd/repository"
 	"outboxd/repository/heal"
 )
@@ -41,7 +42,7 @@ func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Opti
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)
 	f := newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
-		o.Healing = &relay.Healing{
+		o.Healing = &lead.Healing{
 			Queue: o.Publisher.(*publish.Publisher), Memory: heal.NewQueueMemory(db), CheckInterval: healCheck,
 		}
 		if change != nil {

@@ -15,6 +15,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/jobs/publish"
 	"outboxd/relay"
+	"outboxd/relay/lead"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
 	"outboxd/repository/upkeep"
@@ -55,17 +56,17 @@ func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.O
 	t.Cleanup(func() { _ = client.Close() })
 	f := &fixture{t: t, db: db, redis: client, registry: prometheus.NewRegistry()}
 	f.options = relay.Options{
-		Store:        repository.NewOutbox(db, repository.OutboxOptions{History: true}),
-		Publisher:    publisher,
-		Presence:     repository.NewPresence(db, ""),
-		Housekeeping: upkeep.NewHousekeeping(db, ""),
-		Database:     db.Ping,
-		Unfinished:   publisher.Tasks(),
-		Process:      domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},
-		Concurrency:  2, BatchSize: 100, MaxAttempts: 3,
+		Duties: lead.Duties{
+			Housekeeping: upkeep.NewHousekeeping(db, ""), Unfinished: publisher.Tasks(), History: time.Hour, InboxRetention: time.Hour,
+		},
+		Store:       repository.NewOutbox(db, repository.OutboxOptions{History: true}),
+		Publisher:   publisher,
+		Presence:    repository.NewPresence(db, ""),
+		Database:    db.Ping,
+		Process:     domain.RelayProcess{ID: domain.ID{1}, Host: "test", PID: 1, Version: "test"},
+		Concurrency: 2, BatchSize: 100, MaxAttempts: 3,
 		BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond, PollInterval: time.Hour,
 		PollMin: 10 * time.Millisecond, PollWithoutListen: time.Hour, Listen: true,
-		History: time.Hour, InboxRetention: time.Hour,
 		Logger: servertest.Logger(t), Registry: f.registry,
 	}
 	if change != nil {

@@ -12,18 +12,13 @@ import (
 
 // metrics are what the relay counts. They are safe for concurrent use.
 type metrics struct {
-	events  *prometheus.CounterVec
-	batch   prometheus.Histogram
-	lag     prometheus.Histogram
-	open    *prometheus.GaugeVec
-	full    *prometheus.GaugeVec
-	backlog *backlogMetrics
-	upkeep  *upkeepMetrics
-	healing *healMetrics
-	// archived counts dead letters that were found in the queue's archives.
-	archived prometheus.Counter
+	events   *prometheus.CounterVec
+	batch    prometheus.Histogram
+	lag      prometheus.Histogram
+	open     *prometheus.GaugeVec
+	full     *prometheus.GaugeVec
+	unusable *prometheus.GaugeVec
 	relayed  atomic.Int64 // events handed over, for those who ask whether anything was
-	missing  *missingMetrics
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -50,16 +45,12 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "outboxd_relay_queue_full",
 			Help: "1 while the events of a bounded queue wait in the database because it is full.",
 		}, []string{"queue"}),
-		backlog: newBacklogMetrics(),
-		upkeep:  newUpkeepMetrics(),
-		healing: newHealMetrics(registry),
-		archived: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "outboxd_relay_archived_events_total",
-			Help: "Events that became dead letters because their tasks were found in the queue's archives.",
-		}),
-		missing: newMissingMetrics(registry),
+		unusable: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outboxd_relay_queue_unusable",
+			Help: "1 while the events of a queue wait in the database because Redis does not let its keys be used. Absent for a queue that works.",
+		}, []string{"queue"}),
 	}
-	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.backlog, m.upkeep, m.archived)
+	registry.MustRegister(m.events, m.batch, m.lag, m.open, m.full, m.unusable)
 	for _, outcome := range []string{"enqueued", "failed", "dead", "suppressed"} {
 		m.events.WithLabelValues(outcome)
 	}

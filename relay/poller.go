@@ -8,6 +8,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/relay/wakeup"
 )
 
 // poller claims, publishes and commits, one batch after another.
@@ -34,13 +35,13 @@ func (p *poller) run(ctx context.Context) error {
 			return err
 		}
 		p.database.succeeded()
-		p.waker.claimed(claimed)
+		p.waker.Claimed(claimed)
 		switch {
 		case p.queue.fault() != nil:
 		case more:
-			p.waker.wake()
+			p.waker.Wake()
 		default:
-			woken = p.waker.sleep(ctx, woken || claimed > 0, p.untilNextDue)
+			woken = p.waker.Sleep(ctx, woken || claimed > 0, p.untilNextDue)
 		}
 	}
 	return nil
@@ -48,19 +49,19 @@ func (p *poller) run(ctx context.Context) error {
 
 // untilNextDue returns how long it is until the next event gets due, or a sweep
 // that is owed becomes possible: at most the poll interval and, so that an event
-// which is due but held by others is no reason to spin, at least napFirst.
+// which is due but held by others is no reason to spin, at least wakeup.NapFirst.
 func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
 	longest := p.o.PollInterval
 	if until, owed := p.cursor.untilSweep(time.Now()); owed {
-		longest = min(longest, max(until, napFirst))
+		longest = min(longest, max(until, wakeup.NapFirst))
 	}
 	due, found, err := p.o.Store.NextDue(ctx)
 	if err != nil || !found {
 		return longest
 	}
-	return min(max(due, napFirst), longest)
+	return min(max(due, wakeup.NapFirst), longest)
 }
 
 // The bounds of the parts of a pass, also while the process stops. The commit has
@@ -157,45 +158,6 @@ func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 			return batch, nil
 		}
 	}
-}
-
-// verdicts are what each answer of the queue means for its event.
-var verdicts = [...]domain.Verdict{
-	domain.Unanswered:   domain.Untried,
-	domain.Accepted:     domain.Delivered,
-	domain.AlreadyThere: domain.Delivered,
-	domain.Duplicate:    domain.Suppressed,
-	domain.Rejected:     domain.Refused,
-	domain.Impossible:   domain.Dead,
-}
-
-// verdictOf returns Untried for whatever is not in the table.
-func verdictOf(r domain.Receipt) domain.Verdict {
-	if int(r.Answer) >= len(verdicts) {
-		return domain.Untried
-	}
-	return verdicts[r.Answer]
-}
-
-// judge turns receipts into outcomes. An event that the queue never answered
-// about stays as it was: an outage charges no attempt. One that was answered is
-// settled even when the queue failed midway.
-func (p *poller) judge(events []domain.Event, receipts []domain.Receipt) []domain.Outcome {
-	outcomes := make([]domain.Outcome, len(events))
-	for i, r := range receipts {
-		o := domain.Outcome{Verdict: verdictOf(r), Holder: r.Holder}
-		if attempts := events[i].Attempts + 1; o.Verdict == domain.Refused {
-			o.Delay = backoff(p.o.BackoffBase, p.o.BackoffMax, attempts)
-			if attempts >= p.o.MaxAttempts {
-				o = domain.Outcome{Verdict: domain.Dead}
-			}
-		}
-		if o.Verdict == domain.Refused || o.Verdict == domain.Dead {
-			o.Err = r.Failure()
-		}
-		outcomes[i] = o
-	}
-	return outcomes
 }
 
 func count(outcomes []domain.Outcome, verdict domain.Verdict) int {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/relay/pace"
 )
 
 const (
@@ -47,12 +48,7 @@ type queueOutage struct {
 	since  time.Time
 }
 
-func newQueueOutages(probe func(context.Context, string) error, registry prometheus.Registerer, log *slog.Logger, opened func()) *queueOutages {
-	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "outboxd_relay_queue_unusable",
-		Help: "1 while the events of a queue wait in the database because Redis does not let its keys be used. Absent for a queue that works.",
-	}, []string{"queue"})
-	registry.MustRegister(gauge)
+func newQueueOutages(probe func(context.Context, string) error, gauge *prometheus.GaugeVec, log *slog.Logger, opened func()) *queueOutages {
 	return &queueOutages{probe: probe, log: log, gauge: gauge, opened: opened, begun: make(chan struct{}, 1), queues: map[string]*queueOutage{}}
 }
 
@@ -91,7 +87,7 @@ func (q *queueOutages) update(events []domain.Event, found map[string]error) {
 			q.log.Warn("a queue cannot be used; its events wait in the outbox, others go on", "queue", name, "error", cause)
 		}
 		if !o.closed { // others may have found out with the same trial
-			o.closed, o.next = true, time.Now().Add(ceiling(queueProbe, queueRetryLast, o.failed+1))
+			o.closed, o.next = true, time.Now().Add(pace.Ceiling(queueProbe, queueRetryLast, o.failed+1))
 			o.failed++
 		}
 	}
@@ -102,7 +98,7 @@ func (q *queueOutages) update(events []domain.Event, found map[string]error) {
 	}
 	q.some.Store(len(q.queues) > 0)
 	if found != nil {
-		raise(q.begun)
+		pace.Raise(q.begun)
 	}
 }
 
@@ -117,7 +113,7 @@ func (q *queueOutages) run(ctx context.Context) error {
 	for {
 		// First, since a run that panicked may have taken the word of begun with it.
 		for q.some.Load() && ctx.Err() == nil {
-			wait(ctx, queueProbe)
+			pace.Wait(ctx, queueProbe)
 			q.probeAll(ctx)
 		}
 		select {

@@ -9,7 +9,7 @@ import (
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/publish"
-	"outboxd/relay"
+	"outboxd/relay/lead"
 	"outboxd/repository/heal"
 )
 
@@ -65,7 +65,7 @@ func (r *reconcileBench) run(b *testing.B) {
 	for b.Loop() {
 		for after := (domain.ID{}); ; {
 			begun := time.Now()
-			page, err := r.missing.Page(b.Context(), after, domain.LastID(), relay.ReconcileRows, 0, nil)
+			page, err := r.missing.Page(b.Context(), after, domain.LastID(), lead.ReconcileRows, 0, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func (r *reconcileBench) run(b *testing.B) {
 				b.Fatal(err)
 			}
 			ended := time.Now()
-			database, queue, rests = database+read.Sub(begun), queue+ended.Sub(read), rests+relay.ReconcileRest(ended.Sub(begun))
+			database, queue, rests = database+read.Sub(begun), queue+ended.Sub(read), rests+lead.ReconcileRest(ended.Sub(begun))
 			for _, task := range found {
 				if task != domain.TaskUnfinished {
 					b.Fatalf("a task %v", task)

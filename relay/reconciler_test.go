@@ -13,6 +13,7 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/publish"
 	"outboxd/relay"
+	"outboxd/relay/lead"
 	"outboxd/repository/examine"
 	"outboxd/repository/heal"
 )
@@ -23,7 +24,7 @@ func newReconciledTown(t *testing.T, resend bool) *town {
 	databaseURL := servertest.Database(t)
 	return newTown(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
-		o.Reconciliation = &relay.Reconciliation{
+		o.Reconciliation = &lead.Reconciliation{
 			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*publish.Publisher).Tasks(),
 			Resend: resend, Age: 100 * time.Millisecond, Every: 100 * time.Millisecond,
 		}
@@ -148,7 +149,7 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	databaseURL := servertest.Database(t)
 	w := newTown(t, databaseURL, server.URL(), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond
-		o.Reconciliation = &relay.Reconciliation{
+		o.Reconciliation = &lead.Reconciliation{
 			Events: heal.NewMissingEvents(schematest.Connect(t, databaseURL)), Tasks: o.Publisher.(*publish.Publisher).Tasks(),
 			Resend: true, Age: time.Second, Every: 100 * time.Millisecond,
 		}

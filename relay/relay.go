@@ -1,6 +1,6 @@
 // Package relay moves committed events from the outbox to the queue: N pollers
-// claim, publish and commit; a waker tells them when there may be work; a
-// housekeeper, one among all processes, keeps the tables in shape.
+// claim, publish and commit. Package wakeup tells them when there may be work;
+// package lead does, in one among all processes, what is done for all.
 //
 // The package knows neither SQL nor Redis, only the interfaces of domain.
 package relay
@@ -13,34 +13,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/domain"
+	"outboxd/relay/lead"
+	"outboxd/relay/wakeup"
 )
 
-// Options are the dependencies and the tuning of a Relay. All but Healing,
-// Archives and the bounds are required.
+// Options are the dependencies and the tuning of a Relay. All but the bounds are
+// required, and what lead.Duties does not require.
 type Options struct {
-	Store        domain.EventStore
-	Publisher    domain.Publisher
-	Presence     domain.Presence
-	Housekeeping domain.Housekeeping
-	// Unfinished says of an event that the store does not have any more whether
-	// the queue has it. nil: such an event keeps its ordering key's turn.
-	Unfinished domain.UnfinishedTasks
-	// Cancelled deletes the tasks of cancelled events. nil: they stay until a worker
-	// takes them, and have no effect.
-	Cancelled domain.TaskRemover
-	// Unconfirmed are the types of events that no consumer confirms.
-	Unconfirmed []string
-	// Healing is what a queue's loss of data is noticed and mended by. nil, as
-	// for a queue that is emptied on purpose, lets it go unnoticed.
-	Healing *Healing
-	// Acknowledging confirms what consumers with another database acknowledged.
-	// nil: nobody does.
-	Acknowledging *Acknowledging
-	// Archives finds the tasks that the queue archived. nil: no search.
-	Archives *Archives
-	// Reconciliation is what a loss of single tasks is noticed and mended by,
-	// beside Healing. nil lets it go unnoticed.
-	Reconciliation *Reconciliation
+	lead.Duties // what it does for all relays while it is the leader
+
+	Store     domain.EventStore
+	Publisher domain.Publisher
+	Presence  domain.Presence
 	// Database reports whether the database answers.
 	Database func(ctx context.Context) error
 
@@ -65,9 +49,6 @@ type Options struct {
 	MaxQueue map[string]int
 	Lengths  domain.QueueLengths
 
-	History        time.Duration // how long sent events are remembered
-	InboxRetention time.Duration // how long confirmations are; at least History
-
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
 }
@@ -77,15 +58,13 @@ type Relay struct {
 	o        Options
 	log      *slog.Logger
 	metrics  *metrics
-	waker    *waker
+	waker    *wakeup.Waker
 	cursor   cursor
 	queue    *breaker // open while the queue is unreachable
 	database *breaker // open while the database is
-	failing  *failing
-	healer   *healer // nil: none
 	parts    *queueOutages
-	bounds   *bounds     // nil: none
-	single   *reconciler // nil: none
+	bounds   *bounds // nil: none
+	leader   *lead.Leader
 }
 
 // Actor is something to run until its context ends. Run may be called again
@@ -99,20 +78,20 @@ type Actor struct {
 func New(o Options) *Relay {
 	log := o.Logger.With("component", "relay")
 	m := newMetrics(o.Registry)
-	r := &Relay{o: o, log: log, metrics: m, failing: newFailing(o, log)}
-	r.waker = newWaker(o, log, func() bool { return r.queue.fault() != nil })
-	changed := r.waker.reconsider
-	if o.Healing != nil {
-		r.healer = newHealer(o, log, m, r.failing, func() bool { return r.queue.fault() != nil })
-		// A queue that is back may have lost something while it was away.
-		changed = func() { r.waker.reconsider(); raise(r.healer.look) }
-		if o.Reconciliation != nil {
-			r.single = newReconciler(o, log, m, r.healer)
-		}
-	}
+	r := &Relay{o: o, log: log, metrics: m}
+	unreachable := func() bool { return r.queue.fault() != nil }
+	r.waker = wakeup.New(wakeup.Options{
+		Presence: o.Presence, Process: o.Process, PollInterval: o.PollInterval, PollMin: o.PollMin, PollWithoutListen: o.PollWithoutListen,
+		Paused: unreachable, Logger: log,
+	})
+	r.leader = lead.New(o.Duties, lead.Relay{
+		Process: o.Process, Unreachable: unreachable, HandedOver: m.relayed.Load, Logger: log, Registry: o.Registry,
+	})
+	// A queue that is back may have lost something while it was away.
+	changed := func() { r.waker.Reconsider(); r.leader.Look() }
 	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, changed)
-	opened := func() { r.cursor.rewind(); r.waker.wake() }
-	r.parts = newQueueOutages(o.Publisher.PingQueue, o.Registry, log, opened)
+	opened := func() { r.cursor.rewind(); r.waker.Wake() }
+	r.parts = newQueueOutages(o.Publisher.PingQueue, m.unusable, log, opened)
 	if len(o.MaxQueue) > 0 {
 		r.bounds = newBounds(o.Lengths, o.MaxQueue, m.full, log, opened)
 	}
@@ -120,16 +99,16 @@ func New(o Options) *Relay {
 	return r
 }
 
-// Actors returns the pollers, the two halves of the waker, and the housekeeper. They are
+// Actors returns the pollers, the two halves of the waker, and the leader. They are
 // independent: each may fail and be started again while the others run.
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
-		{"presence", r.waker.show},
+		{"presence", r.waker.Show},
 		{"queue outages", r.parts.run},
-		{"housekeeper", (&housekeeper{o: r.o, log: r.log, metrics: r.metrics, failing: r.failing, healer: r.healer, single: r.single}).run},
+		{"leader", r.leader.Run},
 	}
 	if r.o.Listen {
-		actors = append(actors, Actor{"listener", r.waker.listen})
+		actors = append(actors, Actor{"listener", r.waker.Listen})
 	}
 	if r.bounds != nil {
 		actors = append(actors, Actor{"queue bounds", r.bounds.run})
@@ -142,7 +121,7 @@ func (r *Relay) Actors() []Actor {
 
 // Wake tells the relay that an event was committed, without the way through
 // the database. It never blocks.
-func (r *Relay) Wake() { r.waker.wake() }
+func (r *Relay) Wake() { r.waker.Wake() }
 
 // QueueReachable returns nil, or why the relay has stopped publishing.
 func (r *Relay) QueueReachable() error { return r.queue.fault() }

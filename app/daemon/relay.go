@@ -11,6 +11,7 @@ import (
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/publish"
 	"outboxd/relay"
+	"outboxd/relay/lead"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
@@ -31,44 +32,45 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 	publisher.WaitReplicas(cfg.Redis.WaitReplicas)
 	publisher.Unconfirmed(cfg.Relay.Unconfirmed)
 	return relay.Options{
-		Store:        store,
-		Publisher:    publisher,
-		Presence:     repository.NewPresence(db, string(cfg.Relay.ListenURL)),
-		Housekeeping: upkeep.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
-		Unfinished:   publisher.Tasks(),
-		Cancelled:    publisher.Tasks(),
-		Unconfirmed:  cfg.Relay.Unconfirmed,
-		Healing: &relay.Healing{
-			Queue: publisher, Memory: heal.NewQueueMemory(db),
-			CheckInterval: cfg.Redis.CheckInterval, Unconfirmed: cfg.Relay.Unconfirmed,
+		Duties: lead.Duties{
+			Housekeeping: upkeep.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
+			Unfinished:   publisher.Tasks(),
+			Cancelled:    publisher.Tasks(),
+			Unconfirmed:  cfg.Relay.Unconfirmed,
+			Healing: &lead.Healing{
+				Queue: publisher, Memory: heal.NewQueueMemory(db),
+				CheckInterval: cfg.Redis.CheckInterval, Unconfirmed: cfg.Relay.Unconfirmed,
+			},
+			Archives: &lead.Archives{
+				Queue: inspect.NewArchive(redis), Every: archiveEvery,
+				Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
+			},
+			Acknowledging: &lead.Acknowledging{
+				Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(redis) },
+				Events: repository.NewAcknowledgedEvents(db),
+			},
+			Reconciliation: &lead.Reconciliation{
+				Events: heal.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,
+			},
+			History:        cfg.Relay.History,
+			InboxRetention: cfg.Relay.InboxRetention,
 		},
-		Archives: &relay.Archives{
-			Queue: inspect.NewArchive(redis), Every: archiveEvery,
-			Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
-		},
-		Acknowledging: &relay.Acknowledging{
-			Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(redis) },
-			Events: repository.NewAcknowledgedEvents(db),
-		},
-		Reconciliation: &relay.Reconciliation{
-			Events: heal.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,
-		},
-		Database:       db.Ping,
-		Process:        process,
-		Concurrency:    cfg.Relay.Concurrency,
-		BatchSize:      cfg.Relay.BatchSize,
-		MaxAttempts:    cfg.Relay.MaxAttempts,
-		BackoffBase:    cfg.Relay.BackoffBase,
-		BackoffMax:     cfg.Relay.BackoffMax,
-		PollInterval:   cfg.Relay.PollInterval,
-		PollMin:        cfg.Relay.PollMin,
-		Listen:         cfg.Relay.Listen != config.ListenOff,
-		MaxQueue:       cfg.Relay.MaxQueue,
-		Lengths:        inspect.NewOverviews(redis),
-		History:        cfg.Relay.History,
-		InboxRetention: cfg.Relay.InboxRetention,
-
+		Store:             store,
+		Publisher:         publisher,
+		Presence:          repository.NewPresence(db, string(cfg.Relay.ListenURL)),
+		Database:          db.Ping,
+		Process:           process,
+		Concurrency:       cfg.Relay.Concurrency,
+		BatchSize:         cfg.Relay.BatchSize,
+		MaxAttempts:       cfg.Relay.MaxAttempts,
+		BackoffBase:       cfg.Relay.BackoffBase,
+		BackoffMax:        cfg.Relay.BackoffMax,
+		PollInterval:      cfg.Relay.PollInterval,
+		PollMin:           cfg.Relay.PollMin,
 		PollWithoutListen: cfg.Relay.PollWithoutListen,
+		Listen:            cfg.Relay.Listen != config.ListenOff,
+		MaxQueue:          cfg.Relay.MaxQueue,
+		Lengths:           inspect.NewOverviews(redis),
 	}
 }
 

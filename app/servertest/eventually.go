@@ -5,19 +5,23 @@ import (
 	"time"
 )
 
-// Eventually waits for a condition, and asks again every few milliseconds. Half a
-// minute is only the length of a failure.
+// Eventually waits for a condition. Half a minute is only the length of a failure.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
+	if !Within(30*time.Second, condition) {
+		t.Fatalf("after 30 s still not: %s", what)
+	}
+}
+
+// Within reports whether a condition is met before the limit is over. It asks again
+// every few milliseconds, and once more at the end.
+func Within(limit time.Duration, condition func() bool) bool {
+	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()
-	for !condition() {
-		select {
-		case <-look.C:
-		case <-deadline.C:
-			t.Fatalf("after 30 s still not: %s", what)
+	for end := time.Now().Add(limit); time.Now().Before(end); <-look.C {
+		if condition() {
+			return true
 		}
 	}
+	return condition()
 }

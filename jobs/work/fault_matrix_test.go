@@ -20,24 +20,21 @@ import (
 // workerCommand is a command that a worker sends, Asynq's server and the script that
 // takes tasks among it.
 type workerCommand struct {
-	name     string
-	usual    map[string]string // what others are answered, so that it is sent
-	greeting bool              // sent when a connection begins
-	password bool
-	every    time.Duration // about how often it is sent where no task makes the worker send it
-	listens  bool          // sent over a connection that listens
+	faulttest.Command
+	every   time.Duration // about how often it is sent where no task makes the worker send it
+	listens bool          // sent over a connection that listens
 }
 
 var workerCommands = []workerCommand{
-	{name: "HELLO", greeting: true},
-	{name: "AUTH", greeting: true, password: true, usual: map[string]string{"HELLO": "-ERR unknown command 'HELLO'\r\n", "AUTH": "+OK\r\n"}},
-	{name: "SELECT", greeting: true},
-	{name: "CLIENT", greeting: true},
-	{name: "EVALSHA"},
-	{name: "EVAL", usual: map[string]string{"EVALSHA": "-NOSCRIPT No matching script. Please use EVAL.\r\n"}},
-	{name: "SUBSCRIBE", greeting: true, listens: true},
-	{name: "PING", every: 3 * time.Second, listens: true},
-	{name: "ZADD", every: 5 * time.Second},
+	{Command: faulttest.Command{Name: "HELLO", Greeting: true}},
+	{Command: faulttest.Command{Name: "AUTH", Greeting: true, Password: true, Usual: map[string]string{"HELLO": "-ERR unknown command 'HELLO'\r\n", "AUTH": "+OK\r\n"}}},
+	{Command: faulttest.Command{Name: "SELECT", Greeting: true}},
+	{Command: faulttest.Command{Name: "CLIENT", Greeting: true}},
+	{Command: faulttest.Command{Name: "EVALSHA"}},
+	{Command: faulttest.Command{Name: "EVAL", Usual: map[string]string{"EVALSHA": "-NOSCRIPT No matching script. Please use EVAL.\r\n"}}},
+	{Command: faulttest.Command{Name: "SUBSCRIBE", Greeting: true}, listens: true},
+	{Command: faulttest.Command{Name: "PING"}, every: 3 * time.Second, listens: true},
+	{Command: faulttest.Command{Name: "ZADD"}, every: 5 * time.Second},
 }
 
 // For each command that a worker sends and each way in which it can be answered
@@ -46,7 +43,7 @@ var workerCommands = []workerCommand{
 func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
 	t.Parallel()
 	for i, command := range workerCommands {
-		t.Run(command.name, func(t *testing.T) {
+		t.Run(command.Name, func(t *testing.T) {
 			t.Parallel()
 			m := newWorkerMatrix(t, command)
 			for _, fault := range faulttest.Faults(i) {
@@ -62,9 +59,9 @@ func TestTheWorkerOutlivesEveryAnswer(t *testing.T) {
 
 type workerMatrix struct {
 	*shop
-	command workerCommand
-	proxy   *faulttest.FaultProxy
-	tasks   int
+	faults *faulttest.Matrix
+	every  time.Duration // the command's
+	tasks  int
 
 	mu      sync.Mutex
 	effects map[domain.ID]int
@@ -73,18 +70,9 @@ type workerMatrix struct {
 }
 
 func newWorkerMatrix(t *testing.T, command workerCommand) *workerMatrix {
-	server := servertest.OwnRedis(t)
-	direct := strings.Replace(server.URL(), "?db=0", "?db=1", 1)
-	m := &workerMatrix{command: command, proxy: faulttest.NewFaultProxy(t, direct), effects: map[domain.ID]int{}, gate: make(chan struct{})}
-	m.shop = newShop(t, direct, map[string]work.Handler{"test:a": m.handle})
-	for name, answer := range command.usual {
-		m.proxy.Answer(name, answer)
-	}
-	address := m.proxy.URL()
-	if command.password {
-		address = strings.Replace(address, "://", "://:any@", 1)
-	}
-	m.options.Redis, m.options.Concurrency = jobstest.OpenRedis(t, address), perWorkerFault+1
+	m := &workerMatrix{faults: faulttest.NewMatrix(t, command.Command), every: command.every, effects: map[domain.ID]int{}, gate: make(chan struct{})}
+	m.shop = newShop(t, m.faults.Direct, map[string]work.Handler{"test:a": m.handle})
+	m.options.Redis, m.options.Concurrency = jobstest.OpenRedis(t, m.faults.Proxied), perWorkerFault+1
 	m.start()
 	return m
 }
@@ -125,31 +113,28 @@ func (m *workerMatrix) done() (tasks int) {
 
 func (m *workerMatrix) try(fault faulttest.NamedFault) {
 	m.t.Helper()
-	what := m.command.name + " answered with " + fault.Name
+	what := m.faults.What(fault)
 	m.mu.Lock()
 	m.gate = make(chan struct{})
 	m.mu.Unlock()
 	m.begin("waits")
-	if !m.within(30*time.Second, func() bool { return m.done() == m.tasks }) {
+	if !servertest.Within(30*time.Second, func() bool { return m.done() == m.tasks }) {
 		m.t.Fatalf("before %s: the worker takes no task", what)
 	}
-	m.proxy.Break(m.command.name, fault.Fault)
-	if m.command.greeting {
-		m.proxy.Disconnect()
-	}
+	m.faults.Play(fault)
 	close(m.gate)
 	for range perWorkerFault {
 		m.begin("")
 	}
 	hits := 3
-	if fault.Once || m.command.every > 0 {
+	if fault.Once || m.every > 0 {
 		hits = 1
 	}
-	if !m.within(10*time.Second+2*m.command.every, func() bool { return m.proxy.Hits() >= hits }) && m.proxy.Hits() == 0 {
+	if !servertest.Within(10*time.Second+2*m.every, func() bool { return m.faults.Hits() >= hits }) && m.faults.Hits() == 0 {
 		m.t.Errorf("%s: the command was not sent", what)
 	}
-	m.proxy.Mend()
-	if !m.within(60*time.Second, func() bool { return m.done() == m.tasks }) {
+	m.faults.Mend()
+	if !servertest.Within(60*time.Second, func() bool { return m.done() == m.tasks }) {
 		m.t.Fatalf("%s: mended, and %d of %d tasks were begun: %s", what, m.done(), m.tasks, m.whereabouts())
 	}
 	if n := m.charged; n != 0 {
@@ -165,7 +150,7 @@ func (m *workerMatrix) try(fault faulttest.NamedFault) {
 func (m *workerMatrix) leftNothing() {
 	m.t.Helper()
 	empty := func() bool { return m.whereabouts() == "" }
-	if !m.within(60*time.Second, empty) {
+	if !servertest.Within(60*time.Second, empty) {
 		m.t.Errorf("tasks are left: %s", m.whereabouts())
 	}
 	if n := m.redis.ZCard(m.t.Context(), "asynq:{default}:archived").Val(); n != 0 {
@@ -200,15 +185,4 @@ func (m *workerMatrix) whereabouts() string {
 		}
 	}
 	return found
-}
-
-func (m *workerMatrix) within(limit time.Duration, done func() bool) bool {
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for end := time.Now().Add(limit); time.Now().Before(end); <-look.C {
-		if done() {
-			return true
-		}
-	}
-	return done()
 }

@@ -1,35 +1,11 @@
-package relay
+package lead
 
 import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"outboxd/domain"
 )
-
-// missingMetrics are what the leader counts about single tasks
-// that the queue lost.
-type missingMetrics struct {
-	missing prometheus.Gauge
-	resent  prometheus.Counter
-}
-
-func newMissingMetrics(registry prometheus.Registerer) *missingMetrics {
-	m := &missingMetrics{
-		missing: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "outboxd_relay_missing_events",
-			Help: "Events that are not confirmed and whose task is not in Redis, up to 100,000. From the leader; 0 in the others.",
-		}),
-		resent: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "outboxd_relay_resent_events_total",
-			Help: "Events that were put back into the outbox because their task was not in Redis any more.",
-		}),
-	}
-	registry.MustRegister(m.missing, m.resent)
-	return m
-}
 
 // findings is what a round of the reconciler found for the first time.
 type findings struct {

@@ -1,4 +1,4 @@
-package relay
+package lead
 
 import (
 	"math/rand/v2"

@@ -1,4 +1,4 @@
-package relay
+package lead
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/relay/pace"
 )
 
 // Reconciliation is what a relay needs to notice that the queue has lost single
@@ -32,8 +33,10 @@ const (
 	// it, the age, a round, and the relay's own time, what is lost is sent again
 	// or reported within a minute.
 	reconcileIdle = 2.5
-	// reconcileRows is how much of the history one statement reads.
-	reconcileRows = 5000
+	// ReconcileRows is how much of the history one statement reads.
+	ReconcileRows = 5000
+	// pagePatience bounds one page.
+	pagePatience = 10 * time.Second
 	// reconcileShare is the inverse of the share of time that reconciling may take
 	// while both servers answer quickly: while it reads and compares a page in
 	// reconcileQuick. A page of events that all wait takes 85 ms on a busy machine, half of
@@ -65,7 +68,7 @@ type reconciler struct {
 	o       Reconciliation
 	except  []string
 	log     *slog.Logger
-	metrics *missingMetrics
+	metrics *metrics
 	paused  func() bool
 	intact  func(context.Context) bool // the queue has not lost more than single tasks
 
@@ -81,12 +84,9 @@ type reconciler struct {
 	silent  bool
 }
 
-func newReconciler(o Options, log *slog.Logger, m *metrics, h *healer) *reconciler {
-	own := *o.Reconciliation
-	own.Age, own.Every = cmp.Or(own.Age, missingAge), cmp.Or(own.Every, reconcileEvery)
-	return &reconciler{
-		o: own, except: o.Healing.Unconfirmed, log: log, metrics: m.missing, paused: h.paused, intact: h.vouch,
-	}
+func newReconciler(o Reconciliation, except []string, log *slog.Logger, m *metrics, h *healer) *reconciler {
+	o.Age, o.Every = cmp.Or(o.Age, missingAge), cmp.Or(o.Every, reconcileEvery)
+	return &reconciler{o: o, except: except, log: log, metrics: m, paused: h.paused, intact: h.vouch}
 }
 
 // run makes rounds until ctx ends.
@@ -96,7 +96,7 @@ func (r *reconciler) run(ctx context.Context) {
 	r.swept, r.sweeps = domain.ID{}, -1
 	defer r.metrics.missing.Set(0)
 	for pause := r.o.Every; ; {
-		wait(ctx, pause)
+		pace.Wait(ctx, pause)
 		if ctx.Err() != nil {
 			return
 		}
@@ -195,8 +195,8 @@ func (r *reconciler) sweep(ctx context.Context, handed int64) error {
 // rest for it would hold up the rest of the round, and what ends it.
 func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.SentPage, error) {
 	var reading time.Duration
-	defer func(ctx context.Context) { wait(ctx, reconcileRest(reading)) }(ctx)
-	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer func(ctx context.Context) { pace.Wait(ctx, ReconcileRest(reading)) }(ctx)
+	ctx, cancel := context.WithTimeout(ctx, pagePatience)
 	defer cancel()
 	begun := time.Now()
 	page, missing, err := r.read(ctx, after, until)
@@ -211,7 +211,7 @@ func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.S
 
 // read reads a page, and returns what of it the queue should have and does not.
 func (r *reconciler) read(ctx context.Context, after, until domain.ID) (domain.SentPage, []domain.MissingEvent, error) {
-	page, err := r.o.Events.Page(ctx, after, until, reconcileRows, r.o.Age, r.except)
+	page, err := r.o.Events.Page(ctx, after, until, ReconcileRows, r.o.Age, r.except)
 	if err != nil {
 		return page, nil, err
 	}
@@ -227,8 +227,8 @@ func (r *reconciler) read(ctx context.Context, after, until domain.ID) (domain.S
 	return page, missing, err
 }
 
-// reconcileRest is how long reconciling pauses after a page that took so long.
-func reconcileRest(took time.Duration) time.Duration {
+// ReconcileRest is how long reconciling pauses after a page that took so long.
+func ReconcileRest(took time.Duration) time.Duration {
 	if took > reconcileQuick {
 		return (reconcileBusyShare - 1) * took
 	}

@@ -1,4 +1,4 @@
-package relay
+package lead
 
 import (
 	"context"
@@ -15,35 +15,35 @@ const removeAtOnce = 500
 // effect, and until they are deleted their event's row has to stay. A task that
 // runs just now is met again in the next round: its handler waits for the
 // cancellation, or has nothing to do.
-func (h *housekeeper) removeCancelled(ctx context.Context) {
-	if h.o.Cancelled == nil {
+func (l *Leader) removeCancelled(ctx context.Context) {
+	if l.duties.Cancelled == nil {
 		return
 	}
-	n, err := h.removeTasks(ctx)
-	h.failing.note(ctx, dutyCancelled, err)
+	n, err := l.removeTasks(ctx)
+	l.failing.note(ctx, dutyCancelled, err)
 	if err != nil && ctx.Err() == nil {
-		h.log.Warn("could not delete the tasks of cancelled events", "retry_in", keysEvery, "error", err)
+		l.log.Warn("could not delete the tasks of cancelled events", "retry_in", keysEvery, "error", err)
 	}
 	if n > 0 {
-		h.log.Info("deleted the tasks of cancelled events", "events", n)
+		l.log.Info("deleted the tasks of cancelled events", "events", n)
 	}
 }
 
-func (h *housekeeper) removeTasks(ctx context.Context) (n int, err error) {
+func (l *Leader) removeTasks(ctx context.Context) (n int, err error) {
 	for after := (domain.ID{}); ; {
-		events, err := h.o.Housekeeping.CancelledTasks(ctx, after, removeAtOnce)
+		events, err := l.duties.Housekeeping.CancelledTasks(ctx, after, removeAtOnce)
 		if err != nil || len(events) == 0 {
 			return n, err
 		}
 		after = events[len(events)-1].ID
-		removed, err := h.o.Cancelled.Remove(ctx, events)
+		removed, err := l.duties.Cancelled.Remove(ctx, events)
 		for one, forbidden := errors.AsType[*domain.QueueOutage](err); forbidden; one, forbidden = errors.AsType[*domain.QueueOutage](err) {
 			left := slices.DeleteFunc(events, func(e domain.Event) bool { return e.Queue == one.Queue })
 			if len(left) == len(events) {
 				return n, err
 			}
 			events = left
-			removed, err = h.o.Cancelled.Remove(ctx, events)
+			removed, err = l.duties.Cancelled.Remove(ctx, events)
 		}
 		if err != nil {
 			return n, err
@@ -54,7 +54,7 @@ func (h *housekeeper) removeTasks(ctx context.Context) (n int, err error) {
 				ids = append(ids, events[i].ID)
 			}
 		}
-		if err := h.o.Housekeeping.TasksRemoved(ctx, ids); err != nil {
+		if err := l.duties.Housekeeping.TasksRemoved(ctx, ids); err != nil {
 			return n, err
 		}
 		n += len(ids)

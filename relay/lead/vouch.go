@@ -1,8 +1,10 @@
-package relay
+package lead
 
 import (
 	"context"
 	"sync"
+
+	"outboxd/relay/pace"
 )
 
 // vouchers are those who wait for the healer's next look.
@@ -26,7 +28,7 @@ func (h *healer) vouch(ctx context.Context) bool {
 	h.vouchers.mu.Lock()
 	h.vouchers.waiting = append(h.vouchers.waiting, answer)
 	h.vouchers.mu.Unlock()
-	raise(h.look)
+	pace.Raise(h.look)
 	select {
 	case intact := <-answer:
 		return intact

@@ -1,4 +1,4 @@
-package relay
+package lead
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/relay/pace"
 )
 
 // Acknowledging is what a relay needs to confirm the events of consumers whose
@@ -36,7 +37,7 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 			return
 		}
 		a.report(ctx, err)
-		wait(ctx, acknowledgePause)
+		pace.Wait(ctx, acknowledgePause)
 	}
 }
 

@@ -1,4 +1,4 @@
-package relay
+package wakeup
 
 import (
 	"context"
@@ -56,11 +56,12 @@ const (
 	testUnheard  = 500 * time.Millisecond
 )
 
-func testWaker() (*waker, *fakePresence) {
+func testWaker() (*Waker, *fakePresence) {
 	presence := &fakePresence{broken: make(chan error), asleep: make(chan bool, 100)}
-	return newWaker(Options{
+	return New(Options{
 		Presence: presence, PollInterval: testLongest, PollMin: testShortest, PollWithoutListen: testUnheard,
-	}, slog.New(slog.DiscardHandler), func() bool { return false }), presence
+		Logger: slog.New(slog.DiscardHandler), Paused: func() bool { return false },
+	}), presence
 }
 
 func never(context.Context) time.Duration { return time.Hour }
@@ -82,7 +83,7 @@ func TestNapsAreShortAfterWorkAndGrowToTheirBound(t *testing.T) {
 			t.Parallel()
 			w, _ := testWaker()
 			if c.longest < testUnheard {
-				w = newWaker(Options{PollInterval: c.longest, PollMin: testShortest, PollWithoutListen: testUnheard}, slog.New(slog.DiscardHandler), nil)
+				w = New(Options{PollInterval: c.longest, PollMin: testShortest, PollWithoutListen: testUnheard})
 			}
 			w.hears.Store(c.hears)
 			w.marked.Store(c.marked)
@@ -94,7 +95,7 @@ func TestNapsAreShortAfterWorkAndGrowToTheirBound(t *testing.T) {
 					}
 					limit = min(2*limit, c.longest)
 				}
-				w.claimed(1) // and all over again
+				w.Claimed(1) // and all over again
 			}
 		})
 	}
@@ -109,8 +110,8 @@ func TestProducersAreAskedToNotifyOnlyWhileTheyAreHeard(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		presence.refuses.Store(true)
-		go func() { _ = w.show(ctx) }()
-		go func() { _ = w.listen(ctx) }()
+		go func() { _ = w.Show(ctx) }()
+		go func() { _ = w.Listen(ctx) }()
 		synctest.Wait()
 		if asleep := <-presence.asleep; asleep {
 			t.Error("asks for notifications before it can hear them")
@@ -121,16 +122,16 @@ func TestProducersAreAskedToNotifyOnlyWhileTheyAreHeard(t *testing.T) {
 				t.Error("does not ask for notifications though it hears them")
 			}
 			synctest.Wait()
-			if !w.sleep(ctx, false, never) {
+			if !w.Sleep(ctx, false, never) {
 				t.Error("does not look once more after it was marked asleep")
 			}
 			for range 20 { // until the sleeps are long
-				w.sleep(ctx, false, never)
+				w.Sleep(ctx, false, never)
 			}
 			slept := make(chan time.Duration)
 			go func() {
 				begun := time.Now()
-				w.sleep(ctx, false, never)
+				w.Sleep(ctx, false, never)
 				slept <- time.Since(begun)
 			}()
 			synctest.Wait()
@@ -144,7 +145,7 @@ func TestProducersAreAskedToNotifyOnlyWhileTheyAreHeard(t *testing.T) {
 			}
 			begun := time.Now()
 			for range 10 {
-				w.sleep(ctx, false, never)
+				w.Sleep(ctx, false, never)
 			}
 			if took := time.Since(begun); took > 10*testUnheard {
 				t.Errorf("ten sleeps without LISTEN took %v", took)
@@ -162,14 +163,14 @@ func TestNoLongSleepWhileTheMarkIsUnknown(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		w.hears.Store(true)
-		go func() { _ = w.show(ctx) }()
+		go func() { _ = w.Show(ctx) }()
 		<-presence.asleep
 		synctest.Wait()
 		if !w.marked.Load() {
 			t.Fatal("not marked asleep")
 		}
 		presence.hides.Store(true)
-		w.reconsider()
+		w.Reconsider()
 		synctest.Wait()
 		if w.marked.Load() {
 			t.Error("counts on a mark that it could not renew")
@@ -190,7 +191,7 @@ func TestListeningIsTriedAgainAndNeverHammered(t *testing.T) {
 		presence.refuses.Store(true)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		if err := w.listen(ctx); err != nil {
+		if err := w.Listen(ctx); err != nil {
 			t.Error(err)
 		}
 		// At the slowest every 15.25 s, at the fastest every quarter of a second.

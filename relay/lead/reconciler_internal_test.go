@@ -1,4 +1,4 @@
-package relay
+package lead
 
 import (
 	"testing"
@@ -13,7 +13,7 @@ func TestReconcilingRestsLongerWhereTheServersAreBusy(t *testing.T) {
 		0: 0, 10 * time.Millisecond: 90 * time.Millisecond, 100 * time.Millisecond: 900 * time.Millisecond,
 		101 * time.Millisecond: 39 * 101 * time.Millisecond, 2 * time.Second: 78 * time.Second,
 	} {
-		if got := reconcileRest(took); got != want {
+		if got := ReconcileRest(took); got != want {
 			t.Errorf("after a page of %v it rests for %v, want %v", took, got, want)
 		}
 	}

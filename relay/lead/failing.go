@@ -1,4 +1,4 @@
-package relay
+package lead
 
 import (
 	"context"
@@ -38,15 +38,6 @@ var duties = map[duty]string{
 	dutyCancelled:   "delete the tasks of cancelled events",
 }
 
-func newFailingMetric(registry prometheus.Registerer) *prometheus.GaugeVec {
-	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "outboxd_relay_duty_failing",
-		Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge or cancelled. 0 in all other relays.",
-	}, []string{"duty"})
-	registry.MustRegister(gauge)
-	return gauge
-}
-
 // failing tells everybody, through the database, what the leader fails at. It
 // is safe for concurrent use.
 type failing struct {
@@ -58,8 +49,8 @@ type failing struct {
 	known map[duty]string
 }
 
-func newFailing(o Options, log *slog.Logger) *failing {
-	f := &failing{store: o.Housekeeping, log: log, gauge: newFailingMetric(o.Registry)}
+func newFailing(store domain.Housekeeping, gauge *prometheus.GaugeVec, log *slog.Logger) *failing {
+	f := &failing{store: store, log: log, gauge: gauge}
 	f.end()
 	return f
 }

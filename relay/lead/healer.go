@@ -1,4 +1,4 @@
-package relay
+package lead
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/relay/pace"
 )
 
 // Healing is what a relay needs to notice that the queue has lost data, and to
@@ -51,7 +52,7 @@ type healer struct {
 	o       Healing
 	history time.Duration
 	log     *slog.Logger
-	metrics *healMetrics
+	metrics *metrics
 	failing *failing
 	paused  func() bool  // the queue is known to be out of reach
 	relayed func() int64 // events that this process has handed over so far
@@ -77,10 +78,10 @@ type healer struct {
 // the queue has: an answer may have been lost.
 type renewal struct{ from, to string }
 
-func newHealer(o Options, log *slog.Logger, m *metrics, failing *failing, paused func() bool) *healer {
+func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *failing) *healer {
 	return &healer{
-		o: *o.Healing, history: o.History, log: log, metrics: m.healing, failing: failing,
-		paused: paused, relayed: m.relayed.Load, look: make(chan struct{}, 1),
+		o: o, history: history, log: r.Logger, metrics: m, failing: failing,
+		paused: r.Unreachable, relayed: r.HandedOver, look: make(chan struct{}, 1),
 	}
 }
 
@@ -167,7 +168,7 @@ func (h *healer) check(ctx context.Context) error {
 		return err
 	}
 	if h.record.Identity != was.Identity || h.record.Database != was.Database {
-		raise(h.look)
+		pace.Raise(h.look)
 		return nil
 	}
 	h.failed = h.heal(ctx, seen.Over(known), database, l)
@@ -245,7 +246,7 @@ func (h *healer) renew(ctx context.Context) error {
 	}
 	h.renewing = renewal{}
 	if !intact {
-		raise(h.look) // it was lost just now
+		pace.Raise(h.look) // it was lost just now
 	}
 	return nil
 }
@@ -305,7 +306,7 @@ func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, database d
 	}
 	h.log.Warn(l.what+"; every event that is not confirmed is sent again", "reason", l.reason, "history", h.history)
 	events, err := h.o.Memory.Redrive(ctx, h.history, h.o.Unconfirmed, l.what+": "+l.reason)
-	h.metrics.events.Add(float64(events))
+	h.metrics.healedEvents.Add(float64(events))
 	took := time.Since(begun)
 	h.rest = time.Now().Add(min(healShare*took, healRest))
 	if err != nil {

@@ -1,11 +1,14 @@
-package relay
+package lead
 
 import (
 	"context"
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"outboxd/domain"
+	"outboxd/relay/pace"
 )
 
 // Archives finds tasks that the queue gave up without asking anybody: those
@@ -30,10 +33,10 @@ const (
 // archivist makes dead letters of events whose tasks are archived, in whichever
 // queue. One process does it for all.
 type archivist struct {
-	o       Archives
-	log     *slog.Logger
-	metrics *metrics
-	seen    map[string]time.Time // by queue, when the newest task that was looked at was archived
+	o        Archives
+	log      *slog.Logger
+	archived prometheus.Counter
+	seen     map[string]time.Time // by queue, when the newest task that was looked at was archived
 }
 
 // run looks at once and then again and again, until ctx ends. A look that fails
@@ -49,7 +52,7 @@ func (a *archivist) run(ctx context.Context, leads domain.StillLeads) {
 			a.log.Warn("could not look for events whose tasks are archived", "retry_in", a.o.Every, "error", err)
 		}
 		failing = err != nil
-		if wait(ctx, a.o.Every); ctx.Err() != nil {
+		if pace.Wait(ctx, a.o.Every); ctx.Err() != nil {
 			return
 		}
 	}
@@ -128,7 +131,7 @@ func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	// task stays in the archive.
 	burial, err := a.o.Failures.Bury(ctx, failed, true)
 	if err == nil && burial == domain.Buried {
-		a.metrics.archived.Inc()
+		a.archived.Inc()
 		a.log.Error("an archived task became a dead letter",
 			"event_id", failed.ID, "task_type", failed.Type, "queue", queue, "error", failed.Err)
 	}

@@ -1,0 +1,257 @@
+package lead
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/relay/pace"
+)
+
+// The leader's rhythm.
+const (
+	measureEvery = 10 * time.Second
+	keysEvery    = 30 * time.Second
+	foldEvery    = time.Minute
+	lookEvery    = time.Minute
+	tidyEvery    = 10 * time.Minute
+	trimBatch    = 10_000
+	advanceBatch = 10_000 // ordering keys in one round
+	// staleRelay is how long a relay may be silent before it counts as gone;
+	// it shows itself every 15 s (relay/wakeup).
+	staleRelay = time.Minute
+)
+
+// Leader is the work that one process does for all. Nothing that it fails at is a
+// reason to stop relaying, so it reports, and tries again.
+type Leader struct {
+	duties  Duties
+	process domain.RelayProcess
+	log     *slog.Logger
+	metrics *metrics
+	failing *failing
+	healer  *healer     // nil: losses of the queue go unnoticed
+	single  *reconciler // nil: nor single tasks
+	key     string      // the ordering key that the last round ended at
+}
+
+// New returns a Leader. It starts nothing.
+func New(d Duties, r Relay) *Leader {
+	m := newMetrics(r.Registry)
+	l := &Leader{duties: d, process: r.Process, log: r.Logger, metrics: m, failing: newFailing(d.Housekeeping, m.failing, r.Logger)}
+	if d.Healing != nil {
+		l.healer = newHealer(*d.Healing, d.History, r, m, l.failing)
+		if d.Reconciliation != nil {
+			l.single = newReconciler(*d.Reconciliation, d.Healing.Unconfirmed, r.Logger, m, l.healer)
+		}
+	}
+	return l
+}
+
+// Look makes the leader look soon whether the queue has lost something: it was away.
+func (l *Leader) Look() {
+	if l.healer != nil {
+		pace.Raise(l.healer.look)
+	}
+}
+
+// Run leads whenever no other relay does, until ctx ends.
+func (l *Leader) Run(ctx context.Context) error {
+	for failures := 0; ; {
+		begun := time.Now()
+		err := l.duties.Housekeeping.Lead(ctx, l.keep)
+		l.metrics.measured.forget()
+		l.failing.end()
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end of ctx is no failure
+		}
+		if time.Since(begun) > time.Minute {
+			failures = 0
+		}
+		failures++
+		pause := time.Second + pace.Backoff(time.Second, 30*time.Second, failures)
+		if failures == 1 {
+			l.log.Warn("cannot lead; relaying goes on", "retry_in", pause, "error", err)
+		}
+		pace.Wait(ctx, pause)
+	}
+}
+
+func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
+	l.log.Info("this process is the leader")
+	l.failing.begin(ctx)
+	if err := l.duties.Housekeeping.SayUnconfirmed(ctx, l.duties.Unconfirmed); err != nil {
+		return err
+	}
+	// Beside the rest, which may take minutes.
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	if l.healer != nil {
+		beside.Go(func() { l.healer.run(ctx, leads) })
+	}
+	if l.single != nil {
+		beside.Go(func() { l.single.run(ctx) })
+	}
+	if l.duties.Acknowledging != nil {
+		acknowledger := &acknowledger{o: *l.duties.Acknowledging, log: l.log, failing: l.failing}
+		beside.Go(func() { acknowledger.run(ctx, leads) })
+	}
+	if l.duties.Archives != nil {
+		archivist := &archivist{o: *l.duties.Archives, log: l.log, archived: l.metrics.archived}
+		beside.Go(func() { archivist.run(ctx, leads) })
+	}
+	measure := time.NewTicker(measureEvery)
+	defer measure.Stop()
+	advance := time.NewTicker(keysEvery)
+	defer advance.Stop()
+	fold := time.NewTicker(foldEvery)
+	defer fold.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	tidy := time.NewTicker(tidyEvery)
+	defer tidy.Stop()
+	l.measure(ctx)
+	l.advance(ctx) // the leader before may have died between two steps
+	l.tidy(ctx)
+	for {
+		var step func(context.Context)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tidy.C:
+			step = l.tidy
+		case <-fold.C:
+			step = l.fold
+		case <-look.C:
+			step = l.look
+		case <-measure.C:
+			step = l.measure
+		case <-advance.C:
+			step = l.advance
+		}
+		if err := leads(ctx); err != nil {
+			return err
+		}
+		step(ctx)
+	}
+}
+
+// measure leaves the figures as they are where it cannot get new ones; their
+// time says so.
+func (l *Leader) measure(ctx context.Context) {
+	backlog, err := l.duties.Housekeeping.Measure(ctx, l.process)
+	l.failing.note(ctx, dutyMeasure, err)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.log.Warn("could not measure the backlog", "retry_in", measureEvery, "error", err)
+		}
+		return
+	}
+	l.metrics.measured.setBacklog(backlog, time.Now())
+}
+
+// look leaves the figures as they are where it cannot get new ones.
+func (l *Leader) look(ctx context.Context) {
+	upkeep, err := l.duties.Housekeeping.Upkeep(ctx, l.duties.History)
+	l.failing.note(ctx, dutyUpkeep, err)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.log.Warn("could not look at the tables' upkeep", "retry_in", lookEvery, "error", err)
+		}
+		return
+	}
+	l.metrics.measured.setUpkeep(upkeep)
+}
+
+// advance lets go events that were held and wait for nothing any more. Nobody
+// else would notice that a process died between two steps.
+func (l *Leader) advance(ctx context.Context) {
+	defer l.removeCancelled(ctx)
+	last, advanced, gone, err := l.duties.Housekeeping.AdvanceKeys(ctx, l.key, advanceBatch)
+	l.key = last
+	if err == nil {
+		err = l.passEnded(ctx, gone)
+	}
+	l.failing.note(ctx, dutyKeys, err)
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn("could not look after ordering keys", "retry_in", keysEvery, "error", err)
+	}
+	if advanced > 0 {
+		l.log.Info("released held events whose turn was lost", "events", advanced)
+	}
+}
+
+// passEnded passes on the turns of events that neither the database nor the
+// queue knows any more, because nobody ever confirmed them. What still waits in
+// the queue keeps its turn, however long ago the history of it ended.
+func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
+	if len(gone) == 0 || l.duties.Unfinished == nil {
+		return nil
+	}
+	waits, err := l.duties.Unfinished.Unfinished(ctx, gone)
+	if err != nil {
+		return err
+	}
+	var ended []domain.Event
+	for i := range gone {
+		if !waits[i] {
+			ended = append(ended, gone[i])
+		}
+	}
+	if len(ended) == 0 {
+		return nil
+	}
+	if err := l.duties.Housekeeping.PassTurns(ctx, ended); err != nil {
+		return err
+	}
+	l.log.Warn("ordering keys go on without a confirmation: the event before is neither in the history nor in the queue",
+		"keys", len(ended), "an_event_id", ended[0].ID)
+	return nil
+}
+
+// fold adds up the account. It waits as long as it likes: entries count as well
+// as sums do.
+func (l *Leader) fold(ctx context.Context) {
+	_, err := l.duties.Housekeeping.FoldAccount(ctx)
+	l.failing.note(ctx, dutyFold, err)
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn("could not fold the account of events", "retry_in", foldEvery, "error", err)
+	}
+}
+
+// tidy does what may wait for minutes. A partition that could not be locked in
+// time is left for the next round: it is made days before it is needed.
+func (l *Leader) tidy(ctx context.Context) {
+	err := errors.Join(
+		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),
+		l.duties.Housekeeping.TrimRelays(ctx, staleRelay),
+		l.trim(ctx, "inbox rows", l.duties.Housekeeping.TrimInbox, l.duties.InboxRetention),
+		l.trim(ctx, "suppressed events", l.duties.Housekeeping.TrimSuppressed, l.duties.InboxRetention),
+		l.trim(ctx, "cancelled events", l.duties.Housekeeping.TrimCancelled, l.duties.InboxRetention),
+	)
+	l.failing.note(ctx, dutyTidy, err)
+	if err == nil {
+		l.metrics.measured.setTidied(time.Now())
+	} else if ctx.Err() == nil {
+		l.log.Warn("could not do all of the housekeeping", "retry_in", tidyEvery, "error", err)
+	}
+	l.look(ctx)
+}
+
+func (l *Leader) trim(ctx context.Context, what string, trim func(context.Context, time.Duration, int) (int64, error), age time.Duration) error {
+	total := int64(0)
+	for n := int64(trimBatch); n == trimBatch; total += n {
+		var err error
+		if n, err = trim(ctx, age, trimBatch); err != nil {
+			return fmt.Errorf("trim %s: %w", what, err)
+		}
+	}
+	if total > 0 {
+		l.log.Info("trimmed "+what, "rows", total)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package lead
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/domain"
+)
+
+// metrics are what the leader counts. They are safe for concurrent use.
+type metrics struct {
+	measured *measured
+
+	failing *prometheus.GaugeVec // by duty
+	// A queue that lost data.
+	heals, healedEvents prometheus.Counter
+	lastHeal, lastTook  prometheus.Gauge
+	// Single tasks that the queue lost.
+	missing prometheus.Gauge
+	resent  prometheus.Counter
+	// archived counts dead letters that were found in the queue's archives.
+	archived prometheus.Counter
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		measured: newMeasured(),
+		failing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outboxd_relay_duty_failing",
+			Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge or cancelled. 0 in all other relays.",
+		}, []string{"duty"}),
+		heals: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "outboxd_relay_heals_total",
+			Help: "How often everything unconfirmed was sent again because the queue may have lost data.",
+		}),
+		healedEvents: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "outboxd_relay_healed_events_total",
+			Help: "Events that were put back into the outbox because the queue may have lost them.",
+		}),
+		lastHeal: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_last_heal_timestamp_seconds",
+			Help: "When this process last sent everything unconfirmed again; 0 if never.",
+		}),
+		lastTook: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_last_heal_duration_seconds",
+			Help: "How long the last healing took until the events were in the outbox again.",
+		}),
+		missing: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "outboxd_relay_missing_events",
+			Help: "Events that are not confirmed and whose task is not in Redis, up to 100,000. From the leader; 0 in the others.",
+		}),
+		resent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "outboxd_relay_resent_events_total",
+			Help: "Events that were put back into the outbox because their task was not in Redis any more.",
+		}),
+		archived: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "outboxd_relay_archived_events_total",
+			Help: "Events that became dead letters because their tasks were found in the queue's archives.",
+		}),
+	}
+	registry.MustRegister(m.measured, m.failing, m.heals, m.healedEvents, m.lastHeal, m.lastTook, m.missing, m.resent, m.archived)
+	return m
+}
+
+func (m *metrics) healed(at time.Time, took time.Duration) {
+	m.heals.Inc()
+	m.lastHeal.Set(float64(at.UnixMilli()) / 1000)
+	m.lastTook.Set(took.Seconds())
+}
+
+// snapshotNamed is how old a snapshot has to be to be shown with its process.
+// Every transaction has a snapshot for a moment, and each process that was ever
+// named is a series in Prometheus.
+const snapshotNamed = time.Minute
+
+// measured are the gauges of the backlog and of the tables' state. They exist only
+// while this process measures, which is while it leads: the last figures of a
+// process that no longer does would stand for ever.
+type measured struct {
+	pending, oldest, dead, held, keys, oldestHeld, at *prometheus.Desc
+	overdue, snapshot, tidied                         *prometheus.Desc
+
+	mu        sync.Mutex
+	backlog   domain.Backlog
+	backlogAt time.Time // zero: not measured here
+	upkeep    domain.Upkeep
+	upkept    bool      // upkeep was measured here
+	tidiedAt  time.Time // zero: not yet
+}
+
+func newMeasured() *measured {
+	describe := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help+" From the leader only.", labels, nil)
+	}
+	return &measured{
+		pending: describe("outboxd_relay_pending_events", "Events in the outbox, due or not; an estimate above 50,000."),
+		oldest:  describe("outboxd_relay_oldest_due_age_seconds", "How long the oldest due event has been due."),
+		dead:    describe("outboxd_relay_dead_letters", "Dead letters, at most 50,000."),
+		held:    describe("outboxd_relay_held_events", "Events that wait for the turn of their ordering keys; an estimate above 50,000."),
+		keys:    describe("outboxd_relay_held_keys", "Ordering keys that hold events back, at most 10,000."),
+		oldestHeld: describe("outboxd_relay_oldest_held_age_seconds",
+			"How long the event has waited that has waited longest among those next in turn of their ordering keys."),
+		at: describe("outboxd_relay_backlog_measured_timestamp_seconds", "When the backlog was measured."),
+
+		overdue: describe("outboxd_relay_history_overdue_partitions", "Partitions of the history that should have been dropped by now."),
+		snapshot: describe("outboxd_relay_oldest_snapshot_age_seconds",
+			"How long the oldest transaction has been open that keeps vacuum from removing dead rows; with the server process that has it (0: a prepared transaction) from a minute on.", "pid"),
+		tidied: describe("outboxd_relay_tidied_timestamp_seconds", "When partitions were last kept and tables trimmed without a fault; 0 if not yet."),
+	}
+}
+
+func (m *measured) setBacklog(b domain.Backlog, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.backlog, m.backlogAt = b, at
+}
+
+func (m *measured) setUpkeep(u domain.Upkeep) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.upkeep, m.upkept = u, true
+}
+
+func (m *measured) setTidied(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tidiedAt = at
+}
+
+// forget ends the gauges: this process does not lead any more.
+func (m *measured) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.backlog, m.backlogAt = domain.Backlog{}, time.Time{}
+	m.upkeep, m.upkept, m.tidiedAt = domain.Upkeep{}, false, time.Time{}
+}
+
+// Describe implements prometheus.Collector.
+func (m *measured) Describe(descriptions chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.pending, m.oldest, m.dead, m.held, m.keys, m.oldestHeld, m.at, m.overdue, m.snapshot, m.tidied} {
+		descriptions <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *measured) Collect(values chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		values <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.backlogAt.IsZero() {
+		gauge(m.pending, float64(m.backlog.Pending))
+		gauge(m.oldest, age(m.backlog.OldestDue).Seconds())
+		gauge(m.dead, float64(m.backlog.Dead))
+		gauge(m.held, float64(m.backlog.Held))
+		gauge(m.keys, float64(m.backlog.HeldKeys))
+		gauge(m.oldestHeld, age(m.backlog.OldestHeld).Seconds())
+		gauge(m.at, seconds(m.backlogAt))
+	}
+	if m.upkept {
+		gauge(m.overdue, float64(m.upkeep.OverduePartitions))
+		open, pid := age(m.upkeep.Snapshot.Begun), ""
+		if open >= snapshotNamed {
+			pid = strconv.Itoa(m.upkeep.Snapshot.PID)
+		}
+		gauge(m.snapshot, open.Seconds(), pid)
+		gauge(m.tidied, seconds(m.tidiedAt))
+	}
+}
+
+// age is how long ago something was, 0 of nothing and of what is yet to come.
+func age(at time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
+	}
+	return max(time.Since(at), 0)
+}
+
+// seconds is a time as Prometheus has it, 0 of none.
+func seconds(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return float64(at.UnixMilli()) / 1000
+}

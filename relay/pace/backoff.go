@@ -1,0 +1,22 @@
+package pace
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Backoff returns how long to wait after the n-th failure, n from 1: evenly
+// spread between 0 and a ceiling that doubles from base up to limit ("full
+// jitter"), so that events refused together do not come back together.
+func Backoff(base, limit time.Duration, n int) time.Duration {
+	return rand.N(Ceiling(base, limit, n) + 1)
+}
+
+// Ceiling returns the longest wait after the n-th failure, n from 1: it doubles from base up to limit.
+func Ceiling(base, limit time.Duration, n int) time.Duration {
+	d := min(base, limit)
+	for ; n > 1 && d < limit; n-- {
+		d = min(2*d, limit)
+	}
+	return d
+}

@@ -1,0 +1,24 @@
+package pace
+
+import (
+	"context"
+	"time"
+)
+
+// Wait returns after d, or when ctx ends.
+func Wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// Raise sets a flag that is a channel of one place. It never blocks.
+func Raise(flag chan struct{}) {
+	select {
+	case flag <- struct{}{}:
+	default:
+	}
+}

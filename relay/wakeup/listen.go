@@ -1,0 +1,46 @@
+package wakeup
+
+import (
+	"context"
+	"time"
+
+	"outboxd/relay/pace"
+)
+
+// Listen waits for producers' notifications until ctx ends. It reconnects for
+// as long as it takes: without it the relay polls more often, and nothing else.
+func (w *Waker) Listen(ctx context.Context) error {
+	defer w.hear(false)
+	for failures := 0; ; {
+		err := w.presence.Listen(ctx, func() {
+			if failures > 0 {
+				w.log.Info("listening for new events again")
+			}
+			failures = 0
+			w.hear(true)
+			w.Wake()
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.hear(false)
+		failures++
+		pause := time.Second/4 + pace.Backoff(time.Second/2, 15*time.Second, failures)
+		if failures == 1 {
+			w.log.Warn("cannot listen for new events; polling until that works again", "retry_in", pause, "error", err)
+		}
+		pace.Wait(ctx, pause)
+	}
+}
+
+// hear says whether notifications arrive. When they no longer do, one may have
+// been missed, and a poller may just have begun a long sleep.
+func (w *Waker) hear(hears bool) {
+	if w.hears.Swap(hears) == hears {
+		return
+	}
+	pace.Raise(w.changed)
+	if !hears {
+		w.lookOnceMore()
+	}
+}

@@ -1,0 +1,58 @@
+package wakeup
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// showEvery is the rhythm of the signs of life, and showAgain that of the
+	// attempts while there is none to be given.
+	showEvery = 15 * time.Second
+	showAgain = time.Second
+)
+
+// Show shows the process to others, and whether it wants to be notified, until
+// ctx ends.
+func (w *Waker) Show(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			w.leave(ctx)
+			return nil
+		case <-w.changed:
+		case <-timer.C:
+		}
+		asleep := w.hears.Load() && !w.busy.Load() && !w.paused()
+		if err := w.presence.Show(ctx, w.process, asleep); err != nil {
+			if ctx.Err() == nil {
+				w.log.Debug("could not show a sign of life", "error", err)
+			}
+			w.marked.Store(false) // nobody knows what others see
+			timer.Reset(showAgain)
+			continue
+		}
+		if !w.marked.Swap(asleep) && asleep {
+			w.lookOnceMore()
+		}
+		timer.Reset(showEvery)
+	}
+}
+
+// lookOnceMore follows the mark: what was committed before the mark was visible
+// notified nobody.
+func (w *Waker) lookOnceMore() {
+	w.idle.Store(0)
+	w.Wake()
+}
+
+func (w *Waker) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	w.marked.Store(false)
+	if err := w.presence.Leave(ctx, w.process); err != nil {
+		w.log.Debug("could not take the relay's record away; others will", "error", err)
+	}
+}
