@@ -81,7 +81,7 @@ func TestRegistrationToMail(t *testing.T) {
 func wantMetrics(t *testing.T, monitor string) {
 	t.Helper()
 	var text string
-	// The worker counts after it has committed, and the housekeeper measures
+	// The worker counts after it has committed, and the leader measures
 	// when it has come to lead.
 	eventually(t, "/metrics counts the event and has the backlog", func() bool {
 		_, text = get(t, monitor+"/metrics")

@@ -5,7 +5,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 
 -- outbox_sent holds what was handed to Redis, with every column needed to send
 -- it again should Redis forget. Partitioned by day, so that old days are
--- dropped rather than deleted; the relay's housekeeper keeps the partitions.
+-- dropped rather than deleted; the leader keeps the partitions.
 -- The default partition catches rows that have no partition: no insert ever fails
 -- for want of a partition.
 CREATE TABLE outbox_sent (

@@ -78,7 +78,7 @@ END $$;
 -- If the producer has written the event once more meanwhile, the repeat gives
 -- way. One that is just being claimed is not waited for, since this may be a
 -- consumer's commit: the event stays held, with its turn, and whoever claims the
--- repeat, or the housekeeper, asks again.
+-- repeat, or the leader, asks again.
 -- +goose StatementBegin
 DO $do$
 DECLARE

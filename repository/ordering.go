@@ -80,7 +80,7 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 // advance follows the commit, for every key that the batch touched. Until the
 // commit a confirmation does not see what was held, and others who ask for the
 // next event of a key still see in the outbox what was taken from it, and leave the key to us.
-// Where it fails, the housekeeper's round does it.
+// Where it fails, the leader's round does it.
 func (b *batch) advance(ctx context.Context) {
 	b.advanced = b.advanced || b.held.Made > 0
 	keys := slices.Concat(b.held.Keys, b.held.InsteadKeys, b.freed)

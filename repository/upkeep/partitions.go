@@ -16,7 +16,7 @@ import (
 )
 
 // daysAhead is how many days' partitions exist before they are needed, so that
-// the housekeeper may be gone for as long.
+// the leader may be gone for as long.
 const daysAhead = 7
 
 // partitionPrefix is followed by the day, in UTC, as 20060102.
@@ -29,7 +29,7 @@ const PartitionsSQL = `
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
-// The default partition is empty unless the housekeeper was away for days.
+// The default partition is empty unless the leader was away for days.
 var trimDefaultSQL = `
 WITH gone AS (
     DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(

@@ -150,7 +150,7 @@ func (e *Env) openDatabase(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// The relay's housekeeper would make them during the first measurement.
+	// The leader would make them during the first measurement.
 	return upkeep.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
 }
 
