@@ -10,6 +10,10 @@ import (
 	"strings"
 
 	"github.com/go-playground/validator/v10"
+
+	"outboxd/config/address"
+	"outboxd/config/value"
+	"outboxd/config/words"
 )
 
 const minToken = 16 // bytes
@@ -34,15 +38,15 @@ func (l *loading) check() {
 
 // checkValue checks a value by itself.
 func (o *option) checkValue(validate *validator.Validate) error {
-	value := reflect.ValueOf(o.field).Elem()
-	if o.optional && value.IsZero() {
+	field := reflect.ValueOf(o.field).Elem()
+	if o.optional && field.IsZero() {
 		return nil
 	}
-	if rule := o.rule(); rule != "" && validate.Var(value.Interface(), rule) != nil {
-		return fmt.Errorf("%s is not allowed: give %s", quote(format(o.field)), o.limits())
+	if rule := o.rule(); rule != "" && validate.Var(field.Interface(), rule) != nil {
+		return fmt.Errorf("%s is not allowed: give %s", words.Quote(value.Format(o.field)), o.limits())
 	}
 	if o.check != nil {
-		return o.check(value.String())
+		return o.check(field.String())
 	}
 	return nil
 }
@@ -79,28 +83,28 @@ func (l *loading) rules() []rule {
 	smtp, webhook := sends && c.Notify == NotifySMTP, sends && c.Notify == NotifyWebhook
 	return []rule{
 		{[]string{"monitor.addr", "admin_token"}, func() string {
-			return only(c.Monitor.Addr != "" && !IsLoopback(c.Monitor.Addr) && c.AdminToken == "",
-				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s, or listen on 127.0.0.1", quote(c.Monitor.Addr), name("admin_token")))
+			return only(c.Monitor.Addr != "" && !address.IsLoopback(c.Monitor.Addr) && c.AdminToken == "",
+				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s, or listen on 127.0.0.1", words.Quote(c.Monitor.Addr), name("admin_token")))
 		}},
 		{[]string{"relay.inbox_retention", "relay.history"}, func() string {
 			return only(c.Relay.InboxRetention < c.Relay.History,
 				fmt.Sprintf("%s is shorter than the %s of %s: an event sent again after that could take effect twice; lengthen the one or shorten the other",
-					formatDuration(c.Relay.InboxRetention), formatDuration(c.Relay.History), name("relay.history")))
+					value.FormatDuration(c.Relay.InboxRetention), value.FormatDuration(c.Relay.History), name("relay.history")))
 		}},
 		{[]string{"relay.backoff_base", "relay.backoff_max"}, func() string {
 			return only(c.Relay.BackoffBase > c.Relay.BackoffMax,
 				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
-					formatDuration(c.Relay.BackoffBase), formatDuration(c.Relay.BackoffMax), name("relay.backoff_max")))
+					value.FormatDuration(c.Relay.BackoffBase), value.FormatDuration(c.Relay.BackoffMax), name("relay.backoff_max")))
 		}},
 		{[]string{"relay.poll_min", "relay.poll_interval"}, func() string {
 			return only(c.Relay.PollMin > c.Relay.PollInterval,
 				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
-					formatDuration(c.Relay.PollMin), formatDuration(c.Relay.PollInterval), name("relay.poll_interval")))
+					value.FormatDuration(c.Relay.PollMin), value.FormatDuration(c.Relay.PollInterval), name("relay.poll_interval")))
 		}},
 		{[]string{"relay.poll_min", "relay.poll_without_listen"}, func() string {
 			return only(c.Relay.PollMin > c.Relay.PollWithoutListen,
 				fmt.Sprintf("%s is longer than the %s of %s: shorten the one or lengthen the other",
-					formatDuration(c.Relay.PollMin), formatDuration(c.Relay.PollWithoutListen), name("relay.poll_without_listen")))
+					value.FormatDuration(c.Relay.PollMin), value.FormatDuration(c.Relay.PollWithoutListen), name("relay.poll_without_listen")))
 		}},
 		{[]string{"relay.listen_url", "database.url"}, func() string {
 			return only(c.Relay.ListenURL != "" && c.Database.URL == "",
@@ -126,7 +130,7 @@ func (l *loading) rules() []rule {
 			return only(smtp && c.SMTP.Username != "" && c.SMTP.Password == "", "there is a user name and no password: give one, or unset "+name("smtp.username"))
 		}},
 		{[]string{"smtp.tls", "smtp.addr", "smtp.password", "notify", "example", "roles"}, func() string {
-			return only(smtp && c.SMTP.TLS == SMTPPlain && c.SMTP.Password != "" && c.SMTP.Addr != "" && !IsLoopback(c.SMTP.Addr),
+			return only(smtp && c.SMTP.TLS == SMTPPlain && c.SMTP.Password != "" && c.SMTP.Addr != "" && !address.IsLoopback(c.SMTP.Addr),
 				"the password would cross the network readable: give starttls or tls, or unset "+name("smtp.password"))
 		}},
 		{[]string{"webhook.url", "notify", "example", "roles"}, func() string {
@@ -162,7 +166,7 @@ var plainIdentifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`)
 
 func checkSchema(text string) error {
 	if !plainIdentifier.MatchString(text) || strings.HasPrefix(text, "pg_") || text == "information_schema" {
-		return fmt.Errorf("%s must be up to 50 lower-case letters, digits and _, not begin with a digit or pg_, and not be information_schema", quote(text))
+		return fmt.Errorf("%s must be up to 50 lower-case letters, digits and _, not begin with a digit or pg_, and not be information_schema", words.Quote(text))
 	}
 	return nil
 }
@@ -170,7 +174,7 @@ func checkSchema(text string) error {
 func checkTraceURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !strings.Contains(text, "{trace_id}") {
-		return fmt.Errorf("%s must begin with http:// or https:// and contain {trace_id}", quote(text))
+		return fmt.Errorf("%s must begin with http:// or https:// and contain {trace_id}", words.Quote(text))
 	}
 	return nil
 }

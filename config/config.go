@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"outboxd/config/value"
+)
 
 // Config is the configuration of one process. After Load it is only read, and
 // may then be shared by any number of goroutines. Printing it, logging it or
@@ -10,7 +14,7 @@ type Config struct {
 	DataDir         string        // empty: the platform's default
 	Migrate         string        // MigrateAuto or MigrateOff
 	ShutdownTimeout time.Duration // how long draining may take in all
-	AdminToken      Secret        // empty: nothing can be changed over HTTP
+	AdminToken      value.Secret  // empty: nothing can be changed over HTTP
 	Example         string        // ExampleAuto or ExampleOn; see RunsExample
 	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only where no worker sends
 
@@ -34,31 +38,31 @@ type Config struct {
 type API struct {
 	Addr                 string // host:port
 	RateLimit            int    // requests per minute and client address; 0: no limit
-	TrustedProxies       Networks
-	BodyLimit            Size
+	TrustedProxies       value.Networks
+	BodyLimit            value.Size
 	HashConcurrency      int // passwords hashed at the same time
 	IdempotencyRetention time.Duration
 }
 
 // Monitor is the section of the monitor's listener.
 type Monitor struct {
-	Addr     string // host:port; empty: no listener
-	Mask     Names  // keys whose values the pages do not show
-	TraceURL string // with {trace_id}; empty: traces are not linked
+	Addr     string      // host:port; empty: no listener
+	Mask     value.Names // keys whose values the pages do not show
+	TraceURL string      // with {trace_id}; empty: traces are not linked
 }
 
 // Database is the section of the PostgreSQL connections.
 type Database struct {
-	URL            SecretURL // empty: outboxd runs its own server
-	Schema         string    // that everything of outboxd is in
-	MaxConns       int       // 0: see Config.PoolSize
-	ExecMode       string    // pgx's name of the mode, such as "cache_statement"
+	URL            value.SecretURL // empty: outboxd runs its own server
+	Schema         string          // that everything of outboxd is in
+	MaxConns       int             // 0: see Config.PoolSize
+	ExecMode       string          // pgx's name of the mode, such as "cache_statement"
 	ConnectTimeout time.Duration
 }
 
 // Redis is the section of the Redis connections.
 type Redis struct {
-	URL           SecretURL // empty: outboxd runs its own server
+	URL           value.SecretURL // empty: outboxd runs its own server
 	WaitReplicas  int
 	CheckInterval time.Duration // between two looks whether Redis has kept its data
 }
@@ -79,14 +83,14 @@ type Relay struct {
 	BackoffBase    time.Duration
 	BackoffMax     time.Duration
 	History        time.Duration // how long outbox_sent is kept
-	Unconfirmed    Names         // event types
+	Unconfirmed    value.Names   // event types
 	Missing        string        // MissingResend or MissingReport
 	Ordering       string        // OrderingBlock or OrderingSkip
-	MaxQueue       Bounds
-	InboxRetention time.Duration // at least History
-	MaxPayload     Size          // 0: as the database has it
-	Listen         string        // ListenOn or ListenOff
-	ListenURL      SecretURL     // empty: as Database.URL
+	MaxQueue       value.Bounds
+	InboxRetention time.Duration   // at least History
+	MaxPayload     value.Size      // 0: as the database has it
+	Listen         string          // ListenOn or ListenOff
+	ListenURL      value.SecretURL // empty: as Database.URL
 
 	PollWithoutListen time.Duration // longest sleep while LISTEN does not work
 }
@@ -94,15 +98,15 @@ type Relay struct {
 // Worker is the section of the Asynq server.
 type Worker struct {
 	Concurrency  int // tasks at the same time
-	Queues       Queues
+	Queues       value.Queues
 	PollInterval time.Duration
 }
 
 // Deliver is the section of the deliveries to subscriptions.
 type Deliver struct {
-	Allow         Networks  // exceptions from what is refused
-	Proxy         SecretURL // empty: none
-	Source        string    // of CloudEvents
+	Allow         value.Networks  // exceptions from what is refused
+	Proxy         value.SecretURL // empty: none
+	Source        string          // of CloudEvents
 	CheckInterval time.Duration
 }
 
@@ -111,16 +115,16 @@ type SMTP struct {
 	Addr     string // host:port
 	TLS      string // SMTPStartTLS, SMTPTLS or SMTPPlain
 	Username string // empty: no authentication
-	Password Secret
+	Password value.Secret
 	From     string        // an address of RFC 5322, with or without a name
 	Timeout  time.Duration // for one message
 }
 
 // Webhook is the section of the notifications by HTTP.
 type Webhook struct {
-	URL     SecretURL     // http or https
-	Secret  Secret        // Standard Webhooks: whsec_ and 24 to 64 bytes in base64
-	Timeout time.Duration // for one request
+	URL     value.SecretURL // http or https
+	Secret  value.Secret    // Standard Webhooks: whsec_ and 24 to 64 bytes in base64
+	Timeout time.Duration   // for one request
 }
 
 // Log is the section of the log.

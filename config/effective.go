@@ -5,6 +5,9 @@ import (
 	"io"
 
 	"gopkg.in/yaml.v3"
+
+	"outboxd/config/value"
+	"outboxd/config/words"
 )
 
 // WriteYAML writes the effective configuration in the form of a configuration
@@ -19,9 +22,9 @@ func (c *Config) WriteYAML(w io.Writer) error {
 			section, mapping = o.section(), &yaml.Node{Kind: yaml.MappingNode}
 			root.Content = append(root.Content, textNode(section), mapping)
 		}
-		value := o.node(format(o.field))
-		value.LineComment = c.origin(o.key)
-		mapping.Content = append(mapping.Content, textNode(o.name()), value)
+		node := o.node(value.Format(o.field))
+		node.LineComment = c.origin(o.key)
+		mapping.Content = append(mapping.Content, textNode(o.name()), node)
 	}
 	encoder := yaml.NewEncoder(w)
 	encoder.SetIndent(2)
@@ -42,7 +45,7 @@ type Setting struct {
 func (c *Config) Settings() []Setting {
 	var settings []Setting
 	for _, o := range c.options() {
-		settings = append(settings, Setting{o.key, format(o.field), c.origin(o.key)})
+		settings = append(settings, Setting{o.key, value.Format(o.field), c.origin(o.key)})
 	}
 	return settings
 }
@@ -52,8 +55,8 @@ func (c *Config) origin(key string) string {
 	switch origin := c.origins[key]; {
 	case origin == "":
 		return "default"
-	case !isText(origin): // a file name can hold a newline, a comment cannot
-		return quote(origin)
+	case !words.IsPlain(origin): // a file name can hold a newline, a comment cannot
+		return words.Quote(origin)
 	default:
 		return origin
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"outboxd/config"
+	"outboxd/config/value"
 )
 
 func TestFileIsFound(t *testing.T) {
@@ -52,7 +53,7 @@ func TestFlagsMayBeMissing(t *testing.T) {
 
 func TestFileForms(t *testing.T) {
 	t.Parallel()
-	queues := config.Queues{"Urgent": 5, "low": 1}
+	queues := value.Queues{"Urgent": 5, "low": 1}
 	for name, test := range map[string]struct {
 		file string
 		want func(c *config.Config) bool
@@ -100,7 +101,7 @@ func TestRoundTrip(t *testing.T) {
 	again := setting{file: written}
 	for _, option := range layeredOptions() {
 		switch option.want[2].(type) {
-		case config.Secret, config.SecretURL:
+		case value.Secret, value.SecretURL:
 			again.env = append(again.env, variable(option.key)+"="+option.texts[2])
 		}
 	}

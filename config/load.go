@@ -6,10 +6,14 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"outboxd/config/address"
+	"outboxd/config/value"
+	"outboxd/config/words"
 )
 
 // loading is one run of Load. It hands each layer to viper, from the weakest
-// to the strongest, as text: viper decides which layer wins, parseInto what
+// to the strongest, as text: viper decides which layer wins, value.Parse what
 // the text means. Viper itself would turn "abc" into 0 and queue names into
 // lower case, and could not say where a value came from.
 type loading struct {
@@ -105,18 +109,18 @@ func (l *loading) decode() {
 
 func (o *option) decode(text string) error {
 	switch {
-	case !isText(text):
-		return errNotText
+	case !words.IsPlain(text):
+		return words.ErrNotPlain
 	case text == "" && !o.optional:
 		problem := "the value is empty"
 		if limits := o.limits(); limits != "" {
 			problem += ": give " + limits
 		}
 		return errors.New(problem)
-	case o.isSecret() && strings.Contains(text, mask):
-		return errors.New("the value is masked with " + mask + ": give the real one")
+	case o.isSecret() && strings.Contains(text, address.Masked):
+		return errors.New("the value is masked with " + address.Masked + ": give the real one")
 	default:
-		return parseInto(o.field, text)
+		return value.Parse(o.field, text)
 	}
 }
 

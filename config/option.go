@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"outboxd/config/value"
 )
 
 // An option is one entry of the table: all that is known about one value.
 type option struct {
 	field    any    // where the value goes: a pointer into a Config
 	key      string // its place in the file: section.name, or name
-	value    string // the default, as parseInto reads it
+	value    string // the default, as value.Parse reads it
 	help     string // whole sentences, for flags, reference and example alike
 	min, max string // limits of numbers, sizes and durations, as validator reads them; "" for none
 	choices  []string
@@ -43,7 +45,7 @@ func (o *option) names() string { return o.key + " (--" + o.flag() + ", " + o.va
 
 func (o *option) isSecret() bool {
 	switch o.field.(type) {
-	case *Secret, *SecretURL:
+	case *value.Secret, *value.SecretURL:
 		return true
 	default:
 		return false
@@ -52,7 +54,7 @@ func (o *option) isSecret() bool {
 
 func (o *option) isList() bool {
 	switch o.field.(type) {
-	case *Roles, *Networks, *Names, *Queues, *Bounds:
+	case *Roles, *value.Networks, *value.Names, *value.Queues, *value.Bounds:
 		return true
 	default:
 		return false
@@ -66,17 +68,17 @@ func (o *option) kind() string {
 		return "int"
 	case *time.Duration:
 		return "duration"
-	case *Size:
+	case *value.Size:
 		return "size"
-	case *Roles, *Networks, *Names:
+	case *Roles, *value.Networks, *value.Names:
 		return "list"
-	case *Queues:
+	case *value.Queues:
 		return "weights"
-	case *Bounds:
+	case *value.Bounds:
 		return "bounds"
-	case *Secret:
+	case *value.Secret:
 		return "secret"
-	case *SecretURL:
+	case *value.SecretURL:
 		return "url"
 	default:
 		return "string"
@@ -115,10 +117,10 @@ func (o *option) limits() string {
 // limit writes a limit of validator as the option's values are written.
 func (o *option) limit(text string) string {
 	field := reflect.New(reflect.TypeOf(o.field).Elem()).Interface()
-	if text == "" || parseInto(field, text) != nil {
+	if text == "" || value.Parse(field, text) != nil {
 		return text
 	}
-	return format(field)
+	return value.Format(field)
 }
 
 // fault returns what is wrong with the option. The problem must not hold a

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/config"
+	"outboxd/config/value"
 )
 
 // layered is an option with a value for each layer, from the weakest to the
@@ -43,16 +44,16 @@ func durations(key string) layered {
 
 func secrets(key string, values ...string) layered {
 	l := texts(key, values...)
-	for i, value := range values {
-		l.want[i] = config.Secret(value)
+	for i, text := range values {
+		l.want[i] = value.Secret(text)
 	}
 	return l
 }
 
 func urls(key string, values ...string) layered {
 	l := texts(key, values...)
-	for i, value := range values {
-		l.want[i] = config.SecretURL(value)
+	for i, text := range values {
+		l.want[i] = value.SecretURL(text)
 	}
 	return l
 }
@@ -63,7 +64,7 @@ func (l layered) needs(variables ...string) layered {
 }
 
 func layeredOptions() []layered {
-	network := func(text string) config.Networks { return config.Networks{netip.MustParsePrefix(text)} }
+	network := func(text string) value.Networks { return value.Networks{netip.MustParsePrefix(text)} }
 	return []layered{
 		{key: "roles", texts: [3]string{"api", "relay,api", "all"}, want: [3]any{
 			config.Roles{config.RoleAPI}, config.Roles{config.RoleAPI, config.RoleRelay}, config.AllRoles(),
@@ -79,11 +80,11 @@ func layeredOptions() []layered {
 		{key: "api.trusted_proxies", texts: [3]string{"10.0.0.0/8", "192.0.2.1", "2001:db8::/32"}, want: [3]any{
 			network("10.0.0.0/8"), network("192.0.2.1/32"), network("2001:db8::/32"),
 		}},
-		{key: "api.body_limit", texts: [3]string{"2048", "4KiB", "1 MiB"}, want: [3]any{config.Size(2048), config.Size(4096), config.Size(1 << 20)}},
+		{key: "api.body_limit", texts: [3]string{"2048", "4KiB", "1 MiB"}, want: [3]any{value.Size(2048), value.Size(4096), value.Size(1 << 20)}},
 		numbers("api.hash_concurrency"),
 		durations("api.idempotency_retention"),
 		texts("monitor.addr", "127.0.0.1:1", "localhost:2", "[::1]:3"),
-		{key: "monitor.mask", texts: [3]string{"a", "b, c", "d,d,"}, want: [3]any{config.Names{"a"}, config.Names{"b", "c"}, config.Names{"d"}}},
+		{key: "monitor.mask", texts: [3]string{"a", "b, c", "d,d,"}, want: [3]any{value.Names{"a"}, value.Names{"b", "c"}, value.Names{"d"}}},
 		texts("monitor.trace_url", "https://a/{trace_id}", "http://b/{trace_id}/x", "https://c?t={trace_id}"),
 		urls("database.url", "postgres://a@h/1", "host=h dbname=2", "postgresql://a:b@h1:1,h2/3").needs("OUTBOXD_NOTIFY=log"),
 		texts("database.schema", "one", "two", "three"),
@@ -105,27 +106,27 @@ func layeredOptions() []layered {
 		durations("relay.backoff_max"),
 		durations("relay.history"),
 		{key: "relay.unconfirmed", texts: [3]string{"a:b", "c, d:e", "f,f,"}, want: [3]any{
-			config.Names{"a:b"}, config.Names{"c", "d:e"}, config.Names{"f"},
+			value.Names{"a:b"}, value.Names{"c", "d:e"}, value.Names{"f"},
 		}},
 		texts("relay.ordering", "skip", "block", "skip"),
 		texts("relay.missing", "report", "resend", "report"),
 		{key: "relay.max_queue", texts: [3]string{"a=1", "b=1000000,c=3", "d = 4 , e=5,"}, want: [3]any{
-			config.Bounds{"a": 1}, config.Bounds{"b": 1_000_000, "c": 3}, config.Bounds{"d": 4, "e": 5},
+			value.Bounds{"a": 1}, value.Bounds{"b": 1_000_000, "c": 3}, value.Bounds{"d": 4, "e": 5},
 		}},
 		durations("relay.inbox_retention").needs("OUTBOXD_RELAY_HISTORY=1m"),
-		{key: "relay.max_payload", texts: [3]string{"2048", "4KiB", "64 MiB"}, want: [3]any{config.Size(2048), config.Size(4096), config.Size(64 << 20)}},
+		{key: "relay.max_payload", texts: [3]string{"2048", "4KiB", "64 MiB"}, want: [3]any{value.Size(2048), value.Size(4096), value.Size(64 << 20)}},
 		texts("relay.listen", "off", "on", "off"),
 		urls("relay.listen_url", "postgres://h/1", "postgres://h/2", "postgres://h/3").needs("OUTBOXD_DATABASE_URL=postgres://h/0", "OUTBOXD_NOTIFY=log"),
 		numbers("worker.concurrency"),
 		{key: "worker.queues", texts: [3]string{"A=1", "b=2,c=3", "d = 4 , e=5,"}, want: [3]any{
-			config.Queues{"A": 1}, config.Queues{"b": 2, "c": 3}, config.Queues{"d": 4, "e": 5},
+			value.Queues{"A": 1}, value.Queues{"b": 2, "c": 3}, value.Queues{"d": 4, "e": 5},
 		}},
 		{key: "worker.poll_interval", texts: [3]string{"1ms", "2ms", "3ms"}, want: [3]any{time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond}},
 		{key: "deliver.allow", texts: [3]string{"10.0.0.0/8", "192.0.2.1", "2001:db8::/32"}, want: [3]any{
 			network("10.0.0.0/8"), network("192.0.2.1/32"), network("2001:db8::/32"),
 		}},
 		{key: "deliver.proxy", texts: [3]string{"http://a:1", "http://b:2", "http://c:3"}, want: [3]any{
-			config.SecretURL("http://a:1"), config.SecretURL("http://b:2"), config.SecretURL("http://c:3"),
+			value.SecretURL("http://a:1"), value.SecretURL("http://b:2"), value.SecretURL("http://c:3"),
 		}},
 		texts("deliver.source", "a", "b", "/c"),
 		{key: "deliver.check_interval", texts: [3]string{"1s", "2s", "3s"}, want: [3]any{time.Second, 2 * time.Second, 3 * time.Second}},

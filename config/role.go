@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"outboxd/config/words"
 )
 
 // Role is one of the things that a process can do.
@@ -47,14 +49,14 @@ func (r Roles) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 // UnmarshalText reads "all" or role names with commas, in any order.
 func (r *Roles) UnmarshalText(text []byte) error {
 	var named Roles
-	for _, name := range splitList(string(text)) {
+	for _, name := range words.List(string(text)) {
 		switch role := Role(name); {
 		case name == allRoles:
 			named = AllRoles()
 		case AllRoles().Has(role):
 			named = append(named, role)
 		default:
-			return fmt.Errorf("there is no role %s: give all, or some of api, relay, worker and monitor, with commas between", quote(name))
+			return fmt.Errorf("there is no role %s: give all, or some of api, relay, worker and monitor, with commas between", words.Quote(name))
 		}
 	}
 	if len(named) == 0 {

@@ -1,5 +1,9 @@
 package config
 
+import (
+	"outboxd/config/address"
+)
+
 // options returns the table, bound to the fields of c, in the order of the
 // reference: first what belongs to no section, then section by section.
 func (c *Config) options() []*option {
@@ -49,7 +53,7 @@ func (c *Config) generalOptions() []*option {
 func (c *API) options() []*option {
 	return []*option{
 		{
-			field: &c.Addr, key: "api.addr", value: "127.0.0.1:5001", check: checkListenAddr,
+			field: &c.Addr, key: "api.addr", value: "127.0.0.1:5001", check: address.CheckListen,
 			help: "Address of the HTTP API. Port 0 takes a free port.",
 		},
 		{
@@ -78,7 +82,7 @@ func (c *API) options() []*option {
 func (c *Monitor) options() []*option {
 	return []*option{
 		{
-			field: &c.Addr, key: "monitor.addr", value: "127.0.0.1:8081", optional: true, check: checkListenAddr,
+			field: &c.Addr, key: "monitor.addr", value: "127.0.0.1:8081", optional: true, check: address.CheckListen,
 			help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs admin_token.",
 		},
 		{
@@ -95,7 +99,7 @@ func (c *Monitor) options() []*option {
 func (c *Database) options() []*option {
 	return []*option{
 		{
-			field: &c.URL, key: "database.url", optional: true, check: checkPostgres, aliases: []string{"DATABASE_URL"},
+			field: &c.URL, key: "database.url", optional: true, check: address.CheckPostgres, aliases: []string{"DATABASE_URL"},
 			help: "PostgreSQL to use, as a URL or as key=value pairs. Empty means that outboxd runs its own. Prefer the variable or the file to the flag, which other users of the machine can see.",
 		},
 		{
@@ -121,7 +125,7 @@ func (c *Database) options() []*option {
 func (c *Redis) options() []*option {
 	return []*option{
 		{
-			field: &c.URL, key: "redis.url", optional: true, check: checkRedis, aliases: []string{"REDIS_URL"},
+			field: &c.URL, key: "redis.url", optional: true, check: address.CheckRedis, aliases: []string{"REDIS_URL"},
 			help: "Redis to use: a URL that begins with redis, rediss, redis-socket or redis-sentinel. Empty means that outboxd runs its own.",
 		},
 		{
@@ -215,7 +219,7 @@ func (c *Relay) options() []*option {
 			help: "Whether to wait for PostgreSQL's notifications. With off the relay polls, and producers do not notify. Use off behind PgBouncer in transaction mode without relay.listen_url.",
 		},
 		{
-			field: &c.ListenURL, key: "relay.listen_url", optional: true, check: checkPostgres,
+			field: &c.ListenURL, key: "relay.listen_url", optional: true, check: address.CheckPostgres,
 			help: "PostgreSQL without a pooler in between, for LISTEN and for the lock of the leader. Empty means database.url. Needed behind PgBouncer in transaction mode, where neither works.",
 		},
 	}
@@ -245,7 +249,7 @@ func (c *Deliver) options() []*option {
 			help: "Address ranges that deliveries to subscriptions may go to though they are of this machine, link-local or private, such as 10.0.0.0/8. All of those are refused otherwise.",
 		},
 		{
-			field: &c.Proxy, key: "deliver.proxy", optional: true, check: checkWebhookURL,
+			field: &c.Proxy, key: "deliver.proxy", optional: true, check: address.CheckHTTP,
 			help: "HTTP proxy that all deliveries go through, such as http://proxy:3128. It resolves names, and has to refuse addresses. No proxy is taken from the environment.",
 		},
 		{
@@ -262,7 +266,7 @@ func (c *Deliver) options() []*option {
 func (c *SMTP) options() []*option {
 	return []*option{
 		{
-			field: &c.Addr, key: "smtp.addr", optional: true, check: checkServerAddr,
+			field: &c.Addr, key: "smtp.addr", optional: true, check: address.CheckServer,
 			help: "Mail server as host:port, for notify=smtp.",
 		},
 		{
@@ -278,7 +282,7 @@ func (c *SMTP) options() []*option {
 			help: "Password at the mail server.",
 		},
 		{
-			field: &c.From, key: "smtp.from", optional: true, check: checkMailbox,
+			field: &c.From, key: "smtp.from", optional: true, check: address.CheckMailbox,
 			help: "Sender of the mails, such as no-reply@example.com.",
 		},
 		{
@@ -291,7 +295,7 @@ func (c *SMTP) options() []*option {
 func (c *Webhook) options() []*option {
 	return []*option{
 		{
-			field: &c.URL, key: "webhook.url", optional: true, check: checkWebhookURL,
+			field: &c.URL, key: "webhook.url", optional: true, check: address.CheckHTTP,
 			help: "Where notifications are posted, for notify=webhook.",
 		},
 		{

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
+	"outboxd/config/value"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/migrations"
@@ -194,7 +195,7 @@ func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
 	limit, err := migrations.PayloadLimit(ctx, d.database.SQL())
 	if err == nil && limit != int(d.cfg.Relay.MaxPayload) {
 		d.log.Warn("the outbox has another payload limit than is configured; run outboxd migrate up with this configuration",
-			"configured", d.cfg.Relay.MaxPayload, "in_force", config.Size(limit))
+			"configured", d.cfg.Relay.MaxPayload, "in_force", value.Size(limit))
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outboxd/config"
+	"outboxd/config/address"
 	"outboxd/domain"
 	"outboxd/handler/dashboard"
 	"outboxd/handler/monitor"
@@ -37,7 +38,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
 		Checks: d.checks(beside), Warnings: d.warnings, Draining: d.lineup.isDraining,
 		Pages: pages, Sources: sources, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
-		IsLoopback:     config.IsLoopback,
+		IsLoopback:     address.IsLoopback,
 		TrustedProxies: d.cfg.API.TrustedProxies,
 	})
 	d.lineup.add(stageMonitor, "monitor", serve(app, d.monitorListener, share(d.cfg.ShutdownTimeout, requestShare)/2))

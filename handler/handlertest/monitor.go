@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"outboxd/app/servertest"
-	"outboxd/config"
+	"outboxd/config/address"
 	"outboxd/handler/monitor"
 )
 
@@ -21,7 +21,7 @@ const AdminToken = "an admin token of some length"
 func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
-	o := monitor.Options{Logger: log.Logger(), Registry: prometheus.NewRegistry(), Address: "127.0.0.1:8081", IsLoopback: config.IsLoopback}
+	o := monitor.Options{Logger: log.Logger(), Registry: prometheus.NewRegistry(), Address: "127.0.0.1:8081", IsLoopback: address.IsLoopback}
 	if change != nil {
 		change(&o)
 	}

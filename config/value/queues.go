@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"cmp"
@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"outboxd/config/words"
 )
 
 // Limits of one queue.
@@ -77,21 +79,21 @@ func formatQueues(queues map[string]int) string {
 // number noun, and show example as one that is valid.
 func parseQueues(text, noun string, example, most int) (map[string]int, error) {
 	queues := map[string]int{}
-	for _, entry := range splitList(text) {
+	for _, entry := range words.List(text) {
 		name, number, found := strings.Cut(entry, "=")
 		name, number = strings.TrimSpace(name), strings.TrimSpace(number)
 		if !found {
-			return nil, fmt.Errorf("%s has no %s: write it as name=%s, such as default=%d", quote(entry), noun, noun, example)
+			return nil, fmt.Errorf("%s has no %s: write it as name=%s, such as default=%d", words.Quote(entry), noun, noun, example)
 		}
 		if err := checkQueueName(name); err != nil {
 			return nil, err
 		}
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 1 || n > most {
-			return nil, fmt.Errorf("the %s of queue %s is %s: give a whole number from 1 to %d", noun, quote(name), quote(number), most)
+			return nil, fmt.Errorf("the %s of queue %s is %s: give a whole number from 1 to %d", noun, words.Quote(name), words.Quote(number), most)
 		}
 		if _, twice := queues[name]; twice {
-			return nil, fmt.Errorf("queue %s is listed twice: keep one of them", quote(name))
+			return nil, fmt.Errorf("queue %s is listed twice: keep one of them", words.Quote(name))
 		}
 		queues[name] = n
 	}
@@ -105,10 +107,10 @@ func checkQueueName(name string) error {
 		return errors.New("a queue has no name: write it as name=number, such as default=3")
 	}
 	if len(name) > maxQueueName {
-		return fmt.Errorf("the queue name %s is longer than %d bytes", quote(name), maxQueueName)
+		return fmt.Errorf("the queue name %s is longer than %d bytes", words.Quote(name), maxQueueName)
 	}
-	if strings.ContainsAny(name, "{}=,") || strings.ContainsFunc(name, unicode.IsSpace) || !isText(name) {
-		return fmt.Errorf("the queue name %s has a character that is not allowed: avoid spaces, commas, equals signs and braces", quote(name))
+	if strings.ContainsAny(name, "{}=,") || strings.ContainsFunc(name, unicode.IsSpace) || !words.IsPlain(name) {
+		return fmt.Errorf("the queue name %s has a character that is not allowed: avoid spaces, commas, equals signs and braces", words.Quote(name))
 	}
 	return nil
 }

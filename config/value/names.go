@@ -1,9 +1,11 @@
-package config
+package value
 
 import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"outboxd/config/words"
 )
 
 // Names is a list of names, without repetitions.
@@ -18,9 +20,9 @@ func (n Names) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 // UnmarshalText reads names with commas between.
 func (n *Names) UnmarshalText(text []byte) error {
 	var names Names
-	for _, name := range splitList(string(text)) {
-		if !isText(name) {
-			return fmt.Errorf("%s is not a name: %w", quote(name), errNotText)
+	for _, name := range words.List(string(text)) {
+		if !words.IsPlain(name) {
+			return fmt.Errorf("%s is not a name: %w", words.Quote(name), words.ErrNotPlain)
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)

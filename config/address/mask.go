@@ -1,0 +1,93 @@
+package address
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Masked stands where a secret was.
+const Masked = "********"
+
+// Mask returns a URL, or a key=value connection string of PostgreSQL, with its
+// secrets masked. Of text that it cannot take apart it masks too much rather than
+// too little.
+func Mask(text string) string {
+	scheme, rest, isURL := cutScheme(text)
+	switch {
+	case text == "":
+		return ""
+	case isURL:
+		return scheme + "://" + maskQuery(maskUser(scheme, rest))
+	default:
+		return maskPairs(text)
+	}
+}
+
+// maskUser masks the password before the host. It takes the last @ of all for
+// the end of the password, since one that was not percent-encoded may hold @,
+// / and ?.
+func maskUser(scheme, rest string) string {
+	end := strings.LastIndexByte(rest, '@')
+	if end < 0 {
+		return rest
+	}
+	user, _, found := strings.Cut(rest[:end], ":")
+	switch {
+	case strings.ContainsAny(user, "/?#@"):
+		// The colon that was found is one inside the password, or behind the host.
+		return Masked + rest[end:]
+	case found:
+		return user + ":" + Masked + rest[end:]
+	case isPostgresScheme(scheme):
+		return rest
+	default:
+		// A token in place of a user name is common with Redis and HTTP.
+		return Masked + rest[end:]
+	}
+}
+
+// maskQuery masks the values of parameters such as password and sslpassword.
+func maskQuery(rest string) string {
+	head, query, found := strings.Cut(rest, "?")
+	if !found {
+		return rest
+	}
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		name, _, hasValue := strings.Cut(pair, "=")
+		plain, err := url.QueryUnescape(name)
+		switch {
+		case err != nil:
+			pairs[i] = Masked
+		case hasValue && isSecretName(plain):
+			pairs[i] = name + "=" + Masked
+		}
+	}
+	return head + "?" + strings.Join(pairs, "&")
+}
+
+// maskPairs masks a key=value connection string.
+func maskPairs(text string) string {
+	pairs, err := parsePairs(text)
+	if err != nil {
+		return Masked
+	}
+	texts := make([]string, len(pairs))
+	for i, p := range pairs {
+		texts[i] = p.key + "=" + p.raw
+		if isSecretName(p.key) {
+			texts[i] = p.key + "=" + Masked
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+func isSecretName(name string) bool {
+	name = strings.ToLower(name)
+	for _, word := range []string{"password", "passwd", "secret", "token", "signature", "apikey", "api_key"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}

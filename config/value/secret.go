@@ -1,0 +1,60 @@
+package value
+
+import (
+	"log/slog"
+
+	"outboxd/config/address"
+)
+
+// Secret is text that must not be shown. Every way of printing, logging or
+// marshalling it masks it; string(s) is the secret itself.
+type Secret string
+
+// String returns the mask, or "" if there is no secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return address.Masked
+}
+
+// GoString masks the secret for %#v.
+func (s Secret) GoString() string { return `"` + s.String() + `"` }
+
+// LogValue masks the secret for slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText masks the secret for JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes the secret as it is.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = Secret(text)
+	return nil
+}
+
+// SecretURL is a URL, or a key=value connection string of PostgreSQL, that may
+// hold a password. Every way of printing, logging or marshalling it masks the
+// password and leaves the rest; string(u) is all of it.
+type SecretURL string
+
+// String returns the URL with its secrets masked. Of text that it cannot take
+// apart it masks too much rather than too little.
+func (u SecretURL) String() string {
+	return address.Mask(string(u))
+}
+
+// GoString masks the password for %#v.
+func (u SecretURL) GoString() string { return `"` + u.String() + `"` }
+
+// LogValue masks the password for slog.
+func (u SecretURL) LogValue() slog.Value { return slog.StringValue(u.String()) }
+
+// MarshalText masks the password for JSON and YAML.
+func (u SecretURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText takes the text as it is.
+func (u *SecretURL) UnmarshalText(text []byte) error {
+	*u = SecretURL(text)
+	return nil
+}
