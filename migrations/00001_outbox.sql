@@ -1,10 +1,11 @@
--- The outbox: events that wait to be handed to Asynq, and what producers call.
+-- The outbox: the events that wait to be handed to Asynq, and the functions that
+-- producers call.
 --
--- PostgreSQL 13 or newer, no extension. Everything is made in one schema, the
--- first on the search_path of who migrates. Producers and consumers may have any
--- search_path: so every function has one of its own (FROM CURRENT: this schema
--- and no other), or names everything in full, where it runs so often that
--- setting a search_path would be felt.
+-- PostgreSQL 13 or newer, no extension. Everything is made in one schema: the first
+-- on the search_path of the role that migrates. Producers and consumers may have
+-- any search_path. So each function pins its own (FROM CURRENT: this schema and no
+-- other). Functions that run very often name everything in full instead, because
+-- setting a search_path costs time on every call.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -12,9 +13,10 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- +goose StatementBegin
 -- outbox_new_id returns a UUID of version 7 (RFC 9562, section 5.7): 48 bits of
 -- Unix milliseconds, the version, 12 bits of the millisecond's fraction (method
--- 3 of section 6.2), then 62 random bits below the variant. Time-ordered, so
--- that the primary key grows at one end; random, so that IDs made by a restored
--- or recreated database never meet old tasks in Redis.
+-- 3 of section 6.2), then 62 random bits below the variant. The IDs are ordered
+-- by time, so the primary key's index grows at one end. They are random, so a
+-- restored or recreated database never makes an ID that an old task in Redis
+-- has.
 CREATE FUNCTION outbox_new_id() RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 DECLARE
@@ -27,12 +29,15 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_delivery_id returns the ID of an event's delivery to a subscription. It is
--- the same whenever it is made, so that an event that is met again, because it was
--- written again or because this database went back, meets the delivery that there
--- was. Version 8 of RFC 9562, which tells it from an event's: its first 48 bits are
--- the time of the event's ID, if bit 66 says so, then what follows the version
--- there, and the rest a hash of both.
+-- outbox_delivery_id returns the ID of an event's delivery to a subscription. The
+-- same event and subscription always give the same ID. So when an event is written
+-- again, or this database went back, the relay finds the delivery that exists
+-- already.
+--
+-- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that
+-- version. The first 48 bits and the 12 bits after the version are those of the
+-- event's ID. Bit 66 says whether they are a time. The rest is a hash of event and
+-- subscription.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_id(event uuid, subscription_id uuid) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -46,37 +51,42 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_delivery_key returns the ordering key of a subscription's deliveries of
--- events with a key. What follows the name and its colon is the event's own key.
+-- outbox_delivery_key returns the ordering key of a subscription's deliveries: its
+-- name, a colon, and the event's own ordering key.
 CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
 
--- Where an event stands among those of its ordering key.
+-- The position of an event among the events of its ordering key.
 CREATE SEQUENCE outbox_ordering_position;
 
 -- outbox_is_blank says whether a text shows nothing: white space, no-break and
--- zero-width spaces, controls, fillers, in whatever order. The characters are
--- compared as the bytes of UTF-8, which works in every encoding: in LATIN1 a
--- pattern could not name most of them, and in SQL_ASCII a character is a byte.
+-- zero-width spaces, controls, fillers, in whatever order. It compares the
+-- bytes of UTF-8, which works in every encoding of a database: a pattern in
+-- LATIN1 cannot name most of these characters, and in SQL_ASCII a character is
+-- a byte.
 CREATE FUNCTION outbox_is_blank(name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
     SELECT encode(convert_to(name, 'UTF8'), 'hex') COLLATE "C" ~
         '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'
 $$;
 
--- outbox_within_bounds refuses what could never be delivered, in the producer's
--- own transaction, where the mistake is, with the error of a CHECK constraint of
--- that name. It is one CHECK that calls a function, and not two dozen CHECKs,
--- because PostgreSQL reads and prepares the CHECKs of a table again for every
--- statement, which cost a producer of single events half its rate.
+-- outbox_within_bounds refuses events that could never be delivered. The producer's
+-- own transaction fails, with the error of a CHECK constraint that has the name of
+-- the bound. It is one CHECK that calls a function, and not two dozen CHECKs:
+-- PostgreSQL reads and prepares the CHECKs of a table for every statement, which
+-- halved the rate of a producer of single events.
 --
--- The name of the bound is the message. An infinite time can be stored and never
--- be waited for. The other times are those that JSON, and the formats of RFC
--- 3339, can carry. To Asynq a deadline of 1970 may be none. The zero UUID stands
--- for no event. Almost every name has a visible ASCII character and is then not
--- blank; a character has at most twice as many bytes in UTF-8 as in another
--- encoding. Where one condition calls a function of ours PostgreSQL plans the
--- whole list anew for every transaction, so that these stand apart.
+-- The reasons of some bounds:
+--   - An infinite time can be stored, but nothing can wait for it. The other bounds
+--     of times are those of JSON and RFC 3339.
+--   - Asynq may read a deadline of 1970 as no deadline.
+--   - The zero UUID means "no event" elsewhere.
+--   - A character has at most twice as many bytes in UTF-8 as in another encoding,
+--     so 127 bytes are never too long.
+--
+-- Almost every name has a visible ASCII character, and is then not blank. The calls
+-- of outbox_is_blank stand apart: if one condition of the list calls a function of
+-- ours, PostgreSQL plans the whole list again in every transaction.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_within_bounds(
@@ -130,12 +140,12 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- The table holds pending events only. Every row is inserted once and deleted
--- once, so vacuum has to keep up with the rate, not with the size: a fixed
--- threshold, and no cost delay.
+-- The table holds pending events only. Every row is inserted once and deleted once.
+-- So vacuum has to keep up with the rate of events and not with the size of the
+-- table: hence a fixed threshold, and no cost delay.
 --
--- The columns of an event are stated here and nowhere else: each table that an
--- event moves to is made LIKE this one.
+-- This is the only list of an event's columns: each table that an event moves to is
+-- made LIKE this one.
 CREATE TABLE outbox (
     id                uuid        NOT NULL DEFAULT outbox_new_id(),
     event_type        text        NOT NULL,
@@ -154,11 +164,12 @@ CREATE TABLE outbox (
     created_at        timestamptz NOT NULL DEFAULT now(),
     ordering_key      text,
     ordering_position bigint,
-    -- Of a delivery: the event that it delivers, and the name of the subscription.
+    -- Only for a delivery: the event that it delivers, and the name of its
+    -- subscription.
     origin_id         uuid,
     subscription      text,
-    -- Whether deliveries were made of the event, where subscriptions want it: NULL:
-    -- not yet; 'done'; 'instead': they carry it, and it has no task of its own.
+    -- Whether the event's deliveries were made. NULL: not yet. 'done': made.
+    -- 'instead': made, and the event has no task of its own.
     split             text,
 
     CONSTRAINT outbox_pkey PRIMARY KEY (id),
@@ -166,7 +177,7 @@ CREATE TABLE outbox (
         id, event_type, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
         unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key,
         ordering_position, origin_id, subscription)),
-    -- The one bound that an option changes.
+    -- The only bound that an option changes: --relay-max-payload.
     CONSTRAINT outbox_payload_has_at_most_1_MiB CHECK (octet_length(payload) <= 1048576)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
@@ -176,16 +187,17 @@ CREATE TABLE outbox (
     autovacuum_analyze_threshold = 50000
 );
 
--- The claim reads due rows oldest first, and nothing else: id makes the order
--- total, so that the place reached can be named.
+-- The claim reads only this index: due rows, oldest first. With id the order is
+-- total, so the relay's cursor can name the place that it has reached.
 CREATE INDEX outbox_due ON outbox (available_at, id);
 
--- For whether an earlier event of a key still waits to be claimed.
+-- Answers whether an earlier event of a key still waits to be claimed.
 CREATE INDEX outbox_key ON outbox (ordering_key, ordering_position) WHERE ordering_key IS NOT NULL;
 
--- The position within a key is taken from a sequence when the row is written:
--- a clock can step back, and now() is when the transaction began. Only rows with
--- a key take one. SECURITY DEFINER: producers need no right on the sequence.
+-- The position within a key comes from a sequence, when the row is written. A
+-- clock could step back, and now() is the time at which the transaction began.
+-- Only rows with a key take a position. SECURITY DEFINER: producers need no
+-- right on the sequence.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_take_position() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -199,9 +211,10 @@ CREATE TRIGGER outbox_take_position BEFORE INSERT ON outbox
     FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.ordering_position IS NULL)
     EXECUTE FUNCTION outbox_take_position();
 
--- lock_key makes the transactions that write events of one key follow
--- one another until they end: the order of a key's events is then the order in
--- which their transactions commit. Call it before the first event of the key.
+-- lock_key lets only one transaction at a time write events of a key: a second
+-- caller waits until the transaction of the first has ended. The order of a key's
+-- events is then the order in which their transactions commit. Call it before the
+-- first event of the key.
 -- +goose StatementBegin
 CREATE FUNCTION lock_key(key text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
@@ -209,10 +222,10 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- emit writes one event with a JSON payload and returns its ID. For a
--- payload of raw bytes, or for many events at once, INSERT INTO outbox.
--- in_commit_order locks the key first.
--- Not SECURITY DEFINER: a producer needs INSERT on outbox for it.
+-- emit writes one event with a JSON payload and returns its ID. For a payload of
+-- raw bytes, or for many events at once, INSERT INTO outbox. in_commit_order calls
+-- lock_key first. emit is not SECURITY DEFINER: the producer needs INSERT on
+-- outbox.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION emit(
@@ -244,8 +257,8 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- One row per relay process. A relay that marks itself asleep asks producers
--- to notify it; see outbox_written.
+-- One row per relay process. While a relay is marked asleep, inserts notify it;
+-- see outbox_written.
 CREATE TABLE outbox_relays (
     id         uuid        PRIMARY KEY,
     host       text        NOT NULL,

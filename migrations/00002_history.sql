@@ -1,27 +1,27 @@
--- The outcomes of events: sent, dead, suppressed, cancelled, missing, processed.
+-- What became of events: the tables for each outcome, and the inbox.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- outbox_sent holds what was handed to Redis, with every column needed to send
--- it again should Redis forget. Partitioned by day, so that old days are
--- dropped rather than deleted; the leader keeps the partitions.
--- The default partition catches rows that have no partition: no insert ever fails
--- for want of a partition.
+-- outbox_sent holds the events that were handed to Redis, with every column that is
+-- needed to send them again if Redis forgets. It has a partition per day, so that
+-- old days are dropped instead of deleted. The leader makes and drops partitions.
+-- The default partition takes the rows of a day without a partition, so that no
+-- insert fails for want of one.
 CREATE TABLE outbox_sent (
     LIKE outbox,
     sent_at timestamptz NOT NULL DEFAULT now(),
 
-    -- An event that was replayed is here once for each generation. sent_at makes
-    -- it a key, which publications of logical replication need to publish
-    -- deletions; partitions get it from here.
+    -- A replayed event has one row for each generation. With sent_at the pair is
+    -- unique. Publications of logical replication need a key to publish
+    -- deletions; partitions inherit this one.
     CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)
 ) PARTITION BY RANGE (sent_at);
 
 CREATE TABLE outbox_sent_default PARTITION OF outbox_sent DEFAULT;
 
--- Dead letters, from both ends: events that the relay gave up, and tasks that
--- the worker gave up.
+-- Dead letters: events that the relay gave up, and events whose task the worker
+-- gave up.
 CREATE TABLE outbox_dead (
     LIKE outbox,
     stage   text        NOT NULL CONSTRAINT outbox_dead_stage_is_known CHECK (stage IN ('relay', 'worker')),
@@ -33,16 +33,16 @@ CREATE TABLE outbox_dead (
 -- The order in which dead letters are listed, page by page.
 CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 
--- Dead letters of one cause are one group, on the page and for what people do
--- about them. The index finds a small group at once among a million of others.
--- The error has # for each UUID and each number, as in deadletters.errorFormSQL.
--- Its length keeps the index's rows well below the third of a page that B-trees take.
+-- Dead letters with the same cause form a group, on the page and in commands. This
+-- index finds a small group among a million other dead letters. The error has # in
+-- place of each UUID and each number, as in deadletters.errorFormSQL. It is cut,
+-- because a row of a B-tree may have at most a third of a page.
 CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
--- Unique events that Redis did not take, because another task of the same type,
--- payload and queue held their lock. They are in no other table, so that nobody
--- sends them again: the other task stands for them.
+-- Unique events that Redis refused, because another task of the same type, payload
+-- and queue held the lock. They stand in no other table, so nothing sends them
+-- again: the other task takes their place.
 CREATE TABLE outbox_suppressed (
     LIKE outbox,
     holder        text        NOT NULL, -- the ID of the other task
@@ -53,39 +53,39 @@ CREATE TABLE outbox_suppressed (
 -- For trimming by age.
 CREATE INDEX outbox_suppressed_at ON outbox_suppressed (suppressed_at);
 
--- Events that were taken back before they took effect; see cancel. Each has a row
--- in inbox too, by which a task that is still in Redis has no effect.
+-- Events that were cancelled before they took effect; see cancel. Each has a row in
+-- inbox too. So its task has no effect if it is still in Redis.
 CREATE TABLE outbox_cancelled (
     LIKE outbox,
-    was          text        NOT NULL, -- the state in which it was: pending, held or in flight
-    detail       text        NOT NULL, -- who took it back, and why
+    was          text        NOT NULL, -- its state before: pending, held or in flight
+    detail       text        NOT NULL, -- who cancelled it, and why
     cancelled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    removed_at   timestamptz, -- when no task of it was left in Redis
+    removed_at   timestamptz, -- when its task was certainly not in Redis any more; null: not yet
     PRIMARY KEY (id)
 );
 
--- For trimming by age, and for those whose task may still be in Redis.
+-- For trimming by age, and to find events whose task may still be in Redis.
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
--- Events that are not confirmed and whose task Redis does not have, though it
--- has lost nothing else: a task was deleted, or evicted. One row until the event
--- is confirmed, ends in another way, or its task is there again.
+-- Events that are not confirmed and have no task in Redis, although Redis has lost
+-- nothing else: their task was deleted, or evicted. The row stays until the event
+-- is confirmed or ends in another way, or its task is in Redis again.
 CREATE TABLE outbox_missing (
     event_id   uuid        PRIMARY KEY,
     event_type text        NOT NULL,
     queue      text        NOT NULL,
     generation integer     NOT NULL,
     sent_at    timestamptz NOT NULL,
-    task       text        NOT NULL, -- what was found of it
-    found_at   timestamptz NOT NULL DEFAULT clock_timestamp(), -- first
-    seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(), -- last
+    task       text        NOT NULL, -- what Redis had in its place
+    found_at   timestamptz NOT NULL DEFAULT clock_timestamp(), -- for the first time
+    seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(), -- for the last time
     resends    integer     NOT NULL DEFAULT 0,
     resent_at  timestamptz
 );
 
--- One row per event whose effect has been committed, written by the same
--- transaction, and per event that was cancelled. It outlives the event's row in outbox_sent.
+-- One row per event whose effect is committed, written by the transaction of the
+-- effect, and one per cancelled event. It outlives the event's row in outbox_sent.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -93,11 +93,11 @@ CREATE TABLE inbox (
 
 CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
--- confirm is for consumers that are not outboxd's: called in the
--- transaction of the effect, it returns true the first time, and false if the
--- event took effect before, in which case the effect must not happen again. A
--- second call waits until the transaction of the first has ended.
--- SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
+-- confirm is for consumers of other services. They call it in the transaction of
+-- the effect. It returns true the first time. It returns false if the event took
+-- effect before: the effect must then not happen again. A second call waits until
+-- the transaction of the first has ended. SECURITY DEFINER: a consumer needs
+-- EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -107,10 +107,10 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_is_confirmed says whether an event took effect. It waits for a
--- transaction that is just confirming it, which a look into the inbox would not
--- see, by trying the same and undoing it.
--- SECURITY DEFINER: who asks has no business writing confirmations.
+-- outbox_is_confirmed says whether an event took effect. A plain look into the
+-- inbox would not see a transaction that is confirming it at this moment. So it
+-- inserts the same row, which waits for that transaction, and undoes the insert.
+-- SECURITY DEFINER: its callers have no right to write confirmations.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_is_confirmed(event uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

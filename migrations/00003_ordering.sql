@@ -1,14 +1,16 @@
 -- Order per key: events of one ordering key take effect one after another.
 --
--- Only one event of a key is on its way at a time: it has the key's turn. The
--- relay moves what comes before its turn out of the hot table, to outbox_held;
--- the confirmation of an event (its row in inbox) passes the turn on, in the
--- transaction of the effect itself. Events without a key meet none of this.
+-- Only one event of a key is on its way at a time: it has the key's turn. The relay
+-- moves events that come before their turn out of the hot table, to outbox_held.
+-- When an event is confirmed (its row in inbox), the turn passes on to the next
+-- one, in the transaction of the effect itself. Events without a key have nothing
+-- to do with this.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Events whose turn has not come, with every column that they go back with.
+-- Events whose turn has not come, with all columns of the outbox, to which they
+-- return.
 CREATE TABLE outbox_held (
     LIKE outbox,
     held_at timestamptz NOT NULL DEFAULT now(),
@@ -23,9 +25,9 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
--- Whose turn it is, for every key with an event on its way: in the
--- outbox, in Redis, or, where dead letters hold their keys, dead. Whoever needs
--- rows of both tables locks the turn first.
+-- Which event has the turn, for every key that has one on its way: in the outbox,
+-- in Redis, or dead, if dead letters hold their keys. A statement that needs rows
+-- of both tables locks the turn first.
 CREATE TABLE outbox_turns (
     ordering_key text        PRIMARY KEY,
     event_id     uuid        NOT NULL UNIQUE,
@@ -37,12 +39,14 @@ CREATE TABLE outbox_turns (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- The first held event of a key, unless an earlier one is still to be claimed
--- from the outbox: whoever claims that one will hold it and ask again. Both
--- tables are read by one statement, so that an event which is just being moved
--- is seen in one of them. An event of which deliveries are still to be made comes
--- before the deliveries of later ones. An event that still has the turn does not count: its
--- effect may be committed before the claim that sent it.
+-- outbox_next_of_key returns the first held event of a key, or NULL if an earlier one
+-- still waits in the outbox: the relay that claims that one will hold it and ask
+-- again. One statement reads both tables, so an event that is being moved is seen in
+-- one of them.
+--
+-- Deliveries of later events also wait for an earlier event whose deliveries are not
+-- made yet. The event but, which still has the turn, does not count: its effect may
+-- be committed before the claim that sent it.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -58,8 +62,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_absorb takes a held event away that repeats one which is on its way: the
--- first one counts.
+-- outbox_absorb removes a held event that repeats an event on its way: the first
+-- one counts.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -69,16 +73,16 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_let_go moves a held event back to the outbox. It is due from now on,
--- not since it was written: the relay's cursor may have passed that. Its deliveries
--- were made when it was first claimed. Returns
--- false if the event is not on its way then: it is no longer held, or the outbox
+-- outbox_let_go moves a held event back to the outbox. Its due time becomes now at
+-- the earliest: the relay's cursor may have passed the time at which it was
+-- written. Its deliveries were made when it was first claimed. It returns false if
+-- the event is not on its way afterwards: it is no longer held, or the outbox
 -- refused it and it is a dead letter.
 --
--- If the producer has written the event once more meanwhile, the repeat gives
--- way. One that is just being claimed is not waited for, since this may be a
--- consumer's commit: the event stays held, with its turn, and whoever claims the
--- repeat, or the leader, asks again.
+-- If the producer wrote the event again in the meantime, that repeat is removed. A
+-- repeat that a relay is claiming is not waited for, since this may be a consumer's
+-- commit. Then the event stays held and keeps its turn. The relay that claims the
+-- repeat asks again, and so does the leader.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -129,8 +133,8 @@ END $$
 $ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at, clock_timestamp())'), 'split', 'coalesce(split, ''done'')')); END $do$;
 -- +goose StatementEnd
 
--- outbox_pass_turn ends an event's turn and gives it to the next of its key, if
--- one waits. It does nothing if the event does not have the turn.
+-- outbox_pass_turn ends an event's turn and gives the turn to the next held event
+-- of the key, if there is one. It does nothing if the event does not have the turn.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_pass_turn(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -159,18 +163,20 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_advance releases the next event of each key that has none in flight,
--- and returns how many keys it released. It is called for the keys of a batch when it has
--- been committed. An event of it may have been confirmed long before, and that
--- confirmation does not come again. So are the keys of deliveries that wait for it.
+-- outbox_advance releases the next event of each key that has none in flight, and
+-- returns how many turns changed (0: none). It is called for the keys of a batch
+-- after the batch has committed: an event of the batch may have been confirmed before
+-- that, and its confirmation does not come twice. It also looks at the keys of
+-- deliveries that belong to these keys.
 --
--- ON CONFLICT DO UPDATE, though it never updates, waits for whoever is just
--- passing the turn on; DO NOTHING would take the turn that is about to end for
--- one that lasts, and the event would wait for ever. The keys are taken in
--- order, so that two callers do not wait for each other.
--- A key whose owner is found confirmed is asked for its next event all the same:
--- whoever was ending that turn at the same moment may have looked before ours
--- were held, and the key would stand still until the next round of housekeeping.
+-- ON CONFLICT DO UPDATE never updates here, but it waits for a transaction that is
+-- passing the turn on. DO NOTHING would not wait: it would take a turn that is about
+-- to end for one that lasts, and the event would wait for ever. Keys are taken in
+-- order, so that two callers do not deadlock.
+--
+-- If the event with the turn is confirmed, the key is still asked for its next event.
+-- The transaction that ended the turn may have looked before our events were held;
+-- the key would then stand still until the leader's next round.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_advance(keys text[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -194,8 +200,8 @@ BEGIN
             PERFORM outbox_pass_turn(owner);
             advanced := advanced + 1;
         END IF;
-        -- It had been written once more, and the repeat was being claimed, when
-        -- the event got the turn.
+        -- An event can have the turn and still be held: a repeat of it was
+        -- being claimed when it got the turn.
         SELECT t.event_id INTO owner FROM outbox_turns t JOIN outbox_held h ON h.id = t.event_id
         WHERE t.ordering_key = key AND h.ordering_key = key;
         IF FOUND AND outbox_let_go(owner) THEN
@@ -225,11 +231,11 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- Confirming passes the turn on, as the last step of the consumer's
--- transaction: what it locks is locked for as long as the commit takes, and not
--- while the handler works. Almost every event has no key and costs one look into
--- a small index; so the function does without a search_path of its own, which
--- would be set and reset each time, and names everything in full instead.
+-- A confirmation passes the turn on as the last step of the consumer's transaction.
+-- So the locks last only as long as the commit, and not while the handler works.
+-- Almost every event has no key, and costs one look into a small index. To keep
+-- that cheap the function has no search_path, which would be set and reset on every
+-- call, and names everything in full.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirmed() RETURNS trigger
@@ -256,7 +262,8 @@ DROP FUNCTION outbox_let_go;
 DROP FUNCTION outbox_absorb;
 DROP FUNCTION outbox_next_of_key;
 DROP TABLE outbox_turns;
--- A held event goes on without its order rather than not at all.
+-- Held events go back to the outbox without their order: otherwise they would
+-- be lost.
 ALTER TABLE outbox_held DROP COLUMN held_at;
 INSERT INTO outbox SELECT * FROM outbox_held ON CONFLICT (id) DO NOTHING;
 DROP TABLE outbox_held;

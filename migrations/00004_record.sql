@@ -1,15 +1,15 @@
--- The record: how many events there were and what became of them, what happened
--- to those that did not simply arrive, and by what the queue and this database
--- are recognised.
+-- The record: the account of all events, the journal of what happened to some of
+-- them, and the marks by which the queue and this database are recognised.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The entries: appended, and folded into outbox_account by the leader.
--- No index and nothing shared: a counter that is updated would make all
--- producers wait for one another. One row per event that was emitted; rows with
--- a number are of as many that were handed to Redis while no history was kept,
--- that repeated an event and were absorbed, or of as many deliveries that were made.
+-- Entries are appended, and the leader adds them up in outbox_account. The table has
+-- no index and no shared counter, because updating a counter would make all
+-- producers wait for one another. A row without a number stands for one event that
+-- was emitted. A number counts events that were handed to Redis while no history was
+-- kept (unrecorded), events that repeated another and were absorbed (repeated), or
+-- deliveries that were made.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
@@ -22,29 +22,30 @@ CREATE TABLE outbox_entries (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- What publications of logical replication tell an entry by, since it has no
--- key. It costs something only where the server's wal_level is logical, when
--- entries are deleted, and nothing when they are written.
+-- An entry has no key, so publications of logical replication compare all columns.
+-- It costs nothing when entries are written. When they are deleted it costs
+-- something only if wal_level is logical.
 ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
 
--- By the UTC day on which the event was created, and by type.
+-- The account: how many events ended in which way, by the UTC day on which they
+-- were created and by type. What has not ended is counted in the tables.
 CREATE TABLE outbox_account (
     day         date   NOT NULL,
     event_type  text   NOT NULL,
     emitted     bigint NOT NULL DEFAULT 0,
-    deliveries  bigint NOT NULL DEFAULT 0, -- made of events for subscriptions; each ends as an event does
+    deliveries  bigint NOT NULL DEFAULT 0, -- made for subscriptions; each ends as an event does
     confirmed   bigint NOT NULL DEFAULT 0, -- took effect, and left the history
     unconfirmed bigint NOT NULL DEFAULT 0, -- left the history without a confirmation
     unrecorded  bigint NOT NULL DEFAULT 0, -- handed to Redis while no history was kept
     discarded   bigint NOT NULL DEFAULT 0, -- by a person
     repeated    bigint NOT NULL DEFAULT 0, -- written again under the ID of another event, and absorbed by it
-    suppressed  bigint NOT NULL DEFAULT 0, -- unique, and another's task stood for them; no longer kept
-    cancelled   bigint NOT NULL DEFAULT 0, -- taken back before they took effect; no longer kept
+    suppressed  bigint NOT NULL DEFAULT 0, -- unique, and the task of another event took their place; no longer kept
+    cancelled   bigint NOT NULL DEFAULT 0, -- cancelled before they took effect; no longer kept
     PRIMARY KEY (day, event_type)
 ) WITH (fillfactor = 50);
 
--- What is there already was emitted before the account was opened. A replayed
--- event may be in the history more than once.
+-- Opens the account with the events that exist already. A replayed event may be
+-- in the history more than once.
 INSERT INTO outbox_account (day, event_type, emitted)
 SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(DISTINCT id)
 FROM (
@@ -56,17 +57,18 @@ FROM (
 ) AS present
 GROUP BY 1, 2;
 
--- outbox_written enters what a statement emitted into the account, and wakes a
--- sleeping relay. Rows that only come back, such as a refused event, are
--- marked by the setting outboxd.moving. It runs once in every
--- producer's statement, so it does without a search_path of its own, which
--- would be set and reset each time, and names everything in full instead;
--- grouping the rows here would cost more than it saves.
+-- outbox_written enters the events of a statement into the account, and wakes a
+-- sleeping relay. The setting outboxd.moving marks events that only return to the
+-- outbox, for example after a refusal: they are not entered again.
+--
+-- It runs in every statement of a producer. So it has no search_path, which would
+-- be set and reset on every call, and names everything in full. Grouping the rows
+-- here would cost more than it saves.
 --
 -- PostgreSQL refuses to prepare a transaction that has notified (PREPARE
--- TRANSACTION), and nothing tells here that one will be prepared. Its producer
--- says so by SET LOCAL outboxd.wake = off, and its events are found by polling.
--- SECURITY DEFINER: producers need no right on the tables.
+-- TRANSACTION), and this trigger cannot know that one will be prepared. Such a
+-- producer says SET LOCAL outboxd.wake = off, and the relay finds its events by
+-- polling. SECURITY DEFINER: producers need no right on these tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_written() RETURNS trigger
@@ -87,20 +89,27 @@ $ddl$, current_schema()); END $do$;
 CREATE TRIGGER outbox_written AFTER INSERT ON outbox
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION outbox_written();
 
--- One row for each refusal by Redis (refused), each failed attempt of a handler
--- (failed), each death (died), and each time that an event was sent again
--- (replayed by a person, redriven after Redis had lost it), given up
--- (discarded), taken back (cancelled), moved to another time (rescheduled) or lost its content (erased), and each delivery that a receiver took (delivered). unknown is a task of an event that does not exist, because
--- PostgreSQL went back to before it. No foreign key: the event moves from table to table.
+-- The journal. It has one row each time that
+--   - Redis refused an event (refused);
+--   - an attempt of a handler failed (failed), or a receiver took a delivery
+--     (delivered);
+--   - an event died (died), was replayed by a person (replayed) or discarded
+--     (discarded);
+--   - an event was sent again after Redis had lost it (redriven);
+--   - a person cancelled, rescheduled or erased an event;
+--   - a task came whose event does not exist (unknown), because PostgreSQL went back
+--     to before it.
+--
+-- No foreign key: the event moves from table to table.
 CREATE TABLE outbox_journal (
-    id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- for logical replication, which has to name a row
+    id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     event_id   uuid        NOT NULL,
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
                CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered')),
     generation integer     NOT NULL,
-    attempt    integer     NOT NULL DEFAULT 0, -- of this generation and stage, from 1 on; 0: none
+    attempt    integer     NOT NULL DEFAULT 0, -- counts from 1 in each generation and stage; 0: not an attempt
     detail     text        NOT NULL DEFAULT ''
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
@@ -112,11 +121,11 @@ CREATE INDEX outbox_journal_event ON outbox_journal (event_id, at);
 -- For trimming by age.
 CREATE INDEX outbox_journal_at ON outbox_journal (at);
 
--- Tasks without an event are few among very many entries, or none.
+-- Finds the few tasks without an event among very many entries.
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
 
 -- The actions of people, one row for each command. events grows with each batch, in
--- the transaction of the batch.
+-- the transaction of that batch.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -129,14 +138,17 @@ CREATE TABLE outbox_actions (
 
 CREATE INDEX outbox_actions_at ON outbox_actions (at);
 
--- outbox_set_aside makes a dead letter of one row that cannot be relayed, and
--- returns its event; NULL if not even that is possible, and the row is then where
--- it was. Such a row came past the outbox's checks: from a restore, by a trigger
--- or a constraint that was switched off, or from a newer version. What a dead
--- letter can hold is kept as it is; times go to the nearest that the outbox takes,
--- which is also the account's day, and an event without an ID gets one. It calls nothing that the row's values could
--- make fail; where one cannot even be read, the event is kept without what is large.
--- The caller sets outboxd.moving, and passes on the event's turn.
+-- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns
+-- its event. It returns NULL if even that fails; the row then stays where it was.
+--
+-- Such a row passed the outbox's checks by another way: a restore, a trigger, a
+-- constraint that was switched off, or a newer version. What a dead letter can hold
+-- is kept as it is. A time out of bounds becomes the nearest time within them, and so
+-- does the account's day. An event without an ID gets one. The first attempt calls
+-- nothing that the row's values could make fail. If a value cannot even be read, the
+-- event is kept without its payload, headers and options.
+--
+-- The caller sets outboxd.moving, and passes the event's turn on.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_set_aside(place regclass, row_at tid, cause text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
@@ -156,7 +168,7 @@ BEGIN
                    least(greatest(attempts, 0), 1000000000) AS attempts, least(greatest(generation, 0), 1000000000) AS generation,
                    ordering_key, ordering_position, origin_id, subscription, CASE WHEN $4 THEN split ELSE coalesce(split, 'done') END AS split, %s
             FROM gone
-        ), turned AS ( -- an ID that was changed keeps its key's turn
+        ), turned AS ( -- an event that gets an ID here keeps its key's turn
             UPDATE outbox_turns t SET event_id = c.id FROM cleaned c
             WHERE t.ordering_key = c.ordering_key AND t.event_id = '00000000-0000-0000-0000-000000000000'
         ), dead AS (
@@ -197,42 +209,41 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit
 END $$;
 -- +goose StatementEnd
 
--- The samples of the dashboard's charts. One row every ten seconds, written
--- by the leader and kept for 25 hours: 9,000 rows, about 1 MB, which is little
--- enough to need no thinning.
+-- The samples of the dashboard's charts. The leader writes one row every ten
+-- seconds and keeps it for 25 hours: 9,000 rows, about 1 MB.
 CREATE TABLE outbox_samples (
     at             timestamptz PRIMARY KEY,
-    relay          uuid        NOT NULL, -- who measured, and so is the leader
-    seconds        real        NOT NULL, -- that the next four count; 0 and none where there was no sample in the minute before
+    relay          uuid        NOT NULL, -- the relay that measured, which is the leader
+    seconds        real        NOT NULL, -- how many seconds the next four columns cover; 0, and no counts, if there was no sample in the minute before
     emitted        bigint      NOT NULL,
     enqueued       bigint      NOT NULL,
     confirmed      bigint      NOT NULL,
     died           bigint      NOT NULL,
-    pending        bigint      NOT NULL, -- how many there were, with the limits of domain.Backlog
+    pending        bigint      NOT NULL, -- counted as far as domain.Backlog counts
     held           bigint      NOT NULL,
     dead           bigint      NOT NULL,
-    oldest_due     real        NOT NULL, -- seconds that the oldest due event has been due; 0: none
-    delay_p50      real,                 -- seconds from an event's ID to its handler, of those that were confirmed; null: none
+    oldest_due     real        NOT NULL, -- seconds since the oldest due event became due; 0: none is due
+    delay_p50      real,                 -- seconds from the time in an event's ID to its handler, for events that were confirmed; null: none
     delay_p99      real,
-    emitted_total  bigint      NOT NULL, -- the counters that emitted and enqueued are differences of
+    emitted_total  bigint      NOT NULL, -- counters; emitted and enqueued above are their increase
     enqueued_total bigint      NOT NULL
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- The failing duties of the leader, until they work again, for everyone
--- who looks from elsewhere.
+-- The leader's duties that fail now. Other processes read them here.
 CREATE TABLE outbox_failing (
     work  text        PRIMARY KEY,
     since timestamptz NOT NULL DEFAULT now(),
     error text        NOT NULL
 );
 
--- By what the queue is recognised, so that one that has lost its data is
--- noticed, also when that happened while no relay was running; and by what this
--- database is, which may have gone back to an earlier state itself: a standby
--- that did not have the last commits took over, or a backup was restored.
+-- The marks by which outboxd recognises the queue and this database.
 --
--- One row. name is part of the name of the canary key in Redis, which databases
--- that share a Redis must not share. Empty fields: not known.
+-- Redis may have lost its data, also while no relay was running. This database
+-- itself may have gone back to an earlier state: a standby without the last commits
+-- was promoted, or a backup was restored.
+--
+-- There is one row. name is part of the name of the canary key in Redis: databases
+-- that share a Redis must not share that key. Empty fields: not known.
 CREATE TABLE outbox_queue_identity (
     only_row       boolean     PRIMARY KEY DEFAULT true CONSTRAINT outbox_queue_identity_is_one_row CHECK (only_row),
     name           text        NOT NULL DEFAULT gen_random_uuid(),
@@ -240,26 +251,27 @@ CREATE TABLE outbox_queue_identity (
     replication_id text        NOT NULL DEFAULT '',
     canary         text        NOT NULL DEFAULT '',
     system_id      text        NOT NULL DEFAULT '', -- of the PostgreSQL cluster
-    timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion and a recovery to a point in time begin a new one
-    -- What was handed to the queue since history_since and within the last
-    -- history_seconds is certainly in the history. 0: there is none.
+    timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion or a point-in-time recovery begins a new one
+    -- The history certainly has everything that was handed to the queue since
+    -- history_since and within the last history_seconds. 0: there is no
+    -- history.
     history_seconds float8     NOT NULL DEFAULT 0,
     history_since  timestamptz,
     seen_at        timestamptz,
     healed_at      timestamptz,
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
-    acknowledged   text        NOT NULL DEFAULT '', -- how far the stream of acknowledgements in Redis was read
-    -- The types of events that cannot be cancelled once they are handed over: those
-    -- that nobody confirms, and those that are confirmed in other databases, by the
-    -- acknowledgements that came.
+    acknowledged   text        NOT NULL DEFAULT '', -- the last entry that was read from the stream of acknowledgements in Redis
+    -- Events of these types cannot be cancelled once they are handed over.
+    -- unconfirmed: no consumer confirms them. elsewhere: they are confirmed in
+    -- other databases, as their acknowledgements have shown.
     unconfirmed    text[]      NOT NULL DEFAULT '{}',
     elsewhere      text[]      NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
--- outbox_id_time returns the time in a UUID of version 7, or of a delivery of an
--- event with such an ID, and NULL of any other.
+-- outbox_id_time returns the time in an ID: in a UUID of version 7, or in that of a
+-- delivery whose event has such an ID. It returns NULL for any other ID.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_id_time(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -268,19 +280,19 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_task_of says what the task of an event is, in a database that may have
--- gone back: 'rightful', 'early' if the event has an ordering key whose turn is
--- another event's, or 'unknown' if there is no such event, because the
--- transaction that wrote it is lost. One statement, because an event moves.
+-- outbox_task_of judges the task of an event, in a database that may have gone back.
+-- 'rightful': it may take effect. 'early': the event has an ordering key, and another
+-- event has the turn. 'unknown': the event does not exist, because the transaction
+-- that wrote it is lost. One statement, because an event moves.
 --
---   - Whoever has the turn may go. What took effect before may be held once more,
---     where the claim that sent it was undone; it has no effect again.
---   - A held event may not, nor one that has a key, no turn, and is back in the outbox.
---     An event without a key that is in flight may, even if it was written once more
---     with a key and that repeat is held.
---   - An event may be nowhere because its history has ended, or never began. So
---     one that is nowhere is unknown only if its ID, by its time, is younger than
---     the history; clocks may differ by an hour.
+--   - An event with the turn may take effect. An event that took effect before may be
+--     held once more, if the claim that sent it was undone; it has no second effect.
+--   - A held event may not. Nor may an event with a key that is back in the outbox
+--     without the turn. An event without a key that is in flight may, even if it was
+--     written again with a key and that repeat is held.
+--   - An event may be in no table because its history has ended, or was never kept.
+--     So an event in no table is unknown only if the time in its ID is later than the
+--     beginning of the history. Clocks may differ by an hour.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_task_of(event uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -303,19 +315,21 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_is_doubtful says whether an event has to be looked for before it takes
--- effect, because this database may have gone back: it is on another timeline than
--- the relays have seen, or the event is from before they noticed it. An ID that
--- tells no time counts as old. When the history of that time has ended, what is
--- unknown could not be told any more.
+-- outbox_is_doubtful says whether an event must be looked for before it takes
+-- effect, because this database may have gone back. It must if the database is on
+-- another timeline than the relays have seen, or if the event is from before they
+-- noticed the change. An ID without a time counts as old. The doubt ends with the
+-- history of that time: nothing could tell any more that an event is unknown.
 --
--- Where nothing is in doubt, it notes the second in the session, so that only the
--- first confirmation of every second asks; with the schema, since a session may
--- confirm in two. The second is taken before the look.
--- Whoever says that the database has gone back therefore waits for longer than a
--- second, until everybody has seen it. An older snapshot notes nothing.
+-- If there is no doubt, the session remembers the current second, so that only the
+-- first confirmation of every second asks. It remembers the schema too, since a
+-- session may confirm in two of them. It takes the second before it looks. So when
+-- outboxd notes that the database went back, it waits for longer than a second,
+-- until every session has seen the note. A transaction with an older snapshot
+-- remembers nothing.
 --
--- The privilege is looked at because an error here would stop every consumer.
+-- The function checks its privilege first, because an error here would stop every
+-- consumer.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_is_doubtful(event uuid) RETURNS boolean
@@ -346,19 +360,19 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- outbox_confirming decides whether an event may take effect, before its effect,
--- whoever confirms it.
+-- outbox_confirming decides whether an event may take effect. It runs before the
+-- row in inbox is written, whoever writes it.
 --
---   - What is held may not: the event before it has not taken effect, or this
---     database has forgotten that it did. The error says to give the task back;
---     the event is let go when the one before is confirmed.
---   - Where this database may have gone back, an event that does not exist may not
---     either. There is then no inbox row, as for an event that took effect
---     before, and the journal says why.
+--   - A held event may not: the event before it has not taken effect, or this
+--     database has forgotten that it did. The error tells the worker to give the
+--     task back. The event is released when the one before it is confirmed.
+--   - If this database may have gone back, an event that does not exist may not
+--     either. Then no row is written in inbox, as for an event that took effect
+--     before, and the journal gives the reason.
 --
--- It runs once for every event, so it asks for the least: almost always one look
--- into an index, and whether this session asked within the second. Neither it nor
--- outbox_is_doubtful has a search_path of its own.
+-- It runs once for every event, so it does little: almost always one look into an
+-- index, and one comparison with the second that the session remembers. Neither it
+-- nor outbox_is_doubtful has a search_path of its own.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirming() RETURNS trigger
@@ -376,7 +390,7 @@ BEGIN
         RAISE EXCEPTION 'event %% may not take effect yet: its ordering key has another event''s turn', NEW.event_id
             USING ERRCODE = 'OB001', HINT = 'Give the task back without charging it an attempt. It comes again when the event before it is confirmed.';
     WHEN 'unknown' THEN
-        -- A snapshot may be older than the event.
+        -- The transaction's snapshot may be older than the event.
         IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) 'read committed' THEN
             RAISE EXCEPTION 'whether event %% exists cannot be told in a transaction that is not READ COMMITTED', NEW.event_id
                 USING ERRCODE = 'serialization_failure', HINT = 'Try again, or confirm in a READ COMMITTED transaction.';
@@ -394,15 +408,16 @@ $ddl$, current_schema()); END $do$;
 
 CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION outbox_confirming();
 
--- outbox_acknowledge confirms events that took effect in the databases of consumers
--- that do not share this one, and remembers how far their acknowledgements were
--- read. It returns how many events it confirmed.
+-- outbox_acknowledge confirms events that took effect in the databases of other
+-- consumers. It stores how far their acknowledgements were read, and returns how many
+-- events it confirmed.
 --
---   - An acknowledgement may be of another outbox's event: Redis is shared. Ours
---     are known by ID, type and queue, in one snapshot, because an event moves; where
---     no history is kept, by the turn of their key.
---   - One that comes before its turn, in a database that went back, is left out. Its
---     event is sent again when it is its turn, and acknowledged again.
+--   - Several outboxes may share a Redis, so an acknowledgement may belong to another
+--     outbox. Ours are recognised by ID, type and queue, in one snapshot, because an
+--     event moves; or, if no history is kept, by the turn of their key.
+--   - In a database that went back, an acknowledgement may come before its event's
+--     turn. It is left out. Its event is sent again when it has the turn, and
+--     acknowledged again.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], upto text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
@@ -437,8 +452,8 @@ BEGIN
             END;
         END LOOP;
     END IF;
-    -- Last, because the healer waits for this row, and the inserts above may wait for
-    -- a producer that is taking an event back.
+    -- This row is locked last: the inserts above may wait for a producer that is
+    -- cancelling an event, and the healer needs the row.
     UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
         SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere));
     RETURN confirmed;

@@ -1,23 +1,25 @@
--- Subscriptions: which events go to which receivers beside their queue. The relay
--- reads them with each claim, and makes the deliveries; producers know nothing of it.
+-- Subscriptions: which events go to which receivers, beside their queue. The relay
+-- reads the subscriptions with each claim and makes the deliveries. Producers know
+-- nothing of them.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 CREATE TABLE outbox_subscriptions (
-    -- Part of the IDs of its deliveries. A name that is used again has another one,
-    -- so that what the former subscription confirmed does not count for this one.
+    -- Part of the IDs of the deliveries. A subscription that takes the name of a
+    -- removed one gets another ID, so that confirmations of the removed one do not
+    -- count for it.
     id               uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     name             text        NOT NULL UNIQUE,
-    types            text[]      NOT NULL, -- as they were written
-    patterns         text[]      NOT NULL, -- the same for LIKE
+    types            text[]      NOT NULL, -- as written in the file
+    patterns         text[]      NOT NULL, -- the same as patterns of LIKE
     headers          jsonb       NOT NULL DEFAULT '{}',
     url              text        NOT NULL,
     secrets          text[]      NOT NULL DEFAULT '{}', -- references, never the secrets
     format           text        NOT NULL,
     timeout_ms       bigint      NOT NULL,
     concurrency      integer     NOT NULL,
-    rate             float8      NOT NULL DEFAULT 0, -- a second; 0: no limit
+    rate             float8      NOT NULL DEFAULT 0, -- deliveries a second; 0: no limit
     attempts         integer     NOT NULL,
     retry_max_ms     bigint      NOT NULL,
     ordering         text        NOT NULL CONSTRAINT outbox_subscriptions_ordering_is_known CHECK (ordering IN ('key', 'none')),
@@ -30,8 +32,8 @@ CREATE TABLE outbox_subscriptions (
     removed_at       timestamptz -- no further deliveries are made
 );
 
--- The deliveries of events that have no task of their own: such an event is
--- confirmed when all of them have ended.
+-- The unfinished deliveries of events that have no task of their own. Such an event
+-- is confirmed when all its deliveries have ended.
 CREATE TABLE outbox_awaited (
     delivery_id uuid PRIMARY KEY,
     event_id    uuid NOT NULL
@@ -43,9 +45,10 @@ CREATE TABLE outbox_awaited (
 
 CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
 
--- outbox_delivery_ended is for a delivery that is confirmed or was discarded, and
--- confirms its event if that waited for this one only. Two that end at the same
--- time follow one another, so that the second sees the first.
+-- outbox_delivery_ended is called when a delivery is confirmed or discarded. If it
+-- was the last one that its event waits for, it confirms the event. The lock puts
+-- two deliveries that end at the same time in a row, so that the second sees the
+-- first.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_ended(delivery uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -73,7 +76,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- Only of IDs of version 8: what has none of a delivery's is told at once.
+-- Runs only for IDs of version 8, which are those of deliveries.
 CREATE TRIGGER outbox_delivery_confirmed AFTER INSERT ON inbox
     FOR EACH ROW WHEN (get_byte(uuid_send(NEW.event_id), 6) >> 4 = 8) EXECUTE FUNCTION outbox_delivery_confirmed();
 

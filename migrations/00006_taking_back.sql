@@ -1,24 +1,24 @@
--- Taking back and changing one's mind: cancel and reschedule, inside any
--- transaction. What they did holds if that transaction commits.
+-- Taking back: cancel and reschedule, in any transaction. They hold if that
+-- transaction commits.
 --
--- An event that was cancelled is in outbox_cancelled, and has a row in inbox, both
--- written by one transaction. Whoever confirms an event inserts that row too, so
--- that exactly one of them succeeds, whatever becomes of the task in Redis: one
--- that is taken later finds the event taken, and ends without an effect. The leader
--- deletes the task afterwards.
+-- A cancelled event has a row in outbox_cancelled and a row in inbox, written by
+-- one transaction. Confirming an event inserts the same row in inbox, so only one
+-- of the two succeeds, whatever becomes of the task in Redis. A task that is taken
+-- later finds that row and has no effect. The leader deletes the task afterwards.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- outbox_standing says where an event is: its state, 'unknown' if it is nowhere.
--- One statement, because an event moves. An event in the outbox or in the history
--- that the inbox knows is confirmed.
+-- outbox_standing returns the state of an event; 'unknown' if it is in no table;
+-- 'open' before the state if it can be cancelled. One statement, because an event
+-- moves. An event that is in the outbox or the history and in inbox is confirmed.
 --
--- Of a type that nobody confirms no task asks the inbox, nor of one that takes
--- effect in another database. Of a delivery it is asked, but while the receiver
--- thinks no transaction is open that cancel could wait for. Such an event counts as in
--- flight as soon as a relay may have handed it over, even if the relay then died and
--- left it in the outbox.
+-- Some events count as in flight as soon as a relay may have handed them over, even
+-- if that relay died and left them in the outbox, because cancel could not stop them:
+--   - No task asks the inbox if no consumer confirms the type, or if the effect
+--     happens in another database.
+--   - A delivery asks, but no transaction that cancel could wait for is open while
+--     the receiver thinks.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_standing(event uuid) RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
@@ -42,24 +42,26 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_deliveries_of returns the IDs of the deliveries that an event has or may have.
+-- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have
+-- if they were made. A delivery has none.
 CREATE FUNCTION outbox_deliveries_of(event uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT outbox_delivery_id(event, s.id) FROM outbox_subscriptions s WHERE get_byte(uuid_send(event), 6) >> 4 <> 8 ORDER BY 1
 $$;
 
--- outbox_cancel_one takes an event back, without its deliveries, and returns 'cancelled', or why it is too late:
+-- outbox_cancel_one cancels an event, without its deliveries. It returns 'cancelled',
+-- or why it could not:
 --
 --   confirmed   it took effect
---   running     its handler is at it just now
---   busy        a relay, or another transaction, is moving it just now
---   in flight   it was handed over, and whoever has it asks nobody before its effect
+--   running     its handler is working on it now
+--   busy        a relay, or another transaction, is moving it now
+--   in flight   it was handed over, and nothing asks the inbox before its effect
 --   dead, suppressed, unknown
 --
--- It waits for nobody longer than lock_timeout says here: not for a handler, nor for
--- a claim. What it had changed is undone where it gives up. The event's row goes
--- first: with a row in outbox_held the inbox would refuse it. Where an event was
--- written more than once the newest is kept, and the others are absorbed.
+-- It waits for locks as long as lock_timeout says here, then gives up and undoes its
+-- changes. The event's row is deleted first: while the event is in outbox_held, the
+-- inbox would refuse it. If an event was written more than once, the newest row is
+-- kept and the others are absorbed.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -114,16 +116,17 @@ BEGIN
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
             WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
         END;
-        -- It was moved between the look and the deletion.
+        -- The event moved after outbox_standing had found it: try again.
     END LOOP;
     RETURN 'busy';
 END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_cancel takes an event and its deliveries back, or nothing, and answers as
--- outbox_cancel_one. The deliveries are looked for when the event is taken: the claim
--- that made them has ended then. One that is dead may be replayed, and is in the way.
+-- outbox_cancel cancels an event with all its deliveries, or nothing. Its answers are
+-- those of outbox_cancel_one. It looks for the deliveries after the event is
+-- cancelled: the claim that made them has ended by then. A dead delivery may be
+-- replayed, so it prevents the cancellation.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -147,10 +150,10 @@ EXCEPTION WHEN SQLSTATE 'OB003' THEN
 END $$;
 -- +goose StatementEnd
 
--- An event with an ordering key that waits in the outbox holds back later ones of its
--- key without having the turn. They are asked for when it is gone, as the last step of the transaction:
--- until then whoever passes the turn on still sees it. Where it had the turn, its row
--- in inbox passes that on.
+-- A pending event holds back later events of its ordering key, even without the turn.
+-- When it is cancelled, they are asked for again. That happens as the last step of
+-- the transaction, because until then other transactions still see the cancelled
+-- event. If the event had the turn, its row in inbox passes the turn on.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_took_back() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -164,9 +167,9 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.was = 'pending')
     EXECUTE FUNCTION outbox_took_back();
 
--- outbox_reschedule moves an event that waits to another time, and returns
--- 'rescheduled', or why it is too late, in the words of outbox_cancel. What was
--- handed to Redis is in flight. Its attempts stay as they were.
+-- outbox_reschedule moves a waiting event to another time. It returns
+-- 'rescheduled', or why it could not, in the words of outbox_cancel. An event that
+-- was handed to Redis is in flight. The count of attempts does not change.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
@@ -204,7 +207,7 @@ BEGIN
             WHEN lock_not_available THEN RETURN 'busy';
         END;
         IF moved > 0 THEN
-            -- A sleeping relay knows when the next event is due, and not of this change.
+            -- A sleeping relay waits for the due time that it knew before this change.
             IF EXISTS (SELECT FROM outbox_relays WHERE asleep) AND coalesce(current_setting('outboxd.wake', true), '') <> 'off' THEN
                 PERFORM pg_notify('outbox_wake', current_schema());
             END IF;
@@ -215,16 +218,16 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_erase_one removes the payload, the headers and the errors of an event, and
--- returns 'erased', or why it cannot, in the words of outbox_cancel. The account and
--- the ID stay. What is erased is never sent again:
+-- outbox_erase_one removes the payload, the headers and the errors of an event. It
+-- returns 'erased', or why it could not, in the words of outbox_cancel. The account
+-- and the ID stay. An erased event is never sent again:
 --
---   - What has not taken effect is cancelled.
---   - A dead letter is discarded, so that nobody replays it.
---   - What is confirmed and back in the outbox goes to the history, where it would
---     come anyway.
---   - What was handed over and is confirmed by nobody leaves the history, as it would
---     at the end of its time.
+--   - An event that has not taken effect is cancelled.
+--   - A dead letter is discarded, so that it cannot be replayed.
+--   - A confirmed event that is back in the outbox goes to the history, as it would
+--     without this.
+--   - An event that was handed over and has no consumer that confirms leaves the
+--     history, as it would at the end of its time.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -275,7 +278,8 @@ BEGIN
             SELECT event, 'person', 'erased', max(generation), 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END FROM every HAVING count(*) > 0
         )
         SELECT count(*), (SELECT count(*) FROM dead) INTO found_one, found_dead FROM every;
-        -- It was replayed meanwhile: it has its turn, and its delivery has not ended.
+        -- It was replayed in the meantime: it has its turn again, and the delivery
+        -- has not ended.
         IF standing = 'dead' AND found_dead = 0 THEN
             RETURN 'busy';
         END IF;
@@ -292,8 +296,8 @@ END $$
 $ddl$, columns, erased); END $do$;
 -- +goose StatementEnd
 
--- outbox_erase erases an event and its deliveries, and answers as outbox_erase_one, for
--- the first of them that cannot be erased.
+-- outbox_erase erases an event and its deliveries. It returns 'erased', or the answer
+-- of outbox_erase_one for the first one that could not be erased.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -312,11 +316,11 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- cancel takes an event back, in the caller's transaction. It returns 'cancelled' if
--- the event will certainly not take effect, also when it was cancelled before, and
--- otherwise why it is too late; see outbox_cancel. Until the transaction ends, a
--- handler that begins with the event waits for it.
--- SECURITY DEFINER, as reschedule: a producer needs EXECUTE, and the event's ID.
+-- cancel takes an event back in the caller's transaction. It returns 'cancelled' if
+-- the event certainly has no effect, also if it was cancelled before. Otherwise it
+-- returns why it could not; see outbox_cancel_one. Until the transaction ends, a
+-- handler that begins with the event waits for it. SECURITY DEFINER, as reschedule:
+-- a producer needs only EXECUTE and the event's ID.
 -- +goose StatementBegin
 CREATE FUNCTION cancel(event_id uuid, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -325,8 +329,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- reschedule moves an event that was not handed to Redis yet to another time, sooner
--- or later, in the caller's transaction. It returns 'rescheduled', or why it is too late.
+-- reschedule moves an event that was not handed to Redis yet to an earlier or later
+-- time, in the caller's transaction. It returns 'rescheduled', or why it could not.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

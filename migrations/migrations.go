@@ -1,13 +1,13 @@
 // Package migrations holds the schema of outboxd as numbered SQL files, embedded
-// in the binary, and runs them. It runs those of the example as well, which are
-// in the package example.
+// in the binary, and runs them. It also runs those of the example, which are in
+// the package example.
 //
-// Each set of files is made in one schema: that of outboxd is the first on the
-// search_path of the sessions that it is given (package postgres sets it), and
-// that of the example is named for it. Nothing else in the database is touched.
+// Each set of files fills one schema. That of outboxd is the first on the
+// search_path of the sessions (package postgres sets it); that of the example is
+// named after it. Nothing else in the database changes.
 //
-// A file that has been released is never edited: a change of the schema is a
-// new file.
+// A file that has been released is never edited: a change of the schema is a new
+// file.
 package migrations
 
 import (
@@ -28,16 +28,16 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// Table records which migrations the schema of outboxd has. A schema that has it
-// is outboxd's.
+// Table is the table that records which migrations outboxd's schema has. A
+// schema with this table belongs to outboxd.
 const Table = "outboxd_migrations"
 
 // Set is the migrations of one schema.
 type Set struct {
 	Files  fs.FS  // numbered SQL files
-	Suffix string // behind the name of outboxd's schema; "": that schema itself
-	// Table records in the schema which migrations it has. No two sets share a
-	// name, so that a schema tells whose it is.
+	Suffix string // follows the name of outboxd's schema; "": that schema itself
+	// Table is the table that records which migrations the schema has. Each set
+	// has a name of its own, so the table shows to which set a schema belongs.
 	Table string
 	Flag  string // what to add to outboxd migrate up for this set, with a blank before it; "": nothing
 }
@@ -63,8 +63,8 @@ func (m Migration) IsApplied() bool { return !m.AppliedAt.IsZero() }
 // advisory lock, one per schema, lets one of them work while the others wait up
 // to five minutes. A schema that is up to date costs two queries and no lock.
 //
-// It looks first, and changes nothing in a schema that is somebody else's, nor
-// in a database with the tables of an earlier build.
+// It looks before it changes anything. It refuses a schema with tables of
+// something else, and a database with the tables of an earlier build.
 func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
 	pending, _, err := s.count(ctx, db)
 	if err != nil || pending == 0 {
@@ -88,9 +88,9 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 	return len(results), nil
 }
 
-// Down takes back the newest applied migration, and with it the data that only
-// its tables hold; with the first, also the schema, if this role may create it
-// again. It returns false if there is none.
+// Down undoes the newest applied migration, and loses the data in its tables.
+// Undoing the first one also drops the schema, if this role may create it
+// again. It returns false if no migration is applied.
 func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {
@@ -138,8 +138,8 @@ func (s Set) Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	return migrations, nil
 }
 
-// Unknown returns how many migrations the schema has that the binary does not
-// know, as it is during a roll-out of a newer one. It changes nothing.
+// Unknown returns how many migrations of the schema this binary does not know;
+// there are some while a newer version is rolled out. It changes nothing.
 func (s Set) Unknown(ctx context.Context, db *sql.DB) (int, error) {
 	known, err := s.Status(ctx, db)
 	if err != nil {
@@ -159,15 +159,14 @@ func (s Set) Unknown(ctx context.Context, db *sql.DB) (int, error) {
 	return len(withoutFirst(applied)), nil
 }
 
-// withoutFirst leaves goose's own first entry out.
+// withoutFirst removes version 0, which goose records for itself.
 func withoutFirst(applied map[int64]time.Time) map[int64]time.Time {
 	delete(applied, 0)
 	return applied
 }
 
-// appliedAt reads goose's table itself. Asked for the status, goose would make
-// the table where there is none, and a process that runs with --migrate=off may
-// not have the right to.
+// appliedAt reads goose's table itself. Goose's own status call would create a
+// missing table, and a process with --migrate=off may lack the right to do so.
 func (p place) appliedAt(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
@@ -196,8 +195,8 @@ func (p place) appliedAt(ctx context.Context, db interface {
 	return applied, nil
 }
 
-// Check returns ErrPending if the schema lacks a migration, or why it may not
-// get it. It changes nothing.
+// Check returns ErrPending if the schema lacks a migration, or the reason why
+// outboxd may not use the schema. It changes nothing.
 func (s Set) Check(ctx context.Context, db *sql.DB) error {
 	pending, all, err := s.count(ctx, db)
 	if err != nil || pending == 0 {
@@ -238,12 +237,13 @@ func (p place) newProvider(db *sql.DB, logger *slog.Logger) (*goose.Provider, er
 	return provider, nil
 }
 
-// newLocker returns the lock under which a schema is changed. Schemas of one
-// database lock independently.
+// newLocker returns the lock that a process holds while it changes the schema.
+// Each schema of a database has its own.
 //
 // goose asks for the lock once a second instead of waiting inside PostgreSQL.
-// That is what lets a migration use CREATE INDEX CONCURRENTLY, which waits for
-// every statement that is running, waiting ones included.
+// CREATE INDEX CONCURRENTLY waits for all running statements, and a statement
+// that waits for a lock is one of them; so a migration could not use it
+// otherwise.
 func (p place) newLocker() (lock.SessionLocker, error) {
 	hash := fnv.New64a()
 	hash.Write([]byte("outboxd " + p.name))

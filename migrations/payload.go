@@ -12,15 +12,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// How changing the limit waits for the table. While it waits, producers and
-// relays wait behind it, so it waits a little and often.
+// How LimitPayload waits for the lock on the table. Producers and relays queue
+// behind a waiting lock, so it waits briefly and tries often.
 const (
-	payloadLockPatience = 300 * time.Millisecond // of one attempt, and between two
+	payloadLockPatience = 300 * time.Millisecond // for one attempt, and between two attempts
 	payloadLockAttempts = 10
 )
 
 // payloadPrefix begins the name of the constraint that limits payloads. The
-// limit follows, since the name is what PostgreSQL tells a producer.
+// limit follows it, because a producer sees only that name in PostgreSQL's
+// error.
 const payloadPrefix = "outbox_payload_has_at_most_"
 
 const payloadLimitsSQL = `
@@ -37,10 +38,10 @@ func PayloadLimit(ctx context.Context, db *sql.DB) (int, error) {
 }
 
 // LimitPayload makes limit, in bytes, the largest payload that the outbox
-// takes, and reports whether that changed anything. Rows that are there already
-// keep their place, and their way back into the outbox after a failure or from
-// the history. A limit that is in force costs one query and no lock; to change
-// it, processes take turns as they do for Up.
+// takes, and reports whether that changed anything. Rows that exist are exempt,
+// also when they return to the outbox after a failure or from the history. A
+// limit that is in force costs one query and no lock; to change it, processes
+// take turns as they do for Up.
 //
 // It is an error if other transactions hold the table for several seconds.
 func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logger) (bool, error) {
@@ -77,11 +78,10 @@ func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logge
 
 // limitPayload is one attempt.
 //
-// The relay puts rows back that it could not deliver, and a limit that was
-// lowered meanwhile must not stop it: so rows that were made before the change
-// are exempt. That is a fixed moment in the constraint and not a look at the
-// clock, for which a CHECK is no place. NOT VALID, because reading the whole
-// table under this lock would find nothing.
+// Rows made before the change are exempt: the relay puts rows back that it
+// could not deliver, and a lowered limit must not stop that. The constraint
+// names the moment of the change; a CHECK must not depend on the clock. NOT
+// VALID, because reading the whole table under this lock would find nothing.
 func limitPayload(ctx context.Context, conn *sql.Conn, limit int) (bool, error) {
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
@@ -98,9 +98,9 @@ func limitPayload(ctx context.Context, conn *sql.Conn, limit int) (bool, error) 
 	}
 	names, before, err := payloadConstraints(ctx, tx)
 	if err != nil || before == limit {
-		return false, err // another process was faster
+		return false, err // another process has set this limit
 	}
-	// Under the lock, so that no row of an open transaction is older.
+	// Read under the lock: no open transaction can then insert an older row.
 	var change time.Time
 	if err := tx.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&change); err != nil {
 		return false, err
@@ -144,8 +144,7 @@ func payloadConstraints(ctx context.Context, db interface {
 	return names, limit, nil
 }
 
-// payloadSize writes a limit as the constraint's name has it, in lower case as
-// PostgreSQL's own names are.
+// payloadSize writes a limit as it stands in the constraint's name.
 func payloadSize(bytes int) string {
 	switch {
 	case bytes%(1<<20) == 0:

@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// place is the schema that a set of migrations is made in, whether it exists yet
-// or not: the first that the sessions of a database have on their search_path, or
-// the one that is named for it.
+// place is the schema of a set of migrations, whether it exists yet or not.
+// Outboxd's is the first on the search_path of the sessions; the example's is
+// named after it.
 type place struct {
 	set     Set
 	name    string
 	exists  bool
 	creates bool // this role may create schemas
-	ours    bool // it has the table of migrations
+	ours    bool // it has the set's table of migrations
 	foreign string
 	earlier string // a schema that an earlier build filled; "": none
 }
 
-// What an extension brought is nobody's table. Earlier builds kept the record of
-// their migrations under another name, in whatever schema came first.
+// Objects of extensions do not count. Earlier builds recorded their migrations
+// under another name, in the first schema of the search_path.
 const placeSQL = `
 SELECT p.name, n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),
     EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2),
@@ -55,7 +55,7 @@ func (s Set) findPlace(ctx context.Context, db interface {
 // table is the name of the table that records the migrations.
 func (p place) table() string { return quote(p.name) + "." + quote(p.set.Table) }
 
-// refuse says why nothing may be made here.
+// refuse returns why outboxd may not use this schema; nil if it may.
 func (p place) refuse() error {
 	switch {
 	case p.ours:
@@ -87,8 +87,8 @@ func (s Set) makePlace(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// clearPlace takes away what is left when the last migration was taken back.
-// Who may not create the schema again leaves it.
+// clearPlace drops the schema after its last migration was undone, unless this
+// role could not create it again.
 func (s Set) clearPlace(ctx context.Context, conn *sql.Conn) error {
 	p, err := s.findPlace(ctx, conn)
 	if err != nil || !p.ours {

@@ -1,6 +1,6 @@
 // Package example holds the tables of the example, user registration, as
-// numbered SQL files. They are made by the runner of the package migrations, in
-// a schema of their own, where the example runs and nowhere else.
+// numbered SQL files. The package migrations runs them, in a schema of their
+// own, and only in processes that run the example.
 package example
 
 import (
@@ -12,10 +12,11 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// suffix is what the files of this folder put behind the name of outboxd's schema.
+// suffix follows the name of outboxd's schema; the SQL files here use the same.
 const suffix = "_example"
 
-// Schema is the schema of the example beside an outboxd in the schema core.
+// Schema returns the name of the example's schema, where outboxd's schema is
+// core.
 func Schema(core string) string { return core + suffix }
 
 // Migrations returns the migrations of the example.
