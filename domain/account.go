@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// AccountLine is the account of the events of one type that were created on one
-// UTC day. Every event that was emitted, and every delivery, is in exactly one of the other places.
+// AccountLine counts the events of one type that were created on one UTC day. Every
+// emitted event, and every delivery, is counted in exactly one of the other fields.
 type AccountLine struct {
 	Day  time.Time
 	Type string
 
 	Emitted int64 // counted by the outbox's trigger, apart from the tables
 
-	// Deliveries is how many deliveries were made of the events. Each is in one
-	// of the places too.
+	// Deliveries is how many deliveries were made of the events. Each is also
+	// counted in one of the fields below.
 	Deliveries int64
 
 	Pending   int64 // in the outbox
@@ -22,10 +22,10 @@ type AccountLine struct {
 	InFlight  int64 // handed to the queue, and in the history without a confirmation
 	Confirmed int64 // in the history, or dropped from it, with a confirmation
 	Dead      int64 // dead letters
-	// Suppressed is how many unique events had no task, because that of another
-	// event stood for theirs.
+	// Suppressed is how many unique events had no task, because the task of
+	// another event took their place.
 	Suppressed int64
-	Cancelled  int64 // taken back before they took effect
+	Cancelled  int64 // cancelled before they took effect
 
 	Expired    int64 // dropped from the history without a confirmation
 	Unrecorded int64 // handed to the queue while no history was kept
@@ -50,8 +50,8 @@ func (l *AccountLine) Add(other *AccountLine) {
 	l.Repeated += other.Repeated
 }
 
-// Difference is how many events were emitted and are nowhere; negative: how
-// many are there that were never emitted, or are in two places.
+// Difference is how many emitted events are counted in no field. If it is
+// negative, it is how many were never emitted, or are counted twice.
 func (l *AccountLine) Difference() int64 {
 	return l.Emitted + l.Deliveries - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Suppressed - l.Cancelled - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
 }
@@ -69,15 +69,15 @@ type SentEvent struct {
 	SentAt time.Time
 }
 
-// TaskWithoutEvent is a task whose event does not exist any more, because the
-// database went back to before it was written. It had no effect.
+// TaskWithoutEvent is a task whose event no longer exists, because the database
+// went back to before the event was written. The task had no effect.
 type TaskWithoutEvent struct {
 	EventID ID
 	At      time.Time // when a worker met it last
 }
 
-// Auditor reads the account and looks for what contradicts it. Its methods
-// change nothing.
+// Auditor reads the account and looks for events that contradict it. Its
+// methods change nothing.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type Auditor interface {
@@ -85,10 +85,11 @@ type Auditor interface {
 	// moment.
 	Account(ctx context.Context) ([]AccountLine, error)
 
-	// Violations returns up to limit events that are in more than one place, or
-	// are held although nothing is on its way that they could wait for. An event
-	// that was emitted more than once under its ID may be in as many places: the
-	// account says of which days and types more are there than were emitted.
+	// Violations returns up to limit events that are in more than one table, or
+	// are held although no event of their key is on its way. An event that was
+	// emitted more than once under one ID may be in several tables; so
+	// Violations looks only at the days and types for which the account has more
+	// events than were emitted.
 	Violations(ctx context.Context, account []AccountLine, limit int) ([]Violation, error)
 
 	// Unconfirmed returns up to limit events with IDs after the given one, in
@@ -100,7 +101,7 @@ type Auditor interface {
 	// longer in the history.
 	Confirmed(ctx context.Context, ids []ID) (map[ID]bool, error)
 
-	// WithoutEvent returns up to limit tasks that workers met and that had no
-	// event, for as long as the journal is kept, the latest first.
+	// WithoutEvent returns up to limit tasks that had no event, from the
+	// journal, the latest first.
 	WithoutEvent(ctx context.Context, limit int) ([]TaskWithoutEvent, error)
 }

@@ -2,20 +2,19 @@ package domain
 
 import "context"
 
-// Acknowledgement says that an event took effect in the database of a consumer
-// that does not share the outbox's. It may be of an event of somebody else's who
-// uses the same queue.
+// Acknowledgement says that an event took effect in a consumer's own database.
+// Several outboxes may share a queue, so it may belong to another outbox.
 type Acknowledgement struct {
 	EventID     ID
 	Type, Queue string // the event's
 }
 
-// Acknowledgements are on their way back through the queue.
+// Acknowledgements reads what consumers acknowledged through the queue.
 type Acknowledgements interface {
-	// Await returns what has come behind a position, the oldest first, and the
-	// position behind it. It waits for some, but not for ever. An unknown
-	// position, such as "", is the beginning. next may be before after: the queue
-	// is another one then.
+	// Await returns the acknowledgements that came after a position, the oldest
+	// first, and the position of the last one. It waits a bounded time for the
+	// first. An unknown position, such as "", is the beginning. If next is before
+	// after, the queue has been replaced.
 	//
 	// Errors: CodeUnavailable.
 	Await(ctx context.Context, after string) (list []Acknowledgement, next string, err error)
@@ -28,11 +27,13 @@ type Acknowledgements interface {
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type AcknowledgedEvents interface {
-	// Position is where the last Acknowledge got to; "" at first.
+	// Position returns the position that the last Acknowledge remembered; "" at
+	// first.
 	Position(ctx context.Context) (string, error)
 
-	// Acknowledge confirms what is of an event of this outbox, and remembers the
-	// position, in one transaction. It returns how many events it confirmed: not
-	// those that were confirmed before, nor those whose turn it is not.
+	// Acknowledge confirms the events that belong to this outbox, and remembers
+	// the position, in one transaction. It returns how many events it confirmed.
+	// It does not count events that were confirmed before, or whose turn has not
+	// come.
 	Acknowledge(ctx context.Context, list []Acknowledgement, position string) (int64, error)
 }

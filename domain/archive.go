@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// ArchivedTask is a task that the queue itself gave up, or that a person did
+// ArchivedTask is a task that the queue gave up, or that a person archived
 // there.
 type ArchivedTask struct {
 	TaskID string
 	At     time.Time // to the second
 }
 
-// ArchivedTasks are those of all queues, whoever serves them. Its methods are
-// safe for concurrent use.
+// ArchivedTasks reads the archived tasks of all queues, also of queues that
+// other workers serve. Its methods are safe for concurrent use.
 //
 // Errors: CodeUnavailable if the queue cannot be reached.
 type ArchivedTasks interface {
@@ -24,7 +24,7 @@ type ArchivedTasks interface {
 	// or later, the oldest first, without the first skip of them.
 	Archived(ctx context.Context, queue string, from time.Time, skip, limit int) ([]ArchivedTask, error)
 
-	// Failure reads what became of an archived task. Errors: CodeNotFound if
-	// it is not archived any more.
+	// Failure reads how an archived task failed. Errors: CodeNotFound if it is
+	// no longer archived.
 	Failure(ctx context.Context, queue, taskID string) (FailedTask, error)
 }

@@ -1,17 +1,15 @@
 package domain
 
-// DatabaseIdentity is what tells whether a database is still the one that it was,
-// or one that has gone back to an earlier state: a standby that did not have the
-// last commits, or a restored backup. A field is empty where the server does not
-// tell.
+// DatabaseIdentity shows whether a database may have gone back to an earlier
+// state: a standby without the last commits took over, or a backup was restored.
+// A field is empty if the server does not tell it.
 type DatabaseIdentity struct {
-	SystemID string // of the cluster; made anew when a cluster is
-	Timeline string // made anew by every promotion, and by a recovery to a point in time
+	SystemID string // of the cluster; a new cluster has a new one
+	Timeline string // every promotion and every point-in-time recovery begins a new one
 }
 
-// Change says in a few words why the database that is now i may have gone back
-// since it was known; "" if nothing speaks for that. What either of them
-// does not tell is no evidence.
+// Change returns in a few words why the database may have gone back since it
+// was known; "" if nothing speaks for that. An empty field is no evidence.
 func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	switch {
@@ -24,7 +22,7 @@ func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	}
 }
 
-// Over returns i with what it does not tell taken from known.
+// Over returns i with its empty fields taken from known.
 func (i DatabaseIdentity) Over(known DatabaseIdentity) DatabaseIdentity {
 	if i.SystemID == "" {
 		i.SystemID = known.SystemID

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Stage is an end of the way of an event at which it can be given up.
+// Stage is where an event can be given up.
 type Stage string
 
 // The stages. StagePerson is for actions by hand.
@@ -18,10 +18,10 @@ const (
 // DeadLetter is an event that was given up.
 type DeadLetter struct {
 	Event
-	Stage Stage // who gave up
+	Stage Stage // that gave the event up
 	Error string
-	// FirstError is the first thing that ever went wrong with the event, as
-	// far as the journal goes back; without it, the last one.
+	// FirstError is the event's first error in the journal, or the last error
+	// if the journal has none.
 	FirstError    string
 	FirstFailedAt time.Time
 	DiedAt        time.Time
@@ -33,20 +33,20 @@ type DeadLetter struct {
 // Cursor is the dead letter's place in the order of DeadLetters.List.
 func (d *DeadLetter) Cursor() Cursor { return Cursor{Due: d.DiedAt, ID: d.ID} }
 
-// DeadFilter chooses dead letters: those to which every field applies that is
-// not zero. The zero DeadFilter chooses all.
+// DeadFilter chooses the dead letters that match every field that is not zero.
+// The zero DeadFilter chooses all.
 type DeadFilter struct {
 	IDs       []ID
 	Type      string
 	Queue     string
 	Stage     Stage
-	Error     string        // is part of the error, in either case
-	OlderThan time.Duration // died at least so long ago
-	NewerThan time.Duration // died at most so long ago
-	ErrorForm string        // is the error's form, as DeadGroup.ErrorForm
-	Except    []ID          // are not these
-	// Until leaves out what died later by the store's clock, so that work in
-	// several steps does not meet what it has just replayed.
+	Error     string        // part of the error, ignoring case
+	OlderThan time.Duration // died at least this long ago
+	NewerThan time.Duration // died at most this long ago
+	ErrorForm string        // the error's form, as DeadGroup.ErrorForm
+	Except    []ID          // events to leave out
+	// Until leaves out events that died later, by the store's clock. So work in
+	// several steps does not meet events again that it has just replayed.
 	Until time.Time
 }
 
@@ -56,12 +56,12 @@ type Action struct {
 	ID     ID // given by the store with the first effect
 	Actor  string
 	Reason string
-	// Filter says in the command's own words what was asked for.
+	// Filter is the filter of the command, by the names of its flags.
 	Filter map[string]string
 }
 
-// DeadGroup is the dead letters of one type whose errors are the same, apart from
-// the IDs and numbers in their text.
+// DeadGroup is the dead letters of one type with the same error, apart from IDs
+// and numbers in it.
 type DeadGroup struct {
 	Type      string
 	ErrorForm string // the error with # for each ID and number, cut
@@ -88,20 +88,21 @@ type Replayed struct {
 	Type       string
 }
 
-// ReplayOutcomes counts what became of replayed events so far.
+// ReplayOutcomes counts replayed events by their state now.
 type ReplayOutcomes struct{ Confirmed, Dead, Open int }
 
-// DeadLetters are the events that were given up, at either end. Its methods are
-// safe for concurrent use, by any number of people: a dead letter is moved once.
+// DeadLetters reads and changes the events that the relay or the worker gave up.
+// Its methods are safe for concurrent use, also by several processes: a dead
+// letter is moved once.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type DeadLetters interface {
-	// List returns up to limit dead letters, those that died first at the
-	// beginning, from the first one behind after.
+	// List returns up to limit dead letters after a place, those that died
+	// first at the beginning.
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
 
-	// Groups returns the largest groups of the limit dead letters that died
-	// last, and whether there are more dead letters than those.
+	// Groups looks at the limit dead letters that died last. It returns their
+	// largest groups, and whether there are more dead letters.
 	Groups(ctx context.Context, limit int) (groups []DeadGroup, more bool, err error)
 
 	// Actions returns what people did, the latest first.
@@ -112,18 +113,18 @@ type DeadLetters interface {
 	Count(ctx context.Context, filter DeadFilter, limit int) (int64, time.Time, error)
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under
-	// a new generation and with no attempt charged. Dead letters that somebody
-	// else is working on are passed over. No event, and no error, means that
-	// there are none left. A *ReplayRefused names one that the outbox refuses;
-	// nothing was replayed then, and the next call should except it.
+	// a new generation and with no attempt charged. It skips dead letters that
+	// another transaction is moving. If it returns no event and no error, none
+	// are left. A *ReplayRefused names a dead letter that the outbox refuses.
+	// Nothing was replayed then, and the next call should except it.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)
 
-	// Discard gives up to limit dead letters up for good, and returns how many.
+	// Discard removes up to limit dead letters for good, and returns how many.
 	Discard(ctx context.Context, action *Action, filter DeadFilter, limit int) (int, error)
 
-	// Outcomes looks at what became of replayed events. Those of the types in
-	// unconfirmed, which no consumer confirms, count as confirmed when the queue
-	// has them.
+	// Outcomes counts replayed events by their state. No consumer confirms the
+	// types in unconfirmed: their events count as confirmed when the queue has
+	// them.
 	Outcomes(ctx context.Context, events []Replayed, unconfirmed []string) (ReplayOutcomes, error)
 }
 
@@ -142,26 +143,26 @@ type Burial int
 // The burials.
 const (
 	Buried        Burial = iota // it is a dead letter now
-	BuriedBefore                // it was one already
-	Superseded                  // it was replayed meanwhile; this task is an old one's
-	ConfirmedOnce               // its effect was committed, whatever the handler said
-	NotOnRecord                 // nothing is known of the event
+	BuriedBefore                // it was a dead letter before
+	Superseded                  // it was replayed in the meantime; the task is of an older generation
+	ConfirmedOnce               // its effect is committed, although the handler failed
+	NotOnRecord                 // the database does not know the event
 )
 
-// FailedTasks takes down what the worker could not do. Its methods are safe for
-// concurrent use, by any number of processes.
+// FailedTasks records tasks that failed. Its methods are safe for concurrent
+// use, by any number of processes.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type FailedTasks interface {
 	// Failed enters a failed attempt into the journal.
 	Failed(ctx context.Context, task FailedTask) error
 
-	// Bury moves an event to the dead letters, wherever it is. If it is kept
-	// nowhere, it is written down from the task; with onRecord it is left.
-	// Repeating it is harmless.
+	// Bury moves an event to the dead letters from whatever table it is in. If
+	// it is in none, Bury makes the dead letter from the task, or nothing if
+	// onRecord is set. Repeating it is harmless.
 	Bury(ctx context.Context, task FailedTask, onRecord bool) (Burial, error)
 
-	// Unburied returns which of the events are on record as handed to the queue,
-	// or to be handed to it.
+	// Unburied returns the events that the database has as pending, held or
+	// handed to the queue.
 	Unburied(ctx context.Context, ids []ID) ([]ID, error)
 }

@@ -15,7 +15,7 @@ const (
 	CodeUnauthorized Code = "unauthorized" // no or wrong credentials
 	CodeForbidden    Code = "forbidden"    // known, but not allowed
 	CodeNotFound     Code = "not_found"
-	CodeConflict     Code = "conflict" // clashes with what is already there
+	CodeConflict     Code = "conflict" // contradicts what exists already
 	CodeTooLarge     Code = "too_large"
 	CodeUnavailable  Code = "unavailable" // a server cannot be reached; the same call may succeed later
 	CodeInternal     Code = "internal"
@@ -27,8 +27,9 @@ type FieldError struct {
 	Message string // what to change, as a sentence fragment
 }
 
-// Error is a failure with a code and a message that may be shown to whoever
-// made the request. The cause is for the log only and never leaves the process.
+// Error is a failure with a code and a message. The message may be shown to the
+// client that made the request. The cause is for the log only and never leaves
+// the process.
 type Error struct {
 	Code       Code
 	Message    string

@@ -23,31 +23,31 @@ type Event struct {
 	Options   TaskOptions
 	Available time.Time // not to be relayed before
 	Attempts  int       // refusals so far; an outage is none
-	// Generation counts replays. From 1 on it is part of the task ID, because
-	// a finished or archived task would swallow a second one with its ID.
+	// Generation counts replays. From 1 on it is part of the task ID: Redis
+	// would take a replay for a finished or archived task with the same ID.
 	Generation int
 	LastError  string
 	CreatedAt  time.Time
-	// OrderingKey, unless empty, makes events of one key take effect one after
-	// another, by Position, which the store gives them.
+	// OrderingKey, if it is not empty, makes the events of one key take effect
+	// one after another, in the order of Position, which the store assigns.
 	OrderingKey string
 	Position    int64
-	// Origin and Subscription are those of a delivery: the event that it
-	// delivers, and the name of the subscription. Zero: it is an event.
+	// Origin and Subscription are set for a delivery only: the event that it
+	// delivers, and the name of the subscription.
 	Origin       ID
 	Subscription string
 	// Split is whether the event's deliveries were made.
 	Split Split
 }
 
-// Split is whether the deliveries of an event were made, where subscriptions
-// want it.
+// Split says whether the deliveries of an event were made.
 type Split string
 
-// The values of Split. The zero Split is of an event that no relay has met.
+// The values of Split. The zero Split means that no relay has claimed the event
+// yet.
 const (
 	SplitDone    Split = "done"
-	SplitInstead Split = "instead" // its deliveries carry it, and it has no task of its own
+	SplitInstead Split = "instead" // deliveries were made, and the event has no task of its own
 )
 
 // HeaderOrigin and HeaderQueue are headers of a delivery's task: the ID of the event, and its own
@@ -57,7 +57,7 @@ const (
 	HeaderQueue  = "outboxd-queue"
 )
 
-// TaskOptions are Asynq's options of one task. A nil or zero option is left to
+// TaskOptions are Asynq's options of one task. A nil or zero option means
 // Asynq's default.
 type TaskOptions struct {
 	MaxRetry  *int
@@ -68,7 +68,7 @@ type TaskOptions struct {
 }
 
 // TaskID is the ID under which Redis knows the event. It is the same for every
-// attempt, so that a repeat meets itself and changes nothing.
+// attempt, so Redis recognises a repeat and ignores it.
 func (e *Event) TaskID() string {
 	if e.Generation == 0 {
 		return e.ID.String()
@@ -98,30 +98,28 @@ func ParseTaskID(taskID string) (ID, int, error) {
 	return id, generation, err
 }
 
-// EventStore hands out due events and remembers what became of them.
-// Its methods are safe for concurrent use, by any number of processes.
+// EventStore hands out due events and stores what became of them. Its methods
+// are safe for concurrent use, by any number of processes.
 type EventStore interface {
-	// Claim takes up to limit due events from a place on, oldest due first,
-	// until the batch is committed or released, or its connection ends,
-	// whichever is first. Events that another claim holds are passed over, and
-	// so are those of the queues in except. Those whose ordering key is not
-	// theirs yet are taken out of the way and are not in the batch. A batch without
-	// events needs neither call.
+	// Claim takes up to limit due events after a place, oldest due first. They stay
+	// claimed until the batch is committed or released, or its connection ends. It
+	// skips events that another claim holds, and those of the queues in except.
+	// Events that come before their turn are moved to the held ones and are not in
+	// the batch. A batch without events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
 
-	// NextDue returns how long it is, by the store's clock, until the next
-	// event gets due; false if there is none. An event that got due only just
-	// now, and may have missed the last claim, counts with what is then a
-	// negative time.
+	// NextDue returns the time until the next event is due, by the store's
+	// clock; false if there is none. It is negative for an event that has just
+	// become due and may have missed the last claim.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	NextDue(ctx context.Context) (time.Duration, bool, error)
 }
 
-// Cursor is a place in the order in which events get due. The zero Cursor is
-// its beginning.
+// Cursor is a place in the order in which events become due. The zero Cursor is
+// the beginning.
 type Cursor struct {
 	Due time.Time
 	ID  ID
@@ -132,7 +130,7 @@ func (c Cursor) Compare(d Cursor) int {
 	return cmp.Or(c.Due.Compare(d.Due), bytes.Compare(c.ID[:], d.ID[:]))
 }
 
-// String is c for ParseCursor, and "" for the zero Cursor.
+// String returns c as ParseCursor reads it, and "" for the zero Cursor.
 func (c Cursor) String() string {
 	if c.Due.IsZero() && c.ID.IsZero() {
 		return ""
@@ -140,7 +138,7 @@ func (c Cursor) String() string {
 	return c.Due.UTC().Format(time.RFC3339Nano) + "/" + c.ID.String()
 }
 
-// ParseCursor returns the Cursor of that String. Its errors have CodeInvalid.
+// ParseCursor is the inverse of Cursor.String. Its errors have CodeInvalid.
 func ParseCursor(text string) (Cursor, error) {
 	if text == "" {
 		return Cursor{}, nil
@@ -154,7 +152,7 @@ func ParseCursor(text string) (Cursor, error) {
 	return Cursor{Due: due, ID: parsed}, err
 }
 
-// Cursor is the event's place in the order in which events get due.
+// Cursor returns the event's place in the order in which events become due.
 func (e *Event) Cursor() Cursor { return Cursor{Due: e.Available, ID: e.ID} }
 
 // Batch is a set of claimed events. It holds a database connection. Its
@@ -163,33 +161,33 @@ type Batch interface {
 	// Events are the claimed events, oldest due first.
 	Events() []Event
 
-	// Full reports whether a bound ended the claim, so that more may be due. It
-	// does not change.
+	// Full reports whether a limit ended the claim, so that more events may be
+	// due. The answer does not change.
 	Full() bool
 
-	// Advanced reports whether the commit let other events go, deliveries or the next ones of
-	// ordering keys, which are due then.
+	// Advanced reports whether the commit released other events: deliveries, or the next ones
+	// of ordering keys. They are due now.
 	Advanced() bool
 
-	// Held returns how many events were taken out of the way: those that are
-	// held, and those that only their deliveries carry.
+	// Held returns how many events the claim took and left out of the batch:
+	// events that are held now, and events that have only deliveries.
 	Held() int
 
 	// Deliveries returns how many deliveries the claim made, and the place of
-	// the first: they are due when the claim has ended.
+	// the first. They are due when the claim has ended.
 	Deliveries() (int, Cursor)
 
-	// Reached is the place of the last event that was taken, into the batch or
-	// out of the way; the zero Cursor if none was.
+	// Reached is the place of the last event that the claim took, in the batch
+	// or not; the zero Cursor if it took none.
 	Reached() Cursor
 
 	// Now is the time of the claim by the store's clock, which is also the
 	// clock by which events get due.
 	Now() time.Time
 
-	// Commit settles what was not delivered, by the outcomes, one for each event
-	// and in their order, and ends the claim: all of it or, on an error, nothing.
-	// The claim has moved the delivered events.
+	// Commit settles the events that were not delivered, and ends the claim.
+	// outcomes has one outcome for each event, in their order. On an error
+	// nothing is changed. The claim itself has moved the delivered events.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Commit(ctx context.Context, outcomes []Outcome) error
@@ -202,28 +200,28 @@ type Batch interface {
 // Verdict says what became of one event in one attempt.
 type Verdict int
 
-// The verdicts. The zero Verdict changes nothing about its event, which is
-// therefore due at once: for attempts that an outage cut short.
+// The verdicts. The zero Verdict is for an attempt that an outage cut short:
+// the event does not change and is due at once.
 const (
 	Untried    Verdict = iota
 	Delivered          // Redis has the task
-	Refused            // try again after Outcome.Delay, one attempt more
+	Refused            // try again after Outcome.Delay; counts as an attempt
 	Dead               // can never succeed, or has used its attempts
-	Suppressed         // the task of another event stands for this unique one
+	Suppressed         // the event is unique, and the task of another event takes its place
 )
 
-// Outcome is a verdict and what goes with it.
+// Outcome is a verdict and its details.
 type Outcome struct {
 	Verdict Verdict
 	Err     error         // with Refused and Dead
 	Delay   time.Duration // with Refused: how long to wait before the next attempt
-	Holder  string        // with Suppressed: the ID of the task that stands for the event's
+	Holder  string        // with Suppressed: the ID of the task that takes its place
 }
 
 // QueueLengths measures queues. It is safe for concurrent use.
 type QueueLengths interface {
-	// Lengths returns how many tasks each of the queues holds that have not
-	// ended. A queue that cannot be used while others can is left out. Errors:
+	// Lengths returns how many unfinished tasks each of the queues has. It
+	// leaves out a queue that cannot be used while others can. Errors:
 	// CodeUnavailable.
 	Lengths(ctx context.Context, queues []string) (map[string]int64, error)
 }
@@ -231,15 +229,15 @@ type QueueLengths interface {
 // Publisher hands events to the queue.
 type Publisher interface {
 	// Publish enqueues events and returns one receipt for each, in their order.
-	// It is safe for concurrent use and returns when every event is decided, or
-	// ctx ends. Where only some queues cannot be used, the failure of each
-	// unanswered event is a *QueueOutage.
+	// It is safe for concurrent use. It returns when every event has an answer,
+	// or ctx ends. If only some queues cannot be used, the failure of each of
+	// their events is a *QueueOutage.
 	Publish(ctx context.Context, events []Event) []Receipt
 
 	// Ping reports whether the queue takes writes. Errors: CodeUnavailable.
 	Ping(ctx context.Context) error
 
-	// PingQueue reports whether one queue can be used, as far as that can be seen
-	// without a task. Errors: CodeUnavailable.
+	// PingQueue reports whether one queue can be used, as far as outboxd can tell
+	// without enqueueing a task. Errors: CodeUnavailable.
 	PingQueue(ctx context.Context, queue string) error
 }

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// ChangeAnswer is what became of the wish to cancel or reschedule one event. The
-// words are those of the SQL functions.
+// ChangeAnswer is the answer to a request to cancel, reschedule or erase one
+// event. The words are those of the SQL functions.
 type ChangeAnswer string
 
-// The answers: what was wished for, or why it is too late.
+// The answers: what was done, or why it is too late.
 const (
 	ChangeCancelled   ChangeAnswer = "cancelled" // it will not take effect
 	ChangeRescheduled ChangeAnswer = "rescheduled"
 	ChangeErased      ChangeAnswer = "erased" // its payload and headers are gone
 
 	TooLateConfirmed  ChangeAnswer = "confirmed"  // it took effect
-	TooLateRunning    ChangeAnswer = "running"    // its handler is at it just now
-	TooLateBusy       ChangeAnswer = "busy"       // a relay or another transaction is moving it just now
-	TooLateInFlight   ChangeAnswer = "in flight"  // it was handed over, and whoever has it does not ask
+	TooLateRunning    ChangeAnswer = "running"    // its handler is working on it now
+	TooLateBusy       ChangeAnswer = "busy"       // a relay or another transaction is moving it now
+	TooLateInFlight   ChangeAnswer = "in flight"  // it was handed over, and nothing asks the inbox before its effect
 	TooLateDead       ChangeAnswer = "dead"       // it was given up before
-	TooLateSuppressed ChangeAnswer = "suppressed" // another event's task stands for it
+	TooLateSuppressed ChangeAnswer = "suppressed" // the task of another event takes its place
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
 )
 
@@ -58,20 +58,21 @@ type Change struct {
 	Answer ChangeAnswer
 }
 
-// EventChanges changes what has not taken effect. Each call is one transaction,
-// which also records it as a part of the action. Its methods are safe for
+// EventChanges changes events that have not taken effect. Each call is one
+// transaction, which also records the action. Its methods are safe for
 // concurrent use.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type EventChanges interface {
-	// Cancel takes events back. One that is answered as cancelled never takes
-	// effect.
+	// Cancel takes events back. If the answer is ChangeCancelled, the event
+	// never takes effect.
 	Cancel(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 
-	// Reschedule moves events that wait to another time.
+	// Reschedule moves waiting events to another time.
 	Reschedule(ctx context.Context, action *Action, ids []ID, due time.Time) ([]Change, error)
 
-	// Erase removes the payload and the headers of events from the database. What
-	// has not taken effect is cancelled, and what is dead discarded.
+	// Erase removes the payload and the headers of events from the database.
+	// Events that have not taken effect are cancelled, and dead letters are
+	// discarded.
 	Erase(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 }

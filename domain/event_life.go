@@ -7,19 +7,20 @@ type EventLife struct {
 	Event
 	// State is StateGone for an event that only the journal knows.
 	State  EventState
-	SentAt time.Time // of what is in flight or confirmed, while it is in the history
+	SentAt time.Time // in flight or confirmed, while the history has it
 	HeldAt time.Time // with StateHeld
 	DiedAt time.Time // with StateDead, as Stage and Error
 	Stage  Stage
 	Error  string
-	// SuppressedAt is when, and Holder by which task, with StateSuppressed.
+	// SuppressedAt and Holder, with StateSuppressed: when, and which task took
+	// its place.
 	SuppressedAt time.Time
 	Holder       string
-	// Cancelled is who took the event back, and why, with StateCancelled.
+	// Cancelled, with StateCancelled: who cancelled the event, and why.
 	Cancelled   string
-	ConfirmedAt time.Time // zero: not, or no longer known
-	// TurnOf is the event that has the turn of the ordering key or, before any
-	// has, an earlier one that is not yet due; zero if none.
+	ConfirmedAt time.Time // zero: not confirmed, or no longer known
+	// TurnOf is the event that has the turn of the ordering key, or an earlier
+	// event of the key that is not yet due; zero if there is none.
 	TurnOf ID
 	// HeldBehind is how many events of the key wait, counted up to 1,000.
 	HeldBehind int

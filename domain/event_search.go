@@ -18,10 +18,11 @@ const (
 	StateInFlight  EventState = "in flight" // handed to the queue and not confirmed
 	StateConfirmed EventState = "confirmed" // took effect
 	StateDead      EventState = "dead"      // given up
-	// StateSuppressed is of a unique event for which another one's task stands.
+	// StateSuppressed is a unique event whose place the task of another event
+	// took.
 	StateSuppressed EventState = "suppressed"
-	StateCancelled  EventState = "cancelled" // taken back before it took effect
-	// StateGone is of an event that is no longer kept. No search finds it.
+	StateCancelled  EventState = "cancelled" // cancelled before it took effect
+	// StateGone is an event that is no longer kept. No search finds it.
 	StateGone EventState = "gone"
 )
 
@@ -30,17 +31,17 @@ func EventStates() []EventState {
 	return []EventState{StatePending, StateHeld, StateInFlight, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
 }
 
-// EventFilter chooses events: those to which every field applies that is not
-// zero. The zero EventFilter chooses all that are kept.
+// EventFilter chooses the events that match every field that is not zero. The
+// zero EventFilter chooses all events that are kept.
 type EventFilter struct {
 	ID          ID
 	Type        string
 	Queue       string
 	OrderingKey string
 	State       EventState
-	// Since and Until bound when the event was emitted, by its ID: Since is
-	// included, Until is not. IDs that are not of version 7 tell no time, and
-	// have a place in the order all the same.
+	// Since and Until bound the time in the event's ID, which is when it was
+	// emitted. Since is included, Until is not. An ID that is not of version 7
+	// has no time, but has a place in the order.
 	Since, Until time.Time
 	HeaderName   string
 	HeaderValue  string // with HeaderName; "" is any
@@ -54,29 +55,30 @@ type EventSummary struct {
 	OrderingKey  string
 	State        EventState
 	CreatedAt    time.Time
-	Since        time.Time // when it came into its state; of a pending event when it is due
+	Since        time.Time // when it came into its state; for a pending event, when it is due
 	Attempts     int
 	Generation   int
-	Error        string // the last one, of a dead letter the one that it died of, of a suppressed event whose task stands for it, of a cancelled one who took it back and why
+	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
 	PayloadBytes int
-	WaitsFor     ID // of a held event: the one that has the turn of its key; zero: none has
+	WaitsFor     ID // held: the event that has the turn of its key; zero: none has
 }
 
-// EventPage is a part of what a search found, newest first.
+// EventPage is one page of what a search found, newest first.
 type EventPage struct {
 	Events []EventSummary
-	// Next is where the next page begins, for EventLives.Search; zero at the
-	// end.
+	// Next is where the next page begins, for EventLives.Search; zero on the
+	// last page.
 	Next ID
-	// GaveUp says that the page is not full because looking further would have
-	// taken too long. The search may go on from Next.
+	// GaveUp says that the search stopped early because it had taken too long.
+	// It can continue from Next.
 	GaveUp bool
-	// Examined is at least how many events were looked at.
+	// Examined is a lower bound on the number of events that the search looked
+	// at.
 	Examined int
 }
 
-// EventLives is what the database knows of single events. Its methods are safe
-// for concurrent use.
+// EventLives reads what the database knows of single events. Its methods are
+// safe for concurrent use.
 type EventLives interface {
 	// Search returns up to limit events that were emitted before the one named,
 	// or the newest if that is zero. It looks at a bounded number of events,
@@ -90,9 +92,10 @@ type EventLives interface {
 	Find(ctx context.Context, id ID) (*EventLife, error)
 }
 
-// ParseMoment reads a time as people write it: how long ago it was (15m, 24h),
-// or RFC 3339, or a part of that in UTC: 2006-01-02 or 2006-01-02T15:04, the T
-// may be a space and seconds may follow. Its errors have CodeInvalid.
+// ParseMoment reads a time as people write it. It may be how long ago it was
+// (15m, 24h), RFC 3339, or a part of RFC 3339 in UTC: 2006-01-02 or
+// 2006-01-02T15:04, with a space for the T, and with or without seconds. Its
+// errors have CodeInvalid.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
@@ -106,9 +109,8 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, Errorf(CodeInvalid, "%.40q is not a time: write how long ago, such as 15m or 24h, or a time such as 2006-01-02T15:04:05Z", text)
 }
 
-// ParseEventState returns the state of that name, or "" for "". In flight may be
-// written with a hyphen. Its errors have
-// CodeInvalid.
+// ParseEventState returns the state with that name, or "" for "". "in flight"
+// may be written with a hyphen. Its errors have CodeInvalid.
 func ParseEventState(text string) (EventState, error) {
 	if state := EventState(strings.ReplaceAll(text, "-", " ")); text == "" || slices.Contains(EventStates(), state) {
 		return state, nil

@@ -6,24 +6,25 @@ import (
 	"strings"
 )
 
-// Finding is something that is wrong, or that may break a promise tomorrow.
-// Package diagnosis says what there is to be found.
+// Finding is something that is wrong, or that may break a promise later.
+// Package diagnosis lists all kinds of findings.
 type Finding struct {
 	Code  string // short and stable, such as "redis-evicts", for searching and for machines
 	Level FindingLevel
-	// What was found, what follows from it, and the command or the setting that
-	// mends it: sentences without their full stop. They hold no address and no
-	// secret, since they are shown to whoever may ask.
+	// Found, Consequence and Remedy are sentences without a full stop: what was
+	// found, what follows from it, and the command or setting that mends it.
+	// They contain no address and no secret, because anybody who may ask sees
+	// them.
 	Found, Consequence, Remedy string
 }
 
 // FindingLevel says how much a Finding matters.
 type FindingLevel string
 
-// The levels. A note is for those who look closely.
+// The levels, the worst first.
 const (
 	FindingBroken  FindingLevel = "broken"  // events do not move, or not in time: act now
-	FindingWarning FindingLevel = "warning" // it works, and a promise may be broken
+	FindingWarning FindingLevel = "warning" // outboxd works, but a promise may be broken
 	FindingNote    FindingLevel = "note"    // it costs something, or could not be found out
 )
 
@@ -33,11 +34,11 @@ func (f Finding) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// IsProblem tells whether the finding needs action: it is broken or a
+// IsProblem reports whether the finding needs action: its level is broken or
 // warning.
 func (f Finding) IsProblem() bool { return f.Level != FindingNote }
 
-// Warnings returns the lines of those findings that are problems.
+// Warnings returns one line for each finding that is a problem.
 func Warnings(findings []Finding) []string {
 	var lines []string
 	for _, f := range findings {
@@ -48,11 +49,11 @@ func Warnings(findings []Finding) []string {
 	return lines
 }
 
-// Examiner looks at a server for what endangers the events. Its methods are safe
-// for concurrent use.
+// Examiner looks at a server for conditions that endanger events. Its methods
+// are safe for concurrent use.
 type Examiner interface {
-	// Examine looks once and returns what it found, the worst first, and at
-	// most one finding of a code. What it may not look at is a finding, too.
+	// Examine looks once and returns its findings, the worst first, at most one
+	// of each code. If it may not look at something, that is a finding too.
 	//
 	// Errors: CodeUnavailable if the server cannot be reached.
 	Examine(ctx context.Context) ([]Finding, error)

@@ -13,20 +13,23 @@ const (
 type HeldKey struct {
 	Key  string
 	Held int // events that wait, counted up to HeldEventsCounted
-	// Next is the event that is next in turn, and Since when it began to wait.
+	// Next is the event that gets the turn next, and Since is when it began to
+	// wait.
 	Next  ID
 	Since time.Time
-	// Turn is what the others wait for; nil if the turn is just being given.
+	// Turn is the event that the others wait for; nil if the turn is being
+	// given now.
 	Turn *Turn
 }
 
-// Turn is the event of an ordering key that is on its way, or dead, or not yet
-// due.
+// Turn is the event that an ordering key waits for: it is on its way, dead, or
+// not yet due.
 type Turn struct {
 	ID    ID
-	Since time.Time // when it got the turn or, while it was never due, was written
-	// State is StatePending, StateInFlight or StateDead, and StateGone if the event
-	// is kept nowhere, as without a history. Confirmed says whether it took effect.
+	Since time.Time // when it got the turn, or when it was written if it was never due
+	// State is StatePending, StateInFlight or StateDead, or StateGone if no table
+	// has the event, for example because no history is kept. Confirmed says whether
+	// it took effect.
 	State EventState
 	Type  string
 	Queue string
@@ -35,5 +38,5 @@ type Turn struct {
 	At        time.Time
 	Attempts  int // refusals so far
 	Error     string
-	Confirmed bool // took effect; its turn is just ending
+	Confirmed bool // it took effect, and its turn ends now
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ID is a UUID (RFC 9562). The database makes them, as version 7, so that they
-// sort by time and are never used again. The zero ID stands for "none yet".
+// ID is a UUID (RFC 9562). The database makes them as version 7: they sort by
+// time and are never reused. The zero ID means "none yet".
 type ID [16]byte
 
 // ParseID reads the 36-character form, in either case. Its errors have
@@ -37,7 +37,7 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
-// IsZero reports whether id stands for "none yet".
+// IsZero reports whether id is the zero ID, "none yet".
 func (id ID) IsZero() bool { return id == ID{} }
 
 // MarshalText makes an ID a string in JSON, YAML and logs.
@@ -74,8 +74,8 @@ func (id *ID) Scan(src any) error {
 	}
 }
 
-// Time returns when a version 7 ID was made, to the millisecond, and for the ID
-// of a delivery that of its event; false for any other.
+// Time returns when a version 7 ID was made, to the millisecond. For the ID of
+// a delivery it returns the time of its event, and false for any other ID.
 func (id ID) Time() (time.Time, bool) {
 	if id[6]>>4 != 7 && (id[6]>>4 != 8 || id[8]>>5 != 5) {
 		return time.Time{}, false
@@ -87,7 +87,7 @@ func (id ID) Time() (time.Time, bool) {
 	return time.UnixMilli(millis), true
 }
 
-// FirstID returns the ID before all those of version 7 that are made at t or
+// FirstID returns an ID that comes before all IDs of version 7 made at t or
 // later, to the millisecond.
 func FirstID(t time.Time) ID {
 	var id ID
@@ -99,7 +99,7 @@ func FirstID(t time.Time) ID {
 	return id
 }
 
-// LastID comes after all others.
+// LastID returns the ID that comes after all others.
 func LastID() (id ID) {
 	for i := range id {
 		id[i] = 0xff

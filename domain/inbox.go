@@ -5,42 +5,41 @@ import (
 	"database/sql"
 )
 
-// A database that has gone back to an earlier state has not seen everything that
-// the queue has.
+// The errors of a database that has gone back to an earlier state, so that the
+// queue has tasks that the database does not expect.
 var (
-	// ErrTooEarly is the error for an event with an ordering key whose turn is
-	// another event's. Its task has to come again, and is not to blame.
+	// ErrTooEarly is the error for an event whose ordering key has another
+	// event's turn. Its task must come again, and no attempt is charged to it.
 	ErrTooEarly = Errorf(CodeConflict, "the event's ordering key has another event's turn")
 	// ErrUnknownEvent is the error for an event that does not exist, because the
-	// transaction that wrote it is lost. The journal has it.
+	// transaction that wrote it is lost. The journal has an entry for it.
 	ErrUnknownEvent = Errorf(CodeNotFound, "there is no such event any more")
 )
 
 // Inbox makes the effect of an event happen once.
 type Inbox interface {
 	// Process runs effect in a transaction that also records the event as
-	// processed, and commits. If it was processed before, it runs nothing and
-	// returns false. Of two concurrent calls for one event the second waits
-	// for the first. An error of effect undoes all of it and is returned as
-	// it is.
+	// processed, and commits. If the event was processed before, Process runs
+	// nothing and returns false. If two calls for one event run at once, the
+	// second waits for the first. An error of effect undoes the transaction and
+	// is returned unchanged.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached; ErrTooEarly and
 	// ErrUnknownEvent, and then effect has not run.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
 
-	// Ask tells whether Process would run an effect now. It holds nothing once it
-	// has returned: it is for effects outside the database, which no transaction
-	// should wait for. It waits for a call of Process for the same event. Its
-	// errors are those of Process.
+	// Ask reports whether Process would run an effect now. It is for effects
+	// outside the database, during which no transaction should be open: it keeps
+	// no lock after it returns. It waits for a running Process of the same event.
+	// Its errors are those of Process.
 	Ask(ctx context.Context, id ID) (first bool, err error)
 }
 
 // Effects is the transaction in which the changes of a handler and the record
 // of its event are committed together.
 type Effects interface {
-	// Tx returns the transaction. A handler makes its changes through it, and
-	// neither commits it nor rolls it back. It must not be used once the handler
-	// has returned. repository.TransactionOf returns the same transaction as
-	// GORM has it.
+	// Tx returns the transaction. A handler makes its changes through it, must
+	// neither commit nor roll it back, and must not use it after returning.
+	// repository.TransactionOf returns the same transaction for GORM.
 	Tx() *sql.Tx
 }

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Flow is how many events passed each leg of the way in a time.
+// Flow is how many events passed each step in a span of time.
 type Flow struct {
-	Seconds   float64 // that were measured; 0: nothing was
+	Seconds   float64 // of the span; 0: nothing was measured
 	Emitted   int64
 	Enqueued  int64
 	Confirmed int64
@@ -22,18 +22,18 @@ func (f Flow) Rate(n int64) float64 {
 	return float64(n) / f.Seconds
 }
 
-// StandingCounted is up to how many of anything a Standing counts.
+// StandingCounted is how far a Standing counts each kind of event.
 const StandingCounted = 50_000
 
-// Standing is where the events are at one moment, and who moves them.
+// Standing is where the events are at one moment, and which relays move them.
 type Standing struct {
 	Backlog
 	At time.Time // by the database's clock, as all times here
 
-	Due        int64     // of the pending events those that are due, counted up to StandingCounted
+	Due        int64     // pending events that are due, counted up to StandingCounted
 	OldestDead time.Time // when the oldest dead letter died; zero if there is none
 
-	Now, Hour, Day Flow      // the last half minute, hour and day
+	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
 	Relays         []RelayStatus
 }
@@ -46,18 +46,19 @@ type RelayStatus struct {
 	StartedAt, SeenAt time.Time
 }
 
-// HistoryPoint is what was measured in one step of a History.
+// HistoryPoint is the measurements of one step of Overviews.History.
 type HistoryPoint struct {
-	At time.Time // the step's begin
+	At time.Time // when the step begins
 	Flow
 	Pending, Held, Dead int64         // the most in the step
 	OldestDue           time.Duration // the longest in the step
-	// Delays from an event's ID to its handler: the mean of the medians, and
-	// the largest of the 99th percentiles. Negative: nothing was confirmed.
+	// The delays from the time in an event's ID to its handler: the mean of the
+	// medians, and the largest of the 99th percentiles. Negative: nothing was
+	// confirmed.
 	DelayP50, DelayP99 time.Duration
 }
 
-// Overviews are what the database knows about all events together, without
+// Overviews reads what the database knows about all events together, without
 // counting them all. Its methods change nothing and take at most two seconds.
 //
 // Errors: CodeUnavailable if the database cannot be reached or takes longer.
@@ -65,8 +66,8 @@ type Overviews interface {
 	// Standing looks at where the events are.
 	Standing(ctx context.Context) (Standing, error)
 
-	// History returns what was measured in the last window, up to a day, in
-	// steps; oldest first. Steps without a measurement are left out.
+	// History returns the measurements of the last window, at most a day, in
+	// steps, oldest first. It leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 }
 
@@ -74,13 +75,12 @@ type Overviews interface {
 type QueueStatus struct {
 	Name                                        string
 	Pending, Active, Scheduled, Retry, Archived int64
-	// OldestAt is since when the oldest of the tasks waits that are pending or
-	// failed; of those that failed only some are looked at. Zero if none waits, or if
-	// it is not known.
+	// OldestAt is when the oldest pending or failed task began to wait; zero if none
+	// waits, or if it is not known. Only some of the failed tasks are looked at.
 	OldestAt time.Time
 }
 
-// Unfinished is how many tasks have still to be done.
+// Unfinished returns how many tasks have not ended.
 func (q QueueStatus) Unfinished() int64 { return q.Pending + q.Active + q.Scheduled + q.Retry }
 
 // WorkerStatus is one worker process.
@@ -93,12 +93,13 @@ type WorkerStatus struct {
 	Stopping    bool
 }
 
-// QueueOverviews are what the queue knows about its tasks and workers. Its
+// QueueOverviews reads what the queue knows about its tasks and workers. Its
 // methods change nothing and are safe for concurrent use. Errors: CodeUnavailable.
 type QueueOverviews interface {
 	// Queues returns all queues, in the order of their names.
 	Queues(ctx context.Context) ([]QueueStatus, error)
 
-	// Workers returns those that gave a sign of life in the last seconds.
+	// Workers returns the worker processes that gave a sign of life in the last
+	// seconds.
 	Workers(ctx context.Context) ([]WorkerStatus, error)
 }

@@ -5,19 +5,17 @@ import (
 	"time"
 )
 
-// QueueIdentity is what tells whether a queue has kept its data: the process
-// that serves it, the line of masters that it belongs to, and a canary, which is
-// a random value that outboxd writes beside the tasks and renews. A field is empty where
-// the server does not tell.
+// QueueIdentity shows whether a queue has kept its data. It names the server process,
+// the line of masters, and the canary: a random value that outboxd writes beside the
+// tasks and renews. A field is empty if the server does not tell it.
 type QueueIdentity struct {
-	RunID         string // made anew whenever the server starts
-	ReplicationID string // made anew whenever a replica takes over
+	RunID         string // every start of the server makes a new one
+	ReplicationID string // every takeover by a replica makes a new one
 	Canary        string
 }
 
-// Change says in a few words why the queue that is now i may have lost data
-// since it was known; "" if nothing speaks for that. What either of them
-// does not tell is no evidence.
+// Change returns in a few words why the queue may have lost data since it was
+// known; "" if nothing speaks for that. An empty field is no evidence.
 func (i QueueIdentity) Change(known QueueIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	switch {
@@ -34,13 +32,13 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 	}
 }
 
-// Older reports whether the canary is there and not the known one. The queue then
-// has an older state, or whoever remembers the known one does.
+// Older reports whether the queue has a canary other than the known one. Then
+// either the queue or the database that remembers the known one has gone back.
 func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
 
-// Over returns i with what it does not tell taken from known.
+// Over returns i with its empty fields taken from known.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	if i.RunID == "" {
 		i.RunID = known.RunID
@@ -51,37 +49,37 @@ func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	return i
 }
 
-// IdentifiedQueue is a queue that can be asked who it is. Its methods are safe
-// for concurrent use.
+// IdentifiedQueue reads and marks a queue's identity. Its methods are safe for
+// concurrent use.
 type IdentifiedQueue interface {
-	// Identify reads the identity of the queue in use. name is that of the
-	// canary. Errors: CodeUnavailable.
+	// Identify reads the identity of the queue. name is the name of the canary.
+	// Errors: CodeUnavailable.
 	Identify(ctx context.Context, name string) (QueueIdentity, error)
 
-	// Mark makes next the canary, whatever it was. Errors: CodeUnavailable,
-	// and then nobody knows whether it is.
+	// Mark writes next as the canary, whatever it was. Errors: CodeUnavailable;
+	// next may then be written or not.
 	Mark(ctx context.Context, name, next string) error
 
-	// Advance makes next the canary if it is known, in one step, and reports
-	// whether it was. Errors: those of Mark.
+	// Advance writes next as the canary if the canary is known, in one step,
+	// and reports whether it did. Errors: those of Mark.
 	Advance(ctx context.Context, name, known, next string) (bool, error)
 
-	// Renew forgets what was assumed of the queue's contents.
+	// Renew forgets everything cached about the queue's contents.
 	Renew()
 }
 
-// QueueRecord is what is remembered about the queue, and about the database that
-// remembers it.
+// QueueRecord is what the database remembers about the queue, and about itself.
 type QueueRecord struct {
-	// Name is that of the canary, and of nobody else's who uses the same queue.
+	// Name is the name of the canary. No other outbox that uses the same queue
+	// has it.
 	Name     string
 	Identity QueueIdentity // with an empty canary: the queue was never seen
 	Database DatabaseIdentity
-	History  time.Duration // how long events that were handed over are kept; 0: not at all
+	History  time.Duration // how long the history keeps events; 0: there is no history
 	HealedAt time.Time     // zero: never
 }
 
-// QueueMemory remembers the queue's identity where the events are kept. Its
+// QueueMemory stores the queue's identity in the database of the events. Its
 // methods are safe for concurrent use, by any number of processes.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
@@ -89,32 +87,30 @@ type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
 
-	// Remember replaces the identity known by next. healed says that whatever
-	// the queue may have lost in between is in the outbox again.
+	// Remember replaces the identity known by next. healed says that everything
+	// the queue may have lost is in the outbox again.
 	//
 	// Errors: CodeConflict if another process has replaced it.
 	Remember(ctx context.Context, known, next QueueIdentity, healed bool) error
 
-	// Database asks the database who it is. What it does not tell is empty.
+	// Database reads the identity of the database.
 	Database(ctx context.Context) (DatabaseIdentity, error)
 
-	// RememberDatabase replaces what is remembered of the database, and how long
-	// events that were handed over are kept from now on.
+	// RememberDatabase stores the database's identity, and how long the history
+	// keeps events from now on.
 	RememberDatabase(ctx context.Context, is DatabaseIdentity, history time.Duration) error
 
-	// Doubt remembers that the database may have gone back: tasks of events
-	// from before now may be of events that do not exist, or not of those whose
-	// turn it is. They then have no effect. It returns after about a second,
-	// when every session knows.
+	// Doubt records that the database may have gone back. The events of older
+	// tasks may not exist, or not have their key's turn; such tasks then have
+	// no effect. Doubt returns after about a second, when every session knows.
 	Doubt(ctx context.Context) error
 
-	// Redrive puts every event back into the outbox that was handed to the queue
-	// before the call and within the window, and that nobody has
-	// confirmed, and returns how many. That includes the events of batches that
-	// were claimed before the call and are settled while it runs, for which it waits. Events of the types in
-	// except stay where they are. The journal says why.
+	// Redrive puts events back into the outbox: those that were handed to the queue before the call
+	// and within the window, and are not confirmed. It returns how many. It waits for batches that
+	// were claimed before the call and commit while it runs, and covers their events too. Events of
+	// the types in except stay where they are. The journal records why.
 	//
-	// What was put back before an error stays so; putting back again is
-	// harmless.
+	// After an error, events that were put back stay in the outbox. Calling it
+	// again is harmless.
 	Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error)
 }

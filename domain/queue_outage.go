@@ -2,8 +2,8 @@ package domain
 
 import "fmt"
 
-// QueueOutage is why one of the queues cannot be used while others can. Events
-// of that queue wait, without being charged an attempt.
+// QueueOutage says why one queue cannot be used while others can. Events of
+// that queue wait, and no attempt is charged to them.
 type QueueOutage struct {
 	Queue string
 	Err   error

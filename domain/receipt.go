@@ -2,26 +2,27 @@ package domain
 
 import "errors"
 
-// Answer says what was read of the queue's answer about one event.
+// Answer is the queue's answer about one event.
 type Answer uint8
 
-// The answers. The zero Answer is that there was none: nothing is known about
-// the event, which is therefore not delivered.
+// The answers. The zero Answer means that there was none: the event does not
+// count as delivered.
 const (
 	Unanswered   Answer = iota
 	Accepted            // the queue took the task
 	AlreadyThere        // the queue had the task already
 	Duplicate           // another event's task holds the lock of a unique one
-	Rejected            // the queue or its client says no to this event, this time
+	Rejected            // the queue or its client refused this event, this time
 	Impossible          // the event can never be accepted
 )
 
-// Receipt is what is known of one event after it was handed to the queue. Only
-// what was read makes one: its zero value is Unanswered.
+// Receipt is the queue's answer about one event, with its cause. The zero
+// Receipt is Unanswered: only an answer that was read counts.
 type Receipt struct {
 	Answer Answer
-	// Err is the cause of Unanswered, Rejected and Impossible. It is nil where
-	// the queue has the task. With Duplicate it may say what is not yet known.
+	// Err is the cause of Unanswered, Rejected and Impossible. It is nil if the
+	// queue has the task. With Duplicate it may say why the holder is not
+	// known.
 	Err error
 	// Holder is the ID of the task that holds the lock, with Duplicate.
 	Holder string
@@ -32,7 +33,7 @@ func (r Receipt) Received() bool { return r.Answer == Accepted || r.Answer == Al
 
 var errUnanswered = errors.New("the queue gave no answer about this event")
 
-// Failure returns nil where the event needs no further attempt. Otherwise it
+// Failure returns nil if the event needs no further attempt. Otherwise it
 // returns the cause, with CodeUnavailable if the event is unanswered and with
 // CodeInvalid if it is impossible.
 func (r Receipt) Failure() error {
@@ -51,7 +52,7 @@ func (r Receipt) Failure() error {
 	}
 }
 
-// coded wraps err unless it has that code already.
+// coded wraps err, unless it has that code.
 func coded(code Code, err error, message string) error {
 	if ErrorCode(err) == code {
 		return err

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// Recovered returns what work returns. A panic of it becomes an error, which begins
+// Recovered calls work and returns its error. A panic becomes an error that begins
 // with what and ends with the stack.
 func Recovered(what string, work func() error) (err error) {
 	defer func() {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// RelayProcess is one running relay, as others see it.
+// RelayProcess identifies one running relay.
 type RelayProcess struct {
 	ID      ID
 	Host    string
@@ -22,7 +22,7 @@ type Presence interface {
 	// because the relay sleeps. It is visible when Show returns.
 	Show(ctx context.Context, process RelayProcess, asleep bool) error
 
-	// Leave takes the record away.
+	// Leave removes the record.
 	Leave(ctx context.Context, process RelayProcess) error
 
 	// Listen calls notified for every wake-up that a producer sends, and once
@@ -31,24 +31,25 @@ type Presence interface {
 	Listen(ctx context.Context, notified func()) error
 }
 
-// Backlog is how much waits in the outbox.
+// Backlog is how many events wait in the outbox.
 type Backlog struct {
 	Pending int64 // events, due or not
-	// Estimated is set where counting would have taken too long.
+	// Estimated says that Pending is an estimate, because counting would have
+	// taken too long.
 	Estimated bool
-	// OldestDue is when the oldest event that is due became so; zero if none is.
+	// OldestDue is when the oldest due event became due; zero if none is due.
 	OldestDue time.Time
 	// Dead is the number of dead letters.
 	Dead int64
-	// Held is how many events wait for the turn of their ordering keys, and
-	// HeldKeys how many keys that are, counted up to HeldKeysCounted.
+	// Held is how many events wait for their key's turn, and HeldKeys is how
+	// many keys they have, counted up to HeldKeysCounted.
 	Held, HeldKeys int64
-	// OldestHeld is since when the event waits that has waited longest among
-	// those next in turn of the keys that were counted; zero if none waits.
+	// OldestHeld is when the oldest of the events that get the turn next began
+	// to wait, among the counted keys; zero if none waits.
 	OldestHeld time.Time
 }
 
-// Upkeep is what may be wrong with the tables for hours before anybody feels it.
+// Upkeep reports faults of the tables that have no visible effect for hours.
 type Upkeep struct {
 	// OverduePartitions is how many partitions of the history should have been
 	// dropped by now.
@@ -60,91 +61,95 @@ type Upkeep struct {
 
 // Snapshot is an open transaction of the database.
 type Snapshot struct {
-	// PID is the server process that has it; 0 for a prepared transaction,
-	// which has none.
+	// PID is the server process of the transaction; 0 for a prepared
+	// transaction, which has none.
 	PID   int
 	Begun time.Time
 }
 
 // StillLeads returns nil if this process still leads. A process that was
-// suspended does not know that another one has taken over, so work asks before
-// each of its steps. It costs a round trip only if the last one is long ago. It
-// is safe for concurrent use.
+// suspended does not know that another one has taken over. So work calls it
+// before each of its steps. It costs a round trip only if the last one was long
+// ago. It is safe for concurrent use.
 //
-// Errors: CodeUnavailable if it leads no longer, or the database cannot be asked.
+// Errors: CodeUnavailable if it does not lead any more, or the database cannot be
+// reached.
 type StillLeads func(ctx context.Context) error
 
-// Housekeeping is what one relay process at a time does for all.
+// Housekeeping is the work that one relay process, the leader, does for all.
 type Housekeeping interface {
-	// Failing records for everybody that a part of the work fails, and why; nil
-	// that it works again. Without a part nothing fails any more. What is no
-	// error of the database's is not recorded: it is found out elsewhere.
+	// Failing records for all processes that a duty of the leader fails, and
+	// why. A nil cause records that it works again; an empty work, that all
+	// duties do. It ignores a cause that is no error of the database: other
+	// findings report those.
 	//
 	// Errors: CodeUnavailable.
 	Failing(ctx context.Context, work string, cause error) error
 
-	// Lead waits until no other process leads, then runs work, with a context
-	// that ends when the leadership is lost. It returns when work has
-	// returned or ctx ends. A leader that says nothing for half a minute, because it
-	// is suspended or cut off by the network, loses the leadership.
+	// Lead waits until no other process leads, then runs work, with a context that
+	// ends when the leadership is lost. It returns when work has returned or ctx
+	// ends. A leader that is silent for half a minute, because it is suspended or
+	// the network cuts it off, loses the leadership.
 	//
 	// Errors: those of work; CodeUnavailable if the database cannot be
 	// reached.
 	Lead(ctx context.Context, work func(ctx context.Context, leads StillLeads) error) error
 
-	// KeepPartitions makes the partitions of outbox_sent for the days to come
-	// and drops those whose every row was sent before history ago.
+	// KeepPartitions makes the partitions of outbox_sent for the coming days,
+	// and drops those whose rows are all older than history.
 	KeepPartitions(ctx context.Context, history time.Duration) error
 
-	// TrimInbox deletes up to limit inbox rows older than age, and as many
-	// entries of the journal that are not a dead letter's, and returns how many
-	// of that of which there were more.
+	// TrimInbox deletes up to limit inbox rows older than age, and up to limit
+	// entries of the journal that belong to no dead letter. It returns the
+	// larger of the two counts.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// TrimSuppressed does the same for suppressed events, of which the account
-	// keeps the number.
+	// TrimSuppressed deletes up to limit suppressed events older than age, and
+	// returns how many. The account keeps their number.
 	TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// SayUnconfirmed tells the database which types of events no consumer confirms:
-	// such an event cannot be cancelled once it may have been handed over.
+	// SayUnconfirmed stores the types of events that no consumer confirms. Such an
+	// event cannot be cancelled once it may have been handed over.
 	SayUnconfirmed(ctx context.Context, types []string) error
 
-	// CancelledTasks returns up to limit cancelled events with IDs after one, in
-	// the order of their IDs, of which a task may still be in the queue. Only ID,
-	// queue and generation are known.
+	// CancelledTasks returns up to limit cancelled events whose task may still be
+	// in the queue, with IDs after the given one and in the order of their IDs.
+	// Only their ID, queue and generation are filled in.
 	CancelledTasks(ctx context.Context, after ID, limit int) ([]Event, error)
 
-	// TasksRemoved notes that the queue has no task of these cancelled events.
+	// TasksRemoved records that the queue has no task of these cancelled
+	// events.
 	TasksRemoved(ctx context.Context, events []ID) error
 
-	// TrimCancelled does the same as TrimSuppressed for cancelled events of
-	// which the queue has no task.
+	// TrimCancelled does the same for cancelled events that have no task in the
+	// queue.
 	TrimCancelled(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// AdvanceKeys checks up to limit ordering keys that hold events, beginning with
-	// the first key greater than after. It lets a key's next event go if no event of
-	// the key is on its way, or if the one that was is confirmed. It returns the last
-	// key that it checked, "" at the end, and how many events it let go. gone are
-	// events that have had a turn for a while and that the database no longer has,
-	// because the history has ended or is not kept: only their ID and generation are
-	// known, and only the queue knows whether they wait.
+	// the first key greater than after. It releases a key's next event if no event of
+	// the key is on its way, or if that one is confirmed. It returns the last key
+	// that it checked, "" at the end, and how many events it released. gone are
+	// events that have had the turn for a while and are in no table any more, because
+	// the history has ended or is not kept. Only their ID and generation are filled
+	// in, and only the queue knows whether they still wait.
 	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
 
-	// PassTurns ends the turns of events, and lets go the next of their keys.
+	// PassTurns ends the turns of events, and releases the next event of each
+	// of their keys.
 	PassTurns(ctx context.Context, events []Event) error
 
-	// FoldAccount adds up what producers emitted since the last time, and
-	// returns how many events that were.
+	// FoldAccount adds the events that producers emitted since the last call to
+	// the account, and returns how many they were.
 	FoldAccount(ctx context.Context) (int64, error)
 
 	// TrimRelays forgets relays that gave no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
-	// Measure measures what waits and what went through, keeps it for a day, and
-	// returns what waits. process is who measures.
+	// Measure counts the events that wait and that passed, keeps the counts for
+	// a day, and returns the backlog. process is the relay that measures.
 	Measure(ctx context.Context, process RelayProcess) (Backlog, error)
 
-	// Upkeep looks at the tables' state. history is as with KeepPartitions. Of
-	// other users' transactions it sees only those that its database role may.
+	// Upkeep looks at the tables' state. history is as with KeepPartitions. It
+	// sees only the transactions that its database role may see.
 	Upkeep(ctx context.Context, history time.Duration) (Upkeep, error)
 }

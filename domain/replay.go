@@ -15,9 +15,8 @@ const ReplayBatch = 500
 // canaryCheck is how often the canary's outcome is looked at.
 const canaryCheck = 200 * time.Millisecond
 
-// ReplayRefused is the error of a dead letter that cannot become an event again:
-// it was made past the outbox's checks, or before there was one of them. It stays
-// a dead letter.
+// ReplayRefused is the error for a dead letter that the outbox refuses, because
+// it never passed the outbox's present checks. It stays a dead letter.
 type ReplayRefused struct {
 	ID    ID
 	Cause error
@@ -29,21 +28,21 @@ func (e *ReplayRefused) Error() string {
 
 func (e *ReplayRefused) Unwrap() error { return e.Cause }
 
-// refusedInARow is after how many refusals, with nothing replayed in between, the
-// outbox is taken to refuse everything; refusedNamed is how many an error names.
+// After refusedInARow refusals with nothing replayed in between, the outbox
+// counts as refusing everything. An error names refusedNamed of them.
 const (
 	refusedInARow = 100
 	refusedNamed  = 5
 )
 
-// Replay sends dead letters again, batch by batch, if asked only when a few of
-// them have succeeded.
+// Replay sends dead letters again, batch by batch. With a canary it sends a few
+// first and goes on only if these succeed.
 type Replay struct {
 	Letters       DeadLetters
 	Action        *Action
 	Filter        DeadFilter
-	Rate          int // at most so many each second; 0 does not limit
-	Canary        int // so many first; 0: none
+	Rate          int // events a second at most; 0: no limit
+	Canary        int // events to send first; 0: none
 	CanaryTimeout time.Duration
 	Unconfirmed   []string // event types that no consumer confirms
 }
@@ -61,9 +60,9 @@ type CanaryOutcome struct {
 	ReplayOutcomes
 }
 
-// Run replays until there is nothing left, telling each step. What the outbox
-// refuses is passed over. Errors: those of the DeadLetters, ctx's, one without a
-// code if the canary did not succeed, and one of CodeInvalid that names what was refused.
+// Run replays until nothing is left, and calls tell after each step. It skips dead
+// letters that the outbox refuses. Errors: those of DeadLetters and of ctx; one without a
+// code if the canary did not succeed; one with CodeInvalid that names what was refused.
 func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
 	var p ReplayProgress
 	if r.Canary > 0 {
@@ -109,7 +108,8 @@ func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
 	}
 }
 
-// refusal names what was refused, and what happened to the rest; nil if nothing was.
+// refusal returns an error that names the refused dead letters and what happened to
+// the rest; nil if none was refused.
 func refusal(refused []*ReplayRefused, rest string) error {
 	if len(refused) == 0 {
 		return nil
@@ -125,8 +125,8 @@ func refusal(refused []*ReplayRefused, rest string) error {
 	return Errorf(CodeInvalid, "the outbox refuses dead letters, which stay as they are: %d%s%s", len(refused), list.String(), rest)
 }
 
-// canary replays a few and waits until all of them are confirmed; anything else
-// is an error.
+// canary replays a few dead letters and waits until all of them are confirmed.
+// Any other outcome is an error.
 func (r *Replay) canary(ctx context.Context, p *ReplayProgress, tell func(ReplayProgress)) error {
 	replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, r.Canary)
 	if refused, one := errors.AsType[*ReplayRefused](err); one {
@@ -165,8 +165,8 @@ func (r *Replay) canary(ctx context.Context, p *ReplayProgress, tell func(Replay
 	}
 }
 
-// DiscardAll gives dead letters up until there is nothing left, telling each
-// step. Errors: as DeadLetters.Discard.
+// DiscardAll discards dead letters until none are left, and calls tell after
+// each step. Errors: as DeadLetters.Discard.
 func DiscardAll(ctx context.Context, letters DeadLetters, action *Action, filter DeadFilter, tell func(ReplayProgress)) error {
 	var p ReplayProgress
 	for {

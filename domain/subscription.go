@@ -29,7 +29,7 @@ const (
 // Subscription says which events go to which receiver, and how. An event that
 // matches has one delivery for each subscription.
 type Subscription struct {
-	ID   ID     // given by the store; another one when a name is used again
+	ID   ID     // given by the store; a reused name gets another ID
 	Name string // lower-case letters, digits, '.', '_' and '-'
 
 	// Types are the event types that match: * stands for any characters.
@@ -38,8 +38,8 @@ type Subscription struct {
 	Headers map[string]string
 
 	URL string
-	// Secrets are references, such as env:NAME and file:/path: one, two while a
-	// key is changed, or none. The secrets themselves are stored nowhere.
+	// Secrets are references such as env:NAME and file:/path: none, one, or two
+	// while a key is changed. The secrets themselves are not stored.
 	Secrets     []string
 	Format      string
 	Timeout     time.Duration // of one attempt
@@ -55,15 +55,17 @@ type Subscription struct {
 	Paused    *Pause // nil: not paused
 	CreatedAt time.Time
 	ChangedAt time.Time
-	// RemovedAt is when it was removed: no further deliveries are made, and those
-	// that there are wait until they are taken back or it is applied again.
+	// RemovedAt is when it was removed. No deliveries are made after that.
+	// Existing ones wait until they are cancelled or the subscription is applied
+	// again.
 	RemovedAt time.Time
 }
 
-// Pause is why no delivery of a subscription is attempted.
+// Pause says since when, by whom and why no delivery of a subscription is
+// attempted.
 type Pause struct {
 	Since  time.Time `json:"since"`
-	By     string    `json:"by"` // a person, or the worker that was told 410
+	By     string    `json:"by"` // a person, or the worker that got status 410
 	Reason string    `json:"reason"`
 }
 
@@ -113,8 +115,8 @@ const (
 
 var subscriptionName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// Validate names every fault of a subscription that has its defaults. Its errors
-// have CodeInvalid and Fields.
+// Validate names every fault of a subscription. Call WithDefaults first. Its
+// errors have CodeInvalid and Fields.
 func (s *Subscription) Validate() error {
 	var faults []FieldError
 	fault := func(field, format string, args ...any) {
@@ -188,7 +190,8 @@ func (s *Subscription) validateReceiver(fault func(field, format string, args ..
 	for _, reference := range s.Secrets {
 		kind, rest, _ := strings.Cut(reference, ":")
 		if kind != "env" && kind != "file" || rest == "" || kind == "file" && !strings.HasPrefix(rest, "/") {
-			// The reference may be the secret itself: it is not repeated.
+			// The value may be the secret itself, so the message does not
+			// repeat it.
 			fault("secret", "must be a reference, env:NAME or file:/path")
 		}
 	}
@@ -197,7 +200,7 @@ func (s *Subscription) validateReceiver(fault func(field, format string, args ..
 	}
 }
 
-// TypePattern is a pattern of Types for the LIKE of SQL.
+// TypePattern returns a pattern of Types as a pattern of SQL's LIKE.
 func TypePattern(pattern string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(pattern)
 }

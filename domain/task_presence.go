@@ -2,20 +2,20 @@ package domain
 
 import "context"
 
-// TaskPresence says whether the queue will still do something about an event.
+// TaskPresence says whether the queue will still run an event's task.
 type TaskPresence uint8
 
-// What a look into the queue can find. The zero value is that it has nothing.
+// What a look into the queue can find.
 const (
 	TaskMissing    TaskPresence = iota // the queue does not know the task
-	TaskStranded                       // it has remains of the task that no worker will ever find
-	TaskUnfinished                     // the task waits, runs or is tried again
+	TaskStranded                       // the queue has remains of the task, which no worker will ever find
+	TaskUnfinished                     // the task waits, runs or will be tried again
 	TaskCompleted                      // the task is done, and kept
 	TaskArchived                       // the task was given up, and kept
 )
 
-// Lost reports whether the queue will never do the task, and has not done it
-// as far as it knows.
+// Lost reports whether the queue will never run the task, and has no record
+// that it ran.
 func (p TaskPresence) Lost() bool { return p == TaskMissing || p == TaskStranded }
 
 // String completes a sentence that begins with the task.
@@ -38,9 +38,9 @@ func (p TaskPresence) String() string {
 
 // TaskRemover deletes tasks. It is safe for concurrent use.
 type TaskRemover interface {
-	// Remove deletes the tasks of events, of which only the ID, the queue and the
-	// generation count, and reports for each event whether none is left: a task
-	// that runs stays.
+	// Remove deletes the tasks of events. It reads only the ID, queue and
+	// generation of each event, and reports for each whether no task is left. A
+	// running task stays.
 	//
 	// Errors: CodeUnavailable.
 	Remove(ctx context.Context, events []Event) ([]bool, error)
@@ -51,11 +51,11 @@ type TaskFinder interface {
 	// Look reports for each event where the task of its generation is. It
 	// changes nothing.
 	//
-	// That a task waits in a long queue is inferred from when it got there: one
-	// that was taken out of the middle of its queue by hand is noticed when the
-	// tasks before it have gone.
+	// In a long queue it infers from a task's time that the task still waits.
+	// If somebody removed the task from the middle of its queue, that is
+	// noticed when the tasks before it have gone.
 	//
-	// Errors: CodeUnavailable; a *QueueOutage with that code where one of the
-	// events' queues cannot be used.
+	// Errors: CodeUnavailable; a *QueueOutage with that code if a queue of the
+	// events cannot be used.
 	Look(ctx context.Context, events []Event) ([]TaskPresence, error)
 }

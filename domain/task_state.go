@@ -13,11 +13,12 @@ type TaskState struct {
 	Retried     int
 	MaxRetry    int
 	LastError   string
-	NextAt      time.Time // when it runs; zero: not planned
+	NextAt      time.Time // when it runs next; zero: not scheduled
 	CompletedAt time.Time
 }
 
-// StateStranded is the state of a task of which the queue has only remains.
+// StateStranded is the state of a task of which the queue has only remains, in
+// no list.
 const StateStranded = "stranded"
 
 // describe completes a sentence that begins with the task.
@@ -44,23 +45,23 @@ func (t *TaskState) describe() string {
 	}
 }
 
-// TaskStates tells what the queue knows of events. It is safe for concurrent
+// TaskStates reads what the queue knows of events. It is safe for concurrent
 // use.
 type TaskStates interface {
-	// Tasks returns an event's tasks, the newest generation first; none is an
-	// empty slice, not nil. It looks in the event's queue or, where that is
-	// empty, in all.
+	// Tasks returns an event's tasks, the newest generation first; if there are
+	// none, an empty slice and not nil. It looks in the event's queue, or in
+	// all queues if the event names none.
 	//
 	// Errors: CodeUnavailable if the queue cannot be reached.
 	Tasks(ctx context.Context, event *Event) ([]TaskState, error)
 }
 
-// UnfinishedTasks tells what the queue has still to do. It is safe for
-// concurrent use.
+// UnfinishedTasks says whether events still have unfinished tasks. It is safe
+// for concurrent use.
 type UnfinishedTasks interface {
-	// Unfinished reports for each event, of which only the ID and the generation
-	// count, whether the queue has a task of it that is not done and not given
-	// up: of its generation or one of the twenty before, in whatever queue.
+	// Unfinished reports for each event whether any queue has an unfinished task
+	// of it, of its generation or one of the twenty before. It reads only the
+	// event's ID and generation.
 	//
 	// Errors: CodeUnavailable.
 	Unfinished(ctx context.Context, events []Event) ([]bool, error)

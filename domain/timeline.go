@@ -11,12 +11,12 @@ type Step struct {
 	At     time.Time
 	What   string
 	Detail string
-	// ToTheSecond says that At is cut to whole seconds, as all times of Redis's
-	// tasks are: it happened within the second that begins there.
+	// ToTheSecond says that At is cut to whole seconds, as all times of tasks
+	// in Redis are.
 	ToTheSecond bool
 }
 
-// latest is when a step happened at the latest.
+// latest returns the latest time at which the step can have happened.
 func (s *Step) latest() time.Time {
 	if s.ToTheSecond {
 		return s.At.Add(time.Second - 1)
@@ -24,8 +24,8 @@ func (s *Step) latest() time.Time {
 	return s.At
 }
 
-// LastKnown is the event of its newest generation. Of one that is gone only the
-// journal knows which that was.
+// LastKnown returns the event in its newest generation. If the event is gone,
+// only the journal knows the generation.
 func (l *EventLife) LastKnown() *Event {
 	event := l.Event
 	for _, entry := range l.Journal {
@@ -34,8 +34,8 @@ func (l *EventLife) LastKnown() *Event {
 	return &event
 }
 
-// Describe says in a sentence where the event is, and what it waits for. nil
-// tasks means that the queue was not asked.
+// Describe returns a sentence that says where the event is and what it waits
+// for. tasks is nil if the queue was not asked.
 func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	switch {
 	case l.State == StateDead:
@@ -71,7 +71,7 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	}
 }
 
-// holderName names the event of a task, if it is one's.
+// holderName names the event of a task, or the task if it belongs to no event.
 func holderName(taskID string) string {
 	if id, err := EventID(taskID); err == nil {
 		return "event " + id.String()
@@ -79,7 +79,8 @@ func holderName(taskID string) string {
 	return fmt.Sprintf("task %.60q, which is no event's,", taskID)
 }
 
-// Timeline puts what is known in the order in which it happened.
+// Timeline returns all known steps of the event in the order in which they
+// happened.
 func (l *EventLife) Timeline(tasks []TaskState) []Step {
 	var steps []Step
 	step := func(at time.Time, what, detail string) {

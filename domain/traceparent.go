@@ -11,8 +11,8 @@ const HeaderTraceparent = "traceparent"
 const traceparentLen = 2 + 1 + 32 + 1 + 16 + 1 + 2
 
 // ParseTraceparent returns the header in the form of version 00, and whether it
-// is valid. A later version is read as 00, as the standard asks for, and what
-// it adds is dropped.
+// is valid. A later version is read as 00, as the standard demands, without its
+// additional fields.
 func ParseTraceparent(s string) (string, bool) {
 	if len(s) < traceparentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' {
 		return "", false
@@ -41,7 +41,7 @@ func TraceID(headers map[string]string) string {
 	return ""
 }
 
-// SampledTrace is TraceID of a trace that is recorded, and otherwise "".
+// SampledTrace returns the ID of the trace if it is recorded, and "" if not.
 func SampledTrace(headers map[string]string) string {
 	s, valid := ParseTraceparent(headers[HeaderTraceparent])
 	// The lowest bit of the flags says sampled.

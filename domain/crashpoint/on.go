@@ -9,11 +9,12 @@ import (
 	"syscall"
 )
 
-// variable names the point at which the process kills itself; with ":stop"
-// behind it the process stops there, once, and goes on when it is told to.
+// variable names the point at which the process kills itself. With ":stop"
+// after the name, the process suspends itself there once, and continues on
+// SIGCONT.
 const variable = "CRASHPOINT"
 
-// Reach is where a step has ended and the next one has not begun.
+// Reach is called where one step has ended and the next one has not begun.
 func Reach(p Point) {
 	name, stop, _ := strings.Cut(os.Getenv(variable), ":")
 	if name != string(p) {
@@ -24,7 +25,7 @@ func Reach(p Point) {
 		select {}
 	}
 	_ = os.Unsetenv(variable)
-	// The signal may stop another thread first, and this one would go on.
+	// SIGSTOP may stop another thread first: wait, or this one would run on.
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)
 	defer signal.Stop(resumed)

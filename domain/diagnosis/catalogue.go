@@ -6,27 +6,28 @@ import (
 	"outboxd/domain"
 )
 
-// Look says how often a finding's facts are read, and so who shows it.
+// Look says how often the facts of a finding are read, which decides where it
+// is shown.
 type Look string
 
-// The looks. Each is shown by everybody of the ones before it.
+// The looks. A place that shows one look shows those above it too.
 const (
 	// LookAlways is cheap: a few queries of bounded cost. The pages and top look
-	// with every picture, /readyz when it is asked and the last look is some
-	// seconds old.
+	// each time they draw; /readyz looks if its last look is some seconds old.
 	LookAlways Look = "always"
 	// LookMinutely reads settings, catalogs and samples. A daemon looks once a
 	// minute, top twice; /readyz and the pages show what was found last.
 	LookMinutely Look = "each minute"
-	// LookDoctor is for outboxd doctor alone: it needs more connections, or is
-	// about what a running daemon has made sure of.
+	// LookDoctor is for outboxd doctor alone: it needs more connections, or
+	// checks what a running daemon has checked at its start.
 	LookDoctor Look = "doctor"
 )
 
-// Kind is a finding that there may be.
+// Kind describes a finding that a look may return.
 type Kind struct {
 	Code string
-	// Levels has one level, or those between which the facts decide.
+	// Levels has the finding's level, or several if the facts decide between
+	// them.
 	Levels []domain.FindingLevel
 	Look   Look
 }
@@ -35,7 +36,7 @@ type Kind struct {
 func Catalogue() []Kind {
 	broken, warning, note := levels(domain.FindingBroken), levels(domain.FindingWarning), levels(domain.FindingNote)
 	return []Kind{
-		// The way of the events, and who moves them.
+		// The events, and the processes that move them.
 		{"postgres-unreachable", broken, LookAlways},
 		{"redis-unreachable", broken, LookAlways},
 		{"breaker-open", broken, LookAlways},
@@ -85,7 +86,7 @@ func Catalogue() []Kind {
 		{"producer-rights", warning, LookDoctor},
 		{"schema-outdated", warning, LookDoctor},
 		{"schema-newer", note, LookDoctor},
-		// Redis: what it answers to a command, how it does, how it is set up.
+		// Redis: its answers to commands, its condition, its settings.
 		{"redis-credentials", broken, LookAlways},
 		{"redis-rights", broken, LookAlways},
 		{"redis-queue-rights", broken, LookMinutely},

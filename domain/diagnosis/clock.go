@@ -7,8 +7,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// Clock compares a server's clock with this machine's: it said There at some
-// moment between Before and After.
+// Clock compares a server's clock with this machine's. The server's clock
+// showed There at some moment between Before and After on this machine's clock.
 type Clock struct{ Before, There, After time.Time }
 
 func (c *Clock) judge(code, server string) []domain.Finding {

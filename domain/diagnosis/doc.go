@@ -1,11 +1,11 @@
-// Package diagnosis judges facts: what was read about PostgreSQL, Redis and the
-// process goes in, and findings come out. Everybody who shows findings (doctor,
-// top, /readyz, the pages and the log) shows those of this package, so that they
-// have the same bounds and the same words.
+// Package diagnosis turns facts about PostgreSQL, Redis and the process into
+// findings. doctor, top, /readyz, the pages and the log show the findings of this
+// package, so they have the same bounds and the same words.
 //
-// Its functions are pure. Reading the facts is the business of repository, jobs
-// and the process. What Redis answered to a command is judged where the answer is
-// read, in package jobs/broker; its codes are in the catalogue here too.
+// Its functions are pure: repository, jobs and the process read the facts. One
+// kind of fact is judged where it is read, in package jobs/broker: Redis's answer
+// to a command. Its codes are in the catalogue here too.
 //
-// A new finding is a line of the catalogue, a fact, and a function that judges it.
+// To add a finding, add a line to the catalogue, a fact, and a function that
+// judges it.
 package diagnosis

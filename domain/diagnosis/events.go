@@ -13,12 +13,12 @@ import (
 type Leader struct {
 	PID         int
 	Application string
-	// Silent is how long its session has said nothing, which it may for Limit.
+	// Silent is how long its session has sent nothing. After Limit it loses the
+	// leadership.
 	Silent, Limit time.Duration
 }
 
-// FailingWork is a part of what the leader does that has failed since it last
-// worked.
+// FailingWork is a duty of the leader that fails now.
 type FailingWork struct {
 	Work, Error string // Work completes "the leader cannot"
 	Since       time.Duration
@@ -32,19 +32,20 @@ type UnknownEvents struct {
 	Example string
 }
 
-// MissingEvents are those that are not confirmed and whose tasks are gone.
+// MissingEvents are events that are not confirmed and have no task in Redis any
+// more.
 type MissingEvents struct {
 	Events  int64  // counted up to one more than Counted
 	Types   string // with commas between
 	Example string
-	Resends int // the most of one event
+	Resends int // how often the most resent event was sent again
 }
 
 // HeldKeys are ordering keys that have held events back for too long.
 type HeldKeys struct {
-	Keys, Dead int64 // Dead: those that wait for a dead letter
+	Keys, Dead int64 // Dead: the keys that wait for a dead letter
 	Longest    time.Duration
-	Example    string // the event that has had its turn for longest
+	Example    string // the event that has had its turn longest
 }
 
 // typesLength bounds how much of a list of types is shown.

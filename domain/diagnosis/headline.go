@@ -7,14 +7,15 @@ import (
 	"outboxd/domain/words"
 )
 
-// Sight is what is known about a system: what was cheap to know just now, and all
-// findings, the worst first.
+// Sight is everything known about a system: the cheap facts of this moment, and
+// all findings, the worst first.
 type Sight struct {
 	Quick    Quick
 	Findings []domain.Finding
 }
 
-// Blind is the sight of who may ask neither server: they count as not answering.
+// Blind is the sight of a process that may ask neither server. Both count as not
+// answering.
 func Blind() Sight {
 	q := Quick{PostgresErr: errNotAsked, RedisErr: errNotAsked}
 	return Sight{q, q.Findings()}
@@ -22,8 +23,8 @@ func Blind() Sight {
 
 var errNotAsked = domain.Errorf(domain.CodeUnavailable, "it is not asked")
 
-// implied are findings that say nothing beside another one, which has the cause
-// or names more.
+// implied returns the code of the finding that makes this one needless, because
+// it names the cause, or more; "" if there is none.
 func implied(code string) string {
 	switch code {
 	case "leader-silent":
@@ -36,9 +37,9 @@ func implied(code string) string {
 	return ""
 }
 
-// Merge puts together what a quick look found now, and what thorough looks found
-// last: at most one finding of a code, the worst first. quick knows better whether
-// a server answers.
+// Merge joins the findings of this quick look and the last findings of thorough
+// looks: at most one of each code, the worst first. Whether a server answers is
+// taken from the quick look, which is newer.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	found := q.Findings()
 	for _, f := range thorough {
@@ -50,8 +51,8 @@ func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	return Once(found)
 }
 
-// Once leaves one finding of each code, the worst one, and none that another one
-// implies; the worst first.
+// Once keeps the worst finding of each code and removes those that another
+// finding implies. It returns the worst first.
 func Once(found []domain.Finding) []domain.Finding {
 	domain.SortFindings(found)
 	once := []domain.Finding{}
@@ -69,8 +70,8 @@ func Once(found []domain.Finding) []domain.Finding {
 // and for how long. "4 problems; 45,854 tasks wait, the oldest 12 min".
 func Headline(found []domain.Finding, w Waiting) string { return headline(found, w, w.String()) }
 
-// CoarseHeadline is Headline with numbers that change seldom, for those to whom it
-// is read whenever it changes.
+// CoarseHeadline is Headline with numbers that change seldom, for screen readers,
+// which read it out whenever it changes.
 func CoarseHeadline(found []domain.Finding, w Waiting) string { return headline(found, w, w.Coarse()) }
 
 func headline(found []domain.Finding, w Waiting, waiting string) string {
@@ -89,7 +90,7 @@ func headline(found []domain.Finding, w Waiting, waiting string) string {
 	return words.Many(problems, "problem") + "; " + waiting
 }
 
-// Worst is the worst level of these findings; a note if there are none.
+// Worst returns the worst level of the findings; FindingNote if there are none.
 func Worst(found []domain.Finding) domain.FindingLevel {
 	worst := domain.FindingNote
 	for _, f := range found {

@@ -10,9 +10,9 @@ import (
 	"outboxd/domain/words"
 )
 
-// PostgresFacts are what a thorough look reads of PostgreSQL. A part that is nil,
-// zero or empty was not read, or there is nothing to tell of it. Names and texts that others
-// chose have no control characters.
+// PostgresFacts are the facts that a thorough look reads from PostgreSQL. A field that is
+// nil, zero or empty was not read, or has nothing to report. Control characters are removed
+// from names and texts.
 type PostgresFacts struct {
 	Server      *PostgresServer
 	Clock       *Clock
@@ -33,40 +33,41 @@ type PostgresFacts struct {
 	Ownership    *Ownership
 	RowSecurity  *RowSecurity
 	Unidentified string // published tables without a replica identity, with commas between
-	// TriggersOff and TriggersAlways are triggers that are off or missing, and those
-	// that fire for replicated rows too, with commas between.
+	// TriggersOff are triggers that are off or missing; TriggersAlways fire for
+	// replicated rows too. Commas separate the names.
 	TriggersOff, TriggersAlways string
-	ReplicaSessions             string // whose session_replication_role is replica
+	ReplicaSessions             string // sessions whose session_replication_role is replica
 	Positions                   *Positions
 
-	Pooler   bool // one stands between outboxd and PostgreSQL
+	Pooler   bool // a pooler stands between outboxd and PostgreSQL
 	Listen   *Listening
 	Producer *Producer
-	// Hidden are the questions that were not answered: each completes "it could not be
-	// found out".
+	// Hidden are the questions without an answer. Each completes "PostgreSQL does not
+	// tell".
 	Hidden []string
 }
 
 // PostgresServer is how the server is set up.
 type PostgresServer struct {
 	Number  int    // server_version_num
-	Version string // as people know it
+	Version string // for people
 	Standby bool
 	// Unsafe says that fsync or full_page_writes is off; CommitsLater that
 	// synchronous_commit is.
 	Unsafe, CommitsLater bool
 }
 
-// Connections is the narrowest limit of connections.
+// Connections is the limit of connections that leaves the fewest free.
 type Connections struct {
-	Limit      string // whose it is
+	Limit      string // what sets the limit
 	Size, Used int64
-	// Ours are open already, and Need is how many one process of this configuration
-	// may open.
+	// Ours is how many connections outboxd has open. Need is how many one process
+	// of this configuration may open.
 	Ours, Need int64
 }
 
-// Listening is whether what a producer notifies arrives where relays listen.
+// Listening says whether a notification reaches the connection at which relays
+// listen.
 type Listening struct{ Connected, Arrives bool }
 
 // Findings judges the facts, the worst first.
@@ -111,7 +112,7 @@ func (c *Connections) judge() []domain.Finding {
 		return nil
 	}
 	free := max(c.Size-c.Used, 0)
-	// What a process of ours has open already need not be free.
+	// Connections that a process of ours has open need not be free.
 	short := free+min(c.Ours, c.Need) < c.Need
 	if !short && free*100 >= c.Size*ConnectionsFree {
 		return nil
@@ -149,7 +150,7 @@ func judgeHidden(questions []string) []domain.Finding {
 		"run outboxd doctor as the owner of the tables with the role pg_monitor, and look for locks that keep statements waiting")
 }
 
-// atMost writes how many there are of what was counted up to Counted.
+// atMost writes a number that was counted up to Counted.
 func atMost(n int64) string {
 	if n > Counted {
 		return "more than " + words.Count(Counted)

@@ -4,13 +4,14 @@ import (
 	"outboxd/domain"
 )
 
-// The servers' names, for people.
+// The names of the servers, for people.
 const (
 	PostgreSQL = "PostgreSQL"
 	Redis      = "Redis"
 )
 
-// Breaker is what keeps this process's relay away from a server that is gone.
+// Breaker describes an open breaker: the relay of this process has stopped
+// using a server.
 type Breaker struct {
 	Server string // PostgreSQL or Redis
 	Open   bool
@@ -22,7 +23,7 @@ type Process struct {
 	Draining bool      // it is shutting down
 }
 
-// Unusable returns what is found where a look at a server ended in an error.
+// Unusable returns the finding for an error that a look at a server ended in.
 func Unusable(server string, err error) domain.Finding {
 	if f, known := domain.FindingOf(err); known {
 		return f
@@ -37,7 +38,8 @@ func Unusable(server string, err error) domain.Finding {
 		"start it, or name another with --redis-url; redis-cli PING says whether it answers")[0]
 }
 
-// judge returns what is found about the process. answers says which servers do.
+// judge returns the findings about the process. answers says which servers
+// answer.
 func (p Process) judge(answers map[string]bool) (found []domain.Finding) {
 	for _, b := range p.Breakers {
 		if b.Open && answers[b.Server] {

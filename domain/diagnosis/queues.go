@@ -10,7 +10,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// QueueFacts are who serves the queues, as far as their tasks are ours.
+// QueueFacts say which workers serve the queues that have tasks of ours.
 type QueueFacts struct {
 	Workers  int
 	Unserved []UnservedQueue // tasks wait in them, and no worker serves them
@@ -18,9 +18,9 @@ type QueueFacts struct {
 	// Unhandled are tasks that a worker had no handler for.
 	Unhandled []UnhandledTask
 	// Handled are the types that a worker of this build has a handler for, each
-	// with the flag that the worker needs for it, or "".
+	// with the flag that the worker needs for it; "": none.
 	Handled map[string]string
-	// Hidden is what Redis does not let its user read; "" for nothing.
+	// Hidden names what Redis does not let its user read; "": nothing.
 	Hidden string
 	// Foreign are queues whose sampled tasks all belong to other programs.
 	Foreign []string
@@ -67,7 +67,8 @@ func (q *QueueFacts) unserved() []domain.Finding {
 		"these tasks wait for ever, and so do events behind them with the same ordering key", strings.Join(cures, "; "))
 }
 
-// cure names the worker that a queue lacks. outboxd's own handles few types.
+// cure says how to start a worker for the queue. outboxd's own worker handles
+// few types.
 func (w UnservedQueue) cure(handled map[string]string) string {
 	var others, flags []string
 	for _, kind := range w.Types {
@@ -84,7 +85,7 @@ func (w UnservedQueue) cure(handled map[string]string) string {
 		some(others, "other type"), w.Name)
 }
 
-// some names a few and counts the others.
+// some names the first few of a list and counts the others.
 func some(list []string, others string) string {
 	if more := len(list) - typesNamed; more > 0 {
 		list = append(slices.Clone(list[:typesNamed]), words.Many(more, others))
@@ -92,7 +93,8 @@ func some(list []string, others string) string {
 	return strings.Join(list, ", ")
 }
 
-// ForbiddenQueues tells of queues whose keys Redis does not let its user use.
+// ForbiddenQueues returns the finding for queues whose keys Redis does not let
+// its user use.
 func ForbiddenQueues(queues []string) []domain.Finding {
 	if len(queues) == 0 {
 		return nil

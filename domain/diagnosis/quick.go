@@ -9,26 +9,29 @@ import (
 	"outboxd/domain/words"
 )
 
-// Quick is what is cheap to know: where the events are and who moves them.
+// Quick has the facts that are cheap to read: where the events are, and which
+// relays and workers move them.
 type Quick struct {
 	At      time.Time // by this process's clock
 	Process Process
 
-	// Standing is what PostgreSQL says, unless PostgresErr says why it does not.
+	// Standing is PostgreSQL's answer, unless PostgresErr says why there is
+	// none.
 	Standing    domain.Standing
 	PostgresErr error
 
-	// Queues and Workers are what Redis says, unless RedisErr says why it does not.
+	// Queues and Workers are Redis's answer, unless RedisErr says why there is
+	// none.
 	Queues   []domain.QueueStatus
 	Workers  []domain.WorkerStatus
 	RedisErr error
 
-	// Foreign are queues whose tasks are somebody else's: the last thorough look
-	// found out.
+	// Foreign are queues with tasks of other programs only, as the last thorough
+	// look found.
 	Foreign []string
 }
 
-// Findings judges what is cheap to know, the worst first.
+// Findings judges these facts, the worst finding first.
 func (q Quick) Findings() []domain.Finding {
 	var found []domain.Finding
 	switch {
@@ -51,7 +54,7 @@ func (q Quick) Findings() []domain.Finding {
 	return found
 }
 
-// judgeStanding says whether events are moved, and what was given up.
+// judgeStanding judges whether events are moved, and reports dead letters.
 func judgeStanding(s domain.Standing) (found []domain.Finding) {
 	var alive []domain.RelayStatus
 	for _, r := range s.Relays {
@@ -113,8 +116,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// judgeTasks says whether tasks are carried out. Without any queue nothing was
-// ever enqueued, and no worker is missed.
+// judgeTasks judges whether tasks are carried out. If there is no queue,
+// nothing was ever enqueued, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing int64
 	for _, queue := range q.Ours() {
@@ -139,29 +142,31 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 	return found
 }
 
-// Ours are the queues that no other program uses alone.
+// Ours are the queues except those that only other programs use.
 func (q Quick) Ours() []domain.QueueStatus {
 	return slices.DeleteFunc(slices.Clone(q.Queues), func(queue domain.QueueStatus) bool { return slices.Contains(q.Foreign, queue.Name) })
 }
 
-// Waiting is how much waits to be moved, and how long the oldest has waited.
+// Waiting is how many events and tasks wait, and how long the oldest has
+// waited.
 type Waiting struct {
 	// Events wait in PostgreSQL, for a relay or for their key's turn. Tasks wait in
-	// Redis: for a worker, or to be tried again. What is planned for later does not wait.
+	// Redis, for a worker or for another attempt. What is scheduled for later does not
+	// count.
 	Events, Tasks           int64
 	EventsKnown, TasksKnown bool
 	Estimated               bool // the events were not all counted
 	Oldest                  time.Duration
 }
 
-// Waiting says how much waits.
+// Waiting adds up what waits in PostgreSQL and Redis.
 func (q Quick) Waiting() Waiting {
 	w := Waiting{EventsKnown: q.PostgresErr == nil, TasksKnown: q.RedisErr == nil}
 	if w.EventsKnown {
 		s := q.Standing
 		due, manyDue := s.Due, s.Due >= domain.StandingCounted
 		if manyDue {
-			due = max(due, s.Pending) // an estimate, with those that are not due
+			due = max(due, s.Pending) // an estimate, which includes events that are not due
 		}
 		w.Events, w.Estimated, w.Oldest = due+s.Held, manyDue || s.Held >= domain.StandingCounted, Late(s)
 		if !s.OldestHeld.IsZero() {
@@ -179,10 +184,10 @@ func (q Quick) Waiting() Waiting {
 	return w
 }
 
-// String says it in words: "45,854 tasks wait, the oldest 12 min".
+// String returns it in words: "45,854 tasks wait, the oldest 12 min".
 func (w Waiting) String() string { return w.say(words.Count[int64]) }
 
-// Coarse says it with numbers that change seldom: "about 40,000 tasks wait".
+// Coarse returns it with numbers that change seldom: "about 40,000 tasks wait".
 func (w Waiting) Coarse() string { return w.say(roughly) }
 
 func (w Waiting) say(count func(int64) string) string {

@@ -11,8 +11,9 @@ import (
 // receiversNamed bounds the receivers that one finding names.
 const receiversNamed = 5
 
-// ReceiversDown is found in a process that delivers to receivers that are down. Each
-// is named with how long it has been, and last is how the last attempt failed.
+// ReceiversDown returns the finding of a process that delivers to receivers that are
+// down. down names each with how long it has been down; last is the error of the
+// last attempt.
 func ReceiversDown(down []string, last string) []domain.Finding {
 	if len(down) == 0 {
 		return nil

@@ -9,28 +9,29 @@ import (
 	"outboxd/domain/words"
 )
 
-// RedisFacts are what a thorough look reads of Redis. A part that is nil was not
-// read.
+// RedisFacts are the facts that a thorough look reads from Redis. A field that
+// is nil was not read.
 type RedisFacts struct {
 	InProcess bool // it runs inside outboxd, and has no settings to be read
 	Settings  *RedisSettings
 	Condition *RedisCondition
 	Clock     *Clock
-	// Refused is what Redis answered to a command like those that a relay uses;
-	// nil if it took it, or if it was not asked.
+	// Refused is the finding if Redis refused a command like those of a relay;
+	// nil if it accepted it, or was not asked.
 	Refused *domain.Finding
 	Queues  *QueueFacts
 }
 
-// RedisSettings decide whether Redis keeps a queue. A field is nil where Redis
-// does not tell.
+// RedisSettings decide whether Redis keeps a queue's data. A field is nil if
+// Redis does not tell it.
 type RedisSettings struct {
 	MaxMemory, Policy *string
 	AppendOnly        *string // yes or no
 	Save              *string // the save points; empty: none
 }
 
-// RedisCondition is how Redis does. A field is zero where Redis does not tell.
+// RedisCondition is Redis's state now. A field is zero if Redis does not tell
+// it.
 type RedisCondition struct {
 	Version                             string
 	UsedMemory, MaxMemory, MachineBytes int64
@@ -106,7 +107,7 @@ func (s *RedisSettings) unknown() []domain.Finding {
 		"look at the settings where Redis is managed, or let its user run CONFIG GET or INFO")
 }
 
-// IsReplica tells whether it takes no writes.
+// IsReplica reports whether Redis is a replica, which takes no writes.
 func (c *RedisCondition) IsReplica() bool { return c != nil && c.Role != "" && c.Role != "master" }
 
 func (c *RedisCondition) judge() []domain.Finding {

@@ -7,8 +7,8 @@ import (
 
 // SchemaFacts compare the schema with what this binary knows.
 type SchemaFacts struct {
-	Migrations, Pending int // that this binary has, and those of them that were not applied
-	Unknown             int // that were applied, and that this binary does not have
+	Migrations, Pending int // of this binary; Pending: of those, not applied
+	Unknown             int // applied, but unknown to this binary
 }
 
 // Findings judges the facts.

@@ -8,34 +8,36 @@ import (
 	"outboxd/domain/words"
 )
 
-// Partitions are those of the history. They are made seven days ahead.
+// Partitions describes the partitions of the history, which are made seven days
+// ahead.
 type Partitions struct {
 	Ahead int   // days from today on without a gap
 	Stray int64 // rows of the default partition, counted up to one more than Counted
 }
 
-// Ownership is what making a partition takes. Names are quoted where they must be.
+// Ownership says whether a role may make partitions. Names are quoted where
+// necessary.
 type Ownership struct {
 	Schema, Role string
 	Owns         bool // the history
 	Creates      bool // in the schema
 }
 
-// RowSecurity applies to roles that outboxd works with.
+// RowSecurity describes row-level security that applies to roles of outboxd.
 type RowSecurity struct {
 	Tables string // with commas between
 	Roles  []string
 }
 
-// Positions are those of ordering keys: what the sequence gave last, and the
-// highest that an event has.
+// Positions are positions within ordering keys: the last one that the sequence
+// gave, and the highest that an event has.
 type Positions struct{ Next, Highest int64 }
 
 // Producer is a role that is meant to write events.
 type Producer struct {
-	Name                   string // as it was asked for
+	Name                   string // as given by --producer-role
 	Exists                 bool
-	Schema, Role           string // quoted where they must be
+	Schema, Role           string // quoted where necessary
 	Usage, Insert, Execute bool
 }
 
@@ -43,7 +45,7 @@ func (p *Partitions) judge() (found []domain.Finding) {
 	if p == nil {
 		return nil
 	}
-	// With one left nobody has made any for six days.
+	// If one is left, none was made for six days.
 	switch p.Ahead {
 	case 0:
 		found = append(found, of("partition-missing", "outbox_sent has no partition for today",
@@ -84,8 +86,8 @@ func (r *RowSecurity) judge() []domain.Finding {
 		strings.Join(cures, "; ")+"; or ALTER TABLE … DISABLE ROW LEVEL SECURITY, and for an owner NO FORCE ROW LEVEL SECURITY")
 }
 
-// judgeTables is about what a restore, an upgrade or a person may leave behind:
-// docs/backup.md.
+// judgeTables judges faults that a restore, an upgrade or a person may leave
+// behind; see docs/backup.md.
 func (p PostgresFacts) judgeTables() (found []domain.Finding) {
 	if p.Unidentified != "" {
 		found = append(found, of("replica-identity", "a publication has the tables "+p.Unidentified+", which have no replica identity",

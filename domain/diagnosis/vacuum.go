@@ -9,7 +9,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// TableVacuum is how autovacuum does with a table that each event passes through.
+// TableVacuum is the state of autovacuum for a table that every event passes
+// through.
 type TableVacuum struct {
 	Table      string
 	Off        bool
@@ -17,28 +18,28 @@ type TableVacuum struct {
 	Last       time.Duration // since the last vacuum; negative: there was none
 }
 
-// Snapshot is the oldest transaction that holds back vacuum.
+// Snapshot describes the oldest transaction that holds back vacuum.
 type Snapshot struct {
 	PID                int
 	Application, State string
-	Open               time.Duration // negative: this role is not told
-	Transactions       int64         // how many began since
-	More               int           // that are like it
+	Open               time.Duration // negative: this role may not see it
+	Transactions       int64         // that began since
+	More               int           // other transactions like it
 }
 
-// PreparedTransaction is the oldest one that waits for its end.
+// PreparedTransaction is the oldest prepared transaction that has not ended.
 type PreparedTransaction struct {
 	Count      int
 	GID, Owner string // GID in quotation marks
 	Open       time.Duration
 }
 
-// ReplicationSlot is one that may hold back vacuum or WAL.
+// ReplicationSlot is a slot that may hold back vacuum or keep WAL.
 type ReplicationSlot struct {
 	Name, Status string
 	Active       bool
 	Transactions int64 // the age of its snapshot
-	Bytes, Limit int64 // of WAL that it keeps, and that it may keep
+	Bytes, Limit int64 // WAL that it keeps, and WAL that it may keep
 }
 
 func judgeVacuum(tables []TableVacuum) (found []domain.Finding) {
@@ -98,8 +99,8 @@ func (s ReplicationSlot) isBad() bool {
 	return s.Bytes >= s.Limit || s.Transactions >= OldTransactions || s.Status == "unreserved" || s.Status == "lost"
 }
 
-// judgeSlots warns of slots that keep much, and notes those that are only not in
-// use. The first one is the worst.
+// judgeSlots warns of slots that keep much, and notes slots that are merely not
+// in use. slots has the worst first.
 func judgeSlots(slots []ReplicationSlot) []domain.Finding {
 	var trouble []string
 	var worst string

@@ -11,8 +11,8 @@ import (
 // TypeSendNotification is the event and task type of a notification to be sent.
 const TypeSendNotification = "email:send_notification"
 
-// NotificationQueue is the queue of those events. It is theirs alone, so that
-// the worker that serves it meets no task of another's.
+// NotificationQueue is the queue of those events. Nothing else uses it, so the
+// worker that serves it meets no other tasks.
 const NotificationQueue = "notifications"
 
 // NotificationStatus says how far a notification has come.
@@ -25,7 +25,7 @@ const (
 )
 
 // NotificationRetention is how long Redis keeps the task of a notification that
-// was sent, so that people can look at it. It costs Redis memory for as long.
+// was sent, so that people can look at it. It costs memory in Redis.
 const NotificationRetention = 10 * time.Minute
 
 // The welcome to a new user.
@@ -77,15 +77,15 @@ type Message struct {
 	CreatedAt      time.Time // of the notification
 }
 
-// Notifier sends messages to the outside world. Sending cannot be undone and
-// cannot share the database's transaction, so a message may go out again after
-// a crash; its EventID is then the same. Methods are safe for concurrent use.
+// Notifier sends messages to the outside world. Sending cannot be undone, and
+// is not part of a database transaction. So a message may go out again after a
+// crash, with the same EventID. Methods are safe for concurrent use.
 type Notifier interface {
 	// Send returns when the receiver has accepted the message, or ctx ends.
 	//
-	// Errors: CodeInvalid if the receiver refused it for good; CodeUnavailable,
-	// with RetryAfter where the receiver named a time, if it may accept it
-	// later; any other error may succeed later too.
+	// Errors: CodeInvalid if the receiver refused it for good; CodeUnavailable
+	// if it may accept it later, with RetryAfter if it named a time. After any
+	// other error a later attempt may succeed too.
 	Send(ctx context.Context, message Message) error
 }
 

@@ -29,7 +29,7 @@ type User struct {
 	CreatedAt    time.Time
 }
 
-// Request asks to become a user.
+// Request is a request to register a user.
 type Request struct {
 	Email    string
 	Password string
@@ -56,9 +56,9 @@ func (r Request) Validate() error {
 	return &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: bad}
 }
 
-// emailFault returns what is wrong with an address, "" if nothing is. It takes
-// bare addresses with a dotted domain, because those are what mail servers
-// deliver to, and refuses what RFC 5322 allows beyond them.
+// emailFault returns what is wrong with an address; "" if nothing is. It
+// accepts bare addresses with a dotted domain, to which mail servers deliver,
+// and refuses the other forms of RFC 5322.
 func emailFault(address string) string {
 	if address == "" {
 		return "is required"
@@ -84,15 +84,15 @@ func emailFault(address string) string {
 	return ""
 }
 
-// UserStore keeps users and what was sent to them. Its methods are safe for
+// UserStore keeps users and their notifications. Its methods are safe for
 // concurrent use.
 type UserStore interface {
 	// Register writes the user, the welcome notification and its event in one
 	// transaction, fills in user.ID and user.CreatedAt, and remembers
 	// idempotencyKey ("" for none) with the user.
 	//
-	// Errors: CodeConflict if the e-mail is taken; ErrKeyUsed if the key is
-	// (even by a request that ran at the same time); CodeUnavailable if the
+	// Errors: CodeConflict if the e-mail address is taken; ErrKeyUsed if the
+	// key is used, also by a request at the same time; CodeUnavailable if the
 	// database cannot be reached.
 	Register(ctx context.Context, user *User, idempotencyKey string, headers map[string]string) error
 
@@ -107,7 +107,7 @@ type UserStore interface {
 	FindUser(ctx context.Context, id domain.ID) (*User, []Notification, error)
 
 	// TrimKeys deletes up to limit idempotency keys that are older than age, and
-	// returns how many that were. Any number of processes may call it at once.
+	// returns how many it deleted. Any number of processes may call it at once.
 	//
 	// Errors: CodeUnavailable.
 	TrimKeys(ctx context.Context, age time.Duration, limit int) (int64, error)

@@ -19,7 +19,8 @@ func Count[N integer](n N) string {
 	return sign + digits
 }
 
-// Many writes how many there are of what one is called: "1 task", "12,500 tasks".
+// Many writes a number with its noun: "1 task", "12,500 tasks". one is the
+// singular.
 func Many[N integer](n N, one string) string { return Count(n) + " " + Plural(n, one, one+"s") }
 
 // Plural returns one for 1, and many for every other number.

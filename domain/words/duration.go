@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Duration writes a length of time with the two units that matter most, the
-// second one only if there is some of it: "21 min 15 s", "15 min", "3 d 4 h".
-// Below ten seconds it has tenths, below one second milliseconds.
+// Duration writes a length of time with its two largest units, and leaves the
+// second one out if it is zero: "21 min 15 s", "15 min", "3 d 4 h". Below ten
+// seconds it has tenths, below one second milliseconds.
 func Duration(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -35,8 +35,8 @@ func two(large time.Duration, unit string, small time.Duration, smaller string) 
 	return fmt.Sprintf("%s %s %d %s", Count(int64(large)), unit, small, smaller)
 }
 
-// Rough writes a length of time with the one unit that matters most, rounded
-// down: "12 min". It is for what is read at a glance, and changes seldom.
+// Rough writes a length of time with its largest unit, rounded down: "12 min".
+// It changes seldom.
 func Rough(d time.Duration) string {
 	switch {
 	case d < time.Second:
