@@ -7,12 +7,12 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// AcknowledgedEvents is the domain.AcknowledgedEvents.
+// AcknowledgedEvents implements domain.AcknowledgedEvents.
 type AcknowledgedEvents struct{ db *postgres.Database }
 
 var _ domain.AcknowledgedEvents = (*AcknowledgedEvents)(nil)
 
-// NewAcknowledgedEvents returns the events in db.
+// NewAcknowledgedEvents returns the AcknowledgedEvents of db.
 func NewAcknowledgedEvents(db *postgres.Database) *AcknowledgedEvents {
 	return &AcknowledgedEvents{db: db}
 }
@@ -28,7 +28,8 @@ func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Ackn
 	var ids []domain.ID
 	var types, queues []string
 	for _, one := range list {
-		// What the outbox cannot store is no event's of it.
+		// A type or queue that this database cannot store belongs to no event
+		// of it.
 		if one.Type == a.db.Storable(one.Type) && one.Queue == a.db.Storable(one.Queue) {
 			ids, types, queues = append(ids, one.EventID), append(types, one.Type), append(queues, one.Queue)
 		}

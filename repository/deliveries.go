@@ -11,27 +11,28 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Fan-out: the claim that meets an event first makes its deliveries, in its own
+// Fan-out. The first claim of an event makes its deliveries in its own
 // transaction, one for each subscription that matches. A delivery is a row of the
-// outbox like any other, and is claimed, ordered, sent again and given up by the
-// same statements.
+// outbox like any other: the same statements claim it, order it, send it again
+// and give it up.
 //
-// Whether there are subscriptions is read with each claim, by the statement that
-// sets its bounds, which costs no round trip. Without any, the claim is the one
-// that does not know of them.
+// The statement that sets a claim's timeouts also reads whether there are
+// subscriptions, so that costs no round trip. If there are none, the plain claim
+// runs, which knows nothing of them.
 
-// splitSQL stands between gone and what is done with it.
+// splitSQL stands between gone and the parts that use it.
 //
 //   - wanted compares each type of the batch with the subscriptions once, however
 //     many events it has.
 //   - A delivery gets the due time of its event, so that it does not wait behind
-//     the whole backlog. It gets the event's place among those of its key too.
-//   - What is confirmed already is not made again: the event was written again.
-//     Another repeat is absorbed where repeats are: in the outbox, among the held
-//     or the dead, or by the inbox.
-//   - Asynq's timeout leaves ten seconds for what is done around the attempt.
-//   - An event that a subscription takes out of its queue goes to the history at
-//     once, and the rest of the claim does not meet it.
+//     the whole backlog. It also gets the event's position within its key.
+//   - A delivery that is confirmed already is not made again; that happens if the
+//     event was written again. Other repeats are absorbed like all repeats: in
+//     the outbox, among held or dead events, or by the inbox.
+//   - Asynq's timeout is ten seconds longer than the subscription's, for the
+//     work around the attempt.
+//   - An event that a subscription keeps out of its queue goes to the history at
+//     once. The rest of the claim does not see it.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts, s.timeout_ms
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -66,7 +67,7 @@ var splitSQL = `, wanted AS MATERIALIZED (
 // matchesSQL is true for an event of gone and a subscription that wants its type.
 const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
 
-// The headers of almost every event leave room for two more.
+// Two headers are added if there is room, as there almost always is.
 var deliveryColumns = map[string]string{
 	"id":                "delivery_id",
 	"headers":           "CASE WHEN pg_column_size(gone.headers) < 65000 THEN gone.headers || jsonb_build_object('" + domain.HeaderOrigin + "', gone.id, '" + domain.HeaderQueue + "', queue) ELSE gone.headers END",
@@ -86,8 +87,9 @@ var deliveryColumns = map[string]string{
 	"split":             "NULL::text",
 }
 
-// What was split, as one more row without an event. first is the due time of the
-// first delivery; the place is that of the last event that went to the history.
+// One more row without an event reports what was split. first is the due time of
+// the first delivery. The place is that of the last event that went to the
+// history.
 const splitRowSQL = `,
        now(), (SELECT count(*) FROM due),
        jsonb_build_object('made', (SELECT count(*) FROM made), 'first', (SELECT encode(timestamptz_send(min(available_at)), 'hex') FROM made),
@@ -98,28 +100,28 @@ FROM carried HAVING count(*) > 0 OR EXISTS (SELECT FROM made)`
 
 const (
 	recordInSentSQL = `INSERT INTO outbox_sent (%[1]s) SELECT %[1]s FROM carried`
-	// Nothing remembers it where no history is kept.
+	// Without a history these events are in no table: count them as unrecorded.
 	recordNowhereSQL = `INSERT INTO outbox_entries (event_type, created_at, unrecorded) SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*) FROM carried GROUP BY 1, 2`
 )
 
-// splitting is a claim that makes deliveries.
+// splitting turns a claim into one that makes deliveries.
 func splitting(claim string, history bool) string {
 	record := recordNowhereSQL
 	if history {
 		record = fmt.Sprintf(recordInSentSQL, stored.Columns)
 	}
-	// %d, the limit, is still to be written in.
+	// The limit, %d, is filled in later.
 	split := strings.NewReplacer("%[1]t", fmt.Sprint(history), "%[2]s", record).Replace(splitSQL)
 	before, after, _ := strings.Cut(claim, ", holding AS MATERIALIZED (")
 	after = strings.NewReplacer("FROM gone", "FROM queued", "gone.", "queued.").Replace(after)
 	return before + split + ", holding AS MATERIALIZED (" + after + "\nUNION ALL SELECT " + stored.NoEvent + splitRowSQL
 }
 
-// split is what a claim did for subscriptions.
+// split reports what a claim did for subscriptions.
 type split struct {
 	Made        int       `json:"made"`    // deliveries
 	First       sentTime  `json:"first"`   // due time of the first of them
-	Instead     int       `json:"instead"` // events that only their deliveries carry
+	Instead     int       `json:"instead"` // events that have only deliveries
 	InsteadKeys []string  `json:"instead_keys"`
 	InsteadDue  sentTime  `json:"instead_due"` // with InsteadID: the place of the last of those
 	InsteadID   domain.ID `json:"instead_id"`
@@ -134,7 +136,7 @@ func (b *batch) Deliveries() (int, domain.Cursor) {
 	return b.held.Made, domain.Cursor{Due: time.Time(b.held.First)}
 }
 
-// readBegin reads the answers to what queueBegin queued.
+// readBegin reads the answers to the steps that queueBegin queued.
 func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
 	for range steps - 1 {
 		if _, err := results.Exec(); err != nil {
@@ -148,7 +150,7 @@ func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
 	return nil
 }
 
-// claimSQL is the statement of this batch's claim.
+// claimSQL returns the statement of this batch's claim.
 func (b *batch) claimSQL() string {
 	if b.subscribed {
 		return b.outbox.splitClaim

@@ -8,7 +8,7 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// DeliveryJournal notes in the journal what receivers answered.
+// DeliveryJournal records in the journal what receivers answered.
 type DeliveryJournal struct{ db *postgres.Database }
 
 // NewDeliveryJournal returns the journal in db.
@@ -16,7 +16,8 @@ func NewDeliveryJournal(db *postgres.Database) *DeliveryJournal { return &Delive
 
 const deliveredSQL = `INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail) VALUES ($1, 'worker', 'delivered', 0, $2, $3)`
 
-// Delivered notes that a receiver took a delivery, in the transaction that confirms it.
+// Delivered records that a receiver took a delivery, in the transaction that confirms
+// it.
 func (j *DeliveryJournal) Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error {
 	if _, err := tx.Tx().ExecContext(ctx, deliveredSQL, id, attempt, j.db.Storable(detail)); err != nil {
 		return fmt.Errorf("note that a delivery was taken: %w", err)

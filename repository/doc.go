@@ -1,9 +1,9 @@
-// Package repository keeps outboxd's data in PostgreSQL: claiming due events and
-// settling them, order per key, the inbox, emitting, and the relays that are
-// present.
+// Package repository keeps outboxd's data in PostgreSQL: it claims due events and
+// settles them, keeps the order per key and the inbox, emits events, and knows which
+// relays are present.
 //
-// What is read for people, the housekeeping, healing, dead letters and doctor's
-// facts have packages below; the columns and places of an event are in stored, the
-// connection itself in postgres. Errors leave with a domain code. What the data means
-// is not decided here.
+// Packages below it have the reading for people, the housekeeping, healing, dead
+// letters and the facts for doctor. Package stored has the columns and tables of an
+// event, and package postgres has the connection. Errors leave with a domain code.
+// The rules are decided in domain, not here.
 package repository

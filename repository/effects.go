@@ -9,15 +9,15 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// effects is the domain.Effects.
+// effects implements domain.Effects.
 type effects struct{ tx *gorm.DB }
 
 // Tx implements domain.Effects.
-func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // a transaction of GORM's on database/sql is nothing else
+func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // GORM's transaction on database/sql is always an *sql.Tx
 
-// TransactionOf returns the transaction that Inbox.Process hands to a handler as
-// GORM has it. What is changed through it happens exactly once, as what is
-// changed through Tx does. For effects that are not of Inbox.Process it is nil.
+// TransactionOf returns the transaction that Inbox.Process hands to a handler,
+// for GORM. Changes through it happen exactly once, as changes through Tx do. It
+// is nil for effects that do not come from Inbox.Process.
 func TransactionOf(e domain.Effects) *gorm.DB {
 	own, ok := e.(effects)
 	if !ok {

@@ -17,11 +17,13 @@ import (
 // Emitter writes events in a producer's own transaction.
 type Emitter struct{ tx *gorm.DB }
 
-// NewEmitter returns an Emitter for a transaction. Events written to anything
-// but the transaction of the change that they announce are not an outbox.
+// NewEmitter returns an Emitter for a transaction. It must be the transaction
+// of the change that the events announce: otherwise one can commit without the
+// other.
 func NewEmitter(tx *gorm.DB) *Emitter { return &Emitter{tx: tx} }
 
-// One statement with its defaults as COALESCE, so that it is prepared once.
+// The defaults are COALESCE, so that one statement, prepared once, serves all
+// events.
 const emitSQL = `
 INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
                     retention_seconds, unique_seconds, available_at, ordering_key)
@@ -53,9 +55,10 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 	return nil
 }
 
-// LockKey makes the transactions that call it for one ordering key follow one
-// another, from here to their end, so that events of the key take effect in the
-// order in which their transactions commit. Call it before the first of them.
+// LockKey lets one transaction at a time write events of an ordering key: a
+// second caller waits until the first transaction has ended. So events of the
+// key take effect in the order in which their transactions commit. Call it
+// before the first event of the key.
 func (e *Emitter) LockKey(ctx context.Context, key string) error {
 	if _, err := postgres.Statements(e.tx).ExecContext(ctx, "SELECT lock_key($1)", key); err != nil {
 		return fmt.Errorf("lock the ordering key %q: %w", key, err)
@@ -64,8 +67,8 @@ func (e *Emitter) LockKey(ctx context.Context, key string) error {
 }
 
 // payloadLimit returns the limit in force, such as "1 MiB", if err says that a
-// payload exceeds it, and else "". The limit is the end of the constraint's
-// name: nothing more can be asked in a transaction that has failed.
+// payload exceeds it, and "" otherwise. It reads the limit from the
+// constraint's name, because a failed transaction takes no more queries.
 func payloadLimit(err error) string {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {

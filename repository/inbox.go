@@ -13,40 +13,42 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Inbox is the domain.Inbox.
+// Inbox implements domain.Inbox.
 type Inbox struct{ db *postgres.Database }
 
-// NewInbox returns the inbox in db.
+// NewInbox returns the inbox of db.
 func NewInbox(db *postgres.Database) *Inbox { return &Inbox{db: db} }
 
 var _ domain.Inbox = (*Inbox)(nil)
 
-// The effect may talk to the outside world for longer than an operator's
-// idle_in_transaction_session_timeout or transaction_timeout allows; ended by it, every attempt would
-// send its mail and none would be recorded. So would a COMMIT that an operator's
-// statement_timeout or lock_timeout ends, because the key's turn is passed on in it. The task's deadline is the bound
-// instead. transaction_timeout exists since PostgreSQL 17.
+// effectSQL lifts the timeouts of the session for an effect; the task's deadline
+// bounds it instead. An effect may talk to the outside world for longer than an
+// operator's idle_in_transaction_session_timeout or transaction_timeout allows. If a
+// timeout ended it, every attempt would send its mail and none would be recorded. The
+// same holds for a statement_timeout or lock_timeout during COMMIT, which passes the
+// key's turn on. transaction_timeout exists since PostgreSQL 17.
 const effectSQL = `SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $1, true),
     set_config('lock_timeout', '0', true),
     CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END`
 
-// effectPatience bounds an effect whose task has no deadline, and longestPatience
-// one whose deadline is far: PostgreSQL takes no timeout beyond 24 days.
+// effectPatience bounds an effect whose task has no deadline. longestPatience
+// bounds one with a far deadline: PostgreSQL takes no timeout above 24 days.
 const (
 	effectPatience  = 5 * time.Minute
 	longestPatience = 7 * 24 * time.Hour
 )
 
-// The row comes before the effect, not after: a second delivery of the event
-// waits here until the first is decided, and so never runs beside it.
+// The row is written before the effect. A second delivery of the event waits
+// here until the first has ended, so the two never run at the same time.
 const processedSQL = `INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING`
 
-// staleEverywhere is how often an effect is begun anew because its connection's
-// plans were made before a table was changed: one for each of a large pool.
+// staleEverywhere is how often an effect begins again because the plans of its
+// connection are older than a change of a table. Each connection of a pool can
+// have that once.
 const staleEverywhere = 20
 
-// Without a row of its own an event was processed before, or does not exist; the
-// journal's entry is then written by the same transaction.
+// If the insert wrote no row, the event was processed before or does not exist.
+// In the second case this transaction has also written an entry in the journal.
 const unknownSQL = `SELECT NOT EXISTS (SELECT FROM inbox WHERE event_id = $1)`
 
 // Process implements domain.Inbox.
@@ -57,10 +59,10 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 		if err == nil {
 			return first, nil
 		}
-		// The effect may reach beyond the database: once it has begun, only
-		// the queue may repeat it. A plan that a change of a table made useless
-		// is the exception: it is no fault of the task, which would be charged an
-		// attempt, and each connection has it once at most.
+		// The effect may reach beyond the database, so once it has begun, only
+		// the queue may repeat it. An outdated plan is the exception: it is no
+		// fault of the task, which would be charged an attempt, and each
+		// connection has it at most once.
 		stale := postgres.IsStaleError(err) && attempt < staleEverywhere
 		if !stale && (first || attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err)) || ctx.Err() != nil {
 			return first, postgres.TranslateWork(err, doing)
@@ -71,8 +73,8 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 // errAsked undoes the transaction that only asked.
 var errAsked = errors.New("it was only a question")
 
-// Ask implements domain.Inbox. The row is written and undone: the triggers behind
-// it then decide as they would for an effect.
+// Ask implements domain.Inbox. It writes the row and undoes it, so that the
+// triggers decide as they would for an effect.
 func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	const doing = "ask whether an event took effect"
 	for attempt := 1; ; attempt++ {
@@ -97,7 +99,8 @@ func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	}
 }
 
-// begin writes the event's row. Where it writes none, it says whether the event is unknown.
+// begin writes the event's row. If it writes none, it sets unknown to whether the event
+// does not exist.
 func begin(ctx context.Context, tx *gorm.DB, id domain.ID, unknown *bool) (first bool, err error) {
 	result, err := postgres.Statements(tx).ExecContext(ctx, processedSQL, id)
 	if err != nil {

@@ -11,22 +11,23 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Order per key. The claim keeps back what has a key and not its turn; the
-// functions of migrations/00003_ordering.sql, where the order of the steps is
-// argued, give and pass the turns.
+// Order per key. The claim moves an event that comes before its turn to
+// outbox_held. The functions of migrations/00003_ordering.sql give turns and
+// pass them on; that file also says why the order of the steps is right.
 
-// held is what a claim took out of the way, repeats of held events among it.
+// held counts the events that a claim moved to outbox_held, including repeats
+// of held events.
 type held struct {
 	Count int       `json:"count"`
 	Keys  []string  `json:"keys"`
-	Due   sentTime  `json:"due"` // with ID: the place of the last one
+	Due   sentTime  `json:"due"` // with ID: the place of the last of them
 	ID    domain.ID `json:"id"`
 	split
 }
 
-// The time goes as PostgreSQL sends it in binary: as text it would be written by
-// the session's DateStyle and time zone, and offsets with seconds, which times of
-// long ago have, are not even JSON.
+// The time is in PostgreSQL's binary form. As text it would depend on the
+// session's DateStyle and time zone, and times of long ago have offsets with
+// seconds, which JSON does not allow.
 var heldSQL = `
 SELECT ` + stored.NoEvent + `,
        now(), (SELECT count(*) FROM due),
@@ -52,9 +53,9 @@ func (h *held) Scan(value any) error {
 
 func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due), ID: h.ID} }
 
-// passTurns ends the turns of the events for which no confirmation will come: of
-// those that nobody confirms, of the suppressed, and of the dead unless they hold
-// their keys.
+// passTurns ends the turns of events that will get no confirmation: events of
+// types that no consumer confirms, suppressed events, and dead ones unless dead
+// letters hold their keys.
 func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
 	var ended [][16]byte
 	for i, o := range outcomes {
@@ -77,10 +78,10 @@ func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error 
 	return nil
 }
 
-// advance follows the commit, for every key that the batch touched. Until the
-// commit a confirmation does not see what was held, and others who ask for the
-// next event of a key still see in the outbox what was taken from it, and leave the key to us.
-// Where it fails, the leader's round does it.
+// advance is called after the commit, for every key of the batch. Before the commit,
+// a confirmation does not see the events that the batch held. And others who look for
+// the next event of a key still see the batch's events in the outbox, and leave the
+// key to us. If advance fails, the leader's next round does the same.
 func (b *batch) advance(ctx context.Context) {
 	b.advanced = b.advanced || b.held.Made > 0
 	keys := slices.Concat(b.held.Keys, b.held.InsteadKeys, b.freed)

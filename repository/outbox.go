@@ -22,36 +22,36 @@ import (
 type OutboxOptions struct {
 	// History keeps delivered events in outbox_sent.
 	History bool
-	// BatchBytes bounds the payloads of one batch, in bytes, so that few large
-	// events take no more memory than many small ones. One event is always
-	// taken. 0 means 8 MiB.
+	// BatchBytes bounds the payloads of one batch, in bytes, so that a few
+	// large events take no more memory than many small ones. A batch always has
+	// at least one event. 0 means 8 MiB.
 	BatchBytes int
-	// Unconfirmed are the event types for which no consumer writes a
-	// confirmation. Where they have an ordering key, the next event of the key
-	// follows as soon as the queue has them.
+	// Unconfirmed are the event types that no consumer confirms. If such an
+	// event has an ordering key, the next event of the key follows as soon as
+	// the queue has this one.
 	Unconfirmed []string
-	// DeadHoldsKey makes a dead letter keep its ordering key: the events
-	// behind it wait until it is replayed or discarded.
+	// DeadHoldsKey lets a dead letter keep its key's turn: later events of the
+	// key wait until it is replayed or discarded.
 	DeadHoldsKey bool
 }
 
 const defaultBatchBytes = 8 << 20
 
-// Outbox is the domain.EventStore: it claims due events, which moves them on, and
-// settles those that were not delivered.
+// Outbox implements domain.EventStore. It claims due events, which moves them to
+// the history, and settles those that were not delivered.
 //
 // A claim is a transaction that stays open while its events are handed to the
-// queue. There is no lease that could expire and no state to recover: when a
+// queue. There is no lease that could expire and nothing to recover: when a
 // process dies, PostgreSQL ends its transaction, and the rows are due again.
 type Outbox struct {
 	db         *postgres.Database
 	o          OutboxOptions
 	claim      string
-	splitClaim string      // where there are subscriptions
-	subscribed atomic.Bool // whether there were any at the last claim
+	splitClaim string      // used if there are subscriptions
+	subscribed atomic.Bool // whether the last claim found subscriptions
 }
 
-// NewOutbox returns the outbox in db.
+// NewOutbox returns the outbox of db.
 func NewOutbox(db *postgres.Database, o OutboxOptions) *Outbox {
 	if o.BatchBytes <= 0 {
 		o.BatchBytes = defaultBatchBytes
@@ -66,50 +66,50 @@ func NewOutbox(db *postgres.Database, o OutboxOptions) *Outbox {
 
 var _ domain.EventStore = (*Outbox)(nil)
 
-// Bounds that a claim sets for its own transaction, in PostgreSQL and not only
-// here, for processes that stop without dying: suspended, or cut off by the
-// network. PostgreSQL then ends the transaction and gives the rows to others.
+// Timeouts that a claim sets for its own transaction in PostgreSQL. A process
+// may stop without dying: it is suspended, or the network cuts it off.
+// PostgreSQL then ends the transaction, and others can claim the rows.
 const (
 	idlePatience      = time.Minute      // between two statements
 	statementPatience = 30 * time.Second // of one statement
-	lockPatience      = 5 * time.Second  // for a lock on a table; rows that are locked are passed over
+	lockPatience      = 5 * time.Second  // for a lock on a table; locked rows are skipped
 )
 
-// boundsSQL is sent together with the claim. It also says that what the
-// transaction puts back into the outbox is not emitted anew, and looks whether
-// there are subscriptions.
+// boundsSQL is sent together with the claim. It sets the timeouts, marks events
+// that return to the outbox as not emitted again, and looks whether there are
+// subscriptions.
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
        set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
        EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL)`
 
-// batchLife bounds a claim on our side too, against a server that is gone
-// without a word: even a rollback would wait for it.
+// batchLife bounds a claim on our side too: if the server has vanished
+// silently, even a rollback would wait for it.
 const batchLife = time.Minute
 
-// One statement takes the rows out of the outbox, because it costs PostgreSQL
-// about as much as locking them, and there is then nothing left to do for what
-// is delivered. The rest is put back.
+// One statement deletes the rows from the outbox. That costs PostgreSQL about as
+// much as locking them, and leaves nothing to do for delivered events. The others
+// are put back.
 //
 //   - due reads the index outbox_due from the cursor on, in its order, without
 //     sorting. LIMIT stands above the row locks, so no more rows are locked than
-//     taken; inside an IN (…) subquery more can be. It is written out (%d): of a
-//     parameter the planner would assume a tenth of the table.
-//   - the cursor is one row comparison, so that it is a boundary of the index
-//     scan: dead entries before it are not read again.
-//   - the excepted queues stand in a CASE, of which the planner assumes half the
-//     rows. Of the plain comparison with a parameter it assumes next to none, and
+//     taken; inside an IN (…) subquery more can be. The limit is written out (%d):
+//     for a parameter the planner would assume a tenth of the table.
+//   - The cursor is one row comparison, so it bounds the index scan: dead entries
+//     before it are not read again.
+//   - The excepted queues stand in a CASE, for which the planner assumes half the
+//     rows. For a plain comparison with a parameter it assumes almost none, and
 //     then sorts the table.
-//   - fitting cuts the batch, in the order of due, where its payloads exceed $3
-//     bytes. What is locked beyond stays locked until the batch ends, and is due
-//     again then.
+//   - fitting cuts the batch, in the order of due, when its payloads exceed $3
+//     bytes. Rows beyond that stay locked until the batch ends, and are then due
+//     again.
 //   - = ANY(ARRAY(…)) makes the deletion a scan of tuple identifiers.
-//   - held takes out of the way what has an ordering key and not its turn; going
-//     is the rest. Both read outbox_turns by its key, and for events without a key
-//     not at all: a subquery that is compared cannot become a hash of the table.
-//     going is asked twice, and asking again costs less than keeping its rows.
-//   - what is held already, and was written once more, is absorbed.
-//   - where something was held, one more row without an event says what.
+//   - held has the events with a key that do not have the turn; going has the
+//     others. Both look up outbox_turns by its key, and not at all for events
+//     without a key: a subquery in a comparison cannot become a hash of the table.
+//     going is evaluated twice, which costs less than keeping its rows.
+//   - A repeat of an event that is held already is absorbed.
+//   - If something was held, one more row without an event reports it.
 var claimSQL = `
 WITH due AS MATERIALIZED (
     SELECT ctid, octet_length(payload) AS bytes
@@ -149,8 +149,9 @@ var claimedSQL = `
 SELECT ` + stored.Columns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
 UNION ALL ` + heldSQL
 
-// With a history the same statement moves the rows on, inside the server.
-// sent_at is now(), the transaction's own time, by which it finds them again.
+// With a history, the same statement also moves the rows there, inside the
+// server. sent_at is now(), the start of the transaction, by which the
+// transaction finds its rows again.
 var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS (
     INSERT INTO outbox_sent (` + stored.Columns + `) SELECT ` + stored.Columns + ` FROM going
 )` + claimedSQL
@@ -195,13 +196,14 @@ func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
 	return &batch{outbox: o, conn: conn, life: life, cancel: cancel}, nil
 }
 
-// begun ends a claim that has no events to hand on.
+// begun returns the batch, or ends the claim if there are no events to publish.
 func (o *Outbox) begun(b *batch) (*batch, error) {
 	switch {
 	case len(b.events) > 0:
 		return b, nil
 	case b.held.Count > 0 || b.held.Instead > 0 || b.held.Made > 0 || b.aside > 0:
-		// Whoever is told to stop in between would leave the commit undecided.
+		// Not under ctx: if ctx ended in between, the commit would be
+		// undecided.
 		if err := b.end(b.life); err != nil {
 			_ = b.Release()
 			return nil, err
@@ -212,10 +214,10 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 	}
 }
 
-// One entry of outbox_due. The difference is taken here, because our clock may
-// be another. The tenth of a second is for what got due between the claim and
-// this look. What gets due in more than a day is none: nobody sleeps so long, and
-// a difference of thousands of years would fit no time.Duration.
+// Reads one entry of outbox_due. PostgreSQL takes the difference, because our
+// clock may differ. The tenth of a second covers events that became due between
+// the claim and this look. Events due in more than a day are ignored: no relay
+// sleeps so long, and thousands of years do not fit into a time.Duration.
 const nextDueSQL = `
 SELECT (extract(epoch FROM available_at - clock_timestamp()) * 1000000)::bigint
 FROM outbox
@@ -233,23 +235,23 @@ func (o *Outbox) NextDue(ctx context.Context) (time.Duration, bool, error) {
 	return time.Duration(micros) * time.Microsecond, err == nil, postgres.TranslateWork(err, "look for the next due event")
 }
 
-// batch is the domain.Batch: an open transaction in which the events are gone.
-// It works on a connection of the pool below GORM: a thousand rows a batch are
-// where the layers between would cost a quarter of the relay's time.
+// batch implements domain.Batch: an open transaction that has deleted the
+// events from the outbox. It uses a pgx connection without GORM, which would
+// cost a quarter of the relay's time for a thousand rows a batch.
 type batch struct {
 	outbox *Outbox
-	conn   *pgxpool.Conn // nil: given back
+	conn   *pgxpool.Conn // nil: it is back in the pool
 	life   context.Context
 	cancel context.CancelFunc
 	events []domain.Event
 	held   held
 	full   bool
-	// advanced: the commit let events of ordering keys go.
+	// advanced: the commit released events.
 	advanced bool
 	now      time.Time
-	aside    int      // rows that were set aside
-	freed    []string // the ordering keys of those
-	// subscribed is whether there are subscriptions.
+	aside    int      // how many rows were set aside
+	freed    []string // the ordering keys of the rows that were set aside
+	// subscribed: there are subscriptions.
 	subscribed bool
 }
 
@@ -280,8 +282,8 @@ func (b *batch) Reached() domain.Cursor {
 	return reached
 }
 
-// Release implements domain.Batch. A transaction whose connection is gone holds
-// nothing that could be released.
+// Release implements domain.Batch. If the connection is lost, nothing is left
+// to release.
 func (b *batch) Release() error {
 	if b.conn == nil {
 		return nil
@@ -294,8 +296,8 @@ func (b *batch) Release() error {
 	return postgres.TranslateWork(err, "release claimed events")
 }
 
-// giveBack returns the connection. The pool closes one that is still in a
-// transaction.
+// giveBack returns the connection to the pool, which closes it if it is still
+// in a transaction.
 func (b *batch) giveBack() {
 	b.conn.Release()
 	b.conn = nil
@@ -303,7 +305,7 @@ func (b *batch) giveBack() {
 }
 
 // load begins the transaction and takes the events, in one round trip. The
-// first claim since there are subscriptions is begun anew, with deliveries.
+// first claim that finds subscriptions begins again, to make deliveries.
 func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
 	b.subscribed = b.outbox.subscribed.Load()
 	for {
@@ -365,7 +367,7 @@ func (b *batch) queueBegin(steps *pgx.Batch) {
 	steps.Queue(boundsSQL, postgres.Milliseconds(idlePatience), postgres.Milliseconds(statementPatience), postgres.Milliseconds(lockPatience))
 }
 
-// read takes what a claim of up to limit events returns.
+// read reads the rows of a claim of up to limit events.
 func (b *batch) read(rows pgx.Rows, limit int) error {
 	defer rows.Close()
 	locked := 0
@@ -390,14 +392,14 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("take due events: %w", err)
 	}
-	// A deletion returns its rows in the order in which it met them.
+	// DELETE does not return its rows in the order of due.
 	slices.SortFunc(b.events, func(x, y domain.Event) int { return x.Cursor().Compare(y.Cursor()) })
 	b.full = locked == limit || len(b.events)+b.Held() < locked
 	return nil
 }
 
-// dueFrom is where a scan begins. The beginning is before all times, those that
-// the outbox would not take among them.
+// dueFrom is the time at which a scan begins. The zero Cursor is before all
+// times, even those that the outbox does not allow.
 func dueFrom(from domain.Cursor) pgtype.Timestamptz {
 	if from == (domain.Cursor{}) {
 		return pgtype.Timestamptz{Valid: true, InfinityModifier: pgtype.NegativeInfinity}

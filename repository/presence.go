@@ -12,18 +12,18 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// wakeChannel is what outbox_wake notifies. It is shared by all schemas of the
-// database; the payload names the schema.
+// wakeChannel is the channel on which producers notify. All schemas of the
+// database share it; the payload names the schema.
 const wakeChannel = "outbox_wake"
 
-// Presence is the domain.Presence.
+// Presence implements domain.Presence.
 type Presence struct {
 	db        *postgres.Database
 	listenURL string
 }
 
-// NewPresence returns the relays of db. listenURL ("" means db's own) is where
-// to LISTEN: behind PgBouncer in transaction mode it has to lead past it.
+// NewPresence returns the Presence of db. listenURL ("" means db's own) is
+// where to LISTEN: it must lead past a PgBouncer in transaction mode.
 func NewPresence(db *postgres.Database, listenURL string) *Presence {
 	return &Presence{db: db, listenURL: listenURL}
 }
@@ -46,8 +46,8 @@ func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error
 	return postgres.Translate(err, "take the relay's record away")
 }
 
-// listenCheck is how often a silent connection is asked whether it still hears
-// what producers send, and echoPatience how long the answer may take.
+// listenCheck is how often a silent connection is tested for whether
+// notifications still reach it. echoPatience is how long a test may take.
 const (
 	listenCheck  = 30 * time.Second
 	echoPatience = 5 * time.Second
@@ -77,8 +77,8 @@ func (p *Presence) TryListening(ctx context.Context) error {
 	return err
 }
 
-// listen opens a connection on which notifications arrive. It is one of its
-// own: a pooled one would be lost to everybody else for as long.
+// listen opens a connection of its own for notifications. It would keep one of
+// the pool occupied all the time.
 func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err error) {
 	conn, err := p.db.ConnectDirectly(ctx, p.listenURL)
 	if err != nil {
@@ -113,11 +113,10 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 	}
 }
 
-// echo makes sure that notifications arrive, by sending one through the pool,
-// which is the way that producers' take. A connection that answers proves
-// little: PgBouncer in transaction mode accepts LISTEN and delivers nothing, and
-// after a failover the connection may still be with the server that was the
-// primary.
+// echo tests that notifications arrive: it sends one through the pool, as
+// producers do. A mere answer on the connection proves little. PgBouncer in
+// transaction mode accepts LISTEN and delivers nothing, and after a failover the
+// connection may still lead to the old primary.
 func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, notified func()) error {
 	wait, cancel := context.WithTimeout(ctx, echoPatience)
 	defer cancel()

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// sentTime is a time in the hexadecimal form of what timestamptz_send returns:
-// microseconds since 2000, 64 bits, the most significant byte first.
+// sentTime is a time as the hexadecimal output of timestamptz_send:
+// microseconds since 2000 in 64 bits, the most significant byte first.
 type sentTime time.Time
 
-// epoch2000 is PostgreSQL's beginning of time, in Unix seconds.
+// epoch2000 is the time from which PostgreSQL counts, in Unix seconds.
 const epoch2000 = 946_684_800
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -21,7 +21,7 @@ func (t *sentTime) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%.40q is not a time as PostgreSQL sends it", text)
 	}
 	micros := int64(binary.BigEndian.Uint64(b[:])) //nolint:gosec // the same 64 bits
-	// Not by adding a Duration, which spans 292 years.
+	// A Duration spans only 292 years, so it is not added.
 	*t = sentTime(time.Unix(epoch2000+micros/1_000_000, micros%1_000_000*1000).UTC())
 	return nil
 }

@@ -12,13 +12,14 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Rows that stop a claim. What the outbox refuses at INSERT should not be in it;
-// a restore, a trigger that was switched off or a newer version bring it all the
-// same. Such a row is set aside alone: the claim that fails on it is made again
-// around it, and it becomes a dead letter inside PostgreSQL, where nothing has to
-// be read. All of this costs nothing until a claim has failed.
+// Rows that stop a claim. The outbox refuses such rows at INSERT, but a restore,
+// a trigger that was switched off or a newer version may bring them. If a claim
+// fails on a row, it is made again without that row, and the row becomes a dead
+// letter inside PostgreSQL, which does not need to send it to us. None of this
+// costs anything until a claim fails.
 
-// maxAside bounds how many rows one claim sets aside. More are left to the next.
+// maxAside bounds how many rows one claim sets aside. The next claim sets aside
+// more.
 const maxAside = 32
 
 // aroundSQL locks the rows that a claim would take, as claimSQL does.
@@ -30,7 +31,8 @@ ORDER BY available_at, id
 LIMIT %d
 FOR UPDATE SKIP LOCKED`
 
-// theseSQL makes a claim one of rows that are locked already, and named.
+// theseSQL changes a claim so that it takes given rows, which are locked
+// already.
 func theseSQL(claim string) string {
 	const due = `
 WITH due AS MATERIALIZED (
@@ -40,8 +42,8 @@ WITH due AS MATERIALIZED (
 	return due + ", fitting AS (" + strings.Replace(rest, "$3", "$2", 1)
 }
 
-// claimAround is a claim after one that failed because of a row. cause is
-// returned if it is not a row's after all.
+// claimAround claims again after a claim failed because of a row. It returns
+// cause if no row turns out to be the reason.
 func (o *Outbox) claimAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) (*batch, error) {
 	b, err := o.newBatch(ctx)
 	if err != nil {
@@ -73,7 +75,7 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 	if len(s.stuck) > 0 {
 		if err := b.claimMadeUp(ctx); err != nil {
 			if stored.IsOfRow(err) {
-				return cause // an event that is in order cannot be claimed either
+				return cause // a faultless event cannot be claimed either
 			}
 			return err
 		}
@@ -89,7 +91,8 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 	return nil
 }
 
-// sifting parts rows that can be claimed from those that cannot, by halves.
+// sifting separates the rows that can be claimed from those that cannot, by
+// halving.
 type sifting struct {
 	*batch
 	fit   []string
@@ -103,7 +106,7 @@ type stuckRow struct {
 
 func (s *sifting) sift(ctx context.Context, places []string) error {
 	if len(places) == 0 || len(s.stuck) >= maxAside {
-		return nil // what is neither fit nor stuck waits for the next claim
+		return nil // the next claim looks at the rest
 	}
 	err := s.try(ctx, func() error { return s.take(ctx, places) }, false)
 	switch {
@@ -122,8 +125,8 @@ func (s *sifting) sift(ctx context.Context, places []string) error {
 	return s.sift(ctx, places[len(places)/2:])
 }
 
-// try does something to the transaction that may fail, and keeps it only if it
-// did not and keep says so.
+// try runs do under a savepoint. It keeps the changes only if do succeeded and
+// keep is true.
 func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
 	if _, err := b.conn.Exec(ctx, "SAVEPOINT row"); err != nil {
 		return fmt.Errorf("set a savepoint: %w", err)
@@ -154,7 +157,7 @@ func (b *batch) take(ctx context.Context, places []string) error {
 const madeUpSQL = `
 INSERT INTO outbox (event_type, payload, available_at) VALUES ('outboxd:probe', '', now()) RETURNING ctid::text`
 
-// claimMadeUp claims an event that is in order, and takes it back.
+// claimMadeUp writes a faultless event, claims it, and undoes both.
 func (b *batch) claimMadeUp(ctx context.Context) error {
 	return b.try(ctx, func() error {
 		var place string
@@ -165,8 +168,9 @@ func (b *batch) claimMadeUp(ctx context.Context) error {
 	}, false)
 }
 
-// setAside makes dead letters of rows, and returns of how many. A row that
-// cannot even become that stays where it is, and is met again.
+// setAside makes dead letters of rows and returns how many it made. A row that
+// cannot even become a dead letter stays where it is, and later claims find it
+// again.
 func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 	aside := 0
 	for _, row := range stuck {

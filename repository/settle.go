@@ -13,16 +13,16 @@ import (
 	"outboxd/repository/stored"
 )
 
-// The claim has moved the delivered events. The statements here settle the
-// rest: back into the outbox, or to the dead letters. The rows come from this
-// process's memory, because without a history they are nowhere else.
+// The claim has moved the delivered events. These statements settle the others:
+// back into the outbox, or to the dead letters. The rows come from this
+// process's memory, because without a history no table has them.
 
-// unclaimSQL takes back what claimWithHistorySQL wrote: sent_at, which is the
-// transaction's time, leads to its partition.
+// unclaimSQL deletes the rows that claimWithHistorySQL wrote. sent_at, the
+// transaction's time, leads to their partition.
 const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($1::uuid[])`
 
-// clock_timestamp, because now() is when the claim began: a delay counts from
-// the failure. Without a delay the event is due when it was.
+// clock_timestamp, because a delay counts from the failure and now() is when
+// the claim began. Without a delay the due time does not change.
 var putBackSQL = `
 INSERT INTO outbox (` + stored.Columns + `)
 SELECT ` + stored.ColumnsWith(map[string]string{
@@ -31,8 +31,8 @@ SELECT ` + stored.ColumnsWith(map[string]string{
 }) + `
 FROM ` + stored.Unnest + stored.Beside + `::bigint[]) AS back (` + stored.Columns + `, delay_ms)`
 
-// An event that was written once more after its death may die again under its
-// ID. The repeat is then absorbed.
+// An event that was written again after its death may die again under its ID.
+// The repeat is then absorbed.
 var deadSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS given (` + stored.Columns + `, error)
@@ -49,8 +49,8 @@ WITH given AS MATERIALIZED (
 )
 SELECT FROM dead`
 
-// An event that was suppressed before, and is written again under its ID, is
-// absorbed by the row that is there. Returns how many rows it was given.
+// If a suppressed event was written again under its ID, the repeat is absorbed.
+// Returns how many rows it was given.
 var suppressSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS g (` + stored.Columns + `, holder)
@@ -84,7 +84,8 @@ func (b *batch) Commit(ctx context.Context, outcomes []domain.Outcome) error {
 }
 
 func (b *batch) end(ctx context.Context) error {
-	// A transaction in which a statement failed answers ROLLBACK, without an error.
+	// If a statement of the transaction failed, COMMIT answers ROLLBACK without an
+	// error.
 	tag, err := b.conn.Exec(ctx, "COMMIT")
 	if err == nil && tag.String() != "COMMIT" {
 		err = pgx.ErrTxCommitRollback
@@ -98,7 +99,8 @@ func (b *batch) end(ctx context.Context) error {
 	return nil
 }
 
-// settle takes back the claim of what was not delivered, and gives it its end.
+// settle undoes the claim of the events that were not delivered, and puts them
+// where their outcomes say.
 func (b *batch) settle(ctx context.Context, outcomes []domain.Outcome) error {
 	var undelivered [][16]byte
 	var back, dead, suppressed stored.Rows
@@ -163,7 +165,7 @@ func (b *batch) settle(ctx context.Context, outcomes []domain.Outcome) error {
 }
 
 // execExactly fails if a statement changed another number of rows than it was
-// given: settling what is not there would be a lost or doubled event.
+// given: an event would be lost or doubled.
 func (b *batch) execExactly(ctx context.Context, rows int, sql string, args ...any) error {
 	tag, err := b.conn.Exec(ctx, sql, args...)
 	if err == nil && tag.RowsAffected() != int64(rows) {
@@ -178,7 +180,7 @@ SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*)
 FROM unnest($1::text[], $2::timestamptz[]) AS sent (event_type, created_at)
 GROUP BY 1, 2`
 
-// enterUnrecorded enters what was delivered and is kept nowhere.
+// enterUnrecorded counts delivered events in the account if no history is kept.
 func (b *batch) enterUnrecorded(ctx context.Context, outcomes []domain.Outcome) error {
 	if b.outbox.o.History {
 		return nil

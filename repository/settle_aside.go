@@ -10,10 +10,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// settleSafely is settle, for batches in which one event may be what the outbox does
-// not take back, or the dead letters do not take: it alone then gets another end.
-// It returns what became of the events. The savepoint costs two round trips, in
-// batches of which not all was delivered.
+// settleSafely is settle for batches in which the outbox or the dead letters may
+// refuse an event: that event alone then gets another outcome. It returns the
+// outcomes that were applied. Its savepoint costs two round trips, only in batches
+// with undelivered events.
 func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
 	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.Delivered }) {
 		return outcomes, nil
@@ -34,9 +34,9 @@ func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]
 	return outcomes, nil
 }
 
-// settleOne takes back the claim of one event. If the outbox does not take it, it
-// becomes a dead letter; if that is not taken either, one without what may be the
-// reason.
+// settleOne undoes the claim of one event. If the outbox refuses the event, it
+// becomes a dead letter. If that is refused too, it becomes a dead letter without
+// its headers and options.
 func (b *batch) settleOne(ctx context.Context, i int, outcome domain.Outcome) (domain.Outcome, error) {
 	alone := make([]domain.Outcome, len(b.events))
 	for j := range alone {

@@ -1,4 +1,4 @@
-// Package deadletters keeps what was given up: tasks that the worker gave up,
-// their list and groups, replaying and discarding. What the relay gives up becomes a
-// dead letter where its batch is settled, in repository.
+// Package deadletters records the tasks that the worker gave up, lists and groups
+// dead letters, and replays and discards them. Events that the relay gives up become
+// dead letters when their batch is settled, in package repository.
 package deadletters

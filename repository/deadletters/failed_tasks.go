@@ -13,13 +13,13 @@ import (
 	"outboxd/repository/stored"
 )
 
-// FailedTasks is the domain.FailedTasks.
+// FailedTasks implements domain.FailedTasks.
 type FailedTasks struct {
 	db        *postgres.Database
 	holdsKeys bool
 }
 
-// NewFailedTasks returns what takes down failed tasks in db. holdsKeys is
+// NewFailedTasks returns the FailedTasks of db. holdsKeys is
 // OutboxOptions.DeadHoldsKey.
 func NewFailedTasks(db *postgres.Database, holdsKeys bool) *FailedTasks {
 	return &FailedTasks{db: db, holdsKeys: holdsKeys}
@@ -62,14 +62,14 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		return err
 	})
 	if postgres.SQLState(err) == postgres.TooEarly {
-		return domain.Superseded, nil // the event is held, and is handed over again when its turn has come
+		return domain.Superseded, nil // the event is held, and is handed over again when it gets the turn
 	}
 	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }
 
-// isConfirmed waits for a transaction that is just confirming the event, which a
-// look into the inbox would not see: Asynq gives a task up at its deadline, while
-// its handler may still be about to commit.
+// isConfirmed reports whether the event took effect. It waits for a transaction
+// that is confirming the event now: Asynq gives a task up at its deadline,
+// although the handler may still be about to commit.
 func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, err error) {
 	if err := tx.QueryRow(ctx, "SELECT outbox_is_confirmed($1)", [16]byte(id)).Scan(&confirmed); err != nil {
 		return false, fmt.Errorf("look into the inbox: %w", err)
@@ -77,20 +77,20 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 	return confirmed, nil
 }
 
-// One statement sees an event in one place, however it moves. The history may
-// have older generations of it.
+// One statement, so that an event that moves is seen in one table. The history
+// may have older generations of it.
 var whereIsSQL = `
 SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
 ) AS places ORDER BY generation DESC, state = 'dead' LIMIT 1`
 
-// buriable are the places of events that have or may have had a task. A
-// suppressed one has none.
+// buriable are the places of events that may have a task. Suppressed events
+// have none.
 var buriable = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead)
 
-// burySQL moves an event from a table (%s) to the dead letters. One that was
-// written more than once may be there more than once, and dead already: the
-// repeats are absorbed. In the outbox ($5) it may never have been claimed.
+// burySQL moves an event from a table (%s) to the dead letters. An event that
+// was written more than once may have several rows, or be dead already: repeats
+// are absorbed. An event in the outbox ($5) may never have been claimed.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
@@ -109,17 +109,18 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone`
 
-// buryAttempts bounds how often an event is followed from place to place. It
-// moves a few times in its life.
+// buryAttempts bounds how often move follows an event from table to table. An
+// event moves a few times in its life.
 const buryAttempts = 10
 
-// move brings an event from wherever it is to the dead letters.
+// move moves an event from whatever table it is in to the dead letters.
 //
-// A fast worker may be here before the relay has committed the claim that sent
-// the task: the event is then still seen in the outbox, its deletion waits for
-// the relay, and finds it gone to the history, where the next look sees it. If
-// the claim was undone, the deletion takes it out of the outbox, where it would
-// have been sent again, only to meet its own archived task.
+// A fast worker may call this before the relay has committed the claim that
+// sent the task. The event is then still visible in the outbox. Deleting it
+// there waits for the relay and finds nothing, because the event has moved to
+// the history; the next look finds it there. If the claim was undone instead,
+// the deletion removes the event from the outbox, from which it would have been
+// sent again only to meet its archived task.
 func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
 	for range buryAttempts {
 		var state domain.EventState
@@ -154,9 +155,9 @@ INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
 SELECT dead.*, 'worker', clock_timestamp() FROM ` + stored.Unnest + stored.Beside + `::text[]) AS dead (` + stored.Columns + `, error)
 ON CONFLICT (id) DO NOTHING`
 
-// The account had counted the event as gone: with the history that was trimmed,
-// or as never recorded. It is entered on the same day as the dead letter, so
-// that each day's sum stays right even where the day is a guess.
+// The account counts the event as gone: as trimmed with the history, or as
+// unrecorded. This takes that back, on the same day as the dead letter, so that
+// each day's sum stays right even if the day is a guess.
 const correctAccountSQL = `
 WITH trimmed AS (
     UPDATE outbox_account SET unconfirmed = unconfirmed - 1
@@ -166,8 +167,8 @@ WITH trimmed AS (
 INSERT INTO outbox_entries (event_type, created_at, unrecorded)
 SELECT $1, date_trunc('day', $2::timestamptz, 'UTC'), -1 WHERE NOT EXISTS (SELECT FROM trimmed)`
 
-// writeDown makes a dead letter of what the queue knew of an event that is
-// kept nowhere. Its ordering key, if it has one, is known by its turn.
+// writeDown makes a dead letter from the task of an event that is in no table.
+// It finds the event's ordering key by its turn.
 func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) (domain.Burial, error) {
 	e := task.Event
 	e.Attempts, e.Split = task.Attempt, domain.SplitDone

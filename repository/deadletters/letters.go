@@ -11,7 +11,7 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Letters is the domain.DeadLetters.
+// Letters implements domain.DeadLetters.
 type Letters struct{ db *postgres.Database }
 
 // New returns the dead letters in db.
@@ -19,7 +19,8 @@ func New(db *postgres.Database) *Letters { return &Letters{db: db} }
 
 var _ domain.DeadLetters = (*Letters)(nil)
 
-// deadFilterSQL is a domain.DeadFilter, with the parameters of deadArgs.
+// deadFilterSQL is the condition of a domain.DeadFilter, with the parameters of
+// deadArgs.
 const deadFilterSQL = `
     ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
     AND ($4 = '' OR d.stage = $4) AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
@@ -62,7 +63,7 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// Counting ends at $11, so that asking costs no more than what is worth knowing.
+// Counting ends at $11, so that it stays cheap.
 const countDeadSQL = `
 SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($11::bigint, 0)) AS few`
 
@@ -72,7 +73,7 @@ func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int
 	return n, now, postgres.Translate(err, "count dead letters")
 }
 
-// A dead letter of an older generation is what was there before the replay.
+// A dead letter of an older generation is from before the replay.
 var outcomesSQL = `
 SELECT count(*) FILTER (WHERE confirmed), count(*) FILTER (WHERE dead AND NOT confirmed), count(*) FILTER (WHERE NOT dead AND NOT confirmed)
 FROM (
@@ -113,8 +114,8 @@ const discardSQL = chosenDeadSQL + `, entered AS (
 )
 SELECT id FROM gone`
 
-// An event without a task of its own waits for its deliveries no longer than for
-// what a person gave up.
+// An event without a task of its own does not wait for deliveries that were
+// discarded.
 const deliveriesEndedSQL = `SELECT outbox_delivery_ended(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS ended`
 
 // Discard implements domain.DeadLetters.

@@ -12,9 +12,9 @@ import (
 	"outboxd/repository/stored"
 )
 
-// A deadline that has passed, and the uniqueness that the old task may still
-// hold for itself, would let the new task fail or vanish.
-// If the event was written once more, and waits, the two become one.
+// A replay drops a deadline that has passed, and the uniqueness whose lock the
+// old task may still hold: the new task would fail or vanish. If the event was
+// written again and waits, the two become one.
 var replaySQL = chosenDeadSQL + `, back AS (
     INSERT INTO outbox AS o (` + stored.Columns + `)
     SELECT ` + stored.ColumnsWith(map[string]string{
@@ -34,13 +34,13 @@ var replaySQL = chosenDeadSQL + `, back AS (
 )
 SELECT id, generation + 1, event_type FROM gone ORDER BY died_at, id`
 
-// movingSQL says that what the transaction inserts into the outbox only comes
-// back, and was not emitted anew.
+// movingSQL marks the events that this transaction inserts into the outbox as
+// returning: they are not emitted again.
 const movingSQL = `SELECT set_config('outboxd.moving', 'on', true)`
 
-// Replay implements domain.DeadLetters. Where the outbox refuses a batch because
-// of one event, it replays fewer and fewer, until it does without that event, or
-// has found it.
+// Replay implements domain.DeadLetters. If the outbox refuses a batch because of
+// one event, Replay tries smaller batches until one succeeds or that event is
+// found.
 func (l *Letters) Replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) ([]domain.Replayed, error) {
 	const doing = "replay dead letters"
 	for ; limit > 1; limit /= 2 {
@@ -84,11 +84,11 @@ func (l *Letters) replayIn(ctx context.Context, tx pgx.Tx, action *domain.Action
 	return replayed, err
 }
 
-// The first of chosenDeadSQL.
+// The first dead letter of chosenDeadSQL.
 const firstDeadSQL = `
 SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT 1 FOR UPDATE SKIP LOCKED`
 
-// replayOne knows which event it was that the outbox refused.
+// replayOne replays one event, and names it if the outbox refuses it.
 func (l *Letters) replayOne(ctx context.Context, action *domain.Action, filter domain.DeadFilter) (replayed []domain.Replayed, refused *domain.ReplayRefused, err error) {
 	err = stored.Act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
 		var id domain.ID

@@ -11,7 +11,8 @@ import (
 	"outboxd/repository"
 )
 
-// Making a partition takes owning the parent, and CREATE on the schema.
+// To make a partition, a role must own the parent table and have CREATE on the
+// schema.
 const ownRightsSQL = `
 SELECT quote_ident(n.nspname), quote_ident(current_user), pg_has_role(c.relowner, 'USAGE'), has_schema_privilege(n.oid, 'CREATE')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = 'outbox_sent'::regclass`
@@ -25,8 +26,8 @@ func (e *Examiner) ownRights(ctx context.Context, tx pgx.Tx, facts *diagnosis.Po
 	return nil
 }
 
-// The columns are those that emit writes, since a right may be for some of them
-// only. A right on the table is one on each.
+// Checks the columns that emit writes, since a right may be for some columns
+// only. A right on the table covers every column.
 const producerSQL = `
 SELECT quote_ident(n.nspname), quote_ident(r.rolname),
        has_schema_privilege(r.oid, n.oid, 'USAGE'), (SELECT bool_and(has_column_privilege(r.oid, c.oid, name, 'INSERT')) FROM unnest(ARRAY[
@@ -50,8 +51,8 @@ func (e *Examiner) producer(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	return nil
 }
 
-// pooler compares the process ID that the connection was told when it began with
-// the one that answers: something in between makes one up.
+// pooler compares the process ID that the server announced when the connection
+// began with the one that answers now. A pooler announces an invented one.
 func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var pid uint32
 	if err := tx.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
@@ -61,7 +62,8 @@ func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postg
 	return nil
 }
 
-// listening tries whether what the pool notifies arrives where relays listen.
+// listening tries whether a notification that the pool sends reaches the
+// connection at which relays listen.
 func (e *Examiner) listening(ctx context.Context) (*diagnosis.Listening, error) {
 	err := repository.NewPresence(e.db, e.o.ListenURL).TryListening(ctx)
 	if ctx.Err() != nil {

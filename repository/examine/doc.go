@@ -1,5 +1,5 @@
-// Package examine looks at the database for what stops outboxd, or will: rights,
-// settings, vacuum, the leader, and what lies in outboxd's tables. outboxd doctor
-// shows it, and so do the pages. It changes nothing. What Redis has to do with it
-// is not examined here.
+// Package examine looks at the database for conditions that stop outboxd, or
+// will: rights, settings, vacuum, the leader, and the contents of outboxd's
+// tables. outboxd doctor and the pages show the result. It changes nothing. It
+// does not look at Redis.
 package examine

@@ -33,12 +33,11 @@ func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx, facts *diagnosis.P
 	return nil
 }
 
-// manyTurns bounds how many turns are looked at, as a limit on what one look
-// costs.
+// manyTurns bounds how many turns one look reads, so that it stays cheap.
 const manyTurns = 50_000
 
-// Only a turn that somebody waits behind is held. The turn of a dead letter is
-// found by its primary key.
+// A key is held only if events wait behind the one with the turn. Whether that
+// one is a dead letter is one look into the primary key.
 const keysHeldSQL = `
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(taken_at)), 0)::float8,
        count(*) FILTER (WHERE EXISTS (SELECT FROM outbox_dead d WHERE d.id = held.event_id)),

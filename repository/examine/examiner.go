@@ -15,33 +15,33 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Options say what an Examiner compares the database with.
+// Options are the bounds and the configuration that an Examiner compares the
+// database with.
 type Options struct {
 	// Conns is how many connections one process of this configuration may open.
 	Conns int
-	// ProducerRole is a role that is meant to write events; "" if none is to be
-	// looked at.
+	// ProducerRole is a role that should be able to write events; "": none is
+	// checked.
 	ProducerRole string
 	// SnapshotAge is how long a transaction may be open, and KeyAge how long an
-	// ordering key may keep events waiting, before that is worth a finding.
+	// ordering key may keep events waiting. Beyond them there is a finding.
 	SnapshotAge, KeyAge time.Duration
-	// LeaderSilence is how long the leader may say nothing. 0
-	// means twice as long as it should.
+	// LeaderSilence is how long the leader may be silent. 0 means twice its
+	// usual interval.
 	LeaderSilence time.Duration
 	// SlotBytes is how much WAL a replication slot may keep.
 	SlotBytes int64
-	// Listens says that relays of this configuration LISTEN, at ListenURL (as
-	// NewPresence has it), and that this is to be tried. It takes a connection
-	// outside the pool, and as long as echoPatience where notifications do not
-	// arrive.
+	// Listens says that relays of this configuration LISTEN at ListenURL (see
+	// NewPresence), so the Examiner tries it. That takes a connection outside
+	// the pool, and up to echoPatience if notifications do not arrive.
 	Listens   bool
 	ListenURL string
 	// Now is this machine's clock.
 	Now func() time.Time
 }
 
-// Examiner is the domain.Examiner of the database. It changes nothing, and one
-// examination is one transaction unless there is something that it may not see.
+// Examiner implements domain.Examiner for the database. It changes nothing. One
+// examination is one transaction, unless it may not see something.
 type Examiner struct {
 	db *postgres.Database
 	o  Options
@@ -52,7 +52,7 @@ func New(db *postgres.Database, o Options) *Examiner { return &Examiner{db: db, 
 
 var _ domain.Examiner = (*Examiner)(nil)
 
-// check is one thing that is looked at.
+// check is one part of an examination.
 type check struct {
 	about string // completes "PostgreSQL does not tell "
 	look  func(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error
@@ -87,8 +87,8 @@ func (e *Examiner) checks() []check {
 	return checks
 }
 
-// How long a whole examination, and one statement of it, may take. A server in
-// trouble is not to be kept busy by questions.
+// How long a whole examination and one of its statements may take. An
+// examination must not burden a server that is in trouble.
 const (
 	examinePatience  = 15 * time.Second
 	questionPatience = 3 * time.Second
@@ -100,14 +100,14 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 	return facts.Findings(), err
 }
 
-// Facts reads what there is to be judged. Errors: CodeUnavailable.
+// Facts reads the facts that Findings judges. Errors: CodeUnavailable.
 func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
 	for checks := e.checks(); len(checks) > 0; {
 		left, err := e.read(ctx, checks, &facts)
 		switch {
-		case isUndefined(err): // of an older schema, which is somebody else's finding
+		case isUndefined(err): // the schema is older, which another finding reports
 		case isRefused(err):
 			facts.Hidden = append(facts.Hidden, checks[len(checks)-len(left)-1].about)
 		case err != nil:
@@ -123,7 +123,7 @@ func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, er
 	return facts, nil
 }
 
-// read makes checks in one transaction, up to the first that fails, and returns
+// read runs checks in one transaction, up to the first that fails, and returns
 // those that are left.
 func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.PostgresFacts) (left []check, err error) {
 	tx, err := e.db.Pool().BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
@@ -143,8 +143,8 @@ func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.Po
 	return nil, tx.Commit(ctx)
 }
 
-// isUndefined tells whether a statement named something that the schema does
-// not have.
+// isUndefined reports whether a statement named a table, column or function
+// that the schema does not have.
 func isUndefined(err error) bool {
 	switch postgres.SQLState(err) {
 	case "42P01", "42703", "42883": // table, column, function
@@ -153,8 +153,8 @@ func isUndefined(err error) bool {
 	return false
 }
 
-// isRefused tells whether the server is well and did not answer this question:
-// it may not, or not in time.
+// isRefused reports whether a healthy server did not answer this query: the
+// role has no right to ask, or the answer took too long.
 func isRefused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -163,7 +163,7 @@ func isRefused(err error) bool {
 	return pg.Code == "57014" || pg.Code == "55P03" || !postgres.IsUnavailable(err)
 }
 
-// legible makes what others chose as a name fit a line.
+// legible makes a name that somebody else chose fit into one line.
 func legible(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Who works for outboxd is asked from: this role, those of deploy/postgres, and the owner, as whom triggers and functions act. A
-// policy does not apply to superusers, to BYPASSRLS, and to the owner without FORCE.
+// The roles that work for outboxd: this role, those of deploy/postgres, and the owner, with whose
+// rights triggers and functions act. Policies do not apply to superusers, to roles with BYPASSRLS,
+// and to the owner without FORCE.
 const policiesSQL = `
 WITH ours AS (
     SELECT c.oid, c.relname, c.relowner, c.relforcerowsecurity
@@ -34,8 +35,8 @@ func (e *Examiner) policies(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	return nil
 }
 
-// A table without a replica identity that is published takes no more deletions and updates. outboxd's have one
-// each, unless somebody has taken it.
+// A published table without a replica identity takes no deletions and updates. outboxd's tables
+// have one, unless somebody removed it.
 const identitiesSQL = `
 SELECT coalesce(string_agg(DISTINCT quote_ident(c.relname), ', '), '')
 FROM pg_publication_tables t JOIN pg_class c ON c.relname = t.tablename AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = t.schemaname)

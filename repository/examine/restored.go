@@ -12,7 +12,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// What a restore, an upgrade or a person may leave behind: docs/backup.md.
+// Faults that a restore, an upgrade or a person may leave behind; see
+// docs/backup.md.
 
 const triggersSQL = `
 SELECT coalesce(string_agg(wanted.name || ' of ' || wanted.relation, ', ' ORDER BY wanted.name), '')
@@ -21,8 +22,8 @@ FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), (
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
 
-// A trigger that is ENABLE ALWAYS would fire for what a subscription of logical replication applies, too, and enter each
-// event into the account a second time. So ours are not.
+// A trigger with ENABLE ALWAYS also fires for rows that logical replication applies, and would
+// enter each event into the account twice. Ours are not so.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
 WHERE tgrelid IN ('outbox'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
@@ -32,7 +33,7 @@ func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	if err := tx.QueryRow(ctx, triggersSQL).Scan(&off); err != nil {
 		return err
 	}
-	// Without the tables only this one fails.
+	// If the tables are missing, only this check fails.
 	if err := tx.QueryRow(ctx, alwaysSQL).Scan(&always); err != nil {
 		return err
 	}
@@ -49,8 +50,8 @@ func (e *Examiner) replicaRoles(ctx context.Context, tx pgx.Tx, facts *diagnosis
 	return tx.QueryRow(ctx, replicaRolesSQL).Scan(&facts.ReplicaSessions)
 }
 
-// positionSample is how many of the newest events of each table are looked at: IDs are ordered by time, and so are
-// positions, more or less.
+// positionSample is how many of the newest events of each table are looked at. IDs are ordered by
+// time, and so are positions, almost.
 const positionSample = 2000
 
 var positionsSQL = `

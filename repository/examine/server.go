@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Settings and no system functions, since every role may read them.
+// Reads settings and calls no system functions, because every role may read
+// settings.
 const serverSQL = `
 SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
        current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off', current_setting('synchronous_commit') = 'off'`
@@ -32,9 +33,10 @@ func (e *Examiner) clock(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postgr
 	return nil
 }
 
-// connectionsSQL finds the narrowest of the limits: the server's without what it
-// reserves, the database's and the role's. Unlike pg_stat_activity's columns the
-// counts are shown to every role. reserved_connections came with PostgreSQL 16.
+// connectionsSQL finds the limit that leaves the fewest connections free: the
+// server's without the reserved ones, the database's, or the role's. Every role
+// may see these counts, unlike the columns of pg_stat_activity.
+// reserved_connections exists since PostgreSQL 16.
 const connectionsSQL = `
 WITH used AS (
     SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS server,

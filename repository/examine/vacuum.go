@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The tables that each event passes through, or that are written with each.
+// The tables that every event passes through or adds rows to.
 const autovacuumSQL = `
 SELECT c.relname,
        current_setting('autovacuum') = 'off' OR current_setting('track_counts') = 'off' OR EXISTS (
@@ -35,9 +35,10 @@ func (e *Examiner) autovacuum(ctx context.Context, tx pgx.Tx, facts *diagnosis.P
 	return err
 }
 
-// What holds back vacuum: a snapshot (backend_xmin) or a transaction that wrote
-// (backend_xid), of this database, or of a standby (without one). VACUUM itself does not.
-// PostgreSQL shows both to everybody, and since when and in which state only to the same role and pg_monitor.
+// A session holds back vacuum by a snapshot (backend_xmin) or by a transaction that has written
+// (backend_xid). It is a session of this database, or of a standby, which has no database. VACUUM
+// itself does not count. PostgreSQL shows both to every role, but their times and states only to
+// the same role and to pg_monitor.
 const snapshotsSQL = `
 SELECT pid, coalesce(application_name, ''), coalesce(state, ''), coalesce(extract(epoch FROM clock_timestamp() - xact_start), -1)::float8,
        coalesce(greatest(age(backend_xmin), age(backend_xid)), 0), count(*) OVER ()
@@ -86,7 +87,7 @@ func (e *Examiner) prepared(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	return nil
 }
 
-// A slot that was lost keeps nothing any more; its standby or subscriber has to begin anew.
+// A lost slot keeps nothing; its standby or subscriber has to begin anew.
 const slotsSQL = `
 SELECT slot_name, active, coalesce(wal_status, ''), coalesce(age(xmin), 0),
        coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), 0)::bigint

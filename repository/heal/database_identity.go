@@ -9,28 +9,28 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// lineage asks PostgreSQL which cluster and timeline it is. What it may not ask
-// is found out once, since every refusal would be an error in the server's log.
+// lineage asks PostgreSQL which cluster and timeline it is. It finds out once
+// what it may not ask, because every refusal is an error in the server's log.
 type lineage struct {
 	mu  sync.Mutex
 	ask string // the statement; "": not known yet
 }
 
-// The name of a WAL file begins with the timeline, and may be asked for by
-// everybody; pg_control_checkpoint has the one of the last checkpoint.
+// The name of a WAL file begins with the timeline, and every role may ask for
+// it. pg_control_checkpoint has the timeline of the last checkpoint.
 const mayAskSQL = `
 SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
        has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE') AND has_function_privilege('pg_catalog.pg_current_wal_lsn()', 'EXECUTE')`
 
-// A standby has no name for a file that it will never write, and says so by an
-// error.
+// On a standby the name of the WAL file is an error, because a standby writes
+// none.
 const (
 	systemSQL   = `(SELECT system_identifier::text FROM pg_control_system())`
 	timelineSQL = `CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
 )
 
-// Database implements domain.QueueMemory. A server that knows no such functions,
-// or refuses to answer, tells nothing.
+// Database implements domain.QueueMemory. If the server lacks these functions or
+// refuses to answer, the fields are empty.
 func (m *QueueMemory) Database(ctx context.Context) (is domain.DatabaseIdentity, err error) {
 	const doing = "ask who the database is"
 	pool := m.db.Pool()
@@ -60,8 +60,8 @@ func either(may bool, expression string) string {
 	return "''"
 }
 
-// history_since moves only when more is kept than before: what the shorter
-// history had dropped by then is not there.
+// history_since moves only when the history becomes longer: the shorter one has
+// dropped events already.
 const rememberDatabaseSQL = `
 UPDATE outbox_queue_identity
 SET system_id = $1, timeline = $2, history_seconds = $3::float8,
@@ -77,8 +77,8 @@ func (m *QueueMemory) RememberDatabase(ctx context.Context, is domain.DatabaseId
 	return postgres.Translate(err, "remember who the database is")
 }
 
-// doubtPause is for how long a session may not have heard of a doubt:
-// outbox_is_doubtful asks once a second.
+// doubtPause is how long a session may not know of a doubt: outbox_is_doubtful
+// asks once a second.
 const doubtPause = 1100 * time.Millisecond
 
 // Doubt implements domain.QueueMemory.

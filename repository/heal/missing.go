@@ -12,16 +12,16 @@ import (
 	"outboxd/repository/stored"
 )
 
-// MissingEvents is the domain.MissingEvents.
+// MissingEvents implements domain.MissingEvents.
 type MissingEvents struct{ db *postgres.Database }
 
-// NewMissingEvents returns what is remembered in db about events that the queue
-// does not have.
+// NewMissingEvents returns the MissingEvents of db.
 func NewMissingEvents(db *postgres.Database) *MissingEvents { return &MissingEvents{db: db} }
 
 var _ domain.MissingEvents = (*MissingEvents)(nil)
 
-// PostgreSQL's own counters of the history's partitions cost nothing to keep.
+// The counters that PostgreSQL keeps of the history's partitions, which cost us
+// nothing.
 const handedOverSQL = `
 SELECT CASE WHEN current_setting('track_counts')::boolean
        THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END, clock_timestamp()
@@ -33,24 +33,22 @@ func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, now time.Time,
 	return n, now, postgres.Translate(err, "look whether events were handed over")
 }
 
-// pageShare is how many confirmations, and how many dead letters, a page reads
-// at most for each row of the history.
+// pageShare is how many confirmations and how many dead letters a page reads at
+// most for each row of the history.
 const pageShare = 4
 
-// A page is bounded by the rows that it reads, not by those that it finds, so
-// that each statement is short, whatever the history holds.
+// A page is bounded by the rows that it reads, not by those that it finds. So
+// each statement is short, whatever the history holds.
 //
 //   - confirmed reads the inbox once, from the first ID of the page to the last,
-//     instead of looking into it for each event: a tenth of the work. Where the
-//     inbox has many more IDs between them than the page has, it is cut, and so
-//     is the page.
-//   - dead does the same with the dead letters. Only what has one is looked up,
-//     for its generation.
-//   - IN stands among the columns, where it becomes a hash table whatever the
-//     planner assumes of the page. In a join it may become a comparison of all
-//     with all.
-//   - What was sent in the future was sent before the clock was set back.
-//   - The last row is about the page.
+//     which is a tenth of the work of a look for each event. If the inbox has
+//     many more IDs in between than the page has, it is cut, and so is the page.
+//   - dead does the same with the dead letters. Only an event that has one is
+//     looked up there, for its generation.
+//   - IN stands among the columns, where it always becomes a hash table. In a
+//     join the planner may compare every row with every other.
+//   - A sent_at in the future is from before the clock was set back.
+//   - The last row describes the page.
 const pageSQL = `
 WITH page AS MATERIALIZED (
     SELECT id, event_type, queue, generation, sent_at, split, subscription FROM outbox_sent
@@ -112,9 +110,9 @@ func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit 
 	return page, postgres.Translate(rows.Err(), doing)
 }
 
-// One that is noted for the first time has to be in the history as it was when
-// the queue was asked, and unconfirmed: a task leaves the queue after its
-// confirmation is committed.
+// An event that is noted for the first time must still be in the history as it
+// was when the queue was asked, and unconfirmed: a task leaves the queue only
+// after its confirmation has committed.
 const noteMissingSQL = `
 INSERT INTO outbox_missing AS m (event_id, event_type, queue, generation, sent_at, task)
 SELECT a.id, a.event_type, a.queue, a.generation, a.sent_at, a.task
@@ -158,7 +156,8 @@ func scanMissing(row pgx.CollectableRow) (e domain.MissingEvent, err error) {
 	return e, err
 }
 
-// IsMissingSQL tells what is missing from what was sent again for that.
+// IsMissingSQL separates events that are missing from those that were sent
+// again for that.
 const IsMissingSQL = `(resent_at IS NULL OR seen_at > resent_at)`
 
 var settleMissingSQL = `
@@ -192,7 +191,7 @@ func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]domain.Missin
 	return list, postgres.Translate(err, "list missing events")
 }
 
-// As redriveSQL, of events that are named.
+// As redriveSQL, for events that are named.
 var resendSQL = `
 WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)

@@ -9,13 +9,13 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// QueueMemory is the domain.QueueMemory.
+// QueueMemory implements domain.QueueMemory.
 type QueueMemory struct {
 	db   *postgres.Database
 	line lineage
 }
 
-// NewQueueMemory returns what is remembered beside the outbox about its queue.
+// NewQueueMemory returns the QueueMemory of db.
 func NewQueueMemory(db *postgres.Database) *QueueMemory { return &QueueMemory{db: db} }
 
 var _ domain.QueueMemory = (*QueueMemory)(nil)
@@ -32,7 +32,7 @@ func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
 
-// Compare and set: of two processes that both believe that they lead, one learns
+// Compare and set: if two processes believe that they lead, one of them learns
 // that it does not.
 const rememberSQL = `
 UPDATE outbox_queue_identity

@@ -20,32 +20,32 @@ type Redriver struct{ db *postgres.Database }
 // NewRedriver returns the Redriver of db.
 func NewRedriver(db *postgres.Database) *Redriver { return &Redriver{db} }
 
-// redriveShare is the inverse of how many of the rows that one statement of
-// Redrive looks at it may put back, so that none holds its locks for long.
+// A statement of Redrive may put back one in redriveShare of the rows that it
+// looks at, so that it holds its locks briefly.
 const redriveShare = 10
 
-// The history row is deleted, not copied: the event is in one place at a time,
-// and the relay's settling brings it back. Its task ID stays the same, so what
-// Redis still has answers "already there". Due at once, and with its attempts
-// as they were: Redis's forgetting is no failure of the event.
+// The history row is deleted, not copied: an event is in one place at a time, and
+// the relay's next claim brings it back. Its task ID stays the same, so if Redis
+// still has the task it answers "already there". The event is due at once, with
+// its attempts unchanged: that Redis forgot it is no failure of the event.
 //
-//   - lost goes through the history in the order of its index, from where the
-//     batch before ended ($1), beside the inbox in the same order, so that all
-//     batches together read both once. WITH TIES, because an event that was
-//     replayed is there once for each generation, and one that was written twice
-//     may be there twice: one goes back. It ends with a piece ($9), since
-//     among a million confirmed events nothing may be lost. The limit is written
-//     out (%d) for the same reason as that of a claim.
-//   - $3 keeps to what is still certain to be found in the inbox, however long
-//     this takes; $4 leaves alone what is sent meanwhile, or this would never end.
-//   - an event that only its deliveries carry has no task.
-//   - a dead letter has had its end. A person may replay it.
-//   - outboxd.moving says that what is put back was not emitted anew.
-//   - the deletion by ctid and a range of sent_at is a scan of tuple identifiers
-//     in few partitions. A join with lost alone would read the whole history,
-//     once for each batch.
+//   - lost reads the history in the order of its index, from where the last batch
+//     ended ($1), beside the inbox in the same order. So all batches together read
+//     both once. WITH TIES, because a replayed event has one row for each
+//     generation, and an event that was written twice may have two; one of them
+//     goes back. A piece ends at $9, because among a million confirmed events
+//     there may be none to put back. The limit is written out (%d) for the same
+//     reason as that of a claim.
+//   - $3 leaves out events whose inbox rows may be trimmed before this ends. $4
+//     leaves out events that are sent while this runs: it would never end.
+//   - An event that has only deliveries has no task.
+//   - A dead letter has ended. A person may replay it.
+//   - outboxd.moving says that these events are not emitted again.
+//   - Deleting by ctid and a range of sent_at scans tuple identifiers in few
+//     partitions. A join with lost alone would read the whole history in each
+//     batch.
 //
-// lostSQL is up to %d events that go back, from $1 on.
+// lostSQL selects up to %d events that go back, from $1 on.
 const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
@@ -69,27 +69,27 @@ WITH moving AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM lost), (SELECT id FROM lost ORDER BY id DESC LIMIT 1)`
 
-// Redrive implements domain.QueueMemory: events that are only waiting for their
-// worker go back too, and their task IDs make the repeat harmless.
+// Redrive implements domain.QueueMemory. Events whose task only waits for its
+// worker go back too; their task IDs make the repeat harmless.
 //
-// A batch that was claimed before the queue lost its data, and is settled after
-// the history was read, would be missed: its rows appear late, with an early
-// sent_at. So those who have such a batch open are noted first, and when all of
-// them have ended, whichever way, what they wrote is looked at again.
+// A batch may be claimed before the queue lost its data and commit after the
+// history was read. Its rows appear late, with an early sent_at, and would be
+// missed. So Redrive notes the transactions with open batches first, waits
+// until all of them have ended, and looks again at the rows that they wrote.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
 	return o.redriveFor(ctx, window, except, "the queue may have lost it")
 }
 
-// redriveFor is Redrive, for a reason that the journal shows.
+// redriveFor is Redrive with a reason for the journal.
 func (o *Redriver) redriveFor(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
 	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: why})
 }
 
-// What was taken out of the history as gone goes back, once for each event. A producer
-// may have written an event again while it was on its way, and then the history has it
-// twice, or the outbox has it too: such a row is absorbed.
+// The rows of gone, which were deleted from the history, go back, one for each event.
+// If a producer wrote an event again while it was on its way, the history has it
+// twice, or the outbox has it too: the additional row is absorbed.
 var backSQL = `), back AS (
     INSERT INTO outbox (` + stored.Columns + `)
     SELECT DISTINCT ON (id) ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + ` FROM moving, gone ORDER BY id, generation DESC
@@ -102,7 +102,7 @@ var backSQL = `), back AS (
     ) AS ranked WHERE n > 1 OR NOT EXISTS (SELECT FROM back WHERE back.id = ranked.id)
 `
 
-// redrive is what is put back, and what the journal says of it.
+// redrive says which events are put back, and why, for the journal.
 type redrive struct {
 	window    time.Duration
 	except    []string
@@ -144,8 +144,9 @@ func (o *Redriver) redriveSent(ctx context.Context, from, until time.Time, r red
 	return total, postgres.Translate(err, "put unconfirmed events back")
 }
 
-// redriveAround is redrivePiece with fewer and fewer events, until it does without
-// the one that the outbox does not take back, or has found it.
+// redriveAround is redrivePiece around an event that the outbox refuses: it tries
+// fewer and fewer events until the piece succeeds without that event, or the event
+// is found.
 func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
 	for limit := max(1, rows/redriveShare); ; limit /= 2 {
 		back, last, err = o.redrivePiece(ctx, after, rows, limit, from, until, r)
@@ -154,7 +155,7 @@ func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int,
 			return back, last, err
 		case limit == 1:
 			if none := o.backMadeUp(ctx, r); stored.IsOfRow(none) {
-				return 0, last, err // an event that is in order cannot go back either
+				return 0, last, err // a faultless event cannot go back either
 			} else if none != nil {
 				return 0, last, none
 			}
@@ -164,8 +165,8 @@ func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int,
 	}
 }
 
-// redrivePiece looks at the events after one, and returns the last that it
-// looked at.
+// redrivePiece puts back events after the given one, and returns the last event
+// that it looked at.
 func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows, limit int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
 	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
@@ -196,7 +197,7 @@ WITH moving AS MATERIALIZED (
 )
 INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $1, 'redriven', 0, $2 FROM back`
 
-// backMadeUp puts an event back that is in order, and takes that back.
+// backMadeUp puts a faultless event back, and undoes it.
 func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
 	tx, err := o.db.Pool().Begin(ctx)
 	if err != nil {
@@ -207,12 +208,12 @@ func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
 	return err
 }
 
-// One event, as an error was limited to. Its rows become a dead letter; what not
-// even that takes stays in the history.
+// Sets aside the one event that the outbox refuses. Its rows become a dead
+// letter; if even that fails, they stay in the history.
 var setSentAsideSQL = `
 SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (` + fmt.Sprintf(lostSQL, 1) + `) AS lost`
 
-// setSentAside returns the event.
+// setSentAside sets the event aside and returns its ID.
 func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive, cause error) (last domain.ID, err error) {
 	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
@@ -237,22 +238,22 @@ func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, 
 	return last, err
 }
 
-// Housekeeping moves rows from the default partition to one that it has just
-// made. A statement that was planned before and reads after would find them in
-// neither.
+// Housekeeping moves rows from the default partition to a new one. A statement
+// that was planned before that and reads after it would find them in neither.
+// This lock keeps the partitions as they are.
 const stillPartitionsSQL = `LOCK TABLE ONLY outbox_sent IN SHARE UPDATE EXCLUSIVE MODE`
 
-// openBatches are the transactions that have written to the history and not
-// ended. oldest is the earliest time at which one of them began, and latest the one up to
-// which everything was sent that has been sent by now.
+// openBatches are the transactions that have written to the history and have not ended.
+// oldest is when the first of them began. latest is the newest sent_at whose transaction
+// has certainly ended.
 type openBatches struct {
 	transactions   []string
 	oldest, latest time.Time
 }
 
-// A lock on the history is taken before anything is sent to the queue, and
-// given up after the rows are visible. When a transaction of another user began
-// is hidden from most; the whole history is then read again.
+// A claim locks the history before it sends anything to the queue, and releases
+// the lock after its rows are visible. Most roles may not see when a
+// transaction of another user began; then the whole history is read again.
 const openBatchesSQL = `
 SELECT greatest(clock_timestamp(), max(a.xact_start)), coalesce(array_agg(DISTINCT l.virtualtransaction), '{}'),
        CASE WHEN bool_and(a.xact_start IS NOT NULL) THEN min(a.xact_start) END
@@ -260,14 +261,14 @@ FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
-// The clock may have been set back since some of the history was sent, and this is
-// then not over yet. It is read after the locks, since who has given up a lock
-// by then has its rows here. Almost always there is nothing, in the few partitions
-// that could hold any.
+// If the clock was set back, the history has rows with a sent_at in the future.
+// This is read after the locks, because a transaction that has released its lock
+// by then has its rows here. Almost always there are none, in the few partitions
+// that could have any.
 const latestSentSQL = `SELECT max(sent_at) FROM outbox_sent WHERE id > $1::uuid AND id <= $2::uuid AND sent_at > $3::timestamptz`
 
-// latestSent returns the newest time at which anything was sent, or now if that
-// is later.
+// latestSent returns the newest sent_at of the history, or now if that is
+// later.
 func (o *Redriver) latestSent(ctx context.Context, now time.Time) (time.Time, error) {
 	latest, after := now, domain.ID{}
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
@@ -303,9 +304,9 @@ func (o *Redriver) openBatches(ctx context.Context) (openBatches, error) {
 
 const (
 	batchCheck = 50 * time.Millisecond
-	// batchPatience is longer than any batch can last: PostgreSQL ends each
-	// that idles or does not get on. Whatever still holds the history's lock
-	// then is no batch.
+	// batchPatience is longer than any batch can last: PostgreSQL ends a batch
+	// that idles or waits too long. A transaction that holds the history's lock
+	// longer is no batch.
 	batchPatience = 5 * time.Minute
 )
 
@@ -313,7 +314,7 @@ const stillOpenSQL = `
 SELECT EXISTS (SELECT FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'outbox_sent'::regclass AND mode = 'RowExclusiveLock' AND virtualtransaction = ANY ($1::text[]))`
 
-// awaitBatches returns when none of the transactions is open any more.
+// awaitBatches returns when all of the transactions have ended.
 func (o *Redriver) awaitBatches(ctx context.Context, transactions []string) error {
 	limit := time.NewTimer(batchPatience)
 	defer limit.Stop()

@@ -11,9 +11,9 @@ import (
 	"outboxd/repository/stored"
 )
 
-// RedriveFilter chooses what a person puts back.
+// RedriveFilter chooses the events that a person puts back.
 type RedriveFilter struct {
-	Since  time.Duration // handed to the queue at most so long ago
+	Since  time.Duration // handed to the queue at most this long ago
 	Type   string        // empty: all
 	Except []string      // types that no consumer confirms
 }
@@ -23,8 +23,8 @@ type RedriveFilter struct {
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, filter RedriveFilter) (int64, error) {
 	const doing = "record the redrive"
-	// Before its effect, and its size after: the batches have transactions of
-	// their own.
+	// The action is recorded before its effect and its size after, because each
+	// batch has a transaction of its own.
 	if err := stored.Act(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
 		return 0, postgres.Translate(err, doing)
 	}
@@ -47,8 +47,8 @@ WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 *
   AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $4::uuid AND i.event_id <= $5::uuid)
   AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)`
 
-// CountRedrive returns how many events RedriveByHand would put back now. Those
-// whose task is waiting or running are among them.
+// CountRedrive returns how many events RedriveByHand would put back now. It
+// includes events whose task waits or runs.
 func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
 	var after domain.ID
 	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {

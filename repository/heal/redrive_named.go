@@ -13,8 +13,9 @@ import (
 // redriveAtOnce bounds the named events of one transaction.
 const redriveAtOnce = 1000
 
-// RedriveEvents puts named events back into the outbox that were handed to the
-// queue and are not confirmed, recorded as an action. It returns how many.
+// RedriveEvents puts those of the named events back into the outbox that were
+// handed to the queue and are not confirmed, recorded as an action. It returns
+// how many.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (total int64, err error) {

@@ -20,15 +20,15 @@ import (
 
 // Options say how to reach the database.
 type Options struct {
-	URL      string // a postgres:// URL or key=value string, as libpq takes them
+	URL      string // a postgres:// URL or key=value string, as for libpq
 	MaxConns int    // size of the pool; at least 1
-	// Schema is where everything of outboxd is. "" means outboxd. A search_path
-	// that the URL, the role or the database asks for does not count.
+	// Schema is the schema of outboxd's tables and functions. "" means outboxd.
+	// It overrides a search_path of the URL, the role or the database.
 	Schema string
 	// ExecMode is how pgx sends statements: cache_statement ("" means it),
 	// cache_describe, describe_exec, exec or simple_protocol. PgBouncer in
-	// transaction mode works with all but the first, of which the cached ones are
-	// then exec.
+	// transaction mode works with all but cache_statement. Behind it,
+	// cache_describe becomes exec.
 	ExecMode string
 	// ConnectTimeout bounds Open, and every later dial.
 	ConnectTimeout time.Duration
@@ -49,7 +49,7 @@ type Database struct {
 // defaultSchema is the default of --database-schema.
 const defaultSchema = "outboxd"
 
-// pingAfter is how long a connection is idle before it is asked whether it lives.
+// pingAfter is how long a connection may be idle before the pool pings it.
 const pingAfter = time.Minute
 
 var execModes = map[string]pgx.QueryExecMode{
@@ -93,16 +93,16 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		nameTypes(conn.TypeMap())
 		return session.learn(ctx, conn)
 	}
-	// A server that is read-only is not the one to work with any more. With the
-	// connection closed, the next one is made to the host that a URL with several
-	// hosts and target_session_attrs finds to be writable now.
+	// Close the connection if the server turns out to be read-only. With several
+	// hosts and target_session_attrs in the URL, the next connection goes to the
+	// host that is writable now.
 	keeps := config.ConnConfig.OnPgError
 	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		return err.Code != readOnly && keeps(conn, err)
 	}
-	// A ping before every use of a connection that was idle would be most of
-	// what an idle process asks of the database; a dead connection is found out
-	// by its first statement, which is then repeated on another.
+	// A ping before every use would be most of the traffic of an idle process.
+	// A dead connection shows at its first statement, which is then repeated on
+	// another one.
 	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -119,7 +119,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		}
 	}
 	if session.isPooled() {
-		pool.Reset() // those that were made before this was known
+		pool.Reset() // connections made before this was known
 	}
 	sessions := &Pool{Pool: pool, pinned: session.isPooled(), pins: session.pins(true)}
 	db := sessions.openSQL()
@@ -128,7 +128,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		TranslateError:         true,
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
-		QueryFields:            true, // so that a new column changes no statement's result
+		QueryFields:            true, // so that a new column does not change the result of a statement
 	})
 	if err != nil {
 		_ = db.Close()
@@ -138,27 +138,27 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	return &Database{gorm: g, sql: db, pool: sessions, session: session, logger: o.Logger}, nil
 }
 
-// nameTypes says what our parameters are in PostgreSQL, for the exec modes that
-// do not ask the server. pgx knows the rest.
+// nameTypes tells pgx the PostgreSQL types of our parameters, for the exec
+// modes that do not ask the server.
 func nameTypes(types *pgtype.Map) {
 	types.RegisterDefaultPgType([16]byte{}, "uuid")
 	types.RegisterDefaultPgType([][16]byte{}, "_uuid")
 }
 
-// SQL is the pool as database/sql has it, for migrations and single statements.
+// SQL returns the pool for database/sql: for migrations and single statements.
 func (d *Database) SQL() *sql.DB { return d.sql }
 
-// GORM is the pool as GORM has it.
+// GORM returns the pool for GORM.
 func (d *Database) GORM() *gorm.DB { return d.gorm }
 
-// Pool is the pool as pgx has it.
+// Pool returns the pool for pgx.
 func (d *Database) Pool() *Pool { return d.pool }
 
-// Logger is the log of what goes on at the database.
+// Logger returns the logger of the database.
 func (d *Database) Logger() *slog.Logger { return d.logger }
 
-// Ping asks the server for an answer. Where a connection that was made before
-// does not give one, others of that time hardly will, so all are made anew.
+// Ping asks the server for an answer. If an existing connection gives none, the
+// others of the pool hardly will, so all are closed and made anew.
 //
 // Errors: domain.CodeUnavailable.
 func (d *Database) Ping(ctx context.Context) error {
@@ -175,14 +175,14 @@ func (d *Database) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close gives all connections back. It waits for those in use.
+// Close closes all connections. It waits for those in use.
 func (d *Database) Close() {
 	_ = d.sql.Close()
 	d.pool.Close()
 }
 
-// connect pings until the server answers. Only a server that is not there yet
-// is worth waiting for: wrong credentials stay wrong.
+// connect pings until the server answers. It waits only for a server that is
+// not there yet: wrong credentials stay wrong.
 func connect(ctx context.Context, pool *pgxpool.Pool, session *session, patience time.Duration, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

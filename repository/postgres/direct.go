@@ -9,12 +9,12 @@ import (
 	"outboxd/domain"
 )
 
-// PingPatience bounds how long a connection may take to say that it lives.
+// PingPatience bounds how long a connection may take to answer a ping.
 const PingPatience = 5 * time.Second
 
-// ConnectDirectly opens a connection outside the pool, for what belongs to a
-// session: LISTEN and advisory locks. url ("" means the pool's own) has to lead
-// past a PgBouncer in transaction mode, which knows no sessions.
+// ConnectDirectly opens a connection outside the pool, for LISTEN and advisory
+// locks, which belong to a session. url ("" means the pool's own) must lead
+// past a PgBouncer in transaction mode, which keeps no sessions.
 func (d *Database) ConnectDirectly(ctx context.Context, url string) (*pgx.Conn, error) {
 	config := d.pool.Config().ConnConfig
 	if url != "" {
@@ -29,12 +29,12 @@ func (d *Database) ConnectDirectly(ctx context.Context, url string) (*pgx.Conn, 
 	return conn, Translate(err, "connect directly")
 }
 
-// HangUp closes a connection without waiting for a server that is gone.
+// HangUp closes a connection without waiting long for a server that is gone.
 func HangUp(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
 
-// Schema names the schema that everything of outboxd is in.
+// Schema returns the name of outboxd's schema.
 func (d *Database) Schema() string { return d.session.schema }

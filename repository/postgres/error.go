@@ -16,8 +16,8 @@ import (
 	"outboxd/domain"
 )
 
-// Translate gives err a domain code and says what was tried. It leaves nil,
-// domain errors and a caller's own cancellation as they are.
+// Translate gives err a domain code and adds what was tried. It returns nil,
+// domain errors and a caller's own cancellation unchanged.
 func Translate(err error, doing string) error {
 	var known *domain.Error
 	switch {
@@ -44,9 +44,9 @@ func Translate(err error, doing string) error {
 	}
 }
 
-// TranslateWork is Translate for what a relay or a worker does over and over. A
-// server that does not let it work is an outage then, which lasts until an
-// operator has mended it, and not a fault of an event.
+// TranslateWork is Translate for work that a relay or a worker repeats. If the
+// server refuses such work, that is an outage until an operator mends it, and
+// no fault of an event.
 func TranslateWork(err error, doing string) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -66,7 +66,8 @@ func TranslateWork(err error, doing string) error {
 	return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database does not let outboxd work: "+pg.Message+"; "+cure)
 }
 
-// SQLState returns the SQLSTATE of a server's error, "" of any other.
+// SQLState returns the SQLSTATE of an error of the server; "" for any other
+// error.
 func SQLState(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
@@ -74,16 +75,16 @@ func SQLState(err error) string {
 	return ""
 }
 
-// readOnly is the SQLSTATE of a write that a read-only server was asked for.
+// readOnly is the SQLSTATE of a write on a read-only server.
 const readOnly = "25006"
 
 // TooEarly is the SQLSTATE with which the trigger outbox_confirming refuses an
 // event whose turn it is not.
 const TooEarly = "OB001"
 
-// IsUnavailable tells whether the same statement may succeed later without
-// anybody changing it: the server is gone, going, full, read-only, or gave up
-// on a lock. See PostgreSQL's appendix A for the classes.
+// IsUnavailable reports whether the same statement may succeed later: the
+// server is gone, shutting down, full, read-only, or gave up waiting for a
+// lock. See PostgreSQL's appendix A for the classes.
 func IsUnavailable(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		state := pg.Code
@@ -99,8 +100,8 @@ func IsUnavailable(err error) bool {
 		case readOnly, // a standby, or a primary that was demoted
 			"25P03", "25P04", // idle-in-transaction and transaction timeout
 			"55P03",          // lock not available
-			"XX000",          // also what a disk quota or a limit of file size is reported as
-			"28000", "28P01": // refused by pg_hba or password: somebody is changing them
+			"XX000",          // also reported for a disk quota or a limit of file size
+			"28000", "28P01": // refused by pg_hba.conf or for the password: somebody is changing them
 			return true
 		}
 		return isStale(pg)
@@ -108,22 +109,22 @@ func IsUnavailable(err error) bool {
 	return IsConnectionLost(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// isStale tells whether the session's prepared statement is of no use any more:
-// somebody changed a table that it reads, or discarded it. pgx prepares it anew
-// for the next use. PostgreSQL may say that in another language.
+// isStale reports whether a prepared statement of the session has become
+// useless: a table that it reads has changed, or the statement was discarded.
+// pgx prepares it again for the next use. It does not compare messages, which
+// may be in another language.
 func isStale(pg *pgconn.PgError) bool {
 	return pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery" || pg.Code == "26000"
 }
 
-// IsStaleError is isStale of any error.
+// IsStaleError is isStale for any error.
 func IsStaleError(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && isStale(pg)
 }
 
-// IsConnectionLost tells whether the connection failed rather than the
-// statement. Until COMMIT was sent such a transaction has certainly not
-// happened.
+// IsConnectionLost reports whether the connection failed and not the statement.
+// If COMMIT was not sent yet, nothing of the transaction has happened.
 func IsConnectionLost(err error) bool {
 	switch SQLState(err) {
 	case "57P01", "57P02", "57P03", "25P03", "25P04": // shut down, crashed, starting, timed out
@@ -138,8 +139,8 @@ func IsConnectionLost(err error) bool {
 		err != nil && strings.HasSuffix(err.Error(), "conn closed")
 }
 
-// IsFleeting tells whether the statement is worth an immediate repetition: it
-// lost against another one, which is over.
+// IsFleeting reports whether the statement should be repeated at once: it lost
+// against another transaction, which has ended.
 func IsFleeting(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
@@ -150,14 +151,15 @@ func IsFleeting(err error) bool {
 	case isStale(pg):
 		return true
 	default:
-		// A row was on its way into the default partition when its own
-		// partition came to be. No CHECK of ours is without a name.
+		// A partition was made while a row was on its way into the default
+		// partition. PostgreSQL reports that as a CHECK without a name, and
+		// ours all have names.
 		return pg.Code == "23514" && pg.ConstraintName == ""
 	}
 }
 
-// isMisconfigured tells whether a first connection can never succeed as it is
-// configured.
+// isMisconfigured reports whether a first connection can never succeed with
+// this configuration.
 func isMisconfigured(err error) bool {
 	switch SQLState(err) {
 	case "28000", "28P01", "3D000", "3F000", "42501":

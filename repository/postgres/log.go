@@ -10,12 +10,13 @@ import (
 	gormlogger "gorm.io/gorm/logger"
 )
 
-// slowStatement is how long a statement may take before it is worth a warning.
+// slowStatement is how long a statement may take before it is logged as a
+// warning.
 const slowStatement = time.Second
 
-// newGormLogger bridges GORM's log into ours. Errors are for whoever called:
-// they get them as return values, so here they are debug. Values never appear,
-// because they may be passwords' hashes and addresses.
+// newGormLogger writes GORM's log to ours. Errors are logged at debug level,
+// since callers get them as return values. Values never appear: they may be
+// password hashes and addresses.
 func newGormLogger(logger *slog.Logger) gormlogger.Interface {
 	return &gormLog{logger: logger.With("component", "gorm")}
 }

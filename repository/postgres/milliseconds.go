@@ -5,5 +5,5 @@ import (
 	"time"
 )
 
-// Milliseconds is a duration as the server's settings take it.
+// Milliseconds writes a duration as a setting of the server.
 func Milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Work that grows with the data is done in pieces: each a statement of its own
-// that looks at a bounded number of rows, so that it ends under any timeout,
-// and holds back neither vacuum nor others.
+// Work that grows with the data is done in pieces. Each piece is a statement
+// that looks at a bounded number of rows. So it ends under any timeout, and
+// holds back neither vacuum nor other sessions.
 const (
 	LargestPiece  = 50_000
 	smallestPiece = 1_000
-	// patientPieces is how often the smallest may fail in a row: a server that is
-	// busy for a moment is not one that allows nothing.
+	// patientPieces is how often the smallest piece may fail in a row: the server
+	// may only be busy for a moment.
 	patientPieces = 5
 )
 
-// InPieces calls step until it is done, with how many rows it may look at. A
-// step that the server ended because it took too long has changed nothing, and
-// is tried again with a quarter of them.
+// InPieces calls step until it is done. rows is how many rows one step may look
+// at. A step that the server ended because it took too long has changed
+// nothing, and is tried again with a quarter of the rows.
 func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err error)) error {
 	for failed := 0; ; {
 		done, err := step(rows)
@@ -42,8 +42,8 @@ func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 }
 
 // Trim deletes up to limit rows older than age, in pieces, and returns how many
-// that were. The statement takes the age in seconds and the most rows that it may
-// delete. doing says in an error what was tried.
+// it deleted. The statement's parameters are the age in seconds and the most rows
+// to delete. doing says in an error what was tried.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (d *Database) Trim(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {
@@ -60,8 +60,9 @@ func (d *Database) Trim(ctx context.Context, doing, statement string, age time.D
 	return total, Translate(err, doing)
 }
 
-// errTooLong says that nothing will get better by itself.
+// errTooLong says that even the smallest piece takes too long; an operator has
+// to change something.
 var errTooLong = errors.New("the server ends statements that take long")
 
-// isTooLong tells whether the server or an operator ended a statement.
+// isTooLong reports whether the server or an operator ended a statement.
 func isTooLong(err error) bool { return SQLState(err) == "57014" }

@@ -17,22 +17,22 @@ import (
 )
 
 // setting is a parameter of a PostgreSQL session that outboxd relies on. It is
-// asked for when a connection is made, and so beats postgresql.conf, ALTER
+// set when the connection is made, so it overrides postgresql.conf, ALTER
 // DATABASE and ALTER ROLE.
 type setting struct {
 	name, value string
-	// The server versions that know it, as in server_version_num; 0: all.
+	// The server versions that have it, as in server_version_num; 0: no bound.
 	since, before int
 }
 
-// sessionSettings are what every session of outboxd has, whatever its role and
-// database say. A setting is here if another value of it makes a statement
-// fail, return something else, or lock and wait differently. What only tunes
-// costs and memory (work_mem, random_page_cost) or is somebody's choice
-// (synchronous_commit, default_tablespace) is left alone.
+// sessionSettings are the settings of every session of outboxd, whatever its
+// role and database have. A setting is here if another value makes a statement
+// fail, return something else, or lock and wait differently. Settings that only
+// tune costs and memory (work_mem, random_page_cost), or that an operator
+// chooses (synchronous_commit, default_tablespace), are not.
 var sessionSettings = []setting{
-	// Text goes over the wire in the exec modes that ask for no types, and to
-	// SQL's functions in all of them.
+	// Some exec modes send values as text, and some SQL functions get text in
+	// all modes.
 	{name: "client_encoding", value: "UTF8"},
 	{name: "DateStyle", value: "ISO, MDY"},
 	{name: "IntervalStyle", value: "postgres"},
@@ -47,26 +47,26 @@ var sessionSettings = []setting{
 	{name: "client_min_messages", value: "notice"},
 	{name: "check_function_bodies", value: "on"},
 
-	// A claim passes over rows that others have locked, and a confirmation waits
-	// for them. Both need READ COMMITTED.
+	// A claim skips rows that others have locked, and a confirmation waits for
+	// them. Both need READ COMMITTED.
 	{name: "default_transaction_isolation", value: "read committed"},
 	{name: "default_transaction_deferrable", value: "off"},
 
-	// What outboxd does is bounded by its own deadlines, and where a process may
-	// stop without dying, by timeouts that the transaction sets for itself. One
-	// that was meant for other work would end it half-way, again and again.
+	// outboxd bounds its work by its own deadlines, and by timeouts that a
+	// transaction sets for itself if the process could stop without dying. A
+	// timeout meant for other work would end it half-way, again and again.
 	{name: "statement_timeout", value: "0"},
 	{name: "lock_timeout", value: "0"},
 	{name: "idle_in_transaction_session_timeout", value: "60000"},
 	{name: "idle_session_timeout", value: "0", since: 14_00_00},
 	{name: "transaction_timeout", value: "0", since: 17_00_00},
 
-	// A policy that hides rows from outboxd has to be an error: events that it
-	// does not see would wait for ever.
+	// A policy that hides rows from outboxd must be an error: hidden events
+	// would wait for ever.
 	{name: "row_security", value: "off"},
 
-	// A claim finds its rows by an index and deletes them by their places. What
-	// forbids one of the ways makes it read the table.
+	// A claim finds its rows by an index and deletes them by tuple identifier.
+	// If a setting forbids one of these plans, it reads the whole table.
 	{name: "plan_cache_mode", value: "auto"},
 	{name: "jit", value: "off"},
 	{name: "enable_seqscan", value: "on"},
@@ -91,47 +91,48 @@ var sessionSettings = []setting{
 	{name: "debug_parallel_query", value: "off", since: 16_00_00},
 }
 
-// pooledParameters are what PgBouncer takes at the start of a connection, and
-// keeps for each of its clients.
+// pooledParameters are the settings that PgBouncer accepts at the start of a
+// connection and keeps for each client.
 var pooledParameters = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"}
 
-// mark is a parameter of no meaning. A session that has it got the others too:
-// poolers refuse parameters, or drop them without a word.
+// mark is a parameter without a meaning. If a session has it, it got the others
+// too. Poolers refuse parameters, or drop them silently.
 const mark = "outboxd.session"
 
-// The values of mark: what a connection was made with.
+// The values of mark: which settings the connection was made with.
 const (
-	markFirst = "first" // before the server's version was known
-	markKnown = "known" // everything
+	markFirst = "first" // those that every version has: the server's version was not known yet
+	markKnown = "known" // all settings
 )
 
 func (s setting) known(version int) bool {
 	return version >= s.since && (s.before == 0 || version < s.before)
 }
 
-// session is what was learned about the sessions that the URL leads to. It is
-// learned from the first connection, and safe for concurrent use.
+// session is what the first connection showed about the server and the way to
+// it. It is safe for concurrent use.
 type session struct {
 	logger *slog.Logger
-	schema string // in which everything of outboxd is
+	schema string // outboxd's schema
 
 	mu sync.Mutex
-	// pooled: one of our connections is not one session of PostgreSQL's, so
-	// nothing that is asked for at its start can be relied on. Each transaction
-	// then asks for itself.
+	// pooled: a pooler stands in between, and a connection of ours is not one
+	// session of PostgreSQL. Settings made at its start may be lost, so each
+	// transaction sets its own.
 	pooled   bool
 	version  int    // as in server_version_num; 0: nothing was learned yet
 	encoding string // of the database
-	origin   bool   // session_replication_role has to be asked for, and may be
-	writable bool   // readOnlyDefault has to be asked for
+	origin   bool   // session_replication_role must be set, and this role may set it
+	writable bool   // readOnlyDefault must be set
 }
 
-// readOnlyDefault is asked for only where the role or the database says otherwise.
-// The configuration of a server is how one is made read-only that another takes
-// over from: what is then written to it would be lost.
+// readOnlyDefault is set only if the role or the database makes sessions
+// read-only. If the server's configuration does, outboxd obeys: that is how
+// operators stop writes to a server before another takes over, and later writes
+// would be lost.
 const readOnlyDefault = "default_transaction_read_only"
 
-// prepare adds to config what to ask for.
+// prepare adds the settings to config.
 func (s *session) prepare(config *pgx.ConnConfig) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,8 +159,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	parameters["search_path"] = s.searchPath()
 	switch {
 	case s.pooled:
-		// The other modes have a statement described ahead of the transaction that
-		// it belongs to, and so by a session that looks in another schema.
+		// The other modes describe a statement before its transaction begins.
+		// Behind a pooler another session may answer, which looks in another
+		// schema.
 		if config.DefaultQueryExecMode != pgx.QueryExecModeSimpleProtocol {
 			config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		}
@@ -177,9 +179,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	}
 }
 
-// searchPath lets the statements call everything by its short name, wherever a
-// URL, a role or a database would have them look. Temporary tables come last:
-// nobody can put one before ours.
+// searchPath lets statements use short names, whatever search_path the URL, the
+// role or the database has. Temporary tables come last, so that none can hide
+// one of ours.
 func (s *session) searchPath() string { return pgx.Identifier{s.schema}.Sanitize() + ", pg_temp" }
 
 func isPooledParameter(name string) bool {
@@ -191,8 +193,8 @@ func isPooledParameter(name string) bool {
 	return false
 }
 
-// refused tells whether a connection failed because what leads to PostgreSQL
-// takes no parameters. From then on none are sent.
+// refused reports whether a connection failed because a pooler takes no
+// parameters. From then on none are sent.
 func (s *session) refused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != "08P01" || !strings.Contains(pg.Message, "unsupported startup parameter") {
@@ -211,8 +213,8 @@ SELECT current_setting('server_version_num')::int, coalesce(current_setting('` +
        (SELECT source NOT IN ('default', 'configuration file', 'command line', 'environment variable')
         FROM pg_settings WHERE name = '` + readOnlyDefault + `')`
 
-// learn completes a new connection, and reads from the first what the next ones
-// need to know.
+// learn sets up a new connection. From the first one it also learns what the
+// next ones need.
 func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	if conn.Config().RuntimeParams[mark] == markKnown {
 		return nil
@@ -225,7 +227,8 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	var version int
 	var marked, replicationRole string
 	var writable bool
-	// Nothing is prepared: it may not be this session's.
+	// Without a prepared statement: behind a pooler another session may execute
+	// it.
 	if err := conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&version, &marked, &replicationRole, &writable); err != nil {
 		return fmt.Errorf("look at the session: %w", err)
 	}
@@ -257,8 +260,9 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// pins returns the statement that asks for all settings, for the transaction
-// (local) or the session. The defaults of transactions come too late inside one.
+// pins returns the statement that sets all settings, for the transaction (local)
+// or for the session. For a transaction it leaves out the defaults of
+// transactions, which have no effect once one has begun.
 func (s *session) pins(local bool) string {
 	var calls []string
 	pin := func(name, value string) {
@@ -276,28 +280,30 @@ func (s *session) pins(local bool) string {
 	return "SELECT " + strings.Join(calls, ", ")
 }
 
-// isPooled tells whether each transaction has to ask for its settings itself.
+// isPooled reports whether each transaction must set its own settings.
 func (s *session) isPooled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pooled
 }
 
-// noPreparedStatements is what to do where statements that one session has
-// prepared are executed by another.
+// noPreparedStatements is the message for a pooler that executes a prepared
+// statement in another session.
 const noPreparedStatements = "a pooler such as PgBouncer in transaction mode leads to the database, and does not keep prepared statements: " +
 	"use --database-exec-mode=cache_describe (OUTBOXD_DATABASE_EXEC_MODE, database.exec_mode)"
 
-// isForeignStatement tells whether a prepared statement met another session.
+// isForeignStatement reports whether a prepared statement was executed in
+// another session.
 func isForeignStatement(err error) bool {
 	state := SQLState(err)
 	return state == "26000" || state == "42P05"
 }
 
-// tryPreparedStatements prepares a statement on one connection, keeps its session
-// busy by another, and executes it then.
+// tryPreparedStatements prepares a statement on one connection, keeps the server
+// session busy from another connection, and then executes the statement.
 //
-// Errors: domain.CodeInvalid if the statement is not known any more.
+// Errors: domain.CodeInvalid if the server does not know the statement any
+// more.
 func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 	const doing = "try whether prepared statements are kept"
 	config := pool.Config().ConnConfig
@@ -325,8 +331,8 @@ func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 	return Translate(err, doing)
 }
 
-// connect makes a connection outside the pool. It may lead another way than the
-// pool's do, past a pooler or through one.
+// connect makes a connection outside the pool. Unlike the pool's, it may lead
+// past a pooler, or through one.
 func (s *session) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	s.mu.Lock()
 	direct := &session{logger: s.logger, schema: s.schema, version: s.version, encoding: s.encoding, origin: s.origin, writable: s.writable}

@@ -9,16 +9,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pool is the pool. Where a pooler of others' is in between, it puts every
-// statement into a transaction that asks for its settings first, all in one
-// round trip; else it adds nothing.
+// Pool is the pool of connections. Behind a pooler such as PgBouncer it wraps
+// every statement in a transaction that first sets its settings, in one round
+// trip. Otherwise it adds nothing.
 type Pool struct {
 	*pgxpool.Pool
 	pinned bool
 	pins   string
 }
 
-// pinnedBegin is complete, because the defaults of transactions are not ours.
+// pinnedBegin names every property, because the session's defaults may differ.
 const pinnedBegin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
 
 // Query is pgxpool.Pool's.
@@ -94,7 +94,8 @@ func (s *Pool) QueueBegin(steps *pgx.Batch) {
 	steps.Queue(s.pins)
 }
 
-// QueryRowOn is QueryRow on a connection that was taken from the pool.
+// QueryRowOn is QueryRow on a connection that the caller has taken from the
+// pool.
 func (s *Pool) QueryRowOn(ctx context.Context, conn *pgx.Conn, sql string, args ...any) pgx.Row {
 	if !s.pinned {
 		return conn.QueryRow(ctx, sql, args...)
@@ -120,9 +121,9 @@ func (s *Pool) queryOn(ctx context.Context, conn *pgx.Conn, sql string, args []a
 	return rows
 }
 
-// pinnedRows end with the transaction that they were read in.
+// pinnedRows end their transaction when they end.
 type pinnedRows struct {
-	pgx.Rows // nil: it never came to the statement
+	pgx.Rows // nil: the statement was not executed
 	ctx      context.Context
 	conn     *pgx.Conn
 	results  pgx.BatchResults
@@ -143,7 +144,7 @@ func (r *pinnedRows) Next() bool {
 	return false
 }
 
-// Err is pgx.Rows's. After Close it is also the commit's.
+// Err is pgx.Rows's. After Close it is also the error of the commit.
 func (r *pinnedRows) Err() error {
 	if r.err == nil && r.Rows != nil {
 		return r.Rows.Err()
@@ -175,7 +176,7 @@ func (r *pinnedRows) Close() {
 	r.release()
 }
 
-// pinnedRow is the first of pinnedRows.
+// pinnedRow is the first row of pinnedRows.
 type pinnedRow struct {
 	rows pgx.Rows
 	err  error

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// openSQL gives the pool to database/sql. Where transactions ask for their
-// settings themselves, those of database/sql, GORM's among them, do too.
+// openSQL returns the pool for database/sql, which GORM uses too. Behind a
+// pooler, its transactions set their settings like those of Pool.
 func (s *Pool) openSQL() *sql.DB {
 	if !s.pinned {
 		return stdlib.OpenDBFromPool(s.Pool)
@@ -113,15 +113,15 @@ func (t pinnedTx) Commit() error { return t.tx.Commit(t.ctx) }
 // Rollback is driver.Tx's.
 func (t pinnedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
 
-// pinnedSQLRows end with the transaction that they were read in.
+// pinnedSQLRows end their transaction when they end.
 type pinnedSQLRows struct {
 	*stdlib.Rows
 	tx     driver.Tx
 	closed bool
 }
 
-// Next is driver.Rows's. It commits behind the last row, because database/sql drops
-// the error of the Close that it calls there.
+// Next is driver.Rows's. It commits after the last row, because database/sql drops
+// the error of Close there.
 func (r *pinnedSQLRows) Next(row []driver.Value) error {
 	err := r.Rows.Next(row)
 	if errors.Is(err, io.EOF) {

@@ -2,12 +2,12 @@ package postgres
 
 import "strings"
 
-// maxErrorText bounds what is kept of an error, in bytes.
+// maxErrorText bounds the text that is stored of an error, in bytes.
 const maxErrorText = 2000
 
-// Storable makes any text fit a text column of the database: PostgreSQL takes
-// neither NUL nor broken UTF-8, nor what its encoding has no character for; a
-// question mark stands for that. A long text is cut.
+// Storable makes any text fit into a text column. It writes a question mark for
+// what PostgreSQL cannot store: NUL, broken UTF-8, and characters that the
+// database's encoding does not have. It cuts a long text.
 func (d *Database) Storable(text string) string {
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText]
@@ -22,7 +22,8 @@ func (d *Database) Storable(text string) string {
 	}, text)
 }
 
-// lastCharacter is up to which character the database is sure to store all.
+// lastCharacter is the highest character up to which the database can certainly
+// store all.
 func (s *session) lastCharacter() rune {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +37,7 @@ func (s *session) lastCharacter() rune {
 	}
 }
 
-// ErrorText is an error's text as the database can store it.
+// ErrorText returns an error's text in a form that the database can store.
 func (d *Database) ErrorText(err error) string {
 	if err == nil {
 		return "unknown"

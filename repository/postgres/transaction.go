@@ -8,16 +8,16 @@ import (
 	"gorm.io/gorm"
 )
 
-// StaleConnections is how often a transaction is begun anew because its
+// StaleConnections is how often a transaction begins again because its
 // connection turned out to be dead. After a restart of the server every pooled
 // connection fails once.
 const StaleConnections = 4
 
-// Transact runs work in a transaction, and again if the connection was lost
-// before COMMIT was sent, or if it lost against somebody else's transaction or
-// change of a table: nothing of it has happened then. work must therefore be
-// repeatable. A connection lost in COMMIT itself is not retried, since
-// nobody knows whether it happened.
+// Transact runs work in a transaction. It runs it again if the connection was
+// lost before COMMIT was sent, or if the transaction lost against another one
+// or a change of a table: then nothing of it has happened. So work must be
+// repeatable. If the connection is lost during COMMIT, Transact does not try
+// again, because the outcome is not known.
 func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
 	for attempt := 1; ; attempt++ {
 		committing, err := d.TransactOnce(ctx, work)
@@ -31,8 +31,8 @@ func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gor
 	}
 }
 
-// TransactOnce is one attempt of Transact. committing says that COMMIT was sent, so
-// that after an error nobody knows whether it happened.
+// TransactOnce is one attempt of Transact. committing says that COMMIT was sent:
+// after an error its outcome is then not known.
 func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) error) (committing bool, err error) {
 	tx := d.gorm.WithContext(ctx).Begin()
 	if tx.Error != nil {
@@ -49,8 +49,8 @@ func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) erro
 	return true, nil
 }
 
-// Statements gives the connection under a GORM transaction. Statements whose
-// shape matters go to it as they are written.
+// Statements returns the connection below a GORM transaction. It executes
+// statements exactly as they are written.
 func Statements(tx *gorm.DB) gorm.ConnPool { return tx.Statement.ConnPool }
 
 var _ gorm.ConnPool = (*sql.Tx)(nil)

@@ -2,7 +2,7 @@ package postgres
 
 import "outboxd/domain"
 
-// UUIDs are IDs as pgx takes them; nil for none.
+// UUIDs converts IDs for pgx; nil for none.
 func UUIDs(ids []domain.ID) [][16]byte {
 	if len(ids) == 0 {
 		return nil

@@ -11,16 +11,16 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Changes is the domain.EventChanges.
+// Changes implements domain.EventChanges.
 type Changes struct{ db *postgres.Database }
 
-// New returns the changes of events in db.
+// New returns the Changes of db.
 func New(db *postgres.Database) *Changes { return &Changes{db: db} }
 
 var _ domain.EventChanges = (*Changes)(nil)
 
-// Each event by itself, in the order of the IDs, so that two who change the same
-// events do not wait for each other.
+// Changes one event after another in the order of the IDs, so that two callers
+// with the same events do not deadlock.
 const (
 	cancelSQL = `
 SELECT id, outbox_cancel(id, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`

@@ -1,5 +1,5 @@
-// Package recall takes events back before they take effect, and moves them to
-// another time, for people. What services call in their own transactions is in
-// migrations/00006_taking_back.sql, where it is argued why an event that was
-// cancelled cannot take effect.
+// Package recall cancels, reschedules and erases events, for people. The
+// functions that services call in their own transactions are in
+// migrations/00006_taking_back.sql, which also says why a cancelled event
+// cannot take effect.
 package recall

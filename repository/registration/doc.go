@@ -1,5 +1,5 @@
-// Package registration keeps the example's data in PostgreSQL: users, what was
-// sent to them, and which Idempotency-Key belongs to which user.
+// Package registration keeps the example's data in PostgreSQL: users, their
+// notifications, and the Idempotency-Keys of registrations.
 //
 // It uses the outbox as any other producer and consumer does.
 package registration

@@ -11,13 +11,14 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Notifications is the registration.NotificationStore.
+// Notifications implements registration.NotificationStore.
 type Notifications struct {
 	db     *postgres.Database
 	schema schema
 }
 
-// NewNotifications returns the notifications in db. name is that of the example's schema.
+// NewNotifications returns the notifications in db. name is the name of the example's
+// schema.
 func NewNotifications(db *postgres.Database, name string) *Notifications {
 	return &Notifications{db: db, schema: schema(name)}
 }

@@ -16,13 +16,13 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Users is the registration.UserStore.
+// Users implements registration.UserStore.
 type Users struct {
 	db     *postgres.Database
 	schema schema
 }
 
-// NewUsers returns the users in db. name is that of the example's schema.
+// NewUsers returns the users in db. name is the name of the example's schema.
 func NewUsers(db *postgres.Database, name string) *Users { return &Users{db: db, schema: schema(name)} }
 
 var _ registration.UserStore = (*Users)(nil)
@@ -84,8 +84,9 @@ func (u *Users) Register(ctx context.Context, user *registration.User, idempoten
 	})
 }
 
-// claimKey comes before the user's own row: of two requests with one key at
-// once, the second waits here, and finds the key taken rather than the e-mail.
+// claimKey runs before the user's row is written. If two requests come with one
+// key at the same time, the second waits here and then finds the key taken, and
+// not the e-mail address.
 func (u *Users) claimKey(tx *gorm.DB, key string, user domain.ID) error {
 	if key == "" {
 		return nil

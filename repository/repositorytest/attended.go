@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Attended is a database on which a relay runs and leads.
+// Attended returns a database on which a relay runs and leads.
 func Attended(t testing.TB, url string) *postgres.Database {
 	t.Helper()
 	db := schematest.Connect(t, url)

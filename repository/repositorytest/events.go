@@ -26,7 +26,8 @@ func EmitKeyed(t testing.TB, db *postgres.Database, names ...string) {
 	}
 }
 
-// Claim claims from the beginning, and gives back at the end what is then still claimed.
+// Claim claims from the beginning. At the end of the test it releases a batch that is
+// still claimed.
 func Claim(t testing.TB, store *repository.Outbox, limit int) domain.Batch {
 	t.Helper()
 	batch, err := store.Claim(t.Context(), domain.Cursor{}, limit)
@@ -37,7 +38,7 @@ func Claim(t testing.TB, store *repository.Outbox, limit int) domain.Batch {
 	return batch
 }
 
-// ClaimEvents claims until there are events, or nothing more.
+// ClaimEvents claims until a batch has events or nothing is left to claim.
 func ClaimEvents(t testing.TB, store *repository.Outbox) domain.Batch {
 	t.Helper()
 	for {
@@ -59,7 +60,8 @@ func Deliver(t testing.TB, batch domain.Batch) {
 	}
 }
 
-// RelayAll settles everything that can be claimed as delivered, and returns the types in the order in which they went.
+// RelayAll claims everything and commits it as delivered. It returns the types in the order in
+// which they were delivered.
 func RelayAll(t testing.TB, store *repository.Outbox) string {
 	t.Helper()
 	var went []string
@@ -73,7 +75,7 @@ func RelayAll(t testing.TB, store *repository.Outbox) string {
 	}
 }
 
-// Die makes dead letters of what can be claimed, at the relay.
+// Die claims events and commits them as dead, as a relay does.
 func Die(t testing.TB, store *repository.Outbox, why string) {
 	t.Helper()
 	batch := ClaimEvents(t, store)
@@ -86,7 +88,7 @@ func Die(t testing.TB, store *repository.Outbox, why string) {
 	}
 }
 
-// Confirm is what a consumer does in its transaction.
+// Confirm confirms the event of a type, as a consumer does in its transaction.
 func Confirm(t testing.TB, db *postgres.Database, name string) {
 	t.Helper()
 	Exec(t, db, `SELECT outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE event_type = $1 UNION SELECT id FROM outbox_sent WHERE event_type = $1) AS e`, name)
@@ -104,7 +106,7 @@ func Find(t testing.TB, db *postgres.Database, name string) domain.ID {
 	return id
 }
 
-// Types are the types of events, in one line.
+// Types returns the types of events in one line.
 func Types(events []domain.Event) string {
 	list := make([]string, len(events))
 	for i, e := range events {
@@ -113,7 +115,8 @@ func Types(events []domain.Event) string {
 	return strings.Join(list, " ")
 }
 
-// Balance wants every event that was emitted in one place, or in the account.
+// Balance fails the test unless every emitted event is in one table or in the
+// account.
 func Balance(t testing.TB, db *postgres.Database) {
 	t.Helper()
 	if _, err := upkeep.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {

@@ -7,12 +7,12 @@ import (
 	"outboxd/repository/examine"
 )
 
-// Healthy are options under which a fresh database has nothing to be found.
+// Healthy returns options under which a fresh database has no findings.
 func Healthy() examine.Options {
 	return examine.Options{Conns: 4, SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 40, Now: time.Now}
 }
 
-// Text returns the finding of a code, all of it; "" if there is none.
+// Text returns the text of the finding with a code; "" if there is none.
 func Text(found []domain.Finding, code string) string {
 	for _, f := range found {
 		if f.Code == code {

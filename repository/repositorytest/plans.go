@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// plan is a node of what EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) says.
+// plan is a node of the output of EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON).
 type plan struct {
 	Type     string  `json:"Node Type"`
 	Relation string  `json:"Relation Name"`
@@ -19,8 +19,8 @@ type plan struct {
 	Plans    []plan
 }
 
-// WantBounded runs what the pages and the measurement ask, in tables that hold far more than they may read: no step of
-// a plan meets more rows than are ever counted, and none reads more blocks than these take.
+// WantBounded runs statements on tables with far more rows than they may read. It fails the test if
+// a step of a plan reads more rows than are ever counted, or more blocks than these rows take.
 func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxRows, maxEntries int) {
 	t.Helper()
 	for name, statement := range statements {
@@ -33,7 +33,7 @@ func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxR
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if err := tx.Rollback(); err != nil { // the measurement writes
+		if err := tx.Rollback(); err != nil { // the measurement writes rows
 			t.Fatal(err)
 		}
 		var found []struct{ Plan plan }
@@ -43,14 +43,15 @@ func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxR
 		root := found[0].Plan
 		rows, entries := root.most()
 		t.Logf("%s: at most %.0f rows in a step, %d blocks", name, rows, root.Hit+root.Read)
-		const blocks = 40_000 // a row of the dead groups costs one of the index or the table, at the very worst two
+		const blocks = 40_000 // a row of the dead groups costs one or two blocks
 		if rows > float64(maxRows) || entries > float64(maxEntries) || root.Hit+root.Read > blocks {
 			t.Errorf("%s: %.0f rows in a step, %d blocks:\n%s", name, rows, root.Hit+root.Read, text)
 		}
 	}
 }
 
-// most is how many rows the busiest step met: of those that only pass on the account's entries, and of all others.
+// most returns how many rows the busiest step read, separately for steps that read the account's
+// entries and for all others.
 func (p plan) most() (rows, entries float64) {
 	for _, below := range p.Plans {
 		r, e := below.most()

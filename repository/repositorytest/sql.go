@@ -29,7 +29,7 @@ func Count(t testing.TB, db *postgres.Database, query string, args ...any) (n in
 	return n
 }
 
-// Eventually waits for a count. Half a minute is only the length of a failure.
+// Eventually waits up to half a minute until a query counts what it should.
 func Eventually(t testing.TB, db *postgres.Database, want int, query string, args ...any) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
@@ -45,7 +45,7 @@ func Eventually(t testing.TB, db *postgres.Database, want int, query string, arg
 	}
 }
 
-// AwaitWaiting returns when one session waits for the lock of another.
+// AwaitWaiting returns when a session waits for the lock of another.
 func AwaitWaiting(t testing.TB, db *postgres.Database) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)

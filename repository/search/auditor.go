@@ -16,7 +16,7 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Auditor is the domain.Auditor.
+// Auditor implements domain.Auditor.
 type Auditor struct{ db *postgres.Database }
 
 // NewAuditor returns the auditor of db.
@@ -24,10 +24,10 @@ func NewAuditor(db *postgres.Database) *Auditor { return &Auditor{db: db} }
 
 var _ domain.Auditor = (*Auditor)(nil)
 
-// The statements of one account have one snapshot: events that move meanwhile
-// are counted where they were. Each counts a piece of the tables, from an ID
-// to another ($1, $2), and of the entries, which have none, between two places ($3, $4).
-// The sums of former days are in the first ($5).
+// All statements of one account share one snapshot, so events that move are counted
+// where they were. Each statement counts one piece: rows of the tables between two IDs
+// ($1, $2), and entries, which have no ID, between two places ($3, $4). The first one
+// ($5) also reads the sums of former days.
 var accountSQL = `
 WITH places AS (
     ` + stored.Places.Union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid`) + `
@@ -63,7 +63,7 @@ func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
 	return lines, postgres.Translate(err, "read the account")
 }
 
-// entriesABlock is how many entries are in a block of their table, about.
+// entriesABlock is about how many entries a block of their table has.
 const entriesABlock = 100
 
 const entryBlocksSQL = `SELECT pg_relation_size('outbox_entries'::regclass) / current_setting('block_size')::int`
@@ -95,7 +95,7 @@ func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, 
 	return sums.lines(), err
 }
 
-// place is the beginning of a block, as PostgreSQL writes it.
+// place writes the beginning of a block as a ctid.
 func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.MaxUint32)) }
 
 // placesEndSQL is pieceEndSQL for all tables in which events are.
@@ -144,13 +144,13 @@ func (s accountSums) lines() []domain.AccountLine {
 	})
 }
 
-// What is held waits for the event that has its key's turn, or for an earlier one
-// that is still in the outbox. Between two commits neither may be there, for a moment.
+// A held event waits for the event with its key's turn, or for an earlier one in the
+// outbox. For a moment between two commits there may be neither.
 //
-// An event that was written more than once, under one ID, may be in as many
-// places. It was then written at different times, or counted as often by the
-// account. So rows of one ID and time break a promise where the account ($2, $3:
-// its days and types) has counted fewer.
+// An event that was written more than once under one ID may be in several
+// tables. Then its rows have different times, or the account has counted each of
+// them. So rows with the same ID and time break a promise only if the account
+// has counted fewer. $2 and $3 are the days and types for which it has.
 var violationsSQL = `
 (SELECT id, 'in more than one place', string_agg(state, ', ' ORDER BY state)
  FROM (
@@ -200,7 +200,7 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 	return violations, postgres.Translate(err, "look for violations")
 }
 
-// What was sent this minute need not be in Redis yet. What was sent in the future was sent before
+// Events sent in the last minute need not be in Redis yet. A sent_at in the future is from before
 // the clock was set back.
 const unconfirmedSQL = `
 SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
@@ -251,7 +251,7 @@ func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID
 	return confirmed, postgres.Translate(err, "look for confirmations")
 }
 
-// By an index of such entries alone.
+// Reads an index that has only such entries.
 const withoutEventSQL = `
 SELECT event_id, max(at) FROM outbox_journal WHERE entry = 'unknown' GROUP BY event_id ORDER BY 2 DESC, 1 LIMIT $1`
 

@@ -11,25 +11,25 @@ import (
 	"outboxd/repository/stored"
 )
 
-// KnownEvents tells the events of this database from others.
+// KnownEvents distinguishes this database's events from those of others.
 type KnownEvents struct {
 	db      *postgres.Database
 	history time.Duration
 }
 
-// NewKnownEvents returns the events of a database that keeps a history for that
-// long; 0: none.
+// NewKnownEvents returns the KnownEvents of db. history is how long the
+// database keeps its history; 0: it keeps none.
 func NewKnownEvents(db *postgres.Database, history time.Duration) *KnownEvents {
 	return &KnownEvents{db, history}
 }
 
-// One look into an index for each ID and table, and partition of the history.
+// Costs one look into an index for each ID, table and partition of the history.
 var knownSQL = `
 SELECT id FROM unnest($1::uuid[]) AS asked (id)
 WHERE ` + stored.Places.Have("asked.id") + ` OR EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)`
 
-// Among returns those of the IDs that are events here, or may have been: without
-// a history, or by an ID that is older than it, nobody can tell.
+// Among returns the IDs that are events of this database, or may have been.
+// Without a history, or for an ID older than the history, that cannot be known.
 //
 // Errors: domain.CodeUnavailable.
 func (k *KnownEvents) Among(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {

@@ -13,15 +13,15 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Lives is the domain.EventLives.
+// Lives implements domain.EventLives.
 type Lives struct{ db *postgres.Database }
 
 var _ domain.EventLives = (*Lives)(nil)
 
-// NewLives returns the lives of the events in db.
+// NewLives returns the Lives of db.
 func NewLives(db *postgres.Database) *Lives { return &Lives{db: db} }
 
-// One statement, so that an event which is just being moved is seen once.
+// One statement, so that an event that moves is seen once.
 var lifeSQL = `
 SELECT ` + stored.Columns + `, state, since, stage, error, rival,
        ` + holderSQL("e.ordering_key", "e.ordering_position") + `,
@@ -50,7 +50,7 @@ func (l *Lives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, erro
 		life.ConfirmedAt = *confirmed
 		switch life.State {
 		case domain.StateDead:
-		case domain.StateCancelled: // the row is the cancellation's
+		case domain.StateCancelled: // the row is of the cancellation
 			life.ConfirmedAt = time.Time{}
 		default:
 			life.State = domain.StateConfirmed

@@ -10,8 +10,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Overviews is the domain.Overviews. It reads what Measure keeps, and counts
-// as Measure does.
+// Overviews implements domain.Overviews. It reads the samples that Measure
+// writes, and counts as Measure does.
 type Overviews struct{ db *postgres.Database }
 
 // NewOverviews returns the overviews of db.
@@ -19,15 +19,15 @@ func NewOverviews(db *postgres.Database) *Overviews { return &Overviews{db} }
 
 var _ domain.Overviews = (*Overviews)(nil)
 
-// lookPatience bounds one look. In bad company, such as under an old snapshot
-// with millions of dead rows, even this takes long. It is then not worth it.
+// lookPatience bounds one look. With an old snapshot and millions of dead rows
+// even a bounded count takes long; then there is no overview.
 const lookPatience = 2 * time.Second
 
 var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() LIMIT $3) AS few),
        (SELECT died_at FROM outbox_dead ORDER BY died_at, id LIMIT 1), standing.* FROM (` + StandingSQL + `) AS standing`
 
-// flowsSQL adds up samples, of which a day has 8,640, once for each window. In
-// the shortest are three or four, wherever it begins.
+// flowsSQL adds up samples, once for each window. A day has 8,640 samples, and
+// the shortest window has three or four.
 const flowsSQL = `
 SELECT coalesce(sum(seconds), 0), coalesce(sum(emitted), 0)::bigint, coalesce(sum(enqueued), 0)::bigint,
        coalesce(sum(confirmed), 0)::bigint, coalesce(sum(died), 0)::bigint, max(at)
@@ -82,13 +82,14 @@ func (o *Overviews) flows(ctx context.Context, s *domain.Standing) error {
 		return nil
 	})
 	if newest != nil {
-		s.SampledAt = *newest // of the last row, which is the longest window
+		s.SampledAt = *newest // from the last row, which is the longest window
 	}
 	return err
 }
 
-// historySQL puts samples together. Of a percentile there is no true mean; that
-// of the medians will do, and of the large ones the largest is what matters.
+// historySQL joins the samples of each step. Percentiles cannot be averaged
+// exactly: for medians the mean is good enough, and for 99th percentiles the
+// largest matters.
 const historySQL = `
 SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step,
        sum(seconds)::float8, sum(emitted)::bigint, sum(enqueued)::bigint, sum(confirmed)::bigint, sum(died)::bigint,

@@ -11,36 +11,34 @@ import (
 	"outboxd/repository/stored"
 )
 
-// How far one search looks. It begins with few events, because most pages are
-// full after them.
+// How many events one search looks at. The first step is small, because it
+// fills most pages.
 const (
 	searchFirst    = 500    // of each table, in the first step
-	searchStep     = 10_000 // of each table, in each further one
+	searchStep     = 10_000 // of each table, in each further step
 	searchLimit    = 50_000 // of each table altogether
 	searchPatience = 2 * time.Second
-	// searchTimeout bounds one step on the server, for a database that is
-	// too slow even for that.
+	// searchTimeout bounds one step on the server, for a very slow database.
 	searchTimeout = 5 * time.Second
 )
 
-// searchBoundsSQL keeps the planner to the indexes by which the steps are
-// bounded. Of IDs that are not in the order of the table it might think that
-// reading and sorting all of it is cheaper. The cost that it then sees is none
-// to compile anything for.
+// searchBoundsSQL makes the planner use the indexes that bound the steps. If
+// the IDs are not in the order of the table, it might read and sort the whole
+// table instead. JIT is off, because these settings raise the estimated cost.
 const searchBoundsSQL = `
 SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'off', true),
        set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`
 
-// Each table is read by the index of its IDs, newest first, from $2 down to
-// $1, and $4 rows of it; only then the filter is applied. So the work does not
-// depend on how much matches.
+// Each table is read by the index of its IDs, newest first, from $2 down to $1,
+// at most $4 rows. Only then the filter is applied. So the work does not depend
+// on how many events match.
 //
 //   - $3 names the states to read; the others cost nothing.
-//   - floor is the ID down to which all tables were read: below it one of them
-//     has more. Rows below are left for the next step.
-//   - inbox and outbox_turns are asked by subqueries that give a value, which
-//     cannot become a hash of the whole table.
-//   - without a match there is one row all the same, to say the floor.
+//   - floor is the ID down to which all tables were read: at least one of them
+//     has more rows below it. Those are left for the next step.
+//   - inbox and outbox_turns are read by scalar subqueries, which cannot become
+//     a hash of the whole table.
+//   - Without a match there is still one row, which has the floor.
 var searchSQL = `
 WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
@@ -107,7 +105,7 @@ func (l *Lives) Search(ctx context.Context, filter domain.EventFilter, before do
 	return page, err
 }
 
-// searchRange returns the first and the last ID that may be met.
+// searchRange returns the first and the last ID that can match.
 func searchRange(filter domain.EventFilter, before domain.ID) (first, last domain.ID) {
 	last = domain.LastID()
 	if !filter.Since.IsZero() {
@@ -125,9 +123,9 @@ func searchRange(filter domain.EventFilter, before domain.ID) (first, last domai
 	return first, last
 }
 
-// readFor are the states of which the tables are read to find events of a
-// state: what is confirmed is where it was in flight. They are strings, because
-// pgx cannot encode any other type where the statement is not prepared.
+// readFor returns the states whose tables hold the events of a state: confirmed
+// events are in the same table as those in flight. The result is strings,
+// because pgx cannot encode another type if the statement is not prepared.
 func readFor(state domain.EventState) (states []string) {
 	switch state {
 	case "":
@@ -142,8 +140,8 @@ func readFor(state domain.EventState) (states []string) {
 	}
 }
 
-// searchOnce appends up to limit events to the page, and returns the floor of
-// what it looked at; zero: there is no more.
+// searchOnce appends up to limit events to the page. It returns the floor of
+// the rows that it looked at; zero if there are no more.
 func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain.EventFilter, first, last domain.ID, step, limit int) (domain.ID, error) {
 	rows, err := tx.Query(ctx, searchSQL, [16]byte(first), [16]byte(last), readFor(f.State), step,
 		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit)

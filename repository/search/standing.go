@@ -10,9 +10,9 @@ import (
 // CountLimit bounds how many rows a measurement counts in one table.
 const CountLimit = domain.StandingCounted
 
-// StandingSQL says where the events are. Counting is exact as long as it is
-// cheap. Beyond that the planner's estimate has to do, never below what was
-// counted. Of the held events of a key only the first one is looked at.
+// StandingSQL counts the events in each place. Counts are exact up to a limit,
+// and above it the planner's estimate, but never less than was counted. Of a
+// key's held events only the first one is read.
 var StandingSQL = heldHeadsSQL + `
 SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
        counted = $3 AS estimated,
@@ -23,13 +23,13 @@ SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint F
 FROM (SELECT count(*) AS counted FROM (SELECT FROM outbox LIMIT $3) AS few) AS c,
      (SELECT count(*) AS waiting FROM (SELECT FROM outbox_held LIMIT $3) AS few) AS h`
 
-// Standing is what standingSQL returns.
+// Standing is a row of StandingSQL.
 type Standing struct {
 	domain.Backlog
 	oldest, oldestHeld *time.Time
 }
 
-// Targets returns where a row of the columns is scanned to.
+// Targets returns the targets into which a row is scanned.
 func (s *Standing) Targets() []any {
 	return []any{&s.Pending, &s.Estimated, &s.oldest, &s.Dead, &s.Held, &s.HeldKeys, &s.oldestHeld}
 }

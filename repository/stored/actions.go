@@ -16,8 +16,8 @@ const (
 	growActionSQL  = `UPDATE outbox_actions SET events = events + $2 WHERE id = $1`
 )
 
-// Act does one batch of an action and records it, both or neither. An action
-// without effect is recorded too: once.
+// Act does one batch of an action and records it in the same transaction. An
+// action without effect is recorded too, once.
 func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
 	id := action.ID
 	err := pgx.BeginFunc(ctx, d.Pool(), func(tx pgx.Tx) error {
@@ -41,7 +41,7 @@ func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.
 	return err
 }
 
-// ByWhom is what the journal says of an action.
+// ByWhom returns the journal's text for an action.
 func ByWhom(d *postgres.Database, action *domain.Action) string {
 	if action.Reason == "" {
 		return d.Storable("by " + action.Actor)

@@ -5,16 +5,15 @@ import (
 	"strings"
 )
 
-// column is a column that every table of events has.
+// column is a column of every table that holds events.
 type column struct {
 	name, sqlType string
 	target        func(*Scan) any // what Scan reads it into
-	array         func(*Rows) any // where Rows has it
+	array         func(*Rows) any // the array of it in Rows
 }
 
-// columns are the columns of an event, in the one order in which all statements
-// name them, Scan reads them and Rows gives them. The tables get theirs from
-// migrations/00001_outbox.sql.
+// columns are the columns of an event. All statements, Scan and Rows use this
+// order. The tables are made by migrations/00001_outbox.sql.
 var columns = []column{
 	{"id", "uuid", func(s *Scan) any { return &s.id }, func(r *Rows) any { return r.IDs }},
 	{"event_type", "text", func(s *Scan) any { return &s.kind }, func(r *Rows) any { return r.types }},
@@ -38,24 +37,24 @@ var columns = []column{
 	{"split", "text", func(s *Scan) any { return &s.split }, func(r *Rows) any { return r.splits }},
 }
 
-// Met is a change of columns for what comes back into the outbox after it was
-// claimed once: its deliveries are made, and never again.
+// Met is the value of split for an event that returns to the outbox after a
+// claim: its deliveries are made, and are not made again.
 const Met = "coalesce(split, 'done')"
 
 var (
 	// Columns are the names of an event's columns.
 	Columns = ColumnsWith(nil)
-	// NoEvent is a NULL for each of them.
+	// NoEvent is a NULL for each column.
 	NoEvent = each(func(int, column) string { return "NULL" })
-	// Unnest makes rows of what Rows gives, one array a column from $1 on. What follows it
-	// is one more array, the parameter Beside, and the bracket.
+	// Unnest makes rows from Rows: one array for each column, from $1 on. It must be
+	// followed by one more array, the parameter Beside, and the closing bracket.
 	Unnest = "unnest(" + each(func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }) + ", "
 	// Beside is the parameter after those of Unnest.
 	Beside = fmt.Sprintf("$%d", len(columns)+1)
 )
 
-// ColumnsWith are Columns, some with other values: expressions, by
-// the name of the column.
+// ColumnsWith returns Columns with some columns replaced by expressions, given
+// by the column's name.
 func ColumnsWith(values map[string]string) string {
 	return each(func(_ int, c column) string {
 		if value, ok := values[c.name]; ok {

@@ -1,6 +1,6 @@
-// Package stored is how an event stands in PostgreSQL: its columns, the tables
-// in which it can be and what that says of its state, rows to write and rows that
-// were read, what makes a row unfit, and the journal beside them. The packages of repository
-// make their statements of it. It reads and writes nothing by itself, except the entries of what people
-// did.
+// Package stored describes how PostgreSQL stores an event: its columns, the tables
+// that can hold it and the state that each table means, rows to write, rows that were
+// read, rows that are unfit, and the journal. The packages of repository build their
+// statements from it. Except for the entries of people's actions it reads and writes
+// nothing itself.
 package stored

@@ -2,24 +2,23 @@ package stored
 
 import "outboxd/domain"
 
-// The journal of migrations/00004_record.sql: what happened to events
-// that did not simply arrive.
+// The journal of migrations/00004_record.sql: what happened to events beyond a
+// plain delivery.
 
-// JournalSQL appends to the journal what Args returns.
+// JournalSQL appends entries to the journal. Args returns its parameters.
 const JournalSQL = `
 INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail)
 SELECT id, $1, entry, generation, attempt, detail
 FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::text[]) AS noted (id, entry, generation, attempt, detail)`
 
-// Journal are entries of one stage, as journalSQL takes them.
+// Journal is a list of entries of one stage, as arrays for JournalSQL.
 type Journal struct {
 	IDs                   [][16]byte
 	entries, details      []string
 	generations, attempts []int
 }
 
-// Add notes what happened to an event. Its attempts are those so far, this one
-// included.
+// Add adds an entry for an event, whose Attempts include the present one.
 func (j *Journal) Add(e *domain.Event, entry, detail string) {
 	j.IDs = append(j.IDs, e.ID)
 	j.entries, j.details = append(j.entries, entry), append(j.details, detail)

@@ -6,16 +6,16 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// The times that the outbox takes, in UTC: what JSON and RFC 3339 can write. See
-// migrations/00001_outbox.sql.
+// The first and the last time that the outbox accepts: those that JSON and RFC
+// 3339 can write. See migrations/00001_outbox.sql.
 var (
 	firstMoment = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 )
 
-// Within is a column of times, each moved to the next moment that the outbox
-// takes. Rows that came past the checks may have others, infinite ones among
-// them, with which PostgreSQL does not calculate.
+// Within returns an expression for a column of times, with each time moved into
+// the bounds of the outbox. Rows that came past the checks may have times
+// outside, even infinite ones, with which PostgreSQL cannot calculate.
 func Within(column string) string {
 	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
 }
@@ -23,11 +23,11 @@ func Within(column string) string {
 // EmittedSQL is true for an entry of one event that was emitted.
 const EmittedSQL = `unrecorded IS NULL AND repeated IS NULL AND deliveries IS NULL`
 
-// AccountDaySQL is the day of the account on which an event was created.
+// AccountDaySQL is the day under which the account counts an event.
 var AccountDaySQL = `(` + Within("created_at") + ` AT TIME ZONE 'UTC')::date`
 
-// moment is a time that can always be read: one that the outbox would not take
-// becomes the nearest that it does, and odd says so. NULL is odd too.
+// moment is a time that can always be read. A time outside the bounds of the
+// outbox becomes the nearest one within, and odd is set. NULL is odd too.
 type moment struct {
 	time.Time
 	odd bool

@@ -11,14 +11,14 @@ import (
 	"outboxd/domain"
 )
 
-// Always is a window that nothing is too old for.
+// Always is a window so long that no event is older.
 const Always = 100 * 365 * 24 * time.Hour
 
-// LastID is beyond all others.
+// LastID comes after all other IDs.
 var LastID = domain.ID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// PieceStart is the first ID of a piece that follows one which ended with after.
-// The zero ID, "none yet", is itself one that a producer may have written.
+// PieceStart returns the first ID of the piece after the one that ended with
+// after. If after is zero, it is the first possible ID.
 func PieceStart(after domain.ID) [16]byte {
 	start := [16]byte(after)
 	if after.IsZero() || after == LastID {
@@ -32,15 +32,16 @@ func PieceStart(after domain.ID) [16]byte {
 	return start
 }
 
-// pieceEndSQL finds where a piece of the history ends that begins after $1: the
-// id so many rows on (%d), or NULL if there are fewer. Whole days are left out, by
-// their partitions; rows are not, or looking for enough of them would not be bounded.
+// pieceEndSQL finds the end of a piece of the history that begins after $1: the ID %d
+// rows further on, or NULL if there are fewer. It leaves out whole days, by their
+// partitions. It does not leave out single rows, because then the search would not be
+// bounded.
 const pieceEndSQL = `
 SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
 ORDER BY id OFFSET %d LIMIT 1`
 
-// PieceEnd returns the last ID of the piece of the history that begins after one,
-// of events sent on the days since both a time and so long ago.
+// PieceEnd returns the last ID of the piece of the history that begins after an
+// ID. It covers the days after since that are also within the window.
 func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (domain.ID, error) {
 	last := LastID
 	err := q.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan((*[16]byte)(&last))

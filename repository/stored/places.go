@@ -7,15 +7,16 @@ import (
 	"outboxd/domain"
 )
 
-// Place is a table in which events are. An event is in one at a time, and that
-// is its state: the one expression of where an event is, since when and why.
+// Place is a table that holds events. An event is in one table at a time, which
+// determines its state. The fields are the SQL expressions for since when and
+// why it is there.
 type Place struct {
 	state domain.EventState
 	table string
-	since string // the column that says since when; in the outbox from when on it is due
-	stage string // which stage gave it up
-	fault string // its last error or what it died of
-	rival string // the ID of the task that stands for it
+	since string // the column that says since when; in the outbox, when the event is due
+	stage string // which stage gave the event up
+	fault string // its last error, or the one that it died of
+	rival string // the ID of the task that took its place
 }
 
 const (
@@ -23,8 +24,8 @@ const (
 	lastError = "coalesce(last_error, '')"
 )
 
-// Places are all tables in which events are, in the order of an event's way. What the history
-// has is in flight or, if the inbox knows it, confirmed.
+// Places are all tables that hold events, in the order of an event's way. An event in the
+// history is in flight, or confirmed if the inbox has it.
 var Places = PlaceList{
 	{domain.StatePending, "outbox", "available_at", noText, lastError, noText},
 	{domain.StateHeld, "outbox_held", "held_at", noText, lastError, noText},
@@ -37,14 +38,14 @@ var Places = PlaceList{
 // PlaceList is some of the places.
 type PlaceList []Place
 
-// Only are the places of events in these states.
+// Only returns the places of events in these states.
 func (p PlaceList) Only(states ...domain.EventState) PlaceList {
 	return slices.DeleteFunc(slices.Clone(p), func(at Place) bool { return !slices.Contains(states, at.state) })
 }
 
-// Each is the text for each of the places, with sep between. In it stand, for
-// the place's own, {table} and {state} (a literal), and the expressions {since},
-// {stage}, {error} and {rival}.
+// Each returns the text once for each place, with sep in between. In the text,
+// {table}, {state} (a literal) and the expressions {since}, {stage}, {error} and
+// {rival} are replaced by those of the place.
 func (p PlaceList) Each(text, sep string) string {
 	list := make([]string, len(p))
 	for i, at := range p {
@@ -54,14 +55,15 @@ func (p PlaceList) Each(text, sep string) string {
 	return strings.Join(list, sep)
 }
 
-// Union are the rows of all of the places, which each gives in the same columns.
+// Union returns Each joined by UNION ALL. The text must select the same columns
+// for every place.
 func (p PlaceList) Union(text string) string { return p.Each(text, "\n    UNION ALL ") }
 
-// Have is true where one of the places has the event of that ID, an expression. It is one look into
-// an index for each place, and partition of the history.
+// Have returns a condition that is true if one of the places has the event with the ID, an
+// expression. It costs one look into an index for each place and partition of the history.
 func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"
 }
 
-// Table is the table of the one place.
+// Table returns the table of a state.
 func (p PlaceList) Table(state domain.EventState) string { return p.Only(state)[0].table }

@@ -10,7 +10,7 @@ import (
 	"outboxd/domain"
 )
 
-// Rows are events as Unnest takes them.
+// Rows are events as arrays for Unnest.
 type Rows struct {
 	IDs                                  [][16]byte
 	types, headers, queues               []string
@@ -29,7 +29,7 @@ type Rows struct {
 func (r *Rows) Add(e *domain.Event) {
 	headers, err := Headers(e.Headers)
 	if err != nil {
-		headers = "{}" // a map of strings always encodes
+		headers = "{}" // encoding a map of strings cannot fail
 	}
 	var lastError *string
 	if e.LastError != "" {
@@ -50,7 +50,7 @@ func (r *Rows) Add(e *domain.Event) {
 		key, position = &e.OrderingKey, &e.Position
 	}
 	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
-	// pgx knows the type of a list of these without asking the server, unlike that of []*[16]byte.
+	// pgx knows the type of a slice of these without asking the server, unlike []*[16]byte.
 	var origin pgtype.UUID
 	var subscription, split *string
 	if e.Subscription != "" {
@@ -62,7 +62,7 @@ func (r *Rows) Add(e *domain.Event) {
 	r.origins, r.subscriptions, r.splits = append(r.origins, origin), append(r.subscriptions, subscription), append(r.splits, split)
 }
 
-// Args are the parameters of Unnest.
+// Args returns the parameters of Unnest.
 func (r *Rows) Args() []any {
 	list := make([]any, len(columns))
 	for i, c := range columns {

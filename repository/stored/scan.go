@@ -10,8 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// Scan reads events from rows of Columns. Its targets are the types
-// that pgx reads without a detour, and are used again for each row.
+// Scan reads events from rows of Columns. Its targets are types that pgx reads
+// directly, and are used again for each row.
 type Scan struct {
 	Targets []any
 
@@ -28,7 +28,8 @@ type Scan struct {
 	headersError                         error
 }
 
-// NewScan returns a scan whose columns are followed by more.
+// NewScan returns a Scan for rows in which the targets more follow the event's
+// columns.
 func NewScan(more ...any) *Scan {
 	s := &Scan{}
 	for _, c := range columns {
@@ -38,15 +39,15 @@ func NewScan(more ...any) *Scan {
 	return s
 }
 
-// WithoutEvent are the columns for a row that has no event, only more.
+// WithoutEvent returns the targets for a row that has no event, only more.
 func (s *Scan) WithoutEvent() []any {
 	targets := slices.Clone(s.Targets)
 	clear(targets[:len(columns)])
 	return targets
 }
 
-// Event returns the event of the row that was scanned last, with what could be
-// read of it.
+// Event returns the event of the row that was scanned last, as far as it could
+// be read.
 func (s *Scan) Event() domain.Event {
 	e := domain.Event{
 		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: int(s.attempts.Int32),
@@ -67,12 +68,12 @@ func (s *Scan) Event() domain.Event {
 	return e
 }
 
-// maxCount bounds attempts and generations, so that there is always room to count on.
+// maxCount bounds attempts and generations, so that counting further cannot overflow.
 const maxCount = 1_000_000_000
 
-// Unfit returns why the row that Event returned must not be relayed although it
-// can be read, an unfitError; nil for almost every row. The outbox would refuse
-// it, and so would not take it back after a failure.
+// Unfit returns an unfitError if the row of Event must not be relayed although
+// it can be read: the outbox would refuse to take it back after a failure. It
+// is nil for almost every row.
 func (s *Scan) Unfit() error {
 	switch {
 	case s.headersError != nil:
@@ -97,9 +98,9 @@ func (s *Scan) Unfit() error {
 
 func wholeSeconds(n pgtype.Int4) time.Duration { return time.Duration(n.Int32) * time.Second }
 
-// word is a text that is mostly the same from row to row. It is made anew only
-// where it differs from the row before: three of them would otherwise be more
-// than half of what is allocated for an event.
+// word is a text that is mostly the same from row to row. It allocates only if
+// it differs from the row before. Otherwise three such columns would make up
+// more than half of an event's allocations.
 type word string
 
 var _ pgtype.BytesScanner = (*word)(nil)

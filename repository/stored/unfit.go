@@ -11,12 +11,12 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// unfitError says that a row was read and cannot be relayed.
+// unfitError says why a row that was read cannot be relayed.
 type unfitError struct{ why string }
 
 func (e unfitError) Error() string { return e.why }
 
-// IsOfRow tells whether an error may come from what a row holds, rather than
+// IsOfRow reports whether an error may come from the contents of a row, and not
 // from the server, the session or the schema.
 func IsOfRow(err error) bool {
 	if err == nil || postgres.IsUnavailable(err) || errors.Is(err, context.Canceled) {

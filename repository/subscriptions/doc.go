@@ -1,4 +1,4 @@
-// Package subscriptions keeps which events go to which receivers: applying them
-// from a file, pausing, resuming and removing them. The deliveries themselves are
-// made by the claim, in package repository.
+// Package subscriptions stores which events go to which receivers: it applies,
+// pauses, resumes and removes subscriptions. The claim, in package repository,
+// makes the deliveries.
 package subscriptions

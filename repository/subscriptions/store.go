@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Store has the subscriptions of a database. Its methods are safe for
+// Store keeps the subscriptions of a database. Its methods are safe for
 // concurrent use.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
@@ -27,7 +27,8 @@ SELECT id, name, types, headers, url, secrets, format, timeout_ms, concurrency, 
        created_at, changed_at, paused_at, paused_by, pause_reason, removed_at
 FROM outbox_subscriptions`
 
-// List returns all subscriptions by name, removed ones among them.
+// List returns all subscriptions in the order of their names, including removed
+// ones.
 func (s *Store) List(ctx context.Context) ([]domain.Subscription, error) {
 	rows, err := s.db.Pool().Query(ctx, subscriptionsSQL+" ORDER BY name")
 	if err != nil {
@@ -82,7 +83,7 @@ func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
 	return s, nil
 }
 
-// One that was removed counts as new: it gets another ID.
+// A removed subscription counts as new: it gets another ID.
 const applySQL = `
 INSERT INTO outbox_subscriptions AS s (name, types, patterns, headers, url, secrets, format, timeout_ms, concurrency, rate, attempts, retry_max_ms, ordering, instead_of_queue)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
@@ -98,11 +99,12 @@ WHERE s.removed_at IS NOT NULL OR (s.types, s.headers, s.url, s.secrets, s.forma
                      excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
 RETURNING xmax::text <> '0'`
 
-// Apply adds the subscriptions that are not there and changes those that differ,
-// all or none, and returns what it did to each. Others stay as they are, and so
-// does a pause. They apply to what the relay claims from now on.
+// Apply adds subscriptions that do not exist and changes those that differ, all
+// or none. It returns what it did to each. It leaves other subscriptions and
+// pauses as they are. The changes apply to events that the relay claims from now
+// on.
 //
-// Errors: domain.CodeInvalid, for the first that does not Validate.
+// Errors: domain.CodeInvalid for the first invalid subscription.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.SubscriptionChange, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {
@@ -152,7 +154,7 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Su
 	return domain.SubscriptionAdded, nil
 }
 
-// The first pause counts: whoever pauses again does not change since when.
+// The first pause counts: pausing again changes nothing.
 const (
 	pauseSQL = `
 UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
@@ -162,20 +164,21 @@ WHERE name = $1 AND removed_at IS NULL`
 	removeSQL = `UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 )
 
-// Pause stops the attempts of a subscription, for the reason of the action.
+// Pause stops the attempts of a subscription, with the reason of the action.
 // Deliveries are still made, and wait. Errors: domain.CodeNotFound.
 func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
-// Resume goes on with the attempts of a subscription. Errors: domain.CodeNotFound.
+// Resume lets the attempts of a subscription continue. Errors:
+// domain.CodeNotFound.
 func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "resume", action, name, resumeSQL)
 }
 
-// Remove ends a subscription: no further deliveries are made. Those that there are
-// wait until somebody takes them back, or the subscription is applied again.
-// Errors: domain.CodeNotFound.
+// Remove ends a subscription: no further deliveries are made. Existing ones wait
+// until they are cancelled, or the subscription is applied again. Errors:
+// domain.CodeNotFound.
 func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "remove", action, name, removeSQL)
 }

@@ -7,11 +7,12 @@ import (
 	"outboxd/repository/stored"
 )
 
-// The account of migrations/00004_record.sql: what was emitted, by UTC day of
-// its creation and by type, and what became of events whose rows are gone.
+// The account of migrations/00004_record.sql: how many events were emitted, by
+// the UTC day of their creation and by type, and what became of events whose
+// rows are deleted.
 
-// Each statement begins behind what the one before it deleted. What is written
-// before that place meanwhile is for the next round.
+// Each statement begins after the rows that the last one deleted. Rows that are
+// written before that place in the meantime are left for the next round.
 var foldSQL = `
 WITH gone AS (
     DELETE FROM outbox_entries WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_entries WHERE ctid > $2::text::tid LIMIT $1))
@@ -41,8 +42,8 @@ func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
 	return total, postgres.Translate(err, "fold the account")
 }
 
-// closeSQL enters rows of the history that are about to go (%[1]s) into the
-// account. Inbox rows (%[2]s) outlive them.
+// closeSQL counts rows of the history in the account before they are deleted
+// (%[1]s). Their inbox rows (%[2]s) outlive them.
 var closeSQL = `
 INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
 SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)

@@ -11,8 +11,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Cancelled events. What they need of Redis is done by the leader: the statement
-// that cancelled them ran in somebody's transaction, and could not.
+// Cancelled events. The leader deletes their tasks in Redis, which the statement
+// that cancelled them could not do inside its transaction.
 
 const sayUnconfirmedSQL = `UPDATE outbox_queue_identity SET unconfirmed = $1 WHERE unconfirmed <> $1`
 
@@ -45,9 +45,9 @@ func (h *Housekeeping) TasksRemoved(ctx context.Context, events []domain.ID) err
 	return postgres.Translate(err, "note that the tasks of cancelled events are removed")
 }
 
-// The account keeps the number of those that go. Their rows in inbox, by which a
-// task has no effect, go with them, and not before: while a task may be left in Redis
-// none goes.
+// The account keeps their number. Their rows in inbox, which keep a task from taking
+// effect, are deleted with them. An event is deleted only when no task of it is left
+// in Redis.
 var trimCancelledSQL = `
 WITH gone AS (
     DELETE FROM outbox_cancelled WHERE id = ANY(ARRAY(

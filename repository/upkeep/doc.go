@@ -1,4 +1,4 @@
-// Package upkeep is the housekeeping of the tables, which one relay does, the
-// leader: partitions and trimming, the account, ordering keys that stand still,
-// samples, and who leads. Sending events again is not part of it; see heal.
+// Package upkeep is the housekeeping of the tables, which the leader does:
+// partitions and trimming, the account, ordering keys that stand still,
+// samples, and the choice of the leader. Package heal sends events again.
 package upkeep

@@ -16,7 +16,7 @@ func (h *Housekeeping) Failing(ctx context.Context, work string, cause error) (e
 	switch {
 	case cause == nil:
 		_, err = h.db.Pool().Exec(ctx, worksSQL, work)
-	case postgres.SQLState(cause) != "" && postgres.SQLState(cause) != "55P03": // a lock that was not given up in time is for the next round
+	case postgres.SQLState(cause) != "" && postgres.SQLState(cause) != "55P03": // after a lock timeout the next round tries again
 		_, err = h.db.Pool().Exec(ctx, failingSQL, work, h.db.ErrorText(cause))
 	}
 	return postgres.Translate(err, "record what fails")

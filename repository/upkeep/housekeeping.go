@@ -9,22 +9,22 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Housekeeping is the domain.Housekeeping.
+// Housekeeping implements domain.Housekeeping.
 type Housekeeping struct {
 	db        *postgres.Database
 	directURL string
 	terms     leaderTerms
 }
 
-// NewHousekeeping returns the housekeeping of db. directURL is as listenURL of
-// NewPresence.
+// NewHousekeeping returns the Housekeeping of db. directURL is like listenURL
+// of NewPresence.
 func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 	return &Housekeeping{db: db, directURL: directURL, terms: defaultLeaderTerms}
 }
 
 var _ domain.Housekeeping = (*Housekeeping)(nil)
 
-// The rows of cancelled events go with these.
+// Rows of cancelled events are left to trimCancelledSQL.
 const trimInboxSQL = `
 DELETE FROM inbox WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM inbox i
@@ -41,14 +41,14 @@ func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit i
 	return max(inbox, journal), err
 }
 
-// A dead letter keeps its history for as long as it lies there.
+// The entries of a dead letter are kept as long as the dead letter.
 const trimJournalSQL = `
 DELETE FROM outbox_journal WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM outbox_journal j
     WHERE at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = j.event_id)
     ORDER BY at LIMIT $2))`
 
-// The account keeps the number of those that go.
+// The account keeps their number.
 var trimSuppressedSQL = `
 WITH gone AS (
     DELETE FROM outbox_suppressed WHERE id = ANY(ARRAY(

@@ -8,11 +8,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Neither a key without a turn, nor one whose turn has ended, nor one whose turn
-// is that of an event which is still held, should exist for
-// longer than it takes to commit; a process that was killed at the wrong moment
-// leaves them. The keys are found by skipping through the index, one entry for
-// each.
+// Finds keys that stand still: keys with held events that have no turn, a turn
+// that has ended, or a turn of an event that is still held. Such keys exist for
+// the time of a commit, or longer if a process was killed at the wrong moment.
+// The statement skips through the index from key to key.
 var idleKeysSQL = `
 WITH RECURSIVE keys (key, n) AS (
     (SELECT ordering_key, 1 FROM outbox_held WHERE ordering_key > $1 ORDER BY ordering_key LIMIT 1)

@@ -14,41 +14,41 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// leaderTerms are how long a leader may be silent, and how often it and those
-// who would follow it speak.
+// leaderTerms are how long a leader may be silent, how often it speaks, and how
+// often other processes ask for the lock.
 type leaderTerms struct {
-	// silence is how long PostgreSQL waits for the next word of a leader before
-	// it ends the session and with it the lock.
+	// silence is how long PostgreSQL waits for the leader's next message. Then
+	// it ends the session, and with it the lock.
 	silence time.Duration
-	word    time.Duration // between two words of a leader; much shorter than silence
-	retry   time.Duration // between two questions of a process that does not lead
+	word    time.Duration // between two messages of the leader; much shorter than silence
+	retry   time.Duration // between two requests of a process that does not lead
 }
 
-// LeaderInterval is the time between two words of a leader.
+// LeaderInterval is the time between two messages of the leader.
 const LeaderInterval = 10 * time.Second
 
-// Another process leads at most silence and retry after the leader fell silent.
+// After a leader falls silent, another process leads within silence plus retry.
 var defaultLeaderTerms = leaderTerms{silence: 30 * time.Second, word: LeaderInterval, retry: 5 * time.Second}
 
-// leader is the session that holds the lock.
+// leader is the database session that holds the lock.
 type leader struct {
 	terms leaderTerms
 
 	mu   sync.Mutex
 	conn *pgx.Conn
-	last time.Time // before the last word that was answered was sent
+	last time.Time // when the last message that was answered was sent
 }
 
-// Lead implements domain.Housekeeping. The leader is who holds an advisory lock
-// of PostgreSQL's, so leadership ends with the session. The session is its own:
-// the lock of a pooled one would pass to its next user.
+// Lead implements domain.Housekeeping. The leader holds an advisory lock of
+// PostgreSQL, so leadership ends with the session. The session is not one of the
+// pool, because the lock would pass to the session's next user.
 //
 // A process that is suspended, or cut off by the network, keeps its connection,
 // for two hours by the kernel's defaults. So the session is always in a
 // transaction, and idle_in_transaction_session_timeout, which every version has,
-// ends it. The transaction has no snapshot and no ID, so it holds back nothing,
-// and it is a new one with every word, so it never looks forgotten. Behind a
-// PgBouncer in transaction mode it also keeps the server's session ours.
+// ends it. The transaction has no snapshot and no ID, so it holds back nothing.
+// Each message begins a new one, so it never looks forgotten. Behind a PgBouncer
+// in transaction mode it also keeps the server's session ours.
 func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, domain.StillLeads) error) error {
 	conn, err := h.db.ConnectDirectly(ctx, h.directURL)
 	if err != nil {
@@ -63,7 +63,7 @@ func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, doma
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		// Closing the connection gives the lock back.
+		// Closing the connection releases the lock.
 		defer l.resign(ctx)
 		lost(postgres.Translate(l.watch(ctx), "keep leading"))
 	}()
@@ -75,15 +75,15 @@ func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, doma
 	return err
 }
 
-// LeaderLock is the key of the lock of the leader in a schema.
+// LeaderLock returns the key of the leader's lock in a schema.
 func LeaderLock(schema string) int64 {
 	hash := fnv.New64a()
 	hash.Write([]byte("outboxd housekeeping " + schema))
 	return int64(hash.Sum64()) //nolint:gosec // any 64 bits will do
 }
 
-// awaitLock asks again and again rather than waiting inside PostgreSQL, where
-// a statement that waits for hours would hold back vacuum.
+// awaitLock asks for the lock again and again. A statement that waited for it
+// inside PostgreSQL for hours would hold back vacuum.
 func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
 	retry := time.NewTicker(l.terms.retry)
 	defer retry.Stop()
@@ -99,13 +99,14 @@ func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
 	}
 }
 
-// inTransaction begins a transaction that ends with its session if nothing is
-// said for as long as the leader may be silent.
+// inTransaction begins a transaction. PostgreSQL ends it and its session if the
+// leader is silent for too long.
 func (l *leader) inTransaction() string {
 	return fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL idle_in_transaction_session_timeout = %s; ", postgres.Milliseconds(l.terms.silence))
 }
 
-// tryLock asks for the lock inside the transaction that then keeps it alive.
+// tryLock asks for the lock, inside a transaction whose timeout then bounds the
+// leader's silence.
 func (l *leader) tryLock(ctx context.Context, lock int64) (bool, error) {
 	l.last = time.Now()
 	results, err := l.say(ctx, l.inTransaction()+fmt.Sprintf("SELECT pg_try_advisory_lock(%d)", lock))
@@ -119,15 +120,15 @@ func (l *leader) tryLock(ctx context.Context, lock int64) (bool, error) {
 	return false, err
 }
 
-// say sends statements in one message and waits for the answer, not for long.
+// say sends statements in one message and waits a short time for the answer.
 func (l *leader) say(ctx context.Context, sql string) ([]*pgconn.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.PingPatience)
 	defer cancel()
 	return l.conn.PgConn().Exec(ctx, sql).ReadAll()
 }
 
-// speak makes the lock last until the leader is silent again. The lock is the
-// session's and outlives the transaction.
+// speak renews the leadership: it begins a new transaction. The lock belongs to
+// the session and outlives the old transaction.
 func (l *leader) speak(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +140,7 @@ func (l *leader) speak(ctx context.Context) error {
 	return nil
 }
 
-// watch returns when the session is gone, or nil when ctx ends.
+// watch returns an error when the session has ended, or nil when ctx ends.
 func (l *leader) watch(ctx context.Context) error {
 	word := time.NewTicker(l.terms.word)
 	defer word.Stop()
@@ -155,8 +156,8 @@ func (l *leader) watch(ctx context.Context) error {
 	}
 }
 
-// still is the domain.StillLeads. PostgreSQL is asked only if the last answer is
-// older than it can be while this process runs as it should.
+// still is the domain.StillLeads. It asks PostgreSQL only if the last answer is
+// older than it can be while this process runs normally.
 func (l *leader) still(ctx context.Context) error {
 	l.mu.Lock()
 	last := l.last
@@ -167,8 +168,8 @@ func (l *leader) still(ctx context.Context) error {
 	return postgres.Translate(l.speak(ctx), "ask whether this process still leads")
 }
 
-// since counts what the monotonic clock counts, and the sleep of a machine,
-// which only the other clock does.
+// since returns the time since t, including the time that the machine slept,
+// which the monotonic clock does not count.
 func since(t time.Time) time.Duration { return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0))) }
 
 func (l *leader) resign(ctx context.Context) {

@@ -10,27 +10,30 @@ import (
 	"outboxd/repository/stored"
 )
 
-// entriesLimit bounds how many entries of the account a measurement counts: at
-// more than 8,000 events a second there are more before they are added up.
+// entriesLimit bounds how many entries of the account a measurement counts. At
+// more than 8,000 events a second there are more than that between two rounds
+// of adding up.
 const entriesLimit = 500_000
 
-// measurePatience bounds a measurement. In bad company, such as under an old
-// snapshot with millions of dead rows, even this takes long. It is then not
-// worth it.
+// measurePatience bounds a measurement. With an old snapshot and millions of
+// dead rows even a bounded count takes long; then there is no sample.
 const measurePatience = 2 * time.Second
 
-// measureSQL keeps a sample, in one statement and so in one transaction: an
-// idle process has to live on less than one a second.
+// measureSQL writes a sample, in one statement and so in one transaction: an
+// idle process may use less than one transaction a second.
 //
-//   - What was emitted is in the account, and in the entries since it was last
-//     added up: a minute's, or all that producers wrote while no relay ran. Up
-//     to $5 of them are counted. Beyond that PostgreSQL's own counter says how
-//     many there are, and they are taken to be like those that were counted.
-//   - What was enqueued comes from PostgreSQL's own counters of the history's
-//     partitions, since its rows have no index by time, and one would cost
-//     every batch. They lag by a second or so, and begin anew after a crash.
-//   - Confirmations count up to ten seconds ago: their time is that at which
-//     the handler's transaction began, and the row shows when it has committed.
+//   - Emitted events are in the account, and in the entries that were not added
+//     up yet: those of a minute, or all that producers wrote while no relay
+//     ran. Up to $5 entries are counted. Above that, PostgreSQL's own counter
+//     gives their number, and the uncounted ones are assumed to be like the
+//     counted ones.
+//   - Enqueued events come from PostgreSQL's own counters of the history's
+//     partitions. The history has no index by time, which would cost something
+//     in every batch. The counters lag by about a second, and start at zero
+//     after a crash.
+//   - Confirmations are counted up to ten seconds ago. Their time is the start
+//     of the handler's transaction, and their row is visible only after its
+//     commit.
 //   - The delays are those of at most 1,000 confirmations.
 var measureSQL = `
 WITH standing AS (` + search.StandingSQL + `

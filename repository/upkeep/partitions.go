@@ -15,8 +15,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// daysAhead is how many days' partitions exist before they are needed, so that
-// the leader may be gone for as long.
+// daysAhead is for how many days partitions are made in advance, so that there
+// may be no leader for as long.
 const daysAhead = 7
 
 // partitionPrefix is followed by the day, in UTC, as 20060102.
@@ -29,7 +29,7 @@ const PartitionsSQL = `
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
-// The default partition is empty unless the leader was away for days.
+// The default partition is empty unless there was no leader for days.
 var trimDefaultSQL = `
 WITH gone AS (
     DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(
@@ -72,8 +72,7 @@ func isOverdue(day, now time.Time, history time.Duration) bool {
 	return day.AddDate(0, 0, 1).Before(now.Add(-history))
 }
 
-// trimDefault keeps the default partition from growing where no partitions can
-// be made.
+// trimDefault keeps the default partition small if no partitions can be made.
 func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
 	err := postgres.InPieces(ctx, trimDefaultBatch, func(rows int) (done bool, err error) {
 		var n int
@@ -100,8 +99,8 @@ func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, erro
 	return PartitionDays(names), rows.Err()
 }
 
-// PartitionDays returns the days that partitions of these names are for. The
-// default one is for none.
+// PartitionDays returns the days of partitions with these names. The default
+// partition has none.
 func PartitionDays(names []string) map[time.Time]bool {
 	days := map[time.Time]bool{}
 	for _, name := range names {
@@ -112,19 +111,19 @@ func PartitionDays(names []string) map[time.Time]bool {
 	return days
 }
 
-// createPartition also brings home what the default partition caught of that
-// day: with such rows in it PostgreSQL would refuse the new partition. A query
-// that has planned for the partitions as they were, and then waits for the
-// default one, would look for those rows where they no longer are; so they are
-// moved behind a lock that queries meet before they plan. There are none of a
-// day that has not begun.
+// createPartition makes a day's partition, and moves the day's rows from the
+// default partition to it: while the default partition has such rows,
+// PostgreSQL refuses the new one. A query that was planned for the old
+// partitions and then waits for the default one would look for those rows where
+// they no longer are. So the rows are moved behind a lock that queries need
+// before they plan. A day that has not begun has no such rows.
 func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun bool) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
 	list := []string{
 		fmt.Sprintf("CREATE TABLE %s (LIKE outbox_sent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
-		// The default partition is locked by ATTACH anyway; taking the lock
-		// before the move keeps new rows from slipping in between.
+		// ATTACH locks the default partition anyway. The lock is taken before
+		// the move, so that no new rows arrive in between.
 		"LOCK TABLE outbox_sent_default IN ACCESS EXCLUSIVE MODE",
 		fmt.Sprintf("WITH moved AS (DELETE FROM outbox_sent_default WHERE sent_at >= '%s' AND sent_at < '%s' RETURNING *) INSERT INTO %s SELECT * FROM moved", from, to, name),
 		fmt.Sprintf("ALTER TABLE outbox_sent ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", name, from, to),
@@ -153,14 +152,15 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun
 	return err
 }
 
-// maxStrayRows bounds what is moved home while every relay's settling waits.
+// maxStrayRows bounds how many rows are moved, because all relays wait
+// meanwhile.
 const maxStrayRows = 10_000
 
 const strayRowsSQL = `
 SELECT count(*) FROM (SELECT FROM outbox_sent_default WHERE sent_at >= $1::timestamptz AND sent_at < $2::timestamptz LIMIT $3) AS stray`
 
-// dropPartition first enters what the partition has into the account, in pieces
-// and behind a lock that keeps it as it is.
+// dropPartition first counts the partition's rows in the account, in pieces,
+// under a lock that keeps the partition unchanged.
 func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
@@ -202,7 +202,7 @@ func closePartition(tx *gorm.DB, name string, rows int) error {
 }
 
 // partitionPatience bounds how long a change of partitions waits for its locks:
-// while it waits, everybody else's inserts wait behind it.
+// all other inserts wait behind it.
 const partitionPatience = 2 * time.Second
 
 // execAll executes statements with partitionPatience for their locks.

@@ -10,10 +10,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// A session holds the horizon of vacuum back by its snapshot or, once it has
-// written, by its transaction ID; sessions of other databases do not, and neither
-// does vacuum itself. Where the role may not see a session's times it is passed
-// over: its age would be a guess.
+// A session holds back vacuum by its snapshot or, once it has written, by its
+// transaction ID. Sessions of other databases and vacuum itself do not. A session
+// whose times the role may not see is left out, because its age would be a guess.
 const oldestSnapshotSQL = `
 SELECT pid, begun FROM (
     SELECT pid, xact_start AS begun FROM pg_stat_activity
