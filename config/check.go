@@ -36,7 +36,7 @@ func (l *loading) check() {
 	}
 }
 
-// checkValue checks a value by itself.
+// checkValue checks one value without regard to the others.
 func (o *option) checkValue(validate *validator.Validate) error {
 	field := reflect.ValueOf(o.field).Elem()
 	if o.optional && field.IsZero() {
@@ -62,16 +62,15 @@ func (l *loading) intact(keys []string) bool {
 	return true
 }
 
-// A rule looks at several options together. The first key is the one that its
-// problem is reported for.
+// A rule compares several options. Its problem is reported for the first key.
 type rule struct {
 	keys    []string
-	problem func() string // "" if there is none
+	problem func() string // "": no problem
 }
 
 func (l *loading) rules() []rule {
 	c := l.config
-	// name points to another option that would mend the problem.
+	// name names another option that would mend the problem.
 	name := func(key string) string { return l.byKey[key].names() }
 	only := func(broken bool, problem string) string {
 		if broken {
@@ -161,7 +160,7 @@ func (l *loading) tooFewConns(name func(string) string) string {
 	return problem
 }
 
-// plainIdentifier leaves room for what is put behind a schema's name.
+// plainIdentifier leaves room for suffixes of the schema's name.
 var plainIdentifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`)
 
 func checkSchema(text string) error {

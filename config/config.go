@@ -16,7 +16,7 @@ type Config struct {
 	ShutdownTimeout time.Duration // how long draining may take in all
 	AdminToken      value.Secret  // empty: nothing can be changed over HTTP
 	Example         string        // ExampleAuto or ExampleOn; see RunsExample
-	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only where no worker sends
+	Notify          string        // NotifyLog, NotifySMTP, NotifyWebhook; empty only if no worker sends
 
 	API      API
 	Monitor  Monitor
@@ -64,7 +64,7 @@ type Database struct {
 type Redis struct {
 	URL           value.SecretURL // empty: outboxd runs its own server
 	WaitReplicas  int
-	CheckInterval time.Duration // between two looks whether Redis has kept its data
+	CheckInterval time.Duration // between two checks whether Redis has kept its data
 }
 
 // Embedded is the section of the servers that outboxd runs itself.
@@ -183,7 +183,7 @@ const (
 	apiConns  = 8 // requests that use the database at the same time
 )
 
-// Default returns the configuration of a process for which nothing is set.
+// Default returns the configuration of a process without any settings.
 func Default() *Config {
 	l := newLoading()
 	l.decode()
@@ -195,15 +195,15 @@ func Default() *Config {
 func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
 
 // RunsExample reports whether this process makes the example's tables and, with
-// RoleWorker, handles its events. The API is the example's, so the tables are
-// always made where that runs.
+// RoleWorker, handles its events. The API belongs to the example, so a process
+// with the API always makes the tables.
 func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole(RoleAPI) }
 
 // Path returns the configuration file that was read, or "".
 func (c *Config) Path() string { return c.path }
 
-// MinConns returns the number of database connections without which the roles
-// of this process would wait for one another.
+// MinConns returns the number of database connections that the roles of this
+// process need, or they would wait for one another.
 func (c *Config) MinConns() int {
 	n := baseConns
 	if c.HasRole(RoleRelay) {
@@ -215,8 +215,8 @@ func (c *Config) MinConns() int {
 	return n
 }
 
-// PoolSize returns the largest number of database connections that this
-// process may open: Database.MaxConns or, where that is 0, what its roles use.
+// PoolSize returns the largest number of database connections that this process
+// may open: Database.MaxConns, or if that is 0, the number that its roles use.
 func (c *Config) PoolSize() int {
 	switch {
 	case c.Database.MaxConns > 0:
@@ -228,7 +228,7 @@ func (c *Config) PoolSize() int {
 	}
 }
 
-// resolve fills in what depends on other options.
+// resolve fills in values that depend on other options.
 func (c *Config) resolve() {
 	if c.Notify == "" && c.Database.URL == "" {
 		c.Notify = NotifyLog

@@ -8,11 +8,11 @@ import (
 
 const envPrefix = "OUTBOXD_"
 
-// Kubernetes sets such variables in every pod of a namespace that has a
-// service whose name begins with outboxd. They are not meant for outboxd.
+// If a namespace has a service whose name begins with outboxd, Kubernetes sets
+// such variables in every pod. They are not meant for outboxd.
 func isServiceVariable(name, value string) bool {
 	if !strings.HasSuffix(name, "_SERVICE_PORT") && strings.HasSuffix(name, "_PORT") && !strings.Contains(value, "://") {
-		return false // a name that a person may have thought of, such as OUTBOXD_API_PORT=80
+		return false // a person may have written it, such as OUTBOXD_API_PORT=80
 	}
 	return serviceVariable.MatchString(name)
 }
@@ -20,7 +20,7 @@ func isServiceVariable(name, value string) bool {
 var serviceVariable = regexp.MustCompile(`^OUTBOXD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
 // variables returns the variables that set an option, and records a fault for
-// each that looks as if it should.
+// each that looks like one but is unknown.
 func (l *loading) variables(environ []string) map[string]string {
 	known := map[string]bool{configOption().variable(): true}
 	for _, o := range l.options {
@@ -56,8 +56,8 @@ func variableKey(name string) string {
 	return strings.ToLower(strings.TrimPrefix(name, envPrefix))
 }
 
-// readVariables takes the variables over the file. One that is empty counts
-// as not set, unless empty means something for its option.
+// readVariables puts the variables over the file. An empty variable counts as
+// not set, unless an empty value has a meaning for its option.
 func (l *loading) readVariables(variables map[string]string) {
 	for _, o := range l.options {
 		for _, alias := range o.aliases {

@@ -19,7 +19,7 @@ const FileName = "outboxd.yaml"
 
 const maxFile = 1 << 20 // bytes
 
-// readFile finds the configuration file and takes what it says.
+// readFile finds the configuration file and reads its values.
 func (l *loading) readFile(flags *pflag.FlagSet, variables map[string]string, dir string) {
 	o := configOption()
 	name, origin := FileName, ""
@@ -49,13 +49,14 @@ func (l *loading) readFile(flags *pflag.FlagSet, variables map[string]string, di
 	l.parseFile(name, text)
 }
 
-// readLimited reads a file that may not be a configuration file at all.
+// readLimited reads a file of limited size, which may not be a configuration
+// file at all.
 func readLimited(name string) (text []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	// Nothing was written, so that closing cannot lose anything.
+	// Nothing was written, so closing loses nothing.
 	defer func() { _ = f.Close() }()
 	text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(text) > maxFile {
@@ -99,7 +100,7 @@ func (l *loading) parseFile(name string, text []byte) {
 	for _, o := range l.options {
 		sections[o.section()] = true
 	}
-	delete(sections, "") // what belongs to no section
+	delete(sections, "") // keys outside all sections
 	file.pairs(root, "", func(key string, value *yaml.Node) {
 		switch {
 		case !sections[key]:
@@ -167,8 +168,8 @@ func (f *yamlFile) refuse(line int, key, problem string) {
 	f.faults = append(f.faults, fault)
 }
 
-// nodeText returns a value as flags and variables write it. Lists and maps
-// are taken where the option is one.
+// nodeText returns a value in the form of flags and variables. It accepts lists
+// and maps for options that are one.
 func nodeText(value *yaml.Node, o *option) (string, bool) {
 	var entries []string
 	isMap := o.kind() == "weights" || o.kind() == "bounds"
@@ -219,8 +220,8 @@ func isNull(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
-// yamlProblem returns the parser's complaint. One about an anchor repeats
-// text of the file, which may be a secret that begins with an asterisk.
+// yamlProblem returns the parser's message. A message about an anchor would
+// repeat text of the file, which may be a secret that begins with an asterisk.
 func yamlProblem(err error) string {
 	if strings.Contains(err.Error(), "anchor") {
 		return "the file is not valid YAML: a value that begins with * or & must be in quotes"

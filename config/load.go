@@ -12,17 +12,17 @@ import (
 	"outboxd/config/words"
 )
 
-// loading is one run of Load. It hands each layer to viper, from the weakest
-// to the strongest, as text: viper decides which layer wins, value.Parse what
-// the text means. Viper itself would turn "abc" into 0 and queue names into
-// lower case, and could not say where a value came from.
+// loading is one run of Load. It gives each layer to viper as text, from the
+// weakest to the strongest: viper decides which layer wins, and parseInto reads
+// the text. Viper itself would turn "abc" into 0 and queue names into lower
+// case, and could not say where a value came from.
 type loading struct {
 	config  *Config
 	options []*option
 	byKey   map[string]*option
 	viper   *viper.Viper
 	faults  Faults
-	broken  map[string]bool // keys whose value could not be read
+	broken  map[string]bool // keys with a value that could not be read
 }
 
 // newLoading returns a loading that has the defaults.
@@ -36,14 +36,14 @@ func newLoading() *loading {
 	return l
 }
 
-// Load returns the configuration of a process: for each option the value of
-// its flag, else of its variable, else of the file, else the default. Of fs,
-// which may be nil, only the flags of AddFlags count that were set; environ has
-// the form of os.Environ, and dir is the folder in which outboxd.yaml is
-// looked for and from which a relative --config starts.
+// Load returns the configuration of a process: for each option the value of its
+// flag, else of its variable, else of the file, else the default. fs may be
+// nil; of its flags, only those of AddFlags that were set count. environ has
+// the form of os.Environ. dir is the folder in which outboxd.yaml is looked for
+// and from which a relative --config starts.
 //
-// Its error is of type Faults and names everything that is wrong, never with
-// the value of a secret.
+// Its error is of type Faults. It names everything that is wrong, and never the
+// value of a secret.
 func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	l := newLoading()
 	variables := l.variables(environ)
@@ -59,13 +59,13 @@ func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	return l.config, nil
 }
 
-// set puts a value over what weaker layers said.
+// set puts a value over those of weaker layers.
 func (l *loading) set(o *option, text, origin string) {
 	layer := map[string]any{o.name(): text}
 	if section := o.section(); section != "" {
 		layer = map[string]any{section: layer}
 	}
-	// It has an error for symmetry with viper's other calls and never returns one.
+	// It never returns an error, although it has one.
 	if err := l.viper.MergeConfigMap(layer); err != nil {
 		l.faults = append(l.faults, o.fault(origin, "the value was not taken: "+err.Error()))
 	}

@@ -1,7 +1,7 @@
 package config
 
-// Mistake marks an error of the command line, a variable or the file: the person at the
-// keyboard has to change it, and trying again is of no use.
+// Mistake marks an error in the command line, a variable or the file. Trying again is
+// of no use: a person has to change something.
 type Mistake struct{ Err error }
 
 // Error implements error.

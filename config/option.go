@@ -10,7 +10,7 @@ import (
 	"outboxd/config/value"
 )
 
-// An option is one entry of the table: all that is known about one value.
+// An option is one entry of the table.
 type option struct {
 	field    any    // where the value goes: a pointer into a Config
 	key      string // its place in the file: section.name, or name
@@ -100,7 +100,7 @@ func (o *option) rule() string {
 	return strings.Join(rules, ",")
 }
 
-// limits says the same to a reader.
+// limits returns the limits and choices as text.
 func (o *option) limits() string {
 	switch low, high := o.limit(o.min), o.limit(o.max); {
 	case len(o.choices) > 0:
@@ -114,7 +114,7 @@ func (o *option) limits() string {
 	}
 }
 
-// limit writes a limit of validator as the option's values are written.
+// limit writes a limit of validator in the form of the option's values.
 func (o *option) limit(text string) string {
 	field := reflect.New(reflect.TypeOf(o.field).Elem()).Interface()
 	if text == "" || value.Parse(field, text) != nil {
@@ -123,13 +123,12 @@ func (o *option) limit(text string) string {
 	return value.Format(field)
 }
 
-// fault returns what is wrong with the option. The problem must not hold a
-// secret.
+// fault returns a Fault of the option. The problem must not contain a secret.
 func (o *option) fault(origin, problem string) Fault {
 	return Fault{Key: o.key, Flag: "--" + o.flag(), Variable: o.variable(), Origin: origin, Problem: problem}
 }
 
-// configOption is the option that names the file, and so cannot stand in it.
+// configOption names the configuration file, so it cannot be set in it.
 func configOption() *option {
 	return &option{
 		field: new(string), key: "config", optional: true,
@@ -137,9 +136,9 @@ func configOption() *option {
 	}
 }
 
-// AddFlags adds a flag for every option, and --config. The flags take any
-// text: Load checks it, so that one message names every fault. The flag of a
-// list may be repeated; the entries add up.
+// AddFlags adds a flag for every option, and --config. The flags take any text:
+// Load checks it, so that one message names every fault. The flag of a list may
+// be repeated to add entries.
 func AddFlags(fs *pflag.FlagSet) {
 	add := func(o *option) {
 		value := &flagValue{option: o, text: o.value}
@@ -155,7 +154,7 @@ func AddFlags(fs *pflag.FlagSet) {
 	}
 }
 
-// Choices returns the values of those options that have few, by flag.
+// Choices returns the possible values of options that have few, by flag.
 func Choices() map[string][]string {
 	choices := map[string][]string{}
 	for _, o := range new(Config).options() {

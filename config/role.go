@@ -8,7 +8,7 @@ import (
 	"outboxd/config/words"
 )
 
-// Role is one of the things that a process can do.
+// Role is a part of the work that a process can do.
 type Role string
 
 // The roles.

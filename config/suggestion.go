@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// suggestion returns the options that an unknown key may have meant, as a
-// sentence after a space, or "".
+// suggestion returns a sentence, after a space, with the options that resemble
+// an unknown key; "" if there are none.
 func (l *loading) suggestion(key string) string {
 	keys := make([]string, len(l.options))
 	for i, o := range l.options {
@@ -28,10 +28,10 @@ func (l *loading) suggestion(key string) string {
 	return ". Did you mean " + strings.Join(near, ", or ") + "?"
 }
 
-// Alike returns those of the names that are spelt most like the given one, and nearly so.
+// Alike returns the names that are spelt most like the given one, if they are close.
 func Alike(name string, names []string) []string {
 	var near []string
-	least := 1 + min(len(name), 24)/4 // edits up to which names are thought alike
+	least := 1 + min(len(name), 24)/4 // most edits between names that count as alike
 	for _, n := range names {
 		switch d := distance(spelling(n), spelling(name)); {
 		case d < least:
@@ -65,13 +65,13 @@ func (l *loading) sectionSuggestion(key string) string {
 	return ""
 }
 
-// spelling leaves out what is confused most easily.
+// spelling removes the differences that are easily confused.
 func spelling(key string) string {
 	return strings.NewReplacer(".", "", "_", "", "-", "").Replace(strings.ToLower(key))
 }
 
-// distance is Levenshtein's: the fewest bytes to insert, remove or replace.
-// Long text counts as unlike everything.
+// distance is Levenshtein's: the fewest bytes to insert, remove or replace. A
+// long text counts as different from everything.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return max(len(a), len(b))
@@ -94,8 +94,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// plainName returns an unknown name as far as it looks like one: behind a
-// missing space it may go on with a secret.
+// plainName returns the part of an unknown name that looks like a name: after a
+// missing space it may continue with a secret.
 func plainName(name string) string {
 	end := strings.IndexFunc(name, func(r rune) bool {
 		return !slices.Contains([]rune("._-"), r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')

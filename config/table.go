@@ -5,7 +5,7 @@ import (
 )
 
 // options returns the table, bound to the fields of c, in the order of the
-// reference: first what belongs to no section, then section by section.
+// reference: first the options outside all sections, then section by section.
 func (c *Config) options() []*option {
 	var all []*option
 	for _, section := range [][]*option{

@@ -7,10 +7,10 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// clientAddress returns who sent the request. X-Forwarded-For counts only as
-// far as trusted proxies wrote it: from its end backwards, up to the first
-// address that is not one of theirs. What stands before that was written by
-// the client and may be anything.
+// clientAddress returns the address of the client. It trusts X-Forwarded-For
+// only as far as trusted proxies wrote it: it reads the header from its end up
+// to the first address that is no trusted proxy. The client wrote the entries
+// before that and may have invented them.
 func clientAddress(c *fiber.Ctx, trusted []netip.Prefix) netip.Addr {
 	address, ok := netip.AddrFromSlice(c.Context().RemoteIP())
 	if !ok {
@@ -43,8 +43,8 @@ func contains(prefixes []netip.Prefix, address netip.Addr) bool {
 	return false
 }
 
-// LimitKey is what one client counts as. In IPv6 that is the /64 network: a
-// single host commonly owns all of it.
+// LimitKey returns the key under which one client is counted. For IPv6 it is
+// the /64 network, because one host commonly owns all of it.
 func LimitKey(address netip.Addr) string {
 	if address.Is6() {
 		if network, err := address.Prefix(64); err == nil {

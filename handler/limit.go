@@ -14,17 +14,18 @@ import (
 // maxClients is how many clients are remembered.
 const maxClients = 10_000
 
-// The headers that tell a client where it stands: the requests that it may send
-// a minute, how many it may send now, and the seconds until it may send all of
-// them again.
+// The headers that tell a client its limit: the requests that it may send a
+// minute, how many it may send now, and the seconds until it may send the full
+// number again.
 const (
 	headerLimit     = "X-RateLimit-Limit"
 	headerRemaining = "X-RateLimit-Remaining"
 	headerReset     = "X-RateLimit-Reset"
 )
 
-// rateLimit gives every client a bucket of its own. Fiber's limiter keeps a
-// goroutine that nothing can stop, and as many clients as there are addresses.
+// rateLimit gives every client a bucket. It replaces Fiber's limiter, which
+// starts a goroutine that nothing can stop, and remembers any number of
+// clients.
 type rateLimit struct {
 	perMinute int
 	mu        sync.Mutex
@@ -66,8 +67,8 @@ func (l *rateLimit) take(client string, now time.Time) (allowed bool, left float
 	return allowed, left, time.Duration((1 - left) * 60 / float64(l.perMinute) * float64(time.Second))
 }
 
-// forget drops the clients that have been away long enough to have their full
-// number again, and all of them if that is none: memory is bounded first.
+// forget drops the clients whose bucket is full again. If there are none, it
+// drops all clients: bounding memory comes first.
 func (l *rateLimit) forget(now time.Time) {
 	for client, bucket := range l.buckets {
 		if bucket.TokensAt(now) >= float64(l.perMinute) {

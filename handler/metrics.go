@@ -12,11 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// unmatched is the route label of requests that no route takes, so that a
+// unmatched is the route label of requests that match no route, so that a
 // scanner cannot fill the registry with paths.
 const unmatched = "unmatched"
 
-// unknownMethod stands for every method that fiber does not know.
+// unknownMethod is the label of all methods that fiber does not know.
 const unknownMethod = "UNKNOWN"
 
 type httpMetrics struct {
@@ -24,8 +24,8 @@ type httpMetrics struct {
 	duration *prometheus.HistogramVec
 }
 
-// newHTTPMetrics registers the metrics, or joins those that another app of the
-// same process has registered. Without a registerer the counts are not exposed.
+// newHTTPMetrics registers the metrics, or uses those that another app of the
+// process has registered. Without a registerer the counts are not exposed.
 func newHTTPMetrics(r prometheus.Registerer) *httpMetrics {
 	m := &httpMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -43,8 +43,8 @@ func newHTTPMetrics(r prometheus.Registerer) *httpMetrics {
 	return m
 }
 
-// register panics on a name that is taken by something else: a mistake in the
-// code, which the first start shows.
+// register panics if something else has registered the name: that is a mistake
+// in the code, and the first start shows it.
 func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	if r == nil {
 		return c
@@ -61,8 +61,8 @@ func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	return c
 }
 
-// observe counts a request. traceID, unless it is "", is kept as an example of a
-// request that took so long.
+// observe counts a request. traceID, unless it is "", becomes the exemplar of
+// the duration.
 func (m *httpMetrics) observe(method, route string, code int, took time.Duration, traceID string) {
 	if !slices.Contains(fiber.DefaultMethods, method) {
 		method = "other"

@@ -18,8 +18,8 @@ import (
 // ProblemType is the media type of a Problem.
 const ProblemType = "application/problem+json"
 
-// Problem is the body of every error (RFC 9457). It holds nothing that only an
-// operator may know.
+// Problem is the body of every error (RFC 9457). It contains nothing that only
+// an operator may know.
 type Problem struct {
 	Type      string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is" example:"about:blank"`
 	Title     string         `json:"title" doc:"The status in words" example:"Unprocessable Entity"`
@@ -68,7 +68,7 @@ func (p *Problem) GetHeaders() http.Header { return p.headers }
 // ContentType returns the media type of a problem.
 func (p *Problem) ContentType(string) string { return ProblemType }
 
-// status is the one table from domain codes to HTTP.
+// status maps domain codes to HTTP. It is the only such table.
 func status(code domain.Code) int {
 	switch code {
 	case domain.CodeInvalid:
@@ -90,13 +90,13 @@ func status(code domain.Code) int {
 	}
 }
 
-// The fixed texts, where the true one is none of the client's business.
+// The fixed texts for errors whose own text a client must not see.
 const (
 	internalDetail    = "the server met an unexpected condition; it has been logged"
 	unavailableDetail = "the service cannot do this at the moment; try again later"
 )
 
-// defaultRetryAfter is for outages that name no time themselves.
+// defaultRetryAfter is for outages without a time of their own.
 const defaultRetryAfter = 5 * time.Second
 
 // ProblemOf returns what a client may know about err, which is never nil.
@@ -146,8 +146,8 @@ func problemOfDomain(err error, known *domain.Error) *Problem {
 	return p
 }
 
-// routingDetail replaces the texts of fiber and fasthttp, which quote what they
-// could not read.
+// routingDetail replaces the texts of fiber and fasthttp, which quote the
+// client's input.
 func routingDetail(code int) string {
 	switch code {
 	case http.StatusNotFound:
@@ -175,7 +175,7 @@ func RetryAfter(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
-// write sends p as the response to c. Headers that are there already stay.
+// write sends p as the response to c. It keeps headers that are already set.
 func (p *Problem) write(c *fiber.Ctx) error {
 	for name, values := range p.headers {
 		for _, value := range values {

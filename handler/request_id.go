@@ -23,8 +23,8 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-// acceptRequestID returns the client's ID if it is harmless in logs and
-// headers, and a new one otherwise.
+// acceptRequestID returns the client's ID if it is safe in logs and headers,
+// and a new one if not.
 func acceptRequestID(offered string) string {
 	if validRequestID(offered) {
 		return offered
@@ -53,8 +53,8 @@ func newRequestID() string {
 type requestIDHandler struct{ slog.Handler }
 
 // WithRequestID returns a slog.Handler that adds request_id to every record
-// whose context belongs to an HTTP request, and passes all records to next. A
-// handler that does so already is returned as it is.
+// whose context belongs to an HTTP request, and passes all records to next. It
+// returns a handler that does so already unchanged.
 func WithRequestID(next slog.Handler) slog.Handler {
 	if h, done := next.(requestIDHandler); done {
 		return h

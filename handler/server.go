@@ -31,11 +31,11 @@ type Timeouts struct {
 const maxHeaders = 16 << 10
 
 // maxConnections is how many connections one listener serves at a time; more are
-// answered 503 and closed. Every one of them can make the server hold a body of
-// the largest size that is read, before anything is known about its sender.
+// answered with 503 and closed. Each can make the server hold a body of the
+// largest size, before anything is known about its sender.
 const maxConnections = 2048
 
-// Options are what a Server needs, and its limits.
+// Options are the dependencies and limits of a Server.
 type Options struct {
 	Name   string // the component, in the log
 	Logger *slog.Logger
@@ -43,19 +43,20 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Tracer begins a span for each request; nil for none.
 	Tracer trace.Tracer
-	// TrustedProxies are those whose X-Forwarded-For is believed.
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// ReadLimit is the largest body, in bytes, that is read from a connection.
 	ReadLimit int
 	Timeouts  Timeouts
-	// Connections is how many are served at a time; 0: 2048.
+	// Connections is how many connections are served at a time; 0: 2048.
 	Connections int
-	// Quiet are routes that are polled: requests to read are logged at debug level.
+	// Quiet are routes that are polled: read requests to them are logged at debug
+	// level.
 	Quiet []string
 }
 
-// Server is what the API and the monitor have in common: how a request is
-// begun, logged, counted, secured, and how its error is told.
+// Server is the common part of the API and the monitor: it begins, logs, counts
+// and secures requests, and answers errors.
 type Server struct {
 	o       Options
 	logger  *slog.Logger
@@ -75,7 +76,7 @@ func NewServer(o Options) *Server {
 // Logger returns the component's logger, which adds request IDs.
 func (s *Server) Logger() *slog.Logger { return s.logger }
 
-// exchange is one request on its way.
+// exchange is the state of one request.
 type exchange struct {
 	began   time.Time
 	address netip.Addr
@@ -86,7 +87,7 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// App returns a fiber app in which all of that is set up.
+// App returns a fiber app with all of this set up.
 func (s *Server) App() *fiber.App {
 	t := s.o.Timeouts
 	proxies := make([]string, len(s.o.TrustedProxies))
@@ -104,23 +105,26 @@ func (s *Server) App() *fiber.App {
 		StrictRouting:         true,
 		CaseSensitive:         true,
 		DisableStartupMessage: true,
-		// Header strings outlive the handler: in rows, log lines, other goroutines.
+		// Header strings outlive the handler, in rows, log lines and other
+		// goroutines, so they must be copies.
 		Immutable:    true,
 		ErrorHandler: s.outside,
-		// With the check off, fiber believes X-Forwarded-Proto and -Host of anyone.
+		// Without this check, fiber believes X-Forwarded-Proto and -Host of every
+		// client.
 		EnableTrustedProxyCheck: true,
 		TrustedProxies:          proxies,
 		RequestMethods:          append(slices.Clone(fiber.DefaultMethods), unknownMethod),
 	})
-	// Fiber answers a method that it does not know before any middleware runs.
-	// Under a name that it knows, such a request is refused like any other.
+	// Fiber answers unknown methods before any middleware runs. With a known
+	// method instead, such a request is refused like any other.
 	inner := app.Server().Handler
 	app.Server().Handler = func(ctx *fasthttp.RequestCtx) {
 		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			ctx.Request.Header.SetMethod(unknownMethod)
 		}
-		// A request with a length and chunks as well is one to us and may have been
-		// two to a proxy, whose next client must not get the rest.
+		// A request with both Content-Length and chunks may be one request to us
+		// and two to a proxy. The rest would then reach the proxy's next client, so
+		// it is refused.
 		if bytes.Contains(bytes.ToLower(ctx.Request.Header.RawHeaders()), []byte("transfer-encoding:")) {
 			ctx.SetConnectionClose()
 		}
@@ -142,7 +146,8 @@ func (s *Server) inside(c *fiber.Ctx) error {
 	return nil
 }
 
-// outside handles what does not: requests that fasthttp could not read.
+// outside handles requests that do not reach the routes, because fasthttp could
+// not read them.
 func (s *Server) outside(c *fiber.Ctx, err error) error {
 	x := s.begin(c)
 	defer x.cancel()
@@ -170,10 +175,10 @@ func exchangeOf(c *fiber.Ctx) *exchange {
 	return x
 }
 
-// keepStack runs while the panic unwinds, when its stack is still to be had.
+// keepStack runs while the panic unwinds, when its stack is still available.
 func keepStack(c *fiber.Ctx, _ any) { exchangeOf(c).stack = debug.Stack() }
 
-// fail answers with err's problem.
+// fail answers a request with the problem of err.
 func (s *Server) fail(c *fiber.Ctx, err error) {
 	if err := s.problem(c.UserContext(), err, exchangeOf(c).stack).write(c); err != nil {
 		s.logger.ErrorContext(c.UserContext(), "cannot answer", "error", err)
@@ -181,11 +186,11 @@ func (s *Server) fail(c *fiber.Ctx, err error) {
 	}
 }
 
-// ClientOf returns who sent a request.
+// ClientOf returns the address of a request's client.
 func ClientOf(c *fiber.Ctx) netip.Addr { return exchangeOf(c).address }
 
-// Problem turns err into what the client may see. It and what calls it are the
-// one place that logs causes.
+// Problem returns the part of err that the client may see. It also logs the
+// cause, which happens nowhere else.
 func (s *Server) Problem(ctx context.Context, err error) *Problem { return s.problem(ctx, err, nil) }
 
 // problem is Problem, with the stack of a panic.
@@ -210,7 +215,7 @@ func (s *Server) problem(ctx context.Context, err error, stack []byte) *Problem 
 	return p
 }
 
-// end logs and counts.
+// end logs and counts a request.
 func (s *Server) end(c *fiber.Ctx, x *exchange, err error) {
 	took := time.Since(x.began)
 	route, code := routeOf(c, err), c.Response().StatusCode()
@@ -219,7 +224,7 @@ func (s *Server) end(c *fiber.Ctx, x *exchange, err error) {
 		endSpan(x.span, c.Method(), route, code)
 	}
 	level := slog.LevelInfo
-	// A connection that never sent anything ends as 408.
+	// A connection that never sends anything ends with 408.
 	if slices.Contains(s.o.Quiet, route) && IsSafe(c.Method()) || code == http.StatusRequestTimeout {
 		level = slog.LevelDebug
 	}
@@ -233,8 +238,9 @@ func (s *Server) end(c *fiber.Ctx, x *exchange, err error) {
 		slog.String("remote", x.address.String()))
 }
 
-// routeOf returns the pattern that took the request. Fiber's own errors are
-// those of its router and of fasthttp; no handler here returns one.
+// routeOf returns the pattern that matched the request. An error of Fiber's own
+// means that none did: it comes from the router or from fasthttp, and no
+// handler here returns one.
 func routeOf(c *fiber.Ctx, err error) string {
 	if _, routing := errors.AsType[*fiber.Error](err); routing {
 		return unmatched
@@ -242,7 +248,8 @@ func routeOf(c *fiber.Ctx, err error) string {
 	return c.Route().Path
 }
 
-// secure sets the headers that every answer has. Pages widen the policy.
+// secure sets the headers that every answer has. Pages allow more by a policy
+// of their own.
 func secure(c *fiber.Ctx) {
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderXFrameOptions, "DENY")
@@ -259,7 +266,7 @@ func requestLogger(logger *slog.Logger, component string) *slog.Logger {
 	return slog.New(WithRequestID(logger.Handler())).With("component", component)
 }
 
-// IsSafe tells whether a method only reads.
+// IsSafe reports whether a method only reads.
 func IsSafe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // startSpan begins the span of a request, inside the client's trace if it named
-// one. What it records are OpenTelemetry's conventions for HTTP servers, less
-// the query, which may hold anything.
+// one. It records the attributes of OpenTelemetry's conventions for HTTP
+// servers, without the query, which may contain anything.
 func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (context.Context, trace.Span) {
 	client := propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{
 		domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent), "tracestate": c.Get("tracestate"),
@@ -30,8 +30,8 @@ func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (cont
 		))
 }
 
-// endSpan names the span for its route, which is known only now. A fault of the
-// client's is no error of a server's span.
+// endSpan names the span after its route, which is known only now. A fault of
+// the client is no error of the span.
 func endSpan(span trace.Span, method, route string, code int) {
 	if route != unmatched {
 		span.SetName(spanMethod(method) + " " + route)
@@ -59,8 +59,8 @@ func methodAttribute(method string) string {
 	return "_OTHER"
 }
 
-// sampledTrace returns the ID of the trace that the request belongs to, if it
-// is recorded, and otherwise "".
+// sampledTrace returns the ID of the request's trace if it is recorded, and ""
+// if not.
 func sampledTrace(c *fiber.Ctx, span trace.Span) string {
 	var of trace.SpanContext
 	if span != nil {

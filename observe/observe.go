@@ -1,5 +1,5 @@
-// Package observe connects metrics with traces: which trace something belongs to,
-// and an example of it in a histogram. It names no metric.
+// Package observe connects metrics with traces: it finds the trace ID of a span
+// or of headers, and adds exemplars to histograms. It names no metric.
 package observe
 
 import (
@@ -11,8 +11,8 @@ import (
 	"outboxd/domain"
 )
 
-// Duration counts how long something took. traceID, unless it is "", is kept as an
-// example of something that took so long.
+// Duration counts how long something took. traceID, unless it is "", becomes the
+// exemplar.
 func Duration(histogram prometheus.Observer, took time.Duration, traceID string) {
 	if exemplars, able := histogram.(prometheus.ExemplarObserver); able && traceID != "" {
 		exemplars.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})
@@ -21,8 +21,8 @@ func Duration(histogram prometheus.Observer, took time.Duration, traceID string)
 	histogram.Observe(took.Seconds())
 }
 
-// SampledTrace returns the ID of the trace of a span or, where there is no span, of
-// the headers, if that trace is recorded, and otherwise "".
+// SampledTrace returns the ID of the trace of a span, or of the headers if there is
+// no span. It returns "" if the trace is not recorded.
 func SampledTrace(span trace.SpanContext, headers map[string]string) string {
 	switch {
 	case !span.IsValid():

@@ -29,8 +29,8 @@ import (
 //   - A delivery that is confirmed already is not made again; that happens if the
 //     event was written again. Other repeats are absorbed like all repeats: in
 //     the outbox, among held or dead events, or by the inbox.
-//   - Asynq's timeout is ten seconds longer than the subscription's, for the
-//     work around the attempt.
+//   - The task has no timeout of Asynq's: the worker of the subscription bounds
+//     each attempt itself.
 //   - An event that a subscription keeps out of its queue goes to the history at
 //     once. The rest of the claim does not see it.
 var splitSQL = `, wanted AS MATERIALIZED (

@@ -11,7 +11,7 @@ const encodeHint = "; characters such as @ : / ? # % inside a password must be p
 
 func isPostgresScheme(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
 
-// cutScheme cuts a URL after its scheme. A connection string with :// inside a
+// cutScheme splits a URL after its scheme. A key=value string with :// inside a
 // value is no URL.
 func cutScheme(text string) (scheme, rest string, isURL bool) {
 	scheme, rest, isURL = strings.Cut(text, "://")
@@ -58,11 +58,11 @@ func CheckPostgres(text string) error {
 
 type pair struct{ key, raw string }
 
-// A value of libpq's key=value form: in single quotes, or a run without
-// spaces. A backslash takes the next character as it is.
+// A value of libpq's key=value form: in single quotes, or a run without spaces.
+// A backslash quotes the next character.
 var pairPattern = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)(?:[^\s\\]|\\.)*|)(?:\s+|$)`)
 
-// parsePairs takes a key=value connection string apart.
+// parsePairs splits a key=value connection string into its pairs.
 func parsePairs(text string) ([]pair, error) {
 	var pairs []pair
 	for strings.TrimSpace(text) != "" {

@@ -36,8 +36,8 @@ func CheckRedis(text string) error {
 	return err
 }
 
-// redisAuthority returns what names the hosts in a URL for one Redis. Such a list
-// cannot be parsed where its first host has a port.
+// redisAuthority returns the part of a Redis URL that names the hosts. net/url
+// cannot parse a list of hosts whose first one has a port.
 func redisAuthority(text string) (hosts string, isRedis bool) {
 	scheme, rest, isURL := cutScheme(text)
 	if !isURL || scheme != "redis" && scheme != "rediss" {
@@ -87,11 +87,11 @@ func checkSentinels(u *url.URL) error {
 	}
 }
 
-// parameterName matches names that clients of Redis know, and no password.
+// parameterName matches names of parameters, and hardly any password.
 var parameterName = regexp.MustCompile(`^[a-z][a-z_]{1,20}$`)
 
-// checkParameters refuses what is not used. It names the parameter, and not its
-// value.
+// checkParameters refuses parameters that are not used. It names the parameter,
+// and not its value.
 func checkParameters(u *url.URL, used ...string) error {
 	parameters, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -17,7 +17,7 @@ func (n Names) String() string { return strings.Join(n, ",") }
 // MarshalText returns String.
 func (n Names) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
-// UnmarshalText reads names with commas between.
+// UnmarshalText reads names separated by commas.
 func (n *Names) UnmarshalText(text []byte) error {
 	var names Names
 	for _, name := range words.List(string(text)) {

@@ -19,9 +19,9 @@ const (
 	maxQueueName = 128  // bytes
 )
 
-// Queues are the queues that a worker serves, each with its weight: of two
-// that both hold tasks, the one with twice the weight is looked at first twice
-// as often.
+// Queues are the queues that a worker serves, each with its weight. If two
+// queues have tasks, the one with twice the weight is looked at first twice as
+// often.
 type Queues map[string]int
 
 // String returns what UnmarshalText reads, the heaviest queue first.
@@ -43,10 +43,11 @@ func (q *Queues) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Bounds are how many tasks a queue may hold, for the queues that are bounded.
+// Bounds limit how many tasks a queue may hold. Queues without an entry are not
+// limited.
 type Bounds map[string]int
 
-// maxBound is more tasks than a Redis holds.
+// maxBound is more tasks than any Redis holds.
 const maxBound = 1_000_000_000
 
 // String returns what UnmarshalText reads, the largest bound first.

@@ -21,7 +21,7 @@ const (
 	javaScript = fiber.MIMETextJavaScriptCharsetUTF8
 )
 
-// file is an embedded file that browsers may have.
+// file is an embedded file that is served to browsers.
 type file struct {
 	mediaType string
 	body      []byte
@@ -29,7 +29,7 @@ type file struct {
 	packed    func() []byte // with gzip
 }
 
-// files are all of them, by their names in assets.
+// files are all embedded files, by their names in assets.
 type files map[string]file
 
 func newFiles() files {
@@ -58,7 +58,7 @@ func newFiles() files {
 }
 
 // serve serves the files to everybody: the sign-in page needs them. Browsers
-// keep them, since the address of a changed one is another.
+// may cache them, because a changed file has another address.
 func (all files) serve(app fiber.Router) {
 	for _, f := range all {
 		app.Get("/"+f.address, func(c *fiber.Ctx) error {

@@ -15,9 +15,9 @@ import (
 const (
 	canaryPatience = 5 * time.Minute
 	countPatience  = 3 * time.Second
-	deadCounted    = 10_000 // more than that are not counted
+	deadCounted    = 10_000 // counting stops there
 
-	// What a form may hold, in bytes; what the page itself sends is far below.
+	// Limits of a form; the page itself sends far less.
 	maxChosen = 500 // dead letters
 	maxReason = 2000
 	maxActor  = 800
@@ -66,8 +66,8 @@ func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 	return f, filter, nil
 }
 
-// confirmChange asks for a reason, and says how many are meant. What dies later
-// than now is not.
+// confirmChange asks for a reason, and says how many dead letters the change
+// covers. It does not cover events that die later.
 func (d *Dashboard) confirmChange(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
 	if err != nil {
@@ -97,7 +97,8 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f changeForm, filter domain.DeadFil
 	return d.Render(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: f})
 }
 
-// startChange begins what was confirmed, and leads to where it can be watched.
+// startChange begins the confirmed change, and redirects to the page that shows
+// its progress.
 func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Body()))
 	if err != nil {
@@ -143,7 +144,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	return c.Redirect("./changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
 }
 
-// said is what was asked for, for the record.
+// said returns the filter of the form, for the record.
 func (f *changeForm) said() map[string]string {
 	said := map[string]string{}
 	for name, value := range map[string]string{"type": f.Type, "error-form": f.Error, "ids": strings.Join(f.IDs, " "), "canary": f.Canary} {
@@ -154,7 +155,7 @@ func (f *changeForm) said() map[string]string {
 	return said
 }
 
-// change shows how far a change has come.
+// change shows the progress of a change.
 func (d *Dashboard) change(c *fiber.Ctx) error {
 	id, _ := strconv.Atoi(c.Params("id"))
 	change, known := d.changes.find(id)

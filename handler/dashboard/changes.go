@@ -12,24 +12,25 @@ const (
 	changesKept   = 100
 )
 
-// changes are what people began on these pages and what runs without them.
+// changes are the changes that people began on these pages. They run in the
+// background.
 type changes struct {
 	mu      sync.Mutex
 	last    int
 	known   map[int]*change
 	running sync.WaitGroup
 	active  int
-	ctx     context.Context //nolint:containedctx // of all that runs beyond a request
+	ctx     context.Context //nolint:containedctx // of work that outlives its request
 	cancel  context.CancelFunc
 }
 
-// change is one of them.
+// change is one change and its progress.
 type change struct {
 	ID       int
 	Form     changeForm
 	Progress domain.ReplayProgress
 	Done     bool
-	Fault    string // with Done: why it did not succeed
+	Fault    string // why it failed, once Done is set
 }
 
 func newChanges() *changes {
@@ -63,7 +64,7 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 		switch code := domain.ErrorCode(err); {
 		case err == nil:
 		case code == domain.CodeInternal && c.Progress.Canary != nil, code == domain.CodeInvalid:
-			c.Fault = err.Error() // about the canary, or about what the outbox refuses
+			c.Fault = err.Error() // says that the canary failed, or what the outbox refuses
 		case code == domain.CodeUnavailable:
 			c.Fault = "the database is unavailable; what was done until then stays done"
 		default:
@@ -83,7 +84,7 @@ func (l *changes) find(id int) (change, bool) {
 	return *c, true
 }
 
-// close ends what runs, between two batches or within one, which is then undone.
+// close ends running changes. A batch that is interrupted is undone.
 func (l *changes) close() {
 	l.cancel()
 	l.running.Wait()

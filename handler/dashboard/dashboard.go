@@ -1,17 +1,22 @@
-// Package dashboard is what people see of outboxd: the pages on the monitor
-// address.
+// Package dashboard has the pages on the monitor address.
 //
 // A page is a file in templates that defines "content", a method of Dashboard
-// that gathers its data and calls render, and a line in routes. In the template
-// the dot is a view: the data is .Data, and who looks is .Visitor. Every link
-// begins with .Root, such as {{.Root}}events, so that the pages work below any
-// path of a proxy; assets are linked with {{.Asset "dashboard.css"}}. What htmx
-// exchanges is a template of its own in the same file, sent with fragment. There
-// is neither a style attribute nor a script in a page: the policy forbids both,
-// so classes come from assets/dashboard.css and scripts from files of assets. A
-// handler returns its errors, and whoever came with a browser is shown a page
-// about them. A page that changes something is a form with method POST; routes
-// puts the guard before it. The data comes through an interface of Sources.
+// that gathers its data and calls render, and a line in routes.
+//
+//   - In a template the dot is a view: the data is .Data, and the visitor is
+//     .Visitor.
+//   - Every link begins with .Root, such as {{.Root}}events, so that the pages
+//     work below any path of a proxy. Assets are linked with {{.Asset
+//     "dashboard.css"}}.
+//   - A part that htmx exchanges is a template of its own in the same file, sent
+//     with fragment.
+//   - A page has neither a style attribute nor a script, because the policy
+//     forbids both: classes come from assets/dashboard.css, and scripts from
+//     files in assets.
+//   - A handler returns its errors. A browser gets a page about the error.
+//   - A page that changes something is a form with method POST, behind the guard
+//     in routes.
+//   - The data comes through an interface of Sources.
 package dashboard
 
 import (
@@ -24,13 +29,13 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// Visitor is who looks at a page.
+// Visitor is the person who looks at a page.
 type Visitor struct {
-	MayWrite  bool // showed the admin token
-	CanSignIn bool // there is an admin token to show
+	MayWrite  bool // has shown the admin token
+	CanSignIn bool // outboxd has an admin token
 }
 
-// Fault is an error as a visitor may see it.
+// Fault is the part of an error that a visitor may see.
 type Fault struct {
 	Status    int
 	Title     string // the status in words
@@ -38,40 +43,41 @@ type Fault struct {
 	RequestID string
 }
 
-// Options are what the pages need of the server around them.
+// Options are what the pages need from the server.
 type Options struct {
 	Version string
 	Sources Sources
-	// Readiness is what /readyz says.
+	// Readiness returns the answer of /readyz.
 	Readiness func() Readiness
 	// Guard lets a request pass or refuses it.
 	Guard fiber.Handler
-	// Visitor says who made a request that has passed.
+	// Visitor returns the visitor of a request that the guard let pass.
 	Visitor func(c *fiber.Ctx) Visitor
-	// Explain logs an error and returns what of it may be shown.
+	// Explain logs an error and returns the part that may be shown.
 	Explain func(c *fiber.Ctx, err error) Fault
 }
 
-// Sources are where the pages get what they show. Any of them may be nil; a
-// server that is not asked counts as one that does not answer.
+// Sources are where the pages get their data. Each may be nil; a server without
+// a source counts as one that does not answer.
 type Sources struct {
 	Events domain.Overviews // for the charts
-	// Look returns what is known, no older than maxAge where it is cheap to know.
+	// Look returns the state of the system. Cheap facts are not older than
+	// maxAge.
 	Look  func(maxAge time.Duration) diagnosis.Sight
 	Lives domain.EventLives
 	Tasks domain.TaskStates
 	Dead  domain.DeadLetters
 	// Unconfirmed are the event types that no consumer confirms.
 	Unconfirmed []string
-	// Mask are the keys whose values are not shown, wherever they are in a
-	// payload or a header's name.
+	// Mask are names: values of payload keys and headers that contain one of
+	// them are not shown.
 	Mask []string
-	// TraceURL is where a trace can be looked at, with {trace_id} for its ID;
-	// "" for nowhere.
+	// TraceURL is the address of a trace, with {trace_id} for its ID; "":
+	// traces are not linked.
 	TraceURL string
 }
 
-// Dashboard are the pages. Its methods are safe for concurrent use.
+// Dashboard serves the pages. Its methods are safe for concurrent use.
 type Dashboard struct {
 	o       Options
 	files   files
@@ -83,14 +89,14 @@ type Dashboard struct {
 	changes *changes
 }
 
-// New returns the pages. Nothing runs while no page is open.
+// New returns the pages. It runs nothing while no page is open.
 func New(o Options) *Dashboard {
 	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}, mask: newMask(o.Sources.Mask), changes: newChanges()}
 	d.live = &live{render: d.frame}
 	return d
 }
 
-// frame renders what changes of the overview.
+// frame renders the changing parts of the overview.
 func (d *Dashboard) frame() (f frame, err error) {
 	v := view{Page: d.overviewPage(), Version: d.o.Version, Root: Root("/"), files: d.files}
 	if f.announced, err = d.write("announced", v); err != nil {
@@ -126,7 +132,7 @@ func (d *Dashboard) Close() error {
 	return nil
 }
 
-// routes adds pages behind what comes before each of them.
+// routes adds pages, each behind the same handlers.
 type routes struct {
 	app    fiber.Router
 	before []fiber.Handler

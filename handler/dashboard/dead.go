@@ -15,12 +15,12 @@ const (
 	actionsShown = 20
 )
 
-// deadPage are the groups, or with a group chosen its dead letters.
+// deadPage has the groups, or the dead letters of the chosen group.
 type deadPage struct {
 	Groups      []deadGroup
-	More        bool // there are older dead letters than those that were grouped
+	More        bool // older dead letters were not grouped
 	Actions     []domain.RecordedAction
-	Type, Error string // of the group that is chosen
+	Type, Error string // of the chosen group
 	Letters     []domain.DeadLetter
 	Next        template.URL // the query of the next page
 }
@@ -30,7 +30,7 @@ type deadGroup struct {
 	Query template.URL
 }
 
-// dead shows what died, by type and error, and what people did about it.
+// dead shows dead letters by type and error, and the actions of people.
 func (d *Dashboard) dead(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
@@ -51,7 +51,7 @@ func (d *Dashboard) dead(c *fiber.Ctx) error {
 
 func groupQuery(kind, form string) url.Values { return url.Values{"type": {kind}, "error": {form}} }
 
-// encoded is a query that templates are not to encode again.
+// encoded returns a query that templates do not encode again.
 func encoded(q url.Values) template.URL {
 	return template.URL(q.Encode()) //nolint:gosec // Encode leaves nothing that could end an attribute
 }

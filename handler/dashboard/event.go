@@ -13,8 +13,8 @@ import (
 	"outboxd/domain"
 )
 
-// queuePatience bounds how long Redis may take to answer. What the database
-// knows is worth showing without it.
+// queuePatience bounds how long Redis may take to answer. Without an answer the
+// page shows what the database knows.
 const queuePatience = 3 * time.Second
 
 // eventPage is the whole life of one event.
@@ -43,7 +43,7 @@ type taskLine struct {
 
 type headerLine struct{ Name, Value string }
 
-// event shows one event: what PostgreSQL and Redis know of it.
+// event shows what PostgreSQL and Redis know of one event.
 func (d *Dashboard) event(c *fiber.Ctx) error {
 	id, err := domain.EventID(c.Params("id"))
 	if err != nil {
@@ -80,7 +80,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "event", Title: "Event " + id.String(), Section: SectionEvents, Data: p})
 }
 
-// tasks asks Redis, and says what is wrong where it does not answer.
+// tasks asks Redis, and returns what is wrong if it does not answer.
 func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) ([]domain.TaskState, string) {
 	if d.o.Sources.Tasks == nil {
 		return nil, "this process has no Redis to ask"
@@ -94,7 +94,8 @@ func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) ([]domain
 	return tasks, ""
 }
 
-// tone is how a step of the timeline is coloured. It is never the only sign.
+// tone returns the colour of a step of the timeline. The colour is never the
+// only sign.
 func tone(what string) string {
 	switch word, _, _ := strings.Cut(what, " "); word {
 	case "confirmed", "completed":

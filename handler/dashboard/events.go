@@ -14,7 +14,7 @@ import (
 // eventsShown is how many events a page lists.
 const eventsShown = 50
 
-// eventSearch is the form, as it was filled in, and what it found.
+// eventSearch has the form's input and the events found.
 type eventSearch struct {
 	ID, Type, Queue, Key, State, Since, Until, Header string
 	States                                            []domain.EventState
@@ -24,8 +24,8 @@ type eventSearch struct {
 	First                                             bool         // whether this is the first page
 }
 
-// events shows the search form and a page of what matches. One ID leads to its
-// event at once.
+// events shows the search form and a page of matching events. If the input is
+// an ID, it redirects to that event.
 func (d *Dashboard) events(c *fiber.Ctx) error {
 	s := eventSearch{
 		ID: strings.TrimSpace(c.Query("id")), Type: c.Query("type"), Queue: c.Query("queue"), Key: c.Query("key"), State: c.Query("state"),
@@ -58,7 +58,7 @@ func errNoDatabase() error {
 	return domain.Errorf(domain.CodeUnavailable, "this process has no database to look into")
 }
 
-// read returns what the form asks for. Its errors have domain.CodeInvalid.
+// read returns the filter of the form. Its errors have domain.CodeInvalid.
 func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) {
 	f := domain.EventFilter{Type: s.Type, Queue: s.Queue, OrderingKey: s.Key}
 	f.HeaderName, f.HeaderValue, _ = strings.Cut(s.Header, "=")
@@ -82,7 +82,7 @@ func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) 
 	return f, before, err
 }
 
-// query is the form again, for the page that begins behind an event.
+// query returns the form as a query, for the page that begins after an event.
 func (s *eventSearch) query(after domain.ID) template.URL {
 	q := url.Values{"after": {after.String()}}
 	for name, value := range map[string]string{

@@ -9,7 +9,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// formats are what templates write values with.
+// formats are the functions with which templates write values.
 var formats = template.FuncMap{
 	"brief":    brief,
 	"count":    words.Count[int64],
@@ -23,7 +23,7 @@ var formats = template.FuncMap{
 	"leg":      newLeg,
 }
 
-// title writes the name of a server as its makers do.
+// title writes the name of a server with its usual capitals.
 func title(name string) string {
 	switch name {
 	case "postgres":
@@ -35,7 +35,7 @@ func title(name string) string {
 	}
 }
 
-// leg is a leg of the way, with its events for each second.
+// leg is one step of an event's way, with its events a second.
 type leg struct {
 	Name      string
 	Known     bool
@@ -56,7 +56,7 @@ func newLeg(name string, known bool, now, hour domain.Flow) leg {
 	return leg{name, known, choose(now), choose(hour)}
 }
 
-// brief is the beginning of a text for a cell of a table.
+// brief cuts a text for a cell of a table.
 func brief(text string) string {
 	const longest = 160
 	return words.Cut(text, longest)

@@ -12,8 +12,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// policy lets a page load what comes from this server, and nothing that stands
-// in the page itself.
+// policy lets a page load files of this server, and forbids scripts and styles
+// inside the page.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -23,8 +23,8 @@ var templates embed.FS
 // Page is one page to be rendered.
 type Page struct {
 	Template string  // a file of templates, without its ending
-	Title    string  // for the browser's tab and the history
-	Section  Section // what the navigation marks
+	Title    string  // for the browser's tab and its history
+	Section  Section // marked in the navigation
 	Data     any
 }
 
@@ -38,18 +38,18 @@ const (
 	SectionDead     Section = "dead"
 )
 
-// view is what the templates see.
+// view is the dot of the templates.
 type view struct {
 	Page
 	Visitor Visitor
 	Version string
-	Root    string // from the page's address to the first one's: ./ or ../ or ../../
+	Root    string // from the page's address to that of the first page: ./ or ../ or ../../
 
 	files files
 }
 
-// Asset returns the address of an embedded file. It changes with the content,
-// so that browsers may keep what they have.
+// Asset returns the address of an embedded file. The address changes with the
+// content, so browsers may cache the file.
 func (v view) Asset(name string) (string, error) {
 	f, ok := v.files[name]
 	if !ok {
@@ -76,7 +76,7 @@ func parsePages() map[string]*template.Template {
 // Render sends a page.
 func (d *Dashboard) Render(c *fiber.Ctx, p Page) error { return d.execute(c, "layout", p) }
 
-// fragment sends one template of a page alone, for htmx to put into it.
+// fragment sends one template of a page, which htmx puts into the page.
 func (d *Dashboard) fragment(c *fiber.Ctx, name string, p Page) error { return d.execute(c, name, p) }
 
 func (d *Dashboard) execute(c *fiber.Ctx, name string, p Page) error {
@@ -97,8 +97,8 @@ func (d *Dashboard) write(name string, v view) ([]byte, error) {
 	return page.Bytes(), nil
 }
 
-// explain shows errors as a page to those who came with a browser. Others get
-// what the monitor sends everybody.
+// explain answers errors: a page for browsers, and a problem document for other
+// clients.
 func (d *Dashboard) explain(c *fiber.Ctx) error {
 	err := c.Next()
 	if err == nil || c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) != fiber.MIMETextHTML {
@@ -118,8 +118,8 @@ func (d *Dashboard) explain(c *fiber.Ctx) error {
 
 type admittedKey struct{}
 
-// admitted notes that the guard let a request pass, so that a page about an
-// error has the navigation too.
+// admitted records that the guard let a request pass, so that a page about an
+// error has the navigation.
 func admitted(c *fiber.Ctx) error {
 	c.Locals(admittedKey{}, true)
 	return c.Next()
@@ -135,9 +135,9 @@ func sectionOf(path string) Section {
 	}
 }
 
-// Root returns the relative address of the first page, as seen from a path. A
-// proxy may put all pages below a path that only it knows, so no link begins
-// with a slash.
+// Root returns the relative address of the first page, seen from a path. A
+// proxy may put all pages below a path of its own, so no link begins with a
+// slash.
 func Root(path string) string {
 	depth := strings.Count(path, "/") - 1
 	if depth < 1 {

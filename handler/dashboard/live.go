@@ -13,11 +13,11 @@ const (
 	maxStreams = 64
 )
 
-// frame is what the overview shows at one moment, in parts.
+// frame is the changing parts of the overview at one moment.
 type frame struct{ announced, verdict, state []byte }
 
-// live renders the overview again and again while a page is open, once for
-// all who do.
+// live renders the overview repeatedly while a page is open, once for all open
+// pages.
 type live struct {
 	render func() (frame, error)
 
@@ -26,8 +26,8 @@ type live struct {
 	stop     context.CancelFunc // of the loop that runs while there are watchers
 }
 
-// join returns what to send from now on, and what ends it; nil when there are
-// too many already.
+// join returns the frames to send from now on, and a function that ends the
+// subscription. frames is nil if too many pages are open.
 func (l *live) join() (frames <-chan []byte, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +54,7 @@ func (l *live) join() (frames <-chan []byte, leave func()) {
 	}
 }
 
-// run ends with the last watcher. Another one that comes then has its own.
+// run renders until the last watcher has left. A later watcher starts it again.
 func (l *live) run(ctx context.Context) {
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
@@ -67,10 +67,10 @@ func (l *live) run(ctx context.Context) {
 		}
 		now, err := l.render()
 		if err != nil {
-			continue // a page fails in the same way, and says why
+			continue // the page itself fails in the same way, and says why
 		}
 		sent := append(event("verdict", now.verdict), event("state", now.state)...)
-		// A screen reader reads this whenever it is sent.
+		// A screen reader reads this out each time it is sent.
 		if !bytes.Equal(now.announced, told) {
 			sent = append(sent, event("announced", now.announced)...)
 			told = now.announced
@@ -79,8 +79,8 @@ func (l *live) run(ctx context.Context) {
 	}
 }
 
-// send does not wait for those who are slow: the next frame has all that this
-// one has, except for the verdict, which then comes with the next change.
+// send does not wait for slow clients: the next frame replaces this one. A
+// verdict that a client missed comes with the next change.
 func (l *live) send(frame []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +92,8 @@ func (l *live) send(frame []byte) {
 	}
 }
 
-// event writes a server-sent event. Its data must not hold a carriage return.
+// event writes a server-sent event. Its data must not contain a carriage
+// return.
 func event(name string, data []byte) []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "event: %s\n", name)

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// remembered is how long the charts' data serves those who ask for the same.
+// remembered is how long the charts' data is reused.
 const remembered = 5 * time.Second
 
-// memory keeps what was asked for last, so that many open pages cost as much
-// as one. It is for a few names, and is safe for concurrent use.
+// memory caches the last result for each name, so that many open pages cost as
+// much as one. It is for a few names, and is safe for concurrent use.
 type memory struct {
 	mu    sync.Mutex
 	known map[string]memo
@@ -20,8 +20,8 @@ type memo struct {
 	body []byte
 }
 
-// recall returns what is known under a name, and makes it if it is too old.
-// Faults are not kept.
+// recall returns the cached result of a name, and calls produce if it is too
+// old. Errors are not cached.
 func (m *memory) recall(name string, produce func() ([]byte, error)) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"outboxd/domain"
 )
 
-// overviewData is what the overview's template shows.
+// overviewData is the data of the overview's template.
 type overviewData struct {
 	*state
 	Verdict verdict
@@ -22,8 +22,8 @@ func (d *Dashboard) overviewPage() Page {
 
 func (d *Dashboard) overview(c *fiber.Ctx) error { return d.Render(c, d.overviewPage()) }
 
-// span is how far back a chart goes, and how long its steps and the lines of
-// its table are.
+// span is the window of a chart, the length of its steps, and the length that a
+// line of its table covers.
 type span struct{ window, step, line time.Duration }
 
 // spanOf reads the parameter window: hour, or day.
@@ -79,7 +79,7 @@ func (d *Dashboard) historyOf(c *fiber.Ctx, window, step time.Duration) ([]domai
 	return d.o.Sources.Events.History(c.UserContext(), window, step)
 }
 
-// historyTable is the charts in words.
+// historyTable sends the charts' data as a table.
 func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	_, s, err := spanOf(c)
 	if err != nil {
@@ -92,8 +92,8 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	return d.fragment(c, "history", Page{Template: "overview", Data: points})
 }
 
-// seriesOf leaves a hole where nothing was measured for two steps, so that no
-// line is drawn through it.
+// seriesOf leaves a gap if two steps have no measurement, so that the chart
+// draws no line there.
 func seriesOf(points []domain.HistoryPoint, s span) series {
 	empty := func() []*float64 { return []*float64{} }
 	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty()}

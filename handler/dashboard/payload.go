@@ -10,21 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// How much of a payload is shown, in bytes: as text, and as the hexadecimal of
-// what is no text, which takes about five times as much.
+// How many bytes of a payload are shown: of text, and of other bytes as
+// hexadecimal, which takes about five times as much room.
 const (
 	textShown = 16 << 10
 	hexShown  = 2 << 10
 )
 
-// masked stands for a value that is not shown.
+// masked takes the place of a hidden value.
 const masked = "•••"
 
-// mask hides the values of keys that contain one of its names, in either case,
-// and without regard to hyphens and underscores.
+// mask hides the values of keys that contain one of its names. It ignores case,
+// hyphens and underscores.
 type mask struct {
 	names []string
-	text  *regexp.Regexp // a key and its value in what is no JSON; nil: none
+	text  *regexp.Regexp // finds keys and values in text that is not JSON; nil: no names
 }
 
 func newMask(names []string) mask {
@@ -56,7 +56,7 @@ func (m mask) hides(key string) bool {
 	return false
 }
 
-// payload is one as it is shown.
+// payload is a payload in the form in which it is shown.
 type payload struct {
 	Form  string // JSON, text or hexadecimal
 	Text  string
@@ -79,7 +79,7 @@ func (m mask) show(raw []byte) payload {
 	shown := raw
 	if len(shown) > textShown {
 		shown = shown[:textShown]
-		for i := 0; i < utf8.UTFMax && !utf8.Valid(shown); i++ { // a character that was cut in two
+		for i := 0; i < utf8.UTFMax && !utf8.Valid(shown); i++ { // the last character may be cut in two
 			shown = shown[:len(shown)-1]
 		}
 	}
@@ -95,8 +95,8 @@ func (m mask) show(raw []byte) payload {
 	return p
 }
 
-// indenter writes JSON with line breaks, its keys in their order, and without
-// what is masked.
+// indenter writes JSON with line breaks, keeps the order of its keys, and hides
+// masked values.
 type indenter struct {
 	mask  mask
 	out   strings.Builder
@@ -104,7 +104,7 @@ type indenter struct {
 	cut   bool
 }
 
-// write cuts what there is no room for.
+// write appends text as long as there is room.
 func (w *indenter) write(text string) {
 	if room := w.limit - w.out.Len(); len(text) > room {
 		w.out.WriteString(strings.ToValidUTF8(text[:max(room, 0)], ""))
@@ -169,6 +169,6 @@ func quote(token any) string {
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // the page is escaped as a whole
-	_ = encoder.Encode(token)    // these have no errors
+	_ = encoder.Encode(token)    // these values always encode
 	return strings.TrimSuffix(text.String(), "\n")
 }

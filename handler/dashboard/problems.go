@@ -5,7 +5,8 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// Level says how bad something is; it is a class in the style sheet too.
+// Level says how bad something is. The style sheet has a class of the same
+// name.
 type Level string
 
 // The levels.
@@ -24,7 +25,7 @@ type problem struct {
 	Link, LinkCaption string // below the first page
 }
 
-// verdict answers whether all is well.
+// verdict says whether all is well.
 type verdict struct {
 	Level    Level
 	Badge    string
@@ -35,7 +36,7 @@ type verdict struct {
 	Problems  []problem // the worst first
 }
 
-// judge shows what was found.
+// judge turns findings into a verdict.
 func judge(s *state) verdict {
 	level, badge := badgeOf(diagnosis.Worst(s.Findings))
 	waiting := s.Quick.Waiting()
@@ -66,7 +67,7 @@ func badgeOf(level domain.FindingLevel) (Level, string) {
 	}
 }
 
-// more is the page on which there is more about a finding.
+// more returns the page that shows more about a finding.
 func more(code string) (link, caption string) {
 	switch code {
 	case "events-late":

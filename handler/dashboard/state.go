@@ -10,10 +10,10 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// fresh is how long a look serves those who come after it.
+// fresh is how long a look is reused.
 const fresh = time.Second
 
-// Readiness is what /readyz says.
+// Readiness is the answer of /readyz.
 type Readiness struct {
 	Status string // ok, failing or draining
 	Roles  []string
@@ -27,26 +27,26 @@ type Check struct {
 	Took  time.Duration
 }
 
-// state is all that the overview shows, as of one look.
+// state is the data of the overview, from one look.
 type state struct {
 	diagnosis.Sight
 	Readiness Readiness
 	seen      time.Time
 }
 
-// Known tells whether the database answered.
+// Known reports whether the database answered.
 func (s *state) Known() bool { return s.Quick.PostgresErr == nil }
 
-// QueueKnown tells whether Redis answered.
+// QueueKnown reports whether Redis answered.
 func (s *state) QueueKnown() bool { return s.Quick.RedisErr == nil }
 
 // Standing is where the events are.
 func (s *state) Standing() domain.Standing { return s.Quick.Standing }
 
-// Workers are those that gave a sign of life.
+// Workers are the workers that gave a sign of life.
 func (s *state) Workers() []domain.WorkerStatus { return s.Quick.Workers }
 
-// InQueue is how many tasks have still to be done.
+// InQueue is how many tasks have not ended.
 func (s *state) InQueue() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Unfinished()
@@ -54,7 +54,7 @@ func (s *state) InQueue() (n int64) {
 	return n
 }
 
-// Retrying is how many of them failed and wait for their next attempt.
+// Retrying is how many tasks failed and wait for their next attempt.
 func (s *state) Retrying() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Retry
@@ -65,10 +65,11 @@ func (s *state) Retrying() (n int64) {
 // Late is how long the oldest due event has been due.
 func (s *state) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
 
-// TooLate tells whether that is a problem.
+// TooLate reports whether that is a problem.
 func (s *state) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 
-// WorkerVersion is that of a relay in the same process, since Asynq knows none.
+// WorkerVersion returns the version of a relay in the same process, because
+// Asynq does not know a worker's version.
 func (s *state) WorkerVersion(w domain.WorkerStatus) string {
 	for _, r := range s.Quick.Standing.Relays {
 		if r.Host == w.Host && r.PID == w.PID {
@@ -78,8 +79,8 @@ func (s *state) WorkerVersion(w domain.WorkerStatus) string {
 	return ""
 }
 
-// BreakerOf returns the breaker of a server, as its check is called; nil if this
-// process has none.
+// BreakerOf returns the open breaker of a server, given the name of its check;
+// nil if there is none.
 func (s *state) BreakerOf(check string) *diagnosis.Breaker {
 	for i := range s.Quick.Process.Breakers {
 		if s.Quick.Process.Breakers[i].Server == title(check) {
@@ -89,8 +90,8 @@ func (s *state) BreakerOf(check string) *diagnosis.Breaker {
 	return nil
 }
 
-// watch looks at everything. Looks that are asked for at the same time, or soon
-// after one another, are one.
+// watch looks at everything. Requests at the same time, or soon after one
+// another, share a look.
 type watch struct {
 	o     Options
 	group singleflight.Group
@@ -99,9 +100,9 @@ type watch struct {
 	last *state
 }
 
-// look takes as long as Sources.Look and Readiness.
+// look takes at most as long as Sources.Look and Readiness together.
 func (w *watch) look() *state {
-	// No single request's context may end what is shared.
+	// The look is shared, so no request's context may end it.
 	found, _, _ := w.group.Do("", func() (any, error) {
 		w.mu.Lock()
 		last := w.last
@@ -118,8 +119,8 @@ func (w *watch) look() *state {
 	return found.(*state)
 }
 
-// gather asks both at the same time. Faults are not logged here: the checks of
-// readiness log the same ones, when they begin and when they end.
+// gather asks both servers at the same time. It logs no faults: the readiness
+// checks log when they begin and end.
 func (w *watch) gather() *state {
 	s := &state{seen: time.Now()}
 	var asked sync.WaitGroup

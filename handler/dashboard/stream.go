@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// streamLife ends every stream, so that who may no longer look does not. A
-	// browser asks for the next one by itself.
+	// streamLife bounds every stream, so that the guard decides anew. A browser
+	// asks for the next stream by itself.
 	streamLife = 10 * time.Minute
 	// streamPatience is how long a client may take to accept one frame.
 	streamPatience = 10 * time.Second
 )
 
 // stream sends the overview as it changes. It ends when the server shuts down,
-// so that it does not hold that up.
+// so that it does not delay the shutdown.
 func (d *Dashboard) stream(c *fiber.Ctx) error {
 	frames, leave := d.live.join()
 	if leave == nil {
 		return &domain.Error{Code: domain.CodeUnavailable, Message: "too many people watch already", RetryAfter: time.Minute}
 	}
 	c.Set(fiber.HeaderContentType, "text/event-stream")
-	c.Set("X-Accel-Buffering", "no") // nginx would hold it back
+	c.Set("X-Accel-Buffering", "no") // nginx would buffer it
 	ctx := c.Context()
 	ended, connection := ctx.Done(), ctx.Conn()
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
@@ -34,7 +34,7 @@ func (d *Dashboard) stream(c *fiber.Ctx) error {
 		defer life.Stop()
 		frame := []byte("retry: 2000\n\n")
 		for {
-			// The server's own limit is for a whole answer.
+			// The server's own deadline is for a whole answer.
 			if connection.SetWriteDeadline(time.Now().Add(streamPatience)) != nil {
 				return
 			}

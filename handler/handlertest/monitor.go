@@ -14,7 +14,7 @@ import (
 	"outboxd/handler/monitor"
 )
 
-// AdminToken is one that is long enough.
+// AdminToken is an admin token that is long enough.
 const AdminToken = "an admin token of some length"
 
 // StartMonitor serves a monitor.

@@ -53,8 +53,8 @@ func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	// The check for leaks would see a stopped pool of workers, which lasts as long
-	// as this, and fasthttp's clock, which never stops.
+	// The check for leaked goroutines would see fasthttp's idle workers, which
+	// last this long, and its clock, which never stops.
 	app.Server().MaxIdleWorkerDuration = 100 * time.Millisecond
 	app.Server().NoDefaultDate = true
 	go func() { served <- app.Listener(ln) }()
@@ -89,7 +89,7 @@ func StartAPIOn(t *testing.T, db *postgres.Database, change func(*registration.O
 	t.Helper()
 	log := &LogBook{}
 	o := registration.Options{Users: store.NewUsers(db, schematest.Example(t, db)), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
-	// Many tests hash at once, and the race detector makes that slow.
+	// Many tests hash passwords at once, and the race detector makes that slow.
 	o.Timeouts.Request, o.Timeouts.Write = 2*time.Minute, 2*time.Minute
 	if change != nil {
 		change(&o)
@@ -166,7 +166,8 @@ func Decode[T any](t *testing.T, a Answer) T {
 	return v
 }
 
-// Problem is what RFC 9457 and the API's description promise.
+// Problem is a problem document, as RFC 9457 and the API's description define
+// it.
 type Problem struct {
 	Type, Title, Detail string
 	Status              int
@@ -174,7 +175,7 @@ type Problem struct {
 	Errors              []struct{ Field, Location, Message string }
 }
 
-// WantProblem checks everything that all problems have in common.
+// WantProblem checks the fields that all problems have in common.
 func WantProblem(t *testing.T, a Answer, status int) Problem {
 	t.Helper()
 	if a.Status != status {
@@ -198,7 +199,7 @@ func WantProblem(t *testing.T, a Answer, status int) Problem {
 	return p
 }
 
-// LogBook keeps log records, as JSON would show them.
+// LogBook keeps log records as decoded JSON.
 type LogBook struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -222,7 +223,7 @@ func (l *LogBook) String() string {
 	return l.text.String()
 }
 
-// Lines returns the records with a message, "" for all.
+// Lines returns the records with a message; "": all records.
 func (l *LogBook) Lines(message string) []map[string]any {
 	var found []map[string]any
 	for line := range strings.Lines(l.String()) {
@@ -234,7 +235,7 @@ func (l *LogBook) Lines(message string) []map[string]any {
 	return found
 }
 
-// WaitFor polls a condition that something else makes true.
+// WaitFor polls until a condition is true.
 func WaitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -260,7 +261,7 @@ func (s *Site) Dial() net.Conn {
 	return conn
 }
 
-// Raw sends bytes as they are and reads one response.
+// Raw sends bytes unchanged and reads one response.
 func (s *Site) Raw(request string) Answer {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))

@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	maxFailures   = 10 // wrong tokens from one client within failureWindow
+	maxFailures   = 10 // wrong tokens of one client within failureWindow
 	failureWindow = time.Minute
-	maxClients    = 10_000 // whose failures are remembered
+	maxClients    = 10_000 // clients whose failures are remembered
 )
 
-// attempts slows down those who guess the admin token. Each client has its own
-// count, so that nobody can lock out anybody else.
+// attempts slows down guessing of the admin token. Each client has its own
+// count, so that no client can lock out another.
 type attempts struct {
 	mu      sync.Mutex
 	clients map[string]failures
@@ -51,8 +51,8 @@ func (a *attempts) failed(client string, now time.Time) {
 	a.clients[client] = f
 }
 
-// forget drops what is over, and everything if that is nothing: memory is
-// bounded first.
+// forget drops clients whose time is over. If there are none, it drops all
+// clients: bounding memory comes first.
 func (a *attempts) forget(now time.Time) {
 	for client, f := range a.clients {
 		if !now.Before(f.until) {

@@ -27,14 +27,15 @@ type accessKey struct{}
 // guard decides who may see and use the pages, which show payloads and so
 // personal data.
 //
-//   - To write, one has to present the admin token: as a bearer token, or as
-//     the session that the sign-in page gives for it. A session may write only
-//     from a page of this very server.
-//   - To read, the same, except where the monitor listens on a loopback address
-//     and was called by a loopback name, by nobody's proxy. The name matters
-//     because any web site can point a name of its own at 127.0.0.1 and let
-//     its visitors' browsers read the answer.
-//   - Without an admin token nobody can write, and nobody reads over a network.
+//   - Writing needs the admin token: as a bearer token, or as the session that
+//     the sign-in page gives for it. A session may write only from a page of
+//     this server.
+//   - Reading needs the same. The exception is a monitor on a loopback address
+//     that is called by a loopback name and without a proxy. The name matters
+//     because any web site can point a name of its own at 127.0.0.1 and let its
+//     visitors' browsers read the answer.
+//   - Without an admin token nobody can write, and nobody can read over a
+//     network.
 type guard struct {
 	token    string
 	loopback bool // the monitor's own address
@@ -76,13 +77,13 @@ func granted(c *fiber.Ctx) access {
 	return a
 }
 
-// visitor tells the pages who looks at them.
+// visitor returns the visitor of a request, for the pages.
 func (g *guard) visitor(c *fiber.Ctx) dashboard.Visitor {
 	return dashboard.Visitor{MayWrite: granted(c) == accessWrite, CanSignIn: g.token != ""}
 }
 
-// access finds out what c may do, and whether a cookie says so: browsers send
-// cookies along with what other sites make them do.
+// access returns what a request may do, and whether a session cookie grants it.
+// Browsers send cookies also with requests that other sites cause.
 func (g *guard) access(c *fiber.Ctx) (granted access, session bool, err error) {
 	if g.token != "" {
 		if token, ok := bearerToken(c); ok {
@@ -125,8 +126,8 @@ func unauthorized(detail string) error {
 		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
 }
 
-// isLocal reports whether a request can only come from this machine's own
-// users. A proxy on this machine betrays itself by what it adds.
+// isLocal reports whether a request certainly comes from a user of this
+// machine. A proxy on this machine shows itself by the headers that it adds.
 func (g *guard) isLocal(c *fiber.Ctx) bool {
 	for _, header := range []string{"Forwarded", fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, "X-Real-Ip"} {
 		if c.Get(header) != "" {
@@ -150,8 +151,8 @@ func (g *guard) sameOrigin(c *fiber.Ctx) error {
 	return nil
 }
 
-// refuse says what to do instead. Browsers on their way to a page are sent to
-// sign in.
+// refuse returns an error that says what to do instead. A browser that asks for
+// a page is sent to sign in.
 func (g *guard) refuse(c *fiber.Ctx, write bool) error {
 	switch {
 	case g.token == "" && write:

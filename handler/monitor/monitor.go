@@ -19,38 +19,38 @@ import (
 // requests list task IDs.
 const formLimit = 1 << 20
 
-// Options are what the monitor shows, and to whom.
+// Options configure the monitor: its contents and who may see them.
 type Options struct {
 	Logger *slog.Logger
-	// Registry is what /metrics shows; it takes the HTTP metrics too.
+	// Registry has the metrics of /metrics; the HTTP metrics are added to it.
 	Registry *prometheus.Registry
 	Version  string
 	Roles    []string
 	Checks   []Check
 	Warnings func() []string // for /readyz and the page; may be nil
 	Draining func() bool     // makes /readyz fail; may be nil
-	// Pages adds the pages for people; nil leaves health and metrics.
+	// Pages adds the pages; nil: health and metrics only.
 	Pages *TaskPages
-	// Sources are what the pages show; they are read while a page is open.
+	// Sources give the pages their data; they are read while a page is open.
 	Sources dashboard.Sources
-	// Address is what the monitor listens on, as configured. On a loopback
-	// address the pages can be read without a token.
+	// Address is the configured listen address. On a loopback address the pages
+	// can be read without a token.
 	Address string
-	// IsLoopback tells whether only this machine is meant by a name or address,
-	// with or without a port: of what the monitor listens on, and of a Host header.
+	// IsLoopback reports whether an address, with or without a port, means this
+	// machine only. It is asked about the listen address and about Host headers.
 	IsLoopback func(address string) bool
-	// AdminToken is what lets a person write, "" for nobody.
+	// AdminToken allows writing; "": nobody can write.
 	AdminToken string
-	// TrustedProxies are those whose X-Forwarded-For is believed.
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	Timeouts       handler.Timeouts
-	// Connections is how many are served at a time; 0: 2048.
+	// Connections is how many connections are served at a time; 0: 2048.
 	Connections int
 }
 
 // New returns the app with /healthz, /readyz and /metrics and, if there are
-// Pages, the pages. It starts nothing: the caller listens, shuts down, and then
-// closes the Pages.
+// Pages, the pages. It starts nothing: the caller listens, shuts down, and
+// closes the Pages afterwards.
 func New(o Options) *fiber.App {
 	s := handler.NewServer(handler.Options{
 		Name: "monitor", Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
@@ -80,8 +80,8 @@ func New(o Options) *fiber.App {
 	return app
 }
 
-// exposition shows what could be gathered and logs what could not: promhttp
-// itself would send the error's text.
+// exposition serves the metrics that could be gathered and logs the errors of
+// the others. promhttp itself would send the error's text to the client.
 func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()
@@ -92,7 +92,7 @@ func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler
 	}), promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// explain tells the pages what people may know about an error.
+// explain returns the part of an error that the pages may show.
 func explain(s *handler.Server) func(*fiber.Ctx, error) dashboard.Fault {
 	return func(c *fiber.Ctx, err error) dashboard.Fault {
 		p := s.Problem(c.UserContext(), err)

@@ -20,12 +20,12 @@ import (
 // checkPatience is how long one check may take.
 const checkPatience = 2 * time.Second
 
-// Check asks whether one thing that the process needs is there.
+// Check checks one server that the process needs.
 type Check struct {
 	Name string // such as "database"
-	// Run returns nil if it is. Clients see the message of a domain.Error, and
-	// of no other error. It may be called from any goroutine, never twice at
-	// once, and is counted as failed after two seconds.
+	// Run returns nil if it answers. Clients see only the message of a
+	// domain.Error. It is called from any goroutine, but never twice at once,
+	// and counts as failed after two seconds.
 	Run func(ctx context.Context) error
 }
 
@@ -37,7 +37,7 @@ type Readiness struct {
 	Warnings []string      `json:"warnings"`
 }
 
-// CheckResult is what one check found.
+// CheckResult is the result of one check.
 type CheckResult struct {
 	Name       string  `json:"name"`
 	Status     string  `json:"status"` // ok or error
@@ -52,16 +52,16 @@ const (
 	statusDraining = "draining"
 )
 
-// probe is a check and what is remembered about it.
+// probe is a check and its last result.
 type probe struct {
 	Check
-	running atomic.Bool // one that ignores its context must not pile up
+	running atomic.Bool // a check that ignores its context must not pile up
 	mu      sync.Mutex
 	failing bool
 }
 
-// readiness runs the checks. Requests that come while they run share their
-// result, so that nobody can load the servers by asking.
+// readiness runs the checks. Requests that come while they run share the
+// result, so that requests cannot put load on the servers.
 type readiness struct {
 	logger   *slog.Logger
 	roles    []string
@@ -81,7 +81,7 @@ func newReadiness(o Options, logger *slog.Logger) *readiness {
 
 // look runs all checks at the same time.
 func (r *readiness) look() Readiness {
-	// The result is shared, so no single request's context may end it.
+	// The result is shared, so no request's context may end it.
 	found, _, _ := r.group.Do("", func() (any, error) {
 		state := Readiness{Status: statusOK, Roles: append([]string{}, r.roles...), Warnings: []string{}}
 		state.Checks = make([]CheckResult, len(r.probes))
@@ -114,7 +114,7 @@ func (r *readiness) answer(c *fiber.Ctx) error {
 	return c.JSON(state)
 }
 
-// forPeople is look for the pages.
+// forPeople returns the result of look for the pages.
 func (r *readiness) forPeople() dashboard.Readiness {
 	state := r.look()
 	shown := dashboard.Readiness{Status: state.Status, Roles: state.Roles}
@@ -138,7 +138,7 @@ func (p *probe) look(logger *slog.Logger) CheckResult {
 	return result
 }
 
-// run returns at the latest when checkPatience is over.
+// run returns within checkPatience.
 func (p *probe) run() error {
 	if !p.running.CompareAndSwap(false, true) {
 		return domain.Errorf(domain.CodeUnavailable, "the check before has not come back yet")
@@ -147,7 +147,7 @@ func (p *probe) run() error {
 	result := make(chan error, 1)
 	go func() {
 		err := p.recovered(ctx)
-		p.running.Store(false) // before the next look can know of the result
+		p.running.Store(false) // before another look can start
 		result <- err
 		cancel()
 	}()
@@ -155,7 +155,8 @@ func (p *probe) run() error {
 	case err := <-result:
 		return err
 	case <-ctx.Done():
-		// Both may be ready: a check that has just finished cancels too.
+		// Both cases may be ready, because a finished check cancels the
+		// context.
 		select {
 		case err := <-result:
 			return err
@@ -174,7 +175,7 @@ func (p *probe) recovered(ctx context.Context) (err error) {
 	return p.Run(ctx)
 }
 
-// log tells of changes only: probes come every few seconds.
+// log logs changes only, because probes come every few seconds.
 func (p *probe) log(logger *slog.Logger, err error) {
 	p.mu.Lock()
 	changed := p.failing != (err != nil)
@@ -189,8 +190,8 @@ func (p *probe) log(logger *slog.Logger, err error) {
 	}
 }
 
-// outsidersText keeps addresses and credentials, which the texts of drivers
-// contain, from those who may ask without a token.
+// outsidersText returns a text without the addresses and credentials that
+// errors of drivers contain, because /readyz needs no token.
 func outsidersText(err error) string {
 	var known *domain.Error
 	switch {

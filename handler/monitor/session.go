@@ -51,8 +51,9 @@ func (s *sessions) valid(value string, now time.Time) bool {
 	return !over
 }
 
-// end ends the session of a value, wherever else the value is kept. Only values
-// that issue made are remembered, so nobody without the token fills the memory.
+// end ends the session of a value, also for other copies of the cookie. It
+// remembers only values that issue made, so nobody can fill the memory without
+// the token.
 func (s *sessions) end(value string, now time.Time) {
 	if !s.valid(value, now) {
 		return
@@ -85,7 +86,8 @@ func (s *sessions) sign(content string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// sameToken compares in a time that depends on neither content nor length.
+// sameToken compares two tokens in a time that depends on neither content nor
+// length.
 func sameToken(offered, token string) bool {
 	a, b := sha256.Sum256([]byte(offered)), sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1

@@ -11,7 +11,7 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// signing is how people sign in and out.
+// signing serves the pages for signing in and out.
 type signing struct {
 	guard *guard
 	pages *dashboard.Dashboard
@@ -32,7 +32,7 @@ func (s *signing) form(c *fiber.Ctx, next, fault string) error {
 	return s.pages.Render(c, dashboard.Page{Template: "signin", Title: "Sign in", Data: signInForm{next, fault}})
 }
 
-// openSession takes the form. The token itself is kept nowhere.
+// openSession handles the form. It does not store the token.
 func (s *signing) openSession(c *fiber.Ctx) error {
 	if s.guard.token == "" {
 		return s.signIn(c)
@@ -51,7 +51,7 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 	}
 	end := s.guard.now().Add(sessionLife)
 	setCookie(c, s.guard.sessions.issue(end), end)
-	return c.Redirect("."+next, http.StatusSeeOther) // seen from /signin, below whatever a proxy puts before it
+	return c.Redirect("."+next, http.StatusSeeOther) // relative to /signin, because a proxy may add a prefix
 }
 
 // closeSession ends the session, and makes the browser forget it.
@@ -64,13 +64,13 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 	return c.Redirect("./", http.StatusSeeOther)
 }
 
-// setCookie sends the session's cookie, without a path: a browser then takes the
-// folder of the page that sent it, which is where all pages are, below whatever
-// a proxy puts before them.
+// setCookie sends the session's cookie without a path. The browser then uses the
+// folder of the page that sent it. All pages are in that folder, also below the
+// prefix of a proxy.
 func setCookie(c *fiber.Ctx, value string, end time.Time) {
 	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: sessionCookie, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		// Whoever lies in this header loses nothing but his own session.
+		// A false header only affects the sender's own session.
 		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
 	}
 	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own would add a path

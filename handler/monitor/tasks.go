@@ -16,13 +16,13 @@ import (
 
 const tasksPath = "/monitoring/tasks"
 
-// tasksPolicy cuts the web fonts that Asynqmon's page asks another site for,
-// and leaves it working.
+// tasksPolicy forbids the web fonts that Asynqmon's page loads from another
+// site; the page works without them.
 const tasksPolicy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; " +
 	"img-src 'self' data:; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 
-// TaskPages are Asynqmon's pages, twice: to read, and to read and write. They
-// hold connections to Redis, made when first needed.
+// TaskPages are Asynqmon's pages, in two versions: read-only, and read and
+// write. They hold connections to Redis, which are made when first needed.
 type TaskPages struct {
 	readOnly *asynqmon.HTTPHandler
 	full     *asynqmon.HTTPHandler
@@ -36,7 +36,7 @@ func NewTaskPages(redis asynq.RedisConnOpt) *TaskPages {
 	}
 }
 
-// Close gives the connections back. The monitor must have been shut down.
+// Close closes the connections. Shut the monitor down first.
 func (t *TaskPages) Close() error {
 	if err := errors.Join(t.readOnly.Close(), t.full.Close()); err != nil {
 		return fmt.Errorf("close the task pages: %w", err)
@@ -44,8 +44,8 @@ func (t *TaskPages) Close() error {
 	return nil
 }
 
-// routes puts the pages behind g. A pattern with its own slash keeps them from
-// answering at /monitoring/tasksfoo.
+// routes puts the pages behind g. The pattern ends with a slash, so that they
+// do not answer at /monitoring/tasksfoo.
 func (t *TaskPages) routes(app *fiber.App, g *guard) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
@@ -66,7 +66,8 @@ func (t *TaskPages) routes(app *fiber.App, g *guard) {
 	})
 }
 
-// hideCause replaces Asynqmon's 500s, which quote Redis's address.
+// hideCause replaces Asynqmon's answers of status 500, which quote Redis's
+// address.
 func hideCause(c *fiber.Ctx) error {
 	if c.Response().StatusCode() < http.StatusInternalServerError {
 		return nil

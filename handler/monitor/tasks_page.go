@@ -10,19 +10,20 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// The parts that outboxd adds to Asynqmon's page: its colours, and the way back
-// to the dashboard in a corner that the page leaves free at every width.
+// The parts that outboxd adds to Asynqmon's page: its colours, and a link back
+// to the dashboard in a corner that is free at every width.
 var (
 	tasksHead = "<style>" + tasksStyle + "</style></head>"
 	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + tasksScript + `</script><div id="root">`
 )
 
-// tasksIcons are links that a browser follows again when the page has changed
-// its own address, and the manifest, for which it sends no cookie.
+// tasksIcons matches links that are removed: icons, which a browser loads again
+// when the page changes its own address, and the manifest, which it loads
+// without the cookie.
 var tasksIcons = regexp.MustCompile(`<link rel="(icon|apple-touch-icon|manifest)"[^>]*>`)
 
-// settle makes Asynqmon's page one of the house. Its addresses become relative,
-// for a proxy may put all pages below a path that only the browser knows.
+// settle fits Asynqmon's page into the monitor. Its addresses become relative,
+// because a proxy may put all pages below a path that only the browser knows.
 func settle(c *fiber.Ctx) {
 	if !strings.HasPrefix(string(c.Response().Header.ContentType()), "text/html") {
 		return

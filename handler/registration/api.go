@@ -16,16 +16,16 @@ import (
 // DefaultBodyLimit is the largest request body that the API takes, in bytes.
 const DefaultBodyLimit = 64 << 10
 
-// drainLimit is how much of a body that is too large is still read, so that the
-// client gets to see the answer. Beyond it the connection is cut. Each
-// connection can make the server hold as much.
+// drainLimit is how many bytes of a too large body are still read, so that the
+// client gets the answer. Beyond it the connection is closed. Each connection
+// can make the server hold that much.
 const drainLimit = 256 << 10
 
 // Options are what the API needs, and its limits.
 type Options struct {
 	Users example.UserStore
-	// Committed is called after each registration. It may tell a relay of the same process,
-	// which spares the way through the database. nil: nobody is told.
+	// Committed is called after each registration. It may wake a relay of the same process
+	// directly, without the database. nil: nothing is called.
 	Committed func()
 	Logger    *slog.Logger
 	// Registerer takes the HTTP metrics; nil for none.
@@ -41,10 +41,10 @@ type Options struct {
 	// RateLimit is how many requests to /api/ one address may send a minute, and
 	// at once; 0: any number. In IPv6 a /64 network counts as one address.
 	RateLimit int
-	// TrustedProxies are those whose X-Forwarded-For is believed.
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	Timeouts       handler.Timeouts
-	// Connections is how many are served at a time; 0: 2048.
+	// Connections is how many connections are served at a time; 0: 2048.
 	Connections int
 }
 
@@ -62,7 +62,7 @@ func New(o Options) *fiber.App {
 		app.Use("/api/", handler.LimitRate(o.RateLimit))
 	}
 	app.Use("/api/", checkBody(limit))
-	// Whoever waits longer for its turn would have no time left for the rest.
+	// A request that waits longer would have no time left for the rest.
 	hasher := NewHasher(o.HashConcurrency, s.Patience*2/3)
 	u := &users{server: s, store: o.Users, committed: o.Committed, hasher: hasher}
 	describe(app, u, cmp.Or(o.Version, "dev"), limit)

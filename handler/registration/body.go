@@ -20,9 +20,8 @@ import (
 // maxReportedFields bounds the answer to a body with very many bad fields.
 const maxReportedFields = 20
 
-// checkBody refuses what must not be read at all. It looks at the body as it
-// came over the wire: fiber's own accessor would first unpack a compressed one,
-// to any size.
+// checkBody refuses bodies that must not be read. It looks at the bytes from
+// the wire: fiber's accessor would first unpack a compressed body, to any size.
 func checkBody(limit int) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		encoding := strings.TrimSpace(c.Get(fiber.HeaderContentEncoding))
@@ -49,11 +48,11 @@ func checkJSONType(contentType string) error {
 		With(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
 }
 
-// readStrings reads a JSON object whose members are strings and all required,
-// into the variables that fields names. It returns what is wrong with single
-// members, at most one entry each; the error is for a body that is no such
-// object at all. encoding/json alone would stop at the first fault, and take
-// unknown and doubled members and broken UTF-8 without a word.
+// readStrings reads a JSON object whose members are all strings and required,
+// into the variables of fields. It returns the faults of single members, at
+// most one each. The error is for a body that is no such object at all.
+// encoding/json alone would stop at the first fault, and would silently accept
+// unknown and repeated members and broken UTF-8.
 func readStrings(body []byte, fields map[string]*string) ([]domain.FieldError, error) {
 	if !utf8.Valid(body) {
 		return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid UTF-8")
@@ -115,7 +114,7 @@ func readMembers(d *json.Decoder, fields map[string]*string) ([]domain.FieldErro
 	return faults, nil
 }
 
-// clip keeps a client's own text short in what is sent back.
+// clip shortens a client's text that is sent back.
 func clip(s string) string {
 	if len(s) <= 60 {
 		return s

@@ -20,7 +20,7 @@ import (
 type humaAdapter struct{ app *fiber.App }
 
 // Handle implements huma.Adapter: huma writes {id} where Fiber writes :id. HEAD
-// is answered wherever GET is.
+// is answered like GET.
 func (a humaAdapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 	path := strings.NewReplacer("{", ":", "}", "").Replace(op.Path)
 	serve := func(c *fiber.Ctx) error {

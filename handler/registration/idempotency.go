@@ -7,10 +7,10 @@ import (
 	"outboxd/handler"
 )
 
-// HeaderIdempotencyKey names a request, so that a client which got no answer can
-// repeat it. The syntax is that of the IETF's draft
-// draft-ietf-httpapi-idempotency-key-header: a string in double quotes. The
-// bare form that most clients send is taken as well.
+// HeaderIdempotencyKey identifies a request, so that a client that got no answer
+// can repeat it. The syntax is that of the IETF's draft
+// draft-ietf-httpapi-idempotency-key-header: a string in double quotes. The bare
+// form that most clients send is accepted too.
 const HeaderIdempotencyKey = "Idempotency-Key"
 
 // HeaderIdempotencyReplayed is "true" on the answer to a repeated request.
@@ -18,9 +18,8 @@ const HeaderIdempotencyReplayed = "Idempotency-Replayed"
 
 const maxIdempotencyKey = 255
 
-// parseIdempotencyKey returns the key that the header's values name, "" if
-// there are none. A key has 1 to 255 printable ASCII characters. Its errors
-// are Problems.
+// parseIdempotencyKey returns the key in the header's values; "" if there is
+// none. A key has 1 to 255 printable ASCII characters. Its errors are Problems.
 func parseIdempotencyKey(values []string) (string, error) {
 	switch len(values) {
 	case 0:

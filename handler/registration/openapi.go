@@ -13,9 +13,9 @@ import (
 	"outboxd/handler"
 )
 
-// describe registers the operations with huma, which makes their description,
-// and serves it. Parameters and bodies are checked by the operations
-// themselves: they report all faults at once, by field, and echo no value.
+// describe registers the operations with huma and serves the description that
+// huma makes of them. The operations check parameters and bodies themselves:
+// they report all faults at once, by field, and repeat no value.
 func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	api := huma.NewAPI(huma.Config{
@@ -27,8 +27,9 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 			},
 			Components: &huma.Components{Schemas: registry},
 		},
-		// Without paths huma serves neither its own pages nor the description,
-		// which it would build at the first request, in a race with the second.
+		// Without paths huma serves neither its pages nor the description. It
+		// would build the description at the first request, in a race with the
+		// second.
 		Formats:       huma.DefaultFormats,
 		DefaultFormat: fiber.MIMEApplicationJSON,
 		Transformers:  []huma.Transformer{u.translate},
@@ -39,7 +40,8 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 		Summary:       "Register a user",
 		Description:   "Writes the user, a welcome notification and the event that sends it, all or none.",
 		DefaultStatus: http.StatusCreated,
-		// huma refuses a body of exactly the limit; checkBody has the last word.
+		// huma refuses a body of exactly the limit, so it gets one byte more;
+		// checkBody enforces the limit.
 		MaxBodyBytes:     int64(bodyLimit) + 1,
 		SkipValidateBody: true, SkipValidateParams: true,
 		Responses: problems(problem, 400, 409, 413, 415, 422, 429, 500, 503),
@@ -54,7 +56,7 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 	body := api.OpenAPI().Paths[usersPath].Post.RequestBody
 	body.Required = true
 	body.Content[fiber.MIMEApplicationJSON].Schema = registry.Schema(reflect.TypeFor[registration](), true, "Registration")
-	// huma always adds its own error model; nothing refers to it.
+	// huma always adds its error model, which nothing refers to.
 	delete(registry.Map(), "ErrorModel")
 	delete(registry.Map(), "ErrorDetail")
 	serveDescription(app, api.OpenAPI())
@@ -78,7 +80,7 @@ func problems(schema *huma.Schema, statuses ...int) map[string]*huma.Response {
 	return responses
 }
 
-// translate gives the few errors that huma makes itself the shape of all others.
+// translate turns the few errors that huma makes itself into Problems.
 func (u *users) translate(ctx huma.Context, _ string, v any) (any, error) {
 	if e, own := v.(*huma.ErrorModel); own {
 		return u.server.Problem(ctx.Context(), problemOfHuma(e)), nil
@@ -108,8 +110,8 @@ func serve(app *fiber.App, path, contentType string, body []byte) {
 	})
 }
 
-// problemOfHuma drops what huma adds beyond message and place: it echoes the
-// bad value, which may be a password.
+// problemOfHuma keeps only message and place of huma's errors: huma also
+// repeats the bad value, which may be a password.
 func problemOfHuma(e *huma.ErrorModel) error {
 	if e.Status >= http.StatusInternalServerError {
 		return e

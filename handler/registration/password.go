@@ -22,17 +22,18 @@ const (
 	hashKeyBytes  = 32
 )
 
-// waitingPerSlot is about what one slot can serve within two seconds.
+// waitingPerSlot is about how many passwords one slot can hash within two
+// seconds.
 const waitingPerSlot = 100
 
-// Hasher hashes passwords and checks them, a limited number at a time: each
-// takes 19 MiB, so a burst of requests could otherwise take all memory. It is
-// safe for concurrent use.
+// Hasher hashes and checks passwords, a limited number at a time. Each takes 19
+// MiB, so a burst of requests could otherwise take all memory. It is safe for
+// concurrent use.
 type Hasher struct {
 	params  *argon2id.Params
-	present chan struct{} // those working and those waiting
-	slots   chan struct{} // those working
-	// patience is how long one may wait for its turn.
+	present chan struct{} // requests that work or wait
+	slots   chan struct{} // requests that work
+	// patience is how long a request may wait for its turn.
 	patience time.Duration
 }
 
@@ -56,8 +57,8 @@ func NewHasher(concurrency int, patience time.Duration) *Hasher {
 
 // Hash returns the argon2id hash of a password as a PHC string.
 //
-// Errors: domain.CodeUnavailable if too many wait already, or the turn did not
-// come in time or before ctx ended.
+// Errors: domain.CodeUnavailable if too many requests wait, or this one waited
+// longer than patience or ctx.
 func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err error) {
 	err = h.limited(ctx, func() error {
 		hash, err = argon2id.CreateHash(password, h.params)
@@ -71,7 +72,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err er
 
 // Matches reports whether a password is the one behind a hash.
 //
-// Errors: as Hash, and any other if the hash cannot be read.
+// Errors: as Hash, and an error without a code if the hash cannot be read.
 func (h *Hasher) Matches(ctx context.Context, password, hash string) (match bool, err error) {
 	err = h.limited(ctx, func() error {
 		match, err = argon2id.ComparePasswordAndHash(password, hash)
@@ -83,7 +84,7 @@ func (h *Hasher) Matches(ctx context.Context, password, hash string) (match bool
 	return match, nil
 }
 
-// limited runs work when it is its turn. Once begun it runs to its end:
+// limited runs work when it has a slot. Work that has begun runs to its end:
 // argon2 cannot be interrupted.
 func (h *Hasher) limited(ctx context.Context, work func() error) error {
 	select {

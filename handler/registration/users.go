@@ -18,7 +18,7 @@ import (
 
 const usersPath = "/api/v1/users"
 
-// users answers the requests about users.
+// users handles the requests about users.
 type users struct {
 	server    *handler.Server
 	store     example.UserStore
@@ -26,7 +26,7 @@ type users struct {
 	hasher    *Hasher
 }
 
-// The documents, as the API's description shows them.
+// The documents of the API's description.
 type (
 	registration struct {
 		Email    string `json:"email" format:"email" maxLength:"254" doc:"Unique regardless of case" example:"ada@example.com"`
@@ -56,7 +56,8 @@ type (
 // The operations, as huma reads and writes them.
 type (
 	registerInput struct {
-		// Documented here, read by Resolve: huma would see only the first value.
+		// Only documented here: Resolve reads it, because huma would see only
+		// the first value.
 		IdempotencyKey string `header:"Idempotency-Key" maxLength:"257" doc:"1 to 255 printable characters, in double quotes or bare. A repeated request with the same key and body gets the same answer and registers nobody twice."`
 		Traceparent    string `header:"traceparent" doc:"W3C Trace Context; travels with the event to its handler"`
 		RawBody        []byte `contentType:"application/json"`
@@ -75,7 +76,7 @@ type (
 	findOutput struct{ Body userDocument }
 )
 
-// Resolve takes from the request what huma's parameters cannot express.
+// Resolve reads the parts of the request that huma's parameters cannot express.
 func (in *registerInput) Resolve(ctx huma.Context) []error {
 	c := fiberOf(ctx)
 	for _, key := range c.Request().Header.PeekAll(HeaderIdempotencyKey) {
@@ -118,7 +119,7 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 	}
 	err = u.store.Register(ctx, user, key, eventHeaders(ctx, in.Traceparent))
 	if errors.Is(err, example.ErrKeyUsed) {
-		// A request with this key ran beside this one and was faster.
+		// Another request with this key ran at the same time and was faster.
 		user, err = u.replay(ctx, key, request)
 		return user, true, err
 	}
@@ -128,10 +129,10 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 	return user, false, err
 }
 
-// replay returns the user that was registered under key, if the request says
-// what that one said. Nothing of a request is kept but the user, so it is the
-// user that the request is compared with: the password by its slow hash, as no
-// other may be stored.
+// replay returns the user that was registered under key, if the request is the
+// same. Only the user is stored of the earlier request, so the request is
+// compared with the user. The password is compared by its slow hash, because no
+// other hash may be stored.
 //
 // Errors: CodeNotFound if the key is new, CodeInvalid if the request differs.
 func (u *users) replay(ctx context.Context, key string, request example.Request) (*example.User, error) {
@@ -177,8 +178,8 @@ func readRegistration(in *registerInput) (example.Request, error) {
 	return r, &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: faults}
 }
 
-// eventHeaders are what the event carries from the request to its handler. The
-// request's own span comes after the client's.
+// eventHeaders returns the headers of the event, which reach its handler: the
+// trace of this request, or else that of the client.
 func eventHeaders(ctx context.Context, traceparent string) map[string]string {
 	headers := map[string]string{"request_id": handler.RequestID(ctx)}
 	if parent, ok := domain.ParseTraceparent(traceparent); ok {
