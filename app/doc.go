@@ -1,3 +1,3 @@
-// Package app is outboxd as a program: its signals and exit codes. It and the packages
-// below it are the only ones that know all others.
+// Package app is the program outboxd: signals and exit codes. Only this package and
+// those below it may import all others.
 package app

@@ -12,7 +12,7 @@ import (
 	"outboxd/config"
 )
 
-// Build says what binary this is.
+// Build identifies the binary.
 type Build = daemon.Build
 
 // The exit codes.
@@ -32,7 +32,7 @@ func Main(args, environ []string, stdout, stderr io.Writer, build Build) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	// Nobody may read it any more, and the process has to end all the same.
+	// The output may have no reader any more, and the process must still end.
 	last := logging.Steady(stderr)
 	var mistake config.Mistake
 	switch {

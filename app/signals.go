@@ -7,12 +7,13 @@ import (
 	"syscall"
 )
 
-// notifyContext returns a context that ends with the first SIGINT, SIGTERM or SIGHUP. From
-// then on SIGINT and SIGTERM have their default effect again: a second one ends
-// the process at once. A second SIGHUP never does: a closed terminal sends it from the kernel and from
-// the shell, and a service manager may send it behind SIGTERM.
+// notifyContext returns a context that ends with the first SIGINT, SIGTERM or SIGHUP.
+// From then on SIGINT and SIGTERM have their default effect: a second one ends the
+// process at once. A second SIGHUP never does: the kernel and the shell each send one
+// when a terminal is closed, and a service manager may send one after SIGTERM.
 //
-// Under nohup SIGHUP stays ignored. Nothing is opened anew at a SIGHUP, because the log goes to standard error.
+// Under nohup SIGHUP stays ignored. SIGHUP reopens nothing, because the log goes to
+// standard error.
 func notifyContext(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	arrived := make(chan os.Signal, 1)

@@ -71,8 +71,8 @@ func (b *backlog) drainFirst(ctx context.Context, e *env.Env, size, first int) (
 	record := result.NewRecorder(first)
 	stop := e.RunRelay(ctx, r)
 	err := e.WaitDelivered(ctx, int64(first), record.Reached)
-	// The last look may have found some more than wanted, so not the end of
-	// the wait counts but the moment that the marks say.
+	// The last look may have found more events than wanted. So the end is
+	// computed from the marks, and is not the end of the wait.
 	took := record.Finished()
 	if stopped := stop(); err == nil {
 		err = stopped

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Counts is a flag: whole numbers from 1, separated by commas, where k stands
-// for thousand and m for million.
+// Counts is a flag: whole numbers from 1, separated by commas. k means thousand
+// and m means million.
 type Counts []int
 
 // String implements pflag.Value.

@@ -28,7 +28,7 @@ func (d *drainFlags) addEvents(flags *pflag.FlagSet, events int) {
 	flags.IntVar(&d.events, "events", events, "size of the backlog")
 }
 
-// apply puts the try-out's settings into force.
+// apply applies the settings of --concurrency and --batch.
 func (d *drainFlags) apply(e *env.Env) error {
 	if d.rounds < 1 || d.payload < 2 || d.concurrency < 0 || d.batch < 0 {
 		return errors.New("--rounds has to be at least 1, --payload 2, and --concurrency and --batch positive")
@@ -61,7 +61,7 @@ func (d *drainFlags) begin(ctx context.Context, e *env.Env, name string) (*resul
 	return report, nil
 }
 
-// arm loads the events before each drain of them.
+// arm returns an arm that loads the events before each drain.
 func (d *drainFlags) arm(e *env.Env, name string, drain func(context.Context) (result.Measurement, error)) *result.Contender {
 	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
 		if err := e.Load(ctx, d.events, d.payload); err != nil {

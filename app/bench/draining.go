@@ -11,8 +11,8 @@ import (
 	"outboxd/relay"
 )
 
-// drainRelay drains what is loaded with outboxd's relay, as change (nil: nothing)
-// makes it.
+// drainRelay drains the loaded events with outboxd's relay. change, if not nil,
+// changes its options.
 func drainRelay(ctx context.Context, e *env.Env, events int, change func(*relay.Options)) (result.Measurement, error) {
 	e.Progress.Start("outboxd", int64(events))
 	defer e.Progress.Done()
@@ -33,7 +33,7 @@ func drainRelay(ctx context.Context, e *env.Env, events int, change func(*relay.
 	return result.Measurement{Rate: result.PerSecond(events, took), Curve: record.Curve()}, checkMoved(ctx, e, events)
 }
 
-// drainBare drains what is loaded with the bare loop.
+// drainBare drains the loaded events with the bare loop.
 func drainBare(ctx context.Context, e *env.Env, events int, withCursor bool) (result.Measurement, error) {
 	e.Progress.Start("bare loop", int64(events))
 	defer e.Progress.Done()
@@ -67,8 +67,8 @@ func drainTextbook(ctx context.Context, e *env.Env, events, payload int) (result
 	return result.Measurement{Rate: result.PerSecond(events, took)}, err
 }
 
-// checkMoved fails if a measured arm did not do its work: every event in Redis
-// once, in the history if there is one, and none left.
+// checkMoved fails unless every event is once in Redis, once in the history if
+// there is one, and no longer in the outbox.
 func checkMoved(ctx context.Context, e *env.Env, events int) error {
 	delivered, err := e.Delivered(ctx)
 	if err != nil {

@@ -49,7 +49,7 @@ func (d *drainFlags) horizon(ctx context.Context, e *env.Env) (*result.Report, e
 	return report, nil
 }
 
-// besideSnapshot is arm beside a snapshot from before the load.
+// besideSnapshot is arm with an open snapshot from before the load.
 func (d *drainFlags) besideSnapshot(e *env.Env, name string, drain func(context.Context) (result.Measurement, error)) *result.Contender {
 	loaded := d.arm(e, name, drain)
 	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
@@ -69,7 +69,8 @@ func holdSnapshot(ctx context.Context, e *env.Env) (release func(), err error) {
 		return nil, fmt.Errorf("hold a snapshot: %w", err)
 	}
 	release = func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }
-	// The server may end idle transactions; and only a query takes the snapshot.
+	// The server may end idle transactions, so this switches that off. Only a
+	// query takes the snapshot.
 	if _, err = tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err == nil {
 		_, err = tx.Exec(ctx, "SELECT FROM outbox LIMIT 1")
 	}

@@ -85,9 +85,9 @@ func idle(ctx context.Context, e *env.Env, length, settle time.Duration) (_ *res
 	return report, nil
 }
 
-// readAlong puts a proxy in front of PostgreSQL that adds no delay and counts.
-// An encrypted connection cannot be read: then there is no proxy, and the
-// statements are nil.
+// readAlong puts a proxy in front of PostgreSQL that adds no delay and counts
+// statements. Encrypted connections cannot be read: then there is no proxy, and
+// said is nil.
 func readAlong(ctx context.Context, e *env.Env) (address string, said *distance.Statements, done func() error, err error) {
 	_, encrypted, err := distance.Server(ctx, e.Admin)
 	if err != nil {
@@ -104,13 +104,13 @@ func readAlong(ctx context.Context, e *env.Env) (address string, said *distance.
 	return address, said, proxy.Close, nil
 }
 
-// costs is what a process has cost so far.
+// costs are the costs of a process so far.
 type costs struct {
 	at           time.Time
 	transactions int            // on its own connections
 	statements   map[string]int // nil: they could not be read
-	database     int64          // transactions of everybody in the database, as PostgreSQL counts
-	redis        map[string]int // by command, of everybody
+	database     int64          // all transactions in the database, as PostgreSQL counts them
+	redis        map[string]int // calls by command, of all clients
 	cpuSeconds   float64
 	residentMiB  float64
 	goroutines   float64
@@ -153,7 +153,7 @@ func commandCalls(info string) map[string]int {
 	return calls
 }
 
-// addCosts fills the report in from what was counted twice.
+// addCosts fills in the report from the counts before and after.
 func addCosts(r *result.Report, before, after costs) {
 	seconds := after.at.Sub(before.at).Seconds()
 	commands := 0

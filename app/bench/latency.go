@@ -44,8 +44,8 @@ p50_ms and p99_ms are those from commit to the handler's start at the light rate
 	}
 }
 
-// warmUp is how many events pass before any is measured: connections are made,
-// statements prepared, pages read.
+// warmUp is how many events pass before the measurement, so that connections
+// are made, statements prepared and pages read.
 const warmUp = 100
 
 func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration, burst int) (_ *result.Report, err error) {
@@ -123,7 +123,7 @@ func runLatency(ctx context.Context, e *env.Env, s *traffic.Stopwatch) (stop fun
 	return func() error { return errors.Join(stopWorker(), stopRelay()) }
 }
 
-// timedPublisher tells the stopwatch what has been enqueued.
+// timedPublisher tells the stopwatch which events have been enqueued.
 type timedPublisher struct {
 	domain.Publisher
 	s *traffic.Stopwatch

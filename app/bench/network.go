@@ -60,7 +60,7 @@ func (n *network) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 	arm := func(name string, drain func(ctx context.Context) (result.Measurement, error)) *result.Contender {
 		return n.arm(far, name, func(ctx context.Context) (result.Measurement, error) {
 			measured, err := drain(ctx)
-			measured.Curve = nil // batches that arrive in turns, and no trend
+			measured.Curve = nil // a curve would show the batches and no trend
 			return measured, err
 		})
 	}
@@ -73,7 +73,7 @@ func (n *network) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 	return report, nil
 }
 
-// farAway is the same environment with both servers at a distance.
+// farAway returns the same environment with both servers at a distance.
 func farAway(ctx context.Context, e *env.Env, oneWay time.Duration) (_ *env.Env, closeAll func() error, err error) {
 	database, databaseURL, err := distance.Postgres(ctx, e.Admin, oneWay, nil)
 	if err != nil {
@@ -93,8 +93,7 @@ func farAway(ctx context.Context, e *env.Env, oneWay time.Duration) (_ *env.Env,
 	}, nil
 }
 
-// measureDistance reports the round trips that a client sees, whatever was
-// asked for.
+// measureDistance reports the round trips that a client really sees.
 func measureDistance(ctx context.Context, e *env.Env, report *result.Report) error {
 	client, err := e.NewRedisClient()
 	if err != nil {

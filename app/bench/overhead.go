@@ -61,7 +61,7 @@ func (d *drainFlags) overhead(ctx context.Context, e *env.Env) (*result.Report, 
 	return report, nil
 }
 
-// drainScraped drains while the metrics are gathered again and again.
+// drainScraped drains while the metrics are gathered repeatedly.
 func drainScraped(ctx context.Context, e *env.Env, events int) (result.Measurement, error) {
 	registry := prometheus.NewRegistry()
 	ended := make(chan struct{})
@@ -75,7 +75,7 @@ func drainScraped(ctx context.Context, e *env.Env, events int) (result.Measureme
 			case <-stop:
 				return
 			case <-scrape.C:
-				_, _ = registry.Gather() // what it costs is all that counts
+				_, _ = registry.Gather() // only its cost matters
 			}
 		}
 	}()
@@ -83,7 +83,7 @@ func drainScraped(ctx context.Context, e *env.Env, events int) (result.Measureme
 	return drainRelay(ctx, e, events, func(o *relay.Options) { o.Registry = registry })
 }
 
-// drainTraced drains with a span for that share of the events.
+// drainTraced drains with a span for the given share of the events.
 func drainTraced(ctx context.Context, e *env.Env, events int, share float64) (m result.Measurement, err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,8 +109,8 @@ func drainTraced(ctx context.Context, e *env.Env, events int, share float64) (m 
 	return m, err
 }
 
-// countingExporter counts what is handed over, which is less than there was
-// when spans come faster.
+// countingExporter counts the exported spans. It is fewer than there were if
+// spans come faster than they are exported.
 type countingExporter struct {
 	sdktrace.SpanExporter
 	spans atomic.Int64

@@ -50,7 +50,7 @@ The ratios are rates against "no trigger", with the largest number of clients.`,
 // producerArm is one state of the outbox, as producers see it.
 type producerArm struct {
 	name, ratio string
-	prepare     []string // takes the outbox there from any other arm's state
+	prepare     []string // puts the outbox into this state from that of any other arm
 }
 
 func producerArms() []producerArm {
@@ -70,7 +70,8 @@ func producerArms() []producerArm {
 	}
 }
 
-// The trigger to compare with, on a channel of its own that somebody hears.
+// The trigger to compare with. It notifies on a channel of its own, which has a
+// listener.
 var alwaysSQL = []string{
 	`CREATE FUNCTION bench_notify() RETURNS trigger LANGUAGE plpgsql AS
 	 $$ BEGIN PERFORM pg_notify('outbox_wake', TG_TABLE_SCHEMA); RETURN NULL; END $$`,
@@ -109,8 +110,8 @@ func producer(ctx context.Context, e *env.Env, clients []int, turn time.Duration
 	for round := range rounds {
 		for i, n := range clients {
 			for j := range arms {
-				// Nobody is always the first after a pause, or always behind
-				// the same one.
+				// So that no arm is always the first after a pause, or always
+				// follows the same one.
 				k := (j + round) % len(arms)
 				if err := takeState(ctx, e, arms[k]); err != nil {
 					return nil, err
@@ -128,7 +129,7 @@ func producer(ctx context.Context, e *env.Env, clients []int, turn time.Duration
 	return report, nil
 }
 
-// addRates fills the report in.
+// addRates fills in the report.
 func addRates(r *result.Report, clients []int, rates [][][]float64) {
 	r.Notes = append(r.Notes, "The rates are of committed transactions. Clients beside the database share its processors.")
 	most := slices.Index(clients, slices.Max(clients))
@@ -146,8 +147,8 @@ func addRates(r *result.Report, clients []int, rates [][][]float64) {
 	}
 }
 
-// relative is the median of the rounds' ratios: within a round the machine was
-// in the same mood.
+// relative returns the median of the rounds' ratios: within a round the
+// machine's load is about the same.
 func relative(rates, base []float64) float64 {
 	ratios := make([]float64, 0, len(rates))
 	for i := range rates {
@@ -167,7 +168,8 @@ func takeState(ctx context.Context, e *env.Env, arm producerArm) error {
 	return nil
 }
 
-// listen hears what the triggers send, as a relay would, until stop.
+// listen receives the triggers' notifications, as a relay would, until stop is
+// called.
 func listen(ctx context.Context, e *env.Env) (stop func() error, err error) {
 	conn, err := pgx.Connect(ctx, e.DatabaseURL)
 	if err != nil {
@@ -192,7 +194,7 @@ func listen(ctx context.Context, e *env.Env) (stop func() error, err error) {
 	return func() error {
 		cancel()
 		err := <-result
-		// The wait has closed it already.
+		// The wait has closed the connection already.
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return err
 	}, nil

@@ -53,8 +53,8 @@ func (s *scale) run(ctx context.Context, e *env.Env) (*result.Report, error) {
 	return report, nil
 }
 
-// drainBy drains with n processes. What is delivered while they start counts
-// only if nothing is left then.
+// drainBy drains with n processes. Events that are delivered while the
+// processes start count only if no others are left afterwards.
 func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measurement, err error) {
 	e.Progress.Start(fmt.Sprintf("%d relays", n), int64(s.events))
 	defer e.Progress.Done()
@@ -85,7 +85,7 @@ func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measur
 		return result.Measurement{}, err
 	}
 	took := time.Since(begun)
-	// Processes that are still settling would be miscounted.
+	// Count only after the processes have committed their last batches.
 	if err := fleet.stop(); err != nil {
 		return result.Measurement{}, err
 	}
@@ -96,8 +96,8 @@ func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measur
 	return result.Measurement{Rate: result.PerSecond(measured, took), Figures: map[string]float64{"delivered_twice": float64(twice)}}, checkMoved(ctx, e, s.events+int(twice))
 }
 
-// deliveredTwice counts deliveries beyond the first of an event: tasks in
-// Redis, and rows of the history.
+// deliveredTwice counts the events' deliveries after the first: additional
+// tasks in Redis, and additional rows of the history.
 func deliveredTwice(ctx context.Context, e *env.Env) (int64, error) {
 	const page = 10_000
 	seen, tasks := map[string]struct{}{}, int64(0)

@@ -130,7 +130,7 @@ func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, rep
 	return phase("after it", around)
 }
 
-// soaked is what a soak looks at.
+// soaked is one look of a soak.
 type soaked struct {
 	at      time.Time
 	metrics map[string]float64
@@ -161,7 +161,7 @@ func readSoak(ctx context.Context, e *env.Env, process *env.Process) (soaked, er
 
 func (s *soaked) arm(name string) result.Arm { return result.Arm{Name: name, Figures: s.figures} }
 
-// lag is how late events were between two looks.
+// lag returns how late events were between two looks.
 func (s *soaked) lag(name string, end *soaked) result.Arm {
 	const histogram = "outboxd_relay_lag_seconds"
 	var buckets []bucket
@@ -178,11 +178,12 @@ func (s *soaked) lag(name string, end *soaked) result.Arm {
 	}}
 }
 
-// bucket is one of a Prometheus histogram: how many were at most le.
+// bucket is a bucket of a Prometheus histogram: how many values were at most
+// le.
 type bucket struct{ le, count float64 }
 
 // quantile estimates as Prometheus does: evenly within a bucket. In the last
-// one, which has no end, it is where that begins.
+// bucket, which has no end, it returns the bucket's beginning.
 func quantile(buckets []bucket, q float64) float64 {
 	if len(buckets) == 0 {
 		return 0
@@ -202,7 +203,7 @@ func quantile(buckets []bucket, q float64) float64 {
 }
 
 // awaitRelayed returns when all n events have been handed over. Their tasks may
-// wait in Redis: how fast a worker on the same machine is, is not measured here.
+// still wait in Redis, because the worker's speed is not measured here.
 func awaitRelayed(ctx context.Context, e *env.Env, n int) error {
 	limited, cancel := context.WithTimeout(ctx, traffic.PassageLimit)
 	defer cancel()

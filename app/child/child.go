@@ -29,7 +29,8 @@ func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
 	started := make(chan error)
 	go func() {
 		defer close(p.done)
-		// The signal at the parent's death comes when the thread that forked ends, so this thread has to last as long as the child.
+		// The kernel sends the signal when the thread that forked ends, so this thread must last as
+		// long as the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -51,17 +52,17 @@ func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
 // OS returns the operating system's process.
 func (p *Process) OS() *os.Process { return p.cmd.Process }
 
-// Done is closed when the child is gone and has been waited for.
+// Done is closed when the child has ended and was reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // State returns how the child ended. It may be called once Done is closed.
 func (p *Process) State() *os.ProcessState { return p.cmd.ProcessState }
 
-// Err returns what Wait returned: nil for a child that ended with 0. It may be
+// Err returns the error of Wait: nil if the child ended with 0. It may be
 // called once Done is closed.
 func (p *Process) Err() error { return p.err }
 
-// Signal sends a signal. That the child has ended is no error.
+// Signal sends a signal. It is no error if the child has ended.
 func (p *Process) Signal(signal syscall.Signal) error {
 	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %v to process %d: %w", signal, p.cmd.Process.Pid, err)

@@ -7,5 +7,5 @@ func prepare(attributes *syscall.SysProcAttr, death syscall.Signal) {
 	attributes.Setpgid, attributes.Pdeathsig = true, death
 }
 
-// bindLife has nothing to add on Linux.
+// bindLife does nothing on Linux.
 func bindLife(int, syscall.Signal) func() { return func() {} }

@@ -81,9 +81,10 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 	}
 }
 
-// measure gives a benchmark what it needs and takes that away again.
+// measure prepares the environment of a benchmark, runs it, and clears the
+// environment.
 func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
-	// A benchmark needs what a relay needs, whatever the roles say and need.
+	// A benchmark needs the servers of a relay, whatever roles are configured.
 	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
 		return nil, config.Mistake{Err: err}
 	}
@@ -91,7 +92,7 @@ func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (
 	if err != nil {
 		return nil, err
 	}
-	// What a relay has to tell in good times would be in the way of the figures.
+	// A relay's normal log lines would clutter the figures.
 	if cfg.Log.Level == "info" {
 		cfg.Log.Level = "warn"
 	}
@@ -135,7 +136,7 @@ func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config
 // closePatience bounds clearing up after a benchmark.
 const closePatience = 20 * time.Second
 
-// closeAfter closes something although ctx may have ended.
+// closeAfter calls closing even if ctx has ended.
 func closeAfter(ctx context.Context, closing func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()

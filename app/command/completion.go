@@ -6,11 +6,11 @@ import (
 	"outboxd/config"
 )
 
-// addCompletion gives the shells something to offer: cobra's command that prints
-// their scripts, with how to use it, and the values of options that have few.
+// addCompletion adds completion for shells: cobra's command that prints their
+// scripts, with instructions, and the values of options that have few.
 func addCompletion(root *cobra.Command) {
 	for flag, values := range config.Choices() {
-		// Every command has the daemon's flags from root.
+		// Every command inherits the daemon's flags from root.
 		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	root.InitDefaultCompletionCmd()

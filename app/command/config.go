@@ -9,7 +9,7 @@ import (
 	"outboxd/app/command/terminal"
 )
 
-// configDocument is the effective configuration as JSON has it.
+// configDocument is the effective configuration in JSON.
 type configDocument struct {
 	Settings []settingDocument `json:"settings"`
 }

@@ -48,7 +48,7 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
 }
 
-// read returns the filter, and what was asked for in the flags' own words.
+// read returns the filter, and the flags that were set, for the record.
 func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, map[string]string, error) {
 	ids, err := eventIDs(args)
 	if err != nil {
@@ -77,7 +77,7 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	return f.filter, said, nil
 }
 
-// deadDocument is a dead letter as JSON and YAML have it.
+// deadDocument is a dead letter in JSON and YAML.
 type deadDocument struct {
 	ID            domain.ID `json:"id"`
 	Type          string    `json:"type"`
@@ -104,7 +104,7 @@ func newDeadDocument(d *domain.DeadLetter) deadDocument {
 
 type deadListDocument struct {
 	DeadLetters []deadDocument `json:"dead_letters"`
-	// Next is for --after, empty at the end.
+	// Next is for --after; empty on the last page.
 	Next string `json:"next,omitempty"`
 }
 
@@ -169,7 +169,7 @@ func deadTable(w io.Writer, document deadListDocument) {
 	}
 }
 
-// missing is the error where IDs were named and not all of them were met.
+// missing returns an error if IDs were named and not all of them were found.
 func missing(ids []domain.ID, met int) error {
 	if met >= len(ids) {
 		return nil
@@ -209,7 +209,8 @@ func (c commands) newDeadShowCommand() *cobra.Command {
 	return cmd
 }
 
-// oneArgument refuses any other number of arguments than one, which is what.
+// oneArgument requires exactly one argument. what describes it, for the
+// message.
 func oneArgument(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {

@@ -36,7 +36,7 @@ type canaryDocument struct {
 	Replayed  int `json:"replayed"`
 	Confirmed int `json:"confirmed"`
 	Dead      int `json:"dead"`
-	Open      int `json:"open"` // undecided when the time was over
+	Open      int `json:"open"` // undecided when the time ran out
 }
 
 // deadChange is one replay or discard.
@@ -47,7 +47,8 @@ type deadChange struct {
 	result  changeDocument
 }
 
-// prepareChange counts what is meant, and fixes it: what dies from now on is not.
+// prepareChange counts the chosen dead letters. Events that die later are not
+// chosen.
 func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlags, acting *actionFlags, name string) (*deadChange, error) {
 	filter, said, err := flags.read(cmd, args)
 	if err != nil {
@@ -122,7 +123,7 @@ their errors. Events that wait behind one of them for their ordering key's turn 
 	return cmd
 }
 
-// replayFlags are what a replay has beyond a discard.
+// replayFlags are the flags of a replay that a discard does not have.
 type replayFlags struct {
 	rate          int
 	canary        int

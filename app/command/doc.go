@@ -1,6 +1,6 @@
-// Package command is the command line: one file for each noun, and how all of them open
-// the servers and print results. What runs without a command is in package daemon; what a
-// command asks is answered in repository and jobs.
+// Package command is the command line, with one file for each noun. Its commands open
+// the servers and print results in one way. Package daemon has the daemon; repository
+// and jobs answer the commands' questions.
 package command
 
 //go:generate go test -run ^TestManPages$ . -update

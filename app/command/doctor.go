@@ -38,7 +38,7 @@ It exits with 1 if something is broken or there is a warning.`
 // doctorTimeout bounds looking at both servers.
 const doctorTimeout = time.Minute
 
-// examination is what doctor prints.
+// examination is the result of doctor.
 type examination struct {
 	Findings []findingDocument `json:"findings"`
 	Broken   int               `json:"broken"`
@@ -69,7 +69,7 @@ func newExamination(findings []domain.Finding) examination {
 	return e
 }
 
-// problems is the error of an examination that found problems.
+// problems returns an error if the examination found problems.
 func (e examination) problems() error {
 	if n := e.Broken + e.Warnings; n > 0 {
 		return fmt.Errorf("%s", words.Many(n, "problem"))
@@ -111,7 +111,7 @@ func (c commands) newDoctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		// LISTEN is what relays do, whatever roles this configuration has.
+		// Checks LISTEN for the relays, whatever roles this configuration has.
 		options.Listens, options.ListenURL = cfg.Relay.Listen != config.ListenOff, string(cfg.Relay.ListenURL)
 		findings, err := diagnose(cmd, cfg, options)
 		if err != nil {
@@ -127,8 +127,8 @@ func (c commands) newDoctorCommand() *cobra.Command {
 	return doctor
 }
 
-// doctorOptions are those of a process with the roles that are configured, or,
-// where these lack something that doctor does not need, of a relay.
+// doctorOptions returns the options for the configured roles. If these roles
+// lack a setting that doctor does not need, it returns those for a relay.
 func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.Options, error) {
 	if flags.snapshot < 0 || flags.keyAge < 0 {
 		return examine.Options{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age are not negative")}
@@ -144,8 +144,8 @@ func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.
 	return options, nil
 }
 
-// diagnose looks at both servers. Only where embedded ones cannot be started
-// there is nothing to look at.
+// diagnose looks at both servers. It fails only if the embedded servers cannot
+// be started.
 func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (_ []domain.Finding, err error) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()
@@ -163,8 +163,8 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (
 	return examineBoth(ctx, cfg, s, options, log)
 }
 
-// examineBoth looks at what is cheap to know and at everything else. What is wrong
-// with one server is logged in full; a finding is for everybody.
+// examineBoth does a quick look and all thorough looks. It logs the full error of
+// a server that fails, because findings contain no details.
 func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	var sources lookout.Sources
 	var thorough []domain.Finding
@@ -209,14 +209,14 @@ func examineDatabase(ctx context.Context, db *postgres.Database, options examine
 	return append(schema, found...), err
 }
 
-// How many connections to PostgreSQL and to Redis a command that looks at both needs.
+// The connections that a command needs to look at PostgreSQL and Redis.
 const (
 	databaseConnections = 2
 	redisConnections    = 2
 )
 
-// table prints one finding after another rather than columns: sentences are
-// longer than lines.
+// table prints one finding below the other, without columns, because sentences
+// are longer than lines.
 func (e examination) table(w io.Writer, color terminal.Palette) {
 	for _, f := range e.Findings {
 		fmt.Fprintf(w, "%s %s: %s\n", f.level(color), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
@@ -229,7 +229,7 @@ func (e examination) table(w io.Writer, color terminal.Palette) {
 	fmt.Fprintf(w, "%s broken, %s, %s.\n", words.Count(e.Broken), words.Many(e.Warnings, "warning"), words.Many(len(e.Findings)-e.Broken-e.Warnings, "note"))
 }
 
-// level writes how bad it is, in the colour for that.
+// level returns the level in its colour.
 func (f findingDocument) level(color terminal.Palette) string {
 	switch domain.FindingLevel(f.Level) {
 	case domain.FindingBroken:

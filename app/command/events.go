@@ -32,8 +32,8 @@ func (c commands) newEventsCommand() *cobra.Command {
 	return events
 }
 
-// queuePatience bounds how long Redis may take to answer. What the database
-// knows is worth showing without it.
+// queuePatience bounds how long Redis may take to answer. Without an answer the
+// command shows what the database knows.
 const queuePatience = 5 * time.Second
 
 func (c commands) newEventsShowCommand() *cobra.Command {
@@ -79,7 +79,7 @@ func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain
 	return lookup.New(redis).Tasks(ctx, life.LastKnown())
 }
 
-// eventDocument is an event's life as JSON and YAML have it.
+// eventDocument is an event's life in JSON and YAML.
 type eventDocument struct {
 	ID           domain.ID          `json:"id"`
 	State        domain.EventState  `json:"state"`
@@ -138,10 +138,10 @@ func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDoc
 	return d
 }
 
-// payloadShown bounds what is shown of a payload, in bytes.
+// payloadShown is how many bytes of a payload are shown.
 const payloadShown = 2000
 
-// payloadText shows a payload as text where it is text, and else in hexadecimal.
+// payloadText returns a payload as text, or in hexadecimal if it is no text.
 func payloadText(payload []byte) string {
 	cut := ""
 	if len(payload) > payloadShown {

@@ -21,10 +21,11 @@ import (
 )
 
 const (
-	// changedAtOnce is how many events one transaction changes: as long as it
-	// lasts, handlers that begin with them wait.
+	// changedAtOnce is how many events one transaction changes. Handlers that
+	// begin with them wait until it ends.
 	changedAtOnce = 100
-	// tooLateListed is how many events are named that could not be changed.
+	// tooLateListed is how many of the events that could not be changed are
+	// named.
 	tooLateListed = 100
 )
 
@@ -32,7 +33,7 @@ const (
 type eventChangeDocument struct {
 	Action   string                        `json:"action"`
 	ActionID *domain.ID                    `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
-	Matched  int                           `json:"matched"`             // events that could be changed when they were looked at
+	Matched  int                           `json:"matched"`             // events that could be changed when they were counted
 	Changed  int                           `json:"changed"`
 	DryRun   bool                          `json:"dry_run"`
 	Answers  map[domain.ChangeAnswer]int64 `json:"answers"` // how many events by answer
@@ -49,8 +50,8 @@ type tooLateDocument struct {
 type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
-	states     []domain.EventState // of events that it can change
-	inRedis    bool                // their tasks go too
+	states     []domain.EventState // that an event must have
+	inRedis    bool                // their tasks are removed too
 	change     func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error)
 }
 
@@ -153,7 +154,7 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 	return cmd
 }
 
-// find returns the events that the filter chooses and that can be changed.
+// find returns the events that match the filter and can be changed.
 func (e *eventChange) find(ctx context.Context, lives domain.EventLives, filter domain.EventFilter) (events []domain.EventSummary, err error) {
 	var page domain.EventPage
 	for first := true; first || !page.Next.IsZero(); first = false {

@@ -16,8 +16,8 @@ import (
 	"outboxd/repository"
 )
 
-// maxPayloadRead bounds what is read of a payload, in bytes: the largest limit
-// that an outbox can have. The outbox's own limit is checked by the database.
+// maxPayloadRead is how many bytes of a payload are read: the largest limit
+// that an outbox can have. The database checks the outbox's actual limit.
 const maxPayloadRead = 256 << 20
 
 // emitFlags describe one event.
@@ -45,7 +45,7 @@ func (f *emitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.unique, "unique", 0, "how long another task of the same type, payload and queue is suppressed")
 }
 
-// event returns what the flags describe.
+// event returns the event that the flags describe.
 func (f *emitFlags) event(cmd *cobra.Command, kind string) (*domain.Event, error) {
 	payload, err := f.read(cmd.InOrStdin())
 	if err != nil {
@@ -112,7 +112,7 @@ func (f *emitFlags) read(stdin io.Reader) (payload []byte, err error) {
 	return payload, nil
 }
 
-// emittedDocument is what became of the event, as JSON and YAML have it.
+// emittedDocument is the result of events emit in JSON and YAML.
 type emittedDocument struct {
 	ID          domain.ID `json:"id"`
 	Type        string    `json:"type"`

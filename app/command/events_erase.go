@@ -30,7 +30,8 @@ What cannot be erased just now is named, with the reason. Backups, the WAL and w
 	return cmd
 }
 
-// locate finds out where named events are, as far as that is known.
+// locate returns summaries of named events. For unknown events only the ID is
+// set.
 func locate(ctx context.Context, lives domain.EventLives, ids []domain.ID) ([]domain.EventSummary, error) {
 	events := make([]domain.EventSummary, len(ids))
 	for i, id := range ids {
@@ -49,10 +50,10 @@ func locate(ctx context.Context, lives domain.EventLives, ids []domain.ID) ([]do
 	return events, nil
 }
 
-// withTasks changes events and removes their tasks. What has ended loses its task
-// first: who is interrupted in between finds the event again. Of what has not
-// ended, the task goes after its event is cancelled; what runs just now the
-// relay removes.
+// withTasks changes events and removes their tasks from Redis. An event that has
+// ended loses its task first: if the command is interrupted in between, a
+// repetition finds the event again. Other events are cancelled first. A task that
+// runs now is removed by the relay later.
 func (e *eventChange) withTasks(ctx context.Context, o *opened, events []domain.EventSummary, change func([]domain.ID) ([]domain.Change, error)) ([]domain.Change, error) {
 	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
 	if err != nil {
@@ -64,7 +65,7 @@ func (e *eventChange) withTasks(ctx context.Context, o *opened, events []domain.
 	for i := range events {
 		event := domain.Event{ID: events[i].ID, Queue: events[i].Queue, Generation: events[i].Generation}
 		switch {
-		case event.Queue == "": // nothing is known by which its task could be found
+		case event.Queue == "": // without its queue the task cannot be found
 		case slices.Contains([]domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight}, events[i].State):
 			open = append(open, event)
 		default:

@@ -15,7 +15,7 @@ import (
 	"outboxd/repository/search"
 )
 
-// listedEvent is an event of a list as JSON and YAML have it.
+// listedEvent is an event of a list in JSON and YAML.
 type listedEvent struct {
 	ID           domain.ID         `json:"id"`
 	Type         string            `json:"type"`
@@ -23,7 +23,7 @@ type listedEvent struct {
 	OrderingKey  string            `json:"ordering_key,omitempty"`
 	State        domain.EventState `json:"state"`
 	CreatedAt    time.Time         `json:"created_at"`
-	Since        time.Time         `json:"since"` // when it came into its state; of a pending event when it is due
+	Since        time.Time         `json:"since"` // when it came into its state; pending: when it is due
 	Attempts     int               `json:"attempts"`
 	Generation   int               `json:"generation"`
 	Error        string            `json:"error,omitempty"`
@@ -33,9 +33,10 @@ type listedEvent struct {
 
 type eventListDocument struct {
 	Events []listedEvent `json:"events"`
-	// Next is for --after; none at the end.
+	// Next is for --after; none on the last page.
 	Next *domain.ID `json:"next,omitempty"`
-	// GaveUp says that there may be more, which would have taken too long.
+	// GaveUp says that the search stopped early because it took too long, so
+	// there may be more.
 	GaveUp   bool `json:"gave_up"`
 	Examined int  `json:"examined"`
 }
@@ -70,7 +71,8 @@ func (f *eventFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.next, "after", "", "start after this event: the \"next\" of the previous page")
 }
 
-// addFilter adds the flags that choose, without those of a list.
+// addFilter adds the flags that choose events, without those that page through
+// a list.
 func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
@@ -86,7 +88,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// said is what was asked for in the flags' own words.
+// said returns the flags that were set, for the record.
 func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
 	said := map[string]string{}
 	for _, name := range []string{"type", "queue", "key", "state", "since", "until", "header"} {
@@ -97,7 +99,7 @@ func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
 	return said
 }
 
-// read returns the filter, and the event behind which the list begins.
+// read returns the filter, and the event after which the list begins.
 func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
 	var err error
 	if f.filter.State, err = domain.ParseEventState(f.state); err != nil {
@@ -186,7 +188,7 @@ func eventListTable(w io.Writer, d *eventListDocument) {
 	}
 }
 
-// detail is what the event waits for, or died of.
+// detail returns what the event waits for, or its error.
 func (e *listedEvent) detail() string {
 	switch {
 	case e.WaitsFor != nil:

@@ -59,10 +59,10 @@ wait, since when, which event has the turn, and why that one holds them. Without
 	return cmd
 }
 
-// keysDocument is a list of held keys as JSON and YAML have it.
+// keysDocument is a list of held keys in JSON and YAML.
 type keysDocument struct {
 	Keys []keyDocument `json:"keys"`
-	// Complete is false where there are more, or may be.
+	// Complete is false if there are, or may be, more keys.
 	Complete bool `json:"complete"`
 }
 
@@ -109,7 +109,7 @@ func newKeyDocument(k *domain.HeldKey) keyDocument {
 	return d
 }
 
-// holdReason says why the event that has the turn holds the others.
+// holdReason says why the others wait for the event that has the turn.
 func holdReason(t *domain.Turn, now time.Time) string {
 	switch {
 	case t == nil:

@@ -105,7 +105,7 @@ func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error 
 		if err != nil {
 			return err
 		}
-		// Where the example does not run, its migrations are not pending.
+		// If the example does not run, its migrations are not pending.
 		if set.Suffix != "" && o.cfg.Example != config.ExampleOn && !slices.ContainsFunc(list, migrations.Migration.IsApplied) {
 			continue
 		}
@@ -134,7 +134,7 @@ func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error 
 // command.
 func (c commands) withDatabase(do func(*cobra.Command, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
-		// The role that needs the database alone.
+		// The API is the role that needs only the database.
 		cfg, err := c.loadAs(cmd, config.RoleAPI)
 		if err != nil {
 			return err

@@ -18,7 +18,7 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// opened is what a command works on.
+// opened is the configuration and the open servers of a command.
 type opened struct {
 	cfg     *config.Config
 	db      *postgres.Database
@@ -26,8 +26,8 @@ type opened struct {
 	log     *slog.Logger
 }
 
-// withServers opens the configured servers that a role needs, or the embedded
-// ones, for one command that works on a schema which is up to date.
+// withServers opens the servers that a role needs, configured or embedded, for
+// a command that needs an up-to-date schema.
 func (c commands) withServers(role config.Role, out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := out.Check(); err != nil {
@@ -46,8 +46,8 @@ func (c commands) withServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
-// loadAs reads the configuration for a command, which needs what a role needs,
-// whatever the roles say.
+// loadAs reads the configuration for a command as if role were the only
+// configured role.
 func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, error) {
 	if err := cmd.Flags().Set("roles", string(role)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
@@ -55,14 +55,13 @@ func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, 
 	return c.load(cmd)
 }
 
-// loadToLook reads the configuration for a command that works on what is there
-// already.
+// loadToLook reads the configuration for a command that works on existing data.
 func (c commands) loadToLook(cmd *cobra.Command, role config.Role) (*config.Config, error) {
 	cfg, err := c.loadAs(cmd, role)
 	if err != nil {
 		return nil, err
 	}
-	// What a daemon has to tell in good times would be in the way.
+	// A daemon's normal log lines would clutter the output.
 	if cfg.Log.Level == "info" {
 		cfg.Log.Level = "warn"
 	}
@@ -101,7 +100,7 @@ func (f *actionFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.as, "as", "", "who does it, for the record (default: user@host)")
 }
 
-// consent is an error unless the person has said --yes.
+// consent returns an error unless --yes was given.
 func (f *actionFlags) consent(name string) error {
 	if f.yes {
 		return nil
@@ -109,7 +108,7 @@ func (f *actionFlags) consent(name string) error {
 	return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s them", name)}
 }
 
-// action is the record of what is about to be done.
+// action returns the record of the action that is about to be done.
 func (f *actionFlags) action(filter map[string]string) *domain.Action {
 	actor := f.as
 	if actor == "" {
@@ -134,7 +133,7 @@ func thisUser() string {
 func eventIDs(args []string) ([]domain.ID, error) {
 	var ids []domain.ID
 	for _, arg := range args {
-		// A task ID names its event too.
+		// The ID of a task also names its event.
 		id, err := domain.EventID(arg)
 		if err != nil {
 			return nil, config.Mistake{Err: err}

@@ -100,8 +100,8 @@ func redriveSaid(filter heal.RedriveFilter) map[string]string {
 	return said
 }
 
-// redriveNamed sends events again that are named, or that the relay has found
-// to be missing.
+// redriveNamed sends named events again, or those that the relay has found to
+// be missing.
 func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, acting *actionFlags, out *terminal.Output) error {
 	ids, err := eventIDs(args)
 	if err != nil {

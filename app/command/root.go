@@ -34,14 +34,14 @@ Commands end with 0 when it is done; with 1 when it failed, or when what they lo
 for was found (doctor, verify); with 2 when the command line or the configuration
 is wrong, or --yes is missing.`
 
-// commands is what the subcommands share.
+// commands is the common part of the subcommands.
 type commands struct {
 	environ []string
 	build   daemon.Build
 }
 
-// New returns the root of all commands, which read the variables of environ. An error that
-// they return is a config.Mistake where the command line or the configuration is wrong.
+// New returns the root of all commands, which read the variables of environ. Their error
+// is a config.Mistake if the command line or the configuration is wrong.
 func New(environ []string, build daemon.Build) *cobra.Command {
 	c := commands{environ: environ, build: build}
 	root := &cobra.Command{
@@ -70,8 +70,8 @@ func New(environ []string, build daemon.Build) *cobra.Command {
 	return root
 }
 
-// briefUsage leaves the daemon's options out of the help of the commands, where
-// there would be fifty of them for each flag of the command's own.
+// briefUsage removes the daemon's options, about fifty, from the help of each
+// command.
 func briefUsage(template string) string {
 	return strings.Replace(template, `Global Flags:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `Every option of the daemon is a flag here too. --database-url, --redis-url, --config and --data-dir
@@ -128,15 +128,16 @@ func (c commands) run(cmd *cobra.Command, _ []string) error {
 	d, err := daemon.New(cmd.Context(), cfg, logging.New(cmd.ErrOrStderr(), cfg.Log), c.build)
 	if err != nil {
 		if cmd.Context().Err() != nil {
-			return nil //nolint:nilerr // asked to end while starting
+			return nil //nolint:nilerr // it was asked to end while it started
 		}
 		return err
 	}
 	return d.Run(cmd.Context())
 }
 
-// outliveReaders turns the end of whoever reads this process's outputs into errors of
-// its writes, for the rest of its life. By default a write to a closed pipe ends a process at once, which
-// is right for a command (outboxd events list | head) and wrong for a daemon whose log collector
-// restarts. It catches the signal instead of ignoring it, so that child processes inherit the default.
+// outliveReaders keeps this process alive when the reader of its output ends: its
+// writes then return errors. By default a write to a closed pipe ends a process at
+// once. That is right for a command (outboxd events list | head) and wrong for a
+// daemon whose log collector restarts. It catches the signal instead of ignoring it,
+// so that child processes inherit the default.
 func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

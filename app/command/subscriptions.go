@@ -31,7 +31,7 @@ func (c commands) newSubscriptionsCommand() *cobra.Command {
 	return cmd
 }
 
-// subscriptionDocument is a subscription as JSON and YAML have it.
+// subscriptionDocument is a subscription in JSON and YAML.
 type subscriptionDocument struct {
 	Name           string            `json:"name"`
 	State          string            `json:"state"` // active, paused or removed

@@ -14,7 +14,7 @@ import (
 	"outboxd/domain"
 )
 
-// subscriptionFile is one subscription as a file has it.
+// subscriptionFile is one subscription in a file.
 type subscriptionFile struct {
 	Name        string            `yaml:"name"`
 	Types       []string          `yaml:"types"`
@@ -45,8 +45,8 @@ func (o *oneOrMore) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*[]string)(o))
 }
 
-// readSubscriptions reads a list of subscriptions, with their defaults. Keys that
-// it does not know, and names that come twice, are mistakes.
+// readSubscriptions reads a list of subscriptions, with their defaults. Unknown
+// keys and repeated names are mistakes.
 func readSubscriptions(r io.Reader) ([]domain.Subscription, error) {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)
@@ -83,7 +83,7 @@ func readSubscriptions(r io.Reader) ([]domain.Subscription, error) {
 	return list, nil
 }
 
-// perSecond reads a rate such as 200/s or 30/m; "" is none.
+// perSecond reads a rate such as 200/s or 30/m; "" means no limit.
 func perSecond(text string) (float64, error) {
 	if text == "" {
 		return 0, nil
@@ -91,7 +91,7 @@ func perSecond(text string) (float64, error) {
 	number, unit, found := strings.Cut(text, "/")
 	seconds := map[string]float64{"s": 1, "m": 60, "h": 3600}[unit]
 	n, err := strconv.ParseFloat(number, 64)
-	if !found || seconds == 0 || err != nil || !(n > 0 && n <= 1e6) { // also not a number
+	if !found || seconds == 0 || err != nil || !(n > 0 && n <= 1e6) { // NaN too
 		return 0, fmt.Errorf("rate %.40q: write a number a second, minute or hour, such as 200/s or 30/m", text)
 	}
 	return n / seconds, nil

@@ -27,11 +27,11 @@ until q or Ctrl-C. It reads what the dashboard reads, and counts no more than 50
 
 Where standard output is no terminal it prints one view after another; with --once, or as JSON or YAML, one.`
 
-// examineEvery is how often top looks for findings, which costs more than a
-// look at the figures.
+// examineEvery is how often top does thorough looks, which cost more than the
+// figures.
 const examineEvery = 30 * time.Second
 
-// minInterval keeps top from being a load.
+// minInterval limits the load of top.
 const minInterval = 200 * time.Millisecond
 
 func (c commands) newTopCommand() *cobra.Command {
@@ -77,7 +77,7 @@ func (c commands) newTopCommand() *cobra.Command {
 	return top
 }
 
-// top looks again and again.
+// top looks repeatedly.
 type top struct {
 	lookout   *lookout.Lookout
 	redis     *broker.Redis
@@ -105,7 +105,7 @@ func newTop(o *opened) (*top, error) {
 	}, nil
 }
 
-// server is one that is examined.
+// server is a server that top examines.
 type server struct {
 	name     string
 	examiner domain.Examiner
@@ -142,7 +142,7 @@ func (t *top) look(ctx context.Context) topView {
 	}
 	quick := t.lookout.Quick(ctx)
 	if quick.PostgresErr != nil || quick.RedisErr != nil {
-		t.examinedAt = time.Time{} // what was found before may no longer be so
+		t.examinedAt = time.Time{} // earlier findings may be outdated
 	}
 	return newTopView(quick, quick.Merge(t.findings))
 }

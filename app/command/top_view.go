@@ -11,7 +11,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// topView is one look, as JSON has it.
+// topView is one look in JSON.
 type topView struct {
 	Headline       string    `json:"headline"`
 	At             time.Time `json:"at"` // by the database's clock
@@ -31,7 +31,7 @@ type topView struct {
 	Findings []findingDocument `json:"findings"`
 }
 
-// topFlow is in events a second.
+// topFlow has rates in events a second.
 type topFlow struct {
 	Emitted   float64 `json:"emitted_per_second"`
 	Enqueued  float64 `json:"enqueued_per_second"`
@@ -68,7 +68,7 @@ func newTopFlow(f domain.Flow) topFlow {
 	return topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died)}
 }
 
-// newTopView enters what was read and found.
+// newTopView returns the view of a look and its findings.
 func newTopView(quick diagnosis.Quick, found []domain.Finding) (v topView) {
 	s := &quick.Standing
 	v.Headline = diagnosis.Headline(found, quick.Waiting())

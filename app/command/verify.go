@@ -41,7 +41,7 @@ Events of relay.unconfirmed are not looked for in Redis. It reads all of the
 history, and changes nothing. It exits with 1 if there is a violation, also in
 the middle of a loss that the relay has not healed yet.`
 
-// verification is what verify prints.
+// verification is the result of verify.
 type verification struct {
 	Account    []accountLine `json:"account"`
 	Violations []violation   `json:"violations"`
@@ -52,7 +52,7 @@ type verification struct {
 }
 
 type taskWithoutEvent struct {
-	ID string    `json:"id"` // of the event that is not there
+	ID string    `json:"id"` // of the event that does not exist
 	At time.Time `json:"at"` // when a worker met the task last
 }
 
@@ -157,7 +157,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	return result, nil
 }
 
-// add enters a line, and as a violation if it does not add up.
+// add adds a line, and a violation if the line does not add up.
 func (v *verification) add(l *domain.AccountLine) {
 	line := accountLine{
 		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,
@@ -182,8 +182,8 @@ func (v *verification) add(l *domain.AccountLine) {
 const verifyPage = 1000
 
 // lostEvents returns events that Redis should have and does not. A task leaves
-// Redis after its confirmation is committed, so what is not there is looked for
-// among the confirmations again.
+// Redis after its confirmation has committed, so it looks again whether the
+// events without a task are confirmed.
 func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskFinder, except []string, limit int) ([]domain.Violation, error) {
 	var lost []domain.Violation
 	for after := (domain.ID{}); len(lost) < limit; {

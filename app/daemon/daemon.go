@@ -23,7 +23,7 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Build says what binary this is.
+// Build identifies the binary.
 type Build struct{ Version, Commit, Date string }
 
 // Daemon is one process's roles, ready to run.
@@ -36,23 +36,22 @@ type Daemon struct {
 	process  domain.RelayProcess
 	traces   *tracing // nil: none
 
-	apiListener, monitorListener net.Listener // nil: not wanted
+	apiListener, monitorListener net.Listener // nil: not configured
 	servers                      *servers.Servers
 	database                     *postgres.Database
 	redis                        *broker.Redis // nil: no role needs it
 	watches                      []*watch
-	lookout                      *lookout.Lookout // nil where neither is relayed nor shown
+	lookout                      *lookout.Lookout // nil if this process neither relays nor shows pages
 	relay                        *relay.Relay     // nil: not a role of this process
 	deliveries                   *deliveries      // nil without the role worker
 	lineup                       *lineup
 
-	undo []func() // in reverse order, whatever New or Run got to
+	undo []func() // clean-up of everything opened so far, called in reverse order
 }
 
-// New does everything that can fail for a lasting reason: it binds the
-// listeners, starts the embedded servers, connects to the database and brings
-// its schema up to date. ctx bounds that only. After an error nothing is left
-// running.
+// New does everything that can fail permanently: it binds the listeners, starts
+// the embedded servers, connects to the database and brings its schema up to
+// date. ctx bounds only New. After an error nothing is left running.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build) (_ *Daemon, err error) {
 	d := &Daemon{cfg: cfg, log: log, build: build, begun: time.Now(), registry: newRegistry(build), process: NewProcess(build.Version)}
 	defer func() {
@@ -61,11 +60,12 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 		}
 	}()
 	log.Info("outboxd starts", "version", build.Version, "roles", cfg.Roles, "config_file", cfg.Path())
-	// First, and so the last to be closed: it has the spans of all others.
+	// Opened first and so closed last, because it exports the spans of all
+	// others.
 	if err := d.startTracing(ctx); err != nil {
 		return nil, err
 	}
-	// A port that is taken should be known before a database is started.
+	// A port that is in use should be reported before a database is started.
 	if err := d.listen(); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	if err := d.openRedis(); err != nil {
 		return nil, err
 	}
-	// The actors outlive ctx: it ends the run, and they then drain.
+	// The actors outlive ctx: when it ends, they drain.
 	d.lineup = newLineup(context.WithoutCancel(ctx), cfg.ShutdownTimeout, log)
 	if err := d.addRoles(); err != nil {
 		return nil, err
@@ -137,7 +137,8 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	d.undo = append(d.undo, d.closeDatabase)
-	// A server that goes away just now is waited for as one that was away before.
+	// If the server goes away during the start, wait for it as if it had been
+	// away before.
 	patience := time.NewTimer(d.cfg.Database.ConnectTimeout)
 	defer patience.Stop()
 	retry := time.NewTicker(schemaRetry)
@@ -162,7 +163,7 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 
 const schemaRetry = 200 * time.Millisecond
 
-// prepareSchema brings the schema up to date, or checks that it is.
+// prepareSchema brings the schema up to date, or checks that it is up to date.
 func (d *Daemon) prepareSchema(ctx context.Context) error {
 	for _, set := range servers.Migrations(d.cfg.RunsExample()) {
 		if d.cfg.Migrate == config.MigrateOff {
@@ -186,8 +187,8 @@ func (d *Daemon) prepareSchema(ctx context.Context) error {
 	return err
 }
 
-// comparePayloadLimit warns where a process that may not change the schema is
-// configured for another limit.
+// comparePayloadLimit warns if the configured limit differs from the outbox's
+// and this process may not change the schema.
 func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
 	if d.cfg.Relay.MaxPayload == 0 {
 		return nil
@@ -203,7 +204,8 @@ func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
 // poolPatience bounds closing the pool, which waits for the connections in use.
 const poolPatience = 5 * time.Second
 
-// closeDatabase does not wait for a server that is gone without a word.
+// closeDatabase closes the pool, without waiting long for a server that has
+// vanished.
 func (d *Daemon) closeDatabase() {
 	closed := make(chan struct{})
 	go func() { d.database.Close(); close(closed) }()
@@ -216,11 +218,11 @@ func (d *Daemon) closeDatabase() {
 	}
 }
 
-// spareConnections are for whatever looks at Redis beside the pollers: the
-// leader, the probes, the examination, the pages.
+// spareConnections are for everything that looks at Redis besides the pollers:
+// the leader, the probes, the examination and the pages.
 const spareConnections = 6
 
-// openRedis connects to nothing yet: an outage of Redis is no reason not to
+// openRedis does not connect yet, so an outage of Redis does not prevent the
 // start.
 func (d *Daemon) openRedis() (err error) {
 	if !servers.NeedsRedis(d.cfg) {
@@ -253,8 +255,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return err
 }
 
-// close takes down what was opened, the last first: clients before the pool,
-// the pool before the servers.
+// close closes everything in reverse order: clients before the pool, the pool
+// before the servers.
 func (d *Daemon) close() {
 	for _, v := range slices.Backward(d.undo) {
 		v()

@@ -21,8 +21,9 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// deliveries runs a worker for each subscription, so that a slow receiver takes no
-// place from others, and keeps them as the subscriptions are.
+// deliveries runs one worker for each subscription, so that a slow receiver does
+// not take capacity from others. It starts and stops workers as subscriptions
+// change.
 type deliveries struct {
 	store   *subscriptions.Store
 	log     *slog.Logger
@@ -31,7 +32,7 @@ type deliveries struct {
 	metrics *deliver.Metrics
 	look    chan struct{} // asks for a look at once
 
-	unreadable bool // that the subscriptions cannot be read has been reported
+	unreadable bool // the log has reported that the subscriptions cannot be read
 
 	mu      sync.Mutex
 	running map[string]*delivering // by name
@@ -45,7 +46,7 @@ type delivering struct {
 	done     chan struct{}
 }
 
-// addDeliveries adds what delivers to subscriptions to the role worker.
+// addDeliveries adds the deliveries to subscriptions to the role worker.
 func (d *Daemon) addDeliveries() error {
 	options := deliver.SenderOptions{Guard: deliver.NewGuard(d.cfg.Deliver.Allow...), Source: d.cfg.Deliver.Source}
 	if d.cfg.Deliver.Proxy != "" {
@@ -81,7 +82,7 @@ func (d *Daemon) addDeliveries() error {
 	return nil
 }
 
-// pauser pauses a subscription and has its worker stopped at once.
+// pauser pauses a subscription and stops its worker at once.
 type pauser struct{ f *deliveries }
 
 func (p pauser) Pause(ctx context.Context, action *domain.Action, name string) error {
@@ -97,8 +98,8 @@ func (f *deliveries) lookNow() {
 	}
 }
 
-// run keeps the workers as the subscriptions are, until ctx ends, and then lets them
-// finish. A database that cannot be asked changes nothing.
+// run adjusts the workers to the subscriptions until ctx ends, and then lets them
+// finish. While the database cannot be reached, the workers stay as they are.
 func (f *deliveries) run(ctx context.Context) error {
 	defer f.stopAll()
 	for {
@@ -125,8 +126,8 @@ func (f *deliveries) run(ctx context.Context) error {
 	}
 }
 
-// unread says once that the subscriptions cannot be read. While the database is
-// away, others say so.
+// unread logs once that the subscriptions cannot be read. If the database is
+// away, it logs at a lower level, because other parts report that.
 func (f *deliveries) unread(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if _, known := domain.FindingOf(err); f.unreadable || domain.ErrorCode(err) == domain.CodeUnavailable && !known {
@@ -138,8 +139,8 @@ func (f *deliveries) unread(ctx context.Context, err error) {
 }
 
 // adjust stops the workers of subscriptions that are paused, removed or changed, and
-// starts those that are missing. One that was changed starts when the former has
-// finished what it had begun.
+// starts those that are missing. A changed subscription's new worker starts when the
+// old one has finished its tasks.
 func (f *deliveries) adjust(ctx context.Context, list []domain.Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -187,8 +188,8 @@ func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
 	}()
 }
 
-// stopAll stops all workers and waits until they have finished. Meanwhile findings
-// answers, because the monitor does while a process drains.
+// stopAll stops all workers and waits until they have finished. findings still
+// works meanwhile, because the monitor answers while a process drains.
 func (f *deliveries) stopAll() {
 	f.mu.Lock()
 	stopping := slices.Collect(maps.Values(f.running))
@@ -210,7 +211,7 @@ func (f *deliveries) observe() {
 	}
 }
 
-// findings says which receivers are down. At most one finding is of a code.
+// findings reports which receivers are down, in one finding.
 func (f *deliveries) findings() []domain.Finding {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package daemon runs the chosen roles in one process: it opens what they need,
-// starts their actors, starts again what fails, and takes everything down in order. What
-// the roles do is not decided here.
+// Package daemon runs the chosen roles in one process. It opens what they need,
+// starts their actors, restarts an actor that fails, and stops everything in order.
+// Other packages decide what the roles do.
 package daemon

@@ -13,12 +13,13 @@ import (
 	"github.com/oklog/run"
 )
 
-// stage is a place in the order of draining. An actor is told to stop when
-// every actor of the stages before its own has returned.
+// stage is a place in the order of draining. An actor is told to stop when all
+// actors of the earlier stages have returned.
 type stage int
 
-// The order of draining: no new requests, then finish the batches, then finish
-// the tasks. The monitor answers until the end, so that one can watch.
+// The order of draining: stop new requests, then finish the batches, then
+// finish the tasks. The monitor answers until the end, so that people can
+// watch.
 const (
 	stageAPI stage = iota
 	stageRelay
@@ -27,7 +28,7 @@ const (
 	stages
 )
 
-// lineup is the run group of a process, with an order in which it drains.
+// lineup is the run group of a process. It drains in a fixed order.
 type lineup struct {
 	group   run.Group
 	log     *slog.Logger
@@ -45,8 +46,8 @@ type lineup struct {
 	running []string
 }
 
-// newLineup returns an empty lineup. Its actors get contexts made from ctx,
-// which must outlive them: they end in order, not all at once.
+// newLineup returns an empty lineup. Its actors get contexts derived from ctx.
+// ctx must outlive them, because they end in order and not all at once.
 func newLineup(ctx context.Context, patience time.Duration, log *slog.Logger) *lineup {
 	l := &lineup{log: log, patient: patience, draining: make(chan struct{})}
 	for i := range l.stages {
@@ -56,8 +57,8 @@ func newLineup(ctx context.Context, patience time.Duration, log *slog.Logger) *l
 	return l
 }
 
-// add gives the group an actor. It blocks until its context ends or it fails;
-// any return begins the draining of all.
+// add adds an actor, which must block until its context ends or it fails. When
+// any actor returns, all begin to drain.
 func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 	s := &l.stages[at]
 	s.actors.Add(1)
@@ -69,8 +70,8 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 		if err == nil && s.ctx.Err() == nil {
 			return fmt.Errorf("%s stopped without being asked to", name)
 		}
-		// The group returns the error that began the draining; later ones would
-		// be lost.
+		// The group returns only the error that began the draining, so later
+		// errors are logged.
 		if err != nil && l.isDraining() {
 			l.log.Warn(name+" failed while draining", "error", err)
 		}
@@ -78,8 +79,8 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 	}, func(error) { l.drain() })
 }
 
-// drain begins to stop the stages one after another, and returns at once: the
-// interrupts of a run group are called one after another too.
+// drain starts stopping the stages one after another, and returns at once,
+// because a run group calls its interrupts one after another.
 func (l *lineup) drain() {
 	l.begin.Do(func() {
 		close(l.draining)
@@ -118,8 +119,8 @@ func (l *lineup) run(ctx context.Context) error {
 	}
 }
 
-// verdict makes the error of the actor that returned first the group's, unless
-// that was the end of ctx.
+// verdict returns the error of the actor that returned first, or nil if ctx
+// ended first.
 func (l *lineup) verdict(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
@@ -141,7 +142,7 @@ func (l *lineup) left() []string {
 	return slices.Compact(slices.Clone(l.running))
 }
 
-// isDraining reports whether the process is on its way down.
+// isDraining reports whether the process is shutting down.
 func (l *lineup) isDraining() bool {
 	select {
 	case <-l.draining:

@@ -21,7 +21,7 @@ func (d *Daemon) outward() (map[string]work.Outward, error) {
 }
 
 // HandledTypes returns the types that a worker of this build has a handler for,
-// each with the flag that the worker needs for it, or "".
+// each with the flag that the worker needs for it; "": none.
 func HandledTypes() map[string]string {
 	types := map[string]string{registration.TypeSendNotification: "--example=on"}
 	for name := range ownHandlers() {

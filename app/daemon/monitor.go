@@ -17,8 +17,8 @@ import (
 )
 
 // addMonitor adds the listener that every process has: health, readiness and
-// metrics, and the pages if this process has the role. beside is this process's
-// relay, or nil.
+// metrics, and the pages if this process has the role. beside is the relay of
+// this process, or nil.
 func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	if d.monitorListener == nil {
 		return nil
@@ -45,7 +45,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	return nil
 }
 
-// sources are what the pages show.
+// sources returns the sources of the pages' data.
 func (d *Daemon) sources() dashboard.Sources {
 	return dashboard.Sources{
 		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
@@ -55,7 +55,7 @@ func (d *Daemon) sources() dashboard.Sources {
 	}
 }
 
-// checks are what the running roles cannot do without.
+// checks returns the checks of the servers that the running roles need.
 func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 	var checks []monitor.Check
 	checks = append(checks, monitor.Check{Name: "postgres", Run: func(ctx context.Context) error {
@@ -79,11 +79,11 @@ func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 	return checks
 }
 
-// probedAge is how old what is cheap to know may be where /readyz says it: probes
-// come every few seconds, from several sides.
+// probedAge is how old the cheap facts of /readyz may be: probes come every few
+// seconds, from several clients.
 const probedAge = 5 * time.Second
 
-// warnings are the findings that need action, whether or not this process is
+// warnings returns the findings that need action, also when this process is
 // ready.
 func (d *Daemon) warnings() []string {
 	if d.lookout == nil {

@@ -19,11 +19,11 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// archiveEvery is how often the leader looks into the archives of all queues.
+// archiveEvery is how often the leader reads the archived tasks of all queues.
 const archiveEvery = 20 * time.Second
 
-// RelayOptions are the options of a relay with this configuration, on a database
-// and a Redis. The caller adds the logger and the registry.
+// RelayOptions returns the options of a relay with this configuration, on a
+// database and a Redis. The caller adds the logger and the registry.
 func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis, process domain.RelayProcess) relay.Options {
 	store := repository.NewOutbox(db, repository.OutboxOptions{
 		History: cfg.Relay.History > 0, Unconfirmed: cfg.Relay.Unconfirmed, DeadHoldsKey: cfg.Relay.Ordering == config.OrderingBlock,
@@ -74,8 +74,8 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 	}
 }
 
-// NewProcess is this process, as other processes see it. It has a random ID: a
-// process ID of the system is used again, also on one host.
+// NewProcess identifies this process to others. It has a random ID, because the
+// system reuses process IDs.
 func NewProcess(version string) domain.RelayProcess {
 	p := domain.RelayProcess{PID: os.Getpid(), Version: version}
 	p.Host, _ = os.Hostname()

@@ -16,8 +16,8 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// addRoles adds the actors of every role that is switched on, and of the
-// listener that every process has.
+// addRoles adds the actors of all chosen roles, and of the listener that every
+// process has.
 func (d *Daemon) addRoles() error {
 	var relay *relay.Relay
 	for _, role := range []struct {
@@ -44,7 +44,7 @@ func (d *Daemon) addRoles() error {
 	return d.addMonitor(relay)
 }
 
-// addSupervised adds an actor that is started again when it fails.
+// addSupervised adds an actor that is restarted when it fails.
 func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) error) {
 	d.lineup.add(at, name, func(ctx context.Context) error { return supervise(ctx, name, d.log, run) })
 }
@@ -60,9 +60,9 @@ func (d *Daemon) addRelay() *relay.Relay {
 	return r
 }
 
-// The parts of the shutdown timeout that requests and running tasks get. The
-// stages come one after another, so they have to leave time for each other: a
-// task that does not finish is given back to its queue before the process ends.
+// The parts of the shutdown timeout for requests and for running tasks. The
+// stages come one after another, so each must leave time for the next: a task
+// that does not finish is given back to its queue before the process ends.
 const (
 	requestShare = 0.25
 	workerShare  = 0.5
@@ -109,8 +109,8 @@ func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(c
 		case <-ctx.Done():
 		}
 		err := app.ShutdownWithTimeout(patience)
-		// A shutdown that came before the server had begun to listen does
-		// nothing; the closed listener then ends it.
+		// If the server had not begun to listen, Shutdown does nothing; closing
+		// the listener ends the server.
 		_ = listener.Close()
 		if served := <-result; err == nil && !errors.Is(served, net.ErrClosed) {
 			err = served

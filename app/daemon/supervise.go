@@ -18,9 +18,9 @@ const (
 	giveUpAfter  = 10          // failures in a row
 )
 
-// supervise runs run, and again when it fails or panics, until ctx ends or run
-// returns nil. It returns nil then, and an error when running it again is of no
-// use: because the error is permanent, or it failed ten times in a row.
+// supervise calls run, and calls it again when it fails or panics. It returns
+// nil when ctx ends or run returns nil. It returns an error if the error is
+// permanent, or run failed ten times in a row.
 func supervise(ctx context.Context, name string, log *slog.Logger, run func(context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 30*time.Second
@@ -58,7 +58,8 @@ func supervise(ctx context.Context, name string, log *slog.Logger, run func(cont
 	}
 }
 
-// isPermanent tells what no restart mends: bad configuration, wrong schema.
+// isPermanent reports whether a restart cannot mend an error: bad
+// configuration, wrong schema.
 func isPermanent(err error) bool {
 	return domain.ErrorCode(err) == domain.CodeInvalid || errors.Is(err, migrations.ErrPending)
 }

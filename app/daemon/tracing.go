@@ -25,17 +25,17 @@ import (
 	"outboxd/jobs/publish"
 )
 
-// tracing is where a process's spans go. All methods of a nil one say "none":
-// what is given no tracer spends nothing on spans.
+// tracing exports a process's spans. The methods of a nil tracing return nil,
+// and code without a tracer spends nothing on spans.
 type tracing struct{ provider *sdktrace.TracerProvider }
 
-// tracingPatience bounds how long a process that ends waits for its last spans
-// to be taken. A collector that is away loses them.
+// tracingPatience bounds how long an ending process waits until its last spans
+// are exported. If the collector is away, they are lost.
 const tracingPatience = 3 * time.Second
 
-// startTracing looks at the standard variables of OpenTelemetry. It reads the
-// process's own environment, as OpenTelemetry's code does for the rest of them.
-// No server is contacted yet: a collector that is away is no reason not to start.
+// startTracing reads the standard variables of OpenTelemetry from the process's
+// environment, as OpenTelemetry's own code does. It contacts no server, so a
+// missing collector does not prevent the start.
 func (d *Daemon) startTracing(ctx context.Context) error {
 	if !tracingWanted(os.Getenv) {
 		return nil
@@ -62,8 +62,8 @@ func (d *Daemon) startTracing(ctx context.Context) error {
 	return nil
 }
 
-// tracingWanted reports whether the variables ask for traces: by naming the
-// exporter, or where it sends to.
+// tracingWanted reports whether the variables ask for traces: they name the
+// exporter or its endpoint.
 func tracingWanted(getenv func(string) string) bool {
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
 		return false
@@ -101,17 +101,17 @@ func newExporter(ctx context.Context, getenv func(string) string) (exporter sdkt
 	return exporter, nil
 }
 
-// describeProcess leaves the command line out, which may hold passwords. The
-// variables win.
+// describeProcess leaves out the command line, which may contain passwords.
+// OpenTelemetry's variables win.
 func describeProcess(ctx context.Context, build Build, process domain.RelayProcess) (*resource.Resource, error) {
 	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
 		resource.WithAttributes(semconv.ServiceName("outboxd"), semconv.ServiceVersion(build.Version), semconv.ServiceInstanceID(process.ID.String())),
 		resource.WithFromEnv())
 }
 
-// bridgeTracingErrors sends what OpenTelemetry complains about, which has one
-// place for the whole process, to log. A collector that is away fails every
-// export, so the log hears of it once a minute.
+// bridgeTracingErrors logs OpenTelemetry's errors, for which the whole process
+// has one handler. While the collector is away every export fails, so it logs
+// once a minute.
 func bridgeTracingErrors(log *slog.Logger) {
 	log, seldom := log.With("component", "opentelemetry"), &rate.Sometimes{First: 1, Interval: time.Minute}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -119,7 +119,7 @@ func bridgeTracingErrors(log *slog.Logger) {
 	}))
 }
 
-// tracer returns what begins the spans of a package, nil if nothing is traced.
+// tracer returns the tracer of a package; nil if nothing is traced.
 func (t *tracing) tracer(scope string) trace.Tracer {
 	if t == nil {
 		return nil
@@ -127,8 +127,8 @@ func (t *tracing) tracer(scope string) trace.Tracer {
 	return t.provider.Tracer(scope)
 }
 
-// statements returns what records the statements of traced work, without their
-// parameters; nil if nothing is traced.
+// statements returns a tracer that records the statements of traced work
+// without their parameters; nil if nothing is traced.
 func (t *tracing) statements() pgx.QueryTracer {
 	if t == nil {
 		return nil
@@ -137,7 +137,7 @@ func (t *tracing) statements() pgx.QueryTracer {
 		otelpgx.WithDisableAcquireTracer())
 }
 
-// traced returns p, with spans if there are any.
+// traced returns p, with spans if traces are on.
 func (d *Daemon) traced(p domain.Publisher) domain.Publisher {
 	if d.traces == nil {
 		return p

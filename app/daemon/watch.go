@@ -18,17 +18,16 @@ import (
 	"outboxd/repository/search"
 )
 
-// How often a server is looked at, which is how long a change or another server
-// behind the same address goes unreported; how often it is tried while it cannot
-// be reached; and how long a process has to get going before what it does not do
-// yet is worth a finding.
+// How often a server is examined, which is also how late a change is reported;
+// how often it is tried while it cannot be reached; and how long a new process
+// runs before something that it does not do yet is a finding.
 const (
 	watchEvery  = time.Minute
 	watchAgain  = 5 * time.Second
 	watchSettle = 5 * time.Second
 )
 
-// watch looks at a server again and again for as long as the process runs. Its
+// watch examines a server repeatedly for as long as the process runs. Its
 // methods are safe for concurrent use.
 type watch struct {
 	server   string // its name, for people
@@ -37,7 +36,7 @@ type watch struct {
 	latest   atomic.Pointer[[]domain.Finding]
 }
 
-// findings returns what the last look found; nothing before the first one.
+// findings returns the findings of the last look; none before the first.
 func (w *watch) findings() []domain.Finding {
 	if found := w.latest.Load(); found != nil {
 		return *found
@@ -45,9 +44,9 @@ func (w *watch) findings() []domain.Finding {
 	return nil
 }
 
-// run looks once a minute, until ctx ends, and logs what is new and what is
-// mended. A server that cannot be reached is reported in the log by those who
-// need it.
+// run looks once a minute until ctx ends, and logs findings that are new or
+// gone. It does not log that a server cannot be reached: the parts that need
+// the server do.
 func (w *watch) run(ctx context.Context) error {
 	for pause := watchSettle; ; {
 		timer := time.NewTimer(pause)
@@ -73,7 +72,8 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	}
 	before := w.findings()
 	w.latest.Store(&found)
-	// Texts hold ages and counts, so it is the code that tells what is new.
+	// Findings are compared by their code, because their texts contain ages and
+	// counts.
 	for _, f := range found {
 		if slices.ContainsFunc(before, func(g domain.Finding) bool { return g.Code == f.Code && g.Level == f.Level }) {
 			continue
@@ -92,9 +92,9 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	return watchEvery
 }
 
-// addWatches adds the looks at the servers whose findings this process shows:
-// where it relays, or has pages. The others would only repeat them. beside is this
-// process's relay, or nil.
+// addWatches adds the looks at the servers, in processes that relay or have pages.
+// Other processes would only repeat their findings. beside is the relay of this
+// process, or nil.
 func (d *Daemon) addWatches(beside *relay.Relay) error {
 	log := d.log.With("component", "doctor")
 	add := func(server string, examiner domain.Examiner) {
@@ -122,7 +122,7 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 	return nil
 }
 
-// itself is what this process knows of itself. beside is its relay, or nil.
+// itself returns the facts about this process. beside is its relay, or nil.
 func (d *Daemon) itself(beside *relay.Relay) diagnosis.Process {
 	p := diagnosis.Process{Draining: d.lineup.isDraining()}
 	if beside != nil {
@@ -133,7 +133,7 @@ func (d *Daemon) itself(beside *relay.Relay) diagnosis.Process {
 	return p
 }
 
-// findings are what was found about the servers at the last thorough look, the worst first.
+// findings returns the findings of the last thorough looks, the worst first.
 func (d *Daemon) findings() []domain.Finding {
 	var found []domain.Finding
 	for _, w := range d.watches {
@@ -143,7 +143,7 @@ func (d *Daemon) findings() []domain.Finding {
 		found = append(found, d.deliveries.findings()...)
 	}
 	if d.relay != nil {
-		// Known at once here, and to others when they look.
+		// This process knows it at once, others only after their next look.
 		for _, f := range diagnosis.ForbiddenQueues(d.relay.UnusableQueues()) {
 			found = append(slices.DeleteFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }), f)
 		}

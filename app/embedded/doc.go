@@ -1,10 +1,13 @@
-// Package embedded runs a private PostgreSQL and a private Redis as child processes of outboxd, for development, tests and a first look.
+// Package embedded runs a private PostgreSQL and a private Redis as child processes
+// of outboxd, for development, tests and a first look.
 //
-// Both listen on unix sockets in a data directory that is kept between runs. One process owns a server, the others on the same data
-// directory join it; when the owner goes away, by whatever means, its servers go with it, and one of the joined processes starts them
-// again at the same address, so that a joined process sees a short outage and not the end.
+// Both listen on unix sockets in a data directory that is kept between runs. One
+// process owns a server, and others on the same data directory join it. When the
+// owner ends, in whatever way, its servers end too. One of the joined processes then
+// starts them again at the same address, so that the others see only a short outage.
 //
-// It installs and downloads nothing, and it is no process supervisor: a server that dies is reported on Failed, and what
-// follows is the caller's decision. Backups, upgrades between PostgreSQL versions and access from other machines are not its subject:
-// whoever needs these has a server of their own and gives its URL.
+// It installs and downloads nothing, and it is no process supervisor: it reports a
+// server that dies on Failed, and the caller decides what follows. It does not offer
+// backups, upgrades between PostgreSQL versions or access from other machines: for
+// these, use a server of your own and give its URL.
 package embedded

@@ -18,8 +18,9 @@ import (
 
 // Options says which servers to run, and on what data.
 type Options struct {
-	// DataDir holds the servers' data, locks, logs and sockets. It is made when missing: with mode 0700, or 0711 for root, whose servers
-	// run as another user that has to pass through it; what lies inside is private in both cases.
+	// DataDir has the servers' data, locks, logs and sockets. It is made if it is missing, with
+	// mode 0700, or 0711 for root, whose servers run as another user and must pass through it. Its
+	// contents are private in both cases.
 	DataDir string
 	// Postgres and Redis say which servers to start or join.
 	Postgres, Redis bool
@@ -28,8 +29,9 @@ type Options struct {
 	// RedisServer is the program redis-server or valkey-server; empty means to look in the usual places, and to fall back
 	// to the in-process Redis.
 	RedisServer string
-	// InProcessRedis chooses the in-process Redis, which forgets everything at exit, even where a server is installed. Processes that
-	// have joined it fail when its owner ends, since there is nothing to go on with.
+	// InProcessRedis chooses the in-process Redis, which forgets everything at exit, even where a
+	// server is installed. Processes that have joined it fail when its owner ends, because its data
+	// are lost.
 	InProcessRedis bool
 	// Ephemeral trades safety against power loss for speed, and allows 400 connections and 512 Redis databases: for tests. A crash of the
 	// servers or of their owner still loses nothing that was acknowledged.
@@ -38,7 +40,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// HasPostgres tells whether a PostgreSQL has ever been started in a data directory. It changes nothing.
+// HasPostgres reports whether a PostgreSQL has ever been started in a data directory. It changes
+// nothing.
 func HasPostgres(dataDir string) bool {
 	_, err := os.Stat(filepath.Join(dataDir, "postgres"))
 	return !errors.Is(err, fs.ErrNotExist)
@@ -52,9 +55,10 @@ type Servers struct {
 	closed          error
 }
 
-// Start starts or joins the chosen servers and returns when they answer. When it fails, nothing that it started keeps running, and
-// the error holds the last lines that the server wrote. It never deletes data: a data directory that cannot be used is
-// an error that names it. The context bounds the start only; without a deadline two minutes are allowed.
+// Start starts or joins the chosen servers and returns when they answer. If it fails, nothing that
+// it started keeps running, and the error has the last lines of the server's log. It never deletes
+// data: a data directory that cannot be used is an error that names it. The context bounds the
+// start only; without a deadline two minutes are allowed.
 func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -82,7 +86,7 @@ func Start(ctx context.Context, o Options) (*Servers, error) {
 	for i, k := range keepers {
 		all.Go(func() {
 			if errs[i] = k.Start(ctx); errs[i] != nil {
-				cancel() // the other one need not become ready any more
+				cancel() // the other server need not become ready any more
 			}
 		})
 	}
@@ -95,7 +99,8 @@ func Start(ctx context.Context, o Options) (*Servers, error) {
 	return s, nil
 }
 
-// firstCause prefers the error that made the others give up over theirs.
+// firstCause returns the error that made the other starts give up, rather than
+// theirs.
 func firstCause(errs []error) error {
 	var cancelled error
 	for _, err := range errs {
@@ -114,11 +119,12 @@ func (s *Servers) DatabaseURL() string { return s.postgres.Address() }
 // for the in-process one; empty if Redis was not asked for.
 func (s *Servers) RedisURL() string { return s.redis.Address() }
 
-// Forgetful says that Redis is the in-process one, here or in the process that owns it, which forgets its queue at exit.
+// Forgetful reports whether Redis is the in-process one, of this process or of its owner, which
+// forgets its queue at exit.
 func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.Current().Forgetful }
 
-// Failed delivers an error when an owned server ends though nobody closed it, or when a joined one went away and could not be started
-// again here. It is never closed.
+// Failed receives an error when an owned server ends without Close, or when a joined one is gone
+// and could not be started again here. It is never closed.
 func (s *Servers) Failed() <-chan error { return s.failed }
 
 // PostgresProcess is PostgreSQL's first process if this process owns it, else nil.
@@ -127,12 +133,12 @@ func (s *Servers) PostgresProcess() *os.Process { return s.postgres.OS() }
 // RedisProcess is the Redis process if this process owns one, else nil.
 func (s *Servers) RedisProcess() *os.Process { return s.redis.OS() }
 
-// Close stops the servers that this process owns, PostgreSQL by a fast shutdown, and waits for their end; it leaves joined ones alone.
-// When the context ends first it stops them the hard way, which loses no data but makes the next start recover. Every call returns
-// the result of the first.
+// Close stops the servers that this process owns, PostgreSQL by a fast shutdown, and waits for
+// their end; it leaves joined ones alone. If the context ends first, it stops them by force. That
+// loses no data, but the next start has to recover. Every call returns the result of the first.
 func (s *Servers) Close(ctx context.Context) error {
 	s.closing.Do(func() {
-		// Redis does not need the database nor the other way round, so neither waits for the other.
+		// The servers do not need each other, so neither waits for the other.
 		var inPostgres, inRedis error
 		var all sync.WaitGroup
 		all.Go(func() { inPostgres = s.postgres.Close(ctx) })

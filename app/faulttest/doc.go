@@ -1,7 +1,8 @@
-// Package faulttest plays faults between a client and its server: a proxy that
-// stalls, refuses, or breaks one exchange (traps), and one for Redis that gives a
-// chosen answer to a chosen command, with the list of all answers to try.
+// Package faulttest plays faults between a client and its server. One proxy
+// stalls, refuses, or breaks a chosen exchange (traps). Another one, for Redis,
+// gives a chosen answer to a chosen command, and there is a list of answers to
+// try.
 //
-// It is for tests only. A server that dies, is full or forgets is package
-// servertest's.
+// It is for tests only. Servers that die, are full or forget are in package
+// servertest.
 package faulttest

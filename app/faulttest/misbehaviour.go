@@ -5,17 +5,18 @@ import "flag"
 // everyFault is set by make faults.
 var everyFault = flag.Bool("every-fault", false, "try each command with each misbehaviour of Redis, instead of a sample")
 
-// NamedFault is how a Redis, or what stands before it, can answer any command.
+// NamedFault is an answer that a Redis, or a proxy in front of it, can give to
+// any command.
 type NamedFault struct {
 	Name    string
-	Finding string // that names it, where it is the answer to what enqueues; "": none is known
+	Finding string // the finding if it is the answer to enqueueing; "": none
 	Fault
 }
 
-// Faults returns the misbehaviours to try with the nth command of a matrix, each once
-// and until it is mended. Without -every-fault it is a sample, such that each
-// misbehaviour is tried with two of any ten commands in a row, one of them once and
-// the other until it is mended.
+// Faults returns the faults to try with the nth command of a matrix: each one once,
+// and until it is mended. Without -every-fault it returns a sample. In the sample,
+// each fault is tried with two of any ten commands in a row: once with one of them,
+// and until it is mended with the other.
 func Faults(nth int) []NamedFault {
 	var faults []NamedFault
 	for i, fault := range misbehaviours {
@@ -34,7 +35,7 @@ func Faults(nth int) []NamedFault {
 	return faults
 }
 
-// sampled is the inverse of the share of all pairs that a sample has.
+// sampled: a sample has one in sampled of all pairs.
 const sampled = 10
 
 func says(name, words, finding string) NamedFault {

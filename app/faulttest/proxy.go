@@ -24,8 +24,8 @@ type Proxy struct {
 	listener net.Listener // nil while refusing
 	conns    map[net.Conn]struct{}
 	flowing  chan struct{} // closed while bytes may flow
-	traps    []*armed      // that nobody has run into
-	sprung   []*armed      // that may hold somebody
+	traps    []*armed      // no connection has run into them
+	sprung   []*armed      // they may hold a connection
 	closed   bool
 	all      sync.WaitGroup
 }
@@ -53,10 +53,11 @@ func NewProxy(t testing.TB, upstream string) *Proxy {
 	return p
 }
 
-// Addr is host:port, which never changes.
+// Addr returns host:port, which never changes.
 func (p *Proxy) Addr() string { return p.addr }
 
-// URL is the upstream's URL with the proxy in its place. It fails the test if the upstream was given by a plain address.
+// URL returns the upstream's URL with the proxy's address. It fails the test if the upstream was
+// given without a URL.
 func (p *Proxy) URL() string {
 	p.t.Helper()
 	if p.upstream == nil {
@@ -88,14 +89,15 @@ func (p *Proxy) Stall() {
 	}
 }
 
-// Reset drops all present connections as a crashed machine would, by RST. New ones are accepted.
+// Reset drops all existing connections by RST, as a crashed machine would. New ones are
+// accepted.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reset()
 }
 
-// Refuse drops all present connections and refuses new ones, until Resume.
+// Refuse drops all existing connections and refuses new ones, until Resume.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,7 +182,8 @@ func (p *Proxy) serve(down net.Conn, listener net.Listener) {
 	p.forget(down, up)
 }
 
-// keep notes a pair of connections, unless the proxy refuses since they were accepted.
+// keep records a pair of connections, unless the proxy has begun to refuse after it
+// accepted them.
 func (p *Proxy) keep(listener net.Listener, conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -202,7 +205,7 @@ func (p *Proxy) forget(conns ...net.Conn) {
 	}
 }
 
-// copy forwards one direction and ends both when it ends.
+// copy forwards one direction, and closes both connections when it ends.
 func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) error) {
 	buffer := make([]byte, 32<<10)
 	for {
@@ -210,7 +213,7 @@ func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) 
 		p.mu.Lock()
 		flowing := p.flowing
 		p.mu.Unlock()
-		// A stall also holds back the news that the other side has closed.
+		// A stall also holds back the closing of the other side.
 		<-flowing
 		if n > 0 {
 			err = errors.Join(err, forward(to, buffer[:n]))
@@ -229,7 +232,8 @@ func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) 
 	}
 }
 
-// reset drops the connections; the goroutines that a stall holds find theirs closed when it ends.
+// reset drops the connections. Goroutines that a stall holds find theirs closed when the stall
+// ends.
 func (p *Proxy) reset() {
 	for conn := range p.conns {
 		reset(conn)

@@ -14,16 +14,18 @@ import (
 	"testing"
 )
 
-// Fault is what a FaultProxy answers instead of Redis, which does not get the command then, unless Late is set.
+// Fault is the answer of a FaultProxy in place of Redis. Redis does not get the command, unless
+// Late is set.
 type Fault struct {
 	Reply   string // in Redis's protocol, such as "-NOAUTH …\r\n"
-	Swallow bool   // no answer at all, and those to the commands after it as ever
+	Swallow bool   // no answer; later commands are answered as usual
 	Cut     bool   // end the connection
-	Late    bool   // Redis carries the command out, and its answer is swallowed or cut
-	Once    bool   // then as if there had been no fault
+	Late    bool   // Redis executes the command, and its answer is swallowed or cut
+	Once    bool   // only for the first command that meets it
 }
 
-// FaultProxy stands before a Redis, reads its protocol, and misbehaves for one command. Its methods may be called concurrently.
+// FaultProxy stands in front of a Redis, reads its protocol, and plays a fault for one command. Its
+// methods may be called concurrently.
 type FaultProxy struct {
 	listener net.Listener
 	target   *url.URL
@@ -32,7 +34,7 @@ type FaultProxy struct {
 	command string
 	fault   *Fault
 	hits    int
-	usual   map[string]string // what a command is always answered
+	usual   map[string]string // fixed answers by command
 	conns   map[net.Conn]struct{}
 	all     sync.WaitGroup
 }
@@ -58,27 +60,28 @@ func NewFaultProxy(t testing.TB, upstream string) *FaultProxy {
 	return p
 }
 
-// URL is that of the proxy.
+// URL returns the proxy's URL.
 func (p *FaultProxy) URL() string {
 	u := url.URL{Scheme: "redis", User: p.target.User, Host: p.listener.Addr().String(), Path: "/" + p.target.Query().Get("db")}
 	return u.String()
 }
 
-// Answer makes the proxy always give a command that answer, unless there is a fault.
+// Answer makes the proxy always answer a command with reply, unless there is a
+// fault.
 func (p *FaultProxy) Answer(command, reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.usual[command] = reply
 }
 
-// Break begins a fault of a command, named in capitals, and ends the one before.
+// Break begins a fault of a command, named in capitals, and ends the last fault.
 func (p *FaultProxy) Break(command string, fault Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.command, p.fault, p.hits = command, &fault, 0
 }
 
-// Mend ends the fault, and returns how often it was met.
+// Mend ends the fault, and returns how many commands met it.
 func (p *FaultProxy) Mend() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +89,7 @@ func (p *FaultProxy) Mend() int {
 	return p.hits
 }
 
-// Hits returns how often the present fault was met.
+// Hits returns how many commands met the present fault.
 func (p *FaultProxy) Hits() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +152,7 @@ func (p *FaultProxy) questions(talk *conversation) {
 	}
 }
 
-// question returns false where the connection is to end.
+// question handles one command. It returns false if the connection must end.
 func (p *FaultProxy) question(talk *conversation, raw []byte, name string) bool {
 	reply, fault := p.treat(name)
 	late := fault != nil && fault.Late
@@ -162,7 +165,7 @@ func (p *FaultProxy) question(talk *conversation, raw []byte, name string) bool 
 	case reply != "":
 		return talk.promise(promise{reply: []byte(reply)}) == nil
 	}
-	if late || !strings.HasSuffix(name, "SUBSCRIBE") { // which is answered out of turn
+	if late || !strings.HasSuffix(name, "SUBSCRIBE") { // these are answered out of turn
 		if talk.promise(promise{swallow: late, cut: late && fault.Cut}) != nil {
 			return false
 		}
@@ -185,7 +188,7 @@ func (p *FaultProxy) treat(name string) (reply string, fault *Fault) {
 	return fault.Reply, fault
 }
 
-// conversation is one connection: the answers are given in the order of the questions.
+// conversation is one connection. Answers are given in the order of the commands.
 type conversation struct {
 	down, up net.Conn
 	mu       sync.Mutex
@@ -194,12 +197,12 @@ type conversation struct {
 
 // promise is an answer that is due.
 type promise struct {
-	reply   []byte // nil: what Redis answers
-	swallow bool   // what Redis answers is not passed on
-	cut     bool   // and the connection ends then
+	reply   []byte // nil: Redis's answer
+	swallow bool   // Redis's answer is not passed on
+	cut     bool   // the connection ends then
 }
 
-// promise adds an answer to those that are due.
+// promise queues an answer.
 func (c *conversation) promise(p promise) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +210,8 @@ func (c *conversation) promise(p promise) error {
 	return c.flush()
 }
 
-// flush gives the answers whose turn it is and that are not Redis's.
+// flush sends queued answers of the proxy until the next one must come from
+// Redis.
 func (c *conversation) flush() error {
 	for len(c.promised) > 0 && c.promised[0].reply != nil {
 		reply := c.promised[0].reply
@@ -229,8 +233,8 @@ func (c *conversation) answers() {
 	}
 }
 
-// answer passes on a value of Redis's, which answers the first question that is open
-// unless it is a message that nobody asked for.
+// answer passes on a value from Redis. It answers the first open command, unless it
+// is a message without a command.
 func (c *conversation) answer(value []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,7 +257,7 @@ func (c *conversation) answer(value []byte) error {
 	return c.flush()
 }
 
-// readCommand reads an array of strings, and returns it as it came and its first string in capitals.
+// readCommand reads an array of strings. It returns its bytes and its first string in capitals.
 func readCommand(in *bufio.Reader) (raw []byte, name string, err error) {
 	var all bytes.Buffer
 	if err := copyValue(&all, in); err != nil {
@@ -294,7 +298,7 @@ func copyValue(to *bytes.Buffer, from *bufio.Reader) error {
 		n *= 2
 	}
 	if kind == '|' {
-		n++ // what the attributes belong to
+		n++ // the value that the attributes belong to
 	}
 	for range n {
 		if err := copyValue(to, from); err != nil {

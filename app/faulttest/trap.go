@@ -11,9 +11,9 @@ type Position int
 
 // The positions. A request is what a client sends at once, a reply what the server answers to it.
 const (
-	BeforeRequest Position = iota // the server sees nothing of it
-	AfterRequest                  // the server has it, and has begun to answer; the client sees nothing of that
-	WithinReply                   // the client sees half of the answer
+	BeforeRequest Position = iota // the server does not get it
+	AfterRequest                  // the server has it and has begun to answer; the client gets nothing
+	WithinReply                   // the client gets half of the answer
 )
 
 // String implements fmt.Stringer.
@@ -28,7 +28,7 @@ type Trap struct {
 	Hold bool // stop forwarding instead of dropping the connection
 }
 
-// armed is a trap that is set.
+// armed is a trap that was set.
 type armed struct {
 	Trap
 	left   int           // requests still to pass
@@ -36,11 +36,12 @@ type armed struct {
 	mend   func()
 }
 
-// errTrapped ends a connection that ran into a trap.
+// errTrapped is the error of a connection that ran into a trap.
 var errTrapped = errors.New("the connection is dropped as the test wants it")
 
-// Arm sets a trap for the next connection that gets so far. With mend, a connection that is held goes on, what had been sent included, and a trap
-// that nobody ran into is taken away; mend says whether somebody did. It may be called again.
+// Arm sets a trap for the next connection that reaches its position. mend releases a held
+// connection, with everything that was sent meanwhile, or removes a trap that no connection ran
+// into. It reports whether one did, and may be called again.
 func (p *Proxy) Arm(t Trap) (mend func() (sprung bool)) {
 	mended := make(chan struct{})
 	a := &armed{Trap: t, left: t.Skip, mended: mended, mend: sync.OnceFunc(func() { close(mended) })}
@@ -85,7 +86,7 @@ func (p *Proxy) spring() *armed {
 	return nil
 }
 
-// mendAll lets go on what traps hold.
+// mendAll releases all held connections.
 func (p *Proxy) mendAll() {
 	for _, a := range append(p.traps, p.sprung...) {
 		a.mend()
@@ -93,14 +94,14 @@ func (p *Proxy) mendAll() {
 	p.traps, p.sprung = nil, nil
 }
 
-// exchange is a connection's own trap, once it has run into one.
+// exchange is the state of a connection, with the trap that it has run into.
 type exchange struct {
 	proxy *Proxy
 	mu    sync.Mutex
 	trap  *armed
 }
 
-// request forwards what the client sent.
+// request forwards bytes from the client.
 func (e *exchange) request(to net.Conn, bytes []byte) error {
 	e.mu.Lock()
 	if e.trap == nil {
@@ -117,7 +118,7 @@ func (e *exchange) request(to net.Conn, bytes []byte) error {
 	return err
 }
 
-// reply forwards what the server answered.
+// reply forwards bytes from the server.
 func (e *exchange) reply(to net.Conn, bytes []byte) error {
 	e.mu.Lock()
 	trap := e.trap
@@ -138,7 +139,7 @@ func (e *exchange) reply(to net.Conn, bytes []byte) error {
 	return err
 }
 
-// fall does what the trap is for. After a hold the connection is as good as new.
+// fall plays the trap. After a hold the connection continues normally.
 func (e *exchange) fall(trap *armed) error {
 	if !trap.Hold {
 		return errTrapped

@@ -1,3 +1,3 @@
-// Package logging writes the log: its format, and a writer that nobody who does
-// not read can hold up. What is logged, and when, is decided where it happens.
+// Package logging writes the log: its format, and a writer that does not block
+// when nobody reads. Other packages decide what is logged, and when.
 package logging

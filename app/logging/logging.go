@@ -12,9 +12,8 @@ import (
 	"outboxd/handler"
 )
 
-// New returns the logger that everything else is given. The format auto
-// is text on a terminal and JSON elsewhere. What cannot be written to w is lost, and ends or
-// stops nothing.
+// New returns the logger of the process. The format auto is text on a terminal and JSON
+// elsewhere. Lines that cannot be written to w are lost and stop nothing.
 func New(w io.Writer, c config.Log) *slog.Logger {
 	lines := func(w io.Writer) slog.Handler { return newLogHandler(w, c) }
 	if c.Format == "auto" && IsTerminal(w) {
@@ -25,7 +24,7 @@ func New(w io.Writer, c config.Log) *slog.Logger {
 		slog.New(lines(&line)).Error("the log could not be written; these lines are missing", "lines", lost)
 		return line.Bytes()
 	}}
-	// Lines that are not the API's own, such as GORM's, belong to a request too.
+	// Lines from other packages, such as GORM, may belong to a request too.
 	return slog.New(handler.WithRequestID(lines(steady)))
 }
 
@@ -40,7 +39,7 @@ func newLogHandler(w io.Writer, c config.Log) slog.Handler {
 	return slog.NewJSONHandler(w, options)
 }
 
-// readableDuration writes 1.5s where JSON would have 1500000000.
+// readableDuration writes 1.5s instead of 1500000000 in JSON.
 func readableDuration(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		return slog.String(a.Key, a.Value.Duration().String())

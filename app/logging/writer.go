@@ -7,23 +7,25 @@ import (
 	"time"
 )
 
-// patience bounds how long a line may hold up whoever logs it.
+// patience bounds how long logging a line may block.
 const patience = time.Second
 
-// writer writes lines to where the log goes. It never fails, and blocks for no longer than
-// patience: a full disk, a closed pipe or a reader that does not read cost lines and
-// nothing else. It is safe for concurrent use, and keeps the lines in order.
+// writer writes the log's lines. It never fails, and blocks for patience at most: a full
+// disk, a closed pipe or a stuck reader only cost lines. It is safe for concurrent use,
+// and keeps the lines in order.
 type writer struct {
 	w io.Writer
-	// notice makes the line that says how many were lost before it. nil: none is wanted.
+	// notice returns a line that says how many lines were lost before it. nil: no such
+	// line.
 	notice func(lost int) []byte
 
 	mu    sync.Mutex
-	stuck bool // in a write that has lasted for longer than patience
-	lost  int  // lines since the last notice that was written
+	stuck bool // a write has lasted longer than patience
+	lost  int  // lines lost since the last notice
 }
 
-// Steady returns a writer to w that never fails, and blocks for no longer than a second: nobody may read it any more.
+// Steady returns a writer to w that never fails and blocks for a second at most, for outputs that
+// may have no reader any more.
 func Steady(w io.Writer) io.Writer { return &writer{w: w} }
 
 // Write implements io.Writer. It never returns an error.
@@ -49,7 +51,7 @@ func (l *writer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// text is a line, which stays the caller's, behind a notice of those that were lost.
+// text returns a copy of the line, after a notice of lost lines.
 func (l *writer) text(line []byte) []byte {
 	if l.lost == 0 || l.notice == nil {
 		return bytes.Clone(line)
@@ -57,7 +59,7 @@ func (l *writer) text(line []byte) []byte {
 	return append(l.notice(l.lost), line...)
 }
 
-// await waits for a write that nobody can end.
+// await waits for a stuck write, which cannot be interrupted.
 func (l *writer) await(lost int, written <-chan error) {
 	err := <-written
 	l.mu.Lock()
@@ -66,7 +68,7 @@ func (l *writer) await(lost int, written <-chan error) {
 	l.account(lost, err)
 }
 
-// account notes what became of a line that said how many were lost before it.
+// account updates the count of lost lines after a write.
 func (l *writer) account(lost int, err error) {
 	if err != nil {
 		l.lost++

@@ -1,6 +1,6 @@
-// Package lookout reads the facts that are cheap to know and puts together what is
-// found, for everybody in a process who shows it. Package diagnosis judges; how to
-// read is known to repository and jobs.
+// Package lookout reads the cheap facts and joins all findings, for every part of
+// a process that shows them. Package diagnosis judges the facts; repository and
+// jobs know how to read them.
 package lookout
 
 import (
@@ -15,21 +15,21 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// patience bounds one look. A server that does not answer by then is one that
-// does not.
+// patience bounds one look. A server that has not answered by then counts as
+// not answering.
 const patience = 2 * time.Second
 
-// Sources are what a Lookout asks.
+// Sources are the servers and functions that a Lookout asks.
 type Sources struct {
 	Events domain.Overviews
 	Queues domain.QueueOverviews
 	// PostgresErr and RedisErr say why a server cannot be asked; nil: it can.
 	PostgresErr, RedisErr error
-	// Foreign returns the queues whose tasks are somebody else's; nil: none.
+	// Foreign returns the queues that only other programs use; nil: none.
 	Foreign func() []string
-	// Process returns what this process knows of itself; nil: nothing.
+	// Process returns the facts about this process; nil: none.
 	Process func() diagnosis.Process
-	// Thorough returns what the last thorough looks found; nil: nothing.
+	// Thorough returns the findings of the last thorough looks; nil: none.
 	Thorough func() []domain.Finding
 }
 
@@ -37,19 +37,20 @@ type Sources struct {
 type Lookout struct {
 	s      Sources
 	group  singleflight.Group
-	asking atomic.Bool // Redis, which may not heed a context
+	asking atomic.Bool // a question to Redis is open, which may ignore its context
 
 	mu   sync.Mutex
 	last *diagnosis.Quick
 }
 
-// New returns a Lookout, which asks nothing until it is asked.
+// New returns a Lookout. It asks nothing until Look is called.
 func New(s Sources) *Lookout { return &Lookout{s: s} }
 
-// Look returns what is known. Cheap facts are at most maxAge old; looks at the
-// same time are one. It takes two seconds at most.
+// Look returns everything known about the system. The cheap facts are at most
+// maxAge old. Calls at the same time share one look, which takes two seconds at
+// most.
 func (l *Lookout) Look(maxAge time.Duration) diagnosis.Sight {
-	// No single caller's context may end what is shared.
+	// The look is shared, so no caller's context may end it.
 	shared, _, _ := l.group.Do("", func() (any, error) {
 		l.mu.Lock()
 		last := l.last
@@ -99,8 +100,8 @@ type redisAnswer struct {
 	err     error
 }
 
-// redis returns when ctx ends at the latest. A question that is still open then is
-// not asked a second time.
+// redis asks Redis and returns when ctx ends at the latest. If the last question
+// is still open, it does not ask again.
 func (l *Lookout) redis(ctx context.Context) ([]domain.QueueStatus, []domain.WorkerStatus, error) {
 	if !l.asking.CompareAndSwap(false, true) {
 		return nil, nil, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")

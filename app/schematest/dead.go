@@ -1,8 +1,8 @@
 package schematest
 
-// DeadOf begins a statement that copies events among the dead letters, as ones
-// that the relay gave up for a failure, which is text for SQL. What follows it
-// is the FROM clause, which has to call the table of the events o.
+// DeadOf begins a statement that copies events to the dead letters, as if the
+// relay gave them up with the error failure, which must be quoted for SQL. It
+// must be followed by a FROM clause that names the table of the events o.
 func DeadOf(failure string) string {
 	const columns = `id, event_type, payload, headers, queue, available_at, attempts, generation, created_at`
 	return `INSERT INTO outbox_dead (` + columns + `, stage, error)

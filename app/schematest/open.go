@@ -22,7 +22,8 @@ func Open(t testing.TB) *postgres.Database {
 	return db
 }
 
-// Example makes the example's schema beside that of db, and returns its name.
+// Example makes the example's schema in the database of db, and returns its
+// name.
 func Example(t testing.TB, db *postgres.Database) string {
 	t.Helper()
 	if _, err := example.Migrations().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {

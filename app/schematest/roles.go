@@ -14,19 +14,20 @@ import (
 )
 
 // RoleDatabase starts a PostgreSQL for one test, with the roles and grants of
-// deploy/postgres and the schema migrated by its owner, as those files say to. It
-// returns the URL by which a role connects; "" is the superuser.
+// deploy/postgres and the schema migrated by its owner, as those files describe.
+// It returns a function from a role to the URL by which the role connects; "" is
+// the superuser.
 func RoleDatabase(t testing.TB) func(role string) string {
 	t.Helper()
 	return Roles(t, servertest.OwnPostgres(t).URL())
 }
 
-// Roles is RoleDatabase for an empty database that exists. admin is its URL for
+// Roles is RoleDatabase for an existing, empty database. admin is its URL for
 // the superuser.
 func Roles(t testing.TB, admin string) func(role string) string {
 	t.Helper()
 	as := RolesOf(t, admin)
-	for range 2 { // each may be run again
+	for range 2 { // each file may be run again
 		RunDeployed(t, admin, "roles.sql")
 	}
 	owner, err := postgres.Open(context.Background(), postgres.Options{
@@ -45,7 +46,8 @@ func Roles(t testing.TB, admin string) func(role string) string {
 	return as
 }
 
-// ExampleRoles adds the example, with its role and grants, to what Roles has set up.
+// ExampleRoles adds the example, with its role and grants, to a database that Roles
+// has set up.
 func ExampleRoles(t testing.TB, as func(role string) string) {
 	t.Helper()
 	for range 2 {
@@ -57,8 +59,8 @@ func ExampleRoles(t testing.TB, as func(role string) string) {
 	}
 }
 
-// RolesOf returns the URLs by which roles connect to a database where they are
-// set up.
+// RolesOf returns the function of Roles for a database that has the roles
+// already.
 func RolesOf(t testing.TB, admin string) func(role string) string {
 	t.Helper()
 	return func(role string) string {
@@ -74,7 +76,7 @@ func RolesOf(t testing.TB, admin string) func(role string) string {
 	}
 }
 
-// RunDeployed runs a file of deploy/postgres as it stands.
+// RunDeployed runs a file of deploy/postgres.
 func RunDeployed(t testing.TB, address, file string) {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join(root(t), "deploy", "postgres", file))

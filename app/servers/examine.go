@@ -12,10 +12,12 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// directConns are a relay's beside its pool: LISTEN and the leader's lock.
+// directConns are a relay's connections outside its pool: for LISTEN and for
+// the leader's lock.
 const directConns = 2
 
-// ExamineOptions are those of a process with this configuration.
+// ExamineOptions returns the options of an examination for a process with this
+// configuration.
 func ExamineOptions(cfg *config.Config) examine.Options {
 	o := examine.Options{
 		Conns: cfg.PoolSize(), SnapshotAge: diagnosis.SnapshotOpen, KeyAge: diagnosis.KeyHeld, SlotBytes: diagnosis.SlotBytes, Now: time.Now,
@@ -26,8 +28,8 @@ func ExamineOptions(cfg *config.Config) examine.Options {
 	return o
 }
 
-// ExamineSchema compares the schema with what this binary knows. A running
-// daemon has made sure of that when it started.
+// ExamineSchema compares the schema with the migrations of this binary. A
+// running daemon has checked that at its start.
 func ExamineSchema(ctx context.Context, db *postgres.Database) ([]domain.Finding, error) {
 	list, err := migrations.Core().Status(ctx, db.SQL())
 	if err != nil {

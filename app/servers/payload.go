@@ -10,9 +10,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// LimitPayload brings the outbox's payload limit in line with the configuration
-// and reports whether that changed anything. A process whose configuration does
-// not name a limit leaves it alone, or processes would undo each other's.
+// LimitPayload sets the outbox's payload limit to the configured one, and
+// reports whether it changed. A process without a configured limit leaves it
+// alone, so that processes do not undo each other's change.
 func LimitPayload(ctx context.Context, cfg *config.Config, db *postgres.Database, log *slog.Logger) (bool, error) {
 	if cfg.Relay.MaxPayload == 0 {
 		return false, nil

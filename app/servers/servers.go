@@ -19,21 +19,22 @@ import (
 // patience bounds stopping the embedded servers.
 const patience = 20 * time.Second
 
-// Servers are the addresses of PostgreSQL and Redis: configured ones or, where
-// nothing is configured and a role needs it, embedded ones.
+// Servers are the addresses of PostgreSQL and Redis: the configured ones, or
+// embedded ones if none is configured and a role needs the server.
 type Servers struct {
 	DatabaseURL string
 	RedisURL    string // empty: no role needs it
 	embedded    *embedded.Servers
 }
 
-// NeedsRedis reports whether a role of this process works with Redis. All of them
-// read or write events, and so need PostgreSQL.
+// NeedsRedis reports whether a role of this process works with Redis. All roles
+// need PostgreSQL, because they read or write events.
 func NeedsRedis(cfg *config.Config) bool {
 	return cfg.HasRole(config.RoleRelay) || cfg.HasRole(config.RoleWorker) || cfg.HasRole(config.RoleMonitor)
 }
 
-// Start starts what is not configured elsewhere. ctx bounds that only.
+// Start starts the servers for which no URL is configured. ctx bounds only the
+// start.
 func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Servers, error) {
 	s := &Servers{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL)}
 	own := embedded.Options{
@@ -63,7 +64,7 @@ func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Servers,
 	return s, nil
 }
 
-// Close stops the embedded servers, although ctx may have ended, within 20 seconds.
+// Close stops the embedded servers within 20 seconds, even if ctx has ended.
 func (s *Servers) Close(ctx context.Context) error {
 	if s.embedded == nil {
 		return nil
@@ -76,7 +77,7 @@ func (s *Servers) Close(ctx context.Context) error {
 	return nil
 }
 
-// Embedded reports whether one of them is this process's own.
+// Embedded reports whether one of the servers is embedded.
 func (s *Servers) Embedded() bool { return s.embedded != nil }
 
 // Watch returns when an embedded server has died, or ctx ends.
@@ -89,11 +90,12 @@ func (s *Servers) Watch(ctx context.Context) error {
 	}
 }
 
-// Forgetful reports whether Redis is the one inside this process, which keeps nothing.
+// Forgetful reports whether Redis is the in-process one, which keeps nothing.
 func (s *Servers) Forgetful() bool { return s.embedded != nil && s.embedded.Forgetful() }
 
-// RequireData is an error where a PostgreSQL of outboxd's own is meant and none
-// has ever run: a command would make a new one, and find that nothing is there.
+// RequireData returns an error if the configuration means an embedded
+// PostgreSQL and none has ever run. A command would otherwise make a new, empty
+// one.
 func RequireData(cfg *config.Config) error {
 	if cfg.Database.URL != "" {
 		return nil
@@ -105,7 +107,8 @@ func RequireData(cfg *config.Config) error {
 	return config.Mistake{Err: fmt.Errorf("no outboxd has run on the data directory %s: --data-dir names the one that it runs on, --database-url and --redis-url name servers of yours", dir)}
 }
 
-// DataDir is the data directory: the configured one, or the user's.
+// DataDir returns the data directory: the configured one, or the user's
+// default.
 func DataDir(cfg *config.Config) (string, error) {
 	if cfg.DataDir != "" {
 		return filepath.Abs(cfg.DataDir)

@@ -14,13 +14,15 @@ import (
 	"outboxd/app/embedded"
 )
 
-// Archive is a base backup of a server, and the WAL that the server has written since.
+// Archive is a base backup of a server and the WAL that the server has written since
+// then.
 type Archive struct {
 	server    *PostgresServer
 	base, wal string
 }
 
-// Archive makes the server archive its WAL, for which it is stopped as by a crash and started again, and takes a base backup.
+// Archive makes the server archive its WAL, and takes a base backup. For that it stops the server
+// as by a crash and starts it again.
 func (s *PostgresServer) Archive() *Archive {
 	s.t.Helper()
 	a := &Archive{server: s, base: filepath.Join(s.options.DataDir, "base"), wal: filepath.Join(s.options.DataDir, "wal")}
@@ -36,7 +38,7 @@ func (s *PostgresServer) Archive() *Archive {
 	return a
 }
 
-// give makes the server's account own a path.
+// give makes the server's account the owner of a path.
 func (a *Archive) give(path string) {
 	a.server.t.Helper()
 	like := filepath.Join(a.server.options.DataDir, "postgres")
@@ -76,13 +78,13 @@ func (a *Archive) open() *pgx.Conn {
 	return conn
 }
 
-// Restore starts another server, with the data as they were at the moment that has this name.
+// Restore starts another server, with the data of the moment that Mark named.
 func (a *Archive) Restore(t testing.TB, name string) *PostgresServer {
 	t.Helper()
 	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
 	s.options.DataDir = binary.home.folder()
 	data := filepath.Join(s.options.DataDir, "postgres")
-	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account has to pass
+	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account must pass through
 		t.Fatal(err)
 	}
 	if said, err := exec.CommandContext(t.Context(), "cp", "-Rp", a.base, data).CombinedOutput(); err != nil {

@@ -8,18 +8,20 @@ import (
 	"time"
 )
 
-// PostgresClock is the clock that a PostgreSQL goes by. The machine's stays as it is. Its method belongs to the test's goroutine.
+// PostgresClock is the clock of a PostgreSQL. The machine's clock does not change. Call its method
+// from the test's goroutine only.
 type PostgresClock struct {
 	t    testing.TB
-	file string // what the library reads: the seconds that it adds
+	file string // read by the library: the seconds to add
 }
 
-// librariesOfTime are where libfaketime may be.
+// librariesOfTime are the places where libfaketime may be.
 var librariesOfTime = []string{
 	"/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1",
 }
 
-// OwnClock starts the server again with a clock of its own. It returns nil where libfaketime, which makes this possible, is not installed.
+// OwnClock starts the server again with a clock of its own. It returns nil if libfaketime is not
+// installed.
 func (s *PostgresServer) OwnClock() *PostgresClock {
 	s.t.Helper()
 	library := ""
@@ -43,8 +45,8 @@ func (s *PostgresServer) OwnClock() *PostgresClock {
 		s.t.Fatalf("make the clock: %v", err)
 	}
 	clock.Step(0)
-	// The library must not get into what this process starts besides, so the server has a program of its own that begins with it. How
-	// long something takes is still told by the clock that nobody sets.
+	// Other programs must not load the library, so a script starts the server with it. The
+	// monotonic clock stays real, so durations are right.
 	preload := fmt.Sprintf("export LD_PRELOAD='%s' FAKETIME_TIMESTAMP_FILE='%s' FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1\n", library, clock.file)
 	for name, before := range map[string]string{"postgres": preload, "initdb": ""} {
 		program := fmt.Sprintf("#!/bin/sh\n%sexec '%s' \"$@\"\n", before, filepath.Join(filepath.Dir(server), name))
@@ -58,7 +60,7 @@ func (s *PostgresServer) OwnClock() *PostgresClock {
 	return clock
 }
 
-// Step sets the clock that far ahead of the machine's, or back behind it: whole seconds.
+// Step sets the clock ahead of the machine's clock, or behind it, by whole seconds.
 func (c *PostgresClock) Step(by time.Duration) {
 	c.t.Helper()
 	// The server reads the file whenever it asks for the time.

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Execute runs SQL without parameters, also several statements, on a connection
-// of its own.
+// Execute runs SQL without parameters, also several statements, on a new
+// connection.
 func Execute(t testing.TB, address, sql string) {
 	t.Helper()
 	if err := execute(t.Context(), address, sql); err != nil {

@@ -14,18 +14,20 @@ import (
 	"outboxd/app/embedded"
 )
 
-// PostgresDisk is a file system that holds nothing but a PostgreSQL: tables, write-ahead log, and all. Its methods belong to the test's
-// goroutine.
+// PostgresDisk is a file system that has only a PostgreSQL's data: tables and write-ahead log. Call
+// its methods from the test's goroutine only.
 type PostgresDisk struct {
 	t      testing.TB
 	path   string
 	server *PostgresServer
 }
 
-// The disk takes memory only for what lies on it; so this is a bound that no test comes near, and not a size.
+// The disk takes memory only for its contents, so this is only a bound, far above the needs of any
+// test.
 const diskOption = "size=16g"
 
-// OwnPostgresOnDisk is OwnPostgres on a disk of its own. The disk is nil where this process may not mount one, as root or through sudo.
+// OwnPostgresOnDisk is OwnPostgres on a disk of its own. The disk is nil if this process may not
+// mount one, as root or through sudo.
 func OwnPostgresOnDisk(t testing.TB) (*PostgresServer, *PostgresDisk) {
 	t.Helper()
 	if binary == nil {
@@ -43,7 +45,7 @@ func OwnPostgresOnDisk(t testing.TB) (*PostgresServer, *PostgresDisk) {
 
 func (d *PostgresDisk) mount() bool {
 	d.t.Helper()
-	if err := os.Mkdir(d.path, 0o711); err != nil { // another account has to pass through
+	if err := os.Mkdir(d.path, 0o711); err != nil { // another account must pass through
 		d.t.Fatalf("make mount point: %v", err)
 	}
 	options := fmt.Sprintf("%s,mode=0711,uid=%d,gid=%d", diskOption, os.Geteuid(), os.Getegid())
@@ -59,7 +61,8 @@ func (d *PostgresDisk) mount() bool {
 	return true
 }
 
-// Fill makes the disk as small as what lies on it. A file that takes the room would take the memory too.
+// Fill shrinks the disk to the size of its contents. A file that fills the disk would take memory
+// too.
 func (d *PostgresDisk) Fill() {
 	d.t.Helper()
 	for deadline := time.Now().Add(stopLimit); ; {
@@ -67,7 +70,7 @@ func (d *PostgresDisk) Fill() {
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		// It is refused if the server has written in between.
+		// The mount fails if the server has written in between.
 		said, err := asRoot("mount", "-o", "remount,size="+strconv.Itoa(used)+"k", d.path)
 		if err == nil {
 			return
@@ -78,7 +81,8 @@ func (d *PostgresDisk) Fill() {
 	}
 }
 
-// Free gives the disk its room back. The server stops if it cannot write to its write-ahead log; if it has, it is started again.
+// Free gives the disk its room back. If the server ended because it could not write its write-ahead
+// log, Free starts it again.
 func (d *PostgresDisk) Free() {
 	d.t.Helper()
 	if said, err := asRoot("mount", "-o", "remount,"+diskOption, d.path); err != nil {
@@ -87,21 +91,22 @@ func (d *PostgresDisk) Free() {
 	d.server.revive()
 }
 
-// used is in kilobytes.
+// used returns the used kilobytes.
 func (d *PostgresDisk) used() (int, error) {
 	out, err := exec.Command("df", "-Pk", d.path).Output()
 	if err != nil {
 		return 0, fmt.Errorf("look at the disk: %w", err)
 	}
 	fields := strings.Fields(string(out))
-	// The last line: file system, size, used, available, part of it, mount point.
+	// The last line has: file system, size, used, available, percentage, mount
+	// point.
 	if len(fields) < 6 {
 		return 0, fmt.Errorf("look at the disk: df says %q", out)
 	}
 	return strconv.Atoi(fields[len(fields)-4])
 }
 
-// UnmountBelow gives up the disks below a folder, which a test that was killed has left behind.
+// UnmountBelow unmounts the disks below a folder that a killed test has left behind.
 func UnmountBelow(folder string) error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if errors.Is(err, os.ErrNotExist) {
@@ -120,7 +125,7 @@ func UnmountBelow(folder string) error {
 	return errors.Join(faults...)
 }
 
-// unmount takes a disk out of sight. It goes when nobody uses it any more.
+// unmount detaches a disk. It is freed when nothing uses it any more.
 func unmount(path string) error {
 	if said, err := asRoot("umount", "--lazy", path); err != nil {
 		return fmt.Errorf("unmount the test's disk: %w: %s", err, said)

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// home is the test binary's temporary folder. Its name is short, because sockets lie in it.
+// home is the test binary's temporary folder. Its name is short, because it has sockets.
 type home struct {
 	path string
-	lock *os.File // held as long as the process lives, so that others can tell a folder in use from a forgotten one
+	lock *os.File // held while the process lives, to distinguish a folder in use from a forgotten one
 	next atomic.Int64
 }
 
@@ -30,7 +30,7 @@ func newHome() (*home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make folder for test servers: %w", err)
 	}
-	// As root the servers run as another user, who has to pass through here.
+	// For root the servers run as another user, who must pass through here.
 	if os.Geteuid() == 0 {
 		if err := os.Chmod(path, 0o711); err != nil {
 			return nil, fmt.Errorf("make folder for test servers: %w", err)
@@ -46,16 +46,17 @@ func newHome() (*home, error) {
 	return &home{path: path, lock: lock}, nil
 }
 
-// folder is the path of a data directory that no other test uses. It does not make it.
+// folder returns the path of a data directory that no other test uses. It does not
+// make it.
 func (h *home) folder() string { return filepath.Join(h.path, strconv.FormatInt(h.next.Add(1), 10)) }
 
 func (h *home) remove() error { return errors.Join(os.RemoveAll(h.path), h.lock.Close()) }
 
-// sweep removes what test binaries that were killed or ran into their time limit have left behind.
+// sweep removes the folders of test binaries that were killed or ran into their time limit.
 func sweep(parent string) {
 	forgotten, _ := filepath.Glob(filepath.Join(parent, homePattern+"*"))
 	for _, path := range forgotten {
-		// A folder that was made this moment may not be locked yet.
+		// A new folder may not be locked yet.
 		info, err := os.Stat(path)
 		if err != nil || time.Since(info.ModTime()) < time.Minute {
 			continue

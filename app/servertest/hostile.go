@@ -7,17 +7,18 @@ import (
 	"testing"
 )
 
-// Hostile is a database whose role and whose own settings were made for other
-// work than outboxd's.
+// Hostile describes a database whose role and settings were made for other work
+// than outboxd's.
 type Hostile struct {
 	Encoding string   // "" means UTF8
 	Role     []string // such as "statement_timeout = '300ms'", by ALTER ROLE
 	Database []string // the same, by ALTER DATABASE
-	// Superuser is what the role is; else it owns its database and no more.
+	// Superuser makes the role a superuser; otherwise it only owns its
+	// database.
 	Superuser bool
 }
 
-// HostileDatabase is as Database, with a role of its own.
+// HostileDatabase is like Database, with a role of its own.
 func HostileDatabase(t testing.TB, h Hostile) string {
 	t.Helper()
 	if binary == nil {

@@ -1,8 +1,9 @@
-// Package servertest gives tests real servers: a database and a Redis database of their own from one PostgreSQL and one Redis
-// per test binary, and servers of their own that a test may kill, fill, promote or restore.
+// Package servertest gives tests real servers. Each test gets a database and a Redis
+// database of its own, from one PostgreSQL and one Redis per test binary. A test can
+// also have servers of its own, to kill, fill, promote or restore.
 //
-// It is for tests only. It knows nothing of outboxd's schema, which package schematest makes; what it gives is empty. Faults
-// between a client and its server are package faulttest's.
+// It is for tests only. Its databases are empty: package schematest makes outboxd's
+// schema. Package faulttest plays faults between a client and its server.
 package servertest
 
 import (
@@ -19,7 +20,8 @@ import (
 // stopLimit bounds the stop of each server.
 const stopLimit = 30 * time.Second
 
-// binary is the test binary's share of servers. There is one per process by the nature of TestMain, which is why it is a variable.
+// binary has the servers of the test binary. It is a variable, because TestMain runs once per
+// process.
 var binary *servers
 
 // Main runs a package's tests; call it from TestMain and nothing after it. The binary's PostgreSQL and Redis start when a test first
@@ -44,7 +46,8 @@ func run(m *testing.M) int {
 		code = max(code, 1)
 	}
 	if code == 0 {
-		// What runs after a failure says nothing new, and would hide it.
+		// After a failure a leaked goroutine is no news, and would hide the
+		// failure.
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

@@ -14,20 +14,20 @@ import (
 	"outboxd/app/embedded"
 )
 
-// RedisServer is a Redis of one test's own. Its methods fail the test when they cannot do their work, and belong to the
-// test's goroutines.
+// RedisServer is a Redis for one test. Its methods fail the test if they cannot do their work. Call
+// them from the test's goroutines only.
 type RedisServer struct{ own }
 
-// PostgresServer is a PostgreSQL of one test's own. Its methods fail the test when they cannot do their work, and belong to the
-// test's goroutines.
+// PostgresServer is a PostgreSQL for one test. Its methods fail the test if they cannot do their
+// work. Call them from the test's goroutines only.
 type PostgresServer struct{ own }
 
-// own is one server that is stopped and started again on the same data and at the same address.
+// own is a server that can be stopped and started again with the same data and address.
 type own struct {
 	t       testing.TB
 	options embedded.Options
 	url     string
-	forgets bool // keeps nothing over a restart
+	forgets bool // it loses its data at a restart
 
 	mu      sync.Mutex
 	running *embedded.Servers // nil while stopped
@@ -42,7 +42,8 @@ func OwnRedis(t testing.TB) *RedisServer {
 	return s
 }
 
-// ForgetfulRedis starts a Redis for one test that keeps nothing on disk: what Kill ends is empty after Start.
+// ForgetfulRedis starts a Redis for one test that keeps nothing on disk: after Kill and Start it is
+// empty.
 func ForgetfulRedis(t testing.TB) *RedisServer {
 	t.Helper()
 	s := &RedisServer{own{t: t, options: embedded.Options{Redis: true, Ephemeral: true}, forgets: true}}
@@ -73,7 +74,7 @@ func (o *own) prepareIn(folder string) {
 	o.Start()
 }
 
-// URL is the server's address, which never changes.
+// URL returns the server's address, which never changes.
 func (o *own) URL() string { return o.url }
 
 // Start starts the server again with the data that it had, and returns when it answers.
@@ -123,7 +124,7 @@ func (o *own) crash(signal syscall.Signal) {
 	select {
 	case err := <-o.running.Failed():
 		o.t.Logf("as the test wants it: %v", err)
-	case <-time.After(2 * stopLimit): // PostgreSQL counts the 5 s that it leaves its processes by a clock that may have been set back
+	case <-time.After(2 * stopLimit): // PostgreSQL gives its processes 5 s by a clock that may have been set back
 		o.t.Fatal("stop test server: it does not end")
 	}
 	o.close()
@@ -153,7 +154,7 @@ func (o *own) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.running != nil {
-		_ = o.process.Signal(syscall.SIGCONT) // a paused one could not shut down
+		_ = o.process.Signal(syscall.SIGCONT) // a paused server could not shut down
 		o.close()
 	}
 	if err := os.RemoveAll(o.options.DataDir); err != nil {
@@ -161,14 +162,15 @@ func (o *own) end() {
 	}
 }
 
-// Kill ends Redis by SIGKILL and returns when it is gone. What it had acknowledged is there after the next Start, unless Flush is
-// called in between.
+// Kill ends Redis by SIGKILL and returns when it is gone. After the next Start it has everything
+// that it had acknowledged, unless Flush was called in between.
 func (s *RedisServer) Kill() {
 	s.t.Helper()
 	s.crash(syscall.SIGKILL)
 }
 
-// Flush makes Redis forget everything: at once if it runs, else before it starts again.
+// Flush makes Redis forget everything: at once if it runs, otherwise before its next
+// start.
 func (s *RedisServer) Flush() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -188,14 +190,14 @@ func (s *RedisServer) Flush() {
 	}
 }
 
-// Backup copies what Redis has written to disk so far, which is all that it has acknowledged. The returned function puts that in the
-// place of what Redis has later, and is for a Redis that was killed.
+// Backup copies Redis's files, which have everything that it has acknowledged. The returned
+// function puts the copy in place of later files. Call it while Redis is killed.
 func (s *RedisServer) Backup() (restore func()) {
 	s.t.Helper()
 	saved := filepath.Join(s.options.DataDir, "backup")
 	replace := func(to, from string) {
 		s.t.Helper()
-		// By a program, which keeps the owner of the files: not whoever runs the test.
+		// The program cp keeps the owner of the files.
 		if err := errors.Join(os.RemoveAll(to), exec.Command("cp", "-a", from, to).Run()); err != nil {
 			s.t.Fatalf("copy test Redis's data: %v", err)
 		}
@@ -212,7 +214,7 @@ func (s *RedisServer) Backup() (restore func()) {
 	}
 }
 
-// Pause stops Redis in its tracks (SIGSTOP): connections stay open and nothing is answered until Resume.
+// Pause suspends Redis (SIGSTOP): connections stay open and get no answer until Resume.
 func (s *RedisServer) Pause() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -220,7 +222,7 @@ func (s *RedisServer) Pause() {
 	s.signal(syscall.SIGSTOP)
 }
 
-// Resume lets Redis go on after Pause.
+// Resume lets Redis continue after Pause.
 func (s *RedisServer) Resume() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -228,7 +230,8 @@ func (s *RedisServer) Resume() {
 	s.signal(syscall.SIGCONT)
 }
 
-// Stop ends PostgreSQL by an immediate shutdown, which is as good as a crash, and returns when it is gone.
+// Stop ends PostgreSQL by an immediate shutdown, which is like a crash, and returns when it is
+// gone.
 func (s *PostgresServer) Stop() {
 	s.t.Helper()
 	s.crash(syscall.SIGQUIT)
@@ -242,7 +245,7 @@ func (s *PostgresServer) revive() {
 			s.Start()
 			return
 		}
-		// It may be about to end: one that recovers from a crash answers only when it is through.
+		// It may be about to end. A server that recovers from a crash answers only afterwards.
 		err := execute(context.WithoutCancel(s.t.Context()), s.url, "SELECT 1")
 		if err == nil {
 			return
@@ -254,7 +257,7 @@ func (s *PostgresServer) revive() {
 	}
 }
 
-// collapsed reports whether the server has ended by itself, and clears away what is left of it.
+// collapsed reports whether the server has ended by itself, and cleans up after it.
 func (s *PostgresServer) collapsed() bool {
 	s.t.Helper()
 	s.mu.Lock()

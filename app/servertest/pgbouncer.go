@@ -17,7 +17,7 @@ import (
 	"outboxd/app/child"
 )
 
-// pgbouncerPrograms are the program's name and places that are often not in the PATH.
+// pgbouncerPrograms are the program's name and paths that are often not in PATH.
 var pgbouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homebrew/bin/pgbouncer", "/usr/local/bin/pgbouncer"}
 
 const pgbouncerConfig = `[databases]
@@ -32,8 +32,8 @@ default_pool_size = 8
 server_login_retry = 0.1
 `
 
-// PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the way through it. upstream is a URL as Database
-// and OwnPostgres return it. It is stopped at the end of the test.
+// PgBouncer starts a PgBouncer in transaction mode in front of a database and returns its URL.
+// upstream is a URL of Database or OwnPostgres. It is stopped at the end of the test.
 func PgBouncer(t testing.TB, upstream string) string {
 	t.Helper()
 	if binary == nil {
@@ -47,7 +47,7 @@ func PgBouncer(t testing.TB, upstream string) string {
 		role = "outboxd"
 	}
 	folder := binary.home.folder()
-	if err := os.Mkdir(folder, 0o755); err != nil { // another account has to enter
+	if err := os.Mkdir(folder, 0o755); err != nil { // another account must enter
 		t.Fatalf("make folder for PgBouncer: %v", err)
 	}
 	configuration, log := filepath.Join(folder, "pgbouncer.ini"), filepath.Join(folder, "pgbouncer.log")
@@ -75,7 +75,7 @@ func PgBouncer(t testing.TB, upstream string) string {
 		_ = process.Signal(syscall.SIGKILL)
 		<-process.Done()
 	})
-	// It takes none of the parameters that a session is set up with.
+	// PgBouncer accepts none of the parameters with which a session is set up.
 	u.RawQuery = url.Values{"host": {folder}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()
 	awaitPgBouncer(t, process, u.String(), log)
 	return u.String()
@@ -115,7 +115,8 @@ func pgbouncerProgram(t testing.TB) string {
 	return ""
 }
 
-// accountOf is whom a file belongs to, nil if that is the user of this process.
+// accountOf returns the owner of a file; nil if that is the user of this
+// process.
 func accountOf(t testing.TB, path string) *syscall.Credential {
 	t.Helper()
 	info, err := os.Stat(path)

@@ -23,16 +23,17 @@ type servers struct {
 	mu              sync.Mutex
 	postgres, redis *embedded.Servers
 	databases       int   // made so far
-	numbers         []int // of Redis databases, free again
+	numbers         []int // of Redis databases that are free again
 	fresh           int   // first number never used
 }
 
-// Schema is the schema that outboxd's tables are in: the default of --database-schema.
+// Schema is the schema of outboxd's tables: the default of --database-schema.
 const Schema = "outboxd"
 
-// Database returns the URL of an empty database that no other test uses. The search path is Schema, which does not exist yet, so that
-// a test's own connections find outboxd's tables by their short names; outboxd itself does not look at it. At the end of the test
-// the database is dropped, and connections that are still open are cut.
+// Database returns the URL of an empty database that no other test uses. Its search path is Schema,
+// which does not exist yet. So a test's own connections find outboxd's tables by their short names;
+// outboxd itself ignores the search path. At the end of the test the database is dropped, and open
+// connections are closed.
 func Database(t testing.TB) string {
 	t.Helper()
 	if binary == nil {
@@ -155,6 +156,6 @@ func withQuery(t testing.TB, address, key, value string) string {
 	u := parse(t, address)
 	query := u.Query()
 	query.Set(key, value)
-	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // PostgreSQL's clients take a plus sign for what it is
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // PostgreSQL's clients do not decode + as a space
 	return u.String()
 }

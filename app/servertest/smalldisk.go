@@ -7,12 +7,12 @@ import (
 	"strconv"
 )
 
-// SmallDisk gives the server a file system of its own of that many bytes, at a path where it can make a tablespace. It returns false where
-// this process may not mount one, as root or through sudo.
+// SmallDisk gives the server a small file system, at a path where it can make a tablespace. It
+// returns false if this process may not mount one, as root or through sudo.
 func (s *PostgresServer) SmallDisk(bytes int) (path string, mounted bool) {
 	s.t.Helper()
 	path = filepath.Join(s.options.DataDir, "disk")
-	if err := os.Mkdir(path, 0o755); err != nil { // another account has to enter
+	if err := os.Mkdir(path, 0o755); err != nil { // another account must enter
 		s.t.Fatalf("make mount point: %v", err)
 	}
 	options := "size=" + strconv.Itoa(bytes) + ",mode=0700"
@@ -24,7 +24,7 @@ func (s *PostgresServer) SmallDisk(bytes int) (path string, mounted bool) {
 		return "", false
 	}
 	s.t.Cleanup(func() {
-		// The server still runs; the file system goes when it does.
+		// The server still runs; the file system is freed when it ends.
 		if err := unmount(path); err != nil {
 			s.t.Error(err)
 		}

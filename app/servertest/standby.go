@@ -16,15 +16,17 @@ import (
 	"outboxd/app/embedded"
 )
 
-// Standby starts a server that follows this one by streaming replication: it is read-only until Promote. This one is stopped as by a
-// crash and started again on the way, and confirms a commit only after the standby has it.
+// Standby starts a server that follows this one by streaming replication. It is read-only until
+// Promote. This server is stopped as by a crash and started again for it, and from then on confirms
+// a commit only after the standby has it.
 func (s *PostgresServer) Standby() *PostgresServer {
 	s.t.Helper()
 	s.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
 	return s.follower()
 }
 
-// AsynchronousStandby is Standby, but this one does not wait for it: what the standby does not have yet is lost when it is promoted.
+// AsynchronousStandby is like Standby, but this server does not wait for it: commits that the
+// standby does not have are lost when it is promoted.
 func (s *PostgresServer) AsynchronousStandby() *PostgresServer {
 	s.t.Helper()
 	return s.follower()
@@ -37,16 +39,17 @@ func (s *PostgresServer) follower() *PostgresServer {
 	s.Stop()
 	standby.copyOf(s)
 	s.t.Cleanup(standby.end)
-	// Recovery ends with a write that nobody waits for, so neither server has to be first.
+	// The last write of a recovery does not wait for the standby, so the servers can start
+	// in any order.
 	s.Start()
 	standby.Start()
 	return standby
 }
 
-// copyOf takes over the data of a server that does not run.
+// copyOf copies the data of a stopped server.
 func (s *PostgresServer) copyOf(primary *PostgresServer) {
 	s.t.Helper()
-	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account has to pass
+	if err := os.Mkdir(s.options.DataDir, 0o711); err != nil { // another account must pass through
 		s.t.Fatalf("make the standby's folder: %v", err)
 	}
 	from, to := filepath.Join(primary.options.DataDir, "postgres"), filepath.Join(s.options.DataDir, "postgres")
@@ -67,7 +70,7 @@ func (s *PostgresServer) copyOf(primary *PostgresServer) {
 	}
 }
 
-// Detach makes a standby receive nothing any more: it keeps the state that it has.
+// Detach stops the replication: the standby keeps its present state.
 func (s *PostgresServer) Detach() {
 	s.t.Helper()
 	s.execute("ALTER SYSTEM SET primary_conninfo = ''")
@@ -75,7 +78,7 @@ func (s *PostgresServer) Detach() {
 	s.await("SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
 }
 
-// Promote makes a standby a primary, and returns when it takes writes.
+// Promote makes a standby a primary, and returns when it accepts writes.
 func (s *PostgresServer) Promote() {
 	s.t.Helper()
 	s.execute("SELECT pg_promote()")
@@ -88,7 +91,7 @@ func (s *PostgresServer) execute(sql string) {
 	}
 }
 
-// await returns when a query has a row.
+// await returns when a query returns a row.
 func (s *PostgresServer) await(query string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), stopLimit)
@@ -113,7 +116,8 @@ func (s *PostgresServer) await(query string) {
 	}
 }
 
-// FirstWritable is the URL of whichever of these databases takes writes, by libpq's own means.
+// FirstWritable returns a URL that leads to the one of these databases that accepts writes, by
+// target_session_attrs.
 func FirstWritable(t testing.TB, addresses ...string) string {
 	t.Helper()
 	var hosts, ports []string

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Tool runs a program that comes with PostgreSQL, such as pg_dump, in the version of the server at address and for the
-// database there, and returns what it says. Arguments such as PGOPTIONS=… before all others are its environment. It fails
-// the test if the program fails.
+// Tool runs a program of PostgreSQL, such as pg_dump, in the version of the server at address and
+// on its database, and returns the output. Leading arguments such as PGOPTIONS=… are environment
+// variables. It fails the test if the program fails.
 func Tool(t testing.TB, address, program string, args ...string) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(address)
@@ -26,7 +26,7 @@ func Tool(t testing.TB, address, program string, args ...string) string {
 		environment, args = append(environment, args[0]), args[1:]
 	}
 	command := exec.CommandContext(t.Context(), filepath.Join(binaries(t, address), program), args...)
-	command.Dir = "/" // the account that it may change to need not see ours
+	command.Dir = "/" // the program's account may not be able to enter ours
 	command.Env = append(os.Environ(), "PGHOST="+config.Host, "PGPORT="+strconv.Itoa(int(config.Port)), "PGUSER="+config.User, "PGDATABASE="+config.Database)
 	command.Env = append(command.Env, environment...)
 	var said strings.Builder
@@ -38,7 +38,7 @@ func Tool(t testing.TB, address, program string, args ...string) string {
 	return string(output)
 }
 
-// binaries is the folder of the server's own programs.
+// binaries returns the folder of the server's programs.
 func binaries(t testing.TB, address string) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)

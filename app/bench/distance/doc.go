@@ -1,3 +1,3 @@
-// Package distance puts proxies in front of PostgreSQL and Redis: they make a server
-// seem farther away than it is, and read along what a client says to PostgreSQL.
+// Package distance puts proxies in front of PostgreSQL and Redis. They make a server
+// seem farther away, and can read what a client sends to PostgreSQL.
 package distance

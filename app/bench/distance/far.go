@@ -15,8 +15,8 @@ import (
 )
 
 // Postgres puts a proxy in front of the server that the pool is connected to and
-// returns the URL through it. An encrypted connection stays
-// so from end to end, but the server's name can no longer be verified.
+// returns the URL through it. An encrypted connection stays encrypted from end
+// to end, but the server's name cannot be verified.
 func Postgres(ctx context.Context, pool *pgxpool.Pool, oneWay time.Duration, observe func() (requests, replies io.WriteCloser)) (*Proxy, string, error) {
 	server, encrypted, err := Server(ctx, pool)
 	if err != nil {
@@ -43,8 +43,9 @@ func Postgres(ctx context.Context, pool *pgxpool.Pool, oneWay time.Duration, obs
 	return proxy, through.String(), nil
 }
 
-// Server returns which PostgreSQL of those in the URL it really is, and whether
-// the connections to it are encrypted: the URL may leave both open.
+// Server returns the address of the PostgreSQL that the pool uses, and whether
+// its connections are encrypted. The URL may name several servers and leave
+// both open.
 func Server(ctx context.Context, pool *pgxpool.Pool) (address net.Addr, encrypted bool, err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -56,8 +57,8 @@ func Server(ctx context.Context, pool *pgxpool.Pool) (address net.Addr, encrypte
 	return socket.RemoteAddr(), encrypted, nil
 }
 
-// Redis puts a proxy in front of a Redis, and returns the way through it twice: as a
-// URL and as options.
+// Redis puts a proxy in front of a Redis, and returns the proxy's address as a URL
+// and as options.
 func Redis(opt asynq.RedisConnOpt, oneWay time.Duration) (*Proxy, string, asynq.RedisConnOpt, error) {
 	o, ok := opt.(asynq.RedisClientOpt)
 	if !ok {
@@ -80,7 +81,7 @@ func Redis(opt asynq.RedisConnOpt, oneWay time.Duration) (*Proxy, string, asynq.
 	}
 	if o.TLSConfig != nil {
 		through.Scheme = "rediss"
-		// The certificate names the server, not the proxy.
+		// The certificate has the name of the server, not of the proxy.
 		o.TLSConfig = o.TLSConfig.Clone()
 		if host, _, err := net.SplitHostPort(target); err == nil && o.TLSConfig.ServerName == "" {
 			o.TLSConfig.ServerName = host

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pause waits for fractions of a millisecond. Go's own timers end at the next
-// whole one when the process is otherwise idle, which would double a delay of
-// 500 microseconds; a sleep in a system call would take a processor away from
-// the relay that is being measured.
+// pause waits for fractions of a millisecond. In an idle process Go's timers
+// end at the next whole millisecond, which would double a delay of 500
+// microseconds. A sleep in a system call would take a processor away from the
+// relay that is measured.
 type pause struct {
 	fd   int
 	file *os.File

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// Proxy is a proxy that makes a server seem farther away: each chunk of
-// bytes arrives a fixed time after it was sent, in order, in both directions.
-// It limits no bandwidth: any number of chunks is on the way at once.
+// Proxy makes a server seem farther away: each chunk of bytes arrives a fixed
+// time after it was sent, in order, in both directions. It does not limit the
+// bandwidth: any number of chunks may be on the way.
 type Proxy struct {
 	dial    func(ctx context.Context) (net.Conn, error)
 	oneWay  time.Duration
-	observe func() (requests, replies io.WriteCloser) // for each connection; nil: nobody looks
+	observe func() (requests, replies io.WriteCloser) // called for each connection; nil: not observed
 
 	listener net.Listener
 	ctx      context.Context // ends with the proxy
@@ -26,22 +26,22 @@ type Proxy struct {
 	running  sync.WaitGroup
 }
 
-// parcel is a chunk on the way. The delay is the same for all, so that the
-// order of sending is the order of arriving, and one clock serves every
-// connection.
+// parcel is a chunk on the way. All have the same delay, so they arrive in the
+// order of sending, and one clock serves every connection.
 type parcel struct {
 	due  time.Time
 	data []byte // nil: the sender will send no more
 	to   *recipient
 }
 
-// Enough that no sender waits for a place: a relay has some hundred chunks on
-// the way.
+// So many that no sender waits for room: a relay has some hundred chunks on the
+// way.
 const parcels = 8192
 
 const chunkBytes = 32 << 10
 
-// NewProxy listens on a port of 127.0.0.1 and forwards to what dial reaches.
+// NewProxy listens on a port of 127.0.0.1 and forwards to the server that dial
+// connects to.
 func NewProxy(dial func(context.Context) (net.Conn, error), oneWay time.Duration, observe func() (requests, replies io.WriteCloser)) (*Proxy, error) {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,7 +82,7 @@ func (d *Proxy) accept() {
 func (d *Proxy) connect(near net.Conn) {
 	far, err := d.dial(d.ctx)
 	if err != nil {
-		_ = near.Close() // what a client sees of a server that is not there
+		_ = near.Close() // a client sees a server that is not there
 		return
 	}
 	var requests, replies io.WriteCloser = silent{}, silent{}
@@ -98,15 +98,15 @@ func (d *Proxy) connect(near net.Conn) {
 	_, _ = near.Close(), far.Close()
 }
 
-// forward returns when everything that from sent has arrived, or either end is
-// gone.
+// forward returns when everything from one end has arrived at the other, or
+// either end is gone.
 func (d *Proxy) forward(from, to net.Conn, observer io.WriteCloser) {
 	defer observer.Close()
 	r := newRecipient()
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		r.write(to)
-		// Neither side can go on alone: both protocols need an answer.
+		// Neither side can continue alone: both protocols need answers.
 		_, _ = from.Close(), to.Close()
 	})
 	defer writing.Wait()
@@ -129,7 +129,7 @@ func (d *Proxy) send(p parcel) {
 	case d.transit <- p:
 	case <-d.ctx.Done():
 	}
-	// The clock may have stopped before it saw this one.
+	// The clock may have stopped before it saw this chunk.
 	if d.ctx.Err() != nil {
 		p.to.put(nil)
 	}
@@ -157,8 +157,8 @@ func (d *Proxy) deliver(pause *pause) {
 	}
 }
 
-// recipient is one end of one connection. It takes chunks without ever making
-// the clock wait, and writes them at the pace of their reader.
+// recipient is one end of one connection. It accepts chunks without delaying
+// the clock, and writes them as fast as their reader reads.
 type recipient struct {
 	mu      sync.Mutex
 	arrived sync.Cond

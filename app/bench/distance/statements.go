@@ -12,8 +12,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// Statements counts what clients of PostgreSQL say, by reading along. It is
-// safe for concurrent use.
+// Statements counts the statements of PostgreSQL's clients, by reading their
+// connections. It is safe for concurrent use.
 type Statements struct {
 	mu           sync.Mutex
 	executed     map[string]int // by text
@@ -23,7 +23,7 @@ type Statements struct {
 // NewStatements returns an empty count.
 func NewStatements() *Statements { return &Statements{executed: map[string]int{}} }
 
-// Observe returns the readers of one connection's two directions.
+// Observe returns readers for the two directions of one connection.
 func (s *Statements) Observe() (requests, replies io.WriteCloser) {
 	prepared := map[string]string{}
 	return readAlong(true, func(kind byte, body []byte) { s.request(prepared, kind, body) }), readAlong(false, s.reply)
@@ -71,7 +71,7 @@ func (s *Statements) Snapshot() (transactions int, executed map[string]int) {
 	return s.transactions, maps.Clone(s.executed)
 }
 
-// label is the beginning of a statement on one line.
+// label returns the beginning of a statement, on one line.
 func label(sql string) string {
 	const enough = 70
 	return words.Cut(strings.Join(strings.Fields(sql), " "), enough)
@@ -82,9 +82,9 @@ func cutText(body []byte) (text string, rest []byte) {
 	return string(before), after
 }
 
-// readAlong returns a writer that cuts a stream into messages. A client's
-// stream begins with one that has no kind. What cannot be read is skipped:
-// reading along must never hold up the connection.
+// readAlong returns a writer that cuts a stream into messages. The first
+// message of a client has no kind. It skips what it cannot read, because it
+// must never delay the connection.
 func readAlong(client bool, each func(kind byte, body []byte)) io.WriteCloser {
 	r, w := io.Pipe()
 	go func() {
@@ -104,7 +104,7 @@ func readAlong(client bool, each func(kind byte, body []byte)) io.WriteCloser {
 	return w
 }
 
-// longestMessage is far beyond what an idle process has to say.
+// longestMessage is far longer than any message of an idle process.
 const longestMessage = 1 << 26
 
 func readMessage(in io.Reader, hasKind bool) (kind byte, body []byte, err error) {

@@ -14,8 +14,9 @@ import (
 
 var schemaPattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// withSchema puts a schema first in the search path of a connection string, for
-// the connections that are not outboxd's: a URL, also of several hosts, or key=value pairs.
+// withSchema puts a schema first on the search path of a connection string, for connections
+// that do not belong to outboxd. The string is a URL, also with several hosts, or key=value
+// pairs.
 func withSchema(address, schema string) (string, error) {
 	if !strings.Contains(address, "://") {
 		return address + " search_path=" + schema + " application_name=outboxd-bench", nil

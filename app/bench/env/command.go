@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Command returns outboxd as a process of its own, on the benchmark's schema
-// and Redis database, with the relay's settings of this configuration and then
-// these arguments. When ctx ends it is asked to drain. Addresses go through the
-// environment, where other users cannot read them.
+// Command returns outboxd as a separate process, on the benchmark's schema and
+// Redis database. It has the relay's settings of this configuration, and then
+// these arguments. When ctx ends, the process is asked to drain. Addresses are
+// in the environment, where other users cannot read them.
 func (e *Env) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	command := e.executable
 	if len(command) == 0 {

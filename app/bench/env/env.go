@@ -1,6 +1,6 @@
-// Package env is where a benchmark runs: a schema and a Redis database of its own,
-// the events in them, and the relays, workers and whole processes that are measured
-// there. What is measured, and compared with what, is package bench's.
+// Package env is the environment of a benchmark: a schema and a Redis database of
+// its own, the events in them, and the relays, workers and processes that are
+// measured. Package bench decides what is measured and compared.
 package env
 
 import (
@@ -24,7 +24,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Options say where a benchmark runs. All but Executable are required.
+// Options configure an Env. All but Executable are required.
 type Options struct {
 	DatabaseURL string // as configured; the schema is added
 	RedisURL    string // redis://, rediss:// or redis-socket://; the number is replaced
@@ -39,7 +39,8 @@ type Options struct {
 	Executable []string
 }
 
-// Env is where a benchmark runs: a schema and a Redis database of its own.
+// Env is the environment of a benchmark: a schema and a Redis database of its
+// own.
 type Env struct {
 	DatabaseURL string             // with the benchmark's schema in its search path
 	DB          *postgres.Database // migrated
@@ -49,21 +50,21 @@ type Env struct {
 	RedisOpt    asynq.RedisConnOpt
 	Log         *slog.Logger
 	Progress    *Progress
-	Config      *config.Config // a copy, for a benchmark to change
+	Config      *config.Config // a copy, which a benchmark may change
 
 	schema     string
 	version    string
 	executable []string
-	owned      bool   // the schema is the benchmark's
-	created    bool   // and did not exist before
+	owned      bool   // the schema belongs to the benchmark
+	created    bool   // New created the schema
 	example    string // the schema of the example, if it was made
 
 	mu     sync.Mutex
 	loaded int64                // since the last Reset
-	held   map[any]func() error // what relays have open
+	held   map[any]func() error // connections of relays
 }
 
-// Conns is the size of both pools at least; benchmarks compare up to 32
+// Conns is the minimum size of both pools; benchmarks compare up to 32
 // producers.
 const Conns = 40
 
@@ -71,7 +72,7 @@ const Conns = 40
 const Queue = domain.DefaultQueue
 
 // New makes the schema and connects. It refuses a schema or a Redis database
-// that holds anything.
+// that is not empty.
 func New(ctx context.Context, o Options) (_ *Env, err error) {
 	if !schemaPattern.MatchString(o.Schema) {
 		return nil, fmt.Errorf("%q cannot be a benchmark's schema: use up to 63 lower-case letters, digits and _ (--schema)", o.Schema)
@@ -115,7 +116,7 @@ func (e *Env) openRedis(ctx context.Context, number int) error {
 	return nil
 }
 
-// What a schema can hold that a benchmark would lose or trip over.
+// Finds objects in the schema that a benchmark would delete or conflict with.
 const schemaSQL = `
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
        EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)
@@ -150,7 +151,7 @@ func (e *Env) openDatabase(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// The leader would make them during the first measurement.
+	// Otherwise the leader would make them during the first measurement.
 	return upkeep.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
 }
 
@@ -176,10 +177,10 @@ func (e *Env) open(ctx context.Context) (*postgres.Database, error) {
 	})
 }
 
-// Through is the same environment with its servers reached by other addresses.
-// Watching Redis goes on directly, so that the clock stops when the last task is
-// there. Connections are closed by the returned function, once the relays have
-// stopped.
+// Through returns the same environment with other addresses of its servers. It
+// still watches Redis directly, so that the clock stops when the last task
+// arrives. The returned function closes the connections; call it once the relays
+// have stopped.
 func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis asynq.RedisConnOpt) (_ *Env, closeAll func(), err error) {
 	far := &Env{
 		Redis: e.Redis, Log: e.Log, Progress: e.Progress, Config: e.Config, DatabaseURL: databaseURL, RedisURL: redisURL, RedisOpt: redis,
@@ -195,7 +196,7 @@ func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis a
 	return far, func() { far.DB.Close(); far.Admin.Close() }, nil
 }
 
-// Close takes away what New and the benchmark made. Relays must have
+// Close removes everything that New and the benchmark made. Relays must have
 // stopped.
 func (e *Env) Close(ctx context.Context) error {
 	var errs []error
@@ -229,7 +230,7 @@ func (e *Env) dropSchema(ctx context.Context) error {
 	return err
 }
 
-// NewRedisClient returns a client of an arm's own.
+// NewRedisClient returns a new client, for one arm.
 func (e *Env) NewRedisClient() (redis.UniversalClient, error) {
 	client, ok := e.RedisOpt.MakeRedisClient().(redis.UniversalClient)
 	if !ok {

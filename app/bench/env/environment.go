@@ -10,7 +10,7 @@ import (
 	"outboxd/app/bench/result"
 )
 
-// NewReport returns a report with nothing but its name and environment.
+// NewReport returns a report that has only its name and environment.
 func (e *Env) NewReport(ctx context.Context, name string) (*result.Report, error) {
 	environment, err := e.Environment(ctx)
 	if err != nil {
@@ -19,7 +19,7 @@ func (e *Env) NewReport(ctx context.Context, name string) (*result.Report, error
 	return &result.Report{Bench: name, Environment: environment, Ratios: map[string]float64{}}, nil
 }
 
-// The settings without which a figure says little.
+// The settings that the figures depend on.
 const postgresSQL = `
 SELECT current_setting('server_version'),
        (SELECT string_agg(name || '=' || current_setting(name), ' ' ORDER BY name) FROM pg_settings
@@ -47,7 +47,7 @@ func (e *Env) Environment(ctx context.Context) (map[string]string, error) {
 			environment["redis"] = value
 		}
 	}
-	// A Redis of a provider may not tell.
+	// A managed Redis may refuse this command.
 	if settings, err := e.Redis.ConfigGet(ctx, "append*").Result(); err == nil {
 		environment["redis_settings"] = fmt.Sprintf("appendonly=%s appendfsync=%s", settings["appendonly"], settings["appendfsync"])
 	}

@@ -33,7 +33,8 @@ func (e *Env) Reset(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		// What a relay that has just been stopped asked for last may still be running, and takes the same locks in another order.
+		// The last statement of a relay that was just stopped may still run. It takes the same
+		// locks in another order.
 		deadlock, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok || deadlock.Code != "40P01" || attempt == 5 {
 			return fmt.Errorf("empty the benchmark's tables: %w", err)
@@ -51,23 +52,24 @@ func (e *Env) Reset(ctx context.Context) error {
 	return nil
 }
 
-// Quiesce does what PostgreSQL would do by itself during the measurement, at a
-// time of its own choice: vacuum, statistics, a checkpoint.
+// Quiesce vacuums, analyses and takes a checkpoint, so that PostgreSQL does not
+// do so by itself during the measurement.
 func (e *Env) Quiesce(ctx context.Context, tables ...string) error {
 	for _, table := range tables {
 		if _, err := e.Admin.Exec(ctx, "VACUUM ANALYZE "+table); err != nil {
 			return fmt.Errorf("vacuum %s: %w", table, err)
 		}
 	}
-	// Only a privileged user may; a measurement without it is merely noisier.
+	// Only a privileged user may do this; without it a measurement is only
+	// noisier.
 	if _, err := e.Admin.Exec(ctx, "CHECKPOINT"); err != nil && ctx.Err() != nil {
 		return err
 	}
 	return e.awaitRedis(ctx)
 }
 
-// awaitRedis lets Redis finish what it writes in a process of its own, within
-// reason.
+// awaitRedis waits a bounded time until Redis's background process has finished
+// writing.
 func (e *Env) awaitRedis(ctx context.Context) error {
 	looks := 0
 	return Poll(ctx, 50*time.Millisecond, func() (bool, error) {
@@ -80,8 +82,8 @@ func (e *Env) awaitRedis(ctx context.Context) error {
 	})
 }
 
-// Every event has an ID and a due time of its own, as if it came from a
-// transaction of its own. The ID is what outbox_new_id would make, less costly.
+// Every event has its own ID and due time, as if it came from its own
+// transaction. The ID has the form of outbox_new_id's, but costs less.
 const loadSQL = `
 INSERT INTO outbox (id, event_type, payload, available_at)
 SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7' ||
@@ -96,8 +98,8 @@ const (
 	loaders   = 2
 )
 
-// Load writes n due events, with the least trouble for the server. Their payload
-// is a JSON string of that many bytes, at least 2.
+// Load writes n due events, with little load on the server. Their payload is a
+// JSON string of payloadBytes bytes, at least 2.
 func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	payload := Payload(payloadBytes)
 	e.Progress.Start("load", int64(n))
@@ -121,7 +123,7 @@ func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	return e.Quiesce(ctx, "outbox")
 }
 
-// Payload is a JSON string of that many bytes, at least 2.
+// Payload returns a JSON string of length bytes, at least 2.
 func Payload(length int) []byte {
 	return []byte(`"` + strings.Repeat("x", max(length-2, 0)) + `"`)
 }

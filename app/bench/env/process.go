@@ -21,7 +21,7 @@ import (
 type Process struct {
 	cancel  context.CancelFunc
 	log     *daemonLog
-	ended   chan error // holds how it ended
+	ended   chan error // receives the error with which it ended
 	folder  string     // its data directory
 	monitor string     // URL
 }
@@ -66,7 +66,7 @@ func (e *Env) launch(ctx context.Context, p *Process, address, roles string) err
 	if err != nil {
 		return err
 	}
-	cmd.Env = append(cmd.Env, "OUTBOXD_DATABASE_URL="+address) // the last one counts
+	cmd.Env = append(cmd.Env, "OUTBOXD_DATABASE_URL="+address) // the last entry counts
 	cmd.Stderr = p.log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start outboxd: %w", err)
@@ -75,7 +75,7 @@ func (e *Env) launch(ctx context.Context, p *Process, address, roles string) err
 	return nil
 }
 
-// Watch returns after d; that the process ends before is an error.
+// Watch returns after d. It is an error if the process ends before.
 func (p *Process) Watch(ctx context.Context, d time.Duration, progress *Progress) error {
 	end := time.NewTimer(d)
 	defer end.Stop()
@@ -111,7 +111,7 @@ func (p *Process) Stop() error {
 	err := <-p.ended
 	var exit *exec.ExitError
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &exit) && !exit.Exited() {
-		err = nil // as it was told
+		err = nil // it was asked to end
 	}
 	if err != nil {
 		err = fmt.Errorf("outboxd did not end in order: %w\n%s", err, p.log.tail())
@@ -125,7 +125,7 @@ func (p *Process) Metrics(ctx context.Context) (map[string]float64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask outboxd for its metrics: %w", err)
 	}
-	// A connection that is kept would be one that idles.
+	// A kept connection would add to the process's cost.
 	request.Close = true
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {

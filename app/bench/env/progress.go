@@ -9,9 +9,9 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Progress shows on a terminal how far a benchmark is, and is silent anywhere
-// else. A nil Progress is silent too. One phase runs at a time; Add may be
-// called by any number of goroutines during it.
+// Progress shows a benchmark's progress on a terminal, and is silent elsewhere.
+// A nil Progress is silent too. One phase runs at a time; Add may be called by
+// any number of goroutines during it.
 type Progress struct {
 	w   io.Writer
 	bar *progressbar.ProgressBar // nil: silent, or between phases
@@ -40,7 +40,7 @@ func (p *Progress) Start(label string, total int64) {
 	)
 }
 
-// Add tells of n more steps.
+// Add adds n steps.
 func (p *Progress) Add(n int64) {
 	if p != nil && p.bar != nil {
 		_ = p.bar.Add64(n) // a step too many is no reason to fail

@@ -13,9 +13,9 @@ import (
 	"outboxd/relay"
 )
 
-// NewRelay returns a relay as this configuration makes it, after change (nil:
-// none) had its say. It has a metrics registry of its own. It panics where the
-// daemon would not start either.
+// NewRelay returns a relay with this configuration. change, if not nil, changes
+// its options. The relay has a metrics registry of its own. NewRelay panics if
+// the daemon would not start either.
 func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	redis, err := broker.New(e.RedisOpt, e.Config.Relay.Concurrency+2)
 	if err != nil {
@@ -23,7 +23,7 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	}
 	options := daemon.RelayOptions(e.Config, e.DB, redis, daemon.NewProcess(e.version))
 	options.Logger, options.Registry = e.Log, prometheus.NewRegistry()
-	// The leader's work would fall into some measurements and not into others.
+	// Otherwise the leader's work would disturb some of the measurements.
 	options.Healing, options.Archives, options.Reconciliation, options.Unfinished = nil, nil, nil, nil
 	options.MaxQueue, options.Lengths = nil, nil
 	if change != nil {
@@ -36,8 +36,8 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	return r
 }
 
-// RunRelay runs the relay until stop is called, which waits for it, closes its
-// connections to Redis and returns what went wrong.
+// RunRelay runs the relay until stop is called. stop waits for the relay,
+// closes its connections to Redis and returns its error.
 func (e *Env) RunRelay(ctx context.Context, r *relay.Relay) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	actors := r.Actors()

@@ -9,8 +9,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Delivered returns how many tasks wait in the queue, which costs Redis
-// nothing. Nobody takes tasks away while a benchmark of the relay runs.
+// Delivered returns how many tasks wait in the queue, which is cheap for Redis.
+// No worker takes tasks while a benchmark of the relay runs.
 func (e *Env) Delivered(ctx context.Context) (int64, error) {
 	n, err := e.Redis.LLen(ctx, broker.PendingKey(Queue)).Result()
 	if err != nil {
@@ -21,24 +21,24 @@ func (e *Env) Delivered(ctx context.Context) (int64, error) {
 
 const (
 	lookEvery = 2 * time.Millisecond
-	// A drain that has not moved for this long is looked at in the table: the
-	// tasks may have been taken away by a worker.
+	// If a drain has not moved for this long, the table is looked at: a worker
+	// may have taken the tasks.
 	stalled = time.Second
-	// stuck is when a drain that does not move is given up.
+	// stuck is how long a drain may stand still before it fails.
 	stuck = 2 * time.Minute
 )
 
 var errStuck = errors.New("the relay has moved nothing for 2 minutes; --log-level=debug says more")
 
-// WaitDelivered returns when that many tasks are in Redis; seen (nil: nobody)
-// is called with each number on the way.
+// WaitDelivered returns when n tasks are in Redis. seen, if not nil, is called
+// with each count on the way.
 func (e *Env) WaitDelivered(ctx context.Context, n int64, seen func(int64)) error {
 	return e.watch(ctx, seen, func(delivered int64, _ time.Duration) (bool, error) { return delivered >= n, nil })
 }
 
 // WaitDrained returns when the outbox is empty. While tasks arrive it looks at
-// Redis only: a look at a table whose rows have just been deleted is work for
-// the server that is being measured.
+// Redis only, because reading a table full of deleted rows is work for the
+// server that is measured.
 func (e *Env) WaitDrained(ctx context.Context) error {
 	e.mu.Lock()
 	loaded := e.loaded
@@ -61,8 +61,8 @@ func (e *Env) Drained(ctx context.Context) (bool, error) {
 	return empty, nil
 }
 
-// watch polls the number of delivered events until done says so; idle is how
-// long the number has been the same.
+// watch polls the number of delivered events until done returns true. idle is
+// how long the number has not changed.
 func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered int64, idle time.Duration) (bool, error)) error {
 	last, moved := int64(-1), time.Now()
 	return Poll(ctx, lookEvery, func() (bool, error) {
@@ -86,8 +86,8 @@ func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered i
 	})
 }
 
-// Poll calls done at once and then at that rhythm, until it is done, fails, or
-// ctx ends.
+// Poll calls done at once and then at the given interval, until it returns true
+// or an error, or ctx ends.
 func Poll(ctx context.Context, every time.Duration, done func() (bool, error)) error {
 	look := time.NewTicker(every)
 	defer look.Stop()

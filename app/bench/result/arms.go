@@ -14,7 +14,7 @@ type Contender struct {
 	Run    func(ctx context.Context) (Measurement, error)
 	rates  []float64
 	curves [][]Point
-	// figures add up over the rounds.
+	// figures are sums over the rounds.
 	figures map[string]float64
 }
 
@@ -26,8 +26,8 @@ type Measurement struct {
 }
 
 // Compare runs every arm once in each round, each after a reset, and adds their
-// medians to the report. A round begins with another arm than the one before, so
-// that none always follows the same.
+// medians to the report. Each round begins with another arm than the last round,
+// so that no arm always follows the same one.
 func (r *Report) Compare(ctx context.Context, reset func(context.Context) error, rounds int, arms ...*Contender) error {
 	for round := range rounds {
 		for i := range arms {
@@ -48,12 +48,12 @@ func (r *Report) Compare(ctx context.Context, reset func(context.Context) error,
 	return nil
 }
 
-// Ratio notes the rate of an arm divided by that of another.
+// Ratio adds the rate of an arm divided by that of another.
 func (r *Report) Ratio(name string, of, by *Contender) {
 	r.Ratios[name] = ratio(of.rate(), by.rate())
 }
 
-// PerSecond returns a rate, 0 where nothing was measured.
+// PerSecond returns a rate; 0 if nothing was measured.
 func PerSecond(events int, took time.Duration) float64 { return ratio(float64(events), took.Seconds()) }
 
 func (c *Contender) add(s Measurement) {
@@ -71,7 +71,7 @@ func (c *Contender) add(s Measurement) {
 
 func (c *Contender) rate() float64 { return Median(c.rates) }
 
-// arm returns the medians.
+// arm returns the medians of the rounds.
 func (c *Contender) arm() Arm {
 	a := Arm{Name: c.Name, EventsPerSecond: c.rate(), Rounds: c.rates, Figures: c.figures}
 	if len(c.curves) == 0 {
@@ -87,7 +87,7 @@ func (c *Contender) arm() Arm {
 	return a
 }
 
-// ratio returns a divided by b, 0 where nothing was measured.
+// ratio returns a divided by b; 0 if nothing was measured.
 func ratio(a, b float64) float64 {
 	if b == 0 {
 		return 0
@@ -95,8 +95,8 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-// Recorder notes when how many events had been delivered. It may be used by any
-// number of goroutines.
+// Recorder records how many events had been delivered at which time. It is safe
+// for concurrent use.
 type Recorder struct {
 	mu    sync.Mutex
 	begun time.Time
@@ -109,17 +109,17 @@ type mark struct {
 	after     time.Duration
 }
 
-// NewRecorder begins to record the delivery of so many events.
+// NewRecorder begins to record the delivery of total events.
 func NewRecorder(total int) *Recorder { return &Recorder{begun: time.Now(), total: int64(total)} }
 
-// Reached tells that so many events have been delivered in all.
+// Reached records that delivered events have been delivered in all.
 func (r *Recorder) Reached(delivered int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mark(delivered)
 }
 
-// More tells that n more events have been delivered.
+// More records that n more events have been delivered.
 func (r *Recorder) More(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,17 +134,17 @@ func (r *Recorder) mark(delivered int64) {
 	r.marks = append(r.marks, mark{delivered, time.Since(r.begun)})
 }
 
-// Elapsed is how long it has taken so far.
+// Elapsed returns the time since the beginning.
 func (r *Recorder) Elapsed() time.Duration { return time.Since(r.begun) }
 
-// Finished is when the last event was seen to be delivered.
+// Finished returns the time until the last event was delivered.
 func (r *Recorder) Finished() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.when(float64(r.total))
 }
 
-// when returns how long n events took, between two marks in proportion.
+// when returns how long n events took. It interpolates between two marks.
 func (r *Recorder) when(n float64) time.Duration {
 	before := mark{}
 	for _, m := range r.marks {

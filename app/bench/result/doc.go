@@ -1,4 +1,4 @@
-// Package result is what a benchmark reports: arms that were compared within one
-// run, the ratios of their rates, and curves, as JSON, as a table and as a picture.
+// Package result is the report of a benchmark: arms that were compared within one
+// run, the ratios of their rates, and curves. It writes JSON, a table or a picture.
 // It measures nothing itself.
 package result

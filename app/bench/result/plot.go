@@ -19,7 +19,7 @@ func (r *Report) HasCurve() bool {
 	return false
 }
 
-// The picture's measures, in pixels.
+// The measures of the picture, in pixels.
 const (
 	plotWidth, plotHeight             = 800, 440
 	plotLeft, plotRight               = 80, 20

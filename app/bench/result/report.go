@@ -14,7 +14,7 @@ type Report struct {
 	Bench  string             `json:"bench"`
 	Arms   []Arm              `json:"arms"`
 	Ratios map[string]float64 `json:"ratios,omitempty"`
-	// What a benchmark measures beside rates: nil where it does not.
+	// Figures besides rates; nil if the benchmark does not measure them.
 	P50                   *float64          `json:"p50_ms,omitempty"`
 	P99                   *float64          `json:"p99_ms,omitempty"`
 	TransactionsPerSecond *float64          `json:"transactions_per_second,omitempty"`
@@ -22,16 +22,16 @@ type Report struct {
 	Notes                 []string          `json:"notes,omitempty"`
 }
 
-// Arm is one of the things that a benchmark compares.
+// Arm is one of the variants that a benchmark compares.
 type Arm struct {
 	Name string `json:"name"`
-	// EventsPerSecond is the median of the rounds; 0 where an arm measures
+	// EventsPerSecond is the median of the rounds; 0 if the arm measures
 	// something else.
 	EventsPerSecond float64   `json:"events_per_second,omitempty"`
 	Rounds          []float64 `json:"rounds,omitempty"` // each round's figure
 	// Figures are named values, such as "p50_ms".
 	Figures map[string]float64 `json:"figures,omitempty"`
-	// Curve is the rate over the progress, for a plot.
+	// Curve is the rate over the number of events, for a plot.
 	Curve []Point `json:"curve,omitempty"`
 }
 
@@ -41,7 +41,7 @@ type Point struct {
 	Y float64 `json:"y"`
 }
 
-// Median returns the middle of values, 0 if there are none.
+// Median returns the median of values; 0 if there are none.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0

@@ -16,14 +16,13 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Bare does the least that outboxd could do: one statement that takes due
-// events out of the outbox and into the history, one pipeline of scripts into
-// Redis, one commit. No failure is handled, no option of an event is honoured,
-// nothing is counted.
+// Bare does the minimum of outboxd's work: one statement that moves due events
+// from the outbox to the history, one pipeline of scripts to Redis, one commit.
+// It handles no failures, honours no options of events, and counts nothing.
 type Bare struct {
 	Env *env.Env
-	// WithCursor makes a claim begin where the last one ended rather than at
-	// the start of the index, among the entries of rows that are gone.
+	// WithCursor makes a claim begin where the last one ended. Without it a
+	// claim begins at the start of the index, among entries of deleted rows.
 	WithCursor bool
 	Moved      func(n int) // called after each commit, by several goroutines
 
@@ -35,8 +34,8 @@ type Bare struct {
 const (
 	bareWorkers = 2
 	bareBatch   = 1000
-	// Without a cursor. The fewer events a claim takes, the more of its time
-	// goes into stepping over dead rows; the textbook's takes ten.
+	// The batch without a cursor. The smaller a batch, the more of its time
+	// goes into skipping dead rows; the textbook's batch is ten.
 	blindBatch = 500
 )
 
@@ -102,7 +101,7 @@ func (l *Bare) work(ctx context.Context, client redis.UniversalClient, statement
 		case from.IsZero():
 			return nil
 		default:
-			l.to(time.Time{}) // once more, from the start
+			l.to(time.Time{}) // once again, from the start
 		}
 	}
 }
@@ -113,7 +112,7 @@ func (l *Bare) from() time.Time {
 	return l.cursor
 }
 
-// to moves the cursor: forward or, by the zero time, back to the start.
+// to moves the cursor forward, or back to the start if the time is zero.
 func (l *Bare) to(cursor time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +121,7 @@ func (l *Bare) to(cursor time.Time) {
 	}
 }
 
-// pass takes one batch and returns its size.
+// pass moves one batch and returns its size.
 func (l *Bare) pass(ctx context.Context, client redis.UniversalClient, statement string, from time.Time) (int, error) {
 	batch := bareBatch
 	if !l.WithCursor {
@@ -132,7 +131,7 @@ func (l *Bare) pass(ctx context.Context, client redis.UniversalClient, statement
 	if err != nil {
 		return 0, fmt.Errorf("begin: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after the commit
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // does nothing after the commit
 	rows, err := tx.Query(ctx, statement, from, batch)
 	if err != nil {
 		return 0, fmt.Errorf("take events: %w", err)
@@ -176,7 +175,7 @@ func (l *Bare) enqueue(ctx context.Context, rows pgx.Rows, pipeline redis.Pipeli
 	return n, last, nil
 }
 
-// taskMessage encodes what Asynq stores of a task with default options:
+// taskMessage encodes a task with default options as Asynq stores it:
 // TaskMessage in its asynq.proto.
 func taskMessage(eventType string, payload []byte, taskID, queue string) []byte {
 	const (

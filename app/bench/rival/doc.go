@@ -1,3 +1,3 @@
-// Package rival is what outboxd is compared with: the loop of the textbook, and the
-// least that would do the work at all.
+// Package rival has the loops that outboxd is compared with: the loop of the
+// textbook, and the minimum that would do the work at all.
 package rival

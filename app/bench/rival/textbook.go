@@ -12,8 +12,8 @@ import (
 
 // Textbook is the loop by which the outbox pattern is usually explained: ten
 // rows in the order of their creation, enqueued one by one, marked as
-// processed, all in one transaction. It does not even sleep between the rounds,
-// as most examples do. It has a table of its own, with the index that such
+// processed, all in one transaction. Unlike most examples it does not sleep
+// between the rounds. It has a table of its own, with the index that such
 // examples have.
 type Textbook struct {
 	Env   *env.Env
@@ -78,7 +78,7 @@ func (t *Textbook) pass(ctx context.Context, client *asynq.Client) (int, error) 
 	if err != nil {
 		return 0, fmt.Errorf("begin: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after the commit
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // does nothing after the commit
 	rows, err := tx.Query(ctx, textbookClaimSQL, textbookBatch)
 	if err != nil {
 		return 0, fmt.Errorf("select pending events: %w", err)

@@ -14,7 +14,8 @@ import (
 	"outboxd/app/bench/result"
 )
 
-// Crowd is clients that have connected and prepared their statement.
+// Crowd is a number of clients that have connected and prepared their
+// statement.
 type Crowd struct{ conns []*pgx.Conn }
 
 const insertName = "bench_insert"
@@ -36,7 +37,7 @@ func NewCrowd(ctx context.Context, address string, n int) (*Crowd, error) {
 	return c, nil
 }
 
-// Close ends their connections.
+// Close closes the connections.
 func (c *Crowd) Close() {
 	for _, conn := range c.conns {
 		_ = conn.Close(context.Background())
@@ -67,8 +68,8 @@ func (c *Crowd) Insert(ctx context.Context, n int, length time.Duration) (float6
 	return result.PerSecond(total, took), errors.Join(ctx.Err(), errors.Join(failures...))
 }
 
-// insertUntil leaves out everything that pgx offers above the protocol. Without
-// a context that can end it watches none, either.
+// insertUntil uses pgx's protocol layer only, and a context that cannot end, so
+// that pgx does not watch one.
 func insertUntil(over *atomic.Bool, conn *pgconn.PgConn) (int, error) {
 	n := 0
 	for !over.Load() {

@@ -1,4 +1,4 @@
-// Package traffic is what producers do during a benchmark: they emit events steadily,
-// at once or as fast as they can, and a stopwatch keeps the times of events on their
+// Package traffic plays producers during a benchmark. They emit events steadily, all
+// at once, or as fast as they can. A stopwatch records the times of events on their
 // way.
 package traffic

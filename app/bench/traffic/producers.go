@@ -17,7 +17,7 @@ import (
 	"outboxd/domain"
 )
 
-// Producers commit events and tell the stopwatch when they did.
+// Producers commit events and tell the stopwatch the times.
 type Producers struct {
 	pool     *pgxpool.Pool
 	s        *Stopwatch
@@ -29,7 +29,8 @@ const producerConns = 32
 // EventType is the type of all events that Producers emit.
 const EventType = "bench:latency"
 
-// NewProducers connects as many producers as a burst uses at once. Close them.
+// NewProducers connects as many producers as a burst uses at once. Call Close
+// afterwards.
 func NewProducers(ctx context.Context, e *env.Env, s *Stopwatch) (*Producers, error) {
 	pool, err := env.Pool(ctx, e.DatabaseURL, producerConns)
 	if err != nil {
@@ -43,7 +44,7 @@ func (p *Producers) Close() { p.pool.Close() }
 
 const emitSQL = `SELECT emit($1, '{"n": 1}')`
 
-// emit is a producer's transaction of its own.
+// emit commits one event in its own transaction.
 func (p *Producers) emit(ctx context.Context) error {
 	var id [16]byte
 	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
@@ -57,8 +58,8 @@ func (p *Producers) emit(ctx context.Context) error {
 	return nil
 }
 
-// Steadily emits n events at random moments, rate of them a second in the long
-// run, however long the database takes: a producer does not wait for another.
+// Steadily emits n events at random moments, at rate events a second on
+// average. A slow transaction does not delay other producers.
 func (p *Producers) Steadily(ctx context.Context, rate float64, n int) error {
 	var emitting sync.WaitGroup
 	defer emitting.Wait()
@@ -93,12 +94,12 @@ func (p *Producers) AtOnce(ctx context.Context, n int) error {
 	return pending(failed)
 }
 
-// pacers is how many producers share a steady rate: a transaction that takes
-// long does not hold the others up.
+// pacers is how many producers share a steady rate, so that a slow transaction
+// does not delay the others.
 const pacers = 8
 
-// InStep emits transactions of each events, rate events a second altogether,
-// until ctx ends, and returns how many events that were.
+// InStep emits transactions of each events, at rate events a second in all,
+// until ctx ends. It returns how many events it emitted.
 func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, error) {
 	const sql = `INSERT INTO outbox (event_type, payload) SELECT $1, '{"n": 1}' FROM generate_series(1, $2)`
 	between := float64(pacers*each) / rate * float64(time.Second)
@@ -116,7 +117,7 @@ func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, er
 					return nil
 				case <-timer.C:
 				}
-				// A transaction that has begun is finished, and counts.
+				// A transaction that has begun is finished and counted.
 				if _, err := p.pool.Exec(context.WithoutCancel(ctx), sql, EventType, each); err != nil {
 					return fmt.Errorf("emit %d events: %w", each, err)
 				}
@@ -134,7 +135,7 @@ func (*Producers) report(err error, failed chan<- error) {
 	}
 	select {
 	case failed <- err:
-	default: // the first says enough
+	default: // the first error is enough
 	}
 }
 

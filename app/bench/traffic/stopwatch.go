@@ -10,24 +10,25 @@ import (
 	"outboxd/domain"
 )
 
-// Stopwatch keeps the times of events on their way. It is safe for concurrent
+// Stopwatch records the times of events on their way. It is safe for concurrent
 // use.
 type Stopwatch struct {
 	mu      sync.Mutex
 	events  map[domain.ID]*passage
-	open    int           // events that have not passed everything
+	open    int           // events that have not passed all stages
 	settled chan struct{} // a token whenever open may have become 0
 }
 
-// passage is when an event passed what. The order is not given: the relay may
-// be done with an event before its producer has heard of the commit.
+// passage has the times at which an event passed each stage. Their order is not
+// fixed: the relay may enqueue an event before the producer knows of its
+// commit.
 type passage struct{ committed, enqueued, started time.Time }
 
 func (p *passage) complete() bool {
 	return !p.committed.IsZero() && !p.enqueued.IsZero() && !p.started.IsZero()
 }
 
-// NewStopwatch returns one that has seen no event.
+// NewStopwatch returns a Stopwatch that has seen no event.
 func NewStopwatch() *Stopwatch {
 	return &Stopwatch{events: map[domain.ID]*passage{}, settled: make(chan struct{}, 1)}
 }
@@ -47,7 +48,7 @@ func (s *Stopwatch) Started(id domain.ID) {
 	s.pass(id, func(p *passage) *time.Time { return &p.started }, time.Now())
 }
 
-// pass records the first time only: a repeat is no passage.
+// pass records only the first time: repeats do not count.
 func (s *Stopwatch) pass(id domain.ID, gate func(*passage) *time.Time, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,9 +75,9 @@ func (s *Stopwatch) pass(id domain.ID, gate func(*passage) *time.Time, at time.T
 // PassageLimit is how long the last event may take.
 const PassageLimit = time.Minute
 
-// Results waits until every event has passed everything, returns the time from
-// commit to Redis and to the handler's start, in milliseconds, and begins anew.
-// All producers must have returned.
+// Results waits until every event has passed all stages. It returns the times
+// from commit to Redis and to the handler's start, in milliseconds, and resets
+// the stopwatch. All producers must have returned.
 func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, err error) {
 	limit := time.NewTimer(PassageLimit)
 	defer limit.Stop()
@@ -107,15 +108,16 @@ func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, e
 	return enqueued, started, nil
 }
 
-// milliseconds takes the time between two goroutines' looks at the clock: less
-// than nothing means that the first was late to look.
+// milliseconds converts a duration between readings of the clock by two
+// goroutines. A negative one means that the first goroutine read the clock
+// late, and becomes 0.
 func milliseconds(d time.Duration) float64 { return max(0, float64(d)/float64(time.Millisecond)) }
 
 // Durations are milliseconds, sorted.
 type Durations []float64
 
-// quantile returns the smallest value that at least the share q of all does not
-// exceed, 0 if there are none.
+// quantile returns the smallest value such that at least the share q of all
+// values is not larger; 0 if there are none.
 func (s Durations) quantile(q float64) float64 {
 	if len(s) == 0 {
 		return 0
@@ -124,7 +126,7 @@ func (s Durations) quantile(q float64) float64 {
 	return s[min(max(rank, 1), len(s))-1]
 }
 
-// Figures are the quantiles, as a report has them.
+// Figures returns the quantiles for a report.
 func (s Durations) Figures(prefix string) map[string]float64 {
 	return map[string]float64{
 		prefix + "p50_ms": s.quantile(.5),

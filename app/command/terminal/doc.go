@@ -1,3 +1,3 @@
-// Package terminal is how commands print: tables, JSON and YAML, colours, a screen
-// that is drawn again and again. It knows nothing of what is printed.
+// Package terminal prints for commands: tables, JSON and YAML, colours, and a
+// screen that is drawn repeatedly. It knows nothing of the contents.
 package terminal

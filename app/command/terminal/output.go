@@ -25,7 +25,7 @@ const (
 	FormatYAML  = "yaml"  // the same document
 )
 
-// Output is the flag -o, and what it asks for.
+// Output is the flag -o and its value.
 type Output struct{ Format string }
 
 // AddFlag gives a command the flag -o.
@@ -40,7 +40,7 @@ func (o *Output) Prefer(cmd *cobra.Command, format string) {
 	cmd.Flags().Lookup("output").DefValue = format
 }
 
-// Check refuses a form that is not known, before anything is done.
+// Check refuses an unknown form. Call it before anything is done.
 func (o *Output) Check() error {
 	switch o.Format {
 	case FormatTable, FormatJSON, FormatYAML:
@@ -50,9 +50,9 @@ func (o *Output) Check() error {
 	}
 }
 
-// Write prints a result: the value as JSON or YAML, with the names that its JSON
-// has, or what table prints. A table's columns are separated by tabs. Results go
-// to standard output without colour; everything else goes to standard error.
+// Write prints a result: value as JSON or YAML, both with its JSON names, or the
+// output of table, whose columns are separated by tabs. Results go to standard
+// output without colour; everything else goes to standard error.
 func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 	switch o.Format {
 	case FormatJSON:
@@ -69,8 +69,8 @@ func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 	}
 }
 
-// WriteYAML goes by way of JSON, which is YAML too, and keeps its names and
-// their order.
+// WriteYAML first encodes value as JSON, which is also YAML, to keep the JSON
+// names and their order.
 func WriteYAML(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -91,8 +91,8 @@ func WriteYAML(w io.Writer, value any) error {
 	return err
 }
 
-// blockStyle undoes JSON's brackets, and its quotation marks where YAML reads
-// the same without them.
+// blockStyle removes JSON's brackets, and its quotation marks if YAML does not
+// need them.
 func blockStyle(node *yaml.Node) {
 	if len(node.Content) > 0 {
 		node.Style = 0
@@ -104,9 +104,9 @@ func blockStyle(node *yaml.Node) {
 	}
 }
 
-// OneLine makes any text fit a cell of a table: error texts come from everywhere,
-// and a terminal obeys control characters. Longer ones are cut, at limit
-// characters; 0 does not cut.
+// OneLine makes any text fit into a cell of a table. It removes control
+// characters, which a terminal would obey, and cuts a text at limit characters; 0
+// does not cut.
 func OneLine(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {

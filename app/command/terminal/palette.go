@@ -8,12 +8,11 @@ import (
 	"outboxd/app/logging"
 )
 
-// Palette paints text for a terminal, and leaves it as it is elsewhere.
+// Palette colours text for a terminal, and leaves it unchanged elsewhere.
 type Palette struct{ on bool }
 
-// NewPalette paints if w is a terminal and the environment allows it: NO_COLOR is what all
-// programs agree upon (no-color.org), TERM=dumb what a terminal says that
-// cannot.
+// NewPalette returns a Palette with colours if w is a terminal and the environment allows
+// it. NO_COLOR forbids colours (no-color.org), and so does TERM=dumb.
 func NewPalette(w io.Writer, environ []string) Palette {
 	objects := slices.ContainsFunc(environ, func(setting string) bool {
 		name, value, _ := strings.Cut(setting, "=")

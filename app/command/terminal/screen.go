@@ -11,16 +11,15 @@ import (
 	"outboxd/app/logging"
 )
 
-// Screen shows one view over the other on a terminal, and one after the other
-// elsewhere.
+// Screen replaces one view by the next on a terminal, and prints one after the
+// other elsewhere.
 type Screen struct {
 	w       io.Writer
-	restore func() // nil: no terminal
+	restore func() // nil: w is no terminal
 }
 
-// OpenScreen takes the terminal over, if w is one: an alternate screen without a
-// cursor, and keys as they are pressed. The context that it returns ends with ctx, or when q or
-// Ctrl-C is pressed.
+// OpenScreen takes over the terminal, if w is one: an alternate screen without a cursor, and
+// keys without Enter. The returned context ends with ctx, or when q or Ctrl-C is pressed.
 func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, error) {
 	s := &Screen{w: w}
 	keyboard := int(os.Stdin.Fd())
@@ -38,7 +37,8 @@ func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, err
 		_, _ = io.WriteString(w, "\x1b[?25h\x1b[?1049l")
 		_ = term.Restore(keyboard, before)
 	}
-	// It ends with the process: a read of a terminal cannot be taken back.
+	// The goroutine ends with the process, because a read from a terminal
+	// cannot be interrupted.
 	go func() {
 		const ctrlC, ctrlD = 3, 4
 		for key := make([]byte, 1); ; {
@@ -51,14 +51,14 @@ func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, err
 	return ctx, s, nil
 }
 
-// Close gives the terminal back.
+// Close restores the terminal.
 func (s *Screen) Close() {
 	if s.restore != nil {
 		s.restore()
 	}
 }
 
-// Show prints a view. What does not fit the terminal's height is left out.
+// Show prints a view. It cuts the view at the terminal's height.
 func (s *Screen) Show(draw func(io.Writer) error) error {
 	var text bytes.Buffer
 	if err := draw(&text); err != nil {
@@ -75,8 +75,8 @@ func (s *Screen) Show(draw func(io.Writer) error) error {
 			lines = lines[:height-1]
 		}
 	}
-	// Each line is cleared to its end, and then what is below: clearing all of
-	// the screen first would flicker. A line that is too long is cut by the terminal.
+	// Each line is cleared to its end, and then the rest of the screen. Clearing the
+	// whole screen first would flicker. The terminal cuts long lines.
 	var frame bytes.Buffer
 	frame.WriteString("\x1b[H\x1b[?7l")
 	for _, line := range lines {

@@ -12,15 +12,16 @@ import (
 	"syscall"
 )
 
-// Account is the user that the servers run as. The credential is nil where that is the user of this process.
+// Account is the user that the servers run as. The credential is nil if that is the user of this
+// process.
 type Account struct {
 	name       string
 	uid, gid   int
 	credential *syscall.Credential
 }
 
-// chooseAccount finds the user for the servers. PostgreSQL refuses to run as root, so root needs another one: whoever owns the data
-// already, so that an ordinary user's data stays that user's, else postgres or nobody.
+// chooseAccount chooses the user for the servers. PostgreSQL refuses to run as root, so for root it
+// is the owner of existing data, or else postgres or nobody.
 func chooseAccount(f *Folder) (Account, error) {
 	if os.Geteuid() != 0 {
 		return Account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -56,8 +57,9 @@ func newAccount(uid, gid int) Account {
 	return Account{name: name, uid: uid, gid: gid, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are 32 bits wide
 }
 
-// Version runs a server's program with --version as the account and inside the data directory. That is also the one reliable test
-// whether the account can reach both, whatever modes, lists and mounts decide it.
+// Version runs a server's program with --version as the account and inside the data directory. That
+// is also the only reliable test of whether the account can reach both, whatever file modes, access
+// lists and mounts say.
 func (a Account) Version(program, dir string) (string, error) {
 	cmd := exec.Command(program, "--version") //nolint:noctx // it only prints
 	cmd.Dir = dir
@@ -66,7 +68,7 @@ func (a Account) Version(program, dir string) (string, error) {
 	if err == nil {
 		return string(out), nil
 	}
-	// A root that is one only inside its container's user namespace.
+	// This root is root only inside its container's user namespace.
 	if a.credential != nil && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL)) {
 		return "", fmt.Errorf("the embedded servers refuse to run as root, and this root may not run them as user %s (run outboxd as an ordinary user): %w", a.name, err)
 	}
@@ -82,7 +84,8 @@ func (a Account) Version(program, dir string) (string, error) {
 	return "", fmt.Errorf("run %s as user %s in %s: %w", program, a.name, dir, err)
 }
 
-// closedParent finds the first folder on the way that the account cannot enter, as far as the modes tell.
+// closedParent returns the first folder of the path that the account cannot enter, judged by the
+// modes.
 func (a Account) closedParent(path string) string {
 	closed := ""
 	for ; ; path = filepath.Dir(path) {

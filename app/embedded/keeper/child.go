@@ -29,7 +29,8 @@ type Command struct {
 // Child is a child process that runs a server.
 type Child struct{ *child.Process }
 
-// Spawn starts a process that ends with this one. It outlives the drain: see child.Start.
+// Spawn starts a process that ends with this one, but not with a context; see
+// child.Start.
 func Spawn(c Command) (*Child, error) {
 	cmd := exec.Command(c.Program, c.Args...) //nolint:gosec,noctx // a server's program, which must outlive the context of its start
 	cmd.Dir = "/"                             // the account may not be able to enter the working directory
@@ -48,7 +49,7 @@ func Spawn(c Command) (*Child, error) {
 // Ended is closed when the process is gone.
 func (p *Child) Ended() <-chan struct{} { return p.Done() }
 
-// Cause may be called once ended is closed.
+// Cause returns why the process ended. It may be called once Ended is closed.
 func (p *Child) Cause() error {
 	if err := p.Err(); err != nil {
 		return err
@@ -56,7 +57,8 @@ func (p *Child) Cause() error {
 	return errors.New("exit status 0")
 }
 
-// StopBy sends each signal in turn, the first at once and the next ones when ctx is done and then every three seconds, and at last SIGKILL.
+// StopBy sends the first signal at once, the next ones when ctx is done and then every three
+// seconds, and finally SIGKILL.
 func (p *Child) StopBy(ctx context.Context, signals ...syscall.Signal) {
 	wait := ctx.Done()
 	for _, signal := range append(signals, syscall.SIGKILL) {
@@ -73,14 +75,15 @@ func (p *Child) StopBy(ctx context.Context, signals ...syscall.Signal) {
 	<-p.Done()
 }
 
-// StopSoon stops a child that did not become ready, whose data need no gentle treatment.
+// StopSoon stops a child that did not become ready, without much patience.
 func (p *Child) StopSoon(signals ...syscall.Signal) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	p.StopBy(ctx, signals...)
 }
 
-// Environment is this process's own without the variables of the given prefixes.
+// Environment returns this process's environment without variables that begin
+// with the given prefixes.
 func Environment(extra []string, without ...string) []string {
 	var env []string
 next:
@@ -95,7 +98,8 @@ next:
 	return append(env, extra...)
 }
 
-// NotReady says why the wait for a server ended, and what it ended with.
+// NotReady returns an error that says why the wait for a server ended, with the
+// last attempt's error.
 func NotReady(ctx context.Context, last error) error {
 	return fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last) //nolint:errorlint // only the first one is the cause
 }

@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// ProgramOf is the name of the program that a process runs; empty if it is gone, or dead and waiting to be reaped.
+// ProgramOf returns the name of a process's program; empty if the process is gone, or dead and not
+// yet reaped.
 func ProgramOf(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""
 	}
-	// The name stands in parentheses and may contain some; the state is the field behind the last one.
+	// The name is in parentheses and may contain parentheses. The state is the field after the last
+	// one.
 	begin, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
 	if begin < 0 || end < begin || len(stat) < end+3 || stat[end+2] == 'Z' || stat[end+2] == 'X' {
 		return ""

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// ProgramOf is the name of the program that a process runs; empty if it is gone, or dead and waiting to be reaped.
+// ProgramOf returns the name of a process's program; empty if the process is gone, or dead and not
+// yet reaped.
 func ProgramOf(pid int) string {
 	out, err := exec.Command("ps", "-o", "stat=,comm=", "-p", strconv.Itoa(pid)).Output() //nolint:noctx // it only prints
 	fields := strings.Fields(string(out))

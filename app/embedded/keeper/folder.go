@@ -12,13 +12,14 @@ import (
 	"syscall"
 )
 
-// socketLimit is the longest path of a socket that is used, in bytes. Systems allow 103 to 107.
+// socketLimit is the longest path of a socket in bytes. Systems allow 103 to 107.
 const socketLimit = 100
 
-// longestSocket is the longest name that a server puts in the socket folder.
+// longestSocket is the longest name of a socket in the folder.
 const longestSocket = "/.s.PGSQL.5432"
 
-// Folder is a data directory. Files directly in it belong to the directory's owner; the servers' own folders to the account they run as.
+// Folder is a data directory. Files directly in it belong to the directory's owner. The servers'
+// folders belong to the servers' account.
 type Folder struct {
 	Path     string
 	uid, gid int // the directory's owner
@@ -44,7 +45,7 @@ func DefaultDataDir() (string, error) {
 	return filepath.Join(home, ".local", "share", "outboxd"), nil
 }
 
-// OpenFolder makes the data directory if it is missing and finds out who the servers have to run as.
+// OpenFolder makes the data directory if it is missing, and chooses the servers' account.
 func OpenFolder(path string) (*Folder, error) {
 	if path == "" {
 		return nil, errors.New("no data directory for the embedded servers: name one with --data-dir")
@@ -63,7 +64,8 @@ func OpenFolder(path string) (*Folder, error) {
 	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, unusable(err)
 	}
-	// Behind a symlink the checks of parents and of lengths have to look at the real path, and two names have to mean one address.
+	// With the real path, the checks of parents and lengths are right behind a symlink, and two
+	// names of one folder give one address.
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return nil, unusable(err)
 	}
@@ -82,13 +84,13 @@ func OpenFolder(path string) (*Folder, error) {
 	return f, f.open(info)
 }
 
-// unusable says of a data directory what a person can do about it.
+// unusable adds to an error of the data directory what a person can do.
 func unusable(err error) error {
 	return fmt.Errorf("data directory (choose another with --data-dir): %w", err)
 }
 
-// open lets another account through an existing folder of root's, if it is empty or was made by an earlier version of this. A folder
-// with other things in it is not changed: it may be somebody's home.
+// open lets another account pass through an existing folder of root, if the folder is empty or
+// outboxd made it. It does not change other folders: one may be a home directory.
 func (f *Folder) open(info os.FileInfo) error {
 	if f.Account.credential == nil || f.uid != 0 || info.Mode().Perm()&0o001 != 0 {
 		return nil
@@ -108,10 +110,11 @@ func (f *Folder) open(info os.FileInfo) error {
 	return nil
 }
 
-// File is the path of a file or folder in the data directory.
+// File returns the path of a file or folder in the data directory.
 func (f *Folder) File(name string) string { return filepath.Join(f.Path, name) }
 
-// give hands a file that root has made to the data directory's owner, who may come back without root.
+// give makes the data directory's owner the owner of a file that root has made. The owner may run
+// outboxd without root later.
 func (f *Folder) give(file *os.File) error {
 	if os.Geteuid() != 0 || f.uid == 0 {
 		return nil
@@ -146,8 +149,9 @@ func (f *Folder) Private(path string) error {
 	return nil
 }
 
-// Sockets is the folder of the servers' sockets: run in the data directory, or where its path does not do for a socket a short one among
-// the temporary files. Its name follows from the data directory, so that a server that is started again has the same address.
+// Sockets returns the folder of the servers' sockets: run in the data directory, or a short
+// temporary folder if that path cannot be used for a socket. Its name is derived from the data
+// directory, so that a restarted server has the same address.
 func (f *Folder) Sockets() (string, error) {
 	inside := f.File("run")
 	if fitsSocket(inside) {
@@ -162,7 +166,8 @@ func (f *Folder) Sockets() (string, error) {
 		if err := f.Private(path); err != nil {
 			continue
 		}
-		// In a folder that everybody can write to, the name may have been taken by somebody else.
+		// In a folder that everybody can write to, another user may have made a folder of this
+		// name.
 		info, err := os.Lstat(path)
 		if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
 			continue
@@ -175,7 +180,8 @@ func (f *Folder) Sockets() (string, error) {
 	return "", fmt.Errorf("path of data directory %s is too long for a socket or has a comma in it, and no short temporary folder can be made: choose another with --data-dir", f.Path)
 }
 
-// fitsSocket tells whether clients can be given a folder as a host: not too long, and no comma, which separates hosts.
+// fitsSocket reports whether clients accept a folder as a host: it is short enough and has no
+// comma, which separates hosts.
 func fitsSocket(path string) bool {
 	return len(path)+len(longestSocket) <= socketLimit && !strings.Contains(path, ",")
 }

@@ -12,27 +12,30 @@ import (
 	"time"
 )
 
-// A server whose owner died is told to stop if it has not noticed by itself after orphanGrace, and killed after orphanLimit.
+// If a server's owner died, the server is told to stop after orphanGrace and killed after
+// orphanLimit.
 const (
 	orphanGrace = 2 * time.Second
 	orphanLimit = 10 * time.Second
 )
 
-// StartLimit bounds one start, crash recovery of the database included, for callers whose context has no deadline.
+// StartLimit bounds one start, including crash recovery of the database, for callers whose context
+// has no deadline.
 const StartLimit = 2 * time.Minute
 
-// Engine is what differs between the servers.
+// Engine is the part that differs between the servers.
 type Engine interface {
-	// Name is the prefix of the lock and of the state file.
+	// Name returns the prefix of the names of the lock and the state file.
 	Name() string
-	// Title is the name that a person reads.
+	// Title returns the name for people.
 	Title() string
-	// Launch starts the server and returns when it answers. The child inherits held, so that the lock outlives this process as long as
-	// the server does. On error nothing keeps running.
+	// Launch starts the server and returns when it answers. The child inherits held, so that the
+	// lock lasts as long as the server, even if this process dies. After an error nothing is left
+	// running.
 	Launch(ctx context.Context, held *os.File) (Instance, error)
-	// StopSignal is the polite request to end that the server understands.
+	// StopSignal returns the signal that ends the server in order.
 	StopSignal() syscall.Signal
-	// Answers tells whether the server of another process can be used now.
+	// Answers returns nil if the server of another process can be used now.
 	Answers(ctx context.Context, s State) error
 }
 
@@ -40,15 +43,16 @@ type Engine interface {
 type Instance interface {
 	State() State
 	OS() *os.Process // nil: it lives inside this process
-	// Ended is closed when the server is gone; Cause tells why from then on.
+	// Ended is closed when the server is gone. Then Cause returns the reason.
 	Ended() <-chan struct{}
 	Cause() error
-	// Stop ends the server, the hard way once ctx is done.
+	// Stop ends the server, by force once ctx is done.
 	Stop(ctx context.Context) error
 }
 
-// Keeper holds this process's part in one server: it owns it, or has joined it. One lock and one state per server, so that a process
-// that needs only the database and one that needs both can share a data directory in either order.
+// Keeper is this process's part in one server, which it owns or has joined. Each server has its own
+// lock and state. So a process that needs only the database and one that needs both servers can
+// share a data directory, whichever starts first.
 type Keeper struct {
 	engine Engine
 	folder *Folder
@@ -63,13 +67,13 @@ type Keeper struct {
 	watching chan struct{}
 }
 
-// New returns what holds this process's part in the server of an engine. A server that ends is reported to failed.
+// New returns a Keeper for the server of an engine. It reports a server that ends to failed.
 func New(e Engine, f *Folder, log *slog.Logger, failed chan<- error) *Keeper {
 	return &Keeper{engine: e, folder: f, log: log, failed: failed}
 }
 
-// Start owns the server or joins it. A process that finds the lock taken waits: for the owner to publish a state, or, if the owner dies
-// meanwhile, for its servers to end and the lock to become free.
+// Start launches the server or joins it. If another process has the lock, it waits until the owner
+// publishes a state, or until the owner has died, its server has ended and the lock is free.
 func (k *Keeper) Start(ctx context.Context) error {
 	var orphaned, told time.Time
 	for {
@@ -104,9 +108,10 @@ func (k *Keeper) Start(ctx context.Context) error {
 	}
 }
 
-// stopOrphan stops a server that outlived its owner, which happens only where the kernel did not tell it of that death, or where it hangs.
-// The lock that the server inherited is still held; the look at the program is for data directories that containers share, in which
-// the number means another process here.
+// stopOrphan stops a server that outlived its owner. That happens only if the kernel did not signal
+// the owner's death, or the server hangs. The server still holds the lock that it inherited. The
+// program is checked because containers may share a data directory, and then the number may mean
+// another process here.
 func (k *Keeper) stopOrphan(pid int, hard bool) {
 	program := ProgramOf(pid)
 	if !strings.HasPrefix(program, "postgres") && !strings.HasPrefix(program, "redis") && !strings.HasPrefix(program, "valkey") {
@@ -117,7 +122,7 @@ func (k *Keeper) stopOrphan(pid int, hard bool) {
 	if hard {
 		signal = syscall.SIGKILL
 	}
-	_ = syscall.Kill(pid, signal) // if it is gone by now, so is its lock
+	_ = syscall.Kill(pid, signal) // if the server is gone by now, its lock is too
 }
 
 func (k *Keeper) own(ctx context.Context, held *lock) error {
@@ -132,7 +137,7 @@ func (k *Keeper) own(ctx context.Context, held *lock) error {
 // launch starts the server under the lock and publishes it. It does not release the lock when it fails.
 func (k *Keeper) launch(ctx context.Context, held *lock) error {
 	began := time.Now()
-	// A state of an earlier owner must not be believed while this one starts.
+	// Nobody may believe the state of an earlier owner while this one starts.
 	if err := k.folder.withdraw(k.engine.Name()); err != nil {
 		return err
 	}
@@ -186,8 +191,9 @@ func (k *Keeper) guard(ctx context.Context) {
 	}
 }
 
-// succeed waits for the lock of a joined server to become free, which means that owner and server are gone, and then starts the server
-// here. Of several joined processes one gets the lock, and the others have joined that one without noticing.
+// succeed waits until the lock of a joined server is free, which means that owner and server are
+// gone. Then it starts the server here. If several processes have joined, one gets the lock, and
+// the others are joined to it without a change.
 func (k *Keeper) succeed(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -232,7 +238,8 @@ func (k *Keeper) inherit(ctx context.Context, held *lock) {
 	k.guard(ctx)
 }
 
-// Close stops the server if this process owns it, the hard way once ctx is done; a joined one is left alone. A nil Keeper has none.
+// Close stops the server if this process owns it, by force once ctx is done. It leaves a joined
+// server alone. A nil Keeper has no server.
 func (k *Keeper) Close(ctx context.Context) error {
 	if k == nil {
 		return nil
@@ -248,20 +255,21 @@ func (k *Keeper) Close(ctx context.Context) error {
 	if k.running == nil {
 		return nil
 	}
-	// First the state, so that nobody joins a server that is about to stop; the lock last, so that nobody starts one before.
+	// The state goes first, so that no process joins a stopping server. The lock goes last, so that
+	// no process starts another one before.
 	err := errors.Join(k.folder.withdraw(k.engine.Name()), k.running.Stop(ctx))
 	k.held.release()
 	return err
 }
 
-// Current is the state of the server, owned or joined.
+// Current returns the state of the server.
 func (k *Keeper) Current() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.known
 }
 
-// Address is the URL of the server; empty for a nil Keeper.
+// Address returns the URL of the server; empty for a nil Keeper.
 func (k *Keeper) Address() string {
 	if k == nil {
 		return ""
@@ -269,7 +277,7 @@ func (k *Keeper) Address() string {
 	return k.Current().URL
 }
 
-// OS is the process of the server if this process owns it, else nil.
+// OS returns the process of the server if this process owns it, else nil.
 func (k *Keeper) OS() *os.Process {
 	if k == nil {
 		return nil

@@ -7,9 +7,11 @@ import (
 	"syscall"
 )
 
-// lock says that a server runs or is being started on a data directory. It is made of two flocks. The first is inherited by the server's
-// processes, so it stays until the last of them is gone; whoever gets it may start. The second belongs to the
-// owner alone and ends with it, even by kill -9: it tells a living owner from the servers of a dead one without trusting process numbers.
+// lock says that a server runs or is being started on a data directory. It consists
+// of two flocks. The server's processes inherit the first one, so it lasts until the
+// last of them is gone; the process that gets it may start the server. Only the owner
+// has the second one, which ends with the owner, even by kill -9. It shows whether
+// the owner lives, without relying on process numbers.
 type lock struct {
 	file  *os.File
 	owner *os.File
@@ -35,8 +37,8 @@ func (f *Folder) lock(name string) (*lock, error) {
 	return &lock{file: file, path: f.File(name + ".owner"), give: f.give}, nil
 }
 
-// announceOwner takes the owner's flock. It can wait only for a process that looks whether the owner lives, and thus for microseconds,
-// since only the holder of the first flock gets here.
+// announceOwner takes the owner's flock. Only the holder of the first flock gets here. So it waits
+// for microseconds at most, for a process that tests whether the owner lives.
 func (l *lock) announceOwner() error {
 	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -51,13 +53,14 @@ func (l *lock) announceOwner() error {
 		return fmt.Errorf("lock %s: %w", l.path, err)
 	}
 	l.owner = file
-	// For the person who wonders who holds it, and for the message of a process that waited in vain.
+	// The process number is for people, and for the message of a process that waited in vain.
 	_ = file.Truncate(0)
 	_, _ = fmt.Fprintf(file, "%d\n", os.Getpid())
 	return nil
 }
 
-// release closes the files and does not unlock them, since unlocking would also take the lock from server processes that still run.
+// release closes the files without unlocking them: unlocking would take the lock from server
+// processes that still run.
 func (l *lock) release() {
 	if l.owner != nil {
 		_ = l.owner.Close()
@@ -65,7 +68,7 @@ func (l *lock) release() {
 	_ = l.file.Close()
 }
 
-// ownerAlive tells whether the process that took the lock of a server still lives.
+// ownerAlive reports whether the process that owns a server still lives.
 func (f *Folder) ownerAlive(name string) bool {
 	file, err := os.OpenFile(f.File(name+".owner"), os.O_RDWR, 0)
 	if err != nil {

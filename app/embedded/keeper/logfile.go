@@ -7,16 +7,18 @@ import (
 	"strings"
 )
 
-// logLimit is the size in bytes from which on a server's log is set aside at the next start.
+// logLimit is the size in bytes above which a server's log is set aside at the next start.
 const logLimit = 16 << 20
 
-// Logfile takes what a server prints, in a file of its own because the server may outlive this process by a moment.
+// Logfile receives a server's output. It is a file, because the server may outlive this process by
+// a moment.
 type Logfile struct {
 	File  *os.File
 	begin int64 // where this start's lines begin
 }
 
-// OpenLog opens the log of a server, and sets one aside that is too large.
+// OpenLog opens the log of a server. It sets an old log aside if that is too
+// large.
 func (f *Folder) OpenLog(name string) (*Logfile, error) {
 	path := f.File(name + ".log")
 	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
@@ -53,5 +55,5 @@ func (l *Logfile) Explain(err error) error {
 	return fmt.Errorf("%w; its log %s ends with:\n  %s", err, l.File.Name(), strings.Join(said, "\n  "))
 }
 
-// Close closes the file here; the server goes on writing.
+// Close closes the file in this process; the server continues to write.
 func (l *Logfile) Close() { _ = l.File.Close() }

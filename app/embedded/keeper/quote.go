@@ -2,7 +2,7 @@ package keeper
 
 import "strings"
 
-// ShellQuote makes a word of the shell's out of any text, and leaves plain words as they are.
+// ShellQuote quotes a text as one word for the shell. It leaves plain words unchanged.
 func ShellQuote(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-:@=%+,", r)

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// State is what the owner of a running server tells the other processes on the data directory.
+// State is the information that the owner of a running server publishes for other processes on
+// the data directory.
 type State struct {
 	URL       string `json:"url"`
 	Owner     int    `json:"owner"`         // process that owns the server
@@ -20,7 +21,7 @@ type State struct {
 	Forgetful bool   `json:"forgetful,omitempty"`
 }
 
-// publish writes the state so that a reader sees all of it or nothing.
+// publish writes the state atomically.
 func (f *Folder) publish(name string, s State) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -42,7 +43,7 @@ func (f *Folder) publish(name string, s State) error {
 	return nil
 }
 
-// published reads the state of a server; false if there is none that can be used.
+// published reads the state of a server; false if there is no usable one.
 func (f *Folder) published(name string) (State, bool) {
 	text, err := os.ReadFile(f.File(name + ".json"))
 	if err != nil {
@@ -66,7 +67,7 @@ func (f *Folder) withdraw(name string) error {
 	return nil
 }
 
-// holder names the process that last took a server's lock, for a message.
+// holder names the process that took a server's lock last, for a message.
 func (f *Folder) holder(name string) string {
 	text, err := os.ReadFile(f.File(name + ".owner"))
 	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {

@@ -16,7 +16,8 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// dataVersion is the major version that a PostgreSQL data directory was made with, 0 if there is none yet.
+// dataVersion returns the major version with which a PostgreSQL data directory was made; 0 if there
+// is none yet.
 func dataVersion(data string) (int, error) {
 	entries, err := os.ReadDir(data)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -36,8 +37,9 @@ func dataVersion(data string) (int, error) {
 	return major, nil
 }
 
-// initialise makes a new data directory. It appears under its name only when it is complete, so that a crash in between leaves nothing
-// that looks like data; what an earlier crash left under the other name was never used and is removed.
+// initialise makes a new data directory. It is renamed to its name only when it is complete, so
+// that a crash leaves nothing that looks like data. It removes the unfinished directory of an
+// earlier crash.
 func (p *Engine) initialise(ctx context.Context, bin installation, data string, log *keeper.Logfile, held *os.File) error {
 	unfinished := data + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil {
@@ -46,7 +48,7 @@ func (p *Engine) initialise(ctx context.Context, bin installation, data string, 
 	if err := p.Folder.Private(unfinished); err != nil {
 		return err
 	}
-	// Trust is for those who get through the socket folder's mode; nothing is ever accepted over TCP.
+	// Everybody who can enter the socket folder is trusted. TCP connections are never accepted.
 	args := []string{"-D", unfinished, "-U", databaseName, "-E", "UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject", "--no-sync"}
 	c, err := keeper.Spawn(keeper.Command{
 		Program: bin.program("initdb"), Args: args, Env: postgresEnvironment(),
@@ -80,8 +82,9 @@ func (p *Engine) initialise(ctx context.Context, bin installation, data string, 
 	return nil
 }
 
-// syncTree brings a folder and all in it to the disk. Many at a time share the file system's commits: measured, the thousand files
-// of a new data directory take 0.15 to 0.35 s, and 1.7 to 2.4 s when initdb does it one after another.
+// syncTree syncs a folder and everything in it to disk. It syncs many files at a time, which share
+// the file system's commits: the thousand files of a new data directory took 0.15 to 0.35 s, and
+// 1.7 to 2.4 s when initdb synced them one by one.
 func syncTree(root string) error {
 	var all errgroup.Group
 	all.SetLimit(64)
@@ -102,9 +105,10 @@ func syncFile(path string) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
-// removeStale removes a lock file of PostgreSQL's that would stop the start for nothing. The caller holds the data directory's lock.
-// PostgreSQL itself overcomes a file whose process is gone, and checks more than this could; it is helpless where the
-// number now belongs to another program, or to a dead process that nobody has reaped, as happens in containers.
+// removeStale removes a lock file of PostgreSQL that would prevent the start without reason. The
+// caller holds the data directory's lock. PostgreSQL itself handles a file whose process is gone,
+// with more checks than are possible here. It fails if the number now belongs to another program,
+// or to a dead process that was not reaped, as happens in containers.
 func removeStale(path string) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -115,7 +119,7 @@ func removeStale(path string) error {
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	// A negative number stands for a single-user server.
+	// A negative number means a single-user server.
 	if pid = max(pid, -pid); err == nil && pid > 0 {
 		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			return nil

@@ -34,8 +34,8 @@ type installation struct {
 
 func (i installation) program(name string) string { return filepath.Join(i.folder, name) }
 
-// findPostgres chooses among the explicit folder alone, or else among all that are installed: the newest of the data's major version, or
-// if there is no data yet (0) the newest of all.
+// findPostgres looks in the explicit folder, or if there is none, at all installations. It chooses
+// the newest one of the data's major version, or the newest of all if there is no data yet (0).
 func findPostgres(explicit string, major int) (installation, error) {
 	folders := []string{explicit}
 	if explicit == "" {
@@ -101,12 +101,13 @@ func installHint(major int) string {
 		suffix, version, cmp.Or(version, "17"))
 }
 
-// postgresCandidates lists folders in which PostgreSQL's programs may be.
+// postgresCandidates returns folders that may have PostgreSQL's programs.
 func postgresCandidates() []string {
 	var folders []string
 	if program, err := exec.LookPath("postgres"); err == nil {
 		folders = append(folders, filepath.Dir(program))
-		// A link in PATH often points into a folder that has initdb too, when PATH does not.
+		// A link in PATH often points into a folder that also has initdb, which PATH may
+		// lack.
 		if program, err = filepath.EvalSymlinks(program); err == nil {
 			folders = append(folders, filepath.Dir(program))
 		}
@@ -121,7 +122,7 @@ func postgresCandidates() []string {
 	return folders
 }
 
-// inspectInstallation finds out whether a folder holds a server that can be used, and which.
+// inspectInstallation returns the server in a folder, or an error if it cannot be used.
 func inspectInstallation(folder string) (installation, error) {
 	for _, name := range []string{"postgres", "initdb"} {
 		info, err := os.Stat(filepath.Join(folder, name))
@@ -132,7 +133,8 @@ func inspectInstallation(folder string) (installation, error) {
 			return installation{}, fmt.Errorf("%s is not a program", filepath.Join(folder, name))
 		}
 	}
-	// The server finds its libraries from its own place, which a link may hide.
+	// The server finds its libraries relative to its real path, so resolve
+	// links.
 	server, err := filepath.EvalSymlinks(filepath.Join(folder, "postgres"))
 	if err != nil {
 		return installation{}, err

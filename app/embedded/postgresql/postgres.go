@@ -20,7 +20,7 @@ import (
 // databaseName is the name of the database and of its owner.
 const databaseName = "outboxd"
 
-// SQLSTATEs of a server that is not ready, and of one that lacks the database.
+// The SQLSTATEs of a server that is not ready, and of one without the database.
 const (
 	cannotConnectNow   = "57P03"
 	invalidCatalogName = "3D000"
@@ -50,7 +50,8 @@ type runningPostgres struct {
 
 func (r *runningPostgres) State() keeper.State { return r.published }
 
-// Stop asks for a fast shutdown, since the smart one waits for clients; then for an immediate one.
+// Stop asks for a fast shutdown, because a smart one waits for clients, and then for an immediate
+// one.
 func (r *runningPostgres) Stop(ctx context.Context) error {
 	r.StopBy(ctx, syscall.SIGINT, syscall.SIGQUIT)
 	if ctx.Err() != nil {
@@ -110,8 +111,8 @@ func (p *Engine) Launch(ctx context.Context, held *os.File) (keeper.Instance, er
 	return r, nil
 }
 
-// settings suit a small private server. They stand on the command line, so that the data directory's own postgresql.conf remains
-// the user's to edit for everything that is not said here.
+// settings returns settings for a small private server. They are on the command line, so that users
+// can edit postgresql.conf in the data directory for all other settings.
 func (p *Engine) settings(data, sockets string) []string {
 	args := []string{
 		"-D", data, "-p", "5432", "-h", "",
@@ -121,8 +122,9 @@ func (p *Engine) settings(data, sockets string) []string {
 		"-c", "shared_buffers=128MB", "-c", "jit=off",
 	}
 	if p.Ephemeral {
-		// With fsync off a commit still reaches the kernel before it is acknowledged, so only the machine's crash can lose it. Switching
-		// synchronous_commit off would lose commits when the server is killed, and tests do that.
+		// With fsync off a commit still reaches the kernel before it is acknowledged, so only a
+		// crash of the machine can lose it. With synchronous_commit off, commits would be lost when
+		// a test kills the server.
 		return append(args, "-c", "max_connections=400", "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
 	return append(args, "-c", "max_connections=200")
@@ -141,7 +143,8 @@ func (p *Engine) untilReady(ctx context.Context, r *runningPostgres, sockets str
 		if err == nil {
 			return nil
 		}
-		// Before the socket exists the dial fails; anything that the server itself says, other than to wait, is final.
+		// Before the socket exists the dial fails. An error from the server itself is final, unless
+		// it asks to wait.
 		if code := sqlState(err); code != "" && code != cannotConnectNow {
 			return err
 		}
@@ -179,7 +182,8 @@ func makeDatabase(ctx context.Context, url string) error {
 }
 
 func databaseURL(sockets, database string) string {
-	// PostgreSQL's clients take a plus sign in a query for what it is, so a space, as in Application Support, must not become one.
+	// PostgreSQL's clients do not decode + as a space, so a space, as in Application Support, is
+	// written as %20.
 	query := strings.ReplaceAll(url.Values{"host": {sockets}, "port": {"5432"}, "sslmode": {"disable"}}.Encode(), "+", "%20")
 	return (&url.URL{Scheme: "postgres", User: url.User(databaseName), Path: "/" + database, RawQuery: query}).String()
 }
@@ -191,7 +195,8 @@ func sqlState(err error) string {
 	return ""
 }
 
-// postgresEnvironment drops what would steer the server or initdb elsewhere, and keeps messages in English.
+// postgresEnvironment removes variables that would redirect the server or initdb, and keeps
+// messages in English.
 func postgresEnvironment() []string {
 	return keeper.Environment([]string{"LC_ALL=C", "LANG=C"}, "PG", "LC_", "LANG")
 }

@@ -1,3 +1,4 @@
-// Package redis is the keeper's engine for Redis or Valkey, and, where neither is
-// installed, for a Redis inside this process that forgets everything at exit.
+// Package redis is the keeper's engine for Redis or Valkey. If neither is
+// installed, it runs a Redis inside this process, which forgets everything at
+// exit.
 package redis

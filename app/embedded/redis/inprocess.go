@@ -32,14 +32,14 @@ func (r *Engine) launchInProcess() (keeper.Instance, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &inProcess{server: server, cancel: cancel, gone: make(chan struct{}), published: keeper.State{
 		URL: address.String(), Version: "in-process", Data: "memory", Forgetful: true,
-		Shell: fmt.Sprintf("redis-cli -u with the url from %s", keeper.ShellQuote(r.Folder.File("redis.json"))), // the password is not for the log
+		Shell: fmt.Sprintf("redis-cli -u with the url from %s", keeper.ShellQuote(r.Folder.File("redis.json"))), // the log must not have the password
 	}}
 	go p.run(ctx)
 	r.Logger.Warn("no redis-server or valkey-server is installed: an in-process Redis takes its place, which is slow and FORGETS ITS QUEUE AT EXIT; " + redisHint)
 	return p, nil
 }
 
-// run lets keys expire, which this server does only when it is told how much time has passed.
+// run makes keys expire: this server must be told how much time has passed.
 func (p *inProcess) run(ctx context.Context) {
 	defer close(p.gone)
 	defer p.server.Close()

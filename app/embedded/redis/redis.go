@@ -19,14 +19,14 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// redisFolders are where redis-server may be when PATH does not say so.
+// redisFolders are folders that may have redis-server besides those in PATH.
 var redisFolders = []string{"/usr/bin", "/usr/local/bin", "/usr/sbin", "/opt/homebrew/bin", "/usr/local/opt/redis/bin", "/opt/homebrew/opt/redis/bin", "/snap/bin"}
 
 // Engine is the engine for Redis or Valkey.
 type Engine struct {
 	Folder    *keeper.Folder
 	Program   string // redis-server or valkey-server; empty: the usual places, and then the in-process one
-	InProcess bool   // see embedded.Options, as the next ones
+	InProcess bool   // see embedded.Options, also for the next fields
 	Ephemeral bool
 	Logger    *slog.Logger
 }
@@ -102,7 +102,8 @@ func (r *Engine) Launch(ctx context.Context, held *os.File) (keeper.Instance, er
 	return running, nil
 }
 
-// settings are handed over on stdin, so that no file has to be kept in step. Asynq's queue must never be evicted.
+// settings returns the configuration, which the server reads from stdin, so that no file can become
+// outdated. Asynq's queue must never be evicted.
 func (r *Engine) settings(data, socket string) string {
 	fsync, databases := "everysec", 16
 	if r.Ephemeral {
@@ -114,7 +115,7 @@ func (r *Engine) settings(data, socket string) string {
 
 func (r *Engine) untilReady(ctx context.Context, running *runningRedis) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		// A server that still loads its data says LOADING to everything, which is one more reason to wait.
+		// A server that still loads its data answers LOADING: wait on.
 		err := r.Answers(ctx, running.published)
 		if err == nil {
 			return nil
@@ -129,8 +130,8 @@ func (r *Engine) untilReady(ctx context.Context, running *runningRedis) error {
 	}
 }
 
-// Answers asks by hand, since the client library prints each refused connection to the log of the whole process, and most of them
-// are refused while a server starts.
+// Answers sends its commands without the client library, which logs each refused connection, and
+// most connections are refused while a server starts.
 func (r *Engine) Answers(ctx context.Context, s keeper.State) error {
 	u, err := url.Parse(s.URL)
 	if err != nil {
@@ -175,7 +176,8 @@ func (r *Engine) Answers(ctx context.Context, s keeper.State) error {
 	return ask("+PONG", "PING")
 }
 
-// program finds the server; empty means that the in-process Redis has to do.
+// program finds the server; empty means that the in-process Redis takes its
+// place.
 func (r *Engine) program() (string, error) {
 	if r.InProcess {
 		return "", nil
@@ -198,7 +200,8 @@ func (r *Engine) program() (string, error) {
 		}
 	}
 	if _, err := os.Stat(r.Folder.File("redis")); err == nil {
-		// Its queue would stay on disk unread, and come back stale when the server is installed again.
+		// Otherwise its queue would stay on disk, and come back outdated when the server is
+		// installed again.
 		return "", errors.New("the data directory has a queue of redis-server, which is no longer installed: " + redisHint)
 	}
 	return "", nil
