@@ -54,7 +54,7 @@ type Monitor struct {
 // Database is the section of the PostgreSQL connections.
 type Database struct {
 	URL            value.SecretURL // empty: outboxd runs its own server
-	Schema         string          // that everything of outboxd is in
+	Schema         string          // the schema of outboxd's tables and functions
 	MaxConns       int             // 0: see Config.PoolSize
 	ExecMode       string          // pgx's name of the mode, such as "cache_statement"
 	ConnectTimeout time.Duration
@@ -104,7 +104,7 @@ type Worker struct {
 
 // Deliver is the section of the deliveries to subscriptions.
 type Deliver struct {
-	Allow         value.Networks  // exceptions from what is refused
+	Allow         value.Networks  // exceptions from the refused address ranges
 	Proxy         value.SecretURL // empty: none
 	Source        string          // of CloudEvents
 	CheckInterval time.Duration

@@ -27,7 +27,7 @@ import (
 type deliveries struct {
 	store   *subscriptions.Store
 	log     *slog.Logger
-	every   time.Duration // between two looks at the subscriptions
+	every   time.Duration // between two readings of the subscriptions
 	options func(s *domain.Subscription) (options work.Options, receiver *deliver.Receiver, closed func())
 	metrics *deliver.Metrics
 	look    chan struct{} // asks for a look at once

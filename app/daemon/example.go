@@ -30,7 +30,7 @@ func (d *Daemon) addAPI(beside *relay.Relay) {
 	d.addSupervised(stageAPI, "trimming of idempotency keys", api.TrimKeys(users, d.cfg.API.IdempotencyRetention, d.log))
 }
 
-// exampleSenders returns what sends the example's notifications.
+// exampleSenders returns the handlers that send the example's notifications.
 func (d *Daemon) exampleSenders() (map[string]work.Outward, error) {
 	notifier, err := d.newNotifier()
 	if err != nil {

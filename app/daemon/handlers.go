@@ -5,14 +5,13 @@ import (
 	"outboxd/jobs/work"
 )
 
-// ownHandlers returns the handler of each event type, apart
-// from the example's. A new one is a line here; CONTRIBUTING.md shows how to
-// write it.
+// ownHandlers returns the handler of each event type, except the example's. A
+// new handler is a line here; CONTRIBUTING.md shows how to write one.
 func ownHandlers() map[string]work.Handler {
 	return map[string]work.Handler{}
 }
 
-// outward returns what of this process's worker reaches outside of the database.
+// outward returns this worker's handlers that act outside the database.
 func (d *Daemon) outward() (map[string]work.Outward, error) {
 	if d.cfg.RunsExample() {
 		return d.exampleSenders()

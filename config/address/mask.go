@@ -9,8 +9,8 @@ import (
 const Masked = "********"
 
 // Mask returns a URL, or a key=value connection string of PostgreSQL, with its
-// secrets masked. Of text that it cannot take apart it masks too much rather than
-// too little.
+// secrets masked. If it cannot parse the text, it masks too much rather than too
+// little.
 func Mask(text string) string {
 	scheme, rest, isURL := cutScheme(text)
 	switch {
@@ -23,9 +23,9 @@ func Mask(text string) string {
 	}
 }
 
-// maskUser masks the password before the host. It takes the last @ of all for
-// the end of the password, since one that was not percent-encoded may hold @,
-// / and ?.
+// maskUser masks the password before the host. It takes the last @ as the end
+// of the password, because a password that was not percent-encoded may contain
+// @, / and ?.
 func maskUser(scheme, rest string) string {
 	end := strings.LastIndexByte(rest, '@')
 	if end < 0 {
@@ -34,7 +34,7 @@ func maskUser(scheme, rest string) string {
 	user, _, found := strings.Cut(rest[:end], ":")
 	switch {
 	case strings.ContainsAny(user, "/?#@"):
-		// The colon that was found is one inside the password, or behind the host.
+		// The colon belongs to the password or to the port.
 		return Masked + rest[end:]
 	case found:
 		return user + ":" + Masked + rest[end:]

@@ -23,8 +23,8 @@ func cutScheme(text string) (scheme, rest string, isURL bool) {
 
 var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
-// CheckPostgres accepts what libpq and pgx read: a URL, also with several
-// hosts, or key=value pairs.
+// CheckPostgres accepts the forms that libpq and pgx read: a URL, also with
+// several hosts, or key=value pairs.
 func CheckPostgres(text string) error {
 	scheme, rest, isURL := cutScheme(text)
 	if !isURL {

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// CheckRedis accepts the forms of URL that asynq reads, and refuses what it would
-// pass over: a part of the address that is not used is a database, a password or
-// a server other than the one that was meant.
+// CheckRedis accepts the forms of URL that asynq reads. It refuses parts that
+// asynq would ignore, because then the database, the password or the server would
+// not be the intended one.
 func CheckRedis(text string) error {
 	if authority, isRedis := redisAuthority(text); isRedis && strings.Contains(authority, ",") {
 		return errors.New("the URL has a list of hosts, which only redis-sentinel:// takes: name one Redis, or write Sentinels as redis-sentinel://host1:26379,host2:26379?master=name")

@@ -23,8 +23,8 @@ func (n Networks) String() string {
 // MarshalText returns String.
 func (n Networks) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
-// UnmarshalText reads ranges such as 10.0.0.0/8, and single addresses, with
-// commas between.
+// UnmarshalText reads ranges such as 10.0.0.0/8, and single addresses,
+// separated by commas.
 func (n *Networks) UnmarshalText(text []byte) error {
 	var networks Networks
 	for _, entry := range words.List(string(text)) {

@@ -35,7 +35,7 @@ func (s *Secret) UnmarshalText(text []byte) error {
 
 // SecretURL is a URL, or a key=value connection string of PostgreSQL, that may
 // hold a password. Every way of printing, logging or marshalling it masks the
-// password and leaves the rest; string(u) is all of it.
+// password and leaves the rest; string(u) is the whole URL.
 type SecretURL string
 
 // String returns the URL with its secrets masked. Of text that it cannot take

@@ -25,8 +25,8 @@ func (s Size) String() string {
 // MarshalText returns String.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads a number of bytes, also with KiB or MiB behind it. No
-// text is 0.
+// UnmarshalText reads a number of bytes, optionally with the unit KiB or MiB.
+// An empty text is 0.
 func (s *Size) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*s = 0

@@ -53,7 +53,7 @@ func Format(field any) string {
 	}
 }
 
-// FormatDuration writes 24h where time.Duration writes 24h0m0s.
+// FormatDuration writes 24h for time.Duration's 24h0m0s.
 func FormatDuration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {

@@ -21,7 +21,7 @@ func List(text string) []string {
 	return entries
 }
 
-// Quote makes foreign text fit to be shown inside a message.
+// Quote makes a user's text safe to show inside a message.
 func Quote(text string) string {
 	const limit = 60
 	if len(text) > limit {

@@ -13,8 +13,8 @@ import (
 	"outboxd/repository"
 )
 
-// RunWorker runs a worker as it is configured, for events of one type, until stop is called, which waits
-// for it.
+// RunWorker runs a worker with this configuration, for events of one type, until stop is called.
+// stop waits for the worker.
 func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Handler) (stop func() error) {
 	queues := maps.Clone(map[string]int(e.Config.Worker.Queues))
 	if queues[Queue] == 0 {
