@@ -45,11 +45,13 @@ CREATE TABLE outbox_turns (
 -- one of them.
 --
 -- Deliveries of later events also wait for an earlier event whose deliveries are not
--- made yet. The event but, which still has the turn, does not count: its effect may
+-- made yet, and for the end of a replay to their subscription. The event but, which still has the turn, does not count: its effect may
 -- be committed before the claim that sent it.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN (
     SELECT h.id
     FROM (SELECT id, ordering_position, subscription FROM outbox_held WHERE ordering_key = key ORDER BY ordering_position LIMIT 1) h
     WHERE NOT EXISTS (
@@ -58,8 +60,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
       AND CASE WHEN h.subscription IS NULL THEN true ELSE NOT EXISTS (
         SELECT FROM outbox o
         WHERE o.ordering_key = substr(key, length(outbox_delivery_key(h.subscription, '')) + 1) AND o.ordering_position < h.ordering_position
-          AND o.split IS NULL AND o.subscription IS NULL) END
-$$;
+          AND o.split IS NULL AND o.subscription IS NULL)
+        AND NOT EXISTS (SELECT FROM outbox_replays r WHERE r.subscription = h.subscription AND r.ended_at IS NULL) END);
+END $$;
 -- +goose StatementEnd
 
 -- outbox_absorb removes a held event that repeats an event on its way: the first

@@ -45,6 +45,24 @@ CREATE TABLE outbox_awaited (
 
 CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
 
+-- Replays: deliveries to a subscription of what was relayed before it. One row a
+-- subscription, for the last replay. While one is under way no delivery of the
+-- subscription with an ordering key gets its key's turn, see outbox_next_of_key: the
+-- replay goes by the IDs of events, and the order of a key is another.
+CREATE TABLE outbox_replays (
+    subscription    text        PRIMARY KEY, -- the name
+    subscription_id uuid        NOT NULL,
+    since           timestamptz NOT NULL, -- events that were emitted from then on
+    action_id       uuid,                 -- in outbox_actions
+    begun_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    moved_at        timestamptz NOT NULL DEFAULT clock_timestamp(), -- when it last got on
+    done_until      uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- the last event that was looked at
+    matched         bigint      NOT NULL DEFAULT 0,
+    made            bigint      NOT NULL DEFAULT 0, -- deliveries; the others of matched were there before
+    refused         bigint      NOT NULL DEFAULT 0, -- events of which none can be made
+    ended_at        timestamptz
+) WITH (fillfactor = 50);
+
 -- outbox_delivery_ended is called when a delivery is confirmed or discarded. If it
 -- was the last one that its event waits for, it confirms the event. The lock puts
 -- two deliveries that end at the same time in a row, so that the second sees the
@@ -84,5 +102,6 @@ CREATE TRIGGER outbox_delivery_confirmed AFTER INSERT ON inbox
 DROP TRIGGER outbox_delivery_confirmed ON inbox;
 DROP FUNCTION outbox_delivery_confirmed;
 DROP FUNCTION outbox_delivery_ended;
+DROP TABLE outbox_replays;
 DROP TABLE outbox_awaited;
 DROP TABLE outbox_subscriptions;

@@ -44,7 +44,7 @@ var splitSQL = `, wanted AS MATERIALIZED (
     SELECT id FROM gone WHERE split = 'instead'
 ), made AS (
     INSERT INTO outbox (` + stored.Columns + `)
-    SELECT ` + stored.ColumnsWith(deliveryColumns) + `
+    SELECT ` + stored.ColumnsWith(stored.DeliveryColumns("gone")) + `
     FROM gone JOIN wanted USING (event_type), LATERAL (SELECT outbox_delivery_id(gone.id, subscription_id) AS delivery_id) AS named
     WHERE ` + matchesSQL + ` AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = delivery_id)
     ON CONFLICT (id) DO NOTHING
@@ -66,26 +66,6 @@ var splitSQL = `, wanted AS MATERIALIZED (
 
 // matchesSQL is true for an event of gone and a subscription that wants its type.
 const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
-
-// Two headers are added if there is room, as there almost always is.
-var deliveryColumns = map[string]string{
-	"id":                "delivery_id",
-	"headers":           "CASE WHEN pg_column_size(gone.headers) < 65000 THEN gone.headers || jsonb_build_object('" + domain.HeaderOrigin + "', gone.id, '" + domain.HeaderQueue + "', queue) ELSE gone.headers END",
-	"queue":             "'" + domain.SubscriptionQueuePrefix + "' || name",
-	"max_retry":         "most_attempts - 1",
-	"timeout_seconds":   "NULL::integer",
-	"deadline":          "NULL::timestamptz",
-	"retention_seconds": "NULL::integer",
-	"unique_seconds":    "NULL::integer",
-	"attempts":          "0",
-	"generation":        "0",
-	"last_error":        "NULL::text",
-	"ordering_key":      "CASE WHEN ordering = 'key' AND ordering_key IS NOT NULL THEN outbox_delivery_key(name, ordering_key) END",
-	"ordering_position": "CASE WHEN ordering = 'key' THEN ordering_position END",
-	"origin_id":         "gone.id",
-	"subscription":      "name",
-	"split":             "NULL::text",
-}
 
 // One more row without an event reports what was split. first is the due time of
 // the first delivery. The place is that of the last event that went to the

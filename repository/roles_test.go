@@ -163,6 +163,18 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("reschedule", err)
 	_, err = recall.New(operator).Erase(t.Context(), action(), mistaken)
 	must("erase", err)
+	all := domain.Subscription{Name: "all", Types: []string{"*"}, URL: "http://all", Ordering: domain.OrderingKey}.WithDefaults()
+	_, err = subs.CountReplay(t.Context(), &all, time.Now().Add(-time.Hour))
+	must("count what a replay would send", err)
+	_, err = subs.ApplyAndReplay(t.Context(), action(), []domain.Subscription{all}, time.Now().Add(-time.Hour))
+	must("apply a subscription with a replay", err)
+	must("replay to a subscription", subs.ContinueReplay(t.Context(), "all", nil))
+	must("begin a replay to a subscription", subs.BeginReplay(t.Context(), action(), "all", time.Now().Add(-time.Hour)))
+	_, err = subscriptions.New(relay).AbandonedReplays(t.Context(), 0)
+	must("look for abandoned replays", err)
+	must("go on with a replay to a subscription", subscriptions.New(relay).ContinueReplay(t.Context(), "all", nil))
+	_, err = subscriptions.New(open("outboxd_monitor")).Replay(t.Context(), "all")
+	must("look at a replay", err)
 	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
 }
 

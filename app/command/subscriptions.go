@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func (c commands) newSubscriptionsCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.newSubscriptionsApplyCommand(), c.newSubscriptionsListCommand(), c.newSubscriptionsShowCommand(),
+	cmd.AddCommand(c.newSubscriptionsApplyCommand(), c.newSubscriptionsListCommand(), c.newSubscriptionsShowCommand(), c.newSubscriptionsReplayCommand(),
 		c.newSubscriptionChangeCommand("pause", "Stop the attempts of a subscription; its deliveries wait", "paused", (*subscriptions.Store).Pause),
 		c.newSubscriptionChangeCommand("resume", "Go on with the attempts of a subscription", "resumed", (*subscriptions.Store).Resume),
 		c.newSubscriptionChangeCommand("remove", "End a subscription: no further deliveries are made", "removed", (*subscriptions.Store).Remove))
@@ -33,24 +34,25 @@ func (c commands) newSubscriptionsCommand() *cobra.Command {
 
 // subscriptionDocument is a subscription in JSON and YAML.
 type subscriptionDocument struct {
-	Name           string            `json:"name"`
-	State          string            `json:"state"` // active, paused or removed
-	Types          []string          `json:"types"`
-	Headers        map[string]string `json:"headers,omitempty"`
-	URL            string            `json:"url"`
-	Secret         []string          `json:"secret,omitempty"` // references
-	Format         string            `json:"format"`
-	Timeout        string            `json:"timeout"`
-	Concurrency    int               `json:"concurrency"`
-	Rate           float64           `json:"rate"` // a second; 0: no limit
-	Attempts       int               `json:"attempts"`
-	RetryMax       string            `json:"retry_max"`
-	Ordering       string            `json:"ordering"`
-	InsteadOfQueue bool              `json:"instead_of_queue"`
-	Paused         *domain.Pause     `json:"paused,omitempty"`
-	CreatedAt      time.Time         `json:"created_at"`
-	ChangedAt      time.Time         `json:"changed_at"`
-	RemovedAt      *time.Time        `json:"removed_at,omitempty"`
+	Name           string                     `json:"name"`
+	State          string                     `json:"state"` // active, paused or removed
+	Types          []string                   `json:"types"`
+	Headers        map[string]string          `json:"headers,omitempty"`
+	URL            string                     `json:"url"`
+	Secret         []string                   `json:"secret,omitempty"` // references
+	Format         string                     `json:"format"`
+	Timeout        string                     `json:"timeout"`
+	Concurrency    int                        `json:"concurrency"`
+	Rate           float64                    `json:"rate"` // a second; 0: no limit
+	Attempts       int                        `json:"attempts"`
+	RetryMax       string                     `json:"retry_max"`
+	Ordering       string                     `json:"ordering"`
+	InsteadOfQueue bool                       `json:"instead_of_queue"`
+	Paused         *domain.Pause              `json:"paused,omitempty"`
+	Replay         *domain.SubscriptionReplay `json:"replay,omitempty"` // the last one
+	CreatedAt      time.Time                  `json:"created_at"`
+	ChangedAt      time.Time                  `json:"changed_at"`
+	RemovedAt      *time.Time                 `json:"removed_at,omitempty"`
 }
 
 func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
@@ -69,46 +71,77 @@ func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
 }
 
 type appliedDocument struct {
-	Name   string                    `json:"name"`
-	Change domain.SubscriptionChange `json:"change"`
+	Name   string                     `json:"name"`
+	Change domain.SubscriptionChange  `json:"change"`
+	Replay *domain.SubscriptionReplay `json:"replay,omitempty"`
 }
 
 func (c commands) newSubscriptionsApplyCommand() *cobra.Command {
 	var out terminal.Output
 	var flags actionFlags
-	var file string
+	var file, replaySince string
 	cmd := &cobra.Command{
 		Use:   "apply",
 		Short: "Add and change subscriptions as a file says",
 		Long: `Add the subscriptions of a YAML file that are not there, and change those that differ: all, or none if one is wrong.
 Subscriptions that the file does not name stay as they are, and so does a pause. They apply to what the relay
-meets from now on. Without --yes the file is only checked.`,
+meets from now on. Without --yes the file is only checked.
+
+With --replay-since they also get what was relayed before and is still kept, as by outboxd subscriptions replay.`,
 		Example: `  outboxd subscriptions apply -f subscriptions.yaml --yes
+  outboxd subscriptions apply -f subscriptions.yaml --replay-since 48h --yes
   outboxd subscriptions apply -f - --yes < subscriptions.yaml`,
 		Args: noArguments,
 	}
 	out.AddFlag(cmd)
 	flags.add(cmd)
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the file; - is standard input")
+	cmd.Flags().StringVar(&replaySince, "replay-since", "", "also send what was emitted within this time (48h), or since this moment (RFC 3339), and is still kept")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
 		list, err := subscriptionsIn(cmd, file)
 		if err != nil {
 			return err
 		}
-		if !flags.yes {
-			return config.Mistake{Err: fmt.Errorf("the file is right, and has %d subscriptions; nothing was done: say --yes to apply them", len(list))}
+		since, err := replayMoment("--replay-since", replaySince)
+		if err != nil {
+			return err
 		}
-		changes, err := subscriptions.New(o.db).Apply(cmd.Context(), flags.action(map[string]string{"file": file}), list)
+		store := subscriptions.New(o.db)
+		if !flags.yes {
+			consent := config.Mistake{Err: fmt.Errorf("the file is right, and has %d subscriptions; nothing was done: say --yes to apply them", len(list))}
+			if since.IsZero() {
+				return consent
+			}
+			return cmp.Or(countReplays(cmd, store, &out, list, since), error(consent))
+		}
+		action := flags.action(map[string]string{"file": file})
+		var changes []domain.SubscriptionChange
+		if since.IsZero() {
+			changes, err = store.Apply(cmd.Context(), action, list)
+		} else {
+			changes, err = store.ApplyAndReplay(cmd.Context(), action, list, since)
+		}
 		if err != nil {
 			return err
 		}
 		applied := make([]appliedDocument, len(list))
 		for i := range list {
-			applied[i] = appliedDocument{list[i].Name, changes[i]}
+			applied[i] = appliedDocument{Name: list[i].Name, Change: changes[i]}
+		}
+		if !since.IsZero() {
+			for i := range applied {
+				if applied[i].Replay, err = followReplay(cmd, store, applied[i].Name); err != nil {
+					return err
+				}
+			}
 		}
 		return out.Write(cmd.OutOrStdout(), applied, func(w io.Writer) {
 			for _, a := range applied {
-				fmt.Fprintf(w, "%s\t%s\n", a.Name, a.Change)
+				fmt.Fprintf(w, "%s\t%s", a.Name, a.Change)
+				if a.Replay != nil {
+					fmt.Fprintf(w, "\t%s", replaySaid(a.Replay))
+				}
+				fmt.Fprintln(w)
 			}
 		})
 	})
@@ -179,6 +212,9 @@ func (c commands) newSubscriptionsShowCommand() *cobra.Command {
 			return err
 		}
 		d := newSubscriptionDocument(found)
+		if d.Replay, err = subscriptions.New(o.db).Replay(cmd.Context(), found.Name); err != nil {
+			return err
+		}
 		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) { subscriptionTable(w, &d) })
 	})
 	return cmd
@@ -210,6 +246,13 @@ func subscriptionTable(w io.Writer, d *subscriptionDocument) {
 	row("Retry", fmt.Sprintf("%d attempts, at most %s apart", d.Attempts, d.RetryMax))
 	row("Ordering", d.Ordering)
 	row("Instead of queue", fmt.Sprint(d.InsteadOfQueue))
+	if r := d.Replay; r != nil {
+		state := "under way"
+		if r.Ended() {
+			state = "ended " + terminal.Instant(r.EndedAt)
+		}
+		row("Replay", fmt.Sprintf("since %s: %s; %s", terminal.Instant(r.Since), replaySaid(r), state))
+	}
 }
 
 func (c commands) newSubscriptionChangeCommand(verb, short, done string, change func(*subscriptions.Store, context.Context, *domain.Action, string) error) *cobra.Command {

@@ -16,6 +16,7 @@ import (
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/subscriptions"
 	"outboxd/repository/upkeep"
 )
 
@@ -36,6 +37,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			Housekeeping: upkeep.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
 			Unfinished:   publisher.Tasks(),
 			Cancelled:    publisher.Tasks(),
+			Replays:      subscriptions.New(db),
 			Unconfirmed:  cfg.Relay.Unconfirmed,
 			Healing: &lead.Healing{
 				Queue: publisher, Memory: heal.NewQueueMemory(db),

@@ -62,13 +62,15 @@ GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox TO outboxd_relay;
 GRANT SELECT ON outbox_subscriptions TO outboxd_relay;
 GRANT SELECT, INSERT ON outbox_awaited TO outboxd_relay;
+GRANT SELECT, UPDATE ON outbox_replays TO outboxd_relay;
+GRANT SELECT (id, events), UPDATE (events) ON outbox_actions TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id, outbox_delivery_key TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_acknowledge TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_cancelled, outbox_turns, outbox_relays, inbox, outbox_journal,
-    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_subscriptions, outbox_awaited TO outboxd_monitor;
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_subscriptions, outbox_awaited, outbox_replays TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
 -- outboxd dead, redrive and events emit, cancel and reschedule, and a monitor with an admin token.
@@ -78,8 +80,9 @@ GRANT UPDATE (generation) ON outbox TO outboxd_operator;
 GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
-GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions TO outboxd_operator;
+GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions, outbox_replays TO outboxd_operator;
+GRANT INSERT ON outbox_held TO outboxd_operator;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside, outbox_delivery_ended,
-    outbox_cancel, outbox_reschedule, outbox_erase TO outboxd_operator;
+    outbox_cancel, outbox_reschedule, outbox_erase, outbox_delivery_id, outbox_delivery_key TO outboxd_operator;
 
 COMMIT;

@@ -36,3 +36,10 @@ const (
 	ReplayWritten   Point = "replay-written"   // it is, and nothing is committed
 	ReplayCommitted Point = "replay-committed" // the replay is committed, the caller has no answer yet
 )
+
+// The points of a replay to a subscription.
+const (
+	DeliveriesMade   Point = "deliveries-made"   // those of one piece of the history are, and nothing is committed
+	DeliveriesKept   Point = "deliveries-kept"   // the piece is committed
+	DeliveriesOpened Point = "deliveries-opened" // the replay has ended, and no ordering key is advanced
+)

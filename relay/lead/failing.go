@@ -23,6 +23,7 @@ const (
 
 	dutyAcknowledge duty = "acknowledge"
 	dutyCancelled   duty = "cancelled"
+	dutyReplay      duty = "replay"
 )
 
 // duties say what each of them is, in words that follow "cannot".
@@ -36,6 +37,7 @@ var duties = map[duty]string{
 
 	dutyAcknowledge: "confirm what consumers with another database acknowledged",
 	dutyCancelled:   "delete the tasks of cancelled events",
+	dutyReplay:      "go on with a replay to a subscription",
 }
 
 // failing tells everybody, through the database, what the leader fails at. It

@@ -100,6 +100,10 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 		acknowledger := &acknowledger{o: *l.duties.Acknowledging, log: l.log, failing: l.failing}
 		beside.Go(func() { acknowledger.run(ctx, leads) })
 	}
+	if l.duties.Replays != nil {
+		replayer := &replayer{replays: l.duties.Replays, log: l.log, failing: l.failing}
+		beside.Go(func() { replayer.run(ctx, leads) })
+	}
 	if l.duties.Archives != nil {
 		archivist := &archivist{o: *l.duties.Archives, log: l.log, archived: l.metrics.archived}
 		beside.Go(func() { archivist.run(ctx, leads) })

@@ -27,6 +27,9 @@ type Duties struct {
 	// Acknowledging confirms what consumers with another database acknowledged.
 	// nil: nobody does.
 	Acknowledging *Acknowledging
+	// Replays are replays to subscriptions, which the leader goes on with if nobody
+	// else does. nil: nobody does.
+	Replays domain.SubscriptionReplays
 	// Archives finds the tasks that the queue archived. nil: no search.
 	Archives *Archives
 	// Reconciliation is what a loss of single tasks is noticed and mended by,

@@ -145,7 +145,7 @@ func (s accountSums) lines() []domain.AccountLine {
 }
 
 // A held event waits for the event with its key's turn, or for an earlier one in the
-// outbox. For a moment between two commits there may be neither.
+// outbox, or for the end of a replay. For a moment between two commits there may be none.
 //
 // An event that was written more than once under one ID may be in several
 // tables. Then its rows have different times, or the account has counted each of
@@ -165,6 +165,7 @@ UNION ALL
  WHERE id >= $4 AND id <= $5 AND held_at < now() - interval '1 minute'
    AND NOT EXISTS (SELECT FROM outbox_turns t WHERE t.ordering_key = h.ordering_key)
    AND NOT EXISTS (SELECT FROM outbox o WHERE o.ordering_key = h.ordering_key AND o.ordering_position < h.ordering_position)
+   AND NOT EXISTS (SELECT FROM outbox_replays r WHERE r.subscription = h.subscription AND r.ended_at IS NULL)
  ORDER BY id LIMIT $1)
 LIMIT $1`
 

@@ -29,16 +29,22 @@ func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.
 			_, err := tx.Exec(ctx, growActionSQL, [16]byte(id), events)
 			return err
 		}
-		filter, err := json.Marshal(storableAll(d, action.Filter))
-		if err != nil {
-			return fmt.Errorf("encode the filter: %w", err)
-		}
-		return tx.QueryRow(ctx, beginActionSQL, d.Storable(action.Actor), kind, string(filter), d.Storable(action.Reason), events).Scan((*[16]byte)(&id))
+		id, err = Record(ctx, d, tx, kind, action, events)
+		return err
 	})
 	if err == nil {
 		action.ID = id
 	}
 	return err
+}
+
+// Record writes an action, or a part of one, with a record of its own.
+func Record(ctx context.Context, d *postgres.Database, tx pgx.Tx, kind string, action *domain.Action, events int64) (id domain.ID, err error) {
+	filter, err := json.Marshal(storableAll(d, action.Filter))
+	if err != nil {
+		return id, fmt.Errorf("encode the filter: %w", err)
+	}
+	return id, tx.QueryRow(ctx, beginActionSQL, d.Storable(action.Actor), kind, string(filter), d.Storable(action.Reason), events).Scan((*[16]byte)(&id))
 }
 
 // ByWhom returns the journal's text for an action.

@@ -40,17 +40,28 @@ func (s *Store) List(ctx context.Context) ([]domain.Subscription, error) {
 
 // Find returns the subscription of that name. Errors: domain.CodeNotFound.
 func (s *Store) Find(ctx context.Context, name string) (*domain.Subscription, error) {
-	doing := fmt.Sprintf("look for subscription %q", name)
-	rows, err := s.db.Pool().Query(ctx, subscriptionsSQL+" WHERE name = $1", s.db.Storable(name))
+	found, err := findIn(ctx, s.db.Pool(), s.db.Storable(name))
+	switch {
+	case err != nil:
+		return nil, postgres.Translate(err, fmt.Sprintf("look for subscription %q", name))
+	case found == nil:
+		return nil, noSubscription(name)
+	}
+	return found, nil
+}
+
+// findIn returns nil where there is no subscription of that name.
+func findIn(ctx context.Context, q interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, name string,
+) (*domain.Subscription, error) {
+	rows, err := q.Query(ctx, subscriptionsSQL+" WHERE name = $1", name)
 	if err != nil {
-		return nil, postgres.Translate(err, doing)
+		return nil, err
 	}
 	found, err := pgx.CollectRows(rows, scanSubscription)
-	if err != nil {
-		return nil, postgres.Translate(err, doing)
-	}
-	if len(found) == 0 {
-		return nil, noSubscription(name)
+	if err != nil || len(found) == 0 {
+		return nil, err
 	}
 	return &found[0], nil
 }
@@ -106,6 +117,18 @@ RETURNING xmax::text <> '0'`
 //
 // Errors: domain.CodeInvalid for the first invalid subscription.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.SubscriptionChange, error) {
+	return s.apply(ctx, action, list, time.Time{})
+}
+
+// ApplyAndReplay is Apply, and begins a replay to each of the subscriptions of what
+// was emitted since a time; see BeginReplay.
+func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.SubscriptionChange, error) {
+	return s.apply(ctx, action, list, since)
+}
+
+// apply begins no replay where since is zero. A replay begins in the transaction that
+// adds its subscription, so that no delivery of a later event goes before.
+func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.SubscriptionChange, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {
 			return nil, err
@@ -116,6 +139,12 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.
 		for i := range list {
 			var err error
 			if changes[i], err = applyOne(ctx, tx, &list[i]); err != nil {
+				return 0, err
+			}
+			if since.IsZero() {
+				continue
+			}
+			if err := s.beginReplay(ctx, tx, action, list[i].Name, since); err != nil {
 				return 0, err
 			}
 		}
@@ -133,11 +162,7 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Su
 	if err != nil {
 		return "", err
 	}
-	patterns := make([]string, len(s.Types))
-	for i, t := range s.Types {
-		patterns[i] = domain.TypePattern(t)
-	}
-	rows, err := tx.Query(ctx, applySQL, s.Name, s.Types, patterns, headers, s.URL, append([]string{}, s.Secrets...), s.Format, s.Timeout.Milliseconds(),
+	rows, err := tx.Query(ctx, applySQL, s.Name, s.Types, patterns(s), headers, s.URL, append([]string{}, s.Secrets...), s.Format, s.Timeout.Milliseconds(),
 		s.Concurrency, s.Rate, s.Attempts, s.RetryMax.Milliseconds(), s.Ordering, s.InsteadOfQueue)
 	if err != nil {
 		return "", err
@@ -154,6 +179,15 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Su
 	return domain.SubscriptionAdded, nil
 }
 
+// patterns are the types of a subscription for the LIKE of SQL.
+func patterns(s *domain.Subscription) []string {
+	list := make([]string, len(s.Types))
+	for i, t := range s.Types {
+		list[i] = domain.TypePattern(t)
+	}
+	return list
+}
+
 // The first pause counts: pausing again changes nothing.
 const (
 	pauseSQL = `
@@ -161,7 +195,9 @@ UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp(
     pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
 WHERE name = $1 AND removed_at IS NULL`
 	resumeSQL = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
-	removeSQL = `UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
+	removeSQL = `
+WITH replay AS (DELETE FROM outbox_replays WHERE subscription = $1)
+UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 )
 
 // Pause stops the attempts of a subscription, with the reason of the action.

@@ -1,0 +1,135 @@
+package command
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/words"
+	"outboxd/repository/subscriptions"
+)
+
+func (c commands) newSubscriptionsReplayCommand() *cobra.Command {
+	var out terminal.Output
+	var flags actionFlags
+	var sinceText string
+	cmd := &cobra.Command{
+		Use:   "replay NAME",
+		Short: "Send a subscription what was relayed before it",
+		Long: `Make the deliveries of a subscription of events that were relayed before it was there: what was emitted since a time and
+is still kept. Events that have their delivery get no second one, also where somebody discarded it. Cancelled events get none.
+
+It goes through the history in pieces and waits while the relay has much to do. Its deliveries come behind the
+events that are due already. With ordering: key no delivery of the subscription with an ordering key goes before all are made; the
+deliveries of a key then follow the order of its events.
+
+What is done holds. Stopped or killed, the command may be called again; the leader among the relays also goes on
+with what nobody else does. Without --yes it only counts.`,
+		Example: `  outboxd subscriptions replay crm --since 48h
+  outboxd subscriptions replay crm --since 2026-11-01T00:00Z --yes --reason "the receiver is new"`,
+		Args: oneArgument("one name of a subscription"),
+	}
+	out.AddFlag(cmd)
+	flags.add(cmd)
+	cmd.Flags().StringVar(&sinceText, "since", "", "events emitted within this time (48h), or since this moment (RFC 3339); required")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		since, err := replayMoment("--since", sinceText)
+		if err == nil && since.IsZero() {
+			err = config.Mistake{Err: errors.New("--since is required, such as --since 48h")}
+		}
+		if err != nil {
+			return err
+		}
+		store := subscriptions.New(o.db)
+		found, err := store.Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if !flags.yes {
+			return cmp.Or(countReplays(cmd, store, &out, []domain.Subscription{*found}, since), flags.consent("replay"))
+		}
+		if err := store.BeginReplay(cmd.Context(), flags.action(nil), found.Name, since); err != nil {
+			return err
+		}
+		replay, err := followReplay(cmd, store, found.Name)
+		if err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), replay, func(w io.Writer) { fmt.Fprintf(w, "%s\t%s\n", found.Name, replaySaid(replay)) })
+	})
+	return cmd
+}
+
+// replayMoment is zero for "".
+func replayMoment(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	since, err := domain.ParseMoment(text, time.Now())
+	if err != nil {
+		return since, config.Mistake{Err: fmt.Errorf("%s: %w", flag, err)}
+	}
+	return since, nil
+}
+
+// replayCount is what a replay would look at.
+type replayCount struct {
+	Subscription string    `json:"subscription"`
+	Since        time.Time `json:"since"`
+	Matched      int64     `json:"matched"`
+	DryRun       bool      `json:"dry_run"`
+}
+
+func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.Output, list []domain.Subscription, since time.Time) error {
+	counts := make([]replayCount, len(list))
+	for i := range list {
+		matched, err := store.CountReplay(cmd.Context(), &list[i], since)
+		if err != nil {
+			return err
+		}
+		counts[i] = replayCount{list[i].Name, since.UTC(), matched, true}
+	}
+	return out.Write(cmd.OutOrStdout(), counts, func(w io.Writer) {
+		for _, c := range counts {
+			fmt.Fprintf(w, "%s\t%s emitted since %s. Those with a delivery get no other.\n", c.Subscription,
+				words.Many(c.Matched, "event")+words.Plural(c.Matched, " matches", " match")+" that "+words.Plural(c.Matched, "was", "were"), terminal.Instant(c.Since))
+		}
+	})
+}
+
+// progressEvery is the time between two lines about the progress of a replay.
+const progressEvery = 2 * time.Second
+
+// followReplay goes on with a replay to its end, and tells how far it is.
+func followReplay(cmd *cobra.Command, store *subscriptions.Store, name string) (*domain.SubscriptionReplay, error) {
+	told := time.Now()
+	err := store.ContinueReplay(cmd.Context(), name, func(r domain.SubscriptionReplay) {
+		if time.Since(told) >= progressEvery {
+			told = time.Now()
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s so far\n", name, replaySaid(&r))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the replay to %s has begun and not ended; a relay goes on with it, and so does the same command: %w", name, err)
+	}
+	replay, err := store.Replay(cmd.Context(), name)
+	if err == nil && replay == nil {
+		err = domain.Errorf(domain.CodeNotFound, "subscription %q was removed meanwhile", name)
+	}
+	return replay, err
+}
+
+func replaySaid(r *domain.SubscriptionReplay) string {
+	said := fmt.Sprintf("%s made of %s that %s", words.Count(r.Made)+words.Plural(r.Made, " delivery", " deliveries"), words.Many(r.Matched, "event"), words.Plural(r.Matched, "matches", "match"))
+	if r.Refused > 0 {
+		said += fmt.Sprintf("; %s left out, see the log", words.Many(r.Refused, "event"))
+	}
+	return said
+}

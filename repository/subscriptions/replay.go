@@ -1,0 +1,267 @@
+package subscriptions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// A replay makes the deliveries of a subscription of events that the relay met
+// without it. It goes through all that is kept, by the IDs of the events and in
+// pieces; the row in outbox_replays says how far it is, so that anybody can go on
+// with it. Two who do take turns.
+//
+// Every delivery has the ID that the claim would have given it, so that one which
+// there is already is not made again.
+
+const (
+	// replayRows is how many events one piece looks at, and replayBytes bounds the
+	// payloads of the deliveries that it makes.
+	replayRows  = 5_000
+	replayBytes = 8 << 20
+	// replayRoom is how many due events there may be for the next piece to be made:
+	// what is made comes after them, and what producers emit next after that.
+	replayRoom  = 2 * replayRows
+	replayCheck = 200 * time.Millisecond
+	// keysAtOnce is how many ordering keys get a turn at once, when a replay ends.
+	keysAtOnce = 1_000
+)
+
+const beginReplaySQL = `
+INSERT INTO outbox_replays AS r (subscription, subscription_id, since, action_id)
+SELECT name, id, $2::timestamptz, $3::uuid FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NULL
+ON CONFLICT (subscription) DO UPDATE
+SET subscription_id = excluded.subscription_id, since = excluded.since, action_id = excluded.action_id, begun_at = clock_timestamp(), moved_at = clock_timestamp(),
+    done_until = '00000000-0000-0000-0000-000000000000', matched = 0, made = 0, refused = 0, ended_at = NULL
+WHERE r.ended_at IS NOT NULL OR r.subscription_id <> excluded.subscription_id OR r.since > excluded.since`
+
+// BeginReplay begins to send a subscription what was emitted since a time and is
+// still kept. Where a replay that goes back as far is under way, it stays that one.
+// Nothing is made yet; see ContinueReplay. Errors: domain.CodeNotFound.
+func (s *Store) BeginReplay(ctx context.Context, action *domain.Action, name string, since time.Time) error {
+	err := pgx.BeginFunc(ctx, s.db.Pool(), func(tx pgx.Tx) error {
+		found, err := findIn(ctx, tx, s.db.Storable(name))
+		if err == nil && (found == nil || !found.RemovedAt.IsZero()) {
+			err = noSubscription(name)
+		}
+		if err != nil {
+			return err
+		}
+		return s.beginReplay(ctx, tx, action, name, since)
+	})
+	if domain.ErrorCode(err) == domain.CodeNotFound {
+		return err
+	}
+	return postgres.Translate(err, "begin a replay")
+}
+
+func (s *Store) beginReplay(ctx context.Context, tx pgx.Tx, action *domain.Action, name string, since time.Time) error {
+	said := maps.Clone(action.Filter)
+	if said == nil {
+		said = map[string]string{}
+	}
+	said["subscription"], said["since"] = name, since.UTC().Format(time.RFC3339)
+	id, err := stored.Record(ctx, s.db, tx, "replay", &domain.Action{Actor: action.Actor, Reason: action.Reason, Filter: said}, 0)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, beginReplaySQL, s.db.Storable(name), since, [16]byte(id))
+	return err
+}
+
+const replaysSQL = `SELECT subscription, since, begun_at, moved_at, matched, made, refused, ended_at FROM outbox_replays`
+
+func scanReplay(row pgx.CollectableRow) (domain.SubscriptionReplay, error) {
+	var r domain.SubscriptionReplay
+	var ended *time.Time
+	err := row.Scan(&r.Subscription, &r.Since, &r.BegunAt, &r.MovedAt, &r.Matched, &r.Made, &r.Refused, &ended)
+	if ended != nil {
+		r.EndedAt = *ended
+	}
+	return r, err
+}
+
+// Replay returns the last replay to a subscription, nil if there was none.
+func (s *Store) Replay(ctx context.Context, name string) (*domain.SubscriptionReplay, error) {
+	const doing = "look for a replay"
+	rows, err := s.db.Pool().Query(ctx, replaysSQL+" WHERE subscription = $1", s.db.Storable(name))
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	found, err := pgx.CollectRows(rows, scanReplay)
+	if err != nil || len(found) == 0 {
+		return nil, postgres.Translate(err, doing)
+	}
+	return &found[0], nil
+}
+
+// AbandonedReplays returns the names of subscriptions with a replay that has not
+// ended and that nobody has gone on with for so long.
+func (s *Store) AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error) {
+	rows, err := s.db.Pool().Query(ctx, `SELECT subscription FROM outbox_replays WHERE ended_at IS NULL AND moved_at < clock_timestamp() - $1 * interval '1 second' ORDER BY 1`, after.Seconds())
+	if err != nil {
+		return nil, postgres.Translate(err, "look for replays")
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return names, postgres.Translate(err, "look for replays")
+}
+
+func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, open bool, err error) {
+	err = s.db.Pool().QueryRow(ctx, "SELECT done_until FROM outbox_replays WHERE subscription = $1 AND ended_at IS NULL", s.db.Storable(name)).Scan((*[16]byte)(&from))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return from, false, nil
+	}
+	return from, err == nil, postgres.Translate(err, "look for a replay")
+}
+
+// ContinueReplay goes on with the replay to a subscription until all deliveries are
+// made, and returns at once if none is under way. It waits while the relay has
+// much to do. tell, if not nil, is called after every piece and while it waits.
+//
+// What it has done holds whenever it ends: the next call goes on from there.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+func (s *Store) ContinueReplay(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+	from, open, err := s.openReplay(ctx, name)
+	if err != nil || !open {
+		return err
+	}
+	if from.IsZero() {
+		if err := s.awaitClaims(ctx); err != nil {
+			return err
+		}
+	}
+	err = postgres.InPieces(ctx, replayRows, func(rows int) (ended bool, err error) {
+		if err := s.awaitRoom(ctx, name, tell); err != nil {
+			return false, err
+		}
+		if ended, err = s.replayPiece(ctx, name, rows); err != nil {
+			return false, err
+		}
+		return ended, s.tellReplay(ctx, name, tell)
+	})
+	if err != nil {
+		return postgres.Translate(err, "make deliveries")
+	}
+	crashpoint.Reach(crashpoint.DeliveriesOpened)
+	return s.giveTurns(ctx, name, tell)
+}
+
+func (s *Store) tellReplay(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+	if tell == nil {
+		return nil
+	}
+	r, err := s.Replay(ctx, name)
+	if err == nil && r != nil {
+		tell(*r)
+	}
+	return err
+}
+
+// Whoever claims looks for subscriptions first and keeps that table's lock until the
+// end. What began before the subscription was committed does not know of it.
+const (
+	claimsSQL = `
+SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}')
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.relation = 'outbox_subscriptions'::regclass AND l.pid <> pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND coalesce(a.xact_start > clock_timestamp() - $1 * interval '1 second', true)`
+	claimsLeftSQL = `
+SELECT EXISTS (SELECT FROM pg_locks
+    WHERE locktype = 'relation' AND relation = 'outbox_subscriptions'::regclass AND virtualtransaction = ANY ($1::text[]))`
+	// No claim lasts as long: PostgreSQL ends each that idles or does not get on.
+	claimPatience = 5 * time.Minute
+	claimCheck    = 20 * time.Millisecond
+)
+
+// awaitClaims returns when every claim has ended that is open now.
+func (s *Store) awaitClaims(ctx context.Context) error {
+	var claims []string
+	err := s.db.Pool().QueryRow(ctx, claimsSQL, claimPatience.Seconds()).Scan(&claims)
+	if err != nil || len(claims) == 0 {
+		return postgres.Translate(err, "look for open claims")
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	defer cancel()
+	for {
+		var left bool
+		if err := s.db.Pool().QueryRow(ctx, claimsLeftSQL, claims).Scan(&left); err != nil || !left {
+			return postgres.Translate(err, "wait for open claims")
+		}
+		if err := pause(ctx, claimCheck); err != nil {
+			return fmt.Errorf("wait for transactions that read outbox_subscriptions: %w", err)
+		}
+	}
+}
+
+// The index of due events, in its order, up to the bound.
+var dueSQL = fmt.Sprintf(`SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT %d) AS due`, replayRoom+1)
+
+// awaitRoom returns when the relay has little to do.
+func (s *Store) awaitRoom(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+	for {
+		var due int
+		if err := s.db.Pool().QueryRow(ctx, dueSQL).Scan(&due); err != nil {
+			return postgres.Translate(err, "count due events")
+		}
+		if due <= replayRoom {
+			return nil
+		}
+		// That it waits is no reason for others to go on with it.
+		if _, err := s.db.Pool().Exec(ctx, "UPDATE outbox_replays SET moved_at = clock_timestamp() WHERE subscription = $1 AND moved_at < clock_timestamp() - interval '5 seconds'", s.db.Storable(name)); err != nil {
+			return postgres.Translate(err, "wait for the relay")
+		}
+		if err := s.tellReplay(ctx, name, tell); err != nil {
+			return err
+		}
+		if err := pause(ctx, replayCheck); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+const heldKeysSQL = `
+SELECT DISTINCT ordering_key FROM outbox_held WHERE subscription = $1 AND ordering_key > $2 ORDER BY ordering_key LIMIT $3`
+
+// giveTurns lets the first delivery of each ordering key go. Where it does not get to the end, the
+// leader's round does it.
+func (s *Store) giveTurns(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
+	for after := ""; ; {
+		rows, err := s.db.Pool().Query(ctx, heldKeysSQL, s.db.Storable(name), after, keysAtOnce)
+		if err != nil {
+			return postgres.Translate(err, "look for ordering keys")
+		}
+		keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil || len(keys) == 0 {
+			return postgres.Translate(err, "look for ordering keys")
+		}
+		if err := s.awaitRoom(ctx, name, tell); err != nil {
+			return err
+		}
+		if _, err := s.db.Pool().Exec(ctx, "SELECT outbox_advance($1)", keys); err != nil {
+			return postgres.Translate(err, "give ordering keys their turns")
+		}
+		after = keys[len(keys)-1]
+	}
+}

@@ -1,0 +1,246 @@
+package subscriptions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// metSQL are the events of a piece that a subscription wants, out of all places in
+// which events are that the relay has met.
+//
+//   - In the outbox, and among the dead that come from there, may be events that no
+//     claim has met yet. The claim makes their deliveries.
+//   - A cancelled event has none.
+//   - The range of sent_at leaves out days of the history; clocks may differ.
+//   - An event that was replayed or written again is there more than once.
+var metSQL = `
+WITH sub AS (
+    SELECT $4::uuid AS subscription_id, $5::text AS name, $6::text[] AS patterns, $7::jsonb AS wanted_headers, $8::text AS ordering, $9::integer AS most_attempts
+), met AS MATERIALIZED (
+    SELECT DISTINCT ON (places.id) places.* FROM (
+        ` + replayed(`SELECT `+stored.Columns+` FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid AND subscription IS NULL`) + `
+    ) AS places, sub
+    WHERE created_at >= $3::timestamptz AND event_type COLLATE "C" LIKE ANY (sub.patterns) AND (sub.wanted_headers = '{}' OR places.headers @> sub.wanted_headers)
+    ORDER BY places.id, generation DESC
+)`
+
+// replayed is a query for each of the places, of what was met there.
+func replayed(query string) string {
+	return stored.Places.Only(domain.StateHeld, domain.StateSuppressed).Union(query) + `
+        UNION ALL ` + stored.Places.Only(domain.StatePending, domain.StateDead).Union(query+" AND split IS NOT NULL") + `
+        UNION ALL ` + stored.Places.Only(domain.StateInFlight).Union(query+" AND "+sentSinceSQL)
+}
+
+const sentSinceSQL = `sent_at >= date_trunc('day', $3::timestamptz - interval '1 hour', 'UTC')`
+
+// makeSQL makes the deliveries of a piece that are not there.
+//
+//   - What is confirmed was delivered, what is in any place is on its way or was taken
+//     back, and what a person discarded is wanted no more. Each is asked by a subquery
+//     that gives a value, which cannot become a hash of the whole table.
+//   - Where the payloads are too large together, the piece ends before the first that
+//     does not fit (%d bytes). One always does.
+//   - Those with an ordering key are held: none has a turn before the replay has ended.
+var makeSQL = metSQL + `, new AS MATERIALIZED (
+    SELECT *, sum(octet_length(payload)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - octet_length(payload) AS before
+    FROM (SELECT met.*, outbox_delivery_id(met.id, subscription_id) AS delivery_id FROM met, sub) AS named
+    WHERE (SELECT i.event_id FROM inbox i WHERE i.event_id = delivery_id) IS NULL
+      AND ` + stored.Places.Each(`(SELECT e.id FROM {table} e WHERE e.id = delivery_id LIMIT 1) IS NULL`, " AND ") + `
+      AND (SELECT j.event_id FROM outbox_journal j WHERE j.event_id = delivery_id AND j.entry = 'discarded' LIMIT 1) IS NULL
+), left_over AS (
+    SELECT id FROM new WHERE before >= %[1]d ORDER BY id LIMIT 1
+), held AS (
+    INSERT INTO outbox_held (` + stored.Columns + `)
+    SELECT ` + stored.ColumnsWith(replayColumns()) + ` FROM new, sub WHERE before < %[1]d AND ordering = 'key' AND ordering_key IS NOT NULL
+    ON CONFLICT (id) DO NOTHING
+    RETURNING event_type, created_at
+), waiting AS (
+    INSERT INTO outbox (` + stored.Columns + `)
+    SELECT ` + stored.ColumnsWith(replayColumns()) + ` FROM new, sub WHERE before < %[1]d AND NOT (ordering = 'key' AND ordering_key IS NOT NULL)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING event_type, created_at
+), made AS (
+    SELECT * FROM held UNION ALL SELECT * FROM waiting
+), entered AS (
+    INSERT INTO outbox_entries (event_type, created_at, deliveries)
+    SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*) FROM made GROUP BY 1, 2
+)
+SELECT (SELECT count(*) FROM met WHERE id < (SELECT id FROM left_over) OR NOT EXISTS (SELECT FROM left_over)), (SELECT count(*) FROM made), (SELECT id FROM left_over)`
+
+// replayColumns are those of a delivery that is due now, so that it does not come
+// before what producers emitted meanwhile.
+func replayColumns() map[string]string {
+	columns := stored.DeliveryColumns("new")
+	columns["available_at"] = "now()"
+	return columns
+}
+
+// pieceEndSQL finds the last ID of a piece: that of the row so many on (%d) in one of
+// the places.
+var pieceEndSQL = `
+SELECT least(` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateDead, domain.StateSuppressed).Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `,
+    (SELECT id FROM outbox_sent WHERE id >= $1::uuid AND sent_at >= date_trunc('day', $2::timestamptz - interval '1 hour', 'UTC') ORDER BY id OFFSET %[1]d LIMIT 1))`
+
+// pieceEnd returns the last ID of a piece of so many rows of each place.
+func pieceEnd(ctx context.Context, tx pgx.Tx, after domain.ID, rows int, since time.Time) (domain.ID, error) {
+	var end *domain.ID
+	if err := tx.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), stored.PieceStart(after), since).Scan(&end); err != nil || end == nil {
+		return stored.LastID, err
+	}
+	return *end, nil
+}
+
+// pieceBoundsSQL says that deliveries are not emitted, and keeps the planner to the
+// indexes by which a piece is bounded, whatever it thinks of the tables' sizes.
+const pieceBoundsSQL = `
+SELECT set_config('outboxd.moving', 'on', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
+
+// piece is what one piece of a replay did.
+type piece struct {
+	until                  domain.ID
+	matched, made, refused int64
+}
+
+const (
+	lockReplaySQL  = `SELECT subscription_id, since, done_until, action_id FROM outbox_replays WHERE subscription = $1 AND ended_at IS NULL FOR UPDATE`
+	moveReplaySQL  = `UPDATE outbox_replays SET done_until = $2, matched = matched + $3, made = made + $4, refused = refused + $5, moved_at = clock_timestamp(), ended_at = CASE WHEN $6 THEN clock_timestamp() END WHERE subscription = $1`
+	countReplaySQL = `UPDATE outbox_actions SET events = events + $2 WHERE id = $1`
+)
+
+// replayPiece makes the deliveries of the next piece, and reports whether it was the
+// last one. An event of which the outbox takes no delivery is left out: fewer and
+// fewer are tried until it is found.
+func (s *Store) replayPiece(ctx context.Context, name string, rows int) (ended bool, err error) {
+	for ; ; rows = max(rows/2, 1) {
+		ended, err = s.tryReplayPiece(ctx, name, rows, nil)
+		if !stored.IsOfRow(err) || postgres.IsFleeting(err) {
+			return ended, err
+		}
+		if rows == 1 {
+			return s.tryReplayPiece(ctx, name, rows, err)
+		}
+	}
+}
+
+// tryReplayPiece leaves the events of the piece out for a cause, if there is one.
+func (s *Store) tryReplayPiece(ctx context.Context, name string, rows int, cause error) (ended bool, err error) {
+	err = pgx.BeginFunc(ctx, s.db.Pool(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, pieceBoundsSQL); err != nil {
+			return err
+		}
+		var id, from domain.ID
+		var action *domain.ID
+		var since time.Time
+		err := tx.QueryRow(ctx, lockReplaySQL, s.db.Storable(name)).Scan((*[16]byte)(&id), &since, (*[16]byte)(&from), &action)
+		if errors.Is(err, pgx.ErrNoRows) {
+			ended = true // by somebody else
+			return nil
+		} else if err != nil {
+			return err
+		}
+		found, err := findIn(ctx, tx, s.db.Storable(name))
+		if err != nil {
+			return err
+		}
+		if found == nil || found.ID != id || !found.RemovedAt.IsZero() {
+			ended = true
+			_, err := tx.Exec(ctx, "DELETE FROM outbox_replays WHERE subscription = $1", s.db.Storable(name))
+			return err
+		}
+		end, err := pieceEnd(ctx, tx, from, rows, since)
+		if err != nil {
+			return err
+		}
+		done := piece{until: end, refused: 1}
+		if cause != nil {
+			s.db.Logger().ErrorContext(ctx, "no delivery can be made of an event", "subscription", name, "event_id", end, "error", cause)
+		} else if done, err = makeDeliveries(ctx, tx, found, from, end, since); err != nil {
+			return err
+		}
+		ended = done.until == stored.LastID
+		if _, err := tx.Exec(ctx, moveReplaySQL, s.db.Storable(name), [16]byte(done.until), done.matched, done.made, done.refused, ended); err != nil {
+			return err
+		}
+		if action != nil {
+			if _, err := tx.Exec(ctx, countReplaySQL, [16]byte(*action), done.made); err != nil {
+				return err
+			}
+		}
+		crashpoint.Reach(crashpoint.DeliveriesMade)
+		return nil
+	})
+	if err == nil {
+		crashpoint.Reach(crashpoint.DeliveriesKept)
+	}
+	return ended, err
+}
+
+func makeDeliveries(ctx context.Context, tx pgx.Tx, s *domain.Subscription, from, end domain.ID, since time.Time) (piece, error) {
+	args, err := wantedArgs(s)
+	if err != nil {
+		return piece{}, err
+	}
+	done := piece{until: end}
+	var left *domain.ID
+	err = tx.QueryRow(ctx, fmt.Sprintf(makeSQL, replayBytes), append([]any{stored.PieceStart(from), [16]byte(end), since}, args...)...).
+		Scan(&done.matched, &done.made, &left)
+	if left != nil {
+		done.until = left.Before()
+	}
+	return done, err
+}
+
+// wantedArgs are those of metSQL that say what a subscription wants.
+func wantedArgs(s *domain.Subscription) ([]any, error) {
+	headers := s.Headers
+	if headers == nil {
+		headers = map[string]string{}
+	}
+	text, err := json.Marshal(headers)
+	if err != nil {
+		return nil, fmt.Errorf("encode the headers of a subscription: %w", err)
+	}
+	return []any{[16]byte(s.ID), s.Name, patterns(s), string(text), s.Ordering, s.Attempts}, nil
+}
+
+// CountReplay returns how many events that were emitted since a time and are still
+// kept a subscription wants, whether there is such a one yet or not. Those that were
+// not relayed yet are not counted, nor is what has its delivery left out.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+func (s *Store) CountReplay(ctx context.Context, sub *domain.Subscription, since time.Time) (total int64, err error) {
+	args, err := wantedArgs(sub)
+	if err != nil {
+		return 0, err
+	}
+	var after domain.ID
+	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
+		err = pgx.BeginFunc(ctx, s.db.Pool(), func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, pieceBoundsSQL); err != nil {
+				return err
+			}
+			end, err := pieceEnd(ctx, tx, after, rows, since)
+			if err != nil {
+				return err
+			}
+			var n int64
+			if err := tx.QueryRow(ctx, metSQL+" SELECT count(*) FROM met", append([]any{stored.PieceStart(after), [16]byte(end), since}, args...)...).Scan(&n); err != nil {
+				return err
+			}
+			total, after = total+n, end
+			return nil
+		})
+		return after == stored.LastID, err
+	})
+	return total, postgres.Translate(err, "count the events of a replay")
+}

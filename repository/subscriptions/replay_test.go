@@ -1,0 +1,300 @@
+package subscriptions_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/postgres"
+	"outboxd/repository/recall"
+	rt "outboxd/repository/repositorytest"
+	"outboxd/repository/search"
+	"outboxd/repository/subscriptions"
+)
+
+// replayed is a database with subscriptions and a relay.
+type replayed struct {
+	t     *testing.T
+	db    *postgres.Database
+	relay *repository.Outbox
+	store *subscriptions.Store
+}
+
+func newReplayed(t *testing.T) *replayed {
+	t.Helper()
+	db := schematest.Open(t)
+	return &replayed{t, db, repository.NewOutbox(db, repository.OutboxOptions{History: true}), subscriptions.New(db)}
+}
+
+func wants(name string, types ...string) domain.Subscription {
+	return domain.Subscription{Name: name, Types: types, URL: "http://receiver.example.com"}.WithDefaults()
+}
+
+// begin adds subscriptions, with a replay of the last hour.
+func (r *replayed) begin(list ...domain.Subscription) {
+	r.t.Helper()
+	if _, err := r.store.ApplyAndReplay(r.t.Context(), person(), list, time.Now().Add(-time.Hour)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *replayed) finish(name string) domain.SubscriptionReplay {
+	r.t.Helper()
+	if err := r.store.ContinueReplay(r.t.Context(), name, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	done, err := r.store.Replay(r.t.Context(), name)
+	if err != nil || !done.Ended() {
+		r.t.Fatalf("%+v, %v", done, err)
+	}
+	return *done
+}
+
+// addsUp wants the account to add up, and no promise broken.
+func (r *replayed) addsUp() {
+	r.t.Helper()
+	auditor := search.NewAuditor(r.db)
+	lines, err := auditor.Account(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i := range lines {
+		if lines[i].Difference() != 0 {
+			r.t.Errorf("the account does not add up: %+v", lines[i])
+		}
+	}
+	if violations, err := auditor.Violations(r.t.Context(), lines, 10); err != nil || len(violations) > 0 {
+		r.t.Errorf("violations: %v, %v", violations, err)
+	}
+}
+
+// deliver relays all and confirms it, and returns the types that went to a subscription, in the order in which they went.
+func (r *replayed) deliver(name string) string {
+	r.t.Helper()
+	var went []string
+	for {
+		batch := rt.Claim(r.t, r.relay, 10)
+		events := slices.Clone(batch.Events())
+		if len(events) == 0 && !batch.Full() && !batch.Advanced() {
+			return strings.Join(went, " ")
+		}
+		if len(events) > 0 {
+			rt.Deliver(r.t, batch)
+		}
+		for _, e := range events {
+			if e.Subscription == name {
+				went = append(went, e.Type)
+			}
+			rt.Exec(r.t, r.db, "SELECT outboxd.confirm($1)", e.ID.String())
+		}
+	}
+}
+
+// TestAReplaySendsWhatTheHistoryHas has events in every place, some of which a subscription does not want.
+func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	rt.Exec(t, r.db, `SELECT outboxd.emit('user:done', '{}'), outboxd.emit('user:flying', '{}'), outboxd.emit('user:dead', '{}'), outboxd.emit('user:back', '{}'), outboxd.emit('user:eu', '{}', headers => '{"region": "eu"}'),
+		outboxd.emit('order', '{}'), outboxd.emit('user:cancelled', '{}'), outboxd.emit('user:old', '{}')`)
+	rt.EmitKeyed(t, r.db, "user:k1", "user:k2")
+	rt.RelayAll(t, r.relay)
+	rt.Confirm(t, r.db, "user:done")
+	if _, err := recall.New(r.db).Cancel(t.Context(), person(), []domain.ID{rt.Find(t, r.db, "user:cancelled")}); err != nil {
+		t.Fatal(err)
+	}
+	rt.Exec(t, r.db, "UPDATE outbox_sent SET created_at = created_at - interval '2 hours' WHERE event_type = 'user:old'")
+	rt.Exec(t, r.db, `WITH gone AS (DELETE FROM outbox_sent WHERE event_type = 'user:dead' RETURNING *)
+		INSERT INTO outbox_dead (id, event_type, payload, headers, queue, attempts, generation, available_at, created_at, split, stage, error) SELECT id, event_type, payload, headers, queue, attempts, generation, available_at, created_at, 'done', 'worker', 'no' FROM gone`)
+	rt.Exec(t, r.db, `BEGIN; SELECT set_config('outboxd.moving', 'on', true); WITH gone AS (DELETE FROM outbox_sent WHERE event_type = 'user:back' RETURNING *)
+		INSERT INTO outbox (id, event_type, payload, created_at, split, available_at) SELECT id, event_type, payload, created_at, 'done', 'tomorrow' FROM gone; COMMIT`)
+	crm, eu := wants("crm", "user:*"), wants("eu", "*")
+	eu.Headers = map[string]string{"region": "eu"}
+	if n, err := r.store.CountReplay(t.Context(), &crm, time.Now().Add(-time.Hour)); err != nil || n != 7 {
+		t.Errorf("%d events match, %v, want 7", n, err)
+	}
+	r.begin(crm, eu)
+	rt.Exec(t, r.db, "SELECT outboxd.emit('user:new', '{}')") // met with the subscription
+	if done := r.finish("crm"); done.Matched != 7 || done.Made != 7 {
+		t.Errorf("%+v", done)
+	}
+	if done := r.finish("eu"); done.Matched != 1 || done.Made != 1 {
+		t.Errorf("%+v", done)
+	}
+	r.addsUp()
+	went := strings.Fields(r.deliver("crm"))
+	slices.Sort(went)
+	if got, want := strings.Join(went, " "), "user:back user:dead user:done user:eu user:flying user:k1 user:k2 user:new"; got != want {
+		t.Errorf("went %s, want %s", got, want)
+	}
+	if n := rt.Count(t, r.db, "SELECT sum(events) FROM outbox_actions WHERE action = 'replay' AND filter ->> 'subscription' = 'crm'"); n != 7 {
+		t.Errorf("%d deliveries are on the record, want 7", n)
+	}
+	// Once more: each has its delivery, wherever that is.
+	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if done := r.finish("crm"); done.Matched != 8 || done.Made != 0 {
+		t.Errorf("%+v", done)
+	}
+	r.addsUp()
+}
+
+// TestAReplayKeepsTheOrderOfEachKey replays while later events of the same keys are relayed, and IDs are not in the order of positions.
+func TestAReplayKeepsTheOrderOfEachKey(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	var want []string
+	for i := range 4 {
+		// The later, the smaller its ID.
+		rt.Exec(t, r.db, "INSERT INTO outbox (id, event_type, payload, ordering_key) VALUES ($1, $2, '', 'k')", fmt.Sprintf("019a0000-0000-7000-8000-00000000000%d", 9-i), fmt.Sprintf("old%d", i))
+		want = append(want, fmt.Sprintf("old%d", i))
+	}
+	r.deliver("")
+	crm := wants("crm", "*")
+	crm.Ordering = domain.OrderingKey
+	r.begin(crm)
+	for i := range 3 {
+		rt.Exec(t, r.db, "SELECT outboxd.emit($1, '{}', ordering_key => 'k')", fmt.Sprintf("new%d", i))
+		want = append(want, fmt.Sprintf("new%d", i))
+	}
+	if got := r.deliver("crm"); got != "" {
+		t.Errorf("%s went before the replay had ended", got)
+	}
+	if _, err := r.db.SQL().ExecContext(t.Context(), "SELECT outbox_advance(ARRAY['subscription:crm:k'])"); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.deliver("crm"); got != "" {
+		t.Errorf("%s went before the replay had ended", got)
+	}
+	if done := r.finish("crm"); done.Made != 4 {
+		t.Errorf("%+v", done)
+	}
+	if got := r.deliver("crm"); got != strings.Join(want, " ") {
+		t.Errorf("went %s, want %s", got, want)
+	}
+	r.addsUp()
+}
+
+// TestAReplayLeavesAClaimThatIsOpenNoGap has an event in a claim that began before the subscription.
+func TestAReplayLeavesAClaimThatIsOpenNoGap(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	rt.Emit(t, r.db, 1)
+	open := rt.Claim(t, r.relay, 10)
+	r.begin(wants("crm", "*"))
+	done := make(chan error, 1)
+	go func() { done <- r.store.ContinueReplay(context.WithoutCancel(t.Context()), "crm", nil) }()
+	select {
+	case err := <-done:
+		t.Errorf("the replay ended while the claim was open: %v", err)
+	case <-time.After(200 * time.Millisecond): // it would have been over long before
+	}
+	rt.Deliver(t, open)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := r.deliver("crm"); got != "test:1" {
+		t.Errorf("went %q, want test:1", got)
+	}
+}
+
+// TestAReplayGoesOnWhereItWas ends in the middle of several pieces; meanwhile deliveries go, die and are discarded.
+func TestAReplayGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	const events = subscriptions.ReplayRows + 10
+	rt.Exec(t, r.db, "INSERT INTO outbox (event_type, payload) SELECT 'many', '' FROM generate_series(1, $1)", events)
+	for r.claimAndDeliver() {
+	}
+	r.begin(wants("crm", "many"))
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := r.store.ContinueReplay(ctx, "crm", func(domain.SubscriptionReplay) { cancel() }); err == nil {
+		t.Error("the replay ended in its first piece")
+	}
+	names, err := r.store.AbandonedReplays(t.Context(), 0)
+	if err != nil || !slices.Equal(names, []string{"crm"}) {
+		t.Errorf("abandoned: %q, %v", names, err)
+	}
+	first, err := r.store.Replay(t.Context(), "crm")
+	if err != nil || first.Ended() || first.Made != subscriptions.ReplayRows {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	// One of the first piece is discarded.
+	batch := rt.Claim(t, r.relay, 1)
+	if err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: context.Canceled}}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := deadletters.New(r.db).Discard(t.Context(), person(), domain.DeadFilter{}, 10); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if done := r.finish("crm"); done.Made != events || done.Matched != events {
+		t.Errorf("%+v", done)
+	}
+	// From the beginning.
+	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if done := r.finish("crm"); done.Made != 0 || done.Matched != events {
+		t.Errorf("once more: %+v", done)
+	}
+	r.addsUp()
+}
+
+// claimAndDeliver is a large step of the relay.
+func (r *replayed) claimAndDeliver() bool {
+	batch := rt.Claim(r.t, r.relay, 5000)
+	if len(batch.Events()) == 0 {
+		return false
+	}
+	rt.Deliver(r.t, batch)
+	return true
+}
+
+// TestAReplayIsStoppedByNoEvent has events of which the outbox takes no delivery, among large ones.
+func TestAReplayIsStoppedByNoEvent(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	rt.Exec(t, r.db, "INSERT INTO outbox (event_type, payload) SELECT 'large', repeat('x', 1000000)::bytea FROM generate_series(1, 20)")
+	for r.claimAndDeliver() {
+	}
+	rt.Exec(t, r.db, "UPDATE outbox_sent SET headers = '[]' WHERE id IN (SELECT id FROM outbox_sent LIMIT 2)")
+	r.begin(wants("crm", "large"))
+	if done := r.finish("crm"); done.Made != 18 || done.Refused != 2 {
+		t.Errorf("%+v, want 18 made and 2 refused", done)
+	}
+	r.addsUp()
+}
+
+// TestARemovedSubscriptionHasNoReplay removes it in the middle, and applies it again.
+func TestARemovedSubscriptionHasNoReplay(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	rt.Emit(t, r.db, 3)
+	rt.RelayAll(t, r.relay)
+	crm := wants("crm", "*")
+	crm.Ordering = domain.OrderingKey
+	r.begin(crm)
+	if err := r.store.Remove(t.Context(), person(), "crm"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now()); domain.ErrorCode(err) != domain.CodeNotFound {
+		t.Errorf("a replay to a removed subscription: %v", err)
+	}
+	if _, err := r.store.Apply(t.Context(), person(), []domain.Subscription{crm}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.ContinueReplay(t.Context(), "crm", nil); err != nil {
+		t.Fatal(err)
+	}
+	rt.EmitKeyed(t, r.db, "k1")
+	if got := r.deliver("crm"); got != "k1" {
+		t.Errorf("went %q, want k1", got)
+	}
+}
