@@ -14,25 +14,26 @@ import (
 )
 
 const (
-	// boundsEvery is the rhythm in which bounded queues are measured.
+	// boundsEvery is how often bounded queues are measured.
 	boundsEvery = 100 * time.Millisecond
-	// A queue that was full opens again when a tenth of its bound is free, so
-	// that it does not open and close for every few tasks.
+	// A full queue opens again when a tenth of its bound is free, so that it
+	// does not open and close for every few tasks.
 	reopenShare = 10
-	// boundsQuiet is how long a queue has to be open before its closing is
-	// news: one that stays near its bound closes many times a second.
+	// boundsQuiet is how long a queue must have been open before its closing is
+	// logged: a queue near its bound closes many times a second.
 	boundsQuiet = time.Minute
 )
 
-// bounds keep events in the database whose queue is full. Between measurements
-// they count what this process adds. The bound is soft: what is claimed is
-// enqueued, and what other processes add shows in the next measurement.
+// bounds keep events of full queues in the database. Between measurements they
+// count the events that this process adds. A bound may be exceeded: claimed
+// events are enqueued, and events of other processes show only in the next
+// measurement.
 type bounds struct {
 	lengths domain.QueueLengths
 	limits  map[string]int
 	log     *slog.Logger
 	gauge   *prometheus.GaugeVec
-	opened  func() // a queue may be served again
+	opened  func() // called when a queue may be served again
 
 	mu     sync.Mutex
 	queues map[string]*boundedQueue
@@ -44,7 +45,7 @@ type boundedQueue struct {
 	since  time.Time // of the last opening
 }
 
-// newBounds returns bounds in which every queue is closed until it has been measured.
+// newBounds returns bounds. Every queue is closed until it has been measured.
 func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *prometheus.GaugeVec, log *slog.Logger, opened func()) *bounds {
 	b := &bounds{lengths: lengths, limits: limits, log: log, gauge: gauge, opened: opened, queues: map[string]*boundedQueue{}}
 	for queue := range limits {
@@ -54,8 +55,8 @@ func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *promet
 	return b
 }
 
-// run measures until ctx ends. While the queues cannot be measured everything stays
-// as it is, and the breaker says why.
+// run measures until ctx ends. While the queues cannot be measured nothing changes,
+// and the breaker reports why.
 func (b *bounds) run(ctx context.Context) error {
 	names := slices.Sorted(maps.Keys(b.limits))
 	ticker := time.NewTicker(boundsEvery)
@@ -97,7 +98,7 @@ func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
 	return opened
 }
 
-// added counts events that the queues have taken.
+// added counts the events that the queues accepted.
 func (b *bounds) added(events []domain.Event, outcomes []domain.Outcome) {
 	if b == nil {
 		return
@@ -123,7 +124,7 @@ func (b *bounds) closeIfFull(name string, q *boundedQueue, now time.Time) {
 	}
 }
 
-// closed returns the queues whose events are to be left in the database.
+// closed returns the queues whose events stay in the database.
 func (b *bounds) closed() []string {
 	if b == nil {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"outboxd/relay/pace"
 )
 
-// How often an open breaker probes: from probeFirst, doubling to probeLast.
-// The latter bounds how long a recovery goes unnoticed.
+// How often an open breaker probes: the pause doubles from probeFirst to
+// probeLast. probeLast bounds how long a recovery goes unnoticed.
 const (
 	probeFirst   = 50 * time.Millisecond
 	probeLast    = time.Second
@@ -20,10 +20,10 @@ const (
 )
 
 // breaker keeps all pollers of a process away from a server that is gone, while
-// one of them probes it. A probe that succeeds lets them try; the outage is over
-// when their work succeeds too. So a server that answers probes and fails at
-// work, such as a database that has become read-only, is one outage, and is
-// neither hammered nor reported again and again.
+// one of them probes it. After a successful probe they try to work. The outage
+// ends when their work succeeds too. A server may answer probes and fail at
+// work, such as a database that has become read-only: that is one outage, which
+// is reported once.
 type breaker struct {
 	name  string
 	probe func(ctx context.Context) error
@@ -32,14 +32,14 @@ type breaker struct {
 	// changed is called, without a lock, after the breaker opened or closed.
 	changed func()
 
-	probing chan struct{} // holds one token: who has it may probe
+	probing chan struct{} // holds one token: the poller that has it may probe
 
 	mu     sync.Mutex
 	cause  error         // nil while closed
 	closed chan struct{} // closed when the breaker closes; nil while it is
 	outage time.Time     // when the outage began; zero if there is none
-	latest error         // its latest cause, while closed for a trial too
-	trips  int           // within the outage
+	latest error         // its latest cause, also while closed for a trial
+	trips  int           // in this outage
 }
 
 func newBreaker(name string, probe func(context.Context) error, gauge prometheus.Gauge, log *slog.Logger, changed func()) *breaker {
@@ -48,8 +48,8 @@ func newBreaker(name string, probe func(context.Context) error, gauge prometheus
 	return b
 }
 
-// trip opens the breaker. Further failures of the same outage only slow the
-// probes down.
+// trip opens the breaker. Further failures of the same outage only make the
+// probes less frequent.
 func (b *breaker) trip(cause error) {
 	if b.open(cause) {
 		b.changed()
@@ -71,7 +71,7 @@ func (b *breaker) open(cause error) bool {
 	return true
 }
 
-// succeeded ends an outage: work has succeeded again.
+// succeeded ends an outage, because work has succeeded.
 func (b *breaker) succeeded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,23 +83,23 @@ func (b *breaker) succeeded() {
 	b.gauge.Set(0)
 }
 
-// fault returns why the breaker is open, nil while it is closed.
+// fault returns why the breaker is open; nil while it is closed.
 func (b *breaker) fault() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.cause
 }
 
-// outageCause returns what the present outage comes from, nil if there is none.
-// Unlike fault it does not flicker when probes succeed and work fails.
+// outageCause returns the cause of the present outage; nil if there is none.
+// Unlike fault it does not alternate while probes succeed and work fails.
 func (b *breaker) outageCause() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.latest
 }
 
-// wait returns nil once the breaker is closed, or ctx's error. Of those who
-// wait, one probes; if it leaves, another takes over.
+// wait returns nil once the breaker is closed, or ctx's error. One of the
+// waiting pollers probes; if it leaves, another takes over.
 func (b *breaker) wait(ctx context.Context) error {
 	for {
 		b.mu.Lock()
@@ -124,7 +124,7 @@ func (b *breaker) probeUntilClosed(ctx context.Context) {
 	n := b.trips
 	b.mu.Unlock()
 	for ; b.fault() != nil; n++ {
-		// At least half of the ceiling, so that a probe is never a hammer.
+		// At least half of the ceiling, so that probes are never too frequent.
 		limit := pace.Ceiling(probeFirst, probeLast, n)
 		pace.Wait(ctx, limit/2+pace.Backoff(limit/2, limit/2, 1))
 		if ctx.Err() != nil {

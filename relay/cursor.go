@@ -8,26 +8,26 @@ import (
 )
 
 const (
-	// cursorSlack keeps the cursor behind the present: transactions that were
-	// begun before the newest claimed event's may still commit. What takes
-	// longer than this is left to the sweep.
+	// cursorSlack keeps the cursor a little behind the present: older
+	// transactions may still commit. The sweep finds events of transactions
+	// that take longer than this.
 	cursorSlack = 50 * time.Millisecond
 	// sweepEvery bounds how late the sweep finds an event while the relay is
 	// busy, as long as a sweep costs less than sweepShare of that.
 	sweepEvery = time.Second
-	// sweepShare is the inverse of the share of time that sweeps may take.
+	// Sweeps may take one in sweepShare of the time.
 	sweepShare = 20
 )
 
-// cursor is how far a process has claimed. Scans start there, because with an
-// old snapshot open somewhere PostgreSQL cannot remove the entries of claimed
-// events from the index, and a scan from its beginning would read them all again.
+// cursor is how far a process has claimed. Scans start there. With an old
+// snapshot open, PostgreSQL cannot remove the index entries of claimed events,
+// and a scan from the beginning would read all of them again.
 //
-// The cursor is a hint: events commit out of order, and failed batches come
-// back. A sweep, which is a scan from the beginning, finds what fell behind: at
-// once when a scan from the cursor comes back empty, and otherwise every second,
-// but never for more than a twentieth of the time. It is shared by the pollers
-// of a process.
+// The cursor is only a hint: events commit out of order, and failed batches
+// return. A sweep, which is a scan from the beginning, finds the events behind
+// the cursor. A sweep follows at once when a scan from the cursor finds nothing,
+// and otherwise every second, but never for more than a twentieth of the time.
+// The pollers of a process share the cursor.
 type cursor struct {
 	mu    sync.Mutex
 	at    domain.Cursor
@@ -35,10 +35,10 @@ type cursor struct {
 	swept time.Time // when the last sweep ended
 	cost  time.Duration
 	steps int  // how often the cursor stepped back
-	owed  bool // a scan found nothing, and a sweep would have cost too much then
+	owed  bool // a scan found nothing when a sweep would have cost too much
 }
 
-// scan is one claim: where from, and what for.
+// scan describes one claim: where it begins, and whether it is a sweep.
 type scan struct {
 	from  domain.Cursor
 	sweep bool
@@ -46,23 +46,23 @@ type scan struct {
 	steps int
 }
 
-// next returns the scan to make now.
+// next returns the next scan.
 func (c *cursor) next(now time.Time) scan {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since := now.Sub(c.swept)
 	if since >= sweepShare*c.cost && (c.empty || since >= sweepEvery) {
-		// Claimed by one poller: the others go on from the cursor meanwhile.
+		// One poller sweeps; the others continue from the cursor meanwhile.
 		c.swept, c.owed = now, false
 		return scan{sweep: true, begun: now, steps: c.steps}
 	}
 	return scan{from: c.at, begun: now, steps: c.steps}
 }
 
-// untilSweep returns how long it is until a sweep is possible that was not when
-// a scan found nothing; false if there was no such scan. Without a look at that
-// time what lies behind the cursor would wait for the next wake-up, of which the
-// one that announced it may have been the last.
+// untilSweep returns the time until an owed sweep is possible; false if none is
+// owed. A sweep is owed if a scan found nothing when a sweep was not allowed.
+// Without it, events behind the cursor would wait for the next wake-up, and
+// theirs may have been the last.
 func (c *cursor) untilSweep(now time.Time) (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,12 +85,12 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	}
 	switch last := batch.Reached(); {
 	case last.Compare(c.at) > 0:
-		// A scan that began before the cursor stepped back has not seen what
-		// that was for, and must not take the cursor beyond it again.
+		// If the cursor stepped back after this scan began, the scan has not
+		// seen those events, and must not move the cursor past them.
 		if s.steps == c.steps {
 			c.at = last
 		}
-	case s.sweep && batch.Full(): // more is left behind the old place
+	case s.sweep && batch.Full(): // there is more before the cursor's old place
 		c.at = last
 		c.steps++
 	}
@@ -100,18 +100,19 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	return false
 }
 
-// lost says that claimed events are due again where they were.
+// lost records that claimed events are due again at their old places.
 func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first.Compare(c.at) < 0 {
-		// The scan begins after the cursor, so step before the event.
+		// A scan begins after the cursor, so step to before the event.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
-	c.steps++ // also where the cursor stands before them: a scan under way may have passed them over
+	c.steps++ // also if the cursor is before them: a running scan may have skipped them
 }
 
-// rewind says that events anywhere behind the cursor can be claimed again.
+// rewind moves the cursor to the beginning, because events anywhere behind it
+// may be due.
 func (c *cursor) rewind() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"outboxd/observe"
 )
 
-// metrics are what the relay counts. They are safe for concurrent use.
+// metrics are the relay's metrics. They are safe for concurrent use.
 type metrics struct {
 	events   *prometheus.CounterVec
 	batch    prometheus.Histogram
@@ -18,7 +18,7 @@ type metrics struct {
 	open     *prometheus.GaugeVec
 	full     *prometheus.GaugeVec
 	unusable *prometheus.GaugeVec
-	relayed  atomic.Int64 // events handed over, for those who ask whether anything was
+	relayed  atomic.Int64 // events handed over, for the leader
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -34,7 +34,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_relay_lag_seconds",
-			Help:    "Time from when an event was due (the beginning of its transaction, or later) until the claim that delivered it committed. The delay of a retry is not part of it.",
+			Help:    "Time from the moment an event was due (when its transaction began, or later) until the claim that delivered it committed. The delay of a retry does not count.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
 		}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -61,7 +61,7 @@ func (m *metrics) breaker(server string) prometheus.Gauge { return m.open.WithLa
 
 func (m *metrics) settled(events []domain.Event, outcomes []domain.Outcome, settledAt time.Time) {
 	var enqueued, failed, dead, suppressed float64
-	example := -1 // a delivered event of a trace that is recorded: one for each batch is enough
+	example := -1 // a delivered event with a recorded trace; one for each batch is enough
 	for i, o := range outcomes {
 		switch o.Verdict {
 		case domain.Delivered:

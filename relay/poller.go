@@ -16,11 +16,11 @@ type poller struct {
 	*Relay
 }
 
-// run works until ctx ends. A batch that was claimed is finished first.
+// run works until ctx ends. It finishes a batch that was claimed.
 //
-// It never waits while there is work: a full batch is followed at once by the
-// next one, and calls one more poller. A batch that was not full was all there
-// was, so the poller sleeps.
+// It never waits while there is work. After a full batch it claims the next one
+// at once, and wakes one more poller. After a batch that was not full nothing
+// is left, so the poller sleeps.
 func (p *poller) run(ctx context.Context) error {
 	woken := false
 	for p.queue.wait(ctx) == nil && p.database.wait(ctx) == nil {
@@ -47,9 +47,10 @@ func (p *poller) run(ctx context.Context) error {
 	return nil
 }
 
-// untilNextDue returns how long it is until the next event gets due, or a sweep
-// that is owed becomes possible: at most the poll interval and, so that an event
-// which is due but held by others is no reason to spin, at least wakeup.NapFirst.
+// untilNextDue returns the time until the next event is due, or an owed sweep is
+// possible. It is at most the poll interval. It is at least wakeup.NapFirst, so
+// that the poller does not spin over a due event that another transaction has
+// locked.
 func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
@@ -64,42 +65,42 @@ func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	return min(max(due, wakeup.NapFirst), longest)
 }
 
-// The bounds of the parts of a pass, also while the process stops. The commit has
-// its own, so that a queue that was slow leaves it time.
+// The time limits of the parts of a pass, also while the process stops. The
+// commit has its own limit, so that a slow queue leaves it enough time.
 const (
 	claimPatience   = 10 * time.Second
 	publishPatience = 15 * time.Second
 	commitPatience  = 10 * time.Second
 )
 
-// pass is one claim, from beginning to end. It returns how many events it had
-// and whether there may be more. A crash at any point of it leaves them due.
+// pass claims a batch, publishes it and commits. It returns how many events it
+// had, and whether there may be more. A crash at any point leaves them due.
 func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	batch, err := p.claim(ctx)
 	if err != nil {
 		return 0, false, err
 	}
 	if len(batch.Events()) == 0 {
-		p.queue.succeeded() // nothing was left to be published
+		p.queue.succeeded() // nothing is left to publish
 		if made, first := batch.Deliveries(); made > 0 {
 			p.cursor.lost(first)
 		}
 		return batch.Held(), batch.Full() || batch.Advanced(), nil
 	}
 	begun, events := time.Now(), batch.Events()
-	from := domain.Cursor{} // what is due again behind the cursor begins there; zero: nothing
+	from := domain.Cursor{} // where events behind the cursor are due again; zero: none
 	defer func() {
 		// Releasing after a successful Commit does nothing.
 		if err := batch.Release(); err != nil {
 			p.log.Warn("could not release a batch", "error", err)
 		}
-		// Not before: while the rows are locked, a scan would pass them over
-		// and take the cursor beyond them again.
+		// Only after the release: while the rows are locked, a scan would skip
+		// them and move the cursor past them.
 		if from != (domain.Cursor{}) {
 			p.cursor.lost(from)
 		}
 	}()
-	// A batch that was claimed is finished, whatever becomes of ctx.
+	// A claimed batch is finished even if ctx ends.
 	ctx = context.WithoutCancel(ctx)
 	crashpoint.Reach(crashpoint.RelayClaimed)
 	outcomes := p.judge(events, p.publish(ctx, events))
@@ -118,12 +119,12 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 		return len(events), batch.Full(), fmt.Errorf("commit %d events: %w", len(events), err)
 	}
 	if untried == 0 && batch.Full() && len(events)+batch.Held() < p.o.BatchSize {
-		// Its bytes ended the batch. The rows behind it were locked until now,
-		// and other pollers have passed them over.
+		// The limit of bytes ended the batch. The rows after it were locked
+		// until now, and other pollers have skipped them.
 		from = batch.Reached()
 	}
 	if made, first := batch.Deliveries(); made > 0 && (from == (domain.Cursor{}) || first.Compare(from) < 0) {
-		from = first // deliveries are due when their events were
+		from = first // deliveries are due at the time of their events
 	}
 	p.bounds.added(events, outcomes)
 	p.metrics.settled(events, outcomes, batch.Now().Add(time.Since(begun)))
@@ -144,7 +145,7 @@ func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Re
 	return receipts
 }
 
-// claim scans from the cursor, and from the beginning where that may find more.
+// claim scans from the cursor, and from the beginning if that may find more.
 func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
@@ -170,9 +171,8 @@ func count(outcomes []domain.Outcome, verdict domain.Verdict) int {
 	return n
 }
 
-// report logs what somebody may want to look into: each dead event, and of the
-// refused ones one for each reason, since a queue that is out of order refuses
-// all of its events. Deliveries are counted.
+// report logs each dead event, and one refused event for each reason, because a
+// faulty queue refuses all of its events. Delivered events are only counted.
 func (p *poller) report(events []domain.Event, outcomes []domain.Outcome) {
 	refused := map[string]int{}
 	for i, o := range outcomes {

@@ -6,9 +6,9 @@ import (
 	"outboxd/domain"
 )
 
-// publishAll hands events to the queue. A panic is the fault of what one of them
-// holds: each is then handed on alone, which repeats the rest harmlessly, and the
-// one that panics again can never be enqueued.
+// publishAll hands events to the queue. If that panics, one of the events is the
+// cause. Then each is handed over alone: for most this is a harmless repeat, and
+// an event that panics again can never be enqueued.
 func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain.Receipt {
 	receipts, panicked := p.publishOrPanic(ctx, events)
 	switch {

@@ -19,32 +19,33 @@ import (
 const (
 	// queueProbe is how often a queue that cannot be used is probed.
 	queueProbe = time.Second
-	// queueRetryLast bounds the pause after trials that failed though the probe
-	// had succeeded: each costs a batch.
+	// queueRetryLast bounds the pause after trials that failed although the
+	// probe had succeeded. Each trial costs a batch.
 	queueRetryLast = 30 * time.Second
-	// queueTrial is how long a queue has to be open to be well, if no event tells.
+	// queueTrial is how long a queue must be open to count as working, if it has
+	// no events.
 	queueTrial = time.Minute
 )
 
-// queueOutages leave the events of queues in the database that cannot be used
-// while others can. Such a queue is probed; when the probe succeeds its next
+// queueOutages keep events in the database whose queue cannot be used while
+// others can. Such a queue is probed. When a probe succeeds, the queue's next
 // events are the trial. It is safe for concurrent use.
 type queueOutages struct {
 	probe  func(ctx context.Context, queue string) error
 	log    *slog.Logger
 	gauge  *prometheus.GaugeVec
-	opened func()        // a queue may be served again
+	opened func()        // called when a queue may be served again
 	begun  chan struct{} // raised when a queue was closed
 
-	some   atomic.Bool // there are any: almost always not
+	some   atomic.Bool // there is an outage, which is rare
 	mu     sync.Mutex
 	queues map[string]*queueOutage
 }
 
 type queueOutage struct {
 	closed bool
-	failed int       // trials
-	next   time.Time // closed: no probe before; else: well from then on
+	failed int       // failed trials
+	next   time.Time // closed: time of the next probe; open: from then on it counts as working
 	since  time.Time
 }
 
@@ -52,8 +53,8 @@ func newQueueOutages(probe func(context.Context, string) error, gauge *prometheu
 	return &queueOutages{probe: probe, log: log, gauge: gauge, opened: opened, begun: make(chan struct{}, 1), queues: map[string]*queueOutage{}}
 }
 
-// judge takes down which queues a batch found unusable, and which it found well
-// again. It returns why the batch failed otherwise: an outage of all.
+// judge records which queues a batch found unusable, and which it found working
+// again. It returns the cause if the batch shows an outage of the whole server.
 func (q *queueOutages) judge(events []domain.Event, receipts []domain.Receipt) error {
 	var found map[string]error
 	for i, r := range receipts {
@@ -86,7 +87,7 @@ func (q *queueOutages) update(events []domain.Event, found map[string]error) {
 			q.gauge.WithLabelValues(name).Set(1)
 			q.log.Warn("a queue cannot be used; its events wait in the outbox, others go on", "queue", name, "error", cause)
 		}
-		if !o.closed { // others may have found out with the same trial
+		if !o.closed { // several pollers may report the same trial
 			o.closed, o.next = true, time.Now().Add(pace.Ceiling(queueProbe, queueRetryLast, o.failed+1))
 			o.failed++
 		}
@@ -111,7 +112,8 @@ func (q *queueOutages) works(name string, o *queueOutage) {
 // run probes until ctx ends.
 func (q *queueOutages) run(ctx context.Context) error {
 	for {
-		// First, since a run that panicked may have taken the word of begun with it.
+		// Before waiting for begun: a run that panicked may have consumed its
+		// signal.
 		for q.some.Load() && ctx.Err() == nil {
 			pace.Wait(ctx, queueProbe)
 			q.probeAll(ctx)
@@ -144,7 +146,7 @@ func (q *queueOutages) probeAll(ctx context.Context) {
 	}
 }
 
-// due returns the queues to probe, and ends outages that no event reports any more.
+// due returns the queues to probe, and ends outages of queues without events.
 func (q *queueOutages) due(now time.Time) (names []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -161,7 +163,7 @@ func (q *queueOutages) due(now time.Time) (names []string) {
 	return names
 }
 
-// closed adds to names the queues whose events are to be left in the database.
+// closed appends to names the queues whose events stay in the database.
 func (q *queueOutages) closed(names []string) []string {
 	if !q.some.Load() {
 		return names

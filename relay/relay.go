@@ -1,6 +1,6 @@
-// Package relay moves committed events from the outbox to the queue: N pollers
-// claim, publish and commit. Package wakeup tells them when there may be work;
-// package lead does, in one among all processes, what is done for all.
+// Package relay moves committed events from the outbox to the queue: pollers
+// claim, publish and commit. Package wakeup tells them when there may be work.
+// Package lead does the work that one process does for all.
 //
 // The package knows neither SQL nor Redis, only the interfaces of domain.
 package relay
@@ -17,10 +17,10 @@ import (
 	"outboxd/relay/wakeup"
 )
 
-// Options are the dependencies and the tuning of a Relay. All but the bounds are
-// required, and what lead.Duties does not require.
+// Options are the dependencies and the tuning of a Relay. All are required,
+// except the bounds of queues and the optional parts of lead.Duties.
 type Options struct {
-	lead.Duties // what it does for all relays while it is the leader
+	lead.Duties // its duties while it is the leader
 
 	Store     domain.EventStore
 	Publisher domain.Publisher
@@ -30,22 +30,22 @@ type Options struct {
 
 	Process      domain.RelayProcess
 	Concurrency  int           // pollers; at least 1
-	BatchSize    int           // events that one claim takes at most; at least 1
+	BatchSize    int           // most events of one claim; at least 1
 	MaxAttempts  int           // refusals until an event is dead; at least 1
 	BackoffBase  time.Duration // ceiling of the delay after the first refusal
 	BackoffMax   time.Duration // ceiling of every delay
 	PollInterval time.Duration // longest sleep while producers notify and LISTEN works
 	PollMin      time.Duration // shortest sleep, right after work; the next ones double
 	// PollWithoutListen is the longest sleep while LISTEN does not work. A shorter
-	// PollInterval holds then too.
+	// PollInterval takes precedence.
 	PollWithoutListen time.Duration
-	// Listen says whether to wait for producers' notifications. Without, they
-	// are not asked for any.
+	// Listen says whether to wait for producers' notifications. If not,
+	// producers do not notify.
 	Listen bool
 
-	// MaxQueue bounds queues: the events of one that holds as many unfinished
-	// tasks wait in the store. Lengths measures them; without bounds neither is
-	// needed.
+	// MaxQueue bounds the unfinished tasks of queues: the events of a full
+	// queue wait in the store. Lengths measures the queues. Without bounds
+	// neither is needed.
 	MaxQueue map[string]int
 	Lengths  domain.QueueLengths
 
@@ -61,14 +61,14 @@ type Relay struct {
 	waker    *wakeup.Waker
 	cursor   cursor
 	queue    *breaker // open while the queue is unreachable
-	database *breaker // open while the database is
+	database *breaker // open while the database is unreachable
 	parts    *queueOutages
 	bounds   *bounds // nil: none
 	leader   *lead.Leader
 }
 
-// Actor is something to run until its context ends. Run may be called again
-// after it returned an error.
+// Actor is a part of a relay that runs until its context ends. Run may be
+// called again after it returned an error.
 type Actor struct {
 	Name string
 	Run  func(ctx context.Context) error
@@ -87,7 +87,7 @@ func New(o Options) *Relay {
 	r.leader = lead.New(o.Duties, lead.Relay{
 		Process: o.Process, Unreachable: unreachable, HandedOver: m.relayed.Load, Logger: log, Registry: o.Registry,
 	})
-	// A queue that is back may have lost something while it was away.
+	// The queue may have lost data while it was away.
 	changed := func() { r.waker.Reconsider(); r.leader.Look() }
 	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, changed)
 	opened := func() { r.cursor.rewind(); r.waker.Wake() }
@@ -99,8 +99,8 @@ func New(o Options) *Relay {
 	return r
 }
 
-// Actors returns the pollers, the two halves of the waker, and the leader. They are
-// independent: each may fail and be started again while the others run.
+// Actors returns the pollers, the two parts of the waker, and the leader. Each may
+// fail and be restarted while the others run.
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
 		{"presence", r.waker.Show},
@@ -119,17 +119,18 @@ func (r *Relay) Actors() []Actor {
 	return actors
 }
 
-// Wake tells the relay that an event was committed, without the way through
-// the database. It never blocks.
+// Wake tells the relay directly, without the database, that an event was
+// committed. It never blocks.
 func (r *Relay) Wake() { r.waker.Wake() }
 
 // QueueReachable returns nil, or why the relay has stopped publishing.
 func (r *Relay) QueueReachable() error { return r.queue.fault() }
 
-// QueueUsable returns nil, or why the relay cannot publish, also while a probe has
-// just succeeded: a queue may answer, and let nobody enqueue.
+// QueueUsable returns nil, or why the relay cannot publish. A successful probe is
+// not enough: a queue may answer and refuse all tasks.
 func (r *Relay) QueueUsable() error { return r.queue.outageCause() }
 
-// DatabaseUsable returns nil, or why the relay cannot work with the database,
-// which may well answer: a standby does, and a server whose disk is full.
+// DatabaseUsable returns nil, or why the relay cannot work with the database. A
+// database that answers may still not be usable: a standby, or a server with a
+// full disk.
 func (r *Relay) DatabaseUsable() error { return r.database.outageCause() }

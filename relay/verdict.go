@@ -5,7 +5,7 @@ import (
 	"outboxd/relay/pace"
 )
 
-// verdicts are what each answer of the queue means for its event.
+// verdicts map the queue's answers to the verdicts on their events.
 var verdicts = [...]domain.Verdict{
 	domain.Unanswered:   domain.Untried,
 	domain.Accepted:     domain.Delivered,
@@ -15,7 +15,7 @@ var verdicts = [...]domain.Verdict{
 	domain.Impossible:   domain.Dead,
 }
 
-// verdictOf returns Untried for whatever is not in the table.
+// verdictOf returns Untried for answers that are not in the table.
 func verdictOf(r domain.Receipt) domain.Verdict {
 	if int(r.Answer) >= len(verdicts) {
 		return domain.Untried
@@ -23,9 +23,9 @@ func verdictOf(r domain.Receipt) domain.Verdict {
 	return verdicts[r.Answer]
 }
 
-// judge turns receipts into outcomes. An event that the queue never answered
-// about stays as it was: an outage charges no attempt. One that was answered is
-// settled even when the queue failed midway.
+// judge turns receipts into outcomes. An event without an answer stays
+// unchanged, because an outage charges no attempt. An event with an answer is
+// settled even if the queue failed midway.
 func (p *poller) judge(events []domain.Event, receipts []domain.Receipt) []domain.Outcome {
 	outcomes := make([]domain.Outcome, len(events))
 	for i, r := range receipts {

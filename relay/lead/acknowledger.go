@@ -9,19 +9,19 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Acknowledging is what a relay needs to confirm the events of consumers whose
-// rows are in another database.
+// Acknowledging is what the leader needs to confirm events of consumers with
+// another database.
 type Acknowledging struct {
-	// Open connects to the queue. What it returns is closed by the relay.
+	// Open connects to the queue. The leader closes the result.
 	Open   func() (domain.Acknowledgements, error)
 	Events domain.AcknowledgedEvents
 }
 
-// acknowledgePause is between two attempts, where one failed.
+// acknowledgePause is the pause after a failed attempt.
 const acknowledgePause = time.Second
 
-// acknowledger confirms what was acknowledged. It runs in the leader: a second
-// one would do no harm, and no good.
+// acknowledger confirms acknowledged events. It runs in the leader, because one
+// is enough; a second one would do no harm.
 type acknowledger struct {
 	o       Acknowledging
 	log     *slog.Logger
@@ -41,8 +41,8 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report says once that confirming is not possible. While a server is away, others
-// say so, unless it is what only this needs that is forbidden.
+// report logs once that confirming fails. While a server is away other parts
+// report that, so it logs only if a right is missing that nothing else needs.
 func (a *acknowledger) report(ctx context.Context, err error) {
 	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && !known {
 		return
@@ -54,14 +54,14 @@ func (a *acknowledger) report(ctx context.Context, err error) {
 	a.silent = true
 }
 
-// follow reads acknowledgements from where the last reader got to, until
-// something fails.
+// follow reads acknowledgements from the stored position on, until something
+// fails.
 func (a *acknowledger) follow(ctx context.Context, leads domain.StillLeads) error {
 	queue, err := a.o.Open()
 	if err != nil {
 		return err
 	}
-	// A read that waits does not notice that its context ends.
+	// A waiting read does not notice the end of its context.
 	defer context.AfterFunc(ctx, func() { _ = queue.Close() })()
 	defer func() { _ = queue.Close() }()
 	position, err := a.o.Events.Position(ctx)

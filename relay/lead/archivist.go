@@ -11,36 +11,36 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Archives finds tasks that the queue gave up without asking anybody: those
-// whose worker was killed in their last attempt, those that were given up while
-// the database was away, and all of a worker that knows nothing of outboxd.
+// Archives finds tasks that the queue gave up without a record in the database.
+// Their worker was killed in the last attempt, or could not reach the database,
+// or does not know outboxd.
 type Archives struct {
 	Queue    domain.ArchivedTasks
 	Failures domain.FailedTasks
-	Every    time.Duration // between two looks
+	Every    time.Duration // between two searches
 }
 
 const (
-	// archiveOverlap is looked at twice, for clocks that differ.
+	// Each search repeats the last archiveOverlap, because clocks may differ.
 	archiveOverlap = time.Minute
-	// archiveAnew is how often the archives are looked at from the beginning,
-	// for clocks that jumped, and tasks that were moved while a look went past.
+	// archiveAnew is how often the archives are searched from the beginning,
+	// because clocks may jump, and tasks may move during a search.
 	archiveAnew = time.Hour
 	// archiveBatch is how many of an archive's tasks are looked up at once.
 	archiveBatch = 1000
 )
 
-// archivist makes dead letters of events whose tasks are archived, in whichever
-// queue. One process does it for all.
+// archivist makes dead letters of events whose tasks are archived, in all
+// queues. It runs in the leader.
 type archivist struct {
 	o        Archives
 	log      *slog.Logger
 	archived prometheus.Counter
-	seen     map[string]time.Time // by queue, when the newest task that was looked at was archived
+	seen     map[string]time.Time // by queue: when the newest task found so far was archived
 }
 
-// run looks at once and then again and again, until ctx ends. A look that fails
-// is made up for by the next.
+// run searches at once and then repeatedly, until ctx ends. The next search
+// makes up for one that fails.
 func (a *archivist) run(ctx context.Context, leads domain.StillLeads) {
 	anew, failing := time.Time{}, false
 	for leads(ctx) == nil {
@@ -63,7 +63,7 @@ func (a *archivist) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var failed error // in one queue, where others may be looked into
+	var failed error // in one queue; the other queues are searched all the same
 	for _, queue := range queues {
 		if err := a.lookInto(ctx, queue); err != nil {
 			failed = err
@@ -72,7 +72,7 @@ func (a *archivist) look(ctx context.Context) error {
 	return failed
 }
 
-// lookInto goes through what was archived in a queue since the last time.
+// lookInto reads the tasks that were archived in a queue since the last search.
 func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	from, seen := time.Unix(0, 0), a.seen[queue]
 	if !seen.IsZero() {
@@ -93,8 +93,9 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	}
 }
 
-// bury leaves alone what is no event of this database's, or not on record: it
-// costs one look at the store for a batch.
+// bury makes dead letters of a batch of archived tasks. It leaves alone tasks
+// whose event this database does not have; finding that out costs one query a
+// batch.
 func (a *archivist) bury(ctx context.Context, queue string, batch []domain.ArchivedTask) error {
 	tasks := map[domain.ID][]string{}
 	var ids []domain.ID
@@ -123,12 +124,12 @@ func (a *archivist) bury(ctx context.Context, queue string, batch []domain.Archi
 func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	failed, err := a.o.Queue.Failure(ctx, queue, taskID)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
-		return nil // it was replayed or discarded meanwhile
+		return nil // it was replayed or discarded in the meantime
 	} else if err != nil {
 		return err
 	}
-	// Only what is on record: a person may have discarded the event, and its
-	// task stays in the archive.
+	// Only if the database has the event: a person may have discarded it, and
+	// its task stays in the archive.
 	burial, err := a.o.Failures.Bury(ctx, failed, true)
 	if err == nil && burial == domain.Buried {
 		a.archived.Inc()

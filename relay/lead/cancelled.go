@@ -8,13 +8,13 @@ import (
 	"outboxd/domain"
 )
 
-// removeAtOnce is how many cancelled events the queue is asked about at once.
+// removeAtOnce is how many cancelled events are handled at once.
 const removeAtOnce = 500
 
-// removeCancelled deletes the tasks of cancelled events. They would have no
-// effect, and until they are deleted their event's row has to stay. A task that
-// runs just now is met again in the next round: its handler waits for the
-// cancellation, or has nothing to do.
+// removeCancelled deletes the tasks of cancelled events. The tasks would have
+// no effect, but until they are deleted the events' rows must stay. A task that
+// runs now is left for the next round: its handler waits for the cancellation,
+// or has nothing to do.
 func (l *Leader) removeCancelled(ctx context.Context) {
 	if l.duties.Cancelled == nil {
 		return

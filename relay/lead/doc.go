@@ -1,11 +1,11 @@
-// Package lead is what one relay does for all of them: it is elected by a lock in
-// PostgreSQL, keeps the partitions, trims and measures, passes turns on that were
-// lost, and watches Redis. There it looks for a loss of all data (healer) and of
-// single tasks (reconciler), for tasks that were archived (archivist) or belong to
-// cancelled events, and for acknowledgements of consumers with another database. It
-// goes on with replays to subscriptions that nobody else brings to their end.
+// Package lead is the work that one relay, the leader, does for all relays. The
+// leader is elected by a lock in PostgreSQL. It keeps the partitions, trims and
+// measures, passes on turns that were lost, and watches Redis. There it looks for
+// a loss of all data (healer) or of single tasks (reconciler), for archived tasks
+// (archivist), for tasks of cancelled events, and for acknowledgements of
+// consumers with another database.
 //
-// Nothing of it is on an event's way from the outbox to the queue: where the
-// leader fails, relaying goes on. How each step is done is for what implements
-// domain.Housekeeping and the other interfaces.
+// An event on its way from the outbox to the queue does not need the leader: if
+// the leader fails, relaying continues. Other packages implement the single steps,
+// as domain.Housekeeping and the other interfaces.
 package lead

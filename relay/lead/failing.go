@@ -10,7 +10,7 @@ import (
 	"outboxd/domain"
 )
 
-// duty is a part of what the leader does for all, as the metric names it.
+// duty is a part of the leader's work, as the metric names it.
 type duty string
 
 const (
@@ -26,7 +26,7 @@ const (
 	dutyReplay      duty = "replay"
 )
 
-// duties say what each of them is, in words that follow "cannot".
+// duties describe each duty in words that follow "cannot".
 var duties = map[duty]string{
 	dutyHeal:    "look whether Redis has kept its data, or send again what it may have lost",
 	dutyMeasure: "measure the backlog",
@@ -40,8 +40,8 @@ var duties = map[duty]string{
 	dutyReplay:      "go on with a replay to a subscription",
 }
 
-// failing tells everybody, through the database, what the leader fails at. It
-// is safe for concurrent use.
+// failing records in the database which duties fail, so that all processes can
+// show them. It is safe for concurrent use.
 type failing struct {
 	store domain.Housekeeping
 	log   *slog.Logger
@@ -57,7 +57,7 @@ func newFailing(store domain.Housekeeping, gauge *prometheus.GaugeVec, log *slog
 	return f
 }
 
-// begin forgets what a leader before failed at.
+// begin clears the failures of the last leader.
 func (f *failing) begin(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,14 +65,14 @@ func (f *failing) begin(ctx context.Context) {
 	f.record(ctx, "", nil)
 }
 
-// end is for when this process does not lead any more.
+// end resets the metric when this process stops leading.
 func (f *failing) end() {
 	for part := range duties {
 		f.gauge.WithLabelValues(string(part)).Set(0)
 	}
 }
 
-// note says how a part of the work ended. Only a change costs a statement.
+// note records how a duty ended. Only a change costs a statement.
 func (f *failing) note(ctx context.Context, part duty, err error) {
 	if ctx.Err() != nil {
 		return

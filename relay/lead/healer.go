@@ -12,13 +12,13 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Healing is what a relay needs to notice that the queue has lost data, and to
-// send again what may have been in it.
+// Healing is what the leader needs to notice that the queue has lost data, and
+// to send the events again that it may have lost.
 type Healing struct {
 	Queue  domain.IdentifiedQueue
 	Memory domain.QueueMemory
-	// CheckInterval is how long a loss goes unnoticed at most, while the queue
-	// can be reached.
+	// CheckInterval bounds how long a loss goes unnoticed while the queue can
+	// be reached.
 	CheckInterval time.Duration
 	// Unconfirmed are the types of events that no consumer confirms. They are not
 	// sent again.
@@ -28,54 +28,55 @@ type Healing struct {
 const (
 	// checkPatience bounds one look at the queue.
 	checkPatience = 5 * time.Second
-	// advanceEvery is how often an idle relay renews the canary. A busy one
-	// does with every check. So what was relayed before the canary was last renewed
-	// is missed nowhere.
+	// advanceEvery is how often an idle relay renews the canary; a busy one renews
+	// it with every check. The queue certainly has all events that were relayed
+	// before the canary that it holds.
 	advanceEvery = 30 * time.Second
-	// healShare is the inverse of the share of time that healing may take: of
-	// a queue that is another one at every look, as behind a bad proxy, or one
-	// that two databases believe to be theirs alone.
+	// Healing may take one in healShare of the time. That matters if the queue
+	// seems to change at every check, as behind a bad proxy, or if two
+	// databases use the same canary.
 	healShare = 4
-	// healRest is the longest that a loss has to wait for that reason.
+	// healRest bounds how long a loss waits for that reason.
 	healRest = time.Minute
 )
 
-// healer looks whether the queue is still the one that took the events, and has
-// kept them. It runs in the leader.
+// healer checks whether the queue is still the one that took the events, and has kept
+// them. It runs in the leader.
 //
-// The canary goes into the queue before anything is put back, and is remembered
-// after all is: whatever the queue loses from then on, it loses the canary too,
-// and a crash in between leaves the old one remembered. When the canary is merely renewed, it
-// is remembered first. So a crash between two steps can only be the cause of a
-// needless heal, in which every event meets its own task, and never of a missed one.
+// To heal, it writes a new canary to the queue first, puts the events back, and
+// remembers the new canary last. If the queue loses anything after the first step, it
+// loses that canary too. If the process crashes in between, the old canary is still
+// remembered. When it merely renews the canary, it remembers the new one first. So a
+// crash between two steps can only cause a needless heal, in which every event meets
+// its own task. It never hides a loss.
 type healer struct {
 	o       Healing
 	history time.Duration
 	log     *slog.Logger
 	metrics *metrics
 	failing *failing
-	paused  func() bool  // the queue is known to be out of reach
-	relayed func() int64 // events that this process has handed over so far
+	paused  func() bool  // reports that the queue cannot be reached
+	relayed func() int64 // returns how many events this process has handed over
 
-	look  chan struct{} // there is reason to look now
+	look  chan struct{} // asks for a check now
 	leads domain.StillLeads
 
 	record   domain.QueueRecord
-	known    bool // record is as it was last remembered
+	known    bool // record equals the stored one
 	advanced time.Time
-	seen     int64     // relayed, when the canary was last renewed
+	seen     int64     // the value of relayed when the canary was last renewed
 	rest     time.Time // no heal before
-	failed   error     // why the last heal did not work
-	silent   bool      // the failure has been reported
-	intact   bool      // the look at hand found nothing changed
+	failed   error     // the error of the last heal
+	silent   bool      // the failure has been logged
+	intact   bool      // the present check found no change
 	vouchers vouchers
-	// renewing is the renewal of the canary that is not known to be complete.
+	// renewing is a renewal of the canary that may be incomplete.
 	renewing renewal
 }
 
-// renewal is the step from one canary to the next. It is zero where none is open.
-// While it is open nobody knows which of its canaries is remembered, and which one
-// the queue has: an answer may have been lost.
+// renewal is the change from one canary to the next; zero if none is open. While
+// one is open, an answer may have been lost: either canary may be the remembered
+// one, and either may be in the queue.
 type renewal struct{ from, to string }
 
 func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *failing) *healer {
@@ -85,10 +86,10 @@ func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *f
 	}
 }
 
-// run looks regularly, and when told to, until ctx ends.
+// run checks regularly, and when asked to, until ctx ends.
 func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	h.leads = leads
-	// Another process may have led in between.
+	// Another process may have been the leader in between.
 	h.known = false
 	tick := time.NewTicker(h.o.CheckInterval)
 	defer tick.Stop()
@@ -105,9 +106,9 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report says once that looking is not possible. While the queue or the database
-// is away, others say so, unless it is what only looking needs that is forbidden;
-// and that another process was faster is no failure.
+// report logs once that checking fails. While a server is away other parts report
+// that, so it logs only if a right is missing that nothing else needs. It is no
+// failure if another process was faster.
 func (h *healer) report(ctx context.Context, err error) {
 	h.failing.note(ctx, dutyHeal, err)
 	_, known := domain.FindingOf(err)
@@ -123,7 +124,7 @@ func (h *healer) report(ctx context.Context, err error) {
 	}
 }
 
-// check is one look and what follows from it.
+// check looks once and does what follows.
 func (h *healer) check(ctx context.Context) error {
 	looking, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
@@ -161,7 +162,7 @@ func (h *healer) check(ctx context.Context) error {
 	if time.Now().Before(h.rest) {
 		return h.failed
 	}
-	// Another leader may have healed since this process last did.
+	// Another leader may have healed after this process did.
 	was := h.record
 	h.known = false
 	if err := h.recall(looking); err != nil {
@@ -175,16 +176,15 @@ func (h *healer) check(ctx context.Context) error {
 	return h.failed
 }
 
-// loss is what may be lost, and why.
+// loss says what may be lost, and why.
 type loss struct {
 	what, reason string
-	// back says that it may be this database that has lost something: its own
-	// last commits.
+	// back says that this database may have lost its own last commits.
 	back bool
 }
 
-// rememberDatabase remembers what is new about the database and this process's
-// history.
+// rememberDatabase stores the database's identity and the length of the
+// history, if they changed.
 func (h *healer) rememberDatabase(ctx context.Context, database domain.DatabaseIdentity) error {
 	database = database.Over(h.record.Database)
 	if database == h.record.Database && h.history == h.record.History {
@@ -207,7 +207,7 @@ func (h *healer) recall(ctx context.Context) (err error) {
 	return err
 }
 
-// adopt takes the first queue that this database has seen as it is.
+// adopt accepts the first queue that this database sees.
 func (h *healer) adopt(ctx context.Context, seen domain.QueueIdentity) error {
 	next := seen
 	next.Canary = rand.Text()
@@ -218,7 +218,8 @@ func (h *healer) adopt(ctx context.Context, seen domain.QueueIdentity) error {
 	return h.remember(ctx, next, false)
 }
 
-// advance renews the canary, so that a restored older state has an older one.
+// advance renews the canary, so that a restored, older state has an older
+// canary.
 func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
 	relayed := h.relayed()
 	if relayed == h.seen && time.Since(h.advanced) < advanceEvery && seen == h.record.Identity {
@@ -235,8 +236,8 @@ func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
 	return h.renew(ctx)
 }
 
-// renew makes the queue's canary the one that is remembered. It does so also while
-// the process stops: what begins next would take the difference for a loss.
+// renew makes the queue's canary equal to the remembered one. It finishes even if
+// the process stops: the next leader would take a difference for a loss.
 func (h *healer) renew(ctx context.Context) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
 	defer cancel()
@@ -246,15 +247,14 @@ func (h *healer) renew(ctx context.Context) error {
 	}
 	h.renewing = renewal{}
 	if !intact {
-		pace.Raise(h.look) // it was lost just now
+		pace.Raise(h.look) // the canary has just been lost
 	}
 	return nil
 }
 
-// isBehind reports whether all that differs is that this process's renewal of the
-// canary is open: PostgreSQL remembers the next one, though its answer may have been
-// lost, and the queue has the one before. A queue that refuses only this would be
-// healed again and again.
+// isBehind reports whether the only difference is an open renewal of this process:
+// PostgreSQL remembers the next canary, and the queue has the last one. Otherwise a
+// queue that only refuses this write would be healed again and again.
 func (h *healer) isBehind(seen domain.QueueIdentity) bool {
 	expected := h.record.Identity
 	if h.renewing.to == "" || expected.Canary != h.renewing.to {
@@ -264,7 +264,8 @@ func (h *healer) isBehind(seen domain.QueueIdentity) bool {
 	return seen.Change(expected) == ""
 }
 
-// mark asks once more who leads: another leader's canary must stay.
+// mark writes the canary if this process still leads: it must not replace
+// another leader's canary.
 func (h *healer) mark(ctx context.Context, canary string) error {
 	if err := h.leads(ctx); err != nil {
 		return err
@@ -284,8 +285,8 @@ func (h *healer) remember(ctx context.Context, next domain.QueueIdentity, healed
 	return nil
 }
 
-// heal sends everything again that may have been lost, or whose confirmation may
-// have been.
+// heal sends all events again that may be lost, or whose confirmation may be
+// lost.
 func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, database domain.DatabaseIdentity, l loss) error {
 	begun := time.Now()
 	next := seen

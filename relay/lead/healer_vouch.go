@@ -7,7 +7,7 @@ import (
 	"outboxd/relay/pace"
 )
 
-// vouchers are those who wait for the healer's next look.
+// vouchers are the callers that wait for the healer's next check.
 type vouchers struct {
 	mu      sync.Mutex
 	waiting []chan bool
@@ -21,8 +21,9 @@ func (v *vouchers) take() []chan bool {
 	return waiting
 }
 
-// vouch waits for a look that begins from now on, and reports whether the queue
-// was then the same as ever: what is missing in it is not missing because all is.
+// vouch waits for a check that begins after the call, and reports whether the
+// queue was unchanged. If it was, missing tasks are single losses and not a loss
+// of all data.
 func (h *healer) vouch(ctx context.Context) bool {
 	answer := make(chan bool, 1)
 	h.vouchers.mu.Lock()
@@ -37,7 +38,7 @@ func (h *healer) vouch(ctx context.Context) bool {
 	}
 }
 
-// checkAndVouch is check, for those who wait for it too.
+// checkAndVouch runs check and answers the callers of vouch.
 func (h *healer) checkAndVouch(ctx context.Context) error {
 	waiting := h.vouchers.take()
 	h.intact = false

@@ -12,7 +12,7 @@ import (
 	"outboxd/relay/pace"
 )
 
-// The leader's rhythm.
+// How often the leader does each duty.
 const (
 	measureEvery = 10 * time.Second
 	keysEvery    = 30 * time.Second
@@ -21,22 +21,22 @@ const (
 	tidyEvery    = 10 * time.Minute
 	trimBatch    = 10_000
 	advanceBatch = 10_000 // ordering keys in one round
-	// staleRelay is how long a relay may be silent before it counts as gone;
-	// it shows itself every 15 s (relay/wakeup).
+	// staleRelay is how long a relay may be silent before it counts as gone. A
+	// relay gives a sign of life every 15 s (relay/wakeup).
 	staleRelay = time.Minute
 )
 
-// Leader is the work that one process does for all. Nothing that it fails at is a
-// reason to stop relaying, so it reports, and tries again.
+// Leader is the work that one process does for all. If a duty fails, relaying
+// continues: the leader reports the failure and tries again.
 type Leader struct {
 	duties  Duties
 	process domain.RelayProcess
 	log     *slog.Logger
 	metrics *metrics
 	failing *failing
-	healer  *healer     // nil: losses of the queue go unnoticed
-	single  *reconciler // nil: nor single tasks
-	key     string      // the ordering key that the last round ended at
+	healer  *healer     // nil: losses of all data go unnoticed
+	single  *reconciler // nil: losses of single tasks go unnoticed
+	key     string      // the ordering key at which the last round ended
 }
 
 // New returns a Leader. It starts nothing.
@@ -52,7 +52,8 @@ func New(d Duties, r Relay) *Leader {
 	return l
 }
 
-// Look makes the leader look soon whether the queue has lost something: it was away.
+// Look asks the leader to check the queue for losses soon, because the queue was
+// away.
 func (l *Leader) Look() {
 	if l.healer != nil {
 		pace.Raise(l.healer.look)
@@ -87,7 +88,7 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	if err := l.duties.Housekeeping.SayUnconfirmed(ctx, l.duties.Unconfirmed); err != nil {
 		return err
 	}
-	// Beside the rest, which may take minutes.
+	// These run beside the other duties, which may take minutes.
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	if l.healer != nil {
@@ -119,7 +120,7 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	l.measure(ctx)
-	l.advance(ctx) // the leader before may have died between two steps
+	l.advance(ctx) // the last leader may have died between two steps
 	l.tidy(ctx)
 	for {
 		var step func(context.Context)
@@ -144,8 +145,8 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	}
 }
 
-// measure leaves the figures as they are where it cannot get new ones; their
-// time says so.
+// measure keeps the old figures if it cannot get new ones; they have the time
+// of their measurement.
 func (l *Leader) measure(ctx context.Context) {
 	backlog, err := l.duties.Housekeeping.Measure(ctx, l.process)
 	l.failing.note(ctx, dutyMeasure, err)
@@ -158,7 +159,7 @@ func (l *Leader) measure(ctx context.Context) {
 	l.metrics.measured.setBacklog(backlog, time.Now())
 }
 
-// look leaves the figures as they are where it cannot get new ones.
+// look keeps the old figures if it cannot get new ones.
 func (l *Leader) look(ctx context.Context) {
 	upkeep, err := l.duties.Housekeeping.Upkeep(ctx, l.duties.History)
 	l.failing.note(ctx, dutyUpkeep, err)
@@ -171,8 +172,8 @@ func (l *Leader) look(ctx context.Context) {
 	l.metrics.measured.setUpkeep(upkeep)
 }
 
-// advance lets go events that were held and wait for nothing any more. Nobody
-// else would notice that a process died between two steps.
+// advance releases held events that wait for nothing any more. Only the leader
+// notices such events, which a process leaves if it dies between two steps.
 func (l *Leader) advance(ctx context.Context) {
 	defer l.removeCancelled(ctx)
 	last, advanced, gone, err := l.duties.Housekeeping.AdvanceKeys(ctx, l.key, advanceBatch)
@@ -189,9 +190,9 @@ func (l *Leader) advance(ctx context.Context) {
 	}
 }
 
-// passEnded passes on the turns of events that neither the database nor the
-// queue knows any more, because nobody ever confirmed them. What still waits in
-// the queue keeps its turn, however long ago the history of it ended.
+// passEnded passes on the turns of events that were never confirmed and that
+// neither the database nor the queue has any more. An event that still waits in
+// the queue keeps its turn, even if its history ended long ago.
 func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 	if len(gone) == 0 || l.duties.Unfinished == nil {
 		return nil
@@ -217,8 +218,8 @@ func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 	return nil
 }
 
-// fold adds up the account. It waits as long as it likes: entries count as well
-// as sums do.
+// fold adds up the account. It may be late, because entries count as much as
+// sums.
 func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)
 	l.failing.note(ctx, dutyFold, err)
@@ -227,8 +228,9 @@ func (l *Leader) fold(ctx context.Context) {
 	}
 }
 
-// tidy does what may wait for minutes. A partition that could not be locked in
-// time is left for the next round: it is made days before it is needed.
+// tidy does the work that may wait for minutes. If a partition cannot be locked
+// in time it is left for the next round: partitions are made days before they
+// are needed.
 func (l *Leader) tidy(ctx context.Context) {
 	err := errors.Join(
 		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),

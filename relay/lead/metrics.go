@@ -10,15 +10,15 @@ import (
 	"outboxd/domain"
 )
 
-// metrics are what the leader counts. They are safe for concurrent use.
+// metrics are the leader's metrics. They are safe for concurrent use.
 type metrics struct {
 	measured *measured
 
 	failing *prometheus.GaugeVec // by duty
-	// A queue that lost data.
+	// Losses of all data in the queue.
 	heals, healedEvents prometheus.Counter
 	lastHeal, lastTook  prometheus.Gauge
-	// Single tasks that the queue lost.
+	// Losses of single tasks in the queue.
 	missing prometheus.Gauge
 	resent  prometheus.Counter
 	// archived counts dead letters that were found in the queue's archives.
@@ -71,23 +71,23 @@ func (m *metrics) healed(at time.Time, took time.Duration) {
 	m.lastTook.Set(took.Seconds())
 }
 
-// snapshotNamed is how old a snapshot has to be to be shown with its process.
-// Every transaction has a snapshot for a moment, and each process that was ever
-// named is a series in Prometheus.
+// snapshotNamed is how old a snapshot must be for its process to be named.
+// Every transaction has a snapshot for a moment, and each named process becomes
+// a series in Prometheus.
 const snapshotNamed = time.Minute
 
-// measured are the gauges of the backlog and of the tables' state. They exist only
-// while this process measures, which is while it leads: the last figures of a
-// process that no longer does would stand for ever.
+// measured has the gauges of the backlog and of the tables' state. They exist only
+// while this process leads: otherwise the last figures of a former leader would
+// stay for ever.
 type measured struct {
 	pending, oldest, dead, held, keys, oldestHeld, at *prometheus.Desc
 	overdue, snapshot, tidied                         *prometheus.Desc
 
 	mu        sync.Mutex
 	backlog   domain.Backlog
-	backlogAt time.Time // zero: not measured here
+	backlogAt time.Time // zero: not measured by this process
 	upkeep    domain.Upkeep
-	upkept    bool      // upkeep was measured here
+	upkept    bool      // upkeep was measured by this process
 	tidiedAt  time.Time // zero: not yet
 }
 
@@ -102,12 +102,12 @@ func newMeasured() *measured {
 		held:    describe("outboxd_relay_held_events", "Events that wait for the turn of their ordering keys; an estimate above 50,000."),
 		keys:    describe("outboxd_relay_held_keys", "Ordering keys that hold events back, at most 10,000."),
 		oldestHeld: describe("outboxd_relay_oldest_held_age_seconds",
-			"How long the event has waited that has waited longest among those next in turn of their ordering keys."),
+			"How long the oldest of the events that get their ordering key's turn next has waited."),
 		at: describe("outboxd_relay_backlog_measured_timestamp_seconds", "When the backlog was measured."),
 
 		overdue: describe("outboxd_relay_history_overdue_partitions", "Partitions of the history that should have been dropped by now."),
 		snapshot: describe("outboxd_relay_oldest_snapshot_age_seconds",
-			"How long the oldest transaction has been open that keeps vacuum from removing dead rows; with the server process that has it (0: a prepared transaction) from a minute on.", "pid"),
+			"How long the oldest transaction that holds back vacuum has been open. From a minute on with its server process (0: a prepared transaction).", "pid"),
 		tidied: describe("outboxd_relay_tidied_timestamp_seconds", "When partitions were last kept and tables trimmed without a fault; 0 if not yet."),
 	}
 }
@@ -130,7 +130,7 @@ func (m *measured) setTidied(at time.Time) {
 	m.tidiedAt = at
 }
 
-// forget ends the gauges: this process does not lead any more.
+// forget removes the gauges when this process stops leading.
 func (m *measured) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,7 +172,8 @@ func (m *measured) Collect(values chan<- prometheus.Metric) {
 	}
 }
 
-// age is how long ago something was, 0 of nothing and of what is yet to come.
+// age returns how long ago a time was; 0 for the zero time and for a future
+// time.
 func age(at time.Time) time.Duration {
 	if at.IsZero() {
 		return 0
@@ -180,7 +181,7 @@ func age(at time.Time) time.Duration {
 	return max(time.Since(at), 0)
 }
 
-// seconds is a time as Prometheus has it, 0 of none.
+// seconds returns a time in Unix seconds; 0 for the zero time.
 func seconds(at time.Time) float64 {
 	if at.IsZero() {
 		return 0

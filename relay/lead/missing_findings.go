@@ -7,7 +7,8 @@ import (
 	"outboxd/domain"
 )
 
-// findings is what a round of the reconciler found for the first time.
+// findings are the events that a round of the reconciler found missing for the
+// first time.
 type findings struct {
 	events, resent int
 	example        domain.MissingEvent
@@ -26,7 +27,7 @@ func (f *findings) add(e *domain.MissingEvent, resent bool) {
 	}
 }
 
-// log reports what was found, once for a round.
+// log logs the findings, once a round.
 func (f *findings) log(log *slog.Logger, resend bool) {
 	if f.events == 0 {
 		return

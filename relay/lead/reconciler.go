@@ -12,74 +12,73 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Reconciliation is what a relay needs to notice that the queue has lost single
-// tasks, and nothing by which it could be told for another one.
+// Reconciliation is what the leader needs to notice that the queue has lost
+// single tasks while its identity has not changed.
 type Reconciliation struct {
 	Events domain.MissingEvents
 	Tasks  domain.TaskFinder
-	// Resend sends again what is missing, where its type is known to be
-	// confirmed. Otherwise it is only noted.
+	// Resend sends missing events again if other events of their type were
+	// confirmed. Otherwise they are only noted.
 	Resend bool
-	// Age is how long an event has to have been with the queue to be missed
-	// there, and Every how often a round begins while it is worth it. 0 means
-	// 20 and 10 seconds.
+	// Age is how long ago an event must have been handed over to count as
+	// missing. Every is the time between rounds while there is something to do.
+	// 0 means 20 and 10 seconds.
 	Age, Every time.Duration
 }
 
 const (
 	missingAge     = 20 * time.Second
 	reconcileEvery = 10 * time.Second
-	// reconcileIdle is how much longer the pause is while nothing happens. With
-	// it, the age, a round, and the relay's own time, what is lost is sent again
+	// reconcileIdle is the factor of the pause while nothing happens. Together
+	// with the age, a round and the relay's own time, a lost event is sent again
 	// or reported within a minute.
 	reconcileIdle = 2.5
-	// ReconcileRows is how much of the history one statement reads.
+	// ReconcileRows is how many rows of the history one statement reads.
 	ReconcileRows = 5000
 	// pagePatience bounds one page.
 	pagePatience = 10 * time.Second
-	// reconcileShare is the inverse of the share of time that reconciling may take
-	// while both servers answer quickly: while it reads and compares a page in
-	// reconcileQuick. A page of events that all wait takes 85 ms on a busy machine, half of
-	// it for Redis, which works on one core: at a tenth, that is some 5 % of it. Servers
-	// that have more to do answer later, and then it may take no more than
+	// Reconciling may take one in reconcileShare of the time while both servers are quick,
+	// that is, while a page takes less than reconcileQuick. A page of events that all wait
+	// takes 85 ms on a busy machine, half of it in Redis; at a tenth of the time, that is
+	// about 5 % of Redis's core. Busy servers are slower, and then it may take only one in
 	// reconcileBusyShare.
 	reconcileShare, reconcileBusyShare = 10, 40
 	reconcileQuick                     = 100 * time.Millisecond
-	// The first resend comes at once, the next after resendPause, and four times
-	// that. Whatever is missing again after the last one stays so until a person
-	// looks at it: its consumer does not confirm, or loses it each time.
+	// The first resend comes at once, the next ones after resendPause and four
+	// times that. An event that is missing again after the last resend is left
+	// for a person: its consumer does not confirm, or loses it each time.
 	resendLimit = 3
 	resendPause = time.Minute
 )
 
 // reconciler compares the history with the queue, page by page and round by
-// round: whatever is not confirmed after a while has to be there. It runs in the
-// leader.
+// round: the queue must have every event that is not confirmed after a while. It
+// runs in the leader.
 //
-// A round skips the parts of the history in which everything was confirmed
-// when they were read last. Beside the rounds a sweep goes through all of it,
-// because events may come into such a part later: those that were held, or due
-// later than they were emitted, or whose IDs their producers made.
+// A round skips the parts of the history in which everything was confirmed when
+// they were last read. Besides the rounds a sweep reads the whole history,
+// because events may come into such a part later: events that were held, that
+// were due later than they were emitted, or whose IDs their producers made.
 //
-// A consumer that does not confirm looks like a queue that loses its tasks: it
-// ends them, and nothing tells. So only events of a type are sent again of which
-// others were confirmed.
+// A consumer that does not confirm looks like a queue that loses tasks: its
+// tasks end without a trace. So events are sent again only if others of their
+// type were confirmed.
 type reconciler struct {
 	o       Reconciliation
 	except  []string
 	log     *slog.Logger
 	metrics *metrics
 	paused  func() bool
-	intact  func(context.Context) bool // the queue has not lost more than single tasks
+	intact  func(context.Context) bool // reports whether the queue has lost no more than single tasks
 
 	closed  spans
-	proven  map[string]bool // types with a confirmed event
+	proven  map[string]bool // types that have a confirmed event
 	handed  int64           // when the last round began
-	open    bool            // it found something that is not confirmed
-	noted   bool            // something may be remembered as missing
-	skipped bool            // the round left a queue out that cannot be used
-	swept   domain.ID       // where the sweep is
-	sweeps  int64           // HandedOver when it began
+	open    bool            // the last round found unconfirmed events
+	noted   bool            // events may be noted as missing
+	skipped bool            // the round left out a queue that cannot be used
+	swept   domain.ID       // the sweep's position
+	sweeps  int64           // HandedOver when the sweep began
 	found   findings
 	silent  bool
 }
@@ -91,7 +90,7 @@ func newReconciler(o Reconciliation, except []string, log *slog.Logger, m *metri
 
 // run makes rounds until ctx ends.
 func (r *reconciler) run(ctx context.Context) {
-	// Another process may have led in between.
+	// Another process may have been the leader in between.
 	r.closed, r.proven, r.handed, r.open, r.noted = nil, map[string]bool{}, -1, true, true
 	r.swept, r.sweeps = domain.ID{}, -1
 	defer r.metrics.missing.Set(0)
@@ -114,8 +113,8 @@ func (r *reconciler) run(ctx context.Context) {
 
 var errNotIntact = errors.New("the queue may have lost more than single tasks")
 
-// report says once that reconciling is not possible. While a server is away,
-// others say so, and the healer speaks for a queue that has lost all.
+// report logs once that reconciling fails. While a server is away other parts
+// report that, and the healer reports a queue that has lost everything.
 func (r *reconciler) report(ctx context.Context, err error) {
 	r.found.log(r.log, r.o.Resend)
 	switch {
@@ -130,8 +129,8 @@ func (r *reconciler) report(ctx context.Context, err error) {
 	}
 }
 
-// round reads all parts of the history that are not closed, and between them
-// the next ones of the sweep.
+// round reads all open parts of the history, and in between the next pages of
+// the sweep.
 func (r *reconciler) round(ctx context.Context) error {
 	begun := time.Now()
 	handed, since, err := r.o.Events.HandedOver(ctx)
@@ -168,7 +167,7 @@ func (r *reconciler) round(ctx context.Context) error {
 	return r.settle(ctx, since)
 }
 
-// sweeping reports whether the sweep is on its way, or has reason to begin.
+// sweeping reports whether a sweep is running, or should begin.
 func (r *reconciler) sweeping(handed int64) bool {
 	return !r.swept.IsZero() || handed < 0 || handed != r.sweeps
 }
@@ -190,9 +189,9 @@ func (r *reconciler) sweep(ctx context.Context, handed int64) error {
 	return nil
 }
 
-// page reads a page, deals with what is missing, and rests for as long as the
-// reading allows. The dealing is not counted: it comes once for each loss, and a
-// rest for it would hold up the rest of the round, and what ends it.
+// page reads a page, deals with missing events, and pauses in proportion to the
+// time of reading. The time of dealing does not count: it comes once for each
+// loss, and a pause for it would only delay the round.
 func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.SentPage, error) {
 	var reading time.Duration
 	defer func(ctx context.Context) { pace.Wait(ctx, ReconcileRest(reading)) }(ctx)
@@ -209,7 +208,8 @@ func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.S
 	return page, r.deal(ctx, missing)
 }
 
-// read reads a page, and returns what of it the queue should have and does not.
+// read reads a page, and returns the events of it that the queue should have
+// and does not have.
 func (r *reconciler) read(ctx context.Context, after, until domain.ID) (domain.SentPage, []domain.MissingEvent, error) {
 	page, err := r.o.Events.Page(ctx, after, until, ReconcileRows, r.o.Age, r.except)
 	if err != nil {
@@ -227,7 +227,8 @@ func (r *reconciler) read(ctx context.Context, after, until domain.ID) (domain.S
 	return page, missing, err
 }
 
-// ReconcileRest is how long reconciling pauses after a page that took so long.
+// ReconcileRest returns how long reconciling pauses after a page that took a
+// given time.
 func ReconcileRest(took time.Duration) time.Duration {
 	if took > reconcileQuick {
 		return (reconcileBusyShare - 1) * took
@@ -235,15 +236,15 @@ func ReconcileRest(took time.Duration) time.Duration {
 	return (reconcileShare - 1) * took
 }
 
-// isOld keeps the end of the history open: events with earlier IDs may still be
-// on their way into it.
+// isOld reports whether an ID is so old that no earlier IDs will come into the
+// history. It keeps the end of the history open.
 func isOld(id domain.ID) bool {
 	made, known := id.Time()
 	return !known || time.Since(made) > 2*time.Minute
 }
 
-// missing returns which of the events the queue does not have. Of queues that
-// cannot be used nothing is known.
+// missing returns the events that the queue does not have. It leaves out events
+// of queues that cannot be used.
 func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []domain.MissingEvent, err error) {
 	for len(waiting) > 0 {
 		events := make([]domain.Event, len(waiting))
@@ -272,7 +273,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 	return nil, nil
 }
 
-// deal notes what is missing, and sends again what may be.
+// deal notes missing events, and sends those again that may be sent.
 func (r *reconciler) deal(ctx context.Context, missing []domain.MissingEvent) error {
 	noted, err := r.o.Events.Note(ctx, missing)
 	if err != nil {
@@ -306,8 +307,9 @@ func (r *reconciler) resends(e *domain.MissingEvent) bool {
 	return r.o.Resend && r.proven[e.Event.Type] && e.Resends < resendLimit && time.Since(e.ResentAt) > pause
 }
 
-// settle ends a round: events that were noted before it began, and not again since,
-// are there again. A round that left a queue out cannot tell that, and forgets none.
+// settle ends a round. Events that were noted before the round and not again in it
+// are in the queue again, and are forgotten. A round that left out a queue forgets
+// none.
 func (r *reconciler) settle(ctx context.Context, since time.Time) error {
 	skipped := r.skipped
 	r.skipped = false

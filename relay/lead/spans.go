@@ -7,15 +7,15 @@ import (
 	"outboxd/domain"
 )
 
-// span is the events after one ID, up to and with another.
+// span is the events after one ID, up to and including another.
 type span struct{ after, last domain.ID }
 
-// spans are some in their order, of which none touch each other.
+// spans are spans in order, none of which touch.
 type spans []span
 
 func compareIDs(a, b domain.ID) int { return bytes.Compare(a[:], b[:]) }
 
-// gap returns the first span from an ID on that is not in s.
+// gap returns the first span after an ID that is not in s.
 func (s spans) gap(after domain.ID) (begin, end domain.ID) {
 	i, found := slices.BinarySearchFunc(s, after, func(x span, id domain.ID) int { return compareIDs(x.after, id) })
 	if !found && i > 0 && compareIDs(after, s[i-1].last) < 0 {
@@ -30,7 +30,7 @@ func (s spans) gap(after domain.ID) (begin, end domain.ID) {
 	return after, domain.LastID()
 }
 
-// remove takes a span out of s.
+// remove removes a span from s.
 func (s *spans) remove(after, last domain.ID) {
 	if compareIDs(after, last) >= 0 {
 		return
@@ -51,7 +51,7 @@ func (s *spans) remove(after, last domain.ID) {
 	*s = rest
 }
 
-// add puts a span into s.
+// add adds a span to s.
 func (s *spans) add(after, last domain.ID) {
 	if compareIDs(after, last) >= 0 {
 		return

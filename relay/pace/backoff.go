@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Backoff returns how long to wait after the n-th failure, n from 1: evenly
-// spread between 0 and a ceiling that doubles from base up to limit ("full
-// jitter"), so that events refused together do not come back together.
+// Backoff returns how long to wait after the n-th failure, n from 1: a random
+// time between 0 and a ceiling that doubles from base up to limit ("full
+// jitter"). So events that were refused together do not return together.
 func Backoff(base, limit time.Duration, n int) time.Duration {
 	return rand.N(Ceiling(base, limit, n) + 1)
 }

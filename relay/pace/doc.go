@@ -1,3 +1,3 @@
-// Package pace is how the parts of a relay wait: for how long after a failure, and
-// on what that ends a wait early. It knows nothing of events.
+// Package pace has the ways in which the parts of a relay wait: for how long after
+// a failure, and how a wait ends early. It knows nothing of events.
 package pace

@@ -15,7 +15,7 @@ func Wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Raise sets a flag that is a channel of one place. It never blocks.
+// Raise sets a flag, which is a channel with a buffer of one. It never blocks.
 func Raise(flag chan struct{}) {
 	select {
 	case flag <- struct{}{}:

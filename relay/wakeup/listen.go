@@ -8,7 +8,7 @@ import (
 )
 
 // Listen waits for producers' notifications until ctx ends. It reconnects for
-// as long as it takes: without it the relay polls more often, and nothing else.
+// as long as it takes. Without notifications the relay only polls more often.
 func (w *Waker) Listen(ctx context.Context) error {
 	defer w.hear(false)
 	for failures := 0; ; {
@@ -33,8 +33,8 @@ func (w *Waker) Listen(ctx context.Context) error {
 	}
 }
 
-// hear says whether notifications arrive. When they no longer do, one may have
-// been missed, and a poller may just have begun a long sleep.
+// hear records whether notifications arrive. When they stop, one may have been
+// missed while a poller began a long sleep.
 func (w *Waker) hear(hears bool) {
 	if w.hears.Swap(hears) == hears {
 		return

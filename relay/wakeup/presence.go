@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	// showEvery is the rhythm of the signs of life, and showAgain that of the
-	// attempts while there is none to be given.
+	// showEvery is the time between signs of life. showAgain is the time
+	// between attempts while they fail.
 	showEvery = 15 * time.Second
 	showAgain = time.Second
 )
 
-// Show shows the process to others, and whether it wants to be notified, until
-// ctx ends.
+// Show records signs of life, and whether producers must notify, until ctx
+// ends.
 func (w *Waker) Show(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -30,7 +30,7 @@ func (w *Waker) Show(ctx context.Context) error {
 			if ctx.Err() == nil {
 				w.log.Debug("could not show a sign of life", "error", err)
 			}
-			w.marked.Store(false) // nobody knows what others see
+			w.marked.Store(false) // it is not known what producers see
 			timer.Reset(showAgain)
 			continue
 		}
@@ -41,8 +41,8 @@ func (w *Waker) Show(ctx context.Context) error {
 	}
 }
 
-// lookOnceMore follows the mark: what was committed before the mark was visible
-// notified nobody.
+// lookOnceMore wakes a poller after the mark: events that were committed before
+// the mark was visible notified nobody.
 func (w *Waker) lookOnceMore() {
 	w.idle.Store(0)
 	w.Wake()

@@ -12,32 +12,31 @@ import (
 )
 
 const (
-	// NapFirst is the least time until an event that is due and held by others
-	// is looked for again.
+	// NapFirst is the shortest time before a poller looks again for a due event
+	// that another transaction has locked.
 	NapFirst = 10 * time.Millisecond
-	// A process that claims more than busyRate events a second looks by itself
-	// every busyNap and asks nobody to notify: under load a NOTIFY in each
-	// commit costs producers more than these looks cost the database.
+	// A process that claims more than busyRate events a second polls every
+	// busyNap, and producers need not notify. Under load, a NOTIFY in each
+	// commit costs producers more than this polling costs the database.
 	busyRate = 1000
 	busyNap  = 2 * time.Millisecond
-	// calmAfter is how long the rate has to stay low before producers are
-	// asked to notify again.
+	// calmAfter is how long the rate must be low before producers notify again.
 	calmAfter = 500 * time.Millisecond
 )
 
-// Options are what a Waker needs. All are required.
+// Options are the dependencies and the tuning of a Waker. All are required.
 type Options struct {
 	Presence domain.Presence
 	Process  domain.RelayProcess
-	// The sleeps of an idle poller are as relay.Options says.
+	// The sleeps of an idle poller; see relay.Options.
 	PollInterval, PollMin, PollWithoutListen time.Duration
-	// Paused reports that nothing can be relayed, so that a wake-up is of no use.
+	// Paused reports whether relaying is paused, so that wake-ups are useless.
 	Paused func() bool
 	Logger *slog.Logger
 }
 
-// Waker tells the pollers of a process when there may be work, and producers
-// whether to notify it.
+// Waker tells the pollers of a process when there may be work, and tells
+// producers whether to notify.
 type Waker struct {
 	presence domain.Presence
 	process  domain.RelayProcess
@@ -45,29 +44,30 @@ type Waker struct {
 	log      *slog.Logger
 	paused   func() bool
 
-	signal  chan struct{} // holds one wake-up; whoever takes it is awake
-	watch   chan struct{} // holds one token; of the sleeping pollers, who has it looks at the clock
-	recheck chan struct{} // the watch's timer may be too late
-	changed chan struct{} // whether to be notified may have changed
+	signal  chan struct{} // holds one wake-up, for one poller
+	watch   chan struct{} // holds one token: the sleeping poller that has it watches the time of the next due event
+	recheck chan struct{} // the watching poller's timer may be too late
+	changed chan struct{} // whether producers must notify may have changed
 	busy    atomic.Bool   // producers need not notify
 	hears   atomic.Bool   // LISTEN works
-	marked  atomic.Bool   // producers see that they have to notify
+	marked  atomic.Bool   // producers see that they must notify
 	idle    atomic.Int64  // sleeps since the last claim that found something
 
 	window rate
 }
 
 // napBounds bound the sleeps of an idle poller, which double from the shortest
-// one. The first ones are short because a producer that wrote its event before
-// the relay was marked asleep, and committed after the last look, notifies
-// nobody: they find such an event within about as long as its transaction took.
+// one. The first sleeps are short because of producers that wrote an event
+// before the relay was marked asleep and commit after its last look: they do
+// not notify. Short sleeps find such an event after about as long as its
+// transaction took.
 type napBounds struct {
 	shortest time.Duration
-	longest  time.Duration // while producers notify and the relay hears them
-	unheard  time.Duration // the longest while not
+	longest  time.Duration // while producers notify and LISTEN works
+	unheard  time.Duration // the longest while they do not
 }
 
-// New returns a Waker. Run its Show and, where producers are to notify, its Listen.
+// New returns a Waker. Run its Show, and its Listen if producers should notify.
 func New(o Options) *Waker {
 	w := &Waker{
 		presence: o.Presence, process: o.Process, log: o.Logger, paused: o.Paused,
@@ -80,13 +80,14 @@ func New(o Options) *Waker {
 }
 
 // Wake wakes one sleeping poller, or the next one that is about to sleep. Each
-// poller that finds a full batch wakes another: no stampede for a single event.
+// poller that finds a full batch wakes another one, so a single event wakes
+// only one.
 func (w *Waker) Wake() { pace.Raise(w.signal) }
 
-// Reconsider says that paused may have changed.
+// Reconsider tells the Waker that Paused may have changed.
 func (w *Waker) Reconsider() { pace.Raise(w.changed) }
 
-// Claimed tells the waker how many events a pass had.
+// Claimed tells the Waker how many events a pass had.
 func (w *Waker) Claimed(events int) {
 	if events > 0 {
 		w.idle.Store(0)
@@ -102,10 +103,10 @@ func (w *Waker) setBusy(busy bool) {
 	}
 }
 
-// Sleep returns when there may be work: after a wake-up, and then it returns
-// true, or, for one poller of the process, when the next event gets due, or after
-// a nap. news says that the pass before was after a wake-up, or put events back:
-// another poller's timer, which was set before, may then be too late.
+// Sleep returns when there may be work. It returns true after a wake-up, and
+// false after a nap or, for one poller of the process, when the next event is
+// due. news says that the last pass followed a wake-up, or put events back. Then
+// the timer of the watching poller may be too late.
 func (w *Waker) Sleep(ctx context.Context, news bool, untilNextDue func(context.Context) time.Duration) (woken bool) {
 	if news {
 		pace.Raise(w.recheck)
@@ -144,9 +145,9 @@ func (w *Waker) Sleep(ctx context.Context, news bool, untilNextDue func(context.
 	}
 }
 
-// nap doubles from sleep to sleep, with jitter so that processes do not poll in
-// step. A long one is for when somebody would call: producers see the mark, and
-// the relay hears them.
+// nap returns the length of the next sleep. It doubles from sleep to sleep,
+// with jitter, so that processes do not poll at the same time. It is long only
+// if notifications would end it: producers see the mark, and LISTEN works.
 func (w *Waker) nap() time.Duration {
 	if w.busy.Load() {
 		if w.window.quiet(time.Now()) < calmAfter {
