@@ -118,8 +118,8 @@ CREATE TABLE outbox_journal (
 
 CREATE INDEX outbox_journal_event ON outbox_journal (event_id, at);
 
--- For trimming by age.
-CREATE INDEX outbox_journal_at ON outbox_journal (at);
+-- For trimming by age. id makes the order total, so that the place reached can be named.
+CREATE INDEX outbox_journal_at ON outbox_journal (at, id);
 
 -- Finds the few tasks without an event among very many entries.
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';

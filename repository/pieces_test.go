@@ -1,142 +1,175 @@
 package repository_test
 
 import (
-	"context"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/repositorytest"
 	"outboxd/repository/search"
 	"outboxd/repository/upkeep"
 )
 
-// impatient ends every statement on a database that takes longer than limit, as
-// an administrator's job or a proxy does, until the test ends. It returns how
-// many it has ended. Who waits for autovacuum's lock is let wait.
-func impatient(t *testing.T, url string, limit time.Duration) (ended func() int64) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	var total atomic.Int64
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		look := time.NewTicker(20 * time.Millisecond)
-		defer look.Stop()
-		for ctx.Err() == nil {
-			<-look.C
-			var n int64
-			_ = conn.QueryRow(ctx, `SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
-				WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-				  AND state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock' AND query_start < clock_timestamp() - $1::float8 * interval '1 second'`, limit.Seconds()).Scan(&n)
-			total.Add(n)
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		watching.Wait()
-		_ = conn.Close(context.Background())
-	})
-	return total.Load
-}
-
-// patience is a timeout that fits how busy the machine is: several times what it takes
-// to read the whole history once.
-func patience(t *testing.T, db *postgres.Database) time.Duration {
-	t.Helper()
-	longest := time.Duration(0)
-	for range 3 {
-		begun := time.Now()
-		count(t, db, "SELECT count(headers) FROM outbox_sent")
-		longest = max(longest, time.Since(begun))
-	}
-	return max(200*time.Millisecond, 4*longest)
-}
-
-// The history of some days, in which all but a few events are confirmed.
+// The history of some days, in which all but a few events are confirmed; dead letters with
+// what happened to them; and older events, of whose days there are no partitions.
 const (
-	longHistory = `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
-		SELECT outbox_new_id(), 'test:long', '', '{}', 'default', now(), 0, 0, now() - n * interval '1 second', now() - n * interval '1 second' FROM generate_series(1, 200000) n`
-	emitted       = `INSERT INTO outbox_entries (event_type, created_at) SELECT event_type, created_at FROM outbox_sent`
-	confirmAllBut = `INSERT INTO inbox (event_id) SELECT id FROM outbox_sent ORDER BY sent_at DESC OFFSET $1`
+	longSent  = 200_000
+	longDead  = 60_000
+	longStray = 60_000
+
+	sentSQL = `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, sent_at)
+		SELECT outbox_new_id(), 'test:long', '', '{}', 'default', now(), 0, 0, sent, sent
+		FROM generate_series(1, $1::int) n, LATERAL (SELECT now() - $2 * interval '1 day' - n * interval '1 second') AS at (sent)`
+	confirmSQL = `INSERT INTO inbox (event_id) SELECT id FROM outbox_sent ORDER BY sent_at DESC OFFSET $1`
+	deadSQL    = `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+		SELECT outbox_new_id(), 'test:long', '', '{}', 'default', now(), 1, 0, now() - interval '20 days', 'worker', 'no' FROM generate_series(1, $1::int)`
+	diedSQL = `INSERT INTO outbox_journal (event_id, at, stage, entry, generation)
+		SELECT id, now() - interval '20 days' + n * interval '1 second', 'worker', 'died', 0 FROM (SELECT id, row_number() OVER () AS n FROM outbox_dead) AS dead`
+	emittedSQL = `INSERT INTO outbox_entries (event_type, created_at) SELECT event_type, created_at FROM outbox_sent UNION ALL SELECT event_type, created_at FROM outbox_dead`
 )
 
-// Work that grows with the data is done under any timeout: healing, counting,
-// folding, trimming, dropping a partition, verifying.
+// Work that grows with the data is done under any timeout, because no statement of it
+// meets more of a table than one piece: healing, counting, folding, trimming, dropping
+// a partition, verifying. Here a piece is so much of the tables that PostgreSQL would
+// rather read some whole, so it is told that rows are what costs.
 func TestLongWorkIsDoneInPieces(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
-	db := schematest.Connect(t, url)
-	migrate(t, db)
-	ctx := t.Context()
-	house := upkeep.NewHousekeeping(db, "")
-	if err := house.KeepPartitions(ctx, 100*24*time.Hour); err != nil {
-		t.Fatal(err)
+	server := servertest.OwnPostgres(t)
+	w := newLongWork(t, server)
+	w.prepare()
+	executed := repositorytest.LogPlans(t, server)
+	for _, setting := range []string{"cpu_tuple_cost = 10", "max_parallel_workers_per_gather = 0"} {
+		exec(t, w.db, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ', current_database()) || '"+setting+"'; END $$")
+	}
+	w.quiet, w.db = w.db, schematest.Connect(t, server.URL())
+	w.house = upkeep.NewHousekeeping(w.db, "")
+	for _, step := range []struct {
+		name string
+		work func()
+	}{
+		{"count", w.count}, {"heal", w.heal}, {"fold", w.fold}, {"verify", w.verify}, {"keep", w.keep}, {"drop", w.drop}, {"verify what is left", w.verify}, {"trim", w.trim},
+	} {
+		step.work()
+		statement, table, rows := executed.Largest()
+		t.Logf("%s: at most %.0f rows in steps of %s", step.name, rows, table)
+		if rows > 1.1*postgres.LargestPiece { // a piece of the account's entries is about as large
+			t.Errorf("%s: one statement meets %.0f rows in steps of %s:\n%s", step.name, rows, table, statement)
+		}
+	}
+}
+
+// longWork is work on far more rows than one statement may meet.
+type longWork struct {
+	t     *testing.T
+	db    *postgres.Database
+	quiet *postgres.Database // its statements do not count
+	house *upkeep.Housekeeping
+}
+
+const (
+	longAgo = 100 * 24 * time.Hour
+	lost    = 7
+)
+
+func newLongWork(t *testing.T, server *servertest.PostgresServer) *longWork {
+	t.Helper()
+	db := schematest.Connect(t, server.URL())
+	return &longWork{t: t, db: db, house: upkeep.NewHousekeeping(db, "")}
+}
+
+func (w *longWork) prepare() {
+	w.t.Helper()
+	migrate(w.t, w.db)
+	if err := w.house.KeepPartitions(w.t.Context(), longAgo); err != nil {
+		w.t.Fatal(err)
 	}
 	for _, ago := range []int{1, 2} { // before which there was no leader
 		day := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -ago)
-		exec(t, db, `CREATE TABLE outbox_sent_`+day.Format("20060102")+` PARTITION OF outbox_sent FOR VALUES FROM ('`+day.Format(time.RFC3339)+`') TO ('`+day.AddDate(0, 0, 1).Format(time.RFC3339)+`')`)
+		exec(w.t, w.db, `CREATE TABLE outbox_sent_`+day.Format("20060102")+` PARTITION OF outbox_sent FOR VALUES FROM ('`+day.Format(time.RFC3339)+`') TO ('`+day.AddDate(0, 0, 1).Format(time.RFC3339)+`')`)
 	}
-	exec(t, db, longHistory)
-	exec(t, db, emitted)
-	const lost = 7
-	exec(t, db, confirmAllBut, lost)
-	exec(t, db, "ANALYZE")
-	ended := impatient(t, url, patience(t, db))
+	exec(w.t, w.db, "ALTER TABLE inbox DISABLE TRIGGER USER")
+	exec(w.t, w.db, sentSQL, longSent, 0)
+	exec(w.t, w.db, confirmSQL, lost)
+	exec(w.t, w.db, deadSQL, longDead)
+	exec(w.t, w.db, diedSQL)
+	exec(w.t, w.db, emittedSQL)
+	exec(w.t, w.db, "ALTER TABLE inbox ENABLE TRIGGER USER; ANALYZE")
+}
 
-	if n, err := heal.NewRedriver(db).CountRedrive(ctx, heal.RedriveFilter{Since: 100 * 24 * time.Hour}); err != nil || n != lost {
-		t.Errorf("CountRedrive: %d, %v, want %d", n, err, lost)
+func (w *longWork) count() {
+	if n, err := heal.NewRedriver(w.db).CountRedrive(w.t.Context(), heal.RedriveFilter{Since: longAgo}); err != nil || n != lost {
+		w.t.Errorf("CountRedrive: %d, %v, want %d", n, err, lost)
 	}
-	if n, err := heal.NewRedriver(db).Redrive(ctx, 100*24*time.Hour); err != nil || n != lost {
-		t.Errorf("Redrive: %d, %v, want %d", n, err, lost)
+}
+
+func (w *longWork) heal() {
+	if n, err := heal.NewRedriver(w.db).Redrive(w.t.Context(), longAgo); err != nil || n != lost {
+		w.t.Errorf("Redrive: %d, %v, want %d", n, err, lost)
 	}
-	if n, err := house.FoldAccount(ctx); err != nil || n != 200_000 {
-		t.Errorf("FoldAccount: %d, %v", n, err)
+}
+
+func (w *longWork) fold() {
+	if n, err := w.house.FoldAccount(w.t.Context()); err != nil || n != longSent+longDead {
+		w.t.Errorf("FoldAccount: %d, %v", n, err)
 	}
-	auditor := search.NewAuditor(db)
-	verify := func() {
-		t.Helper()
-		lines, err := auditor.Account(ctx)
-		if err != nil || len(lines) == 0 {
-			t.Errorf("Account: %d lines, %v", len(lines), err)
-		}
-		for _, l := range lines {
-			if l.Difference() != 0 {
-				t.Errorf("the account has %+v", l)
-			}
-		}
-		if broken, err := auditor.Violations(ctx, lines, 10); err != nil || len(broken) != 0 {
-			t.Errorf("Violations: %+v, %v", broken, err)
-		}
-		if events, err := auditor.Unconfirmed(ctx, domain.ID{}, 10, nil); err != nil || len(events) != 0 {
-			t.Errorf("Unconfirmed: %+v, %v", events, err)
-		}
+}
+
+func (w *longWork) verify() {
+	w.t.Helper()
+	ctx, auditor := w.t.Context(), search.NewAuditor(w.db)
+	lines, err := auditor.Account(ctx)
+	if err != nil || len(lines) == 0 {
+		w.t.Errorf("Account: %d lines, %v", len(lines), err)
 	}
-	verify()
-	if err := house.KeepPartitions(ctx, 20*time.Hour); err != nil {
-		t.Errorf("KeepPartitions: %v", err)
-	}
-	if n := count(t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass`); n > 10 {
-		t.Errorf("%d partitions are left", n)
-	}
-	verify()
-	exec(t, db, `UPDATE inbox SET processed_at = now() - interval '1 hour' WHERE event_id IN (SELECT event_id FROM inbox LIMIT 1000)`)
-	for left := int64(10_000); left == 10_000; {
-		var err error
-		if left, err = house.TrimInbox(ctx, time.Second, 10_000); err != nil {
-			t.Fatalf("TrimInbox: %v", err)
+	for _, l := range lines {
+		if l.Difference() != 0 {
+			w.t.Errorf("the account has %+v", l)
 		}
 	}
-	// On a fast machine that may be none.
-	t.Logf("%d statements were ended", ended())
+	if broken, err := auditor.Violations(ctx, nil, 10); err != nil || len(broken) != 0 {
+		w.t.Errorf("Violations: %+v, %v", broken, err)
+	}
+	if events, err := auditor.Unconfirmed(ctx, domain.ID{}, 10, nil); err != nil || len(events) != 0 {
+		w.t.Errorf("Unconfirmed: %+v, %v", events, err)
+	}
+}
+
+// keep passes over the rows of days without a partition, which are not old enough.
+func (w *longWork) keep() {
+	exec(w.t, w.quiet, sentSQL, longStray, 10)
+	exec(w.t, w.quiet, "INSERT INTO outbox_entries (event_type, created_at) SELECT event_type, created_at FROM outbox_sent_default")
+	exec(w.t, w.quiet, "ANALYZE outbox_sent_default")
+	if err := w.house.KeepPartitions(w.t.Context(), longAgo); err != nil {
+		w.t.Errorf("KeepPartitions: %v", err)
+	}
+	if n := count(w.t, w.quiet, "SELECT count(*) FROM outbox_sent"); n != longSent-lost+longStray {
+		w.t.Errorf("the history has %d events, want %d", n, longSent-lost+longStray)
+	}
+}
+
+func (w *longWork) drop() {
+	if err := w.house.KeepPartitions(w.t.Context(), 20*time.Hour); err != nil {
+		w.t.Errorf("KeepPartitions: %v", err)
+	}
+	if n := count(w.t, w.quiet, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass`); n > 10 {
+		w.t.Errorf("%d partitions are left", n)
+	}
+}
+
+// trim passes over the entries of dead letters.
+func (w *longWork) trim() {
+	exec(w.t, w.quiet, `UPDATE inbox SET processed_at = now() - interval '1 hour' WHERE event_id IN (SELECT event_id FROM inbox LIMIT 1000)`)
+	exec(w.t, w.quiet, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT outbox_new_id(), now() - interval '1 hour', 'relay', 'refused', 0 FROM generate_series(1, 1000)`)
+	for _, want := range []int64{600, 400} {
+		if n, err := w.house.TrimInbox(w.t.Context(), 30*time.Minute, 600); err != nil || n != want {
+			w.t.Errorf("TrimInbox: %d, %v, want %d", n, err, want)
+		}
+	}
+	if n := count(w.t, w.quiet, "SELECT count(*) FROM outbox_journal WHERE entry = 'died'"); n != longDead {
+		w.t.Errorf("the journal has %d entries of dead letters, want %d", n, longDead)
+	}
 }

@@ -230,6 +230,9 @@ func (s *RedisServer) Resume() {
 	s.signal(syscall.SIGCONT)
 }
 
+// Log is the file that PostgreSQL writes its log to.
+func (s *PostgresServer) Log() string { return filepath.Join(s.options.DataDir, "postgres.log") }
+
 // Stop ends PostgreSQL by an immediate shutdown, which is like a crash, and returns when it is
 // gone.
 func (s *PostgresServer) Stop() {

@@ -235,9 +235,9 @@ func (l *Leader) tidy(ctx context.Context) {
 	err := errors.Join(
 		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),
 		l.duties.Housekeeping.TrimRelays(ctx, staleRelay),
+		l.trim(ctx, "cancelled events", l.duties.Housekeeping.TrimCancelled, l.duties.InboxRetention),
 		l.trim(ctx, "inbox rows", l.duties.Housekeeping.TrimInbox, l.duties.InboxRetention),
 		l.trim(ctx, "suppressed events", l.duties.Housekeeping.TrimSuppressed, l.duties.InboxRetention),
-		l.trim(ctx, "cancelled events", l.duties.Housekeeping.TrimCancelled, l.duties.InboxRetention),
 	)
 	l.failing.note(ctx, dutyTidy, err)
 	if err == nil {

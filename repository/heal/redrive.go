@@ -29,7 +29,7 @@ const redriveShare = 10
 // still has the task it answers "already there". The event is due at once, with
 // its attempts unchanged: that Redis forgot it is no failure of the event.
 //
-//   - lost reads the history in the order of its index, from where the last batch
+//   - unconfirmed reads the history in the order of its index, from where the last batch
 //     ended ($1), beside the inbox in the same order. So all batches together read
 //     both once. WITH TIES, because a replayed event has one row for each
 //     generation, and an event that was written twice may have two; one of them
@@ -45,21 +45,26 @@ const redriveShare = 10
 //     partitions. A join with lost alone would read the whole history in each
 //     batch.
 //
-// lostSQL selects up to %d events that go back, from $1 on.
+// lostSQL selects up to %d unconfirmed events, from $1 on, dead letters among them.
 const lostSQL = `
-    SELECT s.tableoid AS part, s.ctid AS place, s.id, s.sent_at FROM outbox_sent s
+    SELECT s.tableoid AS part, s.ctid AS place, s.id, s.generation, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
       AND (s.event_type <> ALL ($5::text[]) OR s.subscription IS NOT NULL) AND ($6 = '' OR s.event_type = $6) AND s.split IS DISTINCT FROM 'instead'
       AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $9::uuid)
-      AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)
     ORDER BY s.id
     FETCH FIRST %d ROWS WITH TIES
 `
 
+// notDeadSQL leaves dead letters out of what lostSQL found. The subquery is compared, so
+// that it becomes no hash of all dead letters.
+const notDeadSQL = `coalesce((SELECT d.generation FROM outbox_dead d WHERE d.id = unconfirmed.id) < unconfirmed.generation, true)`
+
 var redriveSQL = `
 WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)
-), lost AS MATERIALIZED (` + lostSQL + `), gone AS (
+), unconfirmed AS MATERIALIZED (` + lostSQL + `), lost AS MATERIALIZED (
+    SELECT part, place, id, sent_at FROM unconfirmed WHERE ` + notDeadSQL + `
+), gone AS (
     DELETE FROM outbox_sent s
     WHERE s.ctid = ANY (ARRAY(SELECT place FROM lost)) AND (s.tableoid, s.ctid) IN (SELECT part, place FROM lost)
       AND s.sent_at >= (SELECT min(sent_at) FROM lost) AND s.sent_at <= (SELECT max(sent_at) FROM lost)
@@ -67,7 +72,7 @@ WITH moving AS MATERIALIZED (
 ` + backSQL + `), noted AS (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $7, 'redriven', generation, $8 FROM back
 )
-SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM lost), (SELECT id FROM lost ORDER BY id DESC LIMIT 1)`
+SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
 // Redrive implements domain.QueueMemory. Events whose task only waits for its
 // worker go back too; their task IDs make the repeat harmless.
@@ -172,7 +177,7 @@ func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows, limi
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
 			return err
 		}
-		if last, err = stored.PieceEnd(ctx, tx, after, rows, from, r.window); err != nil {
+		if after, last, err = stored.PieceBesideInbox(ctx, tx, after, rows, from, r.window); err != nil {
 			return err
 		}
 		var lost int
@@ -211,7 +216,7 @@ func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
 // Sets aside the one event that the outbox refuses. Its rows become a dead
 // letter; if even that fails, they stay in the history.
 var setSentAsideSQL = `
-SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (` + fmt.Sprintf(lostSQL, 1) + `) AS lost`
+SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (` + fmt.Sprintf(lostSQL, 1) + `) AS unconfirmed WHERE ` + notDeadSQL
 
 // setSentAside sets the event aside and returns its ID.
 func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive, cause error) (last domain.ID, err error) {
@@ -219,7 +224,7 @@ func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, 
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
 			return err
 		}
-		if last, err = stored.PieceEnd(ctx, tx, after, rows, from, r.window); err != nil {
+		if after, last, err = stored.PieceBesideInbox(ctx, tx, after, rows, from, r.window); err != nil {
 			return err
 		}
 		found, err := tx.Query(ctx, setSentAsideSQL, [16]byte(after), from, r.window.Seconds(), until, r.except, r.eventType,

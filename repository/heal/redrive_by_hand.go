@@ -41,24 +41,26 @@ func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, fil
 }
 
 const countRedriveSQL = `
-SELECT count(DISTINCT s.id) FROM outbox_sent s
-WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 * interval '1 second' AND (s.event_type <> ALL ($2::text[]) OR s.subscription IS NOT NULL)
-  AND ($3 = '' OR s.event_type = $3) AND s.split IS DISTINCT FROM 'instead'
-  AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $4::uuid AND i.event_id <= $5::uuid)
-  AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id AND d.generation >= s.generation)`
+WITH unconfirmed AS MATERIALIZED (
+    SELECT s.id, s.generation FROM outbox_sent s
+    WHERE s.id > $4::uuid AND s.id <= $5::uuid AND s.sent_at >= now() - $1::float8 * interval '1 second' AND (s.event_type <> ALL ($2::text[]) OR s.subscription IS NOT NULL)
+      AND ($3 = '' OR s.event_type = $3) AND s.split IS DISTINCT FROM 'instead'
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $4::uuid AND i.event_id <= $5::uuid)
+)
+SELECT count(DISTINCT id) FROM unconfirmed WHERE ` + notDeadSQL
 
 // CountRedrive returns how many events RedriveByHand would put back now. It
 // includes events whose task waits or runs.
 func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
 	var after domain.ID
 	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
-		last, err := stored.PieceEnd(ctx, o.db.Pool(), after, rows, time.Time{}, filter.Since)
+		from, last, err := stored.PieceBesideInbox(ctx, o.db.Pool(), after, rows, time.Time{}, filter.Since)
 		if err != nil {
 			return false, err
 		}
 		var some int64
 		if err := o.db.Pool().QueryRow(ctx, countRedriveSQL, filter.Since.Seconds(), append([]string{}, filter.Except...), filter.Type,
-			[16]byte(after), [16]byte(last)).Scan(&some); err != nil {
+			[16]byte(from), [16]byte(last)).Scan(&some); err != nil {
 			return false, err
 		}
 		n, after = n+some, last

@@ -14,9 +14,11 @@ type plan struct {
 	Rows     float64 `json:"Actual Rows"` // in each loop
 	Loops    float64 `json:"Actual Loops"`
 	Filtered float64 `json:"Rows Removed by Filter"`
-	Hit      int64   `json:"Shared Hit Blocks"`
-	Read     int64   `json:"Shared Read Blocks"`
-	Plans    []plan
+	// Rechecked are those that an index gave and the table did not confirm.
+	Rechecked float64 `json:"Rows Removed by Index Recheck"`
+	Hit       int64   `json:"Shared Hit Blocks"`
+	Read      int64   `json:"Shared Read Blocks"`
+	Plans     []plan
 }
 
 // WantBounded runs statements on tables with far more rows than they may read. It fails the test if

@@ -32,9 +32,8 @@ var accountSQL = `
 WITH places AS (
     ` + stored.Places.Union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid`) + `
 ), states AS (
-    SELECT created_at, event_type, CASE WHEN state = 'in flight' AND EXISTS (
-        SELECT FROM inbox i WHERE i.event_id = places.id AND i.event_id >= $1 AND i.event_id <= $2) THEN 'confirmed' ELSE state END AS state
-    FROM places
+    SELECT created_at, event_type, CASE WHEN state = 'in flight' AND i.event_id IS NOT NULL THEN 'confirmed' ELSE state END AS state
+    FROM places LEFT JOIN (SELECT event_id FROM inbox WHERE event_id >= $1 AND event_id <= $2) i ON i.event_id = places.id
 ), sums AS (
     SELECT ` + stored.AccountDaySQL + ` AS day, event_type, count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
            count(*) FILTER (WHERE state = 'in flight') AS in_flight, count(*) FILTER (WHERE state = 'confirmed') AS confirmed,
@@ -77,7 +76,7 @@ func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, 
 		}
 		after, block, step := domain.ID{}, int64(0), int64(max(rows/entriesABlock, 1))
 		for first := true; first || after != stored.LastID || block < blocks; first = false {
-			end, err := placesEnd(ctx, tx, after, rows)
+			begin, end, err := placesPiece(ctx, tx, after, rows)
 			if err != nil {
 				return err
 			}
@@ -85,7 +84,7 @@ func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, 
 			if after == stored.LastID {
 				until = domain.ID{} // only entries are left
 			}
-			if err := sums.add(ctx, tx, stored.PieceStart(after), [16]byte(until), place(block), place(block+step), first); err != nil {
+			if err := sums.add(ctx, tx, [16]byte(begin), [16]byte(until), place(block), place(block+step), first); err != nil {
 				return err
 			}
 			after, block = end, block+step
@@ -98,17 +97,30 @@ func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, 
 // place writes the beginning of a block as a ctid.
 func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.MaxUint32)) }
 
-// placesEndSQL is pieceEndSQL for all tables in which events are.
-var placesEndSQL = `
-SELECT least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `)`
+// placesPieceSQL is where a piece of all tables in which events are begins, from $1 on, and
+// where it ends: so many rows on in one of them, or in the inbox, which has more than
+// they where it outlives the history.
+var placesPieceSQL = `
+WITH first AS MATERIALIZED (
+    SELECT least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id LIMIT 1)`, ", ") + `) AS id
+)
+SELECT id, least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `,
+    (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))
+FROM first`
 
-// placesEnd is pieceEnd for all tables in which events are.
-func placesEnd(ctx context.Context, q stored.Querier, after domain.ID, rows int) (domain.ID, error) {
-	var end *domain.ID
-	if err := q.QueryRow(ctx, fmt.Sprintf(placesEndSQL, rows-1), stored.PieceStart(after)).Scan(&end); err != nil || end == nil {
-		return stored.LastID, err
+// placesPiece returns the first and the last ID of the piece that follows one which
+// ended with after. first is where the piece begins if there is no event.
+func placesPiece(ctx context.Context, q stored.Querier, after domain.ID, rows int) (first, last domain.ID, err error) {
+	var from, end *domain.ID
+	err = q.QueryRow(ctx, fmt.Sprintf(placesPieceSQL, rows-1), stored.PieceStart(after)).Scan(&from, &end)
+	first, last = stored.PieceStart(after), stored.LastID
+	if from != nil {
+		first = *from
 	}
-	return *end, nil
+	if end != nil {
+		last = *end
+	}
+	return first, last, err
 }
 
 // accountSums adds up the pieces of an account, by day and type.
@@ -180,11 +192,11 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 	var violations []domain.Violation
 	var after domain.ID
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
-		end, err := placesEnd(ctx, a.db.Pool(), after, rows)
+		begin, end, err := placesPiece(ctx, a.db.Pool(), after, rows)
 		if err != nil {
 			return false, err
 		}
-		found, err := a.db.Pool().Query(ctx, violationsSQL, limit-len(violations), days, types, stored.PieceStart(after), [16]byte(end))
+		found, err := a.db.Pool().Query(ctx, violationsSQL, limit-len(violations), days, types, [16]byte(begin), [16]byte(end))
 		if err != nil {
 			return false, err
 		}
@@ -213,11 +225,11 @@ ORDER BY id LIMIT $2`
 func (a *Auditor) Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error) {
 	var events []domain.SentEvent
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
-		end, err := stored.PieceEnd(ctx, a.db.Pool(), after, rows, time.Time{}, stored.Always)
+		from, end, err := stored.PieceBesideInbox(ctx, a.db.Pool(), after, rows, time.Time{}, stored.Always)
 		if err != nil {
 			return false, err
 		}
-		found, err := a.db.Pool().Query(ctx, unconfirmedSQL, [16]byte(after), limit-len(events), append([]string{}, except...), [16]byte(end))
+		found, err := a.db.Pool().Query(ctx, unconfirmedSQL, [16]byte(from), limit-len(events), append([]string{}, except...), [16]byte(end))
 		if err != nil {
 			return false, err
 		}

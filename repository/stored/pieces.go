@@ -51,6 +51,46 @@ func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since t
 	return last, err
 }
 
+// pieceBesideInboxSQL is pieceEndSQL for what reads the inbox beside the history: the
+// piece also ends where the inbox has so many rows beyond the piece's first event. It
+// returns that event too.
+const pieceBesideInboxSQL = `
+WITH first AS MATERIALIZED (
+    SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
+    ORDER BY id LIMIT 1
+)
+SELECT (SELECT id FROM first), least(
+    (SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
+     ORDER BY id OFFSET %[1]d LIMIT 1),
+    (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))`
+
+// PieceBesideInbox is PieceEnd for what reads the inbox beside the history: in the piece
+// are at most so many rows of either. The inbox may have far more than the history, since
+// it outlives it. All events of the piece are behind from, and the inbox has to be read
+// from there only.
+func PieceBesideInbox(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (from, last domain.ID, err error) {
+	var first, end *domain.ID
+	err = q.QueryRow(ctx, fmt.Sprintf(pieceBesideInboxSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan(&first, &end)
+	from, last = after, LastID
+	if first != nil {
+		from = before(*first)
+	}
+	if end != nil {
+		last = *end
+	}
+	return from, last, err
+}
+
+// before is the ID before another one, which is not zero.
+func before(id domain.ID) domain.ID {
+	for i := len(id) - 1; i >= 0; i-- {
+		if id[i]--; id[i] != 0xff {
+			break
+		}
+	}
+	return id
+}
+
 // Querier is the pool or a transaction.
 type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row

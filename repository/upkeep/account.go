@@ -43,12 +43,12 @@ func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
 }
 
 // closeSQL counts rows of the history in the account before they are deleted
-// (%[1]s). Their inbox rows (%[2]s) outlive them.
+// (%[1]s). Their inbox rows outlive them; %[2]s says whether s has one.
 var closeSQL = `
 INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
 SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)
 FROM (
-    SELECT ` + stored.AccountDaySQL + ` AS day, event_type, EXISTS (SELECT FROM %[2]s AS i WHERE i.event_id = s.id) AS done
+    SELECT ` + stored.AccountDaySQL + ` AS day, event_type, %[2]s AS done
     FROM %[1]s AS s
 ) AS leaving
 GROUP BY 1, 2 ORDER BY 1, 2

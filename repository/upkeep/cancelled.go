@@ -63,7 +63,6 @@ WITH gone AS (
 SELECT count(*) FROM gone`
 
 // TrimCancelled implements domain.Housekeeping.
-func (h *Housekeeping) TrimCancelled(ctx context.Context, age time.Duration, limit int) (n int64, err error) {
-	err = h.db.Pool().QueryRow(ctx, trimCancelledSQL, age.Seconds(), limit).Scan(&n)
-	return n, postgres.Translate(err, "trim cancelled events")
+func (h *Housekeeping) TrimCancelled(ctx context.Context, age time.Duration, limit int) (int64, error) {
+	return h.trimCounted(ctx, "trim cancelled events", trimCancelledSQL, age, limit)
 }

@@ -24,11 +24,12 @@ func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 
 var _ domain.Housekeeping = (*Housekeeping)(nil)
 
-// Rows of cancelled events are left to trimCancelledSQL.
+// Rows of cancelled events are left to trimCancelledSQL, which runs before, so that this
+// skips few. The subquery is compared, so that the planner cannot hash all of them.
 const trimInboxSQL = `
 DELETE FROM inbox WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM inbox i
-    WHERE processed_at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = i.event_id)
+    WHERE processed_at < now() - $1 * interval '1 second' AND (SELECT c.id FROM outbox_cancelled c WHERE c.id = i.event_id) IS NULL
     ORDER BY processed_at LIMIT $2))`
 
 // TrimInbox implements domain.Housekeeping.
@@ -37,16 +38,9 @@ func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit i
 	if err != nil {
 		return 0, err
 	}
-	journal, err := h.db.Trim(ctx, "trim the journal", trimJournalSQL, age, limit)
+	journal, err := h.trimJournal(ctx, age, limit)
 	return max(inbox, journal), err
 }
-
-// The entries of a dead letter are kept as long as the dead letter.
-const trimJournalSQL = `
-DELETE FROM outbox_journal WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM outbox_journal j
-    WHERE at < now() - $1 * interval '1 second' AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = j.event_id)
-    ORDER BY at LIMIT $2))`
 
 // The account keeps their number.
 var trimSuppressedSQL = `
@@ -62,9 +56,8 @@ WITH gone AS (
 SELECT count(*) FROM gone`
 
 // TrimSuppressed implements domain.Housekeeping.
-func (h *Housekeeping) TrimSuppressed(ctx context.Context, age time.Duration, limit int) (n int64, err error) {
-	err = h.db.Pool().QueryRow(ctx, trimSuppressedSQL, age.Seconds(), limit).Scan(&n)
-	return n, postgres.Translate(err, "trim suppressed events")
+func (h *Housekeeping) TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error) {
+	return h.trimCounted(ctx, "trim suppressed events", trimSuppressedSQL, age, limit)
 }
 
 // TrimRelays implements domain.Housekeeping.

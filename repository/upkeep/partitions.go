@@ -2,7 +2,6 @@ package upkeep
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,14 +28,19 @@ const PartitionsSQL = `
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
-// The default partition is empty unless there was no leader for days.
+// The default partition is empty unless there was no leader for days. It has no index
+// by time, and may have many rows that are not old enough. The subquery is compared, so
+// that the planner cannot hash the whole inbox.
 var trimDefaultSQL = `
-WITH gone AS (
-    DELETE FROM outbox_sent_default WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM outbox_sent_default WHERE sent_at < now() - $1 * interval '1 second' LIMIT $2))
+WITH looked AS MATERIALIZED (
+    SELECT ctid AS place, sent_at, id FROM outbox_sent_default WHERE (id, sent_at) > ($4::uuid, $3::timestamptz) ORDER BY id, sent_at LIMIT $2
+), gone AS (
+    DELETE FROM outbox_sent_default WHERE ctid = ANY (ARRAY(
+        SELECT place FROM looked WHERE sent_at < now() - $1::float8 * interval '1 second'))
     RETURNING id, event_type, created_at
-), entered AS (` + fmt.Sprintf(closeSQL, "gone", "inbox") + `)
-SELECT count(*) FROM gone`
+), entered AS (` + fmt.Sprintf(closeSQL, "gone", "(SELECT i.event_id FROM inbox i WHERE i.event_id = s.id) IS NOT NULL") + `)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), coalesce(last.sent_at, $3), coalesce(last.id, $4)
+FROM (SELECT) AS one LEFT JOIN (SELECT sent_at, id FROM looked ORDER BY id DESC, sent_at DESC LIMIT 1) AS last ON true`
 
 const trimDefaultBatch = 10_000
 
@@ -74,12 +78,8 @@ func isOverdue(day, now time.Time, history time.Duration) bool {
 
 // trimDefault keeps the default partition small if no partitions can be made.
 func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
-	err := postgres.InPieces(ctx, trimDefaultBatch, func(rows int) (done bool, err error) {
-		var n int
-		err = h.db.SQL().QueryRowContext(ctx, trimDefaultSQL, history.Seconds(), rows).Scan(&n)
-		return n < rows, err
-	})
-	return postgres.Translate(err, "trim the default partition of outbox_sent")
+	_, err := h.trimPast(ctx, "trim the default partition of outbox_sent", trimDefaultSQL, history, trimDefaultBatch, 0)
+	return err
 }
 
 func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, error) {
@@ -180,21 +180,29 @@ func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	return err
 }
 
-const partitionPieceEndSQL = `SELECT id FROM %s WHERE id >= $1 ORDER BY id OFFSET %d LIMIT 1`
+// partitionPieceSQL is where a piece of a partition begins and ends, as in
+// stored.PieceBesideInbox.
+const partitionPieceSQL = `
+WITH first AS MATERIALIZED (SELECT id FROM %[1]s WHERE id >= $1 ORDER BY id LIMIT 1)
+SELECT (SELECT id FROM first), least(
+    (SELECT id FROM %[1]s WHERE id >= $1 ORDER BY id OFFSET %[2]d LIMIT 1),
+    (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[2]d LIMIT 1))`
 
 func closePartition(tx *gorm.DB, name string, rows int) error {
 	ctx := tx.Statement.Context
-	statement := fmt.Sprintf(closeSQL, "(SELECT * FROM "+name+" WHERE id >= $1 AND id <= $2)",
-		"(SELECT event_id FROM inbox WHERE event_id >= $1 AND event_id <= $2)")
-	for after, end := (domain.ID{}), stored.LastID; after != stored.LastID; after = end {
-		err := postgres.Statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceEndSQL, name, rows-1), domain.ID(stored.PieceStart(after))).Scan(&end)
-		if errors.Is(err, sql.ErrNoRows) {
-			end, err = stored.LastID, nil
+	statement := fmt.Sprintf(closeSQL, "(SELECT p.*, i.event_id FROM "+name+" p LEFT JOIN (SELECT event_id FROM inbox WHERE event_id >= $1 AND event_id <= $2) i ON i.event_id = p.id WHERE id >= $1 AND id <= $2)",
+		"s.event_id IS NOT NULL")
+	for after := (domain.ID{}); after != stored.LastID; {
+		var first, end *domain.ID
+		err := postgres.Statements(tx).QueryRowContext(ctx, fmt.Sprintf(partitionPieceSQL, name, rows-1), domain.ID(stored.PieceStart(after))).Scan(&first, &end)
+		if err != nil || first == nil {
+			return err
 		}
-		if err == nil {
-			_, err = postgres.Statements(tx).ExecContext(ctx, statement, domain.ID(stored.PieceStart(after)), end)
+		after = stored.LastID
+		if end != nil {
+			after = *end
 		}
-		if err != nil {
+		if _, err := postgres.Statements(tx).ExecContext(ctx, statement, *first, after); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,131 @@
+package repositorytest
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/app/servertest"
+)
+
+// Executed is what a server says of the statements that it has executed.
+type Executed struct {
+	t    testing.TB
+	log  string
+	read int64 // how much of the log
+}
+
+// LogPlans makes a server log what every step of every statement met, those inside
+// functions too, in the sessions that begin afterwards.
+func LogPlans(t testing.TB, server *servertest.PostgresServer) *Executed {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	const settings = `LOAD 'auto_explain';
+		DO $$ DECLARE setting text; BEGIN
+			FOREACH setting IN ARRAY ARRAY['session_preload_libraries = auto_explain', 'auto_explain.log_min_duration = 0', 'auto_explain.log_analyze = on',
+				'auto_explain.log_timing = off', 'auto_explain.log_nested_statements = on', 'auto_explain.log_format = json'] LOOP
+				EXECUTE format('ALTER DATABASE %I SET ', current_database()) || setting;
+			END LOOP;
+		END $$`
+	if _, err := conn.PgConn().Exec(t.Context(), settings).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	return &Executed{t: t, log: server.Log()}
+}
+
+// Largest returns the statement, with its plan, that met the most rows of one table in
+// steps of one type since the last call, the table, and how many rows that were. What a statement wrote does not count.
+// It fails the test if there was no statement.
+func (e *Executed) Largest() (statement, table string, rows float64) {
+	e.t.Helper()
+	file, err := os.Open(e.log)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := file.Seek(e.read, io.SeekStart); err != nil {
+		e.t.Fatal(err)
+	}
+	statements := 0
+	log := bufio.NewReaderSize(file, 1<<20)
+	for {
+		line, err := log.ReadString('\n')
+		e.read += int64(len(line))
+		if err == io.EOF { //nolint:errorlint // as bufio documents it
+			break
+		} else if err != nil {
+			e.t.Fatal(err)
+		}
+		if !strings.Contains(line, " LOG:  duration: ") || !strings.HasSuffix(line, " plan:\n") {
+			continue
+		}
+		var executed struct {
+			Query string `json:"Query Text"`
+			Plan  plan
+		}
+		if err := json.Unmarshal([]byte(e.continued(log)), &executed); err != nil {
+			e.t.Fatalf("read a plan of PostgreSQL's log: %v", err)
+		}
+		statements++
+		met := map[string]float64{}
+		executed.Plan.meet(met)
+		for of, n := range met {
+			if n > rows {
+				statement, table, rows = executed.Query+"\n"+executed.Plan.tree(""), of, n
+			}
+		}
+	}
+	if statements == 0 {
+		e.t.Error("PostgreSQL has logged no statement")
+	}
+	return statement, table, rows
+}
+
+// continued is the rest of an entry of the log: its lines begin with a tab.
+func (e *Executed) continued(log *bufio.Reader) string {
+	var text strings.Builder
+	for {
+		if first, err := log.Peek(1); err != nil || first[0] != '\t' {
+			return text.String()
+		}
+		line, err := log.ReadString('\n')
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		e.read += int64(len(line))
+		text.WriteString(line[1:])
+	}
+}
+
+// meet adds up the rows that the steps which read a table met, by type and table.
+// Partitions of the history are one table. A look that found nothing counts as one row.
+func (p plan) meet(met map[string]float64) {
+	for _, below := range p.Plans {
+		below.meet(met)
+	}
+	if table := p.Relation; table != "" && p.Type != "ModifyTable" {
+		if strings.HasPrefix(table, "outbox_sent_") {
+			table = "outbox_sent"
+		}
+		met[p.Type+" on "+table] += max(p.Rows+p.Filtered+p.Rechecked, 1) * p.Loops
+	}
+}
+
+// tree is the plan as text, a line for each step.
+func (p plan) tree(indent string) string {
+	text := fmt.Sprintf("%s%s %s: %.0f rows, %.0f removed, %.0f loops\n", indent, p.Type, p.Relation, p.Rows, p.Filtered+p.Rechecked, p.Loops)
+	for _, below := range p.Plans {
+		text += below.tree(indent + "  ")
+	}
+	return text
+}
