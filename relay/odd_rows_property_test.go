@@ -16,7 +16,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/jobs"
+	"outboxd/jobs/work"
 	"outboxd/relay"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
@@ -132,15 +132,15 @@ func (o *oddRows) run(d time.Duration) {
 
 // work runs a worker for every type and queue that a row may have, but for the bad one.
 func (o *oddRows) work() {
-	handlers, queues := map[string]jobs.Handler{}, map[string]int{"default": 1}
-	done := func(context.Context, domain.Effects, jobs.Task) error { return nil }
+	handlers, queues := map[string]work.Handler{}, map[string]int{"default": 1}
+	done := func(context.Context, domain.Effects, work.Task) error { return nil }
 	for _, name := range []string{"test:ordinary", "test:a", "\x01", "中", "é", strings.Repeat("x", 255), strings.Repeat("x", 256), strings.Repeat("é", 200), "bad", "{default}", "a b", "a\nb", "%s$1", "😀", "\u200b\u3000"} {
 		handlers[name] = done
 		if name != "bad" {
 			queues[name] = 1
 		}
 	}
-	worker := jobs.NewWorker(jobs.WorkerOptions{
+	worker := work.New(work.Options{
 		Redis: openRedis(o.t, o.redisURL), Inbox: repository.NewInbox(o.db), Failures: deadletters.NewFailedTasks(o.db, false), Handlers: handlers,
 		Concurrency: 4, Queues: queues, PollInterval: 50 * time.Millisecond, Drain: 5 * time.Second,
 		Logger: servertest.Logger(o.t), Registry: prometheus.NewRegistry(),
