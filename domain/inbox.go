@@ -33,6 +33,23 @@ type Inbox interface {
 	// no lock after it returns. It waits for a running Process of the same event.
 	// Its errors are those of Process.
 	Ask(ctx context.Context, id ID) (first bool, err error)
+
+	// ProcessAll is Process for several different events in one transaction. effect
+	// gets those that take effect now, in the order of ids, and is not called if
+	// there are none. What became of each event is in the list, in the order of ids.
+	// An error undoes all of it and says nothing about any one of them.
+	//
+	// Errors: CodeUnavailable if the database cannot be reached; those of effect.
+	ProcessAll(ctx context.Context, ids []ID, effect func(ctx context.Context, tx Effects, first []ID) error) (list []Confirmation, err error)
+
+	// AskAll is Ask for several different events. Its errors are those of ProcessAll.
+	AskAll(ctx context.Context, ids []ID) ([]Confirmation, error)
+}
+
+// Confirmation is what became of one event of several.
+type Confirmation struct {
+	First bool  // it takes effect now; otherwise it did before, unless Err says more
+	Err   error // ErrTooEarly, ErrUnknownEvent or nil
 }
 
 // Effects is the transaction in which the changes of a handler and the record

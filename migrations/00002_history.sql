@@ -107,6 +107,62 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- confirm_many is confirm for several events at once, for consumers that let them take
+-- effect in one transaction. It returns a row for each of them, in no order:
+--
+--   first      it takes effect now: confirm would return true
+--   confirmed  it took effect before
+--   cancelled  it was taken back
+--   unknown    it does not exist, because this database went back to before it
+--   early      its key has another event's turn; confirm would fail with OB001. Give
+--              the task back; the other events are not concerned
+--
+-- The rows are written in the order of keys and then of IDs, so that neither two
+-- callers nor the turns that are passed on when the transaction commits wait for
+-- one another in a circle: outbox_advance takes keys in the same order.
+-- +goose StatementBegin
+CREATE FUNCTION confirm_many(event_ids uuid[]) RETURNS TABLE (event_id uuid, answer text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    given uuid[];
+    firsts uuid[];
+    early uuid[] := '{}';
+    one uuid;
+BEGIN
+    SELECT array_agg(g.id ORDER BY t.ordering_key, g.id) INTO given
+    FROM (SELECT DISTINCT id FROM unnest(event_ids) AS id WHERE id IS NOT NULL) AS g LEFT JOIN outbox_turns t ON t.event_id = g.id;
+    BEGIN
+        WITH added AS (INSERT INTO inbox (event_id) SELECT unnest(given) ON CONFLICT DO NOTHING RETURNING event_id)
+        SELECT array_agg(event_id) INTO firsts FROM added;
+    EXCEPTION WHEN SQLSTATE 'OB001' THEN
+        firsts := '{}';
+        FOREACH one IN ARRAY given LOOP
+            BEGIN
+                INSERT INTO inbox (event_id) VALUES (one) ON CONFLICT DO NOTHING;
+                IF FOUND THEN
+                    firsts := firsts || one;
+                END IF;
+            EXCEPTION WHEN SQLSTATE 'OB001' THEN
+                early := early || one;
+            END;
+        END LOOP;
+    END;
+    IF cardinality(firsts) = cardinality(given) THEN
+        RETURN QUERY SELECT id, 'first' FROM unnest(given) AS id;
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT g.id, CASE
+            WHEN f.id IS NOT NULL THEN 'first'
+            WHEN e.id IS NOT NULL THEN 'early'
+            WHEN EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = g.id) THEN 'cancelled'
+            WHEN EXISTS (SELECT FROM inbox i WHERE i.event_id = g.id) THEN 'confirmed'
+            ELSE 'unknown'
+        END
+        FROM unnest(given) AS g(id) LEFT JOIN unnest(firsts) AS f(id) USING (id) LEFT JOIN unnest(early) AS e(id) USING (id);
+END $$;
+-- +goose StatementEnd
+
 -- outbox_is_confirmed says whether an event took effect. A plain look into the
 -- inbox would not see a transaction that is confirming it at this moment. So it
 -- inserts the same row, which waits for that transaction, and undoes the insert.
@@ -125,6 +181,7 @@ END $$;
 
 -- +goose Down
 DROP FUNCTION outbox_is_confirmed;
+DROP FUNCTION confirm_many;
 DROP FUNCTION confirm;
 DROP TABLE inbox;
 DROP TABLE outbox_missing;

@@ -19,6 +19,10 @@ const deliveredSQL = `INSERT INTO outbox_journal (event_id, stage, entry, genera
 // Delivered records that a receiver took a delivery, in the transaction that confirms
 // it.
 func (j *DeliveryJournal) Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error {
+	if own, ok := tx.(effects); ok {
+		own.last(deliveredSQL, id, attempt, j.db.Storable(detail))
+		return nil
+	}
 	if _, err := tx.Tx().ExecContext(ctx, deliveredSQL, id, attempt, j.db.Storable(detail)); err != nil {
 		return fmt.Errorf("note that a delivery was taken: %w", err)
 	}

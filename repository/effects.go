@@ -10,7 +10,13 @@ import (
 )
 
 // effects implements domain.Effects.
-type effects struct{ tx *gorm.DB }
+type effects struct {
+	tx      *gorm.DB
+	opening *postgres.Opening
+}
+
+// last runs a statement before the transaction commits, without a round trip of its own.
+func (e effects) last(query string, args ...any) { e.opening.QueueLast(query, args...) }
 
 // Tx implements domain.Effects.
 func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // GORM's transaction on database/sql is always an *sql.Tx

@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"gorm.io/gorm"
@@ -21,13 +20,13 @@ func NewInbox(db *postgres.Database) *Inbox { return &Inbox{db: db} }
 
 var _ domain.Inbox = (*Inbox)(nil)
 
-// effectSQL lifts the timeouts of the session for an effect; the task's deadline
+// timeoutsSQL lifts the timeouts of the session for an effect; the task's deadline
 // bounds it instead. An effect may talk to the outside world for longer than an
 // operator's idle_in_transaction_session_timeout or transaction_timeout allows. If a
 // timeout ended it, every attempt would send its mail and none would be recorded. The
 // same holds for a statement_timeout or lock_timeout during COMMIT, which passes the
 // key's turn on. transaction_timeout exists since PostgreSQL 17.
-const effectSQL = `SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $1, true),
+const timeoutsSQL = `set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $1, true),
     set_config('lock_timeout', '0', true),
     CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END`
 
@@ -38,9 +37,11 @@ const (
 	longestPatience = 7 * 24 * time.Hour
 )
 
-// The row is written before the effect. A second delivery of the event waits
-// here until the first has ended, so the two never run at the same time.
-const processedSQL = `INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING`
+// The row is written before the effect, and together with BEGIN. A second delivery of
+// the event waits here until the first has ended, so the two never run at the same time.
+const processedSQL = `
+WITH wrote AS (INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING RETURNING 1)
+SELECT EXISTS (SELECT FROM wrote), concat(` + timeoutsSQL + `)`
 
 // staleEverywhere is how often an effect begins again because the plans of its
 // connection are older than a change of a table. Each connection of a pool can
@@ -78,54 +79,34 @@ var errAsked = errors.New("it was only a question")
 func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	const doing = "ask whether an event took effect"
 	for attempt := 1; ; attempt++ {
-		var unknown bool
-		_, err := i.db.TransactOnce(ctx, func(tx *gorm.DB) error {
-			first, err := begin(ctx, tx, id, &unknown)
-			if err == nil && first {
-				err = errAsked
-			}
-			return err
-		})
+		first, err := i.process(ctx, id, func(context.Context, domain.Effects) error { return errAsked })
 		switch {
 		case errors.Is(err, errAsked):
 			return true, nil
-		case err == nil && unknown:
-			return false, domain.ErrUnknownEvent
 		case err == nil:
-			return false, nil
-		case !(postgres.IsStaleError(err) && attempt < staleEverywhere || postgres.IsConnectionLost(err) && attempt < postgres.StaleConnections) || ctx.Err() != nil:
+			return first, nil
+		case !again(err, attempt) || ctx.Err() != nil:
 			return false, postgres.TranslateWork(err, doing)
 		}
 	}
 }
 
-// begin writes the event's row. If it writes none, it sets unknown to whether the event
-// does not exist.
-func begin(ctx context.Context, tx *gorm.DB, id domain.ID, unknown *bool) (first bool, err error) {
-	result, err := postgres.Statements(tx).ExecContext(ctx, processedSQL, id)
-	if err != nil {
-		return false, fmt.Errorf("write the inbox row: %w", err)
-	}
-	rows, err := result.RowsAffected()
-	if err == nil && rows == 0 {
-		err = postgres.Statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(unknown)
-	}
-	return rows > 0, err
+// again tells whether a transaction whose effect has not begun is begun anew.
+func again(err error, attempt int) bool {
+	return postgres.IsStaleError(err) && attempt < staleEverywhere || postgres.IsConnectionLost(err) && attempt < postgres.StaleConnections
 }
 
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
-	var unknown bool
-	_, err = i.db.TransactOnce(ctx, func(tx *gorm.DB) error {
-		if _, err := postgres.Statements(tx).ExecContext(ctx, effectSQL, postgres.Milliseconds(patience(ctx))); err != nil {
-			return fmt.Errorf("set the transaction's timeouts: %w", err)
-		}
-		wrote, err := begin(ctx, tx, id, &unknown)
-		if err != nil || !wrote {
-			return err
+	var wrote, unknown bool
+	var none any
+	opening := &postgres.Opening{SQL: processedSQL, Args: []any{postgres.Milliseconds(patience(ctx)), [16]byte(id)}, Read: postgres.ReadRow(&wrote, &none)}
+	_, err = i.db.TransactOpened(ctx, opening, func(tx *gorm.DB) error {
+		if !wrote {
+			return postgres.Statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(&unknown)
 		}
 		first = true
 		crashpoint.Reach(crashpoint.WorkerBegan)
-		err = effect(ctx, effects{tx})
+		err := effect(ctx, effects{tx, opening})
 		crashpoint.Reach(crashpoint.WorkerEffected)
 		return err
 	})

@@ -33,7 +33,7 @@ type Run func(ctx context.Context, e *env.Env) (*result.Report, error)
 // and an idle system.
 func All() []Bench {
 	return []Bench{
-		Drain(), Horizon(), Backlog(), Scale(), Overhead(),
+		Drain(), Horizon(), Backlog(), Scale(), Overhead(), Effects(),
 		Latency(), Producer(), Idle(), Network(), Soak(),
 	}
 }

@@ -160,7 +160,7 @@ func TestInterrupted(t *testing.T) {
 	e := newEnv(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, b := range []bench.Bench{bench.Drain(), bench.Horizon(), bench.Backlog(), bench.Scale(), bench.Overhead()} {
+	for _, b := range []bench.Bench{bench.Drain(), bench.Horizon(), bench.Backlog(), bench.Scale(), bench.Overhead(), bench.Effects()} {
 		if _, err := b.Prepare(newFlags())(ctx, e); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", b.Name, err)
 		}
@@ -198,5 +198,22 @@ func wantPlot(t *testing.T, report *result.Report) {
 	}
 	if lines != len(report.Arms) || names != len(report.Arms) {
 		t.Errorf("%d lines and %d names for %d arms", lines, names, len(report.Arms))
+	}
+}
+
+func TestEffects(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	_, doc := measure(t, e, "effects", "--events=200", "--rounds=1", "--at-once=8", "--batch-at-once=32", "--batch=50", "--rtt=2ms")
+	doc.wantRates(t, 1, "one by one", "in batches", "without effect", "external", "floor",
+		"one by one, 2ms away", "in batches, 2ms away", "without effect, 2ms away", "external, 2ms away", "floor, 2ms away")
+	doc.wantRatios(t, "single", "batch", "external", "single_rtt", "batch_rtt", "floor_rtt")
+	if got, want := doc.Ratios["single"], doc.Arms[0].EventsPerSecond/doc.Arms[4].EventsPerSecond; got != want {
+		t.Errorf("ratio single is %v, want %v", got, want)
+	}
+	for _, args := range [][]string{{"--at-once=0"}, {"--rtt=-1ms"}, {"--events=0"}} {
+		if _, err := attempt(t, e, "effects", args...); err == nil {
+			t.Errorf("%v was accepted", args)
+		}
 	}
 }

@@ -11,6 +11,12 @@ func ownHandlers() map[string]work.Handler {
 	return map[string]work.Handler{}
 }
 
+// ownBatches returns the batch handler of each event type that has one instead of a
+// handler.
+func ownBatches() map[string]work.Batch {
+	return map[string]work.Batch{}
+}
+
 // outward returns this worker's handlers that act outside the database.
 func (d *Daemon) outward() (map[string]work.Outward, error) {
 	if d.cfg.RunsExample() {
@@ -24,6 +30,9 @@ func (d *Daemon) outward() (map[string]work.Outward, error) {
 func HandledTypes() map[string]string {
 	types := map[string]string{registration.TypeSendNotification: "--example=on"}
 	for name := range ownHandlers() {
+		types[name] = ""
+	}
+	for name := range ownBatches() {
 		types[name] = ""
 	}
 	return types

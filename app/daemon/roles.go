@@ -71,12 +71,12 @@ const (
 func share(of time.Duration, part float64) time.Duration { return time.Duration(part * float64(of)) }
 
 func (d *Daemon) addWorker() error {
-	handlers := ownHandlers()
+	handlers, batches := ownHandlers(), ownBatches()
 	outward, err := d.outward()
 	if err != nil {
 		return err
 	}
-	if len(handlers)+len(outward) == 0 {
+	if len(handlers)+len(batches)+len(outward) == 0 {
 		d.log.Warn("this worker has no handler, so it leaves every task in its queue; add handlers to the build, or run the example's with --example=on")
 	}
 	worker := work.New(work.Options{
@@ -84,6 +84,7 @@ func (d *Daemon) addWorker() error {
 		Inbox:        repository.NewInbox(d.database),
 		Failures:     deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock),
 		Handlers:     handlers,
+		Batches:      batches,
 		Outward:      outward,
 		Concurrency:  d.cfg.Worker.Concurrency,
 		Queues:       d.cfg.Worker.Queues,

@@ -29,7 +29,7 @@ GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_produ
 GRANT EXECUTE ON FUNCTION cancel, reschedule TO outboxd_producer;
 
 -- Consumers that are not outboxd's.
-GRANT EXECUTE ON FUNCTION confirm TO outboxd_consumer;
+GRANT EXECUTE ON FUNCTION confirm, confirm_many TO outboxd_consumer;
 
 -- Role worker: the confirmation of an effect; and dead letters, of events wherever
 -- they are. What its handlers change is granted beside their tables.
@@ -39,7 +39,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
 GRANT SELECT ON outbox_turns TO outboxd_worker;
 GRANT SELECT, UPDATE (unconfirmed) ON outbox_account TO outboxd_worker;
 GRANT INSERT ON outbox_entries, outbox_journal TO outboxd_worker;
-GRANT EXECUTE ON FUNCTION outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
+GRANT EXECUTE ON FUNCTION confirm_many, outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
 -- A receiver that answers 410 pauses its subscription, and the record says so.
 GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason) ON outbox_subscriptions TO outboxd_worker;
 GRANT INSERT ON outbox_actions TO outboxd_worker;

@@ -37,8 +37,9 @@ var errStopping = errors.New("the worker stops")
 // mux routes a task to its handler, inside the inbox's transaction. running
 // ends when the worker is to stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
+	together := newGroups(w, running)
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
-		handle, kind := w.handlerOf(task.Type())
+		handle, kind := w.handlerOf(task.Type(), together)
 		if handle == nil {
 			w.metrics.tasks.WithLabelValues("other", "unhandled").Inc()
 			return fmt.Errorf("%w: %q", broker.ErrNoHandler, task.Type())
@@ -65,12 +66,16 @@ type handling func(ctx, running context.Context, task Task) (first bool, err err
 // handlerOf returns what carries out the tasks of a type, nil if nothing does, and
 // what the metrics call them: they cannot have a series for every type of all
 // deliveries.
-func (w *Worker) handlerOf(taskType string) (handle handling, kind string) {
+func (w *Worker) handlerOf(taskType string, together *groups) (handle handling, kind string) {
 	if handler, known := w.o.Handlers[taskType]; known {
 		return func(ctx, running context.Context, task Task) (bool, error) {
-			return w.inbox(ctx, running, task.EventID, func(ctx context.Context, tx domain.Effects) error {
-				return domain.Recovered("the handler panicked", func() error { return handler(ctx, tx, task) })
-			})
+			return w.single(ctx, running, handler, task)
+		}, taskType
+	}
+	if batch, known := w.o.Batches[taskType]; known {
+		return func(ctx, running context.Context, task Task) (bool, error) {
+			queue, _ := asynq.GetQueueName(ctx)
+			return together.batched(ctx, running, batch, queue, task)
 		}, taskType
 	}
 	out, known := w.o.Outward[taskType]
@@ -80,7 +85,16 @@ func (w *Worker) handlerOf(taskType string) (handle handling, kind string) {
 	if out == nil {
 		return nil, ""
 	}
-	return func(ctx, running context.Context, task Task) (bool, error) { return w.outward(ctx, running, out, task) }, taskType
+	return func(ctx, running context.Context, task Task) (bool, error) {
+		return w.outward(ctx, running, together, out, task)
+	}, taskType
+}
+
+// single lets a handler carry out a task by itself.
+func (w *Worker) single(ctx, running context.Context, handler Handler, task Task) (first bool, err error) {
+	return w.inbox(ctx, running, task.EventID, func(ctx context.Context, tx domain.Effects) error {
+		return domain.Recovered("the handler panicked", func() error { return handler(ctx, tx, task) })
+	})
 }
 
 func (w *Worker) process(ctx, running context.Context, handle handling, task *asynq.Task) (outcome string, err error) {

@@ -43,13 +43,13 @@ const recordPatience = 30 * time.Second
 
 // outward asks the inbox whether the event is to take effect, carries it out
 // without a transaction, and confirms it.
-func (w *Worker) outward(ctx, running context.Context, out Outward, task Task) (first bool, err error) {
+func (w *Worker) outward(ctx, running context.Context, together *groups, out Outward, task Task) (first bool, err error) {
 	leave, err := w.outside.enter(ctx, task.EventID)
 	if err != nil {
 		return false, err
 	}
 	defer leave()
-	if first, err = w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Ask(ctx, task.EventID) }); err != nil || !first {
+	if first, err = w.whenUsable(ctx, running, func() (bool, error) { return together.Ask(ctx, task.EventID) }); err != nil || !first {
 		return false, err
 	}
 	crashpoint.Reach(crashpoint.WorkerAsked)
@@ -64,12 +64,7 @@ func (w *Worker) outward(ctx, running context.Context, out Outward, task Task) (
 	crashpoint.Reach(crashpoint.WorkerSent)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordPatience)
 	defer cancel()
-	return w.inbox(ctx, running, task.EventID, func(ctx context.Context, tx domain.Effects) error {
-		if record == nil {
-			return nil
-		}
-		return record(ctx, tx)
-	})
+	return w.whenUsable(ctx, running, func() (bool, error) { return together.Confirm(ctx, task, record) })
 }
 
 // outside has the events that are carried out without a transaction. A second task

@@ -32,8 +32,9 @@ type Options struct {
 	// in Asynq's archive only.
 	Failures domain.FailedTasks
 	Handlers map[string]Handler // by task type
-	Outward  map[string]Outward // by task type, of types without a Handler
-	// Any carries out the tasks of all types that have neither, and Name is what
+	Batches  map[string]Batch   // by task type, of types without a Handler
+	Outward  map[string]Outward // by task type, of types without either
+	// Any carries out the tasks of all types that have none of these, and Name is what
 	// the metrics call those. Without it they stay in their queue.
 	Any  Outward
 	Name string
@@ -156,8 +157,11 @@ func (w *Worker) config() asynq.Config {
 }
 
 func (w *Worker) types() []string {
-	types := make([]string, 0, len(w.o.Handlers)+len(w.o.Outward))
+	types := make([]string, 0, len(w.o.Handlers)+len(w.o.Batches)+len(w.o.Outward))
 	for name := range w.o.Handlers {
+		types = append(types, name)
+	}
+	for name := range w.o.Batches {
 		types = append(types, name)
 	}
 	for name := range w.o.Outward {

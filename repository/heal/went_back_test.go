@@ -2,6 +2,7 @@ package heal_test
 
 import (
 	"database/sql"
+	"fmt"
 	"testing"
 	"time"
 
@@ -25,6 +26,18 @@ func confirmed(t *testing.T, db *postgres.Database, id string) string {
 		return "first"
 	}
 	return "no effect"
+}
+
+// confirmedAmongOthers is confirmed by outboxd.confirm_many, with another event beside it.
+func confirmedAmongOthers(t *testing.T, db *postgres.Database, id string) string {
+	t.Helper()
+	var answer, other string
+	err := db.SQL().QueryRowContext(t.Context(), `WITH given AS (SELECT outboxd.emit('t', '{}') AS other)
+		SELECT max(answer) FILTER (WHERE event_id = $1), max(answer) FILTER (WHERE event_id = other) FROM given, outboxd.confirm_many(ARRAY[$1::uuid, other])`, id).Scan(&answer, &other)
+	if err != nil || other != "first" {
+		t.Fatalf("the other event: %q, %v", other, err)
+	}
+	return map[string]string{"first": "first", "unknown": "no effect", "early": "too early"}[answer]
 }
 
 // What is confirmed in a database that has gone back, and in one that has not.
@@ -52,35 +65,41 @@ func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
 		"a key and no turn":        {time.Hour, true, early, "too early"},
 		"a key and no turn, well":  {time.Hour, false, early, "first"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			db := schematest.Open(t)
-			memory := heal.NewQueueMemory(db)
-			is, err := memory.Database(t.Context())
-			if err != nil || is.SystemID == "" || len(is.Timeline) != 8 {
-				t.Fatalf("this database is %+v, %v", is, err)
-			}
-			if err := memory.RememberDatabase(t.Context(), is, test.history); err != nil {
-				t.Fatal(err)
-			}
-			exec(t, db, "UPDATE outbox_queue_identity SET history_since = history_since - interval '2 hours'")
-			if test.back {
-				if err := memory.Doubt(t.Context()); err != nil {
+		for _, many := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, many: %t", name, many), func(t *testing.T) {
+				t.Parallel()
+				db := schematest.Open(t)
+				memory := heal.NewQueueMemory(db)
+				is, err := memory.Database(t.Context())
+				if err != nil || is.SystemID == "" || len(is.Timeline) != 8 {
+					t.Fatalf("this database is %+v, %v", is, err)
+				}
+				if err := memory.RememberDatabase(t.Context(), is, test.history); err != nil {
 					t.Fatal(err)
 				}
-			}
-			var id string
-			if err := db.SQL().QueryRowContext(t.Context(), test.event).Scan(&id); err != nil {
-				t.Fatal(err)
-			}
-			if got := confirmed(t, db, id); got != test.want {
-				t.Errorf("%q, want %q", got, test.want)
-			}
-			noted := map[bool]int{true: 1}[test.want == "no effect"]
-			if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'unknown'"); n != noted {
-				t.Errorf("%d entries in the journal, want %d", n, noted)
-			}
-		})
+				exec(t, db, "UPDATE outbox_queue_identity SET history_since = history_since - interval '2 hours'")
+				if test.back {
+					if err := memory.Doubt(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var id string
+				if err := db.SQL().QueryRowContext(t.Context(), test.event).Scan(&id); err != nil {
+					t.Fatal(err)
+				}
+				ask := confirmed
+				if many {
+					ask = confirmedAmongOthers
+				}
+				if got := ask(t, db, id); got != test.want {
+					t.Errorf("%q, want %q", got, test.want)
+				}
+				noted := map[bool]int{true: 1}[test.want == "no effect"]
+				if n := count(t, db, "SELECT count(*) FROM outbox_journal WHERE entry = 'unknown'"); n != noted {
+					t.Errorf("%d entries in the journal, want %d", n, noted)
+				}
+			})
+		}
 	}
 }
 

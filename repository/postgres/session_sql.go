@@ -15,21 +15,18 @@ import (
 // openSQL returns the pool for database/sql, which GORM uses too. Behind a
 // pooler, its transactions set their settings like those of Pool.
 func (s *Pool) openSQL() *sql.DB {
-	if !s.pinned {
-		return stdlib.OpenDBFromPool(s.Pool)
-	}
-	db := sql.OpenDB(pinnedConnector{stdlib.GetPoolConnector(s.Pool), s})
+	db := sql.OpenDB(sessionConnector{stdlib.GetPoolConnector(s.Pool), s})
 	db.SetMaxIdleConns(0) // the pool keeps them
 	return db
 }
 
-type pinnedConnector struct {
+type sessionConnector struct {
 	driver.Connector
 	sessions *Pool
 }
 
 // Connect is driver.Connector's.
-func (c pinnedConnector) Connect(ctx context.Context) (driver.Conn, error) {
+func (c sessionConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -37,6 +34,9 @@ func (c pinnedConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	own, ok := conn.(*stdlib.Conn)
 	if !ok {
 		return nil, fmt.Errorf("a connection of pgx is a %T", conn)
+	}
+	if !c.sessions.pinned {
+		return &plainConn{own, c.sessions}, nil
 	}
 	return &pinnedConn{own, c.sessions}, nil
 }
@@ -48,6 +48,9 @@ type pinnedConn struct {
 
 // BeginTx is driver.ConnBeginTx's. It takes one round trip.
 func (c *pinnedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	if opening := openingOf(ctx); opening != nil {
+		return c.sessions.beginOpened(ctx, c.Conn.Conn(), opening)
+	}
 	var options pgx.TxOptions
 	if sql.IsolationLevel(o.Isolation) != sql.LevelDefault {
 		return nil, fmt.Errorf("unsupported isolation: %v", o.Isolation)

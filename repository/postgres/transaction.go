@@ -38,6 +38,10 @@ func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) erro
 	if tx.Error != nil {
 		return false, fmt.Errorf("begin: %w", tx.Error)
 	}
+	return commitAfter(tx, work)
+}
+
+func commitAfter(tx *gorm.DB, work func(tx *gorm.DB) error) (committing bool, err error) {
 	// After a commit this does nothing; after a panic it frees the connection.
 	defer tx.Rollback()
 	if err := work(tx); err != nil {

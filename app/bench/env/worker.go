@@ -16,6 +16,11 @@ import (
 // RunWorker runs a worker with this configuration, for events of one type, until stop is called.
 // stop waits for the worker.
 func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Handler) (stop func() error) {
+	return e.RunWorkerWith(ctx, func(o *work.Options) { o.Handlers = map[string]work.Handler{eventType: handler} })
+}
+
+// RunWorkerWith is RunWorker with what change says of the handlers and the rest.
+func (e *Env) RunWorkerWith(ctx context.Context, change func(*work.Options)) (stop func() error) {
 	queues := maps.Clone(map[string]int(e.Config.Worker.Queues))
 	if queues[Queue] == 0 {
 		queues = map[string]int{Queue: 1}
@@ -24,17 +29,18 @@ func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Hand
 	if err != nil {
 		return func() error { return err }
 	}
-	worker := work.New(work.Options{
+	options := work.Options{
 		Redis:        redis,
 		Inbox:        repository.NewInbox(e.DB),
-		Handlers:     map[string]work.Handler{eventType: handler},
 		Concurrency:  e.Config.Worker.Concurrency,
 		Queues:       queues,
 		PollInterval: e.Config.Worker.PollInterval,
 		Drain:        10 * time.Second,
 		Logger:       e.Log,
 		Registry:     prometheus.NewRegistry(),
-	})
+	}
+	change(&options)
+	worker := work.New(options)
 	working, cancel := context.WithCancel(ctx)
 	result := make(chan error, 1)
 	go func() { result <- worker.Run(working) }()

@@ -1,0 +1,223 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
+	"outboxd/app/bench/rival"
+	"outboxd/client/consumer"
+	"outboxd/domain"
+	"outboxd/jobs/deliver"
+	"outboxd/jobs/work"
+	"outboxd/repository"
+)
+
+// effectArms are the arms of the benchmark, on one way to the servers.
+type effectArms struct {
+	single, batch, nothing, external, floor *result.Contender
+}
+
+func (a *effectArms) list() []*result.Contender {
+	return []*result.Contender{a.single, a.batch, a.nothing, a.external, a.floor}
+}
+
+func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*effectArms, error) {
+	loop := &rival.Effects{Env: e, Effect: effectSQL, AtOnce: f.atOnce}
+	if err := loop.Prepare(ctx); err != nil {
+		return nil, err
+	}
+	return &effectArms{
+		single: f.effectArm(e, "one by one"+where, everyEffect, func(ctx context.Context, t *tally) func() error {
+			return e.RunWorkerWith(ctx, func(o *work.Options) {
+				o.Handlers = map[string]work.Handler{env.EventType: func(ctx context.Context, tx domain.Effects, task work.Task) error {
+					_, err := tx.Tx().ExecContext(ctx, effectSQL, task.EventID)
+					return err
+				}}
+				o.Concurrency, o.Inbox = f.atOnce, tallied{o.Inbox, t}
+			})
+		}),
+		batch: f.effectArm(e, "in batches"+where, everyEffect, func(ctx context.Context, t *tally) func() error {
+			return e.RunWorkerWith(ctx, func(o *work.Options) {
+				o.Batches = map[string]work.Batch{env.EventType: {Max: f.gathered, Handle: manyEffects}}
+				o.Concurrency, o.Inbox = f.gathered, tallied{o.Inbox, t}
+			})
+		}),
+		nothing:  f.effectArm(e, "without effect"+where, nil, func(ctx context.Context, t *tally) func() error { return f.runIdle(ctx, e, t) }),
+		external: f.effectArm(e, "external"+where, everyDelivery, func(ctx context.Context, t *tally) func() error { return f.runExternal(ctx, e, t) }),
+		floor: &result.Contender{Name: "floor" + where, Run: func(ctx context.Context) (result.Measurement, error) {
+			e.Progress.Start("floor"+where, int64(f.events))
+			defer e.Progress.Done()
+			loop.Done = func() { e.Progress.Add(1) }
+			begun := time.Now()
+			if err := loop.Run(ctx, f.events); err != nil {
+				return result.Measurement{}, err
+			}
+			took := time.Since(begun)
+			n, err := loop.Taken(ctx)
+			if err == nil && n != f.events {
+				err = fmt.Errorf("the floor has %d of %d effects", n, f.events)
+			}
+			return result.Measurement{Rate: result.PerSecond(f.events, took)}, err
+		}},
+	}, nil
+}
+
+// manyEffects is the effect of several events, by one statement.
+func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) error {
+	ids := make([]string, len(tasks))
+	for i, task := range tasks {
+		ids[i] = task.EventID.String()
+	}
+	_, err := tx.Tx().ExecContext(ctx, "INSERT INTO "+effectsTable+" (event_id) SELECT unnest($1::uuid[])", ids)
+	return err
+}
+
+// effectArm loads the events, and measures from the start of relay and worker until
+// the tally is full.
+func (f *effects) effectArm(e *env.Env, name string, check func(context.Context, *env.Env, int) error, work func(context.Context, *tally) (stop func() error)) *result.Contender {
+	return f.arm(e, name, func(ctx context.Context) (result.Measurement, error) {
+		e.Progress.Start(name, int64(f.events))
+		defer e.Progress.Done()
+		t := &tally{progress: e.Progress, want: int64(f.events), full: make(chan struct{})}
+		r := e.NewRelay(nil)
+		begun := time.Now()
+		stopRelay := e.RunRelay(ctx, r)
+		stopWorker := work(ctx, t)
+		err := t.wait(ctx)
+		took := time.Since(begun)
+		if err = errors.Join(err, stopWorker(), stopRelay()); err == nil && check != nil {
+			err = check(ctx, e, f.events)
+		}
+		return result.Measurement{Rate: result.PerSecond(f.events, took)}, err
+	})
+}
+
+// runIdle is a worker of Asynq's that does nothing.
+func (f *effects) runIdle(ctx context.Context, e *env.Env, t *tally) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- consumer.Run(ctx, e.RedisOpt, asynq.Config{Concurrency: f.atOnce, LogLevel: asynq.FatalLevel}, asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
+			t.add(1)
+			return nil
+		}))
+	}()
+	return func() error { cancel(); return <-ended }
+}
+
+// receiverTakes is how long the receiver of "external" takes to answer.
+const receiverTakes = time.Millisecond
+
+func (f *effects) runExternal(ctx context.Context, e *env.Env, t *tally) (stop func() error) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(receiverTakes)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	to := domain.Subscription{Name: "bench", URL: server.URL, Concurrency: f.atOnce}.WithDefaults()
+	sender := deliver.NewSender(deliver.SenderOptions{Guard: deliver.NewGuard(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")), Connections: f.atOnce})
+	receiver := deliver.NewReceiver(sender, deliver.ReceiverOptions{Target: deliver.TargetOf(&to)})
+	stopWorker := e.RunWorkerWith(ctx, func(o *work.Options) {
+		o.Any, o.Name = deliver.Handler(deliver.HandlerOptions{
+			Subscription: to, Receiver: receiver, Journal: repository.NewDeliveryJournal(e.DB),
+			Metrics: deliver.NewMetrics(prometheus.NewRegistry()), Actor: "bench", Logger: e.Log,
+		}), "deliveries"
+		o.Concurrency, o.Gate, o.Inbox = f.atOnce, receiver, tallied{o.Inbox, t}
+	})
+	return func() error {
+		err := stopWorker()
+		sender.Close()
+		server.Close()
+		return err
+	}
+}
+
+// tally counts what was committed.
+type tally struct {
+	progress *env.Progress
+	want     int64
+	n        atomic.Int64
+	full     chan struct{}
+}
+
+func (t *tally) add(n int64) {
+	t.progress.Add(n)
+	if now := t.n.Add(n); now >= t.want && now-n < t.want {
+		close(t.full)
+	}
+}
+
+// effectsPatience is when an arm that has not finished is given up.
+const effectsPatience = 10 * time.Minute
+
+func (t *tally) wait(ctx context.Context) error {
+	limit := time.NewTimer(effectsPatience)
+	defer limit.Stop()
+	select {
+	case <-t.full:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-limit.C:
+		return fmt.Errorf("after %v only %d of %d events took effect", effectsPatience, t.n.Load(), t.want)
+	}
+}
+
+// tallied is an inbox whose commits are counted.
+type tallied struct {
+	domain.Inbox
+	t *tally
+}
+
+// Process implements domain.Inbox.
+func (i tallied) Process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
+	if first, err = i.Inbox.Process(ctx, id, effect); first && err == nil {
+		i.t.add(1)
+	}
+	return first, err
+}
+
+// ProcessAll implements domain.Inbox.
+func (i tallied) ProcessAll(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error) {
+	list, err := i.Inbox.ProcessAll(ctx, ids, effect)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range list {
+		if c.First {
+			i.t.add(1)
+		}
+	}
+	return list, nil
+}
+
+// everyEffect fails unless every event took effect once, beside its confirmation.
+func everyEffect(ctx context.Context, e *env.Env, events int) error {
+	return once(ctx, e, events, "SELECT count(*), count(DISTINCT event_id) FROM "+effectsTable+" JOIN inbox USING (event_id)")
+}
+
+// everyDelivery fails unless every event was delivered once.
+func everyDelivery(ctx context.Context, e *env.Env, events int) error {
+	return once(ctx, e, events, "SELECT count(*), count(DISTINCT event_id) FROM outbox_journal JOIN inbox USING (event_id) WHERE entry = 'delivered'")
+}
+
+func once(ctx context.Context, e *env.Env, events int, query string) error {
+	var all, different int
+	if err := e.Admin.QueryRow(ctx, query).Scan(&all, &different); err != nil {
+		return fmt.Errorf("count the effects: %w", err)
+	}
+	if all != events || different != events {
+		return fmt.Errorf("%d effects of %d events, of %d: the figure would mean nothing", all, different, events)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"outboxd/app/bench/env"
+	"outboxd/app/bench/result"
+)
+
+// Effects is the benchmark of how soon a backlog has taken effect.
+func Effects() Bench {
+	return Bench{
+		Name:  "effects",
+		Short: "How fast a backlog takes effect, against transactions without any queue",
+		Long: `Carries a backlog from the outbox to its committed effects, by the relay and one
+worker. An effect is one row of the handler's own, beside the row in the inbox:
+
+  one by one      a transaction for each event; --at-once tasks at a time
+  in batches      a transaction for as many as came during the former one; --batch-at-once tasks at a time
+  without effect  the same relay, and an Asynq worker that does nothing and confirms nothing
+  external        deliveries over HTTP to a receiver that answers after 1 ms, each with its confirmation
+  floor           no queue at all: a transaction for each effect and its inbox row, on --at-once connections
+
+The ratios "single", "batch" and "external" are the rates of "one by one", "in
+batches" and "external" divided by the floor's. With --rtt the arms run once more,
+with proxies in front of both servers (see bench network): "single_rtt" and
+"batch_rtt" are the rates with that round trip divided by those without.`,
+		Prepare: func(flags *pflag.FlagSet) Run {
+			f := &effects{}
+			f.add(flags)
+			f.addEvents(flags, 20_000)
+			flags.IntVar(&f.atOnce, "at-once", 32, "tasks at a time, and connections of the floor")
+			flags.IntVar(&f.gathered, "batch-at-once", 256, "tasks at a time of \"in batches\"")
+			flags.DurationVar(&f.rtt, "rtt", 0, "also with this round trip to either server; 0: not")
+			return f.run
+		},
+	}
+}
+
+type effects struct {
+	drainFlags
+	atOnce, gathered int
+	rtt              time.Duration
+}
+
+// effectsTable is where effects are written.
+const effectsTable = "bench_effects"
+
+// effectSQL is an effect. $1 is the event's ID.
+const effectSQL = "INSERT INTO " + effectsTable + " (event_id) VALUES ($1)"
+
+func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err error) {
+	if f.atOnce < 1 || f.atOnce > env.Conns-4 || f.gathered < 1 || f.rtt < 0 {
+		return nil, fmt.Errorf("--at-once has to be from 1 to %d, --batch-at-once at least 1, and --rtt not below 0", env.Conns-4)
+	}
+	report, err := f.begin(ctx, e, "effects")
+	if err != nil {
+		return nil, err
+	}
+	report.Environment["worker_concurrency"], report.Environment["batch_concurrency"] = fmt.Sprint(f.atOnce), fmt.Sprint(f.gathered)
+	if _, err := e.Admin.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+effectsTable+" (event_id uuid NOT NULL, made_at timestamptz NOT NULL DEFAULT now())"); err != nil {
+		return nil, fmt.Errorf("make the table of the effects: %w", err)
+	}
+	near, err := f.contenders(ctx, e, "")
+	if err != nil {
+		return nil, err
+	}
+	arms := near.list()
+	var far *effectArms
+	if f.rtt > 0 {
+		distant, closeFar, err := farAway(ctx, e, f.rtt/2)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, closeFar()) }()
+		report.Environment["rtt"] = f.rtt.String()
+		if err := measureDistance(ctx, distant, report); err != nil {
+			return nil, err
+		}
+		if far, err = f.contenders(ctx, distant, fmt.Sprintf(", %v away", f.rtt)); err != nil {
+			return nil, err
+		}
+		arms = append(arms, far.list()...)
+	}
+	if err := report.Compare(ctx, e.Reset, f.rounds, arms...); err != nil {
+		return nil, err
+	}
+	report.Ratio("single", near.single, near.floor)
+	report.Ratio("batch", near.batch, near.floor)
+	report.Ratio("external", near.external, near.floor)
+	if far != nil {
+		report.Ratio("single_rtt", far.single, near.single)
+		report.Ratio("batch_rtt", far.batch, near.batch)
+		report.Ratio("floor_rtt", far.floor, near.floor)
+	}
+	return report, nil
+}

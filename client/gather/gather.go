@@ -1,0 +1,108 @@
+// Package gather makes batches of what comes one by one. What is ready while a batch
+// is under way becomes the next one, as a database gathers commits while it writes
+// the log: so batches are small while little comes, nothing waits then, and they
+// grow with the load.
+package gather
+
+import (
+	"sync"
+	"time"
+)
+
+// Options are the tuning of a Gatherer.
+type Options struct {
+	Max    int // items of a batch; at least 1
+	AtOnce int // batches under way at the same time; at least 1
+	// Wait is how long an item waits for others although a batch could begin. 0: not
+	// at all.
+	Wait time.Duration
+	// Places is how many items there can be at the same time, waiting and under way:
+	// when all of them are there, none waits for another. 0: not known.
+	Places int
+}
+
+// Gatherer runs batches. It is safe for concurrent use.
+type Gatherer[T any] struct {
+	o   Options
+	run func(batch []T)
+
+	mu      sync.Mutex
+	waiting []T
+	since   []time.Time // when each of them came
+	running int         // batches under way
+	inside  int         // items that wait or are under way
+	hurried bool
+	alarm   *time.Timer
+}
+
+// New returns a Gatherer that gives each batch to run, in a goroutine of its own.
+// Items of a batch are in the order in which they came.
+func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
+	o.Max, o.AtOnce = max(o.Max, 1), max(o.AtOnce, 1)
+	return &Gatherer[T]{o: o, run: run}
+}
+
+// Add gives an item to a batch that begins now or later. It does not wait.
+func (g *Gatherer[T]) Add(item T) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting, g.since = append(g.waiting, item), append(g.since, time.Now())
+	g.inside++
+	g.begin()
+}
+
+// Hurry ends all waiting for others, from now on: no more come.
+func (g *Gatherer[T]) Hurry() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hurried = true
+	g.begin()
+}
+
+// begin lets as many batches begin as may.
+func (g *Gatherer[T]) begin() {
+	for g.running < g.o.AtOnce && len(g.waiting) > 0 {
+		if left := g.patience(); left > 0 {
+			g.lookIn(left)
+			return
+		}
+		n := min(len(g.waiting), g.o.Max)
+		batch := append([]T(nil), g.waiting[:n]...)
+		rest := copy(g.waiting, g.waiting[n:])
+		clear(g.waiting[rest:])
+		g.waiting = g.waiting[:rest]
+		g.since = g.since[:copy(g.since, g.since[n:])]
+		g.running++
+		go g.carryOut(batch)
+	}
+}
+
+// patience returns how long the oldest item may still wait for others.
+func (g *Gatherer[T]) patience() time.Duration {
+	if g.hurried || len(g.waiting) >= g.o.Max || g.o.Places > 0 && g.inside >= g.o.Places {
+		return 0
+	}
+	return g.o.Wait - time.Since(g.since[0])
+}
+
+func (g *Gatherer[T]) lookIn(left time.Duration) {
+	if g.alarm != nil {
+		g.alarm.Stop()
+	}
+	g.alarm = time.AfterFunc(left, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.begin()
+	})
+}
+
+func (g *Gatherer[T]) carryOut(batch []T) {
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.running--
+		g.inside -= len(batch)
+		g.begin()
+	}()
+	g.run(batch)
+}

@@ -1,0 +1,266 @@
+package work_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/work"
+	"outboxd/migrations"
+	"outboxd/repository"
+)
+
+// batches is a batch handler whose effects are rows, one for each task. It notes how
+// large its batches were.
+type batches struct {
+	mu    sync.Mutex
+	sizes []int
+	// disturb, unless nil, is asked before the effects.
+	disturb func(ctx context.Context, tx domain.Effects, tasks []work.Task) error
+}
+
+func (b *batches) handle(ctx context.Context, tx domain.Effects, tasks []work.Task) error {
+	b.mu.Lock()
+	b.sizes = append(b.sizes, len(tasks))
+	b.mu.Unlock()
+	if b.disturb != nil {
+		if err := b.disturb(ctx, tx, tasks); err != nil {
+			return err
+		}
+	}
+	for _, task := range tasks {
+		if _, err := tx.Tx().ExecContext(ctx, "INSERT INTO effects VALUES ($1, $2)", task.EventID, string(task.Payload)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batches) largest() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Max(append(b.sizes, 0))
+}
+
+// newBatchShop is a shop whose tasks of the type "batch" wait until all places of the
+// worker are taken by them.
+func newBatchShop(t *testing.T, b *batches, places int) *shop {
+	t.Helper()
+	s := newShop(t, servertest.Redis(t), nil)
+	s.options.Concurrency = places
+	s.options.Batches = map[string]work.Batch{"batch": {Handle: b.handle, Max: places, Wait: time.Hour}}
+	return s
+}
+
+// settled waits until every effect is there, and checks that each is once.
+func (s *shop) settled(effects int) {
+	s.t.Helper()
+	servertest.Eventually(s.t, fmt.Sprintf("%d took effect", effects), func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") >= effects })
+	servertest.Eventually(s.t, "no task is on its way", func() bool {
+		info, err := s.inspector.GetQueueInfo("default")
+		return err == nil && info.Active+info.Pending+info.Retry == 0
+	})
+	if all, different := s.count("SELECT count(*) FROM effects"), s.count("SELECT count(DISTINCT event_id) FROM effects"); all != effects || different != effects {
+		s.t.Errorf("%d effects of %d events, want %d", all, different, effects)
+	}
+}
+
+func has(tasks []work.Task, id domain.ID) bool {
+	return slices.ContainsFunc(tasks, func(task work.Task) bool { return task.EventID == id })
+}
+
+// One bad event among many fails alone, whatever it does: return an error, panic,
+// break the connection, or take all the time that it has.
+func TestOneBadEventAmongMany(t *testing.T) {
+	t.Parallel()
+	bad := newID(7)
+	for name, harm := range map[string]func(ctx context.Context, tx domain.Effects) error{
+		"error": func(context.Context, domain.Effects) error { return errors.New("not this one") },
+		"panic": func(context.Context, domain.Effects) error { panic("not this one") },
+		"a statement that fails": func(ctx context.Context, tx domain.Effects) error {
+			_, err := tx.Tx().ExecContext(ctx, "SELECT 1/0")
+			return err
+		},
+		"a failed transaction that nobody noticed": func(ctx context.Context, tx domain.Effects) error {
+			_, _ = tx.Tx().ExecContext(ctx, "SELECT 1/0")
+			return nil
+		},
+		"its connection": func(ctx context.Context, tx domain.Effects) error {
+			_, err := tx.Tx().ExecContext(ctx, "SELECT pg_terminate_backend(pg_backend_pid())")
+			return errors.Join(errors.New("the connection is gone"), err)
+		},
+		"its time": func(ctx context.Context, _ domain.Effects) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const tasks = 20
+			b := &batches{}
+			b.disturb = func(ctx context.Context, tx domain.Effects, tasks []work.Task) error {
+				if has(tasks, bad) {
+					return harm(ctx, tx)
+				}
+				return nil
+			}
+			s := newBatchShop(t, b, tasks)
+			for n := range tasks {
+				options := []asynq.Option{asynq.MaxRetry(3), asynq.Retention(time.Hour)}
+				if id := newID(byte(n)); id == bad {
+					options = []asynq.Option{asynq.MaxRetry(0), asynq.Timeout(2 * time.Second)}
+				}
+				s.enqueue("batch", newID(byte(n)).String(), []byte("x"), options...)
+			}
+			s.start()
+			s.settled(tasks - 1)
+			servertest.Eventually(t, "the bad one is archived", func() bool { return s.state("default", bad.String())(asynq.TaskStateArchived) })
+			for n := range tasks {
+				info, err := s.inspector.GetTaskInfo("default", newID(byte(n)).String())
+				if err != nil || newID(byte(n)) != bad && (info.Retried != 0 || info.State != asynq.TaskStateCompleted) {
+					t.Errorf("task %d: %+v, %v", n, info, err)
+				}
+			}
+			if b.largest() != tasks {
+				t.Errorf("batches of %v, want one of %d", b.sizes, tasks)
+			}
+		})
+	}
+}
+
+// What is in a batch twice, or took effect before, takes effect once, and the other
+// deliveries are done as well.
+func TestRepeatsInABatch(t *testing.T) {
+	t.Parallel()
+	b := &batches{}
+	s := newBatchShop(t, b, 6)
+	if _, err := s.options.Inbox.Process(t.Context(), newID(1), func(ctx context.Context, tx domain.Effects) error {
+		return b.handle(ctx, tx, []work.Task{{EventID: newID(1)}})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 4 {
+		s.enqueue("batch", newID(byte(n)).String(), []byte("x"))
+	}
+	s.enqueue("batch", newID(2).String()+".1", []byte("x"))
+	s.enqueue("batch", newID(2).String()+".2", []byte("x"))
+	s.start()
+	s.settled(4)
+	if done, repeated := s.outcomes("batch", "done"), s.outcomes("batch", "repeated"); done != 3 || repeated != 3 {
+		t.Errorf("%v done and %v repeated, want 3 and 3", done, repeated)
+	}
+	if b.largest() != 3 {
+		t.Errorf("batches of %v, want one of 3 at most", b.sizes)
+	}
+}
+
+// A worker that stops does not wait for the rest of a batch.
+func TestAHalfFullBatchAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := &batches{}
+	s := newBatchShop(t, b, 10)
+	for n := range 3 {
+		s.enqueue("batch", newID(byte(n)).String(), []byte("x"))
+	}
+	stop := s.start()
+	servertest.Eventually(t, "all are taken", func() bool {
+		info, err := s.inspector.GetQueueInfo("default")
+		return err == nil && info.Active == 3
+	})
+	if b.largest() != 0 {
+		t.Error("the batch did not wait for others")
+	}
+	stop()
+	s.settled(3)
+	if b.largest() != 3 {
+		t.Errorf("batches of %v, want one of 3", b.sizes)
+	}
+}
+
+// PostgreSQL goes away while a batch is under way, and comes back. That costs no
+// task an attempt.
+func TestAnOutageDuringABatch(t *testing.T) {
+	t.Parallel()
+	const tasks = 8
+	server := servertest.OwnPostgres(t)
+	db := schematest.Connect(t, server.URL())
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	b := &batches{}
+	b.disturb = func(context.Context, domain.Effects, []work.Task) error { once.Do(server.Stop); return nil }
+	s := newBatchShop(t, b, tasks)
+	s.db = db
+	if _, err := db.SQL().ExecContext(t.Context(), "CREATE TABLE effects (event_id uuid NOT NULL, payload text NOT NULL)"); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{}, 100)
+	s.options.Inbox = &watchedInbox{repository.NewInbox(db), asked}
+	for n := range tasks {
+		s.enqueue("batch", newID(byte(n)).String(), []byte("x"), asynq.MaxRetry(0), asynq.Retention(time.Hour))
+	}
+	s.start()
+	for range 2 * tasks { // each of them asks by itself, more than once
+		<-asked
+	}
+	server.Start()
+	s.settled(tasks)
+	for n := range tasks {
+		if info, err := s.inspector.GetTaskInfo("default", newID(byte(n)).String()); err != nil || info.Retried != 0 || info.State != asynq.TaskStateCompleted {
+			t.Errorf("task %d: %+v, %v", n, info, err)
+		}
+	}
+}
+
+// A batch handler gets the tasks of one queue, the oldest event first. A task that is
+// tried again comes alone.
+func TestWhatIsInABatch(t *testing.T) {
+	t.Parallel()
+	var fails atomic.Bool
+	fails.Store(true)
+	var alone atomic.Int32
+	b := &batches{}
+	b.disturb = func(_ context.Context, _ domain.Effects, tasks []work.Task) error {
+		for i, task := range tasks {
+			if string(task.Payload) != string(tasks[0].Payload) {
+				t.Errorf("queues %s and %s are in one batch", tasks[0].Payload, task.Payload)
+			}
+			if task.Attempt != 1 && len(tasks) > 1 {
+				t.Errorf("attempt %d is in a batch of %d", task.Attempt, len(tasks))
+			}
+			if i > 0 && task.EventID.String() < tasks[i-1].EventID.String() {
+				t.Errorf("%s came behind %s", task.EventID, tasks[i-1].EventID)
+			}
+			if task.EventID == newID(3) && fails.Load() {
+				if len(tasks) == 1 {
+					alone.Add(1)
+					fails.Store(false)
+				}
+				return errors.New("the first time")
+			}
+		}
+		return nil
+	}
+	s := newBatchShop(t, b, 8)
+	s.options.Batches["batch"] = work.Batch{Handle: b.handle, Max: 4, Wait: time.Hour}
+	for n := range 4 {
+		s.enqueue("batch", newID(byte(n)).String(), []byte("default"), asynq.MaxRetry(5))
+		s.enqueue("batch", newID(byte(100+n)).String(), []byte("low"), asynq.Queue("low"))
+	}
+	s.start()
+	s.settled(8)
+	if alone.Load() != 1 {
+		t.Errorf("the one that failed was tried alone %d times in vain, want 1", alone.Load())
+	}
+}

@@ -1,0 +1,245 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"outboxd/client/gather"
+	"outboxd/domain"
+)
+
+// groups gather the tasks that Asynq runs at the same time, each in a goroutine of
+// its own, into transactions: those of batch handlers, and the questions and
+// confirmations of what takes effect outside the database. What fails together is
+// tried one by one.
+type groups struct {
+	w                        *Worker
+	questions, confirmations *gather.Gatherer[*member]
+
+	mu      sync.Mutex
+	hurried bool
+	batches map[batchOf]*gather.Gatherer[*member]
+}
+
+// batchOf is what tasks have to share to be in one batch.
+type batchOf struct{ queue, taskType string }
+
+// member is one task of a group.
+type member struct {
+	ctx    context.Context //nolint:containedctx // each task has its own
+	task   Task
+	record Record // nil: none
+	answer chan answer
+}
+
+func newMember(ctx context.Context, task Task, record Record) *member {
+	return &member{ctx, task, record, make(chan answer, 1)}
+}
+
+// answer is what became of a member.
+type answer struct {
+	first bool
+	err   error
+	alone bool // nothing: it has to be tried by itself
+}
+
+// groupMax bounds questions and confirmations that go together.
+const groupMax = 100
+
+// newGroups returns the groups of a worker. They wait for nobody once running ends.
+func newGroups(w *Worker, running context.Context) *groups {
+	g := &groups{w: w, batches: map[batchOf]*gather.Gatherer[*member]{}}
+	o := gather.Options{Max: groupMax, AtOnce: g.atOnce()}
+	g.questions = gather.New(o, g.ask)
+	g.confirmations = gather.New(o, g.confirm)
+	context.AfterFunc(running, g.hurry)
+	return g
+}
+
+// atOnce is how many groups of a kind are under way at the same time: what keeps
+// the cores of a machine like this one busy. More would make them smaller.
+func (g *groups) atOnce() int { return max(min(runtime.GOMAXPROCS(0), g.w.o.Concurrency), 2) }
+
+// of returns who gathers the tasks of a type and a queue.
+func (g *groups) of(queue, taskType string, batch Batch) *gather.Gatherer[*member] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	name := batchOf{queue, taskType}
+	gatherer := g.batches[name]
+	if gatherer == nil {
+		most := batch.Max
+		if most <= 0 {
+			most = defaultMax
+		}
+		o := gather.Options{Max: most, AtOnce: g.atOnce(), Wait: batch.Wait, Places: g.w.o.Concurrency}
+		gatherer = gather.New(o, func(members []*member) { g.carryOut(batch, members) })
+		if g.hurried {
+			gatherer.Hurry()
+		}
+		g.batches[name] = gatherer
+	}
+	return gatherer
+}
+
+func (g *groups) hurry() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hurried = true
+	for _, gatherer := range g.batches {
+		gatherer.Hurry()
+	}
+}
+
+// Ask asks the inbox, with whoever else asks just now.
+func (g *groups) Ask(ctx context.Context, id domain.ID) (first bool, err error) {
+	mine := newMember(ctx, Task{EventID: id}, nil)
+	g.questions.Add(mine)
+	if answer := <-mine.answer; !answer.alone {
+		return answer.first, answer.err
+	}
+	return g.w.o.Inbox.Ask(ctx, id)
+}
+
+func (g *groups) ask(members []*member) {
+	together, repeats, ctx, cancel := present(members)
+	defer cancel()
+	var list []domain.Confirmation
+	err := domain.Recovered("asking panicked", func() (err error) {
+		list, err = g.w.o.Inbox.AskAll(ctx, idsOf(together))
+		return err
+	})
+	answerAll(together, nil, list, err)
+	for _, m := range repeats { // a question says nothing about another one
+		m.answer <- answer{alone: true}
+	}
+}
+
+// Confirm confirms what was carried out outside the database, with whatever else is
+// to be confirmed just now.
+func (g *groups) Confirm(ctx context.Context, task Task, record Record) (first bool, err error) {
+	mine := newMember(ctx, task, record)
+	g.confirmations.Add(mine)
+	if answer := <-mine.answer; !answer.alone {
+		return answer.first, answer.err
+	}
+	return g.w.o.Inbox.Process(ctx, task.EventID, func(ctx context.Context, tx domain.Effects) error { return recorded(ctx, tx, record) })
+}
+
+func recorded(ctx context.Context, tx domain.Effects, record Record) error {
+	if record == nil {
+		return nil
+	}
+	return record(ctx, tx)
+}
+
+func (g *groups) confirm(members []*member) {
+	commit(members, g.w.o.Inbox.ProcessAll, func(ctx context.Context, tx domain.Effects, first []*member) error {
+		for _, m := range first {
+			if err := recorded(ctx, tx, m.record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// processAll is domain.Inbox's.
+type processAll func(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error)
+
+// commit confirms members together, with the effect of those that take effect now. A
+// single one is left to be tried alone: together with nobody it would fail twice.
+func commit(members []*member, process processAll, effect func(ctx context.Context, tx domain.Effects, first []*member) error) {
+	together, repeats, ctx, cancel := present(members)
+	defer cancel()
+	if len(together) == 1 {
+		answerAll(together, repeats, nil, errSingle)
+		return
+	}
+	byID := make(map[domain.ID]*member, len(together))
+	for _, m := range together {
+		byID[m.task.EventID] = m
+	}
+	var list []domain.Confirmation
+	err := domain.Recovered("the handler panicked", func() (err error) {
+		list, err = process(ctx, idsOf(together), func(ctx context.Context, tx domain.Effects, ids []domain.ID) error {
+			first := make([]*member, len(ids))
+			for i, id := range ids {
+				first[i] = byID[id]
+			}
+			return effect(ctx, tx, first)
+		})
+		return err
+	})
+	answerAll(together, repeats, list, err)
+}
+
+// errSingle is why a group of one is not carried out as such.
+var errSingle = errors.New("there is nobody to go together with")
+
+// present leaves out the members whose time is over, and those that repeat another
+// one. ctx ends when the time of any member does, or it is cancelled: such a task
+// must not take effect, and the others are tried without it.
+func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
+	seen := make(map[domain.ID]bool, len(members))
+	var until time.Time
+	for _, m := range members {
+		switch {
+		case m.ctx.Err() != nil:
+			m.answer <- answer{alone: true}
+			continue
+		case seen[m.task.EventID]:
+			repeats = append(repeats, m)
+			continue
+		}
+		seen[m.task.EventID] = true
+		together = append(together, m)
+		if deadline, bounded := m.ctx.Deadline(); bounded && (until.IsZero() || deadline.Before(until)) {
+			until = deadline
+		}
+	}
+	ctx, cancel = context.WithCancel(context.Background())
+	ends := []func() bool{}
+	for _, m := range together {
+		ends = append(ends, context.AfterFunc(m.ctx, cancel))
+	}
+	inner := cancel
+	if !until.IsZero() {
+		ctx, inner = context.WithDeadline(ctx, until)
+	}
+	outer := cancel
+	return together, repeats, ctx, func() {
+		for _, stop := range ends {
+			stop()
+		}
+		inner()
+		outer()
+	}
+}
+
+func idsOf(members []*member) []domain.ID {
+	ids := make([]domain.ID, len(members))
+	for i, m := range members {
+		ids[i] = m.task.EventID
+	}
+	return ids
+}
+
+// answerAll tells every member what became of it, and the repeats that it happened
+// already. Of an error nobody is to blame, and whose turn it is not waits by itself.
+func answerAll(members, repeats []*member, list []domain.Confirmation, err error) {
+	answers := make(map[domain.ID]answer, len(members))
+	for i, m := range members {
+		is := answer{alone: true}
+		if err == nil && !errors.Is(list[i].Err, domain.ErrTooEarly) {
+			is = answer{first: list[i].First, err: list[i].Err}
+		}
+		answers[m.task.EventID] = answer{err: is.err, alone: is.alone}
+		m.answer <- is
+	}
+	for _, m := range repeats {
+		m.answer <- answers[m.task.EventID]
+	}
+}

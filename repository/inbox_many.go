@@ -1,0 +1,151 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"outboxd/domain"
+	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
+)
+
+// processedAllSQL is processedSQL for several events. The timeouts are set once.
+const processedAllSQL = `
+SELECT event_id, answer, (SELECT concat(` + timeoutsSQL + `))
+FROM confirm_many($2::uuid[])`
+
+// ProcessAll implements domain.Inbox.
+func (i *Inbox) ProcessAll(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error) {
+	const doing = "process events"
+	for attempt := 1; ; attempt++ {
+		begun := false
+		verdicts, err := i.processAll(ctx, ids, func(ctx context.Context, tx domain.Effects, first []domain.ID) error {
+			begun = true
+			return effect(ctx, tx, first)
+		})
+		if err == nil {
+			return verdicts, nil
+		}
+		if begun || !again(err, attempt) || ctx.Err() != nil {
+			return nil, postgres.TranslateWork(err, doing)
+		}
+	}
+}
+
+func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) (verdicts []domain.Confirmation, err error) {
+	opening := &postgres.Opening{SQL: processedAllSQL, Args: []any{postgres.Milliseconds(patience(ctx)), postgres.UUIDs(ids)}, Read: func(rows pgx.Rows) (err error) {
+		verdicts, err = readVerdicts(rows, ids)
+		return err
+	}}
+	_, err = i.db.TransactOpened(ctx, opening, func(tx *gorm.DB) error {
+		var first []domain.ID
+		for n, v := range verdicts {
+			if v.First {
+				first = append(first, ids[n])
+			}
+		}
+		if first == nil {
+			return nil
+		}
+		crashpoint.Reach(crashpoint.WorkerBegan)
+		err := effect(ctx, effects{tx, opening}, first)
+		crashpoint.Reach(crashpoint.WorkerEffected)
+		return err
+	})
+	crashpoint.Reach(crashpoint.WorkerCommitted)
+	return verdicts, err
+}
+
+// readVerdicts puts the answers of confirm_many into the order of the events. An
+// answer that is missing, or that nobody knows, is an error: an event that nobody
+// answered for has not taken effect.
+func readVerdicts(rows pgx.Rows, ids []domain.ID) ([]domain.Confirmation, error) {
+	answers := make(map[domain.ID]string, len(ids))
+	var id domain.ID
+	var answer string
+	var none any
+	for rows.Next() {
+		if err := rows.Scan((*[16]byte)(&id), &answer, &none); err != nil {
+			return nil, fmt.Errorf("read what became of an event: %w", err)
+		}
+		answers[id] = answer
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	verdicts := make([]domain.Confirmation, len(ids))
+	for n, id := range ids {
+		switch answer := answers[id]; answer {
+		case "first":
+			verdicts[n].First = true
+		case "confirmed", "cancelled":
+		case "early":
+			verdicts[n].Err = domain.ErrTooEarly
+		case "unknown":
+			verdicts[n].Err = domain.ErrUnknownEvent
+		default:
+			return nil, fmt.Errorf("confirm_many answers %q for event %s", answer, id)
+		}
+	}
+	return verdicts, nil
+}
+
+// AskAll implements domain.Inbox. It takes one round trip, but for events that do not
+// exist: the journal says so, which is not undone.
+func (i *Inbox) AskAll(ctx context.Context, ids []domain.ID) (verdicts []domain.Confirmation, err error) {
+	const doing = "ask whether events took effect"
+	for attempt := 1; ; attempt++ {
+		if verdicts, err = i.askAll(ctx, ids); err == nil {
+			break
+		}
+		if !again(err, attempt) || ctx.Err() != nil {
+			return nil, postgres.TranslateWork(err, doing)
+		}
+	}
+	for n := range verdicts {
+		if errors.Is(verdicts[n].Err, domain.ErrUnknownEvent) {
+			first, err := i.Ask(ctx, ids[n])
+			if err != nil && !errors.Is(err, domain.ErrUnknownEvent) && !errors.Is(err, domain.ErrTooEarly) {
+				return nil, err
+			}
+			verdicts[n] = domain.Confirmation{First: first, Err: err}
+		}
+	}
+	return verdicts, nil
+}
+
+const askAllSQL = `SELECT event_id, answer, NULL FROM confirm_many($1::uuid[])`
+
+func (i *Inbox) askAll(ctx context.Context, ids []domain.ID) (verdicts []domain.Confirmation, err error) {
+	conn, err := i.db.Pool().Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	defer conn.Release() // and the pool closes what is still in a transaction
+	var steps pgx.Batch
+	i.db.Pool().QueueBegin(&steps)
+	begun := steps.Len()
+	steps.Queue(askAllSQL, postgres.UUIDs(ids))
+	steps.Queue("ROLLBACK")
+	results := conn.SendBatch(ctx, &steps)
+	defer func() {
+		if closed := results.Close(); err == nil {
+			err = closed
+		}
+	}()
+	for range begun {
+		if _, err := results.Exec(); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return readVerdicts(rows, ids)
+}
