@@ -317,14 +317,14 @@ func (o *oddRows) left() (left []string) {
 // yet or in flight, or for an earlier one that is not due, or held itself. The task of
 // one that is in flight may wait for its time.
 const notWaitingSQL = `
-SELECT 'pending', id, queue, generation FROM outbox WHERE available_at <= now()
-UNION ALL SELECT 'held', id, queue, generation FROM outbox_held h
+SELECT 'pending', id, queue, coalesce(generation, 0) FROM outbox WHERE available_at <= now()
+UNION ALL SELECT 'held', id, queue, coalesce(generation, 0) FROM outbox_held h
 	WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.ordering_key = h.ordering_key AND o.ordering_position <= h.ordering_position AND NOT coalesce(o.available_at <= now(), false))
 	  AND NOT EXISTS (SELECT FROM outbox_held b WHERE b.ordering_key = h.ordering_key AND b.ordering_position < h.ordering_position)
 	  AND NOT EXISTS (SELECT FROM outbox_turns t WHERE t.ordering_key = h.ordering_key AND (
 		EXISTS (SELECT FROM outbox o WHERE o.id = t.event_id AND NOT coalesce(o.available_at <= now(), false))
 		OR EXISTS (SELECT FROM outbox_sent s WHERE s.id = t.event_id AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id))))
-UNION ALL SELECT 'in flight', id, queue, generation FROM outbox_sent s WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)`
+UNION ALL SELECT 'in flight', id, queue, coalesce(generation, 0) FROM outbox_sent s WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)`
 
 // waits reports whether the task of an event waits for the time of an attempt. Asynq
 // looks once a second for those whose time has come.

@@ -55,23 +55,30 @@ func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due)
 
 // passTurns ends the turns of events that will get no confirmation: events of
 // types that no consumer confirms, suppressed events, and dead ones unless dead
-// letters hold their keys.
+// letters hold their keys. A turn is the event's: where the event was written more
+// than once, the row that ends may be one without the key.
 func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
-	var ended [][16]byte
+	var ended, delivered [][16]byte
 	for i, o := range outcomes {
 		e := &b.events[i]
-		if e.OrderingKey == "" {
-			continue
-		}
-		if o.Verdict == domain.Dead && !b.outbox.o.DeadHoldsKey ||
-			o.Verdict == domain.Suppressed || o.Verdict == domain.Delivered && e.Subscription == "" && slices.Contains(b.outbox.o.Unconfirmed, e.Type) {
+		switch {
+		case o.Verdict == domain.Dead && !b.outbox.o.DeadHoldsKey || o.Verdict == domain.Suppressed:
 			ended = append(ended, e.ID)
+		case o.Verdict == domain.Delivered && e.OrderingKey != "" && e.Subscription == "" && slices.Contains(b.outbox.o.Unconfirmed, e.Type):
+			delivered = append(delivered, e.ID)
 		}
 	}
-	if ended == nil {
+	if err := b.passTurnsOf(ctx, stored.PassEndedTurnsSQL, ended); err != nil {
+		return err
+	}
+	return b.passTurnsOf(ctx, stored.PassTurnsSQL, delivered)
+}
+
+func (b *batch) passTurnsOf(ctx context.Context, statement string, ids [][16]byte) error {
+	if ids == nil {
 		return nil
 	}
-	if _, err := b.conn.Exec(ctx, stored.PassTurnsSQL, ended); err != nil {
+	if _, err := b.conn.Exec(ctx, statement, ids); err != nil {
 		return fmt.Errorf("pass turns on: %w", err)
 	}
 	b.advanced = true

@@ -184,7 +184,7 @@ func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 			if err != nil || id == nil || b.outbox.o.DeadHoldsKey {
 				return err
 			}
-			_, err = b.conn.Exec(ctx, stored.PassTurnsSQL, [][16]byte{*id})
+			_, err = b.conn.Exec(ctx, stored.PassEndedTurnsSQL, [][16]byte{*id})
 			return err
 		}, true)
 		log := b.outbox.db.Logger().With("place", row.place, "error", row.why)

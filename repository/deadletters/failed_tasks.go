@@ -82,7 +82,7 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 var whereIsSQL = `
 SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
-) AS places ORDER BY generation DESC, state = 'dead' LIMIT 1`
+) AS places ORDER BY state = 'dead', generation DESC LIMIT 1`
 
 // buriable are the places of events that may have a task. Suppressed events
 // have none.
@@ -97,11 +97,11 @@ WITH gone AS (
 ), ranked AS MATERIALIZED (
     SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM gone
 ), dead AS (
-    INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
+    INSERT INTO outbox_dead AS d (` + stored.Columns + `, error, stage, died_at)
     SELECT ` + stored.ColumnsWith(map[string]string{"attempts": "$3::integer", "generation": "$2", "split": "CASE WHEN $5 THEN split ELSE " + stored.Met + " END"}) + `, $4, 'worker', clock_timestamp()
     FROM ranked WHERE n = 1
     ON CONFLICT (id) DO UPDATE
-    SET generation = excluded.generation, attempts = excluded.attempts, stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
+    SET generation = greatest(d.generation, excluded.generation), attempts = excluded.attempts, stage = excluded.stage, error = excluded.error, died_at = excluded.died_at
     RETURNING xmax::text <> '0' AS repeats
 ), absorbed AS (
     INSERT INTO outbox_entries (event_type, created_at, repeated)

@@ -132,7 +132,7 @@ func (l *Letters) Discard(ctx context.Context, action *domain.Action, filter dom
 		if _, err = tx.Exec(ctx, deliveriesEndedSQL, ids); err != nil {
 			return 0, err
 		}
-		_, err = tx.Exec(ctx, stored.PassTurnsSQL, ids)
+		_, err = tx.Exec(ctx, stored.PassEndedTurnsSQL, ids)
 		return int64(len(ids)), err
 	})
 	if err != nil {

@@ -1,0 +1,103 @@
+package repository_test
+
+import (
+	"testing"
+
+	"outboxd/domain"
+	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
+)
+
+// An event whose ordering key has its turn, and of which another row is left: it was written without the key too, and
+// what was sent again is that row.
+func (o *ordering) turnWithoutKey() {
+	o.t.Helper()
+	o.write(repeated, nil)
+	o.pass()
+	o.write(repeated, "k")
+	o.pass()
+	if n := count(o.t, o.db, "SELECT count(*) FROM outbox_turns WHERE event_id = $1", repeated); n != 1 {
+		o.t.Fatalf("%d turns", n)
+	}
+	exec(o.t, o.db, "DELETE FROM outbox_sent WHERE ordering_key IS NOT NULL")
+	exec(o.t, o.db, "INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM outbox_sent")
+	if n, err := heal.NewRedriver(o.db).Redrive(o.t.Context(), 1<<40); err != nil || n != 1 {
+		o.t.Fatalf("%d events go back, %v", n, err)
+	}
+	o.write(firstID, "k")
+}
+
+// dieAt lets the event die when it is claimed, and delivers the others.
+func (o *ordering) dieAt(id string) {
+	o.t.Helper()
+	batch := claim(o.t, o.store, 100)
+	outcomes := make([]domain.Outcome, len(batch.Events()))
+	for i, e := range batch.Events() {
+		if e.ID.String() == id {
+			outcomes[i].Verdict = domain.Dead
+		}
+	}
+	if err := batch.Commit(o.t.Context(), outcomes); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// The turn is the event's, whichever of its rows comes to an end.
+func TestADeadEventPassesItsTurnOnWithoutItsKeyToo(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t)
+	o.turnWithoutKey()
+	o.dieAt(repeated)
+	o.end()
+	if n := count(t, o.db, "SELECT count(*) FROM inbox WHERE event_id = $1", firstID); n != 1 {
+		t.Error("the next event of the key never took effect")
+	}
+}
+
+// The repeat of an event that is in flight dies, and the next of its key still waits for the effect of the first.
+func TestTheRepeatOfAnEventInFlightDiesAndKeepsItsTurn(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t)
+	o.write(repeated, "k")
+	o.pass()
+	o.write(firstID, "k")
+	o.pass()
+	o.write(repeated, "k")
+	o.dieAt(repeated)
+	o.tidy()
+	o.pass()
+	if n := count(t, o.db, "SELECT count(*) FROM outbox_held WHERE id = $1", firstID); n != 1 {
+		t.Error("the next event of the key goes before the effect of the first")
+	}
+	o.end()
+}
+
+// The worker gives up a task whose event was written once more, with another generation, and is dead as that.
+func TestATaskIsGivenUpWhoseEventIsDeadInALaterGeneration(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t)
+	exec(t, o.db, "INSERT INTO outbox (id, event_type, payload, generation) VALUES ($1, 'test:a', 'x', 5)", repeated)
+	o.dieAt(repeated)
+	o.write(repeated, "k")
+	o.pass()
+	o.write(firstID, "k")
+	o.pass()
+	id, err := domain.ParseID(repeated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	burial, err := deadletters.NewFailedTasks(o.db, false).Bury(t.Context(), domain.FailedTask{Event: domain.Event{ID: id, Type: "test:a"}, Attempt: 1}, false)
+	if err != nil || burial != domain.Buried {
+		t.Errorf("burial %v: %v", burial, err)
+	}
+	if n := count(t, o.db, "SELECT count(*) FROM outbox_sent WHERE id = $1", repeated); n != 0 {
+		t.Error("the event is in flight for ever")
+	}
+	if n := count(t, o.db, "SELECT generation FROM outbox_dead WHERE id = $1", repeated); n != 5 {
+		t.Errorf("the dead letter has generation %d, want 5", n)
+	}
+	o.end()
+	if n := count(t, o.db, "SELECT count(*) FROM inbox WHERE event_id = $1", firstID); n != 1 {
+		t.Error("the next event of the key never took effect")
+	}
+}
