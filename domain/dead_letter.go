@@ -2,6 +2,7 @@ package domain
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -166,3 +167,16 @@ type FailedTasks interface {
 	// handed to the queue.
 	Unburied(ctx context.Context, ids []ID) ([]ID, error)
 }
+
+// ReplayRefused is the error for a dead letter that the outbox refuses, because
+// it never passed the outbox's present checks. It stays a dead letter.
+type ReplayRefused struct {
+	ID    ID
+	Cause error
+}
+
+func (e *ReplayRefused) Error() string {
+	return fmt.Sprintf("event %s: %v", e.ID, e.Cause)
+}
+
+func (e *ReplayRefused) Unwrap() error { return e.Cause }

@@ -15,6 +15,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/publish"
 	"outboxd/jobs/work"
@@ -337,12 +338,12 @@ func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 
 // lingering is a memory that has remembered, and says so only when it is stopped.
 type lingering struct {
-	domain.QueueMemory
+	lost.QueueMemory
 	remembered chan struct{}
 	once       sync.Once
 }
 
-func (l *lingering) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+func (l *lingering) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
 	err := l.QueueMemory.Remember(ctx, known, next, healed)
 	l.once.Do(func() {
 		close(l.remembered)
@@ -401,8 +402,8 @@ func (w *town) queueCanary() string {
 
 // unheard is a queue and a memory of which one answer is lost whenever lost is false.
 type unheard struct {
-	domain.IdentifiedQueue
-	domain.QueueMemory
+	lost.IdentifiedQueue
+	lost.QueueMemory
 	step string
 	lost atomic.Bool
 }
@@ -411,7 +412,7 @@ func (u *unheard) loses(step string) bool {
 	return step == u.step && u.lost.CompareAndSwap(false, true)
 }
 
-func (u *unheard) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+func (u *unheard) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
 	err := u.QueueMemory.Remember(ctx, known, next, healed)
 	if err == nil && known.Canary != "" && u.loses("remember") {
 		return domain.Errorf(domain.CodeUnavailable, "the answer was lost")
@@ -494,8 +495,8 @@ func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 // dying is a queue and a memory of a process that dies before one of its steps:
 // nothing happens any more.
 type dying struct {
-	domain.IdentifiedQueue
-	domain.QueueMemory
+	lost.IdentifiedQueue
+	lost.QueueMemory
 	step string
 	once sync.Once
 	done chan struct{}
@@ -535,7 +536,7 @@ func (d *dying) Redrive(ctx context.Context, window time.Duration, except []stri
 	return d.QueueMemory.Redrive(ctx, window, except, why)
 }
 
-func (d *dying) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+func (d *dying) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
 	if err := d.dies("remember"); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/audit"
 	"outboxd/jobs/work"
 	"outboxd/relay"
 	"outboxd/repository"
@@ -390,7 +391,7 @@ func (o *oddRows) audit() {
 	violations, err := auditor.Violations(o.t.Context(), lines, 1000)
 	if o.uncounted {
 		// Nor does the account know how often it was written under one ID.
-		violations = slices.DeleteFunc(violations, func(v domain.Violation) bool {
+		violations = slices.DeleteFunc(violations, func(v audit.Violation) bool {
 			return v.Broken == "in more than one place" && len(strings.Split(v.Detail, ", ")) <= o.ids[v.ID.String()]
 		})
 	}

@@ -71,8 +71,8 @@ type longWork struct {
 }
 
 const (
-	longAgo = 100 * 24 * time.Hour
-	lost    = 7
+	longAgo  = 100 * 24 * time.Hour
+	longLost = 7
 )
 
 func newLongWork(t *testing.T, server *servertest.PostgresServer) *longWork {
@@ -93,7 +93,7 @@ func (w *longWork) prepare() {
 	}
 	exec(w.t, w.db, "ALTER TABLE inbox DISABLE TRIGGER USER")
 	exec(w.t, w.db, sentSQL, longSent, 0)
-	exec(w.t, w.db, confirmSQL, lost)
+	exec(w.t, w.db, confirmSQL, longLost)
 	exec(w.t, w.db, deadSQL, longDead)
 	exec(w.t, w.db, diedSQL)
 	exec(w.t, w.db, emittedSQL)
@@ -101,14 +101,14 @@ func (w *longWork) prepare() {
 }
 
 func (w *longWork) count() {
-	if n, err := heal.NewRedriver(w.db).CountRedrive(w.t.Context(), heal.RedriveFilter{Since: longAgo}); err != nil || n != lost {
-		w.t.Errorf("CountRedrive: %d, %v, want %d", n, err, lost)
+	if n, err := heal.NewRedriver(w.db).CountRedrive(w.t.Context(), heal.RedriveFilter{Since: longAgo}); err != nil || n != longLost {
+		w.t.Errorf("CountRedrive: %d, %v, want %d", n, err, longLost)
 	}
 }
 
 func (w *longWork) heal() {
-	if n, err := heal.NewRedriver(w.db).Redrive(w.t.Context(), longAgo); err != nil || n != lost {
-		w.t.Errorf("Redrive: %d, %v, want %d", n, err, lost)
+	if n, err := heal.NewRedriver(w.db).Redrive(w.t.Context(), longAgo); err != nil || n != longLost {
+		w.t.Errorf("Redrive: %d, %v, want %d", n, err, longLost)
 	}
 }
 
@@ -146,8 +146,8 @@ func (w *longWork) keep() {
 	if err := w.house.KeepPartitions(w.t.Context(), longAgo); err != nil {
 		w.t.Errorf("KeepPartitions: %v", err)
 	}
-	if n := count(w.t, w.quiet, "SELECT count(*) FROM outbox_sent"); n != longSent-lost+longStray {
-		w.t.Errorf("the history has %d events, want %d", n, longSent-lost+longStray)
+	if n := count(w.t, w.quiet, "SELECT count(*) FROM outbox_sent"); n != longSent-longLost+longStray {
+		w.t.Errorf("the history has %d events, want %d", n, longSent-longLost+longStray)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/domain/registration"
 	"outboxd/migrations"
 	"outboxd/repository"
@@ -232,7 +233,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 		t.Fatal(err)
 	}
 	call("remember", func() error {
-		return memory.Remember(t.Context(), record.Identity, domain.QueueIdentity{RunID: "r"}, true)
+		return memory.Remember(t.Context(), record.Identity, lost.QueueIdentity{RunID: "r"}, true)
 	})
 	call("redrive", func() error {
 		_, err := memory.Redrive(t.Context(), time.Hour, []string{registration.TypeSendNotification}, "a test")

@@ -12,6 +12,7 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/replay"
 	"outboxd/domain/words"
 	"outboxd/repository/deadletters"
 )
@@ -116,7 +117,7 @@ their errors. Events that wait behind one of them for their ordering key's turn 
 			return err
 		}
 		if err = acting.consent("discard"); err == nil {
-			err = domain.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
+			err = replay.DiscardAll(cmd.Context(), change.letters, change.action, change.filter, change.tell)
 		}
 		return cmp.Or(change.finish(cmd.OutOrStdout(), &out, "Discarded"), err, missing(change.filter.IDs, int(change.result.Matched)))
 	})
@@ -170,14 +171,14 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 }
 
 func (d *deadChange) replay(ctx context.Context, flags *replayFlags, unconfirmed []string) error {
-	replay := domain.Replay{
+	letters := replay.Replay{
 		Letters: d.letters, Action: d.action, Filter: d.filter, Rate: flags.rate,
 		Canary: flags.canary, CanaryTimeout: flags.canaryTimeout, Unconfirmed: unconfirmed,
 	}
-	return replay.Run(ctx, d.tell)
+	return letters.Run(ctx, d.tell)
 }
 
-func (d *deadChange) tell(p domain.ReplayProgress) {
+func (d *deadChange) tell(p replay.Progress) {
 	d.result.Changed = p.Changed
 	for _, r := range p.Refused[len(d.result.Refused):] {
 		d.result.Refused = append(d.result.Refused, refusedLetter{r.ID, r.Cause.Error()})

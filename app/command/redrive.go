@@ -12,7 +12,7 @@ import (
 
 	"outboxd/app/command/terminal"
 	"outboxd/config"
-	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/domain/words"
 	"outboxd/repository/heal"
 )
@@ -111,7 +111,7 @@ func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, act
 	filter, what := map[string]string{"events": fmt.Sprint(len(ids))}, "events are named"
 	if len(ids) == 0 {
 		filter, what = map[string]string{"missing": "true"}, "events are not confirmed and have no task in Redis"
-		list, err := events.Missing(cmd.Context(), domain.MissingNoted)
+		list, err := events.Missing(cmd.Context(), lost.MissingNoted)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,8 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/audit"
+	"outboxd/domain/lost"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
 	"outboxd/repository/search"
@@ -158,7 +160,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 }
 
 // add adds a line, and a violation if the line does not add up.
-func (v *verification) add(l *domain.AccountLine) {
+func (v *verification) add(l *audit.AccountLine) {
 	line := accountLine{
 		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,
 		l.Expired, l.Unrecorded, l.Discarded, l.Repeated, l.Difference(),
@@ -184,8 +186,8 @@ const verifyPage = 1000
 // lostEvents returns events that Redis should have and does not. A task leaves
 // Redis after its confirmation has committed, so it looks again whether the
 // events without a task are confirmed.
-func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskFinder, except []string, limit int) ([]domain.Violation, error) {
-	var lost []domain.Violation
+func lostEvents(ctx context.Context, auditor audit.Auditor, finder domain.TaskFinder, except []string, limit int) ([]audit.Violation, error) {
+	var lost []audit.Violation
 	for after := (domain.ID{}); len(lost) < limit; {
 		page, err := auditor.Unconfirmed(ctx, after, verifyPage, except)
 		if err != nil || len(page) == 0 {
@@ -210,7 +212,7 @@ func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskF
 				if m.Task == domain.TaskCompleted {
 					broken = "done and not confirmed"
 				}
-				lost = append(lost, domain.Violation{
+				lost = append(lost, audit.Violation{
 					ID: m.Event.ID, Broken: broken,
 					Detail: fmt.Sprintf("%s, queue %s, sent %s; the task %s", m.Event.Type, m.Event.Queue, terminal.Instant(m.SentAt), m.Task),
 				})
@@ -220,7 +222,7 @@ func lostEvents(ctx context.Context, auditor domain.Auditor, finder domain.TaskF
 	return lost, nil
 }
 
-func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.SentEvent) ([]domain.MissingEvent, error) {
+func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.SentEvent) ([]lost.MissingEvent, error) {
 	events := make([]domain.Event, len(sent))
 	for i := range sent {
 		events[i] = sent[i].Event
@@ -229,10 +231,10 @@ func missingTasks(ctx context.Context, finder domain.TaskFinder, sent []domain.S
 	if err != nil {
 		return nil, err
 	}
-	var missing []domain.MissingEvent
+	var missing []lost.MissingEvent
 	for i := range sent {
 		if found[i].Lost() || found[i] == domain.TaskCompleted {
-			missing = append(missing, domain.MissingEvent{SentEvent: sent[i], Task: found[i]})
+			missing = append(missing, lost.MissingEvent{SentEvent: sent[i], Task: found[i]})
 		}
 	}
 	return missing, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/domain"
+	"outboxd/domain/replay"
 )
 
 const (
@@ -115,7 +116,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	switch {
 	case f.Reason == "":
 		f.Fault = "Say why, for the record."
-	case err != nil || canary > domain.ReplayBatch:
+	case err != nil || canary > replay.Batch:
 		f.Fault = "The canary is a number of events, up to 500."
 	case filter.Until.IsZero():
 		f.Fault = "Confirm once more."
@@ -128,15 +129,15 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	if action.Actor == "" {
 		action.Actor = "dashboard"
 	}
-	id, err := d.changes.begin(f, func(ctx context.Context, tell func(domain.ReplayProgress)) error {
+	id, err := d.changes.begin(f, func(ctx context.Context, tell func(replay.Progress)) error {
 		if f.Action == "discard" {
-			return domain.DiscardAll(ctx, d.o.Sources.Dead, action, filter, tell)
+			return replay.DiscardAll(ctx, d.o.Sources.Dead, action, filter, tell)
 		}
-		replay := domain.Replay{
+		letters := replay.Replay{
 			Letters: d.o.Sources.Dead, Action: action, Filter: filter, Canary: canary, CanaryTimeout: canaryPatience,
 			Unconfirmed: d.o.Sources.Unconfirmed,
 		}
-		return replay.Run(ctx, tell)
+		return letters.Run(ctx, tell)
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"outboxd/domain"
+	"outboxd/domain/replay"
 )
 
 const (
@@ -28,7 +29,7 @@ type changes struct {
 type change struct {
 	ID       int
 	Form     changeForm
-	Progress domain.ReplayProgress
+	Progress replay.Progress
 	Done     bool
 	Fault    string // why it failed, once Done is set
 }
@@ -40,7 +41,7 @@ func newChanges() *changes {
 
 // begin runs work in the background. Errors: domain.CodeConflict if too many
 // run already.
-func (l *changes) begin(form changeForm, work func(ctx context.Context, tell func(domain.ReplayProgress)) error) (int, error) {
+func (l *changes) begin(form changeForm, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.active >= changesAtOnce || l.ctx.Err() != nil {
@@ -52,7 +53,7 @@ func (l *changes) begin(form changeForm, work func(ctx context.Context, tell fun
 	l.known[c.ID] = c
 	delete(l.known, c.ID-changesKept)
 	l.running.Go(func() {
-		err := work(l.ctx, func(p domain.ReplayProgress) {
+		err := work(l.ctx, func(p replay.Progress) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			c.Progress = p

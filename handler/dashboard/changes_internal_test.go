@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"outboxd/domain"
+	"outboxd/domain/replay"
 )
 
 // What somebody began does not outlive the process, and says that it was cut off.
@@ -12,8 +13,8 @@ func TestClosingEndsARunningChange(t *testing.T) {
 	t.Parallel()
 	d := New(Options{})
 	running := make(chan struct{})
-	id, err := d.changes.begin(changeForm{Action: "replay"}, func(ctx context.Context, tell func(domain.ReplayProgress)) error {
-		tell(domain.ReplayProgress{Changed: 500})
+	id, err := d.changes.begin(changeForm{Action: "replay"}, func(ctx context.Context, tell func(replay.Progress)) error {
+		tell(replay.Progress{Changed: 500})
 		close(running)
 		<-ctx.Done()
 		return ctx.Err()
@@ -31,7 +32,7 @@ func TestClosingEndsARunningChange(t *testing.T) {
 	if c, known := d.changes.find(id); !known || !c.Done || c.Fault == "" || c.Progress.Changed != 500 {
 		t.Errorf("after the end the change is %+v", c)
 	}
-	_, err = d.changes.begin(changeForm{}, func(context.Context, func(domain.ReplayProgress)) error {
+	_, err = d.changes.begin(changeForm{}, func(context.Context, func(replay.Progress)) error {
 		t.Error("a change began after the end")
 		return nil
 	})

@@ -7,10 +7,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/jobs/broker"
 )
 
-var _ domain.IdentifiedQueue = (*Publisher)(nil)
+var _ lost.IdentifiedQueue = (*Publisher)(nil)
 
 // What errors say was tried.
 const (
@@ -18,9 +19,9 @@ const (
 	renewing    = "renew the canary"
 )
 
-// Identify implements domain.IdentifiedQueue. Where INFO is forbidden, or
+// Identify implements lost.IdentifiedQueue. Where INFO is forbidden, or
 // unknown as to the in-process Redis, the canary has to do.
-func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIdentity, error) {
+func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	var server, replication, canary, again *redis.StringCmd
 	// One pipeline is one connection, so the answers are of one process.
 	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -31,27 +32,27 @@ func (p *Publisher) Identify(ctx context.Context, name string) (domain.QueueIden
 	})
 	for _, section := range []*redis.StringCmd{server, replication} {
 		if reply := section.Err(); reply != nil && !broker.IsWithheld(reply) {
-			return domain.QueueIdentity{}, broker.Unavailable(identifying, err)
+			return lost.QueueIdentity{}, broker.Unavailable(identifying, err)
 		}
 	}
 	if reply := canary.Err(); reply != nil && !errors.Is(reply, redis.Nil) {
-		return domain.QueueIdentity{}, broker.Unavailable(identifying, reply)
+		return lost.QueueIdentity{}, broker.Unavailable(identifying, reply)
 	}
 	if again.Err() == nil && again.Val() != canary.Val() {
-		return domain.QueueIdentity{}, broker.Unavailable(identifying, broker.UnexpectedReply{To: "GET", Reply: canary.Val()})
+		return lost.QueueIdentity{}, broker.Unavailable(identifying, broker.UnexpectedReply{To: "GET", Reply: canary.Val()})
 	}
 	state := broker.ParseInfo(replication.Val())
 	if role := state["role"]; role != "" && role != "master" {
-		return domain.QueueIdentity{}, domain.Errorf(domain.CodeUnavailable, "Redis is a %s at the moment and takes no tasks", role)
+		return lost.QueueIdentity{}, domain.Errorf(domain.CodeUnavailable, "Redis is a %s at the moment and takes no tasks", role)
 	}
-	return domain.QueueIdentity{
+	return lost.QueueIdentity{
 		RunID:         broker.ParseInfo(server.Val())["run_id"],
 		ReplicationID: state["master_replid"],
 		Canary:        canary.Val(),
 	}, nil
 }
 
-// Mark implements domain.IdentifiedQueue.
+// Mark implements lost.IdentifiedQueue.
 func (p *Publisher) Mark(ctx context.Context, name, next string) error {
 	if err := p.redis.Set(ctx, broker.CanaryKey(name), next, 0).Err(); err != nil {
 		return broker.Unavailable("write the canary", err)
@@ -66,7 +67,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`
 
-// Advance implements domain.IdentifiedQueue.
+// Advance implements lost.IdentifiedQueue.
 func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool, error) {
 	// A number that is not the script's would count as a yes, and the next look
 	// would take the old canary for a loss.
@@ -82,6 +83,6 @@ func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool
 	}
 }
 
-// Renew implements domain.IdentifiedQueue: what Asynq's clients remember of the
+// Renew implements lost.IdentifiedQueue: what Asynq's clients remember of the
 // queues that Redis knows is forgotten.
 func (p *Publisher) Renew() { p.renewed.Add(1) }

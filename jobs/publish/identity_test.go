@@ -13,6 +13,7 @@ import (
 	"outboxd/app/faulttest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/jobs/jobstest"
 )
 
@@ -20,9 +21,9 @@ func TestIdentityTellsWhatHappenedToRedis(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
 	publisher, client := jobstest.Publisher(t, server.URL())
-	identify := func() domain.QueueIdentity {
+	identify := func() lost.QueueIdentity {
 		t.Helper()
-		var identity domain.QueueIdentity
+		var identity lost.QueueIdentity
 		servertest.Eventually(t, "Redis says who it is", func() (ok bool) {
 			var err error
 			identity, err = publisher.Identify(t.Context(), "n")
@@ -131,7 +132,7 @@ func TestIdentityOfTheInProcessRedis(t *testing.T) {
 	if done, err := publisher.Advance(t.Context(), "n", "a", "b"); err != nil || !done {
 		t.Errorf("advance: %t, %v", done, err)
 	}
-	if identity, err := publisher.Identify(t.Context(), "n"); err != nil || identity != (domain.QueueIdentity{Canary: "b"}) {
+	if identity, err := publisher.Identify(t.Context(), "n"); err != nil || identity != (lost.QueueIdentity{Canary: "b"}) {
 		t.Errorf("identity %+v, %v", identity, err)
 	}
 }

@@ -9,14 +9,15 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/crashpoint"
+	"outboxd/domain/lost"
 	"outboxd/relay/pace"
 )
 
 // Healing is what the leader needs to notice that the queue has lost data, and
 // to send the events again that it may have lost.
 type Healing struct {
-	Queue  domain.IdentifiedQueue
-	Memory domain.QueueMemory
+	Queue  lost.IdentifiedQueue
+	Memory lost.QueueMemory
 	// CheckInterval bounds how long a loss goes unnoticed while the queue can
 	// be reached.
 	CheckInterval time.Duration
@@ -61,7 +62,7 @@ type healer struct {
 	look  chan struct{} // asks for a check now
 	leads domain.StillLeads
 
-	record   domain.QueueRecord
+	record   lost.QueueRecord
 	known    bool // record equals the stored one
 	advanced time.Time
 	seen     int64     // the value of relayed when the canary was last renewed
@@ -185,7 +186,7 @@ type loss struct {
 
 // rememberDatabase stores the database's identity and the length of the
 // history, if they changed.
-func (h *healer) rememberDatabase(ctx context.Context, database domain.DatabaseIdentity) error {
+func (h *healer) rememberDatabase(ctx context.Context, database lost.DatabaseIdentity) error {
 	database = database.Over(h.record.Database)
 	if database == h.record.Database && h.history == h.record.History {
 		return nil
@@ -208,7 +209,7 @@ func (h *healer) recall(ctx context.Context) (err error) {
 }
 
 // adopt accepts the first queue that this database sees.
-func (h *healer) adopt(ctx context.Context, seen domain.QueueIdentity) error {
+func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	next := seen
 	next.Canary = rand.Text()
 	if err := h.mark(ctx, next.Canary); err != nil {
@@ -220,7 +221,7 @@ func (h *healer) adopt(ctx context.Context, seen domain.QueueIdentity) error {
 
 // advance renews the canary, so that a restored, older state has an older
 // canary.
-func (h *healer) advance(ctx context.Context, seen domain.QueueIdentity) error {
+func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	relayed := h.relayed()
 	if relayed == h.seen && time.Since(h.advanced) < advanceEvery && seen == h.record.Identity {
 		return nil
@@ -255,7 +256,7 @@ func (h *healer) renew(ctx context.Context) error {
 // isBehind reports whether the only difference is an open renewal of this process:
 // PostgreSQL remembers the next canary, and the queue has the last one. Otherwise a
 // queue that only refuses this write would be healed again and again.
-func (h *healer) isBehind(seen domain.QueueIdentity) bool {
+func (h *healer) isBehind(seen lost.QueueIdentity) bool {
 	expected := h.record.Identity
 	if h.renewing.to == "" || expected.Canary != h.renewing.to {
 		return false
@@ -275,7 +276,7 @@ func (h *healer) mark(ctx context.Context, canary string) error {
 	return h.o.Queue.Mark(ctx, h.record.Name, canary)
 }
 
-func (h *healer) remember(ctx context.Context, next domain.QueueIdentity, healed bool) error {
+func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed bool) error {
 	err := h.o.Memory.Remember(ctx, h.record.Identity, next, healed)
 	if err != nil {
 		h.known = false
@@ -287,7 +288,7 @@ func (h *healer) remember(ctx context.Context, next domain.QueueIdentity, healed
 
 // heal sends all events again that may be lost, or whose confirmation may be
 // lost.
-func (h *healer) heal(ctx context.Context, seen domain.QueueIdentity, database domain.DatabaseIdentity, l loss) error {
+func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database lost.DatabaseIdentity, l loss) error {
 	begun := time.Now()
 	next := seen
 	next.Canary = rand.Text()

@@ -4,17 +4,17 @@ import (
 	"log/slog"
 	"time"
 
-	"outboxd/domain"
+	"outboxd/domain/lost"
 )
 
 // findings are the events that a round of the reconciler found missing for the
 // first time.
 type findings struct {
 	events, resent int
-	example        domain.MissingEvent
+	example        lost.MissingEvent
 }
 
-func (f *findings) add(e *domain.MissingEvent, resent bool) {
+func (f *findings) add(e *lost.MissingEvent, resent bool) {
 	if !e.New {
 		return
 	}

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/relay/pace"
 )
 
 // Reconciliation is what the leader needs to notice that the queue has lost
 // single tasks while its identity has not changed.
 type Reconciliation struct {
-	Events domain.MissingEvents
+	Events lost.MissingEvents
 	Tasks  domain.TaskFinder
 	// Resend sends missing events again if other events of their type were
 	// confirmed. Otherwise they are only noted.
@@ -192,7 +193,7 @@ func (r *reconciler) sweep(ctx context.Context, handed int64) error {
 // page reads a page, deals with missing events, and pauses in proportion to the
 // time of reading. The time of dealing does not count: it comes once for each
 // loss, and a pause for it would only delay the round.
-func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.SentPage, error) {
+func (r *reconciler) page(ctx context.Context, after, until domain.ID) (lost.SentPage, error) {
 	var reading time.Duration
 	defer func(ctx context.Context) { pace.Wait(ctx, ReconcileRest(reading)) }(ctx)
 	ctx, cancel := context.WithTimeout(ctx, pagePatience)
@@ -210,7 +211,7 @@ func (r *reconciler) page(ctx context.Context, after, until domain.ID) (domain.S
 
 // read reads a page, and returns the events of it that the queue should have
 // and does not have.
-func (r *reconciler) read(ctx context.Context, after, until domain.ID) (domain.SentPage, []domain.MissingEvent, error) {
+func (r *reconciler) read(ctx context.Context, after, until domain.ID) (lost.SentPage, []lost.MissingEvent, error) {
 	page, err := r.o.Events.Page(ctx, after, until, ReconcileRows, r.o.Age, r.except)
 	if err != nil {
 		return page, nil, err
@@ -245,7 +246,7 @@ func isOld(id domain.ID) bool {
 
 // missing returns the events that the queue does not have. It leaves out events
 // of queues that cannot be used.
-func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []domain.MissingEvent, err error) {
+func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []lost.MissingEvent, err error) {
 	for len(waiting) > 0 {
 		events := make([]domain.Event, len(waiting))
 		for i := range waiting {
@@ -265,7 +266,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 		}
 		for i, task := range tasks {
 			if task.Lost() || task == domain.TaskCompleted {
-				missing = append(missing, domain.MissingEvent{SentEvent: waiting[i], Task: task})
+				missing = append(missing, lost.MissingEvent{SentEvent: waiting[i], Task: task})
 			}
 		}
 		return missing, nil
@@ -274,7 +275,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 }
 
 // deal notes missing events, and sends those again that may be sent.
-func (r *reconciler) deal(ctx context.Context, missing []domain.MissingEvent) error {
+func (r *reconciler) deal(ctx context.Context, missing []lost.MissingEvent) error {
 	noted, err := r.o.Events.Note(ctx, missing)
 	if err != nil {
 		return err
@@ -299,7 +300,7 @@ func (r *reconciler) deal(ctx context.Context, missing []domain.MissingEvent) er
 	return nil
 }
 
-func (r *reconciler) resends(e *domain.MissingEvent) bool {
+func (r *reconciler) resends(e *lost.MissingEvent) bool {
 	pause := resendPause
 	for range e.Resends - 1 {
 		pause *= 4

@@ -9,6 +9,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/replay"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
 )
@@ -26,8 +27,8 @@ func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
 
 	letters := deadletters.New(db)
 	action := &domain.Action{Actor: "ada"}
-	var last domain.ReplayProgress
-	err := (&domain.Replay{Letters: letters, Action: action}).Run(t.Context(), func(p domain.ReplayProgress) { last = p })
+	var last replay.Progress
+	err := (&replay.Replay{Letters: letters, Action: action}).Run(t.Context(), func(p replay.Progress) { last = p })
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "outbox_queue_is_not_blank") || !strings.Contains(err.Error(), "outbox_max_retry_is_not_negative") {
 		t.Errorf("the replay ended with %v", err)
 	}
@@ -51,12 +52,12 @@ func TestADeadLetterThatIsRefusedFailsAlone(t *testing.T) {
 	balance(t, db)
 
 	// A canary that is refused is one that failed.
-	err = (&domain.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}, Canary: 2, CanaryTimeout: time.Minute}).Run(t.Context(), func(domain.ReplayProgress) {})
+	err = (&replay.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}, Canary: 2, CanaryTimeout: time.Minute}).Run(t.Context(), func(replay.Progress) {})
 	if refused, one := errors.AsType[*domain.ReplayRefused](err); !one || refused.ID != bad[0] || !strings.Contains(err.Error(), "the canary failed") {
 		t.Errorf("the canary ended with %v", err)
 	}
 	exec(t, db, "UPDATE outbox_dead SET queue = 'default', max_retry = NULL")
-	if err := (&domain.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}}).Run(t.Context(), func(p domain.ReplayProgress) { last = p }); err != nil || last.Changed != 3 {
+	if err := (&replay.Replay{Letters: letters, Action: &domain.Action{Actor: "ada"}}).Run(t.Context(), func(p replay.Progress) { last = p }); err != nil || last.Changed != 3 {
 		t.Errorf("once they are mended, %d were replayed, %v", last.Changed, err)
 	}
 }
@@ -69,8 +70,8 @@ func TestAnOutboxThatRefusesEverythingEndsAReplay(t *testing.T) {
 	exec(t, db, schematest.DeadOf("no")+"FROM outbox o")
 	exec(t, db, "DELETE FROM outbox")
 	exec(t, db, "ALTER TABLE outbox ADD CONSTRAINT nothing CHECK (false)")
-	var last domain.ReplayProgress
-	err := (&domain.Replay{Letters: deadletters.New(db), Action: &domain.Action{Actor: "ada"}}).Run(t.Context(), func(p domain.ReplayProgress) { last = p })
+	var last replay.Progress
+	err := (&replay.Replay{Letters: deadletters.New(db), Action: &domain.Action{Actor: "ada"}}).Run(t.Context(), func(p replay.Progress) { last = p })
 	if err == nil || !strings.Contains(err.Error(), "left as they are") || last.Changed != 0 || len(last.Refused) != 100 {
 		t.Errorf("%d were replayed, %d refused, %v", last.Changed, len(last.Refused), err)
 	}

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/repository/postgres"
 )
 
@@ -29,9 +29,9 @@ const (
 	timelineSQL = `CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
 )
 
-// Database implements domain.QueueMemory. If the server lacks these functions or
+// Database implements lost.QueueMemory. If the server lacks these functions or
 // refuses to answer, the fields are empty.
-func (m *QueueMemory) Database(ctx context.Context) (is domain.DatabaseIdentity, err error) {
+func (m *QueueMemory) Database(ctx context.Context) (is lost.DatabaseIdentity, err error) {
 	const doing = "ask who the database is"
 	pool := m.db.Pool()
 	m.line.mu.Lock()
@@ -45,10 +45,10 @@ func (m *QueueMemory) Database(ctx context.Context) (is domain.DatabaseIdentity,
 	}
 	if err := pool.QueryRow(ctx, m.line.ask).Scan(&is.SystemID, &is.Timeline); err != nil {
 		if postgres.IsUnavailable(err) {
-			return domain.DatabaseIdentity{}, postgres.Translate(err, doing)
+			return lost.DatabaseIdentity{}, postgres.Translate(err, doing)
 		}
 		m.line.ask = "SELECT '', ''"
-		return domain.DatabaseIdentity{}, ctx.Err()
+		return lost.DatabaseIdentity{}, ctx.Err()
 	}
 	return is, nil
 }
@@ -71,8 +71,8 @@ SET system_id = $1, timeline = $2, history_seconds = $3::float8,
         WHEN $3::float8 > history_seconds THEN greatest(history_since, now() - history_seconds * interval '1 second')
         ELSE history_since END`
 
-// RememberDatabase implements domain.QueueMemory.
-func (m *QueueMemory) RememberDatabase(ctx context.Context, is domain.DatabaseIdentity, history time.Duration) error {
+// RememberDatabase implements lost.QueueMemory.
+func (m *QueueMemory) RememberDatabase(ctx context.Context, is lost.DatabaseIdentity, history time.Duration) error {
 	_, err := m.db.SQL().ExecContext(ctx, rememberDatabaseSQL, is.SystemID, is.Timeline, history.Seconds())
 	return postgres.Translate(err, "remember who the database is")
 }
@@ -81,7 +81,7 @@ func (m *QueueMemory) RememberDatabase(ctx context.Context, is domain.DatabaseId
 // asks once a second.
 const doubtPause = 1100 * time.Millisecond
 
-// Doubt implements domain.QueueMemory.
+// Doubt implements lost.QueueMemory.
 func (m *QueueMemory) Doubt(ctx context.Context) error {
 	_, err := m.db.SQL().ExecContext(ctx, `UPDATE outbox_queue_identity SET went_back_at = clock_timestamp()`)
 	if err != nil {

@@ -8,17 +8,18 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
 
-// MissingEvents implements domain.MissingEvents.
+// MissingEvents implements lost.MissingEvents.
 type MissingEvents struct{ db *postgres.Database }
 
 // NewMissingEvents returns the MissingEvents of db.
 func NewMissingEvents(db *postgres.Database) *MissingEvents { return &MissingEvents{db: db} }
 
-var _ domain.MissingEvents = (*MissingEvents)(nil)
+var _ lost.MissingEvents = (*MissingEvents)(nil)
 
 // The counters that PostgreSQL keeps of the history's partitions, which cost us
 // nothing.
@@ -27,7 +28,7 @@ SELECT CASE WHEN current_setting('track_counts')::boolean
        THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END, clock_timestamp()
 FROM pg_inherits WHERE inhparent = 'outbox_sent'::regclass`
 
-// HandedOver implements domain.MissingEvents.
+// HandedOver implements lost.MissingEvents.
 func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, now time.Time, err error) {
 	err = m.db.Pool().QueryRow(ctx, handedOverSQL).Scan(&n, &now)
 	return n, now, postgres.Translate(err, "look whether events were handed over")
@@ -76,10 +77,10 @@ UNION ALL
         count(*) FILTER (WHERE NOT confirmed AND NOT excepted), array_agg(DISTINCT event_type) FILTER (WHERE confirmed)
  FROM judged)`
 
-// Page implements domain.MissingEvents.
-func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (domain.SentPage, error) {
+// Page implements lost.MissingEvents.
+func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (lost.SentPage, error) {
 	const doing = "read a page of the history"
-	var page domain.SentPage
+	var page lost.SentPage
 	statement := fmt.Sprintf(pageSQL, limit, pageShare*limit)
 	rows, err := m.db.Pool().Query(ctx, statement, [16]byte(after), age.Seconds(), append([]string{}, except...), [16]byte(until))
 	if err != nil {
@@ -124,8 +125,8 @@ ORDER BY a.id
 ON CONFLICT (event_id) DO UPDATE SET generation = excluded.generation, sent_at = excluded.sent_at, task = excluded.task, seen_at = clock_timestamp()
 RETURNING m.event_id, m.event_type, m.queue, m.generation, m.sent_at, m.found_at, m.resends, m.resent_at, m.xmax = 0`
 
-// Note implements domain.MissingEvents.
-func (m *MissingEvents) Note(ctx context.Context, events []domain.MissingEvent) ([]domain.MissingEvent, error) {
+// Note implements lost.MissingEvents.
+func (m *MissingEvents) Note(ctx context.Context, events []lost.MissingEvent) ([]lost.MissingEvent, error) {
 	const doing = "note missing events"
 	n := len(events)
 	ids, types, queues := make([][16]byte, n), make([]string, n), make([]string, n)
@@ -136,7 +137,7 @@ func (m *MissingEvents) Note(ctx context.Context, events []domain.MissingEvent) 
 		ids[i], types[i], queues[i], generations[i], sent[i], tasks[i] = e.Event.ID, e.Event.Type, e.Event.Queue, e.Event.Generation, e.SentAt, e.Task.String()
 		found[e.Event.ID] = e.Task
 	}
-	rows, err := m.db.Pool().Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, domain.MissingNoted)
+	rows, err := m.db.Pool().Query(ctx, noteMissingSQL, ids, types, queues, generations, sent, tasks, lost.MissingNoted)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
@@ -147,7 +148,7 @@ func (m *MissingEvents) Note(ctx context.Context, events []domain.MissingEvent) 
 	return noted, postgres.Translate(err, doing)
 }
 
-func scanMissing(row pgx.CollectableRow) (e domain.MissingEvent, err error) {
+func scanMissing(row pgx.CollectableRow) (e lost.MissingEvent, err error) {
 	var resent *time.Time
 	err = row.Scan((*[16]byte)(&e.Event.ID), &e.Event.Type, &e.Event.Queue, &e.Event.Generation, &e.SentAt, &e.FoundAt, &e.Resends, &resent, &e.New)
 	if resent != nil {
@@ -171,7 +172,7 @@ WITH ended AS (
 SELECT (SELECT count(*) FROM outbox_missing WHERE ` + IsMissingSQL + `) - (SELECT count(*) FROM ended WHERE missing),
        (SELECT count(*) FROM outbox_missing) - (SELECT count(*) FROM ended)`
 
-// Settle implements domain.MissingEvents.
+// Settle implements lost.MissingEvents.
 func (m *MissingEvents) Settle(ctx context.Context, since time.Time) (missing, remembered int64, err error) {
 	err = m.db.Pool().QueryRow(ctx, settleMissingSQL, since).Scan(&missing, &remembered)
 	return missing, remembered, postgres.Translate(err, "forget events that are not missing any more")
@@ -181,8 +182,8 @@ const missingSQL = `
 SELECT event_id, event_type, queue, generation, sent_at, found_at, resends, resent_at, false FROM outbox_missing
 WHERE ` + IsMissingSQL + ` ORDER BY event_id LIMIT $1`
 
-// Missing implements domain.MissingEvents.
-func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]domain.MissingEvent, error) {
+// Missing implements lost.MissingEvents.
+func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]lost.MissingEvent, error) {
 	rows, err := m.db.Pool().Query(ctx, missingSQL, limit)
 	if err != nil {
 		return nil, postgres.Translate(err, "list missing events")
@@ -208,7 +209,7 @@ WITH moving AS MATERIALIZED (
 )
 SELECT count(*) FROM back`
 
-// Resend implements domain.MissingEvents.
+// Resend implements lost.MissingEvents.
 func (m *MissingEvents) Resend(ctx context.Context, ids []domain.ID, why string) (back int64, err error) {
 	err = pgx.BeginFunc(ctx, m.db.Pool(), func(tx pgx.Tx) error {
 		back, err = resendIn(ctx, tx, ids, domain.StageRelay, why)

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/repository/postgres"
 )
 
-// QueueMemory implements domain.QueueMemory.
+// QueueMemory implements lost.QueueMemory.
 type QueueMemory struct {
 	db   *postgres.Database
 	line lineage
@@ -18,11 +19,11 @@ type QueueMemory struct {
 // NewQueueMemory returns the QueueMemory of db.
 func NewQueueMemory(db *postgres.Database) *QueueMemory { return &QueueMemory{db: db} }
 
-var _ domain.QueueMemory = (*QueueMemory)(nil)
+var _ lost.QueueMemory = (*QueueMemory)(nil)
 
-// Recall implements domain.QueueMemory.
-func (m *QueueMemory) Recall(ctx context.Context) (domain.QueueRecord, error) {
-	var record domain.QueueRecord
+// Recall implements lost.QueueMemory.
+func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
+	var record lost.QueueRecord
 	var healed sql.NullTime
 	var history float64
 	i, d := &record.Identity, &record.Database
@@ -39,8 +40,8 @@ UPDATE outbox_queue_identity
 SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), healed_at = CASE WHEN $7 THEN now() ELSE healed_at END
 WHERE run_id = $1 AND replication_id = $2 AND canary = $3`
 
-// Remember implements domain.QueueMemory.
-func (m *QueueMemory) Remember(ctx context.Context, known, next domain.QueueIdentity, healed bool) error {
+// Remember implements lost.QueueMemory.
+func (m *QueueMemory) Remember(ctx context.Context, known, next lost.QueueIdentity, healed bool) error {
 	const doing = "remember the queue's identity"
 	result, err := m.db.SQL().ExecContext(ctx, rememberSQL, known.RunID, known.ReplicationID, known.Canary,
 		next.RunID, next.ReplicationID, next.Canary, healed)
@@ -53,7 +54,7 @@ func (m *QueueMemory) Remember(ctx context.Context, known, next domain.QueueIden
 	return nil
 }
 
-// Redrive implements domain.QueueMemory.
+// Redrive implements lost.QueueMemory.
 func (m *QueueMemory) Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
 	return NewRedriver(m.db).redriveFor(ctx, window, except, why)
 }

@@ -6,6 +6,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/repository"
 	"outboxd/repository/heal"
 	"outboxd/repository/upkeep"
@@ -16,18 +17,18 @@ func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 	db := schematest.Open(t)
 	memory := heal.NewQueueMemory(db)
 	record, err := memory.Recall(t.Context())
-	if err != nil || record.Name == "" || record.Identity != (domain.QueueIdentity{}) || !record.HealedAt.IsZero() {
+	if err != nil || record.Name == "" || record.Identity != (lost.QueueIdentity{}) || !record.HealedAt.IsZero() {
 		t.Fatalf("at first %+v, %v", record, err)
 	}
-	first := domain.QueueIdentity{RunID: "r1", ReplicationID: "l1", Canary: "a"}
-	second := domain.QueueIdentity{RunID: "r1", ReplicationID: "l1", Canary: "b"}
+	first := lost.QueueIdentity{RunID: "r1", ReplicationID: "l1", Canary: "a"}
+	second := lost.QueueIdentity{RunID: "r1", ReplicationID: "l1", Canary: "b"}
 	for _, step := range []struct {
-		known, next domain.QueueIdentity
+		known, next lost.QueueIdentity
 		healed      bool
 		want        domain.Code
 	}{
-		{domain.QueueIdentity{}, first, false, ""},
-		{domain.QueueIdentity{}, second, false, domain.CodeConflict},
+		{lost.QueueIdentity{}, first, false, ""},
+		{lost.QueueIdentity{}, second, false, domain.CodeConflict},
 		{first, second, true, ""},
 		{first, second, false, domain.CodeConflict},
 	} {

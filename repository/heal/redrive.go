@@ -74,7 +74,7 @@ WITH moving AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
-// Redrive implements domain.QueueMemory. Events whose task only waits for its
+// Redrive implements lost.QueueMemory. Events whose task only waits for its
 // worker go back too; their task IDs make the repeat harmless.
 //
 // A batch may be claimed before the queue lost its data and commit after the

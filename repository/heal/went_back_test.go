@@ -8,6 +8,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/lost"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
 )
@@ -123,7 +124,7 @@ func TestEverySessionHearsOfADoubt(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	memory := heal.NewQueueMemory(db)
-	if err := memory.RememberDatabase(t.Context(), domain.DatabaseIdentity{}, time.Hour); err != nil {
+	if err := memory.RememberDatabase(t.Context(), lost.DatabaseIdentity{}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, db, "UPDATE outbox_queue_identity SET history_since = history_since - interval '2 hours'")

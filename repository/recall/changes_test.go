@@ -7,6 +7,7 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/domain"
+	"outboxd/domain/audit"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
 	"outboxd/repository/recall"
@@ -41,7 +42,7 @@ func adds(t *testing.T, db *postgres.Database, cancelled int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sum domain.AccountLine
+	var sum audit.AccountLine
 	for i := range lines {
 		sum.Add(&lines[i])
 	}

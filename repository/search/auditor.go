@@ -12,17 +12,18 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/domain"
+	"outboxd/domain/audit"
 	"outboxd/repository/postgres"
 	"outboxd/repository/stored"
 )
 
-// Auditor implements domain.Auditor.
+// Auditor implements audit.Auditor.
 type Auditor struct{ db *postgres.Database }
 
 // NewAuditor returns the auditor of db.
 func NewAuditor(db *postgres.Database) *Auditor { return &Auditor{db: db} }
 
-var _ domain.Auditor = (*Auditor)(nil)
+var _ audit.Auditor = (*Auditor)(nil)
 
 // All statements of one account share one snapshot, so events that move are counted
 // where they were. Each statement counts one piece: rows of the tables between two IDs
@@ -52,9 +53,9 @@ SELECT day, event_type, sum(emitted)::bigint, sum(deliveries)::bigint, sum(pendi
        sum(dead)::bigint, sum(suppressed)::bigint, sum(cancelled)::bigint, sum(expired)::bigint, sum(unrecorded)::bigint, sum(discarded)::bigint, sum(repeated)::bigint
 FROM sums GROUP BY day, event_type ORDER BY day, event_type`
 
-// Account implements domain.Auditor.
-func (a *Auditor) Account(ctx context.Context) ([]domain.AccountLine, error) {
-	var lines []domain.AccountLine
+// Account implements audit.Auditor.
+func (a *Auditor) Account(ctx context.Context) ([]audit.AccountLine, error) {
+	var lines []audit.AccountLine
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
 		lines, err = a.account(ctx, rows)
 		return true, err
@@ -67,7 +68,7 @@ const entriesABlock = 100
 
 const entryBlocksSQL = `SELECT pg_relation_size('outbox_entries'::regclass) / current_setting('block_size')::int`
 
-func (a *Auditor) account(ctx context.Context, rows int) ([]domain.AccountLine, error) {
+func (a *Auditor) account(ctx context.Context, rows int) ([]audit.AccountLine, error) {
 	sums := accountSums{}
 	err := pgx.BeginTxFunc(ctx, a.db.Pool(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var blocks int64
@@ -124,7 +125,7 @@ func placesPiece(ctx context.Context, q stored.Querier, after domain.ID, rows in
 }
 
 // accountSums adds up the pieces of an account, by day and type.
-type accountSums map[accountKey]domain.AccountLine
+type accountSums map[accountKey]audit.AccountLine
 
 type accountKey struct {
 	day       time.Time
@@ -136,7 +137,7 @@ func (s accountSums) add(ctx context.Context, tx pgx.Tx, args ...any) error {
 	if err != nil {
 		return err
 	}
-	var l domain.AccountLine
+	var l audit.AccountLine
 	_, err = pgx.ForEachRow(rows, []any{
 		&l.Day, &l.Type, &l.Emitted, &l.Deliveries, &l.Pending, &l.Held, &l.InFlight, &l.Confirmed, &l.Dead, &l.Suppressed, &l.Cancelled, &l.Expired, &l.Unrecorded, &l.Discarded, &l.Repeated,
 	}, func() error {
@@ -150,8 +151,8 @@ func (s accountSums) add(ctx context.Context, tx pgx.Tx, args ...any) error {
 	return err
 }
 
-func (s accountSums) lines() []domain.AccountLine {
-	return slices.SortedFunc(maps.Values(s), func(x, y domain.AccountLine) int {
+func (s accountSums) lines() []audit.AccountLine {
+	return slices.SortedFunc(maps.Values(s), func(x, y audit.AccountLine) int {
 		return cmp.Or(x.Day.Compare(y.Day), cmp.Compare(x.Type, y.Type))
 	})
 }
@@ -181,15 +182,15 @@ UNION ALL
  ORDER BY id LIMIT $1)
 LIMIT $1`
 
-// Violations implements domain.Auditor.
-func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, limit int) ([]domain.Violation, error) {
+// Violations implements audit.Auditor.
+func (a *Auditor) Violations(ctx context.Context, account []audit.AccountLine, limit int) ([]audit.Violation, error) {
 	days, types := []time.Time{}, []string{}
 	for i := range account {
 		if account[i].Difference() < 0 {
 			days, types = append(days, account[i].Day), append(types, account[i].Type)
 		}
 	}
-	var violations []domain.Violation
+	var violations []audit.Violation
 	var after domain.ID
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
 		begin, end, err := placesPiece(ctx, a.db.Pool(), after, rows)
@@ -200,7 +201,7 @@ func (a *Auditor) Violations(ctx context.Context, account []domain.AccountLine, 
 		if err != nil {
 			return false, err
 		}
-		some, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (v domain.Violation, err error) {
+		some, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (v audit.Violation, err error) {
 			err = row.Scan((*[16]byte)(&v.ID), &v.Broken, &v.Detail)
 			return v, err
 		})
@@ -221,7 +222,7 @@ WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval 
   AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id AND i.event_id > $1::uuid AND i.event_id <= $4::uuid)
 ORDER BY id LIMIT $2`
 
-// Unconfirmed implements domain.Auditor.
+// Unconfirmed implements audit.Auditor.
 func (a *Auditor) Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error) {
 	var events []domain.SentEvent
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
@@ -250,7 +251,7 @@ const confirmedSQL = `
 SELECT asked.id FROM unnest($1::uuid[]) AS asked (id)
 WHERE EXISTS (SELECT FROM inbox WHERE event_id = asked.id) OR NOT EXISTS (SELECT FROM outbox_sent s WHERE s.id = asked.id)`
 
-// Confirmed implements domain.Auditor.
+// Confirmed implements audit.Auditor.
 func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID]bool, error) {
 	rows, err := a.db.Pool().Query(ctx, confirmedSQL, postgres.UUIDs(ids))
 	if err != nil {
@@ -268,14 +269,14 @@ func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID
 const withoutEventSQL = `
 SELECT event_id, max(at) FROM outbox_journal WHERE entry = 'unknown' GROUP BY event_id ORDER BY 2 DESC, 1 LIMIT $1`
 
-// WithoutEvent implements domain.Auditor.
-func (a *Auditor) WithoutEvent(ctx context.Context, limit int) ([]domain.TaskWithoutEvent, error) {
+// WithoutEvent implements audit.Auditor.
+func (a *Auditor) WithoutEvent(ctx context.Context, limit int) ([]audit.TaskWithoutEvent, error) {
 	const doing = "look for tasks without an event"
 	rows, err := a.db.Pool().Query(ctx, withoutEventSQL, limit)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
-	tasks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t domain.TaskWithoutEvent, err error) {
+	tasks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t audit.TaskWithoutEvent, err error) {
 		err = row.Scan((*[16]byte)(&t.EventID), &t.At)
 		return t, err
 	})

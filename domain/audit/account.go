@@ -1,8 +1,10 @@
-package domain
+package audit
 
 import (
 	"context"
 	"time"
+
+	"outboxd/domain"
 )
 
 // AccountLine counts the events of one type that were created on one UTC day. Every
@@ -58,21 +60,15 @@ func (l *AccountLine) Difference() int64 {
 
 // Violation is one event that breaks a promise.
 type Violation struct {
-	ID     ID
+	ID     domain.ID
 	Broken string // a few words, such as "in two places"
 	Detail string
-}
-
-// SentEvent is an event that was handed to the queue and is not confirmed.
-type SentEvent struct {
-	Event  Event
-	SentAt time.Time
 }
 
 // TaskWithoutEvent is a task whose event no longer exists, because the database
 // went back to before the event was written. The task had no effect.
 type TaskWithoutEvent struct {
-	EventID ID
+	EventID domain.ID
 	At      time.Time // when a worker met it last
 }
 
@@ -95,11 +91,11 @@ type Auditor interface {
 	// Unconfirmed returns up to limit events with IDs after the given one, in
 	// the order of their IDs, that were handed to the queue at least a minute
 	// ago and are not confirmed. Types in except are left out.
-	Unconfirmed(ctx context.Context, after ID, limit int, except []string) ([]SentEvent, error)
+	Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error)
 
 	// Confirmed returns which of the events are confirmed by now, or are no
 	// longer in the history.
-	Confirmed(ctx context.Context, ids []ID) (map[ID]bool, error)
+	Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID]bool, error)
 
 	// WithoutEvent returns up to limit tasks that had no event, from the
 	// journal, the latest first.

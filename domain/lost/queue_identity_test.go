@@ -1,30 +1,31 @@
-package domain_test
+package lost_test
 
 import (
 	"testing"
 
 	"outboxd/domain"
+	"outboxd/domain/lost"
 )
 
 func TestAChangedIdentityIsALoss(t *testing.T) {
 	t.Parallel()
-	known := domain.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "c"}
+	known := lost.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "c"}
 	for name, test := range map[string]struct {
-		now  domain.QueueIdentity
+		now  lost.QueueIdentity
 		lost bool
 	}{
 		"the same":             {known, false},
-		"emptied":              {domain.QueueIdentity{RunID: "r", ReplicationID: "l"}, true},
-		"an older state":       {domain.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "b"}, true},
-		"restarted":            {domain.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "c"}, true},
-		"failed over and back": {domain.QueueIdentity{RunID: "r", ReplicationID: "m", Canary: "c"}, true},
-		"tells less":           {domain.QueueIdentity{Canary: "c"}, false},
+		"emptied":              {lost.QueueIdentity{RunID: "r", ReplicationID: "l"}, true},
+		"an older state":       {lost.QueueIdentity{RunID: "r", ReplicationID: "l", Canary: "b"}, true},
+		"restarted":            {lost.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "c"}, true},
+		"failed over and back": {lost.QueueIdentity{RunID: "r", ReplicationID: "m", Canary: "c"}, true},
+		"tells less":           {lost.QueueIdentity{Canary: "c"}, false},
 	} {
 		if reason := test.now.Change(known); (reason != "") != test.lost {
 			t.Errorf("%s: %q", name, reason)
 		}
 	}
-	if got := (domain.QueueIdentity{RunID: "s", Canary: "d"}).Over(known); got != (domain.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "d"}) {
+	if got := (lost.QueueIdentity{RunID: "s", Canary: "d"}).Over(known); got != (lost.QueueIdentity{RunID: "s", ReplicationID: "l", Canary: "d"}) {
 		t.Errorf("over the known one: %+v", got)
 	}
 }

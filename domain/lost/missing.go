@@ -1,26 +1,28 @@
-package domain
+package lost
 
 import (
 	"context"
 	"time"
+
+	"outboxd/domain"
 )
 
 // SentPage is one page of the history, in the order of the events' IDs.
 type SentPage struct {
 	// Waiting are the events of the page that were handed to the queue a while
 	// ago and are not confirmed.
-	Waiting []SentEvent
-	Open    int      // events of the page that are not confirmed, of any age
-	Proven  []string // the types of which the page has a confirmed event
-	Last    ID       // the last ID on the page
-	End     bool     // this is the last page
+	Waiting []domain.SentEvent
+	Open    int       // events of the page that are not confirmed, of any age
+	Proven  []string  // the types of which the page has a confirmed event
+	Last    domain.ID // the last ID on the page
+	End     bool      // this is the last page
 }
 
 // MissingEvent is an event that is not confirmed, and that the queue will not
 // run any more.
 type MissingEvent struct {
-	SentEvent
-	Task     TaskPresence
+	domain.SentEvent
+	Task     domain.TaskPresence
 	FoundAt  time.Time // when it was first missed
 	Resends  int       // how often it was sent again because it was missing
 	ResentAt time.Time // zero: never
@@ -39,7 +41,7 @@ type MissingEvents interface {
 
 	// Page reads up to limit rows of the history after one ID and up to another. Waiting has only
 	// events that were sent at least age ago. Events of the types in except count as confirmed.
-	Page(ctx context.Context, after, until ID, limit int, age time.Duration, except []string) (SentPage, error)
+	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
 	// Note remembers events as missing, up to MissingNoted in all. It returns the
 	// remembered ones of them that are still neither confirmed nor on their way.
@@ -47,7 +49,7 @@ type MissingEvents interface {
 
 	// Resend puts the unconfirmed ones of these events back into the outbox,
 	// and returns how many.
-	Resend(ctx context.Context, ids []ID, why string) (int64, error)
+	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)
 
 	// Settle forgets events that are not missing any more: they were confirmed,
 	// ended in another way, or were not noted again after since, by the

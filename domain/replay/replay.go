@@ -1,4 +1,4 @@
-package domain
+package replay
 
 import (
 	"context"
@@ -7,26 +7,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"outboxd/domain"
 )
 
-// ReplayBatch bounds one transaction of a replay or a discard.
-const ReplayBatch = 500
+// Batch bounds one transaction of a replay or a discard.
+const Batch = 500
 
 // canaryCheck is how often the canary's outcome is looked at.
 const canaryCheck = 200 * time.Millisecond
-
-// ReplayRefused is the error for a dead letter that the outbox refuses, because
-// it never passed the outbox's present checks. It stays a dead letter.
-type ReplayRefused struct {
-	ID    ID
-	Cause error
-}
-
-func (e *ReplayRefused) Error() string {
-	return fmt.Sprintf("event %s: %v", e.ID, e.Cause)
-}
-
-func (e *ReplayRefused) Unwrap() error { return e.Cause }
 
 // After refusedInARow refusals with nothing replayed in between, the outbox
 // counts as refusing everything. An error names refusedNamed of them.
@@ -38,47 +27,47 @@ const (
 // Replay sends dead letters again, batch by batch. With a canary it sends a few
 // first and goes on only if these succeed.
 type Replay struct {
-	Letters       DeadLetters
-	Action        *Action
-	Filter        DeadFilter
+	Letters       domain.DeadLetters
+	Action        *domain.Action
+	Filter        domain.DeadFilter
 	Rate          int // events a second at most; 0: no limit
 	Canary        int // events to send first; 0: none
 	CanaryTimeout time.Duration
 	Unconfirmed   []string // event types that no consumer confirms
 }
 
-// ReplayProgress is how far a replay or a discard has come.
-type ReplayProgress struct {
+// Progress is how far a replay or a discard has come.
+type Progress struct {
 	Changed int64
-	Canary  *CanaryOutcome   // nil: none was sent
-	Refused []*ReplayRefused // stay as they are
+	Canary  *CanaryOutcome          // nil: none was sent
+	Refused []*domain.ReplayRefused // stay as they are
 }
 
 // CanaryOutcome counts what became of the canary.
 type CanaryOutcome struct {
 	Replayed int
-	ReplayOutcomes
+	domain.ReplayOutcomes
 }
 
 // Run replays until nothing is left, and calls tell after each step. It skips dead
 // letters that the outbox refuses. Errors: those of DeadLetters and of ctx; one without a
 // code if the canary did not succeed; one with CodeInvalid that names what was refused.
-func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
-	var p ReplayProgress
+func (r *Replay) Run(ctx context.Context, tell func(Progress)) error {
+	var p Progress
 	if r.Canary > 0 {
 		if err := r.canary(ctx, &p, tell); err != nil {
 			return err
 		}
 	}
-	batch := ReplayBatch
+	batch := Batch
 	if r.Rate > 0 { // some batches a second, so that the rate is even
-		batch = min(ReplayBatch, max(1, r.Rate/10))
+		batch = min(Batch, max(1, r.Rate/10))
 	}
 	for inARow := 0; ; {
 		began := time.Now()
 		replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, batch)
 		p.Changed += int64(len(replayed))
-		refused, one := errors.AsType[*ReplayRefused](err)
+		refused, one := errors.AsType[*domain.ReplayRefused](err)
 		if one {
 			p.Refused = append(slices.Clip(p.Refused), refused)
 			r.Filter.Except = append(slices.Clip(r.Filter.Except), refused.ID)
@@ -110,7 +99,7 @@ func (r *Replay) Run(ctx context.Context, tell func(ReplayProgress)) error {
 
 // refusal returns an error that names the refused dead letters and what happened to
 // the rest; nil if none was refused.
-func refusal(refused []*ReplayRefused, rest string) error {
+func refusal(refused []*domain.ReplayRefused, rest string) error {
 	if len(refused) == 0 {
 		return nil
 	}
@@ -122,21 +111,21 @@ func refusal(refused []*ReplayRefused, rest string) error {
 		}
 		fmt.Fprintf(&list, "; %v", r)
 	}
-	return Errorf(CodeInvalid, "the outbox refuses dead letters, which stay as they are: %d%s%s", len(refused), list.String(), rest)
+	return domain.Errorf(domain.CodeInvalid, "the outbox refuses dead letters, which stay as they are: %d%s%s", len(refused), list.String(), rest)
 }
 
 // canary replays a few dead letters and waits until all of them are confirmed.
 // Any other outcome is an error.
-func (r *Replay) canary(ctx context.Context, p *ReplayProgress, tell func(ReplayProgress)) error {
+func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) error {
 	replayed, err := r.Letters.Replay(ctx, r.Action, r.Filter, r.Canary)
-	if refused, one := errors.AsType[*ReplayRefused](err); one {
+	if refused, one := errors.AsType[*domain.ReplayRefused](err); one {
 		return fmt.Errorf("the canary failed: the outbox refuses %w; no other dead letter was replayed", refused)
 	}
 	if err != nil || len(replayed) == 0 {
 		return err
 	}
 	p.Changed += int64(len(replayed))
-	canary := CanaryOutcome{Replayed: len(replayed), ReplayOutcomes: ReplayOutcomes{Open: len(replayed)}}
+	canary := CanaryOutcome{Replayed: len(replayed), ReplayOutcomes: domain.ReplayOutcomes{Open: len(replayed)}}
 	ctx, cancel := context.WithTimeout(ctx, r.CanaryTimeout)
 	defer cancel()
 	look := time.NewTicker(canaryCheck)
@@ -145,7 +134,7 @@ func (r *Replay) canary(ctx context.Context, p *ReplayProgress, tell func(Replay
 		outcomes, err := r.Letters.Outcomes(ctx, replayed, r.Unconfirmed)
 		if err == nil {
 			canary.ReplayOutcomes = outcomes
-		} else if ErrorCode(err) != CodeUnavailable {
+		} else if domain.ErrorCode(err) != domain.CodeUnavailable {
 			return err
 		}
 		p.Canary = new(canary)
@@ -167,10 +156,10 @@ func (r *Replay) canary(ctx context.Context, p *ReplayProgress, tell func(Replay
 
 // DiscardAll discards dead letters until none are left, and calls tell after
 // each step. Errors: as DeadLetters.Discard.
-func DiscardAll(ctx context.Context, letters DeadLetters, action *Action, filter DeadFilter, tell func(ReplayProgress)) error {
-	var p ReplayProgress
+func DiscardAll(ctx context.Context, letters domain.DeadLetters, action *domain.Action, filter domain.DeadFilter, tell func(Progress)) error {
+	var p Progress
 	for {
-		n, err := letters.Discard(ctx, action, filter, ReplayBatch)
+		n, err := letters.Discard(ctx, action, filter, Batch)
 		p.Changed += int64(n)
 		tell(p)
 		if err != nil || n == 0 {

@@ -1,4 +1,4 @@
-package domain
+package lost
 
 // DatabaseIdentity shows whether a database may have gone back to an earlier
 // state: a standby without the last commits took over, or a backup was restored.

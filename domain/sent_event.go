@@ -1,0 +1,9 @@
+package domain
+
+import "time"
+
+// SentEvent is an event that was handed to the queue and is not confirmed.
+type SentEvent struct {
+	Event  Event
+	SentAt time.Time
+}
