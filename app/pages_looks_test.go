@@ -32,6 +32,9 @@ func TestPagesAreForEverybody(t *testing.T) {
 	ask(`INSERT INTO outbox_actions (actor, action, filter, reason, events) VALUES ('ada@example.com', 'replay', jsonb_build_object('type', $1::text), $1::text, 1)
 		RETURNING ''`, word)
 
+	ask(`INSERT INTO outbox_subscriptions (name, types, patterns, headers, url, format, timeout_ms, concurrency, attempts, retry_max_ms, ordering, paused_at, paused_by, pause_reason)
+		VALUES ('crm', ARRAY[$1::text], ARRAY[$1::text], jsonb_build_object('region', $1::text), 'https://crm.example.com/' || $1, 'raw', 10000, 10, 12, 3600000, 'key', now(), 'ada@example.com', $1) RETURNING ''`, word)
+
 	group := url.Values{"type": {"email:send_notification"}, "error": {refused}}.Encode()
 	pages := []struct{ name, path, shows string }{
 		{"events", "/events", "account:renamed"},
@@ -39,6 +42,8 @@ func TestPagesAreForEverybody(t *testing.T) {
 		{"event", "/events/" + waiting, "emitted"},
 		{"event-dead", "/events/" + dead, "Attempts"},
 		{"dead", "/dead", "ada@example.com"},
+		{"subscriptions", "/subscriptions", "crm"},
+		{"subscription", "/subscriptions/crm", "Paused by ada@example.com"},
 		{"dead-group", "/dead/group?" + group, dead},
 		{"dead-change", "/dead/change?action=replay&id=" + dead, "Replay 1 dead letter"},
 	}

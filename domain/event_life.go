@@ -25,6 +25,9 @@ type EventLife struct {
 	// HeldBehind is how many events of the key wait, counted up to 1,000.
 	HeldBehind int
 	Journal    []JournalEntry // oldest first
+	// Deliveries are those to subscriptions, by name. An event that is a delivery
+	// itself has none, and Origin and Subscription.
+	Deliveries []EventDelivery
 }
 
 // JournalEntry is something out of the ordinary that happened to an event.

@@ -58,6 +58,8 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 		return "pending: due at " + l.Available.UTC().Format(time.DateTime) + " UTC"
 	case l.State == StatePending:
 		return "pending: due, waits for a relay"
+	case l.State == StateInFlight && l.Split == SplitInstead:
+		return "in flight: it has no task of its own; it is confirmed when all of its deliveries have ended"
 	case l.State == StateInFlight && len(tasks) > 0:
 		return fmt.Sprintf("in flight: handed to Redis, not confirmed yet; its task %s", tasks[0].describe())
 	case l.State == StateInFlight && tasks != nil:

@@ -176,6 +176,10 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("go on with a replay to a subscription", subscriptions.New(relay).ContinueReplay(t.Context(), "all", nil))
 	_, err = subscriptions.New(open("outboxd_monitor")).Replay(t.Context(), "all")
 	must("look at a replay", err)
+	_, _, err = subscriptions.New(open("outboxd_monitor")).Standings(t.Context())
+	must("count what waits", err)
+	_, err = search.NewLives(open("outboxd_monitor")).Find(t.Context(), find(t, owner, "test:2"))
+	must("look at an event", err)
 	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
 }
 

@@ -42,7 +42,7 @@ func (c commands) newEventsShowCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show the whole life of one event, from PostgreSQL and from Redis",
 		Long: `Show the whole life of one event: when it was emitted, each refusal and failure, its task in Redis, its
-confirmation, its deaths and replays, and what it waits for. The ID is the event's or the task's.`,
+confirmation, its deaths and replays, what it waits for, and its deliveries to subscriptions. The ID is the event's or the task's.`,
 		Example: "  outboxd events show 01980000-0000-7000-8000-000000000000",
 		Args:    oneArgument("one event ID"),
 	}
@@ -57,8 +57,9 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 		if err != nil {
 			return err
 		}
-		tasks, err := findTasks(cmd.Context(), o, life)
+		tasks, deliveryTasks, err := findTasks(cmd.Context(), o, life)
 		document := newEventDocument(life, tasks)
+		document.Deliveries = newDeliveryDocuments(life.Deliveries, deliveryTasks)
 		if err != nil {
 			document.QueueError = err.Error()
 		}
@@ -67,16 +68,23 @@ confirmation, its deaths and replays, and what it waits for. The ID is the event
 	return cmd
 }
 
-func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain.TaskState, error) {
+// findTasks returns the tasks of an event, and those of its deliveries.
+func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain.TaskState, map[domain.ID][]domain.TaskState, error) {
 	broker.BridgeLog(o.log)
 	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer redis.Close()
 	ctx, cancel := context.WithTimeout(ctx, queuePatience)
 	defer cancel()
-	return lookup.New(redis).Tasks(ctx, life.LastKnown())
+	queue := lookup.New(redis)
+	tasks, err := queue.Tasks(ctx, life.LastKnown())
+	if err != nil {
+		return nil, nil, err
+	}
+	deliveries, err := domain.DeliveryTasks(ctx, queue, life.Deliveries)
+	return tasks, deliveries, err
 }
 
 // eventDocument is an event's life in JSON and YAML.
@@ -96,6 +104,9 @@ type eventDocument struct {
 	Tasks        []taskDocument     `json:"tasks"`
 	QueueError   string             `json:"queue_error,omitempty"` // why there are no tasks
 	Timeline     []timelineDocument `json:"timeline"`
+	OriginID     *domain.ID         `json:"origin_id,omitempty"` // of a delivery: the event that it delivers
+	Subscription string             `json:"subscription,omitempty"`
+	Deliveries   []deliveryDocument `json:"deliveries,omitempty"`
 }
 
 type taskDocument struct {
@@ -127,6 +138,9 @@ func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDoc
 		ID: life.ID, State: life.State, Description: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
 		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
 		Tasks: []taskDocument{}, Timeline: newTimelineDocument(life, tasks),
+	}
+	if life.Subscription != "" {
+		d.Subscription, d.OriginID = life.Subscription, &life.Origin
 	}
 	for _, t := range tasks {
 		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError}
@@ -168,6 +182,9 @@ func eventTable(w io.Writer, d *eventDocument) {
 	row("Type", d.Type)
 	row("Queue", d.Queue)
 	row("Ordering key", d.OrderingKey)
+	if d.OriginID != nil {
+		row("Delivers", fmt.Sprintf("event %s to subscription %s", d.OriginID, d.Subscription))
+	}
 	if d.Generation > 0 {
 		row("Generation", fmt.Sprint(d.Generation))
 	}
@@ -190,6 +207,7 @@ func eventTable(w io.Writer, d *eventDocument) {
 		row("Task", task)
 	}
 	row("Redis", d.QueueError)
+	deliveriesTable(w, d.Deliveries)
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, "TIME (UTC)\tWHAT\tDETAIL")
 	for _, s := range d.Timeline {

@@ -14,6 +14,7 @@ import (
 	"outboxd/relay"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/search"
+	"outboxd/repository/subscriptions"
 )
 
 // addMonitor adds the listener that every process has: health, readiness and
@@ -51,7 +52,8 @@ func (d *Daemon) sources() dashboard.Sources {
 		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
 		Lives: search.NewLives(d.database), Tasks: lookup.New(d.redis),
 		Dead: deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
-		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
+		Subscriptions: subscriptions.New(d.database),
+		Mask:          d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
 }
 

@@ -67,6 +67,8 @@ type Sources struct {
 	Lives domain.EventLives
 	Tasks domain.TaskStates
 	Dead  domain.DeadLetters
+
+	Subscriptions domain.SubscriptionOverviews
 	// Unconfirmed are the event types that no consumer confirms.
 	Unconfirmed []string
 	// Mask are names: values of payload keys and headers that contain one of
@@ -119,6 +121,8 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/history/table", d.historyTable)
 	r.get("/events", d.events)
 	r.get("/events/:id", d.event)
+	r.get("/subscriptions", d.subscriptions)
+	r.get("/subscriptions/:name", d.subscription)
 	r.get("/dead", d.dead)
 	r.get("/dead/group", d.deadGroup)
 	r.get("/dead/change", d.confirmChange)

@@ -29,6 +29,23 @@ type eventPage struct {
 	Payload    payload
 	TraceID    string
 	TraceURL   string // "" without a template
+	Deliveries []deliveryLine
+}
+
+// deliveryLine is a delivery of the event to a subscription.
+type deliveryLine struct {
+	domain.EventDelivery
+	Says, Status string
+	Next         time.Time
+}
+
+func deliveryLines(deliveries []domain.EventDelivery, tasks map[domain.ID][]domain.TaskState, now time.Time) []deliveryLine {
+	lines := make([]deliveryLine, len(deliveries))
+	for i, delivery := range deliveries {
+		own := tasks[delivery.ID]
+		lines[i] = deliveryLine{delivery, delivery.Describe(own, now), delivery.LastStatus(own), delivery.NextAt(own, now)}
+	}
+	return lines
 }
 
 type timelineStep struct {
@@ -56,10 +73,11 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	tasks, fault := d.tasks(c.UserContext(), life)
+	tasks, deliveries, fault := d.tasks(c.UserContext(), life)
 	p := eventPage{
 		Life: life, State: life.State, Says: life.Describe(tasks, time.Now()), QueueFault: fault,
 		Payload: d.mask.show(life.Payload), TraceID: domain.TraceID(life.Headers),
+		Deliveries: deliveryLines(life.Deliveries, deliveries, time.Now()),
 	}
 	for _, step := range life.Timeline(tasks) {
 		p.Steps = append(p.Steps, timelineStep{step, tone(step.What)})
@@ -81,17 +99,20 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 }
 
 // tasks asks Redis, and returns what is wrong if it does not answer.
-func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) ([]domain.TaskState, string) {
+func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) (tasks []domain.TaskState, deliveries map[domain.ID][]domain.TaskState, fault string) {
 	if d.o.Sources.Tasks == nil {
-		return nil, "this process has no Redis to ask"
+		return nil, nil, "this process has no Redis to ask"
 	}
 	ctx, cancel := context.WithTimeout(ctx, queuePatience)
 	defer cancel()
 	tasks, err := d.o.Sources.Tasks.Tasks(ctx, life.LastKnown())
-	if err != nil {
-		return nil, "Redis does not answer, so what it knows of the event's task is not shown"
+	if err == nil {
+		deliveries, err = domain.DeliveryTasks(ctx, d.o.Sources.Tasks, life.Deliveries)
 	}
-	return tasks, ""
+	if err != nil {
+		return nil, nil, "Redis does not answer, so what it knows of the event's task is not shown"
+	}
+	return tasks, deliveries, ""
 }
 
 // tone returns the colour of a step of the timeline. The colour is never the

@@ -36,6 +36,8 @@ const (
 	SectionOverview Section = "overview"
 	SectionEvents   Section = "events"
 	SectionDead     Section = "dead"
+
+	SectionSubscriptions Section = "subscriptions"
 )
 
 // view is the dot of the templates.
@@ -128,7 +130,7 @@ func admitted(c *fiber.Ctx) error {
 func sectionOf(path string) Section {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch section := Section(first); section {
-	case SectionEvents, SectionDead:
+	case SectionEvents, SectionDead, SectionSubscriptions:
 		return section
 	default:
 		return SectionOverview

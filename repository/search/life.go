@@ -63,6 +63,9 @@ func (l *Lives) Find(ctx context.Context, id domain.ID) (*domain.EventLife, erro
 	if life.Journal, err = pgx.CollectRows(rows, pgx.RowToStructByPos[domain.JournalEntry]); err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
+	if life.Deliveries, err = l.deliveries(ctx, id); err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
 	if !found && confirmed == nil && len(life.Journal) == 0 {
 		return nil, domain.Errorf(domain.CodeNotFound, "there is no event %s", id)
 	}

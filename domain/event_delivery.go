@@ -1,0 +1,118 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// EventDelivery is what the database knows of the delivery of an event to one
+// subscription.
+type EventDelivery struct {
+	ID           ID
+	Subscription string
+	State        EventState // StateGone: only the journal knows it
+	Since        time.Time  // when it came into its state; of a pending one when it is due
+	Generation   int
+	Attempts     int           // that are on record
+	Last         *JournalEntry // the last thing on record; nil: nothing
+	Paused       *Pause        // nil: the subscription is not paused
+	Removed      bool          // the subscription was removed
+}
+
+// Event is the delivery as the queue knows it.
+func (d *EventDelivery) Event() *Event {
+	return &Event{ID: d.ID, Queue: SubscriptionQueuePrefix + d.Subscription, Generation: d.Generation}
+}
+
+// Open is whether the delivery may still be attempted.
+func (d *EventDelivery) Open() bool {
+	return d.State == StatePending || d.State == StateHeld || d.State == StateInFlight
+}
+
+// Describe says in a sentence how the delivery stands. nil tasks means that the
+// queue was not asked.
+func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
+	switch {
+	case d.State == StateConfirmed:
+		return "delivered"
+	case d.State == StateDead:
+		return "dead; outboxd dead replay sends it again"
+	case d.State == StateCancelled:
+		return "cancelled; it is not delivered"
+	case d.State == StateGone && d.Last != nil && d.Last.Entry == "discarded":
+		return "discarded, " + d.Last.Detail
+	case !d.Open():
+		return string(d.State)
+	case d.Removed:
+		return "waits: the subscription was removed"
+	case d.Paused != nil:
+		return fmt.Sprintf("waits: %s paused the subscription", d.Paused.By)
+	case d.State == StateHeld:
+		return "waits for the turn of its ordering key"
+	case d.State == StatePending && d.Since.After(now):
+		return "is due later"
+	case d.State == StatePending:
+		return "waits for a relay"
+	case len(tasks) > 0 && tasks[0].State == "active":
+		return "is being delivered"
+	case len(tasks) > 0 && tasks[0].State == "pending":
+		return "waits for a worker"
+	case len(tasks) > 0 && tasks[0].State == "retry":
+		return "waits for the next attempt"
+	case tasks != nil && len(tasks) == 0:
+		return "has no task in Redis any more; the relay sends it again"
+	default:
+		return "was handed to Redis"
+	}
+}
+
+// NextAt is when the delivery is attempted next, as far as it is planned; zero: it is
+// not, or at once.
+func (d *EventDelivery) NextAt(tasks []TaskState, now time.Time) time.Time {
+	switch {
+	case !d.Open() || d.Removed || d.Paused != nil:
+		return time.Time{}
+	case d.State == StatePending && d.Since.After(now):
+		return d.Since
+	case len(tasks) > 0:
+		return tasks[0].NextAt
+	}
+	return time.Time{}
+}
+
+// LastStatus is how the last attempt ended: what the receiver answered, or why there
+// was no answer. "": nothing is on record.
+func (d *EventDelivery) LastStatus(tasks []TaskState) string {
+	if d.Open() && len(tasks) > 0 && tasks[0].LastError != "" {
+		return tasks[0].LastError
+	}
+	if d.Last == nil {
+		return ""
+	}
+	return d.Last.Detail
+}
+
+// deliveriesAsked is of how many deliveries of an event the queue is asked.
+const deliveriesAsked = 20
+
+// DeliveryTasks asks the queue for the tasks of those deliveries that may still be
+// attempted, up to 20 of them. A delivery without a key was not asked for. Errors: CodeUnavailable.
+func DeliveryTasks(ctx context.Context, queue TaskStates, deliveries []EventDelivery) (map[ID][]TaskState, error) {
+	tasks := map[ID][]TaskState{}
+	for i := range deliveries {
+		d := &deliveries[i]
+		if d.State != StateInFlight {
+			continue
+		}
+		if len(tasks) == deliveriesAsked {
+			return tasks, nil
+		}
+		found, err := queue.Tasks(ctx, d.Event())
+		if err != nil {
+			return tasks, err
+		}
+		tasks[d.ID] = found
+	}
+	return tasks, nil
+}

@@ -1,0 +1,109 @@
+package dashboard
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+// subscriptionLine is a subscription and how its deliveries stand.
+type subscriptionLine struct {
+	domain.Subscription
+	domain.SubscriptionStanding
+	State      string // active, paused or removed
+	InRedis    int64  // deliveries that Redis has and that are not done
+	RedisKnown bool
+	Down       string // what is known of a receiver that is down; "": nothing
+}
+
+type subscriptionsPage struct {
+	Lines    []subscriptionLine
+	Complete bool // all waiting deliveries were counted
+}
+
+type subscriptionPage struct {
+	subscriptionLine
+	Complete bool
+	Types    string
+	Replay   *domain.SubscriptionReplay
+}
+
+// subscriptions lists the subscriptions.
+func (d *Dashboard) subscriptions(c *fiber.Ctx) error {
+	if d.o.Sources.Subscriptions == nil {
+		return errNoDatabase()
+	}
+	list, err := d.o.Sources.Subscriptions.List(c.UserContext())
+	if err != nil {
+		return err
+	}
+	lines, complete, err := d.subscriptionLines(c, list)
+	if err != nil {
+		return err
+	}
+	return d.Render(c, Page{Template: "subscriptions", Title: "Subscriptions", Section: SectionSubscriptions, Data: subscriptionsPage{lines, complete}})
+}
+
+// subscription shows one subscription.
+func (d *Dashboard) subscription(c *fiber.Ctx) error {
+	if d.o.Sources.Subscriptions == nil {
+		return errNoDatabase()
+	}
+	found, err := d.o.Sources.Subscriptions.Find(c.UserContext(), c.Params("name"))
+	if err != nil {
+		return err
+	}
+	lines, complete, err := d.subscriptionLines(c, []domain.Subscription{*found})
+	if err != nil {
+		return err
+	}
+	p := subscriptionPage{subscriptionLine: lines[0], Complete: complete, Types: strings.Join(found.Types, " ")}
+	if p.Replay, err = d.o.Sources.Subscriptions.Replay(c.UserContext(), found.Name); err != nil {
+		return err
+	}
+	return d.Render(c, Page{Template: "subscription", Title: "Subscription " + found.Name, Section: SectionSubscriptions, Data: &p})
+}
+
+// sightAge is how old what Redis and the workers say may be.
+const sightAge = 5 * time.Second
+
+func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []domain.Subscription) (lines []subscriptionLine, complete bool, err error) {
+	standings, complete, err := d.o.Sources.Subscriptions.Standings(c.UserContext())
+	if err != nil {
+		return nil, false, err
+	}
+	var queues []domain.QueueStatus
+	var redisKnown bool
+	down := ""
+	if d.o.Sources.Look != nil {
+		sight := d.o.Sources.Look(sightAge)
+		queues, redisKnown = sight.Quick.Queues, sight.Quick.RedisErr == nil
+		for _, f := range sight.Findings {
+			if f.Code == "receiver-down" {
+				down = f.Found
+			}
+		}
+	}
+	for i := range list {
+		s := &list[i]
+		line := subscriptionLine{Subscription: *s, SubscriptionStanding: standings[s.Name], State: "active", RedisKnown: redisKnown}
+		switch {
+		case !s.RemovedAt.IsZero():
+			line.State = "removed"
+		case s.Paused != nil:
+			line.State = "paused"
+		}
+		if at := slices.IndexFunc(queues, func(q domain.QueueStatus) bool { return q.Name == s.Queue() }); at >= 0 {
+			line.InRedis = queues[at].Unfinished()
+		}
+		if strings.Contains(down, " "+s.Name+" for ") {
+			line.Down = down
+		}
+		lines = append(lines, line)
+	}
+	return lines, complete, nil
+}

@@ -1,0 +1,53 @@
+package subscriptions
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+var _ domain.SubscriptionOverviews = (*Store)(nil)
+
+// No table has an index by subscription, so a bounded number of rows is looked at.
+var standingsSQL = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateDead).Each(`
+SELECT {state}, coalesce(subscription, ''), count(*) FROM (SELECT subscription FROM {table} LIMIT $1) AS few GROUP BY 2`, " UNION ALL ")
+
+// Standings implements domain.SubscriptionOverviews.
+func (s *Store) Standings(ctx context.Context) (standings map[string]domain.SubscriptionStanding, complete bool, err error) {
+	const doing = "count the deliveries of subscriptions"
+	rows, err := s.db.Pool().Query(ctx, standingsSQL, domain.StandingCounted)
+	if err != nil {
+		return nil, false, postgres.Translate(err, doing)
+	}
+	standings = map[string]domain.SubscriptionStanding{}
+	looked := map[domain.EventState]int64{}
+	var state domain.EventState
+	var name string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&state, &name, &n}, func() error {
+		looked[state] += n
+		if name == "" {
+			return nil
+		}
+		of := standings[name]
+		switch state {
+		case domain.StatePending:
+			of.Pending = n
+		case domain.StateHeld:
+			of.Held = n
+		default:
+			of.Dead = n
+		}
+		standings[name] = of
+		return nil
+	})
+	complete = true
+	for _, total := range looked {
+		complete = complete && total < domain.StandingCounted
+	}
+	return standings, complete, postgres.Translate(err, doing)
+}
