@@ -99,7 +99,11 @@ func (f *effects) effectArm(e *env.Env, name string, check func(context.Context,
 		if err = errors.Join(err, stopWorker(), stopRelay()); err == nil && check != nil {
 			err = check(ctx, e, f.events)
 		}
-		return result.Measurement{Rate: result.PerSecond(f.events, took)}, err
+		measured := result.Measurement{Rate: result.PerSecond(f.events, took)}
+		if commits := t.commits.Load(); commits > 0 {
+			measured.Figures = map[string]float64{"commits": float64(commits)}
+		}
+		return measured, err
 	})
 }
 
@@ -147,6 +151,7 @@ type tally struct {
 	progress *env.Progress
 	want     int64
 	n        atomic.Int64
+	commits  atomic.Int64
 	full     chan struct{}
 }
 
@@ -182,6 +187,7 @@ type tallied struct {
 // Process implements domain.Inbox.
 func (i tallied) Process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	if first, err = i.Inbox.Process(ctx, id, effect); first && err == nil {
+		i.t.commits.Add(1)
 		i.t.add(1)
 	}
 	return first, err
@@ -193,6 +199,7 @@ func (i tallied) ProcessAll(ctx context.Context, ids []domain.ID, effect func(co
 	if err != nil {
 		return nil, err
 	}
+	i.t.commits.Add(1)
 	for _, c := range list {
 		if c.First {
 			i.t.add(1)

@@ -32,9 +32,7 @@ type Acknowledgement struct {
 
 // Send adds an acknowledgement. Without an error Redis has it.
 func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error {
-	place, err := r.XAdd(ctx, &redis.XAddArgs{
-		Stream: Key, MaxLen: most, Approx: true, Values: []string{"event", a.Event.String(), "type", a.Type, "queue", a.Queue},
-	}).Result()
+	place, err := r.XAdd(ctx, a.entry()).Result()
 	if err != nil {
 		return err
 	}
@@ -42,6 +40,12 @@ func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error
 		return fmt.Errorf("an answer to XADD that is none: %.60q", place)
 	}
 	return nil
+}
+
+func (a Acknowledgement) entry() *redis.XAddArgs {
+	return &redis.XAddArgs{
+		Stream: Key, MaxLen: most, Approx: true, Values: []string{"event", a.Event.String(), "type", a.Type, "queue", a.Queue},
+	}
 }
 
 // Start is the position before the first acknowledgement.

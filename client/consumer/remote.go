@@ -146,7 +146,11 @@ const acknowledgePatience = 10 * time.Second
 func (r *remote) committed(ctx context.Context, event Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
 	defer cancel()
-	err := acknowledge.Send(ctx, r.redis, acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue})
+	return unacknowledged(event, acknowledge.Send(ctx, r.redis, acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue}))
+}
+
+// unacknowledged says what becomes of a task whose acknowledgement ended with err.
+func unacknowledged(event Event, err error) error {
 	switch {
 	case err == nil:
 		return nil

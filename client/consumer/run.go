@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	if idle.Every <= 0 {
 		idle.Every = time.Second
 	}
-	server := asynq.NewServerFromRedisClient(bell.NewPatient(ctx, client, idle), completed(config))
+	server := asynq.NewServerFromRedisClient(bell.NewPatient(ctx, client, idle), completed(ctx, config))
 	if err := server.Start(handler); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
@@ -50,10 +51,30 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	return nil
 }
 
-func completed(config asynq.Config) asynq.Config {
+// server is what the handlers of a server by Run know of it.
+type server struct {
+	places  int             // tasks at the same time
+	running context.Context //nolint:containedctx // ends when it takes no more
+}
+
+type serverKey struct{}
+
+func completed(running context.Context, config asynq.Config) asynq.Config {
 	config.TaskCheckInterval = bell.Pause
 	if config.DelayedTaskCheckInterval <= 0 {
 		config.DelayedTaskCheckInterval = time.Second
+	}
+	places, base := config.Concurrency, config.BaseContext
+	if places <= 0 {
+		places = runtime.NumCPU() // as Asynq
+	}
+	own := &server{places: places, running: running}
+	config.BaseContext = func() context.Context {
+		ctx := context.Background()
+		if base != nil {
+			ctx = base()
+		}
+		return context.WithValue(ctx, serverKey{}, own)
 	}
 	isFailure, delay := config.IsFailure, config.RetryDelayFunc
 	config.IsFailure = func(err error) bool { return IsFailure(err) && (isFailure == nil || isFailure(err)) }

@@ -1,6 +1,7 @@
 package gather_test
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -112,5 +113,32 @@ func TestAllPlacesAreTaken(t *testing.T) {
 		}
 		b.want(t, 4)
 		close(b.end)
+	})
+}
+
+func TestAContextOfMany(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		early, endEarly := context.WithTimeout(t.Context(), time.Second)
+		defer endEarly()
+		late, endLate := context.WithTimeout(t.Context(), time.Hour)
+		defer endLate()
+		both, cancel := gather.Context(late, early)
+		defer cancel()
+		if deadline, ok := both.Deadline(); !ok || time.Until(deadline) != time.Second {
+			t.Errorf("the deadline is %v", deadline)
+		}
+		other, cancelOther := gather.Context(late, t.Context())
+		defer cancelOther()
+		endLate()
+		synctest.Wait()
+		if other.Err() == nil || both.Err() == nil {
+			t.Error("it outlives one of its contexts")
+		}
+		third, cancelThird := gather.Context(early)
+		cancelThird()
+		if third.Err() == nil || early.Err() != nil {
+			t.Error("its end is its own")
+		}
 	})
 }

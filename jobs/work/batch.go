@@ -49,7 +49,10 @@ func (g *groups) batched(ctx, running context.Context, batch Batch, queue string
 
 // carryOut runs one batch of a handler.
 func (g *groups) carryOut(batch Batch, members []*member) {
-	commit(members, g.w.o.Inbox.ProcessAll, func(ctx context.Context, tx domain.Effects, first []*member) error {
+	one := func(m *member) (bool, error) {
+		return g.w.o.Inbox.Process(m.ctx, m.task.EventID, func(ctx context.Context, tx domain.Effects) error { return batch.alone(ctx, tx, m.task) })
+	}
+	commit(members, one, g.w.o.Inbox.ProcessAll, func(ctx context.Context, tx domain.Effects, first []*member) error {
 		tasks := make([]Task, len(first))
 		for i, m := range first {
 			tasks[i] = m.task

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"runtime"
 	"sync"
-	"time"
 
 	"outboxd/client/gather"
 	"outboxd/domain"
@@ -125,6 +124,10 @@ func (g *groups) Confirm(ctx context.Context, task Task, record Record) (first b
 	if answer := <-mine.answer; !answer.alone {
 		return answer.first, answer.err
 	}
+	return g.confirmOne(ctx, task, record)
+}
+
+func (g *groups) confirmOne(ctx context.Context, task Task, record Record) (first bool, err error) {
 	return g.w.o.Inbox.Process(ctx, task.EventID, func(ctx context.Context, tx domain.Effects) error { return recorded(ctx, tx, record) })
 }
 
@@ -136,7 +139,8 @@ func recorded(ctx context.Context, tx domain.Effects, record Record) error {
 }
 
 func (g *groups) confirm(members []*member) {
-	commit(members, g.w.o.Inbox.ProcessAll, func(ctx context.Context, tx domain.Effects, first []*member) error {
+	one := func(m *member) (bool, error) { return g.confirmOne(m.ctx, m.task, m.record) }
+	commit(members, one, g.w.o.Inbox.ProcessAll, func(ctx context.Context, tx domain.Effects, first []*member) error {
 		for _, m := range first {
 			if err := recorded(ctx, tx, m.record); err != nil {
 				return err
@@ -149,13 +153,15 @@ func (g *groups) confirm(members []*member) {
 // processAll is domain.Inbox's.
 type processAll func(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error)
 
-// commit confirms members together, with the effect of those that take effect now. A
-// single one is left to be tried alone: together with nobody it would fail twice.
-func commit(members []*member, process processAll, effect func(ctx context.Context, tx domain.Effects, first []*member) error) {
+// commit confirms members together, with the effect of those that take effect now; one
+// is what confirms a single member.
+func commit(members []*member, one func(*member) (bool, error), process processAll, effect func(ctx context.Context, tx domain.Effects, first []*member) error) {
 	together, repeats, ctx, cancel := present(members)
 	defer cancel()
 	if len(together) == 1 {
-		answerAll(together, repeats, nil, errSingle)
+		is := commitOne(together[0], one)
+		together[0].answer <- is
+		answerRepeats(repeats, map[domain.ID]answer{together[0].task.EventID: is})
 		return
 	}
 	byID := make(map[domain.ID]*member, len(together))
@@ -176,15 +182,25 @@ func commit(members []*member, process processAll, effect func(ctx context.Conte
 	answerAll(together, repeats, list, err)
 }
 
-// errSingle is why a group of one is not carried out as such.
-var errSingle = errors.New("there is nobody to go together with")
+// commitOne is commit for one that nobody goes together with: what fails is its own
+// failure. It happens here, and not where the task waits, because others gather
+// meanwhile.
+func commitOne(m *member, one func(m *member) (first bool, err error)) (is answer) {
+	err := domain.Recovered("the handler panicked", func() (err error) {
+		is.first, err = one(m)
+		return err
+	})
+	// What has not begun waits for the database, or for its turn, by itself.
+	is.alone = !is.first && err != nil && !errors.Is(err, domain.ErrUnknownEvent)
+	is.err = err
+	return is
+}
 
 // present leaves out the members whose time is over, and those that repeat another
 // one. ctx ends when the time of any member does, or it is cancelled: such a task
 // must not take effect, and the others are tried without it.
 func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
 	seen := make(map[domain.ID]bool, len(members))
-	var until time.Time
 	for _, m := range members {
 		switch {
 		case m.ctx.Err() != nil:
@@ -196,27 +212,13 @@ func present(members []*member) (together, repeats []*member, ctx context.Contex
 		}
 		seen[m.task.EventID] = true
 		together = append(together, m)
-		if deadline, bounded := m.ctx.Deadline(); bounded && (until.IsZero() || deadline.Before(until)) {
-			until = deadline
-		}
 	}
-	ctx, cancel = context.WithCancel(context.Background())
-	ends := []func() bool{}
-	for _, m := range together {
-		ends = append(ends, context.AfterFunc(m.ctx, cancel))
+	contexts := make([]context.Context, len(together))
+	for i, m := range together {
+		contexts[i] = m.ctx
 	}
-	inner := cancel
-	if !until.IsZero() {
-		ctx, inner = context.WithDeadline(ctx, until)
-	}
-	outer := cancel
-	return together, repeats, ctx, func() {
-		for _, stop := range ends {
-			stop()
-		}
-		inner()
-		outer()
-	}
+	ctx, cancel = gather.Context(contexts...)
+	return together, repeats, ctx, cancel
 }
 
 func idsOf(members []*member) []domain.ID {
@@ -236,10 +238,16 @@ func answerAll(members, repeats []*member, list []domain.Confirmation, err error
 		if err == nil && !errors.Is(list[i].Err, domain.ErrTooEarly) {
 			is = answer{first: list[i].First, err: list[i].Err}
 		}
-		answers[m.task.EventID] = answer{err: is.err, alone: is.alone}
+		answers[m.task.EventID] = is
 		m.answer <- is
 	}
+	answerRepeats(repeats, answers)
+}
+
+// answerRepeats tells those that repeat a member that it happened already.
+func answerRepeats(repeats []*member, answers map[domain.ID]answer) {
 	for _, m := range repeats {
-		m.answer <- answers[m.task.EventID]
+		is := answers[m.task.EventID]
+		m.answer <- answer{err: is.err, alone: is.alone || is.err != nil}
 	}
 }

@@ -1,0 +1,31 @@
+package acknowledge
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// SendAll is Send for several acknowledgements, in one round trip. It returns an error
+// for each of them, or nil: one without a reply of its own was not sent.
+func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgement) []error {
+	commands := make([]*redis.StringCmd, len(list))
+	_, failed := r.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, a := range list {
+			commands[i] = pipe.XAdd(ctx, a.entry())
+		}
+		return nil
+	})
+	errs := make([]error, len(list))
+	for i, command := range commands {
+		place, err := command.Result()
+		if _, ok := parse(place); err == nil && !ok {
+			if err = failed; err == nil {
+				err = fmt.Errorf("an answer to XADD that is none: %.60q", place)
+			}
+		}
+		errs[i] = err
+	}
+	return errs
+}

@@ -1,0 +1,241 @@
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/client"
+	"outboxd/client/gather"
+)
+
+// Batch is the tuning of HandleBatch. The zero value is fine.
+type Batch struct {
+	Max int // events at once; 0: 100
+	// Wait is how long an event waits for others although a transaction could begin.
+	// 0: not at all; what comes while batches are under way is the next one.
+	Wait time.Duration
+}
+
+// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does, for
+// a handle that takes several events of the type and of one queue at once. They are
+// confirmed by one statement, and committed together.
+//
+// handle gets the payloads of different events, none of which took effect before, in
+// the order of their IDs. EventsOf has their events, in the same order.
+//
+// Asynq runs each task in a goroutine of its own, and the batch is made of those that
+// run at the same time: asynq.Config.Concurrency bounds its size too. Let it be a few
+// times Max.
+//
+// If handle returns an error or panics, if the transaction is not committed, or if the
+// time of one of the tasks is over meanwhile, nothing has happened, and each task is
+// tried by itself: handle then gets one payload. So one bad event costs no other an
+// attempt. A task that Asynq tries again comes alone, too.
+func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
+	if batch.Max <= 0 {
+		batch.Max = 100
+	}
+	return &batching[T, Tx]{c: c, handle: handle, batch: batch, gatherers: map[gathererOf]*gather.Gatherer[*member[T]]{}}
+}
+
+// EventsOf returns the events that a handler of this package runs for: several for one
+// of HandleBatch.
+func EventsOf(ctx context.Context) []Event {
+	if events, ok := ctx.Value(eventsKey{}).([]Event); ok {
+		return events
+	}
+	if event, ok := ctx.Value(eventKey{}).(Event); ok {
+		return []Event{event}
+	}
+	return nil
+}
+
+type eventsKey struct{}
+
+// batching is the handler that HandleBatch returns.
+type batching[T, Tx any] struct {
+	c      *Consumer[Tx]
+	handle func(ctx context.Context, tx Tx, payloads []T) error
+	batch  Batch
+
+	mu        sync.Mutex
+	gatherers map[gathererOf]*gather.Gatherer[*member[T]]
+}
+
+// gathererOf is what tasks share that may be in one batch.
+type gathererOf struct {
+	queue  string
+	server *server // nil: it was not started by Run
+}
+
+// member is one task of a batch.
+type member[T any] struct {
+	ctx     context.Context //nolint:containedctx // each task has its own
+	event   Event
+	payload T
+	answer  chan answer
+}
+
+// answer is what became of a task in its batch.
+type answer struct {
+	err   error
+	alone bool // nothing: it has to be tried by itself
+}
+
+// ProcessTask implements asynq.Handler.
+func (b *batching[T, Tx]) ProcessTask(ctx context.Context, task *asynq.Task) error {
+	payload, err := decode[T](task)
+	if err != nil {
+		return err
+	}
+	if event, err := readEvent(ctx, task); err == nil && event.Attempt == 1 {
+		mine := &member[T]{ctx, event, payload, make(chan answer, 1)}
+		b.gatherer(ctx, event.Queue).Add(mine)
+		if answer := <-mine.answer; !answer.alone {
+			return answer.err
+		}
+	}
+	return b.c.process(ctx, task, func(ctx context.Context, tx Tx) error { return b.handle(ctx, tx, []T{payload}) })
+}
+
+func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Gatherer[*member[T]] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	of := gathererOf{queue: queue}
+	of.server, _ = ctx.Value(serverKey{}).(*server)
+	g := b.gatherers[of]
+	if g == nil {
+		o := gather.Options{Max: b.batch.Max, AtOnce: max(runtime.GOMAXPROCS(0), 2), Wait: b.batch.Wait}
+		if of.server != nil {
+			o.Places = of.server.places
+		}
+		g = gather.New(o, b.carryOut)
+		if of.server != nil {
+			context.AfterFunc(of.server.running, g.Hurry)
+		}
+		b.gatherers[of] = g
+	}
+	return g
+}
+
+// carryOut runs one batch.
+func (b *batching[T, Tx]) carryOut(members []*member[T]) {
+	together, repeats := distinct(members)
+	var answers map[client.ID]answer
+	var err error
+	if len(together) == 1 {
+		answers = b.single(together[0])
+	} else if len(together) > 1 {
+		contexts := make([]context.Context, len(together))
+		for i, m := range together {
+			contexts[i] = m.ctx
+		}
+		ctx, cancel := gather.Context(contexts...)
+		defer cancel()
+		err = recovered(func() (err error) {
+			answers, err = b.once(ctx, together)
+			return err
+		})
+	}
+	for _, m := range together {
+		is, answered := answers[m.event.ID]
+		m.answer <- answer{err: is.err, alone: err != nil || !answered}
+	}
+	for _, m := range repeats {
+		is, answered := answers[m.event.ID]
+		m.answer <- answer{alone: err != nil || !answered || is.err != nil}
+	}
+}
+
+// single carries out one task that nobody goes together with: what fails is its own
+// failure. It happens here, and not where the task waits, because others gather
+// meanwhile. What waits for the database, or for its turn, does so by itself.
+func (b *batching[T, Tx]) single(m *member[T]) map[client.ID]answer {
+	err := recovered(func() error {
+		return b.c.once(context.WithValue(m.ctx, eventKey{}, m.event), m.event, func(ctx context.Context, tx Tx) error {
+			return b.handle(ctx, tx, []T{m.payload})
+		})
+	})
+	if err != nil && (errors.Is(err, errBegin) || errors.Is(err, ErrTooEarly) || isPassing(err)) {
+		return nil
+	}
+	return map[client.ID]answer{m.event.ID: {err: err}}
+}
+
+func recovered(work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the handler panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return work()
+}
+
+// distinct leaves out the tasks whose time is over, and those of an event that is
+// there already.
+func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
+	seen := make(map[client.ID]bool, len(members))
+	for _, m := range members {
+		switch {
+		case m.ctx.Err() != nil:
+			m.answer <- answer{alone: true}
+		case seen[m.event.ID]:
+			repeats = append(repeats, m)
+		default:
+			seen[m.event.ID] = true
+			together = append(together, m)
+		}
+	}
+	slices.SortFunc(together, func(x, y *member[T]) int { return bytes.Compare(x.event.ID[:], y.event.ID[:]) })
+	return together, repeats
+}
+
+// once is the transaction of a batch. An event that is not among the answers has to be
+// tried by itself.
+func (b *batching[T, Tx]) once(ctx context.Context, members []*member[T]) (answers map[client.ID]answer, err error) {
+	tx, err := b.c.db.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBegin, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	events := make([]Event, len(members))
+	for i, m := range members {
+		events[i] = m.event
+	}
+	confirmed, err := b.c.inbox.confirmAll(ctx, tx.QueryRow, events)
+	if err != nil {
+		return nil, fmt.Errorf("confirm %d events: %w", len(events), err)
+	}
+	var settled, first []Event
+	var payloads []T
+	for i, is := range confirmed {
+		if is != tooSoon {
+			settled = append(settled, events[i])
+		}
+		if is == takesEffect {
+			first, payloads = append(first, events[i]), append(payloads, members[i].payload)
+		}
+	}
+	if len(first) > 0 {
+		if err := b.handle(context.WithValue(ctx, eventsKey{}, first), tx.Tx(), payloads); err != nil {
+			return nil, err
+		}
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return nil, fmt.Errorf("commit the effects of %d events: %w", len(first), err)
+	}
+	answers = make(map[client.ID]answer, len(settled))
+	for i, err := range b.c.inbox.committedAll(ctx, settled) {
+		answers[settled[i].ID] = answer{err: err}
+	}
+	return answers, nil
+}

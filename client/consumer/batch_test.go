@@ -1,0 +1,177 @@
+package consumer_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"outboxd/client"
+	"outboxd/client/consumer"
+)
+
+// batchEffects writes an effect for each event, and fails or panics at the amount 13.
+type batchEffects struct {
+	t     *testing.T
+	mu    sync.Mutex
+	sizes []int
+	harm  func()
+}
+
+func (b *batchEffects) handle(ctx context.Context, tx *sql.Tx, payments []payment) error {
+	events := consumer.EventsOf(ctx)
+	if len(events) != len(payments) {
+		b.t.Errorf("%d events and %d payloads", len(events), len(payments))
+	}
+	b.mu.Lock()
+	b.sizes = append(b.sizes, len(payments))
+	b.mu.Unlock()
+	for i, p := range payments {
+		if _, err := tx.ExecContext(ctx, insertEffect, events[i].ID.String(), p.Amount); err != nil {
+			return err
+		}
+		if p.Amount == 13 {
+			b.harm()
+			return errors.New("not this one")
+		}
+	}
+	return nil
+}
+
+// pay puts a task with a payload of its own into the queue.
+func (b *bench) pay(id, payload string) {
+	b.t.Helper()
+	if _, err := b.client.Enqueue(asynq.NewTask("test:effect", []byte(payload)), asynq.TaskID(id), asynq.Retention(time.Hour), asynq.MaxRetry(0)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// Four tasks are a batch of the four places that the worker has. One of them fails or
+// panics, and costs no other an attempt: none of them has a second one.
+func TestOneBadEventInABatch(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(){"error": func() {}, "panic": func() { panic("not this one") }} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+			effects := &batchEffects{t: t, harm: harm}
+			ids := make([]string, 4)
+			for i := range ids {
+				ids[i] = b.emit(client.Event{Type: "test:effect"})
+				b.pay(ids[i], map[bool]string{true: `{"Amount": 13}`, false: `{"Amount": 7}`}[i == 2])
+			}
+			b.serve(consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour}))
+			for i, id := range ids {
+				b.await(id, map[bool]asynq.TaskState{true: asynq.TaskStateArchived, false: asynq.TaskStateCompleted}[i == 2])
+			}
+			if n := b.count("SELECT count(*) FROM effects JOIN outboxd.inbox USING (event_id) WHERE amount = 7"); n != 3 {
+				t.Errorf("%d effects, want 3", n)
+			}
+			if n := b.count("SELECT count(*) FROM outboxd.inbox"); n != 3 {
+				t.Errorf("%d events are confirmed, want 3", n)
+			}
+			effects.mu.Lock()
+			defer effects.mu.Unlock()
+			slices.Sort(effects.sizes)
+			if !slices.Equal(effects.sizes, []int{1, 1, 1, 1, 4}) {
+				t.Errorf("batches of %v", effects.sizes)
+			}
+		})
+	}
+}
+
+// What took effect before, and what is in a batch twice, is left out; what is no event
+// runs by itself, if that was asked for.
+func TestWhatABatchLeavesOut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+	effects := &batchEffects{t: t}
+	before, other := b.emit(client.Event{Type: "test:effect"}), b.emit(client.Event{Type: "test:effect"})
+	b.exec("SELECT outboxd.confirm('" + before + "')")
+	for _, id := range []string{before, other, other + ".1", "not-an-event"} {
+		b.pay(id, `{"Amount": 7}`)
+	}
+	b.serve(consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Max: 3, Wait: time.Hour}))
+	for _, id := range []string{before, other, other + ".1"} {
+		b.await(id, asynq.TaskStateCompleted)
+	}
+	b.await("not-an-event", asynq.TaskStateArchived)
+	if n := b.count("SELECT count(*) FROM effects"); n != 1 {
+		t.Errorf("%d effects, want 1", n)
+	}
+}
+
+// A batch in a database of its own: the inbox there, and an acknowledgement for each.
+func TestABatchInADatabaseOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+	effects := &batchEffects{t: t}
+	c, err := consumer.NewRemote(consumer.SQL(b.db), b.Redis(t), consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.CreateInbox(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]string, 4)
+	for i := range ids {
+		ids[i] = client.NewID().String()
+		b.pay(ids[i], `{"Amount": 7}`)
+	}
+	b.serve(consumer.HandleBatch(c, effects.handle, consumer.Batch{Wait: time.Hour}))
+	for _, id := range ids {
+		b.await(id, asynq.TaskStateCompleted)
+	}
+	if n := b.count("SELECT count(*) FROM effects JOIN outboxd_inbox USING (event_id)"); n != len(ids) {
+		t.Errorf("%d effects, want %d", n, len(ids))
+	}
+	// They run again, as after a lost acknowledgement.
+	for _, id := range ids {
+		b.pay(id+".1", `{"Amount": 7}`)
+	}
+	for _, id := range ids {
+		b.await(id+".1", asynq.TaskStateCompleted)
+	}
+	effects.mu.Lock()
+	defer effects.mu.Unlock()
+	if !slices.Equal(effects.sizes, []int{4}) {
+		t.Errorf("batches of %v, want one of 4", effects.sizes)
+	}
+}
+
+// A worker that stops does not wait for the rest of a batch.
+func TestAHalfFullBatchAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+	effects := &batchEffects{t: t}
+	ids := []string{b.emit(client.Event{Type: "test:effect"}), b.emit(client.Event{Type: "test:effect"})}
+	for _, id := range ids {
+		b.pay(id, `{"Amount": 7}`)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		handler := consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour})
+		if err := consumer.Run(ctx, b.Redis(t), asynq.Config{Concurrency: 9, LogLevel: asynq.FatalLevel}, handler); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, id := range ids {
+		b.await(id, asynq.TaskStateActive)
+	}
+	stop()
+	running.Wait()
+	if n := b.count("SELECT count(*) FROM effects"); n != 2 {
+		t.Errorf("%d effects, want 2", n)
+	}
+}

@@ -1,0 +1,113 @@
+package consumer
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"outboxd/client"
+	"outboxd/client/acknowledge"
+)
+
+// confirmation is what an inbox says about one event of several.
+type confirmation uint8
+
+const (
+	noEffect    confirmation = iota // it took effect before, or there is no such event
+	takesEffect                     // now
+	tooSoon                         // its key has another event's turn
+)
+
+// Every driver reads one row with a text alike.
+const confirmManySQL = `
+SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
+    CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
+    (SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat(event_id, '=', answer), ' '), '') FROM %s.confirm_many($2::pg_catalog.text::pg_catalog._uuid))`
+
+func (o *origin) confirmAll(ctx context.Context, row func(context.Context, string, ...any) Row, events []Event) ([]confirmation, error) {
+	schema, err := o.schema.in(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	var idle, whole sql.NullString
+	var text string
+	if err := row(ctx, fmt.Sprintf(confirmManySQL, schema), patience(ctx), array(events)).Scan(&idle, &whole, &text); err != nil {
+		o.schema.forget()
+		return nil, err
+	}
+	answers := make(map[string]string, len(events))
+	for one := range strings.FieldsSeq(text) {
+		id, answer, _ := strings.Cut(one, "=")
+		answers[id] = answer
+	}
+	list := make([]confirmation, len(events))
+	for i, event := range events {
+		switch answer := answers[event.ID.String()]; answer {
+		case "first":
+			list[i] = takesEffect
+		case "confirmed", "cancelled", "unknown":
+		case "early":
+			list[i] = tooSoon
+		default:
+			return nil, fmt.Errorf("confirm_many answers %q for event %s", answer, event.ID)
+		}
+	}
+	return list, nil
+}
+
+// array is the text form of an array of IDs.
+func array(events []Event) string {
+	ids := make([]string, len(events))
+	for i, event := range events {
+		ids[i] = event.ID.String()
+	}
+	return "{" + strings.Join(ids, ",") + "}"
+}
+
+func (o *origin) committedAll(_ context.Context, events []Event) []error {
+	return make([]error, len(events))
+}
+
+// As recordSQL. In the order of IDs, so that two do not wait for each other.
+const recordManySQL = `
+WITH first AS (
+    INSERT INTO outboxd_inbox (event_id) SELECT id FROM unnest($2::text::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING RETURNING event_id
+)
+SELECT set_config('idle_in_transaction_session_timeout', $1::text, true),
+    CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END,
+    (SELECT coalesce(string_agg(event_id::text, ' '), '') FROM first)`
+
+func (r *remote) confirmAll(ctx context.Context, row func(context.Context, string, ...any) Row, events []Event) ([]confirmation, error) {
+	var idle, whole sql.NullString
+	var text string
+	if err := row(ctx, r.named(recordManySQL), patience(ctx), array(events)).Scan(&idle, &whole, &text); err != nil {
+		return nil, err
+	}
+	first := make(map[string]bool, len(events))
+	for id := range strings.FieldsSeq(text) {
+		first[id] = true
+	}
+	list := make([]confirmation, len(events))
+	for i, event := range events {
+		if first[event.ID.String()] {
+			list[i] = takesEffect
+		}
+	}
+	return list, nil
+}
+
+// committedAll acknowledges in one round trip.
+func (r *remote) committedAll(ctx context.Context, events []Event) []error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
+	defer cancel()
+	list := make([]acknowledge.Acknowledgement, len(events))
+	for i, event := range events {
+		list[i] = acknowledge.Acknowledgement{Event: client.ID(event.ID), Type: event.Type, Queue: event.Queue}
+	}
+	errs := acknowledge.SendAll(ctx, r.redis, list)
+	for i, err := range errs {
+		errs[i] = unacknowledged(events[i], err)
+	}
+	return errs
+}
