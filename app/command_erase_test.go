@@ -3,14 +3,17 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/domain/words"
 )
 
 // Erasing reaches the tasks in Redis, those that are over among them.
@@ -83,5 +86,48 @@ func TestEraseReachesRedis(t *testing.T) {
 	}
 	if got := run("verify"); !strings.Contains(got, "CANCELLED") {
 		t.Errorf("verify: %s", got)
+	}
+}
+
+// However many events match, they are looked for and changed by pages, over one
+// connection to Redis.
+func TestManyEventsAreErasedOverOneConnection(t *testing.T) {
+	t.Parallel()
+	queue := servertest.Redis(t)
+	servers := on(servertest.Database(t), queue, t.TempDir())
+	if r := execute(t, nil, append([]string{"migrate", "up"}, servers...)...); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	ledger := openLedger(t, strings.TrimPrefix(servers[0], "--database-url="))
+	const events = 1050 // more than a page
+	var written int
+	ledger.scan(&written, "WITH new AS (INSERT INTO outbox (event_type, payload, headers) SELECT 'test', 'ada', '{\"person\": \"7\"}' FROM generate_series(1, 1050) RETURNING 1) SELECT count(*) FROM new")
+	options, err := asynq.ParseRedisURI(queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := options.MakeRedisClient().(redis.UniversalClient)
+	defer client.Close()
+	connections := func() (n int) {
+		for line := range strings.Lines(client.Info(t.Context(), "stats").Val()) {
+			if _, err := fmt.Sscanf(line, "total_connections_received:%d", &n); err == nil {
+				return n
+			}
+		}
+		t.Fatal("Redis does not say how many connections it has received")
+		return 0
+	}
+	before := connections()
+	r := execute(t, nil, append([]string{"events", "erase", "--header=person=7", "--yes"}, servers...)...)
+	if want := fmt.Sprintf("Erased %s of %s events", words.Count(events), words.Count(events)); r.code != 0 || !strings.Contains(r.stdout, want) {
+		t.Fatalf("exit code %d, want %q: %s%s", r.code, want, r.stdout, r.stderr)
+	}
+	if n := connections() - before; n > 6 {
+		t.Errorf("erasing %d events took %d connections to Redis", events, n)
+	}
+	var left int
+	ledger.scan(&left, "SELECT count(*) FROM outbox_cancelled WHERE payload <> ''")
+	if left != 0 {
+		t.Errorf("%d events have their payload", left)
 	}
 }

@@ -68,11 +68,16 @@ type EventChanges interface {
 	// never takes effect.
 	Cancel(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 
-	// Reschedule moves waiting events to another time.
+	// Reschedule moves events that have not taken effect to another time.
 	Reschedule(ctx context.Context, action *Action, ids []ID, due time.Time) ([]Change, error)
 
 	// Erase removes the payload and the headers of events from the database.
 	// Events that have not taken effect are cancelled, and dead letters are
 	// discarded.
 	Erase(ctx context.Context, action *Action, ids []ID) ([]Change, error)
+
+	// Tasks returns the tasks that may be left in the queue of events that were
+	// cancelled, rescheduled or erased, and of their deliveries: ID, queue and
+	// generation. The leader deletes them in any case.
+	Tasks(ctx context.Context, ids []ID) ([]Event, error)
 }

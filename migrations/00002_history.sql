@@ -68,6 +68,24 @@ CREATE TABLE outbox_cancelled (
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
+-- Tasks that are void, and may still be in Redis: of events that were moved to
+-- another time after a relay may have handed them over, erased or discarded. The
+-- leader deletes them, up to this generation: later ones count. One row for an event.
+CREATE TABLE outbox_void_tasks (
+    event_id   uuid        PRIMARY KEY,
+    queue      text        NOT NULL,
+    generation integer     NOT NULL,
+    -- Until then no task of the event may take effect, whatever its generation; see
+    -- reschedule.
+    until      timestamptz NOT NULL DEFAULT '-infinity',
+    noted_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    removed_at timestamptz -- when no void task of it was left in Redis
+);
+
+-- For those that are still to be deleted, and for trimming.
+CREATE INDEX outbox_void_tasks_left ON outbox_void_tasks (event_id) WHERE removed_at IS NULL;
+CREATE INDEX outbox_void_tasks_over ON outbox_void_tasks (until) WHERE removed_at IS NOT NULL;
+
 -- Events that are not confirmed and have no task in Redis, although Redis has lost
 -- nothing else: their task was deleted, or evicted. The row stays until the event
 -- is confirmed or ends in another way, or its task is in Redis again.
@@ -166,16 +184,18 @@ END $$;
 -- outbox_is_confirmed says whether an event took effect. A plain look into the
 -- inbox would not see a transaction that is confirming it at this moment. So it
 -- inserts the same row, which waits for that transaction, and undoes the insert.
+-- The undo has a SQLSTATE of its own: OB001 is that of an event that may not take
+-- effect yet, and its callers must hear of it.
 -- SECURITY DEFINER: its callers have no right to write confirmations.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_is_confirmed(event uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO inbox (event_id) VALUES (event);
-    RAISE SQLSTATE 'OB001';
+    RAISE SQLSTATE 'OB002';
 EXCEPTION
     WHEN unique_violation THEN RETURN true;
-    WHEN SQLSTATE 'OB001' THEN RETURN false;
+    WHEN SQLSTATE 'OB002' THEN RETURN false;
 END $$;
 -- +goose StatementEnd
 
@@ -185,6 +205,7 @@ DROP FUNCTION confirm_many;
 DROP FUNCTION confirm;
 DROP TABLE inbox;
 DROP TABLE outbox_missing;
+DROP TABLE outbox_void_tasks;
 DROP TABLE outbox_cancelled;
 DROP TABLE outbox_suppressed;
 DROP TABLE outbox_dead;

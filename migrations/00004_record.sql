@@ -281,9 +281,10 @@ $$;
 -- +goose StatementEnd
 
 -- outbox_task_of judges the task of an event, in a database that may have gone back.
--- 'rightful': it may take effect. 'early': the event has an ordering key, and another
--- event has the turn. 'unknown': the event does not exist, because the transaction
--- that wrote it is lost. One statement, because an event moves.
+-- 'rightful': it may take effect. 'early': the event was moved to a later time, or it
+-- has an ordering key and another event has the turn. 'unknown': the event does not
+-- exist, because the transaction that wrote it is lost. One statement, because an event
+-- moves.
 --
 --   - An event with the turn may take effect. An event that took effect before may be
 --     held once more, if the claim that sent it was undone; it has no second effect.
@@ -298,8 +299,9 @@ CREATE FUNCTION outbox_task_of(event uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     RETURN CASE
-        WHEN EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = event)
-          OR EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'rightful'
+        WHEN EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'rightful'
+        WHEN EXISTS (SELECT FROM outbox_void_tasks v WHERE v.event_id = event AND v.until > clock_timestamp()) THEN 'early'
+        WHEN EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = event) THEN 'rightful'
         WHEN EXISTS (SELECT FROM outbox_sent s WHERE s.id = event AND s.ordering_key IS NULL) THEN 'rightful'
         WHEN EXISTS (SELECT FROM outbox_held h WHERE h.id = event) THEN 'early'
         WHEN EXISTS (SELECT FROM outbox o WHERE o.id = event AND o.ordering_key IS NOT NULL) THEN 'early'
@@ -366,6 +368,7 @@ $ddl$, current_schema()); END $do$;
 --   - A held event may not: the event before it has not taken effect, or this
 --     database has forgotten that it did. The error tells the worker to give the
 --     task back. The event is released when the one before it is confirmed.
+--   - Nor may an event that was moved to a later time when Redis had its task already.
 --   - If this database may have gone back, an event that does not exist may not
 --     either. Then no row is written in inbox, as for an event that took effect
 --     before, and the journal gives the reason.
@@ -380,13 +383,15 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF pg_catalog.current_setting('outboxd.sure_at', true) IS NOT DISTINCT FROM %1$L OPERATOR(pg_catalog.||) pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::pg_catalog.int8::pg_catalog.text
        OR NOT %1$I.outbox_is_doubtful(NEW.event_id) THEN
-        PERFORM FROM %1$I.outbox_held WHERE id OPERATOR(pg_catalog.=) NEW.event_id;
+        PERFORM 1 FROM %1$I.outbox_held WHERE id OPERATOR(pg_catalog.=) NEW.event_id
+        UNION ALL SELECT 1 FROM %1$I.outbox_void_tasks WHERE event_id OPERATOR(pg_catalog.=) NEW.event_id AND until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp();
         IF NOT FOUND THEN
             RETURN NEW;
         END IF;
     END IF;
     CASE %1$I.outbox_task_of(NEW.event_id)
     WHEN 'early' THEN
+        PERFORM %1$I.outbox_in_time(NEW.event_id);
         RAISE EXCEPTION 'event %% may not take effect yet: its ordering key has another event''s turn', NEW.event_id
             USING ERRCODE = 'OB001', HINT = 'Give the task back without charging it an attempt. It comes again when the event before it is confirmed.';
     WHEN 'unknown' THEN

@@ -32,6 +32,14 @@ CREATE TABLE outbox_subscriptions (
     removed_at       timestamptz -- no further deliveries are made
 );
 
+-- The IDs of subscriptions whose name was used again after they were removed. Their
+-- deliveries may still be there.
+CREATE TABLE outbox_former_subscriptions (
+    id         uuid        PRIMARY KEY,
+    name       text        NOT NULL,
+    removed_at timestamptz NOT NULL
+);
+
 -- The unfinished deliveries of events that have no task of their own. Such an event
 -- is confirmed when all its deliveries have ended.
 CREATE TABLE outbox_awaited (
@@ -104,4 +112,5 @@ DROP FUNCTION outbox_delivery_confirmed;
 DROP FUNCTION outbox_delivery_ended;
 DROP TABLE outbox_replays;
 DROP TABLE outbox_awaited;
+DROP TABLE outbox_former_subscriptions;
 DROP TABLE outbox_subscriptions;

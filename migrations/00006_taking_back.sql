@@ -19,22 +19,30 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 --     happens in another database.
 --   - A delivery asks, but no transaction that cancel could wait for is open while
 --     the receiver thinks.
+--
+-- Nobody attempts the deliveries of a subscription that was removed a minute and its
+-- timeout ago: the workers have noticed by then, and these can be cancelled.
+--
+-- An ID may be dead or suppressed, and wait once more because it was written again.
+-- Without given_up only the event that waits counts.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_standing(event uuid) RETURNS text
+CREATE FUNCTION outbox_standing(event uuid, given_up boolean DEFAULT true) RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     WITH places AS (
         SELECT 'pending' AS state, event_type, subscription, generation, available_at <= clock_timestamp() OR attempts > 0 OR generation > 0 AS tried FROM outbox WHERE id = event
         UNION ALL SELECT 'held', event_type, subscription, generation, false FROM outbox_held WHERE id = event
         UNION ALL SELECT 'in flight', event_type, subscription, generation, true FROM outbox_sent WHERE id = event
-        UNION ALL SELECT 'dead', event_type, subscription, generation, false FROM outbox_dead WHERE id = event
-        UNION ALL SELECT 'suppressed', event_type, subscription, generation, false FROM outbox_suppressed WHERE id = event
+        UNION ALL SELECT 'dead', event_type, subscription, generation, false FROM outbox_dead WHERE id = event AND given_up
+        UNION ALL SELECT 'suppressed', event_type, subscription, generation, false FROM outbox_suppressed WHERE id = event AND given_up
         UNION ALL SELECT 'cancelled', event_type, subscription, generation, false FROM outbox_cancelled WHERE id = event
     )
     SELECT CASE
         WHEN p.state IN ('dead', 'suppressed', 'cancelled') THEN p.state
         WHEN EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'confirmed'
         WHEN p.state IS NULL THEN 'unknown'
-        WHEN p.tried AND (p.subscription IS NOT NULL
+        WHEN p.tried AND (p.subscription IS NOT NULL AND NOT EXISTS (
+                SELECT FROM outbox_subscriptions s
+                WHERE s.name = p.subscription AND s.removed_at < clock_timestamp() - (s.timeout_ms + 60000) * interval '1 millisecond')
             OR EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere))) THEN 'in flight'
         ELSE 'open ' || p.state
     END
@@ -43,10 +51,14 @@ $$;
 -- +goose StatementEnd
 
 -- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have
--- if they were made. A delivery has none.
+-- if they were made, also those to removed subscriptions, unless they were removed
+-- before the event was written. A delivery has none.
 CREATE FUNCTION outbox_deliveries_of(event uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    SELECT outbox_delivery_id(event, s.id) FROM outbox_subscriptions s WHERE get_byte(uuid_send(event), 6) >> 4 <> 8 ORDER BY 1
+    SELECT outbox_delivery_id(event, s.id)
+    FROM (SELECT id, removed_at FROM outbox_subscriptions UNION ALL SELECT id, removed_at FROM outbox_former_subscriptions) AS s
+    WHERE get_byte(uuid_send(event), 6) >> 4 <> 8 AND (s.removed_at < outbox_id_time(event) - interval '1 hour') IS NOT TRUE
+    ORDER BY 1
 $$;
 
 -- outbox_cancel_one cancels an event, without its deliveries. It returns 'cancelled',
@@ -62,13 +74,15 @@ $$;
 -- changes. The event's row is deleted first: while the event is in outbox_held, the
 -- inbox would refuse it. If an event was written more than once, the newest row is
 -- kept and the others are absorbed.
+-- given_up is as in outbox_standing. The inbox would refuse an event that was moved to
+-- a later time, so that is taken back first.
 -- +goose StatementBegin
 DO $do$
 DECLARE
     columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
                      WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
 BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_cancel_one(event uuid, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_cancel_one(event uuid, actor text, reason text, given_up boolean DEFAULT true) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     standing text;
@@ -76,7 +90,7 @@ DECLARE
     confirming boolean;
 BEGIN
     FOR attempt IN 1..10 LOOP
-        standing := outbox_standing(event);
+        standing := outbox_standing(event, given_up);
         IF standing NOT LIKE 'open %%' THEN
             RETURN standing;
         END IF;
@@ -106,6 +120,7 @@ BEGIN
             SELECT count(*) INTO moved FROM gone;
             IF moved > 0 THEN
                 confirming := true;
+                UPDATE outbox_void_tasks SET until = '-infinity' WHERE event_id = event;
                 INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
                 IF NOT FOUND THEN
                     RAISE SQLSTATE 'OB002';
@@ -167,67 +182,159 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.was = 'pending')
     EXECUTE FUNCTION outbox_took_back();
 
--- outbox_reschedule moves a waiting event to another time. It returns
--- 'rescheduled', or why it could not, in the words of outbox_cancel. An event that
--- was handed to Redis is in flight. The count of attempts does not change.
+-- outbox_reschedule_one moves an event that has not taken effect to another time,
+-- without its deliveries, and returns 'rescheduled', or why it is too late, in the
+-- words of outbox_cancel_one. Its attempts stay as they were.
+--
+-- A relay may have handed the event over: it did, or it died before it read Redis's
+-- answer. That task is still there and must not take effect at the former time. So the event gets
+-- another generation, for which a relay makes a task of its own, and outbox_void_tasks
+-- says until when no task of it takes effect.
+--
+-- A handler that has begun cannot be told any more. It holds the row of the event in
+-- inbox: writing that row tells it, and makes those wait that come meanwhile; they are
+-- refused behind it, by the trigger outbox_confirmed. The row is deleted at once.
+-- What has no key, or its turn, may also be refused here as too early: whoever has
+-- its task is refused as well.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
+DO $do$
+DECLARE
+    columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+                     WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
+BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_reschedule_one(event uuid, due timestamptz, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
-    standing text;
     detail text := 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END;
-    moved integer;
+    moving text := coalesce(current_setting('outboxd.moving', true), '');
+    standing text;
+    found_one record;
+    event_row outbox;
+    was_due timestamptz;
+    handed_over boolean;
+    confirming boolean;
+BEGIN
+    FOR attempt IN 1..10 LOOP
+        standing := outbox_standing(event);
+        IF standing NOT LIKE 'open %%' THEN
+            RETURN standing;
+        END IF;
+        confirming := false;
+        BEGIN
+            SELECT %1$s INTO event_row FROM outbox_held WHERE id = event FOR UPDATE;
+            IF FOUND THEN
+                was_due := event_row.available_at;
+                handed_over := event_row.attempts > 0 OR event_row.generation > 0 OR EXISTS (SELECT FROM outbox_queue_identity WHERE went_back_at IS NOT NULL);
+                IF handed_over THEN
+                    event_row.generation := event_row.generation + 1;
+                    event_row.unique_seconds := NULL;
+                END IF;
+                UPDATE outbox_held SET available_at = due, generation = event_row.generation, unique_seconds = event_row.unique_seconds WHERE id = event;
+            ELSE
+                WITH waiting AS (
+                    DELETE FROM outbox WHERE id = event RETURNING 'pending' AS was, %1$s
+                ), sent AS (
+                    DELETE FROM outbox_sent WHERE id = event RETURNING 'in flight' AS was, %1$s
+                ), gone AS (
+                    SELECT *, row_number() OVER (ORDER BY generation DESC) AS n FROM (SELECT * FROM waiting UNION ALL SELECT * FROM sent) AS every
+                ), absorbed AS (
+                    INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM gone WHERE n > 1
+                )
+                SELECT ROW(%1$s)::outbox AS moved, was, (SELECT count(*) FROM gone) AS places INTO found_one FROM gone WHERE n = 1;
+                CONTINUE WHEN NOT FOUND; -- it was moved between the look and the deletion
+                event_row := found_one.moved;
+                was_due := event_row.available_at;
+                handed_over := found_one.was = 'in flight' OR found_one.places > 1 OR was_due <= clock_timestamp() OR event_row.attempts > 0 OR event_row.generation > 0;
+                event_row.available_at := due;
+                IF handed_over AND event_row.subscription IS NOT NULL THEN
+                    RAISE SQLSTATE 'OB003';
+                END IF;
+                IF handed_over THEN
+                    event_row.generation := event_row.generation + 1;
+                    event_row.unique_seconds := NULL; -- its former task may hold that lock
+                END IF;
+                IF found_one.was = 'in flight' THEN
+                    event_row.split := coalesce(event_row.split, 'done');
+                END IF;
+                PERFORM set_config('outboxd.moving', 'on', true);
+                INSERT INTO outbox (%1$s) SELECT (event_row).*;
+                PERFORM set_config('outboxd.moving', moving, true);
+                IF handed_over THEN
+                    confirming := true;
+                    DELETE FROM outbox_void_tasks WHERE event_id = event;
+                    BEGIN
+                        INSERT INTO inbox (event_id) VALUES (event) ON CONFLICT DO NOTHING;
+                        IF NOT FOUND THEN
+                            RAISE SQLSTATE 'OB002';
+                        END IF;
+                        DELETE FROM inbox WHERE event_id = event;
+                    EXCEPTION WHEN SQLSTATE 'OB001' THEN
+                        NULL;
+                    END;
+                END IF;
+            END IF;
+            IF handed_over THEN
+                INSERT INTO outbox_void_tasks AS v (event_id, queue, generation, until) VALUES (event, event_row.queue, greatest(event_row.generation - 1, 0), due)
+                ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), until = excluded.until, removed_at = NULL;
+            END IF;
+            INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
+            VALUES (event, 'person', 'rescheduled', event_row.generation, format('to %%s UTC (was %%s), %%s',
+                to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(was_due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), detail));
+            RETURN 'rescheduled';
+        EXCEPTION
+            WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
+            WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
+            -- Its receiver cannot be asked, or the outbox would not take it back.
+            WHEN SQLSTATE 'OB003' OR data_exception OR integrity_constraint_violation THEN RETURN 'in flight';
+        END;
+    END LOOP;
+    RETURN 'busy';
+END $$
+$ddl$, columns); END $do$;
+-- +goose StatementEnd
+
+-- outbox_reschedule moves an event and its deliveries to another time, or nothing,
+-- and answers as outbox_reschedule_one, as outbox_cancel does.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    answer text;
+    delivery uuid;
 BEGIN
     IF due IS NULL OR NOT isfinite(due) OR due < '0001-01-01 00:00:00+00' OR due >= '10000-01-01 00:00:00+00' THEN
         RAISE check_violation USING MESSAGE = 'an event cannot be rescheduled to that time', HINT = 'Name a time in the years 1 to 9999.';
     END IF;
-    FOR attempt IN 1..10 LOOP
-        standing := outbox_standing(event);
-        IF standing NOT LIKE 'open %' THEN
-            RETURN standing;
-        ELSIF standing = 'open in flight' THEN
-            RETURN 'in flight';
-        END IF;
-        BEGIN
-            WITH waiting AS (
-                UPDATE outbox o SET available_at = due FROM (SELECT id, available_at FROM outbox WHERE id = event FOR UPDATE) AS before
-                WHERE o.id = before.id RETURNING o.id, o.generation, before.available_at
-            ), held AS (
-                UPDATE outbox_held h SET available_at = due FROM (SELECT id, available_at FROM outbox_held WHERE id = event FOR UPDATE) AS before
-                WHERE h.id = before.id RETURNING h.id, h.generation, before.available_at
-            ), noted AS (
-                INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
-                SELECT id, 'person', 'rescheduled', generation, format('to %s UTC (was %s), %s',
-                    to_char(due AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(available_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), detail)
-                FROM (SELECT * FROM waiting UNION ALL SELECT * FROM held) AS every
-                RETURNING 1
-            )
-            SELECT count(*) INTO moved FROM noted;
-        EXCEPTION
-            WHEN lock_not_available THEN RETURN 'busy';
-        END;
-        IF moved > 0 THEN
-            -- A sleeping relay waits for the due time that it knew before this change.
-            IF EXISTS (SELECT FROM outbox_relays WHERE asleep) AND coalesce(current_setting('outboxd.wake', true), '') <> 'off' THEN
-                PERFORM pg_notify('outbox_wake', current_schema());
+    answer := outbox_reschedule_one(event, due, actor, reason);
+    IF answer = 'rescheduled' THEN
+        FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
+            answer := outbox_reschedule_one(delivery, due, actor, reason);
+            IF answer NOT IN ('rescheduled', 'cancelled', 'suppressed', 'unknown') THEN
+                RAISE SQLSTATE 'OB003';
             END IF;
-            RETURN 'rescheduled';
-        END IF;
-    END LOOP;
-    RETURN 'busy';
+        END LOOP;
+        answer := 'rescheduled';
+    END IF;
+    RETURN answer;
+EXCEPTION WHEN SQLSTATE 'OB003' THEN
+    RETURN answer;
 END $$;
 -- +goose StatementEnd
 
--- outbox_erase_one removes the payload, the headers and the errors of an event. It
--- returns 'erased', or why it could not, in the words of outbox_cancel. The account
--- and the ID stay. An erased event is never sent again:
+-- outbox_erase_one removes the payload, the headers and the errors of an event,
+-- without its deliveries, and returns 'erased', or why it cannot, in the words of
+-- outbox_cancel_one. The account and the ID stay. What is erased is never sent again:
 --
---   - An event that has not taken effect is cancelled.
---   - A dead letter is discarded, so that it cannot be replayed.
---   - A confirmed event that is back in the outbox goes to the history, as it would
---     without this.
---   - An event that was handed over and has no consumer that confirms leaves the
---     history, as it would at the end of its time.
+--   - What has not taken effect is cancelled, also where the ID is dead or suppressed
+--     and waits once more.
+--   - A dead letter is discarded, so that nobody replays it.
+--   - What is confirmed and back in the outbox goes to the history, where it would
+--     come anyway. What repeats a cancelled event is absorbed.
+--   - What was handed over and is confirmed by nobody leaves the history, as it would
+--     at the end of its time.
+--
+-- Its tasks are void: the leader deletes them. What it had changed may be half of it
+-- where it returns another answer: whoever calls it undoes that.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -239,12 +346,17 @@ CREATE FUNCTION outbox_erase_one(event uuid, actor text, reason text) RETURNS te
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     standing text := outbox_cancel_one(event, actor, reason);
+    waits text := standing; -- what waits of it, or took effect
     found_one integer;
     found_dead integer;
+    keys text[];
 BEGIN
-    IF standing IN ('running', 'busy', 'unknown')
-       OR standing = 'in flight' AND NOT EXISTS (SELECT FROM outbox_sent s, outbox_queue_identity q WHERE s.id = event AND s.subscription IS NULL AND s.event_type = ANY (q.unconfirmed)) THEN
-        RETURN standing;
+    IF standing IN ('dead', 'suppressed') THEN
+        waits := outbox_cancel_one(event, actor, reason, false);
+    END IF;
+    IF standing = 'unknown' OR waits IN ('running', 'busy')
+       OR waits = 'in flight' AND NOT EXISTS (SELECT FROM outbox_sent s, outbox_queue_identity q WHERE s.id = event AND s.subscription IS NULL AND s.event_type = ANY (q.unconfirmed)) THEN
+        RETURN waits;
     END IF;
     BEGIN
         WITH suppressed AS (
@@ -252,17 +364,21 @@ BEGIN
         ), cancelled AS (
             UPDATE outbox_cancelled SET payload = '', headers = '{}', last_error = NULL WHERE id = event RETURNING generation
         ), sent AS (
-            UPDATE outbox_sent SET payload = '', headers = '{}', last_error = NULL WHERE id = event AND standing <> 'in flight' RETURNING generation
+            UPDATE outbox_sent SET payload = '', headers = '{}', last_error = NULL WHERE id = event AND waits <> 'in flight' RETURNING generation, queue
         ), ended AS (
-            DELETE FROM outbox_sent WHERE id = event AND standing = 'in flight' RETURNING event_type, created_at, generation
+            DELETE FROM outbox_sent WHERE id = event AND waits = 'in flight' RETURNING event_type, created_at, generation, queue
         ), back AS (
-            DELETE FROM outbox WHERE id = event AND standing = 'confirmed' RETURNING *
+            DELETE FROM outbox WHERE id = event AND waits IN ('confirmed', 'cancelled') RETURNING %1$s
         ), held AS (
-            DELETE FROM outbox_held WHERE id = event AND standing = 'confirmed' RETURNING %1$s
+            DELETE FROM outbox_held WHERE id = event AND waits IN ('confirmed', 'cancelled') RETURNING %1$s
+        ), waiting AS (
+            SELECT * FROM back UNION ALL SELECT * FROM held
         ), moved AS (
-            INSERT INTO outbox_sent (%1$s) SELECT %2$s FROM (SELECT %1$s FROM back UNION ALL SELECT %1$s FROM held) AS waiting RETURNING generation
+            INSERT INTO outbox_sent (%1$s) SELECT %2$s FROM waiting WHERE waits = 'confirmed' RETURNING generation, queue
+        ), absorbed AS (
+            INSERT INTO outbox_entries (event_type, created_at, repeated) SELECT event_type, created_at, 1 FROM waiting WHERE waits = 'cancelled'
         ), dead AS (
-            DELETE FROM outbox_dead WHERE id = event RETURNING event_type, created_at, generation
+            DELETE FROM outbox_dead WHERE id = event RETURNING event_type, created_at, generation, queue
         ), entered AS (
             INSERT INTO outbox_account AS a (day, event_type, discarded, unconfirmed)
             SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, sum(discarded), sum(unconfirmed) FROM (
@@ -270,16 +386,21 @@ BEGIN
                 UNION ALL SELECT event_type, created_at, 0, 1 FROM ended
             ) AS gone GROUP BY 1, 2
             ON CONFLICT (day, event_type) DO UPDATE SET discarded = a.discarded + excluded.discarded, unconfirmed = a.unconfirmed + excluded.unconfirmed
+        ), tasks AS (
+            SELECT generation, queue FROM sent UNION ALL SELECT generation, queue FROM ended UNION ALL SELECT generation, queue FROM moved UNION ALL SELECT generation, queue FROM dead
+        ), void AS (
+            INSERT INTO outbox_void_tasks AS v (event_id, queue, generation)
+            SELECT event, queue, generation FROM tasks ORDER BY generation DESC LIMIT 1
+            ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), removed_at = NULL
         ), every AS (
-            SELECT generation FROM suppressed UNION ALL SELECT generation FROM cancelled UNION ALL SELECT generation FROM sent
-            UNION ALL SELECT generation FROM ended UNION ALL SELECT generation FROM moved UNION ALL SELECT generation FROM dead
+            SELECT generation FROM suppressed UNION ALL SELECT generation FROM cancelled UNION ALL SELECT generation FROM tasks
         ), noted AS (
             INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
             SELECT event, 'person', 'erased', max(generation), 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END FROM every HAVING count(*) > 0
         )
-        SELECT count(*), (SELECT count(*) FROM dead) INTO found_one, found_dead FROM every;
-        -- It was replayed in the meantime: it has its turn again, and the delivery
-        -- has not ended.
+        SELECT count(*), (SELECT count(*) FROM dead), (SELECT array_agg(DISTINCT ordering_key) FILTER (WHERE ordering_key IS NOT NULL) FROM waiting)
+        INTO found_one, found_dead, keys FROM every;
+        -- It was replayed meanwhile: it has its turn, and its delivery has not ended.
         IF standing = 'dead' AND found_dead = 0 THEN
             RETURN 'busy';
         END IF;
@@ -287,6 +408,9 @@ BEGIN
         IF standing = 'dead' THEN
             PERFORM outbox_pass_turn(event);
             PERFORM outbox_delivery_ended(event);
+        END IF;
+        IF keys IS NOT NULL THEN
+            PERFORM outbox_advance(keys);
         END IF;
     EXCEPTION
         WHEN lock_not_available THEN RETURN 'busy';
@@ -296,24 +420,48 @@ END $$
 $ddl$, columns, erased); END $do$;
 -- +goose StatementEnd
 
--- outbox_erase erases an event and its deliveries. It returns 'erased', or the answer
--- of outbox_erase_one for the first one that could not be erased.
+-- outbox_erase erases an event and its deliveries, or nothing, and answers as
+-- outbox_erase_one, as outbox_cancel does. Of an event that is not kept any more there
+-- may be deliveries.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-    answer text := outbox_erase_one(event, actor, reason);
+    answer text;
+    one text;
     delivery uuid;
-    other text;
 BEGIN
+    answer := outbox_erase_one(event, actor, reason);
+    IF answer NOT IN ('erased', 'unknown') THEN
+        RAISE SQLSTATE 'OB003';
+    END IF;
     FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
-        other := outbox_erase_one(delivery, actor, reason);
-        IF answer IN ('erased', 'unknown') AND other <> 'unknown' THEN
-            answer := other;
+        one := outbox_erase_one(delivery, actor, reason);
+        IF one NOT IN ('erased', 'unknown') THEN
+            answer := one;
+            RAISE SQLSTATE 'OB003';
+        ELSIF one = 'erased' THEN
+            answer := one;
         END IF;
     END LOOP;
     RETURN answer;
+EXCEPTION WHEN SQLSTATE 'OB003' THEN
+    RETURN answer;
 END $$;
+-- +goose StatementEnd
+
+-- outbox_tasks_of returns the void and the cancelled tasks that may be left of events
+-- and their deliveries, for who deletes them at once.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_tasks_of(events uuid[]) RETURNS TABLE (event_id uuid, queue text, generation integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    WITH asked AS (
+        SELECT e AS id FROM unnest(events) AS e UNION SELECT d FROM unnest(events) AS e, outbox_deliveries_of(e) AS d
+    )
+    SELECT v.event_id, v.queue, v.generation FROM outbox_void_tasks v JOIN asked a ON a.id = v.event_id WHERE v.removed_at IS NULL
+    UNION ALL
+    SELECT c.id, c.queue, c.generation FROM outbox_cancelled c JOIN asked a ON a.id = c.id WHERE c.removed_at IS NULL
+$$;
 -- +goose StatementEnd
 
 -- cancel takes an event back in the caller's transaction. It returns 'cancelled' if
@@ -329,8 +477,9 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- reschedule moves an event that was not handed to Redis yet to an earlier or later
--- time, in the caller's transaction. It returns 'rescheduled', or why it could not.
+-- reschedule moves an event that has not taken effect to an earlier or later time, in
+-- the caller's transaction. It returns 'rescheduled', or why it could not. Until the
+-- transaction ends, a handler that begins with the event waits for it.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -344,7 +493,9 @@ DROP FUNCTION reschedule;
 DROP FUNCTION cancel;
 DROP FUNCTION outbox_erase;
 DROP FUNCTION outbox_erase_one;
+DROP FUNCTION outbox_tasks_of;
 DROP FUNCTION outbox_reschedule;
+DROP FUNCTION outbox_reschedule_one;
 DROP TRIGGER outbox_took_back ON outbox_cancelled;
 DROP FUNCTION outbox_took_back;
 DROP FUNCTION outbox_cancel;

@@ -38,3 +38,28 @@ func TestTheLeaderDeletesTasksOfCancelledEvents(t *testing.T) {
 		t.Errorf("%d events were sent again, %v, want 1", n, err)
 	}
 }
+
+// The former tasks of rescheduled and of discarded events are deleted, and not the
+// one that a rescheduled event gets when it is time.
+func TestTheLeaderDeletesVoidTasks(t *testing.T) {
+	t.Parallel()
+	database, queue := servertest.Database(t), servertest.Redis(t)
+	cancels := func(o *relay.Options) { o.Cancelled = publish.New(openRedis(t, queue)).Tasks() }
+	f := newFixture(t, database, queue, cancels)
+	stop := f.start()
+	f.exec("SELECT outboxd.emit('stays', '{}'), outboxd.emit('later', '{}'), outboxd.emit('now', '{}')")
+	f.eventually(3, "SELECT count(*) FROM outbox_sent")
+	f.exec("SELECT outboxd.reschedule(id, now()) FROM outbox_sent WHERE event_type = 'now'")
+	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE generation = 1")
+	stop()
+	if n := len(f.tasks(domain.DefaultQueue)); n != 4 {
+		t.Fatalf("Redis has %d tasks, want 4", n)
+	}
+	f.exec("SELECT outboxd.reschedule(id, now() + interval '1 day') FROM outbox_sent WHERE event_type = 'later'")
+	next := newFixture(t, database, queue, cancels)
+	next.start()
+	f.eventually(2, "SELECT count(*) FROM outbox_void_tasks WHERE removed_at IS NOT NULL")
+	if tasks := f.tasks(domain.DefaultQueue); len(tasks) != 2 {
+		t.Errorf("Redis has %d tasks after the leader looked, want those of what stays and of what was moved to now: %+v", len(tasks), tasks)
+	}
+}

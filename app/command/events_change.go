@@ -16,6 +16,7 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/words"
+	"outboxd/jobs/broker"
 	"outboxd/repository/recall"
 	"outboxd/repository/search"
 )
@@ -24,12 +25,14 @@ const (
 	// changedAtOnce is how many events one transaction changes. Handlers that
 	// begin with them wait until it ends.
 	changedAtOnce = 100
+	// changedPage is how many events are looked for at once.
+	changedPage = 1000
 	// tooLateListed is how many of the events that could not be changed are
 	// named.
 	tooLateListed = 100
 )
 
-// eventChangeDocument is the result of events cancel and events reschedule.
+// eventChangeDocument is the result of events cancel, reschedule and erase.
 type eventChangeDocument struct {
 	Action   string                        `json:"action"`
 	ActionID *domain.ID                    `json:"action_id,omitempty"` // in outbox_actions; none: nothing was done
@@ -46,12 +49,12 @@ type tooLateDocument struct {
 	Answer domain.ChangeAnswer `json:"answer"`
 }
 
-// eventChange is one cancel or reschedule.
+// eventChange is one cancel, reschedule or erase.
 type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
 	states     []domain.EventState // that an event must have
-	inRedis    bool                // their tasks are removed too
+	inRedis    bool                // their tasks are removed at once
 	change     func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error)
 }
 
@@ -79,16 +82,17 @@ func (c commands) newEventsRescheduleCommand() *cobra.Command {
 	var due time.Time
 	change := &eventChange{
 		verb: "reschedule", past: "Rescheduled", done: domain.ChangeRescheduled,
-		states: []domain.EventState{domain.StatePending, domain.StateHeld},
+		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight},
 		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
 			return changes.Reschedule(ctx, action, ids, due)
 		},
 	}
 	cmd := c.newEventChangeCommand(config.RoleAPI, change)
-	cmd.Short = "Move events that wait to another time"
-	cmd.Long = `Move events to another time, sooner or later: those that are pending, or held for their ordering key's turn. Their
-attempts stay as they were. What was handed to Redis is in flight, and too late. So is what is named with
-another reason: confirmed, busy, dead, suppressed or unknown.`
+	cmd.Short = "Move events that have not taken effect to another time"
+	cmd.Long = `Move events to another time, sooner or later: those that are pending, held for their ordering key's turn, or in
+flight and not begun. A task that Redis has of one takes no effect before that time, and the relay deletes it. The
+event gets a new task when it is time. Its attempts at the relay stay as they were, those of the task begin anew.
+What was too late is named, with the reason: confirmed, running, busy, in flight, dead, suppressed or unknown.`
 	cmd.Example = `  outboxd events reschedule 01980000-0000-7000-8000-000000000000 --in 2h --yes
   outboxd events reschedule --type report:build --state pending --at 2026-12-24T06:00:00Z --yes`
 	cmd.Flags().StringVar(&at, "at", "", "the time, such as 2006-01-02T15:04:05Z; without a zone it is UTC")
@@ -128,25 +132,24 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 			return err
 		}
 		said := flags.said(cmd)
-		lives := search.NewLives(o.db)
-		var events []domain.EventSummary
+		run := change.begin(o, &acting, said)
+		defer run.close()
 		switch {
 		case len(ids) > 0 && len(said) > 0:
 			return config.Mistake{Err: errors.New("IDs and a filter exclude each other")}
 		case len(ids) > 0:
 			said["ids"] = strings.Join(args, " ")
-			if events, err = locate(cmd.Context(), lives, ids); err != nil {
-				return err
-			}
+			err = run.take(cmd.Context(), ids)
 		case len(said) == 0:
 			return config.Mistake{Err: errors.New("say which events: IDs, --type, --queue, --key, --state, --since, --until or --header")}
 		default:
-			if events, err = change.find(cmd.Context(), lives, filter); err != nil {
-				return err
-			}
+			err = run.takeMatching(cmd.Context(), filter)
 		}
-		result, err := change.run(cmd.Context(), o, events, &acting, said)
-		if err == nil && len(ids) > 0 && !result.DryRun && result.Changed < len(ids) {
+		if err == nil {
+			err = acting.consent(change.verb)
+		}
+		result := run.result
+		if err == nil && len(ids) > 0 && result.Changed < len(ids) {
 			err = fmt.Errorf("%s of %s could not be %s", words.Count(len(ids)-result.Changed), words.Many(len(ids), "event"), strings.ToLower(change.past))
 		}
 		return cmp.Or(out.Write(cmd.OutOrStdout(), result, func(w io.Writer) { change.table(w, result) }), err)
@@ -154,53 +157,75 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 	return cmd
 }
 
-// find returns the events that match the filter and can be changed.
-func (e *eventChange) find(ctx context.Context, lives domain.EventLives, filter domain.EventFilter) (events []domain.EventSummary, err error) {
-	var page domain.EventPage
-	for first := true; first || !page.Next.IsZero(); first = false {
-		if page, err = lives.Search(ctx, filter, page.Next, 1000); err != nil {
-			return nil, err
-		}
-		for i := range page.Events {
-			if slices.Contains(e.states, page.Events[i].State) {
-				events = append(events, page.Events[i])
-			}
-		}
-	}
-	return events, nil
+// eventChangeRun is an eventChange under way.
+type eventChangeRun struct {
+	*eventChange
+	o       *opened
+	changes domain.EventChanges
+	action  *domain.Action
+	result  *eventChangeDocument
+	redis   *broker.Redis // opened when it is first needed
 }
 
-func (e *eventChange) run(ctx context.Context, o *opened, events []domain.EventSummary, acting *actionFlags, said map[string]string) (*eventChangeDocument, error) {
-	result := &eventChangeDocument{Action: e.verb, Matched: len(events), DryRun: !acting.yes, Answers: map[domain.ChangeAnswer]int64{}, TooLate: []tooLateDocument{}}
-	if err := acting.consent(e.verb); err != nil {
-		return result, err
+func (e *eventChange) begin(o *opened, acting *actionFlags, said map[string]string) *eventChangeRun {
+	return &eventChangeRun{
+		eventChange: e, o: o, changes: recall.New(o.db), action: acting.action(said),
+		result: &eventChangeDocument{Action: e.verb, DryRun: !acting.yes, Answers: map[domain.ChangeAnswer]int64{}, TooLate: []tooLateDocument{}},
 	}
-	action := acting.action(said)
-	changes := recall.New(o.db)
-	change := func(ids []domain.ID) ([]domain.Change, error) { return e.change(ctx, changes, action, ids) }
-	for some := range slices.Chunk(events, changedAtOnce) {
-		var answers []domain.Change
-		var err error
-		if e.inRedis {
-			answers, err = e.withTasks(ctx, o, some, change)
-		} else {
-			ids := make([]domain.ID, len(some))
-			for i := range some {
-				ids[i] = some[i].ID
-			}
-			answers, err = change(ids)
+}
+
+func (r *eventChangeRun) close() {
+	if r.redis != nil {
+		_ = r.redis.Close()
+	}
+}
+
+// takeMatching changes the events that the filter chooses and that can be changed, page by
+// page: an event that has moved on is not met again, because the pages go by the IDs.
+func (r *eventChangeRun) takeMatching(ctx context.Context, filter domain.EventFilter) error {
+	lives := search.NewLives(r.o.db)
+	for before := (domain.ID{}); ; {
+		page, err := lives.Search(ctx, filter, before, changedPage)
+		if err != nil {
+			return err
 		}
-		if !action.ID.IsZero() {
-			result.ActionID = &action.ID
+		var ids []domain.ID
+		for i := range page.Events {
+			if slices.Contains(r.states, page.Events[i].State) {
+				ids = append(ids, page.Events[i].ID)
+			}
+		}
+		if err := r.take(ctx, ids); err != nil {
+			return err
+		}
+		if before = page.Next; before.IsZero() {
+			return nil
+		}
+	}
+}
+
+// take changes events, or only counts them.
+func (r *eventChangeRun) take(ctx context.Context, ids []domain.ID) error {
+	r.result.Matched += len(ids)
+	if r.result.DryRun {
+		return nil
+	}
+	for some := range slices.Chunk(ids, changedAtOnce) {
+		answers, err := r.change(ctx, r.changes, r.action, some)
+		if !r.action.ID.IsZero() {
+			r.result.ActionID = &r.action.ID
 		}
 		for _, answer := range answers {
-			result.add(answer, e.done)
+			r.result.add(answer, r.done)
+		}
+		if err == nil && r.inRedis {
+			err = r.removeTasks(ctx, some)
 		}
 		if err != nil {
-			return result, err
+			return err
 		}
 	}
-	return result, nil
+	return nil
 }
 
 func (d *eventChangeDocument) add(c domain.Change, done domain.ChangeAnswer) {

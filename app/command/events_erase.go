@@ -2,12 +2,13 @@ package command
 
 import (
 	"context"
-	"slices"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
 )
@@ -24,81 +25,27 @@ func (c commands) newEventsEraseCommand() *cobra.Command {
 what is held, the history, dead letters, suppressed and cancelled events, and their tasks in Redis, completed and
 archived ones too. Their IDs, types, ordering keys and times stay, and so does the account.
 What has not taken effect is cancelled, and what is dead is discarded: nothing is sent again without its payload.
-What cannot be erased just now is named, with the reason. Backups, the WAL and what handlers wrote are not touched.`
+An event is erased with its deliveries, or not at all. What cannot be erased just now is named, with the reason. A
+task that runs just now the relay deletes when it has ended. Backups, the WAL and what handlers wrote are not touched.`
 	cmd.Example = `  outboxd events erase --header person=4711 --yes --reason "asked to be forgotten"
   outboxd events erase 01980000-0000-7000-8000-000000000000 --yes`
 	return cmd
 }
 
-// locate returns summaries of named events. For unknown events only the ID is
-// set.
-func locate(ctx context.Context, lives domain.EventLives, ids []domain.ID) ([]domain.EventSummary, error) {
-	events := make([]domain.EventSummary, len(ids))
-	for i, id := range ids {
-		events[i].ID = id
-		life, err := lives.Find(ctx, id)
-		switch {
-		case domain.ErrorCode(err) == domain.CodeNotFound:
-			events[i].State = domain.StateGone
-			continue
-		case err != nil:
-			return nil, err
-		}
-		last := life.LastKnown()
-		events[i].State, events[i].Queue, events[i].Generation = life.State, last.Queue, last.Generation
+// removeTasks deletes the tasks of events that were changed, and of their deliveries.
+// What runs just now, and what cannot be deleted, the relay deletes.
+func (r *eventChangeRun) removeTasks(ctx context.Context, ids []domain.ID) error {
+	tasks, err := r.changes.Tasks(ctx, ids)
+	if err != nil || len(tasks) == 0 {
+		return err
 	}
-	return events, nil
-}
-
-// withTasks changes events and removes their tasks from Redis. An event that has
-// ended loses its task first: if the command is interrupted in between, a
-// repetition finds the event again. Other events are cancelled first. A task that
-// runs now is removed by the relay later.
-func (e *eventChange) withTasks(ctx context.Context, o *opened, events []domain.EventSummary, change func([]domain.ID) ([]domain.Change, error)) ([]domain.Change, error) {
-	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
-	if err != nil {
-		return nil, err
-	}
-	defer redis.Close()
-	finder := lookup.New(redis)
-	var ended, open []domain.Event
-	for i := range events {
-		event := domain.Event{ID: events[i].ID, Queue: events[i].Queue, Generation: events[i].Generation}
-		switch {
-		case event.Queue == "": // without its queue the task cannot be found
-		case slices.Contains([]domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight}, events[i].State):
-			open = append(open, event)
-		default:
-			ended = append(ended, event)
+	if r.redis == nil {
+		if r.redis, err = broker.Open(r.o.servers.RedisURL, redisConnections); err != nil {
+			return err
 		}
 	}
-	removed, err := finder.Remove(ctx, ended)
-	if err != nil {
-		return nil, err
+	if _, err := lookup.New(r.redis).Remove(ctx, tasks); err != nil {
+		return fmt.Errorf("%s %s in the database; a relay deletes their tasks in Redis when it can: %w", words.Many(r.result.Changed, "event"), words.Plural(r.result.Changed, "is erased", "are erased"), err)
 	}
-	var answers []domain.Change
-	runs := map[domain.ID]bool{}
-	for i := range ended {
-		if !removed[i] {
-			runs[ended[i].ID] = true
-			answers = append(answers, domain.Change{ID: ended[i].ID, Answer: domain.TooLateRunning})
-		}
-	}
-	var ids []domain.ID
-	for i := range events {
-		if !runs[events[i].ID] {
-			ids = append(ids, events[i].ID)
-		}
-	}
-	changes, err := change(ids)
-	if err != nil {
-		return answers, err
-	}
-	erased := map[domain.ID]bool{}
-	for _, one := range changes {
-		erased[one.ID] = one.Answer == e.done
-	}
-	open = slices.DeleteFunc(open, func(event domain.Event) bool { return !erased[event.ID] })
-	_, err = finder.Remove(ctx, open)
-	return append(answers, changes...), err
+	return nil
 }

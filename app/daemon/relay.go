@@ -45,7 +45,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			},
 			Archives: &lead.Archives{
 				Queue: inspect.NewArchive(redis), Every: archiveEvery,
-				Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock),
+				Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock), Tasks: publisher.Tasks(),
 			},
 			Acknowledging: &lead.Acknowledging{
 				Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(redis) },

@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -41,6 +42,9 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		case failure == nil && burial == domain.ConfirmedOnce:
 			// The commit succeeded and its answer was lost.
 			return nil
+		case failure == nil && burial == domain.BuriedEarly:
+			// Out of the queue, the event gets another task when it may take effect.
+			return buriedError{fmt.Errorf("%w: %w: %w", domain.ErrTooEarly, err, asynq.RevokeTask)}
 		case failure == nil:
 			return buriedError{err}
 		case domain.ErrorCode(failure) != domain.CodeUnavailable && ctx.Err() == nil:

@@ -187,7 +187,7 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 // outbox or held, and the relay makes their tasks anew when it is their turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
-		w.log.Info("tasks go back to their queue until it is their turn: PostgreSQL went back to a state before the earlier event took effect")
+		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)
 	})
 	if retried, _ := asynq.GetRetryCount(ctx); !lastAttempt(ctx, retried) {
 		return err

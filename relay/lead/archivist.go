@@ -17,7 +17,8 @@ import (
 type Archives struct {
 	Queue    domain.ArchivedTasks
 	Failures domain.FailedTasks
-	Every    time.Duration // between two searches
+	Tasks    domain.TaskRemover // deletes archived tasks of events that may not take effect yet; nil: they stay
+	Every    time.Duration      // between two searches
 }
 
 const (
@@ -131,6 +132,10 @@ func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	// Only if the database has the event: a person may have discarded it, and
 	// its task stays in the archive.
 	burial, err := a.o.Failures.Bury(ctx, failed, true)
+	if err == nil && burial == domain.BuriedEarly && a.o.Tasks != nil {
+		// The relay would take it for the task that it makes when it is time.
+		_, err = a.o.Tasks.Remove(ctx, []domain.Event{failed.Event})
+	}
 	if err == nil && burial == domain.Buried {
 		a.archived.Inc()
 		a.log.Error("an archived task became a dead letter",

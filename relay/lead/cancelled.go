@@ -4,59 +4,88 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"outboxd/domain"
 )
 
-// removeAtOnce is how many cancelled events are handled at once.
-const removeAtOnce = 500
+const (
+	// removeAtOnce is how many events the queue is asked about at once.
+	removeAtOnce = 500
+	// removePatience is how long one round deletes tasks, so that the leader gets to
+	// its other work. The next round goes on from there.
+	removePatience = 5 * time.Second
+)
 
-// removeCancelled deletes the tasks of cancelled events. The tasks would have
-// no effect, but until they are deleted the events' rows must stay. A task that
-// runs now is left for the next round: its handler waits for the cancellation,
-// or has nothing to do.
-func (l *Leader) removeCancelled(ctx context.Context) {
+// removal is where a round of deletions ended.
+type removal struct{ after domain.ID }
+
+// removeTasks deletes the tasks of cancelled events, and those that are void because
+// their events were rescheduled, erased or discarded. They would have no effect, or
+// none yet, and carry a payload. A task that runs just now is met again in a later
+// round: its handler waits for the cancellation, or has nothing to do.
+func (l *Leader) removeTasks(ctx context.Context) {
 	if l.duties.Cancelled == nil {
 		return
 	}
-	n, err := l.removeTasks(ctx)
+	house := l.duties.Housekeeping
+	cancelled, err := l.remove(ctx, &l.cancelled, house.CancelledTasks, house.TasksRemoved)
+	void, failed := l.remove(ctx, &l.void, house.VoidTasks, house.VoidTasksRemoved)
+	err = errors.Join(err, failed)
 	l.failing.note(ctx, dutyCancelled, err)
 	if err != nil && ctx.Err() == nil {
-		l.log.Warn("could not delete the tasks of cancelled events", "retry_in", keysEvery, "error", err)
+		l.log.Warn("could not delete the tasks of events that were taken back", "retry_in", keysEvery, "error", err)
 	}
-	if n > 0 {
-		l.log.Info("deleted the tasks of cancelled events", "events", n)
+	if cancelled+void > 0 {
+		l.log.Info("deleted the tasks of events that were taken back", "cancelled", cancelled, "rescheduled_erased_or_discarded", void)
 	}
 }
 
-func (l *Leader) removeTasks(ctx context.Context) (n int, err error) {
-	for after := (domain.ID{}); ; {
-		events, err := l.duties.Housekeeping.CancelledTasks(ctx, after, removeAtOnce)
-		if err != nil || len(events) == 0 {
-			return n, err
-		}
-		after = events[len(events)-1].ID
-		removed, err := l.duties.Cancelled.Remove(ctx, events)
-		for one, forbidden := errors.AsType[*domain.QueueOutage](err); forbidden; one, forbidden = errors.AsType[*domain.QueueOutage](err) {
-			left := slices.DeleteFunc(events, func(e domain.Event) bool { return e.Queue == one.Queue })
-			if len(left) == len(events) {
-				return n, err
-			}
-			events = left
-			removed, err = l.duties.Cancelled.Remove(ctx, events)
-		}
+func (l *Leader) remove(ctx context.Context, r *removal, list func(context.Context, domain.ID, int) ([]domain.Event, error),
+	removed func(context.Context, []domain.Event) error,
+) (n int, err error) {
+	for begun := time.Now(); time.Since(begun) < removePatience; {
+		events, err := list(ctx, r.after, removeAtOnce)
 		if err != nil {
 			return n, err
 		}
-		var ids []domain.ID
-		for i := range events {
-			if removed[i] {
-				ids = append(ids, events[i].ID)
-			}
+		if len(events) == 0 {
+			r.after = domain.ID{} // those that ran are met again
+			return n, nil
 		}
-		if err := l.duties.Housekeeping.TasksRemoved(ctx, ids); err != nil {
+		last := events[len(events)-1].ID
+		gone, err := l.removeUsable(ctx, events)
+		if err != nil {
 			return n, err
 		}
-		n += len(ids)
+		if err := removed(ctx, gone); err != nil {
+			return n, err
+		}
+		r.after = last
+		n += len(gone)
 	}
+	return n, nil
+}
+
+// removeUsable returns the events of which no task is left. One queue that cannot be
+// used keeps no other waiting.
+func (l *Leader) removeUsable(ctx context.Context, events []domain.Event) (gone []domain.Event, err error) {
+	removed, err := l.duties.Cancelled.Remove(ctx, events)
+	for one, forbidden := errors.AsType[*domain.QueueOutage](err); forbidden; one, forbidden = errors.AsType[*domain.QueueOutage](err) {
+		left := slices.DeleteFunc(events, func(e domain.Event) bool { return e.Queue == one.Queue })
+		if len(left) == len(events) {
+			return nil, err
+		}
+		events = left
+		removed, err = l.duties.Cancelled.Remove(ctx, events)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range events {
+		if removed[i] {
+			gone = append(gone, events[i])
+		}
+	}
+	return gone, nil
 }

@@ -36,7 +36,7 @@ var duties = map[duty]string{
 	dutyTidy:    "keep the partitions and trim",
 
 	dutyAcknowledge: "confirm what consumers with another database acknowledged",
-	dutyCancelled:   "delete the tasks of cancelled events",
+	dutyCancelled:   "delete the tasks of events that were taken back",
 	dutyReplay:      "go on with a replay to a subscription",
 }
 

@@ -37,6 +37,8 @@ type Leader struct {
 	healer  *healer     // nil: losses of all data go unnoticed
 	single  *reconciler // nil: losses of single tasks go unnoticed
 	key     string      // the ordering key at which the last round ended
+
+	cancelled, void removal // where the last deletions of tasks ended
 }
 
 // New returns a Leader. It starts nothing.
@@ -175,7 +177,7 @@ func (l *Leader) look(ctx context.Context) {
 // advance releases held events that wait for nothing any more. Only the leader
 // notices such events, which a process leaves if it dies between two steps.
 func (l *Leader) advance(ctx context.Context) {
-	defer l.removeCancelled(ctx)
+	defer l.removeTasks(ctx)
 	last, advanced, gone, err := l.duties.Housekeeping.AdvanceKeys(ctx, l.key, advanceBatch)
 	l.key = last
 	if err == nil {
@@ -236,6 +238,7 @@ func (l *Leader) tidy(ctx context.Context) {
 		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),
 		l.duties.Housekeeping.TrimRelays(ctx, staleRelay),
 		l.trim(ctx, "cancelled events", l.duties.Housekeeping.TrimCancelled, l.duties.InboxRetention),
+		l.trim(ctx, "void tasks", l.duties.Housekeeping.TrimVoidTasks, 0),
 		l.trim(ctx, "inbox rows", l.duties.Housekeeping.TrimInbox, l.duties.InboxRetention),
 		l.trim(ctx, "suppressed events", l.duties.Housekeeping.TrimSuppressed, l.duties.InboxRetention),
 	)

@@ -62,7 +62,7 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 		return err
 	})
 	if postgres.SQLState(err) == postgres.TooEarly {
-		return domain.Superseded, nil // the event is held, and is handed over again when it gets the turn
+		return domain.BuriedEarly, nil
 	}
 	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }

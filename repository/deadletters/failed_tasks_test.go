@@ -281,3 +281,28 @@ func TestTheJournalIsTrimmed(t *testing.T) {
 		t.Errorf("%d entries are left, want the new one and the dead letter's", n)
 	}
 }
+
+// An event whose turn it is not, and one that was moved to a later time, stay: neither
+// an exhausted task nor one that Asynq gave up makes a dead letter of them.
+func TestBuryLeavesWhatMayNotTakeEffectYet(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	tasks := deadletters.NewFailedTasks(db, true)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emitKeyed(t, db, "a1", "a2")
+	emit(t, db, 1)
+	relayAll(t, store)
+	held, moved := find(t, db, "a2"), find(t, db, "test:1")
+	exec(t, db, "SELECT outboxd.reschedule($1, now() + interval '1 day')", moved)
+	for _, onRecord := range []bool{false, true} {
+		for id, name := range map[domain.ID]string{held: "a2", moved: "test:1"} {
+			if got, err := tasks.Bury(t.Context(), failedTask(id, name), onRecord); err != nil || got != domain.BuriedEarly {
+				t.Errorf("Bury of %s: %v, %v, want that it stays", name, got, err)
+			}
+		}
+	}
+	if n := count(t, db, "SELECT count(*) FROM outbox_dead"); n != 0 {
+		t.Errorf("there are %d dead letters", n)
+	}
+	balance(t, db)
+}

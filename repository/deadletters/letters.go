@@ -107,7 +107,11 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $12, generation, $13 FROM gone
 )`
 
-const discardSQL = chosenDeadSQL + `, entered AS (
+// What Asynq's archive has of them goes too.
+const discardSQL = chosenDeadSQL + `, void AS (
+    INSERT INTO outbox_void_tasks AS v (event_id, queue, generation) SELECT id, queue, generation FROM gone
+    ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), removed_at = NULL
+), entered AS (
     INSERT INTO outbox_account AS a (day, event_type, discarded)
     SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(*) FROM gone GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (day, event_type) DO UPDATE SET discarded = a.discarded + excluded.discarded

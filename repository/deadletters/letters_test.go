@@ -11,6 +11,7 @@ import (
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/upkeep"
 )
 
 func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
@@ -229,5 +230,35 @@ func TestDeadLettersAreGrouped(t *testing.T) {
 	}
 	if actions, err := letters.Actions(t.Context(), 10); err != nil || len(actions) != 1 || actions[0].Reason != "mended" || actions[0].Events != 2 || actions[0].Kind != "replay" {
 		t.Errorf("%+v, %v", actions, err)
+	}
+}
+
+// What Redis has archived of a discarded event has a payload.
+func TestADiscardedEventsTasksAreVoid(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	emit(t, db, 1)
+	relayAll(t, store)
+	id := find(t, db, "test:1")
+	bury(t, deadletters.NewFailedTasks(db, true), failedTask(id, "test:1"), domain.Buried)
+	if n, err := deadletters.New(db).Discard(t.Context(), &domain.Action{Actor: "ada"}, domain.DeadFilter{}, 10); err != nil || n != 1 {
+		t.Fatalf("discarded %d, %v", n, err)
+	}
+	house := upkeep.NewHousekeeping(db, "")
+	events, err := house.VoidTasks(t.Context(), domain.ID{}, 10)
+	if err != nil || len(events) != 1 || events[0].ID != id || events[0].Queue != "default" || events[0].Generation != 0 {
+		t.Fatalf("void tasks: %+v, %v", events, err)
+	}
+	exec(t, db, "INSERT INTO outbox (id, event_type, payload) VALUES ($1, 'again', '')", id)
+	if events, err := house.VoidTasks(t.Context(), domain.ID{}, 10); err != nil || len(events) != 1 || events[0].Generation != -1 {
+		t.Errorf("the task of an event that was written again counts as void: %+v, %v", events, err)
+	}
+	exec(t, db, "DELETE FROM outbox")
+	if err := house.VoidTasksRemoved(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := house.TrimVoidTasks(t.Context(), 0, 10); err != nil || n != 1 {
+		t.Errorf("trimmed %d, %v", n, err)
 	}
 }

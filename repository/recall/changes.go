@@ -45,6 +45,20 @@ func (c *Changes) Erase(ctx context.Context, action *domain.Action, ids []domain
 	return c.change(ctx, "erase", action, domain.ChangeErased, eraseSQL, c.args(action, ids)...)
 }
 
+// Tasks implements domain.EventChanges.
+func (c *Changes) Tasks(ctx context.Context, ids []domain.ID) ([]domain.Event, error) {
+	const doing = "look for the tasks of changed events"
+	rows, err := c.db.Pool().Query(ctx, "SELECT event_id, queue, generation FROM outbox_tasks_of($1)", postgres.UUIDs(ids))
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e domain.Event, err error) {
+		err = row.Scan((*[16]byte)(&e.ID), &e.Queue, &e.Generation)
+		return e, err
+	})
+	return events, postgres.Translate(err, doing)
+}
+
 func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {
 	return []any{postgres.UUIDs(ids), c.db.Storable(action.Actor), c.db.Storable(action.Reason)}
 }

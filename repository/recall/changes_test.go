@@ -262,8 +262,11 @@ func TestAnEventIsRescheduled(t *testing.T) {
 		t.Errorf("reschedule while claimed: %s", got)
 	}
 	rt.Deliver(t, batch)
-	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, now())", id); got != "in flight" {
+	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, now())", id); got != "rescheduled" {
 		t.Errorf("reschedule of what Redis has: %s", got)
+	}
+	if went := rt.RelayAll(t, store); went != "late" {
+		t.Errorf("%q went, want what was rescheduled to now", went)
 	}
 	rt.Confirm(t, db, "late")
 	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, now())", id); got != "confirmed" {
@@ -325,7 +328,7 @@ func TestCancelledEventsAreTrimmedWhenNoTaskIsLeft(t *testing.T) {
 	if err != nil || len(events) != 1 || events[0].ID != id || events[0].Queue != "default" {
 		t.Fatalf("tasks to remove: %+v, %v", events, err)
 	}
-	if err := house.TasksRemoved(t.Context(), []domain.ID{id}); err != nil {
+	if err := house.TasksRemoved(t.Context(), events); err != nil {
 		t.Fatal(err)
 	}
 	trim(1)

@@ -6,10 +6,31 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/domain"
 	"outboxd/repository"
+	"outboxd/repository/postgres"
 	"outboxd/repository/recall"
 	rt "outboxd/repository/repositorytest"
 	"outboxd/repository/subscriptions"
 )
+
+// subscribe has every event delivered to a subscription, in the order of its key.
+func subscribe(t *testing.T, db *postgres.Database, name string) {
+	t.Helper()
+	subscription := domain.Subscription{Name: name, Types: []string{"*"}, URL: "http://crm.example.com", Ordering: domain.OrderingKey}.WithDefaults()
+	if _, err := subscriptions.New(db).Apply(t.Context(), &domain.Action{Actor: "a test"}, []domain.Subscription{subscription}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventOf returns the event of a type, and not one of its deliveries.
+func eventOf(t *testing.T, db *postgres.Database, name string) (id domain.ID) {
+	t.Helper()
+	err := db.SQL().QueryRow(`SELECT id FROM (SELECT id, event_type, subscription FROM outbox UNION ALL SELECT id, event_type, subscription FROM outbox_held
+		UNION ALL SELECT id, event_type, subscription FROM outbox_sent) AS e WHERE event_type = $1 AND subscription IS NULL`, name).Scan(&id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
 
 // An event is taken back with all of its deliveries, or not at all: a receiver that
 // may have one cannot be asked.
@@ -17,10 +38,7 @@ func TestAnEventIsTakenBackWithItsDeliveries(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
-	subscription := domain.Subscription{Name: "crm", Types: []string{"*"}, URL: "http://crm.example.com", Ordering: domain.OrderingKey}.WithDefaults()
-	if _, err := subscriptions.New(db).Apply(t.Context(), &domain.Action{Actor: "a test"}, []domain.Subscription{subscription}); err != nil {
-		t.Fatal(err)
-	}
+	subscribe(t, db, "crm")
 	rt.EmitKeyed(t, db, "k0")
 	if got := cancel(t, db, rt.Find(t, db, "k0")); got != "cancelled" {
 		t.Errorf("cancel before a relay met the event: %s", got)
@@ -31,15 +49,7 @@ func TestAnEventIsTakenBackWithItsDeliveries(t *testing.T) {
 		return rt.Count(t, db, `SELECT count(*) FROM (SELECT event_type, subscription FROM outbox UNION ALL SELECT event_type, subscription FROM outbox_held
 			UNION ALL SELECT event_type, subscription FROM outbox_sent) AS e WHERE event_type = $1 AND subscription = 'crm'`, name)
 	}
-	event := func(name string) (id domain.ID) {
-		t.Helper()
-		err := db.SQL().QueryRow(`SELECT id FROM (SELECT id, event_type, subscription FROM outbox UNION ALL SELECT id, event_type, subscription FROM outbox_held
-			UNION ALL SELECT id, event_type, subscription FROM outbox_sent) AS e WHERE event_type = $1 AND subscription IS NULL`, name).Scan(&id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
+	event := func(name string) domain.ID { return eventOf(t, db, name) }
 	if deliveries("k0") != 0 || deliveries("k1") != 1 || deliveries("k2") != 1 {
 		t.Fatalf("deliveries: %d, %d, %d", deliveries("k0"), deliveries("k1"), deliveries("k2"))
 	}
@@ -64,4 +74,86 @@ func TestAnEventIsTakenBackWithItsDeliveries(t *testing.T) {
 		t.Errorf("%s went after it was cancelled", again)
 	}
 	adds(t, db, 3)
+}
+
+// An event that cannot be erased with all of its deliveries keeps everything.
+func TestAnEventIsErasedWithItsDeliveriesOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	subscribe(t, db, "crm")
+	rt.EmitKeyed(t, db, "k1")
+	rt.RelayAll(t, store)
+	id := eventOf(t, db, "k1")
+	erase := func(want domain.ChangeAnswer) {
+		t.Helper()
+		changes, err := recall.New(db).Erase(t.Context(), &domain.Action{Actor: "a test"}, []domain.ID{id})
+		if err != nil || len(changes) != 1 || changes[0].Answer != want {
+			t.Fatalf("erase: %v, %v, want %s", changes, err, want)
+		}
+	}
+	erase(domain.TooLateInFlight)
+	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_sent WHERE event_type = 'k1' AND payload <> ''"); n != 2 {
+		t.Errorf("%d of an event and its delivery are as they were", n)
+	}
+	rt.Exec(t, db, "SELECT outboxd.confirm(id) FROM outbox_sent WHERE subscription IS NOT NULL")
+	erase(domain.ChangeErased)
+	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_sent WHERE payload <> ''"); n != 0 {
+		t.Errorf("%d have their payload", n)
+	}
+	tasks, err := recall.New(db).Tasks(t.Context(), []domain.ID{id})
+	if err != nil || len(tasks) != 2 {
+		t.Errorf("%d tasks are to be deleted, %v, want that of the event and that of its delivery: %+v", len(tasks), err, tasks)
+	}
+	adds(t, db, 1)
+}
+
+// A name that is used again is another subscription; the deliveries of the former one
+// are taken back with their event all the same.
+func TestDeliveriesOfAFormerSubscriptionAreTakenBack(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	subscribe(t, db, "crm")
+	rt.EmitKeyed(t, db, "k1", "k2")
+	rt.RelayAll(t, store)
+	if err := subscriptions.New(db).Remove(t.Context(), &domain.Action{Actor: "a test"}, "crm"); err != nil {
+		t.Fatal(err)
+	}
+	subscribe(t, db, "crm")
+	if got := cancel(t, db, eventOf(t, db, "k2")); got != "cancelled" {
+		t.Errorf("cancel: %s", got)
+	}
+	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_held"); n != 0 {
+		t.Errorf("%d deliveries of a cancelled event wait", n)
+	}
+	adds(t, db, 2)
+}
+
+// Nobody attempts what was handed over for a subscription that was removed a while ago.
+func TestDeliveriesOfARemovedSubscriptionCanBeTakenBack(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	subscribe(t, db, "crm")
+	rt.EmitKeyed(t, db, "a1", "b1")
+	rt.RelayAll(t, store)
+	if err := subscriptions.New(db).Remove(t.Context(), &domain.Action{Actor: "a test"}, "crm"); err != nil {
+		t.Fatal(err)
+	}
+	first, second := eventOf(t, db, "a1"), eventOf(t, db, "b1")
+	if got := cancel(t, db, first); got != "in flight" {
+		t.Errorf("cancel while a worker may be at it: %s", got)
+	}
+	rt.Exec(t, db, "UPDATE outbox_subscriptions SET removed_at = now() - interval '2 minutes'")
+	if got := cancel(t, db, first); got != "cancelled" {
+		t.Errorf("cancel: %s", got)
+	}
+	if changes, err := recall.New(db).Erase(t.Context(), &domain.Action{Actor: "a test"}, []domain.ID{second}); err != nil || changes[0].Answer != domain.ChangeErased {
+		t.Errorf("erase: %v, %v", changes, err)
+	}
+	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_sent"); n != 0 {
+		t.Errorf("%d are in flight", n)
+	}
+	adds(t, db, 4)
 }

@@ -90,3 +90,63 @@ func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	}
 	adds(t, db, 4)
 }
+
+// An ID may be given up and wait once more: a producer wrote it again. What is called
+// erased is not sent.
+func TestWhatRepeatsAnErasedEventIsNotSent(t *testing.T) {
+	t.Parallel()
+	for what, aside := range map[string]string{
+		"dead": `WITH gone AS (DELETE FROM outbox RETURNING *) INSERT INTO outbox_dead
+			SELECT (jsonb_populate_record(NULL::outbox_dead, to_jsonb(gone) || '{"stage": "relay", "error": "no ada", "died_at": "now", "generation": 1}')).* FROM gone`,
+		"suppressed": `WITH gone AS (DELETE FROM outbox RETURNING *) INSERT INTO outbox_suppressed
+			SELECT (jsonb_populate_record(NULL::outbox_suppressed, to_jsonb(gone) || '{"holder": "another", "suppressed_at": "now", "generation": 1}')).* FROM gone`,
+		"cancelled": "SELECT outboxd.cancel(id) FROM outbox",
+	} {
+		for where, prepare := range map[string]func(t *testing.T, store *repository.Outbox){
+			"pending":   func(*testing.T, *repository.Outbox) {},
+			"in flight": func(t *testing.T, store *repository.Outbox) { rt.RelayAll(t, store) },
+		} {
+			t.Run(what+" and "+where, func(t *testing.T) {
+				t.Parallel()
+				db := schematest.Open(t)
+				store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+				const id = "01980000-0000-7000-8000-000000000000"
+				emit := func() {
+					rt.Exec(t, db, "INSERT INTO outbox (id, event_type, payload, headers) VALUES ($1, 'test', 'ada', '{\"person\": \"ada\"}')", id)
+				}
+				emit()
+				rt.Exec(t, db, aside)
+				emit()
+				prepare(t, store)
+				known, err := domain.ParseID(id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				changes, err := recall.New(db).Erase(t.Context(), &domain.Action{Actor: "bob"}, []domain.ID{known})
+				if err != nil || changes[0].Answer != domain.ChangeErased {
+					t.Fatalf("erase: %v, %v", changes, err)
+				}
+				if went := rt.RelayAll(t, store); went != "" {
+					t.Errorf("%s went after it was erased", went)
+				}
+				if _, err := heal.NewRedriver(db).Redrive(t.Context(), 1e15); err != nil {
+					t.Fatal(err)
+				}
+				if went := rt.RelayAll(t, store); went != "" {
+					t.Errorf("%s was sent again after it was erased", went)
+				}
+				if where == "in flight" {
+					if first, err := confirm(db.SQL(), known); err != nil || first {
+						t.Errorf("it takes effect after it was erased: %t, %v", first, err)
+					}
+				}
+				for _, table := range []string{"outbox", "outbox_held", "outbox_sent", "outbox_dead", "outbox_suppressed", "outbox_cancelled"} {
+					if n := rt.Count(t, db, "SELECT count(*) FROM "+table+" WHERE octet_length(payload) > 0 OR headers <> '{}'"); n != 0 {
+						t.Errorf("%d in %s have their content", n, table)
+					}
+				}
+				adds(t, db, int64(rt.Count(t, db, "SELECT count(*) FROM outbox_cancelled")))
+			})
+		}
+	}
+}

@@ -110,6 +110,11 @@ WHERE s.removed_at IS NOT NULL OR (s.types, s.headers, s.url, s.secrets, s.forma
                      excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
 RETURNING xmax::text <> '0'`
 
+// The deliveries of a subscription that was removed are known by its ID.
+const keepFormerSQL = `
+INSERT INTO outbox_former_subscriptions (id, name, removed_at) SELECT id, name, removed_at FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL
+ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`
+
 // Apply adds subscriptions that do not exist and changes those that differ, all
 // or none. It returns what it did to each. It leaves other subscriptions and
 // pauses as they are. The changes apply to events that the relay claims from now
@@ -154,10 +159,11 @@ func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.
 }
 
 func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.SubscriptionChange, error) {
-	var removed bool
-	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL)", s.Name).Scan(&removed); err != nil {
+	kept, err := tx.Exec(ctx, keepFormerSQL, s.Name)
+	if err != nil {
 		return "", err
 	}
+	removed := kept.RowsAffected() > 0
 	headers, err := stored.Headers(s.Headers)
 	if err != nil {
 		return "", err

@@ -11,8 +11,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Cancelled events. The leader deletes their tasks in Redis, which the statement
-// that cancelled them could not do inside its transaction.
+// Cancelled events, and void tasks. The leader deletes their tasks in Redis, which the
+// statement that changed the events could not do inside its transaction.
 
 const sayUnconfirmedSQL = `UPDATE outbox_queue_identity SET unconfirmed = $1 WHERE unconfirmed <> $1`
 
@@ -27,8 +27,28 @@ SELECT id, queue, generation FROM outbox_cancelled WHERE removed_at IS NULL AND 
 
 // CancelledTasks implements domain.Housekeeping.
 func (h *Housekeeping) CancelledTasks(ctx context.Context, after domain.ID, limit int) ([]domain.Event, error) {
-	const doing = "look for cancelled events"
-	rows, err := h.db.Pool().Query(ctx, cancelledTasksSQL, [16]byte(after), limit)
+	return h.tasks(ctx, "look for cancelled events", cancelledTasksSQL, after, limit)
+}
+
+// An event that was written again under its ID has a task that is not void: of a
+// generation before the first there is none. The subqueries give a value, so that they
+// cannot become a hash of a whole table.
+const voidTasksSQL = `
+SELECT event_id, queue, CASE
+    WHEN (SELECT true FROM outbox o WHERE o.id = v.event_id AND o.generation <= v.generation LIMIT 1) THEN -1
+    WHEN (SELECT true FROM outbox_sent s WHERE s.id = v.event_id AND s.generation <= v.generation LIMIT 1)
+     AND (SELECT true FROM inbox i WHERE i.event_id = v.event_id) IS NULL THEN -1
+    ELSE generation END
+FROM (SELECT event_id, queue, generation FROM outbox_void_tasks WHERE removed_at IS NULL AND event_id > $1 ORDER BY event_id LIMIT $2) AS v
+ORDER BY event_id`
+
+// VoidTasks implements domain.Housekeeping.
+func (h *Housekeeping) VoidTasks(ctx context.Context, after domain.ID, limit int) ([]domain.Event, error) {
+	return h.tasks(ctx, "look for void tasks", voidTasksSQL, after, limit)
+}
+
+func (h *Housekeeping) tasks(ctx context.Context, doing, statement string, after domain.ID, limit int) ([]domain.Event, error) {
+	rows, err := h.db.Pool().Query(ctx, statement, [16]byte(after), limit)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
@@ -40,9 +60,40 @@ func (h *Housekeeping) CancelledTasks(ctx context.Context, after domain.ID, limi
 }
 
 // TasksRemoved implements domain.Housekeeping.
-func (h *Housekeeping) TasksRemoved(ctx context.Context, events []domain.ID) error {
-	_, err := h.db.Pool().Exec(ctx, `UPDATE outbox_cancelled SET removed_at = clock_timestamp() WHERE id = ANY ($1)`, postgres.UUIDs(events))
+func (h *Housekeeping) TasksRemoved(ctx context.Context, events []domain.Event) error {
+	ids, _ := idsAndGenerations(events)
+	_, err := h.db.Pool().Exec(ctx, `UPDATE outbox_cancelled SET removed_at = clock_timestamp() WHERE id = ANY ($1)`, ids)
 	return postgres.Translate(err, "note that the tasks of cancelled events are removed")
+}
+
+// A row that names a later generation by now is met again.
+const voidTasksRemovedSQL = `
+UPDATE outbox_void_tasks v SET removed_at = clock_timestamp()
+FROM unnest($1::uuid[], $2::integer[]) AS removed (id, generation) WHERE v.event_id = removed.id AND v.generation = removed.generation`
+
+// VoidTasksRemoved implements domain.Housekeeping.
+func (h *Housekeeping) VoidTasksRemoved(ctx context.Context, events []domain.Event) error {
+	ids, generations := idsAndGenerations(events)
+	_, err := h.db.Pool().Exec(ctx, voidTasksRemovedSQL, ids, generations)
+	return postgres.Translate(err, "note that void tasks are removed")
+}
+
+func idsAndGenerations(events []domain.Event) (ids [][16]byte, generations []int) {
+	ids, generations = make([][16]byte, len(events)), make([]int, len(events))
+	for i := range events {
+		ids[i], generations[i] = events[i].ID, events[i].Generation
+	}
+	return ids, generations
+}
+
+const trimVoidTasksSQL = `
+DELETE FROM outbox_void_tasks WHERE event_id = ANY (ARRAY(
+    SELECT event_id FROM outbox_void_tasks WHERE removed_at IS NOT NULL AND until < clock_timestamp() ORDER BY until LIMIT $1))`
+
+// TrimVoidTasks implements domain.Housekeeping.
+func (h *Housekeeping) TrimVoidTasks(ctx context.Context, _ time.Duration, limit int) (int64, error) {
+	tag, err := h.db.Pool().Exec(ctx, trimVoidTasksSQL, limit)
+	return tag.RowsAffected(), postgres.Translate(err, "trim void tasks")
 }
 
 // The account keeps their number. Their rows in inbox, which keep a task from taking

@@ -34,6 +34,7 @@ const measurePatience = 2 * time.Second
 //   - Confirmations are counted up to ten seconds ago. Their time is the start
 //     of the handler's transaction, and their row is visible only after its
 //     commit.
+//   - A cancelled event has a row in inbox too, and is not confirmed.
 //   - The delays are those of at most 1,000 confirmations.
 var measureSQL = `
 WITH standing AS (` + search.StandingSQL + `
@@ -52,7 +53,8 @@ WITH standing AS (` + search.StandingSQL + `
     SELECT percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay) AS p
     FROM (
         SELECT greatest(extract(epoch FROM processed_at) - ('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0, 0) AS delay
-        FROM inbox WHERE processed_at > now() - interval '20 seconds' AND substr(event_id::text, 15, 1) = '7'
+        FROM inbox i WHERE processed_at > now() - interval '20 seconds' AND substr(event_id::text, 15, 1) = '7'
+          AND NOT EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = i.event_id)
         ORDER BY processed_at DESC LIMIT 1000
     ) AS newest
 ), trimmed AS (
@@ -62,7 +64,8 @@ WITH standing AS (` + search.StandingSQL + `
         pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total)
     SELECT now(), $4, coalesce(extract(epoch FROM now() - b.at), 0),
         greatest(coalesce(t.emitted - b.emitted_total, 0), 0), greatest(coalesce(t.enqueued - b.enqueued_total, 0), 0),
-        (SELECT count(*) FROM inbox WHERE processed_at > b.at - interval '10 seconds' AND processed_at <= now() - interval '10 seconds'),
+        (SELECT count(*) FROM inbox i WHERE processed_at > b.at - interval '10 seconds' AND processed_at <= now() - interval '10 seconds'
+           AND NOT EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = i.event_id)),
         (SELECT count(*) FROM outbox_dead WHERE died_at > b.at AND died_at <= now()),
         s.pending, s.held, s.dead, coalesce(extract(epoch FROM now() - s.oldest), 0), d.p[1], d.p[2], t.emitted, t.enqueued
     FROM standing s CROSS JOIN totals t CROSS JOIN delays d LEFT JOIN before b ON true

@@ -28,3 +28,24 @@ func TestAMeasurementEstimatesALargeAccount(t *testing.T) {
 		}
 	}
 }
+
+// A cancelled event has a row in inbox, and was confirmed by nobody.
+func TestASampleDoesNotCountCancellationsAsConfirmations(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, "SELECT outboxd.emit('test', '{}') FROM generate_series(1, 3)")
+	exec(t, db, "SELECT outboxd.cancel(id) FROM (SELECT id FROM outbox LIMIT 2) AS two")
+	exec(t, db, "SELECT outboxd.confirm(id) FROM outbox")
+	exec(t, db, "UPDATE inbox SET processed_at = now() - interval '15 seconds'")
+	keeping := upkeep.NewHousekeeping(db, "")
+	if _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "UPDATE outbox_samples SET at = at - interval '20 seconds'")
+	if _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, `SELECT confirmed FROM outbox_samples ORDER BY at DESC LIMIT 1`); n != 1 {
+		t.Errorf("%d confirmations, want 1", n)
+	}
+}
