@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
+	"outboxd/client/spare"
 	"outboxd/jobs/broker"
 )
 
@@ -22,12 +23,14 @@ type patient struct {
 	taker *taker
 	idle  *bell.Idle
 	gate  Gate // nil: none
+	// spared are tasks that are not to be archived.
+	spared *spare.Tasks
 }
 
 // EvalSha is how Asynq takes a task.
 func (p *patient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	if !bell.TakesTask(keys) {
-		return endRun(ctx, keys, func(ctx context.Context) *redis.Cmd { return p.UniversalClient.EvalSha(ctx, sha, keys, args...) })
+		return p.endRun(ctx, keys, args, func(ctx context.Context) *redis.Cmd { return p.UniversalClient.EvalSha(ctx, sha, keys, args...) })
 	}
 	if p.idle.Await(p.ctx) {
 		p.taker.lookAgain()
@@ -70,7 +73,7 @@ func (p *patient) Eval(ctx context.Context, script string, keys []string, args .
 	if bell.TakesTask(keys) {
 		return p.EvalSha(ctx, "", keys, args...)
 	}
-	return endRun(ctx, keys, func(ctx context.Context) *redis.Cmd { return p.UniversalClient.Eval(ctx, script, keys, args...) })
+	return p.endRun(ctx, keys, args, func(ctx context.Context) *redis.Cmd { return p.UniversalClient.Eval(ctx, script, keys, args...) })
 }
 
 // endRun runs one of Asynq's scripts. Those that end a task's run alone have the keys
@@ -81,7 +84,7 @@ func (p *patient) Eval(ctx context.Context, script string, keys []string, args .
 // Asynq takes every answer without an error for a yes, where they answer OK alone.
 // And it repeats what failed, until the lease ends, in a context that it has
 // cancelled.
-func endRun(ctx context.Context, keys []string, run func(context.Context) *redis.Cmd) *redis.Cmd {
+func (p *patient) endRun(ctx context.Context, keys []string, args []any, run func(context.Context) *redis.Cmd) *redis.Cmd {
 	if !hasSuffix(keys, ":active") || !hasSuffix(keys, ":lease") {
 		return run(ctx)
 	}
@@ -90,7 +93,10 @@ func endRun(ctx context.Context, keys []string, run func(context.Context) *redis
 		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), until)
 		defer cancel()
 	}
-	answer := run(ctx)
+	answer := p.spared.Instead(ctx, p.UniversalClient, keys, args)
+	if answer == nil {
+		answer = run(ctx)
+	}
 	if answer.Err() == nil && answer.Val() != "OK" {
 		answer.SetErr(broker.UnexpectedReply{To: "a script that ends a task's run", Reply: answer.Val()})
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"outboxd/client/bell"
+	"outboxd/client/spare"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -71,6 +72,8 @@ type Worker struct {
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
 	outside                outside
+	records                records
+	spared                 spare.Tasks
 }
 
 // New returns a Worker. It does not connect.
@@ -103,12 +106,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
 	}
+	w.records.open()
 	idle := &bell.Idle{Bell: bell.New(), Every: w.o.PollInterval, Queues: len(w.o.Queues)}
 	for queue := range w.o.Queues {
 		w.metrics.blocked.WithLabelValues(queue).Set(0)
 	}
 	server := asynq.NewServerFromRedisClient(&patient{
-		UniversalClient: client, ctx: ctx, idle: idle, taker: newTaker(taking, w.types(), w.o.Any != nil, w.log, w.metrics.blocked), gate: w.o.Gate,
+		UniversalClient: client, ctx: ctx, idle: idle, taker: newTaker(taking, w.types(), w.o.Any != nil, w.log, w.metrics.blocked), gate: w.o.Gate, spared: &w.spared,
 	}, w.config())
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
@@ -119,6 +123,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	<-ctx.Done()
 	server.Shutdown()
 	beside.Wait()
+	w.records.wait()
 	return nil
 }
 
