@@ -40,7 +40,7 @@ func (s *shop) backUncharged(ids ...domain.ID) {
 	s.t.Helper()
 	for _, id := range ids {
 		var info *asynq.TaskInfo
-		eventually(s.t, "task "+id.String()+" has gone back", func() bool {
+		servertest.Eventually(s.t, "task "+id.String()+" has gone back", func() bool {
 			found, err := s.inspector.GetTaskInfo("default", id.String())
 			info = found
 			return err == nil && (info.State == asynq.TaskStateRetry || info.State == asynq.TaskStateArchived)
@@ -72,10 +72,10 @@ func TestAnOutageAfterAnEffectOutsideIsWaitedFor(t *testing.T) {
 	s.start()
 	s.backUncharged(newID(1), newID(2))
 	proxy.Resume()
-	eventually(t, "both are confirmed", func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") == 2 })
+	servertest.Eventually(t, "both are confirmed", func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") == 2 })
 	for _, id := range []domain.ID{newID(1), newID(2)} {
 		completed := s.state("default", id.String())
-		eventually(t, "task "+id.String()+" is done", func() bool { return completed(asynq.TaskStateCompleted) })
+		servertest.Eventually(t, "task "+id.String()+" is done", func() bool { return completed(asynq.TaskStateCompleted) })
 	}
 	if calls.Load() != 2 {
 		t.Errorf("%d effects of two events", calls.Load())
@@ -98,9 +98,9 @@ func TestABrokenConfirmationIsRepeatedWithoutTheEffect(t *testing.T) {
 	}}
 	s.enqueue("mail", newID(1).String(), nil, asynq.MaxRetry(3), asynq.Retention(time.Hour))
 	s.start()
-	eventually(t, "it is confirmed", func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") == 1 })
+	servertest.Eventually(t, "it is confirmed", func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") == 1 })
 	completed := s.state("default", newID(1).String())
-	eventually(t, "the task is done", func() bool { return completed(asynq.TaskStateCompleted) })
+	servertest.Eventually(t, "the task is done", func() bool { return completed(asynq.TaskStateCompleted) })
 	if info, err := s.inspector.GetTaskInfo("default", newID(1).String()); err != nil || info.Retried != 0 || calls.Load() != 1 {
 		t.Errorf("%d effects, %+v, %v", calls.Load(), info, err)
 	}
@@ -118,7 +118,7 @@ func TestAnOutageThatOutlastsATaskCostsNoAttempt(t *testing.T) {
 	s.start()
 	s.backUncharged(newID(1), newID(2))
 	proxy.Resume()
-	eventually(t, "both took effect", func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") == 2 })
+	servertest.Eventually(t, "both took effect", func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") == 2 })
 	if n := l.count(); n != 2 {
 		t.Errorf("%d runs of two handlers", n)
 	}
