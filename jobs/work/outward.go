@@ -70,11 +70,11 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 	}
 	crashpoint.Reach(crashpoint.WorkerSent)
 	confirming = true
-	ended := make(chan recorded, 1)
+	ended := make(chan confirmation, 1)
 	w.records.run(func() {
 		defer leave()
 		first, err := w.record(context.WithoutCancel(ctx), running, together, task, record)
-		ended <- recorded{first, err}
+		ended <- confirmation{first, err}
 	})
 	select {
 	case r := <-ended:
@@ -115,7 +115,7 @@ func (r *records) wait() {
 	r.all.Wait()
 }
 
-type recorded struct {
+type confirmation struct {
 	first bool
 	err   error
 }
