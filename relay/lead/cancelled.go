@@ -2,6 +2,7 @@ package lead
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
