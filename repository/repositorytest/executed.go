@@ -61,7 +61,7 @@ func (e *Executed) Largest() (statement, table string, rows float64) {
 	for {
 		line, err := log.ReadString('\n')
 		e.read += int64(len(line))
-		if err == io.EOF { //nolint:errorlint // as bufio documents it
+		if err == io.EOF {
 			break
 		} else if err != nil {
 			e.t.Fatal(err)
@@ -123,9 +123,10 @@ func (p plan) meet(met map[string]float64) {
 
 // tree is the plan as text, a line for each step.
 func (p plan) tree(indent string) string {
-	text := fmt.Sprintf("%s%s %s: %.0f rows, %.0f removed, %.0f loops\n", indent, p.Type, p.Relation, p.Rows, p.Filtered+p.Rechecked, p.Loops)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s%s %s: %.0f rows, %.0f removed, %.0f loops\n", indent, p.Type, p.Relation, p.Rows, p.Filtered+p.Rechecked, p.Loops)
 	for _, below := range p.Plans {
-		text += below.tree(indent + "  ")
+		text.WriteString(below.tree(indent + "  "))
 	}
-	return text
+	return text.String()
 }
