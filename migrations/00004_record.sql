@@ -10,12 +10,14 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- was emitted. A number counts events that were handed to Redis while no history was
 -- kept (unrecorded), events that repeated another and were absorbed (repeated), or
 -- deliveries that were made.
+-- An entry that was written while a relay slept wakes it: see outbox_wake.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
     unrecorded integer,
     repeated   integer,
-    deliveries integer
+    deliveries integer,
+    wakes      boolean
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 50000,
@@ -57,30 +59,29 @@ FROM (
 ) AS present
 GROUP BY 1, 2;
 
--- outbox_written enters the events of a statement into the account, and wakes a
--- sleeping relay. The setting outboxd.moving marks events that only return to the
--- outbox, for example after a refusal: they are not entered again.
+-- outbox_written enters the events of a statement into the account, and has a
+-- sleeping relay woken at the commit. The setting outboxd.moving marks events that
+-- only return to the outbox, for example after a refusal: they are not entered again,
+-- and whoever moves them notifies at once.
 --
 -- It runs in every statement of a producer. So it has no search_path, which would
--- be set and reset on every call, and names everything in full. Grouping the rows
--- here would cost more than it saves.
---
--- PostgreSQL refuses to prepare a transaction that has notified (PREPARE
--- TRANSACTION), and this trigger cannot know that one will be prepared. Such a
--- producer says SET LOCAL outboxd.wake = off, and the relay finds its events by
--- polling. SECURITY DEFINER: producers need no right on these tables.
+-- be set and reset on every call, and names everything in full. It has one statement
+-- for all, because each costs more than what it does. Grouping the rows here would
+-- cost more than it saves. SECURITY DEFINER: producers need no right on these tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_written() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF coalesce(pg_catalog.current_setting('outboxd.moving', true), '') OPERATOR(pg_catalog.<>) 'on' THEN
-        INSERT INTO %1$I.outbox_entries SELECT event_type, created_at FROM written;
+    IF coalesce(pg_catalog.current_setting('outboxd.moving', true), '') OPERATOR(pg_catalog.=) 'on' THEN
+        IF EXISTS (SELECT FROM %1$I.outbox_relays WHERE asleep)
+           AND coalesce(pg_catalog.current_setting('outboxd.wake', true), '') OPERATOR(pg_catalog.<>) 'off' THEN
+            PERFORM pg_catalog.pg_notify('outbox_wake', %1$L);
+        END IF;
+        RETURN NULL;
     END IF;
-    IF EXISTS (SELECT FROM %1$I.outbox_relays WHERE asleep)
-       AND coalesce(pg_catalog.current_setting('outboxd.wake', true), '') OPERATOR(pg_catalog.<>) 'off' THEN
-        PERFORM pg_catalog.pg_notify('outbox_wake', %1$L);
-    END IF;
+    INSERT INTO %1$I.outbox_entries (event_type, created_at, wakes)
+    SELECT event_type, created_at, (SELECT true FROM %1$I.outbox_relays WHERE asleep LIMIT 1) FROM written;
     RETURN NULL;
 END $$
 $ddl$, current_schema()); END $do$;
@@ -88,6 +89,45 @@ $ddl$, current_schema()); END $do$;
 
 CREATE TRIGGER outbox_written AFTER INSERT ON outbox
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION outbox_written();
+
+-- outbox_wake wakes a relay while its transaction commits. A commit that notifies
+-- waits for every other commit that notifies in the whole database cluster, and
+-- cannot share its write to the disk with them. So of the transactions that commit at
+-- the same time only one notifies: the one that gets a lock, which it keeps until it
+-- ends.
+--
+-- The others may become visible a little later than that one. The relay looks again
+-- after a notification, first after relay.poll_min and then after twice as long each
+-- time, and finds them about as late as they are. If the one with the lock does not
+-- commit, because a deferred constraint fails or its connection ends at that moment,
+-- nobody notifies for the others. Then the next commit does, or the relay looks by
+-- itself after relay.poll_interval at the latest.
+--
+-- Each hundredth of a second has a lock of its own. So a transaction that keeps the
+-- lock for long delays nobody: one that made deferred constraints immediate, that
+-- waits for a replica, or that has another slow trigger.
+--
+-- PostgreSQL refuses to prepare a transaction that has notified (PREPARE
+-- TRANSACTION), and this trigger cannot know that one will be prepared. Such a
+-- producer says SET LOCAL outboxd.wake = off, and the relay finds its events by
+-- polling.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_wake() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF coalesce(pg_catalog.current_setting('outboxd.wake', true), '') OPERATOR(pg_catalog.<>) 'off'
+       AND pg_catalog.pg_try_advisory_xact_lock(%2$L::bigint OPERATOR(pg_catalog.#)
+           (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 100)::bigint) THEN
+        PERFORM pg_catalog.pg_notify('outbox_wake', %1$L);
+    END IF;
+    RETURN NULL;
+END $$
+$ddl$, current_schema(), hashtextextended(current_schema(), 7306087320)); END $do$;
+-- +goose StatementEnd
+
+CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.wakes) EXECUTE FUNCTION outbox_wake();
 
 -- The journal. It has one row each time that
 --   - Redis refused an event (refused);
@@ -482,3 +522,4 @@ DROP TRIGGER outbox_written ON outbox;
 DROP FUNCTION outbox_written;
 DROP TABLE outbox_account;
 DROP TABLE outbox_entries;
+DROP FUNCTION outbox_wake;

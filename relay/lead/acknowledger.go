@@ -26,8 +26,7 @@ type acknowledger struct {
 	o       Acknowledging
 	log     *slog.Logger
 	failing *failing
-	paused  func() bool // a server is known to be out of reach
-	silent  bool        // the failure has been reported
+	silent  bool // the failure has been reported
 }
 
 // run confirms until ctx ends.
@@ -45,17 +44,14 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 // report logs once that confirming fails. While a server is away other parts
 // report that, so it logs only if a right is missing that nothing else needs.
 func (a *acknowledger) report(ctx context.Context, err error) {
-	level := slog.LevelWarn
-	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && (!known || a.paused()) {
-		level = slog.LevelDebug
-	} else {
-		a.failing.note(ctx, dutyAcknowledge, err)
-		if a.silent {
-			level = slog.LevelDebug
-		}
-		a.silent = true
+	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && !known {
+		return
 	}
-	a.log.Log(ctx, level, "could not confirm what consumers with another database acknowledged", "again_in", acknowledgePause, "error", err)
+	a.failing.note(ctx, dutyAcknowledge, err)
+	if !a.silent {
+		a.log.Warn("could not confirm what consumers with another database acknowledged", "again_in", acknowledgePause, "error", err)
+	}
+	a.silent = true
 }
 
 // follow reads acknowledgements from the stored position on, until something

@@ -18,7 +18,7 @@ func (w *Waker) Listen(ctx context.Context) error {
 			}
 			failures = 0
 			w.hear(true)
-			w.Wake()
+			w.lookOnceMore()
 		})
 		if ctx.Err() != nil {
 			return nil

@@ -41,8 +41,10 @@ func (w *Waker) Show(ctx context.Context) error {
 	}
 }
 
-// lookOnceMore wakes a poller after the mark: events that were committed before
-// the mark was visible notified nobody.
+// lookOnceMore wakes a poller after the mark, and after each notification. Events
+// that were committed before the mark was visible notified nobody. Of the events
+// that are committed at the same time only one notifies, and the others may become
+// visible a little later. So the sleeps begin with the shortest one again.
 func (w *Waker) lookOnceMore() {
 	w.idle.Store(0)
 	w.Wake()

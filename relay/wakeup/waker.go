@@ -58,9 +58,9 @@ type Waker struct {
 
 // napBounds bound the sleeps of an idle poller, which double from the shortest
 // one. The first sleeps are short because of producers that wrote an event
-// before the relay was marked asleep and commit after its last look: they do
-// not notify. Short sleeps find such an event after about as long as its
-// transaction took.
+// before the relay was marked asleep and commit after its last look, and of those
+// that commit at the same time as another: they do not notify. Short sleeps find
+// such an event after about as long as its transaction, or its commit, took.
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works

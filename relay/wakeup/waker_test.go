@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,6 +22,7 @@ type fakePresence struct {
 	refuses  atomic.Bool
 	attempts atomic.Int64
 	hides    atomic.Bool // nothing can be shown
+	notify   func()      // notifies the latest listener
 }
 
 func (p *fakePresence) Show(_ context.Context, _ domain.RelayProcess, asleep bool) error {
@@ -41,6 +43,7 @@ func (p *fakePresence) Listen(ctx context.Context, notified func()) error {
 	if p.refuses.Load() {
 		return errors.New("away")
 	}
+	p.notify = notified
 	notified()
 	select {
 	case <-ctx.Done():
@@ -201,5 +204,45 @@ func TestListeningIsTriedAgainAndNeverHammered(t *testing.T) {
 		if w.hears.Load() {
 			t.Error("thinks that it hears")
 		}
+	})
+}
+
+// Of those that commit at the same time one notifies, and another may become visible after the
+// look that follows. So a notification makes the sleeps short, whether or not that look finds
+// something.
+func TestANotificationMakesTheSleepsShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, presence := testWaker()
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = w.Listen(ctx) })
+		running.Go(func() { _ = w.Show(ctx) })
+		<-presence.asleep
+		sleeps := func() (lengths []time.Duration, woken bool) {
+			for range 20 {
+				begun := time.Now()
+				if woken = w.Sleep(ctx, false, never); woken {
+					return lengths, true
+				}
+				lengths = append(lengths, time.Since(begun))
+			}
+			return lengths, false
+		}
+		for range 3 { // what began to listen and to show
+			_, _ = sleeps()
+		}
+		if long, woken := sleeps(); woken || long[0] < testLongest/2 {
+			t.Fatalf("before: %v, woken %v", long, woken)
+		}
+		presence.notify()
+		if _, woken := sleeps(); !woken {
+			t.Fatal("the notification woke nobody")
+		}
+		if short, _ := sleeps(); short[0] > 2*testShortest || short[1] > 4*testShortest {
+			t.Errorf("the sleeps after a notification begin with %v", short[:2])
+		}
+		cancel()
+		running.Wait()
 	})
 }

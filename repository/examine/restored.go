@@ -17,7 +17,7 @@ import (
 
 const triggersSQL = `
 SELECT coalesce(string_agg(wanted.name || ' of ' || wanted.relation, ', ' ORDER BY wanted.name), '')
-FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), ('inbox', 'outbox_confirmed'),
+FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), ('outbox_entries', 'outbox_wake'), ('inbox', 'outbox_confirmed'),
     ('inbox', 'outbox_confirming'), ('inbox', 'outbox_delivery_confirmed'), ('outbox_cancelled', 'outbox_took_back')) AS wanted (relation, name)
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
@@ -26,7 +26,7 @@ WHERE NOT EXISTS (SELECT FROM pg_trigger t
 // enter each event into the account twice. Ours are not so.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
-WHERE tgrelid IN ('outbox'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
+WHERE tgrelid IN ('outbox'::regclass, 'outbox_entries'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
 
 func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var off, always string
