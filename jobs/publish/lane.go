@@ -34,13 +34,15 @@ type lane struct {
 	inFull                bool         // take down scripts, not their hashes
 	hashesFail            bool         // Redis did not let a script be called by its hash
 	noHashes              bool         // and takes the script in full
+	singly                bool         // Redis took events one by one, and no batch
+	announced             map[string]bool
 	options               taskOptions
 	made                  time.Time
 	renewed               int64 // the publisher's count when it was made
 }
 
 func newLane(client redis.UniversalClient, renewed int64) *lane {
-	l := &lane{UniversalClient: client, pipe: client.Pipeline(), made: time.Now(), renewed: renewed}
+	l := &lane{UniversalClient: client, pipe: client.Pipeline(), made: time.Now(), renewed: renewed, announced: map[string]bool{}}
 	l.asynq = asynq.NewClientFromRedisClient(l)
 	return l
 }
@@ -133,19 +135,23 @@ func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []doma
 	return short
 }
 
+// sendings is how often a piece is sent at most: batches by hash and in full, then
+// one by one, by hash and in full.
+const sendings = 4
+
 // carryPiece sends some events in one pipeline. It keeps no command, because a
 // command keeps its message.
-func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) error {
+func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	commands := make([]*redis.Cmd, len(events))
-	for i := range events {
-		commands[i] = l.take(ctx, &events[i], &receipts[i])
-	}
+	batches := l.batches(ctx, events, commands, receipts)
 	wait, failed := l.send(ctx, replicas)
-	if failed == nil {
+	for sent := 1; failed == nil && sent < sendings; sent++ {
 		l.repeatInFull(ctx, events, commands, receipts)
-		if l.pipe.Len() > 0 {
-			wait, failed = l.send(ctx, replicas)
+		l.repeatBatches(ctx, batches, events, commands, receipts)
+		if l.pipe.Len() == 0 {
+			break
 		}
+		wait, failed = l.send(ctx, replicas)
 	}
 	for i := range receipts {
 		switch command := commands[i]; {
@@ -155,6 +161,11 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts [
 		default:
 			receipts[i] = readReceipt(command, events[i].Options.Unique != 0)
 			l.noHashes = l.noHashes || l.hashesFail && receipts[i].Received()
+		}
+	}
+	for _, b := range batches {
+		if b != nil {
+			b.read(receipts, failed)
 		}
 	}
 	return enoughReplicas(wait, replicas)

@@ -1,0 +1,162 @@
+package publish
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+// batchScript enqueues many tasks of one queue, each as Asynq's own script does. If
+// the list of its queue cannot be written, it leaves nothing behind.
+//
+// KEYS: the pending list, then the key of each task
+// ARGV: current time in nanoseconds, then the ID and the message of each task
+//
+// Returns for each task 1 if it was enqueued, and 0 if its key exists already.
+var batchScript = redis.NewScript(`
+local replies, ids, made = {}, {}, {}
+for i = 2, #KEYS do
+	if redis.call("EXISTS", KEYS[i]) == 1 then
+		replies[i - 1] = 0
+	else
+		redis.call("HSET", KEYS[i], "msg", ARGV[2 * i - 1], "state", "pending", "pending_since", ARGV[1])
+		replies[i - 1] = 1
+		ids[#ids + 1] = ARGV[2 * i - 2]
+		made[#made + 1] = KEYS[i]
+	end
+end
+if #ids > 0 then
+	local pushed = redis.pcall("LPUSH", KEYS[1], unpack(ids))
+	if type(pushed) == "table" and pushed.err then
+		redis.call("DEL", unpack(made))
+		return pushed
+	end
+end
+return replies`)
+
+// A batch has up to batchMost tasks. More go in several, so that one script does not
+// keep Redis for long.
+const batchMost = 100
+
+// batch is some events of one queue that are enqueued by one script.
+type batch struct {
+	events  []int // their places
+	keys    []string
+	args    []any
+	command *redis.Cmd
+}
+
+func newBatch(queue string, now time.Time) *batch {
+	b := &batch{keys: make([]string, 1, batchMost+1), args: make([]any, 1, 2*batchMost+1)}
+	b.keys[0], b.args[0] = broker.PendingKey(queue), now.UnixNano()
+	return b
+}
+
+func (b *batch) add(place int, e *domain.Event) {
+	id := e.TaskID()
+	b.events = append(b.events, place)
+	b.keys = append(b.keys, broker.TaskKey(e.Queue, id))
+	b.args = append(b.args, id, taskMessage(e, id))
+}
+
+// send adds the script to a pipeline: by its hash, or in full.
+func (b *batch) send(ctx context.Context, pipe redis.Pipeliner, inFull bool) {
+	if inFull {
+		b.command = batchScript.Eval(ctx, pipe, b.keys, b.args...)
+	} else {
+		b.command = batchScript.EvalSha(ctx, pipe, b.keys, b.args...)
+	}
+}
+
+// read puts down a receipt for each event of the batch. failed is why no answer may
+// count; nil: each does.
+func (b *batch) read(receipts []domain.Receipt, failed error) {
+	replies, err := b.command.Slice()
+	if failed != nil {
+		err = failed
+	}
+	if err == nil && len(replies) != len(b.events) {
+		err = broker.UnexpectedReply{To: "the script that enqueues tasks", Reply: replies}
+	}
+	for n, i := range b.events {
+		switch {
+		case err != nil:
+			receipts[i] = unanswered(err)
+		case replies[n] == scriptEnqueued:
+			receipts[i] = domain.Receipt{Answer: domain.Accepted}
+		case replies[n] == scriptConflict:
+			receipts[i] = domain.Receipt{Answer: domain.AlreadyThere}
+		default:
+			receipts[i] = unanswered(broker.UnexpectedReply{To: "the script that enqueues tasks", Reply: replies[n]})
+		}
+	}
+}
+
+// isRefused tells that Redis enqueued nothing of a batch, for a reason that may be
+// none for its events one by one: the answer is about one of them, about the script,
+// or about a command of the script.
+func (b *batch) isRefused() bool {
+	err := b.command.Err()
+	return err != nil && (broker.IsForbidden(err) || !broker.IsOutage(err) || broker.IsFromScript(err) && !broker.IsWriteRefusal(err))
+}
+
+// batches puts those events in batches that are more than one of a queue and need
+// nothing of Asynq's client, and takes all others down one by one.
+func (l *lane) batches(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) (all []*batch) {
+	now, open := time.Now(), map[string]*batch{}
+	for i := range events {
+		e := &events[i]
+		if l.singly || !isPlain(e) {
+			commands[i] = l.take(ctx, e, &receipts[i])
+			continue
+		}
+		b := open[e.Queue]
+		if b == nil || len(b.events) == batchMost {
+			b = newBatch(e.Queue, now)
+			open[e.Queue] = b
+			all = append(all, b)
+		}
+		b.add(i, e)
+	}
+	for n, b := range all {
+		if len(b.events) == 1 {
+			i := b.events[0]
+			commands[i] = l.take(ctx, &events[i], &receipts[i])
+			all[n] = nil
+			continue
+		}
+		l.announce(ctx, events[b.events[0]].Queue)
+		b.send(ctx, l.pipe, false)
+	}
+	return all
+}
+
+// announce tells Redis of a queue, once.
+func (l *lane) announce(ctx context.Context, queue string) {
+	if !l.announced[queue] {
+		l.announced[queue] = true
+		l.SAdd(ctx, broker.QueuesKey, queue)
+	}
+}
+
+// repeatBatches sends those again whose script Redis does not know by its hash, and the
+// events of those that it refuses one by one.
+func (l *lane) repeatBatches(ctx context.Context, all []*batch, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
+	for n, b := range all {
+		switch {
+		case b == nil || !b.isRefused():
+		case b.command.Name() == "evalsha" && redis.HasErrorPrefix(b.command.Err(), broker.NoScript):
+			b.send(ctx, l.pipe, true)
+		default:
+			l.singly = true
+			for _, i := range b.events {
+				commands[i] = l.take(ctx, &events[i], &receipts[i])
+			}
+			all[n] = nil
+		}
+	}
+}

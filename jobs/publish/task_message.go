@@ -1,0 +1,113 @@
+package publish
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"outboxd/domain"
+)
+
+// The fields of Asynq's message by its asynq.proto, message TaskMessage. Those that
+// are not here are empty in a task that is enqueued.
+const (
+	fieldType      = 1
+	fieldPayload   = 2
+	fieldID        = 3
+	fieldQueue     = 4
+	fieldRetry     = 5
+	fieldTimeout   = 8
+	fieldDeadline  = 9
+	fieldRetention = 12
+	fieldHeaders   = 15
+	// Of an entry of a map.
+	fieldKey   = 1
+	fieldValue = 2
+)
+
+// What Asynq's client takes where an event says nothing.
+const (
+	asynqRetries = 25
+	asynqTimeout = 30 * time.Minute
+)
+
+// isPlain tells an event whose task is written here as Asynq writes it. All others
+// go through Asynq's own client: those that are unique, and those that it refuses.
+func isPlain(e *domain.Event) bool {
+	if e.Options.Unique != 0 || strings.TrimSpace(e.Type) == "" || strings.TrimSpace(e.Queue) == "" || !utf8.ValidString(e.Type) || !utf8.ValidString(e.Queue) {
+		return false
+	}
+	for name, value := range e.Headers {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// taskMessage returns the message of an event's task, as Asynq's client encodes it
+// with the options of taskOptions.
+func taskMessage(e *domain.Event, taskID string) []byte {
+	b := make([]byte, 0, len(e.Type)+len(e.Payload)+len(taskID)+len(e.Queue)+64)
+	b = appendText(b, fieldType, e.Type)
+	if len(e.Payload) > 0 {
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldPayload, protowire.BytesType), e.Payload)
+	}
+	b = appendText(b, fieldID, taskID)
+	b = appendText(b, fieldQueue, e.Queue)
+	retries, timeout, deadline := limitsOf(e)
+	b = appendNumber(b, fieldRetry, int64(int32(retries))) //nolint:gosec // as Asynq cuts it
+	b = appendNumber(b, fieldTimeout, int64(timeout.Seconds()))
+	b = appendNumber(b, fieldDeadline, deadline)
+	b = appendNumber(b, fieldRetention, int64(max(e.Options.Retention, 0).Seconds()))
+	for name, value := range headersOf(e) {
+		entry := protowire.SizeTag(fieldKey) + protowire.SizeBytes(len(name)) + protowire.SizeTag(fieldValue) + protowire.SizeBytes(len(value))
+		b = protowire.AppendVarint(protowire.AppendTag(b, fieldHeaders, protowire.BytesType), uint64(entry)) //nolint:gosec // a length
+		b = protowire.AppendString(protowire.AppendTag(b, fieldKey, protowire.BytesType), name)
+		b = protowire.AppendString(protowire.AppendTag(b, fieldValue, protowire.BytesType), value)
+	}
+	return b
+}
+
+// limitsOf returns what limits the runs of an event's task: how often it is tried
+// again, for how long one runs, and until when, in Unix time; 0: no limit.
+func limitsOf(e *domain.Event) (retries int, timeout time.Duration, deadline int64) {
+	o := &e.Options
+	switch {
+	case e.Subscription != "":
+		retries = deliveryRetries
+	case o.MaxRetry != nil:
+		retries = max(*o.MaxRetry, 0)
+	default:
+		retries = asynqRetries
+	}
+	switch {
+	case e.Subscription != "":
+		timeout = deliveryTimeout
+	case o.Timeout > 0:
+		timeout = o.Timeout
+	}
+	if !o.Deadline.IsZero() {
+		deadline = o.Deadline.Unix()
+	}
+	if timeout == 0 && (o.Deadline.IsZero() || o.Deadline.Equal(time.Unix(0, 0))) {
+		timeout = asynqTimeout
+	}
+	return retries, timeout, deadline
+}
+
+func appendText(b []byte, field protowire.Number, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), text)
+}
+
+func appendNumber(b []byte, field protowire.Number, n int64) []byte {
+	if n == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), uint64(n)) //nolint:gosec // as protocol buffers have it
+}
