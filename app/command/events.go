@@ -117,8 +117,6 @@ type taskDocument struct {
 	MaxRetry  int        `json:"max_retry"`
 	LastError string     `json:"last_error,omitempty"`
 	NextAt    *time.Time `json:"next_at,omitempty"`
-
-	retries string // in words
 }
 
 type timelineDocument struct {
@@ -145,7 +143,7 @@ func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDoc
 		d.Subscription, d.OriginID = life.Subscription, &life.Origin
 	}
 	for _, t := range tasks {
-		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError, retries: t.Retries()}
+		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError}
 		if !t.NextAt.IsZero() {
 			task.NextAt = new(t.NextAt.UTC())
 		}
@@ -202,7 +200,7 @@ func eventTable(w io.Writer, d *eventDocument) {
 		row("Payload", words.Many(d.PayloadBytes, "byte")+": "+d.Payload)
 	}
 	for _, t := range d.Tasks {
-		task := fmt.Sprintf("%s in queue %s: %s, %s", t.ID, t.Queue, t.State, t.retries)
+		task := fmt.Sprintf("%s in queue %s: %s, %d of %d retries", t.ID, t.Queue, t.State, t.Retried, t.MaxRetry)
 		if t.LastError != "" {
 			task += ": " + t.LastError
 		}

@@ -95,3 +95,7 @@ func isTimeout(err error) bool {
 	failure, ok := errors.AsType[net.Error](err)
 	return ok && failure.Timeout()
 }
+
+// Pause is the pause that a server of Asynq needs when the waiting is done by its
+// Redis client: set it as asynq.Config.TaskCheckInterval.
+const Pause = time.Millisecond / 2

@@ -13,46 +13,47 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
-	"outboxd/client/spare"
+	"outboxd/client/pipeline"
 )
 
 // Run serves the queues of config with Asynq's server until ctx ends, and then
 // lets the running tasks finish, within config.ShutdownTimeout. A Redis that
-// cannot be reached at first is waited for, and config.Logger is told so once.
+// cannot be reached at first is waited for.
 //
 // Beside what Asynq does, an idle worker hears of new tasks from outboxd's relay
 // and begins at once. config.TaskCheckInterval, a second if it is zero, is how
 // often it looks unasked, for tasks that are tried again. Errors for which
-// IsFailure is false cost no attempt, not even the last one.
-//
-// Errors: what has to be changed before it can start. It says so where Redis refuses
-// the password, the database or a command, and where a name does not exist. Consumer.Check does
-// the same for the database.
+// IsFailure is false cost no attempt.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
-	if err := checkConfig(config, handler); err != nil {
-		return err
-	}
 	client, ok := connect.MakeRedisClient().(redis.UniversalClient)
 	if !ok {
 		return fmt.Errorf("no Redis client can be made of a %T", connect)
 	}
 	defer func() { _ = client.Close() }()
-	if err := awaitRedis(ctx, client, config.Logger); err != nil || ctx.Err() != nil {
-		return err
+	for client.Ping(ctx).Err() != nil {
+		if !pause(ctx, 250*time.Millisecond+rand.N(500*time.Millisecond)) {
+			return nil
+		}
 	}
-	idle := &bell.Idle{Bell: bell.New(), Every: config.TaskCheckInterval, Queues: max(len(config.Queues), 1)}
-	if idle.Every <= 0 {
-		idle.Every = time.Second
+	direct := pipeline.Direct(client)
+	if direct != client {
+		defer func() { _ = direct.Close() }()
 	}
-	tasks := &spare.Tasks{}
-	server := asynq.NewServerFromRedisClient(bell.NewPatient(ctx, tasks.Client(client), idle), completed(ctx, config, tasks))
+	every := config.TaskCheckInterval
+	config = completed(ctx, config)
+	piped := pipeline.New(ctx, pipeline.Options{
+		Redis: client, Direct: direct, Every: every,
+		Concurrency: config.Concurrency, Queues: config.Queues, StrictPriority: config.StrictPriority,
+	})
+	server := asynq.NewServerFromRedisClient(piped, config)
 	if err := server.Start(handler); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	var beside sync.WaitGroup
 	// Whoever may not listen finds the tasks by looking.
-	beside.Go(func() { idle.Bell.Listen(ctx, client, func(error) {}) })
+	beside.Go(func() { piped.Bell().Listen(ctx, client, func(error) {}) })
 	<-ctx.Done()
+	piped.Release()
 	server.Shutdown()
 	beside.Wait()
 	return nil
@@ -60,14 +61,13 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 
 // server is what the handlers of a server by Run know of it.
 type server struct {
-	spared  *spare.Tasks    // not to be archived on their last attempt
 	places  int             // tasks at the same time
 	running context.Context //nolint:containedctx // ends when it takes no more
 }
 
 type serverKey struct{}
 
-func completed(running context.Context, config asynq.Config, tasks *spare.Tasks) asynq.Config {
+func completed(running context.Context, config asynq.Config) asynq.Config {
 	config.TaskCheckInterval = bell.Pause
 	if config.DelayedTaskCheckInterval <= 0 {
 		config.DelayedTaskCheckInterval = time.Second
@@ -76,7 +76,7 @@ func completed(running context.Context, config asynq.Config, tasks *spare.Tasks)
 	if places <= 0 {
 		places = runtime.NumCPU() // as Asynq
 	}
-	own := &server{spared: tasks, places: places, running: running}
+	own := &server{places: places, running: running}
 	config.BaseContext = func() context.Context {
 		ctx := context.Background()
 		if base != nil {
@@ -88,8 +88,6 @@ func completed(running context.Context, config asynq.Config, tasks *spare.Tasks)
 	config.IsFailure = func(err error) bool { return IsFailure(err) && (isFailure == nil || isFailure(err)) }
 	config.RetryDelayFunc = func(n int, err error, task *asynq.Task) time.Duration {
 		switch {
-		case errors.Is(err, ErrNotTried):
-			return untriedDelay()
 		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrUnacknowledged):
 			// Asynq counts in seconds. Not all at once.
 			return time.Second + rand.N(2*time.Second)

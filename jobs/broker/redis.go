@@ -93,10 +93,10 @@ func (r *Redis) NewWorkingClient(connections int) (redis.UniversalClient, error)
 	})
 }
 
-// NewTakingClient returns a client with one connection of its own, for taking tasks.
-// It does not connect, and repeats nothing.
-func (r *Redis) NewTakingClient() (redis.UniversalClient, error) {
-	return newClient(r.options, withoutRepeats(1))
+// NewDirectClient returns a client with connections of its own, which repeats nothing
+// by itself, for taking and finishing tasks. It does not connect.
+func (r *Redis) NewDirectClient(connections int) (redis.UniversalClient, error) {
+	return newClient(r.options, withoutRepeats(connections))
 }
 
 var _ asynq.RedisConnOpt = (*Redis)(nil)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/pipeline"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -131,7 +132,7 @@ func (i *Inspector) types(ctx context.Context, queue string, tasks []string) ([]
 		if err := message.Err(); err != nil && !errors.Is(err, redis.Nil) { // that is a task that ended just now
 			return nil, err
 		}
-		if kind, ok := broker.TypeOf([]byte(message.Val())); ok {
+		if kind, ok := pipeline.TypeOf([]byte(message.Val())); ok {
 			types = append(types, kind)
 		}
 	}

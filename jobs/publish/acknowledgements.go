@@ -19,7 +19,7 @@ var _ domain.Acknowledgements = (*Acknowledgements)(nil)
 // NewAcknowledgements returns the acknowledgements in a Redis, over a connection of
 // its own, on which Await waits. It does not connect.
 func NewAcknowledgements(r *broker.Redis) (*Acknowledgements, error) {
-	client, err := r.NewTakingClient()
+	client, err := r.NewDirectClient(1)
 	if err != nil {
 		return nil, err
 	}

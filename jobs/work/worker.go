@@ -16,7 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"outboxd/client/bell"
-	"outboxd/client/spare"
+	"outboxd/client/pipeline"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -72,8 +72,6 @@ type Worker struct {
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
 	outside                outside
-	records                records
-	spared                 spare.Tasks
 }
 
 // New returns a Worker. It does not connect.
@@ -95,36 +93,50 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer client.Close()
 	heard := newComplaints(w.log)
 	client.AddHook(heard)
-	// A repeat would take a second task, and nobody would have the first.
-	taking, err := w.o.Redis.NewTakingClient()
+	direct, err := w.o.Redis.NewDirectClient(directConnections)
 	if err != nil {
 		return err
 	}
-	defer taking.Close()
-	taking.AddHook(heard)
+	defer direct.Close()
+	direct.AddHook(heard)
 	// Asynq's server starts without Redis, and then complains once a second.
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
 	}
-	w.records.open()
-	idle := &bell.Idle{Bell: bell.New(), Every: w.o.PollInterval, Queues: len(w.o.Queues)}
 	for queue := range w.o.Queues {
 		w.metrics.blocked.WithLabelValues(queue).Set(0)
 	}
-	server := asynq.NewServerFromRedisClient(&patient{
-		UniversalClient: client, ctx: ctx, idle: idle, taker: newTaker(taking, w.types(), w.o.Any != nil, w.log, w.metrics.blocked), gate: w.o.Gate, spared: &w.spared,
-	}, w.config())
+	piped := pipeline.New(ctx, w.pipeline(client, direct))
+	server := asynq.NewServerFromRedisClient(piped, w.config())
 	if err := server.Start(w.mux(ctx)); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	w.log.Info("the worker takes tasks", "queues", w.o.Queues, "concurrency", w.o.Concurrency, "task_types", w.types())
 	var beside sync.WaitGroup
-	beside.Go(func() { listen(ctx, idle.Bell, client, w.log, heard) })
+	beside.Go(func() { listen(ctx, piped.Bell(), client, w.log, heard) })
 	<-ctx.Done()
+	piped.Release()
 	server.Shutdown()
 	beside.Wait()
-	w.records.wait()
 	return nil
+}
+
+// directConnections are for one question and one pipeline of endings at a time, and
+// for what goes back.
+const directConnections = 3
+
+func (w *Worker) pipeline(client, direct redis.UniversalClient) pipeline.Options {
+	o := pipeline.Options{
+		Redis: client, Direct: direct, Concurrency: w.o.Concurrency, Queues: w.o.Queues, Every: w.o.PollInterval,
+		Watcher: &watcher{redis: direct, log: w.log, blocked: w.metrics.blocked},
+	}
+	if w.o.Any == nil {
+		o.Types = w.types()
+	}
+	if w.o.Gate != nil {
+		o.Gate = w.o.Gate
+	}
+	return o
 }
 
 func (w *Worker) awaitRedis(ctx context.Context, client redis.UniversalClient) error {

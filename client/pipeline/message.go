@@ -1,4 +1,4 @@
-package broker
+package pipeline
 
 import "google.golang.org/protobuf/encoding/protowire"
 
@@ -6,8 +6,8 @@ import "google.golang.org/protobuf/encoding/protowire"
 // buffer: Asynq's asynq.proto, message TaskMessage.
 const taskTypeField = 1
 
-// TypeField returns how a message of this type begins, as Asynq encodes it.
-func TypeField(name string) []byte {
+// typeField returns how a message of this type begins, as Asynq encodes it.
+func typeField(name string) []byte {
 	return protowire.AppendString(protowire.AppendTag(nil, taskTypeField, protowire.BytesType), name)
 }
 

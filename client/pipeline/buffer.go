@@ -1,0 +1,133 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ahead is a task that was taken and not handed out.
+type ahead struct {
+	task
+	message string
+	receipt string
+	at      time.Time // before it was taken
+}
+
+// buffer has the tasks that were taken ahead. It is safe for concurrent use.
+type buffer struct {
+	redis redis.UniversalClient
+
+	mu     sync.Mutex
+	tasks  []ahead
+	closed bool
+	watch  *time.Timer // gives back what nobody asks for
+
+	giving sync.Mutex // while tasks go back
+}
+
+// Asynq asks for a task as soon as a place is free. Where it does not, for as long
+// as staleAfter, it has stopped, or hangs. A task that is as old as leaseOver may be
+// another worker's by now.
+const (
+	staleAfter = time.Second
+	leaseOver  = leaseTime - 5*time.Second
+)
+
+// put adds tasks. Where the buffer is closed they go back.
+func (b *buffer) put(tasks []ahead) {
+	if len(tasks) == 0 {
+		return
+	}
+	b.mu.Lock()
+	b.tasks = append(b.tasks, tasks...)
+	closed := b.closed
+	if !closed {
+		if b.watch == nil {
+			b.watch = time.AfterFunc(staleAfter, b.giveBack)
+		} else {
+			b.watch.Reset(staleAfter)
+		}
+	}
+	b.mu.Unlock()
+	if closed {
+		b.giveBack()
+	}
+}
+
+// len returns how many tasks there are.
+func (b *buffer) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.tasks)
+}
+
+// next takes out the first task of a queue.
+func (b *buffer) next(queue string) (ahead, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ahead{}, false
+	}
+	for i, t := range b.tasks {
+		if t.queue == queue && time.Since(t.at) < leaseOver {
+			b.tasks = append(b.tasks[:i], b.tasks[i+1:]...)
+			if len(b.tasks) == 0 && b.watch != nil {
+				b.watch.Stop()
+			}
+			return t, true
+		}
+	}
+	return ahead{}, false
+}
+
+// close gives everything back, and whatever is put later.
+func (b *buffer) close() {
+	b.mu.Lock()
+	b.closed = true
+	if b.watch != nil {
+		b.watch.Stop()
+	}
+	b.mu.Unlock()
+	b.giveBack()
+}
+
+// giveBack returns what is left to the heads of its queues, in its order. It tries for
+// some seconds; what cannot be given back comes back when its lease ends.
+func (b *buffer) giveBack() {
+	b.giving.Lock()
+	defer b.giving.Unlock()
+	b.mu.Lock()
+	tasks := b.tasks
+	b.tasks = nil
+	b.mu.Unlock()
+	for pause := 100 * time.Millisecond; len(tasks) > 0; pause *= 2 {
+		if tasks = b.give(tasks); len(tasks) == 0 || pause > 2*time.Second {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// give returns what it could not give back. The first task goes last, to be the
+// first one again.
+func (b *buffer) give(tasks []ahead) (left []ahead) {
+	ctx, pipe := context.Background(), b.redis.Pipeline()
+	commands := make([]*redis.Cmd, len(tasks))
+	for i := len(tasks) - 1; i >= 0; i-- {
+		if t := tasks[i]; time.Since(t.at) < leaseOver {
+			prefix := queuePrefix(t.queue)
+			keys := []string{prefix + "active", prefix + "lease", prefix + "pending", prefix + "t:" + t.id}
+			commands[i] = giveBackScript.Eval(ctx, pipe, keys, t.id, t.receipt)
+		}
+	}
+	send(ctx, pipe)
+	for i, command := range commands {
+		if command != nil && mayPass(command.Err()) {
+			left = append(left, tasks[i])
+		}
+	}
+	return left
+}

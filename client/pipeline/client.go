@@ -1,0 +1,170 @@
+package pipeline
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/bell"
+)
+
+// Options are what a Client needs to know. All are required, but for what says so.
+type Options struct {
+	// Redis is for all that is asked one by one, and Direct a client on the same
+	// Redis that repeats nothing by itself, for taking and finishing: a repeat would
+	// take other tasks, and nobody would have the first. See Direct.
+	Redis, Direct redis.UniversalClient
+	// Concurrency, Queues and StrictPriority are those of the server's asynq.Config,
+	// with its defaults.
+	Concurrency    int
+	Queues         map[string]int
+	StrictPriority bool
+	// Every is how often, on average, an idle server looks for tasks of which the
+	// bell does not tell. 0: a second.
+	Every time.Duration
+	// Types are the types of tasks to take. Others stay where they are, for the
+	// worker whose they are: nothing of them changes. nil: all are taken.
+	Types []string
+	// Watcher is told of such tasks at the head of a queue. nil: nobody.
+	Watcher Watcher
+	// Gate holds the server back. Tasks are then taken one by one. nil: nothing does.
+	Gate Gate
+}
+
+// Client is the Redis client of one Asynq server: see asynq.NewServerFromRedisClient.
+// Set bell.Pause as the server's TaskCheckInterval, since the Client waits itself.
+type Client struct {
+	redis.UniversalClient
+	taker    *taker
+	finisher *finisher
+	places   *places
+	bell     bell.Bell
+	stop     context.CancelFunc
+}
+
+// New returns a Client. It connects when it is asked. When ctx ends it takes no more tasks and
+// gives back at once what it had taken ahead; Release waits for that.
+func New(ctx context.Context, o Options) *Client {
+	o = completed(o)
+	ctx, stop := context.WithCancel(ctx)
+	b, p := bell.New(), newPlaces(o.Concurrency)
+	c := &Client{
+		UniversalClient: o.Redis, finisher: &finisher{redis: o.Direct}, places: p, bell: b, stop: stop,
+		taker: newTaker(ctx, o, b, p),
+	}
+	context.AfterFunc(ctx, c.taker.buffer.close)
+	return c
+}
+
+// completed reads the options that Asynq has too as Asynq does.
+func completed(o Options) Options {
+	if o.Concurrency < 1 {
+		o.Concurrency = runtime.NumCPU()
+	}
+	queues := map[string]int{}
+	for name, weight := range o.Queues {
+		if weight > 0 && strings.TrimSpace(name) != "" {
+			queues[name] = weight
+		}
+	}
+	if len(queues) == 0 {
+		queues["default"] = 1
+	}
+	o.Queues = queues
+	if o.Every <= 0 {
+		o.Every = time.Second
+	}
+	if o.Watcher == nil {
+		o.Watcher = nobody{}
+	}
+	return o
+}
+
+// Bell is what the Client waits for while its queues are empty. Let it Listen.
+func (c *Client) Bell() bell.Bell { return c.bell }
+
+// Release takes no more tasks, and returns when what had been taken ahead has gone back
+// to its queues. Call it before the server's Shutdown.
+func (c *Client) Release() {
+	c.stop()
+	c.taker.buffer.close()
+}
+
+// EvalSha is how Asynq runs its scripts.
+func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	switch {
+	case takesTask(keys):
+		return c.take(ctx, queueOf(keys[0]))
+	case endsRun(keys):
+		return c.finish(ctx, &ending{script: sha, keys: keys, args: args})
+	case forwardsTasks(keys):
+		return c.forwarded(c.UniversalClient.EvalSha(ctx, sha, keys, args...))
+	default:
+		return c.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	}
+}
+
+// Eval is how Asynq sends a script that Redis does not know. Asynq's own one for
+// taking a task is never sent.
+func (c *Client) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	switch {
+	case takesTask(keys):
+		return c.take(ctx, queueOf(keys[0]))
+	case endsRun(keys):
+		return c.finish(ctx, &ending{script: script, whole: true, keys: keys, args: args})
+	case forwardsTasks(keys):
+		return c.forwarded(c.UniversalClient.Eval(ctx, script, keys, args...))
+	default:
+		return c.UniversalClient.Eval(ctx, script, keys, args...)
+	}
+}
+
+// ZAddXX is how Asynq extends leases.
+func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
+	answer := c.UniversalClient.ZAddXX(ctx, key, members...)
+	if strings.HasSuffix(key, ":lease") && answer.Err() == nil {
+		for _, member := range members {
+			if id, isText := member.Member.(string); isText {
+				c.places.extend(task{queueOf(key), id}, time.Unix(int64(member.Score), 0))
+			}
+		}
+	}
+	return answer
+}
+
+func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
+	answer := redis.NewCmd(ctx)
+	switch message, err := c.taker.next(queue); {
+	case err != nil:
+		answer.SetErr(err)
+	case message == "":
+		answer.SetErr(redis.Nil)
+	default:
+		answer.SetVal(message)
+	}
+	return answer
+}
+
+// finish ends a task's run. Its place is free when Asynq has the answer, whatever
+// that is. The first argument of all these scripts is the task's ID.
+//
+// Asynq takes every answer without an error for a yes, where these scripts answer OK
+// alone.
+func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
+	answer := c.finisher.run(e, endOf(ctx))
+	if id, isText := e.args[0].(string); isText && !isNoScript(answer.Err()) {
+		c.places.end(task{queueOf(e.keys[0]), id})
+	}
+	return answer
+}
+
+// forwarded rings the bell where tasks' time has come.
+func (c *Client) forwarded(answer *redis.Cmd) *redis.Cmd {
+	if n, isNumber := answer.Val().(int64); isNumber && n > 0 {
+		c.bell.Ring()
+	}
+	return answer
+}

@@ -1,0 +1,166 @@
+package pipeline
+
+import "github.com/redis/go-redis/v9"
+
+// takeScript takes tasks as Asynq's own script takes one, with a look at the type of
+// each before it is taken.
+//
+// Behind a head of an unknown type it looks at a window of the queue, so that one
+// task whose worker is away does not hold up all others. An ID whose task is gone
+// is dropped: taken, it would be a task without a message, active for ever.
+//
+// A task that was taken for a question without an answer is given again: nobody
+// runs it. It bears the receipt before it is moved, so that it is found also where
+// Redis stopped in the middle, and is among the latest of the active ones.
+//
+// KEYS: pending, paused, active, lease
+// ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task that is known
+// to be of the right type or "", 4 where the window begins, 5 how long it is, 6
+// after how many bytes of messages to stop, 7 the receipt of this question, 8 the
+// receipts of those without an answer, 9 how many tasks to take at most, from 10 on
+// the beginnings of known messages
+//
+// Returns the receipt; the head's ID if it is of an unknown type, else ""; its
+// message if nothing was taken, else ""; the number of tasks in the window; then the
+// ID and the message of each task that was taken.
+var takeScript = redis.NewScript(`
+local most, bytes = tonumber(ARGV[9]), tonumber(ARGV[6])
+local reply = {ARGV[7], "", "", 0}
+local function give(id, msg)
+	reply[#reply + 1] = id
+	reply[#reply + 1] = msg
+	bytes = bytes - #msg
+	return (#reply - 4) / 2 >= most or bytes <= 0
+end
+if ARGV[8] ~= "" then
+	local latest = redis.call("LRANGE", KEYS[3], 0, 999)
+	for i = #latest, 1, -1 do
+		local id = latest[i]
+		local key = ARGV[2] .. id
+		local receipt, msg = unpack(redis.call("HMGET", key, "outboxd_take", "msg"))
+		if receipt and msg and string.find(ARGV[8], receipt, 1, true) then
+			redis.call("HSET", key, "outboxd_take", ARGV[7])
+			redis.call("ZADD", KEYS[4], ARGV[1], id)
+			if give(id, msg) then return reply end
+		end
+	end
+	if #reply > 4 then return reply end
+end
+if redis.call("EXISTS", KEYS[2]) == 1 then return reply end
+local function known(id, msg)
+	if id == ARGV[3] then return true end
+	for i = 10, #ARGV do
+		if string.sub(msg, 1, #ARGV[i]) == ARGV[i] then return true end
+	end
+	return false
+end
+local function bear(id) redis.call("HSET", ARGV[2] .. id, "state", "active", "outboxd_take", ARGV[7]) end
+local function lease(id)
+	redis.call("HDEL", ARGV[2] .. id, "pending_since")
+	redis.call("ZADD", KEYS[4], ARGV[1], id)
+end
+local ids = redis.call("LRANGE", KEYS[1], -most, -1)
+local gone = 0
+while #ids > 0 do
+	for i = #ids, 1, -1 do
+		local id = ids[i]
+		local msg = redis.call("HGET", ARGV[2] .. id, "msg")
+		if not msg then
+			redis.call("RPOP", KEYS[1])
+			gone = gone + 1
+		elseif known(id, msg) then
+			bear(id)
+			redis.call("RPOPLPUSH", KEYS[1], KEYS[3])
+			lease(id)
+			if give(id, msg) then return reply end
+		else
+			reply[2] = id
+			if #reply == 4 then reply[3] = msg end
+			break
+		end
+	end
+	if #reply > 4 or reply[2] ~= "" or gone >= 100 then break end
+	ids = redis.call("LRANGE", KEYS[1], -most, -1)
+end
+if #reply > 4 or reply[2] == "" then return reply end
+local from = tonumber(ARGV[4])
+ids = redis.call("LRANGE", KEYS[1], -(from + ARGV[5] - 1), -from)
+reply[4] = #ids
+for i = #ids, 1, -1 do
+	local msg = redis.call("HGET", ARGV[2] .. ids[i], "msg")
+	if msg and known(ids[i], msg) then
+		bear(ids[i])
+		redis.call("LREM", KEYS[1], -1, ids[i])
+		redis.call("LPUSH", KEYS[3], ids[i])
+		lease(ids[i])
+		reply[3] = ""
+		if give(ids[i], msg) then return reply end
+	elseif msg then
+		bytes = bytes - #msg
+		if bytes <= 0 then
+			reply[4] = #ids - i + 1
+			return reply
+		end
+	end
+end
+return reply`)
+
+// The window behind a head of an unknown type is windowTasks long. One question
+// reads at most about takeBytes of messages, and the last one in full.
+const (
+	windowTasks = 50
+	takeBytes   = 1 << 20
+)
+
+// takeReply is what takeScript returned.
+type takeReply struct {
+	head    string // of an unknown type, or ""
+	message string // the head's, if nothing was taken
+	window  int64
+	tasks   []ahead
+}
+
+// readTake takes the script's own answers to this question; any other is none.
+func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
+	reply, err := command.Slice()
+	if err != nil {
+		return takeReply{}, err
+	}
+	strange := UnexpectedReply{To: "the script that takes tasks", Reply: reply}
+	if len(reply) < 4 || len(reply)%2 != 0 || reply[0] != receipt {
+		return takeReply{}, strange
+	}
+	window, isNumber := reply[3].(int64)
+	if !isNumber {
+		return takeReply{}, strange
+	}
+	texts := make([]string, 0, len(reply)-2)
+	for _, value := range append(reply[1:3:3], reply[4:]...) {
+		text, isText := value.(string)
+		if !isText {
+			return takeReply{}, strange
+		}
+		texts = append(texts, text)
+	}
+	r := takeReply{head: texts[0], message: texts[1], window: window}
+	for i := 2; i < len(texts); i += 2 {
+		if texts[i] == "" || texts[i+1] == "" {
+			return takeReply{}, strange
+		}
+		r.tasks = append(r.tasks, ahead{task: task{id: texts[i]}, message: texts[i+1]})
+	}
+	return r, nil
+}
+
+// giveBackScript is Asynq's own script for giving a task back, for one that was
+// not handed out: it goes to the head of its queue.
+//
+// KEYS: active, lease, pending, the task
+// ARGV: its ID, the receipt of the question that took it
+var giveBackScript = redis.NewScript(`
+if redis.call("HGET", KEYS[4], "outboxd_take") ~= ARGV[2] then return redis.error_reply("NOT FOUND") end
+if redis.call("LREM", KEYS[1], 0, ARGV[1]) == 0 then return redis.error_reply("NOT FOUND") end
+if redis.call("ZREM", KEYS[2], ARGV[1]) == 0 then return redis.error_reply("NOT FOUND") end
+redis.call("RPUSH", KEYS[3], ARGV[1])
+redis.call("HSET", KEYS[4], "state", "pending")
+return redis.status_reply("OK")`)

@@ -1,0 +1,386 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/bell"
+)
+
+// A taker answers Asynq's questions for a task. Asynq asks from one goroutine, for
+// one queue after another, until it gets a task: in the order of their priorities
+// where these are strict, else in one that is drawn for each task.
+//
+// One look of the taker asks all queues in one round trip. Its tasks are handed out
+// as Asynq asks for their queues.
+type taker struct {
+	ctx     context.Context //nolint:containedctx // Asynq asks with context.Background
+	redis   redis.UniversalClient
+	queues  []*queue // by weight, the greatest first
+	strict  bool
+	types   []string // nil: all
+	begins  []any    // how the message of each type begins
+	watcher Watcher
+	gate    Gate // nil: none
+	bell    bell.Bell
+	every   time.Duration // between two looks that nobody asked for, on average
+	spread  bool          // the queues may be on several servers
+	places  *places
+	buffer  *buffer
+
+	name  string // begins all its receipts, and no other taker's
+	asked uint64 // questions so far
+	empty bool   // the last look found nothing
+	told  map[string]bool
+}
+
+// receipt returns what marks the tasks that the next question takes. All receipts
+// are equally long.
+func (t *taker) receipt() string {
+	t.asked++
+	return fmt.Sprintf("%s-%016x", t.name, t.asked)
+}
+
+func newTaker(ctx context.Context, o Options, b bell.Bell, p *places) *taker {
+	t := &taker{
+		ctx: ctx, redis: o.Direct, strict: o.StrictPriority, types: o.Types, watcher: o.Watcher, gate: o.Gate, bell: b, every: o.Every,
+		places: p, buffer: &buffer{redis: o.Direct}, name: rand.Text(), told: map[string]bool{},
+	}
+	if _, single := o.Direct.(*redis.Client); !single {
+		t.spread = true
+	}
+	if o.Types == nil {
+		t.begins = append(t.begins, "") // how every message begins
+	}
+	for _, name := range o.Types {
+		t.begins = append(t.begins, string(typeField(name)))
+	}
+	for name, weight := range o.Queues {
+		t.queues = append(t.queues, &queue{name: name, weight: max(weight, 1), from: firstBehind, named: map[string]bool{}})
+	}
+	slices.SortFunc(t.queues, func(a, b *queue) int { return b.weight - a.weight })
+	return t
+}
+
+// next returns the message of a task of a queue; "" where there is none.
+func (t *taker) next(name string) (message string, err error) {
+	if message = t.handOut(name); message != "" {
+		return message, nil
+	}
+	// Free places have tasks of other queues, for which Asynq asks next; or the last
+	// look was for this question of Asynq's as well.
+	if t.buffer.len() > 0 || t.told[name] {
+		delete(t.told, name)
+		return "", nil
+	}
+	clear(t.told)
+	if t.ctx.Err() != nil {
+		return "", nil
+	}
+	if err := t.look(name); err != nil {
+		return "", err
+	}
+	if t.empty {
+		for _, q := range t.queues {
+			t.told[q.name] = q.name != name
+		}
+	}
+	return t.handOut(name), nil
+}
+
+func (t *taker) handOut(name string) string {
+	a, there := t.buffer.next(name)
+	if !there {
+		return ""
+	}
+	clear(t.told)
+	t.places.begin(a.task)
+	if t.gate != nil {
+		t.gate.Took()
+	}
+	return a.message
+}
+
+// look takes what there are free places for. The error says that it found nothing,
+// and perhaps wrongly.
+func (t *taker) look(asked string) error {
+	rang := t.empty && t.await()
+	if rang {
+		for _, q := range t.queues {
+			q.again = time.Time{}
+		}
+	}
+	open := t.open()
+	if !t.passes() || len(open) == 0 {
+		t.empty = true
+		return nil
+	}
+	if t.empty && !rang {
+		if there, err := t.anyPending(open); err != nil || !there {
+			return err
+		}
+	}
+	found, err := t.ask(asked, open)
+	t.empty = !found && err == nil
+	if found {
+		return nil
+	}
+	return err
+}
+
+// open returns the queues that are not left alone.
+func (t *taker) open() (open []*queue) {
+	now := time.Now()
+	for _, q := range t.queues {
+		if !now.Before(q.again) {
+			open = append(open, q)
+		}
+	}
+	return open
+}
+
+// await waits until the bell rings, and reports that, or until it is time for a
+// look. Several workers look at different times.
+func (t *taker) await() (rang bool) {
+	look := time.NewTimer(t.every/2 + mathrand.N(t.every))
+	defer look.Stop()
+	select {
+	case <-t.bell:
+		return true
+	case <-look.C:
+	case <-t.ctx.Done():
+	}
+	return false
+}
+
+// gateLook bounds the wait before a gate is asked again: what closed it may end
+// before its time.
+const gateLook = 500 * time.Millisecond
+
+// passes waits at a gate that is closed, for a while, and reports whether it is open.
+func (t *taker) passes() bool {
+	if t.gate == nil {
+		return true
+	}
+	pause := t.gate.Pause()
+	if pause <= 0 {
+		return true
+	}
+	again := time.NewTimer(min(pause, gateLook))
+	defer again.Stop()
+	select {
+	case <-again.C:
+	case <-t.ctx.Done():
+	}
+	return false
+}
+
+// free returns how many tasks may be taken.
+func (t *taker) free() int {
+	if t.gate != nil {
+		return 1 // the gate is asked before each
+	}
+	return t.places.free()
+}
+
+// anyPending asks whether a task waits in any of the queues. Where Redis does not
+// let it ask so, there may be one.
+func (t *taker) anyPending(open []*queue) (bool, error) {
+	pipe := t.redis.Pipeline()
+	var counts []*redis.IntCmd
+	if t.spread {
+		for _, q := range open {
+			counts = append(counts, pipe.Exists(t.ctx, pendingKey(q.name)))
+		}
+	} else {
+		keys := make([]string, len(open))
+		for i, q := range open {
+			keys[i] = pendingKey(q.name)
+		}
+		counts = append(counts, pipe.Exists(t.ctx, keys...))
+	}
+	send(t.ctx, pipe)
+	for _, count := range counts {
+		n, err := count.Result()
+		switch {
+		case err == nil && n == 0:
+		case err == nil && n > 0 && n <= int64(len(open)), isForbidden(err):
+			return true, nil
+		default:
+			if err == nil {
+				err = UnexpectedReply{To: "EXISTS", Reply: n}
+			}
+			for _, q := range open {
+				q.rest()
+			}
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// ask takes tasks: first as Asynq's question and the queues' weights say, and where
+// those queues had none, from the others.
+func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
+	free := t.free()
+	waiting, found, err := t.round(open, t.allot(asked, open, free))
+	for !found && len(waiting) > 0 {
+		shares := map[*queue]int{waiting[0]: free} // which is the first by priority
+		if !t.strict {
+			shares = t.allot("", waiting, free)
+		}
+		rest := waiting[1:]
+		var failed error
+		if waiting, found, failed = t.round(waiting, shares); err == nil {
+			err = failed
+		}
+		if len(waiting) > len(rest) {
+			waiting = rest // each queue is asked once more at most
+		}
+	}
+	return found, err
+}
+
+// allot says how many tasks of which queue to take: with strict priorities all of the
+// first one, else as if Asynq asked for each. The first task is of the queue that
+// Asynq asks for. Queues in which the last question left nothing are looked at, and
+// get no share while others may have tasks.
+func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
+	shares := map[*queue]int{}
+	if t.strict || len(open) == 1 {
+		shares[open[0]] = free
+		return shares
+	}
+	full := slices.DeleteFunc(slices.Clone(open), func(q *queue) bool { return q.dry })
+	if len(full) == 0 {
+		full = open
+	}
+	weights := 0
+	for _, q := range full {
+		weights += q.weight
+		if q.name == asked {
+			shares[q]++
+			free--
+		}
+	}
+	for ; free > 0; free-- {
+		draw := mathrand.N(weights)
+		for _, q := range full {
+			if draw -= q.weight; draw < 0 {
+				shares[q]++
+				break
+			}
+		}
+	}
+	return shares
+}
+
+// question is what one round asks one queue: for tasks, or whether it has any.
+type question struct {
+	*queue
+	receipt string
+	take    *redis.Cmd
+	count   *redis.IntCmd
+}
+
+// round asks the queues in one round trip, for their shares. It returns those that
+// got none and have tasks, and whether a task was taken.
+func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, found bool, err error) {
+	until := time.Now()
+	questions := t.put(open, shares, false)
+	for i := range questions {
+		if q := &questions[i]; q.take != nil && isNoScript(q.take.Err()) {
+			questions = t.put(open, shares, true)
+			break
+		}
+	}
+	for _, q := range questions {
+		if q.take == nil {
+			if n, failed := q.count.Result(); failed == nil && n == 1 || isForbidden(failed) {
+				q.dry = false
+				waiting = append(waiting, q.queue)
+			}
+			continue
+		}
+		again, taken, failed := t.read(q, shares[q.queue], until)
+		if failed != nil && err == nil {
+			err = failed
+		}
+		if again {
+			waiting = append(waiting, q.queue)
+		}
+		found = found || taken
+	}
+	return waiting, found, err
+}
+
+// put sends the questions of a round, and the script in full where Redis does not
+// know it.
+func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []question {
+	// What was sent is answered, or not, also when the server stops meanwhile.
+	ctx := context.WithoutCancel(t.ctx)
+	pipe, questions := t.redis.Pipeline(), make([]question, 0, len(open))
+	for _, q := range open {
+		if shares[q] == 0 {
+			questions = append(questions, question{queue: q, count: pipe.Exists(ctx, pendingKey(q.name))})
+			continue
+		}
+		receipt := t.receipt()
+		args := append([]any{
+			time.Now().Add(leaseTime).Unix(), taskPrefix(q.name), q.known, q.from, windowTasks, takeBytes, receipt, q.unanswered(), shares[q],
+		}, t.begins...)
+		run := takeScript.EvalSha
+		if inFull {
+			run = takeScript.Eval
+		}
+		questions = append(questions, question{queue: q, receipt: receipt, take: run(ctx, pipe, takingKeys(q.name), args...)})
+	}
+	send(ctx, pipe)
+	return questions
+}
+
+// read reads an answer. again says that the queue has to be asked once more.
+func (t *taker) read(q question, share int, at time.Time) (again, found bool, err error) {
+	reply, err := readTake(q.take, q.receipt)
+	if err != nil {
+		q.fail(q.receipt)
+		return false, false, err
+	}
+	q.dry = len(reply.tasks) < share && reply.head == ""
+	q.known = ""
+	for i := range reply.tasks {
+		reply.tasks[i].queue, reply.tasks[i].receipt, reply.tasks[i].at = q.name, q.receipt, at
+	}
+	if len(reply.tasks) > 0 {
+		t.buffer.put(reply.tasks)
+		q.looks = 0
+	}
+	if reply.head == "" {
+		q.over(t.watcher)
+		return false, len(reply.tasks) > 0, nil
+	}
+	if len(reply.tasks) > 0 {
+		return false, true, nil
+	}
+	kind, readable := TypeOf([]byte(reply.message))
+	if readable && slices.Contains(t.types, kind) {
+		q.known = reply.head // whoever encoded it put the type elsewhere
+		return true, false, nil
+	}
+	q.standBack(reply, kind, t.watcher)
+	return false, false, nil
+}
+
+func isNoScript(err error) bool { return redis.HasErrorPrefix(err, noScript) }
+
+func isForbidden(err error) bool {
+	_, answered := errors.AsType[redis.Error](err)
+	return answered && redis.HasErrorPrefix(err, "NOPERM")
+}
