@@ -60,3 +60,20 @@ type Effects interface {
 	// repository.TransactionOf returns the same transaction for GORM.
 	Tx() *sql.Tx
 }
+
+// Followers is what the Effects of ProcessAll can do beside.
+type Followers interface {
+	// Follow returns events that may take effect right behind events that have
+	// their ordering keys' turns, in the same transaction: the next ones of each
+	// key, of the same type and queue, at most most in all. owners have just been
+	// confirmed. What is returned has to take effect, behind its owner and in this
+	// order: it is confirmed when the transaction commits.
+	Follow(ctx context.Context, owners []ID, eventType, queue string, most int) ([]Follower, error)
+}
+
+// Follower is an event that takes effect behind another one of its ordering key.
+type Follower struct {
+	Owner, ID ID
+	Payload   []byte
+	Headers   map[string]string
+}

@@ -289,10 +289,102 @@ $ddl$, current_schema()); END $do$;
 CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox_confirmed();
 
+-- outbox_follow returns held events that may take effect right behind others, in the
+-- transaction that calls it. owners have just been confirmed in this transaction and
+-- have the turns of their keys. What is returned are the next events of each key, in
+-- their order, of the same type and queue, at most most of them in all. The caller
+-- carries them out in this order, behind the owner, and then calls outbox_end_run as
+-- the last step. They never go through the outbox or Redis.
+--
+--   - The rows are locked, and stay in outbox_held until the transaction ends. The
+--     turn is not locked: its owner has it until its row in inbox is committed, and
+--     nobody gives another event of the key the turn before. So neither a relay nor
+--     a producer waits for the caller. Only cancel and reschedule meet the locks,
+--     and answer busy.
+--   - It stops at the first event that something speaks against: it is locked, not yet
+--     due, of another type or queue, a replay, or has an option of Asynq's that a
+--     task would have to bear; or it was written once more; or an earlier event of
+--     the key waits in the outbox. That event goes its usual way.
+--   - Where no history is kept, and where this database may have gone back, nothing
+--     follows.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_follow(owners uuid[], kind text, line text, most integer)
+    RETURNS TABLE (owner uuid, id uuid, payload bytea, headers jsonb)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    turn record;
+    candidate uuid;
+    event outbox_held;
+    room integer := most;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR NOT EXISTS (SELECT FROM outbox_queue_identity WHERE history_seconds > 0 AND went_back_at IS NULL) THEN
+        RETURN;
+    END IF;
+    FOR turn IN SELECT t.event_id, t.ordering_key FROM outbox_turns t WHERE t.event_id = ANY (owners) ORDER BY t.ordering_key LOOP
+        -- One statement reads both tables, so that an event which is just being moved
+        -- is seen in one of them.
+        FOR candidate IN
+            SELECT h.id
+            FROM (SELECT h.id, h.ordering_position FROM outbox_held h WHERE h.ordering_key = turn.ordering_key ORDER BY h.ordering_position LIMIT room) AS h
+            WHERE NOT EXISTS (
+                SELECT FROM outbox o WHERE o.ordering_key = turn.ordering_key AND o.ordering_position < h.ordering_position AND o.id <> turn.event_id)
+            ORDER BY h.ordering_position
+        LOOP
+            SELECT * INTO event FROM outbox_held h WHERE h.id = candidate FOR UPDATE SKIP LOCKED;
+            EXIT WHEN NOT FOUND;
+            EXIT WHEN event.event_type <> kind OR event.queue <> line OR event.subscription IS NOT NULL OR event.split = 'instead'
+                OR event.available_at > clock_timestamp() OR event.generation > 0
+                OR coalesce(event.timeout_seconds, event.retention_seconds, event.unique_seconds) IS NOT NULL OR event.deadline IS NOT NULL
+                OR EXISTS (SELECT FROM outbox o WHERE o.id = event.id)
+                OR EXISTS (SELECT FROM inbox i WHERE i.event_id = event.id)
+                OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = event.id);
+            owner := turn.event_id;
+            id := event.id;
+            payload := event.payload;
+            headers := event.headers;
+            RETURN NEXT;
+            room := room - 1;
+        END LOOP;
+        EXIT WHEN room <= 0;
+    END LOOP;
+END $$;
+-- +goose StatementEnd
+
+-- outbox_end_run confirms what outbox_follow returned, and moves it to the history. It
+-- fails, and with it the transaction, unless every one of the events is still held
+-- and takes effect now.
+-- +goose StatementBegin
+DO $do$
+DECLARE
+    columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+                     WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
+BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_end_run(ids uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    moved integer;
+    confirmed integer;
+BEGIN
+    WITH gone AS (DELETE FROM outbox_held WHERE id = ANY (ids) RETURNING *)
+    INSERT INTO outbox_sent (%1$s, sent_at) SELECT %2$s, clock_timestamp() FROM gone;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    INSERT INTO inbox (event_id) SELECT unnest(ids);
+    GET DIAGNOSTICS confirmed = ROW_COUNT;
+    IF moved <> cardinality(ids) OR confirmed <> cardinality(ids) THEN
+        RAISE serialization_failure USING MESSAGE = format('of %%s events that follow another one %%s were held and %%s are confirmed', cardinality(ids), moved, confirmed);
+    END IF;
+END $$
+$ddl$, columns, replace(columns, 'split', 'coalesce(split, ''done'')')); END $do$;
+-- +goose StatementEnd
+
 -- +goose Down
 DROP TRIGGER outbox_confirmed ON inbox;
 DROP FUNCTION outbox_confirmed;
 DROP FUNCTION outbox_in_time;
+DROP FUNCTION outbox_end_run;
+DROP FUNCTION outbox_follow;
 DROP FUNCTION outbox_advance;
 DROP FUNCTION outbox_pass_turn;
 DROP FUNCTION outbox_let_go;

@@ -13,6 +13,7 @@ import (
 type effects struct {
 	tx      *gorm.DB
 	opening *postgres.Opening
+	held    bool // there are events that wait for their turn
 }
 
 // last runs a statement before the transaction commits, without a round trip of its own.

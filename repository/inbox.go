@@ -106,7 +106,7 @@ func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.C
 		}
 		first = true
 		crashpoint.Reach(crashpoint.WorkerBegan)
-		err := effect(ctx, effects{tx, opening})
+		err := effect(ctx, effects{tx: tx, opening: opening})
 		crashpoint.Reach(crashpoint.WorkerEffected)
 		return err
 	})

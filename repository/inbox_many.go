@@ -13,9 +13,10 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// processedAllSQL is processedSQL for several events. The timeouts are set once.
+// processedAllSQL is processedSQL for several events. The timeouts are set once. held
+// says whether any event waits for its turn.
 const processedAllSQL = `
-SELECT event_id, answer, (SELECT concat(` + timeoutsSQL + `))
+SELECT event_id, answer, (SELECT EXISTS (SELECT FROM outbox_held)), (SELECT concat(` + timeoutsSQL + `))
 FROM confirm_many($2::uuid[])`
 
 // ProcessAll implements domain.Inbox.
@@ -37,8 +38,9 @@ func (i *Inbox) ProcessAll(ctx context.Context, ids []domain.ID, effect func(con
 }
 
 func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) (verdicts []domain.Confirmation, err error) {
+	held := false
 	opening := &postgres.Opening{SQL: processedAllSQL, Args: []any{postgres.Milliseconds(patience(ctx)), postgres.UUIDs(ids)}, Read: func(rows pgx.Rows) (err error) {
-		verdicts, err = readVerdicts(rows, ids)
+		verdicts, held, err = readVerdicts(rows, ids)
 		return err
 	}}
 	_, err = i.db.TransactOpened(ctx, opening, func(tx *gorm.DB) error {
@@ -52,7 +54,7 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 			return nil
 		}
 		crashpoint.Reach(crashpoint.WorkerBegan)
-		err := effect(ctx, effects{tx, opening}, first)
+		err := effect(ctx, effects{tx, opening, held}, first)
 		crashpoint.Reach(crashpoint.WorkerEffected)
 		return err
 	})
@@ -63,19 +65,19 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 // readVerdicts puts the answers of confirm_many into the order of the events. An
 // answer that is missing, or that nobody knows, is an error: an event that nobody
 // answered for has not taken effect.
-func readVerdicts(rows pgx.Rows, ids []domain.ID) ([]domain.Confirmation, error) {
+func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held bool, err error) {
 	answers := make(map[domain.ID]string, len(ids))
 	var id domain.ID
 	var answer string
 	var none any
 	for rows.Next() {
-		if err := rows.Scan((*[16]byte)(&id), &answer, &none); err != nil {
-			return nil, fmt.Errorf("read what became of an event: %w", err)
+		if err := rows.Scan((*[16]byte)(&id), &answer, &held, &none); err != nil {
+			return nil, false, fmt.Errorf("read what became of an event: %w", err)
 		}
 		answers[id] = answer
 	}
 	if err := rows.Err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	verdicts := make([]domain.Confirmation, len(ids))
 	for n, id := range ids {
@@ -88,10 +90,10 @@ func readVerdicts(rows pgx.Rows, ids []domain.ID) ([]domain.Confirmation, error)
 		case "unknown":
 			verdicts[n].Err = domain.ErrUnknownEvent
 		default:
-			return nil, fmt.Errorf("confirm_many answers %q for event %s", answer, id)
+			return nil, false, fmt.Errorf("confirm_many answers %q for event %s", answer, id)
 		}
 	}
-	return verdicts, nil
+	return verdicts, held, nil
 }
 
 // AskAll implements domain.Inbox. It takes one round trip, but for events that do not
@@ -118,7 +120,7 @@ func (i *Inbox) AskAll(ctx context.Context, ids []domain.ID) (verdicts []domain.
 	return verdicts, nil
 }
 
-const askAllSQL = `SELECT event_id, answer, NULL FROM confirm_many($1::uuid[])`
+const askAllSQL = `SELECT event_id, answer, false, NULL FROM confirm_many($1::uuid[])`
 
 func (i *Inbox) askAll(ctx context.Context, ids []domain.ID) (verdicts []domain.Confirmation, err error) {
 	conn, err := i.db.Pool().Acquire(ctx)
@@ -147,5 +149,6 @@ func (i *Inbox) askAll(ctx context.Context, ids []domain.ID) (verdicts []domain.
 		return nil, err
 	}
 	defer rows.Close()
-	return readVerdicts(rows, ids)
+	verdicts, _, err = readVerdicts(rows, ids)
+	return verdicts, err
 }

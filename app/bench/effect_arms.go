@@ -25,11 +25,11 @@ import (
 
 // effectArms are the arms of the benchmark, on one way to the servers.
 type effectArms struct {
-	single, batch, nothing, external, floor *result.Contender
+	single, batch, nothing, external, floor, key, keyBatch *result.Contender
 }
 
 func (a *effectArms) list() []*result.Contender {
-	return []*result.Contender{a.single, a.batch, a.nothing, a.external, a.floor}
+	return []*result.Contender{a.single, a.batch, a.nothing, a.external, a.floor, a.key, a.keyBatch}
 }
 
 func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*effectArms, error) {
@@ -37,24 +37,30 @@ func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*ef
 	if err := loop.Prepare(ctx); err != nil {
 		return nil, err
 	}
+	single := func(ctx context.Context, t *tally) func() error {
+		return e.RunWorkerWith(ctx, func(o *work.Options) {
+			o.Handlers = map[string]work.Handler{env.EventType: func(ctx context.Context, tx domain.Effects, task work.Task) error {
+				_, err := tx.Tx().ExecContext(ctx, effectSQL, task.EventID)
+				return err
+			}}
+			o.Concurrency, o.Inbox = f.atOnce, tallied{o.Inbox, t}
+		})
+	}
+	batch := func(ctx context.Context, t *tally) func() error {
+		return e.RunWorkerWith(ctx, func(o *work.Options) {
+			o.Batches = map[string]work.Batch{env.EventType: {Max: f.gathered, Handle: func(ctx context.Context, tx domain.Effects, tasks []work.Task) error {
+				return manyEffects(ctx, tx, tasks)
+			}}}
+			o.Concurrency, o.Inbox = f.gathered, tallied{o.Inbox, t}
+		})
+	}
 	return &effectArms{
-		single: f.effectArm(e, "one by one"+where, everyEffect, func(ctx context.Context, t *tally) func() error {
-			return e.RunWorkerWith(ctx, func(o *work.Options) {
-				o.Handlers = map[string]work.Handler{env.EventType: func(ctx context.Context, tx domain.Effects, task work.Task) error {
-					_, err := tx.Tx().ExecContext(ctx, effectSQL, task.EventID)
-					return err
-				}}
-				o.Concurrency, o.Inbox = f.atOnce, tallied{o.Inbox, t}
-			})
-		}),
-		batch: f.effectArm(e, "in batches"+where, everyEffect, func(ctx context.Context, t *tally) func() error {
-			return e.RunWorkerWith(ctx, func(o *work.Options) {
-				o.Batches = map[string]work.Batch{env.EventType: {Max: f.gathered, Handle: manyEffects}}
-				o.Concurrency, o.Inbox = f.gathered, tallied{o.Inbox, t}
-			})
-		}),
-		nothing:  f.effectArm(e, "without effect"+where, nil, func(ctx context.Context, t *tally) func() error { return f.runIdle(ctx, e, t) }),
-		external: f.effectArm(e, "external"+where, everyDelivery, func(ctx context.Context, t *tally) func() error { return f.runExternal(ctx, e, t) }),
+		single:   f.effectArm(e, "one by one"+where, f.events, e.Load, everyEffect, single),
+		batch:    f.effectArm(e, "in batches"+where, f.events, e.Load, everyEffect, batch),
+		key:      f.effectArm(e, "one key, one by one"+where, f.keyed, e.LoadKey, everyEffect, single),
+		keyBatch: f.effectArm(e, "one key, in batches"+where, f.keyed, e.LoadKey, everyEffect, batch),
+		nothing:  f.effectArm(e, "without effect"+where, f.events, e.Load, nil, func(ctx context.Context, t *tally) func() error { return f.runIdle(ctx, e, t) }),
+		external: f.effectArm(e, "external"+where, f.events, e.Load, everyDelivery, func(ctx context.Context, t *tally) func() error { return f.runExternal(ctx, e, t) }),
 		floor: &result.Contender{Name: "floor" + where, Run: func(ctx context.Context) (result.Measurement, error) {
 			e.Progress.Start("floor"+where, int64(f.events))
 			defer e.Progress.Done()
@@ -83,28 +89,31 @@ func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) erro
 	return err
 }
 
-// effectArm loads the events, and measures from the start of relay and worker until
-// the tally is full.
-func (f *effects) effectArm(e *env.Env, name string, check func(context.Context, *env.Env, int) error, work func(context.Context, *tally) (stop func() error)) *result.Contender {
-	return f.arm(e, name, func(ctx context.Context) (result.Measurement, error) {
-		e.Progress.Start(name, int64(f.events))
+// effectArm loads events, and measures from the start of relay and worker until the
+// tally is full.
+func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx context.Context, n, payload int) error, check func(context.Context, *env.Env, int) error, run func(context.Context, *tally) (stop func() error)) *result.Contender {
+	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
+		if err := load(ctx, events, f.payload); err != nil {
+			return result.Measurement{}, err
+		}
+		e.Progress.Start(name, int64(events))
 		defer e.Progress.Done()
-		t := &tally{progress: e.Progress, want: int64(f.events), full: make(chan struct{})}
+		t := &tally{progress: e.Progress, want: int64(events), full: make(chan struct{})}
 		r := e.NewRelay(nil)
 		begun := time.Now()
 		stopRelay := e.RunRelay(ctx, r)
-		stopWorker := work(ctx, t)
+		stopWorker := run(ctx, t)
 		err := t.wait(ctx)
 		took := time.Since(begun)
 		if err = errors.Join(err, stopWorker(), stopRelay()); err == nil && check != nil {
-			err = check(ctx, e, f.events)
+			err = check(ctx, e, events)
 		}
-		measured := result.Measurement{Rate: result.PerSecond(f.events, took)}
+		measured := result.Measurement{Rate: result.PerSecond(events, took)}
 		if commits := t.commits.Load(); commits > 0 {
 			measured.Figures = map[string]float64{"commits": float64(commits)}
 		}
 		return measured, err
-	})
+	}}
 }
 
 // runIdle is a worker of Asynq's that does nothing.
@@ -195,17 +204,34 @@ func (i tallied) Process(ctx context.Context, id domain.ID, effect func(context.
 
 // ProcessAll implements domain.Inbox.
 func (i tallied) ProcessAll(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error) {
-	list, err := i.Inbox.ProcessAll(ctx, ids, effect)
+	var took int64
+	list, err := i.Inbox.ProcessAll(ctx, ids, func(ctx context.Context, tx domain.Effects, first []domain.ID) error {
+		took = int64(len(first))
+		return effect(ctx, counted{tx, &took}, first)
+	})
 	if err != nil {
 		return nil, err
 	}
 	i.t.commits.Add(1)
-	for _, c := range list {
-		if c.First {
-			i.t.add(1)
-		}
-	}
+	i.t.add(took)
 	return list, nil
+}
+
+// counted counts the events that follow others in one transaction, too.
+type counted struct {
+	domain.Effects
+	took *int64
+}
+
+// Follow implements domain.Followers.
+func (c counted) Follow(ctx context.Context, owners []domain.ID, eventType, queue string, most int) ([]domain.Follower, error) {
+	with, able := c.Effects.(domain.Followers)
+	if !able {
+		return nil, nil
+	}
+	list, err := with.Follow(ctx, owners, eventType, queue, most)
+	*c.took += int64(len(list))
+	return list, err
 }
 
 // everyEffect fails unless every event took effect once, beside its confirmation.

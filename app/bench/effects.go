@@ -24,6 +24,7 @@ worker. An effect is one row of the handler's own, beside the row in the inbox:
   in batches      a transaction for as many as came during the former one; --batch-at-once tasks at a time
   without effect  the same relay, and an Asynq worker that does nothing and confirms nothing
   external        deliveries over HTTP to a receiver that answers after 1 ms, each with its confirmation
+  one key …       the first two with --key-events events of one ordering key
   floor           no queue at all: a transaction for each effect and its inbox row, on --at-once connections
 
 The ratios "single", "batch" and "external" are the rates of "one by one", "in
@@ -36,6 +37,7 @@ with proxies in front of both servers (see bench network): "single_rtt" and
 			f.addEvents(flags, 20_000)
 			flags.IntVar(&f.atOnce, "at-once", 32, "tasks at a time, and connections of the floor")
 			flags.IntVar(&f.gathered, "batch-at-once", 256, "tasks at a time of \"in batches\"")
+			flags.IntVar(&f.keyed, "key-events", 2000, "events of one ordering key in arms of their own")
 			flags.DurationVar(&f.rtt, "rtt", 0, "also with this round trip to either server; 0: not")
 			return f.run
 		},
@@ -44,8 +46,8 @@ with proxies in front of both servers (see bench network): "single_rtt" and
 
 type effects struct {
 	drainFlags
-	atOnce, gathered int
-	rtt              time.Duration
+	atOnce, gathered, keyed int
+	rtt                     time.Duration
 }
 
 // effectsTable is where effects are written.
@@ -55,8 +57,8 @@ const effectsTable = "bench_effects"
 const effectSQL = "INSERT INTO " + effectsTable + " (event_id) VALUES ($1)"
 
 func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err error) {
-	if f.atOnce < 1 || f.atOnce > env.Conns-4 || f.gathered < 1 || f.rtt < 0 {
-		return nil, fmt.Errorf("--at-once has to be from 1 to %d, --batch-at-once at least 1, and --rtt not below 0", env.Conns-4)
+	if f.atOnce < 1 || f.atOnce > env.Conns-4 || f.gathered < 1 || f.keyed < 1 || f.rtt < 0 {
+		return nil, fmt.Errorf("--at-once has to be from 1 to %d, --batch-at-once and --key-events at least 1, and --rtt not below 0", env.Conns-4)
 	}
 	report, err := f.begin(ctx, e, "effects")
 	if err != nil {

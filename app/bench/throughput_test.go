@@ -204,9 +204,10 @@ func wantPlot(t *testing.T, report *result.Report) {
 func TestEffects(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	_, doc := measure(t, e, "effects", "--events=200", "--rounds=1", "--at-once=8", "--batch-at-once=32", "--batch=50", "--rtt=2ms")
-	doc.wantRates(t, 1, "one by one", "in batches", "without effect", "external", "floor",
-		"one by one, 2ms away", "in batches, 2ms away", "without effect, 2ms away", "external, 2ms away", "floor, 2ms away")
+	_, doc := measure(t, e, "effects", "--events=200", "--rounds=1", "--at-once=8", "--batch-at-once=32", "--key-events=60", "--batch=50", "--rtt=2ms")
+	doc.wantRates(t, 1, "one by one", "in batches", "without effect", "external", "floor", "one key, one by one", "one key, in batches",
+		"one by one, 2ms away", "in batches, 2ms away", "without effect, 2ms away", "external, 2ms away", "floor, 2ms away",
+		"one key, one by one, 2ms away", "one key, in batches, 2ms away")
 	doc.wantRatios(t, "single", "batch", "external", "single_rtt", "batch_rtt", "floor_rtt")
 	if got, want := doc.Ratios["single"], doc.Arms[0].EventsPerSecond/doc.Arms[4].EventsPerSecond; got != want {
 		t.Errorf("ratio single is %v, want %v", got, want)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"outboxd/domain"
@@ -18,6 +19,9 @@ type Batch struct {
 	// If it returns an error, panics, or is not committed, nothing has happened, and
 	// each task is tried by itself: Handle then gets it alone. So only what fails
 	// alone costs its task an attempt. A task that is tried again comes alone, too.
+	//
+	// Behind an event with an ordering key may come the next ones of its key, in their
+	// order. They were never in Redis.
 	//
 	// ctx ends when the time of the first of the tasks is over.
 	Handle func(ctx context.Context, tx domain.Effects, tasks []Task) error
@@ -47,18 +51,62 @@ func (g *groups) batched(ctx, running context.Context, batch Batch, queue string
 	return g.w.single(ctx, running, batch.alone, task)
 }
 
-// carryOut runs one batch of a handler.
-func (g *groups) carryOut(batch Batch, members []*member) {
-	one := func(m *member) (bool, error) {
-		return g.w.o.Inbox.Process(m.ctx, m.task.EventID, func(ctx context.Context, tx domain.Effects) error { return batch.alone(ctx, tx, m.task) })
-	}
-	commit(members, one, g.w.o.Inbox.ProcessAll, func(ctx context.Context, tx domain.Effects, first []*member) error {
-		tasks := make([]Task, len(first))
-		for i, m := range first {
-			tasks[i] = m.task
-		}
+// carryOut runs one batch of a handler. Behind each event with an ordering key come the
+// next events of that key that wait for their turn, if there is room: they need no
+// task, and no turn of relay and Redis for each of them.
+func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*member) {
+	var followers []domain.Follower
+	begun, begin := false, time.Now()
+	err := g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) (err error) {
+		begun = true
 		// They were taken one after another, but their goroutines overtake each other.
-		slices.SortFunc(tasks, func(a, b Task) int { return bytes.Compare(a.EventID[:], b.EventID[:]) })
-		return batch.Handle(ctx, tx, tasks)
-	})
+		slices.SortFunc(first, func(a, b *member) int { return bytes.Compare(a.task.EventID[:], b.task.EventID[:]) })
+		if with, able := tx.(domain.Followers); able {
+			most := min(run.most(), batch.Max-len(first))
+			if followers, err = with.Follow(ctx, taskIDs(first), of.taskType, of.queue, most); err != nil {
+				return err
+			}
+		}
+		return batch.Handle(ctx, tx, inOrder(of.taskType, first, followers))
+	}, func() bool { return begun && len(followers) == 0 })
+	run.learn(err == nil, len(followers))
+	if err == nil {
+		for _, f := range followers {
+			g.w.metrics.observe(of.taskType, "done", time.Since(begin), "")
+			g.w.metrics.done(f.ID, "")
+		}
+	}
 }
+
+// inOrder puts the events that follow others behind these.
+func inOrder(taskType string, first []*member, followers []domain.Follower) []Task {
+	behind := make(map[domain.ID][]Task, len(first))
+	for _, f := range followers {
+		behind[f.Owner] = append(behind[f.Owner], Task{EventID: f.ID, Type: taskType, Payload: f.Payload, Headers: f.Headers, Attempt: 1})
+	}
+	tasks := make([]Task, 0, len(first)+len(followers))
+	for _, m := range first {
+		tasks = append(append(tasks, m.task), behind[m.task.EventID]...)
+	}
+	return tasks
+}
+
+// runLimit bounds the events that follow others in one batch. One that fails, fails
+// all batches that it follows in, until it comes first and alone: so after a failure
+// fewer follow, and after each success more again. It is safe for concurrent use.
+type runLimit struct{ of atomic.Int64 }
+
+func (l *runLimit) most() int { return int(l.of.Load()) }
+
+func (l *runLimit) learn(succeeded bool, followers int) {
+	switch now := l.of.Load(); {
+	case followers == 0:
+	case succeeded:
+		l.of.Store(min(2*now, longestRun))
+	default:
+		l.of.Store(max(now/8, 1))
+	}
+}
+
+// longestRun bounds a runLimit: Batch.Max does, too.
+const longestRun = 1 << 20

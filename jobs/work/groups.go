@@ -69,12 +69,13 @@ func (g *groups) of(queue, taskType string, batch Batch) *gather.Gatherer[*membe
 	name := batchOf{queue, taskType}
 	gatherer := g.batches[name]
 	if gatherer == nil {
-		most := batch.Max
-		if most <= 0 {
-			most = defaultMax
+		if batch.Max <= 0 {
+			batch.Max = defaultMax
 		}
-		o := gather.Options{Max: most, AtOnce: g.atOnce(), Wait: batch.Wait, Places: g.w.o.Concurrency}
-		gatherer = gather.New(o, func(members []*member) { g.carryOut(batch, members) })
+		run := &runLimit{}
+		run.of.Store(longestRun)
+		o := gather.Options{Max: batch.Max, AtOnce: g.atOnce(), Wait: batch.Wait, Places: g.w.o.Concurrency}
+		gatherer = gather.New(o, func(members []*member) { g.carryOut(name, batch, run, members) })
 		if g.hurried {
 			gatherer.Hurry()
 		}
@@ -107,7 +108,7 @@ func (g *groups) ask(members []*member) {
 	defer cancel()
 	var list []domain.Confirmation
 	err := domain.Recovered("asking panicked", func() (err error) {
-		list, err = g.w.o.Inbox.AskAll(ctx, idsOf(together))
+		list, err = g.w.o.Inbox.AskAll(ctx, taskIDs(together))
 		return err
 	})
 	answerAll(together, nil, list, err)
@@ -139,30 +140,23 @@ func recorded(ctx context.Context, tx domain.Effects, record Record) error {
 }
 
 func (g *groups) confirm(members []*member) {
-	one := func(m *member) (bool, error) { return g.confirmOne(m.ctx, m.task, m.record) }
-	commit(members, one, g.w.o.Inbox.ProcessAll, func(ctx context.Context, tx domain.Effects, first []*member) error {
+	_ = g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) error {
 		for _, m := range first {
 			if err := recorded(ctx, tx, m.record); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}, func() bool { return false })
 }
 
-// processAll is domain.Inbox's.
-type processAll func(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error)
-
-// commit confirms members together, with the effect of those that take effect now; one
-// is what confirms a single member.
-func commit(members []*member, one func(*member) (bool, error), process processAll, effect func(ctx context.Context, tx domain.Effects, first []*member) error) {
+// commit confirms members together, with the effect of those that take effect now. own
+// is asked after a failure of a single member: whether it is this member's alone.
+func (g *groups) commit(members []*member, effect func(ctx context.Context, tx domain.Effects, first []*member) error, own func() bool) error {
 	together, repeats, ctx, cancel := present(members)
 	defer cancel()
-	if len(together) == 1 {
-		is := commitOne(together[0], one)
-		together[0].answer <- is
-		answerRepeats(repeats, map[domain.ID]answer{together[0].task.EventID: is})
-		return
+	if len(together) == 0 {
+		return nil
 	}
 	byID := make(map[domain.ID]*member, len(together))
 	for _, m := range together {
@@ -170,7 +164,7 @@ func commit(members []*member, one func(*member) (bool, error), process processA
 	}
 	var list []domain.Confirmation
 	err := domain.Recovered("the handler panicked", func() (err error) {
-		list, err = process(ctx, idsOf(together), func(ctx context.Context, tx domain.Effects, ids []domain.ID) error {
+		list, err = g.w.o.Inbox.ProcessAll(ctx, taskIDs(together), func(ctx context.Context, tx domain.Effects, ids []domain.ID) error {
 			first := make([]*member, len(ids))
 			for i, id := range ids {
 				first[i] = byID[id]
@@ -179,21 +173,12 @@ func commit(members []*member, one func(*member) (bool, error), process processA
 		})
 		return err
 	})
+	if err != nil && !errors.Is(err, domain.ErrTooEarly) && len(together) == 1 && own() {
+		together[0].answer <- answer{first: true, err: err}
+		together = nil
+	}
 	answerAll(together, repeats, list, err)
-}
-
-// commitOne is commit for one that nobody goes together with: what fails is its own
-// failure. It happens here, and not where the task waits, because others gather
-// meanwhile.
-func commitOne(m *member, one func(m *member) (first bool, err error)) (is answer) {
-	err := domain.Recovered("the handler panicked", func() (err error) {
-		is.first, err = one(m)
-		return err
-	})
-	// What has not begun waits for the database, or for its turn, by itself.
-	is.alone = !is.first && err != nil && !errors.Is(err, domain.ErrUnknownEvent)
-	is.err = err
-	return is
+	return err
 }
 
 // present leaves out the members whose time is over, and those that repeat another
@@ -221,7 +206,7 @@ func present(members []*member) (together, repeats []*member, ctx context.Contex
 	return together, repeats, ctx, cancel
 }
 
-func idsOf(members []*member) []domain.ID {
+func taskIDs(members []*member) []domain.ID {
 	ids := make([]domain.ID, len(members))
 	for i, m := range members {
 		ids[i] = m.task.EventID
@@ -241,13 +226,8 @@ func answerAll(members, repeats []*member, list []domain.Confirmation, err error
 		answers[m.task.EventID] = is
 		m.answer <- is
 	}
-	answerRepeats(repeats, answers)
-}
-
-// answerRepeats tells those that repeat a member that it happened already.
-func answerRepeats(repeats []*member, answers map[domain.ID]answer) {
 	for _, m := range repeats {
-		is := answers[m.task.EventID]
-		m.answer <- answer{err: is.err, alone: is.alone || is.err != nil}
+		is, answered := answers[m.task.EventID]
+		m.answer <- answer{alone: !answered || is.alone || is.err != nil}
 	}
 }

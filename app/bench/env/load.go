@@ -130,6 +130,20 @@ func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	return e.Quiesce(ctx, "outbox")
 }
 
+// LoadKey writes n due events with one ordering key, as Load writes others. The leader,
+// which a benchmark does without, would have noted that there is a history.
+func (e *Env) LoadKey(ctx context.Context, n, payloadBytes int) error {
+	const keyed = `INSERT INTO outbox (event_type, payload, ordering_key) SELECT '` + EventType + `', $2, 'bench' FROM generate_series(1, $1)`
+	_, err := e.Admin.Exec(ctx, keyed, n, Payload(payloadBytes))
+	if err == nil {
+		_, err = e.Admin.Exec(ctx, "UPDATE outbox_queue_identity SET history_seconds = 3600, history_since = now()")
+	}
+	if err != nil {
+		return fmt.Errorf("load %d events of a key: %w", n, err)
+	}
+	return e.Quiesce(ctx, "outbox")
+}
+
 // Payload returns a JSON string of length bytes, at least 2.
 func Payload(length int) []byte {
 	return []byte(`"` + strings.Repeat("x", max(length-2, 0)) + `"`)
