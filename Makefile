@@ -50,7 +50,7 @@ run: ## Install what is missing, build, and start everything on servers of its o
 
 .PHONY: test
 test: ## Install what is missing and run every test, race detector on
-	@.ci/setup go cc postgresql redis pgbouncer chromium promtool faketime
+	@.ci/setup go cc postgresql redis pgbouncer chromium promtool faketime python3 node
 	@# No test may touch the servers that somebody's environment names.
 	@unset DATABASE_URL REDIS_URL $${!OUTBOXD_@}; start=$$SECONDS; failed=; \
 	for module in . $(if $(filter ./...,$(PKG)),$(MODULES)); do \

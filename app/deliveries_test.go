@@ -1,11 +1,13 @@
 package app_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +29,8 @@ type courier struct {
 	store  *subscriptions.Store
 	client *asynq.Client
 	n      int
+
+	url, queue string // of its servers
 }
 
 func newCourier(t *testing.T, roles string) *courier {
@@ -38,7 +42,7 @@ func newCourier(t *testing.T, roles string) *courier {
 	}
 	client := asynq.NewClientFromRedisClient(openRedis(t, queue))
 	launch(t, "--roles="+roles, "--database-url="+url, "--redis-url="+queue, "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")
-	return &courier{t: t, db: db.SQL(), store: subscriptions.New(db), client: client}
+	return &courier{t: t, db: db.SQL(), store: subscriptions.New(db), client: client, url: url, queue: queue}
 }
 
 func (p *courier) subscribe(s domain.Subscription) {
@@ -180,4 +184,54 @@ func TestDeliveriesFollowTheirSubscription(t *testing.T) {
 	if testing.Verbose() {
 		fmt.Println("requests:", took.Load())
 	}
+}
+
+// A receiver answers 410 when its subscription has another URL already. That one goes on.
+func TestAFormerReceiverPausesNothing(t *testing.T) {
+	t.Parallel()
+	var took atomic.Int32
+	present := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { took.Add(1) }))
+	t.Cleanup(present.Close)
+	p := newCourier(t, "worker")
+	former := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s := domain.Subscription{Name: "crm", Types: []string{"*"}, URL: present.URL}.WithDefaults()
+		if _, err := p.store.Apply(context.Background(), &domain.Action{Actor: "test"}, []domain.Subscription{s}); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(http.StatusGone)
+	}))
+	t.Cleanup(former.Close)
+	p.subscribe(domain.Subscription{Name: "crm", URL: former.URL})
+	p.deliver("crm", 1)
+	eventually(t, "the present receiver has it", func() bool { return took.Load() == 1 })
+	if n := p.count("SELECT count(*) FROM outbox_actions WHERE action = 'pause'"); n != 0 {
+		t.Error("the subscription was paused")
+	}
+}
+
+// Another process than the worker's sees that a receiver is down, and that it works again.
+func TestDoctorSeesAReceiverThatIsDown(t *testing.T) {
+	t.Parallel()
+	var works atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !works.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(server.Close)
+	p := newCourier(t, "worker")
+	p.subscribe(domain.Subscription{Name: "crm", URL: server.URL})
+	p.deliver("crm", 6)
+	doctor := func() string {
+		return execute(t, nil, "doctor", "--database-url="+p.url, "--redis-url="+p.queue).stdout
+	}
+	eventually(t, "doctor finds the receiver down", func() bool {
+		out := doctor()
+		return strings.Contains(out, "receiver-down") && strings.Contains(out, "crm for ") && strings.Contains(out, "status 503")
+	})
+	if out := execute(t, nil, "subscriptions", "list", "--database-url="+p.url).stdout; !strings.Contains(out, "active, receiver down") {
+		t.Errorf("the list says:\n%s", out)
+	}
+	works.Store(true)
+	eventually(t, "doctor finds it no more", func() bool { return !strings.Contains(doctor(), "receiver-down") })
 }

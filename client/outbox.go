@@ -38,8 +38,11 @@ type Outbox struct {
 // Emit writes an event in the caller's transaction and returns its ID. It is one
 // round trip.
 //
-// An event whose ID was emitted before is absorbed, here or later by the relay,
-// and Emit does not tell: a producer may write into the outbox and not look.
+// An event whose ID was emitted before is absorbed. Emit does not tell whether it
+// was: the statement sees a repeat only while the first is in the outbox. One that
+// was relayed since is in the history, which only the relay may read, and it absorbs
+// the repeat. An answer here would be "new" for most repeats. Who has to know keeps
+// the ID in a row of its own, in the same transaction.
 //
 // Errors: a *Refusal if this event cannot be emitted as it is; any other error is
 // the transaction's.

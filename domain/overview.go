@@ -36,6 +36,16 @@ type Standing struct {
 	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
 	Relays         []RelayStatus
+	// Receivers are those of subscriptions to which nothing is delivered at present.
+	Receivers []ReceiverStatus
+}
+
+// ReceiverStatus says why nothing is delivered to the receiver of a subscription:
+// it is down, or its subscription is paused or was removed.
+type ReceiverStatus struct {
+	Subscription    string
+	Paused, Removed bool
+	Down            *ReceiverDown // nil: not known to be down
 }
 
 // RelayStatus is one relay process and its last sign of life.

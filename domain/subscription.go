@@ -52,7 +52,8 @@ type Subscription struct {
 	// deliveries are made.
 	InsteadOfQueue bool
 
-	Paused    *Pause // nil: not paused
+	Paused    *Pause        // nil: not paused
+	Down      *ReceiverDown // what workers see of the receiver; nil: nothing wrong
 	CreatedAt time.Time
 	ChangedAt time.Time
 	// RemovedAt is when it was removed. No deliveries are made after that.
@@ -67,6 +68,12 @@ type Pause struct {
 	Since  time.Time `json:"since"`
 	By     string    `json:"by"` // a person, or the worker that got status 410
 	Reason string    `json:"reason"`
+}
+
+// ReceiverDown is what a worker that delivers says of a receiver that is down.
+type ReceiverDown struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"` // how the last attempt failed
 }
 
 // Queue is the Asynq queue of the subscription's deliveries.

@@ -55,7 +55,7 @@ type TaskFinder interface {
 	// If somebody removed the task from the middle of its queue, that is
 	// noticed when the tasks before it have gone.
 	//
-	// Errors: CodeUnavailable; a *QueueOutage with that code if a queue of the
+	// Errors: CodeUnavailable; QueueOutages with that code if some queues of the
 	// events cannot be used.
 	Look(ctx context.Context, events []Event) ([]TaskPresence, error)
 }

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -20,6 +21,19 @@ type TaskState struct {
 // StateStranded is the state of a task of which the queue has only remains, in
 // no list.
 const StateStranded = "stranded"
+
+// Retries says how often the task was tried again, of how often it may be. The limit
+// of a delivery is its subscription's; Asynq's own is never reached.
+func (t *TaskState) Retries() string {
+	switch _, delivery := SubscriptionOfQueue(t.Queue); {
+	case !delivery:
+		return fmt.Sprintf("%d of %d retries", t.Retried, t.MaxRetry)
+	case t.Retried == 1:
+		return "1 failed attempt"
+	default:
+		return fmt.Sprintf("%d failed attempts", t.Retried)
+	}
+}
 
 // describe completes a sentence that begins with the task.
 func (t *TaskState) describe() string {

@@ -29,7 +29,12 @@ CREATE TABLE outbox_subscriptions (
     paused_at        timestamptz,
     paused_by        text        NOT NULL DEFAULT '',
     pause_reason     text        NOT NULL DEFAULT '',
-    removed_at       timestamptz -- no further deliveries are made
+    removed_at       timestamptz, -- no further deliveries are made
+    -- What the workers see of the receiver. A worker that finds it down says so again
+    -- and again; down_until bounds how long its word holds.
+    down_since       timestamptz,
+    down_until       timestamptz,
+    down_reason      text        NOT NULL DEFAULT ''
 );
 
 -- The IDs of subscriptions whose name was used again after they were removed. Their

@@ -85,7 +85,7 @@ func New(o Options) *Relay {
 		Paused: unreachable, Logger: log,
 	})
 	r.leader = lead.New(o.Duties, lead.Relay{
-		Process: o.Process, Unreachable: unreachable, HandedOver: m.relayed.Load, Logger: log, Registry: o.Registry,
+		Process: o.Process, Unreachable: unreachable, Unusable: func() bool { return r.QueueUsable() != nil || r.DatabaseUsable() != nil }, HandedOver: m.relayed.Load, Logger: log, Registry: o.Registry,
 	})
 	// The queue may have lost data while it was away.
 	changed := func() { r.waker.Reconsider(); r.leader.Look() }

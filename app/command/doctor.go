@@ -169,15 +169,17 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	var sources lookout.Sources
 	var thorough []domain.Finding
 	var known inspect.Known
+	var receivers inspect.Receivers
 	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, databaseConnections, nil, log)
 	if err == nil {
 		defer db.Close()
-		sources.Events, known = search.NewOverviews(db), search.NewKnownEvents(db, cfg.Relay.History).Among
+		overviews := search.NewOverviews(db)
+		sources.Events, known, receivers = overviews, search.NewKnownEvents(db, cfg.Relay.History).Among, overviews.Receivers
 		thorough, err = examineDatabase(ctx, db, options)
 	}
 	if err != nil {
 		log.Warn("PostgreSQL cannot be reached", "error", err)
-		sources.PostgresErr, known = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil
+		sources.PostgresErr, known, receivers = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil, nil
 	}
 	redis, err := broker.Open(s.RedisURL, redisConnections)
 	if domain.ErrorCode(err) == domain.CodeInvalid {
@@ -188,6 +190,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 		inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
 		inspector.Handles(daemon.HandledTypes())
 		inspector.OnlyOurs(known)
+		inspector.Receivers(receivers)
 		sources.Queues, sources.Foreign = inspect.NewOverviews(redis), inspector.Foreign
 		var found []domain.Finding
 		found, err = inspector.Examine(ctx)

@@ -117,6 +117,8 @@ type taskDocument struct {
 	MaxRetry  int        `json:"max_retry"`
 	LastError string     `json:"last_error,omitempty"`
 	NextAt    *time.Time `json:"next_at,omitempty"`
+
+	retries string // in words
 }
 
 type timelineDocument struct {
@@ -143,7 +145,7 @@ func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDoc
 		d.Subscription, d.OriginID = life.Subscription, &life.Origin
 	}
 	for _, t := range tasks {
-		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError}
+		task := taskDocument{ID: t.TaskID, Queue: t.Queue, State: t.State, Retried: t.Retried, MaxRetry: t.MaxRetry, LastError: t.LastError, retries: t.Retries()}
 		if !t.NextAt.IsZero() {
 			task.NextAt = new(t.NextAt.UTC())
 		}
@@ -200,7 +202,7 @@ func eventTable(w io.Writer, d *eventDocument) {
 		row("Payload", words.Many(d.PayloadBytes, "byte")+": "+d.Payload)
 	}
 	for _, t := range d.Tasks {
-		task := fmt.Sprintf("%s in queue %s: %s, %d of %d retries", t.ID, t.Queue, t.State, t.Retried, t.MaxRetry)
+		task := fmt.Sprintf("%s in queue %s: %s, %s", t.ID, t.Queue, t.State, t.retries)
 		if t.LastError != "" {
 			task += ": " + t.LastError
 		}

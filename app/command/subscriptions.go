@@ -25,7 +25,7 @@ func (c commands) newSubscriptionsCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.newSubscriptionsApplyCommand(), c.newSubscriptionsListCommand(), c.newSubscriptionsShowCommand(), c.newSubscriptionsReplayCommand(),
+	cmd.AddCommand(c.newSubscriptionsApplyCommand(), c.newSubscriptionsListCommand(), c.newSubscriptionsShowCommand(), c.newSubscriptionsReplayCommand(), c.newSubscriptionsTestCommand(),
 		c.newSubscriptionChangeCommand("pause", "Stop the attempts of a subscription; its deliveries wait", "paused", (*subscriptions.Store).Pause),
 		c.newSubscriptionChangeCommand("resume", "Go on with the attempts of a subscription", "resumed", (*subscriptions.Store).Resume),
 		c.newSubscriptionChangeCommand("remove", "End a subscription: no further deliveries are made", "removed", (*subscriptions.Store).Remove))
@@ -49,6 +49,7 @@ type subscriptionDocument struct {
 	Ordering       string                     `json:"ordering"`
 	InsteadOfQueue bool                       `json:"instead_of_queue"`
 	Paused         *domain.Pause              `json:"paused,omitempty"`
+	Down           *domain.ReceiverDown       `json:"down,omitempty"`   // the receiver, as the workers see it
 	Replay         *domain.SubscriptionReplay `json:"replay,omitempty"` // the last one
 	CreatedAt      time.Time                  `json:"created_at"`
 	ChangedAt      time.Time                  `json:"changed_at"`
@@ -59,7 +60,7 @@ func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
 	d := subscriptionDocument{
 		Name: s.Name, State: "active", Types: s.Types, Headers: s.Headers, URL: s.URL, Secret: s.Secrets, Format: s.Format, Timeout: s.Timeout.String(),
 		Concurrency: s.Concurrency, Rate: s.Rate, Attempts: s.Attempts, RetryMax: s.RetryMax.String(), Ordering: s.Ordering, InsteadOfQueue: s.InsteadOfQueue,
-		Paused: s.Paused, CreatedAt: s.CreatedAt.UTC(), ChangedAt: s.ChangedAt.UTC(),
+		Paused: s.Paused, Down: s.Down, CreatedAt: s.CreatedAt.UTC(), ChangedAt: s.ChangedAt.UTC(),
 	}
 	if s.Paused != nil {
 		d.State = "paused"
@@ -193,8 +194,16 @@ func subscriptionsTable(w io.Writer, list []subscriptionDocument) {
 	}
 	fmt.Fprintln(w, "NAME\tSTATE\tTYPES\tURL\tORDERING\tINSTEAD OF QUEUE")
 	for _, d := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%t\n", d.Name, d.State, terminal.OneLine(strings.Join(d.Types, " "), 40), terminal.OneLine(d.URL, 60), d.Ordering, d.InsteadOfQueue)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%t\n", d.Name, d.inWords(), terminal.OneLine(strings.Join(d.Types, " "), 40), terminal.OneLine(d.URL, 60), d.Ordering, d.InsteadOfQueue)
 	}
+}
+
+// inWords is the state, and whether the receiver of an active one is down.
+func (d *subscriptionDocument) inWords() string {
+	if d.Down != nil && d.State == "active" {
+		return d.State + ", receiver down"
+	}
+	return d.State
 }
 
 func (c commands) newSubscriptionsShowCommand() *cobra.Command {
@@ -228,6 +237,9 @@ func subscriptionTable(w io.Writer, d *subscriptionDocument) {
 	}
 	row("Name", d.Name)
 	row("State", d.State)
+	if d.Down != nil {
+		row("Down", fmt.Sprintf("since %s: %s", terminal.Instant(d.Down.Since), d.Down.Reason))
+	}
 	if d.Paused != nil {
 		row("Paused", fmt.Sprintf("%s by %s: %s", terminal.Instant(d.Paused.Since), d.Paused.By, d.Paused.Reason))
 	}

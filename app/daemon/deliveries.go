@@ -42,19 +42,16 @@ type deliveries struct {
 type delivering struct {
 	is       domain.Subscription
 	receiver *deliver.Receiver
+	said     time.Time // when the database was last told that the receiver is down; zero: it is not
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
 
 // addDeliveries adds the deliveries to subscriptions to the role worker.
 func (d *Daemon) addDeliveries() error {
-	options := deliver.SenderOptions{Guard: deliver.NewGuard(d.cfg.Deliver.Allow...), Source: d.cfg.Deliver.Source}
-	if d.cfg.Deliver.Proxy != "" {
-		proxy, err := url.Parse(string(d.cfg.Deliver.Proxy))
-		if err != nil {
-			return domain.Errorf(domain.CodeInvalid, "--deliver-proxy is no URL")
-		}
-		options.Proxy = proxy
+	options, err := SenderOptions(d.cfg)
+	if err != nil {
+		return err
 	}
 	f := &deliveries{
 		store: subscriptions.New(d.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
@@ -82,13 +79,27 @@ func (d *Daemon) addDeliveries() error {
 	return nil
 }
 
+// SenderOptions are how receivers are reached, by configuration.
+func SenderOptions(cfg *config.Config) (deliver.SenderOptions, error) {
+	options := deliver.SenderOptions{Guard: deliver.NewGuard(cfg.Deliver.Allow...), Source: cfg.Deliver.Source}
+	if cfg.Deliver.Proxy != "" {
+		proxy, err := url.Parse(string(cfg.Deliver.Proxy))
+		if err != nil {
+			return options, domain.Errorf(domain.CodeInvalid, "--deliver-proxy is no URL")
+		}
+		options.Proxy = proxy
+	}
+	return options, nil
+}
+
 // pauser pauses a subscription and stops its worker at once.
 type pauser struct{ f *deliveries }
 
-func (p pauser) Pause(ctx context.Context, action *domain.Action, name string) error {
-	err := p.f.store.Pause(ctx, action, name)
+// PauseReceiver implements deliver.Pauser.
+func (p pauser) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
+	paused, err := p.f.store.PauseReceiver(ctx, action, of)
 	p.f.lookNow()
-	return err
+	return paused, err
 }
 
 func (f *deliveries) lookNow() {
@@ -113,7 +124,7 @@ func (f *deliveries) run(ctx context.Context) error {
 			f.unreadable = false
 			f.adjust(ctx, list)
 		}
-		f.observe()
+		f.observe(ctx)
 		timer := time.NewTimer(f.every)
 		select {
 		case <-ctx.Done():
@@ -203,12 +214,42 @@ func (f *deliveries) stopAll() {
 	}
 }
 
-func (f *deliveries) observe() {
+// observe says which receivers are down: in the metrics of this process, and in the
+// database, where doctor and the pages of others see it.
+func (f *deliveries) observe(ctx context.Context) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	all := slices.Collect(maps.Values(f.running))
 	for name, r := range f.running {
 		f.metrics.Down(name, r.receiver.Condition().Down)
 	}
+	f.mu.Unlock()
+	for _, r := range all {
+		if err := f.tell(ctx, r); err != nil && ctx.Err() == nil {
+			f.log.DebugContext(ctx, "could not note whether a receiver is down", "subscription", r.is.Name, "error", err)
+			return // the database is away, and others say so
+		}
+	}
+}
+
+// downHolds is how long it holds in the database that a receiver is down. A worker
+// that has ended says nothing any more.
+const downHolds = 30 * time.Second
+
+// tell writes down that a receiver is down, before its last word on that ends, and
+// that it works again. Only the loop of run calls it.
+func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
+	holds := downHolds + 2*f.every
+	switch c := r.receiver.Condition(); {
+	case c.Down && time.Since(r.said) > holds/3:
+		if err = f.store.Down(ctx, &r.is, time.Since(c.Since), c.LastFailure, holds); err == nil {
+			r.said = time.Now()
+		}
+	case !c.Down && !r.said.IsZero():
+		if err = f.store.Up(ctx, &r.is); err == nil {
+			r.said = time.Time{}
+		}
+	}
+	return err
 }
 
 // findings reports which receivers are down, in one finding.

@@ -112,6 +112,7 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 	inspector := inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
 	inspector.Handles(HandledTypes())
 	inspector.OnlyOurs(search.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
+	inspector.Receivers(search.NewOverviews(d.database).Receivers)
 	add(diagnosis.Redis, inspector)
 	if shows {
 		d.lookout = lookout.New(lookout.Sources{

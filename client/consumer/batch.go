@@ -15,6 +15,7 @@ import (
 
 	"outboxd/client"
 	"outboxd/client/gather"
+	"outboxd/client/outage"
 )
 
 // Batch is the tuning of HandleBatch. The zero value is fine.
@@ -165,7 +166,7 @@ func (b *batching[T, Tx]) single(m *member[T]) map[client.ID]answer {
 			return b.handle(ctx, tx, []T{m.payload})
 		})
 	})
-	if err != nil && (errors.Is(err, errBegin) || errors.Is(err, ErrTooEarly) || isPassing(err)) {
+	if err != nil && (isUntried(err) || errors.Is(err, ErrTooEarly) || outage.IsFleeting(err)) {
 		return nil
 	}
 	return map[client.ID]answer{m.event.ID: {err: err}}

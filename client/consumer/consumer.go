@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"outboxd/client/outage"
+	"outboxd/client/spare"
 )
 
 // Options changes how a Consumer works. The zero value is fine.
@@ -37,6 +40,8 @@ type inbox interface {
 	// confirm is called before the effect, in its transaction. It returns false
 	// if the event took effect before.
 	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
+	// check returns what keeps confirm from working.
+	check(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row) error
 	// committed is called when the transaction is committed, for a repeat too.
 	committed(ctx context.Context, event Event) error
 
@@ -56,40 +61,42 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 // if handle returns nil.
 //
 //   - A transaction that failed through no fault of the task's is repeated at once.
-//   - A database that cannot be reached is waited for: given back, the task would
-//     lose one of its attempts, and an outage of some hours would archive every
-//     task. While tasks wait, the worker takes no others.
+//   - A database that cannot be reached is waited for until the task's time is over,
+//     and the task goes back then. While tasks wait, the worker takes no others.
+//   - So does one whose event cannot be confirmed for another reason, at once.
 //   - One whose event has not its turn goes back, or waits on its last attempt.
+//
+// None of these but the first is an attempt.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {
 	event, err := readEvent(ctx, task)
 	if err != nil && (!c.options.PassOthers || !errors.Is(err, ErrNotAnEvent)) {
 		return err
 	}
-	ctx = context.WithValue(ctx, eventKey{}, event)
+	ctx, cancel := spare.Before(context.WithValue(ctx, eventKey{}, event))
+	defer cancel()
 	for tries, waited := 1, 0; ; {
 		err := c.once(ctx, event, handle)
 		switch {
-		case err == nil, ctx.Err() != nil:
+		case err == nil:
+			return nil
+		case isUntried(err) && ctx.Err() != nil:
+			return notTried(ctx, event, err)
+		case ctx.Err() != nil:
 			return err
-		case errors.Is(err, errBegin) && isAway(err):
-			if !pause(ctx, beginPause) {
-				return err
-			}
 		case errors.Is(err, ErrTooEarly):
 			if err := awaitTurn(ctx, event, waited, err); err != nil {
 				return err
 			}
 			waited++
-		case !isPassing(err) || tries >= mostTries:
-			return err
-		default:
+		case outage.IsFleeting(err) && tries < mostTries:
 			tries++
+		case !isUntried(err):
+			return err
+		case !isAway(err) || !pause(ctx, beginPause):
+			return notTried(ctx, event, err)
 		}
 	}
 }
-
-// errBegin marks that the transaction did not begin.
-var errBegin = errors.New("begin the transaction of a task")
 
 func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(context.Context, Tx) error) error {
 	tx, err := c.db.Begin(ctx)
@@ -101,7 +108,7 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 	first := true
 	if !event.ID.IsZero() {
 		if first, err = c.inbox.confirm(ctx, tx.QueryRow, event); err != nil {
-			return fmt.Errorf("confirm event %s: %w", event.ID, err)
+			return fmt.Errorf("%w %s: %w", errConfirm, event.ID, err)
 		}
 	}
 	if first {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"outboxd/client/outage"
 )
 
 // ErrTooEarly is the error for a task whose event has an ordering key that has
@@ -16,9 +18,9 @@ import (
 var ErrTooEarly = errors.New("it is another event's turn")
 
 // IsFailure is for asynq.Config, and set by Run: it says which errors cost a task
-// one of its attempts. ErrTooEarly and ErrUnacknowledged do not.
+// one of its attempts. ErrTooEarly, ErrUnacknowledged and ErrNotTried do not.
 func IsFailure(err error) bool {
-	return !errors.Is(err, ErrTooEarly) && !errors.Is(err, ErrUnacknowledged)
+	return !errors.Is(err, ErrTooEarly) && !errors.Is(err, ErrUnacknowledged) && !errors.Is(err, ErrNotTried)
 }
 
 // tooEarly is the SQLSTATE with which outboxd.confirm refuses such an event.
@@ -26,7 +28,7 @@ const tooEarly = "OB001"
 
 // named gives an error of outboxd.confirm its name, whatever the driver.
 func named(err error) error {
-	if state, ok := errors.AsType[sqlState](err); ok && state.SQLState() == tooEarly {
+	if outage.State(err) == tooEarly {
 		return fmt.Errorf("%w: %w", ErrTooEarly, err)
 	}
 	return err

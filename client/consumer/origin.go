@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"outboxd/client"
 )
 
 // origin is the inbox in the database of the outbox.
@@ -32,6 +34,20 @@ func (o *origin) confirm(ctx context.Context, row func(context.Context, string, 
 		return false, named(err)
 	}
 	return first, nil
+}
+
+// In a transaction that is rolled back, since only then is it sure that the role may.
+func (o *origin) check(ctx context.Context, row func(context.Context, string, ...any) Row) error {
+	schema, err := o.schema.in(ctx, row)
+	if err != nil {
+		return err
+	}
+	var first bool
+	if err := row(ctx, "SELECT "+schema+".confirm($1::pg_catalog.uuid)", client.NewID().String()).Scan(&first); err != nil {
+		o.schema.forget()
+		return fmt.Errorf("this role may not confirm events in the schema %s: GRANT outboxd_consumer TO it, or see deploy/postgres/grants.sql: %w", schema, err)
+	}
+	return nil
 }
 
 func (o *origin) committed(context.Context, Event) error { return nil }

@@ -12,7 +12,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client"
 	"outboxd/client/acknowledge"
+	"outboxd/client/outage"
 )
 
 // ErrUnacknowledged is the error for an event that took effect in another
@@ -132,10 +134,24 @@ SELECT set_config('idle_in_transaction_session_timeout', $1::text, true),
 func (r *remote) confirm(ctx context.Context, row func(context.Context, string, ...any) Row, event Event) (first bool, err error) {
 	var idle, whole sql.NullString
 	err = row(ctx, r.named(recordSQL), patience(ctx), event.ID.String()).Scan(&idle, &whole, &first)
-	if state, ok := errors.AsType[sqlState](err); ok && state.SQLState() == "42P01" {
+	if outage.State(err) == "42P01" {
 		return false, fmt.Errorf("there is no table %s in this database: call CreateInbox, or run inbox.sql: %w", r.table, err)
 	}
 	return first, err
+}
+
+func (r *remote) check(ctx context.Context, row func(context.Context, string, ...any) Row) error {
+	_, err := r.confirm(ctx, row, Event{ID: client.NewID()})
+	if err != nil {
+		return fmt.Errorf("the inbox of the consumer's database cannot be used: %w", err)
+	}
+	if err := r.redis.Ping(ctx).Err(); err != nil {
+		if hopeless := refused(err); hopeless != nil {
+			return hopeless
+		}
+		return fmt.Errorf("the Redis that acknowledgements go through does not answer: correct the RedisConnOpt, or wait until it runs: %w", err)
+	}
+	return nil
 }
 
 // The longest that an acknowledgement may take: the task's own end waits for it.

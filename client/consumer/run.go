@@ -14,36 +14,43 @@ import (
 
 	"outboxd/client/bell"
 	"outboxd/client/pipeline"
+	"outboxd/client/spare"
 )
 
 // Run serves the queues of config with Asynq's server until ctx ends, and then
 // lets the running tasks finish, within config.ShutdownTimeout. A Redis that
-// cannot be reached at first is waited for.
+// cannot be reached at first is waited for, and config.Logger is told so once.
 //
 // Beside what Asynq does, an idle worker hears of new tasks from outboxd's relay
 // and begins at once. config.TaskCheckInterval, a second if it is zero, is how
 // often it looks unasked, for tasks that are tried again. Errors for which
-// IsFailure is false cost no attempt.
+// IsFailure is false cost no attempt, not even the last one.
+//
+// Errors: what has to be changed before it can start. It says so where Redis refuses
+// the password, the database or a command, and where a name does not exist. Consumer.Check does
+// the same for the database.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
+	if err := checkConfig(config, handler); err != nil {
+		return err
+	}
 	client, ok := connect.MakeRedisClient().(redis.UniversalClient)
 	if !ok {
 		return fmt.Errorf("no Redis client can be made of a %T", connect)
 	}
 	defer func() { _ = client.Close() }()
-	for client.Ping(ctx).Err() != nil {
-		if !pause(ctx, 250*time.Millisecond+rand.N(500*time.Millisecond)) {
-			return nil
-		}
+	if err := awaitRedis(ctx, client, config.Logger); err != nil || ctx.Err() != nil {
+		return err
 	}
 	direct := pipeline.Direct(client)
 	if direct != client {
 		defer func() { _ = direct.Close() }()
 	}
 	every := config.TaskCheckInterval
-	config = completed(ctx, config)
+	tasks := &spare.Tasks{}
+	config = completed(ctx, config, tasks)
 	piped := pipeline.New(ctx, pipeline.Options{
 		Redis: client, Direct: direct, Every: every,
-		Concurrency: config.Concurrency, Queues: config.Queues, StrictPriority: config.StrictPriority,
+		Concurrency: config.Concurrency, Queues: config.Queues, StrictPriority: config.StrictPriority, Spared: tasks,
 	})
 	server := asynq.NewServerFromRedisClient(piped, config)
 	if err := server.Start(handler); err != nil {
@@ -61,13 +68,14 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 
 // server is what the handlers of a server by Run know of it.
 type server struct {
+	spared  *spare.Tasks    // not to be archived on their last attempt
 	places  int             // tasks at the same time
 	running context.Context //nolint:containedctx // ends when it takes no more
 }
 
 type serverKey struct{}
 
-func completed(running context.Context, config asynq.Config) asynq.Config {
+func completed(running context.Context, config asynq.Config, tasks *spare.Tasks) asynq.Config {
 	config.TaskCheckInterval = bell.Pause
 	if config.DelayedTaskCheckInterval <= 0 {
 		config.DelayedTaskCheckInterval = time.Second
@@ -76,7 +84,7 @@ func completed(running context.Context, config asynq.Config) asynq.Config {
 	if places <= 0 {
 		places = runtime.NumCPU() // as Asynq
 	}
-	own := &server{places: places, running: running}
+	own := &server{spared: tasks, places: places, running: running}
 	config.BaseContext = func() context.Context {
 		ctx := context.Background()
 		if base != nil {
@@ -88,6 +96,8 @@ func completed(running context.Context, config asynq.Config) asynq.Config {
 	config.IsFailure = func(err error) bool { return IsFailure(err) && (isFailure == nil || isFailure(err)) }
 	config.RetryDelayFunc = func(n int, err error, task *asynq.Task) time.Duration {
 		switch {
+		case errors.Is(err, ErrNotTried):
+			return untriedDelay()
 		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrUnacknowledged):
 			// Asynq counts in seconds. Not all at once.
 			return time.Second + rand.N(2*time.Second)

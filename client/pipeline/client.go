@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
+	"outboxd/client/spare"
 )
 
 // Options are what a Client needs to know. All are required, but for what says so.
@@ -32,6 +33,8 @@ type Options struct {
 	Watcher Watcher
 	// Gate holds the server back. Tasks are then taken one by one. nil: nothing does.
 	Gate Gate
+	// Spared has the tasks that must not be archived. nil: none.
+	Spared *spare.Tasks
 }
 
 // Client is the Redis client of one Asynq server: see asynq.NewServerFromRedisClient.
@@ -42,6 +45,7 @@ type Client struct {
 	finisher *finisher
 	places   *places
 	bell     bell.Bell
+	spared   *spare.Tasks
 	stop     context.CancelFunc
 }
 
@@ -52,7 +56,7 @@ func New(ctx context.Context, o Options) *Client {
 	ctx, stop := context.WithCancel(ctx)
 	b, p := bell.New(), newPlaces(o.Concurrency)
 	c := &Client{
-		UniversalClient: o.Redis, finisher: &finisher{redis: o.Direct}, places: p, bell: b, stop: stop,
+		UniversalClient: o.Redis, finisher: &finisher{redis: o.Direct}, places: p, bell: b, spared: o.Spared, stop: stop,
 		taker: newTaker(ctx, o, b, p),
 	}
 	context.AfterFunc(ctx, c.taker.buffer.close)
@@ -154,11 +158,28 @@ func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
 // Asynq takes every answer without an error for a yes, where these scripts answer OK
 // alone.
 func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
-	answer := c.finisher.run(e, endOf(ctx))
+	answer := c.instead(ctx, e)
+	if answer == nil {
+		answer = c.finisher.run(e, endOf(ctx))
+	}
 	if id, isText := e.args[0].(string); isText && !isNoScript(answer.Err()) {
 		c.places.end(task{queueOf(e.keys[0]), id})
 	}
 	return answer
+}
+
+// instead puts a spared task back if Asynq would archive it. It returns nil for every
+// other ending. As in endOf, only the deadline of ctx counts.
+func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
+	if c.spared == nil {
+		return nil
+	}
+	if until := endOf(ctx); !until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), until)
+		defer cancel()
+	}
+	return c.spared.Instead(ctx, c.UniversalClient, e.keys, e.args)
 }
 
 // forwarded rings the bell where tasks' time has come.

@@ -47,7 +47,7 @@ func Catalogue() []Kind {
 		{"dead-letters", warning, LookAlways},
 		{"no-worker", levels(domain.FindingBroken, domain.FindingWarning), LookAlways},
 		{"tasks-failing", warning, LookAlways},
-		{"receiver-down", warning, LookMinutely},
+		{"receiver-down", warning, LookAlways},
 		{"queue-unserved", broken, LookMinutely},
 		{"queue-paused", warning, LookMinutely},
 		{"type-unhandled", warning, LookMinutely},

@@ -34,6 +34,8 @@ type UnservedQueue struct {
 	Tasks  int64
 	Oldest time.Duration // that a task is pending; 0 if none is
 	Types  []string      // of a sample
+	// Removed says that it is the queue of a subscription that was removed.
+	Removed bool
 }
 
 // UnhandledTask is a task that a worker had no handler for.
@@ -70,6 +72,11 @@ func (q *QueueFacts) unserved() []domain.Finding {
 // cure says how to start a worker for the queue. outboxd's own worker handles
 // few types.
 func (w UnservedQueue) cure(handled map[string]string) string {
+	if name, delivery := domain.SubscriptionOfQueue(w.Name); delivery && w.Removed {
+		return fmt.Sprintf("the subscription was removed: outboxd events cancel --queue=%s takes back what Redis does not have yet, and outboxd subscriptions apply makes %s anew, which delivers the others", w.Name, name)
+	} else if delivery {
+		return "start outboxd --roles=worker, which delivers to all subscriptions"
+	}
 	var others, flags []string
 	for _, kind := range w.Types {
 		if flag, known := handled[kind]; !known {

@@ -75,6 +75,7 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 			"consumers are that far behind",
 			"look at /readyz of the relays; if they are ready and outboxd_relay_queue_full is 0, they cannot keep up: raise --relay-concurrency")...)
 	}
+	found = append(found, receiversDown(s)...)
 	if s.Dead > 0 {
 		many := words.Many(s.Dead, "dead letter")
 		if s.Dead >= domain.StandingCounted {
@@ -120,7 +121,11 @@ func latest(a, b time.Time) time.Time {
 // nothing was ever enqueued, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing int64
+	rests := resting(q.Standing.Receivers)
 	for _, queue := range q.Ours() {
+		if rests[queue.Name] {
+			continue
+		}
 		unfinished += queue.Unfinished()
 		failing += queue.Retry
 	}

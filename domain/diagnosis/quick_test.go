@@ -55,6 +55,16 @@ func TestQuickFindings(t *testing.T) {
 		"no worker for another's tasks": {func(q *diagnosis.Quick) {
 			q.Workers, q.Queues[0].Pending, q.Foreign = nil, 1, []string{"q"}
 		}, "no-worker/warning", ""},
+		"deliveries to a paused receiver": {func(q *diagnosis.Quick) {
+			q.Workers, q.Queues = nil, []domain.QueueStatus{{Name: "subscription:crm", Pending: 3, Retry: 1}}
+			q.Standing.Receivers = []domain.ReceiverStatus{{Subscription: "crm", Paused: true}}
+		}, "no-worker/warning", ""},
+		"a receiver that is down": {func(q *diagnosis.Quick) {
+			q.Standing.Receivers = []domain.ReceiverStatus{{Subscription: "crm", Down: &domain.ReceiverDown{Since: now.Add(-time.Hour), Reason: "status 503"}}}
+		}, "receiver-down/warning", "crm for 1 h; the last attempt: status 503"},
+		"a paused receiver that was down": {func(q *diagnosis.Quick) {
+			q.Standing.Receivers = []domain.ReceiverStatus{{Subscription: "crm", Paused: true, Down: &domain.ReceiverDown{Since: now}}}
+		}, "", ""},
 		"nothing ever enqueued": {func(q *diagnosis.Quick) { q.Workers, q.Queues = nil, nil }, "", ""},
 		"failing":               {func(q *diagnosis.Quick) { q.Queues[0].Retry = 12500 }, "tasks-failing/warning", "12,500 tasks have failed and are tried again later"},
 		"another's failing":     {func(q *diagnosis.Quick) { q.Queues[0].Retry, q.Foreign = 1, []string{"q"} }, "", ""},

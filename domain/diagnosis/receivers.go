@@ -11,6 +11,31 @@ import (
 // receiversNamed bounds the receivers that one finding names.
 const receiversNamed = 5
 
+// receiversDown says which receivers the workers have found down.
+func receiversDown(s domain.Standing) []domain.Finding {
+	var down []string
+	var last string
+	for _, r := range s.Receivers {
+		if r.Down != nil && !r.Paused && !r.Removed {
+			down = append(down, fmt.Sprintf("%s for %s", r.Subscription, words.Duration(s.At.Sub(r.Down.Since))))
+			last = r.Down.Reason
+		}
+	}
+	return ReceiversDown(down, last)
+}
+
+// resting are the queues of subscriptions that are paused or removed: no worker takes
+// their tasks, and none is missing.
+func resting(receivers []domain.ReceiverStatus) map[string]bool {
+	queues := map[string]bool{}
+	for _, r := range receivers {
+		if r.Paused || r.Removed {
+			queues[domain.SubscriptionQueuePrefix+r.Subscription] = true
+		}
+	}
+	return queues
+}
+
 // ReceiversDown returns the finding of a process that delivers to receivers that are
 // down. down names each with how long it has been down; last is the error of the
 // last attempt.

@@ -16,12 +16,18 @@ import (
 const retryBase = 2 * time.Second
 
 // goneAgain is when a delivery comes again whose receiver wanted none any more. Its
-// subscription is paused by then.
-const goneAgain = time.Minute
+// subscription is paused by then. movedAgain is the same for one whose receiver is
+// another one by now.
+const (
+	goneAgain  = time.Minute
+	movedAgain = 2 * time.Second
+)
 
-// Pauser pauses a subscription. Errors: domain.CodeNotFound, domain.CodeUnavailable.
+// Pauser pauses a subscription because of what its receiver said. It returns false,
+// and pauses nothing, if the subscription has another URL by now.
+// Errors: domain.CodeUnavailable.
 type Pauser interface {
-	Pause(ctx context.Context, action *domain.Action, name string) error
+	PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error)
 }
 
 // Journal notes what became of a delivery, in the transaction that confirms it.
@@ -70,8 +76,12 @@ func Handler(o HandlerOptions) work.Outward {
 // gone pauses the subscription. The delivery keeps its attempts, for when it goes on.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
-	if err := o.Pauser.Pause(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, o.Subscription.Name); err != nil {
+	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)
+	if err != nil {
 		return &work.Postponed{Err: fmt.Errorf("%s; the subscription could not be paused: %w", reason, err), Delay: goneAgain, Tried: true}
+	}
+	if !paused {
+		return &work.Postponed{Err: fmt.Errorf("%s; the subscription has another URL by now, and goes on", reason), Delay: movedAgain, Tried: true}
 	}
 	o.Logger.WarnContext(ctx, "a subscription is paused; outboxd subscriptions resume lets it go on", "subscription", o.Subscription.Name, "reason", reason)
 	return &work.Postponed{Err: fmt.Errorf("the subscription is paused: %s", reason), Delay: goneAgain, Tried: true}

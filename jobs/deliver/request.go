@@ -47,7 +47,7 @@ func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at ti
 	id := d.EventID.String()
 	signature, secrets, err := sign(target.Secrets, id, at, body)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w: %w", errSecret, err)
 	}
 	h := r.Header
 	h.Set("User-Agent", userAgent)

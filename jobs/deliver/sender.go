@@ -157,8 +157,18 @@ func why(ctx context.Context, err error, secrets []string) error {
 	if errors.Is(err, ErrRefusedAddress) {
 		return err
 	}
-	return errors.New(answer.Excerpt(err.Error(), secrets...))
+	return quoted{answer.Excerpt(err.Error(), secrets...), err}
 }
+
+// quoted is an error whose text is fit for a timeline.
+type quoted struct {
+	text  string
+	cause error
+}
+
+func (q quoted) Error() string { return q.text }
+
+func (q quoted) Unwrap() error { return q.cause }
 
 func withoutURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {

@@ -11,6 +11,9 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
+// errSecret marks that a delivery could not be signed.
+var errSecret = errors.New("the delivery cannot be signed")
+
 // maxSecret bounds the file of a secret, in bytes.
 const maxSecret = 4 << 10
 

@@ -22,6 +22,7 @@ type Inspector struct {
 	asynq     *asynq.Inspector
 	inProcess bool
 	known     Known             // nil: all tasks are this database's
+	receivers Receivers         // nil: no subscription is paused or was removed
 	handled   map[string]string // as diagnosis.QueueFacts has them
 	now       func() time.Time
 	foreign   atomic.Pointer[[]string]
@@ -42,6 +43,28 @@ func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 // Redis: of another database's outboxd, or of whoever uses Asynq without it. It
 // must be called before the first use.
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
+
+// Receivers returns to which subscriptions nothing is delivered.
+type Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
+
+// Receivers leaves findings out about the queues of paused subscriptions. It must be
+// called before the first use.
+func (i *Inspector) Receivers(of Receivers) { i.receivers = of }
+
+// resting returns the queues of the subscriptions that are paused, and of those that
+// were removed. Where the database does not answer, none is known.
+func (i *Inspector) resting(ctx context.Context) (paused, removed map[string]bool) {
+	paused, removed = map[string]bool{}, map[string]bool{}
+	if i.receivers == nil {
+		return paused, removed
+	}
+	list, _ := i.receivers(ctx)
+	for _, r := range list {
+		queue := domain.SubscriptionQueuePrefix + r.Subscription
+		paused[queue], removed[queue] = r.Paused && !r.Removed, r.Removed
+	}
+	return paused, removed
+}
 
 var _ domain.Examiner = (*Inspector)(nil)
 

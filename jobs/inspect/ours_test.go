@@ -170,3 +170,24 @@ func open(t *testing.T, url string) *broker.Redis {
 	t.Cleanup(func() { _ = handle.Close() })
 	return handle
 }
+
+// A paused subscription misses no worker. One that was removed does, and is not told
+// to start one.
+func TestQueuesOfSubscriptionsThatRest(t *testing.T) {
+	t.Parallel()
+	url := servertest.Redis(t)
+	tasks := asynq.NewClientFromRedisClient(connect(t, url))
+	for _, name := range []string{"paused", "removed", "served"} {
+		if _, err := tasks.EnqueueContext(t.Context(), asynq.NewTask("a", nil), asynq.Queue(domain.SubscriptionQueuePrefix+name), asynq.ProcessIn(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inspector := inspect.NewInspector(open(t, url), false, time.Now)
+	inspector.Receivers(func(context.Context) ([]domain.ReceiverStatus, error) {
+		return []domain.ReceiverStatus{{Subscription: "paused", Paused: true}, {Subscription: "removed", Removed: true}}, nil
+	})
+	one := &tenant{t, nil, inspector}
+	contains(t, "an examination", one.found(),
+		[]string{"subscription:removed (1 task)", "outboxd events cancel --queue=subscription:removed", "subscription:served (1 task)", "which delivers to all subscriptions"},
+		[]string{"subscription:paused", "--worker-queues"})
+}

@@ -89,7 +89,10 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	facts.Paused = slices.DeleteFunc(paused, isForeign)
 	facts.Unhandled = slices.DeleteFunc(unhandled, func(t diagnosis.UnhandledTask) bool { return !known.has(t.ID) })
 	facts.Unserved = slices.DeleteFunc(unserved, func(w diagnosis.UnservedQueue) bool { return isForeign(w.Name) })
+	pausedByPerson, removed := i.resting(ctx)
+	facts.Unserved = slices.DeleteFunc(facts.Unserved, func(w diagnosis.UnservedQueue) bool { return pausedByPerson[w.Name] })
 	for n, w := range facts.Unserved {
+		facts.Unserved[n].Removed = removed[w.Name]
 		tasks, _ := known.of(samples[w.Name])
 		if facts.Unserved[n].Types, err = i.types(ctx, w.Name, tasks); err != nil {
 			return withheld("the tasks that wait", err)

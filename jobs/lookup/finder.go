@@ -133,14 +133,17 @@ func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 		if err != nil && !broker.IsForbiddenKey(err) {
 			return broker.Unavailable(doing, err)
 		}
+		var forbidden domain.QueueOutages
 		for i, call := range calls {
-			err := call.read(commands[i])
-			if broker.IsForbiddenKey(err) {
-				return &domain.QueueOutage{Queue: call[0].Queue, Err: broker.Unavailable(doing, err)}
-			}
-			if err != nil {
+			switch err := call.read(commands[i]); {
+			case broker.IsForbiddenKey(err):
+				forbidden = append(forbidden, &domain.QueueOutage{Queue: call[0].Queue, Err: broker.Unavailable(doing, err)})
+			case err != nil:
 				return broker.Unavailable(doing, err)
 			}
+		}
+		if len(forbidden) > 0 {
+			return forbidden
 		}
 		return nil
 	}

@@ -3,6 +3,8 @@ package lookup_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,5 +163,27 @@ func TestFindTasksTellsRemains(t *testing.T) {
 	client.HDel(t.Context(), jobstest.TaskKeyPrefix+event.TaskID(), "msg")
 	if got := state(); got != domain.StateStranded {
 		t.Errorf("a task without its message: %s", got)
+	}
+}
+
+// All queues that cannot be used are named at once, so that a second look leaves them out.
+func TestLookNamesAllQueuesThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	admin := jobstest.OpenRedis(t, server.URL()).Client()
+	if err := admin.Do(t.Context(), "ACL", "SETUSER", "u", "on", ">secret", "+@all", "&*", "~asynq:{open}*").Err(); err != nil {
+		t.Fatal(err)
+	}
+	finder := lookup.New(jobstest.OpenRedis(t, strings.Replace(server.URL(), "://", "://u:secret@", 1)))
+	var events []domain.Event
+	for i, queue := range []string{"one", "open", "two", "three"} {
+		events = append(events, domain.Event{ID: domain.ID{1, 15: byte(i)}, Queue: queue})
+	}
+	_, err := finder.Look(t.Context(), events)
+	if queues := domain.UnusableQueues(err); !slices.Equal(queues, []string{"one", "two", "three"}) || domain.ErrorCode(err) != domain.CodeUnavailable {
+		t.Errorf("%q, %v", queues, err)
+	}
+	if found, err := finder.Look(t.Context(), events[1:2]); err != nil || found[0] != domain.TaskMissing {
+		t.Errorf("%v, %v", found, err)
 	}
 }

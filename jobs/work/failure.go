@@ -28,7 +28,7 @@ func (e buriedError) Unwrap() error { return e.error }
 // then not given up.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
-	if w.o.Failures == nil || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
+	if w.o.Failures == nil || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
 		return err
 	}
 	failed, ok := w.failedTask(ctx, task, err)
@@ -47,7 +47,9 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 			return buriedError{fmt.Errorf("%w: %w: %w", domain.ErrTooEarly, err, asynq.RevokeTask)}
 		case failure == nil:
 			return buriedError{err}
-		case domain.ErrorCode(failure) != domain.CodeUnavailable && ctx.Err() == nil:
+		case ctx.Err() != nil:
+			return err // its time is over, by its own fault
+		case domain.ErrorCode(failure) != domain.CodeUnavailable:
 			w.log.Error("a dead letter could not be written; the task stays in Asynq's archive", "event_id", failed.ID, "error", failure)
 			return err
 		}
@@ -88,7 +90,7 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 // dead letters, the look into the archive finds.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	var buried buriedError
-	if w.o.Failures == nil || errors.As(err, &buried) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
+	if w.o.Failures == nil || errors.As(err, &buried) || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
 		return
 	}
 	failed, ok := w.failedTask(ctx, task, err)
@@ -118,11 +120,16 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	id, _ := asynq.GetTaskID(ctx)
 	retried, _ := asynq.GetRetryCount(ctx)
 	limit, _ := asynq.GetMaxRetry(ctx)
+	if isSpared(err) && retried >= limit {
+		w.spared.Spare(id, retryDelay(retried, err, task))
+	}
 	log := w.log.With("task_id", id, "task_type", task.Type(), "attempt", retried+1)
 	_, postponed := isPostponed(err)
 	switch {
 	case postponed && retried < limit:
 		log.Debug("a task goes back to the queue and keeps its attempts", "error", err)
+	case errors.Is(err, errAway):
+		log.Debug("a task goes back to the queue until the database can be reached", "error", err)
 	case errors.Is(err, errStopping):
 		log.Info("a task goes back to the queue, because the worker stops while the database cannot be reached")
 	case errors.Is(err, domain.ErrTooEarly):

@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 	"go.opentelemetry.io/otel/trace"
 
+	"outboxd/client/spare"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/span"
@@ -34,6 +35,10 @@ type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 // broker.ErrNoHandler costs the task one of its attempts.
 var errStopping = errors.New("the worker stops")
 
+// errAway marks a task whose time is over while it waited for the database. It costs
+// none of the attempts.
+var errAway = errors.New("the database could not be reached until the task's time was over")
+
 // mux routes a task to its handler, inside the inbox's transaction. running
 // ends when the worker is to stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
@@ -44,6 +49,8 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 			w.metrics.tasks.WithLabelValues("other", "unhandled").Inc()
 			return fmt.Errorf("%w: %q", broker.ErrNoHandler, task.Type())
 		}
+		ctx, cancel := spare.Before(ctx)
+		defer cancel()
 		begin := time.Now()
 		if w.o.Tracer != nil {
 			var span trace.Span
@@ -111,6 +118,8 @@ func (w *Worker) process(ctx, running context.Context, handle handling, task *as
 		return "postponed", postponed
 	case errors.Is(err, domain.ErrTooEarly):
 		return "early", err
+	case isSpared(err):
+		return "postponed", err
 	case errors.Is(err, domain.ErrUnknownEvent):
 		w.unknown.Do(func() {
 			w.log.Warn("a task had no effect, because PostgreSQL went back to before its event was committed; outboxd verify counts such tasks", "event_id", id, "task_type", task.Type())
@@ -171,13 +180,10 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	case <-ctx.Done():
 	case <-running.Done():
 	}
-	if retried, _ := asynq.GetRetryCount(ctx); ctx.Err() == nil && !lastAttempt(ctx, retried) {
+	if running.Err() != nil {
 		return errStopping
 	}
-	// On its last attempt Asynq would archive the task for any error. So it
-	// stays until Asynq takes it back, which costs nothing.
-	<-ctx.Done()
-	return ctx.Err()
+	return errAway
 }
 
 // awaitTurn gives a task back whose turn it is not, with err. On its last attempt

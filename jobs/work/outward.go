@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 // mail or a request to another server. No transaction and no connection is held
 // while it runs. Its effect happens at least once: it may be called again for the
 // same event if it returned an error, or if the process died before what it
-// returned was committed. An error with domain.CodeInvalid makes the event a dead
+// returned was committed. While the database is away, that is waited for, for as long
+// as the process runs. An error with domain.CodeInvalid makes the event a dead
 // letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 
@@ -37,18 +39,23 @@ func (p *Postponed) Unwrap() error { return p.Err }
 
 func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed](err) }
 
-// recordPatience bounds the confirmation of what was carried out, also where the
-// task's own time is over: without it, everything would be done again.
+// recordPatience bounds one attempt to confirm what was carried out.
 const recordPatience = 30 * time.Second
 
 // outward asks the inbox whether the event is to take effect, carries it out
-// without a transaction, and confirms it.
+// without a transaction, and confirms it. The confirmation goes on where the task's time
+// is over: the task goes back then, and the next one of the event waits here.
 func (w *Worker) outward(ctx, running context.Context, together *groups, out Outward, task Task) (first bool, err error) {
 	leave, err := w.outside.enter(ctx, task.EventID)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("%w: another task of the event is under way", errAway)
 	}
-	defer leave()
+	confirming := false
+	defer func() {
+		if !confirming {
+			leave()
+		}
+	}()
 	if first, err = w.whenUsable(ctx, running, func() (bool, error) { return together.Ask(ctx, task.EventID) }); err != nil || !first {
 		return false, err
 	}
@@ -62,9 +69,100 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 		return true, err
 	}
 	crashpoint.Reach(crashpoint.WorkerSent)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordPatience)
+	confirming = true
+	ended := make(chan confirmation, 1)
+	w.records.run(func() {
+		defer leave()
+		first, err := w.record(context.WithoutCancel(ctx), running, together, task, record)
+		ended <- confirmation{first, err}
+	})
+	select {
+	case r := <-ended:
+		return r.first, r.err
+	case <-ctx.Done():
+		return true, fmt.Errorf("%w: the effect is made, and is confirmed as soon as that is possible", errAway)
+	}
+}
+
+// records are the confirmations under way of effects that are made. A worker that
+// stops waits for those that began before. It is safe for concurrent use.
+type records struct {
+	mu     sync.Mutex
+	all    sync.WaitGroup
+	closed bool
+}
+
+func (r *records) open() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = false
+}
+
+func (r *records) run(record func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		go record()
+		return
+	}
+	r.all.Go(record)
+}
+
+func (r *records) wait() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.all.Wait()
+}
+
+type confirmation struct {
+	first bool
+	err   error
+}
+
+// record confirms an event whose effect is made, however long the database is away.
+// When the worker stops, it has the time that running tasks have.
+func (w *Worker) record(ctx, running context.Context, together *groups, task Task, record Record) (first bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return w.whenUsable(ctx, running, func() (bool, error) { return together.Confirm(ctx, task, record) })
+	defer context.AfterFunc(running, func() {
+		limit := time.NewTimer(w.o.Drain)
+		defer limit.Stop()
+		select {
+		case <-limit.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	})()
+	for {
+		attempt, done := context.WithTimeout(ctx, recordPatience)
+		first, err = together.Confirm(attempt, task, record)
+		done()
+		// Unlike an effect in the database, what is written here is undone with its
+		// transaction: it can be repeated whenever it failed.
+		if domain.ErrorCode(err) != domain.CodeUnavailable {
+			return first, err
+		}
+		w.outage.Do(func() {
+			w.log.Warn("an effect is made and cannot be confirmed, because the database cannot be reached", "event_id", task.EventID, "error", err)
+		})
+		if !pauseFor(ctx, inboxPause) {
+			w.log.Warn("an effect is made and not confirmed, because the worker stopped while the database could not be reached; it may be made again", "event_id", task.EventID)
+			return first, fmt.Errorf("%w: the effect is made and not confirmed", errStopping)
+		}
+	}
+}
+
+// pauseFor returns false if ctx ended.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // outside has the events that are carried out without a transaction. A second task

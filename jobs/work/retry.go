@@ -23,8 +23,12 @@ const (
 // isBlameless tells of an error that costs a task none of its attempts.
 func isBlameless(err error) bool {
 	_, postponed := isPostponed(err)
-	return postponed || errors.Is(err, broker.ErrNoHandler) || errors.Is(err, errStopping) || errors.Is(err, domain.ErrTooEarly)
+	return postponed || errors.Is(err, broker.ErrNoHandler) || isSpared(err) || errors.Is(err, domain.ErrTooEarly)
 }
+
+// isSpared tells of a blameless error for which a task goes back also on its last
+// attempt: nothing of it was tried, or what was made is being confirmed.
+func isSpared(err error) bool { return errors.Is(err, errStopping) || errors.Is(err, errAway) }
 
 // retryDelay doubles from retryBase, with jitter, unless the error names a time.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
@@ -35,8 +39,8 @@ func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 		return postponed.Delay
 	case errors.Is(err, broker.ErrNoHandler):
 		return unknownDelay
-	case errors.Is(err, errStopping):
-		return retryBase
+	case isSpared(err):
+		return retryBase + rand.N(retryBase)
 	case errors.Is(err, domain.ErrTooEarly):
 		// Asynq counts in seconds. Not all at once.
 		return time.Second + rand.N(2*time.Second)

@@ -17,6 +17,7 @@ import (
 
 	"outboxd/client/bell"
 	"outboxd/client/pipeline"
+	"outboxd/client/spare"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -72,6 +73,8 @@ type Worker struct {
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
 	outside                outside
+	records                records
+	spared                 spare.Tasks
 }
 
 // New returns a Worker. It does not connect.
@@ -103,6 +106,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
 	}
+	w.records.open()
 	for queue := range w.o.Queues {
 		w.metrics.blocked.WithLabelValues(queue).Set(0)
 	}
@@ -118,6 +122,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	piped.Release()
 	server.Shutdown()
 	beside.Wait()
+	w.records.wait()
 	return nil
 }
 
@@ -127,7 +132,8 @@ const directConnections = 3
 
 func (w *Worker) pipeline(client, direct redis.UniversalClient) pipeline.Options {
 	o := pipeline.Options{
-		Redis: client, Direct: direct, Concurrency: w.o.Concurrency, Queues: w.o.Queues, Every: w.o.PollInterval,
+		Spared: &w.spared,
+		Redis:  client, Direct: direct, Concurrency: w.o.Concurrency, Queues: w.o.Queues, Every: w.o.PollInterval,
 		Watcher: &watcher{redis: direct, log: w.log, blocked: w.metrics.blocked},
 	}
 	if w.o.Any == nil {

@@ -26,7 +26,8 @@ type acknowledger struct {
 	o       Acknowledging
 	log     *slog.Logger
 	failing *failing
-	silent  bool // the failure has been reported
+	paused  func() bool // a server is known to be out of reach
+	silent  bool        // the failure has been reported
 }
 
 // run confirms until ctx ends.
@@ -44,14 +45,17 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 // report logs once that confirming fails. While a server is away other parts
 // report that, so it logs only if a right is missing that nothing else needs.
 func (a *acknowledger) report(ctx context.Context, err error) {
-	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && !known {
-		return
+	level := slog.LevelWarn
+	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && (!known || a.paused()) {
+		level = slog.LevelDebug
+	} else {
+		a.failing.note(ctx, dutyAcknowledge, err)
+		if a.silent {
+			level = slog.LevelDebug
+		}
+		a.silent = true
 	}
-	a.failing.note(ctx, dutyAcknowledge, err)
-	if !a.silent {
-		a.log.Warn("could not confirm what consumers with another database acknowledged", "again_in", acknowledgePause, "error", err)
-	}
-	a.silent = true
+	a.log.Log(ctx, level, "could not confirm what consumers with another database acknowledged", "again_in", acknowledgePause, "error", err)
 }
 
 // follow reads acknowledgements from the stored position on, until something

@@ -71,8 +71,8 @@ func (l *Leader) remove(ctx context.Context, r *removal, list func(context.Conte
 // used keeps no other waiting.
 func (l *Leader) removeUsable(ctx context.Context, events []domain.Event) (gone []domain.Event, err error) {
 	removed, err := l.duties.Cancelled.Remove(ctx, events)
-	for one, forbidden := errors.AsType[*domain.QueueOutage](err); forbidden; one, forbidden = errors.AsType[*domain.QueueOutage](err) {
-		left := slices.DeleteFunc(events, func(e domain.Event) bool { return e.Queue == one.Queue })
+	for forbidden := domain.UnusableQueues(err); len(forbidden) > 0; forbidden = domain.UnusableQueues(err) {
+		left := slices.DeleteFunc(events, func(e domain.Event) bool { return slices.Contains(forbidden, e.Queue) })
 		if len(left) == len(events) {
 			return nil, err
 		}

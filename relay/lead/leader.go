@@ -39,12 +39,15 @@ type Leader struct {
 	key     string      // the ordering key at which the last round ended
 
 	cancelled, void removal // where the last deletions of tasks ended
+
+	// unusable reports whether the relay has stopped using one of the servers.
+	unusable func() bool
 }
 
 // New returns a Leader. It starts nothing.
 func New(d Duties, r Relay) *Leader {
 	m := newMetrics(r.Registry)
-	l := &Leader{duties: d, process: r.Process, log: r.Logger, metrics: m, failing: newFailing(d.Housekeeping, m.failing, r.Logger)}
+	l := &Leader{duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger)}
 	if d.Healing != nil {
 		l.healer = newHealer(*d.Healing, d.History, r, m, l.failing)
 		if d.Reconciliation != nil {
@@ -100,7 +103,7 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 		beside.Go(func() { l.single.run(ctx) })
 	}
 	if l.duties.Acknowledging != nil {
-		acknowledger := &acknowledger{o: *l.duties.Acknowledging, log: l.log, failing: l.failing}
+		acknowledger := &acknowledger{o: *l.duties.Acknowledging, log: l.log, failing: l.failing, paused: l.unusable}
 		beside.Go(func() { acknowledger.run(ctx, leads) })
 	}
 	if l.duties.Replays != nil {

@@ -45,6 +45,8 @@ type Relay struct {
 	Process domain.RelayProcess
 	// Unreachable reports whether the queue is known to be unreachable.
 	Unreachable func() bool
+	// Unusable reports whether the relay has stopped using the queue or the database.
+	Unusable func() bool
 	// HandedOver returns how many events this process has handed over so far.
 	HandedOver func() int64
 	Logger     *slog.Logger

@@ -77,7 +77,7 @@ type reconciler struct {
 	handed  int64           // when the last round began
 	open    bool            // the last round found unconfirmed events
 	noted   bool            // events may be noted as missing
-	skipped bool            // the round left out a queue that cannot be used
+	skipped map[string]bool // queues that the round leaves out, because they cannot be used
 	swept   domain.ID       // the sweep's position
 	sweeps  int64           // HandedOver when the sweep began
 	found   findings
@@ -86,7 +86,7 @@ type reconciler struct {
 
 func newReconciler(o Reconciliation, except []string, log *slog.Logger, m *metrics, h *healer) *reconciler {
 	o.Age, o.Every = cmp.Or(o.Age, missingAge), cmp.Or(o.Every, reconcileEvery)
-	return &reconciler{o: o, except: except, log: log, metrics: m, paused: h.paused, intact: h.vouch}
+	return &reconciler{skipped: map[string]bool{}, o: o, except: except, log: log, metrics: m, paused: h.paused, intact: h.vouch}
 }
 
 // run makes rounds until ctx ends.
@@ -134,6 +134,7 @@ func (r *reconciler) report(ctx context.Context, err error) {
 // the sweep.
 func (r *reconciler) round(ctx context.Context) error {
 	begun := time.Now()
+	r.skipped = map[string]bool{}
 	handed, since, err := r.o.Events.HandedOver(ctx)
 	if err != nil {
 		return err
@@ -247,18 +248,23 @@ func isOld(id domain.ID) bool {
 // missing returns the events that the queue does not have. It leaves out events
 // of queues that cannot be used.
 func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []lost.MissingEvent, err error) {
-	for len(waiting) > 0 {
+	usable := func() {
+		waiting = slices.DeleteFunc(waiting, func(e domain.SentEvent) bool { return r.skipped[e.Event.Queue] })
+	}
+	for usable(); len(waiting) > 0; usable() {
 		events := make([]domain.Event, len(waiting))
 		for i := range waiting {
 			events[i] = waiting[i].Event
 		}
 		tasks, err := r.o.Tasks.Look(ctx, events)
-		if one, forbidden := errors.AsType[*domain.QueueOutage](err); forbidden {
-			left := slices.DeleteFunc(waiting, func(e domain.SentEvent) bool { return e.Event.Queue == one.Queue })
-			if len(left) == len(waiting) {
+		if queues := domain.UnusableQueues(err); len(queues) > 0 {
+			before := len(r.skipped)
+			for _, queue := range queues {
+				r.skipped[queue] = true
+			}
+			if len(r.skipped) == before {
 				return nil, err
 			}
-			waiting, r.skipped = left, true
 			continue
 		}
 		if err != nil {
@@ -312,9 +318,7 @@ func (r *reconciler) resends(e *lost.MissingEvent) bool {
 // are in the queue again, and are forgotten. A round that left out a queue forgets
 // none.
 func (r *reconciler) settle(ctx context.Context, since time.Time) error {
-	skipped := r.skipped
-	r.skipped = false
-	if !r.noted || skipped {
+	if !r.noted || len(r.skipped) > 0 {
 		return nil
 	}
 	missing, remembered, err := r.o.Events.Settle(ctx, since)

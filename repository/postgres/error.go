@@ -3,16 +3,13 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
+	"outboxd/client/outage"
 	"outboxd/domain"
 )
 
@@ -68,12 +65,7 @@ func TranslateWork(err error, doing string) error {
 
 // SQLState returns the SQLSTATE of an error of the server; "" for any other
 // error.
-func SQLState(err error) string {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pg.Code
-	}
-	return ""
-}
+func SQLState(err error) string { return outage.State(err) }
 
 // readOnly is the SQLSTATE of a write on a read-only server.
 const readOnly = "25006"
@@ -84,78 +76,33 @@ const TooEarly = "OB001"
 
 // IsUnavailable reports whether the same statement may succeed later: the
 // server is gone, shutting down, full, read-only, or gave up waiting for a
-// lock. See PostgreSQL's appendix A for the classes.
+// lock. Consumers of the module client judge by the same rules.
 func IsUnavailable(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		state := pg.Code
-		switch {
-		case strings.HasPrefix(state, "08"), // connection exception
-			strings.HasPrefix(state, "53"), // insufficient resources
-			strings.HasPrefix(state, "57"), // operator intervention
-			strings.HasPrefix(state, "58"), // system error
-			strings.HasPrefix(state, "40"): // deadlock, serialization
-			return true
-		}
-		switch state {
-		case readOnly, // a standby, or a primary that was demoted
-			"25P03", "25P04", // idle-in-transaction and transaction timeout
-			"55P03",          // lock not available
-			"XX000",          // also reported for a disk quota or a limit of file size
-			"28000", "28P01": // refused by pg_hba.conf or for the password: somebody is changing them
-			return true
-		}
-		return isStale(pg)
-	}
-	return IsConnectionLost(err) || errors.Is(err, context.DeadlineExceeded)
+	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
 }
 
-// isStale reports whether a prepared statement of the session has become
-// useless: a table that it reads has changed, or the statement was discarded.
-// pgx prepares it again for the next use. It does not compare messages, which
-// may be in another language.
-func isStale(pg *pgconn.PgError) bool {
-	return pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery" || pg.Code == "26000"
-}
-
-// IsStaleError is isStale for any error.
-func IsStaleError(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && isStale(pg)
-}
+// IsStaleError reports whether a prepared statement of the session has become
+// useless. pgx prepares it again for the next use.
+func IsStaleError(err error) bool { return outage.IsStale(err) }
 
 // IsConnectionLost reports whether the connection failed and not the statement.
 // If COMMIT was not sent yet, nothing of the transaction has happened.
 func IsConnectionLost(err error) bool {
-	switch SQLState(err) {
-	case "57P01", "57P02", "57P03", "25P03", "25P04": // shut down, crashed, starting, timed out
-		return true
-	}
-	var connect *pgconn.ConnectError
-	var network net.Error
-	return errors.As(err, &connect) || errors.As(err, &network) ||
-		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) ||
-		err != nil && strings.HasSuffix(err.Error(), "conn closed")
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	return connecting || outage.IsLost(err)
 }
 
 // IsFleeting reports whether the statement should be repeated at once: it lost
 // against another transaction, which has ended.
 func IsFleeting(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	switch {
-	case !ok:
-		return false
-	case pg.Code == "40001", pg.Code == "40P01": // serialization, deadlock
+	if outage.IsFleeting(err) {
 		return true
-	case isStale(pg):
-		return true
-	default:
-		// A partition was made while a row was on its way into the default
-		// partition. PostgreSQL reports that as a CHECK without a name, and
-		// ours all have names.
-		return pg.Code == "23514" && pg.ConstraintName == ""
 	}
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	// A partition was made while a row was on its way into the default
+	// partition. PostgreSQL reports that as a CHECK without a name, and
+	// ours all have names.
+	return ok && pg.Code == "23514" && pg.ConstraintName == ""
 }
 
 // isMisconfigured reports whether a first connection can never succeed with

@@ -2,11 +2,17 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	shared "outboxd/client/outage"
 	"outboxd/domain"
 )
 
@@ -42,6 +48,33 @@ func TestOutagesAreToldFromFaults(t *testing.T) {
 		err := Translate(fmt.Errorf("claim: %w", &pgconn.PgError{Code: code}), "claim events")
 		if got := domain.ErrorCode(err) == domain.CodeUnavailable; got != outage {
 			t.Errorf("%s is an outage: %v, want %v", code, got, outage)
+		}
+		if got := shared.Is(err); got != outage {
+			t.Errorf("%s is an outage for consumers: %v, want %v", code, got, outage)
+		}
+	}
+	for name, c := range map[string]struct {
+		err    error
+		outage bool
+	}{
+		"nothing listens":   {&net.OpError{Op: "dial", Err: errors.New("connection refused")}, true},
+		"it was cut":        {io.ErrUnexpectedEOF, true},
+		"it ended":          {io.EOF, true},
+		"it was closed":     {net.ErrClosed, true},
+		"of the pool":       {driver.ErrBadConn, true},
+		"it was given back": {sql.ErrConnDone, true},
+		"pgx closed it":     {errors.New("conn closed"), true},
+		"no time was left":  {context.DeadlineExceeded, true},
+		"a plan of no use":  {&pgconn.PgError{Code: "0A000", Routine: "RevalidateCachedQuery", Message: "ein Plan"}, true},
+		"no such feature":   {&pgconn.PgError{Code: "0A000", Routine: "ExecInitExpr"}, false},
+		"no such statement": {&pgconn.PgError{Code: "26000"}, true},
+		"the caller left":   {context.Canceled, false},
+		"there is no row":   {sql.ErrNoRows, false},
+		"it cannot be read": {errors.New("cannot scan"), false},
+	} {
+		err := fmt.Errorf("claim: %w", c.err)
+		if ours, theirs := IsUnavailable(err), shared.Is(err); ours != c.outage || theirs != c.outage {
+			t.Errorf("%s is an outage: %v, for consumers %v, want %v", name, ours, theirs, c.outage)
 		}
 	}
 	if err := Translate(context.DeadlineExceeded, "claim events"); domain.ErrorCode(err) != domain.CodeUnavailable {

@@ -66,7 +66,39 @@ func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
 		err = row.Scan((*[16]byte)(&r.ID), &r.Host, &r.PID, &r.Version, &r.Asleep, &r.StartedAt, &r.SeenAt, &r.Leads)
 		return r, err
 	})
-	return s, postgres.Translate(err, "read the relays")
+	if err != nil {
+		return s, postgres.Translate(err, "read the relays")
+	}
+	s.Receivers, err = o.Receivers(ctx)
+	return s, err
+}
+
+// receiversSQL has the subscriptions to which nothing is delivered.
+const receiversSQL = `
+SELECT name, paused_at IS NOT NULL, removed_at IS NOT NULL, CASE WHEN down_until > clock_timestamp() THEN down_since END, down_reason
+FROM outbox_subscriptions WHERE paused_at IS NOT NULL OR removed_at IS NOT NULL OR down_until > clock_timestamp() ORDER BY name LIMIT 1000`
+
+// Receivers returns the subscriptions to which nothing is delivered at present.
+//
+// Errors: domain.CodeUnavailable.
+func (o *Overviews) Receivers(ctx context.Context) ([]domain.ReceiverStatus, error) {
+	rows, err := o.db.Pool().Query(ctx, receiversSQL)
+	if err != nil {
+		return nil, postgres.Translate(err, "read the receivers")
+	}
+	list, err := pgx.CollectRows(rows, scanReceiver)
+	return list, postgres.Translate(err, "read the receivers")
+}
+
+func scanReceiver(row pgx.CollectableRow) (r domain.ReceiverStatus, err error) {
+	var since *time.Time
+	var down domain.ReceiverDown
+	err = row.Scan(&r.Subscription, &r.Paused, &r.Removed, &since, &down.Reason)
+	if since != nil {
+		down.Since = *since
+		r.Down = &down
+	}
+	return r, err
 }
 
 func (o *Overviews) flows(ctx context.Context, s *domain.Standing) error {

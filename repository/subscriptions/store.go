@@ -24,7 +24,8 @@ func New(db *postgres.Database) *Store { return &Store{db: db} }
 
 const subscriptionsSQL = `
 SELECT id, name, types, headers, url, secrets, format, timeout_ms, concurrency, rate, attempts, retry_max_ms, ordering, instead_of_queue,
-       created_at, changed_at, paused_at, paused_by, pause_reason, removed_at
+       created_at, changed_at, paused_at, paused_by, pause_reason, removed_at,
+       CASE WHEN down_until > clock_timestamp() THEN down_since END, down_reason
 FROM outbox_subscriptions`
 
 // List returns all subscriptions in the order of their names, including removed
@@ -74,10 +75,11 @@ func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
 	var s domain.Subscription
 	var headers []byte
 	var timeout, retryMax int64
-	var pausedAt, removedAt *time.Time
+	var pausedAt, removedAt, downSince *time.Time
 	var pause domain.Pause
+	var down domain.ReceiverDown
 	if err := row.Scan((*[16]byte)(&s.ID), &s.Name, &s.Types, &headers, &s.URL, &s.Secrets, &s.Format, &timeout, &s.Concurrency, &s.Rate, &s.Attempts,
-		&retryMax, &s.Ordering, &s.InsteadOfQueue, &s.CreatedAt, &s.ChangedAt, &pausedAt, &pause.By, &pause.Reason, &removedAt); err != nil {
+		&retryMax, &s.Ordering, &s.InsteadOfQueue, &s.CreatedAt, &s.ChangedAt, &pausedAt, &pause.By, &pause.Reason, &removedAt, &downSince, &down.Reason); err != nil {
 		return s, err
 	}
 	s.Timeout, s.RetryMax = time.Duration(timeout)*time.Millisecond, time.Duration(retryMax)*time.Millisecond
@@ -87,6 +89,10 @@ func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
 	}
 	if removedAt != nil {
 		s.RemovedAt = *removedAt
+	}
+	if downSince != nil {
+		down.Since = *downSince
+		s.Down = &down
 	}
 	if err := json.Unmarshal(headers, &s.Headers); err != nil {
 		return s, fmt.Errorf("read the headers of subscription %q: %w", s.Name, err)
@@ -200,8 +206,10 @@ const (
 UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
     pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
 WHERE name = $1 AND removed_at IS NULL`
-	resumeSQL = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
-	removeSQL = `
+	// Whoever changed the URL, or used the name again, has another receiver.
+	pauseReceiverSQL = pauseSQL + ` AND id = $4 AND url = $5`
+	resumeSQL        = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
+	removeSQL        = `
 WITH replay AS (DELETE FROM outbox_replays WHERE subscription = $1)
 UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 )
@@ -210,6 +218,16 @@ UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL
 // Deliveries are still made, and wait. Errors: domain.CodeNotFound.
 func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
+}
+
+// PauseReceiver is Pause for what the receiver of a subscription said. It returns
+// false, and does nothing, if the subscription has another URL by now, or is gone.
+func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
+	err := s.change(ctx, "pause", action, of.Name, pauseReceiverSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason), of.ID, of.URL)
+	if domain.ErrorCode(err) == domain.CodeNotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Resume lets the attempts of a subscription continue. Errors:
@@ -223,6 +241,29 @@ func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) 
 // domain.CodeNotFound.
 func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "remove", action, name, removeSQL)
+}
+
+// One worker finds a receiver down while it works for another: the first of those
+// whose word still holds says since when.
+const (
+	downSQL = `
+UPDATE outbox_subscriptions SET down_reason = $2, down_until = clock_timestamp() + $4 * interval '1 second',
+    down_since = least(CASE WHEN down_until > clock_timestamp() THEN down_since END, clock_timestamp() - $3 * interval '1 second')
+WHERE id = $1`
+	upSQL = `UPDATE outbox_subscriptions SET down_since = NULL, down_until = NULL, down_reason = '' WHERE id = $1 AND down_until IS NOT NULL`
+)
+
+// Down notes that the receiver of a subscription has been down for so long, and why.
+// That holds for a while, unless it is said again.
+func (s *Store) Down(ctx context.Context, of *domain.Subscription, long time.Duration, why string, holds time.Duration) error {
+	_, err := s.db.Pool().Exec(ctx, downSQL, of.ID, s.db.Storable(why), long.Seconds(), holds.Seconds())
+	return postgres.TranslateWork(err, "note that a receiver is down")
+}
+
+// Up notes that the receiver of a subscription works again.
+func (s *Store) Up(ctx context.Context, of *domain.Subscription) error {
+	_, err := s.db.Pool().Exec(ctx, upSQL, of.ID)
+	return postgres.TranslateWork(err, "note that a receiver works again")
 }
 
 func (s *Store) change(ctx context.Context, kind string, action *domain.Action, name, statement string, args ...any) error {

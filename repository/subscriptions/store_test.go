@@ -93,6 +93,94 @@ func TestPauseKeepsTheFirstReason(t *testing.T) {
 	}
 }
 
+// TestAReceiverPausesItsOwnSubscriptionOnly changes the URL before the receiver's word is heard.
+func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := subscriptions.New(db)
+	s := crm()
+	apply := func() *domain.Subscription {
+		t.Helper()
+		if _, err := store.Apply(t.Context(), person(), []domain.Subscription{s}); err != nil {
+			t.Fatal(err)
+		}
+		found, err := store.Find(t.Context(), "crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	pause := func(of *domain.Subscription, want bool) {
+		t.Helper()
+		if paused, err := store.PauseReceiver(t.Context(), &domain.Action{Actor: "worker", Reason: "410"}, of); err != nil || paused != want {
+			t.Errorf("paused: %v, %v, want %v", paused, err, want)
+		}
+		if found, err := store.Find(t.Context(), "crm"); err != nil || (found.Paused != nil) != want {
+			t.Errorf("%+v, %v", found, err)
+		}
+	}
+	former := apply()
+	s.URL = "https://crm.example.com/moved"
+	present := apply()
+	pause(former, false)
+	var actions int
+	if err := db.Pool().QueryRow(t.Context(), "SELECT count(*) FROM outbox_actions WHERE action = 'pause'").Scan(&actions); err != nil || actions != 0 {
+		t.Errorf("%d actions are on record, %v", actions, err)
+	}
+	// What else was changed is the same receiver's.
+	s.Concurrency = 3
+	apply()
+	pause(present, true)
+	if err := store.Remove(t.Context(), person(), "crm"); err != nil {
+		t.Fatal(err)
+	}
+	apply()
+	pause(present, false)
+}
+
+// TestAReceiverIsDownForAsLongAsAWorkerSaysSo hears two workers.
+func TestAReceiverIsDownForAsLongAsAWorkerSaysSo(t *testing.T) {
+	t.Parallel()
+	store := subscriptions.New(schematest.Open(t))
+	if _, err := store.Apply(t.Context(), person(), []domain.Subscription{crm()}); err != nil {
+		t.Fatal(err)
+	}
+	find := func() *domain.Subscription {
+		t.Helper()
+		found, err := store.Find(t.Context(), "crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	s := find()
+	down := func(long, holds time.Duration) {
+		t.Helper()
+		if err := store.Down(t.Context(), s, long, "status 503", holds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	down(time.Hour, time.Minute)
+	down(time.Second, time.Minute)
+	if d := find().Down; d == nil || time.Since(d.Since) < 50*time.Minute || d.Reason != "status 503" {
+		t.Errorf("%+v", d)
+	}
+	if err := store.Up(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if d := find().Down; d != nil {
+		t.Errorf("it works again: %+v", d)
+	}
+	down(time.Hour, -time.Second) // the worker that said so is gone
+	if d := find().Down; d != nil {
+		t.Errorf("nobody says so any more: %+v", d)
+	}
+	down(time.Second, time.Minute)
+	if d := find().Down; d == nil || time.Since(d.Since) > time.Minute {
+		t.Errorf("%+v", d)
+	}
+}
+
 // TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain also has another ID, so that its deliveries are new ones.
 func TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain(t *testing.T) {
 	t.Parallel()

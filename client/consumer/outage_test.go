@@ -1,0 +1,175 @@
+package consumer_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"outboxd/client"
+	"outboxd/client/consumer"
+)
+
+// faulty is a database that fails as it is told, at the begin of a transaction or
+// when an event is confirmed in it.
+type faulty struct {
+	consumer.Database[*sql.Tx]
+	mu             sync.Mutex
+	begin, confirm error
+}
+
+func (f *faulty) fail(begin, confirm error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begin, f.confirm = begin, confirm
+}
+
+func (f *faulty) Begin(ctx context.Context) (consumer.Transaction[*sql.Tx], error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.begin != nil {
+		return nil, f.begin
+	}
+	tx, err := f.Database.Begin(ctx)
+	return faultyTransaction{tx, f.confirm}, err
+}
+
+type faultyTransaction struct {
+	consumer.Transaction[*sql.Tx]
+	confirm error
+}
+
+func (t faultyTransaction) QueryRow(ctx context.Context, query string, arguments ...any) consumer.Row {
+	if t.confirm != nil {
+		return faultyRow{t.confirm}
+	}
+	return t.Transaction.QueryRow(ctx, query, arguments...)
+}
+
+type faultyRow struct{ err error }
+
+func (r faultyRow) Scan(...any) error { return r.err }
+
+func server(code string) error { return &pgconn.PgError{Code: code} }
+
+// Before the handler nothing of a task was tried: whatever is wrong then costs none of
+// its attempts, also where it lasts longer than the task's time, and on the last attempt.
+func TestWhatIsWrongBeforeTheHandlerCostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]struct{ begin, confirm error }{
+		"it starts":              {begin: server("57P03")},
+		"it cannot be reached":   {begin: &net.OpError{Op: "dial", Err: errors.New("connection refused")}},
+		"an error of the driver": {begin: errors.New("server refused TLS connection")},
+		"it is a standby":        {confirm: server("25006")},
+		"a lock":                 {confirm: server("55P03")},
+		"a broken connection":    {confirm: io.ErrUnexpectedEOF},
+		"it has no right":        {confirm: server("42501")},
+		"it is damaged":          {confirm: server("XX001")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			db := &faulty{Database: consumer.SQL(b.db)}
+			db.fail(fault.begin, fault.confirm)
+			b.serve(consumer.Handle(consumer.New[*sql.Tx](db, consumer.Options{}), func(context.Context, *sql.Tx, payment) error { return nil }))
+			last, more := client.NewID().String(), client.NewID().String()
+			b.enqueue(last, asynq.MaxRetry(0), asynq.Timeout(time.Second))
+			b.enqueue(more, asynq.MaxRetry(5), asynq.Timeout(time.Second))
+			for _, id := range []string{last, more} {
+				if task := b.await(id, asynq.TaskStateRetry); task.Retried != 0 || !contains(task.LastErr, "nothing of the task was tried") {
+					t.Errorf("charged %d attempts: %s", task.Retried, task.LastErr)
+				}
+			}
+			db.fail(nil, nil)
+			for _, id := range []string{last, more} {
+				b.await(id, asynq.TaskStateCompleted)
+			}
+		})
+	}
+}
+
+// What keeps a worker from starting is an error that names what to change.
+func TestRunSaysWhatToChange(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	right, ok := b.Redis(t).(asynq.RedisClientOpt)
+	if !ok {
+		t.Fatalf("a %T", b.Redis(t))
+	}
+	password, database, address := right, right, asynq.RedisClientOpt{Addr: "127.0.0.1"}
+	password.Username, password.Password = "nobody", "wrong"
+	database.DB = 1_000_000
+	mux := asynq.NewServeMux()
+	for name, c := range map[string]struct {
+		connect asynq.RedisConnOpt
+		config  asynq.Config
+		handler asynq.Handler
+		want    string
+	}{
+		"password": {password, asynq.Config{}, mux, "correct Username and Password"},
+		"database": {database, asynq.Config{}, mux, "correct DB of the RedisConnOpt"},
+		"address":  {address, asynq.Config{}, mux, "write Addr of the RedisConnOpt as host:port"},
+		"handler":  {right, asynq.Config{}, nil, "the handler is nil"},
+		"queue":    {right, asynq.Config{Queues: map[string]int{"": 1}}, mux, "a queue without a name"},
+		"priority": {right, asynq.Config{Queues: map[string]int{"default": 0}}, mux, "no queue with a priority above 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// A worker that started after all runs until then.
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			c.config.LogLevel = asynq.FatalLevel
+			if err := consumer.Run(ctx, c.connect, c.config, c.handler); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// Check finds what a task would wait for.
+func TestCheckSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE DATABASE elsewhere")
+	other := *b.Outboxd
+	other.DatabaseURL = replaceDatabase(b.DatabaseURL)
+	own := other.DB(t)
+	missing := other
+	missing.DatabaseURL = strings.Replace(b.DatabaseURL, "@/outboxd?", "@/nowhere?", 1)
+	remote, err := consumer.NewRemote(consumer.SQL(own), b.Redis(t), consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = remote.Close() })
+	for _, c := range []struct {
+		consumer *consumer.Consumer[*sql.Tx]
+		want     string
+	}{
+		{consumer.New(consumer.SQL(b.db), consumer.Options{}), ""},
+		{consumer.New(consumer.SQL(own), consumer.Options{}), "outboxd migrate up"},
+		{consumer.New(consumer.SQL(missing.DB(t)), consumer.Options{}), "does not exist: correct its URL"},
+		{consumer.New(consumer.SQL(b.db), consumer.Options{Schema: "nobody's"}), `"nobody's"`},
+		{remote, "CreateInbox"},
+	} {
+		if err := c.consumer.Check(t.Context()); err == nil != (c.want == "") || err != nil && !contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+	if err := remote.CreateInbox(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := count(t, own, "SELECT count(*) FROM outboxd_inbox"); n != 0 {
+		t.Error("Check left something behind")
+	}
+}

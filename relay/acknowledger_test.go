@@ -1,0 +1,45 @@
+package relay_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/publish"
+	"outboxd/relay"
+	"outboxd/relay/lead"
+	"outboxd/repository"
+)
+
+// Redis takes no writes for want of replicas. The breaker says so, and whoever reads
+// acknowledgements does not say it once more.
+func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	admin, log := connect(t, server.URL()), &journal{}
+	url := servertest.Database(t)
+	f := newFixture(t, url, server.URL(), func(o *relay.Options) {
+		handle := openRedis(t, server.URL())
+		o.Duties.Acknowledging = &lead.Acknowledging{
+			Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(handle) },
+			Events: repository.NewAcknowledgedEvents(schematest.Connect(t, url)),
+		}
+		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	if err := admin.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	f.exec(emitMany, 1)
+	f.until("the breaker is open", func() bool { return f.relay.QueueUsable() != nil })
+	const failed = "could not confirm what consumers with another database acknowledged"
+	f.until("acknowledgements cannot be read", func() bool { return strings.Contains(log.String(), failed) })
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, failed) && strings.Contains(line, "level=WARN") {
+			t.Errorf("it is said once more: %s", line)
+		}
+	}
+}
