@@ -63,7 +63,7 @@ func New(environ []string, build daemon.Build) *cobra.Command {
 	})
 	root.AddCommand(
 		c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
-		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newVerifyCommand(),
+		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newVerifyCommand(),
 		c.newDoctorCommand(), c.newTopCommand(),
 	)
 	addCompletion(root)

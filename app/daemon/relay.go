@@ -16,6 +16,7 @@ import (
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/schedules"
 	"outboxd/repository/subscriptions"
 	"outboxd/repository/upkeep"
 )
@@ -38,6 +39,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			Unfinished:   publisher.Tasks(),
 			Cancelled:    publisher.Tasks(),
 			Replays:      subscriptions.New(db),
+			Schedules:    schedules.New(db),
 			Unconfirmed:  cfg.Relay.Unconfirmed,
 			Healing: &lead.Healing{
 				Queue: publisher, Memory: heal.NewQueueMemory(db),

@@ -61,6 +61,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_missing, outbox_failing TO outbox
 GRANT SELECT, INSERT, DELETE ON outbox_samples TO outboxd_relay;
 GRANT SELECT, DELETE ON inbox TO outboxd_relay;
 GRANT SELECT ON outbox_subscriptions TO outboxd_relay;
+GRANT SELECT, UPDATE ON outbox_schedules TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_tick_id TO outboxd_relay;
 GRANT SELECT, INSERT ON outbox_awaited TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_replays TO outboxd_relay;
 GRANT SELECT (id, events), UPDATE (events) ON outbox_actions TO outboxd_relay;

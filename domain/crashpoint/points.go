@@ -43,3 +43,9 @@ const (
 	DeliveriesKept   Point = "deliveries-kept"   // the piece is committed
 	DeliveriesOpened Point = "deliveries-opened" // the replay has ended, and no ordering key is advanced
 )
+
+// The points of schedules.
+const (
+	ScheduleDecided Point = "schedule-decided" // which ticks to emit is decided, nothing is written
+	ScheduleEmitted Point = "schedule-emitted" // their events are committed, the leader has not gone on
+)

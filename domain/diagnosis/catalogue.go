@@ -56,6 +56,7 @@ func Catalogue() []Kind {
 		{"events-unknown", warning, LookMinutely},
 		{"leader-silent", warning, LookMinutely},
 		{"leader-failing", warning, LookMinutely},
+		{"schedules-late", warning, LookMinutely},
 		// PostgreSQL.
 		{"postgres-version", warning, LookMinutely},
 		{"postgres-read-only", broken, LookMinutely},

@@ -27,7 +27,9 @@ type PostgresFacts struct {
 	Failing []FailingWork
 	Unknown *UnknownEvents
 	Missing *MissingEvents
-	Held    *HeldKeys
+	// Late are the schedules whose ticks are late; nil: not looked for.
+	Late *LateSchedules
+	Held *HeldKeys
 
 	Partitions   *Partitions
 	Ownership    *Ownership
@@ -75,7 +77,7 @@ func (p PostgresFacts) Findings() []domain.Finding {
 	return Once(slices.Concat(
 		p.Server.judge(), p.Clock.judge("postgres-clock", PostgreSQL), p.Connections.judge(),
 		judgeVacuum(p.Tables), p.Snapshot.judge(), p.Prepared.judge(), judgeSlots(p.Slots),
-		p.Leader.judge(), judgeFailing(p.Failing), p.Unknown.judge(), p.Missing.judge(), p.Held.judge(),
+		p.Leader.judge(), judgeFailing(p.Failing), p.Unknown.judge(), p.Missing.judge(), p.Late.judge(), p.Held.judge(),
 		p.Partitions.judge(), p.Ownership.judge(), p.RowSecurity.judge(), p.judgeTables(), p.Positions.judge(),
 		p.judgeAccess(), p.Producer.judge(), judgeHidden(p.Hidden),
 	))

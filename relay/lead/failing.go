@@ -24,6 +24,7 @@ const (
 	dutyAcknowledge duty = "acknowledge"
 	dutyCancelled   duty = "cancelled"
 	dutyReplay      duty = "replay"
+	dutySchedules   duty = "schedules"
 )
 
 // duties describe each duty in words that follow "cannot".
@@ -38,6 +39,7 @@ var duties = map[duty]string{
 	dutyAcknowledge: "confirm what consumers with another database acknowledged",
 	dutyCancelled:   "delete the tasks of events that were taken back",
 	dutyReplay:      "go on with a replay to a subscription",
+	dutySchedules:   "emit the events of schedules",
 }
 
 // failing records in the database which duties fail, so that all processes can

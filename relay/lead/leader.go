@@ -110,6 +110,10 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 		replayer := &replayer{replays: l.duties.Replays, log: l.log, failing: l.failing}
 		beside.Go(func() { replayer.run(ctx, leads) })
 	}
+	if l.duties.Schedules != nil {
+		scheduler := &scheduler{schedules: l.duties.Schedules, log: l.log, failing: l.failing, metrics: l.metrics}
+		beside.Go(func() { scheduler.run(ctx, leads) })
+	}
 	if l.duties.Archives != nil {
 		archivist := &archivist{o: *l.duties.Archives, log: l.log, archived: l.metrics.archived}
 		beside.Go(func() { archivist.run(ctx, leads) })

@@ -23,6 +23,9 @@ type metrics struct {
 	resent  prometheus.Counter
 	// archived counts dead letters that were found in the queue's archives.
 	archived prometheus.Counter
+	// Of schedules.
+	ticks    *prometheus.CounterVec // by outcome
+	lateness prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -30,7 +33,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		measured: newMeasured(),
 		failing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "outboxd_relay_duty_failing",
-			Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge, cancelled or replay. 0 in all other relays.",
+			Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge, cancelled, replay or schedules. 0 in all other relays.",
 		}, []string{"duty"}),
 		heals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "outboxd_relay_heals_total",
@@ -61,7 +64,17 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help: "Events that became dead letters because their tasks were found in the queue's archives.",
 		}),
 	}
-	registry.MustRegister(m.measured, m.failing, m.heals, m.healedEvents, m.lastHeal, m.lastTook, m.missing, m.resent, m.archived)
+	m.ticks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "outboxd_relay_schedule_ticks_total",
+		Help: "Ticks of schedules by outcome: emitted, or left_out, because they were missed and the schedule's rule wants no event for them.",
+	}, []string{"outcome"})
+	m.lateness = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "outboxd_relay_schedule_lateness_seconds",
+		Help: "How long the tick has been due that has waited longest, because its event cannot be emitted; 0 if there is none. From the leader; 0 in the others.",
+	})
+	registry.MustRegister(m.measured, m.failing, m.heals, m.healedEvents, m.lastHeal, m.lastTook, m.missing, m.resent, m.archived, m.ticks, m.lateness)
+	m.ticks.WithLabelValues("emitted")
+	m.ticks.WithLabelValues("left_out")
 	return m
 }
 

@@ -30,6 +30,8 @@ type Duties struct {
 	// Replays are replays to subscriptions, which the leader goes on with if nobody
 	// else does. nil: nobody does.
 	Replays domain.SubscriptionReplays
+	// Schedules emits the events of schedules. nil: nobody does.
+	Schedules domain.Schedules
 	// Archives finds the tasks that the queue archived. nil: no search.
 	Archives *Archives
 	// Reconciliation notices and mends a loss of single tasks. It needs

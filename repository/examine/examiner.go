@@ -78,6 +78,7 @@ func (e *Examiner) checks() []check {
 		{"whether some roles bypass the triggers", e.replicaRoles},
 		{"whether positions of ordering keys go on from the highest", e.positions},
 		{"whether tasks are missing", e.missing},
+		{"whether schedules are late", e.schedules},
 		{"whether ordering keys are held", e.heldKeys},
 		{"whether something stands between outboxd and PostgreSQL", e.pooler},
 	}

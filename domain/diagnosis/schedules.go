@@ -1,0 +1,30 @@
+package diagnosis
+
+import (
+	"fmt"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+// LateSchedules are the schedules with a tick that has been due for too long.
+type LateSchedules struct {
+	Schedules int64
+	Example   string // the name of the one that has been late longest
+	Lateness  time.Duration
+	Error     string // why its tick cannot be emitted; "": nobody has tried
+}
+
+func (l *LateSchedules) judge() []domain.Finding {
+	if l == nil || l.Schedules == 0 {
+		return nil
+	}
+	why, cure := "no relay leads, or it is busy", "look whether a relay runs; the finding leader-absent or leader-silent says more"
+	if l.Error != "" {
+		why, cure = l.Error, fmt.Sprintf("mend it and apply the schedule again, or outboxd schedules pause %s", l.Example)
+	}
+	return of("schedules-late", fmt.Sprintf("%s did not tick in time; %s has been late for %s: %s", words.Many(l.Schedules, "schedule"), l.Example, whole(l.Lateness), why),
+		"the events of their ticks come late; which of those that are missed are emitted, each schedule's rule says",
+		cure)
+}

@@ -1,0 +1,128 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// The headers of an event that a schedule emitted: the schedule's name, and the time of
+// the tick in the format of RFC 3339.
+const (
+	HeaderSchedule = "outboxd-schedule"
+	HeaderTick     = "outboxd-tick"
+)
+
+// MissedRule says what becomes of ticks at which nobody led, or the database was away.
+type MissedRule string
+
+// The rules.
+const (
+	MissedSkip MissedRule = "skip" // no event
+	MissedOnce MissedRule = "once" // one event for all of them, that of the last one
+	MissedAll  MissedRule = "all"  // one event each, of the last MissedAllAtMost
+)
+
+// MissedAllAtMost is how many missed ticks MissedAll makes up for at most.
+const MissedAllAtMost = 1000
+
+// MissedAfter is how late a tick may be emitted until it counts as missed: another leader
+// takes over well within this time.
+const MissedAfter = 2 * time.Minute
+
+// Schedule says which event to emit at which times. The event's ID, times and origin
+// are not used.
+type Schedule struct {
+	ID       ID
+	Name     string // lower-case letters, digits, '.', '_' and '-'
+	Cron     string // five fields, or a word such as @daily
+	TimeZone string // of the IANA database
+	Missed   MissedRule
+	Event    Event
+
+	Paused     *Pause // nil: not paused
+	Next, Last time.Time
+	Emitted    int64
+	LeftOut    int64 // missed ticks without an event
+	FailedAt   time.Time
+	Error      string // why the tick that is due cannot be emitted
+	CreatedAt  time.Time
+	ChangedAt  time.Time
+}
+
+// WithDefaults returns the schedule with the default for each field that is not set.
+func (s Schedule) WithDefaults() Schedule {
+	if s.TimeZone == "" {
+		s.TimeZone = "UTC"
+	}
+	if s.Missed == "" {
+		s.Missed = MissedOnce
+	}
+	if s.Event.Queue == "" {
+		s.Event.Queue = DefaultQueue
+	}
+	return s
+}
+
+const maxScheduleName = 63
+
+var scheduleName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+
+// Validate names every fault of a schedule that has its defaults, but for those of the
+// cron expression and the time zone. Its errors have CodeInvalid and Fields.
+func (s *Schedule) Validate() error {
+	var faults []FieldError
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+	if !scheduleName.MatchString(s.Name) || len(s.Name) > maxScheduleName {
+		fault("name", "must have 1 to %d lower-case letters, digits, '.', '_' and '-', and begin with a letter or digit", maxScheduleName)
+	}
+	if s.Missed != MissedSkip && s.Missed != MissedOnce && s.Missed != MissedAll {
+		fault("missed", "must be %s, %s or %s", MissedSkip, MissedOnce, MissedAll)
+	}
+	if strings.TrimSpace(s.Event.Type) == "" {
+		fault("type", "must be an event type")
+	}
+	if strings.HasPrefix(s.Event.Queue, SubscriptionQueuePrefix) {
+		fault("queue", "must not be that of a subscription")
+	}
+	if faults == nil {
+		return nil
+	}
+	texts := make([]string, len(faults))
+	for i, f := range faults {
+		texts[i] = f.Field + " " + f.Message
+	}
+	return &Error{Code: CodeInvalid, Message: fmt.Sprintf("schedule %.60q: %s", s.Name, strings.Join(texts, "; ")), Fields: faults}
+}
+
+// ScheduleChange is what applying one schedule did.
+type ScheduleChange string
+
+// The changes.
+const (
+	ScheduleAdded     ScheduleChange = "added"
+	ScheduleChanged   ScheduleChange = "changed"
+	ScheduleUnchanged ScheduleChange = "unchanged"
+)
+
+// Ticks is what one look at the schedules did.
+type Ticks struct {
+	Emitted, LeftOut int64
+	// Next is how long it is until the next tick. It is not longer than a minute.
+	Next time.Duration
+	// Lateness is that of the tick that has been due longest and was not emitted; 0: none.
+	Lateness time.Duration
+}
+
+// Schedules emits the events of schedules. Its methods are safe for concurrent use, by
+// any number of processes.
+type Schedules interface {
+	// Tick emits what is due, each schedule in a transaction of its own. Where one
+	// cannot be emitted it goes on with the others, and returns the first error behind
+	// them.
+	Tick(ctx context.Context) (Ticks, error)
+}

@@ -1,0 +1,51 @@
+package lead
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"outboxd/domain"
+	"outboxd/relay/pace"
+)
+
+const (
+	// scheduleRetry is when the schedules are looked at again behind an error.
+	scheduleRetry = 15 * time.Second
+	// scheduleMargin is what is slept beyond the time of a tick, so that it is due then.
+	scheduleMargin = 5 * time.Millisecond
+)
+
+// scheduler emits the events of schedules. The leader does it, so that the others need
+// not look; a leader that does not know that it is none any more does no harm.
+type scheduler struct {
+	schedules domain.Schedules
+	log       *slog.Logger
+	failing   *failing
+	metrics   *metrics
+}
+
+// run looks at once and then again at each tick, until ctx ends.
+func (s *scheduler) run(ctx context.Context, leads domain.StillLeads) {
+	defer s.metrics.lateness.Set(0)
+	for leads(ctx) == nil {
+		pause := scheduleRetry
+		ticks, err := s.schedules.Tick(ctx)
+		if err == nil {
+			pause = ticks.Next + scheduleMargin
+		}
+		s.failing.note(ctx, dutySchedules, err)
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("could not emit the events of a schedule", "retry_in", pause, "error", err)
+		}
+		s.metrics.ticks.WithLabelValues("emitted").Add(float64(ticks.Emitted))
+		s.metrics.ticks.WithLabelValues("left_out").Add(float64(ticks.LeftOut))
+		s.metrics.lateness.Set(ticks.Lateness.Seconds())
+		if ticks.LeftOut > 0 {
+			s.log.Warn("ticks of schedules were missed, and are left out as their rules say", "ticks", ticks.LeftOut)
+		}
+		if pace.Wait(ctx, pause); ctx.Err() != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,27 @@
+package examine
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/diagnosis"
+)
+
+const lateSchedulesSQL = `
+SELECT count(*), coalesce((array_agg(name ORDER BY next_at))[1], ''), coalesce(extract(epoch FROM clock_timestamp() - min(next_at)), 0)::float8,
+       coalesce((array_agg(left(error, 300) ORDER BY next_at))[1], '')
+FROM outbox_schedules WHERE paused_at IS NULL AND next_at < clock_timestamp() - $1 * interval '1 second'`
+
+// schedules reads which schedules have a tick that is late.
+func (e *Examiner) schedules(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
+	var l diagnosis.LateSchedules
+	var late float64
+	if err := tx.QueryRow(ctx, lateSchedulesSQL, domain.MissedAfter.Seconds()).Scan(&l.Schedules, &l.Example, &late, &l.Error); err != nil {
+		return err
+	}
+	l.Lateness, l.Error = inSeconds(late), legible(l.Error)
+	facts.Late = &l
+	return nil
+}

@@ -1,0 +1,231 @@
+package schedules
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Store has the schedules of a database. Its methods are safe for concurrent use.
+//
+// Errors: domain.CodeUnavailable if the database cannot be reached.
+type Store struct{ db *postgres.Database }
+
+// New returns the schedules in db.
+func New(db *postgres.Database) *Store { return &Store{db: db} }
+
+const schedulesSQL = `
+SELECT id, name, cron, time_zone, missed, event_type, payload, headers, queue, max_retry, timeout_seconds, retention_seconds, unique_seconds,
+       coalesce(ordering_key, ''), next_at, last_at, emitted, left_out, failed_at, error, created_at, changed_at, paused_at, paused_by, pause_reason
+FROM outbox_schedules`
+
+// List returns all schedules by name.
+func (s *Store) List(ctx context.Context) ([]domain.Schedule, error) {
+	return s.query(ctx, "list schedules", schedulesSQL+" ORDER BY name")
+}
+
+// Find returns the schedule of that name. Errors: domain.CodeNotFound.
+func (s *Store) Find(ctx context.Context, name string) (*domain.Schedule, error) {
+	found, err := s.query(ctx, fmt.Sprintf("look for schedule %q", name), schedulesSQL+" WHERE name = $1", s.db.Storable(name))
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, noSchedule(name)
+	}
+	return &found[0], nil
+}
+
+func noSchedule(name string) error {
+	return domain.Errorf(domain.CodeNotFound, "there is no schedule %q", name)
+}
+
+func (s *Store) query(ctx context.Context, doing, statement string, args ...any) ([]domain.Schedule, error) {
+	rows, err := s.db.Pool().Query(ctx, statement, args...)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	list, err := pgx.CollectRows(rows, scanSchedule)
+	return list, postgres.Translate(err, doing)
+}
+
+func scanSchedule(row pgx.CollectableRow) (domain.Schedule, error) {
+	var s domain.Schedule
+	var headers []byte
+	var timeout, retention, unique *int
+	var last, failed, paused *time.Time
+	var pause domain.Pause
+	e := &s.Event
+	if err := row.Scan((*[16]byte)(&s.ID), &s.Name, &s.Cron, &s.TimeZone, &s.Missed, &e.Type, &e.Payload, &headers, &e.Queue, &e.Options.MaxRetry,
+		&timeout, &retention, &unique, &e.OrderingKey, &s.Next, &last, &s.Emitted, &s.LeftOut, &failed, &s.Error, &s.CreatedAt, &s.ChangedAt,
+		&paused, &pause.By, &pause.Reason); err != nil {
+		return s, err
+	}
+	seconds := func(n *int) time.Duration {
+		if n == nil {
+			return 0
+		}
+		return time.Duration(*n) * time.Second
+	}
+	e.Options.Timeout, e.Options.Retention, e.Options.Unique = seconds(timeout), seconds(retention), seconds(unique)
+	if last != nil {
+		s.Last = *last
+	}
+	if failed != nil {
+		s.FailedAt = *failed
+	}
+	if paused != nil {
+		pause.Since = *paused
+		s.Paused = &pause
+	}
+	if err := json.Unmarshal(headers, &e.Headers); err != nil {
+		return s, fmt.Errorf("read the headers of schedule %q: %w", s.Name, err)
+	}
+	return s, nil
+}
+
+// What is the same stays as it is, its next tick too. Where the expression or the zone
+// changed, the next tick is computed anew, and never one that was emitted.
+const applySQL = `
+INSERT INTO outbox_schedules AS s (name, cron, time_zone, missed, event_type, payload, headers, queue, max_retry, timeout_seconds, retention_seconds,
+    unique_seconds, ordering_key, next_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, nullif($13, ''), $14)
+ON CONFLICT (name) DO UPDATE
+SET cron = excluded.cron, time_zone = excluded.time_zone, missed = excluded.missed, event_type = excluded.event_type, payload = excluded.payload,
+    headers = excluded.headers, queue = excluded.queue, max_retry = excluded.max_retry, timeout_seconds = excluded.timeout_seconds,
+    retention_seconds = excluded.retention_seconds, unique_seconds = excluded.unique_seconds, ordering_key = excluded.ordering_key,
+    next_at = CASE WHEN (s.cron, s.time_zone) = (excluded.cron, excluded.time_zone) THEN s.next_at ELSE excluded.next_at END,
+    failed_at = NULL, error = '', changed_at = clock_timestamp()
+WHERE (s.cron, s.time_zone, s.missed, s.event_type, s.payload, s.headers, s.queue, s.max_retry, s.timeout_seconds, s.retention_seconds, s.unique_seconds, s.ordering_key)
+   IS DISTINCT FROM (excluded.cron, excluded.time_zone, excluded.missed, excluded.event_type, excluded.payload, excluded.headers, excluded.queue, excluded.max_retry,
+                     excluded.timeout_seconds, excluded.retention_seconds, excluded.unique_seconds, excluded.ordering_key)
+RETURNING xmax::text <> '0'`
+
+// Apply adds the schedules that do not exist and changes those that differ, all or
+// none. It returns what it did to each. It leaves other schedules and pauses as they
+// are. A new schedule has its first tick after now.
+//
+// Errors: domain.CodeInvalid, for the first that is wrong.
+func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Schedule) ([]domain.ScheduleChange, error) {
+	crons := make([]*Cron, len(list))
+	for i := range list {
+		var err error
+		if crons[i], err = Check(&list[i]); err != nil {
+			return nil, err
+		}
+	}
+	changes := make([]domain.ScheduleChange, len(list))
+	err := stored.Act(ctx, s.db, "apply", action, func(tx pgx.Tx) (int64, error) {
+		for i := range list {
+			var err error
+			if changes[i], err = applyOne(ctx, tx, &list[i], crons[i]); err != nil {
+				return 0, err
+			}
+		}
+		return 0, nil
+	})
+	if state := postgres.SQLState(err); state == "23514" {
+		return nil, domain.Wrap(domain.CodeInvalid, err, "a schedule's event could not be delivered: "+err.Error())
+	}
+	return changes, postgres.Translate(err, "apply schedules")
+}
+
+// Check returns when a schedule ticks. Errors: domain.CodeInvalid.
+func Check(s *domain.Schedule) (*Cron, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	c, err := Parse(s.Cron, s.TimeZone)
+	if err != nil {
+		return nil, domain.Errorf(domain.CodeInvalid, "schedule %q: %v", s.Name, err)
+	}
+	return c, nil
+}
+
+func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (domain.ScheduleChange, error) {
+	headers, err := stored.Headers(s.Event.Headers)
+	if err != nil {
+		return "", err
+	}
+	// The row is locked, so that no tick is emitted between this look and the change.
+	var now time.Time
+	var last *time.Time
+	err = tx.QueryRow(ctx, "SELECT last_at FROM outbox_schedules WHERE name = $1 FOR UPDATE", s.Name).Scan(&last)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", err
+	}
+	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+		return "", err
+	}
+	if last != nil && last.After(now) { // the clock was put back
+		now = *last
+	}
+	o := s.Event.Options
+	payload := s.Event.Payload
+	if payload == nil {
+		payload = []byte{}
+	}
+	rows, err := tx.Query(ctx, applySQL, s.Name, s.Cron, s.TimeZone, string(s.Missed), s.Event.Type, payload, headers, s.Event.Queue, o.MaxRetry,
+		stored.Seconds(o.Timeout), stored.Seconds(o.Retention), stored.Seconds(o.Unique), s.Event.OrderingKey, c.Next(now))
+	if err != nil {
+		return "", err
+	}
+	there, err := pgx.CollectRows(rows, pgx.RowTo[bool])
+	switch {
+	case err != nil:
+		return "", err
+	case len(there) == 0:
+		return domain.ScheduleUnchanged, nil
+	case there[0]:
+		return domain.ScheduleChanged, nil
+	}
+	return domain.ScheduleAdded, nil
+}
+
+const (
+	// The first pause counts: whoever pauses again does not change since when.
+	pauseSQL = `
+UPDATE outbox_schedules SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
+    pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
+WHERE name = $1`
+	resumeSQL = `UPDATE outbox_schedules SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1`
+	removeSQL = `DELETE FROM outbox_schedules WHERE name = $1`
+)
+
+// Pause stops a schedule. Its ticks are missed from then on. Errors: domain.CodeNotFound.
+func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) error {
+	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
+}
+
+// Resume lets a schedule go on. Its rule says what becomes of the ticks that it missed.
+// Errors: domain.CodeNotFound.
+func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
+	return s.change(ctx, "resume", action, name, resumeSQL)
+}
+
+// Remove forgets a schedule. Events that it emitted stay. Errors: domain.CodeNotFound.
+func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
+	return s.change(ctx, "remove", action, name, removeSQL)
+}
+
+func (s *Store) change(ctx context.Context, kind string, action *domain.Action, name, statement string, args ...any) error {
+	err := stored.Act(ctx, s.db, kind, action, func(tx pgx.Tx) (int64, error) {
+		tag, err := tx.Exec(ctx, statement, append([]any{s.db.Storable(name)}, args...)...)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = noSchedule(name)
+		}
+		return 0, err
+	})
+	if domain.ErrorCode(err) == domain.CodeNotFound {
+		return err
+	}
+	return postgres.Translate(err, kind+" a schedule")
+}

@@ -1,0 +1,132 @@
+package schedules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/crashpoint"
+	"outboxd/repository/postgres"
+)
+
+var _ domain.Schedules = (*Store)(nil)
+
+// never is the next tick of a schedule that has none any more.
+var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// longestSleep is how long a leader sleeps at most: a schedule that is applied meanwhile
+// may tick sooner than all others.
+const longestSleep = 15 * time.Second
+
+const (
+	// dueAtOnce bounds how many schedules one look takes.
+	dueAtOnce = 1000
+
+	dueSQL = `
+SELECT id, cron, time_zone, missed, next_at, changed_at, clock_timestamp() FROM outbox_schedules
+WHERE paused_at IS NULL AND next_at <= clock_timestamp() ORDER BY next_at LIMIT $1`
+
+	nextSQL = `
+SELECT coalesce((extract(epoch FROM min(next_at) - clock_timestamp()) * 1000000)::bigint, $1)
+FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 day'`
+)
+
+// The event and the next tick are one statement, and so one transaction. It does nothing
+// where another leader has emitted the tick, or a person has changed the schedule.
+// The events are written in the order of the ticks, which becomes that of their key.
+const emitSQL = `
+WITH moved AS (
+    UPDATE outbox_schedules SET next_at = $4, last_at = $5, emitted = emitted + cardinality($6::timestamptz[]), left_out = left_out + $7, failed_at = NULL, error = ''
+    WHERE id = $1 AND next_at = $2 AND changed_at = $3 AND paused_at IS NULL
+    RETURNING *
+), emitted AS (
+    INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, retention_seconds, unique_seconds, ordering_key)
+    SELECT outbox_tick_id(m.id, tick), event_type, payload,
+           headers || jsonb_build_object('` + domain.HeaderSchedule + `', name, '` + domain.HeaderTick + `', to_char(tick AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
+           queue, max_retry, timeout_seconds, retention_seconds, unique_seconds, ordering_key
+    FROM moved m, unnest($6::timestamptz[]) WITH ORDINALITY AS ticks (tick, n) ORDER BY n
+    ON CONFLICT (id) DO NOTHING
+    RETURNING 1
+)
+SELECT count(*), (SELECT count(*) FROM moved) FROM emitted`
+
+const failedSQL = `
+UPDATE outbox_schedules SET failed_at = coalesce(failed_at, clock_timestamp()), error = $4 WHERE id = $1 AND next_at = $2 AND changed_at = $3`
+
+// due is a schedule whose tick is due.
+type due struct {
+	id             domain.ID
+	cron, timeZone string
+	missed         domain.MissedRule
+	next, changed  time.Time
+	now            time.Time
+}
+
+// Tick implements domain.Schedules.
+func (s *Store) Tick(ctx context.Context) (ticks domain.Ticks, err error) {
+	const doing = "emit the events of schedules"
+	rows, err := s.db.Pool().Query(ctx, dueSQL, dueAtOnce)
+	if err != nil {
+		return ticks, postgres.TranslateWork(err, doing)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d due, err error) {
+		err = row.Scan((*[16]byte)(&d.id), &d.cron, &d.timeZone, &d.missed, &d.next, &d.changed, &d.now)
+		return d, err
+	})
+	if err != nil {
+		return ticks, postgres.TranslateWork(err, doing)
+	}
+	var failed error
+	for i := range list {
+		emitted, leftOut, err := s.emit(ctx, &list[i])
+		ticks.Emitted, ticks.LeftOut = ticks.Emitted+emitted, ticks.LeftOut+leftOut
+		if err != nil {
+			ticks.Lateness = max(ticks.Lateness, list[i].now.Sub(list[i].next))
+			failed = errors.Join(failed, err)
+		}
+		if ctx.Err() != nil {
+			return ticks, ctx.Err()
+		}
+	}
+	var micros int64
+	if err := s.db.Pool().QueryRow(ctx, nextSQL, longestSleep.Microseconds()).Scan(&micros); err != nil {
+		return ticks, postgres.TranslateWork(err, doing)
+	}
+	ticks.Next = min(max(time.Duration(micros)*time.Microsecond, 0), longestSleep)
+	if failed != nil {
+		ticks.Next = longestSleep
+	}
+	return ticks, failed
+}
+
+// emit emits the ticks of a schedule that are due, and moves it on.
+func (s *Store) emit(ctx context.Context, d *due) (emitted, leftOut int64, err error) {
+	cron, err := Parse(d.cron, d.timeZone)
+	if err == nil {
+		p := cron.plan(d.next, d.now, d.missed)
+		if p.next.IsZero() {
+			p.next = never
+		}
+		if p.last.IsZero() {
+			p.last = d.next
+		}
+		crashpoint.Reach(crashpoint.ScheduleDecided)
+		var moved int64
+		err = s.db.Pool().QueryRow(ctx, emitSQL, [16]byte(d.id), d.next, d.changed, p.next, p.last, append([]time.Time{}, p.emit...), p.leftOut).Scan(&emitted, &moved)
+		crashpoint.Reach(crashpoint.ScheduleEmitted)
+		if err == nil {
+			return emitted, p.leftOut * moved, nil
+		}
+	}
+	if postgres.IsUnavailable(err) || ctx.Err() != nil {
+		return 0, 0, postgres.TranslateWork(err, "emit the event of a schedule")
+	}
+	if _, noted := s.db.Pool().Exec(ctx, failedSQL, [16]byte(d.id), d.next, d.changed, s.db.ErrorText(err)); noted != nil {
+		err = errors.Join(err, noted)
+	}
+	return 0, 0, postgres.TranslateWork(fmt.Errorf("schedule %s: %w", d.id, err), "emit the event of a schedule")
+}
