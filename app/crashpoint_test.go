@@ -67,6 +67,27 @@ func TestCrashPoints(t *testing.T) {
 		}
 		c.recover(0)
 	})
+	t.Run("of schedules", func(t *testing.T) {
+		t.Parallel()
+		c := newCrashes(t, tagged)
+		c.exec(`INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at)
+			VALUES ('s', '* * * * *', 'UTC', 'all', 'tick', '', date_trunc('minute', now()) - interval '10 minutes')`)
+		c.dies(crashpoint.ScheduleDecided, c.daemon("relay")...)
+		if n := c.count("SELECT count(*) FROM outbox_schedules WHERE last_at IS NOT NULL"); n != 0 {
+			t.Error("a leader that died before it emitted has moved the schedule on")
+		}
+		c.dies(crashpoint.ScheduleEmitted, c.daemon("relay")...)
+		daemon := c.launch("", c.daemon("relay")...)
+		within(t, 2*patience, "the next leader goes on", func() bool {
+			return c.count("SELECT count(*) FROM outbox_schedules WHERE next_at > now()") == 1
+		})
+		c.end(daemon, syscall.SIGTERM)
+		const ticks = "SELECT headers ->> 'outboxd-tick' AS tick FROM outbox WHERE event_type = 'tick' UNION ALL SELECT headers ->> 'outboxd-tick' FROM outbox_sent WHERE event_type = 'tick'"
+		events, emitted := c.count("SELECT count(*) FROM ("+ticks+") AS e"), c.count("SELECT emitted FROM outbox_schedules")
+		if distinct := c.count("SELECT count(DISTINCT tick) FROM ("+ticks+") AS e"); events != emitted || distinct != emitted || emitted < 11 {
+			t.Errorf("%d events of %d ticks, want %d of each", events, distinct, emitted)
+		}
+	})
 	t.Run("of the worker", func(t *testing.T) {
 		t.Parallel()
 		c := newCrashes(t, tagged)

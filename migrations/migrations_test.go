@@ -84,11 +84,12 @@ func TestDownAndUpWithData(t *testing.T) {
 		{"inbox", `INSERT INTO inbox SELECT id FROM outbox`},
 		{"outbox_subscriptions", `INSERT INTO outbox_subscriptions (name, types, patterns, url, format, timeout_ms, concurrency, attempts, retry_max_ms, ordering)
 			VALUES ('crm', '{*}', '{%}', 'http://crm', 'raw', 1000, 1, 1, 1000, 'none')`},
+		{"outbox_schedules", `INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at) VALUES ('s', '@daily', 'UTC', 'once', 'tick', '', now())`},
 	}
 	for _, f := range fill {
 		exec(t, db, f.statement)
 	}
-	owned := [][]string{{}, {"outbox_subscriptions"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
+	owned := [][]string{{"outbox_schedules"}, {}, {"outbox_subscriptions"}, {"outbox_account"}, {"outbox_turns"}, {"outbox_dead", "outbox_sent", "inbox"}, {"outbox"}}
 	gone := map[string]bool{}
 	for _, tables := range owned {
 		if done, err := migrations.Core().Down(t.Context(), db, servertest.Logger(t)); err != nil || !done {

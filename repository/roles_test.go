@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"outboxd/repository/postgres"
 	"outboxd/repository/recall"
 	example "outboxd/repository/registration"
+	"outboxd/repository/schedules"
 	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
 	"outboxd/repository/upkeep"
@@ -137,6 +139,24 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 
 	action := func() *domain.Action { return &domain.Action{Actor: "ada", Reason: "mended"} }
 	// operator, and a worker that a receiver told 410
+	nightly := domain.Schedule{Name: "nightly", Cron: "* * * * *", Event: domain.Event{Type: "report:build"}}.WithDefaults()
+	_, err = schedules.New(operator).Apply(t.Context(), action(), []domain.Schedule{nightly})
+	must("apply a schedule", err)
+	exec(t, owner, "UPDATE outbox_schedules SET next_at = date_trunc('minute', now())")
+	ticks, err := schedules.New(relay).Tick(t.Context())
+	must("emit the event of a schedule", err)
+	if ticks.Emitted != 1 {
+		t.Errorf("ticks: %+v", ticks)
+	}
+	exec(t, owner, "UPDATE outbox_schedules SET next_at = date_trunc('minute', now()), cron = 'never'")
+	if _, err = schedules.New(relay).Tick(t.Context()); err == nil || strings.Contains(err.Error(), "42501") {
+		t.Errorf("note why a schedule fails: %v", err)
+	}
+	must("pause a schedule", schedules.New(operator).Pause(t.Context(), action(), "nightly"))
+	must("resume a schedule", schedules.New(operator).Resume(t.Context(), action(), "nightly"))
+	_, err = schedules.New(open("outboxd_monitor")).List(t.Context())
+	must("list schedules", err)
+	must("remove a schedule", schedules.New(operator).Remove(t.Context(), action(), "nightly"))
 	subs := subscriptions.New(operator)
 	_, err = subs.Apply(t.Context(), action(), []domain.Subscription{domain.Subscription{Name: "crm", Types: []string{"crm:*"}, URL: "http://crm"}.WithDefaults()})
 	must("apply a subscription", err)

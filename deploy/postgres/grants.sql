@@ -73,7 +73,7 @@ GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed,
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_cancelled, outbox_void_tasks, outbox_turns, outbox_relays, inbox, outbox_journal,
-    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays TO outboxd_monitor;
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_schedules, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
 -- outboxd dead, redrive and events emit, cancel and reschedule, and a monitor with an admin token.
@@ -84,7 +84,7 @@ GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_void_tasks TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_actions, outbox_account TO outboxd_operator;
-GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions, outbox_replays TO outboxd_operator;
+GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions, outbox_replays, outbox_schedules TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_former_subscriptions TO outboxd_operator;
 GRANT INSERT ON outbox_held TO outboxd_operator;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside, outbox_delivery_ended,

@@ -72,6 +72,17 @@ func TestExaminerFinds(t *testing.T) {
 			exec(t, s.db, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 5', current_database()); END $$`)
 			s.o.Conns = 9
 		}, "postgres-connections/warning", []string{"of the 5 connections that the connection limit of the database allows"}},
+		"a schedule is late": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at, paused_at) VALUES
+				('nightly', '@daily', 'UTC', 'once', 'tick', '', now() - interval '10 minutes', NULL), ('paused', '@daily', 'UTC', 'once', 'tick', '', now() - interval '1 hour', now()),
+				('in time', '@daily', 'UTC', 'once', 'tick', '', now() - interval '1 minute', NULL)`)
+		}, "schedules-late/warning", []string{"1 schedule did not tick", "nightly has been late for 10", "no relay leads"}},
+		"a schedule fails": {func(t *testing.T, s setting) {
+			t.Helper()
+			exec(t, s.db, `INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at, error)
+				VALUES ('nightly', '@daily', 'UTC', 'once', 'tick', '', now() - interval '10 minutes', 'the payload is too large')`)
+		}, "schedules-late/warning", []string{"the payload is too large", "outboxd schedules pause nightly"}},
 		"autovacuum off": {func(t *testing.T, s setting) {
 			t.Helper()
 			exec(t, s.db, `ALTER TABLE outbox SET (autovacuum_enabled = false)`)
