@@ -110,7 +110,9 @@ type Housekeeping interface {
 
 	// SayUnconfirmed stores the types of events that no consumer confirms. Such an
 	// event cannot be cancelled once it may have been handed over.
-	SayUnconfirmed(ctx context.Context, types []string) error
+	// outward are the types whose handlers act outside the database without a
+	// transaction: such an event cannot be rescheduled then.
+	SayUnconfirmed(ctx context.Context, types, outward []string) error
 
 	// CancelledTasks returns up to limit cancelled events whose task may still be
 	// in the queue, with IDs after the given one and in the order of their IDs.

@@ -305,7 +305,10 @@ CREATE TABLE outbox_queue_identity (
     -- unconfirmed: no consumer confirms them. elsewhere: they are confirmed in
     -- other databases, as their acknowledgements have shown.
     unconfirmed    text[]      NOT NULL DEFAULT '{}',
-    elsewhere      text[]      NOT NULL DEFAULT '{}'
+    elsewhere      text[]      NOT NULL DEFAULT '{}',
+    -- The types whose handlers of this build reach outside of the database without a
+    -- transaction: nobody can tell whether one is at an event just now.
+    outward        text[]      NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;

@@ -246,7 +246,8 @@ BEGIN
                 was_due := event_row.available_at;
                 handed_over := found_one.was = 'in flight' OR found_one.places > 1 OR was_due <= clock_timestamp() OR event_row.attempts > 0 OR event_row.generation > 0;
                 event_row.available_at := due;
-                IF handed_over AND event_row.subscription IS NOT NULL THEN
+                IF handed_over AND (event_row.subscription IS NOT NULL
+                    OR EXISTS (SELECT FROM outbox_queue_identity q WHERE event_row.event_type = ANY (q.outward))) THEN
                     RAISE SQLSTATE 'OB003';
                 END IF;
                 IF handed_over THEN

@@ -242,7 +242,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "1-1")
 		return err
 	})
-	call("say what nobody confirms", func() error { return house.SayUnconfirmed(t.Context(), []string{"log"}) })
+	call("say what nobody confirms", func() error { return house.SayUnconfirmed(t.Context(), []string{"log"}, nil) })
 	call("look for cancelled events", func() error { _, err := house.CancelledTasks(t.Context(), domain.ID{}, 10); return err })
 	call("note removed tasks", func() error { return house.TasksRemoved(t.Context(), []domain.Event{{ID: domain.ID{1}}}) })
 	call("look for void tasks", func() error { _, err := house.VoidTasks(t.Context(), domain.ID{}, 10); return err })

@@ -25,6 +25,10 @@ func (d *Daemon) outward() (map[string]work.Outward, error) {
 	return nil, nil
 }
 
+// outwardTypes returns the types of all handlers of this build that act outside the
+// database, also of those that this process does not run.
+func outwardTypes() []string { return []string{registration.TypeSendNotification} }
+
 // HandledTypes returns the types that a worker of this build has a handler for,
 // each with the flag that the worker needs for it; "": none.
 func HandledTypes() map[string]string {

@@ -41,6 +41,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			Replays:      subscriptions.New(db),
 			Schedules:    schedules.New(db),
 			Unconfirmed:  cfg.Relay.Unconfirmed,
+			Outward:      outwardTypes(),
 			Healing: &lead.Healing{
 				Queue: publisher, Memory: heal.NewQueueMemory(db),
 				CheckInterval: cfg.Redis.CheckInterval, Unconfirmed: cfg.Relay.Unconfirmed,

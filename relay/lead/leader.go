@@ -90,7 +90,7 @@ func (l *Leader) Run(ctx context.Context) error {
 func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	l.log.Info("this process is the leader")
 	l.failing.begin(ctx)
-	if err := l.duties.Housekeeping.SayUnconfirmed(ctx, l.duties.Unconfirmed); err != nil {
+	if err := l.duties.Housekeeping.SayUnconfirmed(ctx, l.duties.Unconfirmed, l.duties.Outward); err != nil {
 		return err
 	}
 	// These run beside the other duties, which may take minutes.

@@ -21,6 +21,8 @@ type Duties struct {
 	Cancelled domain.TaskRemover
 	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string
+	// Outward are the types of events whose handlers act outside the database.
+	Outward []string
 	// Healing notices and mends a loss of all data in the queue. nil: such a
 	// loss goes unnoticed, as for a queue that is emptied on purpose.
 	Healing *Healing

@@ -220,7 +220,7 @@ func TestTheTurnOfACancelledEventGoesOn(t *testing.T) {
 func TestWhatNobodyConfirmsIsTakenBackBeforeItIsDueOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
-	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), []string{"log"}); err != nil {
+	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), []string{"log"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	rt.Exec(t, db, "SELECT outboxd.emit('log', '{}', queue => 'now'), outboxd.emit('log', '{}', queue => 'later', available_at => now() + interval '1 hour')")

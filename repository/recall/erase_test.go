@@ -19,7 +19,7 @@ func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
-	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), []string{"log"}); err != nil {
+	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), []string{"log"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	emit := func(name, more string) {

@@ -11,6 +11,7 @@ import (
 	"outboxd/repository"
 	"outboxd/repository/postgres"
 	rt "outboxd/repository/repositorytest"
+	"outboxd/repository/upkeep"
 )
 
 // early tells whether a confirmation was refused because it is not time.
@@ -151,6 +152,28 @@ func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 		t.Errorf("cancel of what was rescheduled: %s", got)
 	}
 	adds(t, db, 1)
+}
+
+// Nobody can tell whether a mail is being sent just now: no transaction is open.
+func TestWhatActsOutsideIsRescheduledBeforeItIsHandedOverOnly(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), nil, []string{"mail"}); err != nil {
+		t.Fatal(err)
+	}
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
+	rt.Exec(t, db, "SELECT outboxd.emit('mail', '{}', queue => 'now'), outboxd.emit('mail', '{}', queue => 'later', available_at => now() + interval '1 hour')")
+	rt.RelayAll(t, store)
+	for queue, want := range map[string]string{"now": "in flight", "later": "rescheduled"} {
+		got := answer(t, db.SQL(), `SELECT outboxd.reschedule(id, now() + interval '1 day') FROM (SELECT id, queue FROM outbox UNION ALL SELECT id, queue FROM outbox_sent) AS e WHERE queue = $1`, queue)
+		if got != want {
+			t.Errorf("reschedule of the mail that is due %s: %s, want %s", queue, got, want)
+		}
+	}
+	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_sent WHERE event_type = 'mail'"); n != 1 {
+		t.Error("the mail that was handed over is not where it was")
+	}
+	adds(t, db, 0)
 }
 
 // An event that was rescheduled keeps its place before later ones of its key.

@@ -14,11 +14,11 @@ import (
 // Cancelled events, and void tasks. The leader deletes their tasks in Redis, which the
 // statement that changed the events could not do inside its transaction.
 
-const sayUnconfirmedSQL = `UPDATE outbox_queue_identity SET unconfirmed = $1 WHERE unconfirmed <> $1`
+const sayUnconfirmedSQL = `UPDATE outbox_queue_identity SET unconfirmed = $1, outward = $2 WHERE (unconfirmed, outward) <> ($1, $2)`
 
 // SayUnconfirmed implements domain.Housekeeping.
-func (h *Housekeeping) SayUnconfirmed(ctx context.Context, types []string) error {
-	_, err := h.db.Pool().Exec(ctx, sayUnconfirmedSQL, append([]string{}, types...))
+func (h *Housekeeping) SayUnconfirmed(ctx context.Context, types, outward []string) error {
+	_, err := h.db.Pool().Exec(ctx, sayUnconfirmedSQL, append([]string{}, types...), append([]string{}, outward...))
 	return postgres.Translate(err, "say which types of events nobody confirms")
 }
 
