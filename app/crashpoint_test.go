@@ -84,7 +84,7 @@ func TestCrashPoints(t *testing.T) {
 		c.end(daemon, syscall.SIGTERM)
 		const ticks = "SELECT headers ->> 'outboxd-tick' AS tick FROM outbox WHERE event_type = 'tick' UNION ALL SELECT headers ->> 'outboxd-tick' FROM outbox_sent WHERE event_type = 'tick'"
 		events, emitted := c.count("SELECT count(*) FROM ("+ticks+") AS e"), c.count("SELECT emitted FROM outbox_schedules")
-		if distinct := c.count("SELECT count(DISTINCT tick) FROM ("+ticks+") AS e"); events != emitted || distinct != emitted || emitted < 11 {
+		if distinct := c.count("SELECT count(DISTINCT tick) FROM (" + ticks + ") AS e"); events != emitted || distinct != emitted || emitted < 11 {
 			t.Errorf("%d events of %d ticks, want %d of each", events, distinct, emitted)
 		}
 	})
