@@ -22,7 +22,7 @@ const patience = 60 * time.Second
 
 // process is a running outboxd.
 type process struct {
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	stdin io.Closer
 	log   *transcript
@@ -32,7 +32,7 @@ type process struct {
 }
 
 // command is outboxd with these arguments, without what the environment says about it or about servers.
-func command(t *testing.T, args ...string) *exec.Cmd {
+func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir()
@@ -42,13 +42,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 }
 
 // launch starts outboxd on free ports. It is killed at the end of the test if it still runs.
-func launch(t *testing.T, args ...string) *process {
+func launch(t testing.TB, args ...string) *process {
 	t.Helper()
 	return launchWith(t, nil, args...)
 }
 
 // launchWith is launch with more variables.
-func launchWith(t *testing.T, environ []string, args ...string) *process {
+func launchWith(t testing.TB, environ []string, args ...string) *process {
 	t.Helper()
 	p := prepare(t, environ, args...)
 	p.cmd.Stderr = p.log
@@ -57,7 +57,7 @@ func launchWith(t *testing.T, environ []string, args ...string) *process {
 }
 
 // prepare is a process that has not begun, and has no log yet.
-func prepare(t *testing.T, environ []string, args ...string) *process {
+func prepare(t testing.TB, environ []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, log: &transcript{}, ended: make(chan struct{})}
 	p.cmd = command(t, append([]string{"--api-addr=127.0.0.1:0", "--monitor-addr=127.0.0.1:0", "--api-rate-limit=0"}, args...)...)
@@ -241,12 +241,12 @@ func (s *transcript) find(message string) map[string]any {
 }
 
 // eventually waits until a condition holds, and fails the test if it never does.
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	within(t, patience, what, condition)
 }
 
-func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
+func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()

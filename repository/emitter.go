@@ -9,49 +9,49 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
+	"outboxd/client"
+	"outboxd/client/gormoutbox"
 	"outboxd/domain"
 	"outboxd/repository/postgres"
-	"outboxd/repository/stored"
 )
 
-// Emitter writes events in a producer's own transaction.
-type Emitter struct{ tx *gorm.DB }
+// Emitter writes events in a producer's own transaction, by the module that other
+// services use.
+type Emitter struct {
+	tx     *gorm.DB
+	outbox client.Outbox
+}
 
-// NewEmitter returns an Emitter for a transaction. It must be the transaction
-// of the change that the events announce: otherwise one can commit without the
-// other.
-func NewEmitter(tx *gorm.DB) *Emitter { return &Emitter{tx: tx} }
+// NewEmitter returns an Emitter for a transaction in a database whose outbox is in
+// schema. It must be the transaction of the change that the events announce:
+// otherwise one can commit without the other.
+func NewEmitter(tx *gorm.DB, schema string) *Emitter {
+	return &Emitter{tx: tx, outbox: client.Outbox{Schema: schema}}
+}
 
-// The defaults are COALESCE, so that one statement, prepared once, serves all
-// events.
-const emitSQL = `
-INSERT INTO outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
-                    retention_seconds, unique_seconds, available_at, ordering_key)
-VALUES (outbox_new_id(), $1, $2, $3, coalesce(nullif($4, ''), 'default'), $5, $6, $7, $8, $9, coalesce($10, now()), nullif($11, ''))
-RETURNING id, available_at, created_at, coalesce(ordering_position, 0)`
-
-// Emit writes one event and fills in its ID and times. An empty queue is the
-// default one, a zero Available means at once.
+// Emit writes one event and fills in its ID. An empty queue is the default one,
+// a zero Available means at once.
 //
 // Errors: domain.CodeTooLarge if the payload exceeds the outbox's limit, which
-// the message says. The transaction has then failed.
+// the message says; domain.CodeInvalid if the event cannot be emitted for another
+// reason of its own. The transaction may then have failed.
 func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
-	headers, err := stored.Headers(event.Headers)
-	if err != nil {
-		return err
-	}
 	o := event.Options
-	err = postgres.Statements(e.tx).QueryRowContext(ctx, emitSQL,
-		event.Type, event.Payload, headers, event.Queue, o.MaxRetry, stored.Seconds(o.Timeout), stored.TimeOrNull(o.Deadline),
-		stored.Seconds(o.Retention), stored.Seconds(o.Unique), stored.TimeOrNull(event.Available), event.OrderingKey,
-	).Scan(&event.ID, &event.Available, &event.CreatedAt, &event.Position)
+	id, err := e.outbox.Emit(ctx, gormoutbox.Tx(e.tx), client.Event{
+		Type: event.Type, Payload: event.Payload, Headers: event.Headers, Queue: event.Queue, OrderingKey: event.OrderingKey,
+		AvailableAt: event.Available, MaxRetry: o.MaxRetry, Timeout: o.Timeout, Deadline: o.Deadline, Retention: o.Retention, UniqueFor: o.Unique,
+	})
 	if limit := payloadLimit(err); limit != "" {
 		return domain.Wrap(domain.CodeTooLarge, err,
 			fmt.Sprintf("the event's payload has %d bytes, and the outbox takes at most %s", len(event.Payload), limit))
 	}
+	if refusal, ok := errors.AsType[*client.Refusal](err); ok {
+		return domain.Wrap(domain.CodeInvalid, err, strings.TrimSpace("the outbox refuses the event: "+refusal.Field+" "+refusal.Reason))
+	}
 	if err != nil {
 		return fmt.Errorf("emit an event: %w", err)
 	}
+	event.ID = domain.ID(id)
 	return nil
 }
 
@@ -60,7 +60,7 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 // key take effect in the order in which their transactions commit. Call it
 // before the first event of the key.
 func (e *Emitter) LockKey(ctx context.Context, key string) error {
-	if _, err := postgres.Statements(e.tx).ExecContext(ctx, "SELECT lock_key($1)", key); err != nil {
+	if err := e.outbox.LockKey(ctx, gormoutbox.Tx(e.tx), key); err != nil {
 		return fmt.Errorf("lock the ordering key %q: %w", key, err)
 	}
 	return nil
@@ -82,8 +82,14 @@ func payloadLimit(err error) string {
 }
 
 // EmitAlone writes one event in a transaction of its own, for events that
-// announce no change of data. Errors: as Emitter.Emit, and
-// domain.CodeUnavailable if the database cannot be reached.
+// announce no change of data, and fills in its ID and times. Errors: as
+// Emitter.Emit, and domain.CodeUnavailable if the database cannot be reached.
 func EmitAlone(ctx context.Context, d *postgres.Database, event *domain.Event) error {
-	return d.Transact(ctx, "emit an event", func(tx *gorm.DB) error { return NewEmitter(tx).Emit(ctx, event) })
+	return d.Transact(ctx, "emit an event", func(tx *gorm.DB) error {
+		if err := NewEmitter(tx, d.Schema()).Emit(ctx, event); err != nil {
+			return err
+		}
+		return postgres.Statements(tx).QueryRowContext(ctx, "SELECT available_at, created_at FROM outbox WHERE id = $1", event.ID).
+			Scan(&event.Available, &event.CreatedAt)
+	})
 }

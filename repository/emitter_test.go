@@ -33,7 +33,7 @@ func TestEmitSaysThePayloadLimitInForce(t *testing.T) {
 		emitOne := func(bytes int) error {
 			tx := repository.Begin(t.Context(), db)
 			defer tx.Rollback()
-			return repository.NewEmitter(tx).Emit(t.Context(), &domain.Event{Type: "test:a", Payload: make([]byte, bytes)})
+			return repository.NewEmitter(tx, db.Schema()).Emit(t.Context(), &domain.Event{Type: "test:a", Payload: make([]byte, bytes)})
 		}
 		if err := emitOne(test.limit); err != nil {
 			t.Errorf("%d bytes: %v", test.limit, err)

@@ -36,7 +36,7 @@ func TestOrderHoldsWhileEverythingOverlaps(t *testing.T) {
 			for range each {
 				key := fmt.Sprintf("key %d", random.IntN(keys))
 				tx := repository.Begin(ctx, db)
-				emitter := repository.NewEmitter(tx)
+				emitter := repository.NewEmitter(tx, db.Schema())
 				err := emitter.LockKey(ctx, key)
 				var n int
 				err = errors.Join(err, tx.Raw("UPDATE counters SET n = n + 1 WHERE key = ? RETURNING n", key).Scan(&n).Error)

@@ -35,7 +35,7 @@ var errUndo = errors.New("this transaction is to be undone")
 
 func (w goWriter) transact(ctx context.Context, producer string, events []entry, undo bool) error {
 	err := w.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		emitter := repository.NewEmitter(tx)
+		emitter := repository.NewEmitter(tx, schema)
 		for _, key := range orderingKeysOf(events) {
 			if err := emitter.LockKey(ctx, key); err != nil {
 				return err

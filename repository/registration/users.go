@@ -80,7 +80,7 @@ func (u *Users) Register(ctx context.Context, user *registration.User, idempoten
 			return err
 		}
 		user.ID, user.CreatedAt = row.ID, row.CreatedAt
-		return emitNotification(ctx, tx, welcome, headers)
+		return emitNotification(ctx, tx, u.db.Schema(), welcome, headers)
 	})
 }
 
@@ -98,12 +98,12 @@ func (u *Users) claimKey(tx *gorm.DB, key string, user domain.ID) error {
 	return result.Error
 }
 
-func emitNotification(ctx context.Context, tx *gorm.DB, n notificationRow, headers map[string]string) error {
+func emitNotification(ctx context.Context, tx *gorm.DB, schema string, n notificationRow, headers map[string]string) error {
 	payload, err := json.Marshal(registration.SendNotification{UserID: n.UserID, NotificationID: n.ID, NotificationType: n.Type})
 	if err != nil {
 		return err
 	}
-	return repository.NewEmitter(tx).Emit(ctx, &domain.Event{
+	return repository.NewEmitter(tx, schema).Emit(ctx, &domain.Event{
 		Type: registration.TypeSendNotification, Queue: registration.NotificationQueue, Payload: payload, Headers: headers,
 		Options: domain.TaskOptions{Retention: registration.NotificationRetention},
 	})
