@@ -87,6 +87,11 @@ vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in the code that is 
 fmt: $(GOLANGCI) ## Format the Go code
 	for module in . $(MODULES); do (cd $$module && $(CURDIR)/$(GOLANGCI) fmt); done
 
+.PHONY: fanout
+fanout: ## Send 10,000 events of a foreign service to three consumers, while everything is killed in turn
+	@.ci/setup go postgresql redis
+	go test -count=1 -timeout=30m -v -run='^TestFanOut$$' ./app -fanout=10000 -fanout-rounds=3 $(TESTFLAGS)
+
 .PHONY: module
 module: ## Rewrite the module paths of a fork to MODULE, so that go get finds it
 	@.ci/module $(MODULE)

@@ -22,12 +22,16 @@ func Drain() Bench {
   floor     a bare loop that does the same work without any care: one statement out of the outbox and
             into the history, one pipeline of scripts, one commit; 2 goroutines, batches of 1,000
 
-The ratios "textbook" and "floor" are outboxd's rate divided by theirs.`,
+The ratios "textbook" and "floor" are outboxd's rate divided by theirs.
+
+With --subscriptions it drains without subscriptions, with one and with ten that match nothing, and with one that
+matches every event. The ratios "one", "ten" and "all" are their rates, in events, divided by that without.`,
 		Prepare: func(flags *pflag.FlagSet) Run {
 			d := &drain{}
 			d.add(flags)
 			d.addEvents(flags, 200_000)
 			flags.IntVar(&d.sample, "sample", 10_000, "size of the textbook loop's backlog")
+			flags.BoolVar(&d.subscriptions, "subscriptions", false, "compare outboxd with and without subscriptions instead")
 			return d.run
 		},
 	}
@@ -35,13 +39,17 @@ The ratios "textbook" and "floor" are outboxd's rate divided by theirs.`,
 
 type drain struct {
 	drainFlags
-	sample int
+	sample        int
+	subscriptions bool
 }
 
 func (d *drain) run(ctx context.Context, e *env.Env) (*result.Report, error) {
 	report, err := d.begin(ctx, e, "drain")
 	if err != nil {
 		return nil, err
+	}
+	if d.subscriptions {
+		return d.runSubscribed(ctx, e, report)
 	}
 	sampled := min(d.sample, d.events)
 	if sampled < 1 {
