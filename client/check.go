@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// mostBytes bounds a type, a queue and an ordering key, as the outbox does.
+// mostBytes is the outbox's limit for a type, a queue and an ordering key.
 const mostBytes = 255
 
-// check refuses what the outbox would refuse. It leaves to the outbox what may be
-// set there, which is the payload's limit, and what only PostgreSQL can measure,
-// which is the size of the headers.
+// check refuses what the outbox would refuse. It leaves two checks to the outbox:
+// the payload's limit, which can be configured there, and the size of the
+// headers, which only PostgreSQL can measure.
 func (r *record) check() error {
 	if r.Type == "" {
 		return refusal("Type", "is empty")
@@ -46,8 +46,8 @@ func (r *record) check() error {
 	return checkYear("AvailableAt", r.AvailableAt, 1)
 }
 
-// checkText refuses what PostgreSQL cannot store as text. JSON would replace
-// some of it without a word.
+// checkText refuses text that PostgreSQL cannot store. JSON would silently
+// replace parts of it.
 func checkText(field, value string) error {
 	if !utf8.ValidString(value) {
 		return refusal(field, "has %.100q, which is not UTF-8", value)
@@ -65,8 +65,8 @@ func checkYear(field string, at *time.Time, first int) error {
 	return nil
 }
 
-// isBlank tells whether a text has only characters that show nothing. They are
-// those of the outbox's CHECKs.
+// isBlank reports whether a text has only invisible characters, by the list of
+// the outbox's CHECKs.
 func isBlank(text string) bool {
 	for _, c := range text {
 		if c > ' ' && c < 0x7f || !unicode.Is(invisible, c) {

@@ -1,5 +1,5 @@
-// Package client writes events into the outbox of outboxd, in the caller's own
-// transaction. It needs the standard library only.
+// Package client writes events into the outbox of outboxd, in the caller's
+// transaction. It needs only the standard library.
 //
 //	var orderPaid client.Type[Order] = "order:paid"
 //	var outbox client.Outbox
@@ -12,7 +12,7 @@
 // The event exists if and only if the transaction commits. From then on outboxd
 // relays it to Asynq.
 //
-// The packages below bring only what each is about: gormoutbox, pgxoutbox and
-// oteloutbox what their names say, consumer the handlers of an Asynq worker, and
-// outboxtest a running outboxd for tests.
+// Each package below adds one thing: gormoutbox, pgxoutbox and oteloutbox
+// connect to the libraries in their names, consumer has handlers for an Asynq
+// worker, and outboxtest runs an outboxd for tests.
 package client

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// Event is what a producer emits. Only Type is required; what is left zero is
-// decided by the outbox or by Asynq.
+// Event is an event to emit. Only Type is required; for other zero fields the
+// defaults of the outbox or of Asynq apply.
 type Event struct {
-	// ID makes the event idempotent: a repeat of it is absorbed. It is a UUID
-	// that is used for no other event, in no outbox on the same Redis. Zero:
-	// Emit makes one.
+	// ID makes the event idempotent: a repeat with the same ID is absorbed. No
+	// other event may have it, in any outbox on the same Redis. Zero: Emit
+	// makes one.
 	ID ID
 	// Type is the Asynq task type, such as "order:paid": not blank, at most
 	// 255 bytes.
 	Type string
 	// Payload reaches the handler byte for byte if it is []byte,
-	// json.RawMessage or string. Anything else is encoded as JSON. At most
-	// 1 MiB, unless outboxd was given another limit by --relay-max-payload.
+	// json.RawMessage or string. Any other value is encoded as JSON. At most 1
+	// MiB, unless --relay-max-payload of outboxd sets another limit.
 	Payload any
 	// Headers travel with the event and become the task's headers: at most
 	// 64 KiB.
@@ -30,8 +30,8 @@ type Event struct {
 	// in the order in which they were emitted. At most 255 bytes. Empty: no order.
 	OrderingKey string
 	// InCommitOrder makes transactions that emit events of one OrderingKey wait
-	// for one another, from Emit to their end. The order of the key is then the
-	// order of their commits.
+	// for one another, from Emit to their end. The order of the key's events is
+	// then the order of the commits.
 	InCommitOrder bool
 	// AvailableAt is the time before which the event is not relayed. Zero: now.
 	AvailableAt time.Time
@@ -47,20 +47,21 @@ type Event struct {
 	// Retention is how long Asynq keeps the finished task, in whole seconds.
 	// Zero: not at all.
 	Retention time.Duration
-	// UniqueFor suppresses the task while another of the same type, payload
-	// and queue has been enqueued for no longer than this, in whole seconds.
+	// UniqueFor, in whole seconds, suppresses the task if another one of the
+	// same type, payload and queue was enqueued less than this time ago and has
+	// not ended.
 	UniqueFor time.Duration
 }
 
-// Type is a task type and the Go type of its payload, said once for producers,
+// Type is a task type together with the Go type of its payload, for producers,
 // consumers and tests.
 type Type[T any] string
 
-// Event returns an event of the type. Set what else it needs in its fields.
+// Event returns an event of the type. Set its other fields as needed.
 func (t Type[T]) Event(payload T) Event { return Event{Type: string(t), Payload: payload} }
 
-// Decode returns a payload as Event took it: what was []byte, json.RawMessage or
-// string is as it was, anything else is decoded from JSON.
+// Decode is the inverse of Event's encoding: []byte, json.RawMessage and string
+// are returned unchanged, other types are decoded from JSON.
 func (t Type[T]) Decode(encoded []byte) (payload T, err error) {
 	switch into := any(&payload).(type) {
 	case *[]byte:
@@ -77,27 +78,27 @@ func (t Type[T]) Decode(encoded []byte) (payload T, err error) {
 	return payload, nil
 }
 
-// String returns the task type, as a mux of Asynq takes it.
+// String returns the task type as a string, for a mux of Asynq.
 func (t Type[T]) String() string { return string(t) }
 
-// record is an event as the statement takes it.
+// record is an event as JSON for the statement.
 type record struct {
 	ID          ID                `json:"id"`
 	Type        string            `json:"event_type"`
-	Payload     []byte            `json:"payload"` // in base64, as encoding/json does it
+	Payload     []byte            `json:"payload"` // base64, as encoding/json writes it
 	Headers     map[string]string `json:"headers,omitempty"`
 	Queue       string            `json:"queue,omitempty"`
 	MaxRetry    *int              `json:"max_retry,omitempty"`
 	Timeout     int64             `json:"timeout_seconds,omitempty"`
-	Deadline    *time.Time        `json:"deadline,omitempty"` // in RFC 3339, which PostgreSQL reads alike in every session
+	Deadline    *time.Time        `json:"deadline,omitempty"` // RFC 3339, which PostgreSQL reads alike in every session
 	Retention   int64             `json:"retention_seconds,omitempty"`
 	Unique      int64             `json:"unique_seconds,omitempty"`
 	AvailableAt *time.Time        `json:"available_at,omitempty"`
 	OrderingKey string            `json:"ordering_key,omitempty"`
 }
 
-// record checks what can be checked here, so that a mistake does not cost the
-// caller the transaction.
+// record checks the event as far as possible here, so that a mistake does not
+// cost the caller the transaction.
 func (e *Event) record(headers map[string]string) (record, error) {
 	r := record{
 		ID: e.ID, Type: e.Type, Headers: headers, Queue: e.Queue, MaxRetry: e.MaxRetry,

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// ID is an event's ID, a UUID. The zero ID stands for none.
+// ID is an event's ID, a UUID. The zero ID means none.
 type ID [16]byte
 
-// NewID returns a UUID of version 7 (RFC 9562, section 5.7): ordered by time, so
-// that the outbox's index grows at one end, and random, so that it meets no other.
+// NewID returns a UUID of version 7 (RFC 9562, section 5.7). IDs are ordered by
+// time, so that the outbox's index grows at one end, and random, so that no two
+// are equal.
 func NewID() ID {
 	var id ID
 	_, _ = rand.Read(id[6:]) // never fails
@@ -41,7 +42,7 @@ func ParseID(text string) (ID, error) {
 	return id, nil
 }
 
-// IsZero tells whether id stands for none.
+// IsZero reports whether id is the zero ID.
 func (id ID) IsZero() bool { return id == ID{} }
 
 // String returns the UUID in its usual form.

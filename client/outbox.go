@@ -10,39 +10,36 @@ import (
 	"strings"
 )
 
-// DefaultSchema is the PostgreSQL schema of an outbox, unless outboxd was given
-// another by --database-schema.
+// DefaultSchema is the PostgreSQL schema of an outbox, unless --database-schema
+// of outboxd names another.
 const DefaultSchema = "outboxd"
 
-// Tx is the caller's transaction: *sql.Tx and what is built on it, such as
-// *sqlx.Tx and bun.Tx. gormoutbox.Tx and pgxoutbox.Tx make one of GORM's and of
-// pgx's. That it can be committed keeps out a *sql.DB, which would emit beside
-// the transaction; nothing here commits it.
+// Tx is the caller's transaction: *sql.Tx and types built on it, such as
+// *sqlx.Tx and bun.Tx. gormoutbox.Tx and pgxoutbox.Tx make one from GORM and
+// pgx. Commit is part of the interface only to exclude a *sql.DB, which would
+// emit outside the transaction; nothing here calls it.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	Commit() error
 	Rollback() error
 }
 
-// Outbox emits events. The zero value is ready to use. It may be used by any
-// number of goroutines, each with a transaction of its own.
+// Outbox emits events. The zero value is ready to use. It is safe for
+// concurrent use, with one transaction per goroutine.
 type Outbox struct {
 	// Schema is the outbox's schema in the database. Empty: DefaultSchema.
 	Schema string
-	// Headers returns headers for every event that is emitted under a context,
-	// such as those of its trace: oteloutbox.Headers. An event's own headers
-	// win. Nil: none.
+	// Headers returns headers from the context for every event, for example
+	// oteloutbox.Headers for the trace. An event's own headers win. Nil: none.
 	Headers func(ctx context.Context) map[string]string
 }
 
 // Emit writes an event in the caller's transaction and returns its ID. It is one
 // round trip.
 //
-// An event whose ID was emitted before is absorbed. Emit does not tell whether it
-// was: the statement sees a repeat only while the first is in the outbox. One that
-// was relayed since is in the history, which only the relay may read, and it absorbs
-// the repeat. An answer here would be "new" for most repeats. Who has to know keeps
-// the ID in a row of its own, in the same transaction.
+// If the event's ID was emitted before, the event is absorbed, here or later by
+// the relay. Emit cannot report that, because a producer may write into the
+// outbox but not read it.
 //
 // Errors: a *Refusal if this event cannot be emitted as it is; any other error is
 // the transaction's.
@@ -54,16 +51,16 @@ func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 	return ids[0], nil
 }
 
-// pieceBytes is how much payload one statement carries, at least; one event is
-// always taken. PostgreSQL holds it a few times over.
+// pieceBytes is how many bytes of payload end a statement, which has at least
+// one event. PostgreSQL keeps the payload in memory several times.
 const pieceBytes = 8 << 20
 
 // EmitAll writes events in the caller's transaction, in their order, and returns
-// their IDs. It is one round trip for thousands of them, or for every 8 MiB of
-// payload, and one more if any of them is InCommitOrder.
+// their IDs. It takes one round trip for thousands of events, or for every 8 MiB
+// of payload, and one more if an event is InCommitOrder.
 //
-// Errors are those of Emit. If one event is refused, none is emitted that the
-// transaction could commit.
+// Errors are those of Emit. If one event is refused, the transaction can commit
+// none of them.
 func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error) {
 	if len(events) == 0 {
 		return nil, nil
@@ -96,9 +93,9 @@ func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error
 	return ids, nil
 }
 
-// One JSON text carries any number of events through every driver; arrays would
-// need the driver's own types. ON CONFLICT without a target asks for no right to
-// read the table. The order of the rows gives events of one key their positions.
+// One JSON text carries any number of events with every driver; arrays would
+// need types of the driver. ON CONFLICT without a target needs no right to read
+// the table. The order of the rows gives events of one key their positions.
 // Nothing depends on the session's search path.
 const emitSQL = `
 INSERT INTO $schema.outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
@@ -123,14 +120,15 @@ func (o Outbox) emit(ctx context.Context, tx Tx, records []record) error {
 	return nil
 }
 
-// LockKey makes the transactions that call it for one ordering key follow one
-// another, from here to their end. Call it before you read the rows that the
-// events announce. Where nothing is read before, Event.InCommitOrder does.
+// LockKey lets one transaction at a time continue for an ordering key: a second
+// caller waits until the transaction of the first has ended. Call it before you
+// read the rows that the events announce. If you read nothing before,
+// Event.InCommitOrder is enough.
 func (o Outbox) LockKey(ctx context.Context, tx Tx, key string) error {
 	return o.lockKeys(ctx, tx, []string{key})
 }
 
-// In a fixed order, so that two transactions do not wait for each other.
+// In a fixed order, so that two transactions do not deadlock.
 const lockKeysSQL = `SELECT $schema.lock_key(key) FROM pg_catalog.json_array_elements_text($1::pg_catalog.text::pg_catalog.json) AS key`
 
 func (o Outbox) lockKeys(ctx context.Context, tx Tx, keys []string) error {

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Refusal is the error for an event that the outbox cannot take as it is: the
-// mistake is in the event, and trying again does not help.
+// Refusal is the error for an event that the outbox does not accept. The
+// mistake is in the event, so trying again does not help.
 type Refusal struct {
-	// Field is the field of Event at fault; empty if PostgreSQL does not say.
+	// Field is the faulty field of Event; empty if PostgreSQL does not name it.
 	Field string
-	// Reason says what is wrong with it, and what the bound is.
+	// Reason says what is wrong with the field, and names the limit.
 	Reason string
-	// Aborted says that PostgreSQL refused it, so that the transaction can
+	// Aborted says that PostgreSQL refused the event, so the transaction can
 	// only be rolled back. Otherwise nothing was sent, and the transaction can
-	// go on.
+	// continue.
 	Aborted bool
-	// Index is the event's place in EmitAll; -1 if it is not known.
+	// Index is the event's index in EmitAll; -1 if it is not known.
 	Index int
 
 	cause error
@@ -39,7 +39,7 @@ func (r *Refusal) Error() string {
 // Unwrap returns the driver's error, if there is one.
 func (r *Refusal) Unwrap() error { return r.cause }
 
-// at says which of several events an error is about.
+// at adds to an error which of several events it is about.
 func at(index, of int, err error) error {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		r.Index = index
@@ -50,15 +50,15 @@ func at(index, of int, err error) error {
 	return err
 }
 
-// sqlState is what the errors of pgx and of lib/pq have in common.
+// sqlState is the common interface of the errors of pgx and lib/pq.
 type sqlState interface {
 	error
 	SQLState() string
 }
 
-// explain turns a driver's error into a Refusal if PostgreSQL says that the data
-// are at fault: SQLSTATE class 22 (data exception) and 23 (integrity constraint
-// violation). To others it adds what mends them.
+// explain turns a driver's error into a Refusal if the data are at fault:
+// SQLSTATE class 22 (data exception) and 23 (integrity constraint violation). To
+// other errors it adds a remedy.
 func (o Outbox) explain(err error, doing string) error {
 	state, ok := errors.AsType[sqlState](err)
 	if !ok {
@@ -77,7 +77,8 @@ func (o Outbox) explain(err error, doing string) error {
 	}
 }
 
-// fields are the outbox's columns by which its constraints begin.
+// fields are the outbox's columns with which the names of its constraints
+// begin.
 var fields = []struct{ column, field string }{
 	{"id", "ID"},
 	{"event_type", "Type"},
@@ -93,8 +94,8 @@ var fields = []struct{ column, field string }{
 	{"ordering_key", "OrderingKey"},
 }
 
-// constraint reads field and bound from the name of the constraint, which every
-// driver's message has in quotation marks, in whatever language it is.
+// constraint reads field and limit from the name of the constraint. Every
+// driver's message has that name in quotation marks, in every language.
 func constraint(message string) (field, reason string) {
 	for _, f := range fields {
 		if _, rest, found := strings.Cut(message, `"outbox_`+f.column+"_"); found {

@@ -1,9 +1,10 @@
-// Package acknowledge carries acknowledgements from consumers whose rows are in
-// another database back to the outbox, through Redis.
+// Package acknowledge carries acknowledgements from consumers with another database
+// back to the outbox, through Redis.
 //
-// They are a stream that every outbox on a Redis reads from where it left off,
-// taking what is of its own events. So nobody needs to know whose an event is,
-// and several outboxes share a Redis. One that is lost costs a repeat: the event
-// stays unconfirmed, is sent again sooner or later, meets the consumer's inbox, has no
-// effect, and is acknowledged once more.
+// They are a stream in Redis. Every outbox on a Redis reads the stream from its own
+// position, and accepts acknowledgements of its own events. So consumers need not
+// know to which outbox an event belongs, and several outboxes can share a Redis. A
+// lost acknowledgement costs a repeat: the event stays unconfirmed and is sent again
+// later. The consumer's inbox recognises it, so it has no effect, and it is
+// acknowledged again.
 package acknowledge

@@ -13,24 +13,26 @@ import (
 	"outboxd/client"
 )
 
-// Key is the stream. It lies where Asynq's keys do, for users who may use nothing else.
+// Key is the key of the stream. It begins like Asynq's keys, for users that may use no
+// others.
 const Key = "asynq:{outboxd}:acknowledged"
 
-// The stream's bounds: acknowledgements that nobody has read by then cost a repeat
-// each. Together they take about 100 MB at most.
+// The bounds of the stream. Acknowledgements that are trimmed unread cost a repeat
+// each. The stream takes about 100 MB at most.
 const (
 	most = 1_000_000
 	keep = time.Hour
 )
 
-// Acknowledgement says that an event took effect. Type and queue are the event's:
-// an outbox accepts it only if it has an event with this ID, type and queue.
+// Acknowledgement says that an event took effect. An outbox accepts it only if it
+// has an event with this ID, type and queue.
 type Acknowledgement struct {
 	Event       client.ID
 	Type, Queue string
 }
 
-// Send adds an acknowledgement. Without an error Redis has it.
+// Send adds an acknowledgement to the stream. If it returns no error, Redis has
+// it.
 func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error {
 	place, err := r.XAdd(ctx, a.entry()).Result()
 	if err != nil {
@@ -51,12 +53,12 @@ func (a Acknowledgement) entry() *redis.XAddArgs {
 // Start is the position before the first acknowledgement.
 const Start = "0-0"
 
-// Await returns the acknowledgements behind a position, at most limit, and the
-// position to go on from. If there are none it waits for the first, and returns
-// none after wait. Where the stream is another one than the position is of,
-// because Redis lost its data or is another one, next is Start.
+// Await returns up to limit acknowledgements after a position, and the next
+// position. If there are none, it waits up to wait for the first. If the
+// position belongs to another stream, because Redis lost its data or was
+// replaced, next is Start.
 //
-// The context's end does not end the waiting; closing the client does.
+// The end of the context does not end the waiting; closing the client does.
 func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {
 	if _, ok := parse(after); !ok {
 		after = Start
@@ -84,7 +86,7 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 	return list, next, nil
 }
 
-// rest trims the stream, and looks whether it is the one that the position is of.
+// rest trims the stream, and checks whether the position belongs to it.
 func rest(ctx context.Context, r redis.UniversalClient, after string) (next string, err error) {
 	old := strconv.FormatInt(time.Now().Add(-keep).UnixMilli(), 10)
 	if err := r.XTrimMinIDApprox(ctx, Key, old, 0).Err(); err != nil {
@@ -103,14 +105,14 @@ func rest(ctx context.Context, r redis.UniversalClient, after string) (next stri
 	return after, nil
 }
 
-// read returns false for what is no acknowledgement.
+// read reads an entry; false if it is no acknowledgement.
 func read(values map[string]any) (a Acknowledgement, ok bool) {
 	text := func(name string) string { value, _ := values[name].(string); return value }
 	id, err := client.ParseID(text("event"))
 	return Acknowledgement{id, text("type"), text("queue")}, err == nil
 }
 
-// place is the ID of a stream's entry.
+// place is the ID of an entry of the stream.
 type place struct{ millis, count uint64 }
 
 func parse(text string) (p place, ok bool) {
@@ -124,7 +126,7 @@ func parse(text string) (p place, ok bool) {
 	return p, errors.Join(errs[:]...) == nil
 }
 
-// less is false where either is no place.
+// less reports whether a is before b; false if either is no place.
 func less(a, b string) bool {
 	first, ok := parse(a)
 	second, too := parse(b)

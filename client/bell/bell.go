@@ -1,8 +1,9 @@
-// Package bell lets the workers of Asynq's queues hear of new tasks, so that an
-// idle one begins at once and not when it looks again. outboxd's relay rings
+// Package bell tells the workers of Asynq's queues about new tasks, so that an
+// idle worker begins at once and not with its next look. outboxd's relay rings
 // whenever it has enqueued tasks.
 //
-// It is a latency matter only: whoever hears nothing finds the tasks by looking.
+// It only matters for latency: a worker that misses the bell finds the tasks by
+// looking.
 package bell
 
 import (
@@ -15,22 +16,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Channel is the Redis channel on which publishers say that there are new tasks.
-// It lies where Asynq's keys do, for users who may use nothing else. All
-// databases of a Redis share it: who hears it for nothing looks once.
+// Channel is the Redis channel on which publishers announce new tasks. Its name
+// begins like Asynq's keys, for users that may use no others. All databases of a
+// Redis share it: a needless ring costs one look.
 const Channel = "asynq:{outboxd}:bell"
 
-// Publish rings for everybody, behind what else is in a pipeline.
+// Publish rings for all workers, after the other commands of a pipeline.
 func Publish(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, Channel, "") }
 
-// How long a listener waits before it asks whether its silent connection still
-// lives, and before it tries again to get one.
+// How long a listener waits before it tests a silent connection, and before it
+// tries again to connect.
 const (
 	silence = 10 * time.Second
 	again   = time.Second
 )
 
-// Bell hears publishers. It may be rung once in advance.
+// Bell is a bell that can be rung. One ring is kept until it is received.
 type Bell chan struct{}
 
 // New returns a Bell.
@@ -44,9 +45,9 @@ func (b Bell) Ring() {
 	}
 }
 
-// Listen rings for every word of a publisher, and whenever it begins to listen,
-// since words may have been missed before. It returns when ctx ends. failed is
-// told of every end of a subscription, after which it tries again.
+// Listen rings for every message of a publisher, and whenever it begins to
+// listen, because messages may have been missed before. It returns when ctx
+// ends. It calls failed when a subscription ends, and then tries again.
 func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed func(error)) {
 	for ctx.Err() == nil {
 		if err := b.subscribe(ctx, client); ctx.Err() == nil {
@@ -59,12 +60,12 @@ func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed f
 	}
 }
 
-// subscribe rings until the subscription fails. One that Redis did not confirm has
-// failed: it would be silent for ever.
+// subscribe rings until the subscription fails. A subscription that Redis did not
+// confirm counts as failed, because it would be silent for ever.
 func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error {
 	subscription := client.Subscribe(ctx, Channel)
 	defer func() { _ = subscription.Close() }()
-	// A read that waits does not notice that its context ends.
+	// A waiting read does not notice the end of its context.
 	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
 	for confirmed := false; ; {
 		word, err := receive(ctx, subscription)
@@ -73,15 +74,14 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 			confirmed = confirmed || answered
 			b.Ring()
 		case isTimeout(err) && confirmed:
-			_ = subscription.Ping(ctx) // what is wrong with the connection shows in the next read
+			_ = subscription.Ping(ctx) // a fault of the connection shows in the next read
 		default:
 			return err
 		}
 	}
 }
 
-// receive waits for a word. go-redis panics at an answer that is none of those that
-// it knows.
+// receive waits for a message. go-redis panics at an unknown answer.
 func receive(ctx context.Context, subscription *redis.PubSub) (word any, err error) {
 	defer func() {
 		if strange := recover(); strange != nil {

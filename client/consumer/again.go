@@ -13,11 +13,11 @@ import (
 )
 
 // mostTries bounds how often one attempt of a task begins its transaction. After a
-// change of a table every connection of the pool may have a plan that is of no use
-// any more, and loses it by failing once.
+// change of a table every connection of the pool may have an outdated plan, and
+// fails once because of it.
 const mostTries = 20
 
-// beginPause is how long a task waits before it asks the database again.
+// beginPause is how long a task waits before it tries the database again.
 const beginPause = 500 * time.Millisecond
 
 // ErrNotTried is the error for a task of which nothing was tried: until its time was

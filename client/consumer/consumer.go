@@ -14,16 +14,17 @@ import (
 
 // Options changes how a Consumer works. The zero value is fine.
 type Options struct {
-	// Schema is where the outbox is. Empty: it is found with the first task, in
-	// one more query: the schema on the session's search path, or else the
-	// only one that the role may use.
+	// Schema is the schema of the outbox. Empty: one more query finds it with
+	// the first task. It is the schema on the session's search path, or else
+	// the only one that the role may use.
 	//
-	// For a remote Consumer it is where the table of CreateInbox is. Empty: on
-	// the session's search path.
+	// For a remote Consumer it is the schema of the table of CreateInbox.
+	// Empty: the table is on the session's search path.
 	Schema string
-	// PassOthers runs the handler for tasks that are no events, too, in a
+	// PassOthers also runs the handler for tasks that are no events, in a
 	// transaction without a confirmation. Such a task may take effect more than
-	// once. Otherwise it ends with ErrNotAnEvent, and Asynq archives it.
+	// once. Without PassOthers it ends with ErrNotAnEvent, and Asynq archives
+	// it.
 	PassOthers bool
 }
 
@@ -37,8 +38,8 @@ type Consumer[Tx any] struct {
 
 // inbox knows which events took effect.
 type inbox interface {
-	// confirm is called before the effect, in its transaction. It returns false
-	// if the event took effect before.
+	// confirm is called before the effect, in the effect's transaction. It
+	// returns false if the event took effect before.
 	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
 	// check returns what keeps confirm from working.
 	check(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row) error
@@ -51,8 +52,8 @@ type inbox interface {
 	committedAll(ctx context.Context, events []Event) []error
 }
 
-// New returns a Consumer whose database is that of the outbox. The role needs
-// what outboxd_consumer may.
+// New returns a Consumer that uses the database of the outbox. The role needs
+// the rights of outboxd_consumer.
 func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 	return &Consumer[Tx]{db: db, options: options, inbox: &origin{schema: schema{given: options.Schema}}}
 }
@@ -60,13 +61,12 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 // process runs handle in a transaction that confirms the event first, and commits
 // if handle returns nil.
 //
-//   - A transaction that failed through no fault of the task's is repeated at once.
-//   - A database that cannot be reached is waited for until the task's time is over,
-//     and the task goes back then. While tasks wait, the worker takes no others.
-//   - So does one whose event cannot be confirmed for another reason, at once.
-//   - One whose event has not its turn goes back, or waits on its last attempt.
-//
-// None of these but the first is an attempt.
+//   - A transaction that failed through no fault of the task is repeated at once.
+//   - It waits for a database that cannot be reached. If it gave the task back, the
+//     task would lose an attempt, and an outage of some hours would archive every
+//     task. While tasks wait, the worker takes no others.
+//   - A task whose event does not have its turn goes back, or waits on its last
+//     attempt.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {
 	event, err := readEvent(ctx, task)
 	if err != nil && (!c.options.PassOthers || !errors.Is(err, ErrNotAnEvent)) {
@@ -103,7 +103,7 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBegin, err)
 	}
-	// In a context of its own: the task's may have ended.
+	// With another context, because the task's may have ended.
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	first := true
 	if !event.ID.IsZero() {
@@ -116,7 +116,8 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 			return err
 		}
 	}
-	// Also without an effect: outboxd.confirm may have written why there is none.
+	// Commit also without an effect: outboxd.confirm may have written the reason
+	// to the journal.
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("commit the effect of event %s: %w", event.ID, err)
 	}
@@ -126,7 +127,7 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 	return c.inbox.committed(ctx, event)
 }
 
-// pause returns false if ctx ended.
+// pause waits. It returns false if ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

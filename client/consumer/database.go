@@ -5,16 +5,16 @@ import (
 	"database/sql"
 )
 
-// Database begins the transactions in which handlers run. Tx is what a handler
-// gets: *sql.Tx of SQL, *gorm.DB of gormoutbox.Database, pgx.Tx of
-// pgxoutbox.Database. It is safe for concurrent use.
+// Database begins the transactions in which handlers run. Tx is the type that a
+// handler gets: *sql.Tx from SQL, *gorm.DB from gormoutbox.Database, pgx.Tx
+// from pgxoutbox.Database. It is safe for concurrent use.
 type Database[Tx any] interface {
 	Begin(ctx context.Context) (Transaction[Tx], error)
 }
 
 // Transaction is a transaction that has begun.
 type Transaction[Tx any] interface {
-	// Tx is what the handler gets.
+	// Tx returns the transaction for the handler.
 	Tx() Tx
 	// QueryRow runs a statement that returns one row.
 	QueryRow(ctx context.Context, query string, arguments ...any) Row
@@ -28,7 +28,7 @@ type Row interface {
 	Scan(into ...any) error
 }
 
-// SQL is a database of database/sql, with whatever driver.
+// SQL returns a Database for database/sql, with any driver.
 func SQL(db *sql.DB) Database[*sql.Tx] { return sqlDatabase{db} }
 
 type sqlDatabase struct{ db *sql.DB }

@@ -1,6 +1,6 @@
-// Package consumer is for services that take the events that outboxd relays to
-// them with an Asynq worker of their own. Each event takes effect once: the effect
-// and its confirmation are one transaction.
+// Package consumer is for services that handle outboxd's events in an Asynq worker
+// of their own. Each event takes effect once: the effect and its confirmation are
+// one transaction.
 //
 //	c := consumer.New(consumer.SQL(db), consumer.Options{})
 //	mux := asynq.NewServeMux()
@@ -11,6 +11,6 @@
 //	err := consumer.Run(ctx, redis, asynq.Config{Queues: map[string]int{"default": 1}}, mux)
 //
 // SQL is for database/sql; gormoutbox.Database and pgxoutbox.Database are for GORM
-// and pgx. A consumer whose rows are in another database than the outbox is
-// made by NewRemote.
+// and pgx. NewRemote makes a consumer whose tables are in another database than
+// the outbox.
 package consumer

@@ -11,14 +11,15 @@ import (
 	"outboxd/client/outage"
 )
 
-// ErrTooEarly is the error for a task whose event has an ordering key that has
-// another event's turn. That happens where PostgreSQL has gone back to an
-// earlier state, by a failover that lost the last commits or by a restore: it
-// has forgotten that the event before took effect. The task has to come again.
+// ErrTooEarly is the error for a task whose event must wait: its ordering key
+// has another event's turn. That happens after PostgreSQL has gone back to an
+// earlier state, by a failover that lost the last commits or by a restore. It
+// has then forgotten that the earlier event took effect. The task must come
+// again.
 var ErrTooEarly = errors.New("it is another event's turn")
 
-// IsFailure is for asynq.Config, and set by Run: it says which errors cost a task
-// one of its attempts. ErrTooEarly, ErrUnacknowledged and ErrNotTried do not.
+// IsFailure is for asynq.Config, and Run sets it. It reports whether an error
+// costs a task an attempt: ErrTooEarly and ErrUnacknowledged do not.
 func IsFailure(err error) bool {
 	return !errors.Is(err, ErrTooEarly) && !errors.Is(err, ErrUnacknowledged) && !errors.Is(err, ErrNotTried)
 }
@@ -26,7 +27,8 @@ func IsFailure(err error) bool {
 // tooEarly is the SQLSTATE with which outboxd.confirm refuses such an event.
 const tooEarly = "OB001"
 
-// named gives an error of outboxd.confirm its name, whatever the driver.
+// named returns the named error for an error of outboxd.confirm, for any
+// driver.
 func named(err error) error {
 	if outage.State(err) == tooEarly {
 		return fmt.Errorf("%w: %w", ErrTooEarly, err)
@@ -41,10 +43,10 @@ const (
 	turnPauses = 6
 )
 
-// awaitTurn returns nil when it is time to ask again: on its last attempt Asynq
-// would archive the task for any other error. When it has waited often enough, the
-// task is taken out of the queue instead, because the one that has the turn may need the room:
-// the event is in the outbox or held, and the relay makes its task anew. On other attempts it returns err.
+// awaitTurn returns err, which gives the task back. On the last attempt Asynq would archive the
+// task, so awaitTurn waits instead, and returns nil when it is time to ask again. After several
+// waits the task is removed from the queue, because the task with the turn may need its place. Its
+// event is in the outbox or held, and the relay will make its task again.
 func awaitTurn(ctx context.Context, event Event, waited int, err error) error {
 	if event.Attempt < event.Attempts {
 		return err

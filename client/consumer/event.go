@@ -12,20 +12,20 @@ import (
 	"outboxd/client"
 )
 
-// ErrNotAnEvent is the error for a task whose ID is not that of an event: it was
-// put into Redis by somebody else than outboxd. It wraps asynq.SkipRetry.
+// ErrNotAnEvent is the error for a task whose ID is not that of an event,
+// because another program enqueued it. It wraps asynq.SkipRetry.
 var ErrNotAnEvent = fmt.Errorf("the task was not relayed from the outbox: %w", asynq.SkipRetry)
 
-// Event is what a handler may know of its event beside the payload.
+// Event has the data of an event besides its payload.
 type Event struct {
-	// ID is zero for a task that is no event. Give it to whoever the effect
-	// reaches outside of the database, so that they can tell a repeat.
+	// ID is zero for a task that is no event. Pass it on with effects outside
+	// the database, so that receivers can recognise a repeat.
 	ID client.ID
-	// Replay counts how often a dead letter was replayed, 0 at first.
+	// Replay counts how often the event was replayed as a dead letter.
 	Replay int
 	Type   string
 	Queue  string
-	// Headers are the event's, and those of its trace.
+	// Headers are the event's headers and those of its trace.
 	Headers map[string]string
 	// Attempt counts from 1 to Attempts, after which the event is a dead letter.
 	Attempt, Attempts int
@@ -33,15 +33,15 @@ type Event struct {
 
 type eventKey struct{}
 
-// EventOf returns the event that a handler of this package runs for. Outside of a
-// handler it is zero.
+// EventOf returns the event for which a handler of this package runs. Outside of
+// a handler it is zero.
 func EventOf(ctx context.Context) Event {
 	event, _ := ctx.Value(eventKey{}).(Event)
 	return event
 }
 
-// readEvent reads the event of a task. Errors: ErrNotAnEvent, and the event has no
-// ID then.
+// readEvent reads the event of a task. Errors: ErrNotAnEvent, with an event
+// without an ID.
 func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	name, inside := asynq.GetTaskID(ctx)
 	if !inside {
@@ -56,7 +56,7 @@ func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	return event, err
 }
 
-// readTaskID splits a task's ID: the event's, and what a replay puts behind it.
+// readTaskID splits a task's ID into the event's ID and the number of replays.
 func readTaskID(name string) (client.ID, int, error) {
 	text, replay, replayed := strings.Cut(name, ".")
 	id, err := client.ParseID(text)

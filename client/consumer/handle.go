@@ -9,24 +9,25 @@ import (
 	"outboxd/client"
 )
 
-// Handle returns the handler of a task type for Asynq's mux. What handle changes
-// through tx, and only that, happens once for each event: tx confirms the event
+// Handle returns the handler of a task type for Asynq's mux. The changes of handle
+// through tx, and only these, happen once for each event: tx confirms the event
 // first, and is committed if handle returns nil. Do not commit it or roll it back.
 //
-// The payload is what the producer gave: see client.Type.Decode. With T =
-// *asynq.Task it is in the task. One that cannot be decoded makes the event a dead
-// letter at once.
+// The payload is the producer's; see client.Type.Decode. With T = *asynq.Task it
+// is in the task. If it cannot be decoded, the event becomes a dead letter at
+// once.
 //
-// An event that took effect before is done without handle. A delivery that comes
-// while another of the same event runs waits for it.
+// If an event took effect before, its task ends without a call of handle. If
+// another task of the same event is running, this one waits for it.
 //
-// Any error makes Asynq try again, and wrapped with asynq.SkipRetry none. handle
-// runs again within the same attempt when its transaction lost against another
-// one, or somebody changed a table: what it does beside tx, it then does again.
+// After an error Asynq tries again, unless the error wraps asynq.SkipRetry.
+// handle runs again within the same attempt if its transaction lost against
+// another one, or somebody changed a table: its actions outside tx are then
+// repeated.
 //
-// The transaction may be idle, and may last, until the task's deadline, whatever
-// idle_in_transaction_session_timeout and transaction_timeout its role has.
-// statement_timeout and lock_timeout stay the role's: they bound the statements
+// The transaction may last, and may be idle, until the task's deadline:
+// idle_in_transaction_session_timeout and transaction_timeout are lifted.
+// statement_timeout and lock_timeout of the role stay, and bound the statements
 // of handle.
 func Handle[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {

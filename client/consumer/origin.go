@@ -13,10 +13,11 @@ import (
 // origin is the inbox in the database of the outbox.
 type origin struct{ schema schema }
 
-// One round trip for both. A handler that talks to the outside world is idle in its
-// transaction meanwhile; ended for that, every attempt would repeat what it did
-// outside, and none would be recorded. transaction_timeout exists since PostgreSQL 17, and
-// a bound that is running can only be switched off.
+// Lifts the timeouts and confirms, in one round trip. A handler that talks to other
+// servers leaves its transaction idle meanwhile. If a timeout ended the transaction, every
+// attempt would repeat its outside effects, and none would be recorded.
+// transaction_timeout exists since PostgreSQL 17; once it runs it can only be switched
+// off.
 const confirmSQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
@@ -52,10 +53,11 @@ func (o *origin) check(ctx context.Context, row func(context.Context, string, ..
 
 func (o *origin) committed(context.Context, Event) error { return nil }
 
-// handlerPatience bounds a handler whose context has no deadline. Asynq's have one.
+// handlerPatience bounds a handler whose context has no deadline; Asynq's contexts
+// have one.
 const handlerPatience = time.Hour
 
-// patience is for how many milliseconds the transaction may be idle. PostgreSQL takes them as an int.
+// patience returns how many milliseconds the transaction may be idle, as an int of PostgreSQL.
 func patience(ctx context.Context) string {
 	d := handlerPatience
 	if deadline, ok := ctx.Deadline(); ok {

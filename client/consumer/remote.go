@@ -17,15 +17,15 @@ import (
 	"outboxd/client/outage"
 )
 
-// ErrUnacknowledged is the error for an event that took effect in another
-// database than the outbox's, and whose acknowledgement Redis did not take. Its task comes
-// again, has no effect then, and acknowledges.
+// ErrUnacknowledged is the error for an event that took effect in another database than
+// the outbox's, if Redis did not accept the acknowledgement. Its task comes again, has no
+// effect, and acknowledges then.
 var ErrUnacknowledged = errors.New("the effect is committed, and its acknowledgement is not on its way")
 
-// NewRemote returns a Consumer whose database is another one than that of the
-// outbox. What took effect is in a table there, which CreateInbox makes. The
-// acknowledgement goes back to the outbox through Redis, behind the commit; where it is
-// lost, the event comes again and has no effect.
+// NewRemote returns a Consumer with another database than the outbox. A table there,
+// which CreateInbox makes, records which events took effect. After the commit an
+// acknowledgement goes back to the outbox through Redis. If it is lost, the event comes
+// again and has no effect.
 //
 // Close the Consumer when its worker has ended. Errors: an unknown kind of RedisConnOpt.
 func NewRemote[Tx any](db Database[Tx], connect asynq.RedisConnOpt, options Options) (*Consumer[Tx], error) {
@@ -40,7 +40,7 @@ func NewRemote[Tx any](db Database[Tx], connect asynq.RedisConnOpt, options Opti
 	return &Consumer[Tx]{db: db, options: options, inbox: &remote{redis: client, table: table}}, nil
 }
 
-// Close closes what a Consumer opened.
+// Close closes the Consumer's connections to Redis.
 func (c *Consumer[Tx]) Close() error {
 	if r, ok := c.inbox.(*remote); ok {
 		return r.redis.Close()
@@ -48,12 +48,12 @@ func (c *Consumer[Tx]) Close() error {
 	return nil
 }
 
-// inboxSQL is also for whoever migrates by files.
+// inboxSQL is a file, so that it can also be run by other migration tools.
 //
 //go:embed inbox.sql
 var inboxSQL string
 
-// CreateInbox makes the table of a remote Consumer, unless it is there. Where roles
+// CreateInbox makes the table of a remote Consumer, unless it exists. If the role
 // may not make tables, run inbox.sql, which is beside this file.
 func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 	r, ok := c.inbox.(*remote)
@@ -65,8 +65,8 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 		return fmt.Errorf("make the inbox: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	// CREATE INDEX would wait for every handler under way, also where there is
-	// nothing to make; and two that make it at once would meet.
+	// Look first: CREATE INDEX would wait for all running handlers even if
+	// nothing is missing, and two callers at once would conflict.
 	var made bool
 	if err := tx.QueryRow(ctx, "SELECT pg_advisory_xact_lock(7306087319) IS NULL OR to_regclass($1) IS NOT NULL", r.named("outboxd_inbox")).Scan(&made); err != nil {
 		return fmt.Errorf("look for the inbox: %w", err)
@@ -78,7 +78,7 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
-		// It returns no row.
+		// The statement returns no row.
 		if err := tx.QueryRow(ctx, statement).Scan(); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("make the inbox: %w", err)
 		}
@@ -86,9 +86,9 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 	return tx.Commit(ctx)
 }
 
-// TrimInbox removes up to 10,000 rows that are older than age, and returns how
-// many. Age has to be more than outboxd's --relay-history, which is a week by
-// default: an event that is sent again must meet its row.
+// TrimInbox deletes up to 10,000 rows that are older than age, and returns how
+// many. age must be longer than outboxd's --relay-history, which is a week by
+// default: an event that is sent again must still find its row.
 func (c *Consumer[Tx]) TrimInbox(ctx context.Context, age time.Duration) (n int64, err error) {
 	r, ok := c.inbox.(*remote)
 	if !ok {
@@ -119,12 +119,12 @@ type remote struct {
 }
 
 func (r *remote) named(statement string) string {
-	// An index is named without a schema.
+	// The name of an index has no schema.
 	return strings.NewReplacer("outboxd_inbox_", "outboxd_inbox_", "outboxd_inbox", r.table).Replace(statement)
 }
 
-// As in the database of the outbox: the row comes before the effect, so that a second
-// delivery waits for the first, and the transaction may be idle.
+// As in the database of the outbox, the row is written before the effect, so that a
+// second task of the event waits for the first. The transaction may be idle.
 const recordSQL = `
 WITH first AS (INSERT INTO outboxd_inbox (event_id) VALUES ($2::text::uuid) ON CONFLICT DO NOTHING RETURNING 1)
 SELECT set_config('idle_in_transaction_session_timeout', $1::text, true),
@@ -157,8 +157,8 @@ func (r *remote) check(ctx context.Context, row func(context.Context, string, ..
 // The longest that an acknowledgement may take: the task's own end waits for it.
 const acknowledgePatience = 10 * time.Second
 
-// committed acknowledges. The task ends only behind it: a worker that dies in
-// between has its task run again, which acknowledges.
+// committed sends the acknowledgement. The task ends only after it: if the
+// worker dies in between, the task runs again and acknowledges.
 func (r *remote) committed(ctx context.Context, event Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
 	defer cancel()
@@ -171,8 +171,9 @@ func unacknowledged(event Event, err error) error {
 	case err == nil:
 		return nil
 	case event.Attempt >= event.Attempts:
-		// Asynq would archive the task, and a dead letter took no effect. Out of the
-		// queue, its event is missed there and sent again.
+		// On its last attempt Asynq would archive the task, and the event would
+		// become a dead letter although it took effect. So the task is removed from
+		// the queue: the relay then finds it missing and sends the event again.
 		return fmt.Errorf("%w: %w: %w", ErrUnacknowledged, err, asynq.RevokeTask)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnacknowledged, err)

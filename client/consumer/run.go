@@ -18,17 +18,13 @@ import (
 )
 
 // Run serves the queues of config with Asynq's server until ctx ends, and then
-// lets the running tasks finish, within config.ShutdownTimeout. A Redis that
-// cannot be reached at first is waited for, and config.Logger is told so once.
+// lets the running tasks finish, within config.ShutdownTimeout. It waits for a
+// Redis that cannot be reached at first.
 //
-// Beside what Asynq does, an idle worker hears of new tasks from outboxd's relay
-// and begins at once. config.TaskCheckInterval, a second if it is zero, is how
-// often it looks unasked, for tasks that are tried again. Errors for which
-// IsFailure is false cost no attempt, not even the last one.
-//
-// Errors: what has to be changed before it can start. It says so where Redis refuses
-// the password, the database or a command, and where a name does not exist. Consumer.Check does
-// the same for the database.
+// Unlike with plain Asynq, outboxd's relay tells an idle worker about new tasks,
+// so that it begins at once. config.TaskCheckInterval, a second if it is zero,
+// is how often it also looks by itself, for retries. Errors for which IsFailure
+// is false cost no attempt.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
 	if err := checkConfig(config, handler); err != nil {
 		return err
@@ -99,7 +95,7 @@ func completed(running context.Context, config asynq.Config, tasks *spare.Tasks)
 		case errors.Is(err, ErrNotTried):
 			return untriedDelay()
 		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrUnacknowledged):
-			// Asynq counts in seconds. Not all at once.
+			// Asynq counts in seconds. The random part spreads the tasks.
 			return time.Second + rand.N(2*time.Second)
 		case delay != nil:
 			return delay(n, err, task)

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 )
 
-// Every schema with an outbox, those first whose confirm(uuid) may be called,
-// and of these the one that the session finds without a schema. Others may have
-// a function of that name; outbox_is_confirmed is ours. 2950 is the type uuid, in every database.
-// One row, which every driver reads alike.
+// Finds every schema with an outbox. Schemas come first whose confirm(uuid) the role may call,
+// and among these the one on the search path. Other schemas may have a function of that name too,
+// but outbox_is_confirmed is only ours. 2950 is the type uuid in every database. The result is
+// one row, which every driver reads alike.
 const schemasSQL = `
 SELECT COALESCE(pg_catalog.json_agg(c)::pg_catalog.text, '[]') FROM (
     SELECT s.nspname AS name,
@@ -32,14 +32,14 @@ type candidate struct {
 	Allowed, Visible bool
 }
 
-// schema is where the outbox is.
+// schema is the schema of the outbox.
 type schema struct {
-	given string                 // by the caller; "": to be found
-	found atomic.Pointer[string] // nil: not yet
+	given string                 // by the caller; "": it must be found
+	found atomic.Pointer[string] // nil: not found yet
 }
 
-// in names the schema, quoted. It asks inside the transaction: a pool may have a
-// single connection.
+// in returns the quoted name of the schema. It queries inside the transaction,
+// because a pool may have only one connection.
 func (s *schema) in(ctx context.Context, row func(context.Context, string, ...any) Row) (string, error) {
 	if s.given != "" {
 		return quote(s.given), nil
@@ -60,7 +60,8 @@ func (s *schema) in(ctx context.Context, row func(context.Context, string, ...an
 	return name, nil
 }
 
-// forget has the schema looked for again: it may have been renamed.
+// forget makes the next call look for the schema again, because it may have
+// been renamed.
 func (s *schema) forget() { s.found.Store(nil) }
 
 func candidates(ctx context.Context, row func(context.Context, string, ...any) Row) (list []candidate, err error) {
@@ -71,7 +72,8 @@ func candidates(ctx context.Context, row func(context.Context, string, ...any) R
 	return list, json.Unmarshal([]byte(text), &list)
 }
 
-// choose takes the schema that the session sees, or the only one that it may use.
+// choose returns the schema on the search path, or the only one that the role may
+// use.
 func choose(candidates []candidate) (string, error) {
 	if len(candidates) == 0 {
 		return "", errNoOutbox

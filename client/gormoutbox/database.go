@@ -8,7 +8,7 @@ import (
 	"outboxd/client/consumer"
 )
 
-// Database is the database of a consumer whose handlers get a *gorm.DB that is in
+// Database returns the database of a consumer whose handlers get a *gorm.DB in
 // the transaction.
 func Database(db *gorm.DB) consumer.Database[*gorm.DB] { return database{db} }
 

@@ -11,11 +11,11 @@ import (
 	"outboxd/client"
 )
 
-// ErrNoTransaction is the error for a *gorm.DB that is none: what it writes
-// would be committed at once, beside the transaction.
+// ErrNoTransaction is the error for a *gorm.DB that is not in a transaction:
+// its writes would be committed at once.
 var ErrNoTransaction = errors.New("this *gorm.DB is not in a transaction: use the one that db.Transaction or db.Begin gives")
 
-// Tx returns a transaction of GORM as client.Outbox takes it:
+// Tx makes a client.Tx of a GORM transaction:
 //
 //	db.Transaction(func(tx *gorm.DB) error {
 //		...

@@ -8,8 +8,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 )
 
-// Headers returns the trace of ctx as W3C headers (traceparent, tracestate). It
-// is for client.Outbox:
+// Headers returns the trace of ctx as W3C headers (traceparent, tracestate),
+// for client.Outbox:
 //
 //	outbox := client.Outbox{Headers: oteloutbox.Headers}
 func Headers(ctx context.Context) map[string]string {
@@ -18,8 +18,8 @@ func Headers(ctx context.Context) map[string]string {
 	return carrier
 }
 
-// Extract returns ctx with the trace that an event's headers carry, as the parent
-// of the spans of its handler.
+// Extract returns ctx with the trace from an event's headers, as the parent of
+// the handler's spans.
 func Extract(ctx context.Context, headers map[string]string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier(headers))
 }

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// findBinary is asked once a process.
+// findBinary is called once per process.
 var (
 	finding sync.Once
 	found   string
@@ -36,8 +36,8 @@ func locate(ctx context.Context) (string, error) {
 	return "", errors.New("there is no outboxd to test with: set OUTBOXD_BIN to the binary, or put it on the PATH")
 }
 
-// ownTree returns the root of outboxd's source, if this package was compiled in
-// it, as in the tree itself and by a replace directive.
+// ownTree returns the root of outboxd's source, if this package was compiled
+// from it: in the tree itself or by a replace directive.
 func ownTree() (string, bool) {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok || !filepath.IsAbs(file) {
@@ -52,8 +52,8 @@ func ownTree() (string, bool) {
 	return tree, true
 }
 
-// build leaves the binary where it finds it the next time. Go looks whether
-// anything has changed.
+// build builds the binary into a cache folder. Go checks whether anything has
+// changed.
 func build(ctx context.Context, tree string) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
@@ -74,7 +74,7 @@ func build(ctx context.Context, tree string) (string, error) {
 	return binary, nil
 }
 
-// cacheDir is a folder that outlives the tests, one for each tree.
+// cacheDir returns a folder that outlives the tests, one for each tree.
 func cacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// newData returns a data directory whose database has outboxd's tables: a copy of
-// the one that was made when this binary was first used.
+// newData returns a data directory whose database has outboxd's tables. It is a
+// copy of one that was made when this binary was first used.
 func newData(ctx context.Context, binary string) (string, error) {
 	template, err := template(ctx, binary)
 	if err != nil {
 		return "", err
 	}
-	// Short, because the paths of unix sockets are bounded.
+	// A short path, because the paths of unix sockets are limited.
 	home, err := os.MkdirTemp("", "ob")
 	if err != nil {
 		return "", err
 	}
 	data := filepath.Join(home, "data")
-	// As root the servers run as another user, who has to pass through it.
+	// For root the servers run as another user, who must pass through it.
 	if err := passable(home); err != nil {
 		return "", err
 	}
@@ -49,7 +49,7 @@ func passable(dir string) error {
 	return os.Chmod(dir, 0o711)
 }
 
-// template returns the data directory that others begin as.
+// template returns the data directory from which others are copied.
 func template(ctx context.Context, binary string) (string, error) {
 	info, err := os.Stat(binary)
 	if err != nil {
@@ -67,7 +67,7 @@ func template(ctx context.Context, binary string) (string, error) {
 	name := fmt.Sprintf("%x", digest(fmt.Sprint(binary, info.Size(), info.ModTime().UnixNano())))
 	made := filepath.Join(base, name)
 	if _, err := os.Stat(made); err == nil {
-		now := time.Now() // it is in use, so that nobody removes it as old
+		now := time.Now() // marks it as used, so that it is not removed as old
 		return made, os.Chtimes(made, now, now)
 	}
 	old, err := os.ReadDir(base)
@@ -75,7 +75,7 @@ func template(ctx context.Context, binary string) (string, error) {
 		return "", err
 	}
 	for _, entry := range old {
-		// One that was taken within the hour may still be being copied.
+		// A template that was used within the hour may still be copied.
 		if info, err := entry.Info(); err == nil && entry.IsDir() && time.Since(info.ModTime()) > time.Hour {
 			_ = os.RemoveAll(filepath.Join(base, entry.Name()))
 		}
@@ -92,8 +92,8 @@ func template(ctx context.Context, binary string) (string, error) {
 	return made, os.Rename(making, made)
 }
 
-// templates is the folder of the empty databases. Root's cache folder is closed to
-// the user that its servers run as.
+// templates returns the folder of the empty databases. Root's cache folder cannot
+// be used, because the servers' user may not enter it.
 func templates() (string, error) {
 	base := filepath.Join(os.TempDir(), fmt.Sprintf("outboxd-test-%d", os.Getuid()))
 	if err := os.MkdirAll(base, 0o700); err != nil {

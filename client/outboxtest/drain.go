@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Drain waits until every event that was committed has taken effect and is
-// confirmed. It ends the test, and names what is not confirmed and why, when an
-// event is a dead letter or Patience is over.
+// Drain waits until every committed event is confirmed. If an event is a dead
+// letter, or Patience is over, it ends the test and names the unconfirmed
+// events with the reason.
 func (o *Outboxd) Drain(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), o.Patience)
@@ -55,7 +55,7 @@ const dead = "dead letter"
 
 type openEvent struct{ ID, Type, Queue, State string }
 
-// One snapshot of all, because an event moves. The dead ones come first.
+// One snapshot of all tables, because an event moves. Dead letters come first.
 const openSQL = `
 SELECT COALESCE(json_agg(e), '[]')::text FROM (
     SELECT * FROM (

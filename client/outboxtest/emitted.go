@@ -15,7 +15,7 @@ import (
 	"outboxd/client"
 )
 
-// Emitted is an event as it is in the outbox.
+// Emitted is an event in the outbox.
 type Emitted[T any] struct {
 	ID          client.ID
 	Type        client.Type[T]
@@ -27,13 +27,14 @@ type Emitted[T any] struct {
 	MaxRetry    *int
 }
 
-// RequireEmitted ends the test unless exactly one event of a type was emitted for
-// which every condition holds, and returns it. The default schema is looked at.
+// RequireEmitted returns the event of a type for which every condition holds. It
+// ends the test unless exactly one such event was emitted. It looks in the
+// default schema.
 //
 // Within a transaction, only its own events count, whether it commits or not: a
 // *sql.Tx and what is built on it, a pgx.Tx, or tx.Statement.ConnPool of GORM. With a
-// *sql.DB or a pool of pgx, every committed event counts that the outbox still knows,
-// wherever it is on its way.
+// *sql.DB or a pool of pgx, every committed event counts that the outbox still has,
+// in any state.
 func RequireEmitted[T any](t testing.TB, tx any, kind client.Type[T], conditions ...func(Emitted[T]) bool) Emitted[T] {
 	t.Helper()
 	events, others := emitted(t, tx, kind)
@@ -71,8 +72,9 @@ func RequireNotEmitted[T any](t testing.TB, tx any, kind client.Type[T]) {
 	}
 }
 
-// created_at is when the transaction began, so it tells its own events, those
-// after a savepoint too. Deliveries to subscriptions are not emitted.
+// created_at is the beginning of the transaction, so it identifies the
+// transaction's own events, also after a savepoint. Deliveries to subscriptions
+// do not count as emitted.
 const emittedSQL = `
 SELECT COALESCE(json_agg(e ORDER BY e.id), '[]')::text FROM (
     SELECT id, event_type, encode(payload, 'base64') AS payload, headers, queue, ordering_key, available_at, max_retry, created_at
@@ -116,7 +118,7 @@ func emitted[T any](t testing.TB, tx any, kind client.Type[T]) (events []Emitted
 			ID: row.ID, Type: kind, Headers: row.Headers, Queue: row.Queue, OrderingKey: row.OrderingKey,
 			AvailableAt: row.AvailableAt, MaxRetry: row.MaxRetry,
 		}
-		// PostgreSQL breaks lines.
+		// PostgreSQL's base64 has line breaks.
 		raw, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(row.Payload, "\n", ""))
 		if err == nil {
 			event.Payload, err = kind.Decode(raw)
@@ -129,7 +131,7 @@ func emitted[T any](t testing.TB, tx any, kind client.Type[T]) (events []Emitted
 	return events, others
 }
 
-// query returns the events, as JSON.
+// query returns the events as JSON.
 func query(ctx context.Context, tx any) (text string, err error) {
 	switch tx := tx.(type) {
 	case interface {

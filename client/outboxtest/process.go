@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The longest that outboxd may take to begin, and to end.
+// How long outboxd may take to start and to stop.
 const (
 	startLimit = 60 * time.Second
 	stopLimit  = 15 * time.Second
@@ -33,7 +33,8 @@ func launch(t testing.TB, binary string, args []string) *process {
 	endWithParent(p.command)
 	go func() {
 		defer close(p.ended)
-		// The thread that starts a child is the one whose end ends it.
+		// The child ends with the thread that starts it, so this thread must
+		// last.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.command.Start()
@@ -87,7 +88,7 @@ func (p *process) awaitReady(t testing.TB) ready {
 	}
 }
 
-// transcript is what outboxd logs. It is safe for concurrent use.
+// transcript receives outboxd's log. It is safe for concurrent use.
 type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -16,10 +16,10 @@ import (
 
 // Outboxd is a running outboxd. It ends with its test.
 type Outboxd struct {
-	// DatabaseURL and RedisURL are those of its servers, which are empty but for
-	// the outbox and serve nobody else.
+	// DatabaseURL and RedisURL are the addresses of its servers. The servers are
+	// empty except for the outbox, and nothing else uses them.
 	DatabaseURL, RedisURL string
-	// MonitorURL is where its pages, probes and metrics are.
+	// MonitorURL is the address of its pages, probes and metrics.
 	MonitorURL string
 	// Patience bounds Drain. Start sets it to 30 seconds.
 	Patience time.Duration
@@ -28,16 +28,16 @@ type Outboxd struct {
 }
 
 // Start starts an outboxd and waits until it is ready. It has the role relay, servers of
-// its own on unix sockets in a temporary folder, and free ports. args are more
-// flags, which win: "--roles=relay,worker".
+// its own on unix sockets in a temporary folder, and free ports. args are further flags,
+// which take precedence: "--roles=relay,worker".
 //
-// The binary is $OUTBOXD_BIN; or the one of the tree that this package is in, which
-// Start builds if it has changed; or outboxd on the PATH. A first start takes a
-// few seconds. It leaves an empty database in the system's folder for temporary files, and every
-// other one, a few tenths of a second, begins with a copy of it.
+// The binary is $OUTBOXD_BIN; or that of the tree of this package, which Start builds if it has
+// changed; or outboxd on the PATH. The first start takes a few seconds, and leaves an empty
+// database in the system's temporary folder. Later starts copy it and take a few tenths of a
+// second.
 //
-// At the end of the test outboxd drains and its data are removed. The end of its
-// log is part of the output of a test that failed.
+// At the end of the test outboxd drains and its data are removed. If the test
+// failed, its output has the end of outboxd's log.
 func Start(t testing.TB, args ...string) *Outboxd {
 	t.Helper()
 	binary, err := findBinary(t.Context())
@@ -60,7 +60,7 @@ func Start(t testing.TB, args ...string) *Outboxd {
 	}
 }
 
-// readURL reads what outboxd says of an embedded server.
+// readURL reads the address of an embedded server.
 func readURL(t testing.TB, data, name string) string {
 	t.Helper()
 	var server struct{ URL string }
@@ -74,7 +74,8 @@ func readURL(t testing.TB, data, name string) string {
 	return server.URL
 }
 
-// DB returns a pool on the database, by pgx. It is closed at the end of the test.
+// DB returns a pool on the database, with the driver pgx. It is closed at the end
+// of the test.
 func (o *Outboxd) DB(t testing.TB) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", o.DatabaseURL)
@@ -85,7 +86,7 @@ func (o *Outboxd) DB(t testing.TB) *sql.DB {
 	return db
 }
 
-// Redis returns the Redis as Asynq takes it.
+// Redis returns the address of Redis for Asynq.
 func (o *Outboxd) Redis(t testing.TB) asynq.RedisConnOpt {
 	t.Helper()
 	option, err := asynq.ParseRedisURI(o.RedisURL)
@@ -95,8 +96,8 @@ func (o *Outboxd) Redis(t testing.TB) asynq.RedisConnOpt {
 	return option
 }
 
-// environ is the environment without what names servers of somebody's, or sets
-// outboxd up.
+// environ returns the environment without variables that name other servers or
+// configure outboxd.
 func environ() (kept []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

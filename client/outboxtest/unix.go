@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lock keeps out other test binaries until the function that it returns is called.
+// lock keeps other test binaries out until unlock is called.
 func lock(path string) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -21,7 +21,7 @@ func lock(path string) (unlock func(), err error) {
 	return func() { _ = file.Close() }, nil
 }
 
-// keepOwner gives a copy to the owner of the original. Only root may.
+// keepOwner gives a copy the owner of the original, which only root may do.
 func keepOwner(path string, original fs.FileInfo) error {
 	owner, ok := original.Sys().(*syscall.Stat_t)
 	if !ok || os.Getuid() != 0 {
@@ -30,7 +30,7 @@ func keepOwner(path string, original fs.FileInfo) error {
 	return os.Lchown(path, int(owner.Uid), int(owner.Gid))
 }
 
-// isOwn tells whether a file is this user's.
+// isOwn reports whether this user owns a file.
 func isOwn(info fs.FileInfo) bool {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(owner.Uid) == os.Getuid()

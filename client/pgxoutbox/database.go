@@ -8,12 +8,12 @@ import (
 	"outboxd/client/consumer"
 )
 
-// Beginner is what begins transactions: *pgxpool.Pool.
+// Beginner begins transactions, as *pgxpool.Pool does.
 type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Database is the database of a consumer whose handlers get a pgx.Tx.
+// Database returns the database of a consumer whose handlers get a pgx.Tx.
 func Database(pool Beginner) consumer.Database[pgx.Tx] { return database{pool} }
 
 type database struct{ pool Beginner }

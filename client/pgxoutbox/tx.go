@@ -11,7 +11,7 @@ import (
 	"outboxd/client"
 )
 
-// Tx returns a transaction of pgx as client.Outbox takes it:
+// Tx makes a client.Tx of a pgx transaction:
 //
 //	outbox.Emit(ctx, pgxoutbox.Tx(tx), orderPaid.Event(order))
 func Tx(tx pgx.Tx) client.Tx { return transaction{tx} }

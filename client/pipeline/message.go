@@ -2,8 +2,8 @@ package pipeline
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// taskTypeField is the number of the type in Asynq's message, which is a protocol
-// buffer: Asynq's asynq.proto, message TaskMessage.
+// taskTypeField is the number of the type in Asynq's message, a protocol buffer:
+// message TaskMessage of asynq.proto.
 const taskTypeField = 1
 
 // typeField returns how a message of this type begins, as Asynq encodes it.
@@ -11,7 +11,7 @@ func typeField(name string) []byte {
 	return protowire.AppendString(protowire.AppendTag(nil, taskTypeField, protowire.BytesType), name)
 }
 
-// TypeOf reads the type from a message of Asynq's, in whatever order its fields are.
+// TypeOf reads the type from a message of Asynq, with its fields in any order.
 func TypeOf(message []byte) (name string, ok bool) {
 	for len(message) > 0 {
 		field, wire, n := protowire.ConsumeTag(message)

@@ -1,3 +1,4 @@
-// Package answer reads what a server of somebody else's answers: how much of its
-// words fits into an error, and when it wants to be asked again.
+// Package answer reads the answers of other people's servers: the part of the
+// text that an error may quote, and the time after which the server wants to be
+// asked again.
 package answer

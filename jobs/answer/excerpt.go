@@ -8,14 +8,13 @@ import (
 	"outboxd/domain/words"
 )
 
-// maxExcerpt bounds, in characters, what an error quotes of a foreign server's
-// words.
+// maxExcerpt is how many characters of a server's answer an error quotes.
 const maxExcerpt = 200
 
-// Excerpt makes a foreign server's words fit for an error: one line of
-// printable characters, cut to maxExcerpt, with each of hide, in any case,
-// replaced by stars. Servers like to repeat what they were sent: recipients,
-// and sometimes credentials.
+// Excerpt makes a server's answer fit for an error: one line of printable
+// characters, cut to maxExcerpt. It replaces each text of hide by stars,
+// ignoring case, because servers often repeat recipients and sometimes
+// credentials.
 func Excerpt(text string, hide ...string) string {
 	for _, word := range hide {
 		if word != "" {

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// maxRetryAfter bounds how long a receiver can put a message off.
+// maxRetryAfter bounds how long a receiver can delay a message.
 const maxRetryAfter = 24 * time.Hour
 
-// RetryAfter reads a Retry-After header (RFC 9110, section 10.2.3), whole
-// seconds or a date, as the time to wait from now: at most maxRetryAfter, and 0
-// if it is missing, past or neither.
+// RetryAfter returns the time to wait from now by a Retry-After header (RFC
+// 9110, section 10.2.3), which has whole seconds or a date. It is at most
+// maxRetryAfter, and 0 if the header is missing, in the past or invalid.
 func RetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
@@ -20,7 +20,7 @@ func RetryAfter(value string, now time.Time) time.Duration {
 	if strings.Trim(value, "0123456789") == "" {
 		seconds := 0
 		for _, digit := range value {
-			// Stopping at the bound leaves no number large enough to overflow.
+			// Stopping at the bound prevents an overflow.
 			if seconds = seconds*10 + int(digit-'0'); seconds >= int(maxRetryAfter/time.Second) {
 				return maxRetryAfter
 			}

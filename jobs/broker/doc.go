@@ -1,6 +1,6 @@
-// Package broker is what everything in jobs knows of Redis: the one handle that a
-// process opens, the names of the keys, what an answer of Redis means, and what
-// workers leave there for those who look.
+// Package broker is the common knowledge of Redis in jobs: the handle that a
+// process opens once, the names of the keys, the meaning of Redis's answers, and
+// the notes that workers leave there for others.
 //
-// It enqueues nothing, runs nothing and looks for nothing by itself.
+// By itself it enqueues nothing, runs nothing and looks for nothing.
 package broker

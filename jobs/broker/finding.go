@@ -11,21 +11,21 @@ import (
 	"outboxd/domain"
 )
 
-// impediment is a reason for which Redis does not work for us, and what somebody
-// can do about it.
+// impediment is a reason why Redis does not work for us, and its remedy.
 type impediment struct {
-	words   []string // one of them is in Redis's answer
+	words   []string // Redis's answer has one of them
 	finding domain.Finding
 }
 
-// AnswerUnknown is the code of answers that are not understood.
+// AnswerUnknown is the code of answers that outboxd does not know.
 const AnswerUnknown = "redis-answer"
 
-// waits is what follows from each of them.
+// waits is the consequence of every impediment.
 const waits = "events wait in the outbox, and no attempt is charged to them"
 
-// impediments are looked through in their order: the words of a right that is
-// missing name commands, which name other impediments. What mends itself says so.
+// impediments are tried in this order, because an answer about a missing right
+// may contain words of other impediments. Impediments that end by themselves say
+// so.
 var impediments = []impediment{
 	{[]string{"WRONGPASS", "NOAUTH", "invalid username-password pair", "invalid password", "without any password configured", "no password is set", "failed to authenticate"}, domain.Finding{
 		Code:   "redis-credentials",
@@ -89,11 +89,11 @@ var impediments = []impediment{
 	}},
 }
 
-// The names of commands in Redis's words, none of which is a secret.
+// Names of commands in Redis's answers, which are no secrets.
 var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-z|]{1,40})\\b")
 
-// FindingOf returns what an error says about the way to Redis, or about
-// whoever answers in its place; false if that is not known.
+// FindingOf returns the finding for an error of Redis, or of a server that
+// answers in its place; false if there is none.
 func FindingOf(err error) (domain.Finding, bool) {
 	if err == nil {
 		return domain.Finding{}, false
@@ -125,8 +125,8 @@ func FindingOf(err error) (domain.Finding, bool) {
 	}, true
 }
 
-// isStrange tells an answer that the command never gets: nothing where there is
-// always something, another type, another value.
+// isStrange reports whether an answer is impossible for its command: it is
+// empty, or has another type or value.
 func isStrange(err error) bool {
 	if _, strange := errors.AsType[UnexpectedReply](err); strange || errors.Is(err, redis.Nil) {
 		return true
@@ -134,9 +134,9 @@ func isStrange(err error) bool {
 	return containsAny(err.Error(), "redis: can't parse", "redis: unexpected type", "redis: invalid reply", "redis: the length of the array")
 }
 
-// Unavailable makes an error of Redis one of domain.CodeUnavailable, which names
-// what stands in the way, if that is known. tried is what failed. An error with
-// that code stays as it is.
+// Unavailable wraps an error of Redis with domain.CodeUnavailable and, if it is
+// known, a finding. tried says what failed. It returns an error with that code
+// unchanged.
 func Unavailable(tried string, err error) error {
 	if domain.ErrorCode(err) == domain.CodeUnavailable {
 		return err

@@ -2,12 +2,12 @@ package broker
 
 import "strings"
 
-// QueuesKey is a set: the names of all queues. It and the keys below are Asynq's,
-// by its package internal/base. Braces keep the keys of a queue in one slot of a
-// cluster.
+// QueuesKey is a set with the names of all queues. It and the keys below are
+// Asynq's, from its package internal/base. Braces keep the keys of a queue in one
+// slot of a cluster.
 const QueuesKey = "asynq:queues"
 
-// QueuePrefix is how all keys of a queue begin.
+// QueuePrefix returns the prefix of all keys of a queue.
 func QueuePrefix(queue string) string { return "asynq:{" + queue + "}:" }
 
 // QueueOf returns the queue of a key such as asynq:{default}:pending.
@@ -17,40 +17,42 @@ func QueueOf(key string) string {
 	return queue
 }
 
-// TaskPrefix is how the keys of a queue's tasks begin.
+// TaskPrefix returns the prefix of the keys of a queue's tasks.
 func TaskPrefix(queue string) string { return QueuePrefix(queue) + "t:" }
 
-// TaskKey is a hash: a task with its message and its state.
+// TaskKey is a hash with a task's message and state.
 func TaskKey(queue, taskID string) string { return TaskPrefix(queue) + taskID }
 
-// PendingKey is a list of task IDs. Tasks come in at its left end and are taken from its right.
+// PendingKey is a list of task IDs. Tasks are added at its left end and taken from its right
+// end.
 func PendingKey(queue string) string { return QueuePrefix(queue) + "pending" }
 
-// ActiveKey is a list of the IDs of tasks that run.
+// ActiveKey is a list of the IDs of running tasks.
 func ActiveKey(queue string) string { return QueuePrefix(queue) + "active" }
 
-// LeaseKey is a sorted set: the active tasks by when their lease ends.
+// LeaseKey is a sorted set of active tasks by the end of their lease.
 func LeaseKey(queue string) string { return QueuePrefix(queue) + "lease" }
 
-// ScheduledKey is a sorted set: the tasks that begin later, by when.
+// ScheduledKey is a sorted set of tasks for later, by their time.
 func ScheduledKey(queue string) string { return QueuePrefix(queue) + "scheduled" }
 
-// RetryKey is a sorted set: the tasks that failed, by when they are tried again.
+// RetryKey is a sorted set of failed tasks, by the time of their next attempt.
 func RetryKey(queue string) string { return QueuePrefix(queue) + "retry" }
 
-// ArchivedKey is a sorted set: the tasks that were given up, by when.
+// ArchivedKey is a sorted set of tasks that were given up, by the time of that.
 func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
 
 // PausedKey exists while the queue is paused.
 func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
 
-// The keys of outboxd lie where Asynq's do, for users who may write nowhere else.
+// outboxd's keys begin like Asynq's, for users that may write no other keys.
 const (
 	// ProbeKey is written by a probe.
 	ProbeKey = "asynq:{outboxd}:probe"
-	// leftKey is a hash of queues to the task that no worker takes from its head.
+	// leftKey is a hash from queues to the task at their head that no worker
+	// takes.
 	leftKey = "asynq:{outboxd}:left"
 )
 
-// CanaryKey never expires: where it is gone, Redis has lost data.
+// CanaryKey never expires: if it is gone, Redis has lost data.
 func CanaryKey(name string) string { return "asynq:{outboxd}:canary:" + name }

@@ -12,28 +12,29 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNoHandler marks a task that was taken and cannot be carried out, which takes
-// a message that names two types. Its text is the task's last error, by which
-// others recognise it.
+// ErrNoHandler marks a task that was taken although this worker has no handler
+// for it. That needs a message that names two types. Its text becomes the task's
+// last error, by which others recognise it.
 var ErrNoHandler = errors.New("no handler for this type of task")
 
-// IsNoHandler tells by a task's last error that a worker had no handler for it:
-// one of outboxd's, or one with Asynq's own mux.
+// IsNoHandler reports by a task's last error whether a worker had no handler
+// for it: a worker of outboxd, or one with Asynq's own mux.
 func IsNoHandler(lastError string) bool {
 	return strings.HasPrefix(lastError, ErrNoHandler.Error()) || strings.HasPrefix(lastError, asynq.ErrHandlerNotFound.Error())
 }
 
-// Cause is an error's text without Asynq's note to itself.
+// Cause returns an error from a task's last error, without the text that Asynq
+// adds for itself.
 func Cause(text string) error {
 	return errors.New(strings.TrimSuffix(text, ": "+asynq.SkipRetry.Error()))
 }
 
-// leftKept is longer than anybody needs to look, and so short that a queue that
-// is gone is forgotten.
+// leftKept is how long the notes of MarkLeft are kept: long enough to be seen,
+// and short enough to forget a queue that is gone.
 const leftKept = 7 * 24 * time.Hour
 
-// MarkLeft lets others, which see a queue but not what its workers can do, know
-// that nobody takes the task at its head.
+// MarkLeft notes for others that no worker takes the task at the head of a
+// queue. They see the queue but not which types its workers handle.
 func MarkLeft(ctx context.Context, client redis.UniversalClient, queue, head string, since time.Time) error {
 	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.HSet(ctx, leftKey, queue, fmt.Sprintf("%d %s", since.Unix(), head))
@@ -43,7 +44,7 @@ func MarkLeft(ctx context.Context, client redis.UniversalClient, queue, head str
 	return err
 }
 
-// Left returns what MarkLeft has noted: the task at the head of each queue. It
+// Left returns the notes of MarkLeft: the task at the head of each queue. It
 // may have been taken since.
 func Left(ctx context.Context, client redis.UniversalClient) (heads map[string]string, err error) {
 	entries, err := client.HGetAll(ctx, leftKey).Result()

@@ -14,17 +14,17 @@ import (
 	"outboxd/domain"
 )
 
-// How long one exchange with Redis may take. A relay that learns of an outage
-// early keeps its events unlocked; a worker can wait.
+// How long one exchange with Redis may take. A relay must notice an outage
+// early, because its events are locked meanwhile; a worker can wait.
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second
 )
 
-// ParseURL reads a Redis URL: redis://, rediss://, redis-socket:// or
-// redis-sentinel://, as Asynq takes them, and with a user name, which Asynq's
-// own reading drops. Errors: domain.CodeInvalid; they do not repeat the URL,
-// which may hold a password.
+// ParseURL reads a Redis URL in the forms that Asynq knows: redis://,
+// rediss://, redis-socket:// or redis-sentinel://. Unlike Asynq's own parser it
+// keeps the user name. Errors: domain.CodeInvalid; they do not repeat the URL,
+// which may contain a password.
 func ParseURL(address string) (asynq.RedisConnOpt, error) {
 	opt, err := asynq.ParseRedisURI(address)
 	parsed, unparsed := url.Parse(address)
@@ -44,16 +44,16 @@ func ParseURL(address string) (asynq.RedisConnOpt, error) {
 	}
 }
 
-// Redis is the handle for Redis. A process opens one, and hands it to whatever
-// publishes, works or looks. It is safe for concurrent use.
+// Redis is the handle for Redis. A process opens one and gives it to everything
+// that uses Redis. It is safe for concurrent use.
 type Redis struct {
 	options asynq.RedisConnOpt
 	client  redis.UniversalClient
 }
 
 // Open returns the handle for the Redis at a URL; see ParseURL. It does not
-// connect. Up to that many exchanges run at the same time, not counting those of
-// a worker. Errors: domain.CodeInvalid.
+// connect. Up to connections exchanges run at the same time, not counting those
+// of a worker. Errors: domain.CodeInvalid.
 func Open(address string, connections int) (*Redis, error) {
 	options, err := ParseURL(address)
 	if err != nil {
@@ -62,7 +62,7 @@ func Open(address string, connections int) (*Redis, error) {
 	return New(options, connections)
 }
 
-// New is Open for what ParseURL returned.
+// New is Open with the result of ParseURL.
 func New(options asynq.RedisConnOpt, connections int) (*Redis, error) {
 	client, err := newClient(options, withoutRepeats(connections))
 	if err != nil {
@@ -71,22 +71,23 @@ func New(options asynq.RedisConnOpt, connections int) (*Redis, error) {
 	return &Redis{options, client}, nil
 }
 
-// Close closes the connections. Whatever was given the handle must have ended.
+// Close closes the connections. Everything that uses the handle must have
+// ended.
 func (r *Redis) Close() error { return r.client.Close() }
 
-// Client is what all share who ask Redis once and want to know. go-redis's
-// retries are off: a command that got no answer may have been carried out, and
-// who repeats it has to know that.
+// Client returns the shared client. go-redis's retries are off: a command
+// without an answer may have been executed, and the caller must decide whether
+// to repeat it.
 func (r *Redis) Client() redis.UniversalClient { return r.client }
 
-// Inspector is Asynq's, over the shared connections. It takes no context; the
-// client's own limits bound it.
+// Inspector returns Asynq's inspector over the shared connections. Its methods
+// take no context; the client's timeouts bound them.
 func (r *Redis) Inspector() *asynq.Inspector { return asynq.NewInspectorFromRedisClient(r.client) }
 
 // NewWorkingClient returns a client for Asynq's server, with connections of its
-// own. It does not connect. Asynq asks again at once when its question failed,
-// so the pauses between go-redis's retries are what keeps a worker from spinning
-// during an outage.
+// own. It does not connect. Asynq repeats a failed command at once, so only the
+// pauses between go-redis's retries keep a worker from spinning during an
+// outage.
 func (r *Redis) NewWorkingClient(connections int) (redis.UniversalClient, error) {
 	return newClient(r.options, redis.UniversalOptions{
 		PoolSize: connections, MaxRetries: 3, MinRetryBackoff: 100 * time.Millisecond, MaxRetryBackoff: time.Second,
@@ -101,11 +102,12 @@ func (r *Redis) NewDirectClient(connections int) (redis.UniversalClient, error) 
 
 var _ asynq.RedisConnOpt = (*Redis)(nil)
 
-// ownConnections is how many connections each client of MakeRedisClient has.
+// ownConnections is the number of connections of each client of
+// MakeRedisClient.
 const ownConnections = 10
 
-// MakeRedisClient implements asynq.RedisConnOpt, for Asynqmon, which closes what
-// it is given.
+// MakeRedisClient implements asynq.RedisConnOpt. It returns a new client,
+// because Asynqmon closes its client.
 func (r *Redis) MakeRedisClient() any {
 	client, err := newClient(r.options, withoutRepeats(ownConnections))
 	if err != nil {
@@ -120,7 +122,8 @@ func withoutRepeats(connections int) redis.UniversalOptions {
 
 func newClient(opt asynq.RedisConnOpt, u redis.UniversalOptions) (redis.UniversalClient, error) {
 	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = dialTimeout, readTimeout, readTimeout, true
-	// A greeting that only one vendor's servers know, and every other refuses.
+	// Off, because only one vendor's servers know this greeting, and all others
+	// refuse it.
 	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch o := opt.(type) {
 	case asynq.RedisClientOpt:
@@ -137,9 +140,8 @@ func newClient(opt asynq.RedisConnOpt, u redis.UniversalOptions) (redis.Universa
 	}
 }
 
-// BridgeLog sends the log of go-redis, which has one for the whole process,
-// to logger. What it reports is also returned as an error to whoever called, so
-// it is debug here.
+// BridgeLog sends the log of go-redis, which is one for the whole process, to
+// logger. Callers also get its errors, so it logs at debug level.
 func BridgeLog(logger *slog.Logger) {
 	redis.SetLogger(redisLog{logger.With("component", "go-redis")})
 }

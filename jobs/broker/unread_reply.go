@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// unread is a hook for a Redis client: every command of a pipeline has failed
-// until its own reply has been read.
+// unread is a hook for a Redis client: every command of a pipeline counts as
+// failed until its own reply has been read.
 //
-// go-redis leaves the commands of a pipeline without an error, which looks like
-// success, when Redis answers the greeting of a new connection with one: a wrong
-// password, a database that does not exist. Only Exec returns that error. With
-// the hook, each command has it.
+// If Redis answers the greeting of a new connection with an error, such as a
+// wrong password or an unknown database, go-redis leaves the commands of a
+// pipeline without an error, and only Exec returns it. That would look like
+// success. With the hook each command has the error.
 type unread struct{}
 
 var errUnread = errors.New("the reply was not read")
@@ -60,9 +60,9 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// confirmations are what Redis answers to commands that return nothing but this.
-// go-redis takes any line, and any number, for it. A SELECT that was answered and
-// not carried out would put tasks where nobody looks.
+// confirmations are the only possible answers to some commands. go-redis accepts
+// any line and any number in their place. If a SELECT was answered but not
+// executed, tasks would go to the wrong database.
 var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PONG", "set": "OK"}
 
 func confirmed(command redis.Cmder) error {
@@ -76,8 +76,8 @@ func confirmed(command redis.Cmder) error {
 	return nil
 }
 
-// turnedAway is an answer of Redis to the greeting of a connection. It is not
-// about the command that was to go over it.
+// turnedAway is Redis's error answer to the greeting of a connection. It does
+// not concern the command that was to be sent.
 type turnedAway struct{ error }
 
 func (e turnedAway) Unwrap() error { return e.error }
@@ -87,8 +87,8 @@ func isTurnedAway(err error) bool {
 	return away
 }
 
-// Whence tells the answers to a greeting, which go-redis wraps, from those to a
-// command.
+// Whence marks an answer to a greeting as turnedAway. go-redis wraps such an
+// answer, and does not wrap answers to commands.
 func Whence(err error) error {
 	if err == nil || isTurnedAway(err) {
 		return err
@@ -102,14 +102,14 @@ func Whence(err error) error {
 	return err
 }
 
-// guarded returns the client with the hook.
+// guarded adds the hook to a client and returns it.
 func guarded(client *redis.Client) *redis.Client {
 	client.AddHook(unread{})
 	return client
 }
 
-// UnexpectedReply is an answer that the command does not give: whoever answered
-// did not carry it out.
+// UnexpectedReply is an answer that is impossible for the command. It does not
+// count as executed.
 type UnexpectedReply struct {
 	To    string
 	Reply any

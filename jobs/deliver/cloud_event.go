@@ -14,7 +14,7 @@ import (
 	"outboxd/domain"
 )
 
-// writeCloudEvent fills a request with the event as a CloudEvent 1.0.
+// writeCloudEvent writes the event into a request, as a CloudEvent 1.0.
 func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structured bool, d *Delivery) error {
 	e, err := s.cloudEvent(structured, d)
 	if err != nil {
@@ -27,8 +27,8 @@ func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structure
 	if err := protocol.WriteRequest(ctx, (*binding.EventMessage)(e), r); err != nil {
 		return err
 	}
-	// The SDK writes attributes as they are; CloudEvents wants them encoded, and
-	// net/http sends no others (HTTP protocol binding, section 3.1.3.2).
+	// The SDK does not encode attributes. CloudEvents requires it (HTTP protocol
+	// binding, section 3.1.3.2), and net/http sends no others.
 	for name, values := range r.Header {
 		if strings.HasPrefix(name, "Ce-") {
 			for i := range values {
@@ -39,7 +39,8 @@ func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structure
 	return nil
 }
 
-// isAttributeByte tells the bytes of an attribute that stay as they are in a header.
+// isAttributeByte reports whether a byte of an attribute needs no encoding in a
+// header.
 func isAttributeByte(c byte) bool { return c > ' ' && c <= '~' && c != '%' && c != '"' }
 
 func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) {
@@ -70,8 +71,8 @@ func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) 
 	return &e, e.Validate()
 }
 
-// data is the payload as the SDK wants it. Bytes stay as they are in a binary
-// request, and become base64 in a structured one, which JSON and text need not.
+// data returns the payload in the form for the SDK. In a structured request
+// bytes become base64, which JSON and text do not need.
 func data(structured bool, kind string, payload []byte) any {
 	media, _, _ := mime.ParseMediaType(kind)
 	switch {
@@ -82,9 +83,9 @@ func data(structured bool, kind string, payload []byte) any {
 	}
 }
 
-// isExtension tells the headers of an event that can be extension attributes: by
-// the rules of CloudEvents' names, and no other attribute's name. All headers are in
-// the request's headers too.
+// isExtension reports whether a header of an event can be an extension attribute:
+// its name follows CloudEvents' rules and is no other attribute's name. All headers
+// are also sent as headers of the request.
 func isExtension(name string) bool {
 	switch name {
 	case "", "specversion", "id", "source", "type", "subject", "time", "data", "datacontenttype", "dataschema", "datacontentencoding",

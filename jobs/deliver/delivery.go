@@ -10,15 +10,15 @@ import (
 type Target struct {
 	Name string // of the subscription
 	URL  string // http or https
-	// Secrets refer to the keys that sign, each as env:NAME or file:PATH. Every
-	// delivery is signed with all of them, so that a key can be changed while
-	// deliveries go on. They are read for each delivery. None: nothing is signed.
+	// Secrets refer to the signing keys, each as env:NAME or file:PATH. They are
+	// read for each delivery. Every delivery is signed with all of them, so that
+	// a key can be changed without a pause. None: deliveries are not signed.
 	Secrets []string
 	Format  string        // of domain; raw if empty
-	Timeout time.Duration // of one attempt, with the reading of the answer; 10 s if zero
+	Timeout time.Duration // of one attempt, including the reading of the answer; 10 s if zero
 }
 
-// defaultTimeout is the timeout of a Target that has none.
+// defaultTimeout is the timeout of a Target without one.
 const defaultTimeout = 10 * time.Second
 
 // Delivery is an event on its way to one receiver.

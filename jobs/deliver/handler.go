@@ -12,7 +12,8 @@ import (
 	"outboxd/jobs/work"
 )
 
-// retryBase is the longest wait after the first attempt. It doubles.
+// retryBase is the longest wait after the first attempt. It doubles with each
+// attempt.
 const retryBase = 2 * time.Second
 
 // goneAgain is when a delivery comes again whose receiver wanted none any more. Its
@@ -30,23 +31,24 @@ type Pauser interface {
 	PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error)
 }
 
-// Journal notes what became of a delivery, in the transaction that confirms it.
+// Journal records what became of a delivery, in the transaction that confirms
+// it.
 type Journal interface {
 	Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error
 }
 
-// HandlerOptions are what a Handler needs. All are required.
+// HandlerOptions are the dependencies of a Handler. All are required.
 type HandlerOptions struct {
 	Subscription domain.Subscription
 	Receiver     *Receiver
 	Pauser       Pauser
 	Journal      Journal
 	Metrics      *Metrics
-	Actor        string // in whose name a subscription is paused
+	Actor        string // named as who paused a subscription
 	Logger       *slog.Logger
 }
 
-// Handler returns what carries out the deliveries of a subscription.
+// Handler returns the handler for the deliveries of a subscription.
 func Handler(o HandlerOptions) work.Outward {
 	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		a, charged := o.Receiver.Deliver(ctx, deliveryOf(task))
@@ -73,7 +75,8 @@ func Handler(o HandlerOptions) work.Outward {
 	}
 }
 
-// gone pauses the subscription. The delivery keeps its attempts, for when it goes on.
+// gone pauses the subscription. The delivery keeps its attempts for the time after
+// that.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)
@@ -87,9 +90,9 @@ func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	return &work.Postponed{Err: fmt.Errorf("the subscription is paused: %s", reason), Delay: goneAgain, Tried: true}
 }
 
-// delay is how long to wait before the next attempt: doubling with jitter, or as
-// long as the receiver said, and at most as long as the subscription says. The wait
-// while the receiver is down is the Receiver's.
+// delay returns how long to wait before the next attempt: it doubles, with jitter,
+// or is as long as the receiver asked, but at most the subscription's maximum.
+// Receiver.Pause has the wait while the receiver is down.
 func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	most := max(o.Subscription.RetryMax, time.Second)
 	ceiling := most
@@ -99,8 +102,8 @@ func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	return max(ceiling/2+rand.N(ceiling/2+1), min(a.RetryAfter, most))
 }
 
-// deliveryOf is the delivery that a task carries. What the relay wrote into its
-// headers for that is not the event's.
+// deliveryOf returns the delivery of a task. It removes the headers that the
+// relay added, because they do not belong to the event.
 func deliveryOf(task work.Task) Delivery {
 	d := Delivery{EventID: task.EventID, Type: task.Type, Payload: task.Payload, Headers: task.Headers, Attempt: task.Attempt}
 	origin, delivery := task.Headers[domain.HeaderOrigin]
@@ -117,7 +120,7 @@ func deliveryOf(task work.Task) Delivery {
 	return d
 }
 
-// TargetOf is where a subscription's deliveries go.
+// TargetOf returns the target of a subscription's deliveries.
 func TargetOf(s *domain.Subscription) Target {
 	return Target{Name: s.Name, URL: s.URL, Secrets: s.Secrets, Format: s.Format, Timeout: s.Timeout}
 }

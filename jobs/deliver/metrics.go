@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are what a process counts of its deliveries. They are safe for
+// Metrics are the metrics of a process's deliveries. They are safe for
 // concurrent use.
 type Metrics struct {
 	attempts *prometheus.CounterVec
@@ -19,7 +19,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "outboxd_delivery_attempts_total",
-			Help: "Attempts of deliveries by what became of them: accepted, repeat (to be tried again), postponed (the same while the receiver is down, and not counted), refused, or gone (410).",
+			Help: "Attempts of deliveries by outcome: accepted, repeat (tried again later), postponed (the receiver is down; the attempt is not counted), refused, or gone (410).",
 		}, []string{"subscription", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "outboxd_delivery_attempt_duration_seconds",
@@ -28,7 +28,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}, []string{"subscription"}),
 		down: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "outboxd_delivery_receiver_down",
-			Help: "1 while the subscription's receiver is down, so that this worker lets its deliveries wait.",
+			Help: "1 while the subscription's receiver is down. This worker then lets its deliveries wait.",
 		}, []string{"subscription"}),
 	}
 	registry.MustRegister(m.attempts, m.duration, m.down)
@@ -47,7 +47,7 @@ func (m *Metrics) observe(subscription string, a *Attempt, charged bool) {
 	m.duration.WithLabelValues(subscription).Observe(a.Took.Round(time.Microsecond).Seconds())
 }
 
-// Down notes whether a receiver is down.
+// Down sets whether a receiver is down.
 func (m *Metrics) Down(subscription string, down bool) {
 	value := 0.0
 	if down {
@@ -56,7 +56,8 @@ func (m *Metrics) Down(subscription string, down bool) {
 	m.down.WithLabelValues(subscription).Set(value)
 }
 
-// Forget drops the series of a subscription that this process delivers for no more.
+// Forget removes the series of a subscription for which this process does not
+// deliver any more.
 func (m *Metrics) Forget(subscription string) {
 	m.attempts.DeletePartialMatch(prometheus.Labels{"subscription": subscription})
 	m.duration.DeletePartialMatch(prometheus.Labels{"subscription": subscription})

@@ -6,33 +6,34 @@ import (
 	"time"
 )
 
-// Outcome says what is to become of a delivery after an attempt.
+// Outcome says what happens to a delivery after an attempt.
 type Outcome string
 
 // The outcomes.
 const (
 	Accepted Outcome = "accepted" // the receiver has it
-	Repeat   Outcome = "repeat"   // to be tried again
-	Refused  Outcome = "refused"  // never tried again: a dead letter
-	Gone     Outcome = "gone"     // the receiver wants no delivery any more: pause the subscription
+	Repeat   Outcome = "repeat"   // it is tried again
+	Refused  Outcome = "refused"  // it is not tried again: it becomes a dead letter
+	Gone     Outcome = "gone"     // the receiver wants no deliveries any more: pause the subscription
 )
 
-// Attempt is what became of sending a delivery once.
+// Attempt is the result of sending a delivery once.
 type Attempt struct {
 	Outcome Outcome
 	Status  int           // 0: no answer
 	Took    time.Duration // until the answer was read, or given up
 	Excerpt string        // of the answer, in one line
-	// RetryAfter is how long the receiver wants not to be asked again, at most a
-	// day; 0: it did not say.
+	// RetryAfter is how long the receiver asked to wait, at most a day; 0: it
+	// did not ask.
 	RetryAfter time.Duration
-	// Down says that the receiver does not work, so that the attempt tells nothing
-	// about its delivery: no answer, 429, 502, 503 or 504.
+	// Down says that the receiver does not work, so the attempt says nothing about
+	// the delivery: there was no answer, or status 429, 502, 503 or 504.
 	Down bool
-	Err  error // why there is no answer; it quotes neither URL nor secret
+	Err  error // why there is no answer; quotes neither URL nor secret
 }
 
-// String says it in a line, as in "status 503 after 1.2s: try later".
+// String returns the attempt in one line, such as "status 503 after 1.2s: try
+// later".
 func (a *Attempt) String() string {
 	took := a.Took.Round(time.Millisecond)
 	if a.Status == 0 {
@@ -44,8 +45,8 @@ func (a *Attempt) String() string {
 	return fmt.Sprintf("status %d after %s: %s", a.Status, took, a.Excerpt)
 }
 
-// judge says what a status means. A redirect is tried again: the operator has to change
-// the subscription's URL.
+// judge returns the meaning of a status. After a redirect the delivery is tried again:
+// the operator must change the subscription's URL.
 func judge(status int) (outcome Outcome, down bool) {
 	switch {
 	case status >= 200 && status <= 299:

@@ -14,32 +14,32 @@ import (
 // ReceiverOptions tune a Receiver.
 type ReceiverOptions struct {
 	Target Target
-	Rate   float64 // deliveries a second; 0: as many as there are
-	// After this many failures in a row the receiver counts as down: 5 if zero. What
-	// fails for every event fails for one after another, too.
+	Rate   float64 // deliveries a second; 0: no limit
+	// DownAfter is after how many failures in a row the receiver counts as down; 5
+	// if zero.
 	DownAfter int
-	// ProbeEvery is how long a receiver that is down is left alone, until one
-	// delivery may try: 10 s if zero.
+	// ProbeEvery is how long a receiver that is down is left alone before one
+	// delivery may try; 10 s if zero.
 	ProbeEvery time.Duration
 }
 
-// maxRest bounds how long one answer can keep all deliveries from a receiver.
+// maxRest bounds how long one answer can stop all deliveries to a receiver.
 const maxRest = 10 * time.Minute
 
-// Receiver is one receiver of deliveries: a breaker, which leaves it alone while it
-// is down, and a limiter. It is safe for concurrent use.
+// Receiver is one receiver of deliveries, with a limiter, and a breaker that leaves
+// it alone while it is down. It is safe for concurrent use.
 type Receiver struct {
 	o       ReceiverOptions
 	sender  *Sender
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	limiter *rate.Limiter // nil: none
+	limiter *rate.Limiter // nil: no limit
 
 	mu       sync.Mutex
-	rest     time.Time // the receiver asked for no delivery before
-	probing  time.Time // until then one delivery, which was let go, may prove that it works again
+	rest     time.Time // the receiver asked for no delivery before this time
+	probing  time.Time // until this time one delivery is testing whether the receiver works again
 	reopens  time.Time
 	downFrom time.Time // zero: not down
-	last     Attempt   // the last that failed
+	last     Attempt   // the last failed attempt
 }
 
 // NewReceiver returns a Receiver that sends through sender.
@@ -58,7 +58,7 @@ func NewReceiver(sender *Sender, o ReceiverOptions) *Receiver {
 		Name: o.Target.Name, MaxRequests: 1, Timeout: o.ProbeEvery,
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(o.DownAfter) }, //nolint:gosec // a small number
 		OnStateChange: r.changed,
-		// The end of this process says nothing about the receiver.
+		// If this process ends, that says nothing about the receiver.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 	})
 	if o.Rate > 0 {
@@ -84,8 +84,8 @@ func (r *Receiver) changed(_ string, _, to gobreaker.State) {
 	r.probing = time.Time{}
 }
 
-// Pause returns how long no delivery should begin: the receiver is down, asked to be
-// left alone, or had as many as it may get. 0: now.
+// Pause returns how long no delivery should begin, because the receiver is down,
+// asked to wait, or has reached its rate. 0: one may begin now.
 func (r *Receiver) Pause() time.Duration {
 	state := r.breaker.State()
 	now := time.Now()
@@ -107,22 +107,23 @@ func (r *Receiver) Pause() time.Duration {
 	return pause
 }
 
-// Took notes that a delivery is about to begin.
+// Took records that a delivery is about to begin.
 func (r *Receiver) Took() {
 	if r.limiter != nil {
 		r.limiter.Allow()
 	}
 	if r.breaker.State() == gobreaker.StateHalfOpen {
 		r.mu.Lock()
-		// Also where it never gets to an attempt, another one may try after a while.
+		// After this time another delivery may try, even if this one never gets to
+		// an attempt.
 		r.probing = time.Now().Add(r.o.Target.Timeout + bodyTimeout)
 		r.mu.Unlock()
 	}
 }
 
-// Deliver sends a delivery once. It tells whether the attempt is one of the
-// delivery's own: while the receiver is down, what fails for that is none. A delivery that came too
-// late to be held back is not sent.
+// Deliver sends a delivery once. charged says whether the attempt counts: an attempt that fails
+// because the receiver is down does not. A delivery that began before the receiver went down is not
+// sent.
 func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged bool) {
 	done, err := r.breaker.Allow()
 	if err != nil {
@@ -130,7 +131,7 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 	}
 	sent := false
 	defer func() {
-		if !sent { // it panicked, and the breaker would count an attempt that never ends
+		if !sent { // it panicked; otherwise the breaker would wait for this attempt for ever
 			done(errors.New("the attempt panicked"))
 		}
 	}()
@@ -154,15 +155,15 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 	return a, !a.Down || r.breaker.State() == gobreaker.StateClosed
 }
 
-// Condition is how a receiver is.
+// Condition is the state of a receiver.
 type Condition struct {
 	Down        bool
 	Since       time.Time // with Down
-	Rests       time.Time // it asked for no delivery before; zero or past: it did not
-	LastFailure string    // of the last attempt that was to be repeated
+	Rests       time.Time // it asked for no delivery before this time; zero or past: it did not
+	LastFailure string    // of the last attempt that must be repeated
 }
 
-// Condition returns how the receiver is.
+// Condition returns the state of the receiver.
 func (r *Receiver) Condition() Condition {
 	r.mu.Lock()
 	defer r.mu.Unlock()

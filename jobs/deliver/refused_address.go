@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// ErrRefusedAddress is the error for an address that no delivery may go to.
+// ErrRefusedAddress is the error for an address to which no delivery may go.
 var ErrRefusedAddress = errors.New("refused address")
 
-// Guard refuses the addresses of this machine and of private networks, so that
-// who may write a subscription cannot reach what only this machine may.
-// It is safe for concurrent use.
+// Guard refuses the addresses of this machine and of private networks. So a
+// person who may write a subscription cannot reach servers that only this
+// machine may reach. It is safe for concurrent use.
 type Guard struct {
 	allowed []netip.Prefix
 	own     func() ([]net.Addr, error)
 }
 
-// NewGuard returns a Guard that makes exceptions for the allowed networks.
+// NewGuard returns a Guard with exceptions for the allowed networks.
 func NewGuard(allowed ...netip.Prefix) *Guard {
 	return &Guard{allowed: allowed, own: net.InterfaceAddrs}
 }
 
-// reserved are networks without a public server in them, beside those that
-// netip knows: IANA's special-purpose registries of IPv4 and IPv6.
+// reserved are networks without public servers, besides those that netip knows:
+// from IANA's special-purpose registries of IPv4 and IPv6.
 var reserved = []struct {
 	network netip.Prefix
 	what    string
@@ -49,8 +49,8 @@ var reserved = []struct {
 	{netip.MustParsePrefix("fec0::/10"), "of a private site"},
 }
 
-// carriers are IPv6 networks whose addresses have an IPv4 address inside, which is
-// where the packets go in the end.
+// carriers are IPv6 networks whose addresses contain an IPv4 address, to which the
+// packets finally go.
 var carriers = []struct {
 	network netip.Prefix
 	at      int // the first of its four bytes
@@ -61,8 +61,8 @@ var carriers = []struct {
 	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4
 }
 
-// Check returns nil if a delivery may go to an address, and otherwise an error
-// that is ErrRefusedAddress and says why.
+// Check returns nil if a delivery may go to an address. Otherwise it returns an
+// ErrRefusedAddress that says why.
 func (g *Guard) Check(address netip.Addr) error {
 	address = address.Unmap().WithZone("")
 	for _, network := range g.allowed {
@@ -80,7 +80,7 @@ func (g *Guard) Check(address netip.Addr) error {
 	return fmt.Errorf("%w: %s is %s; --deliver-allow=%s would allow it", ErrRefusedAddress, address, what, netip.PrefixFrom(address, address.BitLen()))
 }
 
-// kind says why an address is no public one; "" if it is.
+// kind returns why an address is not public; "" if it is public.
 func kind(a netip.Addr) string {
 	switch {
 	case !a.IsValid():
@@ -110,8 +110,8 @@ func kind(a netip.Addr) string {
 	return ""
 }
 
-// isOwn tells an address that this machine has, public or not. It counts as one
-// where the system does not say which these are.
+// isOwn reports whether this machine has an address, public or not. If the
+// system does not list its addresses, it returns true.
 func (g *Guard) isOwn(a netip.Addr) bool {
 	own, err := g.own()
 	if err != nil {
@@ -127,8 +127,8 @@ func (g *Guard) isOwn(a netip.Addr) bool {
 	return false
 }
 
-// control is for net.Dialer: it sees the address that is connected to, whatever a
-// name meant a moment before.
+// control is for net.Dialer: it checks the address of the connection itself,
+// because a name may have resolved differently before.
 func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	place, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -137,8 +137,9 @@ func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	return g.Check(place.Addr())
 }
 
-// Resolve returns the addresses of a host to which a delivery may go. Without
-// any, the error is that of the lookup, or why the first of them is refused.
+// Resolve returns the addresses of a host to which a delivery may go. If there
+// are none, it returns the error of the lookup, or why the first address is
+// refused.
 func (g *Guard) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
@@ -163,7 +164,7 @@ func (g *Guard) Resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 // connectPatience bounds the wait for a connection to one of several addresses.
 const connectPatience = 3 * time.Second
 
-// dial connects to the first address of a host that answers.
+// dial connects to the first answering address of a host.
 func (g *Guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 	"outboxd/domain"
 )
 
-// The headers of a request that are outboxd's own. The event's headers get
-// HeaderPrefix before their names, so that a producer cannot set HTTP's own headers.
-// Characters that HTTP does not allow in a name or a value are percent-encoded.
+// The headers that outboxd adds to a request. The event's headers get HeaderPrefix
+// before their names, so that a producer cannot set HTTP's own headers. Characters
+// that HTTP does not allow are percent-encoded.
 const (
 	HeaderType    = "Outboxd-Event-Type"
 	HeaderQueue   = "Outboxd-Event-Queue"
@@ -33,8 +33,8 @@ const (
 	headerTracestate  = "tracestate"
 )
 
-// request builds and signs one attempt at a time. It also returns the secrets,
-// which nothing may quote.
+// request builds and signs the request of one attempt. at is the time of the
+// signature. It also returns the secrets, which no error may quote.
 func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at time.Time) (*http.Request, []string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.URL, nil)
 	if err != nil {
@@ -63,13 +63,13 @@ func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at ti
 		h.Set(HeaderPrefix+escape(name, isTokenByte), escape(value, isValueByte))
 	}
 	trace(ctx, h, d.Headers)
-	// net/http then sends the request again by itself if the receiver had closed the
-	// connection before it came; without values the header is not sent.
+	// With this key net/http repeats the request by itself if the receiver had
+	// closed the connection before. A header without values is not sent.
 	h["Idempotency-Key"] = []string{}
 	return r, secrets, nil
 }
 
-// encode puts the event into the request, and returns its body.
+// encode writes the event into the request, and returns its body.
 func (s *Sender) encode(ctx context.Context, r *http.Request, format string, d *Delivery) ([]byte, error) {
 	switch format {
 	case domain.FormatRaw, "":
@@ -100,7 +100,8 @@ func setBody(r *http.Request, body []byte) {
 	}
 }
 
-// contentType is what the event's own header says, or else what the payload is.
+// contentType returns the content type from the event's header, or else from
+// the payload.
 func contentType(d *Delivery) string {
 	for name, value := range d.Headers {
 		if strings.EqualFold(name, headerContentType) && value != "" {
@@ -113,7 +114,7 @@ func contentType(d *Delivery) string {
 	return "application/octet-stream"
 }
 
-// trace hands on the trace of the attempt or, where none is recorded, that of the event.
+// trace sets the trace of the attempt or, if none is recorded, that of the event.
 func trace(ctx context.Context, h http.Header, headers map[string]string) {
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(h))
 	if h.Get(domain.HeaderTraceparent) != "" {
@@ -129,7 +130,7 @@ func trace(ctx context.Context, h http.Header, headers map[string]string) {
 	}
 }
 
-// escape percent-encodes the bytes of text that are not fit.
+// escape percent-encodes the bytes of text for which fit is false.
 func escape(text string, fit func(byte) bool) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {
@@ -142,12 +143,12 @@ func escape(text string, fit func(byte) bool) string {
 	return b.String()
 }
 
-// isValueByte tells the bytes of a header's value that every receiver reads in the
-// same way.
+// isValueByte reports whether every receiver reads a byte of a header's value in
+// the same way.
 func isValueByte(c byte) bool { return c >= ' ' && c <= '~' && c != '%' }
 
-// isTokenByte tells the bytes of a header's name (RFC 9110, section 5.6.2), but for
-// the per cent sign.
+// isTokenByte reports whether a byte may be in a header's name (RFC 9110, section
+// 5.6.2). It excludes the per cent sign.
 func isTokenByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$&'*+-.^_`|~", c) >= 0
 }

@@ -20,28 +20,28 @@ import (
 const (
 	// bodyTimeout bounds the wait for the rest of an answer whose status is known.
 	bodyTimeout = time.Second
-	// maxBody bounds what is read of an answer, and of its headers, in bytes.
+	// maxBody is how many bytes of an answer, and of its headers, are read.
 	maxBody = 64 << 10
-	// maxQuoted bounds what is kept of it for the timeline, in bytes.
+	// maxQuoted is how many bytes of an answer are kept for the timeline.
 	maxQuoted = 4 << 10
-	// idleTimeout is how long a connection is kept that nothing is sent over.
+	// idleTimeout is how long an idle connection is kept.
 	idleTimeout = 90 * time.Second
 )
 
-// SenderOptions say how a Sender reaches receivers.
+// SenderOptions are the options of a Sender.
 type SenderOptions struct {
 	Guard *Guard // required
-	// Proxy, unless nil, is what all requests go through. Names are then resolved by
-	// it, and only addresses that stand in a URL meet the Guard.
+	// Proxy, unless nil, forwards all requests. It resolves names, so the Guard
+	// checks only addresses that stand in a URL.
 	Proxy *url.URL
 	// Source is the attribute source of CloudEvents, a URI reference.
 	Source string // "outboxd" if empty
-	// Connections bounds the connections to one host that are kept while nothing is sent.
+	// Connections bounds the idle connections to one host.
 	Connections int
 }
 
-// Sender sends deliveries. It is safe for concurrent use. It takes no proxy from
-// the environment, and follows no redirect.
+// Sender sends deliveries. It is safe for concurrent use. It uses no proxy from
+// the environment, and follows no redirects.
 type Sender struct {
 	client *http.Client
 	guard  *Guard
@@ -49,7 +49,7 @@ type Sender struct {
 	source string
 }
 
-// NewSender returns a Sender. It connects to nothing.
+// NewSender returns a Sender. It does not connect.
 func NewSender(o SenderOptions) *Sender {
 	transport := &http.Transport{
 		DialContext:            o.Guard.dial,
@@ -75,8 +75,7 @@ func NewSender(o SenderOptions) *Sender {
 	}
 }
 
-// Close ends the connections that nothing is sent over. The Sender can still be
-// used afterwards.
+// Close closes idle connections. The Sender can still be used afterwards.
 func (s *Sender) Close() { s.client.CloseIdleConnections() }
 
 // Send sends a delivery once.
@@ -115,8 +114,8 @@ func (s *Sender) send(ctx context.Context, target *Target, d *Delivery) Attempt 
 	return read(ctx, cancel, response, begun, secrets)
 }
 
-// checkLiteral applies the guard to an address that stands in the URL, where a
-// proxy would connect to it.
+// checkLiteral checks an address that stands in the URL, if a proxy will
+// connect to it.
 func (s *Sender) checkLiteral(u *url.URL) error {
 	if !s.proxy {
 		return nil
@@ -127,9 +126,9 @@ func (s *Sender) checkLiteral(u *url.URL) error {
 	return nil
 }
 
-// read makes an attempt of an answer. The status decides; the rest is read to keep
-// the connection usable and to quote it, for which a receiver that dawdles is not
-// worth waiting. After a 101 there is no body but a bare connection.
+// read makes an Attempt of an answer. The status decides. The rest is only read to
+// keep the connection usable and to quote it, so a slow receiver is not waited
+// for. After status 101 there is no body but a bare connection.
 func read(ctx context.Context, cancel context.CancelFunc, response *http.Response, begun time.Time, secrets []string) Attempt {
 	a := Attempt{Status: response.StatusCode, RetryAfter: answer.RetryAfter(response.Header.Get("Retry-After"), time.Now())}
 	oteltrace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(a.Status))
@@ -147,8 +146,8 @@ func read(ctx context.Context, cancel context.CancelFunc, response *http.Respons
 	return a
 }
 
-// why is the error of a request without an answer. The client's own would quote
-// the URL, which may grant access.
+// why returns the error of a request without an answer. The client's own error
+// would quote the URL, which may grant access.
 func why(ctx context.Context, err error, secrets []string) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrRefusedAddress) {
 		return cause

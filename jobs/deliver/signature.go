@@ -17,8 +17,8 @@ var errSecret = errors.New("the delivery cannot be signed")
 // maxSecret bounds the file of a secret, in bytes.
 const maxSecret = 4 << 10
 
-// readSecret returns what a reference refers to. Its errors name the reference,
-// and quote nothing of the secret.
+// readSecret returns the secret of a reference. Its errors name the reference
+// and never the secret.
 func readSecret(reference string) (string, error) {
 	kind, place, _ := strings.Cut(reference, ":")
 	var secret string
@@ -44,8 +44,8 @@ func readSecret(reference string) (string, error) {
 	return secret, nil
 }
 
-// sign returns the header webhook-signature: a signature for each of the secrets,
-// with a space between them. It also returns the secrets, which nothing may quote.
+// sign returns the header webhook-signature: one signature for each secret,
+// separated by spaces. It also returns the secrets, which no error may quote.
 func sign(references []string, id string, at time.Time, body []byte) (signature string, secrets []string, err error) {
 	signatures := make([]string, 0, len(references))
 	for _, reference := range references {

@@ -13,7 +13,7 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Archive is the domain.ArchivedTasks: the tasks that Asynq archived.
+// Archive implements domain.ArchivedTasks: the tasks that Asynq archived.
 type Archive struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
@@ -50,7 +50,7 @@ func (a *Archive) Archived(ctx context.Context, queue string, from time.Time, sk
 }
 
 // Failure implements domain.ArchivedTasks. Asynq's inspector takes no context;
-// the client's own limits bound it.
+// the client's timeouts bound it.
 func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.FailedTask, error) {
 	info, err := a.inspector.GetTaskInfo(queue, taskID)
 	switch {

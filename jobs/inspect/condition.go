@@ -11,9 +11,9 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// readCondition asks how Redis does, in the words of INFO.
+// readCondition reads Redis's state from INFO.
 func readCondition(ctx context.Context, client redis.UniversalClient) (*diagnosis.RedisCondition, error) {
-	// Each section for itself: a list of them is for Redis 7.
+	// One command for each section: only Redis 7 accepts several.
 	pipe := client.Pipeline()
 	sections := []*redis.StringCmd{
 		pipe.Info(ctx, "server"), pipe.Info(ctx, "memory"), pipe.Info(ctx, "persistence"), pipe.Info(ctx, "replication"), pipe.Info(ctx, "clients"),
@@ -30,7 +30,7 @@ func readCondition(ctx context.Context, client redis.UniversalClient) (*diagnosi
 		maps.Copy(info, broker.ParseInfo(section.Val()))
 	}
 	number := func(name string) int64 {
-		n, _ := strconv.ParseInt(info[name], 10, 64) // 0 where Redis does not tell
+		n, _ := strconv.ParseInt(info[name], 10, 64) // 0 if Redis does not tell
 		return n
 	}
 	return &diagnosis.RedisCondition{

@@ -1,5 +1,6 @@
-// Package inspect looks at Redis as a whole: how it is set up and how it does, what
-// its queues hold, who serves them, and what Asynq archived. It changes nothing.
+// Package inspect looks at Redis as a whole: its settings and its state, the
+// contents of its queues, the workers that serve them, and the tasks that Asynq
+// archived. It changes nothing.
 //
-// Single tasks are the subject of package lookup.
+// Package lookup finds single tasks.
 package inspect

@@ -15,8 +15,8 @@ import (
 
 const inspectPatience = 5 * time.Second
 
-// Inspector is the domain.Examiner of the Redis in use: how it is set up, how it
-// does, and whether its queues are served.
+// Inspector implements domain.Examiner for Redis: its settings, its state, and
+// whether its queues are served.
 type Inspector struct {
 	redis     redis.UniversalClient
 	asynq     *asynq.Inspector
@@ -28,20 +28,19 @@ type Inspector struct {
 	foreign   atomic.Pointer[[]string]
 }
 
-// NewInspector returns an Inspector. inProcess says that
-// Redis is the one inside an outboxd process, which has no settings to be read.
-// now is this machine's clock.
+// NewInspector returns an Inspector. inProcess says that Redis runs inside an
+// outboxd process, which has no settings to read. now is this machine's clock.
 func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspector {
 	return &Inspector{redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
 
-// Handles says for which types a worker of this build has a handler, each with the
-// flag that the worker needs for it, or "". It must be called before the first use.
+// Handles sets the types for which a worker of this build has a handler, each with
+// the flag that the worker needs for it; "": none. Call it before the first use.
 func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 
-// OnlyOurs leaves findings out that are about the tasks of others on the same
-// Redis: of another database's outboxd, or of whoever uses Asynq without it. It
-// must be called before the first use.
+// OnlyOurs leaves out findings about tasks of other programs on the same Redis:
+// of an outboxd with another database, or of a program that uses Asynq without
+// outboxd. Call it before the first use.
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
 // Receivers returns to which subscriptions nothing is delivered.
@@ -74,7 +73,7 @@ func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
 	return facts.Findings(), err
 }
 
-// Facts reads what there is to be judged. Errors: CodeUnavailable.
+// Facts reads the facts to judge. Errors: CodeUnavailable.
 func (i *Inspector) Facts(ctx context.Context) (diagnosis.RedisFacts, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectPatience)
 	defer cancel()
@@ -98,7 +97,7 @@ func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err e
 			return facts, err
 		}
 		if facts.Condition.IsReplica() {
-			return facts, nil // Asynq's questions write
+			return facts, nil // Asynq's queries write
 		}
 		if f, known := broker.FindingOf(broker.Probe(ctx, i.redis).Err()); known {
 			facts.Refused = &f
@@ -111,7 +110,7 @@ func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err e
 	return facts, err
 }
 
-// Foreign returns the queues whose tasks belong to other programs, as of the last look.
+// Foreign returns the queues with tasks of other programs only, as of the last look.
 func (i *Inspector) Foreign() []string {
 	if last := i.foreign.Load(); last != nil {
 		return *last
@@ -124,7 +123,7 @@ func (i *Inspector) clock(ctx context.Context) (*diagnosis.Clock, error) {
 	there, err := i.redis.Time(ctx).Result()
 	switch {
 	case broker.IsWithheld(err):
-		return nil, nil //nolint:nilnil // it is not known
+		return nil, nil //nolint:nilnil // unknown
 	case err != nil:
 		return nil, err
 	}

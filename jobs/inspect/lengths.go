@@ -11,9 +11,9 @@ import (
 
 var _ domain.QueueLengths = (*Overviews)(nil)
 
-// Lengths implements domain.QueueLengths, in one round trip: what Asynq keeps of a queue in
-// lists and sorted sets, without what is completed or archived. A queue whose keys may
-// not be used is left out.
+// Lengths implements domain.QueueLengths, in one round trip. It adds up a queue's lists and
+// sorted sets, except completed and archived tasks. It leaves out a queue whose keys may
+// not be used.
 func (o *Overviews) Lengths(ctx context.Context, queues []string) (map[string]int64, error) {
 	counts := make([][]*redis.IntCmd, len(queues))
 	_, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {

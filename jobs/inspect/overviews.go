@@ -15,7 +15,7 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Overviews is the domain.QueueOverviews. It is safe for concurrent use.
+// Overviews implements domain.QueueOverviews. It is safe for concurrent use.
 type Overviews struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
@@ -26,20 +26,21 @@ func NewOverviews(r *broker.Redis) *Overviews { return &Overviews{r.Client(), r.
 
 var _ domain.QueueOverviews = (*Overviews)(nil)
 
-// oldestLooked is how many of the tasks of each end of what is tried again are
-// looked at for the oldest one. The longest backoff has who was tried most often.
+// oldestLooked is how many tasks at each end of the retry set are read to find
+// the oldest. Tasks with the most attempts have the longest backoff.
 const oldestLooked = 20
 
-// queueReads are what is read of one queue.
+// queueReads are the pending reads of one queue.
 type queueReads struct {
 	pending, active, scheduled, retry, archived *redis.IntCmd
-	head                                        *redis.StringCmd // of the pending tasks, the oldest
+	head                                        *redis.StringCmd // the oldest pending task
 	soonest, latest                             *redis.StringSliceCmd
-	since                                       *redis.StringCmd // when the head became pending; nil without one
+	since                                       *redis.StringCmd // when the head became pending; nil without a head
 }
 
 // Queues implements domain.QueueOverviews, in two round trips, or three if tasks
-// are pending. Asynq's own inspector also estimates memory, which reads tasks.
+// are pending. Asynq's own inspector would also estimate memory, for which it
+// reads tasks.
 func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	names, err := o.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
@@ -69,7 +70,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	queues := make([]domain.QueueStatus, 0, len(names))
 	for i, r := range reads {
 		if broker.IsForbiddenKey(r.pending.Err()) {
-			continue // a finding names it
+			continue // a finding names this queue
 		}
 		queues = append(queues, domain.QueueStatus{
 			Name: names[i], Pending: r.pending.Val(), Active: r.active.Val(), Scheduled: r.scheduled.Val(), Retry: r.retry.Val(), Archived: r.archived.Val(),
@@ -79,7 +80,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	return queues, nil
 }
 
-// heads asks since when the oldest pending task of each queue has been so.
+// heads reads when the oldest pending task of each queue became pending.
 func (o *Overviews) heads(ctx context.Context, names []string, reads []queueReads) error {
 	pipe := o.redis.Pipeline()
 	for i, name := range names {
@@ -93,9 +94,9 @@ func (o *Overviews) heads(ctx context.Context, names []string, reads []queueRead
 	return fault(pipe.Exec(ctx))
 }
 
-// fault returns the first error of a pipeline that is neither about the keys of
-// one queue nor that something is missing: an empty list has no head, and a task
-// may be taken just now.
+// fault returns the first error of a pipeline that matters. It ignores errors
+// about the keys of one queue, and missing values: an empty list has no head,
+// and a task may just have been taken.
 func fault(answers []redis.Cmder, err error) error {
 	if err == nil || len(answers) == 0 {
 		return err
@@ -108,8 +109,8 @@ func fault(answers []redis.Cmder, err error) error {
 	return nil
 }
 
-// oldest is since when the oldest task waits that was looked at: of the pending
-// ones the head, of those that failed the event that was made first.
+// oldest returns when the oldest of the read tasks began to wait. For pending
+// tasks that is the head; for failed ones, the task whose event was made first.
 func (r queueReads) oldest() (oldest time.Time) {
 	older := func(at time.Time) {
 		if oldest.IsZero() || at.Before(oldest) {
@@ -132,7 +133,7 @@ func (r queueReads) oldest() (oldest time.Time) {
 }
 
 // Workers implements domain.QueueOverviews. Asynq's inspector takes no context;
-// the client's own limits bound it.
+// the client's timeouts bound it.
 func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
 	servers, err := o.inspector.Servers()
 	if err != nil {

@@ -13,14 +13,13 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Known returns those of the IDs that are events of this database, or that may
-// be.
+// Known returns the IDs that are events of this database, or may be.
 type Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
 
 const (
-	// sampled is how many task IDs a look reads of each end of what waits in a queue.
+	// sampled is how many task IDs a look reads from each end of a queue.
 	sampled = 50
-	// samplesMost bounds the IDs that one examination asks the database about.
+	// samplesMost bounds the IDs about which one examination asks the database.
 	samplesMost = 5_000
 	// knownPatience bounds how long the examination of Redis waits for the database.
 	knownPatience = 2 * time.Second
@@ -28,12 +27,12 @@ const (
 	typesRead = 30
 )
 
-// sample is some of the tasks that wait in a queue, those that are due first
-// before the others.
+// sample is some of the waiting tasks of a queue, those that are due first at
+// the beginning.
 type sample []string
 
-// samples reads some task IDs of each queue: from both ends, since either may
-// be full of another's.
+// samples reads some task IDs from both ends of each queue, because either end
+// may be full of other programs' tasks.
 func (i *Inspector) samples(ctx context.Context, queues []string) (map[string]sample, error) {
 	reads := make([][]*redis.StringSliceCmd, len(queues))
 	_, err := i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -62,14 +61,14 @@ func (i *Inspector) samples(ctx context.Context, queues []string) (map[string]sa
 	return of, nil
 }
 
-// ours is what the database said of some tasks.
+// ours is the database's answer about some tasks.
 type ours struct {
 	asked, known map[domain.ID]bool
-	all          bool // nobody can say, so that everything counts as ours
+	all          bool // not known, so all tasks count as ours
 }
 
-// ask asks the database about all tasks at once. One that does not answer hides
-// nothing: then every task counts as ours.
+// ask asks the database about all tasks at once. If it does not answer, every
+// task counts as ours, so that no finding is hidden.
 func (i *Inspector) ask(ctx context.Context, tasks []string) ours {
 	o := ours{asked: map[domain.ID]bool{}, known: map[domain.ID]bool{}, all: i.known == nil}
 	if o.all {
@@ -95,8 +94,8 @@ func (i *Inspector) ask(ctx context.Context, tasks []string) ours {
 	return o
 }
 
-// has tells whether a task is ours, or may be. A task whose ID is no event's is
-// an ordinary one, of somebody else.
+// has reports whether a task is ours, or may be. A task whose ID is not that of
+// an event belongs to another program.
 func (o ours) has(task string) bool {
 	if o.all {
 		return true
@@ -105,8 +104,8 @@ func (o ours) has(task string) bool {
 	return err == nil && (o.known[id] || !o.asked[id])
 }
 
-// of returns the tasks of a sample that are ours. A queue that has some, and
-// none of ours, is somebody else's.
+// of returns the tasks of a sample that are ours. foreign says that the sample
+// has tasks, but none of ours.
 func (o ours) of(s sample) (tasks []string, foreign bool) {
 	for _, task := range s {
 		if o.has(task) {
@@ -116,7 +115,7 @@ func (o ours) of(s sample) (tasks []string, foreign bool) {
 	return tasks, len(s) > 0 && len(tasks) == 0
 }
 
-// types returns the types of the first of these tasks of a queue.
+// types returns the types of the first ones of these tasks.
 func (i *Inspector) types(ctx context.Context, queue string, tasks []string) ([]string, error) {
 	tasks = tasks[:min(len(tasks), typesRead)]
 	messages := make([]*redis.StringCmd, len(tasks))
@@ -129,7 +128,7 @@ func (i *Inspector) types(ctx context.Context, queue string, tasks []string) ([]
 	})
 	var types []string
 	for _, message := range messages {
-		if err := message.Err(); err != nil && !errors.Is(err, redis.Nil) { // that is a task that ended just now
+		if err := message.Err(); err != nil && !errors.Is(err, redis.Nil) { // that is a task that has just ended
 			return nil, err
 		}
 		if kind, ok := pipeline.TypeOf([]byte(message.Val())); ok {

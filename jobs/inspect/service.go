@@ -10,11 +10,11 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// service looks whether the queues are served, and whether somebody has a handler
-// for what is in them. Asynq's inspector takes no context; that Redis answers has
-// just been seen.
+// service checks whether the queues are served, and whether workers have handlers
+// for the tasks in them. Asynq's inspector takes no context; Redis has just
+// answered.
 //
-// On a Redis that others use too, their queues and tasks are theirs to look after.
+// If others use the same Redis, their queues and tasks are left out.
 func (i *Inspector) service(ctx context.Context) (*diagnosis.QueueFacts, error) {
 	queues, err := i.asynq.Queues()
 	if err != nil {
@@ -30,10 +30,10 @@ func (i *Inspector) service(ctx context.Context) (*diagnosis.QueueFacts, error) 
 	return facts, nil
 }
 
-// allowed leaves out the queues whose keys this user may not use.
+// allowed separates the queues whose keys this user may use from the others.
 func (i *Inspector) allowed(ctx context.Context, queues []string) (allowed, forbidden []string) {
 	probes := make([]*redis.Cmd, len(queues))
-	// Each answer has its own error; an outage shows in what follows.
+	// Each answer has its own error; an outage shows in the next command.
 	_, _ = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for n, queue := range queues {
 			probes[n] = broker.ProbeQueue(ctx, pipe, queue)
@@ -101,8 +101,8 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	return facts, nil
 }
 
-// suspectsFirst puts the queues first that something may be found about, since
-// the database is asked about a bounded number of tasks.
+// suspectsFirst puts queues with possible findings first, because the database
+// is asked about a bounded number of tasks.
 func suspectsFirst(queues []string, unserved []diagnosis.UnservedQueue, paused []string) []string {
 	suspects := slices.Clone(paused)
 	for _, w := range unserved {
@@ -118,8 +118,8 @@ func suspectsFirst(queues []string, unserved []diagnosis.UnservedQueue, paused [
 	return suspects
 }
 
-// unserved returns the queues that no worker serves although tasks wait in them,
-// and how many workers there are.
+// unserved returns the queues with waiting tasks that no worker serves, and the
+// number of workers.
 func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue, workers int, err error) {
 	servers, err := i.asynq.Servers()
 	if err != nil {
@@ -146,7 +146,8 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 	return waiting, len(servers), nil
 }
 
-// paused returns the paused queues: Asynq's pages and command line do.
+// paused returns the paused queues. Asynq's pages and command line pause
+// queues.
 func (i *Inspector) paused(ctx context.Context, queues []string) (names []string, err error) {
 	marks := make([]*redis.IntCmd, len(queues))
 	_, err = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -166,7 +167,7 @@ func (i *Inspector) paused(ctx context.Context, queues []string) (names []string
 	return names, nil
 }
 
-// withheld makes a refusal a fact, and leaves an outage an error.
+// withheld returns a refusal as a fact, and an outage as an error.
 func withheld(what string, err error) (*diagnosis.QueueFacts, error) {
 	if !broker.IsWithheld(err) {
 		return nil, err

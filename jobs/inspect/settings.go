@@ -9,10 +9,10 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// readSettings asks for the settings and, because CONFIG is forbidden at many
-// places, also for the statistics, which repeat most of them.
+// readSettings reads the settings by CONFIG and by INFO, which has most of them
+// too, because many servers forbid CONFIG.
 func readSettings(ctx context.Context, client redis.UniversalClient) (*diagnosis.RedisSettings, error) {
-	// One question for each setting: a list is for Redis 7.
+	// One command for each setting: only Redis 7 accepts several.
 	names := []string{"maxmemory", "maxmemory-policy", "appendonly", "save"}
 	pipe := client.Pipeline()
 	answers := make([]*redis.MapStringStringCmd, len(names))

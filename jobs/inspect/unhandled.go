@@ -9,14 +9,14 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// retriesRead is how many of the tasks that are due first a look reads in a
-// queue. Their payloads come along, which may be a mebibyte each. A task that one
-// of outboxd's workers could not handle is due again within a minute, so that
-// others do not hide it for long.
+// retriesRead is how many tasks of a queue's retry set a look reads, those that
+// are due first. Their payloads are read too, up to a mebibyte each. A task that
+// a worker of outboxd could not handle is due again within a minute, so others do
+// not hide it for long.
 const retriesRead = 50
 
-// left looks for tasks that stand at the head of their queue since one of
-// outboxd's workers found that no worker takes them.
+// left returns tasks that are still at the head of their queue after a worker
+// of outboxd noted that no worker takes them.
 func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
 	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {
@@ -41,8 +41,8 @@ func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosi
 	return stuck, nil
 }
 
-// unhandled looks for tasks that no worker takes, and for those whose last error
-// says that a worker had no handler for them.
+// unhandled returns tasks that no worker takes, and tasks whose last error says
+// that a worker had no handler for them.
 func (i *Inspector) unhandled(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
 	if stuck, err = i.left(ctx, queues); err != nil {
 		return nil, err

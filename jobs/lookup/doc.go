@@ -1,6 +1,6 @@
-// Package lookup looks for single tasks in Redis, where a worker would find them:
-// whether a task is there, in which state, and whether its remains hide that it
-// is lost.
+// Package lookup looks for single tasks in Redis, in the places where a worker
+// finds them: whether a task is there, in which state, and whether only remains
+// of it are left.
 //
-// What Redis and its queues are like is the subject of package inspect.
+// Package inspect looks at Redis and its queues as a whole.
 package lookup

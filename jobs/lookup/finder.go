@@ -12,8 +12,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Finder looks for tasks where workers would, many in one round trip. It is safe
-// for concurrent use.
+// Finder looks for tasks where workers find them, many in one round trip. It is
+// safe for concurrent use.
 type Finder struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
@@ -25,13 +25,13 @@ func New(r *broker.Redis) *Finder {
 	return &Finder{redis: r.Client(), inspector: r.Inspector()}
 }
 
-// Todo is what to do about a task beside looking for it; "" is nothing.
+// Todo says what to do with a task besides looking for it; "": nothing.
 type Todo string
 
 const (
-	// ClearStranded clears away the remains of a task that no worker finds.
+	// ClearStranded removes the remains of a task that no worker finds.
 	ClearStranded Todo = "clear"
-	// ClearCompleted clears away a completed task, too.
+	// ClearCompleted also removes a completed task.
 	ClearCompleted Todo = "redo"
 )
 
@@ -42,7 +42,7 @@ const (
 	lookArgsPerTask = 3
 )
 
-// lookAnswer is how lookScript answers about one task: these are its digits.
+// lookAnswer is the digit that lookScript returns for one task.
 type lookAnswer byte
 
 const (
@@ -51,20 +51,20 @@ const (
 	answeredThere     lookAnswer = '2'
 	answeredCompleted lookAnswer = '3'
 	answeredArchived  lookAnswer = '4'
-	answeredUnsure    lookAnswer = '5' // pending; the list has to be read
+	answeredUnsure    lookAnswer = '5' // pending; the list must be read
 	answeredUnleased  lookAnswer = '6' // active without a lease; only a worker can still have it
 )
 
-// Inquiry is a question about one task, and its answer.
+// Inquiry is a question about one task and its answer.
 type Inquiry struct {
 	Queue, TaskID string
 	Todo          Todo
-	absent        string // absentSince and since, once it was looked for in vain
+	absent        string // absentSince and since, after a search in vain
 	answer        lookAnswer
-	since         string // with answeredUnsure: since when it waits, in Unix nanoseconds; "" if that is not known
+	since         string // with answeredUnsure: when it began to wait, in Unix nanoseconds; "" if not known
 }
 
-// Presence is what the answer means. In doubt the task is there.
+// Presence returns the meaning of the answer. In doubt the task is there.
 func (q *Inquiry) Presence() domain.TaskPresence {
 	switch q.answer {
 	case answeredMissing:
@@ -80,8 +80,8 @@ func (q *Inquiry) Presence() domain.TaskPresence {
 	}
 }
 
-// Ask answers all questions: mostly in one round trip, in two or more where
-// the script is unsure about some.
+// Ask answers all questions. It takes one round trip, or more if the script is
+// unsure about some tasks.
 //
 // Errors: domain.CodeUnavailable.
 func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
@@ -155,7 +155,7 @@ type evaluation func(ctx context.Context, c redis.Scripter, keys []string, args 
 // lookCall is one call of the script: questions about tasks of one queue.
 type lookCall []*Inquiry
 
-// splitByQueue keeps the questions of one queue in their order.
+// splitByQueue groups questions by queue, and keeps their order in each.
 func splitByQueue(asked []*Inquiry) []lookCall {
 	var calls []lookCall
 	open := map[string]int{}
@@ -182,7 +182,7 @@ func (c lookCall) command() (keys []string, args []any) {
 	return keys, args
 }
 
-// read takes the script's answers; anything else is none.
+// read reads the script's answers. Anything else is an error.
 func (c lookCall) read(command *redis.Cmd) error {
 	answers, err := command.StringSlice()
 	if err != nil {
@@ -200,8 +200,9 @@ func (c lookCall) read(command *redis.Cmd) error {
 	return nil
 }
 
-// isAbandoned tells whether no worker says that it runs the task. One that has
-// lost its lease runs on; Asynq's recovery looks only for leases.
+// isAbandoned reports whether no worker says that it runs the task. A worker
+// that has lost its lease continues, but Asynq's recovery only looks for
+// leases.
 func (f *Finder) isAbandoned(q *Inquiry) (bool, error) {
 	servers, err := f.inspector.Servers()
 	if err != nil {

@@ -16,34 +16,34 @@ import (
 const (
 	// pendingChunk is how many IDs of a list are read in one round trip.
 	pendingChunk = 10_000
-	// pendingLife is how long a list that was read answers questions. Reading a
-	// million IDs takes Redis a fraction of a second, so a great loss must not
-	// read them for each batch.
+	// pendingLife is how long a list that was read is reused. Reading a million
+	// IDs takes Redis a fraction of a second, so after a great loss it must not
+	// be read for each batch.
 	pendingLife = time.Minute
-	// pendingSkew is by how much the clocks of those who enqueue may differ.
-	// Whatever waits since later than that before a list was read may have come
-	// into it meanwhile.
+	// pendingSkew is how far the clocks of publishers may differ. A task that
+	// began to wait later than this before the list was read may have been
+	// added during the reading.
 	pendingSkew = 10 * time.Second
 )
 
-// pendingLists remembers which tasks a queue's list had. It is read only where a
-// task should have been taken out of a long list already, and was not: after a
-// loss, or where clocks differ.
+// pendingLists caches the tasks of queues' lists. A list is read only if a task
+// should have been taken from a long list already and was not: after a loss, or
+// if clocks differ.
 type pendingLists struct {
-	mu   sync.Mutex // held while reading: whoever asks at the same time wants the same
+	mu   sync.Mutex // held while reading, so that callers at the same time share it
 	seed maphash.Seed
 	of   map[string]pendingList
 }
 
-// pendingList holds hashes instead of IDs, sorted: 8 bytes for each task. Two
-// tasks of one hash make a lost one count as there.
+// pendingList has sorted hashes instead of IDs: 8 bytes for each task. If two
+// tasks have the same hash, a lost one may count as there.
 type pendingList struct {
 	read   time.Time // when reading began
 	hashes []uint64
 }
 
-// lack tells whether a task was certainly not in its queue's list while its hash
-// said that it was.
+// lack reports whether a task was certainly not in its queue's list, although
+// its state says pending.
 func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q *Inquiry) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,14 +63,15 @@ func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q
 	return !found, nil
 }
 
-// waitsSinceBefore is false if that is not known of a task.
+// waitsSinceBefore reports whether a task began to wait before t; false if not
+// known.
 func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	since, err := strconv.ParseInt(q.since, 10, 64)
 	return err == nil && since < t.UnixNano()
 }
 
-// load reads a list from where tasks come in to where they are taken: they move
-// that way, so none is passed over that stays.
+// load reads a list from the end where tasks are added to the end where they
+// are taken. Tasks move in that direction, so it misses none that stays.
 func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, queue string) (pendingList, error) {
 	list := pendingList{read: time.Now()}
 	for begin := int64(0); ; begin += pendingChunk {

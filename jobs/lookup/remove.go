@@ -12,8 +12,8 @@ import (
 
 var _ domain.TaskRemover = (*Finder)(nil)
 
-// Remove implements domain.TaskRemover, of an event's generation and up to
-// maxGenerations before.
+// Remove implements domain.TaskRemover. It deletes the tasks of an event's
+// generation and of up to maxGenerations before it.
 func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, error) {
 	var asked []*Inquiry
 	var of []int
@@ -43,8 +43,8 @@ func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, err
 	return removed, nil
 }
 
-// delete deletes a task that does not run, and its lock if it is unique. It
-// returns false if the task runs.
+// delete deletes a task, and its lock if it is unique. It returns false if the
+// task runs, and leaves it.
 func (f *Finder) delete(queue, taskID string) (gone bool, err error) {
 	const doing = "delete a task"
 	failed := f.inspector.DeleteTask(queue, taskID)

@@ -2,28 +2,35 @@ package lookup
 
 import "github.com/redis/go-redis/v9"
 
-// nearEnd is how much of the end of a queue, from where workers take, the
-// script reads in full.
+// nearEnd is how many IDs the script reads from the end of a queue from which
+// workers take.
 const nearEnd = "1000"
 
-// lookScript looks for tasks of one queue in the list or set that their state
-// names. Asynq takes a task for there when its hash is; a worker finds it only
-// there. What is stranded, and where asked what is completed, it clears away in
-// the same step, so that no worker can come in between.
+// lookScript looks for tasks of one queue in the list or set of their state. Asynq
+// takes a task as existing if its hash exists, but a worker finds a task only in the
+// list or set. The script removes stranded tasks, and completed ones if asked, in the
+// same step, so that no worker can come in between.
 //
-// A list cannot be asked whether it has an element without reading it. But tasks
-// come into the queue at one end and leave it at the other, and the hash says
-// since when a task waits: one that waits since later than the last ones of the
-// list has not been taken yet. Only one that should have been is looked for
-// among the last, and if the list is longer than that, the answer is unsure:
-// whoever asks reads the list, and asks again with what was found.
+// Redis cannot say whether a list has an element without reading it. But tasks are
+// added at one end and taken from the other, and the hash says when a task began to
+// wait. A task that began to wait after the last ones of the list has not been taken
+// yet. The script only searches for other tasks, and only among the last ones. If the
+// list is longer, the answer is unsure: the caller reads the list, and asks again
+// with the result.
 //
-// A task is lost without a message, too: a worker that meets the ID of an
-// evicted task in the list makes the hash again with nothing but a state.
+// A hash without a message also means that the task is lost: if a worker takes the ID
+// of an evicted task from the list, it makes the hash again with only a state.
 //
-// KEYS: the queue's pending, active, lease. ARGV: the prefix of the queue's
-// keys, then three for each task: its ID; what to do; and "" or, where the list
-// did not have the task and no running worker does, "absent" and since when it waited then.
+// KEYS: the queue's pending, active, lease. ARGV: the prefix of the queue's keys,
+// then three for each task: its ID; what to do; and "" or, if neither the list nor a
+// running worker had the task, "absent" and the time since when it waited then.
+//
+//	""      only look
+//	clear   remove a stranded task
+//	redo    remove a stranded or completed task
+//
+// It returns for each task a digit of lookAnswer and, if that is unsure, when the
+// task began to wait.
 //
 //	""      only look
 //	clear   clear away what is stranded

@@ -12,11 +12,12 @@ import (
 
 var _ domain.TaskStates = (*Finder)(nil)
 
-// maxGenerations bounds how many of an event's tasks are looked for.
+// maxGenerations bounds the generations of an event whose tasks are looked for.
 const maxGenerations = 20
 
-// Tasks implements domain.TaskStates: it looks where workers would, and then for
-// what is there to know. An event without a queue is looked for in all.
+// Tasks implements domain.TaskStates. It looks for tasks where workers find
+// them, and then reads their details. If the event has no queue, it looks in all
+// queues.
 func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskState, error) {
 	const doing = "look for an event's tasks"
 	queues := []string{event.Queue}
@@ -44,11 +45,11 @@ func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskS
 		case domain.TaskStranded:
 			found = append(found, domain.TaskState{TaskID: q.TaskID, Queue: q.Queue, State: domain.StateStranded})
 			continue
-		case domain.TaskUnfinished, domain.TaskCompleted, domain.TaskArchived: // Asynq knows more of it
+		case domain.TaskUnfinished, domain.TaskCompleted, domain.TaskArchived: // Asynq has more details
 		}
 		info, err := f.inspector.GetTaskInfo(q.Queue, q.TaskID)
 		switch {
-		case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound): // it ended just now
+		case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound): // it has just ended
 		case err != nil:
 			return nil, broker.Unavailable(doing, err)
 		default:

@@ -11,13 +11,13 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Acknowledgements is the domain.Acknowledgements.
+// Acknowledgements implements domain.Acknowledgements.
 type Acknowledgements struct{ redis redis.UniversalClient }
 
 var _ domain.Acknowledgements = (*Acknowledgements)(nil)
 
-// NewAcknowledgements returns the acknowledgements in a Redis, over a connection of
-// its own, on which Await waits. It does not connect.
+// NewAcknowledgements returns the acknowledgements in a Redis. Await waits on a
+// connection of its own. It does not connect yet.
 func NewAcknowledgements(r *broker.Redis) (*Acknowledgements, error) {
 	client, err := r.NewDirectClient(1)
 	if err != nil {
@@ -26,7 +26,7 @@ func NewAcknowledgements(r *broker.Redis) (*Acknowledgements, error) {
 	return &Acknowledgements{client}, nil
 }
 
-// How many acknowledgements are confirmed at once, and how long one look waits for the first.
+// How many acknowledgements are confirmed at once, and how long Await waits for the first.
 const (
 	acknowledgedBatch = 1000
 	acknowledgedWait  = 5 * time.Second

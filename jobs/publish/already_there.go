@@ -8,19 +8,18 @@ import (
 	"outboxd/jobs/lookup"
 )
 
-// Unconfirmed names the types of events that no consumer confirms: of these, a task
-// that is completed and kept counts as already there. Of all others it gives
-// way, because an event that comes again is one whose effect is in doubt; if it
-// took effect, the inbox absorbs the repeat. It must be called before the first
-// use.
+// Unconfirmed sets the types of events that no consumer confirms. For these, a
+// completed task that is kept counts as already there. For all other types it is
+// replaced, because the effect of an event that is sent again is in doubt; if it
+// took effect, the inbox absorbs the repeat. Call it before the first use.
 func (p *Publisher) Unconfirmed(types []string) { p.unconfirmed = types }
 
-// lookCloser enqueues again what is not really there. That a task's key exists is
-// all that Asynq's script asks, and only where it does, which is rare, more is
-// asked: where a worker would find the task. The remains of one that no worker
-// finds are cleared away, and so is a completed one. It takes one round trip, and
-// another one where there was something. The error says that too few replicas
-// have what was enqueued again.
+// lookCloser enqueues events again whose task exists only in appearance. Asynq's
+// script only tests whether the task's key exists. If it does, which is rare,
+// lookCloser checks whether a worker would find the task. It removes the remains
+// of a task that no worker finds, and a completed task. It takes one round trip,
+// and a second one if it removed something. The error says that too few replicas
+// have the events that were enqueued again.
 func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Event, receipts []domain.Receipt) error {
 	var asked []*lookup.Inquiry
 	var of []int

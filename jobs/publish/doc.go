@@ -1,8 +1,7 @@
-// Package publish enqueues events as Asynq's tasks, and knows what Redis answers
-// to that: whether it has each event, whether it lost some, which Redis it is. It
-// also reads what consumers of others acknowledge there. All of this serves the
-// relay.
+// Package publish enqueues events as Asynq's tasks, and understands Redis's
+// answers: whether it has each event, whether it has lost some, and which Redis
+// it is. It also reads the acknowledgements of other consumers. All of this
+// serves the relay.
 //
-// It runs no task. When an event is published, again or for the first time, is
-// decided in relay.
+// It runs no tasks. Package relay decides when an event is published.
 package publish

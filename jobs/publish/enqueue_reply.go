@@ -10,18 +10,18 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// What Asynq's scripts that enqueue a task return, by their own comments. Only
-// the one for unique tasks knows duplicate.
+// The results of Asynq's enqueuing scripts, from their comments. Only the
+// script for unique tasks returns duplicate.
 const (
 	scriptEnqueued  = int64(1)
 	scriptConflict  = int64(0)
 	scriptDuplicate = int64(-1)
 )
 
-// readReceipt says what the reply to an enqueuing script means for its event.
-// Only an integer that the script documents is an answer. Of the errors, only
-// those that are about the event's own task are its refusal: everything else
-// concerns all events alike, and says nothing about this one.
+// readReceipt returns the receipt for the reply to an enqueuing script. Only an
+// integer that the script documents is an answer. An error refuses the event
+// only if it is about the event's own task. All other errors concern all events
+// and say nothing about this one.
 func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	reply, err := command.Result()
 	switch {
@@ -44,16 +44,17 @@ func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	}
 }
 
-// unanswered is the receipt of an event about which the error says nothing.
+// unanswered returns the receipt of an event about which an error says nothing.
 func unanswered(err error) domain.Receipt {
 	return domain.Receipt{Err: broker.Unavailable("enqueue tasks", err)}
 }
 
-// firstKey is where the first key of a script stands in its command: behind the
-// name, the script, and how many keys there are.
+// firstKey is the index of a script's first key in its command: after the name,
+// the script, and the number of keys.
 const firstKey = 3
 
-// uniqueLock is the key of a unique task's lock, until it is known who has it.
+// uniqueLock is the key of a unique task's lock, while its holder is not known
+// yet.
 type uniqueLock string
 
 func (l uniqueLock) Error() string { return "another task has the lock " + string(l) }

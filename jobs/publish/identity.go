@@ -13,7 +13,7 @@ import (
 
 var _ lost.IdentifiedQueue = (*Publisher)(nil)
 
-// What errors say was tried.
+// What was tried, for errors.
 const (
 	identifying = "look which Redis this is"
 	renewing    = "renew the canary"
@@ -23,10 +23,11 @@ const (
 // unknown as to the in-process Redis, the canary has to do.
 func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	var server, replication, canary, again *redis.StringCmd
-	// One pipeline is one connection, so the answers are of one process.
+	// One pipeline uses one connection, so the answers come from one process.
 	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		server, replication, canary = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Get(ctx, broker.CanaryKey(name))
-		// A wrong answer about the canary would send everything again.
+		// The canary is read twice, because a wrong answer would send
+		// everything again.
 		again = pipe.GetRange(ctx, broker.CanaryKey(name), 0, -1)
 		return nil
 	})
@@ -60,7 +61,7 @@ func (p *Publisher) Mark(ctx context.Context, name, next string) error {
 	return nil
 }
 
-// A Redis that was emptied since the canary was read must not get a new one as
+// If Redis was emptied after the canary was read, it must not get a new one as
 // if nothing had happened.
 const advanceScript = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -69,8 +70,8 @@ return 1`
 
 // Advance implements lost.IdentifiedQueue.
 func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool, error) {
-	// A number that is not the script's would count as a yes, and the next look
-	// would take the old canary for a loss.
+	// Only the script's own numbers count: a wrong "yes" would make the next
+	// check take the old canary for a loss.
 	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{broker.CanaryKey(name)}, known, next).Result(); {
 	case err != nil:
 		return false, broker.Unavailable(renewing, err)
@@ -83,6 +84,6 @@ func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool
 	}
 }
 
-// Renew implements lost.IdentifiedQueue: what Asynq's clients remember of the
-// queues that Redis knows is forgotten.
+// Renew implements domain.IdentifiedQueue: Asynq's clients forget which queues
+// Redis knows.
 func (p *Publisher) Renew() { p.renewed.Add(1) }

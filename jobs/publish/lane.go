@@ -19,17 +19,17 @@ import (
 // own client.
 //
 // Asynq's client enqueues one task at a time and waits for Redis in between. A
-// lane is the Redis client that Asynq is given: it takes down the commands, and
-// tells Asynq that they succeeded. Then they are sent as one pipeline, and what
-// Redis really answered decides about each event. So the messages, the keys and
-// the scripts are Asynq's, and only the waiting is ours.
+// lane is the Redis client that Asynq is given: it records the commands, and
+// tells Asynq that they succeeded. Then they are sent as one pipeline, and
+// Redis's real answers decide about each event. So messages, keys and scripts
+// are Asynq's, and only the waiting is ours.
 //
 // A lane serves one batch at a time.
 type lane struct {
-	redis.UniversalClient // for everything that is not taken down
+	redis.UniversalClient // for all commands that are not recorded
 	asynq                 *asynq.Client
 	pipe                  redis.Pipeliner
-	task                  *redis.Cmd   // the command of the task at hand; nil: none yet
+	task                  *redis.Cmd   // the command of the present task; nil: none yet
 	queues                []*redis.Cmd // the commands that tell Redis of queues
 	inFull                bool         // take down scripts, not their hashes
 	hashesFail            bool         // Redis did not let a script be called by its hash
@@ -38,7 +38,7 @@ type lane struct {
 	announced             map[string]bool
 	options               taskOptions
 	made                  time.Time
-	renewed               int64 // the publisher's count when it was made
+	renewed               int64 // Publisher.renewed when the lane was made
 }
 
 func newLane(client redis.UniversalClient, renewed int64) *lane {
@@ -47,18 +47,18 @@ func newLane(client redis.UniversalClient, renewed int64) *lane {
 	return l
 }
 
-// enqueued is what Asynq is told, so that it goes on. What Redis really answered
-// is read afterwards.
+// enqueued is the answer that Asynq gets, so that it continues. Redis's real
+// answer is read afterwards.
 const enqueued = int64(1)
 
-// SAdd is how Asynq tells Redis of a queue.
+// SAdd records the command by which Asynq tells Redis of a queue.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
-	// Not as SAdd, which takes a line for a number.
+	// Not by SAdd, which accepts any line as a number.
 	l.queues = append(l.queues, l.pipe.Do(ctx, append([]any{"SADD", key}, members...)...))
 	return redis.NewIntResult(1, nil)
 }
 
-// EvalSha is how Asynq enqueues a task.
+// EvalSha records the command by which Asynq enqueues a task.
 func (l *lane) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	if l.inFull || l.noHashes {
 		return redis.NewCmdResult(nil, errNoScript)
@@ -67,13 +67,14 @@ func (l *lane) EvalSha(ctx context.Context, sha string, keys []string, args ...a
 	return redis.NewCmdResult(enqueued, nil)
 }
 
-// Eval is how Asynq enqueues a task when EvalSha found no script.
+// Eval records the command by which Asynq enqueues a task after EvalSha found
+// no script.
 func (l *lane) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	l.task = l.pipe.Eval(ctx, script, keys, args...)
 	return redis.NewCmdResult(enqueued, nil)
 }
 
-// headersOf returns the headers of an event's task. That of a delivery names the
+// headersOf returns the headers of an event's task. For a delivery they name its
 // event, whose ID the receiver gets.
 func headersOf(e *domain.Event) map[string]string {
 	if e.Origin.IsZero() {
@@ -85,7 +86,7 @@ func headersOf(e *domain.Event) map[string]string {
 	return headers
 }
 
-// errNoScript sends Asynq from EvalSha to Eval.
+// errNoScript makes Asynq use Eval instead of EvalSha.
 var errNoScript redis.Error = scriptError(broker.NoScript + " the script is wanted in full")
 
 type scriptError string
@@ -93,7 +94,7 @@ type scriptError string
 func (e scriptError) Error() string { return string(e) }
 func (scriptError) RedisError()     {}
 
-// add takes down what enqueues an event. The error is Asynq's refusal.
+// add records the command that enqueues an event. The error is Asynq's refusal.
 func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	l.task = nil
 	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, headersOf(e)), l.options.of(e)...)
@@ -106,14 +107,14 @@ func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	return l.task, nil
 }
 
-// pieceBytes is how much payload goes into one pipeline, at least; one event is
-// always taken. A piece is in memory twice, as events and as Asynq's messages,
-// and has to be written within the client's write timeout: at this size that
-// takes a network of 3 Mbit/s. A thousand events of common size are one piece.
+// pieceBytes is how many bytes of payload end a pipeline, which has at least
+// one event. A piece is in memory twice, as events and as Asynq's messages. It
+// must be written within the client's write timeout, for which this size needs
+// 3 Mbit/s. A thousand events of common size are one piece.
 const pieceBytes = 1 << 20
 
-// carry sends a batch and puts down a receipt for each event. The error says
-// that too few replicas have the batch.
+// carry sends a batch and writes a receipt for each event. The error says that
+// too few replicas have the batch.
 func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	for begin := 0; begin < len(events); {
 		end, bytes := begin, 0
@@ -124,7 +125,7 @@ func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []doma
 			short = err
 		}
 		if last := receipts[end-1]; last.Answer == domain.Unanswered && !broker.IsForbiddenKey(last.Err) {
-			// Each further piece would wait for its own timeout.
+			// Stop here: each further piece would wait for its own timeout.
 			for i := end; i < len(events); i++ {
 				receipts[i] = last
 			}
@@ -171,8 +172,8 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts [
 	return enoughReplicas(wait, replicas)
 }
 
-// take takes an event down. It returns nil, and puts down why, if Asynq refused
-// the task itself, and would again.
+// take records an event. If Asynq itself refuses the task, which it would
+// again, take returns nil and writes the reason into the receipt.
 func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receipt) *redis.Cmd {
 	command, err := l.add(ctx, e)
 	if err != nil {
@@ -181,8 +182,8 @@ func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receip
 	return command
 }
 
-// repeatInFull takes the events down again whose script Redis does not know by
-// its hash, or does not let this user call so.
+// repeatInFull records events again, with scripts in full, if Redis does not
+// know their script by its hash, or does not let this user call it so.
 func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
 	l.inFull = true
 	defer func() { l.inFull = false }()
@@ -200,15 +201,15 @@ func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands
 
 var errQueueUntold = errors.New("tell Redis of a queue")
 
-// send sends what was taken down. It returns the answer of the replicas, and why
-// nothing that was read may count.
+// send sends the recorded commands. It returns the replicas' answer, and an
+// error if no answer may count.
 //
-// Each command says what became of it: see unread. A Redis that lets nobody ring
-// has the tasks all the same. But one that does not know a queue hides its tasks
-// from whoever looks for them. And where an answer never came, there may have
-// been one too few, and each that was read may be that of the next command.
+// Each command has its own result; see unread. If Redis forbids the bell, the
+// tasks are there all the same. But if Redis does not know a queue, its tasks
+// are hidden from everything that lists queues. And if one answer never came,
+// each answer that was read may belong to another command.
 func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed error) {
-	bell.Publish(ctx, l.pipe) // a Redis that forbids it costs latency only
+	bell.Publish(ctx, l.pipe) // if Redis forbids it, that only costs latency
 	wait = askReplicas(ctx, l.pipe, replicas)
 	_, err := l.pipe.Exec(ctx)
 	queues := l.queues

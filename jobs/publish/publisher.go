@@ -14,14 +14,14 @@ import (
 	"outboxd/jobs/lookup"
 )
 
-// Publisher is the domain.Publisher: it hands events to Asynq.
+// Publisher implements domain.Publisher: it hands events to Asynq.
 type Publisher struct {
 	redis       redis.UniversalClient
 	tasks       *lookup.Finder
 	lanes       sync.Pool    // of *lane
-	renewed     atomic.Int64 // how often lanes were to be replaced
+	renewed     atomic.Int64 // incremented when all lanes must be replaced
 	unconfirmed []string     // types of events that no consumer confirms
-	replicas    int          // that have to have a batch before it counts
+	replicas    int          // that must have a batch before it counts as delivered
 }
 
 var _ domain.Publisher = (*Publisher)(nil)
@@ -35,17 +35,17 @@ func New(r *broker.Redis) *Publisher {
 	return p
 }
 
-// Tasks is what the Publisher looks for tasks with. Who shares it shares what it
-// has read of long queues.
+// Tasks returns the Finder of the Publisher. Sharing it shares its cache of long
+// queues.
 func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 
-// WaitReplicas makes a batch, and a Ping, succeed only when that many replicas
-// have acknowledged it, so that a failover loses nothing of it. 0, which is the default, does
-// not wait. It must be called before the first use.
+// WaitReplicas makes a batch, and a Ping, succeed only when this many replicas have
+// acknowledged it, so that a failover loses nothing of it. 0, the default, does not wait.
+// Call it before the first use.
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
-// Publish implements domain.Publisher: the whole batch in one round trip, or
-// one for each mebibyte.
+// Publish implements domain.Publisher. It sends the whole batch in one round
+// trip, or one for each mebibyte.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	l := p.lane()
 	receipts := make([]domain.Receipt, len(events))
@@ -60,13 +60,13 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain
 			*r = p.resolve(ctx, &events[i], *r)
 		}
 		if r := &receipts[i]; r.Failure() == nil && short != nil {
-			*r = unanswered(short) // Redis has the task, and may still lose it
+			*r = unanswered(short) // Redis has the task, but may still lose it
 		}
 		outage = outage || receipts[i].Answer == domain.Unanswered
 	}
 	if outage {
-		// All lanes are left: Asynq's clients remember which queues they have
-		// told Redis about, and Redis may have forgotten.
+		// All lanes are replaced: Asynq's clients remember which queues they
+		// have told Redis about, and Redis may have forgotten them.
 		p.renewed.Add(1)
 		p.narrow(ctx, events, receipts)
 	} else {
@@ -75,11 +75,11 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain
 	return receipts
 }
 
-// laneLife bounds how long other processes, and tools, may have emptied Redis
-// without anybody here having noticed, until it hears of its queues again.
+// laneLife bounds how long Redis may not know its queues after something
+// emptied it unnoticed: a new lane tells it again.
 const laneLife = time.Minute
 
-// lane returns one that is not to be replaced.
+// lane returns a lane that need not be replaced.
 func (p *Publisher) lane() *lane {
 	for {
 		l := p.lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
@@ -89,7 +89,7 @@ func (p *Publisher) lane() *lane {
 	}
 }
 
-// resolve looks after an event that Redis did not simply take.
+// resolve handles an event that Redis did not simply accept.
 func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Receipt) domain.Receipt {
 	if lock, held := r.Err.(uniqueLock); held { //nolint:errorlint // put there by readReceipt
 		return p.again(ctx, e, string(lock))
@@ -102,16 +102,15 @@ func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Recei
 	return r
 }
 
-// clearAway removes what a script that failed halfway has left. A script of
-// Redis is not undone: the task's own key may be there without the task being in
-// its queue, and the next attempt would take it for "already there". Asynq's
-// scripts look for that key before they make it, and end if they find it: one
-// that went on and failed has made it. One for a unique task takes the lock
-// before that look, and where it failed at that, the key is that of a task
-// which lives.
+// clearAway removes the remains of a script that failed halfway. Redis does not
+// undo a script: the task's key may exist although no queue has the task, and
+// the next attempt would take it for "already there". Asynq's scripts stop if
+// they find that key, so a script that failed later has made it. The script for
+// unique tasks takes the lock before it looks for the key: if it failed there,
+// the key belongs to a living task.
 func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	key := broker.TaskKey(e.Queue, e.TaskID())
-	// If even the look is forbidden, the script did not get beyond it either,
+	// If even this look is forbidden, the script did not get further either,
 	// and the key is not its own.
 	if there, err := p.redis.Exists(ctx, key).Result(); err != nil || there == 0 {
 		return err
@@ -121,7 +120,7 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	}
 	lock, err := p.redis.HGet(ctx, key, "unique_key").Result()
 	if errors.Is(err, redis.Nil) {
-		return nil // the key is not the script's
+		return nil // the script did not make the key
 	}
 	if err != nil {
 		return err

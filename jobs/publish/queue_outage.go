@@ -8,9 +8,9 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// narrow looks whether an outage is one of some queues only, and says so in the
-// receipts: where Redis refuses nothing but the keys of their tasks, and lets
-// others be used. It asks only when there is an outage.
+// narrow checks whether an outage concerns only some queues, and says so in the
+// receipts: Redis refuses the keys of their tasks and allows others. It asks
+// only during an outage.
 func (p *Publisher) narrow(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
 	for i := range receipts {
 		r := &receipts[i]

@@ -11,13 +11,13 @@ import (
 )
 
 // replicaPatience is how long replicas may take to acknowledge a batch. The
-// connection's read timeout and the breaker's probe are longer.
+// timeouts of the connection and of the breaker's probe are longer.
 const replicaPatience = time.Second
 
-// askReplicas adds to a pipeline the question how many replicas have what came
-// before it; nil if nobody wants to know. Redis answers for what the
-// connection itself has written, and a batch that was there already has written nothing: so a write
-// goes before the question, which replicas get after everything else.
+// askReplicas adds the question to a pipeline how many replicas have the commands before it; nil if
+// replicas is 0. Redis answers for the writes of this connection, and a batch that was there
+// already has written nothing. So a write precedes the question, which replicas get after
+// everything else.
 func askReplicas(ctx context.Context, pipe redis.Pipeliner, replicas int) *redis.Cmd {
 	if replicas == 0 {
 		return nil
@@ -26,7 +26,7 @@ func askReplicas(ctx context.Context, pipe redis.Pipeliner, replicas int) *redis
 	return pipe.Do(ctx, "WAIT", replicas, replicaPatience.Milliseconds())
 }
 
-// enoughReplicas returns nil if the answer is that enough replicas have it.
+// enoughReplicas returns nil if enough replicas have the batch.
 func enoughReplicas(wait *redis.Cmd, replicas int) error {
 	if wait == nil {
 		return nil

@@ -8,25 +8,27 @@ import (
 	"outboxd/domain"
 )
 
-// taskOptions turns events' options into Asynq's, one event after another. The
+// taskOptions converts events' options to Asynq's, one event after another. The
 // zero value is ready to use.
 type taskOptions struct {
 	list      []asynq.Option
-	queue     asynq.Option // of queueName: mostly the next event's too
+	queue     asynq.Option // the option for queueName, which is mostly the next event's queue too
 	queueName string
 }
 
-// deliveryRetries are the retries that Asynq allows a delivery. What carries it out
-// counts them: on a last attempt Asynq would archive it also where the receiver is
-// down, which is to cost no attempt.
+// deliveryRetries is the number of retries that Asynq allows for a delivery:
+// practically no limit. Its handler counts the attempts itself. On the last attempt
+// Asynq would archive a delivery even if the receiver is down, which must cost no
+// attempt.
 const deliveryRetries = 1 << 20
 
-// deliveryTimeout is never reached: the subscription limits each attempt. Asynq's
-// own timeout would charge a delivery for what it waits while the database is away.
+// deliveryTimeout is so long that it is never reached: the subscription limits each
+// attempt. A shorter one would charge a delivery for the time that it waits while
+// the database is away.
 const deliveryTimeout = 24 * time.Hour
 
-// of returns an event's options. They are valid until the next call. What the
-// event does not say is left to Asynq.
+// of returns an event's options, which are valid until the next call. Options
+// that the event does not set are left to Asynq.
 func (t *taskOptions) of(e *domain.Event) []asynq.Option {
 	if t.queue == nil || t.queueName != e.Queue {
 		t.queue, t.queueName = asynq.Queue(e.Queue), e.Queue

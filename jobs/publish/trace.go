@@ -14,22 +14,22 @@ import (
 	"outboxd/jobs/span"
 )
 
-// Traced is a domain.Publisher that records a span for each event that it hands
-// on, inside the trace that the event carries or, if it carries none, a new one.
-// The task then carries that span, as OpenTelemetry's conventions for
-// messaging want it, so that the consumer's span comes below it.
+// Traced is a domain.Publisher that records a span for each event, inside the
+// event's trace or, if it has none, in a new one. The task then carries that
+// span, by OpenTelemetry's conventions for messaging, so that the consumer's
+// span becomes its child.
 type Traced struct {
 	domain.Publisher
 	tracer trace.Tracer
 }
 
-// Trace returns next with spans by tracer.
+// Trace returns next with spans of tracer.
 func Trace(next domain.Publisher, tracer trace.Tracer) *Traced {
 	return &Traced{next, tracer}
 }
 
-// Publish implements domain.Publisher. It leaves events as they are: what is
-// stored of them keeps the producer's trace, for the next attempt too.
+// Publish implements domain.Publisher. It does not change events: the stored
+// event keeps the producer's trace, also for the next attempt.
 func (p *Traced) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	begun := time.Now()
 	sent, spans := slices.Clone(events), make([]trace.Span, len(events))
@@ -45,7 +45,7 @@ func (p *Traced) Publish(ctx context.Context, events []domain.Event) []domain.Re
 	return receipts
 }
 
-// send begins an event's span and puts it into the event's headers.
+// send begins an event's span and writes it into the event's headers.
 func (p *Traced) send(ctx context.Context, e *domain.Event, begun time.Time) trace.Span {
 	carrier := propagation.MapCarrier(e.Headers)
 	ctx, sending := p.tracer.Start(propagation.TraceContext{}.Extract(ctx, carrier), "send "+e.Queue,

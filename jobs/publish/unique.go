@@ -10,9 +10,10 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// findHolders asks who has the locks that kept unique tasks out, in one round
-// trip. Where it is the event's own task, from an attempt whose commit was lost,
-// Redis has it. What stays a uniqueLock is not known.
+// findHolders finds the tasks that hold the locks of refused unique tasks, in
+// one round trip. If the holder is the event's own task, from an attempt whose
+// commit was lost, Redis has the event. If a receipt keeps its uniqueLock, the
+// holder is not known.
 func (p *Publisher) findHolders(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
 	var locked []int
 	for i := range receipts {
@@ -47,22 +48,23 @@ func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, t
 	case task.Err() != nil:
 		return unanswered(task.Err())
 	case task.Val() == 1:
-		// Whoever has the lock: the event's own ended while its task waited.
+		// Whoever holds the lock now: the event's own lock ended while its task
+		// waited.
 		return domain.Receipt{Answer: domain.AlreadyThere}
 	case id != "" && id != e.TaskID():
 		return domain.Receipt{Answer: domain.Duplicate, Holder: id}
 	default:
-		return r // the lock ended meanwhile, or is all that is left of the task
+		return r // the lock has ended, or is all that is left of a task
 	}
 }
 
-// freeLockScript takes a lock away that is all that is left of a task.
+// freeLockScript removes a lock that is all that is left of a task.
 const freeLockScript = `
 if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[1]) end
 return 1`
 
-// again enqueues a unique event whose lock ended while it was asked for, or was
-// left by a task of its own that is gone.
+// again enqueues a unique event once more, because its lock has ended in the
+// meantime, or belonged to a task of its own that is gone.
 func (p *Publisher) again(ctx context.Context, e *domain.Event, lock string) domain.Receipt {
 	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, broker.TaskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
 		return unanswered(err)

@@ -1,5 +1,5 @@
 // Package registration has the handler of the example's events, which sends the
-// notifications. The senders are in the package notify.
+// notifications. Package notify has the senders.
 //
-// It is one handler like any other: the core does not import it.
+// It is a handler like any other: the core does not import it.
 package registration

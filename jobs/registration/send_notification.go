@@ -12,8 +12,8 @@ import (
 // SendNotification returns the handler of registration.TypeSendNotification: it sends
 // a notification through notifier and marks it sent.
 //
-// The message goes out before it is recorded. If the process dies in between, it
-// goes out again, with the same event ID.
+// The message is sent before that is recorded. If the process dies in between,
+// the message is sent again, with the same event ID.
 func SendNotification(store registration.NotificationStore, notifier registration.Notifier) work.Outward {
 	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		payload, err := registration.ParseSendNotification(task.Payload)
@@ -44,5 +44,5 @@ func SendNotification(store registration.NotificationStore, notifier registratio
 	}
 }
 
-// databaseAgain is when a task comes again that found no database.
+// databaseAgain is how long a task waits that could not reach the database.
 const databaseAgain = 2 * time.Second

@@ -1,5 +1,5 @@
-// Package span has what the spans of a task have in common: how they fail, and
-// how a call to another server is recorded below them.
+// Package span has the common parts of the spans of tasks: how they record an
+// error, and the spans of calls to other servers below them.
 package span
 
 import (
@@ -15,11 +15,11 @@ import (
 	"outboxd/domain"
 )
 
-// scope names what the spans of jobs come from.
+// scope is the instrumentation scope of the spans of jobs.
 const scope = "outboxd/jobs"
 
-// Client makes a call to another server, in a span of its own if the work
-// that ctx belongs to is recorded. The span is in the context of the call.
+// Client makes a call to another server. If the trace of ctx is recorded, the
+// call has a span of its own, which is in the call's context.
 func Client(ctx context.Context, name string, call func(context.Context) error, attributes ...attribute.KeyValue) error {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -32,7 +32,7 @@ func Client(ctx context.Context, name string, call func(context.Context) error, 
 	return err
 }
 
-// Server name the server at host:port.
+// Server returns the attributes of the server at host:port.
 func Server(addr string) []attribute.KeyValue {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -45,7 +45,7 @@ func Server(addr string) []attribute.KeyValue {
 	return attributes
 }
 
-// Fail records an error, if there is one. What comes here must hold no secret.
+// Fail records an error, if there is one. The error must not contain a secret.
 func Fail(span trace.Span, err error) {
 	if err == nil || !span.IsRecording() {
 		return

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// asynqLog bridges Asynq's log into ours. During an outage Asynq complains for
-// each of its loops, again and again: a few lines are let through, then one in a
-// while, and the rest is debug.
+// asynqLog writes Asynq's log to ours. During an outage each of Asynq's loops
+// complains repeatedly. So only a few lines, and then one from time to time,
+// keep their level; the rest is debug.
 type asynqLog struct {
 	log       *slog.Logger
 	sometimes *rate.Sometimes
@@ -22,7 +22,7 @@ func newAsynqLog(log *slog.Logger) *asynqLog {
 	return &asynqLog{log: log.With("component", "asynq"), sometimes: &rate.Sometimes{First: 5, Interval: 30 * time.Second}}
 }
 
-// Debug, and Info, which is about signals and starting.
+// Debug and Info. Asynq's Info is about signals and starting.
 func (l *asynqLog) Debug(args ...any) { l.log.Debug(line(args)) }
 func (l *asynqLog) Info(args ...any)  { l.log.Debug(line(args)) }
 

@@ -13,19 +13,19 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// notePatience bounds what is written about a failure where nobody can wait
-// for it any more.
+// notePatience bounds writing about a failure after the task's own time has
+// ended.
 const notePatience = 5 * time.Second
 
-// buriedError marks an error whose task is among the dead letters already.
+// buriedError marks an error whose task is a dead letter already.
 type buriedError struct{ error }
 
 func (e buriedError) Unwrap() error { return e.error }
 
-// ended decides what becomes of a task whose handler returned err. One that
-// Asynq would now archive becomes a dead letter first: the archive forgets. A
-// database that cannot be reached is waited for, as by inbox, and the task is
-// then not given up.
+// ended decides what becomes of a task whose handler returned err. If Asynq
+// would archive the task now, it first becomes a dead letter, because the
+// archive forgets. Like inbox it waits for a database that cannot be reached;
+// the task is not given up meanwhile.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	if w.o.Failures == nil || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
@@ -40,7 +40,7 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		crashpoint.Reach(crashpoint.WorkerBuried)
 		switch {
 		case failure == nil && burial == domain.ConfirmedOnce:
-			// The commit succeeded and its answer was lost.
+			// The commit succeeded, and only its answer was lost.
 			return nil
 		case failure == nil && burial == domain.BuriedEarly:
 			// Out of the queue, the event gets another task when it may take effect.
@@ -60,7 +60,8 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 	}
 }
 
-// failedTask is what is known here of a failed task; false if it is no event's.
+// failedTask returns what is known here of a failed task; false if the task
+// belongs to no event.
 func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (domain.FailedTask, bool) {
 	taskID, _ := asynq.GetTaskID(ctx)
 	id, generation, parsed := domain.ParseTaskID(taskID)
@@ -84,10 +85,9 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	}, true
 }
 
-// note writes about a failed attempt that Asynq reports: into the journal, and
-// among the dead letters if Asynq gives the task up for a reason that is not the
-// handler's, such as its deadline. It does what it can: what it misses of the
-// dead letters, the look into the archive finds.
+// note records a failed attempt that Asynq reports: in the journal, and as a
+// dead letter if Asynq gives the task up for a reason of its own, such as the
+// deadline. It may fail: the archivist finds dead letters that it misses.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	var buried buriedError
 	if w.o.Failures == nil || errors.As(err, &buried) || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
@@ -113,8 +113,8 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	}
 }
 
-// failed logs a failed attempt and takes it down. Asynq calls it for every error
-// of a handler, and when the time of one is over.
+// failed logs and records a failed attempt. Asynq calls it for every error of a
+// handler, and when a handler's time is over.
 func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	w.note(ctx, task, err)
 	id, _ := asynq.GetTaskID(ctx)
@@ -135,7 +135,7 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	case errors.Is(err, domain.ErrTooEarly):
 		log.Debug("a task goes back until it is its turn")
 	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
-		// Asynq archives such a task whatever its error is.
+		// Asynq archives such a task whatever the error is.
 		log.Error("no handler for this type of task and no attempt left; it is archived")
 	case errors.Is(err, broker.ErrNoHandler):
 		log.Warn("no handler for this type of task; it goes back to the queue, and no attempt is charged. Start a worker that has the handler, or do not serve this queue here",

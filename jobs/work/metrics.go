@@ -10,7 +10,7 @@ import (
 	"outboxd/observe"
 )
 
-// metrics are what the worker counts. They are safe for concurrent use.
+// metrics are the worker's metrics. They are safe for concurrent use.
 type metrics struct {
 	tasks    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -31,7 +31,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"type"}),
 		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "outboxd_worker_event_done_seconds",
-			Help:    "Time from the making of an event's ID, in its producer's transaction, to the commit of its effect. It includes a planned delay.",
+			Help:    "Time from the making of an event's ID, in its producer's transaction, to the commit of its effect. It includes a scheduled delay.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86400},
 		}),
 		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -39,7 +39,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help: "1 while this worker has no handler for the task at the head of the queue. It then leaves the queue to other workers.",
 		}, []string{"queue"}),
 	}
-	// A process has a worker for each subscription beside its own.
+	// A process also has a worker for each subscription, so a metric may be
+	// registered already.
 	m.tasks, m.duration = register(registry, m.tasks), register(registry, m.duration)
 	m.endToEnd, m.blocked = register(registry, m.endToEnd), register(registry, m.blocked)
 	return m
@@ -59,8 +60,7 @@ func register[C prometheus.Collector](registry prometheus.Registerer, c C) C {
 	return c
 }
 
-// observe counts a delivery. traceID, unless it is "", is kept as an example of
-// one that took so long.
+// observe counts a delivery. traceID, unless it is "", becomes the exemplar.
 func (m *metrics) observe(taskType, outcome string, took time.Duration, traceID string) {
 	m.tasks.WithLabelValues(taskType, outcome).Inc()
 	observe.Duration(m.duration.WithLabelValues(taskType), took, traceID)

@@ -22,17 +22,17 @@ type Task struct {
 	Type    string
 	Payload []byte
 	Headers map[string]string
-	Attempt int // from 1; an attempt that costs nothing is not counted
+	Attempt int // from 1; attempts that are not charged do not count
 }
 
-// Handler carries out a task. What it changes through tx, and only that,
-// happens exactly once. It may be called again for the same event if it
-// returned an error, or the process died. An error with domain.CodeInvalid
-// makes the event a dead letter without a retry.
+// Handler carries out a task. Its changes through tx, and only these, happen
+// exactly once. It may be called again for the same event after an error, or if
+// the process died. An error with domain.CodeInvalid makes the event a dead
+// letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
-// errStopping marks a task that there is no more time for. Neither it nor
-// broker.ErrNoHandler costs the task one of its attempts.
+// errStopping marks a task for which no time is left. Neither it nor
+// broker.ErrNoHandler costs the task an attempt.
 var errStopping = errors.New("the worker stops")
 
 // errAway marks a task whose time is over while it waited for the database. It costs
@@ -40,7 +40,7 @@ var errStopping = errors.New("the worker stops")
 var errAway = errors.New("the database could not be reached until the task's time was over")
 
 // mux routes a task to its handler, inside the inbox's transaction. running
-// ends when the worker is to stop.
+// ends when the worker must stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
 	together := newGroups(w, running)
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
@@ -70,8 +70,8 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 // handling carries out a task and confirms its event. first is false if it took effect before.
 type handling func(ctx, running context.Context, task Task) (first bool, err error)
 
-// handlerOf returns what carries out the tasks of a type, nil if nothing does, and
-// what the metrics call them: they cannot have a series for every type of all
+// handlerOf returns the handling of a task type, nil if there is none, and the
+// type's name in the metrics, which cannot have a series for every type of all
 // deliveries.
 func (w *Worker) handlerOf(taskType string, together *groups) (handle handling, kind string) {
 	if handler, known := w.o.Handlers[taskType]; known {
@@ -137,19 +137,19 @@ func (w *Worker) process(ctx, running context.Context, handle handling, task *as
 	return "done", nil
 }
 
-// inboxPause is how long a task waits before it asks the database again.
+// inboxPause is how long a task waits before it tries the database again.
 const inboxPause = 500 * time.Millisecond
 
-// inbox is Inbox.Process, and waits for a database that cannot be reached. Given
-// back, the task would lose one of its attempts, and an outage of some hours
-// would archive every task; and while tasks wait here, the worker takes no
-// others. Once the effect has begun, its failure is one of the task.
+// inbox is Inbox.Process that waits for a database that cannot be reached. If it
+// gave the task back, the task would lose an attempt, and an outage of some
+// hours would archive every task. While tasks wait here, the worker takes no
+// others. Once the effect has begun, its failure is a failure of the task.
 func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
 	return w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Process(ctx, id, effect) })
 }
 
-// whenUsable asks the database until it answers, and it is the event's turn. first
-// is true once the effect has begun.
+// whenUsable calls ask until the database answers and the event has its turn.
+// first is true once the effect has begun.
 func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool, err error)) (bool, error) {
 	for {
 		first, err := ask()
@@ -169,8 +169,8 @@ func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool
 	}
 }
 
-// awaitDatabase returns nil when it is time to ask the database again, and
-// otherwise the error with which the task ends.
+// awaitDatabase returns nil when it is time to try the database again, or the
+// error with which the task ends.
 func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	pause := time.NewTimer(inboxPause)
 	defer pause.Stop()
@@ -186,11 +186,12 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	return errAway
 }
 
-// awaitTurn gives a task back whose turn it is not, with err. On its last attempt
-// Asynq would archive it: it waits here instead, and awaitTurn returns nil when it is
-// time to ask again. Not all may wait, because the event that has the turn needs room
-// too: the tasks of the others are taken out of the queue. Their events are in the
-// outbox or held, and the relay makes their tasks anew when it is their turn.
+// awaitTurn handles a task whose event does not have the turn. It returns err, which
+// gives the task back. On its last attempt Asynq would archive the task, so it waits
+// here instead, and awaitTurn returns nil when it is time to ask again. Only some
+// tasks may wait, because the event with the turn needs room. Other tasks are removed
+// from the queue: their events are in the outbox or held, and the relay makes their
+// tasks again when they have the turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)

@@ -11,25 +11,23 @@ import (
 	"outboxd/domain/crashpoint"
 )
 
-// Outward carries out a task whose effect lies outside the database, such as a
-// mail or a request to another server. No transaction and no connection is held
-// while it runs. Its effect happens at least once: it may be called again for the
-// same event if it returned an error, or if the process died before what it
-// returned was committed. While the database is away, that is waited for, for as long
-// as the process runs. An error with domain.CodeInvalid makes the event a dead
-// letter without a retry.
+// Outward carries out a task with an effect outside the database, such as a mail
+// or a request to another server. It holds no transaction and no connection while
+// it runs. Its effect happens at least once: it may be called again for the same
+// event after an error, or if the process died before its Record was committed.
+// An error with domain.CodeInvalid makes the event a dead letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 
-// Record is what an Outward has to write down: it runs in the transaction that
-// confirms the event. nil: nothing.
+// Record writes the result of an Outward, in the transaction that confirms the
+// event. nil: there is nothing to write.
 type Record func(ctx context.Context, tx domain.Effects) error
 
-// Postponed is the error of a task that could not be carried out for a reason that
-// is not its own. It costs none of the attempts.
+// Postponed is the error of a task that could not be carried out for a reason
+// outside the task. It costs no attempt.
 type Postponed struct {
 	Err   error
 	Delay time.Duration // until the next attempt
-	Tried bool          // there was an attempt, which belongs in the journal
+	Tried bool          // there was an attempt, which is recorded in the journal
 }
 
 func (p *Postponed) Error() string { return p.Err.Error() }
@@ -39,12 +37,12 @@ func (p *Postponed) Unwrap() error { return p.Err }
 
 func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed](err) }
 
-// recordPatience bounds one attempt to confirm what was carried out.
+// recordPatience bounds the confirmation after the effect, even if the task's
+// own time is over: without a confirmation the effect would be repeated.
 const recordPatience = 30 * time.Second
 
-// outward asks the inbox whether the event is to take effect, carries it out
-// without a transaction, and confirms it. The confirmation goes on where the task's time
-// is over: the task goes back then, and the next one of the event waits here.
+// outward asks the inbox whether the event may take effect, carries it out
+// without a transaction, and confirms it.
 func (w *Worker) outward(ctx, running context.Context, together *groups, out Outward, task Task) (first bool, err error) {
 	leave, err := w.outside.enter(ctx, task.EventID)
 	if err != nil {
@@ -165,14 +163,15 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// outside has the events that are carried out without a transaction. A second task
-// of an event, which Redis has once it lost the first, waits for the first.
+// outside has the events that are now carried out without a transaction. Redis may
+// have a second task of an event after it lost the first: the second waits for the
+// first.
 type outside struct {
 	mu  sync.Mutex
 	ids map[domain.ID]chan struct{}
 }
 
-// enter waits until no other task of the event is carried out here.
+// enter waits until this process carries out no other task of the event.
 func (o *outside) enter(ctx context.Context, id domain.ID) (leave func(), err error) {
 	for {
 		o.mu.Lock()

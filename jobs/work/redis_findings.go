@@ -13,24 +13,24 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// complaints is a hook for the Redis client of a worker: it logs what stands in
-// the worker's way and what mends it. Asynq itself says what failed for each of
-// its loops, and not what to do. It is safe for concurrent use.
+// complaints is a hook for the Redis client of a worker. It logs impediments
+// with their remedy. Asynq only logs what failed, for each of its loops. It is
+// safe for concurrent use.
 type complaints struct {
 	log *slog.Logger
 	mu  sync.Mutex
 	at  map[string]time.Time // when each finding was logged
 }
 
-// complainEvery is how often one that lasts is logged.
+// complainEvery is how often a lasting impediment is logged.
 const complainEvery = 5 * time.Minute
 
 func newComplaints(log *slog.Logger) *complaints {
 	return &complaints{log: log, at: map[string]time.Time{}}
 }
 
-// hear logs an error that needs action. What a script of Asynq's says
-// about a task, and a script that has to be sent in full, are none.
+// hear logs an error that needs action. It ignores what Asynq's scripts say
+// about a task, and scripts that must be sent in full.
 func (c *complaints) hear(err error) {
 	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, broker.NoScript) {
 		return
@@ -74,8 +74,8 @@ func (c *complaints) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	}
 }
 
-// introduces tells the commands by which go-redis gives its name (CLIENT SETINFO),
-// which Redis knows from 7.2 on, and nobody needs.
+// introduces reports whether commands are those by which go-redis gives its name
+// (CLIENT SETINFO). Redis knows them from 7.2 on, and nothing needs them.
 func introduces(commands []redis.Cmder) bool {
 	return len(commands) > 0 && commands[0].Name() == "client"
 }

@@ -15,12 +15,12 @@ import (
 const (
 	retryBase  = 2 * time.Second
 	retryLimit = 15 * time.Minute
-	// unknownDelay is how long a task without a handler rests before some
-	// worker, perhaps a newer one, gets to see it again.
+	// unknownDelay is how long a task without a handler waits before a worker,
+	// perhaps a newer one, sees it again.
 	unknownDelay = time.Minute
 )
 
-// isBlameless tells of an error that costs a task none of its attempts.
+// isBlameless reports whether an error costs the task no attempt.
 func isBlameless(err error) bool {
 	_, postponed := isPostponed(err)
 	return postponed || errors.Is(err, broker.ErrNoHandler) || isSpared(err) || errors.Is(err, domain.ErrTooEarly)
@@ -42,7 +42,7 @@ func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	case isSpared(err):
 		return retryBase + rand.N(retryBase)
 	case errors.Is(err, domain.ErrTooEarly):
-		// Asynq counts in seconds. Not all at once.
+		// Asynq counts in seconds. The random part spreads the tasks.
 		return time.Second + rand.N(2*time.Second)
 	case errors.As(err, &named) && named.RetryAfter > 0:
 		return named.RetryAfter

@@ -11,7 +11,8 @@ import (
 	"outboxd/jobs/span"
 )
 
-// startProcess begins the span of one delivery, below the one that sent the task.
+// startProcess begins the span of a task's run, below the span that sent the
+// task.
 func startProcess(ctx context.Context, tracer trace.Tracer, task *asynq.Task) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier(task.Headers()))
 	queue, _ := asynq.GetQueueName(ctx)

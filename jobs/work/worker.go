@@ -25,13 +25,13 @@ import (
 // forwardEvery is how often Asynq looks for tasks whose retry is due.
 const forwardEvery = time.Second
 
-// Options are the dependencies and the tuning of a Worker. All are
-// required, but for Failures, Tracer and what says so.
+// Options are the dependencies and the tuning of a Worker. All are required,
+// except Failures, Tracer and fields that say so.
 type Options struct {
 	Redis *broker.Redis
 	Inbox domain.Inbox
-	// Failures takes down what fails. Without it, tasks that are given up are
-	// in Asynq's archive only.
+	// Failures records failed tasks. Without it, tasks that are given up are
+	// only in Asynq's archive.
 	Failures domain.FailedTasks
 	Handlers map[string]Handler // by task type
 	Batches  map[string]Batch   // by task type, of types without a Handler
@@ -40,15 +40,16 @@ type Options struct {
 	// the metrics call those. Without it they stay in their queue.
 	Any  Outward
 	Name string
-	// Gate holds the worker back from its queues. nil: nothing does.
+	// Gate can stop the worker from taking tasks. nil: no gate.
 	Gate        Gate
 	Concurrency int            // tasks at once; at least 1
 	Queues      map[string]int // queue to weight; at least one
-	// PollInterval is how often an idle worker looks for tasks of which nobody
-	// told it: repeats that are due, and what others than a Publisher enqueued.
+	// PollInterval is how often an idle worker looks for tasks that the bell
+	// did not announce: retries that are due, and tasks that other programs
+	// enqueued.
 	PollInterval time.Duration
 	// Drain is how long running tasks may take to finish once the context of
-	// Run has ended. What is left then goes back to the queue.
+	// Run has ended. Unfinished tasks then go back to the queue.
 	Drain    time.Duration
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
@@ -58,9 +59,9 @@ type Options struct {
 
 // Gate is asked by one goroutine before each task that a worker takes.
 type Gate interface {
-	// Pause returns how long no task should be taken; 0: it may be now.
+	// Pause returns how long no task should be taken; 0: one may be taken now.
 	Pause() time.Duration
-	// Took notes that a task was taken.
+	// Took records that a task was taken.
 	Took()
 }
 
@@ -69,7 +70,7 @@ type Worker struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	// These keep the log short while the database is away, and after it went back.
+	// These limit the log while the database is away, and after it went back.
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
 	outside                outside
@@ -86,8 +87,8 @@ func New(o Options) *Worker {
 	}
 }
 
-// Run processes tasks until ctx ends, then lets the running ones finish. A
-// Redis that cannot be reached is waited for: an outage is no failure.
+// Run processes tasks until ctx ends, then lets running tasks finish. It waits
+// for a Redis that cannot be reached: an outage is no failure.
 func (w *Worker) Run(ctx context.Context) error {
 	client, err := w.o.Redis.NewWorkingClient(w.o.Concurrency + 4)
 	if err != nil {

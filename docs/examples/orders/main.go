@@ -1,4 +1,4 @@
-// Command orders is a small service that uses outboxd: an order and its event are
+// Command orders is a small service that uses outboxd. An order and its event are
 // one transaction, and so are an invoice and the confirmation of the event.
 //
 // It takes orders at POST /orders?customer=ann&cents=700 and bills them:

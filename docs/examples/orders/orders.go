@@ -11,7 +11,7 @@ import (
 	"outboxd/client/gormoutbox"
 )
 
-// Order is a row of the shop, and what its event carries.
+// Order is a row of the shop, and the payload of its event.
 type Order struct {
 	ID       int64
 	Customer string
@@ -39,7 +39,7 @@ func Pay(ctx context.Context, db *gorm.DB, order *Order) error {
 	})
 }
 
-// Bill writes the invoice of an order. It takes effect once for each order.
+// Bill writes the invoice of an order. That happens once for each order.
 func Bill(_ context.Context, tx *gorm.DB, order Order) error {
 	return tx.Create(&Invoice{OrderID: order.ID, Cents: order.Cents}).Error
 }

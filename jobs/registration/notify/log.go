@@ -16,18 +16,17 @@ import (
 	"outboxd/domain/registration"
 )
 
-// Log shows messages instead of sending them: each in the log, and as
-// the complete mail that SMTP would send in a file that mail readers
-// open. It is for development and tests, and the only notifier that logs
-// recipients and texts.
+// Log shows messages instead of sending them: in the log, and as a file with
+// the complete mail that SMTP would send. It is for development and tests, and
+// the only notifier that logs recipients and texts.
 type Log struct {
 	dir    string
 	from   *netmail.Address
 	logger *slog.Logger
 }
 
-// NewLog returns a notifier that writes to dir, which it makes for this
-// user alone if it is missing.
+// NewLog returns a notifier that writes to dir. If dir is missing, it makes it,
+// for this user alone.
 func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the mail directory: %w", err)
@@ -36,10 +35,9 @@ func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 	return &Log{dir: dir, from: from, logger: logger}, nil
 }
 
-// Send writes <event ID>.eml, and <event ID>.2.eml and so on for repeats, so
-// that none is lost and each can be told. The file is complete and on disk
-// when Send returns nil. Errors: CodeInvalid if there can be no such mail; any
-// other is of the file system.
+// Send writes <event ID>.eml, and <event ID>.2.eml and so on for repeats. The
+// file is complete and on disk when Send returns nil. Errors: CodeInvalid if
+// the mail cannot be made; other errors are of the file system.
 func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write mail: %w", err)
@@ -57,9 +55,9 @@ func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	return nil
 }
 
-// save returns the file's path and which copy of the event's mail it is.
+// save writes the mail, and returns the file's path and the number of the copy.
 func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err error) {
-	// Somebody may have cleared away the mails together with their directory.
+	// The directory may have been removed with the mails in it.
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return "", 0, err
 	}
@@ -76,8 +74,8 @@ func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err er
 		return "", 0, err
 	}
 
-	// A link, unlike a rename, never replaces: of two senders at the same time
-	// each gets a name of its own.
+	// Unlike a rename, a link never replaces a file, so two senders at the same
+	// time get different names.
 	path = filepath.Join(n.dir, id.String()+".eml")
 	for copies = 1; ; {
 		err = os.Link(draft.Name(), path)
@@ -93,7 +91,7 @@ func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err er
 	return path, copies, syncDirectory(n.dir)
 }
 
-// syncDirectory puts the names of new files on disk.
+// syncDirectory writes the names of new files to disk.
 func syncDirectory(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

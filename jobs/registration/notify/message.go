@@ -18,8 +18,8 @@ import (
 // userAgent names this program to mail readers and webhook receivers.
 const userAgent = "outboxd"
 
-// htmlPart needs no style sheet, image or link: mail readers block them or show
-// them each in their own way.
+// htmlPart has no style sheet, image or link, because mail readers block or
+// change them.
 var htmlPart = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -36,7 +36,7 @@ var htmlPart = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 `))
 
 // subject returns the subject line of a notification type. It never contains
-// the type itself, which anyone who can write an event may choose.
+// the type, which any producer may choose.
 func subject(notificationType string) string {
 	switch notificationType {
 	case registration.NotificationUserRegistration:
@@ -46,10 +46,10 @@ func subject(notificationType string) string {
 	}
 }
 
-// compose makes the complete MIME message that carries m: a text and an HTML
-// part, one recipient, and a Message-ID of event ID and sender's domain, which
-// is the same in every repeat. Its date is that of the notification, which may
-// have waited. Errors: CodeInvalid if there can be no such mail.
+// compose makes the complete MIME message for m: a text and an HTML part, and
+// one recipient. Its Message-ID consists of the event ID and the sender's
+// domain, and is the same in every repeat. Its date is that of the
+// notification. Errors: CodeInvalid if the mail cannot be made.
 func compose(from *netmail.Address, m registration.Message) (*mail.Msg, error) {
 	if m.EventID.IsZero() {
 		return nil, domain.Errorf(domain.CodeInvalid, "the message has no event ID")
@@ -81,7 +81,7 @@ func compose(from *netmail.Address, m registration.Message) (*mail.Msg, error) {
 	msg.SetMessageIDWithValue(m.EventID.String() + "@" + from.Address[strings.LastIndexByte(from.Address, '@')+1:])
 	msg.SetDateWithValue(date)
 	msg.SetUserAgent(userAgent)
-	// RFC 3834: absence notices must not answer it.
+	// Automatic replies must not answer this mail (RFC 3834).
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetBodyString(mail.TypeTextPlain, text+"\n")
 	msg.AddAlternativeString(mail.TypeTextHTML, html.String())
@@ -101,7 +101,7 @@ func recipient(address string) (*netmail.Address, error) {
 	return parsed, nil
 }
 
-// sender reads the address that mails come from, with or without a name.
+// sender reads the sender's address, with or without a name.
 func sender(address string) (*netmail.Address, error) {
 	parsed, err := netmail.ParseAddress(address)
 	if err != nil {
@@ -113,8 +113,8 @@ func sender(address string) (*netmail.Address, error) {
 	return parsed, nil
 }
 
-// asciiDomain rewrites an international domain in the form that every mail
-// server takes, not only those with SMTPUTF8.
+// asciiDomain converts an international domain to the form that every mail
+// server accepts, also those without SMTPUTF8.
 func asciiDomain(address string) (string, error) {
 	at := strings.LastIndexByte(address, '@')
 	host := address[at+1:]

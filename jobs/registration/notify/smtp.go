@@ -25,13 +25,13 @@ import (
 const (
 	TLSStart    = "starttls" // plain at first, then STARTTLS or nothing (port 587)
 	TLSImplicit = "tls"      // from the first byte (port 465)
-	TLSNone     = "none"     // never; passwords then go out only as a challenge's answer
+	TLSNone     = "none"     // never; passwords are then only sent as the answer to a challenge
 )
 
 // smtpTimeout bounds one Send if SMTPOptions.Timeout is zero.
 const smtpTimeout = 30 * time.Second
 
-// goodbyeTimeout bounds the wait for the answer to QUIT, which decides nothing.
+// goodbyeTimeout bounds the wait for the answer to QUIT, which does not matter.
 const goodbyeTimeout = time.Second
 
 // SMTPOptions say which mail server to use and how.
@@ -100,13 +100,13 @@ func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 	return n, nil
 }
 
-// Send returns nil once the server has taken responsibility for the message,
-// whatever becomes of the connection afterwards. Errors: CodeInvalid if the
-// server refused recipient or content for good, or there can be no such mail;
-// CodeUnavailable for everything that the message cannot be blamed for, such
-// as refused credentials or a refused sender. A message whose acceptance stays
-// unknown, because the connection broke before the last answer, counts as
-// unavailable and may thus arrive twice, with the same Message-ID.
+// Send returns nil once the server has accepted the message, even if the
+// connection breaks afterwards. Errors: CodeInvalid if the server refused
+// recipient or content for good, or the mail cannot be made; CodeUnavailable
+// for everything that is no fault of the message, such as refused credentials
+// or a refused sender. If the connection broke before the last answer, it is
+// not known whether the server accepted the message. That counts as
+// unavailable, so the message may arrive twice, with the same Message-ID.
 func (n *SMTP) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
@@ -128,23 +128,23 @@ func (n *SMTP) send(ctx context.Context, message registration.Message) error {
 	if refusedForGood(err) {
 		return domain.Wrap(domain.CodeInvalid, text, "the mail server refused the message")
 	}
-	// The connection was closed because of the context, and err says only that.
+	// The context closed the connection, and err says only that it is closed.
 	if cause := context.Cause(ctx); cause != nil {
 		return domain.Wrap(domain.CodeUnavailable, cause, "the mail server did not take the message in time")
 	}
 	return domain.Wrap(domain.CodeUnavailable, text, "the mail server does not take the message now")
 }
 
-// deliver holds one conversation. Its error says little about msg: ask
-// msg.IsDelivered first.
+// deliver holds one conversation with the server. After an error msg may still
+// be delivered: ask msg.IsDelivered.
 func (n *SMTP) deliver(ctx context.Context, msg *mail.Msg) error {
 	wire, err := new(net.Dialer).DialContext(ctx, "tcp", n.options.Addr)
 	if err != nil {
 		return err
 	}
-	// go-mail heeds the context only while it dials, renews its own time limit
-	// several times in a conversation, and leaves the connection open when the
-	// handshake fails. Closing what is below it settles all three.
+	// go-mail observes the context only while it dials, renews its time limit
+	// several times in a conversation, and leaves the connection open if the
+	// handshake fails. Closing the connection below it solves all three.
 	defer func() { _ = wire.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = wire.Close() })()
 
@@ -171,14 +171,14 @@ func (n *SMTP) deliver(ctx context.Context, msg *mail.Msg) error {
 	return err
 }
 
-// client returns a go-mail client that speaks over conn.
+// client returns a go-mail client that uses conn.
 func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 	options := []mail.Option{
-		// Longer than Send's own limit, so that it is always that which strikes.
+		// Longer than Send's own limit, so that Send's limit always comes first.
 		mail.WithTimeout(2 * n.options.Timeout),
 		mail.WithTLSConfig(n.options.TLSConfig),
 		mail.WithDialContextFunc(func(context.Context, string, string) (net.Conn, error) { return conn, nil }),
-		// One message per connection: nothing to probe before, nothing to reset after.
+		// One message per connection, so NOOP and RSET are not needed.
 		mail.WithoutNoop(),
 		mail.WithoutRset(),
 	}
@@ -192,8 +192,8 @@ func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 		if n.options.TLS == TLSNone {
 			options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover))
 		} else {
-			// Auto-discovery takes a connection that was encrypted before
-			// go-mail saw it for a plain one, and would not offer PLAIN.
+			// Auto-discovery takes a connection that was encrypted outside
+			// go-mail for a plain one, and would not offer PLAIN.
 			options = append(options, mail.WithOpportunisticSMTPAuth(
 				mail.SMTPAuthSCRAMSHA256PLUS, mail.SMTPAuthSCRAMSHA256,
 				mail.SMTPAuthSCRAMSHA1PLUS, mail.SMTPAuthSCRAMSHA1,
@@ -203,7 +203,7 @@ func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 	return mail.NewClient(n.host, options...)
 }
 
-// withoutSecrets returns what err says, less credentials and recipient.
+// withoutSecrets returns the text of err without credentials and recipient.
 func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 	var hide []string
 	for _, to := range msg.GetTo() {
@@ -216,11 +216,11 @@ func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 	return answer.Excerpt(err.Error(), hide...)
 }
 
-// refusedForGood reports whether the server said that it will never take this
-// message: a 5xx answer to recipient or content. The same to anything before
-// them blames the configuration, and so do the codes that ask for other
-// commands, encryption or credentials (RFC 5321, section 4.2.2; RFC 4954,
-// section 6), which some servers keep until they see the recipient.
+// refusedForGood reports whether the server will never accept this message: it
+// answered 5xx to recipient or content. A 5xx answer to an earlier command is a
+// fault of the configuration. So are the codes that ask for other commands,
+// encryption or credentials (RFC 5321, section 4.2.2; RFC 4954, section 6),
+// which some servers send only after they see the recipient.
 func refusedForGood(err error) bool {
 	var refusal *mail.SendError
 	if !errors.As(err, &refusal) {
@@ -232,7 +232,7 @@ func refusedForGood(err error) bool {
 	return slices.Contains(about, refusal.Reason) && code >= 500 && code <= 599 && !slices.Contains(blameless, code)
 }
 
-// withTimeout is context.WithTimeout with a cause that says how long it was.
+// withTimeout is context.WithTimeout with a cause that names the limit.
 func withTimeout(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("gave up after %s: %w", limit, context.DeadlineExceeded))
 }

@@ -30,9 +30,9 @@ const (
 	webhookTimeout = 15 * time.Second
 	// bodyTimeout bounds the wait for the rest of an answer whose status is known.
 	bodyTimeout = time.Second
-	// maxBody bounds what is read of an answer, and of its headers, in bytes.
+	// maxBody is how many bytes of an answer, and of its headers, are read.
 	maxBody = 64 << 10
-	// maxQuoted bounds what is kept of it for an error, in bytes.
+	// maxQuoted is how many bytes of an answer are kept for an error.
 	maxQuoted = 4 << 10
 )
 
@@ -42,9 +42,9 @@ type WebhookOptions struct {
 	Secret  string        // base64, with or without the prefix whsec_
 	Timeout time.Duration // of one Send; 15 s if zero
 
-	// Client replaces the default one. Its CheckRedirect is not used. Without
-	// one, or without a Transport in it, proxies are those of HTTP_PROXY,
-	// HTTPS_PROXY and NO_PROXY.
+	// Client replaces the default client. Its CheckRedirect is not used.
+	// Without a Client, or without a Transport in it, the proxies are those of
+	// HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 	Client *http.Client
 }
 
@@ -53,7 +53,7 @@ type WebhookOptions struct {
 type Webhook struct {
 	url     string
 	address string // host:port
-	origin  string // the URL for a trace, without what may grant access
+	origin  string // the URL for a trace, without the parts that may grant access
 	signer  *standardwebhooks.Webhook
 	secret  string
 	timeout time.Duration
@@ -84,10 +84,11 @@ func NewWebhook(options WebhookOptions, logger *slog.Logger) (*Webhook, error) {
 	}
 	if client.Transport == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxResponseHeaderBytes = maxBody // Go's default is 10 MB, for each task that waits for an answer
+		transport.MaxResponseHeaderBytes = maxBody // Go's default is 10 MB for each waiting task
 		client.Transport = transport
 	}
-	// A redirected POST may arrive as a GET, or elsewhere than configured.
+	// After a redirect a POST may become a GET, or reach another server than
+	// configured.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Webhook{
 		url: target.String(), address: hostAndPort(target), origin: target.Scheme + "://" + target.Host + "/REDACTED", signer: signer, secret: options.Secret,
@@ -103,14 +104,14 @@ func hostAndPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// Close ends idle connections. It may be called while messages are sent, and
+// Close closes idle connections. It may be called while messages are sent, and
 // the notifier can still be used afterwards.
 func (n *Webhook) Close() error {
 	n.client.CloseIdleConnections()
 	return nil
 }
 
-// webhookBody is what receivers get.
+// webhookBody is the body of a request.
 type webhookBody struct {
 	Type      string      `json:"type"`
 	Timestamp time.Time   `json:"timestamp"` // of the notification
@@ -125,9 +126,9 @@ type webhookData struct {
 }
 
 // Send returns nil when the receiver answered 2xx. Errors: CodeInvalid for 4xx
-// other than 408, 425 and 429; CodeUnavailable, with RetryAfter (at most 24 h)
-// if the receiver named a time, for every other answer, redirects included,
-// and for none.
+// other than 408, 425 and 429; CodeUnavailable for every other answer,
+// including redirects, and for no answer. RetryAfter (at most 24 h) is set if
+// the receiver named a time.
 func (n *Webhook) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
@@ -148,9 +149,9 @@ func (n *Webhook) send(ctx context.Context, message registration.Message) error 
 		return n.noAnswer(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	// The status decides. The rest is read to keep the connection usable and
-	// to quote it, for which a receiver that dawdles is not worth waiting.
-	// After a 101 there is no body but a bare connection, which no context ends.
+	// The status decides. The rest is only read to keep the connection usable
+	// and to quote it, so a slow receiver is not waited for. After status 101
+	// there is no body but a bare connection, which no context ends.
 	status := response.StatusCode
 	trace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(status))
 	var quoted []byte
@@ -176,7 +177,8 @@ func (n *Webhook) send(ctx context.Context, message registration.Message) error 
 	return failure
 }
 
-// request builds and signs one attempt; the signature carries its time.
+// request builds and signs the request of one attempt. The signature contains
+// the time.
 func (n *Webhook) request(ctx context.Context, message registration.Message) (*http.Request, error) {
 	body, err := json.Marshal(webhookBody{
 		Type:      message.Type,
@@ -204,8 +206,8 @@ func (n *Webhook) request(ctx context.Context, message registration.Message) (*h
 	return request, nil
 }
 
-// noAnswer is the error of a request without an answer. The client's own
-// would quote the URL.
+// noAnswer returns the error of a request without an answer. The client's own
+// error would quote the URL.
 func (n *Webhook) noAnswer(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return domain.Wrap(domain.CodeUnavailable, cause, "the webhook's receiver did not answer in time")
