@@ -31,13 +31,6 @@ const nearEnd = "1000"
 //
 // It returns for each task a digit of lookAnswer and, if that is unsure, when the
 // task began to wait.
-//
-//	""      only look
-//	clear   clear away what is stranded
-//	redo    clear away what is stranded or completed
-//
-// It returns for each task a digit of lookAnswer and, where that is unsure,
-// since when it waits.
 var lookScript = redis.NewScript(`
 local queue, tasks = ARGV[1], ARGV[1] .. "t:"
 local empty, oldest, near, active
