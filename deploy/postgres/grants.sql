@@ -1,38 +1,40 @@
--- What each role of roles.sql may do. As outboxd_owner or a superuser, after
--- every outboxd migrate up: migrations know no roles. It may be run again at
--- any time. What was granted on top it takes back, except from the relay, which
--- owns tables, and from the monitor, to which the partitions were granted.
+-- The rights of the roles of roles.sql. Run it as outboxd_owner or a superuser,
+-- after every outboxd migrate up, because migrations know no roles. It may be run
+-- again at any time. It revokes rights that were granted in addition, except from
+-- the relay, which owns tables, and from the monitor, which has grants on
+-- partitions.
 SET search_path = outboxd;
 
 BEGIN;
 
--- Column by column: columns that are not named, such as the attempts of an event,
+-- Rights are granted by column: columns that are not named, such as attempts,
 -- stay out of reach.
 REVOKE ALL ON ALL TABLES IN SCHEMA outboxd
     FROM PUBLIC, outboxd_worker, outboxd_operator, outboxd_producer, outboxd_consumer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
     FROM PUBLIC, outboxd_relay, outboxd_worker, outboxd_monitor, outboxd_operator, outboxd_producer, outboxd_consumer;
 
--- Every process asks whether the schema is the one that it knows.
+-- Every process checks whether the schema has the migrations that it knows.
 GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_monitor;
 
--- Producers. Not attempts, generation and ordering_position, which are the
--- relay's, nor created_at, which exempts old rows from a lowered payload limit.
--- INSERT … RETURNING id needs GRANT SELECT (id) as well; emit does not.
+-- Producers. They may not set attempts, generation and ordering_position, which
+-- belong to the relay, nor created_at, which exempts old rows from a lowered
+-- payload limit. INSERT … RETURNING id needs GRANT SELECT (id) as well; emit
+-- does not.
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
--- The bounds of an event are asked for with the rights of whoever writes it.
+-- The check of an event's bounds runs with the rights of the producer.
 GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_producer, outboxd_relay, outboxd_operator;
--- Whoever knows an event's ID may take it back or move it to another time. An ID
--- cannot be guessed. Leave this out where producers must not touch one another's events.
+-- A producer that knows an event's ID may cancel or reschedule the event. An ID cannot
+-- be guessed. Leave this out if producers must not change one another's events.
 GRANT EXECUTE ON FUNCTION cancel, reschedule TO outboxd_producer;
 
--- Consumers that are not outboxd's.
+-- Consumers of other services.
 GRANT EXECUTE ON FUNCTION confirm, confirm_many TO outboxd_consumer;
 
--- Role worker: the confirmation of an effect; and dead letters, of events wherever
--- they are. What its handlers change is granted beside their tables.
+-- Role worker: it confirms effects, and makes dead letters of events in any table.
+-- Grants on the tables of its handlers are made beside those tables.
 GRANT SELECT, INSERT ON inbox TO outboxd_worker;
 GRANT SELECT, DELETE ON outbox, outbox_held, outbox_sent TO outboxd_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
@@ -45,7 +47,7 @@ GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason, down_since, down_until
 GRANT INSERT ON outbox_actions TO outboxd_worker;
 GRANT SELECT (id) ON outbox_actions TO outboxd_worker;
 
--- Role relay. PostgreSQL wants UPDATE for SELECT … FOR UPDATE.
+-- Role relay. SELECT … FOR UPDATE needs the right UPDATE.
 ALTER TABLE outbox_sent OWNER TO outboxd_relay;
 ALTER TABLE outbox_sent_default OWNER TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_relays TO outboxd_relay;

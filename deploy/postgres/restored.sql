@@ -1,7 +1,8 @@
--- Brings outboxd's tables in order after their rows came from elsewhere: data
--- restored without the schema, logical replication, a load with triggers off.
--- docs/backup.md says when. Run it as the owner of the tables or a superuser,
--- before relays, workers and producers start. It may be run again at any time.
+-- Repairs outboxd's tables after their rows came from elsewhere: from data restored
+-- without the schema, logical replication, or a load with triggers off.
+-- docs/backup.md says when to run it. Run it as the owner of the tables or a
+-- superuser, before relays, workers and producers start. It may be run again at any
+-- time.
 SET search_path = outboxd;
 
 BEGIN;
@@ -12,7 +13,8 @@ ALTER TABLE outbox ENABLE TRIGGER USER;
 ALTER TABLE inbox ENABLE TRIGGER USER;
 ALTER TABLE outbox_cancelled ENABLE TRIGGER USER;
 
--- Positions go on from the highest that is in use. Replication carries no sequences.
+-- Positions continue from the highest one in use, because replication carries no
+-- sequences.
 SELECT setval('outbox_ordering_position', max(position)) FROM (
     SELECT last_value AS position FROM outbox_ordering_position
     UNION ALL SELECT max(ordering_position) FROM outbox
@@ -21,8 +23,9 @@ SELECT setval('outbox_ordering_position', max(position)) FROM (
     UNION ALL SELECT max(ordering_position) FROM outbox_dead
 ) AS positions;
 
--- The account is opened again: what is here was emitted, and what the account
--- knows to have gone. What got lost on the way here is no longer seen in it.
+-- The account is opened again. Emitted events are those that exist here, and those
+-- that the account knows to be gone. Events that were lost on the way here no
+-- longer show.
 WITH gone AS (
     DELETE FROM outbox_entries RETURNING event_type, created_at, unrecorded, repeated
 )

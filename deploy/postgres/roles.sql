@@ -1,25 +1,25 @@
--- The roles of an outboxd database, and its schema. By a superuser (or whoever
--- may create roles), in that database:
+-- The roles of an outboxd database, and its schema. Run it in that database, as a
+-- superuser or a role that may create roles:
 --
---   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/roles.sql
---   outboxd migrate up        with the URL of outboxd_owner
---   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/grants.sql
+--   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/roles.sql outboxd migrate up
+--   with the URL of outboxd_owner psql -v ON_ERROR_STOP=1 -d app -f
+--   deploy/postgres/grants.sql
 --
 -- Roles belong to the cluster, and everything else here to the database. Run it
--- once in each database that has an outbox: what exists already is left as it is.
+-- once in each database that has an outbox. It leaves existing roles as they are.
 --
--- The example, which production does not need, has files of its own beside these,
--- in the folder example.
+-- The example, which production does not need, has files of its own in the folder
+-- example.
 --
--- Nobody has a password yet: \password outboxd_relay, or a client certificate.
--- docs/security.md says what each role is for.
+-- The roles have no password yet: use \password outboxd_relay, or a client
+-- certificate. docs/security.md says what each role is for.
 
 BEGIN;
 
--- outboxd_owner owns the schema and its tables, and is used to migrate, for
--- nothing else. Then one for each role of the process (that of the API is in the
--- folder example), and one for people. The
--- last two are groups for the roles of other services: GRANT outboxd_producer TO orders;
+-- outboxd_owner owns the schema and its tables, and is used only to migrate. Then
+-- there is a role for each role of the process (that of the API is in the folder
+-- example), and one for people. The last two are groups for the roles of other
+-- services: GRANT outboxd_producer TO orders;
 --
 -- Two databases may be set up at the same time, hence the exception.
 DO $$
@@ -43,22 +43,22 @@ END $$;
 -- Operators see what the monitor sees, and more.
 GRANT outboxd_monitor TO outboxd_operator;
 
--- The relay makes and drops the history's partitions, for which PostgreSQL
--- wants it to own the history. Migrations change the history too: the owner may
--- do what the relay may. The reverse is not so.
+-- The relay makes and drops the history's partitions, so it must own the history.
+-- Migrations change the history too, so the owner has the relay's rights. The relay
+-- does not have the owner's.
 GRANT outboxd_relay TO outboxd_owner;
 
 CREATE SCHEMA IF NOT EXISTS outboxd AUTHORIZATION outboxd_owner;
 GRANT USAGE ON SCHEMA outboxd TO outboxd_relay, outboxd_worker, outboxd_monitor, outboxd_producer, outboxd_consumer;
 GRANT CREATE ON SCHEMA outboxd TO outboxd_relay;
 
--- PostgreSQL lets everybody call every new function. Some of these act with the
--- owner's rights, so each is granted by name instead.
+-- PostgreSQL lets every role call every new function. Some of these act with
+-- the owner's rights, so each right is granted by name instead.
 ALTER DEFAULT PRIVILEGES FOR ROLE outboxd_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
--- The partitions that the relay will make. Queries go through outbox_sent, whose
--- grants are enough for them; this is for who looks at a day by its name, such
--- as pg_dump or EXPLAIN by hand.
+-- Default privileges for the partitions that the relay will make. Queries through
+-- outbox_sent do not need them; queries of a partition by its name do, such as
+-- those of pg_dump or EXPLAIN by hand.
 ALTER DEFAULT PRIVILEGES FOR ROLE outboxd_relay IN SCHEMA outboxd GRANT SELECT ON TABLES TO outboxd_monitor;
 
 COMMIT;
