@@ -1,9 +1,9 @@
 -- The roles of an outboxd database, and its schema. Run it in that database, as a
 -- superuser or a role that may create roles:
 --
---   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/roles.sql outboxd migrate up
---   with the URL of outboxd_owner psql -v ON_ERROR_STOP=1 -d app -f
---   deploy/postgres/grants.sql
+--   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/roles.sql
+--   outboxd migrate up        with the URL of outboxd_owner
+--   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/grants.sql
 --
 -- Roles belong to the cluster, and everything else here to the database. Run it
 -- once in each database that has an outbox. It leaves existing roles as they are.
