@@ -21,7 +21,8 @@ var (
 	digits = regexp.MustCompile(`[0-9][0-9,.]*( (ms|s|min|h|d)\b)*`)
 )
 
-// spoken is a finding as somebody says it, with # for what changes from look to look.
+// spoken is the text of a finding, with # in place of the numbers that change between
+// two looks.
 func spoken(code, level, found string) string {
 	return code + "/" + level + ": " + digits.ReplaceAllString(html.UnescapeString(found), "#")
 }

@@ -19,7 +19,8 @@ import (
 	"github.com/go-rod/rod/lib/proto"
 )
 
-// asynqmonsFonts is what Asynqmon's page would load from another site if its policy let it.
+// asynqmonsFonts are the fonts that Asynqmon's page would load from another site if
+// its policy let it.
 const asynqmonsFonts = "https://fonts.googleapis.com/"
 
 // browser is a headless Chromium that only this test uses.
@@ -152,7 +153,8 @@ func (p *tab) logged(e *proto.LogEntryAdded) {
 	}
 }
 
-// wantQuiet wants a page that asked nobody but its own host, and complained about nothing but what is expected.
+// wantQuiet fails the test if a page asked another host than its own, or reported an
+// error that is not expected.
 func (p *tab) wantQuiet(expected ...string) {
 	p.t.Helper()
 	p.mu.Lock()

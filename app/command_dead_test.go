@@ -112,7 +112,7 @@ func TestDeadLettersByCommand(t *testing.T) {
 	if n := count("SELECT count(*) FROM outbox_dead WHERE generation = 0"); n != 2 {
 		t.Errorf("%d dead letters were left alone, want 2", n)
 	}
-	// The cause is mended: the payload is what it should have been.
+	// The cause is mended: the payload is now valid.
 	const mend = `UPDATE outbox_dead SET payload = convert_to((SELECT json_build_object('user_id', user_id, 'notification_id', id, 'notification_type', type)::text
 		FROM outboxd_example.notifications LIMIT 1), 'UTF8')`
 	if _, err := db.ExecContext(t.Context(), mend+" WHERE id <> '"+id+"'"); err != nil {

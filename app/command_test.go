@@ -192,7 +192,8 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// TestTheCoreLeavesNoTraceOfTheExample runs all roles but the API, on servers of somebody else's and without a word about mails.
+// TestTheCoreLeavesNoTraceOfTheExample runs all roles except the API on servers that
+// belong to another application, and with no setting for mail.
 func TestTheCoreLeavesNoTraceOfTheExample(t *testing.T) {
 	t.Parallel()
 	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)

@@ -158,7 +158,7 @@ func suspended(t *testing.T, tagged string) {
 			if err := suspended.process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
-			// What it does now is seen when it relays again.
+			// Its next crash point is reached when it relays again.
 			c.end(other, syscall.SIGTERM)
 			c.emit(20)
 			eventually(t, "the relay that woke up relays", func() bool {

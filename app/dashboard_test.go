@@ -107,7 +107,7 @@ func (p *tab) wantFits(scheme string) {
 	p.see("overview-" + scheme)
 }
 
-// prefer sets what the page is asked for: light or dark.
+// prefer sets the browser's preferred colour scheme: light or dark.
 func (p *tab) prefer(scheme string) {
 	p.t.Helper()
 	err := proto.EmulationSetEmulatedMedia{Features: []*proto.EmulationMediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}.Call(p.Page)

@@ -30,7 +30,7 @@ func TestEveryRoleWithItsOwnGrants(t *testing.T) {
 	if _, err := orders.SQL().ExecContext(t.Context(), "SELECT outboxd.emit('email:send_notification', '{}', queue => 'notifications')"); err != nil {
 		t.Fatal(err)
 	}
-	// The payload names nobody, so the worker gives the event up.
+	// The payload has no recipient, so the worker gives the event up.
 	var list deadList
 	eventually(t, "the monitor's role sees the dead letter", func() bool {
 		r := execute(t, nil, append([]string{"dead", "list", "-o=json"}, with("monitor")...)...)

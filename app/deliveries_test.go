@@ -145,8 +145,8 @@ func TestAnEventReachesEachReceiverUnderItsID(t *testing.T) {
 	eventually(t, "both deliveries are confirmed", func() bool { return p.count("SELECT count(*) FROM inbox") == 2 })
 }
 
-// What a subscription says applies without a restart, and so does what a receiver
-// answers.
+// A changed subscription applies without a restart, and so does a changed answer
+// of its receiver.
 func TestDeliveriesFollowTheirSubscription(t *testing.T) {
 	t.Parallel()
 	var answer, took atomic.Int32

@@ -11,7 +11,7 @@ import (
 	"outboxd/domain/registration"
 )
 
-// on is what a process needs to work on given servers.
+// on has the addresses of the servers that a process works on.
 func on(databaseURL, redisURL, dataDir string) []string {
 	return []string{"--database-url=" + databaseURL, "--redis-url=" + redisURL, "--data-dir=" + dataDir, "--notify=log"}
 }

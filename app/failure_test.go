@@ -13,7 +13,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// TestStartFails wants of every failure one message that says what to change, and nothing else.
+// TestStartFails checks that every failure prints one message that says what to
+// change, and nothing else.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	const failed, usage = 1, 2

@@ -67,7 +67,7 @@ func newTaskDrain(t *testing.T, url string) *taskDrain {
 	}
 	client := opt.MakeRedisClient().(*redis.Client)
 	t.Cleanup(func() { _ = client.Close() })
-	// What is written here is deleted at once, and need not reach a disk.
+	// These rows are deleted at once, so they need not reach a disk.
 	if err := client.ConfigSet(t.Context(), "appendonly", "no").Err(); err != nil {
 		t.Fatal(err)
 	}

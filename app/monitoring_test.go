@@ -41,7 +41,8 @@ func wantNamedMetrics(t *testing.T, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What is well may have no such metric; the row about it then says so.
+	// A metric may be missing while there is no trouble; its row in the table
+	// then says so.
 	absent := map[string]bool{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(outboxd_[a-z_]+)[^\n]*[Aa]bsent").FindAllStringSubmatch(string(operations), -1) {
 		absent[row[1]] = true
@@ -76,7 +77,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// Whoever is woken by an alert finds a section about it, and a test has seen it fire.
+// Each alert has a section in the runbook, and a test that sees it fire.
 func TestAlertsHaveSections(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {

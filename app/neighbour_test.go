@@ -15,8 +15,8 @@ import (
 	"outboxd/domain/registration"
 )
 
-// TestBesideAnOrdinaryWorker has outboxd relay for an Asynq worker of somebody
-// else's, which knows nothing of outboxd, while outboxd's own worker runs too.
+// TestBesideAnOrdinaryWorker relays for another application's Asynq worker,
+// which knows nothing of outboxd, while outboxd's own worker runs too.
 func TestBesideAnOrdinaryWorker(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

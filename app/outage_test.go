@@ -53,7 +53,8 @@ func TestRedisAwayUnderLoad(t *testing.T) {
 	p.stop()
 }
 
-// TestStartWithoutRedis has a Redis that cannot be reached yet, which is no reason not to take registrations.
+// TestStartWithoutRedis starts while Redis cannot be reached. Registrations are taken
+// all the same.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()
 	databaseURL, redis := servertest.Database(t), servertest.OwnRedis(t)

@@ -80,7 +80,7 @@ func lookAtTasks(p *tab, event string) {
 	p.wantQuiet()
 }
 
-// checkbox is what Asynqmon lets people choose tasks by, to do something with them.
+// checkbox is the box by which Asynqmon selects a task for an action.
 const checkbox = `tbody input[type="checkbox"]`
 
 func signIn(p *tab) {
@@ -100,7 +100,7 @@ func signIn(p *tab) {
 	p.wantQuiet("401") // for the wrong token
 }
 
-// runTask does what only somebody who signed in can: it lets the task run now.
+// runTask lets a task run now, which needs a session of a signed-in user.
 func runTask(p *tab, event string) {
 	p.t.Helper()
 	p.visit("/monitoring/tasks/queues/notifications?status=retry")

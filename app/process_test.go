@@ -169,13 +169,13 @@ func (p *process) kill() {
 	p.wait()
 }
 
-// result is what a command that ends by itself left.
+// result is the outcome of a command that ended by itself.
 type result struct {
 	stdout, stderr string
 	code           int
 }
 
-// message is what outboxd said beside its log.
+// message returns the output of outboxd except its log.
 func (r result) message() string {
 	var lines []string
 	for line := range strings.Lines(r.stderr) {

@@ -31,7 +31,8 @@ func TestTerminatedUnderLoad(t *testing.T) {
 	if p.log.find("drained") == nil {
 		t.Error("it did not say that it had drained")
 	}
-	// Whoever has an answer is registered, and nobody else: requests in flight were finished.
+	// Exactly the users who got an answer are registered: requests in flight were
+	// finished.
 	if missing := len(registered) - books.known(registered); missing != 0 || b.Users != len(registered)+burst {
 		t.Errorf("%d were told that they are registered, of whom %d are not; %d users came by SQL, and the books say %+v", len(registered), missing, burst, b)
 	}

@@ -12,8 +12,9 @@ import (
 	"outboxd/app/servertest"
 )
 
-// systemd's SendSIGHUP sends it behind SIGTERM, and a closed terminal twice, through the
-// kernel and through the shell: the task in hand is finished all the same.
+// systemd's SendSIGHUP sends SIGHUP after SIGTERM. A closed terminal sends it twice,
+// through the kernel and through the shell. The task in hand is finished in each
+// case.
 func TestAHangUpDrains(t *testing.T) {
 	t.Parallel()
 	for _, first := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
@@ -74,7 +75,8 @@ func TestUnderNohupAHangUpIsIgnored(t *testing.T) {
 	p.stop()
 }
 
-// startPiped starts outboxd with a pipe for its log, of which the test has both ends.
+// startPiped starts outboxd with its log in a pipe. The test holds both ends of the
+// pipe.
 func startPiped(t *testing.T) (p *process, reader, writer *os.File) {
 	t.Helper()
 	reader, writer, err := os.Pipe()
@@ -95,7 +97,7 @@ func startPiped(t *testing.T) (p *process, reader, writer *os.File) {
 	return p, reader, writer
 }
 
-// Whoever read the log has ended: a collector that restarts, a pager that was left.
+// The reader of the log has ended: a collector restarts, or a user left the pager.
 func TestTheLogsReaderEnds(t *testing.T) {
 	t.Parallel()
 	p, reader, writer := startPiped(t)
@@ -111,7 +113,7 @@ func TestTheLogsReaderEnds(t *testing.T) {
 	p.stop()
 }
 
-// Whoever reads the log reads no more: a pipe that is full blocks those who write to it.
+// The reader of the log reads no more. A full pipe blocks every write.
 func TestTheLogIsNotRead(t *testing.T) {
 	t.Parallel()
 	p, reader, writer := startPiped(t)

@@ -44,7 +44,7 @@ func TestTop(t *testing.T) {
 			t.Errorf("exit code %d, without %s or with colour:\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
 	}
-	// Where there is no terminal, one view follows the other, until somebody ends it.
+	// Without a terminal the views follow one another until the command is ended.
 	cmd := command(t, append([]string{"top", "--interval=200ms"}, servers...)...)
 	said := &transcript{}
 	cmd.Stdout = said

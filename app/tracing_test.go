@@ -110,8 +110,9 @@ func TestOneTraceFromRequestToMail(t *testing.T) {
 	}
 }
 
-// wantStatements looks for the statements of the producer's transaction and of
-// the consumer's, and for none that belongs to nobody, such as the claims.
+// wantStatements checks that there are spans for the statements of the
+// producer's and the consumer's transactions, and none for statements without a
+// parent span, such as the claims.
 func wantStatements(t *testing.T, traces *otlpReceiver, request, process receivedSpan) {
 	t.Helper()
 	emitted, confirmed := false, false
@@ -201,8 +202,8 @@ func TestTracingSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A collector that is away costs its spans and a line in the log, and holds up
-// neither the work nor the end.
+// If the collector cannot be reached, its spans are lost and one line is
+// logged. Neither the work nor the end waits for it.
 func TestCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody(t), "OTEL_BSP_SCHEDULE_DELAY=50"},
@@ -215,7 +216,7 @@ func TestCollectorIsAway(t *testing.T) {
 	}
 }
 
-// nobody returns an address on which nobody listens.
+// nobody returns an address at which no process listens.
 func nobody(t *testing.T) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

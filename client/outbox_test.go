@@ -156,8 +156,8 @@ func TestEmit(t *testing.T) {
 	})
 }
 
-// What is refused here costs no transaction; what only PostgreSQL can refuse names
-// the field all the same.
+// A field that is checked here costs no transaction. A field that only PostgreSQL
+// can check is named in the error as well.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	db := outboxtest.Start(t).DB(t)
@@ -204,7 +204,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// What the outbox's own CHECK takes for blank is refused here, and nothing else.
+// Exactly the values that the outbox's own CHECK takes for blank are refused
+// here.
 func TestBlankIsWhatTheOutboxTakesForIt(t *testing.T) {
 	t.Parallel()
 	db := outboxtest.Start(t).DB(t)

@@ -139,7 +139,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// What TestFaults refuses is fine in the settings that the rules leave open.
+// The values that TestFaults refuses are valid in settings without those rules.
 func TestNoFault(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]setting{

@@ -83,7 +83,7 @@ func TestFileForms(t *testing.T) {
 	}
 }
 
-// What WriteYAML writes loads again and means the same.
+// The output of WriteYAML loads again and means the same.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	var all setting

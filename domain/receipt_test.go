@@ -7,7 +7,7 @@ import (
 	"outboxd/domain"
 )
 
-// Whoever forgets to fill a receipt in has not delivered anything.
+// An event whose receipt was not filled in is not delivered.
 func TestReceiptsAreUnansweredUntilProvenOtherwise(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("cause")

@@ -103,7 +103,8 @@ func TestLimitPayloadGivesUpOnATableInUse(t *testing.T) {
 	limitPayload(t, db, 1<<10, true)
 }
 
-// What was in the outbox before a limit was lowered comes back into it.
+// An event that was in the outbox before a limit was lowered may come back into
+// it.
 func TestALoweredLimitSparesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t).SQL()

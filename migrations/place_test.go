@@ -28,7 +28,8 @@ func within(t *testing.T, url, schema string) *postgres.Database {
 	return db
 }
 
-// What a service may have in public, under names that outboxd has as well.
+// Objects that a service may have in public under names that outboxd uses as
+// well.
 const others = `
 CREATE TABLE public.users (id bigint PRIMARY KEY, name text);
 CREATE TABLE public.inbox (message text);

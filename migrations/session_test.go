@@ -60,7 +60,7 @@ func dump(t *testing.T, url string) string {
 	return strings.ReplaceAll(text, `"outboxd"`, "outboxd")
 }
 
-// A schema is the same whoever makes it.
+// The schema is the same, whatever the settings of the session that creates it.
 func TestTheSchemaDoesNotDependOnTheSessionThatMakesIt(t *testing.T) {
 	t.Parallel()
 	ordinary, _ := schemaUnder(t)

@@ -13,23 +13,25 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// How late an event can be while its process works and its servers answer,
-// counted from when it was due and its transaction had committed:
+// The limit on how late an event can be while its process works and its servers
+// answer. The time is counted from when the event was due and its transaction
+// had committed:
 //
-//   - Behind the cursor it waits for the next sweep. A process begins one with
-//     the first claim after max(sweepEvery, sweepShare * what the last sweep
-//     took), and claims are no further apart than a busy relay's longest nap or,
-//     while all pollers are in a pass, one pass.
-//   - The sweep takes the oldest due first. If more is there than it can take,
-//     the cursor steps back to where it ended: what is left is ahead of it.
-//   - Ahead of the cursor the event waits for those due before it and for no
-//     other. A refused event is due anew after its refusal, so it is before
+//   - An event behind the cursor waits for the next sweep. A process begins a
+//     sweep with the first claim after max(sweepEvery, sweepShare * the time of
+//     the last sweep). Claims are no further apart than a busy relay's longest
+//     nap or, while all pollers are in a pass, one pass.
+//   - The sweep takes the oldest due events first. If there are more than it can
+//     take, the cursor steps back to where the sweep ended: the remaining events
+//     are then ahead of the cursor.
+//   - An event ahead of the cursor waits only for the events due before it. A
+//     refused event gets a new due time after its refusal, so it is before
 //     another event once at most.
-//   - Then it is in Redis before its own pass ends.
+//   - The event is then in Redis before its own pass ends.
 //
-// So max(sweepEvery, sweepShare * sweep) + nap + pass, and the time that the
-// relays take for what is before it, and one more pass. docs/guarantees.md says
-// the same in the users' words.
+// So the limit is max(sweepEvery, sweepShare * sweep) + nap + pass, plus the
+// time that the relays take for the events before it, plus one more pass.
+// docs/guarantees.md says the same in the users' words.
 const (
 	sweepEvery = time.Second
 	sweepShare = 20
@@ -220,9 +222,9 @@ func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 // busy with something else. Not parallel with other tests, which would be that.
 func TestADelayedEventStartsOnTime(t *testing.T) {
 	const promise = 50 * time.Millisecond
-	// Each is due before those that were written before it, so that each is a
-	// reason to wake up sooner; and long after the one that is due before it, so
-	// that the naps which follow a claim are over.
+	// Each event is due before those that were written earlier, so that each is
+	// a reason to wake up sooner. The due times are far apart, so that the naps
+	// which follow a claim are over.
 	delays := []time.Duration{3500 * time.Millisecond, 2800 * time.Millisecond, 2100 * time.Millisecond, 1400 * time.Millisecond, 700 * time.Millisecond}
 	for name, announced := range map[string]bool{"announced": true, "there before the relay": false} {
 		t.Run(name, func(t *testing.T) {

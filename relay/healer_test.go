@@ -100,13 +100,13 @@ func (w *town) heals() string {
 	return at
 }
 
-// healed waits for a heal after the one that is given.
+// healed waits for the next heal after a given number of heals.
 func (w *town) healed(before string) {
 	w.t.Helper()
 	w.eventually(1, "SELECT count(*) FROM outbox_queue_identity WHERE healed_at IS NOT NULL AND healed_at::text <> $1", before)
 }
 
-// allDone waits until every event has taken effect, and looks that none did so
+// allDone waits until every event has taken effect, and checks that none did so
 // twice.
 func (w *town) allDone(events int) {
 	w.t.Helper()
@@ -124,7 +124,7 @@ func (w *town) allDone(events int) {
 	}
 }
 
-// What a queue may do that loses its data.
+// Ways in which a queue may lose its data.
 func TestTheQueueForgets(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -160,7 +160,7 @@ func TestTheQueueForgets(t *testing.T) {
 			}
 			w.exec(emitEffects, 500)
 			w.eventually(550, "SELECT count(*) FROM outbox_sent")
-			// What is put back in place has to be older than the last canary.
+			// Data that are put back have to be older than the last canary.
 			w.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", canary)
 			before := w.heals()
 			begun := time.Now()
@@ -400,7 +400,8 @@ func (w *town) queueCanary() string {
 	return w.redis.Get(w.t.Context(), "asynq:{outboxd}:canary:"+name).Val()
 }
 
-// unheard is a queue and a memory of which one answer is lost whenever lost is false.
+// unheard is a queue and a memory. One answer of theirs is lost each time that lost
+// is set to false.
 type unheard struct {
 	lost.IdentifiedQueue
 	lost.QueueMemory
@@ -431,7 +432,7 @@ func (u *unheard) Advance(ctx context.Context, name, known, next string) (bool, 
 	return done, err
 }
 
-// Types that nobody confirms are left alone: each of their tasks may have run.
+// Events of unconfirmed types are left alone: each of their tasks may have run.
 func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)

@@ -16,8 +16,8 @@ import (
 	"outboxd/relay"
 )
 
-// What the operator of Redis does wrong is an outage: every event stays, none is
-// charged, the log and the readiness name cause and cure, and once it is mended
+// A mistake in Redis's configuration is an outage: every event stays and none is
+// charged; the log and the readiness name cause and cure; and once it is mended
 // the same relay goes on.
 func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 	t.Parallel()

@@ -44,8 +44,8 @@ func openRedis(t testing.TB, url string) *broker.Redis {
 	return handle
 }
 
-// newFixture makes a relay that never polls by itself within a test's life,
-// unless change says otherwise: what it finds, it was told about.
+// newFixture makes a relay that never polls by itself during a test, unless
+// change sets another interval: it finds events only because it was notified.
 func newFixture(t testing.TB, databaseURL, redisURL string, change func(*relay.Options)) *fixture {
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)
@@ -108,8 +108,8 @@ func (f *fixture) count(query string, args ...any) (n int) {
 	return n
 }
 
-// eventually waits for a count. Half a minute is far beyond what anything here
-// takes, and only the length of a failure.
+// eventually waits for a count. Half a minute is far longer than any step here
+// takes; only a failing test waits for so long.
 func (f *fixture) eventually(want int, query string, args ...any) {
 	f.t.Helper()
 	deadline := time.NewTimer(30 * time.Second)

@@ -41,7 +41,7 @@ func ordinaryPatience() time.Duration {
 	return 10 * time.Second
 }
 
-// oddDatabase is what the odd rows meet.
+// oddDatabase is the database that the odd rows are written into.
 type oddDatabase struct {
 	database []string // statements for the database
 	producer []string // and for the producer's session
@@ -106,7 +106,7 @@ func newOddRows(t *testing.T, seed uint64, variant oddDatabase) *oddRows {
 			t.Fatal(err)
 		}
 	}
-	// A queue of which Redis refuses every event, so that they are settled too.
+	// A queue whose events Redis refuses, so that refusals are settled too.
 	if err := f.redis.Set(t.Context(), "asynq:{bad}:pending", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,8 @@ func (o *oddRows) run(d time.Duration) {
 	}
 }
 
-// work runs a worker for every type and queue that a row may have, but for the bad one.
+// work runs a worker for every type and queue that a row may have, except the bad
+// one.
 func (o *oddRows) work() {
 	handlers, queues := map[string]work.Handler{}, map[string]int{"default": 1}
 	done := func(context.Context, domain.Effects, work.Task) error { return nil }
@@ -245,7 +246,7 @@ func (o *oddRows) ordinary() {
 	o.longest = max(o.longest, time.Since(begun))
 }
 
-// round is what the leader does again and again.
+// round is one round of the leader's work.
 func (o *oddRows) round() {
 	o.t.Helper()
 	house := upkeep.NewHousekeeping(o.db, "")

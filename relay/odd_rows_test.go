@@ -50,8 +50,9 @@ func (c *counting) NextDue(ctx context.Context) (time.Duration, bool, error) {
 	return c.EventStore.NextDue(ctx)
 }
 
-// What gets due in thousands of years is no reason to look now: the differences
-// overflowed, and the relay took every moment for the one.
+// An event that gets due in thousands of years is no reason to look now. The
+// difference of the times once overflowed, and the relay took every moment for
+// the due time.
 func TestAnEventOfALaterAgeLeavesTheRelayIdle(t *testing.T) {
 	t.Parallel()
 	var store *counting

@@ -76,8 +76,8 @@ func TestThroughPgBouncerWithADirectURL(t *testing.T) {
 	}
 }
 
-// Through PgBouncer LISTEN is accepted and nothing arrives. The relay finds that
-// out, asks nobody to notify, and polls.
+// Through PgBouncer LISTEN is accepted, but no notification arrives. The relay
+// finds that out, asks producers for no notifications, and polls.
 func TestThroughPgBouncerAlone(t *testing.T) {
 	t.Parallel()
 	for name, listen := range map[string]bool{"tries to listen": true, "does not listen": false} {

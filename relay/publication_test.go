@@ -9,8 +9,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Somebody else publishes every table for logical replication. PostgreSQL then refuses to delete or update rows of
-// tables without a replica identity.
+// Another application publishes every table for logical replication. PostgreSQL then
+// refuses to delete or update rows of tables without a replica identity.
 func TestEveryTableIsPublished(t *testing.T) {
 	t.Parallel()
 	const publish = "CREATE PUBLICATION cdc FOR ALL TABLES"

@@ -13,11 +13,11 @@ import (
 	"outboxd/repository/heal"
 )
 
-// BenchmarkReconcile is what a round costs over a history of unconfirmed events
-// that legitimately wait in Redis: time for each of them, without the rests between
-// the pages, and how long the round takes with the rests. In a full inbox each of
-// them has a confirmed event beside it, in the history as well: each page then has to
-// tell one from the other, and a round has twice as many pages.
+// BenchmarkReconcile measures the cost of a round over a history of unconfirmed
+// events that legitimately wait in Redis: time for each of them, without the rests
+// between the pages, and how long the round takes with the rests. In a full inbox
+// each of them has a confirmed event beside it, in the history as well: each page
+// then has to tell one from the other, and a round has twice as many pages.
 //
 //	go test -run '^$' -bench 'Reconcile/200000' -benchtime 3x ./relay
 func BenchmarkReconcile(b *testing.B) {

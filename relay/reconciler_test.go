@@ -35,7 +35,8 @@ const emitKeyed = `
 INSERT INTO outbox (event_type, payload, ordering_key, retention_seconds)
 SELECT 'test:effect', '', CASE WHEN n % 2 = 0 THEN 'key-' || n % 20 END, CASE WHEN n % 3 = 0 THEN 600 END FROM generate_series(1, $1::int) n`
 
-// What somebody may do to single tasks, and leave the canary alone.
+// Ways in which a client of Redis may remove single tasks and leave the canary
+// alone.
 func TestSingleTasksAreLost(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(t *testing.T, w *town){
@@ -129,7 +130,7 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 			}) {
 				t.Errorf("no finding of 10 missing events (%v): %v", err, found)
 			}
-			// Somebody sends them again by hand.
+			// An operator sends them again by hand.
 			w.exec("DELETE FROM outbox_missing")
 			w.work()
 			w.eventually(10, "SELECT count(*) FROM outbox_missing")
@@ -141,8 +142,10 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 	}
 }
 
-// A Redis that is too small and evicts whatever was not used lately, while a worker works: tasks, lists, leases and the canary go at
-// any moment. Every event takes effect all the same, or is reported, and takes effect when Redis has room and somebody sends it again.
+// A Redis that is too small evicts its least recently used keys while a worker works:
+// tasks, lists, leases and the canary go at any moment. Every event takes effect all
+// the same, or is reported. A reported event takes effect when Redis has room and an
+// operator sends it again.
 func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
@@ -164,7 +167,8 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	const events = 1200
 	w.exec(`INSERT INTO outbox (event_type, payload, ordering_key)
 		SELECT 'test:effect', convert_to(repeat('x', 4000), 'UTF8'), CASE WHEN n % 10 = 0 THEN 'key-' || n % 70 END FROM generate_series(1, $1::int) n`, events)
-	// What is neither done nor reported waits to be tried again, since its lease was evicted.
+	// Some events are neither done nor reported: their lease was evicted, and they
+	// wait to be tried again.
 	const settled = `SELECT ((SELECT count(*) FROM inbox) + (SELECT count(*) FROM outbox_held)
 		+ (SELECT count(*) FROM outbox_missing m WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = m.event_id)) >= $1)::int`
 	deadline := time.After(30 * time.Second)
@@ -181,8 +185,9 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	}
 	t.Logf("sent again: %d, missing: %d", w.count("SELECT count(*) FROM outbox_journal WHERE entry = 'redriven'"), w.count("SELECT count(*) FROM outbox_missing"))
 	w.redis.ConfigSet(t.Context(), "maxmemory", "0")
-	// Somebody sends again what is reported, until nothing is: what was evicted last is reported a while after there is room. Redis
-	// may have evicted the list of the queues too, without which the inspector knows none.
+	// Reported events are sent again until none is reported: an event that was
+	// evicted last is reported a while after there is room. Redis may have evicted
+	// the list of the queues too, without which the inspector knows no queue.
 	for deadline := time.After(30 * time.Second); w.count("SELECT count(*) FROM inbox") != 3+events; {
 		sendMissing(t, w)
 		w.redis.SAdd(t.Context(), "asynq:queues", "default")
@@ -200,7 +205,8 @@ func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	w.eventually(0, "SELECT count(*) FROM outbox_held")
 }
 
-// sendMissing sends again, by hand, what is missing, and returns how many events that were.
+// sendMissing sends the missing events again, as an operator would, and returns how
+// many events those were.
 func sendMissing(t *testing.T, w *town) int64 {
 	t.Helper()
 	missing, err := w.options.Reconciliation.Events.Missing(t.Context(), 10_000)

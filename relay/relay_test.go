@@ -103,9 +103,9 @@ func TestAwakenings(t *testing.T) {
 	f.eventually(1, "SELECT count(*) FROM outbox_sent WHERE event_type = 'test:direct'")
 }
 
-// A producer whose INSERT ran before the relay was marked asleep, and whose
-// COMMIT came after the relay's last look, notifies nobody. The first naps of
-// an idle relay find its event.
+// A producer's INSERT ran before the relay was marked asleep, and its COMMIT
+// came after the relay's last look. It sends no notification. The first naps of
+// an idle relay are short enough to find its event.
 func TestALateCommitIsFoundWithoutANotification(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)

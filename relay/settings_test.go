@@ -69,9 +69,9 @@ var hostileSettings = []string{
 // execModes are all that --database-exec-mode offers.
 var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
 
-// Whatever a role and its database are set to, the whole of outboxd's work is
-// done. The exec modes take turns, and what concerns text meets those in which
-// values are text.
+// All of outboxd's work is done under any settings of a role and its database.
+// pgx's exec modes take turns. The settings that concern text run in a mode
+// that sends values as text, and in one that does not.
 func TestSettingsOfRolesAndDatabases(t *testing.T) {
 	t.Parallel()
 	for i, settings := range hostileSettings {
@@ -124,8 +124,8 @@ func TestPgBouncerWithPreparedStatementsIsRefused(t *testing.T) {
 	}
 }
 
-// Databases of other encodings than UTF8 work, as far as they can store a text.
-// What they cannot store is refused where it is written.
+// Databases with encodings other than UTF8 work as far as they can store a
+// text. A text that they cannot store is refused where it is written.
 func TestEncodingsOfDatabases(t *testing.T) {
 	t.Parallel()
 	for encoding, letters := range map[string][]rune{"LATIN1": {'é'}, "SQL_ASCII": {'é', '中'}, "EUC_JP": {'中'}} {
@@ -142,7 +142,7 @@ func TestEncodingsOfDatabases(t *testing.T) {
 	}
 }
 
-// refuses looks that a producer is told at once what cannot be stored.
+// refuses checks that a producer is told at once which value cannot be stored.
 func (s *subject) refuses() {
 	s.t.Helper()
 	event := &domain.Event{Type: "test:🚀", Payload: []byte("{}")}
@@ -186,7 +186,7 @@ func workUnder(t *testing.T, direct, url, mode string, letters ...rune) *subject
 	return s
 }
 
-// subject is a town whose database is somebody else's idea of one.
+// subject is a set of roles and servers whose database has unusual settings.
 type subject struct {
 	*town
 	own       *postgres.Database

@@ -60,7 +60,8 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 			w.wantSuppressed(1)
 
 			if history {
-				// Redis loses everything, the lock too; the one that stood for it comes back.
+				// Redis loses everything, the lock too. The suppressed event that the
+				// lock stood for comes back.
 				before := w.heals()
 				if err := w.redis.FlushDB(t.Context()).Err(); err != nil {
 					t.Fatal(err)

@@ -7,8 +7,9 @@ import (
 	"outboxd/app/schematest"
 )
 
-// Somebody takes from the relay's role what it needs. That is an outage, which says what is wrong, costs no event an
-// attempt, and is over as soon as the right is given back.
+// An administrator revokes a right that the relay's role needs. That is an outage: it
+// names the missing right, costs no event an attempt, and is over as soon as the
+// right is granted again.
 func TestTheRoleMayNotWork(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ take, give, says string }{

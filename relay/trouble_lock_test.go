@@ -10,7 +10,7 @@ import (
 	"outboxd/relay"
 )
 
-// session is a connection of somebody else's.
+// session is a connection of another application.
 type session struct {
 	t    *testing.T
 	conn *pgx.Conn
@@ -33,8 +33,8 @@ func (s *session) exec(statement string) {
 	}
 }
 
-// Somebody holds the outbox under lock, for longer than the server lets anybody
-// wait for a lock, or a statement take.
+// Another session locks the outbox, for longer than the server's lock_timeout
+// or statement_timeout.
 func TestTheOutboxIsLocked(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]string{
@@ -57,7 +57,7 @@ func TestTheOutboxIsLocked(t *testing.T) {
 	}
 }
 
-// The relay loses a deadlock. Whoever it lost against is then through, so the
+// The relay loses a deadlock. The other transaction is then through, so the
 // claim is repeated at once, and there is no outage.
 func TestADeadlockIsLost(t *testing.T) {
 	t.Parallel()

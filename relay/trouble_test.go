@@ -103,8 +103,8 @@ func (x *trouble) recovered(at *postgres.Database, events, outages int) {
 	}
 }
 
-// wait polls a condition for up to half a minute, which is only the length of a
-// failure.
+// wait polls a condition for up to half a minute. Only a failing test waits for
+// so long.
 func (x *trouble) wait(what string, condition func() bool) {
 	x.t.Helper()
 	deadline := time.Now().Add(30 * time.Second)

@@ -8,8 +8,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// A task may wait in a paused queue for longer than the history of what was sent is kept. Its successor waits with it,
-// until the queue has it no longer.
+// A task may wait in a paused queue for longer than sent events are kept in the
+// history. Its successor waits too, until the queue no longer has the task.
 func TestATurnOutlivesTheHistory(t *testing.T) {
 	t.Parallel()
 	database, queue := servertest.Database(t), servertest.Redis(t)

@@ -15,8 +15,9 @@ import (
 	"outboxd/jobs/work"
 )
 
-// What takes effect is noted by the inbox's own transaction, beside what the producers' transactions noted. After a failover both
-// are as the database has them: lost together or there together.
+// The inbox's transaction records each effect, in the database in which producers'
+// transactions record their events. After a failover both records agree: both are
+// lost or both are there.
 const ledgerSQL = `
 CREATE TABLE emitted (id uuid PRIMARY KEY, key text, n bigserial);
 CREATE TABLE effects (seq bigserial PRIMARY KEY, id uuid NOT NULL);

@@ -48,7 +48,7 @@ func (w *witness) commits(kind string) {
 	w.committed[kind] = time.Now()
 }
 
-// see returns what look returns, which must not keep what it is given.
+// see returns the result of look, which must not keep its argument.
 func see[T any](w *witness, look func(*witness) T) T {
 	w.mu.Lock()
 	defer w.mu.Unlock()

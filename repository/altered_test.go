@@ -14,7 +14,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Somebody changes tables that the worker's connections have plans for, or discards their plans.
+// Tables change that the worker's connections have plans for, or the plans are
+// discarded.
 func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)

@@ -48,7 +48,7 @@ var carried = []string{
 	"outbox_queue_identity", "outbox_missing",
 }
 
-// contents is what is in the tables, as text.
+// contents returns the rows of the tables as text.
 func contents(t *testing.T, db *postgres.Database) string {
 	t.Helper()
 	var all strings.Builder
@@ -244,8 +244,8 @@ func TestBackupByLogicalReplication(t *testing.T) {
 	goesOn(t, upgraded)
 }
 
-// A session whose triggers are off, as a replication tool's: what it writes is relayed, and an event that would have no place in
-// its key's order is refused.
+// A session may have its triggers off, as a replication tool's has. Its events are
+// relayed, and an event that would have no place in its key's order is refused.
 func TestASessionWithoutTriggers(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)

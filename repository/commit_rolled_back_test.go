@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// The COMMIT of a transaction in which a statement failed succeeds, with the answer
-// ROLLBACK. Whoever takes that for a yes loses what the transaction did.
+// If a statement of a transaction failed, COMMIT succeeds with the answer ROLLBACK.
+// A client that takes that for success loses the transaction's work.
 func TestACommitThatRollsBackIsAnError(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)

@@ -12,7 +12,7 @@ import (
 )
 
 // A server that falls silent leaves a pool of connections behind, each of which
-// would cost somebody a timeout. The first ping that fails drops them all, and
+// would cost its user a timeout. The first ping that fails drops them all, and
 // the next connection goes to the other host.
 func TestASilentServerIsLeftAtOnce(t *testing.T) {
 	t.Parallel()

@@ -115,7 +115,8 @@ func TestTwoThatConfirmManyFollowOneAnother(t *testing.T) {
 	}
 }
 
-// What a handler writes last goes with COMMIT; where it fails, nothing was committed.
+// A handler's last statement is sent with COMMIT; where it fails, the transaction did
+// not commit.
 func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -48,7 +48,7 @@ func TestInboxLetsAnEffectHappenOnce(t *testing.T) {
 	}
 }
 
-// A question leaves nothing behind: neither a row nor a connection.
+// Asking the inbox leaves no trace: neither a row nor a connection.
 func TestInboxAnswersWithoutATrace(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -79,7 +79,7 @@ func TestASecondDeliveryWaitsForTheFirst(t *testing.T) {
 	inside, finish := make(chan struct{}), make(chan struct{})
 	go func() {
 		<-inside
-		// Waiting is what the second one is seen to do before the first ends.
+		// The second one must be seen waiting before the first ends.
 		for count(t, db, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO inbox%' AND pid <> pg_backend_pid()
 			AND $1::text = current_schema()`, schemaOf(t, db)) == 0 {
 			if t.Context().Err() != nil {

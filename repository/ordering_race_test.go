@@ -28,7 +28,8 @@ func TestOrderHoldsWhileEverythingOverlaps(t *testing.T) {
 	defer cancel()
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 
-	// What a producer counts under the key's lock is the order of the commits.
+	// A number that a producer counts up under the key's lock follows the order
+	// of the commits.
 	var emitting sync.WaitGroup
 	for p := range producers {
 		emitting.Go(func() {

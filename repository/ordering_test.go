@@ -135,8 +135,8 @@ func TestWhatNobodyConfirmsFollowsOnItself(t *testing.T) {
 	}
 }
 
-// An event that becomes visible late, though it was written early, is not overtaken by
-// what was written later and is still held.
+// An event may be written early and become visible late. It is not overtaken by later
+// events that are still held.
 func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -163,8 +163,8 @@ func TestAnEarlierEventThatIsStillInTheOutboxGoesFirst(t *testing.T) {
 	}
 }
 
-// A turn ends, by somebody who does not see yet what is being held, while the one who
-// holds it waits for that turn.
+// One session ends a turn and does not see yet which event is being held. The session
+// that holds the event waits for that turn.
 func TestATurnThatEndsWhileOthersWaitForIt(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -210,8 +210,9 @@ func TestAClaimThatOnlyHoldsMovesOn(t *testing.T) {
 	}
 }
 
-// A claim that only holds events ends with its commit. Where that fails, the connection goes back all the same: there
-// are far more failures here than connections.
+// A claim that only holds events ends with its commit. If the commit fails, the
+// connection goes back to the pool all the same: there are far more failures here
+// than connections.
 func TestAHeldBatchThatCannotCommitGivesItsConnectionBack(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

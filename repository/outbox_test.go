@@ -135,7 +135,7 @@ func TestADeadEventMayDieAgain(t *testing.T) {
 	}
 }
 
-// A claim ends with its connection: what a crash leaves is due at once.
+// A claim ends with its connection: after a crash its events are due at once.
 func TestALostConnectionFreesItsEvents(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -226,8 +226,8 @@ func TestNextDue(t *testing.T) {
 	}
 }
 
-// After a restart of the server every pooled connection is dead. Nobody should
-// notice more than the time it took.
+// After a restart of the server every pooled connection is dead. A caller
+// should notice only the time of the restart.
 func TestTheServerRestarts(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
@@ -260,8 +260,8 @@ func TestTheServerRestarts(t *testing.T) {
 	}
 }
 
-// Without a history what is delivered is nowhere, and what is not comes back
-// from memory with every column.
+// Without a history a delivered event is in no table. An event that was not
+// delivered comes back from memory with every column.
 func TestCommitWithoutHistory(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -10,8 +10,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Behind a pooler a statement that returns rows has a transaction of its own, and
-// what fails only when that commits is an error of the rows.
+// Behind a pooler a statement that returns rows has a transaction of its own. If
+// that fails only at its commit, the rows report the error.
 func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)

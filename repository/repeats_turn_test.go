@@ -8,8 +8,8 @@ import (
 	"outboxd/repository/heal"
 )
 
-// An event whose ordering key has its turn, and of which another row is left: it was written without the key too, and
-// what was sent again is that row.
+// An event's ordering key has its turn, and the outbox has another row of the event:
+// one without the key, and that row was sent again.
 func (o *ordering) turnWithoutKey() {
 	o.t.Helper()
 	o.write(repeated, nil)
@@ -42,7 +42,8 @@ func (o *ordering) dieAt(id string) {
 	}
 }
 
-// The turn is the event's, whichever of its rows comes to an end.
+// The turn belongs to the event and not to one of its rows: a dead event passes
+// it on even if its row has no key.
 func TestADeadEventPassesItsTurnOnWithoutItsKeyToo(t *testing.T) {
 	t.Parallel()
 	o := newOrdering(t)

@@ -29,7 +29,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// TestRolesMayDoTheirWork makes every call of every role with nothing but the grants of deploy/postgres.
+// TestRolesMayDoTheirWork makes every call of every role with only the grants of
+// deploy/postgres.
 func TestRolesMayDoTheirWork(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)
@@ -272,7 +273,8 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 	relayAll(t, store)
 }
 
-// TestRolesMayDoNothingElse tries what would help somebody who got hold of a role.
+// TestRolesMayDoNothingElse tries statements that would help an attacker who has a
+// role's password.
 func TestRolesMayDoNothingElse(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)

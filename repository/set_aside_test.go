@@ -159,7 +159,7 @@ func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 	}
 }
 
-// What the outbox does not take back after a refusal dies alone.
+// An event that the outbox does not take back after a refusal dies alone.
 func TestAnEventThatTheOutboxDoesNotTakeBackDiesAlone(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {
@@ -181,8 +181,8 @@ func TestAnEventThatTheOutboxDoesNotTakeBackDiesAlone(t *testing.T) {
 	}
 }
 
-// What the outbox does not take back from the history dies alone, and the rest
-// is healed.
+// An event that the outbox does not take back from the history dies alone, and
+// the rest is healed.
 func TestAnEventThatCannotBeSentAgainDiesAlone(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

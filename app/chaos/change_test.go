@@ -30,7 +30,8 @@ func (i *injector) undo(server Server, work func(context.Context) error) {
 		i.owed[server] = append(i.owed[server], work)
 		return
 	}
-	// Not the run's context: what was taken is given back even if that has ended.
+	// Not the run's context: the change must be undone even if that context has
+	// ended.
 	if err := patiently(context.Background(), work); err != nil {
 		i.broken = errors.Join(i.broken, fmt.Errorf("end a fault: %w", err))
 	}

@@ -27,7 +27,7 @@ var sources = []source{
 	{"chaos.effects", "event_id", func(t *trace) { t.effects++ }},
 }
 
-// An effect whose task carried what another event was emitted with.
+// An effect of an event whose task carried the payload of another event.
 const garbledSQL = `
 SELECT e.event_id FROM chaos.effects e JOIN chaos.ledger l USING (event_id)
 WHERE (e.producer, e.key, e.seq) IS DISTINCT FROM (l.producer, l.key, l.seq)`

@@ -28,7 +28,7 @@ type injector struct {
 	suspended *slot                                        // nil: none; no other fault hits it
 }
 
-// possible reports whether there is what a kind of fault needs.
+// possible reports whether this run has the servers that a kind of fault needs.
 func (s Servers) possible(kind Kind) bool {
 	switch kind {
 	case BreakPostgres, HoldPostgres, StallPostgres:
@@ -114,8 +114,8 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 	}
 }
 
-// interfere is the part of inject where nothing breaks: somebody else changes what
-// outboxd works with.
+// interfere is the part of inject where no server breaks: it changes tables, roles
+// or tasks as an operator could.
 func (i *injector) interfere(ctx context.Context, f Fault) (hit string, end func() (hit string), err error) {
 	switch f.Kind {
 	case RotatePassword:

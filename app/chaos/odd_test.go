@@ -126,8 +126,8 @@ func (i *injector) insertOdd(ctx context.Context, target uint64) (string, func()
 	}
 }
 
-// takeOdd takes the odd rows out of what was found, and counts how they ended. It
-// returns those of which nothing is left.
+// takeOdd removes the odd rows from the result and counts how they ended. It
+// returns the odd rows that are in no place.
 func takeOdd(ctx context.Context, admin *pgxpool.Pool, all traces) (ended map[string]int, gone []domain.ID, err error) {
 	ended = map[string]int{}
 	err = eachID(ctx, admin, "SELECT event_id FROM chaos.odd", func(id domain.ID) {

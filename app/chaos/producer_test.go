@@ -142,8 +142,8 @@ func (p *producer) produce(ctx context.Context, room int) error {
 		err := p.writer.transact(attempt, p.Name, events, undo)
 		cancel()
 		if err != nil || undo {
-			// Nobody knows whether a commit without an answer will still come.
-			// What follows must not be in a sequence with it.
+			// A commit without an answer may still happen later. The events
+			// after it must not share a sequence with it.
 			p.keys = [keysAtOnce]sequence{}
 		}
 		mark := byte(markCommitted)

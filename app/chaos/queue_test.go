@@ -106,8 +106,8 @@ func (q queue) antedate(ctx context.Context, name string, to time.Time) error {
 	return q.redis.ZAddXX(ctx, queuePrefix+name, entries...).Err()
 }
 
-// canary is what the relays put into Redis to notice a loss; "" if it is not
-// there.
+// canary returns the value that the relays wrote into Redis to notice a loss,
+// or "" if it is missing.
 func (q queue) canary(ctx context.Context, name string) (string, error) {
 	canary, err := q.redis.Get(ctx, "asynq:{outboxd}:canary:"+name).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {

@@ -157,7 +157,7 @@ func (r *run) storm(ctx context.Context) error {
 	return r.weather.injector.broken
 }
 
-// step is what is done when a number of events have committed.
+// step is an action to take after a given number of events have committed.
 type step struct {
 	at   int
 	what string

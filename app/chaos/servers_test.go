@@ -61,7 +61,7 @@ func viaNetwork(t *testing.T, s Servers) Servers {
 // application names the harness's own connections, which no fault touches.
 const application = "chaos"
 
-// schema is the one that outboxd works in by default.
+// schema is outboxd's default schema.
 const schema = "outboxd"
 
 // open connects the harness.

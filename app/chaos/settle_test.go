@@ -109,7 +109,8 @@ func (r *run) unfinished(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Dead letters and what a producer suppressed are not waited for: the count tells.
+// Dead letters and suppressed events are not waited for: the final count includes
+// them.
 const confirmedSQL = `
 SELECT NOT EXISTS (
     SELECT FROM outbox_sent s WHERE event_type = '` + taskType + `'

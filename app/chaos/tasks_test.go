@@ -68,8 +68,8 @@ func deleteKey(name string) func(context.Context, queue, *asynq.Inspector) (int6
 	}
 }
 
-// unlessMissing is what the inspector deleted. It says in words of its own that there
-// is no such queue, as in an empty Redis.
+// unlessMissing returns the result of a deletion, or 0 if the queue is missing, as
+// in an empty Redis. The inspector has no error value for that case, only a text.
 func unlessMissing(n int, err error) (int64, error) {
 	if err != nil && strings.Contains(err.Error(), "does not exist") {
 		return 0, nil
@@ -77,7 +77,8 @@ func unlessMissing(n int, err error) (int64, error) {
 	return int64(n), err
 }
 
-// deleteTasks deletes tasks as somebody does who knows Asynq, or only Redis.
+// deleteTasks deletes tasks, either through Asynq's inspector or with plain
+// Redis commands.
 func (i *injector) deleteTasks(ctx context.Context, target uint64) (string, func() string, error) {
 	if i.down[i.servers.RedisServer] {
 		return "", nil, nil

@@ -13,8 +13,8 @@ import (
 	"outboxd/app/child"
 )
 
-// Account is what outboxd itself says about a run: its command verify, which
-// accounts for every event that was emitted.
+// Account is the result of outboxd verify, which accounts for every event that
+// was emitted.
 type Account struct {
 	Code       int // with which the command ended
 	Emitted    int // events
@@ -35,8 +35,8 @@ func (a *Account) String() string {
 	return strings.TrimSpace(fmt.Sprintf("outboxd verify: it ended with %d, and says:\n%s\n%s", a.Code, strings.Join(violations, "\n"), a.Complaints))
 }
 
-// verify lets outboxd account for everything. Nothing else may be running. An error
-// says that it did not; what it found is no error.
+// verify runs outboxd verify. No other process may be running. It returns an error
+// if the command did not finish; missing events are not an error.
 func verify(ctx context.Context, o Options) (*Account, error) {
 	cmd := o.Commands.Outboxd("verify", "-o", "json")
 	cmd.Dir = o.Folder

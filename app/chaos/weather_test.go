@@ -31,10 +31,12 @@ type lasting struct {
 	at        time.Duration
 }
 
-// shortest is what a fault of the network lasts at least: somebody has to come by.
+// shortest is the shortest time that a fault of the network lasts. A shorter one
+// might meet no request.
 const shortest = 200 * time.Millisecond
 
-// long is what is worth saying about the end of a fault: no other one falls meanwhile.
+// long is the time from which the end of a fault is logged. No other fault starts
+// meanwhile.
 const long = 5 * time.Second
 
 func newWeather(i *injector, plan *Plan, say func(string, ...any)) *weather {

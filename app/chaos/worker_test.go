@@ -62,8 +62,8 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 
 var errChaos = errors.New("the task fails after its effect, which is then undone")
 
-// effect writes a row. seen is what it finds of its key: the position at which
-// it really came.
+// effect writes a row. seen is the number of rows that it finds for its key:
+// the position in which the event really came.
 const effectSQL = `
 INSERT INTO chaos.effects (event_id, producer, key, seq, seen)
 VALUES ($1, $2, nullif($3, ''), $4, (SELECT count(*) FROM chaos.effects WHERE key = $3))`

@@ -37,7 +37,8 @@ func leaves(cmd *cobra.Command, visit func(*cobra.Command)) {
 func TestCommandsFollowOneGrammar(t *testing.T) {
 	t.Parallel()
 	root := New(nil, daemon.Build{})
-	// The daemon prints nothing, and neither does a step of the schema; scripts for shells are what they are.
+	// The daemon and the steps of the schema print nothing, and completion scripts
+	// have no JSON form.
 	silent := []string{"outboxd", "outboxd migrate up", "outboxd migrate down"}
 	var names []string
 	leaves(root, func(cmd *cobra.Command) {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// diary is what happened to a lineup's actors, with the time since the test began.
+// diary records what the actors of a lineup did, with the time since the test
+// began.
 type diary struct {
 	begun time.Time
 

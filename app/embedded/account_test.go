@@ -15,7 +15,8 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// TestRoot has root's servers run as somebody else.
+// TestRoot starts the servers as root and checks that they run under another
+// account.
 func TestRoot(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -97,7 +98,7 @@ func TestClosedParent(t *testing.T) {
 	if !strings.Contains(err.Error(), "cannot pass through "+closed+" ") {
 		t.Errorf("the error does not name the folder: %v", err)
 	}
-	// A folder with somebody's things in it is not opened to others without being asked.
+	// A folder that already has files in it is not opened to other users.
 	if err := os.WriteFile(filepath.Join(closed, "diary"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

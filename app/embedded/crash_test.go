@@ -123,7 +123,8 @@ func TestOrphanIsStopped(t *testing.T) {
 	if again.RedisProcess() == nil {
 		t.Error("joined an orphan")
 	}
-	// Whoever stopped it: the lock was free before the second start returned, so it is gone.
+	// The lock was free before the second start returned, so the first server had
+	// been stopped by then.
 	<-ended
 }
 

@@ -40,7 +40,8 @@ func TestInProcessRedis(t *testing.T) {
 		t.Error("no password is needed")
 	}
 	closeServers(t, s)
-	// What the first one had in memory is gone, so the second one must not pretend.
+	// The first process's data were in memory and are gone. The second one must not
+	// pretend to have them.
 	select {
 	case err := <-joined.Failed():
 		t.Log(err)

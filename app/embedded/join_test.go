@@ -63,7 +63,7 @@ func TestJoinedProcessTakesOver(t *testing.T) {
 				default:
 				}
 			}
-			// Whoever comes next joins the new owner.
+			// The next process joins the new owner.
 			third := start(t, o)
 			if third.PostgresProcess() != nil || third.DatabaseURL() != owner.Database {
 				t.Errorf("the next process did not join")
@@ -167,7 +167,8 @@ func TestJoinGivesUp(t *testing.T) {
 	t.Log(err)
 }
 
-// TestConnectionsReturnAfterATakeover is what a pool sees: an outage, and then the same address again.
+// TestConnectionsReturnAfterATakeover watches a connection pool: it sees an outage,
+// and then servers at the same address again.
 func TestConnectionsReturnAfterATakeover(t *testing.T) {
 	t.Parallel()
 	o := options(t)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Eventually waits for a condition. Half a minute is only the length of a failure.
+// Eventually waits for a condition. Only a failing test waits the whole half
+// minute.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	if !Within(30*time.Second, condition) {

@@ -63,7 +63,8 @@ func TestAStreamIsReadFromWhereItWasLeft(t *testing.T) {
 	if next := await(third); next != acknowledge.Start {
 		t.Errorf("the position in a lost stream is %q", next)
 	}
-	// Whoever waits hears at once: an hour would be too long for this test.
+	// A waiting caller gets its answer at once: an hour would be too long for
+	// this test.
 	heard := make(chan error, 1)
 	go func() {
 		list, _, err := acknowledge.Await(context.Background(), r, third, 1, time.Hour)

@@ -110,7 +110,7 @@ func TestTheSchemaIsFoundOrNamed(t *testing.T) {
 	try("by its name", consumer.Options{Schema: "outboxd"}, "")
 	b.exec("REVOKE EXECUTE ON FUNCTION outboxd.confirm FROM outboxd_consumer, PUBLIC")
 	try("without a right", consumer.Options{}, `GRANT EXECUTE ON FUNCTION "outboxd".confirm`)
-	// Somebody else's outbox is no reason to be in doubt, until this role may use it too.
+	// Another application's outbox causes no doubt until this role may use it too.
 	b.exec("GRANT EXECUTE ON FUNCTION outboxd.confirm TO outboxd_consumer", "CREATE SCHEMA other",
 		"CREATE FUNCTION other.confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'", // somebody else's
 		"CREATE SCHEMA another", "CREATE FUNCTION another.confirm(event_id uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false'",

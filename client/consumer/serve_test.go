@@ -16,8 +16,8 @@ import (
 	"outboxd/client/outboxtest"
 )
 
-// bench is a database with an outbox that nobody relays from, and a worker: tests
-// put tasks into its queue themselves.
+// bench is a worker and a database whose outbox has no relay: tests put tasks
+// into the queue themselves.
 type bench struct {
 	*outboxtest.Outboxd
 	t         *testing.T

@@ -98,7 +98,7 @@ func TestQuickFindings(t *testing.T) {
 	}
 }
 
-// What a thorough look found a while ago gives way to what is seen now, and to the cause.
+// A finding of the last thorough look gives way to a newer finding, and to its cause.
 func TestFindingsAreMerged(t *testing.T) {
 	t.Parallel()
 	q := well(time.Now())

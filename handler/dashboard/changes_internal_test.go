@@ -8,7 +8,8 @@ import (
 	"outboxd/domain/replay"
 )
 
-// What somebody began does not outlive the process, and says that it was cut off.
+// A change that was running when the process ended is not continued, and is shown
+// as cut off.
 func TestClosingEndsARunningChange(t *testing.T) {
 	t.Parallel()
 	d := New(Options{})

@@ -10,8 +10,8 @@ import (
 
 const letter = "01980000-0000-7000-8000-000000000000"
 
-// FuzzReadChange reads what a browser may send: nothing chooses everything, and
-// what is read says no more than what was sent.
+// FuzzReadChange reads forms that a browser may send. No form chooses
+// everything, and the change that is read contains only what was sent.
 func FuzzReadChange(f *testing.F) {
 	for _, form := range []string{
 		"action=replay&type=email%3Asend&error=no+%23", "action=discard&id=" + letter + "&until=2026-01-02T03:04:05.6Z", "action=replay",

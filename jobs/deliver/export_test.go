@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What the external tests reach into.
+// Names that the external tests use.
 
 // Sign is sign, without the secrets.
 func Sign(references []string, id string, at time.Time, body []byte) (string, error) {

@@ -212,7 +212,7 @@ func TestWithoutAnAnswerADeliveryIsRepeated(t *testing.T) {
 	}
 }
 
-// An answer without an end costs neither memory nor more than its time.
+// An endless answer uses no memory and ends with its time limit.
 func TestAnswersAreReadUpToABound(t *testing.T) {
 	t.Parallel()
 	reference, secret := secretFile(t, "a key that nobody quotes")

@@ -72,8 +72,8 @@ func contains(t *testing.T, who, text string, wanted, unwanted []string) {
 	}
 }
 
-// Two databases have an outboxd on the same Redis, and somebody uses Asynq there
-// without one. Each is told of its own queues and tasks only.
+// Two outboxds with databases of their own share a Redis with an application
+// that uses Asynq without outboxd. Each is shown its own queues and tasks only.
 func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 	t.Parallel()
 	url := servertest.Redis(t)

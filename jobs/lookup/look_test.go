@@ -135,7 +135,7 @@ func TestLookLeavesARunningTaskWithoutItsLease(t *testing.T) {
 	}
 }
 
-// What is shown of a task is what a worker would find.
+// A lookup shows a task as a worker would find it.
 func TestFindTasksTellsRemains(t *testing.T) {
 	t.Parallel()
 	url := servertest.Redis(t)

@@ -11,7 +11,8 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// What Redis has only remains of is enqueued again, and what it has is not.
+// A task of which Redis has only remains is enqueued again; a whole task is
+// not.
 func TestPublishClearsRemainsAway(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -80,7 +81,8 @@ func TestPublishClearsRemainsAway(t *testing.T) {
 	}
 }
 
-// Nobody would confirm a repeat of a type that nobody confirms, nor absorb it.
+// A repeated task of an unconfirmed type would take effect twice: no inbox
+// absorbs it.
 func TestPublishLeavesACompletedTaskOfATypeThatNobodyConfirms(t *testing.T) {
 	t.Parallel()
 	publisher, client := jobstest.Publisher(t, servertest.Redis(t))

@@ -138,8 +138,7 @@ func TestTheExaminationNamesMissingRights(t *testing.T) {
 	}
 }
 
-// Whoever looks at Redis with the wrong password is told so, and not that there
-// was nothing to find.
+// A wrong password for Redis is reported as such, and not as an empty Redis.
 func TestTheExaminationNamesWrongCredentials(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)

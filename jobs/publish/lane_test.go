@@ -9,8 +9,8 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// Large events go in several pipelines. Each has its own result all the same,
-// also where Redis does not know the script yet and where it is gone midway.
+// Large events go in several pipelines. Each event still has a result of its
+// own, also if Redis does not know the script yet and if Redis fails midway.
 func TestPublishCarriesLargeEventsInPieces(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)

@@ -104,7 +104,7 @@ func measureEnqueue(b *testing.B, emptying *redis.Client, enqueue func(context.C
 	}
 }
 
-// lane is what outboxd does: one pipeline for a batch.
+// lane sends as outboxd does: one pipeline for a batch.
 func lane(b *testing.B, opt asynq.RedisConnOpt) func(context.Context, []domain.Event) []error {
 	b.Helper()
 	publisher := publish.New(newRedis(b, opt, 2))

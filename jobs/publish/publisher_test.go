@@ -199,7 +199,8 @@ func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
 	}
 }
 
-// What is left of a unique task that did not get into its queue is taken away with its lock.
+// If a unique task did not get into its queue, its remains are deleted together with
+// its lock.
 func TestHalfAUniqueTaskIsClearedAway(t *testing.T) {
 	t.Parallel()
 	publisher, client := jobstest.Publisher(t, servertest.Redis(t))

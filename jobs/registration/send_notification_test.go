@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { servertest.Main(m) }
 
-// recorder is a notifier that keeps what it sends, and fails as it is told.
+// recorder is a notifier that keeps its messages and fails on demand.
 type recorder struct {
 	sent []example.Message
 	fail error

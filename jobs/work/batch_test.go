@@ -138,8 +138,8 @@ func TestOneBadEventAmongMany(t *testing.T) {
 	}
 }
 
-// What is in a batch twice, or took effect before, takes effect once, and the other
-// deliveries are done as well.
+// An event that is in a batch twice, or took effect before, takes effect once, and
+// its other deliveries are marked done as well.
 func TestRepeatsInABatch(t *testing.T) {
 	t.Parallel()
 	b := &batches{}

@@ -44,8 +44,8 @@ func TestAnIdleWorkerHearsOfNewTasks(t *testing.T) {
 	for n := range byte(5) {
 		publish(n+1, []string{"default", "low"}[n%2])
 	}
-	// Whoever lost the connection over which he would have heard looks as soon
-	// as he has another.
+	// A worker whose listening connection broke looks for tasks as soon as it
+	// has a new one.
 	if err := s.redis.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
 		t.Fatal(err)
 	}

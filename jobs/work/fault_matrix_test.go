@@ -146,7 +146,7 @@ func (m *workerMatrix) try(fault faulttest.NamedFault) {
 	}
 }
 
-// leftNothing looks that the effects are there, once, and that no task is left.
+// leftNothing checks that each effect is there once and that no task is left.
 func (m *workerMatrix) leftNothing() {
 	m.t.Helper()
 	empty := func() bool { return m.whereabouts() == "" }

@@ -82,8 +82,8 @@ func TestAnEffectOutsideDoesNotRunTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// What is refused, what fails and what is postponed: the first two end as with every
-// handler, and the last costs no attempt.
+// A handler may refuse, fail or postpone. The first two end as with every handler,
+// and a postponement uses up no attempt.
 func TestHowAnEffectOutsideFails(t *testing.T) {
 	t.Parallel()
 	var postponed atomic.Int32

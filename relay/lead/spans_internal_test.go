@@ -7,7 +7,8 @@ import (
 	"outboxd/domain"
 )
 
-// Whatever is put in and taken out, a gap is what is not in.
+// After any additions and removals, the gaps are exactly the numbers that are
+// not in a span.
 func TestSpansKnowTheirGaps(t *testing.T) {
 	t.Parallel()
 	const ids = 60

@@ -71,8 +71,8 @@ func TestBuryMovesASentEvent(t *testing.T) {
 	}
 }
 
-// A worker may give a task up before the relay has committed the claim that
-// sent it, whichever way that ends.
+// A worker may give a task up before the relay's claim that sent it has
+// committed or rolled back.
 func TestBuryWaitsForTheRelay(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {

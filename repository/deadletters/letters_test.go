@@ -65,8 +65,8 @@ func TestDeadLettersAreListedByFilterAndPage(t *testing.T) {
 	balance(t, db)
 }
 
-// What two people replay at once is replayed once, and nothing of it is counted
-// as emitted.
+// A dead letter that two people replay at once is replayed once, and does not
+// count as emitted.
 func TestReplayOnce(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -233,7 +233,7 @@ func TestDeadLettersAreGrouped(t *testing.T) {
 	}
 }
 
-// What Redis has archived of a discarded event has a payload.
+// The archived task of a discarded event has a payload.
 func TestADiscardedEventsTasksAreVoid(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

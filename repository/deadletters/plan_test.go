@@ -9,7 +9,8 @@ import (
 	"outboxd/repository/search"
 )
 
-// What a page asks of a hundred thousand dead letters reads a bounded part of them, with and without statistics.
+// A page of a hundred thousand dead letters reads a bounded part of them, with and
+// without statistics.
 func TestPagesOfDeadLettersAreBounded(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -19,8 +19,8 @@ import (
 	"outboxd/repository/search"
 )
 
-// examined returns what is found, with what is cheap to know, but for what a test
-// server always is.
+// examined returns the findings, cheap ones included, except those that every
+// test server has.
 func examined(t *testing.T, db *postgres.Database, o examine.Options) []domain.Finding {
 	t.Helper()
 	found, err := examine.New(db, o).Examine(context.WithoutCancel(t.Context()))
@@ -183,7 +183,8 @@ func TestExaminerFinds(t *testing.T) {
 	}
 }
 
-// TestExaminerNamesWhoHoldsBackVacuum has somebody read a while ago, and somebody prepare a transaction.
+// TestExaminerNamesWhoHoldsBackVacuum has one session that began to read a while ago,
+// and one prepared transaction.
 func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)
@@ -322,7 +323,7 @@ func TestExaminerKnowsWhatAProducerNeeds(t *testing.T) {
 	exec(t, db, `SET ROLE "the shop"; SELECT outboxd.emit('t', '{}', ordering_key => 'k', in_commit_order => true); RESET ROLE`)
 }
 
-// TestExaminerOfAnotherRole looks as somebody who may see little.
+// TestExaminerOfAnotherRole examines as a role with few rights.
 func TestExaminerOfAnotherRole(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)

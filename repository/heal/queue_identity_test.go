@@ -42,7 +42,7 @@ func TestQueueMemoryIsReplacedByOneProcessOnly(t *testing.T) {
 	}
 }
 
-// More events than one statement takes, some of which must stay where they are.
+// More events than one statement takes. Some of them must stay in the outbox.
 func TestRedriveGoesThroughTheWholeHistory(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -41,7 +41,8 @@ func confirmedAmongOthers(t *testing.T, db *postgres.Database, id string) string
 	return map[string]string{"first": "first", "unknown": "no effect", "early": "too early"}[answer]
 }
 
-// What is confirmed in a database that has gone back, and in one that has not.
+// An event is confirmed in a database that has gone back, and in one that has
+// not.
 func TestConfirmingInADatabaseThatWentBack(t *testing.T) {
 	t.Parallel()
 	const (
@@ -150,7 +151,8 @@ func TestEverySessionHearsOfADoubt(t *testing.T) {
 	if first, _ := confirm(); first {
 		t.Error("an unknown event took effect after the doubt")
 	}
-	// When the history of that time has ended, nobody asks any more for each event.
+	// After the history of that time has ended, events are no longer looked up one
+	// by one.
 	exec(t, db, "UPDATE outbox_queue_identity SET went_back_at = went_back_at - interval '62 minutes'")
 	if _, err := session.ExecContext(t.Context(), "SET outboxd.sure_at = ''"); err != nil {
 		t.Fatal(err)

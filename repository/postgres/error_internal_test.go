@@ -16,8 +16,9 @@ import (
 	"outboxd/domain"
 )
 
-// What passes by itself is an outage: it is waited for, charges nobody, and
-// ends no process. The rest is somebody's to mend.
+// An error that passes by itself is an outage: outboxd waits for its end,
+// charges no event and goes on running. An operator has to mend every other
+// error.
 func TestOutagesAreToldFromFaults(t *testing.T) {
 	t.Parallel()
 	for code, outage := range map[string]bool{

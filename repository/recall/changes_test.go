@@ -104,7 +104,7 @@ func TestAnEventIsTakenBackWhereverItWaits(t *testing.T) {
 	}
 }
 
-// What is cancelled in a transaction is so when that commits.
+// A cancellation in a transaction counts from its commit.
 func TestACancellationIsAsGoodAsItsTransaction(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -141,7 +141,8 @@ func TestACancellationIsAsGoodAsItsTransaction(t *testing.T) {
 	adds(t, db, 1)
 }
 
-// Whoever is at an event just now wins, and nobody waits for him for long.
+// A transaction that is at an event just now goes first, and others do not wait
+// for it for long.
 func TestACancellationDoesNotWaitForAHandlerNorForAClaim(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -215,8 +216,8 @@ func TestTheTurnOfACancelledEventGoesOn(t *testing.T) {
 	}
 }
 
-// Nobody asks before the effect of an event that nobody confirms, so that it
-// counts as gone when it may have been handed over.
+// An unconfirmed event has no check before its effect, so it counts as gone as
+// soon as it may have been handed over.
 func TestWhatNobodyConfirmsIsTakenBackBeforeItIsDueOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -21,7 +21,7 @@ func subscribe(t *testing.T, db *postgres.Database, name string) {
 	}
 }
 
-// eventOf returns the event of a type, and not one of its deliveries.
+// eventOf returns the event of a type, not one of the event's deliveries.
 func eventOf(t *testing.T, db *postgres.Database, name string) (id domain.ID) {
 	t.Helper()
 	err := db.SQL().QueryRow(`SELECT id FROM (SELECT id, event_type, subscription FROM outbox UNION ALL SELECT id, event_type, subscription FROM outbox_held
@@ -108,8 +108,8 @@ func TestAnEventIsErasedWithItsDeliveriesOrNotAtAll(t *testing.T) {
 	adds(t, db, 1)
 }
 
-// A name that is used again is another subscription; the deliveries of the former one
-// are taken back with their event all the same.
+// A subscription that takes a former name is another subscription. The deliveries for
+// the former one are still taken back with their event.
 func TestDeliveriesOfAFormerSubscriptionAreTakenBack(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -130,7 +130,7 @@ func TestDeliveriesOfAFormerSubscriptionAreTakenBack(t *testing.T) {
 	adds(t, db, 2)
 }
 
-// Nobody attempts what was handed over for a subscription that was removed a while ago.
+// A delivery is not attempted if its subscription was removed a while ago.
 func TestDeliveriesOfARemovedSubscriptionCanBeTakenBack(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

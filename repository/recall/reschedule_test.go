@@ -25,8 +25,9 @@ func confirm(db interface {
 	return first, err
 }
 
-// An attempt of the relay whose answer got lost has left a task in Redis. Whoever is
-// told that its event was rescheduled must not see it take effect before.
+// An attempt of the relay, whose answer was lost, has left a task in Redis. After a
+// caller was told that its event was rescheduled, the event must not take effect
+// before its new time.
 func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 	t.Parallel()
 	for what, prepare := range map[string]func(t *testing.T, db *postgres.Database, store *repository.Outbox){
@@ -87,8 +88,9 @@ func TestARescheduledEventDoesNotTakeEffectBefore(t *testing.T) {
 	}
 }
 
-// Whoever comes to confirm an event while it is being rescheduled waits, and is
-// refused, whatever the isolation of his transaction. Who has begun is not disturbed.
+// A consumer that confirms an event while it is being rescheduled waits, and is
+// refused at every isolation level. A consumer that has begun before is not
+// disturbed.
 func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -210,7 +212,8 @@ func TestTheKeyOfARescheduledEventWaits(t *testing.T) {
 	adds(t, db, 0)
 }
 
-// What a receiver may have cannot be moved, and then nothing of its event is.
+// A delivery that its receiver may have cannot be moved. Then no row of its
+// event is moved.
 func TestAnEventIsRescheduledWithItsDeliveries(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -67,7 +67,7 @@ func TestARefusedRegistrationLeavesNothing(t *testing.T) {
 	if !errors.As(err, &conflict) || conflict.Code != domain.CodeConflict || len(conflict.Fields) != 1 || conflict.Fields[0].Field != "email" {
 		t.Errorf("the same address in other case: %v, want a conflict of the field email", err)
 	}
-	// The event is what fails here, and takes the user with it.
+	// The event fails here, and its failure rolls back the user too.
 	exec(t, db, `ALTER TABLE outbox ADD CHECK (headers = '{}')`)
 	if err := users.Register(t.Context(), &registration.User{Email: "bob@example.com", PasswordHash: "x"}, "third", map[string]string{"a": "b"}); err == nil {
 		t.Error("registered without an event")

@@ -12,7 +12,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Each key that is held is listed with what it waits for, wherever that is.
+// Each held key is listed with the event that it waits for, wherever that event
+// is.
 func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -23,7 +24,8 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 		t.Fatalf("of an empty outbox: %+v, %t, %v", list, complete, err)
 	}
 	// a waits for a delayed event, b for one in the queue, c for a dead one, d for
-	// one that was refused, e for nothing any more, and f for nobody.
+	// one that was refused. e has nothing left to wait for, and f has a turn but
+	// no held event.
 	exec(t, db, "SELECT outboxd.emit('a1', '{}', ordering_key => 'a', available_at => '2100-01-01Z')")
 	emitKeyed(t, db, "a2", "b1", "b2", "b3", "c1", "c2", "d1", "d2", "e1", "e2", "f1")
 	for {
@@ -63,7 +65,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	if list[1].Turn.At.Year() != 2100 || list[0].Turn.Since.IsZero() || list[0].Since.After(list[1].Since) {
 		t.Errorf("times: %+v, %+v", list[0], list[1].Turn)
 	}
-	// What waits for one that was never due says so everywhere.
+	// An event that waits for one that was never due is shown so everywhere.
 	lives := search.NewLives(db)
 	if life, err := lives.Find(t.Context(), list[1].Next); err != nil || life.TurnOf != list[1].Turn.ID {
 		t.Errorf("the life of a2: %+v, %v", life, err)
@@ -77,7 +79,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 		t.Errorf("backlog: %+v, %v", backlog, err)
 	}
 
-	// Confirmed, but nobody has passed the turn on: as after a crash.
+	// Confirmed, but the turn was not passed on: as after a crash.
 	exec(t, db, "ALTER TABLE inbox DISABLE TRIGGER outbox_confirmed")
 	exec(t, db, "DELETE FROM outbox_turns WHERE ordering_key = 'd'")
 	exec(t, db, "DELETE FROM outbox WHERE event_type = 'd1'")

@@ -106,8 +106,8 @@ func TestEventsAreSearched(t *testing.T) {
 }
 
 // A million events, with and without statistics, planned for these parameters
-// and for any: no table is read but by its IDs, and what is looked at is bounded
-// whether anything matches or not.
+// and for any: every table is read by its IDs only, and the number of rows read
+// is bounded whether any matches or not.
 func TestSearchIsBounded(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -97,7 +97,8 @@ func (r *replayed) deliver(name string) string {
 	}
 }
 
-// TestAReplaySendsWhatTheHistoryHas has events in every place, some of which a subscription does not want.
+// TestAReplaySendsWhatTheHistoryHas has events in every place. The subscription does
+// not want some of them.
 func TestAReplaySendsWhatTheHistoryHas(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)
@@ -257,7 +258,8 @@ func (r *replayed) claimAndDeliver() bool {
 	return true
 }
 
-// TestAReplayIsStoppedByNoEvent has events of which the outbox takes no delivery, among large ones.
+// TestAReplayIsStoppedByNoEvent has large events, and among them events whose
+// deliveries the outbox refuses.
 func TestAReplayIsStoppedByNoEvent(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)

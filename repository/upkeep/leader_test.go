@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// leadership is what one process hears about it.
+// leadership is the state that one process is told.
 type leadership struct {
 	leads chan domain.StillLeads
 	ended chan error

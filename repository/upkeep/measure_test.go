@@ -29,7 +29,7 @@ func TestAMeasurementEstimatesALargeAccount(t *testing.T) {
 	}
 }
 
-// A cancelled event has a row in inbox, and was confirmed by nobody.
+// A cancelled event has a row in inbox, and no consumer confirmed it.
 func TestASampleDoesNotCountCancellationsAsConfirmations(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

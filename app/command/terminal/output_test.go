@@ -6,7 +6,8 @@ import (
 	"unicode"
 )
 
-// hostile is what somebody may put into an event type, a header or an error, to be read by a person at a terminal.
+// hostile is text that an attacker may put into an event type, a header or an error,
+// for a person to read at a terminal.
 const hostile = "a\nlevel=ERROR msg=\"forged\"\r\x1b[2J\x1b]0;title\a\u009b31m\u202egnol\x00\x7f"
 
 func FuzzOneLine(f *testing.F) {

@@ -176,8 +176,8 @@ func TestLogNotifierErrors(t *testing.T) {
 	})
 }
 
-// Nothing that a message contains may become a header, end the body, or turn
-// into markup.
+// No content of a message may become a header, end the body, or turn into
+// markup.
 func TestMailCannotBeInjected(t *testing.T) {
 	t.Parallel()
 	for _, to := range []string{

@@ -26,8 +26,8 @@ const (
 	mailPassword = "correct horse battery"
 )
 
-// mailSink is a real SMTP server that keeps what it is sent. Its hooks decide
-// what it answers; a nil hook accepts.
+// mailSink is a real SMTP server that keeps the messages it gets. Its hooks
+// decide its answers; a nil hook accepts.
 type mailSink struct {
 	addr      string
 	tls       *tls.Config
@@ -214,7 +214,7 @@ func rawServer(t *testing.T, serve func(net.Conn)) (addr string) {
 	return listener.Addr().String()
 }
 
-// What a scripted server may do instead of answering.
+// Other things that a scripted server may do in place of an answer.
 const (
 	stalls = "stall"
 	drops  = "drop"

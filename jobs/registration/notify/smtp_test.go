@@ -280,8 +280,8 @@ func TestSMTPCancelled(t *testing.T) {
 	}
 }
 
-// Without the last answer nobody knows whether the server took the message;
-// with it nothing that follows matters.
+// Without the last answer it is unknown whether the server took the message.
+// After the last answer no later failure matters.
 func TestSMTPLastAnswerDecides(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
