@@ -89,7 +89,7 @@ func TestEraseReachesRedis(t *testing.T) {
 	}
 }
 
-// However many events match, they are looked for and changed by pages, over one
+// Any number of matching events is looked up and changed page by page, over one
 // connection to Redis.
 func TestManyEventsAreErasedOverOneConnection(t *testing.T) {
 	t.Parallel()

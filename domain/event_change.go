@@ -76,8 +76,9 @@ type EventChanges interface {
 	// discarded.
 	Erase(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 
-	// Tasks returns the tasks that may be left in the queue of events that were
-	// cancelled, rescheduled or erased, and of their deliveries: ID, queue and
-	// generation. The leader deletes them in any case.
+	// Tasks returns the tasks that may still be in the queue although their
+	// events were cancelled, rescheduled or erased, and those of the events'
+	// deliveries. Only the ID, queue and generation are filled in. The leader
+	// deletes them in any case.
 	Tasks(ctx context.Context, ids []ID) ([]Event, error)
 }

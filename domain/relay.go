@@ -122,17 +122,17 @@ type Housekeeping interface {
 	// TasksRemoved notes that the queue has no task of these cancelled events.
 	TasksRemoved(ctx context.Context, events []Event) error
 
-	// VoidTasks does the same as CancelledTasks for events whose tasks up to a
-	// generation are void: they were rescheduled, erased or discarded. A generation
-	// of -1 says that there is nothing to delete for now.
+	// VoidTasks does the same as CancelledTasks for void tasks: their events were
+	// rescheduled, erased or discarded. The tasks of the returned generation and of
+	// earlier ones are void; -1 means that there is nothing to delete for now.
 	VoidTasks(ctx context.Context, after ID, limit int) ([]Event, error)
 
-	// VoidTasksRemoved notes that the queue has none of these tasks, nor any of an
-	// earlier generation.
+	// VoidTasksRemoved notes that the queue has neither these tasks nor tasks of
+	// an earlier generation.
 	VoidTasksRemoved(ctx context.Context, events []Event) error
 
-	// TrimVoidTasks forgets up to limit of those of which the queue has none, once the
-	// time is over until which their events may not take effect. age does not count.
+	// TrimVoidTasks deletes up to limit void tasks that the queue no longer has. It
+	// keeps those whose event may not take effect yet. It ignores age.
 	TrimVoidTasks(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// TrimCancelled does the same for cancelled events that have no task in the

@@ -68,21 +68,22 @@ CREATE TABLE outbox_cancelled (
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
--- Tasks that are void, and may still be in Redis: of events that were moved to
--- another time after a relay may have handed them over, erased or discarded. The
--- leader deletes them, up to this generation: later ones count. One row for an event.
+-- Void tasks that may still be in Redis. Their events were erased, discarded, or
+-- moved to another time after a relay may have handed them over. The leader deletes
+-- the tasks of this generation and of earlier ones; later generations count. One row
+-- for an event.
 CREATE TABLE outbox_void_tasks (
     event_id   uuid        PRIMARY KEY,
     queue      text        NOT NULL,
     generation integer     NOT NULL,
-    -- Until then no task of the event may take effect, whatever its generation; see
-    -- reschedule.
+    -- No task of the event may take effect before this time, whatever its
+    -- generation; see reschedule.
     until      timestamptz NOT NULL DEFAULT '-infinity',
     noted_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     removed_at timestamptz -- when no void task of it was left in Redis
 );
 
--- For those that are still to be deleted, and for trimming.
+-- For tasks that are still to be deleted, and for trimming.
 CREATE INDEX outbox_void_tasks_left ON outbox_void_tasks (event_id) WHERE removed_at IS NULL;
 CREATE INDEX outbox_void_tasks_over ON outbox_void_tasks (until) WHERE removed_at IS NOT NULL;
 

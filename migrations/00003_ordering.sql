@@ -235,7 +235,8 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_in_time raises OB001 if an event may not take effect yet, because it was
--- moved to a later time, and 40001 if the snapshot is too old to tell.
+-- moved to a later time. It raises 40001 if the transaction's snapshot is too old
+-- to tell.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_in_time(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

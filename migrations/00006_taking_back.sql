@@ -20,11 +20,12 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 --   - A delivery asks, but no transaction that cancel could wait for is open while
 --     the receiver thinks.
 --
--- Nobody attempts the deliveries of a subscription that was removed a minute and its
--- timeout ago: the workers have noticed by then, and these can be cancelled.
+-- If a subscription was removed longer ago than a minute and its timeout, every
+-- worker has noticed and attempts no delivery to it. So its deliveries can be
+-- cancelled.
 --
--- An ID may be dead or suppressed, and wait once more because it was written again.
--- Without given_up only the event that waits counts.
+-- An ID may be dead or suppressed and also wait once more, because it was written
+-- again. If given_up is false, only the waiting event counts.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_standing(event uuid, given_up boolean DEFAULT true) RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
@@ -51,8 +52,9 @@ $$;
 -- +goose StatementEnd
 
 -- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have
--- if they were made, also those to removed subscriptions, unless they were removed
--- before the event was written. A delivery has none.
+-- if they were made, including deliveries to removed subscriptions, unless the
+-- subscription was removed before the event was written. A delivery has no deliveries
+-- of its own.
 CREATE FUNCTION outbox_deliveries_of(event uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT outbox_delivery_id(event, s.id)
@@ -73,9 +75,8 @@ $$;
 -- It waits for locks as long as lock_timeout says here, then gives up and undoes its
 -- changes. The event's row is deleted first: while the event is in outbox_held, the
 -- inbox would refuse it. If an event was written more than once, the newest row is
--- kept and the others are absorbed.
--- given_up is as in outbox_standing. The inbox would refuse an event that was moved to
--- a later time, so that is taken back first.
+-- kept and the others are absorbed. given_up is as in outbox_standing. The inbox would
+-- refuse an event that was moved to a later time, so that move is undone first.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -183,19 +184,21 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
     EXECUTE FUNCTION outbox_took_back();
 
 -- outbox_reschedule_one moves an event that has not taken effect to another time,
--- without its deliveries, and returns 'rescheduled', or why it is too late, in the
--- words of outbox_cancel_one. Its attempts stay as they were.
+-- without its deliveries. It returns 'rescheduled', or why it is too late, in the
+-- words of outbox_cancel_one. The event keeps its number of attempts.
 --
--- A relay may have handed the event over: it did, or it died before it read Redis's
--- answer. That task is still there and must not take effect at the former time. So the event gets
--- another generation, for which a relay makes a task of its own, and outbox_void_tasks
--- says until when no task of it takes effect.
+-- A relay may have handed the event over, or may have died before it read Redis's
+-- answer. The event's task may then be in Redis, and must not take effect at the
+-- former time. So the event gets another generation, for which a relay makes a new
+-- task. outbox_void_tasks stores until when no task of the event may take effect.
 --
--- A handler that has begun cannot be told any more. It holds the row of the event in
--- inbox: writing that row tells it, and makes those wait that come meanwhile; they are
--- refused behind it, by the trigger outbox_confirmed. The row is deleted at once.
--- What has no key, or its turn, may also be refused here as too early: whoever has
--- its task is refused as well.
+-- A handler that has begun cannot be stopped any more. It holds the event's row in
+-- inbox. This function inserts the same row: if that waits too long, a handler is
+-- running, and if the row is there already, the event took effect. While the row is
+-- there, handlers that come later wait for it, and then the trigger
+-- outbox_confirmed refuses them. The row is deleted at once. This insertion may
+-- itself be refused as too early, because of the event's ordering key. Then the
+-- handler of the event's task is refused as well.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -285,7 +288,8 @@ BEGIN
         EXCEPTION
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
             WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
-            -- Its receiver cannot be asked, or the outbox would not take it back.
+            -- The receiver of a delivery cannot be asked, or the outbox would not
+            -- take the event back.
             WHEN SQLSTATE 'OB003' OR data_exception OR integrity_constraint_violation THEN RETURN 'in flight';
         END;
     END LOOP;
@@ -294,8 +298,8 @@ END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_reschedule moves an event and its deliveries to another time, or nothing,
--- and answers as outbox_reschedule_one, as outbox_cancel does.
+-- outbox_reschedule moves an event and all its deliveries to another time, or none
+-- of them. Its answers are those of outbox_reschedule_one.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -323,19 +327,20 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_erase_one removes the payload, the headers and the errors of an event,
--- without its deliveries, and returns 'erased', or why it cannot, in the words of
--- outbox_cancel_one. The account and the ID stay. What is erased is never sent again:
+-- without its deliveries. It returns 'erased', or why it cannot, in the words of
+-- outbox_cancel_one. The account and the ID stay. An erased event is never sent
+-- again:
 --
---   - What has not taken effect is cancelled, also where the ID is dead or suppressed
---     and waits once more.
---   - A dead letter is discarded, so that nobody replays it.
---   - What is confirmed and back in the outbox goes to the history, where it would
---     come anyway. What repeats a cancelled event is absorbed.
---   - What was handed over and is confirmed by nobody leaves the history, as it would
---     at the end of its time.
+--   - An event that has not taken effect is cancelled, also if its ID is dead or
+--     suppressed and waits once more.
+--   - A dead letter is discarded, so that it cannot be replayed.
+--   - A confirmed event that is back in the outbox moves to the history, where it
+--     would go anyway. A repeat of a cancelled event is absorbed.
+--   - An event that was handed over and that no consumer confirms leaves the history,
+--     as it would at the end of its time.
 --
--- Its tasks are void: the leader deletes them. What it had changed may be half of it
--- where it returns another answer: whoever calls it undoes that.
+-- Its tasks are void: the leader deletes them. If the function returns another
+-- answer, it may have made some of its changes: the caller has to undo them.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -401,7 +406,8 @@ BEGIN
         )
         SELECT count(*), (SELECT count(*) FROM dead), (SELECT array_agg(DISTINCT ordering_key) FILTER (WHERE ordering_key IS NOT NULL) FROM waiting)
         INTO found_one, found_dead, keys FROM every;
-        -- It was replayed meanwhile: it has its turn, and its delivery has not ended.
+        -- The dead letter was replayed meanwhile: the event has its turn, and its
+        -- delivery has not ended.
         IF standing = 'dead' AND found_dead = 0 THEN
             RETURN 'busy';
         END IF;
@@ -421,9 +427,9 @@ END $$
 $ddl$, columns, erased); END $do$;
 -- +goose StatementEnd
 
--- outbox_erase erases an event and its deliveries, or nothing, and answers as
--- outbox_erase_one, as outbox_cancel does. Of an event that is not kept any more there
--- may be deliveries.
+-- outbox_erase erases an event and all its deliveries, or none of them. Its answers
+-- are those of outbox_erase_one. Deliveries may exist of an event that is not kept
+-- any more.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -451,8 +457,8 @@ EXCEPTION WHEN SQLSTATE 'OB003' THEN
 END $$;
 -- +goose StatementEnd
 
--- outbox_tasks_of returns the void and the cancelled tasks that may be left of events
--- and their deliveries, for who deletes them at once.
+-- outbox_tasks_of returns the void and the cancelled tasks of events and their
+-- deliveries that may still be in Redis, for a caller that deletes them at once.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_tasks_of(events uuid[]) RETURNS TABLE (event_id uuid, queue text, generation integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$

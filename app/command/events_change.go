@@ -25,7 +25,7 @@ const (
 	// changedAtOnce is how many events one transaction changes. Handlers that
 	// begin with them wait until it ends.
 	changedAtOnce = 100
-	// changedPage is how many events are looked for at once.
+	// changedPage is the number of events that one page looks for.
 	changedPage = 1000
 	// tooLateListed is how many of the events that could not be changed are
 	// named.
@@ -49,7 +49,7 @@ type tooLateDocument struct {
 	Answer domain.ChangeAnswer `json:"answer"`
 }
 
-// eventChange is one cancel, reschedule or erase.
+// eventChange is one command: cancel, reschedule or erase.
 type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
@@ -157,7 +157,7 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 	return cmd
 }
 
-// eventChangeRun is an eventChange under way.
+// eventChangeRun is a run of an eventChange.
 type eventChangeRun struct {
 	*eventChange
 	o       *opened
@@ -180,8 +180,9 @@ func (r *eventChangeRun) close() {
 	}
 }
 
-// takeMatching changes the events that the filter chooses and that can be changed, page by
-// page: an event that has moved on is not met again, because the pages go by the IDs.
+// takeMatching changes the events that the filter chooses and that can be changed,
+// page by page. The pages go by the IDs, so an event that has moved on is not met
+// again.
 func (r *eventChangeRun) takeMatching(ctx context.Context, filter domain.EventFilter) error {
 	lives := search.NewLives(r.o.db)
 	for before := (domain.ID{}); ; {
@@ -204,7 +205,7 @@ func (r *eventChangeRun) takeMatching(ctx context.Context, filter domain.EventFi
 	}
 }
 
-// take changes events, or only counts them.
+// take changes events, or only counts them in a dry run.
 func (r *eventChangeRun) take(ctx context.Context, ids []domain.ID) error {
 	r.result.Matched += len(ids)
 	if r.result.DryRun {

@@ -32,8 +32,8 @@ task that runs just now the relay deletes when it has ended. Backups, the WAL an
 	return cmd
 }
 
-// removeTasks deletes the tasks of events that were changed, and of their deliveries.
-// What runs just now, and what cannot be deleted, the relay deletes.
+// removeTasks deletes the tasks of changed events and of their deliveries. The relay
+// deletes the tasks that are running, and those that cannot be deleted now.
 func (r *eventChangeRun) removeTasks(ctx context.Context, ids []domain.ID) error {
 	tasks, err := r.changes.Tasks(ctx, ids)
 	if err != nil || len(tasks) == 0 {

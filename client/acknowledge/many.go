@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// SendAll is Send for several acknowledgements, in one round trip. It returns an error
-// for each of them, or nil: one without a reply of its own was not sent.
+// SendAll sends several acknowledgements in one round trip. It returns an error or
+// nil for each. An acknowledgement without a reply of its own was not sent.
 func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgement) []error {
 	commands := make([]*redis.StringCmd, len(list))
 	_, failed := r.Pipelined(ctx, func(pipe redis.Pipeliner) error {

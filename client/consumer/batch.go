@@ -22,25 +22,27 @@ import (
 type Batch struct {
 	Max int // events at once; 0: 100
 	// Wait is how long an event waits for others although a transaction could begin.
-	// 0: not at all; what comes while batches are under way is the next one.
+	// With 0 it does not wait: the events that come while batches are under way form
+	// the next batch.
 	Wait time.Duration
 }
 
-// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does, for
-// a handle that takes several events of the type and of one queue at once. They are
-// confirmed by one statement, and committed together.
+// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does. Its
+// handle takes several events of the same type and queue at once. One statement
+// confirms them, and they are committed together.
 //
-// handle gets the payloads of different events, none of which took effect before, in
-// the order of their IDs. EventsOf has their events, in the same order.
+// handle gets the payloads of different events in the order of their IDs. None of
+// these events took effect before. EventsOf returns the events in the same order.
 //
-// Asynq runs each task in a goroutine of its own, and the batch is made of those that
-// run at the same time: asynq.Config.Concurrency bounds its size too. Let it be a few
-// times Max.
+// Asynq runs each task in a goroutine of its own, and a batch consists of tasks that
+// run at the same time. So asynq.Config.Concurrency limits the size of a batch too:
+// set it to a few times Max.
 //
-// If handle returns an error or panics, if the transaction is not committed, or if the
-// time of one of the tasks is over meanwhile, nothing has happened, and each task is
-// tried by itself: handle then gets one payload. So one bad event costs no other an
-// attempt. A task that Asynq tries again comes alone, too.
+// A batch fails if handle returns an error or panics, if the transaction is not
+// committed, or if the time of one of the tasks ends meanwhile. Then nothing has
+// happened, and each task is tried by itself: handle gets one payload. So one bad
+// event costs no other event an attempt. A task that Asynq tries again is not put
+// into a batch either.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	if batch.Max <= 0 {
 		batch.Max = 100
@@ -48,8 +50,8 @@ func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx
 	return &batching[T, Tx]{c: c, handle: handle, batch: batch, gatherers: map[gathererOf]*gather.Gatherer[*member[T]]{}}
 }
 
-// EventsOf returns the events that a handler of this package runs for: several for one
-// of HandleBatch.
+// EventsOf returns the events that a handler of this package runs for. Under
+// HandleBatch there may be several.
 func EventsOf(ctx context.Context) []Event {
 	if events, ok := ctx.Value(eventsKey{}).([]Event); ok {
 		return events
@@ -72,10 +74,10 @@ type batching[T, Tx any] struct {
 	gatherers map[gathererOf]*gather.Gatherer[*member[T]]
 }
 
-// gathererOf is what tasks share that may be in one batch.
+// gathererOf has the values that tasks must share to be in one batch.
 type gathererOf struct {
 	queue  string
-	server *server // nil: it was not started by Run
+	server *server // nil: the server was not started by Run
 }
 
 // member is one task of a batch.
@@ -86,10 +88,10 @@ type member[T any] struct {
 	answer  chan answer
 }
 
-// answer is what became of a task in its batch.
+// answer is the result of a task in its batch.
 type answer struct {
 	err   error
-	alone bool // nothing: it has to be tried by itself
+	alone bool // no result: the task has to be tried by itself
 }
 
 // ProcessTask implements asynq.Handler.
@@ -157,9 +159,10 @@ func (b *batching[T, Tx]) carryOut(members []*member[T]) {
 	}
 }
 
-// single carries out one task that nobody goes together with: what fails is its own
-// failure. It happens here, and not where the task waits, because others gather
-// meanwhile. What waits for the database, or for its turn, does so by itself.
+// single carries out a batch of one task. Its failure is the task's own. It is
+// called for the batch, and not where the task waits, so that other tasks gather
+// meanwhile. If the task has to wait for the database or for its turn, it waits by
+// itself.
 func (b *batching[T, Tx]) single(m *member[T]) map[client.ID]answer {
 	err := recovered(func() error {
 		return b.c.once(context.WithValue(m.ctx, eventKey{}, m.event), m.event, func(ctx context.Context, tx Tx) error {
@@ -181,8 +184,8 @@ func recovered(work func() error) (err error) {
 	return work()
 }
 
-// distinct leaves out the tasks whose time is over, and those of an event that is
-// there already.
+// distinct returns one task for each event, and the repeats separately. It leaves
+// out the tasks whose time is over.
 func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	seen := make(map[client.ID]bool, len(members))
 	for _, m := range members {
@@ -200,8 +203,8 @@ func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	return together, repeats
 }
 
-// once is the transaction of a batch. An event that is not among the answers has to be
-// tried by itself.
+// once runs the transaction of a batch. An event without an answer has to be tried by
+// itself.
 func (b *batching[T, Tx]) once(ctx context.Context, members []*member[T]) (answers map[client.ID]answer, err error) {
 	tx, err := b.c.db.Begin(ctx)
 	if err != nil {

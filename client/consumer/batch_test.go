@@ -51,8 +51,8 @@ func (b *bench) pay(id, payload string) {
 	}
 }
 
-// Four tasks are a batch of the four places that the worker has. One of them fails or
-// panics, and costs no other an attempt: none of them has a second one.
+// Four tasks form a batch in the four places of the worker. One of them fails or
+// panics, which costs no other task an attempt.
 func TestOneBadEventInABatch(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(){"error": func() {}, "panic": func() { panic("not this one") }} {
@@ -86,8 +86,8 @@ func TestOneBadEventInABatch(t *testing.T) {
 	}
 }
 
-// What took effect before, and what is in a batch twice, is left out; what is no event
-// runs by itself, if that was asked for.
+// An event that took effect before, and the repeat of an event in the same batch, are
+// left out. A task that is no event runs by itself, if that was asked for.
 func TestWhatABatchLeavesOut(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -46,9 +46,10 @@ type inbox interface {
 	// committed is called when the transaction is committed, for a repeat too.
 	committed(ctx context.Context, event Event) error
 
-	// confirmAll is confirm for several different events, and answers in their order.
+	// confirmAll confirms several different events, and answers in their order.
 	confirmAll(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, events []Event) ([]confirmation, error)
-	// committedAll is committed for several events; it returns an error or nil for each.
+	// committedAll calls committed for several events, and returns an error or nil for
+	// each.
 	committedAll(ctx context.Context, events []Event) []error
 }
 

@@ -10,16 +10,16 @@ import (
 	"outboxd/client/acknowledge"
 )
 
-// confirmation is what an inbox says about one event of several.
+// confirmation is the inbox's answer for one event of several.
 type confirmation uint8
 
 const (
 	noEffect    confirmation = iota // it took effect before, or there is no such event
 	takesEffect                     // now
-	tooSoon                         // its key has another event's turn
+	tooSoon                         // another event has the turn of its key
 )
 
-// Every driver reads one row with a text alike.
+// The answer is one row with a text, which every driver reads alike.
 const confirmManySQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
@@ -69,7 +69,8 @@ func (o *origin) committedAll(_ context.Context, events []Event) []error {
 	return make([]error, len(events))
 }
 
-// As recordSQL. In the order of IDs, so that two do not wait for each other.
+// As recordSQL. The rows are inserted in the order of their IDs, so that two
+// transactions cannot deadlock.
 const recordManySQL = `
 WITH first AS (
     INSERT INTO outboxd_inbox (event_id) SELECT id FROM unnest($2::text::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING RETURNING event_id

@@ -165,7 +165,7 @@ func (r *remote) committed(ctx context.Context, event Event) error {
 	return unacknowledged(event, acknowledge.Send(ctx, r.redis, acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue}))
 }
 
-// unacknowledged says what becomes of a task whose acknowledgement ended with err.
+// unacknowledged returns the error of a task whose acknowledgement ended with err.
 func unacknowledged(event Event, err error) error {
 	switch {
 	case err == nil:

@@ -62,11 +62,11 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	return nil
 }
 
-// server is what the handlers of a server by Run know of it.
+// server has the facts that handlers use of a server started by Run.
 type server struct {
 	spared  *spare.Tasks    // not to be archived on their last attempt
 	places  int             // tasks at the same time
-	running context.Context //nolint:containedctx // ends when it takes no more
+	running context.Context //nolint:containedctx // ends when the server takes no more tasks
 }
 
 type serverKey struct{}

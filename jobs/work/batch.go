@@ -13,12 +13,14 @@ import (
 // Batch is a handler that takes several events of its type and queue at once, in one
 // transaction. All of them are confirmed by one statement and committed together.
 type Batch struct {
-	// Handle carries the tasks out. They are different events, none of which took
-	// effect before, in the order of their IDs. What it changes through tx, and only that, happens exactly once.
+	// Handle carries out the tasks of different events, in the order of their IDs. None of these
+	// events took effect before. Its changes through tx happen exactly once; other actions may be
+	// repeated.
 	//
-	// If it returns an error, panics, or is not committed, nothing has happened, and
-	// each task is tried by itself: Handle then gets it alone. So only what fails
-	// alone costs its task an attempt. A task that is tried again comes alone, too.
+	// If it returns an error or panics, or if its transaction is not committed,
+	// nothing has happened. Then each task is tried by itself: Handle gets one task.
+	// So a task loses an attempt only if it fails by itself. A task that is tried
+	// again comes alone, too.
 	//
 	// Behind an event with an ordering key may come the next ones of its key, in their
 	// order. They were never in Redis.

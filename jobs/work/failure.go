@@ -43,7 +43,8 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 			// The commit succeeded, and only its answer was lost.
 			return nil
 		case failure == nil && burial == domain.BuriedEarly:
-			// Out of the queue, the event gets another task when it may take effect.
+			// The task leaves the queue. The event gets another one when it may take
+			// effect.
 			return buriedError{fmt.Errorf("%w: %w: %w", domain.ErrTooEarly, err, asynq.RevokeTask)}
 		case failure == nil:
 			return buriedError{err}

@@ -23,7 +23,7 @@ type groups struct {
 	batches map[batchOf]*gather.Gatherer[*member]
 }
 
-// batchOf is what tasks have to share to be in one batch.
+// batchOf has the values that tasks must share to be in one batch.
 type batchOf struct{ queue, taskType string }
 
 // member is one task of a group.
@@ -38,17 +38,18 @@ func newMember(ctx context.Context, task Task, record Record) *member {
 	return &member{ctx, task, record, make(chan answer, 1)}
 }
 
-// answer is what became of a member.
+// answer is the result of a member.
 type answer struct {
 	first bool
 	err   error
-	alone bool // nothing: it has to be tried by itself
+	alone bool // no result: the task has to be tried by itself
 }
 
-// groupMax bounds questions and confirmations that go together.
+// groupMax limits how many questions or confirmations go together.
 const groupMax = 100
 
-// newGroups returns the groups of a worker. They wait for nobody once running ends.
+// newGroups returns the groups of a worker. After running ends, a group waits for
+// no further member.
 func newGroups(w *Worker, running context.Context) *groups {
 	g := &groups{w: w, batches: map[batchOf]*gather.Gatherer[*member]{}}
 	o := gather.Options{Max: groupMax, AtOnce: g.atOnce()}
@@ -93,7 +94,8 @@ func (g *groups) hurry() {
 	}
 }
 
-// Ask asks the inbox, with whoever else asks just now.
+// Ask asks the inbox, together with the questions of other tasks at this
+// moment.
 func (g *groups) Ask(ctx context.Context, id domain.ID) (first bool, err error) {
 	mine := newMember(ctx, Task{EventID: id}, nil)
 	g.questions.Add(mine)
@@ -181,9 +183,10 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 	return err
 }
 
-// present leaves out the members whose time is over, and those that repeat another
-// one. ctx ends when the time of any member does, or it is cancelled: such a task
-// must not take effect, and the others are tried without it.
+// present returns one member for each event, and the repeats separately. It leaves
+// out the members whose time is over. ctx ends when the time of any member ends or
+// the member is cancelled: that task must not take effect, and the others are
+// tried without it.
 func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
 	seen := make(map[domain.ID]bool, len(members))
 	for _, m := range members {
@@ -214,8 +217,9 @@ func taskIDs(members []*member) []domain.ID {
 	return ids
 }
 
-// answerAll tells every member what became of it, and the repeats that it happened
-// already. Of an error nobody is to blame, and whose turn it is not waits by itself.
+// answerAll sends every member its answer. If the group failed, no member is to
+// blame, and each is tried by itself. A member that came too early waits for its
+// turn by itself.
 func answerAll(members, repeats []*member, list []domain.Confirmation, err error) {
 	answers := make(map[domain.ID]answer, len(members))
 	for i, m := range members {

@@ -133,7 +133,8 @@ func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	// its task stays in the archive.
 	burial, err := a.o.Failures.Bury(ctx, failed, true)
 	if err == nil && burial == domain.BuriedEarly && a.o.Tasks != nil {
-		// The relay would take it for the task that it makes when it is time.
+		// Otherwise the relay would take this task for the one that it makes
+		// when the event is due.
 		_, err = a.o.Tasks.Remove(ctx, []domain.Event{failed.Event})
 	}
 	if err == nil && burial == domain.Buried {

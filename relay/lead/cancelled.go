@@ -12,18 +12,18 @@ import (
 const (
 	// removeAtOnce is how many events the queue is asked about at once.
 	removeAtOnce = 500
-	// removePatience is how long one round deletes tasks, so that the leader gets to
-	// its other work. The next round goes on from there.
+	// removePatience limits the time for which one round deletes tasks, so that the
+	// leader gets to its other work. The next round goes on from there.
 	removePatience = 5 * time.Second
 )
 
-// removal is where a round of deletions ended.
+// removal is the ID at which a round of deletions ended.
 type removal struct{ after domain.ID }
 
-// removeTasks deletes the tasks of cancelled events, and those that are void because
-// their events were rescheduled, erased or discarded. They would have no effect, or
-// none yet, and carry a payload. A task that runs just now is met again in a later
-// round: its handler waits for the cancellation, or has nothing to do.
+// removeTasks deletes the tasks of cancelled events, and the void tasks of events
+// that were rescheduled, erased or discarded. Such a task has no effect, or none
+// yet, but carries a payload. A task that is running is met again in a later round:
+// its handler waits for the cancellation, or has nothing to do.
 func (l *Leader) removeTasks(ctx context.Context) {
 	if l.duties.Cancelled == nil {
 		return
@@ -50,7 +50,7 @@ func (l *Leader) remove(ctx context.Context, r *removal, list func(context.Conte
 			return n, err
 		}
 		if len(events) == 0 {
-			r.after = domain.ID{} // those that ran are met again
+			r.after = domain.ID{} // tasks that were running are met again
 			return n, nil
 		}
 		last := events[len(events)-1].ID
@@ -67,8 +67,9 @@ func (l *Leader) remove(ctx context.Context, r *removal, list func(context.Conte
 	return n, nil
 }
 
-// removeUsable returns the events of which no task is left. One queue that cannot be
-// used keeps no other waiting.
+// removeUsable deletes tasks and returns the events that have no task left. It
+// leaves out a queue that cannot be used, so that the other queues do not wait for
+// it.
 func (l *Leader) removeUsable(ctx context.Context, events []domain.Event) (gone []domain.Event, err error) {
 	removed, err := l.duties.Cancelled.Remove(ctx, events)
 	for forbidden := domain.UnusableQueues(err); len(forbidden) > 0; forbidden = domain.UnusableQueues(err) {

@@ -107,7 +107,7 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $12, generation, $13 FROM gone
 )`
 
-// What Asynq's archive has of them goes too.
+// Their tasks in Asynq's archive are deleted too.
 const discardSQL = chosenDeadSQL + `, void AS (
     INSERT INTO outbox_void_tasks AS v (event_id, queue, generation) SELECT id, queue, generation FROM gone
     ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), removed_at = NULL

@@ -12,7 +12,7 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// subscribe has every event delivered to a subscription, in the order of its key.
+// subscribe makes a subscription to every event, in the order of its key.
 func subscribe(t *testing.T, db *postgres.Database, name string) {
 	t.Helper()
 	subscription := domain.Subscription{Name: name, Types: []string{"*"}, URL: "http://crm.example.com", Ordering: domain.OrderingKey}.WithDefaults()

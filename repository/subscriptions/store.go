@@ -116,7 +116,7 @@ WHERE s.removed_at IS NOT NULL OR (s.types, s.headers, s.url, s.secrets, s.forma
                      excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
 RETURNING xmax::text <> '0'`
 
-// The deliveries of a subscription that was removed are known by its ID.
+// Deliveries to a removed subscription are found by its ID.
 const keepFormerSQL = `
 INSERT INTO outbox_former_subscriptions (id, name, removed_at) SELECT id, name, removed_at FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL
 ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`

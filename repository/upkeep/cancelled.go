@@ -11,8 +11,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Cancelled events, and void tasks. The leader deletes their tasks in Redis, which the
-// statement that changed the events could not do inside its transaction.
+// Cancelled events and void tasks. The statement that changed the events could not
+// delete their tasks in Redis inside its transaction, so the leader does.
 
 const sayUnconfirmedSQL = `UPDATE outbox_queue_identity SET unconfirmed = $1, outward = $2 WHERE (unconfirmed, outward) <> ($1, $2)`
 
@@ -30,9 +30,9 @@ func (h *Housekeeping) CancelledTasks(ctx context.Context, after domain.ID, limi
 	return h.tasks(ctx, "look for cancelled events", cancelledTasksSQL, after, limit)
 }
 
-// An event that was written again under its ID has a task that is not void: of a
-// generation before the first there is none. The subqueries give a value, so that they
-// cannot become a hash of a whole table.
+// If an event was written again under its ID, the task of the new event is not void.
+// A generation of -1 then keeps it. The subqueries are scalar, so that the planner
+// cannot hash a whole table.
 const voidTasksSQL = `
 SELECT event_id, queue, CASE
     WHEN (SELECT true FROM outbox o WHERE o.id = v.event_id AND o.generation <= v.generation LIMIT 1) THEN -1
@@ -66,7 +66,7 @@ func (h *Housekeeping) TasksRemoved(ctx context.Context, events []domain.Event) 
 	return postgres.Translate(err, "note that the tasks of cancelled events are removed")
 }
 
-// A row that names a later generation by now is met again.
+// A row that has a later generation by now is met again in the next round.
 const voidTasksRemovedSQL = `
 UPDATE outbox_void_tasks v SET removed_at = clock_timestamp()
 FROM unnest($1::uuid[], $2::integer[]) AS removed (id, generation) WHERE v.event_id = removed.id AND v.generation = removed.generation`

@@ -34,7 +34,7 @@ const measurePatience = 2 * time.Second
 //   - Confirmations are counted up to ten seconds ago. Their time is the start
 //     of the handler's transaction, and their row is visible only after its
 //     commit.
-//   - A cancelled event has a row in inbox too, and is not confirmed.
+//   - A cancelled event has a row in inbox too, but is not confirmed.
 //   - The delays are those of at most 1,000 confirmations.
 var measureSQL = `
 WITH standing AS (` + search.StandingSQL + `
