@@ -186,7 +186,8 @@ func TestDeliveriesFollowTheirSubscription(t *testing.T) {
 	}
 }
 
-// A receiver answers 410 when its subscription has another URL already. That one goes on.
+// A receiver answers 410, but its subscription has another URL by then. The
+// subscription is not paused.
 func TestAFormerReceiverPausesNothing(t *testing.T) {
 	t.Parallel()
 	var took atomic.Int32
@@ -209,7 +210,8 @@ func TestAFormerReceiverPausesNothing(t *testing.T) {
 	}
 }
 
-// Another process than the worker's sees that a receiver is down, and that it works again.
+// A process that is not the worker sees that a receiver is down, and that it works
+// again.
 func TestDoctorSeesAReceiverThatIsDown(t *testing.T) {
 	t.Parallel()
 	var works atomic.Bool

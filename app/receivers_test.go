@@ -60,7 +60,7 @@ func example(t *testing.T, secrets, program, file, journal string) (url string, 
 	return url, stop
 }
 
-// postRaw sends a request as it is, and returns the status of its answer.
+// postRaw sends a request unchanged, and returns the status of its answer.
 func postRaw(t *testing.T, url, body string, header http.Header) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
@@ -77,9 +77,9 @@ func postRaw(t *testing.T, url, body string, header http.Header) int {
 	return response.StatusCode
 }
 
-// The receivers of the documentation get deliveries of a real worker, in each format,
+// The documentation's receivers get deliveries from a real worker, in each format,
 // signed with the former or the present key. A repeat has no effect, also after a
-// restart, and what is forged or old is refused.
+// restart. A forged or old delivery is refused.
 func TestExampleReceivers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -88,7 +88,7 @@ func TestExampleReceivers(t *testing.T) {
 	}{
 		{"python3", "receiver.py", func(t *testing.T, journal string) (n int) {
 			t.Helper()
-			// No Go driver of SQLite is worth a dependency.
+			// A Go driver for SQLite is not worth a dependency.
 			output, err := exec.CommandContext(t.Context(), "python3", "-c", `import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM effects").fetchone()[0])`, journal).Output()
 			if err == nil {
 				n, err = strconv.Atoi(strings.TrimSpace(string(output)))
@@ -138,7 +138,8 @@ func TestExampleReceivers(t *testing.T) {
 				t.Errorf("a probe: %+v", probe)
 			}
 			want++
-			// The same delivery again: of this process, and after a restart.
+			// The same delivery again: to this process, and to another one
+			// after a restart.
 			sender := deliver.NewSender(deliver.SenderOptions{Guard: deliver.NewGuard(netip.MustParsePrefix("127.0.0.0/8")), Connections: 1})
 			t.Cleanup(sender.Close)
 			again := func(answer string) {
@@ -200,7 +201,8 @@ func refuses(t *testing.T, url, secret string) {
 	}
 }
 
-// TestSubscriptionsTest probes receivers that do not accept it, and reads why.
+// TestSubscriptionsTest probes receivers that do not accept the probe, and
+// reads the reason.
 func TestSubscriptionsTest(t *testing.T) {
 	t.Parallel()
 	p := newCourier(t, "monitor")

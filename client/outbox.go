@@ -38,8 +38,11 @@ type Outbox struct {
 // round trip.
 //
 // If the event's ID was emitted before, the event is absorbed, here or later by
-// the relay. Emit cannot report that, because a producer may write into the
-// outbox but not read it.
+// the relay. Emit does not report that: its statement sees a repeat only while
+// the first event is in the outbox. After the first was relayed, it is in the
+// history, which only the relay may read. So Emit would report most repeats as
+// new. A caller who needs the answer stores the ID in a table of its own, in
+// the same transaction.
 //
 // Errors: a *Refusal if this event cannot be emitted as it is; any other error is
 // the transaction's.

@@ -36,12 +36,12 @@ type Standing struct {
 	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
 	Relays         []RelayStatus
-	// Receivers are those of subscriptions to which nothing is delivered at present.
+	// Receivers has the receivers to which nothing is delivered at present.
 	Receivers []ReceiverStatus
 }
 
-// ReceiverStatus says why nothing is delivered to the receiver of a subscription:
-// it is down, or its subscription is paused or was removed.
+// ReceiverStatus is the reason why nothing is delivered to the receiver of a
+// subscription: it is down, or its subscription is paused or was removed.
 type ReceiverStatus struct {
 	Subscription    string
 	Paused, Removed bool

@@ -17,7 +17,8 @@ func (o *QueueOutage) Error() string { return fmt.Sprintf("queue %.100q: %v", o.
 
 func (o *QueueOutage) Unwrap() error { return o.Err }
 
-// QueueOutages are those of several queues, found at once: at least one.
+// QueueOutages has one or more outages of single queues that were found at
+// once.
 type QueueOutages []*QueueOutage
 
 func (o QueueOutages) Error() string {
@@ -37,7 +38,8 @@ func (o QueueOutages) Unwrap() []error {
 	return errs
 }
 
-// UnusableQueues returns the queues that an error is about; none if it is about all.
+// UnusableQueues returns the queues that an error is about, or none if it is about
+// all queues.
 func UnusableQueues(err error) []string {
 	if several, ok := errors.AsType[QueueOutages](err); ok {
 		names := make([]string, len(several))

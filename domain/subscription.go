@@ -53,7 +53,7 @@ type Subscription struct {
 	InsteadOfQueue bool
 
 	Paused    *Pause        // nil: not paused
-	Down      *ReceiverDown // what workers see of the receiver; nil: nothing wrong
+	Down      *ReceiverDown // the workers' report that the receiver is down; nil: it works
 	CreatedAt time.Time
 	ChangedAt time.Time
 	// RemovedAt is when it was removed. No deliveries are made after that.
@@ -70,7 +70,7 @@ type Pause struct {
 	Reason string    `json:"reason"`
 }
 
-// ReceiverDown is what a worker that delivers says of a receiver that is down.
+// ReceiverDown is a worker's report that a receiver is down.
 type ReceiverDown struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"` // how the last attempt failed

@@ -22,8 +22,9 @@ type TaskState struct {
 // no list.
 const StateStranded = "stranded"
 
-// Retries says how often the task was tried again, of how often it may be. The limit
-// of a delivery is its subscription's; Asynq's own is never reached.
+// Retries returns in words how often the task was tried again, and how often it may
+// be. A delivery has the limit of its subscription; Asynq's own limit is never
+// reached.
 func (t *TaskState) Retries() string {
 	switch _, delivery := SubscriptionOfQueue(t.Queue); {
 	case !delivery:

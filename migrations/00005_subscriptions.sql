@@ -30,8 +30,8 @@ CREATE TABLE outbox_subscriptions (
     paused_by        text        NOT NULL DEFAULT '',
     pause_reason     text        NOT NULL DEFAULT '',
     removed_at       timestamptz, -- no further deliveries are made
-    -- What the workers see of the receiver. A worker that finds it down says so again
-    -- and again; down_until bounds how long its word holds.
+    -- The workers' report about the receiver. A worker that finds it down repeats the
+    -- report; it is valid until down_until.
     down_since       timestamptz,
     down_until       timestamptz,
     down_reason      text        NOT NULL DEFAULT ''

@@ -14,8 +14,8 @@ import (
 	"outboxd/repository"
 )
 
-// Redis takes no writes for want of replicas. The breaker says so, and whoever reads
-// acknowledgements does not say it once more.
+// Redis takes no writes because it has too few replicas. The breaker logs that, and
+// the reader of acknowledgements does not log it again.
 func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)

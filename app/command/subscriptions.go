@@ -49,7 +49,7 @@ type subscriptionDocument struct {
 	Ordering       string                     `json:"ordering"`
 	InsteadOfQueue bool                       `json:"instead_of_queue"`
 	Paused         *domain.Pause              `json:"paused,omitempty"`
-	Down           *domain.ReceiverDown       `json:"down,omitempty"`   // the receiver, as the workers see it
+	Down           *domain.ReceiverDown       `json:"down,omitempty"`   // the workers' report about the receiver
 	Replay         *domain.SubscriptionReplay `json:"replay,omitempty"` // the last one
 	CreatedAt      time.Time                  `json:"created_at"`
 	ChangedAt      time.Time                  `json:"changed_at"`
@@ -198,7 +198,8 @@ func subscriptionsTable(w io.Writer, list []subscriptionDocument) {
 	}
 }
 
-// inWords is the state, and whether the receiver of an active one is down.
+// inWords returns the state, and for an active subscription whether its
+// receiver is down.
 func (d *subscriptionDocument) inWords() string {
 	if d.Down != nil && d.State == "active" {
 		return d.State + ", receiver down"

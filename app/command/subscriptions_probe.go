@@ -17,12 +17,12 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// probeDocument is what became of a probe, as JSON and YAML have it.
+// probeDocument is the result of a probe in JSON and YAML.
 type probeDocument struct {
 	Name     string    `json:"name"`
 	ID       domain.ID `json:"webhook_id"`
 	Accepted bool      `json:"accepted"`
-	Status   int       `json:"status,omitempty"` // without: no answer
+	Status   int       `json:"status,omitempty"` // missing if there was no answer
 	Took     string    `json:"took"`
 	Answer   string    `json:"answer,omitempty"`  // an excerpt
 	Trouble  string    `json:"trouble,omitempty"` // one or two words: refused address, TLS, timeout …

@@ -42,7 +42,7 @@ type deliveries struct {
 type delivering struct {
 	is       domain.Subscription
 	receiver *deliver.Receiver
-	said     time.Time // when the database was last told that the receiver is down; zero: it is not
+	said     time.Time // when the database was last told that the receiver is down; zero if it works
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
@@ -79,7 +79,7 @@ func (d *Daemon) addDeliveries() error {
 	return nil
 }
 
-// SenderOptions are how receivers are reached, by configuration.
+// SenderOptions returns from the configuration how receivers are reached.
 func SenderOptions(cfg *config.Config) (deliver.SenderOptions, error) {
 	options := deliver.SenderOptions{Guard: deliver.NewGuard(cfg.Deliver.Allow...), Source: cfg.Deliver.Source}
 	if cfg.Deliver.Proxy != "" {
@@ -214,8 +214,8 @@ func (f *deliveries) stopAll() {
 	}
 }
 
-// observe says which receivers are down: in the metrics of this process, and in the
-// database, where doctor and the pages of others see it.
+// observe reports which receivers are down, in the metrics of this process and in
+// the database. Doctor and the pages of other processes read it there.
 func (f *deliveries) observe(ctx context.Context) {
 	f.mu.Lock()
 	all := slices.Collect(maps.Values(f.running))
@@ -226,16 +226,16 @@ func (f *deliveries) observe(ctx context.Context) {
 	for _, r := range all {
 		if err := f.tell(ctx, r); err != nil && ctx.Err() == nil {
 			f.log.DebugContext(ctx, "could not note whether a receiver is down", "subscription", r.is.Name, "error", err)
-			return // the database is away, and others say so
+			return // the database cannot be reached, which others report
 		}
 	}
 }
 
-// downHolds is how long it holds in the database that a receiver is down. A worker
-// that has ended says nothing any more.
+// downHolds is how long the report that a receiver is down stays valid in the
+// database, because a worker that has ended cannot withdraw its report.
 const downHolds = 30 * time.Second
 
-// tell writes down that a receiver is down, before its last word on that ends, and
+// tell reports that a receiver is down, again before its last report expires, and
 // that it works again. Only the loop of run calls it.
 func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
 	holds := downHolds + 2*f.every

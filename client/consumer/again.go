@@ -20,14 +20,14 @@ const mostTries = 20
 // beginPause is how long a task waits before it tries the database again.
 const beginPause = 500 * time.Millisecond
 
-// ErrNotTried is the error for a task of which nothing was tried: until its time was
-// over the database could not be reached, or its event cannot be confirmed there,
-// because something is missing that the error names. The task comes again and loses
-// no attempt.
+// ErrNotTried is the error of a task that ended before its handler ran. Either the
+// database could not be reached until the task's time was over, or its event could
+// not be confirmed, because of something missing that the error names. The task
+// comes again and loses no attempt.
 var ErrNotTried = errors.New("nothing of the task was tried")
 
-// errBegin marks that the transaction did not begin, errConfirm that the event could not
-// be confirmed in it, which comes before the handler.
+// errBegin marks that the transaction did not begin. errConfirm marks that the event
+// could not be confirmed in it, which happens before the handler runs.
 var (
 	errBegin   = errors.New("begin the transaction of a task")
 	errConfirm = errors.New("confirm the event of a task")
@@ -35,18 +35,18 @@ var (
 
 func isUntried(err error) bool { return errors.Is(err, errBegin) || errors.Is(err, errConfirm) }
 
-// isAway tells whether an error before the handler passes by itself. An error of the
-// driver's own that kept a transaction from beginning is that of a connection.
+// isAway reports whether an error before the handler passes by itself. If the
+// transaction did not begin and the error has no SQLSTATE, the connection failed.
 func isAway(err error) bool {
 	return outage.Is(err) || errors.Is(err, errBegin) && outage.State(err) == ""
 }
 
-// untriedDelay is when a task comes again that was not tried.
+// untriedDelay is the time after which a task comes again that was not tried.
 func untriedDelay() time.Duration { return 2*time.Second + rand.N(3*time.Second) }
 
-// notTried is the error of a task of which nothing was tried. On its last attempt
-// Asynq would archive it: Run has it put back instead. Elsewhere it is taken out of
-// the queue, where its event is missed and sent again.
+// notTried returns the error of a task that was not tried. On the last attempt
+// Asynq would archive the task. Run puts it back instead. Other servers remove it
+// from the queue; the relay then finds it missing and sends the event again.
 func notTried(ctx context.Context, event Event, err error) error {
 	err = fmt.Errorf("%w: %w", ErrNotTried, err)
 	if event.Attempt < event.Attempts {

@@ -41,9 +41,9 @@ type inbox interface {
 	// confirm is called before the effect, in the effect's transaction. It
 	// returns false if the event took effect before.
 	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
-	// check returns what keeps confirm from working.
+	// check returns an error if confirm cannot work.
 	check(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row) error
-	// committed is called when the transaction is committed, for a repeat too.
+	// committed is called after the commit, also for a repeat.
 	committed(ctx context.Context, event Event) error
 
 	// confirmAll confirms several different events, and answers in their order.
@@ -63,11 +63,14 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 // if handle returns nil.
 //
 //   - A transaction that failed through no fault of the task is repeated at once.
-//   - It waits for a database that cannot be reached. If it gave the task back, the
-//     task would lose an attempt, and an outage of some hours would archive every
-//     task. While tasks wait, the worker takes no others.
+//   - If the database cannot be reached, the task waits until its time is over, and
+//     then goes back to its queue. While tasks wait, the worker takes no others.
+//   - If the event cannot be confirmed for another reason, its task goes back
+//     at once.
 //   - A task whose event does not have its turn goes back, or waits on its last
 //     attempt.
+//
+// The last three cost no attempt.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {
 	event, err := readEvent(ctx, task)
 	if err != nil && (!c.options.PassOthers || !errors.Is(err, ErrNotAnEvent)) {

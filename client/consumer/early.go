@@ -19,7 +19,7 @@ import (
 var ErrTooEarly = errors.New("it is another event's turn")
 
 // IsFailure is for asynq.Config, and Run sets it. It reports whether an error
-// costs a task an attempt: ErrTooEarly and ErrUnacknowledged do not.
+// costs a task an attempt: ErrTooEarly, ErrUnacknowledged and ErrNotTried do not.
 func IsFailure(err error) bool {
 	return !errors.Is(err, ErrTooEarly) && !errors.Is(err, ErrUnacknowledged) && !errors.Is(err, ErrNotTried)
 }

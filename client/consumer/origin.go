@@ -37,7 +37,8 @@ func (o *origin) confirm(ctx context.Context, row func(context.Context, string, 
 	return first, nil
 }
 
-// In a transaction that is rolled back, since only then is it sure that the role may.
+// check confirms in a transaction that is rolled back: only that proves that the role
+// has the rights.
 func (o *origin) check(ctx context.Context, row func(context.Context, string, ...any) Row) error {
 	schema, err := o.schema.in(ctx, row)
 	if err != nil {

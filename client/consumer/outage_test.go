@@ -18,7 +18,7 @@ import (
 	"outboxd/client/consumer"
 )
 
-// faulty is a database that fails as it is told, at the begin of a transaction or
+// faulty is a database that fails on demand, at the begin of a transaction or
 // when an event is confirmed in it.
 type faulty struct {
 	consumer.Database[*sql.Tx]
@@ -60,8 +60,8 @@ func (r faultyRow) Scan(...any) error { return r.err }
 
 func server(code string) error { return &pgconn.PgError{Code: code} }
 
-// Before the handler nothing of a task was tried: whatever is wrong then costs none of
-// its attempts, also where it lasts longer than the task's time, and on the last attempt.
+// An error before the handler costs no attempt. This also holds if the error lasts
+// longer than the task's time, and on the last attempt.
 func TestWhatIsWrongBeforeTheHandlerCostsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]struct{ begin, confirm error }{
@@ -96,7 +96,7 @@ func TestWhatIsWrongBeforeTheHandlerCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// What keeps a worker from starting is an error that names what to change.
+// If a worker cannot start, its error names what to change.
 func TestRunSaysWhatToChange(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -123,7 +123,7 @@ func TestRunSaysWhatToChange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// A worker that started after all runs until then.
+			// If the worker did start, it runs until then.
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			c.config.LogLevel = asynq.FatalLevel
@@ -134,7 +134,7 @@ func TestRunSaysWhatToChange(t *testing.T) {
 	}
 }
 
-// Check finds what a task would wait for.
+// Check finds the errors that tasks would wait for.
 func TestCheckSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -154,7 +154,8 @@ func (r *remote) check(ctx context.Context, row func(context.Context, string, ..
 	return nil
 }
 
-// The longest that an acknowledgement may take: the task's own end waits for it.
+// acknowledgePatience limits the time of an acknowledgement: the task ends only
+// after it.
 const acknowledgePatience = 10 * time.Second
 
 // committed sends the acknowledgement. The task ends only after it: if the

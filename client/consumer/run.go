@@ -19,12 +19,16 @@ import (
 
 // Run serves the queues of config with Asynq's server until ctx ends, and then
 // lets the running tasks finish, within config.ShutdownTimeout. It waits for a
-// Redis that cannot be reached at first.
+// Redis that cannot be reached at first, and logs that once to config.Logger.
 //
 // Unlike with plain Asynq, outboxd's relay tells an idle worker about new tasks,
 // so that it begins at once. config.TaskCheckInterval, a second if it is zero,
 // is how often it also looks by itself, for retries. Errors for which IsFailure
-// is false cost no attempt.
+// is false cost no attempt, not even the last one.
+//
+// An error says what to change before the worker can start: Redis refuses the
+// password, the database or a command, or a host name does not exist.
+// Consumer.Check does the same for the database.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
 	if err := checkConfig(config, handler); err != nil {
 		return err
@@ -64,7 +68,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 
 // server has the facts that handlers use of a server started by Run.
 type server struct {
-	spared  *spare.Tasks    // not to be archived on their last attempt
+	spared  *spare.Tasks    // tasks that must not be archived on their last attempt
 	places  int             // tasks at the same time
 	running context.Context //nolint:containedctx // ends when the server takes no more tasks
 }

@@ -18,7 +18,7 @@ import (
 	"outboxd/client/outage"
 )
 
-// checkConfig finds what Asynq takes without a word, and then never works.
+// checkConfig finds settings that Asynq accepts but that never work.
 func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	if handler == nil {
 		return errors.New("the handler is nil: give Run an asynq.ServeMux with the handlers of your task types")
@@ -38,8 +38,9 @@ func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	return nil
 }
 
-// hopeless says what to change where Redis answers that it will not serve us, by
-// the words of the answer. Other answers, such as LOADING, pass by themselves.
+// hopeless is keyed by the beginning of an answer by which Redis refuses to
+// serve this client, and says what to change. Other answers, such as LOADING,
+// pass by themselves.
 var hopeless = []struct {
 	words []string
 	cure  string
@@ -56,7 +57,8 @@ var hopeless = []struct {
 		"this is a node of a Redis Cluster, which outboxd does not use: name the Redis of outboxd's --redis-url"},
 }
 
-// refused returns the error with which Run gives up; nil where Redis may answer later.
+// refused returns the error with which Run gives up, or nil if Redis may answer
+// later.
 func refused(err error) error {
 	var answer redis.Error
 	if errors.As(err, &answer) {
@@ -88,8 +90,8 @@ func refused(err error) error {
 	return nil
 }
 
-// awaitRedis returns when Redis answers or ctx has ended, and otherwise what has to be
-// changed.
+// awaitRedis returns nil when Redis answers or ctx has ended. Otherwise its error
+// says what to change.
 func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.Logger) error {
 	for told := false; ; told = true {
 		err := client.Ping(ctx).Err()
@@ -112,10 +114,10 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 	}
 }
 
-// Check asks the database for all that a task needs there, and changes nothing. Call
-// it before Run: a task that cannot be confirmed would wait.
+// Check asks the database for everything that a task needs there, and changes
+// nothing. Call it before Run: a task whose event cannot be confirmed would wait.
 //
-// Errors: what has to be changed. One for which outage.Is is true may pass by itself.
+// An error says what to change. If outage.Is is true for it, it may pass by itself.
 func (c *Consumer[Tx]) Check(ctx context.Context) error {
 	tx, err := c.db.Begin(ctx)
 	if err != nil {

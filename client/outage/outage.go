@@ -1,6 +1,6 @@
-// Package outage tells outages of PostgreSQL from faults of a statement, whatever the
-// driver is. The daemon and its consumers share it, so that they agree on what costs a
-// task none of its attempts.
+// Package outage distinguishes outages of PostgreSQL from faults of a statement, with
+// every driver. The daemon and its consumers share it, so that they agree on which
+// errors cost a task no attempt.
 package outage
 
 import (
@@ -15,13 +15,13 @@ import (
 	"strings"
 )
 
-// sqlState is what the errors of every driver have in common.
+// sqlState is the common interface of the drivers' errors.
 type sqlState interface {
 	error
 	SQLState() string
 }
 
-// State returns the SQLSTATE of a server's error, "" of any other.
+// State returns the SQLSTATE of a server's error, or "" for any other error.
 func State(err error) string {
 	if state, ok := errors.AsType[sqlState](err); ok {
 		return state.SQLState()
@@ -29,8 +29,8 @@ func State(err error) string {
 	return ""
 }
 
-// classes are the classes of SQLSTATEs that pass by themselves, and states single
-// ones. See PostgreSQL's appendix A.
+// classes has the classes of SQLSTATEs that pass by themselves, and states has
+// single ones. See PostgreSQL's appendix A.
 var (
 	classes = []string{
 		"08", // connection exception
@@ -43,13 +43,13 @@ var (
 		"25006",          // read-only: a standby, or a primary that was demoted
 		"25P03", "25P04", // idle-in-transaction and transaction timeout
 		"55P03",          // lock not available
-		"XX000",          // also what a disk quota or a limit of file size is reported as
-		"28000", "28P01", // refused by pg_hba or password: somebody is changing them
+		"XX000",          // also reported for a disk quota or a limit of file size
+		"28000", "28P01", // refused by pg_hba or password, while these are being changed
 	}
 )
 
-// Is tells whether the same statement may succeed later without anybody changing it:
-// the server is gone, going, full, read-only, or gave up on a lock.
+// Is reports whether the same statement may succeed later without a change by an
+// operator: the server is gone, stopping, full or read-only, or gave up on a lock.
 func Is(err error) bool {
 	if state := State(err); state != "" {
 		return slices.Contains(classes, state[:min(len(state), 2)]) || slices.Contains(states, state) || IsStale(err)
@@ -57,8 +57,8 @@ func Is(err error) bool {
 	return IsLost(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// IsLost tells whether the connection failed rather than the statement. Until COMMIT
-// was sent such a transaction has certainly not happened.
+// IsLost reports whether the connection failed rather than the statement. If COMMIT
+// was not sent yet, such a transaction has certainly not happened.
 func IsLost(err error) bool {
 	switch State(err) {
 	case "57P01", "57P02", "57P03", "25P03", "25P04": // shut down, crashed, starting, timed out
@@ -72,9 +72,9 @@ func IsLost(err error) bool {
 		err != nil && strings.HasSuffix(err.Error(), "conn closed")
 }
 
-// IsStale tells whether the session's prepared statement is of no use any more:
-// somebody changed a table that it reads, or discarded it. The driver prepares it anew
-// for the next use.
+// IsStale reports whether the session's prepared statement has become useless: a
+// table that it reads was changed, or the statement was discarded. The driver
+// prepares it again for the next use.
 func IsStale(err error) bool {
 	state, ok := errors.AsType[sqlState](err)
 	if !ok {
@@ -83,15 +83,16 @@ func IsStale(err error) bool {
 	return state.SQLState() == "26000" || state.SQLState() == "0A000" && routine(state) == "RevalidateCachedQuery"
 }
 
-// IsFleeting tells whether the statement is worth an immediate repetition: it lost
+// IsFleeting reports whether the statement is worth repeating at once: it lost
 // against another one, which is over.
 func IsFleeting(err error) bool {
 	state := State(err)
 	return state == "40001" || state == "40P01" || IsStale(err) // serialization, deadlock
 }
 
-// routine is where in PostgreSQL an error was raised: its text may be in another
-// language. pgx and lib/pq have it in a field of the same name.
+// routine returns the function of PostgreSQL that raised an error, because the
+// error's text may be in another language. pgx and lib/pq have it in a field of
+// the same name.
 func routine(err error) string {
 	v := reflect.Indirect(reflect.ValueOf(err))
 	if v.Kind() != reflect.Struct {

@@ -1,6 +1,6 @@
-// Package spare keeps Asynq from archiving a task for an error that is not the task's
-// own. On a task's last attempt Asynq archives it whatever the error is, also where
-// the database was away and nothing of the task was tried.
+// Package spare keeps Asynq from archiving a task because of an error that is not the
+// task's own. On a task's last attempt Asynq archives it after every error, also if
+// the database could not be reached and the handler never ran.
 package spare
 
 import (
@@ -12,24 +12,25 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Tasks are those that are to go back, to be tried again. The zero value is ready to
-// use. It is safe for concurrent use.
+// Tasks is the set of tasks that are put back to be tried again. The zero value is
+// ready to use. It is safe for concurrent use.
 type Tasks struct{ byID sync.Map } // of task
 
 type task struct{ until, again time.Time }
 
-// holds bounds how long a word about a task holds that Asynq did not archive: it lost
-// the task's lease, and another worker may have had the task since.
+// holds is how long a task stays spared that Asynq did not archive. Asynq has lost
+// the lease of such a task, and another worker may have had it since.
 const holds = time.Minute
 
-// Spare has a task tried again after delay when Asynq is about to archive it.
+// Spare makes Asynq try a task again after delay when it is about to archive
+// the task.
 func (t *Tasks) Spare(id string, delay time.Duration) {
 	now := time.Now()
 	t.byID.Store(id, task{now.Add(holds), now.Add(delay)})
 }
 
-// What Asynq does when it tries a task again, without a change of its attempts and
-// without counting a failure. ARGV[2] is the task's message with the error in it.
+// The script does the same as Asynq's retry, but changes no count of attempts and
+// counts no failure. ARGV[2] is the task's message with the error in it.
 var backScript = redis.NewScript(`
 if redis.call("LREM", KEYS[2], 0, ARGV[1]) == 0 then
   return redis.error_reply("NOT FOUND")
@@ -41,7 +42,8 @@ redis.call("ZADD", KEYS[4], ARGV[3], ARGV[1])
 redis.call("HSET", KEYS[1], "msg", ARGV[2], "state", "retry")
 return redis.status_reply("OK")`)
 
-// Asynq's script that archives a task at the end of its run, by its keys and arguments.
+// Asynq's script that archives a task at the end of its run is recognised by its keys
+// and arguments.
 const (
 	archiveKeys = 9
 	archiveArgs = 7
@@ -50,8 +52,8 @@ const (
 	archivedKey = 3
 )
 
-// Instead runs in place of one of Asynq's scripts if that would archive a spared
-// task. It returns nil for every other one.
+// Instead replaces one of Asynq's scripts if that would archive a spared task.
+// It returns nil for every other script.
 func (t *Tasks) Instead(ctx context.Context, r redis.Scripter, keys []string, args []any) *redis.Cmd {
 	if len(keys) != archiveKeys || len(args) != archiveArgs || !strings.HasSuffix(keys[activeKey], ":active") || !strings.HasSuffix(keys[archivedKey], ":archived") {
 		return nil
@@ -73,7 +75,7 @@ func (t *Tasks) Instead(ctx context.Context, r redis.Scripter, keys []string, ar
 	return answer
 }
 
-// Client returns a Redis client for an Asynq server whose tasks these are.
+// Client returns a Redis client for the Asynq server that runs these tasks.
 func (t *Tasks) Client(r redis.UniversalClient) redis.UniversalClient { return sparing{r, t} }
 
 type sparing struct {
@@ -81,7 +83,7 @@ type sparing struct {
 	tasks *Tasks
 }
 
-// EvalSha is how Asynq runs a script.
+// EvalSha runs a script, as Asynq usually does.
 func (s sparing) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	if answer := s.tasks.Instead(ctx, s.UniversalClient, keys, args); answer != nil {
 		return answer
@@ -89,7 +91,7 @@ func (s sparing) EvalSha(ctx context.Context, sha string, keys []string, args ..
 	return s.UniversalClient.EvalSha(ctx, sha, keys, args...)
 }
 
-// Eval is how Asynq runs a script that Redis does not know.
+// Eval runs a script that Redis does not know yet.
 func (s sparing) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	if answer := s.tasks.Instead(ctx, s.UniversalClient, keys, args); answer != nil {
 		return answer
@@ -97,9 +99,9 @@ func (s sparing) Eval(ctx context.Context, script string, keys []string, args ..
 	return s.UniversalClient.Eval(ctx, script, keys, args...)
 }
 
-// Before returns a context that ends a little before Asynq's, which ends a task whose
-// time is over with an error of its own, and charges it. Whoever waits for a server
-// gives the task back in time.
+// Before returns a context that ends a little before Asynq's. When its own context
+// ends, Asynq ends the task with an error and charges an attempt. A caller that waits
+// for a server uses the earlier context, and so gives the task back in time.
 func Before(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, bounded := ctx.Deadline()
 	if !bounded {
@@ -108,5 +110,5 @@ func Before(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/10)))
 }
 
-// margin is for what is left to do, such as a rollback.
+// margin leaves time for the last steps of a task, such as a rollback.
 const margin = time.Second

@@ -34,7 +34,7 @@ type UnservedQueue struct {
 	Tasks  int64
 	Oldest time.Duration // that a task is pending; 0 if none is
 	Types  []string      // of a sample
-	// Removed says that it is the queue of a subscription that was removed.
+	// Removed means that the queue belongs to a subscription that was removed.
 	Removed bool
 }
 

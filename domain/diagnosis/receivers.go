@@ -11,7 +11,7 @@ import (
 // receiversNamed bounds the receivers that one finding names.
 const receiversNamed = 5
 
-// receiversDown says which receivers the workers have found down.
+// receiversDown finds the receivers that the workers have reported as down.
 func receiversDown(s domain.Standing) []domain.Finding {
 	var down []string
 	var last string
@@ -24,8 +24,8 @@ func receiversDown(s domain.Standing) []domain.Finding {
 	return ReceiversDown(down, last)
 }
 
-// resting are the queues of subscriptions that are paused or removed: no worker takes
-// their tasks, and none is missing.
+// resting returns the queues of subscriptions that are paused or removed. No worker
+// takes their tasks, which is no fault.
 func resting(receivers []domain.ReceiverStatus) map[string]bool {
 	queues := map[string]bool{}
 	for _, r := range receivers {

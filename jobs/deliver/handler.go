@@ -16,17 +16,17 @@ import (
 // attempt.
 const retryBase = 2 * time.Second
 
-// goneAgain is when a delivery comes again whose receiver wanted none any more. Its
-// subscription is paused by then. movedAgain is the same for one whose receiver is
-// another one by now.
+// goneAgain is how long a delivery waits after its receiver answered 410. By then
+// its subscription is paused. movedAgain is the same if the subscription has
+// another URL by now.
 const (
 	goneAgain  = time.Minute
 	movedAgain = 2 * time.Second
 )
 
-// Pauser pauses a subscription because of what its receiver said. It returns false,
-// and pauses nothing, if the subscription has another URL by now.
-// Errors: domain.CodeUnavailable.
+// Pauser pauses a subscription because of its receiver's answer. It returns false
+// and pauses nothing if the subscription has another URL by now. Errors:
+// domain.CodeUnavailable.
 type Pauser interface {
 	PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error)
 }

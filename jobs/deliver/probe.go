@@ -16,7 +16,7 @@ import (
 // ProbeType is the event type of a probe.
 const ProbeType = "outboxd:probe"
 
-// Probe sends a signed request to a receiver that belongs to no event, under an ID of
+// Probe sends a signed request to a receiver. It belongs to no event and has an ID of
 // its own.
 func (s *Sender) Probe(ctx context.Context, target Target, id domain.ID) Attempt {
 	return s.Send(ctx, target, Delivery{
@@ -25,7 +25,8 @@ func (s *Sender) Probe(ctx context.Context, target Target, id domain.ID) Attempt
 	})
 }
 
-// Trouble says in a few words what kept a delivery from being accepted; "" if it was.
+// Trouble names in a few words why a delivery was not accepted, or returns "" if it
+// was.
 func (a *Attempt) Trouble() string {
 	var name *net.DNSError
 	var network net.Error
@@ -56,7 +57,7 @@ func (a *Attempt) Trouble() string {
 	}
 }
 
-// Advice says what to do about a Trouble.
+// Advice returns the remedy for a Trouble.
 func (a *Attempt) Advice() string {
 	switch a.Trouble() {
 	case "redirect":

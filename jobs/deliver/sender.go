@@ -159,7 +159,7 @@ func why(ctx context.Context, err error, secrets []string) error {
 	return quoted{answer.Excerpt(err.Error(), secrets...), err}
 }
 
-// quoted is an error whose text is fit for a timeline.
+// quoted is an error whose text can be shown in a timeline.
 type quoted struct {
 	text  string
 	cause error

@@ -14,7 +14,7 @@ import (
 // errSecret marks that a delivery could not be signed.
 var errSecret = errors.New("the delivery cannot be signed")
 
-// maxSecret bounds the file of a secret, in bytes.
+// maxSecret is the largest file of a secret, in bytes.
 const maxSecret = 4 << 10
 
 // readSecret returns the secret of a reference. Its errors name the reference

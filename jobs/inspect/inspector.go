@@ -21,9 +21,9 @@ type Inspector struct {
 	redis     redis.UniversalClient
 	asynq     *asynq.Inspector
 	inProcess bool
-	known     Known             // nil: all tasks are this database's
+	known     Known             // nil: all tasks belong to this database
 	receivers Receivers         // nil: no subscription is paused or was removed
-	handled   map[string]string // as diagnosis.QueueFacts has them
+	handled   map[string]string // as in diagnosis.QueueFacts
 	now       func() time.Time
 	foreign   atomic.Pointer[[]string]
 }
@@ -43,15 +43,15 @@ func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 // outboxd. Call it before the first use.
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
-// Receivers returns to which subscriptions nothing is delivered.
+// Receivers returns the receivers to which nothing is delivered.
 type Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
 
-// Receivers leaves findings out about the queues of paused subscriptions. It must be
-// called before the first use.
+// Receivers makes the inspector leave out findings about the queues of paused
+// subscriptions. It must be called before the first use.
 func (i *Inspector) Receivers(of Receivers) { i.receivers = of }
 
-// resting returns the queues of the subscriptions that are paused, and of those that
-// were removed. Where the database does not answer, none is known.
+// resting returns the queues of paused and of removed subscriptions. If the database
+// does not answer, it returns none.
 func (i *Inspector) resting(ctx context.Context) (paused, removed map[string]bool) {
 	paused, removed = map[string]bool{}, map[string]bool{}
 	if i.receivers == nil {

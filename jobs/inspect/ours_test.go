@@ -171,8 +171,8 @@ func open(t *testing.T, url string) *broker.Redis {
 	return handle
 }
 
-// A paused subscription misses no worker. One that was removed does, and is not told
-// to start one.
+// The queue of a paused subscription is not reported for having no worker. The queue
+// of a removed one is, but without the advice to start one.
 func TestQueuesOfSubscriptionsThatRest(t *testing.T) {
 	t.Parallel()
 	url := servertest.Redis(t)

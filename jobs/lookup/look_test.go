@@ -166,7 +166,8 @@ func TestFindTasksTellsRemains(t *testing.T) {
 	}
 }
 
-// All queues that cannot be used are named at once, so that a second look leaves them out.
+// All queues that cannot be used are named at once, so that a second look can leave
+// them out.
 func TestLookNamesAllQueuesThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)

@@ -24,7 +24,7 @@ type patient struct {
 	taker *taker
 	idle  *bell.Idle
 	gate  Gate // nil: none
-	// spared are tasks that are not to be archived.
+	// spared are tasks that must not be archived.
 	spared *spare.Tasks
 }
 
@@ -82,9 +82,9 @@ func (p *patient) Eval(ctx context.Context, script string, keys []string, args .
 // If such a script fails for good, the task stays active until its lease ends, and is
 // then charged an attempt, or archived.
 //
-// Asynq takes every answer without an error for a yes, where they answer OK alone.
-// And it repeats what failed, until the lease ends, in a context that it has
-// cancelled.
+// Asynq takes every answer without an error for success, although these scripts
+// answer only OK. And it repeats a failed script until the lease ends, in a
+// context that it has cancelled.
 func (p *patient) endRun(ctx context.Context, keys []string, args []any, run func(context.Context) *redis.Cmd) *redis.Cmd {
 	if !hasSuffix(keys, ":active") || !hasSuffix(keys, ":lease") {
 		return run(ctx)

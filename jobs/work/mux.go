@@ -35,8 +35,8 @@ type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 // broker.ErrNoHandler costs the task an attempt.
 var errStopping = errors.New("the worker stops")
 
-// errAway marks a task whose time is over while it waited for the database. It costs
-// none of the attempts.
+// errAway marks a task whose time ended while it waited for the database. That costs
+// no attempt.
 var errAway = errors.New("the database could not be reached until the task's time was over")
 
 // mux routes a task to its handler, inside the inbox's transaction. running

@@ -17,7 +17,8 @@ import (
 	"outboxd/repository"
 )
 
-// newShopBehind is a shop whose worker reaches PostgreSQL over a proxy only.
+// newShopBehind returns a shop whose worker reaches PostgreSQL only through a
+// proxy.
 func newShopBehind(t *testing.T, handlers map[string]work.Handler) (*shop, *faulttest.Proxy) {
 	t.Helper()
 	url := servertest.Database(t)
@@ -34,8 +35,8 @@ func newShopBehind(t *testing.T, handlers map[string]work.Handler) (*shop, *faul
 	return s, proxy
 }
 
-// backUncharged waits until a task has gone back though its time was over, and on its
-// last attempt.
+// backUncharged waits until a task has gone back uncharged, although its time was
+// over on its last attempt.
 func (s *shop) backUncharged(ids ...domain.ID) {
 	s.t.Helper()
 	for _, id := range ids {
@@ -51,15 +52,16 @@ func (s *shop) backUncharged(ids ...domain.ID) {
 	}
 }
 
-// PostgreSQL is away from the moment an effect is made outside until long after the
-// time of its task. The effect is not made again, and no attempt is charged.
+// An effect is made outside the database. From that moment PostgreSQL cannot be
+// reached, until long after the time of the task. The effect is not repeated, and
+// no attempt is charged.
 func TestAnOutageAfterAnEffectOutsideIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
 	both := make(chan struct{})
 	s, proxy := newShopBehind(t, nil)
 	s.options.Outward = map[string]work.Outward{"mail": func(_ context.Context, task work.Task) (work.Record, error) {
-		if calls.Add(1) == 2 { // both are made before the database goes
+		if calls.Add(1) == 2 { // both effects are made before the database stops
 			proxy.Refuse()
 			close(both)
 		}
@@ -82,7 +84,8 @@ func TestAnOutageAfterAnEffectOutsideIsWaitedFor(t *testing.T) {
 	}
 }
 
-// The connection breaks while what was made outside is confirmed: only that is done again.
+// The connection breaks while an outside effect is being confirmed. Only the
+// confirmation is repeated.
 func TestABrokenConfirmationIsRepeatedWithoutTheEffect(t *testing.T) {
 	t.Parallel()
 	var calls, notes atomic.Int32
@@ -106,7 +109,8 @@ func TestABrokenConfirmationIsRepeatedWithoutTheEffect(t *testing.T) {
 	}
 }
 
-// PostgreSQL is away for longer than a task's time, also on its last attempt.
+// PostgreSQL cannot be reached for longer than a task's time, also on its last
+// attempt.
 func TestAnOutageThatOutlastsATaskCostsNoAttempt(t *testing.T) {
 	t.Parallel()
 	l := &ledger{}

@@ -15,7 +15,9 @@ import (
 // or a request to another server. It holds no transaction and no connection while
 // it runs. Its effect happens at least once: it may be called again for the same
 // event after an error, or if the process died before its Record was committed.
-// An error with domain.CodeInvalid makes the event a dead letter without a retry.
+// While the database cannot be reached, the worker keeps trying to commit the
+// Record, until the process ends. An error with domain.CodeInvalid makes the
+// event a dead letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 
 // Record writes the result of an Outward, in the transaction that confirms the
@@ -37,12 +39,13 @@ func (p *Postponed) Unwrap() error { return p.Err }
 
 func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed](err) }
 
-// recordPatience bounds the confirmation after the effect, even if the task's
-// own time is over: without a confirmation the effect would be repeated.
+// recordPatience limits one attempt to confirm an event whose effect is made.
 const recordPatience = 30 * time.Second
 
 // outward asks the inbox whether the event may take effect, carries it out
-// without a transaction, and confirms it.
+// without a transaction, and confirms it. The confirmation goes on after the
+// task's time is over: the task then goes back to its queue, and the event's
+// next task waits here.
 func (w *Worker) outward(ctx, running context.Context, together *groups, out Outward, task Task) (first bool, err error) {
 	leave, err := w.outside.enter(ctx, task.EventID)
 	if err != nil {
@@ -82,8 +85,9 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 	}
 }
 
-// records are the confirmations under way of effects that are made. A worker that
-// stops waits for those that began before. It is safe for concurrent use.
+// records has the running confirmations of events whose effect is made. A worker
+// that stops waits for the confirmations that began before. It is safe for
+// concurrent use.
 type records struct {
 	mu     sync.Mutex
 	all    sync.WaitGroup
@@ -118,8 +122,8 @@ type confirmation struct {
 	err   error
 }
 
-// record confirms an event whose effect is made, however long the database is away.
-// When the worker stops, it has the time that running tasks have.
+// record confirms an event whose effect is made, and waits for the database as long
+// as needed. When the worker stops, record has as much time as running tasks.
 func (w *Worker) record(ctx, running context.Context, together *groups, task Task, record Record) (first bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -136,8 +140,9 @@ func (w *Worker) record(ctx, running context.Context, together *groups, task Tas
 		attempt, done := context.WithTimeout(ctx, recordPatience)
 		first, err = together.Confirm(attempt, task, record)
 		done()
-		// Unlike an effect in the database, what is written here is undone with its
-		// transaction: it can be repeated whenever it failed.
+		// This transaction only writes the confirmation, and a failure undoes that.
+		// So it can be repeated after every failure, unlike an effect in the
+		// database.
 		if domain.ErrorCode(err) != domain.CodeUnavailable {
 			return first, err
 		}

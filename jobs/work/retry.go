@@ -26,8 +26,8 @@ func isBlameless(err error) bool {
 	return postponed || errors.Is(err, broker.ErrNoHandler) || isSpared(err) || errors.Is(err, domain.ErrTooEarly)
 }
 
-// isSpared tells of a blameless error for which a task goes back also on its last
-// attempt: nothing of it was tried, or what was made is being confirmed.
+// isSpared reports whether a task also goes back on its last attempt. That is so
+// if the handler did not run, or if the effect is made and is being confirmed.
 func isSpared(err error) bool { return errors.Is(err, errStopping) || errors.Is(err, errAway) }
 
 // retryDelay doubles from retryBase, with jitter, unless the error names a time.

@@ -26,7 +26,7 @@ type acknowledger struct {
 	o       Acknowledging
 	log     *slog.Logger
 	failing *failing
-	paused  func() bool // a server is known to be out of reach
+	paused  func() bool // reports whether a server cannot be reached
 	silent  bool        // the failure has been reported
 }
 

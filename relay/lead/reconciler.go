@@ -77,7 +77,7 @@ type reconciler struct {
 	handed  int64           // when the last round began
 	open    bool            // the last round found unconfirmed events
 	noted   bool            // events may be noted as missing
-	skipped map[string]bool // queues that the round leaves out, because they cannot be used
+	skipped map[string]bool // queues that the round leaves out because they cannot be used
 	swept   domain.ID       // the sweep's position
 	sweeps  int64           // HandedOver when the sweep began
 	found   findings

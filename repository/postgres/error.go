@@ -76,7 +76,7 @@ const TooEarly = "OB001"
 
 // IsUnavailable reports whether the same statement may succeed later: the
 // server is gone, shutting down, full, read-only, or gave up waiting for a
-// lock. Consumers of the module client judge by the same rules.
+// lock. Consumers of the module client use the same rules.
 func IsUnavailable(err error) bool {
 	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
 }

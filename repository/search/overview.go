@@ -73,7 +73,7 @@ func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
 	return s, err
 }
 
-// receiversSQL has the subscriptions to which nothing is delivered.
+// receiversSQL selects the subscriptions to which nothing is delivered.
 const receiversSQL = `
 SELECT name, paused_at IS NOT NULL, removed_at IS NOT NULL, CASE WHEN down_until > clock_timestamp() THEN down_since END, down_reason
 FROM outbox_subscriptions WHERE paused_at IS NOT NULL OR removed_at IS NOT NULL OR down_until > clock_timestamp() ORDER BY name LIMIT 1000`

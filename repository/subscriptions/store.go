@@ -206,7 +206,8 @@ const (
 UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
     pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
 WHERE name = $1 AND removed_at IS NULL`
-	// Whoever changed the URL, or used the name again, has another receiver.
+	// With another URL, or a name that was used again, the receiver is another
+	// one.
 	pauseReceiverSQL = pauseSQL + ` AND id = $4 AND url = $5`
 	resumeSQL        = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 	removeSQL        = `
@@ -220,8 +221,8 @@ func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) e
 	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
-// PauseReceiver is Pause for what the receiver of a subscription said. It returns
-// false, and does nothing, if the subscription has another URL by now, or is gone.
+// PauseReceiver pauses a subscription because of its receiver's answer. It returns
+// false and does nothing if the subscription has another URL by now, or is gone.
 func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
 	err := s.change(ctx, "pause", action, of.Name, pauseReceiverSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason), of.ID, of.URL)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
@@ -243,8 +244,8 @@ func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) 
 	return s.change(ctx, "remove", action, name, removeSQL)
 }
 
-// One worker finds a receiver down while it works for another: the first of those
-// whose word still holds says since when.
+// Several workers may report a receiver. down_since comes from the first report
+// that is still valid.
 const (
 	downSQL = `
 UPDATE outbox_subscriptions SET down_reason = $2, down_until = clock_timestamp() + $4 * interval '1 second',
@@ -253,14 +254,14 @@ WHERE id = $1`
 	upSQL = `UPDATE outbox_subscriptions SET down_since = NULL, down_until = NULL, down_reason = '' WHERE id = $1 AND down_until IS NOT NULL`
 )
 
-// Down notes that the receiver of a subscription has been down for so long, and why.
-// That holds for a while, unless it is said again.
+// Down records since when and why the receiver of a subscription is down. The report
+// is valid for a while, unless it is repeated.
 func (s *Store) Down(ctx context.Context, of *domain.Subscription, long time.Duration, why string, holds time.Duration) error {
 	_, err := s.db.Pool().Exec(ctx, downSQL, of.ID, s.db.Storable(why), long.Seconds(), holds.Seconds())
 	return postgres.TranslateWork(err, "note that a receiver is down")
 }
 
-// Up notes that the receiver of a subscription works again.
+// Up records that the receiver of a subscription works again.
 func (s *Store) Up(ctx context.Context, of *domain.Subscription) error {
 	_, err := s.db.Pool().Exec(ctx, upSQL, of.ID)
 	return postgres.TranslateWork(err, "note that a receiver works again")

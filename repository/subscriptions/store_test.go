@@ -93,7 +93,8 @@ func TestPauseKeepsTheFirstReason(t *testing.T) {
 	}
 }
 
-// TestAReceiverPausesItsOwnSubscriptionOnly changes the URL before the receiver's word is heard.
+// TestAReceiverPausesItsOwnSubscriptionOnly changes the URL before the receiver's
+// answer arrives.
 func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -127,7 +128,7 @@ func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 	if err := db.Pool().QueryRow(t.Context(), "SELECT count(*) FROM outbox_actions WHERE action = 'pause'").Scan(&actions); err != nil || actions != 0 {
 		t.Errorf("%d actions are on record, %v", actions, err)
 	}
-	// What else was changed is the same receiver's.
+	// Other changes leave the receiver the same.
 	s.Concurrency = 3
 	apply()
 	pause(present, true)
@@ -138,7 +139,7 @@ func TestAReceiverPausesItsOwnSubscriptionOnly(t *testing.T) {
 	pause(present, false)
 }
 
-// TestAReceiverIsDownForAsLongAsAWorkerSaysSo hears two workers.
+// TestAReceiverIsDownForAsLongAsAWorkerSaysSo has reports of two workers.
 func TestAReceiverIsDownForAsLongAsAWorkerSaysSo(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
@@ -171,7 +172,7 @@ func TestAReceiverIsDownForAsLongAsAWorkerSaysSo(t *testing.T) {
 	if d := find().Down; d != nil {
 		t.Errorf("it works again: %+v", d)
 	}
-	down(time.Hour, -time.Second) // the worker that said so is gone
+	down(time.Hour, -time.Second) // the worker that reported it is gone
 	if d := find().Down; d != nil {
 		t.Errorf("nobody says so any more: %+v", d)
 	}
