@@ -12,7 +12,7 @@ import (
 	"outboxd/repository/search"
 )
 
-// end waits until everything that is due has ended, and looks at all of it.
+// end waits until every due event has ended, and checks all of them.
 func (o *oddRows) end() {
 	o.t.Helper()
 	// Nothing puts anything back any more, so that what waits can end.

@@ -10,8 +10,8 @@ import (
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// The names that CONTRIBUTING.md gives for places where something is decided are
-// defined in the files that it gives.
+// CONTRIBUTING.md names the places where something is decided. Each name must be
+// defined in the file beside it.
 func TestWhereItIsDecidedIsCurrent(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..")

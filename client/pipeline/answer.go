@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errUnread is the error of a command whose reply was not read. go-redis leaves the
-// commands of a pipeline without an error, which looks like success, where the
-// greeting of a new connection was refused.
+// errUnread is the error of a command whose reply was not read. If Redis refused
+// the greeting of a new connection, go-redis leaves the commands of a pipeline
+// without an error, which looks like success.
 var errUnread = errors.New("the reply was not read")
 
-// UnexpectedReply is an answer that the command does not give: whoever answered
-// did not carry it out.
+// UnexpectedReply is an answer that Redis never gives to the command. A server
+// in front of Redis may have given it without carrying out the command.
 type UnexpectedReply struct {
 	To    string
 	Reply any
@@ -28,8 +28,8 @@ func (e UnexpectedReply) Error() string {
 
 // send sends a pipeline. Afterwards each command has its own reply or an error.
 //
-// Where an answer did not come in time, there may have been one too few, and each
-// that was read may be that of the next command. So then none counts.
+// If a reply did not come in time, one reply may be missing, and each reply that
+// was read may belong to the next command. So then no reply counts.
 func send(ctx context.Context, pipe redis.Pipeliner) {
 	commands := pipe.Cmds()
 	for _, command := range commands {
@@ -55,11 +55,11 @@ func isTimeout(err error) bool {
 	return ok && failure.Timeout()
 }
 
-// passing are the answers of a Redis that will soon give another one.
+// passing has the answers of a Redis that will soon give another answer.
 var passing = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "ERR max number of clients reached"}
 
-// mayPass tells of an error after which go-redis would repeat a command: no answer
-// came, or that of a Redis which is about to change.
+// mayPass reports whether go-redis would repeat a command after this error: no
+// answer came, or Redis is about to change its state.
 func mayPass(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return false
@@ -76,5 +76,5 @@ func mayPass(err error) bool {
 	return false
 }
 
-// noScript is how Redis says that it does not know a script by its hash.
+// noScript is Redis's error for a script whose hash it does not know.
 const noScript = "NOSCRIPT"

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ahead is a task that was taken and not handed out.
+// ahead is a task that was taken but not handed out.
 type ahead struct {
 	task
 	message string
@@ -23,20 +23,20 @@ type buffer struct {
 	mu     sync.Mutex
 	tasks  []ahead
 	closed bool
-	watch  *time.Timer // gives back what nobody asks for
+	watch  *time.Timer // gives back tasks that Asynq does not ask for
 
 	giving sync.Mutex // while tasks go back
 }
 
-// Asynq asks for a task as soon as a place is free. Where it does not, for as long
-// as staleAfter, it has stopped, or hangs. A task that is as old as leaseOver may be
-// another worker's by now.
+// Asynq asks for a task as soon as a place is free. If it has not asked for
+// staleAfter, it has stopped or hangs. A task as old as leaseOver may have been
+// taken by another worker.
 const (
 	staleAfter = time.Second
 	leaseOver  = leaseTime - 5*time.Second
 )
 
-// put adds tasks. Where the buffer is closed they go back.
+// put adds tasks. If the buffer is closed, they go back to their queues.
 func (b *buffer) put(tasks []ahead) {
 	if len(tasks) == 0 {
 		return
@@ -83,7 +83,7 @@ func (b *buffer) next(queue string) (ahead, bool) {
 	return ahead{}, false
 }
 
-// close gives everything back, and whatever is put later.
+// close gives all tasks back, and also tasks that are put later.
 func (b *buffer) close() {
 	b.mu.Lock()
 	b.closed = true
@@ -94,8 +94,9 @@ func (b *buffer) close() {
 	b.giveBack()
 }
 
-// giveBack returns what is left to the heads of its queues, in its order. It tries for
-// some seconds; what cannot be given back comes back when its lease ends.
+// giveBack returns the remaining tasks to the heads of their queues, in order. It
+// tries for some seconds. A task that cannot be given back comes back when its lease
+// ends.
 func (b *buffer) giveBack() {
 	b.giving.Lock()
 	defer b.giving.Unlock()
@@ -111,8 +112,8 @@ func (b *buffer) giveBack() {
 	}
 }
 
-// give returns what it could not give back. The first task goes last, to be the
-// first one again.
+// give returns the tasks that it could not give back. It gives the first task
+// back last, so that it is the first of its queue again.
 func (b *buffer) give(tasks []ahead) (left []ahead) {
 	ctx, pipe := context.Background(), b.redis.Pipeline()
 	commands := make([]*redis.Cmd, len(tasks))

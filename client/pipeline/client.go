@@ -12,26 +12,27 @@ import (
 	"outboxd/client/spare"
 )
 
-// Options are what a Client needs to know. All are required, but for what says so.
+// Options of a Client. All are required unless a comment says otherwise.
 type Options struct {
-	// Redis is for all that is asked one by one, and Direct a client on the same
-	// Redis that repeats nothing by itself, for taking and finishing: a repeat would
-	// take other tasks, and nobody would have the first. See Direct.
+	// Direct is used for taking and finishing tasks, and Redis for all other
+	// commands. Both lead to the same Redis. Direct must not repeat a command by
+	// itself: a repeat would take other tasks, and the first ones would be lost
+	// until their leases end. See the function Direct.
 	Redis, Direct redis.UniversalClient
 	// Concurrency, Queues and StrictPriority are those of the server's asynq.Config,
 	// with its defaults.
 	Concurrency    int
 	Queues         map[string]int
 	StrictPriority bool
-	// Every is how often, on average, an idle server looks for tasks of which the
-	// bell does not tell. 0: a second.
+	// Every is how often, on average, an idle server looks for tasks that the
+	// bell does not announce. 0: a second.
 	Every time.Duration
-	// Types are the types of tasks to take. Others stay where they are, for the
-	// worker whose they are: nothing of them changes. nil: all are taken.
+	// Types are the types of tasks to take. Other tasks stay where they are,
+	// unchanged, for their own worker. nil: all are taken.
 	Types []string
-	// Watcher is told of such tasks at the head of a queue. nil: nobody.
+	// Watcher is told of such other tasks at the head of a queue. nil: none.
 	Watcher Watcher
-	// Gate holds the server back. Tasks are then taken one by one. nil: nothing does.
+	// Gate holds the server back. Tasks are then taken one by one. nil: none.
 	Gate Gate
 	// Spared has the tasks that must not be archived. nil: none.
 	Spared *spare.Tasks
@@ -49,8 +50,9 @@ type Client struct {
 	stop     context.CancelFunc
 }
 
-// New returns a Client. It connects when it is asked. When ctx ends it takes no more tasks and
-// gives back at once what it had taken ahead; Release waits for that.
+// New returns a Client, which connects when it is first used. When ctx ends, the
+// Client takes no more tasks and at once gives back those that it took ahead; Release
+// waits for that.
 func New(ctx context.Context, o Options) *Client {
 	o = completed(o)
 	ctx, stop := context.WithCancel(ctx)
@@ -63,7 +65,7 @@ func New(ctx context.Context, o Options) *Client {
 	return c
 }
 
-// completed reads the options that Asynq has too as Asynq does.
+// completed sets the same defaults as Asynq for the options that Asynq has too.
 func completed(o Options) Options {
 	if o.Concurrency < 1 {
 		o.Concurrency = runtime.NumCPU()
@@ -87,17 +89,18 @@ func completed(o Options) Options {
 	return o
 }
 
-// Bell is what the Client waits for while its queues are empty. Let it Listen.
+// Bell returns the bell that the Client waits for while its queues are empty.
+// Call its Listen.
 func (c *Client) Bell() bell.Bell { return c.bell }
 
-// Release takes no more tasks, and returns when what had been taken ahead has gone back
-// to its queues. Call it before the server's Shutdown.
+// Release takes no more tasks. It returns when the tasks taken ahead have gone back
+// to their queues. Call it before the server's Shutdown.
 func (c *Client) Release() {
 	c.stop()
 	c.taker.buffer.close()
 }
 
-// EvalSha is how Asynq runs its scripts.
+// EvalSha runs one of Asynq's scripts.
 func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	switch {
 	case takesTask(keys):
@@ -111,8 +114,8 @@ func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ..
 	}
 }
 
-// Eval is how Asynq sends a script that Redis does not know. Asynq's own one for
-// taking a task is never sent.
+// Eval runs one of Asynq's scripts that Redis does not know yet. Asynq's own
+// script for taking a task is never sent.
 func (c *Client) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	switch {
 	case takesTask(keys):
@@ -126,7 +129,7 @@ func (c *Client) Eval(ctx context.Context, script string, keys []string, args ..
 	}
 }
 
-// ZAddXX is how Asynq extends leases.
+// ZAddXX extends leases for Asynq.
 func (c *Client) ZAddXX(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd {
 	answer := c.UniversalClient.ZAddXX(ctx, key, members...)
 	if strings.HasSuffix(key, ":lease") && answer.Err() == nil {
@@ -152,11 +155,11 @@ func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
 	return answer
 }
 
-// finish ends a task's run. Its place is free when Asynq has the answer, whatever
-// that is. The first argument of all these scripts is the task's ID.
+// finish ends a task's run. When Asynq has an answer, whichever it is, the task's
+// place is free. The first argument of all these scripts is the task's ID.
 //
-// Asynq takes every answer without an error for a yes, where these scripts answer OK
-// alone.
+// Asynq takes every answer without an error for success, although these scripts
+// answer only OK.
 func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
 	answer := c.instead(ctx, e)
 	if answer == nil {
@@ -182,7 +185,7 @@ func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 	return c.spared.Instead(ctx, c.UniversalClient, e.keys, e.args)
 }
 
-// forwarded rings the bell where tasks' time has come.
+// forwarded rings the bell if tasks have become due.
 func (c *Client) forwarded(answer *redis.Cmd) *redis.Cmd {
 	if n, isNumber := answer.Val().(int64); isNumber && n > 0 {
 		c.bell.Ring()

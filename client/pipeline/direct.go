@@ -2,13 +2,14 @@ package pipeline
 
 import "github.com/redis/go-redis/v9"
 
-// directConnections are for one question and one pipeline of endings at a time, and
-// for what goes back.
+// directConnections is the number of connections: for one question and one pipeline
+// of endings at a time, and for giving tasks back.
 const directConnections = 3
 
-// Direct returns a client for Options.Direct, with connections of its own: on the
-// server of client, but without its retries and hooks. It does not connect; close it when the
-// server has shut down. Where that cannot be done, it is client itself.
+// Direct returns a client for Options.Direct. It leads to the server of client over
+// connections of its own, without client's retries and hooks. It does not connect
+// yet; close it when the server has shut down. For an unknown type of client, Direct
+// returns client itself.
 func Direct(client redis.UniversalClient) redis.UniversalClient {
 	switch c := client.(type) {
 	case *redis.Client:

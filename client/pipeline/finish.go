@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// finisher sends the scripts that end tasks' runs. Those that come while others are
-// on their way go together in the next pipeline; one that comes alone goes at once.
-// It is safe for concurrent use.
+// finisher sends the scripts that end tasks' runs. A script that comes alone is
+// sent at once. Scripts that come while others are being sent go together in the
+// next pipeline. It is safe for concurrent use.
 type finisher struct {
 	redis redis.UniversalClient
 
@@ -27,10 +27,10 @@ type ending struct {
 	keys   []string
 	args   []any
 	answer *redis.Cmd
-	turn   chan bool // whoever waits: it has its answer, or (true) is to send the next ones
+	turn   chan bool // false: the answer is there; true: the receiver has to send the next scripts
 }
 
-// pipeBytes is about how much goes in one pipeline at most: each has to be written
+// pipeBytes is the approximate limit of one pipeline, which has to be written
 // within the client's write timeout.
 const pipeBytes = 1 << 20
 
@@ -46,8 +46,8 @@ func (e *ending) size() (bytes int) {
 	return bytes
 }
 
-// run sends a script and waits for its answer until a time, or for as long as it
-// takes if that is zero.
+// run sends a script and waits for its answer until the given time; zero:
+// without a limit.
 func (f *finisher) run(e *ending, until time.Time) *redis.Cmd {
 	e.turn = make(chan bool, 1)
 	f.mu.Lock()
@@ -74,7 +74,7 @@ func (f *finisher) run(e *ending, until time.Time) *redis.Cmd {
 	return e.answer
 }
 
-// leave stops waiting for an answer: Asynq's time for it is over.
+// leave stops waiting for an answer, because Asynq's time for it is over.
 func (f *finisher) leave(e *ending) *redis.Cmd {
 	f.mu.Lock()
 	for i, other := range f.waiting {
@@ -96,7 +96,8 @@ func (f *finisher) leave(e *ending) *redis.Cmd {
 	return late
 }
 
-// sendNext sends what waits, and lets another one send what came meanwhile.
+// sendNext sends the waiting scripts, and then lets one of the later callers
+// send the next ones.
 func (f *finisher) sendNext() {
 	f.mu.Lock()
 	n, bytes := 0, 0
@@ -110,11 +111,11 @@ func (f *finisher) sendNext() {
 	sendAll(f.redis, batch)
 	f.passOn()
 	for _, e := range batch {
-		e.turn <- false // the sender's own too, which nobody reads
+		e.turn <- false // also to the sender itself, which does not read it
 	}
 }
 
-// passOn lets the first that waits send.
+// passOn lets the first waiting caller send.
 func (f *finisher) passOn() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,15 +126,15 @@ func (f *finisher) passOn() {
 	f.waiting[0].turn <- true
 }
 
-// How often, and after which pauses, a script is repeated that got no answer, as
-// go-redis repeats a command: 100 ms at first, doubled, with jitter.
+// A script without an answer is repeated as often as go-redis repeats a command,
+// and after the same pauses: 100 ms at first, then doubled, with jitter.
 const (
 	repeats     = 3
 	repeatAfter = 100 * time.Millisecond
 )
 
-// sendAll gives each script its answer. Those that got none are sent again, and only
-// those: each of them begins by looking whether the task still runs.
+// sendAll gives each script its answer. It sends only those again that got none.
+// That is safe, because each script first checks that the task still runs.
 func sendAll(client redis.UniversalClient, batch []*ending) {
 	ctx := context.Background()
 	for n := 0; len(batch) > 0; n++ {
@@ -165,7 +166,8 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 }
 
 // endOf returns until when to wait for the end of a run: until its lease ends. Asynq
-// repeats what failed in a context that it has cancelled.
+// repeats a failed script in a context that it has cancelled, so only the deadline
+// counts.
 func endOf(ctx context.Context) time.Time {
 	until, bounded := ctx.Deadline()
 	if !bounded {

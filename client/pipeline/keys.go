@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The keys of a queue are Asynq's, by its package internal/base.
+// The keys of a queue, as in Asynq's package internal/base.
 func queuePrefix(queue string) string { return "asynq:{" + queue + "}:" }
 
 func pendingKey(queue string) string { return queuePrefix(queue) + "pending" }
@@ -25,17 +25,17 @@ func queueOf(key string) string {
 	return queue
 }
 
-// takesTask tells by its keys whether a script is the one by which Asynq takes a
-// task: no other asks whether the queue is paused.
+// takesTask reports by its keys whether a script is the one by which Asynq takes
+// a task: only that one reads whether the queue is paused.
 func takesTask(keys []string) bool { return len(keys) == 4 && strings.HasSuffix(keys[1], ":paused") }
 
-// endsRun tells by its keys whether a script ends a task's run: done, completed, to
-// be tried again, archived or given back. No other has the keys of the active tasks
-// and of the leases.
+// endsRun reports by its keys whether a script ends a task's run: done, completed,
+// retried, archived or given back. Only those scripts have the keys of the active
+// tasks and of the leases.
 func endsRun(keys []string) bool { return hasSuffix(keys, ":active") && hasSuffix(keys, ":lease") }
 
-// forwardsTasks tells by its keys whether a script moves tasks whose time has come
-// to where they are taken from.
+// forwardsTasks reports by its keys whether a script moves due tasks to the
+// pending list.
 func forwardsTasks(keys []string) bool {
 	return len(keys) == 2 && strings.HasSuffix(keys[1], ":pending") &&
 		(strings.HasSuffix(keys[0], ":scheduled") || strings.HasSuffix(keys[0], ":retry"))

@@ -72,8 +72,8 @@ func (b *batch) send(ctx context.Context, pipe redis.Pipeliner, inFull bool) {
 	}
 }
 
-// read puts down a receipt for each event of the batch. failed is why no answer may
-// count; nil: each does.
+// read puts down a receipt for each event of the batch. If failed is not nil, no
+// answer counts.
 func (b *batch) read(receipts []domain.Receipt, failed error) {
 	replies, err := b.command.Slice()
 	if failed != nil {

@@ -28,8 +28,9 @@ type Batch struct {
 	// ctx ends when the time of the first of the tasks is over.
 	Handle func(ctx context.Context, tx domain.Effects, tasks []Task) error
 	Max    int // tasks at once; 0: 100
-	// Wait is how long a task waits for others where a connection is free. 0: not at
-	// all; what comes while batches are under way is the next one.
+	// Wait is how long a task waits for others although a connection is free. With 0
+	// it does not wait: the tasks that come while batches are under way form the
+	// next batch.
 	Wait time.Duration
 }
 

@@ -17,8 +17,8 @@ import (
 	"outboxd/jobs/work"
 )
 
-// workerCommand is a command that a worker sends, Asynq's server and the script that
-// takes tasks among it.
+// workerCommand is a command that a worker sends. Asynq's server sends some of them,
+// and the script that takes tasks sends others.
 type workerCommand struct {
 	faulttest.Command
 	every   time.Duration // about how often it is sent where no task makes the worker send it

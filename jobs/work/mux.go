@@ -140,10 +140,7 @@ func (w *Worker) process(ctx, running context.Context, handle handling, task *as
 // inboxPause is how long a task waits before it tries the database again.
 const inboxPause = 500 * time.Millisecond
 
-// inbox is Inbox.Process that waits for a database that cannot be reached. If it
-// gave the task back, the task would lose an attempt, and an outage of some
-// hours would archive every task. While tasks wait here, the worker takes no
-// others. Once the effect has begun, its failure is a failure of the task.
+// inbox calls Inbox.Process, and waits for a database that cannot be reached.
 func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (bool, error) {
 	return w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Process(ctx, id, effect) })
 }
