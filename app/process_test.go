@@ -56,7 +56,7 @@ func launchWith(t testing.TB, environ []string, args ...string) *process {
 	return p
 }
 
-// prepare is a process that has not begun, and has no log yet.
+// prepare returns a process that has not started yet.
 func prepare(t testing.TB, environ []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, log: &transcript{}, ended: make(chan struct{})}
