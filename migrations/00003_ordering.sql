@@ -28,9 +28,14 @@ CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 -- Which event has the turn, for every key that has one on its way: in the outbox,
 -- in Redis, or dead, if dead letters hold their keys. A statement that needs rows
 -- of both tables locks the turn first.
+--
+-- That an event has one turn is checked at the end of a statement, hence DEFERRABLE.
+-- Two transactions may give the same event its turn at the same time. The second has
+-- to wait for the first at the ordering key (see outbox_advance), and a check in the
+-- middle of its INSERT would make that an error.
 CREATE TABLE outbox_turns (
     ordering_key text        PRIMARY KEY,
-    event_id     uuid        NOT NULL UNIQUE,
+    event_id     uuid        NOT NULL UNIQUE DEFERRABLE,
     taken_at     timestamptz NOT NULL DEFAULT now()
 ) WITH (
     fillfactor = 70,
