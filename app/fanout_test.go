@@ -298,6 +298,9 @@ func (f *fan) receiversHave(db *sql.DB, orders int) {
 		place[id], customer[id] = len(ids), name
 		ids = append(ids, id)
 	}
+	if err := rows.Err(); err != nil {
+		f.t.Fatal(err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(f.receivers)) {
 		r := f.receivers[name]
 		r.mu.Lock()

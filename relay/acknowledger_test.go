@@ -23,7 +23,7 @@ func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
 	url := servertest.Database(t)
 	f := newFixture(t, url, server.URL(), func(o *relay.Options) {
 		handle := openRedis(t, server.URL())
-		o.Duties.Acknowledging = &lead.Acknowledging{
+		o.Acknowledging = &lead.Acknowledging{
 			Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(handle) },
 			Events: repository.NewAcknowledgedEvents(schematest.Connect(t, url)),
 		}

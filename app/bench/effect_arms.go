@@ -48,9 +48,7 @@ func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*ef
 	}
 	batch := func(ctx context.Context, t *tally) func() error {
 		return e.RunWorkerWith(ctx, func(o *work.Options) {
-			o.Batches = map[string]work.Batch{env.EventType: {Max: f.gathered, Handle: func(ctx context.Context, tx domain.Effects, tasks []work.Task) error {
-				return manyEffects(ctx, tx, tasks)
-			}}}
+			o.Batches = map[string]work.Batch{env.EventType: {Max: f.gathered, Handle: manyEffects}}
 			o.Concurrency, o.Inbox = f.gathered, tallied{o.Inbox, t}
 		})
 	}
@@ -133,8 +131,11 @@ func (f *effects) runIdle(ctx context.Context, e *env.Env, t *tally) (stop func(
 const receiverTakes = time.Millisecond
 
 func (f *effects) runExternal(ctx context.Context, e *env.Env, t *tally) (stop func() error) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(receiverTakes)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(receiverTakes):
+		case <-r.Context().Done():
+		}
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	to := domain.Subscription{Name: "bench", URL: server.URL, Concurrency: f.atOnce}.WithDefaults()

@@ -83,8 +83,12 @@ func TestWhatAsynqRefusesOrLocksIsNotPlain(t *testing.T) {
 	defer client.Close()
 	l := newLane(client, 0)
 	for _, e := range []domain.Event{
-		{Type: " ", Queue: "q"}, {Type: "a", Queue: "\t"}, {Type: "\xff", Queue: "q"}, {Type: "a", Queue: "\xff"},
-		{Type: "a", Queue: "q", Headers: map[string]string{"\xff": ""}}, {Type: "a", Queue: "q", Headers: map[string]string{"a": "\xff"}},
+		{Type: " ", Queue: "q"},
+		{Type: "a", Queue: "\t"},
+		{Type: "\xff", Queue: "q"},
+		{Type: "a", Queue: "\xff"},
+		{Type: "a", Queue: "q", Headers: map[string]string{"\xff": ""}},
+		{Type: "a", Queue: "q", Headers: map[string]string{"a": "\xff"}},
 	} {
 		e.ID = domain.ID{1}
 		if _, err := l.add(context.Background(), &e); err == nil {

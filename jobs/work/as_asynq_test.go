@@ -213,7 +213,7 @@ var behaviours = map[string]func(b *bed) any{
 		for _, id := range []string{"again", "given up"} {
 			b.enqueue(id, asynq.MaxRetry(map[string]int{"again": 3}[id]))
 			prefix := "asynq:{default}:"
-			b.redis.RPopLPush(b.Context(), prefix+"pending", prefix+"active")
+			b.redis.LMove(b.Context(), prefix+"pending", prefix+"active", "RIGHT", "LEFT")
 			b.redis.HSet(b.Context(), prefix+"t:"+id, "state", "active")
 			b.redis.ZAdd(b.Context(), prefix+"lease", redis.Z{Score: float64(time.Now().Add(-time.Minute).Unix()), Member: id})
 		}

@@ -50,7 +50,7 @@ const groupMax = 100
 
 // newGroups returns the groups of a worker. After running ends, a group waits for
 // no further member.
-func newGroups(w *Worker, running context.Context) *groups {
+func newGroups(running context.Context, w *Worker) *groups {
 	g := &groups{w: w, batches: map[batchOf]*gather.Gatherer[*member]{}}
 	o := gather.Options{Max: groupMax, AtOnce: g.atOnce()}
 	g.questions = gather.New(o, g.ask)

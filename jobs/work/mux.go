@@ -42,7 +42,7 @@ var errAway = errors.New("the database could not be reached until the task's tim
 // mux routes a task to its handler, inside the inbox's transaction. running
 // ends when the worker must stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
-	together := newGroups(w, running)
+	together := newGroups(running, w)
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
 		handle, kind := w.handlerOf(task.Type(), together)
 		if handle == nil {
