@@ -124,7 +124,7 @@ paused in flight: waits: ada@here paused the subscription
 		}
 		defer func() { _ = response.Body.Close() }()
 		body, err := io.ReadAll(response.Body)
-		return err == nil && strings.Contains(string(body), "The receiver is down")
+		return err == nil && strings.Contains(string(body), "The receiver has been down since")
 	})
 	if status, _ := get(t, p.monitor+"/subscriptions/nobody"); status != http.StatusNotFound {
 		t.Errorf("status %d of a subscription that is not there", status)

@@ -18,8 +18,8 @@ type TaskState struct {
 	CompletedAt time.Time
 }
 
-// StateStranded is the state of a task of which the queue has only remains, in
-// no list.
+// StateStranded is the state of a task whose hash is in Redis, but in none of Asynq's
+// lists. No worker can take it.
 const StateStranded = "stranded"
 
 // Retries returns in words how often the task was tried again, and how often it may

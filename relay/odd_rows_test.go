@@ -76,8 +76,7 @@ func TestAnEventOfALaterAgeLeavesTheRelayIdle(t *testing.T) {
 	}
 }
 
-// Before 1900 the offsets of time zones have seconds, which is a text that not
-// every reader knows.
+// Before 1900, offsets of time zones have seconds. Not every parser reads such a time.
 func TestTimesOfLongAgoAreHeldLikeOthers(t *testing.T) {
 	t.Parallel()
 	for zone, at := range map[string]string{

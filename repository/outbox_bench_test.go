@@ -85,7 +85,8 @@ func (c *claims) report(took time.Duration) {
 	c.b.ReportMetric(float64(c.b.N)*benchBatch/took.Seconds(), "events/s")
 }
 
-// settled is one in so many events with a verdict, and the rest delivered.
+// settled returns the outcomes of a batch: every oneIn-th event gets the verdict, and
+// the others are delivered.
 func settled(verdict domain.Verdict, oneIn int) []domain.Outcome {
 	outcomes := make([]domain.Outcome, benchBatch)
 	for i := range outcomes {

@@ -17,7 +17,6 @@ type subscriptionLine struct {
 	State      string // active, paused or removed
 	InRedis    int64  // deliveries that Redis has and that are not done
 	RedisKnown bool
-	Down       string // what is known of a receiver that is down; "": nothing
 }
 
 type subscriptionsPage struct {
@@ -78,15 +77,9 @@ func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []domain.Subscription) 
 	}
 	var queues []domain.QueueStatus
 	var redisKnown bool
-	down := ""
 	if d.o.Sources.Look != nil {
 		sight := d.o.Sources.Look(sightAge)
 		queues, redisKnown = sight.Quick.Queues, sight.Quick.RedisErr == nil
-		for _, f := range sight.Findings {
-			if f.Code == "receiver-down" {
-				down = f.Found
-			}
-		}
 	}
 	for i := range list {
 		s := &list[i]
@@ -99,9 +92,6 @@ func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []domain.Subscription) 
 		}
 		if at := slices.IndexFunc(queues, func(q domain.QueueStatus) bool { return q.Name == s.Queue() }); at >= 0 {
 			line.InRedis = queues[at].Unfinished()
-		}
-		if strings.Contains(down, " "+s.Name+" for ") {
-			line.Down = down
 		}
 		lines = append(lines, line)
 	}

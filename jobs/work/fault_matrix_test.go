@@ -77,8 +77,8 @@ func newWorkerMatrix(t *testing.T, command workerCommand) *workerMatrix {
 	return m
 }
 
-// perWorkerFault is how many tasks come while a fault lasts. One more is running when
-// it begins, and ends.
+// perWorkerFault is how many tasks come while a fault lasts. One more task is already
+// running when the fault begins.
 const perWorkerFault = 3
 
 func (m *workerMatrix) handle(ctx context.Context, _ domain.Effects, task work.Task) error {

@@ -31,8 +31,8 @@ func (l *lines) count(words string) int {
 	return strings.Count(l.text.String(), words)
 }
 
-// A worker whose password is no longer the right one says so, whether it begins
-// or runs, once, and with what mends it; and goes on when it is right again.
+// A worker whose password is wrong logs that once, with the cure, both at its start and
+// while it runs. When the password is right again, the worker goes on.
 func TestAWorkerSaysThatItsCredentialsAreWrong(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
