@@ -296,11 +296,11 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox_confirmed();
 
 -- outbox_follow returns held events that may take effect right behind others, in the
--- transaction that calls it. owners have just been confirmed in this transaction and
--- have the turns of their keys. What is returned are the next events of each key, in
--- their order, of the same type and queue, at most most of them in all. The caller
--- carries them out in this order, behind the owner, and then calls outbox_end_run as
--- the last step. They never go through the outbox or Redis.
+-- transaction that calls it. The owners have just been confirmed in this transaction
+-- and have the turns of their keys. The result is the next events of each key, in
+-- order, of the same type and queue. The parameter most bounds their number in all.
+-- The caller handles them in this order, after their owner, and then calls
+-- outbox_end_run as the last step. They never go through the outbox or Redis.
 --
 --   - The rows are locked, and stay in outbox_held until the transaction ends. The
 --     turn is not locked: its owner has it until its row in inbox is committed, and

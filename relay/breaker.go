@@ -48,8 +48,8 @@ func newBreaker(name string, probe func(context.Context) error, gauge prometheus
 	return b
 }
 
-// trip opens the breaker. Further failures of the same outage only make the
-// probes less frequent.
+// trip opens the breaker. While it is open, further failures are ignored. A failure
+// after a probe that succeeded opens it again and makes the probes less frequent.
 func (b *breaker) trip(cause error) {
 	if b.open(cause) {
 		b.changed()

@@ -62,9 +62,9 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 	return verdicts, err
 }
 
-// readVerdicts puts the answers of confirm_many into the order of the events. An
-// answer that is missing, or that nobody knows, is an error: an event that nobody
-// answered for has not taken effect.
+// readVerdicts puts the answers of confirm_many into the order of the events. A
+// missing or unknown answer is an error: without an answer, no event counts as
+// confirmed.
 func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held bool, err error) {
 	answers := make(map[domain.ID]string, len(ids))
 	var id domain.ID

@@ -64,10 +64,10 @@ SELECT (SELECT id FROM first), least(
      ORDER BY id OFFSET %[1]d LIMIT 1),
     (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))`
 
-// PieceBesideInbox is PieceEnd for what reads the inbox beside the history: in the piece
-// are at most so many rows of either. The inbox may have far more than the history, since
-// it outlives it. All events of the piece are behind from, and the inbox has to be read
-// from there only.
+// PieceBesideInbox is PieceEnd for statements that read the inbox beside the history. A
+// piece has at most rows rows of the history, and as many of the inbox, which is kept
+// longer and may be far larger. The piece begins after the ID from. The reading of the
+// inbox can begin there too.
 func PieceBesideInbox(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (from, last domain.ID, err error) {
 	var first, end *domain.ID
 	err = q.QueryRow(ctx, fmt.Sprintf(pieceBesideInboxSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan(&first, &end)
