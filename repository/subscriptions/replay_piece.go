@@ -23,6 +23,8 @@ import (
 //   - A cancelled event has none.
 //   - The range of sent_at leaves out days of the history; clocks may differ.
 //   - An event that was replayed or written again is there more than once.
+//   - An erased event has no payload any more and is never sent again. The journal says
+//     so for as long as the event is kept.
 var metSQL = `
 WITH sub AS (
     SELECT $4::uuid AS subscription_id, $5::text AS name, $6::text[] AS patterns, $7::jsonb AS wanted_headers, $8::text AS ordering, $9::integer AS most_attempts
@@ -31,6 +33,7 @@ WITH sub AS (
         ` + replayed(`SELECT `+stored.Columns+` FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid AND subscription IS NULL`) + `
     ) AS places, sub
     WHERE created_at >= $3::timestamptz AND event_type COLLATE "C" LIKE ANY (sub.patterns) AND (sub.wanted_headers = '{}' OR places.headers @> sub.wanted_headers)
+      AND (SELECT j.event_id FROM outbox_journal j WHERE j.event_id = places.id AND j.entry = 'erased' LIMIT 1) IS NULL
     ORDER BY places.id, generation DESC
 )`
 
@@ -46,7 +49,7 @@ const sentSinceSQL = `sent_at >= date_trunc('day', $3::timestamptz - interval '1
 // makeSQL makes the deliveries of a piece that are not there.
 //
 //   - What is confirmed was delivered, what is in any place is on its way or was taken
-//     back, and what a person discarded is wanted no more. Each is asked by a subquery
+//     back, and what a person discarded or erased is wanted no more. Each is asked by a subquery
 //     that gives a value, which cannot become a hash of the whole table.
 //   - Where the payloads are too large together, the piece ends before the first that
 //     does not fit (%d bytes). One always does.
@@ -56,7 +59,7 @@ var makeSQL = metSQL + `, new AS MATERIALIZED (
     FROM (SELECT met.*, outbox_delivery_id(met.id, subscription_id) AS delivery_id FROM met, sub) AS named
     WHERE (SELECT i.event_id FROM inbox i WHERE i.event_id = delivery_id) IS NULL
       AND ` + stored.Places.Each(`(SELECT e.id FROM {table} e WHERE e.id = delivery_id LIMIT 1) IS NULL`, " AND ") + `
-      AND (SELECT j.event_id FROM outbox_journal j WHERE j.event_id = delivery_id AND j.entry = 'discarded' LIMIT 1) IS NULL
+      AND (SELECT j.event_id FROM outbox_journal j WHERE j.event_id = delivery_id AND j.entry IN ('discarded', 'erased') LIMIT 1) IS NULL
 ), left_over AS (
     SELECT id FROM new WHERE before >= %[1]d ORDER BY id LIMIT 1
 ), held AS (
@@ -215,7 +218,7 @@ func wantedArgs(s *domain.Subscription) ([]any, error) {
 
 // CountReplay returns how many events that were emitted since a time and are still
 // kept a subscription wants, whether there is such a one yet or not. Those that were
-// not relayed yet are not counted, nor is what has its delivery left out.
+// erased or not relayed yet are not counted, nor is what has its delivery left out.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) CountReplay(ctx context.Context, sub *domain.Subscription, since time.Time) (total int64, err error) {

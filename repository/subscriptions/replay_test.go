@@ -17,6 +17,7 @@ import (
 	rt "outboxd/repository/repositorytest"
 	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
+	"outboxd/repository/upkeep"
 )
 
 // replayed is a database with subscriptions and a relay.
@@ -246,6 +247,58 @@ func TestAReplayGoesOnWhereItWas(t *testing.T) {
 		t.Errorf("once more: %+v", done)
 	}
 	r.addsUp()
+}
+
+// TestAReplaySendsNothingThatWasErased erases an event that took effect, and a delivery that is dead.
+func TestAReplaySendsNothingThatWasErased(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	rt.Exec(t, r.db, "SELECT outboxd.emit('user:erased', '{}'), outboxd.emit('user:dead', '{}')")
+	rt.RelayAll(t, r.relay)
+	rt.Confirm(t, r.db, "user:erased")
+	r.erase(rt.Find(t, r.db, "user:erased"))
+	// The journal is trimmed before the history is.
+	rt.Exec(t, r.db, "UPDATE outbox_journal SET at = at - interval '10 days'")
+	if _, err := upkeep.NewHousekeeping(r.db, "").TrimInbox(t.Context(), 24*time.Hour, 10); err != nil {
+		t.Fatal(err)
+	}
+	crm := wants("crm", "user:*")
+	if n, err := r.store.CountReplay(t.Context(), &crm, time.Now().Add(-time.Hour)); err != nil || n != 1 {
+		t.Errorf("%d events match, %v, want 1", n, err)
+	}
+	r.begin(crm)
+	if done := r.finish("crm"); done.Matched != 1 || done.Made != 1 {
+		t.Errorf("%+v, want the delivery of the event that was not erased", done)
+	}
+	batch := rt.Claim(t, r.relay, 1)
+	delivery := batch.Events()[0].ID
+	if err := batch.Commit(t.Context(), []domain.Outcome{{Verdict: domain.Dead, Err: context.Canceled}}); err != nil {
+		t.Fatal(err)
+	}
+	r.erase(delivery)
+	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if done := r.finish("crm"); done.Made != 0 {
+		t.Errorf("%+v, want no delivery in place of the erased one", done)
+	}
+	r.addsUp()
+}
+
+func (r *replayed) erase(id domain.ID) {
+	r.t.Helper()
+	if got := r.takeBack("outbox_erase", id); got != "erased" {
+		r.t.Fatalf("erase: %s", got)
+	}
+}
+
+// takeBack calls a function that takes an event back, and returns its answer.
+func (r *replayed) takeBack(function string, id domain.ID) (answer string) {
+	r.t.Helper()
+	if err := r.db.Pool().QueryRow(r.t.Context(), "SELECT "+function+"($1, 'ada@here', '')", [16]byte(id)).Scan(&answer); err != nil {
+		r.t.Fatal(err)
+	}
+	return answer
 }
 
 // claimAndDeliver is a large step of the relay.

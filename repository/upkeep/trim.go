@@ -42,16 +42,18 @@ func (h *Housekeeping) trimPast(ctx context.Context, doing, statement string, ag
 	return total, postgres.Translate(err, doing)
 }
 
-// A dead letter keeps its history for as long as it lies there. The subquery is
-// compared, so that it becomes no hash of all dead letters.
+// A dead letter keeps its history for as long as it lies there, and an erased event the
+// entry that keeps it out of replays: partitions of outbox_sent may stay longer than
+// the journal. The subqueries are compared, so that they become no hash of a whole table.
 const trimJournalSQL = `
 WITH looked AS MATERIALIZED (
-    SELECT ctid AS place, at, id, event_id FROM outbox_journal
+    SELECT ctid AS place, at, id, event_id, entry FROM outbox_journal
     WHERE at < now() - $1::float8 * interval '1 second' AND (at, id) > ($3::timestamptz, $4::uuid)
     ORDER BY at, id LIMIT $2
 ), gone AS (
     DELETE FROM outbox_journal WHERE ctid = ANY (ARRAY(
-        SELECT place FROM looked WHERE (SELECT d.id FROM outbox_dead d WHERE d.id = looked.event_id) IS NULL))
+        SELECT place FROM looked WHERE (SELECT d.id FROM outbox_dead d WHERE d.id = looked.event_id) IS NULL
+          AND (entry <> 'erased' OR (SELECT s.id FROM outbox_sent s WHERE s.id = looked.event_id LIMIT 1) IS NULL AND (SELECT s.id FROM outbox_suppressed s WHERE s.id = looked.event_id) IS NULL)))
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM looked), coalesce(last.at, $3), coalesce(last.id, $4)
