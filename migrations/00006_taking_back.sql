@@ -143,15 +143,22 @@ $ddl$, columns); END $do$;
 -- those of outbox_cancel_one. It looks for the deliveries after the event is
 -- cancelled: the claim that made them has ended by then. A dead delivery may be
 -- replayed, so it prevents the cancellation.
+--
+-- A replay to a subscription makes deliveries of events whose rows it does not lock.
+-- Each of its pieces holds the replay's row FOR UPDATE. So the lock here waits for a
+-- piece that has seen the event, and the next piece waits for this transaction. A
+-- replay that begins later waits for it too, because it waits for everybody who has
+-- read outbox_subscriptions.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     answer text;
     delivery uuid;
 BEGIN
     answer := outbox_cancel_one(event, actor, reason);
     IF answer = 'cancelled' THEN
+        PERFORM FROM outbox_replays WHERE ended_at IS NULL FOR KEY SHARE;
         FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
             answer := outbox_cancel_one(delivery, actor, reason);
             IF answer NOT IN ('cancelled', 'suppressed', 'unknown') THEN
@@ -161,8 +168,9 @@ BEGIN
         answer := 'cancelled';
     END IF;
     RETURN answer;
-EXCEPTION WHEN SQLSTATE 'OB003' THEN
-    RETURN answer;
+EXCEPTION
+    WHEN lock_not_available THEN RETURN 'busy';
+    WHEN SQLSTATE 'OB003' THEN RETURN answer;
 END $$;
 -- +goose StatementEnd
 
@@ -429,10 +437,10 @@ $ddl$, columns, erased); END $do$;
 
 -- outbox_erase erases an event and all its deliveries, or none of them. Its answers
 -- are those of outbox_erase_one. Deliveries may exist of an event that is not kept
--- any more.
+-- any more. It waits for replays as outbox_cancel does.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     answer text;
     one text;
@@ -442,6 +450,7 @@ BEGIN
     IF answer NOT IN ('erased', 'unknown') THEN
         RAISE SQLSTATE 'OB003';
     END IF;
+    PERFORM FROM outbox_replays WHERE ended_at IS NULL FOR KEY SHARE;
     FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
         one := outbox_erase_one(delivery, actor, reason);
         IF one NOT IN ('erased', 'unknown') THEN
@@ -452,8 +461,9 @@ BEGIN
         END IF;
     END LOOP;
     RETURN answer;
-EXCEPTION WHEN SQLSTATE 'OB003' THEN
-    RETURN answer;
+EXCEPTION
+    WHEN lock_not_available THEN RETURN 'busy';
+    WHEN SQLSTATE 'OB003' THEN RETURN answer;
 END $$;
 -- +goose StatementEnd
 

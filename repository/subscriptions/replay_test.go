@@ -285,6 +285,68 @@ func TestAReplaySendsNothingThatWasErased(t *testing.T) {
 	r.addsUp()
 }
 
+// TestTakingBackWaitsForAReplay takes an event back while a piece is open that has made
+// its delivery, and goes on with a replay while another event is being taken back.
+func TestTakingBackWaitsForAReplay(t *testing.T) {
+	t.Parallel()
+	for function, want := range map[string]string{"outbox_cancel": "cancelled", "outbox_erase": "erased"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			r := newReplayed(t)
+			rt.Exec(t, r.db, "SELECT outboxd.emit('user:one', '{}'), outboxd.emit('user:two', '{}')")
+			rt.RelayAll(t, r.relay)
+			one, two := rt.Find(t, r.db, "user:one"), rt.Find(t, r.db, "user:two")
+			r.begin(wants("crm", "user:*"))
+
+			end := r.while("LOCK TABLE outbox_actions IN SHARE MODE") // a piece writes there last
+			if got := r.takeBack(function, one); got != "busy" {
+				t.Errorf("%s while the piece is open: %s, want busy", function, got)
+			}
+			end()
+			if got := r.takeBack(function, one); got != "in flight" {
+				t.Errorf("%s after the piece: %s, want in flight", function, got)
+			}
+
+			rt.Exec(t, r.db, "BEGIN; SELECT set_config('outboxd.moving', 'on', true); DELETE FROM outbox; COMMIT")
+			if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			rt.Exec(t, r.db, "UPDATE outbox_replays SET done_until = '00000000-0000-0000-0000-000000000001'") // past its first piece
+			r.while("SELECT "+function+"($1, 'ada@here', '')", [16]byte(two))()
+			if n := rt.Count(t, r.db, "SELECT count(*) FROM outbox"); n != 1 {
+				t.Errorf("%d deliveries, want that of the event that was not taken back", n)
+			}
+		})
+	}
+}
+
+// while executes a statement in a transaction, and goes on with the replay until that waits
+// for it. What it returns commits the transaction and waits for the end of the replay.
+func (r *replayed) while(statement string, args ...any) (end func()) {
+	r.t.Helper()
+	ctx := context.WithoutCancel(r.t.Context())
+	tx, err := r.db.Pool().Begin(ctx)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = tx.Rollback(ctx) })
+	if _, err := tx.Exec(ctx, statement, args...); err != nil {
+		r.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- r.store.ContinueReplay(ctx, "crm", nil) }()
+	rt.AwaitWaiting(r.t, r.db)
+	return func() {
+		r.t.Helper()
+		if err := tx.Commit(ctx); err != nil {
+			r.t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
 func (r *replayed) erase(id domain.ID) {
 	r.t.Helper()
 	if got := r.takeBack("outbox_erase", id); got != "erased" {
