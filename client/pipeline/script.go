@@ -17,8 +17,8 @@ import "github.com/redis/go-redis/v9"
 // ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task that is known
 // to be of the right type or "", 4 where the window begins, 5 how long it is, 6
 // after how many bytes of messages to stop, 7 the receipt of this question, 8 the
-// receipts of those without an answer, 9 how many tasks to take at most, from 10 on
-// the beginnings of known messages
+// receipts of those without an answer, 9 how many tasks to take at most (0: one of
+// those without an answer, and no other), from 10 on the beginnings of known messages
 //
 // Returns the receipt; the head's ID if it is of an unknown type, else ""; its
 // message if nothing was taken, else ""; the number of tasks in the window; then the
@@ -46,6 +46,7 @@ if ARGV[8] ~= "" then
 	end
 	if #reply > 4 then return reply end
 end
+if most == 0 then return reply end
 if redis.call("EXISTS", KEYS[2]) == 1 then return reply end
 local function known(id, msg)
 	if id == ARGV[3] then return true end

@@ -148,8 +148,13 @@ func (t *taker) open() (open []*queue) {
 
 // await waits until the bell rings, and reports that, or until it is time for a
 // look. Several workers look at different times.
+//
+// Asynq reckons the lease of a task from when it asked, and this wait is part of its
+// question: a task whose lease is over when it is handed out would run, and its end
+// would not be told to Redis.
 func (t *taker) await() (rang bool) {
-	look := time.NewTimer(t.every/2 + mathrand.N(t.every))
+	every := min(t.every, leaseTime/3)
+	look := time.NewTimer(every/2 + mathrand.N(every))
 	defer look.Stop()
 	select {
 	case <-t.bell:
@@ -191,8 +196,12 @@ func (t *taker) free() int {
 }
 
 // anyPending asks whether a task waits in any of the queues. Where Redis does not
-// let it ask so, there may be one.
+// let it ask so, there may be one; and a question without an answer may have taken
+// all that waited.
 func (t *taker) anyPending(open []*queue) (bool, error) {
+	if slices.ContainsFunc(open, func(q *queue) bool { return q.unanswered() != "" }) {
+		return true, nil
+	}
 	pipe := t.redis.Pipeline()
 	var counts []*redis.IntCmd
 	if t.spread {
@@ -282,7 +291,8 @@ func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 	return shares
 }
 
-// question is what one round asks one queue: for tasks, or whether it has any.
+// question is what one round asks one queue: for tasks, or whether it has any. A queue
+// without a share is asked for what questions without an answer took, and both.
 type question struct {
 	*queue
 	receipt string
@@ -302,23 +312,29 @@ func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, f
 		}
 	}
 	for _, q := range questions {
-		if q.take == nil {
-			if n, failed := q.count.Result(); failed == nil && n == 1 || isForbidden(failed) {
-				q.dry = false
-				waiting = append(waiting, q.queue)
+		again := q.count != nil && q.hasTasks()
+		if q.take != nil {
+			unknown, taken, failed := t.read(q, shares[q.queue], until)
+			if failed != nil && err == nil {
+				err = failed
 			}
-			continue
-		}
-		again, taken, failed := t.read(q, shares[q.queue], until)
-		if failed != nil && err == nil {
-			err = failed
+			again, found = again || unknown, found || taken
 		}
 		if again {
 			waiting = append(waiting, q.queue)
 		}
-		found = found || taken
 	}
 	return waiting, found, err
+}
+
+// hasTasks reads the answer whether a queue has tasks.
+func (q question) hasTasks() bool {
+	n, err := q.count.Result()
+	if err == nil && n == 1 || isForbidden(err) {
+		q.dry = false
+		return true
+	}
+	return false
 }
 
 // put sends the questions of a round, and the script in full where Redis does not
@@ -328,19 +344,24 @@ func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []questio
 	ctx := context.WithoutCancel(t.ctx)
 	pipe, questions := t.redis.Pipeline(), make([]question, 0, len(open))
 	for _, q := range open {
+		asks, lost := question{queue: q}, q.unanswered()
 		if shares[q] == 0 {
-			questions = append(questions, question{queue: q, count: pipe.Exists(ctx, pendingKey(q.name))})
+			asks.count = pipe.Exists(ctx, pendingKey(q.name))
+		}
+		if shares[q] == 0 && lost == "" {
+			questions = append(questions, asks)
 			continue
 		}
-		receipt := t.receipt()
+		asks.receipt = t.receipt()
 		args := append([]any{
-			time.Now().Add(leaseTime).Unix(), taskPrefix(q.name), q.known, q.from, windowTasks, takeBytes, receipt, q.unanswered(), shares[q],
+			time.Now().Add(leaseTime).Unix(), taskPrefix(q.name), q.known, q.from, windowTasks, takeBytes, asks.receipt, lost, shares[q],
 		}, t.begins...)
 		run := takeScript.EvalSha
 		if inFull {
 			run = takeScript.Eval
 		}
-		questions = append(questions, question{queue: q, receipt: receipt, take: run(ctx, pipe, takingKeys(q.name), args...)})
+		asks.take = run(ctx, pipe, takingKeys(q.name), args...)
+		questions = append(questions, asks)
 	}
 	send(ctx, pipe)
 	return questions
@@ -353,8 +374,6 @@ func (t *taker) read(q question, share int, at time.Time) (again, found bool, er
 		q.fail(q.receipt)
 		return false, false, err
 	}
-	q.dry = len(reply.tasks) < share && reply.head == ""
-	q.known = ""
 	for i := range reply.tasks {
 		reply.tasks[i].queue, reply.tasks[i].receipt, reply.tasks[i].at = q.name, q.receipt, at
 	}
@@ -362,6 +381,11 @@ func (t *taker) read(q question, share int, at time.Time) (again, found bool, er
 		t.buffer.put(reply.tasks)
 		q.looks = 0
 	}
+	if share == 0 { // it was not asked what is pending
+		return false, len(reply.tasks) > 0, nil
+	}
+	q.dry = len(reply.tasks) < share && reply.head == ""
+	q.known = ""
 	if reply.head == "" {
 		q.over(t.watcher)
 		return false, len(reply.tasks) > 0, nil

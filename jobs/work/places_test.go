@@ -188,7 +188,8 @@ func TestADeadProcessLeavesWhatItTook(t *testing.T) {
 	}
 }
 
-// A question whose answer is lost took tasks. The next one gets them, and no others.
+// A question whose answer is lost took tasks. The next one gets them, and no others,
+// also where the lost one took all that there were.
 func TestALostAnswerLosesNoTask(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]faulttest.Fault{
@@ -197,36 +198,43 @@ func TestALostAnswerLosesNoTask(t *testing.T) {
 		"another's answer":                     {Reply: "*4\r\n$1\r\nx\r\n$0\r\n\r\n$0\r\n\r\n:0\r\n", Late: false, Once: true},
 		"a task that was not taken (no reply)": {Reply: "$-1\r\n", Once: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := servertest.OwnRedis(t)
-			b := newBedOn(t, server.URL(), nil)
-			ids := b.fill(10)
-			proxy := faulttest.NewFaultProxy(t, server.URL())
-			direct, err := jobstest.OpenRedis(t, proxy.URL()).NewDirectClient(3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = direct.Close() })
-			a := newAsker(b, func(o *pipeline.Options) { o.Direct = direct })
-			a.mustAsk("default")
-			b.eventually("the others are back", func() bool { return len(b.list("active")) == 1 }) // so that it has to ask again
-			proxy.Break("EVALSHA", fault)
-			if _, err := a.ask("default"); err == nil {
-				t.Fatal("the fault was not met")
-			}
-			proxy.Mend()
-			b.eventually("it takes tasks again", func() bool { _, err := a.ask("default"); return err == nil })
-			if n := len(b.list("active")); n > 4 {
-				t.Errorf("%d are active, with 4 places", n)
-			}
-			a.Release()
-			a.end("0")
-			a.end("1")
-			if !b.whole(ids[2:]) {
-				t.Errorf("pending are %v, active %v", b.list("pending"), b.list("active"))
-			}
-		})
+		for _, filled := range []int{3, 10} {
+			t.Run(fmt.Sprintf("%s, of %d", name, filled), func(t *testing.T) {
+				t.Parallel()
+				loseAnswer(t, fault, filled)
+			})
+		}
+	}
+}
+
+func loseAnswer(t *testing.T, fault faulttest.Fault, filled int) {
+	t.Helper()
+	server := servertest.OwnRedis(t)
+	b := newBedOn(t, server.URL(), nil)
+	ids := b.fill(filled)
+	proxy := faulttest.NewFaultProxy(t, server.URL())
+	direct, err := jobstest.OpenRedis(t, proxy.URL()).NewDirectClient(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = direct.Close() })
+	a := newAsker(b, func(o *pipeline.Options) { o.Direct = direct })
+	a.mustAsk("default")
+	b.eventually("the others are back", func() bool { return len(b.list("active")) == 1 }) // so that it has to ask again
+	proxy.Break("EVALSHA", fault)
+	if _, err := a.ask("default"); err == nil {
+		t.Fatal("the fault was not met")
+	}
+	proxy.Mend()
+	b.eventually("it takes tasks again", func() bool { _, err := a.ask("default"); return err == nil })
+	if n := len(b.list("active")); n > 4 {
+		t.Errorf("%d are active, with 4 places", n)
+	}
+	a.Release()
+	a.end("0")
+	a.end("1")
+	if !b.whole(ids[2:]) {
+		t.Errorf("pending are %v, active %v", b.list("pending"), b.list("active"))
 	}
 }
 
