@@ -69,7 +69,7 @@ func TestEventsByCommand(t *testing.T) {
 		{usage, []string{"emit", "a", "--header=x"}, []string{"name=value"}},
 		{usage, []string{"emit", "a", "--available-in=-1h"}, []string{"--available-in is not negative"}},
 		{failed, []string{"emit", "a", "--payload=@" + file + ".not"}, []string{"read the payload"}},
-		{failed, []string{"emit", "a", "--key= "}, []string{"outbox_ordering_key_is_not_blank"}},
+		{failed, []string{"emit", "a", "--key= "}, []string{`the outbox refuses the event: OrderingKey is " "`}},
 	} {
 		r := run(c.code, append([]string{"events"}, c.args...)...)
 		for _, want := range c.says {

@@ -116,13 +116,22 @@ func TestOneTraceFromRequestToMail(t *testing.T) {
 func wantStatements(t *testing.T, traces *otlpReceiver, request, process receivedSpan) {
 	t.Helper()
 	emitted, confirmed := false, false
+	parents := map[string][]byte{}
+	for _, span := range traces.spans() {
+		parents[string(span.GetSpanId())] = span.GetParentSpanId()
+	}
+	// The statements of a batch are below the span of the batch.
+	isBelow := func(span, above receivedSpan) bool {
+		parent := span.GetParentSpanId()
+		return bytes.Equal(parent, above.GetSpanId()) || bytes.Equal(parents[string(parent)], above.GetSpanId())
+	}
 	for _, span := range traces.spans() {
 		text := span.text("db.query.text")
 		if text == "" {
 			continue
 		}
-		emitted = emitted || bytes.Equal(span.GetParentSpanId(), request.GetSpanId()) && strings.Contains(text, "INSERT INTO outbox ")
-		confirmed = confirmed || bytes.Equal(span.GetParentSpanId(), process.GetSpanId()) && strings.Contains(text, "inbox")
+		emitted = emitted || isBelow(span, request) && strings.Contains(text, `INSERT INTO "outboxd".outbox `)
+		confirmed = confirmed || isBelow(span, process) && strings.Contains(text, "confirm_many")
 		if len(span.GetParentSpanId()) == 0 {
 			t.Errorf("a statement is a trace of its own: %s", text)
 		}

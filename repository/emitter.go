@@ -46,7 +46,10 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 			fmt.Sprintf("the event's payload has %d bytes, and the outbox takes at most %s", len(event.Payload), limit))
 	}
 	if refusal, ok := errors.AsType[*client.Refusal](err); ok {
-		return domain.Wrap(domain.CodeInvalid, err, strings.TrimSpace("the outbox refuses the event: "+refusal.Field+" "+refusal.Reason))
+		if translated := postgres.Translate(refusal.Unwrap(), "emit an event"); domain.ErrorCode(translated) == domain.CodeInvalid {
+			return translated
+		}
+		return domain.Wrap(domain.CodeInvalid, refusal.Unwrap(), strings.TrimSpace("the outbox refuses the event: "+refusal.Field+" "+refusal.Reason))
 	}
 	if err != nil {
 		return fmt.Errorf("emit an event: %w", err)

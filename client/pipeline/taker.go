@@ -84,7 +84,10 @@ func (t *taker) next(name string) (message string, err error) {
 	if t.ctx.Err() != nil {
 		return "", nil
 	}
-	if err := t.look(name); err != nil {
+	switch err := t.look(name); {
+	case err != nil && t.ctx.Err() != nil:
+		return "", nil // the end cut the look short
+	case err != nil:
 		return "", err
 	}
 	if t.empty {

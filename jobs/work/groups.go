@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"outboxd/client/gather"
 	"outboxd/domain"
 )
@@ -206,6 +208,10 @@ func present(members []*member) (together, repeats []*member, ctx context.Contex
 		contexts[i] = m.ctx
 	}
 	ctx, cancel = gather.Context(contexts...)
+	if len(together) > 0 {
+		// A statement for many has one place in the traces: below the first.
+		ctx = trace.ContextWithSpan(ctx, trace.SpanFromContext(together[0].ctx))
+	}
 	return together, repeats, ctx, cancel
 }
 

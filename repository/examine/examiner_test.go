@@ -334,7 +334,7 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 	if codes(found) != "relay-rights/note postgres-hidden/note" {
 		t.Fatalf("found %q at %s", codes(found), url)
 	}
-	if said := text(found, "postgres-hidden"); !strings.Contains(said, "partitions; whether positions of ordering keys go on from the highest; whether tasks are missing; whether ordering keys are held;") {
+	if said := text(found, "postgres-hidden"); !strings.Contains(said, "partitions; whether positions of ordering keys go on from the highest; whether tasks are missing; whether schedules are late; whether ordering keys are held;") {
 		t.Errorf("it says %s", said)
 	}
 	if said := text(found, "relay-rights"); !strings.Contains(said, "GRANT CREATE ON SCHEMA outboxd TO watcher") {
