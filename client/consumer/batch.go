@@ -16,13 +16,14 @@ import (
 	"outboxd/client"
 	"outboxd/client/gather"
 	"outboxd/client/outage"
+	"outboxd/client/spare"
 )
 
 // Batch is the tuning of HandleBatch. The zero value is fine.
 type Batch struct {
 	Max int // events at once; 0: 100
-	// Wait is how long an event waits for others although a transaction could begin.
-	// With 0 it does not wait: the events that come while batches are under way form
+	// Wait is how long an event waits for others although a transaction could begin,
+	// but for at most a third of its own time. With 0 it does not wait: the events that come while batches are under way form
 	// the next batch.
 	Wait time.Duration
 }
@@ -42,7 +43,8 @@ type Batch struct {
 // committed, or if the time of one of the tasks ends meanwhile. Then nothing has
 // happened, and each task is tried by itself: handle gets one payload. So one bad
 // event costs no other event an attempt. A task that Asynq tries again is not put
-// into a batch either.
+// into a batch either. A task whose batch has not begun when half of its time is over
+// is carried out by itself.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	if batch.Max <= 0 {
 		batch.Max = 100
@@ -86,6 +88,7 @@ type member[T any] struct {
 	event   Event
 	payload T
 	answer  chan answer
+	place   gather.Place
 }
 
 // answer is the result of a task in its batch.
@@ -101,13 +104,25 @@ func (b *batching[T, Tx]) ProcessTask(ctx context.Context, task *asynq.Task) err
 		return err
 	}
 	if event, err := readEvent(ctx, task); err == nil && event.Attempt == 1 {
-		mine := &member[T]{ctx, event, payload, make(chan answer, 1)}
-		b.gatherer(ctx, event.Queue).Add(mine)
-		if answer := <-mine.answer; !answer.alone {
+		if answer := b.together(ctx, event, payload); !answer.alone {
 			return answer.err
 		}
 	}
 	return b.c.process(ctx, task, func(ctx context.Context, tx Tx) error { return b.handle(ctx, tx, []T{payload}) })
+}
+
+// together carries a task out in a batch. The batch ends before the task's own time
+// does. So what is left decides who is to blame: a database that hangs costs no
+// attempt, and a handler that uses up the time costs one.
+func (b *batching[T, Tx]) together(ctx context.Context, event Event, payload T) answer {
+	ctx, cancel := spare.Before(ctx)
+	defer cancel()
+	mine := &member[T]{ctx: ctx, event: event, payload: payload, answer: make(chan answer, 1)}
+	b.gatherer(ctx, event.Queue).Add(ctx, mine)
+	if answer, answered := gather.Await(ctx, &mine.place, mine.answer); answered {
+		return answer
+	}
+	return answer{alone: true}
 }
 
 func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Gatherer[*member[T]] {
@@ -185,11 +200,12 @@ func recovered(work func() error) (err error) {
 }
 
 // distinct returns one task for each event, and the repeats separately. It leaves
-// out the tasks whose time is over.
+// out the tasks that have left, and those whose time is over.
 func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	seen := make(map[client.ID]bool, len(members))
 	for _, m := range members {
 		switch {
+		case !m.place.Take(): // it has left
 		case m.ctx.Err() != nil:
 			m.answer <- answer{alone: true}
 		case seen[m.event.ID]:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -173,5 +174,85 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 	running.Wait()
 	if n := b.count("SELECT count(*) FROM effects"); n != 2 {
 		t.Errorf("%d effects, want 2", n)
+	}
+}
+
+// hanging is a database whose transactions begin only after it is let go.
+type hanging struct {
+	consumer.Database[*sql.Tx]
+	let chan struct{}
+}
+
+func (h hanging) Begin(ctx context.Context) (consumer.Transaction[*sql.Tx], error) {
+	select {
+	case <-h.let:
+		return h.Database.Begin(ctx)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A database that hangs costs no attempt, not even the last one.
+func TestADatabaseThatHangsCostsABatchNoAttempt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
+	effects, db := &batchEffects{t: t}, hanging{consumer.SQL(b.db), make(chan struct{})}
+	ids := []string{b.emit(client.Event{Type: "test:effect"}), b.emit(client.Event{Type: "test:effect"})}
+	for _, id := range ids {
+		b.enqueue(id, asynq.MaxRetry(0), asynq.Timeout(time.Second))
+	}
+	b.serve(consumer.HandleBatch(consumer.New[*sql.Tx](db, consumer.Options{}), effects.handle, consumer.Batch{}))
+	for _, id := range ids {
+		if task := b.await(id, asynq.TaskStateRetry); task.Retried != 0 || !contains(task.LastErr, "nothing of the task was tried") {
+			t.Errorf("charged %d attempts: %s", task.Retried, task.LastErr)
+		}
+	}
+	close(db.let)
+	for _, id := range ids {
+		b.await(id, asynq.TaskStateCompleted)
+	}
+}
+
+// A task whose time is short neither waits for others until its time is over, nor for
+// batches that are long under way.
+func TestAShortTimeIsNotSpentWaitingForABatch(t *testing.T) {
+	t.Parallel()
+	for name, batch := range map[string]consumer.Batch{"for others": {Wait: time.Hour}, "for long batches": {}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			begun, end := make(chan struct{}), make(chan struct{})
+			handler := consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), func(_ context.Context, _ *sql.Tx, payments []payment) error {
+				if payments[0].Amount == 1 {
+					begun <- struct{}{}
+					<-end
+				}
+				return nil
+			}, batch)
+			most := 0
+			if batch.Wait == 0 {
+				most = max(runtime.GOMAXPROCS(0), 2) // batches under way at the same time
+			}
+			for range most {
+				b.pay(b.emit(client.Event{Type: "test:effect"}), `{"Amount": 1}`)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() {
+				if err := consumer.Run(ctx, b.Redis(t), asynq.Config{Concurrency: most + 2, LogLevel: asynq.FatalLevel}, handler); err != nil {
+					t.Error(err)
+				}
+			})
+			defer running.Wait()
+			defer stop()
+			defer close(end)
+			for range most {
+				<-begun
+			}
+			short := b.emit(client.Event{Type: "test:effect"})
+			b.enqueue(short, asynq.MaxRetry(0), asynq.Timeout(2*time.Second))
+			b.await(short, asynq.TaskStateCompleted)
+		})
 	}
 }

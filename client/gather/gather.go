@@ -5,6 +5,8 @@
 package gather
 
 import (
+	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,8 +15,8 @@ import (
 type Options struct {
 	Max    int // items of a batch; at least 1
 	AtOnce int // batches under way at the same time; at least 1
-	// Wait is how long an item waits for others although a batch could begin. 0: not
-	// at all.
+	// Wait is how long an item waits for others although a batch could begin, but for
+	// at most a third of the item's own time. 0: not at all.
 	Wait time.Duration
 	// Places is how many items there can be at the same time, waiting and under way:
 	// when all of them are there, none waits for another. 0: not known.
@@ -28,7 +30,7 @@ type Gatherer[T any] struct {
 
 	mu      sync.Mutex
 	waiting []T
-	since   []time.Time // when each of them came
+	due     []time.Time // until when each of them waits for others
 	running int         // batches under way
 	inside  int         // items that wait or are under way
 	hurried bool
@@ -42,11 +44,12 @@ func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
 	return &Gatherer[T]{o: o, run: run}
 }
 
-// Add gives an item to a batch that begins now or later. It does not wait.
-func (g *Gatherer[T]) Add(item T) {
+// Add gives an item to a batch that begins now or later. It does not wait. The
+// deadline of ctx bounds how long the item waits for others.
+func (g *Gatherer[T]) Add(ctx context.Context, item T) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting, g.since = append(g.waiting, item), append(g.since, time.Now())
+	g.waiting, g.due = append(g.waiting, item), append(g.due, time.Now().Add(min(g.o.Wait, share(ctx, 3))))
 	g.inside++
 	g.begin()
 }
@@ -71,18 +74,18 @@ func (g *Gatherer[T]) begin() {
 		rest := copy(g.waiting, g.waiting[n:])
 		clear(g.waiting[rest:])
 		g.waiting = g.waiting[:rest]
-		g.since = g.since[:copy(g.since, g.since[n:])]
+		g.due = g.due[:copy(g.due, g.due[n:])]
 		g.running++
 		go g.carryOut(batch)
 	}
 }
 
-// patience returns how long the oldest item may still wait for others.
+// patience returns how long all items may still wait for others.
 func (g *Gatherer[T]) patience() time.Duration {
 	if g.hurried || len(g.waiting) >= g.o.Max || g.o.Places > 0 && g.inside >= g.o.Places {
 		return 0
 	}
-	return g.o.Wait - time.Since(g.since[0])
+	return time.Until(slices.MinFunc(g.due, time.Time.Compare))
 }
 
 func (g *Gatherer[T]) lookIn(left time.Duration) {

@@ -50,7 +50,7 @@ func TestWhatComesMeanwhileIsTheNextBatch(t *testing.T) {
 		b := newBatches()
 		g := gather.New(gather.Options{Max: 5, AtOnce: 1}, b.run)
 		for n := range 13 {
-			g.Add(n)
+			g.Add(t.Context(), n)
 		}
 		b.want(t, 1)
 		b.end <- struct{}{}
@@ -61,7 +61,7 @@ func TestWhatComesMeanwhileIsTheNextBatch(t *testing.T) {
 		b.want(t, 1, 5, 5, 2)
 		b.end <- struct{}{}
 		synctest.Wait()
-		g.Add(13)
+		g.Add(t.Context(), 13)
 		b.want(t, 1, 5, 5, 2, 1)
 		close(b.end)
 	})
@@ -72,32 +72,32 @@ func TestHowLongABatchWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBatches()
 		g := gather.New(gather.Options{Max: 3, AtOnce: 10, Wait: time.Second, Places: 8}, b.run)
-		g.Add(0)
+		g.Add(t.Context(), 0)
 		b.want(t)
 		time.Sleep(600 * time.Millisecond)
-		g.Add(1)
+		g.Add(t.Context(), 1)
 		b.want(t)
 		time.Sleep(400 * time.Millisecond)
 		b.want(t, 2) // the first has waited for its second
-		g.Add(2)
-		g.Add(3)
+		g.Add(t.Context(), 2)
+		g.Add(t.Context(), 3)
 		b.want(t, 2)
-		g.Add(4)
+		g.Add(t.Context(), 4)
 		b.want(t, 2, 3) // full
-		g.Add(5)
-		g.Add(6)
+		g.Add(t.Context(), 5)
+		g.Add(t.Context(), 6)
 		b.want(t, 2, 3)
-		g.Add(7)
+		g.Add(t.Context(), 7)
 		b.want(t, 2, 3, 3) // full, and all places are taken
 		for range 3 {
 			b.end <- struct{}{}
 		}
 		synctest.Wait()
-		g.Add(8)
+		g.Add(t.Context(), 8)
 		b.want(t, 2, 3, 3)
 		g.Hurry()
 		b.want(t, 2, 3, 3, 1)
-		g.Add(9)
+		g.Add(t.Context(), 9)
 		b.want(t, 2, 3, 3, 1, 1)
 		close(b.end)
 	})
@@ -109,10 +109,54 @@ func TestAllPlacesAreTaken(t *testing.T) {
 		b := newBatches()
 		g := gather.New(gather.Options{Max: 100, AtOnce: 1, Wait: time.Hour, Places: 4}, b.run)
 		for n := range 4 {
-			g.Add(n)
+			g.Add(t.Context(), n)
 		}
 		b.want(t, 4)
 		close(b.end)
+	})
+}
+
+// An item whose own time is short does not use it up with waiting for others.
+func TestAShortTimeIsNotSpentWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatches()
+		g := gather.New(gather.Options{Max: 100, AtOnce: 1, Wait: time.Hour}, b.run)
+		short, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		g.Add(t.Context(), 0)
+		g.Add(short, 1)
+		time.Sleep(9 * time.Second)
+		b.want(t)
+		time.Sleep(time.Second)
+		b.want(t, 2)
+		close(b.end)
+	})
+}
+
+// Who waits behind batches that are long under way leaves at half of its time. A
+// batch that has begun is awaited, and the place of one who left is not used.
+func TestAPlaceThatSomeoneLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var left, taken gather.Place
+		answers := make(chan int, 1)
+		begun := time.Now()
+		if _, answered := gather.Await(short, &left, answers); answered || time.Since(begun) != 5*time.Second {
+			t.Errorf("answered: %t, after %v", answered, time.Since(begun))
+		}
+		if left.Take() {
+			t.Error("a place was taken that someone had left")
+		}
+		if !taken.Take() {
+			t.Fatal("a place was not taken")
+		}
+		time.AfterFunc(time.Minute, func() { answers <- 7 })
+		if answer, answered := gather.Await(short, &taken, answers); !answered || answer != 7 {
+			t.Errorf("answered: %t, %d", answered, answer)
+		}
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"outboxd/client/spare"
 	"outboxd/domain"
 )
 
@@ -28,8 +29,8 @@ type Batch struct {
 	// ctx ends when the time of the first of the tasks is over.
 	Handle func(ctx context.Context, tx domain.Effects, tasks []Task) error
 	Max    int // tasks at once; 0: 100
-	// Wait is how long a task waits for others although a connection is free. With 0
-	// it does not wait: the tasks that come while batches are under way form the
+	// Wait is how long a task waits for others although a connection is free, but for
+	// at most a third of its own time. With 0 it does not wait: the tasks that come while batches are under way form the
 	// next batch.
 	Wait time.Duration
 }
@@ -45,9 +46,12 @@ func (b Batch) alone(ctx context.Context, tx domain.Effects, task Task) error {
 // batched carries a task out together with others, or by itself where that fails.
 func (g *groups) batched(ctx, running context.Context, batch Batch, queue string, task Task) (first bool, err error) {
 	if task.Attempt == 1 {
-		mine := newMember(ctx, task, nil)
-		g.of(queue, task.Type, batch).Add(mine)
-		if answer := <-mine.answer; !answer.alone {
+		// The batch ends before the task's time does. So what is left decides who is
+		// to blame: a database that hangs costs no attempt, and a handler that uses up
+		// the time costs one.
+		early, cancel := spare.Before(ctx)
+		defer cancel()
+		if answer := newMember(early, task, nil).in(g.of(queue, task.Type, batch)); !answer.alone {
 			return answer.first, answer.err
 		}
 	}

@@ -118,7 +118,7 @@ func TestOneBadEventAmongMany(t *testing.T) {
 			for n := range tasks {
 				options := []asynq.Option{asynq.MaxRetry(3), asynq.Retention(time.Hour)}
 				if id := newID(byte(n)); id == bad {
-					options = []asynq.Option{asynq.MaxRetry(0), asynq.Timeout(2 * time.Second)}
+					options = []asynq.Option{asynq.MaxRetry(0), asynq.Timeout(3 * time.Second)}
 				}
 				s.enqueue("batch", newID(byte(n)).String(), []byte("x"), options...)
 			}

@@ -34,10 +34,21 @@ type member struct {
 	task   Task
 	record Record // nil: none
 	answer chan answer
+	place  gather.Place
 }
 
 func newMember(ctx context.Context, task Task, record Record) *member {
-	return &member{ctx, task, record, make(chan answer, 1)}
+	return &member{ctx: ctx, task: task, record: record, answer: make(chan answer, 1)}
+}
+
+// in waits for the answer of a group. A member whose group does not begin in time
+// leaves it.
+func (m *member) in(group *gather.Gatherer[*member]) answer {
+	group.Add(m.ctx, m)
+	if answer, answered := gather.Await(m.ctx, &m.place, m.answer); answered {
+		return answer
+	}
+	return answer{alone: true}
 }
 
 // answer is the result of a member.
@@ -99,9 +110,7 @@ func (g *groups) hurry() {
 // Ask asks the inbox, together with the questions of other tasks at this
 // moment.
 func (g *groups) Ask(ctx context.Context, id domain.ID) (first bool, err error) {
-	mine := newMember(ctx, Task{EventID: id}, nil)
-	g.questions.Add(mine)
-	if answer := <-mine.answer; !answer.alone {
+	if answer := newMember(ctx, Task{EventID: id}, nil).in(g.questions); !answer.alone {
 		return answer.first, answer.err
 	}
 	return g.w.o.Inbox.Ask(ctx, id)
@@ -124,9 +133,7 @@ func (g *groups) ask(members []*member) {
 // Confirm confirms what was carried out outside the database, with whatever else is
 // to be confirmed just now.
 func (g *groups) Confirm(ctx context.Context, task Task, record Record) (first bool, err error) {
-	mine := newMember(ctx, task, record)
-	g.confirmations.Add(mine)
-	if answer := <-mine.answer; !answer.alone {
+	if answer := newMember(ctx, task, record).in(g.confirmations); !answer.alone {
 		return answer.first, answer.err
 	}
 	return g.confirmOne(ctx, task, record)
@@ -186,13 +193,15 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 }
 
 // present returns one member for each event, and the repeats separately. It leaves
-// out the members whose time is over. ctx ends when the time of any member ends or
+// out the members that have left, and those whose time is over. ctx ends when the time of any member ends or
 // the member is cancelled: that task must not take effect, and the others are
 // tried without it.
 func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
 	seen := make(map[domain.ID]bool, len(members))
 	for _, m := range members {
 		switch {
+		case !m.place.Take(): // it has left
+			continue
 		case m.ctx.Err() != nil:
 			m.answer <- answer{alone: true}
 			continue

@@ -39,7 +39,8 @@ func (p *Postponed) Unwrap() error { return p.Err }
 
 func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed](err) }
 
-// recordPatience limits one attempt to confirm an event whose effect is made.
+// recordPatience limits one question to the inbox, and one attempt to confirm an event
+// whose effect is made. A connection that hangs then holds up other tasks no longer.
 const recordPatience = 30 * time.Second
 
 // outward asks the inbox whether the event may take effect, carries it out
@@ -57,7 +58,12 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 			leave()
 		}
 	}()
-	if first, err = w.whenUsable(ctx, running, func() (bool, error) { return together.Ask(ctx, task.EventID) }); err != nil || !first {
+	ask := func() (bool, error) {
+		attempt, done := context.WithTimeout(ctx, recordPatience)
+		defer done()
+		return together.Ask(attempt, task.EventID)
+	}
+	if first, err = w.whenUsable(ctx, running, ask); err != nil || !first {
 		return false, err
 	}
 	crashpoint.Reach(crashpoint.WorkerAsked)
