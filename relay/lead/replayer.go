@@ -2,6 +2,8 @@ package lead
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -37,18 +39,24 @@ func (r *replayer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
+// look goes on with each of them. One that fails keeps no other waiting.
 func (r *replayer) look(ctx context.Context) error {
 	names, err := r.replays.AbandonedReplays(ctx, replayAbandoned)
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, name := range names {
+		if ctx.Err() != nil {
+			break
+		}
 		r.log.Info("goes on with a replay to a subscription", "subscription", name)
 		var last domain.SubscriptionReplay
 		if err := r.replays.ContinueReplay(ctx, name, func(now domain.SubscriptionReplay) { last = now }); err != nil {
-			return err
+			failed = errors.Join(failed, fmt.Errorf("subscription %s: %w", name, err))
+			continue
 		}
 		r.log.Info("ended a replay to a subscription", "subscription", name, "deliveries", last.Made, "events", last.Matched)
 	}
-	return nil
+	return failed
 }
