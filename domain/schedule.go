@@ -112,7 +112,8 @@ const (
 // Ticks is what one look at the schedules did.
 type Ticks struct {
 	Emitted, LeftOut int64
-	// Next is how long it is until the next tick. It is not longer than a minute.
+	// Next is how long to wait until the next look, at most 15 s. With an error: also
+	// how long, where other schedules can be emitted; 0 if that is not known.
 	Next time.Duration
 	// Lateness is that of the tick that has been due longest and was not emitted; 0: none.
 	Lateness time.Duration

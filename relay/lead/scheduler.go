@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// scheduleRetry is when the schedules are looked at again behind an error.
+	// scheduleRetry is when the schedules are looked at again behind an error of the database.
 	scheduleRetry = 15 * time.Second
 	// scheduleMargin is what is slept beyond the time of a tick, so that it is due then.
 	scheduleMargin = 5 * time.Millisecond
@@ -31,7 +31,7 @@ func (s *scheduler) run(ctx context.Context, leads domain.StillLeads) {
 	for leads(ctx) == nil {
 		pause := scheduleRetry
 		ticks, err := s.schedules.Tick(ctx)
-		if err == nil {
+		if err == nil || ticks.Next > 0 {
 			pause = ticks.Next + scheduleMargin
 		}
 		s.failing.note(ctx, dutySchedules, err)

@@ -216,6 +216,15 @@ func TestPausedAndFailingSchedules(t *testing.T) {
 	if err == nil || ticks.Emitted != 1 {
 		t.Errorf("%+v, %v, want the event of the other one, and an error", ticks, err)
 	}
+	// Only the other one decides when the next look is.
+	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = clock_timestamp() + interval '5 seconds' WHERE name = 'b'")
+	if ticks, err := store.Tick(t.Context()); err == nil || ticks.Next <= 0 || ticks.Next > 5*time.Second {
+		t.Errorf("%+v, %v, want the time of the other one, and an error", ticks, err)
+	}
+	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = clock_timestamp() + interval '1 hour' WHERE name = 'b'")
+	if ticks, err := store.Tick(t.Context()); err == nil || ticks.Next != 15*time.Second {
+		t.Errorf("%+v, %v, want 15 s where only the failing one is due", ticks, err)
+	}
 	failing, err := store.Find(t.Context(), "a")
 	if err != nil || failing.Error == "" || failing.FailedAt.IsZero() {
 		t.Errorf("it does not say why: %+v, %v", failing, err)

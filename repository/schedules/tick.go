@@ -22,17 +22,23 @@ var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 // may tick sooner than all others.
 const longestSleep = 15 * time.Second
 
+// shortestSleep is Next where a tick is due already: 0 says that nothing is known.
+const shortestSleep = time.Millisecond
+
 const (
 	// dueAtOnce bounds how many schedules one look takes.
 	dueAtOnce = 1000
 
+	// Those that fail come last, so that they take no place from the others.
 	dueSQL = `
 SELECT id, cron, time_zone, missed, next_at, changed_at, clock_timestamp() FROM outbox_schedules
-WHERE paused_at IS NULL AND next_at <= clock_timestamp() ORDER BY next_at LIMIT $1`
+WHERE paused_at IS NULL AND next_at <= clock_timestamp() ORDER BY failed_at IS NOT NULL, next_at LIMIT $1`
 
+	// The tick of one that fails is due all the time. It is tried with the next of another,
+	// or after longestSleep.
 	nextSQL = `
 SELECT coalesce((extract(epoch FROM min(next_at) - clock_timestamp()) * 1000000)::bigint, $1)
-FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 day'`
+FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 day' AND (failed_at IS NULL OR next_at > clock_timestamp())`
 )
 
 // The event and the next tick are one statement, and so one transaction. It does nothing
@@ -81,12 +87,14 @@ func (s *Store) Tick(ctx context.Context) (ticks domain.Ticks, err error) {
 		return ticks, postgres.TranslateWork(err, doing)
 	}
 	var failed error
+	noted := true
 	for i := range list {
-		emitted, leftOut, err := s.emit(ctx, &list[i])
+		emitted, leftOut, unnoted, err := s.emit(ctx, &list[i])
 		ticks.Emitted, ticks.LeftOut = ticks.Emitted+emitted, ticks.LeftOut+leftOut
 		if err != nil {
 			ticks.Lateness = max(ticks.Lateness, list[i].now.Sub(list[i].next))
 			failed = errors.Join(failed, err)
+			noted = noted && !unnoted
 		}
 		if ctx.Err() != nil {
 			return ticks, ctx.Err()
@@ -96,15 +104,16 @@ func (s *Store) Tick(ctx context.Context) (ticks domain.Ticks, err error) {
 	if err := s.db.Pool().QueryRow(ctx, nextSQL, longestSleep.Microseconds()).Scan(&micros); err != nil {
 		return ticks, postgres.TranslateWork(err, doing)
 	}
-	ticks.Next = min(max(time.Duration(micros)*time.Microsecond, 0), longestSleep)
-	if failed != nil {
-		ticks.Next = longestSleep
+	ticks.Next = min(max(time.Duration(micros)*time.Microsecond, shortestSleep), longestSleep)
+	if !noted {
+		ticks.Next = longestSleep // the database fails, not a schedule
 	}
 	return ticks, failed
 }
 
-// emit emits the ticks of a schedule that are due, and moves it on.
-func (s *Store) emit(ctx context.Context, d *due) (emitted, leftOut int64, err error) {
+// emit emits the ticks of a schedule that are due, and moves it on. An error that is
+// unnoted is not on the schedule.
+func (s *Store) emit(ctx context.Context, d *due) (emitted, leftOut int64, unnoted bool, err error) {
 	cron, err := Parse(d.cron, d.timeZone)
 	if err == nil {
 		p := cron.plan(d.next, d.now, d.missed)
@@ -119,14 +128,15 @@ func (s *Store) emit(ctx context.Context, d *due) (emitted, leftOut int64, err e
 		err = s.db.Pool().QueryRow(ctx, emitSQL, [16]byte(d.id), d.next, d.changed, p.next, p.last, append([]time.Time{}, p.emit...), p.leftOut).Scan(&emitted, &moved)
 		crashpoint.Reach(crashpoint.ScheduleEmitted)
 		if err == nil {
-			return emitted, p.leftOut * moved, nil
+			return emitted, p.leftOut * moved, false, nil
 		}
 	}
 	if postgres.IsUnavailable(err) || ctx.Err() != nil {
-		return 0, 0, postgres.TranslateWork(err, "emit the event of a schedule")
+		return 0, 0, true, postgres.TranslateWork(err, "emit the event of a schedule")
 	}
-	if _, noted := s.db.Pool().Exec(ctx, failedSQL, [16]byte(d.id), d.next, d.changed, s.db.ErrorText(err)); noted != nil {
+	_, noted := s.db.Pool().Exec(ctx, failedSQL, [16]byte(d.id), d.next, d.changed, s.db.ErrorText(err))
+	if noted != nil {
 		err = errors.Join(err, noted)
 	}
-	return 0, 0, postgres.TranslateWork(fmt.Errorf("schedule %s: %w", d.id, err), "emit the event of a schedule")
+	return 0, 0, noted != nil, postgres.TranslateWork(fmt.Errorf("schedule %s: %w", d.id, err), "emit the event of a schedule")
 }
