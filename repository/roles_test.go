@@ -202,6 +202,22 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	_, err = search.NewLives(open("outboxd_monitor")).Find(t.Context(), find(t, owner, "test:2"))
 	must("look at an event", err)
 	must("emit", operator.SQL().QueryRowContext(t.Context(), "SELECT outboxd.emit('x', '{}', ordering_key => 'k', in_commit_order => true)").Err())
+	setAside(t, owner, relay, operator)
+}
+
+// setAside has the relay set aside an event that no outbox takes, and the operator one in the history.
+func setAside(t *testing.T, owner, relay, operator *postgres.Database) {
+	t.Helper()
+	exec(t, owner, unchecked)
+	exec(t, owner, "INSERT INTO outbox (id, event_type, payload) VALUES ('00000000-0000-0000-0000-000000000000', 'test:odd', 'x')")
+	store := repository.NewOutbox(relay, repository.OutboxOptions{History: true})
+	for range 3 {
+		deliverAll(t, claim(t, store, 100))
+	}
+	exec(t, operator, "SELECT set_config('outboxd.moving', 'on', true), outbox_set_aside(tableoid::regclass, ctid, 'a test') FROM outbox_sent WHERE event_type = 'test:2'")
+	if n := count(t, owner, "SELECT count(DISTINCT event_type) FROM outbox_dead WHERE event_type = 'test:odd' OR error = 'a test'"); n != 2 {
+		t.Errorf("%d events were set aside, want 2", n)
+	}
 }
 
 // doHousekeeping makes the calls of the relay that leads.

@@ -55,7 +55,7 @@ GRANT SELECT, INSERT, DELETE ON outbox_held TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_dead TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_suppressed TO outboxd_relay;
 GRANT SELECT, UPDATE (removed_at), DELETE ON outbox_cancelled, outbox_void_tasks TO outboxd_relay;
-GRANT SELECT ON outbox_turns TO outboxd_relay;
+GRANT SELECT, UPDATE (event_id) ON outbox_turns TO outboxd_relay; -- outbox_set_aside gives an ID to an event that has none
 GRANT SELECT, INSERT, DELETE ON outbox_entries, outbox_journal TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE ON outbox_account TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_queue_identity TO outboxd_relay;
@@ -70,7 +70,7 @@ GRANT SELECT, UPDATE ON outbox_replays TO outboxd_relay;
 GRANT SELECT (id, events), UPDATE (events) ON outbox_actions TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id, outbox_delivery_key TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id TO outboxd_monitor;
-GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_acknowledge TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_new_id, outbox_acknowledge TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.
@@ -82,6 +82,7 @@ GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_re
 GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;
 GRANT INSERT ON outbox, outbox_journal, outbox_entries TO outboxd_operator;
 GRANT UPDATE (generation) ON outbox TO outboxd_operator;
+GRANT UPDATE (event_id) ON outbox_turns TO outboxd_operator;
 GRANT DELETE ON outbox_sent TO outboxd_operator;
 GRANT UPDATE ON outbox_missing TO outboxd_operator;
 GRANT INSERT, UPDATE ON outbox_void_tasks TO outboxd_operator;
