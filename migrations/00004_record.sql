@@ -466,6 +466,8 @@ CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUN
 --   - In a database that went back, an acknowledgement may come before its event's
 --     turn. It is left out. Its event is sent again when it has the turn, and
 --     acknowledged again.
+--   - Events are confirmed in the order of their keys, as confirm_many and outbox_advance
+--     do, because the turns of the keys are locked in the order of the confirmations.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], upto text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
@@ -475,13 +477,14 @@ DECLARE
     confirmed bigint := 0;
     added     bigint;
 BEGIN
-    SELECT array_agg(DISTINCT a.id ORDER BY a.id) INTO known
+    SELECT array_agg(k.id ORDER BY t.ordering_key, k.id) INTO known FROM (SELECT DISTINCT a.id
     FROM unnest(ids, types, queues) AS a(id, event_type, queue)
     WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = a.id)
       AND (EXISTS (SELECT FROM outbox_sent s WHERE s.id = a.id AND s.event_type = a.event_type AND s.queue = a.queue)
         OR EXISTS (SELECT FROM outbox o WHERE o.id = a.id AND o.event_type = a.event_type AND o.queue = a.queue)
         OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = a.id AND d.event_type = a.event_type AND d.queue = a.queue)
-        OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = a.id));
+        OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = a.id))
+    ) AS k LEFT JOIN outbox_turns t ON t.event_id = k.id;
     BEGIN
         INSERT INTO inbox (event_id) SELECT unnest(known) ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS confirmed = ROW_COUNT;
