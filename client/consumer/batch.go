@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"golang.org/x/time/rate"
 
 	"outboxd/client"
 	"outboxd/client/gather"
@@ -26,6 +28,8 @@ type Batch struct {
 	// but for at most a third of its own time. With 0 it does not wait: the events that come while batches are under way form
 	// the next batch.
 	Wait time.Duration
+	// Logger says why a batch failed, at most once a minute. nil: slog.Default().
+	Logger *slog.Logger
 }
 
 // HandleBatch returns the handler of a task type for Asynq's mux, as Handle does. Its
@@ -49,7 +53,13 @@ func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx
 	if batch.Max <= 0 {
 		batch.Max = 100
 	}
-	return &batching[T, Tx]{c: c, handle: handle, batch: batch, gatherers: map[gathererOf]*gather.Gatherer[*member[T]]{}}
+	if batch.Logger == nil {
+		batch.Logger = slog.Default()
+	}
+	return &batching[T, Tx]{
+		c: c, handle: handle, batch: batch, gatherers: map[gathererOf]*gather.Gatherer[*member[T]]{},
+		failures: rate.Sometimes{Interval: time.Minute},
+	}
 }
 
 // EventsOf returns the events that a handler of this package runs for. Under
@@ -74,6 +84,8 @@ type batching[T, Tx any] struct {
 
 	mu        sync.Mutex
 	gatherers map[gathererOf]*gather.Gatherer[*member[T]]
+
+	failures rate.Sometimes
 }
 
 // gathererOf has the values that tasks must share to be in one batch.
@@ -163,6 +175,7 @@ func (b *batching[T, Tx]) carryOut(members []*member[T]) {
 			answers, err = b.once(ctx, together)
 			return err
 		})
+		b.complain(together, err)
 	}
 	for _, m := range together {
 		is, answered := answers[m.event.ID]
@@ -172,6 +185,18 @@ func (b *batching[T, Tx]) carryOut(members []*member[T]) {
 		is, answered := answers[m.event.ID]
 		m.answer <- answer{alone: err != nil || !answered || is.err != nil}
 	}
+}
+
+// complain says why a batch failed that its tasks cannot tell of: they may all succeed
+// by themselves, after each batch has done its work in vain. An outage is no fault of
+// the handler, and each task reports it.
+func (b *batching[T, Tx]) complain(members []*member[T], err error) {
+	if err == nil || isUntried(err) || errors.Is(err, ErrTooEarly) || errors.Is(err, context.Canceled) || outage.Is(err) {
+		return
+	}
+	b.failures.Do(func() {
+		b.batch.Logger.Warn("a batch failed, and each of its tasks is tried by itself", "task_type", members[0].event.Type, "size", len(members), "error", err)
+	})
 }
 
 // single carries out a batch of one task. Its failure is the task's own. It is

@@ -1,9 +1,11 @@
 package consumer_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -62,12 +64,13 @@ func TestOneBadEventInABatch(t *testing.T) {
 			b := newBench(t)
 			b.exec("CREATE TABLE effects (event_id uuid NOT NULL UNIQUE, amount integer)")
 			effects := &batchEffects{t: t, harm: harm}
+			var log bytes.Buffer // written once, before any of the tasks ends
 			ids := make([]string, 4)
 			for i := range ids {
 				ids[i] = b.emit(client.Event{Type: "test:effect"})
 				b.pay(ids[i], map[bool]string{true: `{"Amount": 13}`, false: `{"Amount": 7}`}[i == 2])
 			}
-			b.serve(consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour}))
+			b.serve(consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil))}))
 			for i, id := range ids {
 				b.await(id, map[bool]asynq.TaskState{true: asynq.TaskStateArchived, false: asynq.TaskStateCompleted}[i == 2])
 			}
@@ -79,6 +82,9 @@ func TestOneBadEventInABatch(t *testing.T) {
 			}
 			effects.mu.Lock()
 			defer effects.mu.Unlock()
+			if said := log.String(); !contains(said, "task_type=test:effect size=4") || !contains(said, "not this one") {
+				t.Errorf("the log of the batch that failed is %q", said)
+			}
 			slices.Sort(effects.sizes)
 			if !slices.Equal(effects.sizes, []int{1, 1, 1, 1, 4}) {
 				t.Errorf("batches of %v", effects.sizes)

@@ -76,6 +76,7 @@ func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*mem
 		}
 		return batch.Handle(ctx, tx, inOrder(of.taskType, first, followers))
 	}, func() bool { return begun && len(followers) == 0 })
+	g.complain(of.taskType, len(members)+len(followers), err)
 	run.learn(err == nil, len(followers))
 	if err == nil {
 		for _, f := range followers {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -23,6 +26,8 @@ type groups struct {
 	mu      sync.Mutex
 	hurried bool
 	batches map[batchOf]*gather.Gatherer[*member]
+
+	failures sync.Map // by task type, a *rate.Sometimes for the log
 }
 
 // batchOf has the values that tasks must share to be in one batch.
@@ -109,11 +114,11 @@ func (g *groups) hurry() {
 
 // Ask asks the inbox, together with the questions of other tasks at this
 // moment.
-func (g *groups) Ask(ctx context.Context, id domain.ID) (first bool, err error) {
-	if answer := newMember(ctx, Task{EventID: id}, nil).in(g.questions); !answer.alone {
+func (g *groups) Ask(ctx context.Context, task Task) (first bool, err error) {
+	if answer := newMember(ctx, task, nil).in(g.questions); !answer.alone {
 		return answer.first, answer.err
 	}
-	return g.w.o.Inbox.Ask(ctx, id)
+	return g.w.o.Inbox.Ask(ctx, task.EventID)
 }
 
 func (g *groups) ask(members []*member) {
@@ -124,6 +129,7 @@ func (g *groups) ask(members []*member) {
 		list, err = g.w.o.Inbox.AskAll(ctx, taskIDs(together))
 		return err
 	})
+	g.complain(members[0].task.Type, len(members), err)
 	answerAll(together, nil, list, err)
 	for _, m := range repeats { // a question says nothing about another one
 		m.answer <- answer{alone: true}
@@ -151,7 +157,7 @@ func recorded(ctx context.Context, tx domain.Effects, record Record) error {
 }
 
 func (g *groups) confirm(members []*member) {
-	_ = g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) error {
+	err := g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) error {
 		for _, m := range first {
 			if err := recorded(ctx, tx, m.record); err != nil {
 				return err
@@ -159,6 +165,22 @@ func (g *groups) confirm(members []*member) {
 		}
 		return nil
 	}, func() bool { return false })
+	g.complain(members[0].task.Type, len(members), err)
+}
+
+// complain says why a batch failed that its tasks cannot tell of: they may all succeed
+// by themselves, after each batch has done its work in vain. An outage is no fault of
+// the handler, and has a warning of its own.
+func (g *groups) complain(taskType string, size int, err error) {
+	if err == nil || size < 2 || domain.ErrorCode(err) == domain.CodeUnavailable || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, context.Canceled) {
+		return
+	}
+	value, _ := g.failures.LoadOrStore(taskType, &rate.Sometimes{Interval: time.Minute})
+	if seldom, ok := value.(*rate.Sometimes); ok {
+		seldom.Do(func() {
+			g.w.log.Warn("a batch failed, and each of its tasks is tried by itself", "task_type", taskType, "size", size, "error", err)
+		})
+	}
 }
 
 // commit confirms members together, with the effect of those that take effect now. own

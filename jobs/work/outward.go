@@ -61,7 +61,7 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 	ask := func() (bool, error) {
 		attempt, done := context.WithTimeout(ctx, recordPatience)
 		defer done()
-		return together.Ask(attempt, task.EventID)
+		return together.Ask(attempt, task)
 	}
 	if first, err = w.whenUsable(ctx, running, ask); err != nil || !first {
 		return false, err
