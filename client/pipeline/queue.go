@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,8 +35,8 @@ const leftAfter = 30 * time.Second
 const askAgain = 500 * time.Millisecond
 
 // fail notes a question without an answer.
-func (q *queue) fail(receipt string) {
-	q.lose(receipt)
+func (q *queue) fail(receipt string, asked time.Time) {
+	q.lose(receipt, asked)
 	q.rest()
 }
 
@@ -87,30 +88,35 @@ func pauseAfter(looks int) time.Duration {
 	return pause/2 + rand.N(pause)
 }
 
-// The receipts of questions without an answer are kept for as long as Redis may
-// still carry one out, or as the worker cannot reach it, within bounds.
+// The receipt of a question without an answer is kept while its tasks are surely this
+// worker's, within bounds: Asynq takes back a task whose lease has been over for 30 s,
+// and another worker that runs it then may leave the receipt on it.
 const (
-	lostFor  = time.Minute
+	lostFor  = leaseTime + 25*time.Second
 	lostMost = 16
 )
 
-// lost are the receipts of questions without an answer, of one queue.
-type lost struct {
-	receipts []string
-	last     time.Time // when the last one was added
+// lost are the receipts of questions without an answer, of one queue, the oldest
+// first.
+type lost []lostQuestion
+
+type lostQuestion struct {
+	receipt string
+	asked   time.Time // before it was sent
 }
 
-func (l *lost) lose(receipt string) {
-	if l.receipts = append(l.receipts, receipt); len(l.receipts) > lostMost {
-		l.receipts = l.receipts[1:]
+func (l *lost) lose(receipt string, asked time.Time) {
+	if *l = append(*l, lostQuestion{receipt, asked}); len(*l) > lostMost {
+		*l = (*l)[1:]
 	}
-	l.last = time.Now()
 }
 
 // unanswered returns the receipts in one text; "" if there is none.
 func (l *lost) unanswered() string {
-	if len(l.receipts) > 0 && time.Since(l.last) > lostFor {
-		l.receipts = nil
+	*l = slices.DeleteFunc(*l, func(q lostQuestion) bool { return time.Since(q.asked) > lostFor })
+	receipts := make([]string, len(*l))
+	for i, q := range *l {
+		receipts[i] = q.receipt
 	}
-	return strings.Join(l.receipts, " ")
+	return strings.Join(receipts, " ")
 }

@@ -119,9 +119,13 @@ func (t *taker) look(asked string) error {
 		for _, q := range t.queues {
 			q.again = time.Time{}
 		}
+		t.empty = false
+	}
+	if !t.passes() { // it has waited, and the queues were not asked
+		return nil
 	}
 	open := t.open()
-	if !t.passes() || len(open) == 0 {
+	if len(open) == 0 {
 		t.empty = true
 		return nil
 	}
@@ -374,7 +378,7 @@ func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []questio
 func (t *taker) read(q question, share int, at time.Time) (again, found bool, err error) {
 	reply, err := readTake(q.take, q.receipt)
 	if err != nil {
-		q.fail(q.receipt)
+		q.fail(q.receipt, at)
 		return false, false, err
 	}
 	for i := range reply.tasks {
