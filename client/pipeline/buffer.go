@@ -30,7 +30,7 @@ type buffer struct {
 
 // Asynq asks for a task as soon as a place is free. If it has not asked for
 // staleAfter, it has stopped or hangs. A task as old as leaseOver may have been
-// taken by another worker.
+// taken by another worker soon, and is not handed out; until lostFor it can go back.
 const (
 	staleAfter = time.Second
 	leaseOver  = leaseTime - 5*time.Second
@@ -95,8 +95,9 @@ func (b *buffer) close() {
 }
 
 // giveBack returns the remaining tasks to the heads of their queues, in order. It
-// tries for some seconds. A task that cannot be given back comes back when its lease
-// ends.
+// tries for as long as they are surely this worker's, and once the buffer is closed
+// for some seconds. Meanwhile nothing hands them out: a try without an answer may have
+// given them back. A task that cannot be given back comes back when its lease ends.
 func (b *buffer) giveBack() {
 	b.giving.Lock()
 	defer b.giving.Unlock()
@@ -104,12 +105,19 @@ func (b *buffer) giveBack() {
 	tasks := b.tasks
 	b.tasks = nil
 	b.mu.Unlock()
-	for pause := 100 * time.Millisecond; len(tasks) > 0; pause *= 2 {
-		if tasks = b.give(tasks); len(tasks) == 0 || pause > 2*time.Second {
+	const longest = 2 * time.Second
+	for pause := 100 * time.Millisecond; len(tasks) > 0; pause = min(2*pause, longest) {
+		if tasks = b.give(tasks); len(tasks) == 0 || pause == longest && b.isClosed() {
 			return
 		}
 		time.Sleep(pause)
 	}
+}
+
+func (b *buffer) isClosed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closed
 }
 
 // give returns the tasks that it could not give back. It gives the first task
@@ -118,7 +126,7 @@ func (b *buffer) give(tasks []ahead) (left []ahead) {
 	ctx, pipe := context.Background(), b.redis.Pipeline()
 	commands := make([]*redis.Cmd, len(tasks))
 	for i := len(tasks) - 1; i >= 0; i-- {
-		if t := tasks[i]; time.Since(t.at) < leaseOver {
+		if t := tasks[i]; time.Since(t.at) < lostFor {
 			prefix := queuePrefix(t.queue)
 			keys := []string{prefix + "active", prefix + "lease", prefix + "pending", prefix + "t:" + t.id}
 			commands[i] = giveBackScript.Eval(ctx, pipe, keys, t.id, t.receipt)
