@@ -121,6 +121,14 @@ type takeReply struct {
 	tasks   []ahead
 }
 
+// bytes returns how long the messages of the tasks are together.
+func (r takeReply) bytes() (n int) {
+	for _, t := range r.tasks {
+		n += len(t.message)
+	}
+	return n
+}
+
 // readTake takes the script's own answers to this question; any other is none.
 func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
 	reply, err := command.Slice()

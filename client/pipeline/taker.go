@@ -303,6 +303,7 @@ func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 type question struct {
 	*queue
 	receipt string
+	renews  bool // it names questions without an answer
 	take    *redis.Cmd
 	count   *redis.IntCmd
 }
@@ -359,7 +360,7 @@ func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []questio
 			questions = append(questions, asks)
 			continue
 		}
-		asks.receipt = t.receipt()
+		asks.receipt, asks.renews = t.receipt(), lost != ""
 		args := append([]any{
 			time.Now().Add(leaseTime).Unix(), taskPrefix(q.name), q.known, q.from, windowTasks, takeBytes, asks.receipt, lost, shares[q],
 		}, t.begins...)
@@ -391,7 +392,9 @@ func (t *taker) read(q question, share int, at time.Time) (again, found bool, er
 	if share == 0 { // it was not asked what is pending
 		return false, len(reply.tasks) > 0, nil
 	}
-	q.dry = len(reply.tasks) < share && reply.head == ""
+	if len(reply.tasks) == 0 || !q.renews && reply.bytes() < takeBytes {
+		q.dry = len(reply.tasks) < share && reply.head == ""
+	} // else the question ended before it had seen all that is pending
 	q.known = ""
 	if reply.head == "" {
 		q.over(t.watcher)

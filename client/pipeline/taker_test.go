@@ -1,9 +1,12 @@
 package pipeline
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // However rare the looks are, a task is handed out while its lease has time left:
@@ -56,4 +59,31 @@ func TestAReceiptEndsBeforeItsTasksAreAnothers(t *testing.T) {
 			t.Errorf("the receipts are %q", got)
 		}
 	})
+}
+
+// Fewer tasks than asked for say that the queue is empty, unless the question ended
+// before: at its limit of bytes, or with tasks of a lost question.
+func TestAQuestionThatEndedEarlySaysNotThatTheQueueIsEmpty(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		message string
+		renews  bool
+		dry     bool
+	}{
+		"all that there was": {message: "m", dry: true},
+		"the limit of bytes": {message: strings.Repeat("m", takeBytes)},
+		"of a lost question": {message: "m", renews: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer := redis.NewCmd(t.Context())
+			answer.SetVal([]any{"r", "", "", int64(0), "id", c.message})
+			q := question{queue: &queue{name: "default"}, receipt: "r", renews: c.renews, take: answer}
+			asks := &taker{buffer: &buffer{}}
+			if _, found, err := asks.read(q, 4, time.Now()); err != nil || !found || q.dry != c.dry {
+				t.Errorf("found %t, error %v; it takes the queue for empty: %t", found, err, q.dry)
+			}
+			asks.buffer.watch.Stop()
+		})
+	}
 }
