@@ -67,7 +67,8 @@ GROUP BY 1, 2;
 -- It runs in every statement of a producer. So it has no search_path, which would
 -- be set and reset on every call, and names everything in full. It has one statement
 -- for all, because each costs more than what it does. Grouping the rows here would
--- cost more than it saves. SECURITY DEFINER: producers need no right on these tables.
+-- cost more than it saves. One row of a statement is marked, so that a statement with
+-- a million rows does not fire outbox_wake a million times. SECURITY DEFINER: producers need no right on these tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_written() RETURNS trigger
@@ -81,7 +82,9 @@ BEGIN
         RETURN NULL;
     END IF;
     INSERT INTO %1$I.outbox_entries (event_type, created_at, wakes)
-    SELECT event_type, created_at, (SELECT true FROM %1$I.outbox_relays WHERE asleep LIMIT 1) FROM written;
+    SELECT event_type, created_at,
+           CASE WHEN id OPERATOR(pg_catalog.=) (SELECT id FROM written LIMIT 1) THEN (SELECT true FROM %1$I.outbox_relays WHERE asleep LIMIT 1) END
+    FROM written;
     RETURN NULL;
 END $$
 $ddl$, current_schema()); END $do$;

@@ -14,9 +14,9 @@ import (
 )
 
 // processedAllSQL is processedSQL for several events. The timeouts are set once. held
-// says whether any event waits for its turn.
+// says whether any event waits for the turn of one of these.
 const processedAllSQL = `
-SELECT event_id, answer, (SELECT EXISTS (SELECT FROM outbox_held)), (SELECT concat(` + timeoutsSQL + `))
+SELECT event_id, answer, (SELECT EXISTS (SELECT FROM outbox_turns t JOIN outbox_held h USING (ordering_key) WHERE t.event_id = ANY ($2::uuid[]))), (SELECT concat(` + timeoutsSQL + `))
 FROM confirm_many($2::uuid[])`
 
 // ProcessAll implements domain.Inbox.

@@ -12,6 +12,7 @@ LOCK TABLE outbox, outbox_held, outbox_sent, outbox_dead, outbox_suppressed, out
 ALTER TABLE outbox ENABLE TRIGGER USER;
 ALTER TABLE inbox ENABLE TRIGGER USER;
 ALTER TABLE outbox_cancelled ENABLE TRIGGER USER;
+ALTER TABLE outbox_entries ENABLE TRIGGER USER;
 
 -- Positions continue from the highest one in use, because replication carries no
 -- sequences.
