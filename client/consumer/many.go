@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"outboxd/client"
 	"outboxd/client/acknowledge"
 )
 
@@ -104,7 +103,7 @@ func (r *remote) committedAll(ctx context.Context, events []Event) []error {
 	defer cancel()
 	list := make([]acknowledge.Acknowledgement, len(events))
 	for i, event := range events {
-		list[i] = acknowledge.Acknowledgement{Event: client.ID(event.ID), Type: event.Type, Queue: event.Queue}
+		list[i] = acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue}
 	}
 	errs := acknowledge.SendAll(ctx, r.redis, list)
 	for i, err := range errs {

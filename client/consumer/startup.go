@@ -45,23 +45,32 @@ var hopeless = []struct {
 	words []string
 	cure  string
 }{
-	{[]string{"WRONGPASS", "NOAUTH", "invalid username-password pair", "invalid password", "without any password configured", "no password is set"},
-		"Redis does not accept the user name and the password: correct Username and Password of the RedisConnOpt, or the user in Redis"},
-	{[]string{"NOPERM", "No permissions to access"},
-		"Redis does not let its user do what a worker needs: ACL SETUSER NAME +@all -@dangerous +info +select '~asynq:*' '&asynq:*' does"},
-	{[]string{"DB index is out of range", "invalid DB index", "SELECT is not allowed"},
-		"this Redis does not have the database: correct DB of the RedisConnOpt, to the one of outboxd's --redis-url"},
-	{[]string{"unknown command", "unknown subcommand"},
-		"this is no Redis or Valkey of version 6.2 or later, or a command was renamed in its redis.conf"},
-	{[]string{"CLUSTERDOWN", "MOVED", "CROSSSLOT"},
-		"this is a node of a Redis Cluster, which outboxd does not use: name the Redis of outboxd's --redis-url"},
+	{
+		[]string{"WRONGPASS", "NOAUTH", "invalid username-password pair", "invalid password", "without any password configured", "no password is set"},
+		"Redis does not accept the user name and the password: correct Username and Password of the RedisConnOpt, or the user in Redis",
+	},
+	{
+		[]string{"NOPERM", "No permissions to access"},
+		"Redis does not let its user do what a worker needs: ACL SETUSER NAME +@all -@dangerous +info +select '~asynq:*' '&asynq:*' does",
+	},
+	{
+		[]string{"DB index is out of range", "invalid DB index", "SELECT is not allowed"},
+		"this Redis does not have the database: correct DB of the RedisConnOpt, to the one of outboxd's --redis-url",
+	},
+	{
+		[]string{"unknown command", "unknown subcommand"},
+		"this is no Redis or Valkey of version 6.2 or later, or a command was renamed in its redis.conf",
+	},
+	{
+		[]string{"CLUSTERDOWN", "MOVED", "CROSSSLOT"},
+		"this is a node of a Redis Cluster, which outboxd does not use: name the Redis of outboxd's --redis-url",
+	},
 }
 
 // refused returns the error with which Run gives up, or nil if Redis may answer
 // later.
 func refused(err error) error {
-	var answer redis.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[redis.Error](err); ok {
 		for _, h := range hopeless {
 			for _, word := range h.words {
 				if strings.Contains(answer.Error(), word) {
@@ -95,7 +104,10 @@ func refused(err error) error {
 func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.Logger) error {
 	for told := false; ; told = true {
 		err := client.Ping(ctx).Err()
-		if err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // Run ends as it does later
+		}
+		if err == nil {
 			return nil
 		}
 		if err := refused(err); err != nil {
@@ -106,7 +118,7 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 		case logger != nil:
 			logger.Warn("waiting for Redis: ", err)
 		default:
-			slog.WarnContext(ctx, "waiting for Redis", "error", err)
+			slog.Default().WarnContext(ctx, "waiting for Redis", "error", err)
 		}
 		if !pause(ctx, 250*time.Millisecond+rand.N(500*time.Millisecond)) {
 			return nil

@@ -110,7 +110,7 @@ func (b *buffer) giveBack() {
 		if tasks = b.give(tasks); len(tasks) == 0 || pause == longest && b.isClosed() {
 			return
 		}
-		time.Sleep(pause)
+		<-time.After(pause) // bounded, and no context bounds it further
 	}
 }
 

@@ -160,7 +160,7 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 		}
 		if batch = again; len(batch) > 0 {
 			pause := repeatAfter << n
-			time.Sleep(pause/2 + rand.N(pause))
+			<-time.After(pause/2 + rand.N(pause)) // bounded by repeats
 		}
 	}
 }

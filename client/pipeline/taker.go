@@ -84,10 +84,11 @@ func (t *taker) next(name string) (message string, err error) {
 	if t.ctx.Err() != nil {
 		return "", nil
 	}
-	switch err := t.look(name); {
-	case err != nil && t.ctx.Err() != nil:
-		return "", nil // the end cut the look short
-	case err != nil:
+	err := t.look(name)
+	if t.ctx.Err() != nil {
+		err = nil // the end cut the look short
+	}
+	if err != nil {
 		return "", err
 	}
 	if t.empty {
