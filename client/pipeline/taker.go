@@ -84,7 +84,7 @@ func (t *taker) next(name string) (message string, err error) {
 	if t.ctx.Err() != nil {
 		return "", nil
 	}
-	err := t.look(name)
+	err = t.look(name)
 	if t.ctx.Err() != nil {
 		err = nil // the end cut the look short
 	}
