@@ -81,14 +81,10 @@ func (t *taker) next(name string) (message string, err error) {
 		return "", nil
 	}
 	clear(t.told)
-	if t.ctx.Err() != nil {
+	if t.ended() {
 		return "", nil
 	}
-	err = t.look(name)
-	if t.ctx.Err() != nil {
-		err = nil // the end cut the look short
-	}
-	if err != nil {
+	if err := t.look(name); err != nil && !t.ended() { // or the end cut the look short
 		return "", err
 	}
 	if t.empty {
@@ -98,6 +94,8 @@ func (t *taker) next(name string) (message string, err error) {
 	}
 	return t.handOut(name), nil
 }
+
+func (t *taker) ended() bool { return t.ctx.Err() != nil }
 
 func (t *taker) handOut(name string) string {
 	a, there := t.buffer.next(name)
