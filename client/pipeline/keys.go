@@ -18,11 +18,14 @@ func takingKeys(queue string) []string {
 	return []string{prefix + "pending", prefix + "paused", prefix + "active", prefix + "lease"}
 }
 
-// queueOf returns the queue of a key such as asynq:{default}:pending.
+// queueOf returns the queue of a key such as asynq:{default}:pending. A queue's name
+// may have braces itself.
 func queueOf(key string) string {
-	_, rest, _ := strings.Cut(key, "{")
-	queue, _, _ := strings.Cut(rest, "}")
-	return queue
+	rest := strings.TrimPrefix(key, "asynq:{")
+	if end := strings.LastIndex(rest, "}:"); end >= 0 {
+		return rest[:end]
+	}
+	return ""
 }
 
 // takesTask reports by its keys whether a script is the one by which Asynq takes
