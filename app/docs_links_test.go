@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,15 +19,7 @@ var (
 // Each link in the documents leads to a file, and to a heading if it names one.
 func TestDocsLinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	var files []string
-	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/notes/*.md"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil || len(found) == 0 {
-			t.Fatalf("%s: %d documents, %v", pattern, len(found), err)
-		}
-		files = append(files, found...)
-	}
-	for _, file := range files {
+	for _, file := range documents(t) {
 		for _, link := range markdownLink.FindAllStringSubmatch(readDocument(t, file), -1) {
 			name, anchor, _ := strings.Cut(link[1], "#")
 			if strings.Contains(name, "://") {
@@ -45,6 +38,25 @@ func TestDocsLinksLeadSomewhere(t *testing.T) {
 			}
 		}
 	}
+}
+
+// documents returns the paths of all documents: those at the top, and all below docs.
+func documents(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("../*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d documents, %v", len(files), err)
+	}
+	err = filepath.WalkDir("../docs", func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 func readDocument(t *testing.T, file string) string {

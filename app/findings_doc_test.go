@@ -13,7 +13,7 @@ import (
 func TestFindingsAreDocumented(t *testing.T) {
 	t.Parallel()
 	var text string
-	for _, name := range []string{"../docs/commands.md", "../docs/operations.md"} {
+	for _, name := range []string{"../docs/reference/findings.md", "../docs/guides/redis.md"} {
 		content, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -29,7 +29,7 @@ var metricName = regexp.MustCompile(`outboxd_(build|http|relay|worker)_[a-z_]+[a
 func wantNamedMetrics(t *testing.T, text string) {
 	t.Helper()
 	var files []string
-	for _, pattern := range []string{"../README.md", "../docs/*.md", "../deploy/grafana/*.json", "../deploy/prometheus/*.yaml"} {
+	for _, pattern := range []string{"../README.md", "../docs/*.md", "../docs/*/*.md", "../docs/*/*/*.md", "../deploy/grafana/*.json", "../deploy/prometheus/*.yaml"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("no file like %s: %v", pattern, err)
@@ -37,14 +37,14 @@ func wantNamedMetrics(t *testing.T, text string) {
 		files = append(files, found...)
 	}
 	part := regexp.MustCompile(`_(bucket|sum|count)$`)
-	operations, err := os.ReadFile("../docs/operations.md")
+	reference, err := os.ReadFile("../docs/reference/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// A metric may be missing while there is no trouble; its row in the table
 	// then says so.
 	absent := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(outboxd_[a-z_]+)[^\n]*[Aa]bsent").FindAllStringSubmatch(string(operations), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(outboxd_[a-z_]+)[^\n]*[Aa]bsent").FindAllStringSubmatch(string(reference), -1) {
 		absent[row[1]] = true
 	}
 	for _, file := range files {
@@ -87,17 +87,19 @@ func TestAlertsHaveSections(t *testing.T) {
 		}
 		return string(text)
 	}
-	rules, tests, runbook := read("../deploy/prometheus/alerts.yaml"), read("../deploy/prometheus/alerts_test.yaml"), read("../docs/runbook.md")
+	rules, tests := read("../deploy/prometheus/alerts.yaml"), read("../deploy/prometheus/alerts_test.yaml")
 	alerts := regexp.MustCompile(`(?m)- alert: (\w+)$`).FindAllStringSubmatch(rules, -1)
 	if len(alerts) == 0 {
 		t.Error("there are no alerts")
 	}
 	for _, alert := range alerts {
 		name := alert[1]
-		if strings.Count(rules, "runbook_url: docs/runbook.md#"+strings.ToLower(name)+"\n") != 1 {
+		link := regexp.MustCompile(`runbook_url: (docs/guides/runbook/[a-z-]+\.md)#`+strings.ToLower(name)+"\n").FindAllStringSubmatch(rules, -1)
+		if len(link) != 1 {
 			t.Errorf("%s does not lead to its section", name)
+			continue
 		}
-		_, section, found := strings.Cut(runbook, "\n## "+name+"\n")
+		_, section, found := strings.Cut(read("../"+link[0][1]), "\n## "+name+"\n")
 		section, _, _ = strings.Cut(section, "\n## ")
 		if !found || !strings.Contains(section, "**Means.**") || !strings.Contains(section, "**Look.**") || !strings.Contains(section, "**Mend.**") {
 			t.Errorf("the runbook does not say what %s means, where to look and how to mend it", name)

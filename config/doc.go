@@ -3,7 +3,7 @@
 // together.
 //
 // One table, in table.go, is the source of everything: flags, variables, keys,
-// defaults, checks, the reference in docs/configuration.md and
+// defaults, checks, the reference in docs/reference/configuration.md and
 // outboxd.example.yaml. A new option is a field in config.go and an entry in
 // the table; then "go test ./config -update" rewrites the two files.
 //

@@ -15,11 +15,11 @@ import (
 
 const (
 	examplePath   = "../outboxd.example.yaml"
-	referencePath = "../docs/configuration.md"
+	referencePath = "../docs/reference/configuration.md"
 )
 
 // go test ./config -update writes the generated files anew.
-var update = flag.Bool("update", false, "write outboxd.example.yaml and docs/configuration.md")
+var update = flag.Bool("update", false, "write outboxd.example.yaml and docs/reference/configuration.md")
 
 func TestGeneratedFiles(t *testing.T) {
 	t.Parallel()

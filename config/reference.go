@@ -52,7 +52,7 @@ const referenceTraces = `
 ## Traces
 
 Traces are set up by OpenTelemetry's own variables, which are read from the environment only and are not outboxd's options. None is set: no traces,
-and nothing is spent on them. [Operations](operations.md#traces) says what is recorded.
+and nothing is spent on them. [Traces](../guides/traces.md) says what is recorded.
 
 | variable | meaning |
 |---|---|
@@ -66,7 +66,7 @@ and nothing is spent on them. [Operations](operations.md#traces) says what is re
 | ` + "`OTEL_SDK_DISABLED`" + ` | ` + "`true`" + ` switches all of it off |
 `
 
-// WriteReference writes docs/configuration.md: how options are set, and each
+// WriteReference writes docs/reference/configuration.md: how options are set, and each
 // of them by section.
 func WriteReference(w io.Writer) error {
 	var text bytes.Buffer

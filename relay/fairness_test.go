@@ -31,7 +31,7 @@ import (
 //
 // So the limit is max(sweepEvery, sweepShare * sweep) + nap + pass, plus the
 // time that the relays take for the events before it, plus one more pass.
-// docs/guarantees.md says the same in the users' words.
+// docs/explanation/lateness.md says the same in the users' words.
 const (
 	sweepEvery = time.Second
 	sweepShare = 20

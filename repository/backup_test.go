@@ -22,7 +22,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// These tests make the backups and restores of docs/backup.md.
+// These tests make the backups and restores of docs/guides/backup.md.
 
 // stock leaves events in every place where one can be.
 func stock(t *testing.T, db *postgres.Database) {

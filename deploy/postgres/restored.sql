@@ -1,6 +1,6 @@
 -- Repairs outboxd's tables after their rows came from elsewhere: from data restored
 -- without the schema, logical replication, or a load with triggers off.
--- docs/backup.md says when to run it. Run it as the owner of the tables or a
+-- docs/guides/backup.md says when to run it. Run it as the owner of the tables or a
 -- superuser, before relays, workers and producers start. It may be run again at any
 -- time.
 SET search_path = outboxd;

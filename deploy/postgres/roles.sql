@@ -12,7 +12,7 @@
 -- example.
 --
 -- The roles have no password yet: use \password outboxd_relay, or a client
--- certificate. docs/security.md says what each role is for.
+-- certificate. docs/explanation/security.md says what each role is for.
 
 BEGIN;
 

@@ -87,7 +87,7 @@ func (r *RowSecurity) judge() []domain.Finding {
 }
 
 // judgeTables judges faults that a restore, an upgrade or a person may leave
-// behind; see docs/backup.md.
+// behind; see docs/guides/backup.md.
 func (p PostgresFacts) judgeTables() (found []domain.Finding) {
 	if p.Unidentified != "" {
 		found = append(found, of("replica-identity", "a publication has the tables "+p.Unidentified+", which have no replica identity",

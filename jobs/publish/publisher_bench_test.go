@@ -22,7 +22,7 @@ import (
 
 // BenchmarkEnqueue compares ways of handing a batch of 1,000 events to Redis
 // over a unix socket and over a network. The way that outboxd takes is "lane";
-// see docs/benchmarks.md for what the others came to. An op is a batch.
+// see docs/explanation/benchmarks.md for what the others came to. An op is a batch.
 func BenchmarkEnqueue(b *testing.B) {
 	near, err := broker.ParseURL(servertest.Redis(b))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // Faults that a restore, an upgrade or a person may leave behind; see
-// docs/backup.md.
+// docs/guides/backup.md.
 
 const triggersSQL = `
 SELECT coalesce(string_agg(wanted.name || ' of ' || wanted.relation, ', ' ORDER BY wanted.name), '')
