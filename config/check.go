@@ -81,9 +81,9 @@ func (l *loading) rules() []rule {
 	sends := c.HasRole(RoleWorker) && c.RunsExample()
 	smtp, webhook := sends && c.Notify == NotifySMTP, sends && c.Notify == NotifyWebhook
 	return []rule{
-		{[]string{"monitor.addr", "admin_token"}, func() string {
-			return only(c.Monitor.Addr != "" && !address.IsLoopback(c.Monitor.Addr) && c.AdminToken == "",
-				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s, or listen on 127.0.0.1", words.Quote(c.Monitor.Addr), name("admin_token")))
+		{[]string{"monitor.addr", "admin_token", "probe.addr"}, func() string {
+			return only(c.HasMonitorListener() && !address.IsLoopback(c.Monitor.Addr) && c.AdminToken == "",
+				fmt.Sprintf("%s can be reached from other machines, which needs a token: set %s, or listen on 127.0.0.1%s", words.Quote(c.Monitor.Addr), name("admin_token"), l.orProbe(name)))
 		}},
 		{[]string{"relay.inbox_retention", "relay.history"}, func() string {
 			return only(c.Relay.InboxRetention < c.Relay.History,
@@ -139,6 +139,14 @@ func (l *loading) rules() []rule {
 			return only(webhook && c.Webhook.Secret == "", "notify=webhook needs a signing key: give whsec_ and 24 to 64 bytes in base64, or change "+name("notify"))
 		}},
 	}
+}
+
+// orProbe names the other way to let probes in from other machines.
+func (l *loading) orProbe(name func(string) string) string {
+	if l.config.Probe.Addr != "" || l.config.HasRole(RoleMonitor) {
+		return ""
+	}
+	return ", or give the probes an address of their own with " + name("probe.addr")
 }
 
 func (l *loading) tooFewConns(name func(string) string) string {

@@ -20,6 +20,7 @@ type Config struct {
 
 	API      API
 	Monitor  Monitor
+	Probe    Probe
 	Database Database
 	Redis    Redis
 	Embedded Embedded
@@ -49,6 +50,11 @@ type Monitor struct {
 	Addr     string      // host:port; empty: no listener
 	Mask     value.Names // keys whose values the pages do not show
 	TraceURL string      // with {trace_id}; empty: traces are not linked
+}
+
+// Probe is the section of the listener that probes and Prometheus ask.
+type Probe struct {
+	Addr string // host:port; empty: they ask the monitor's listener
 }
 
 // Database is the section of the PostgreSQL connections.
@@ -198,6 +204,12 @@ func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
 // RoleWorker, handles its events. The API belongs to the example, so a process
 // with the API always makes the tables.
 func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole(RoleAPI) }
+
+// HasMonitorListener reports whether this process listens on Monitor.Addr. A process
+// without the pages does not if the probes have an address of their own.
+func (c *Config) HasMonitorListener() bool {
+	return c.Monitor.Addr != "" && (c.Probe.Addr == "" || c.HasRole(RoleMonitor))
+}
 
 // Path returns the configuration file that was read, or "".
 func (c *Config) Path() string { return c.path }

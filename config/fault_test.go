@@ -71,6 +71,9 @@ func TestFaults(t *testing.T) {
 		{"monitor open to all", setting{flags: []string{"--monitor-addr=:8081"}}, []string{"--monitor-addr", "admin_token (--admin-token, OUTBOXD_ADMIN_TOKEN)"}},
 		{"monitor on a name", setting{flags: []string{"--monitor-addr=example.com:8081"}}, []string{"admin_token"}},
 		{"monitor, role off", setting{flags: []string{"--monitor-addr=0.0.0.0:8081", "--roles=relay"}}, []string{"admin_token"}},
+		{"monitor, role off, names the probes", setting{flags: []string{"--monitor-addr=0.0.0.0:8081", "--roles=relay"}}, []string{"probe.addr (--probe-addr, OUTBOXD_PROBE_ADDR)"}},
+		{"pages beside probes", setting{flags: []string{"--monitor-addr=:8081", "--probe-addr=:8082", "--roles=monitor"}}, []string{"admin_token"}},
+		{"probe port", setting{flags: []string{"--probe-addr=127.0.0.1:99999"}}, []string{"host:port"}},
 		{"token short", setting{flags: []string{"--admin-token=fifteen-bytes-x"}}, []string{"15 bytes", "16"}},
 		{"inbox shorter than history", setting{flags: []string{"--relay-inbox-retention=1h"}}, []string{"--relay-inbox-retention", "1h", "168h", "relay.history (--relay-history, OUTBOXD_RELAY_HISTORY)"}},
 		{"backoff", setting{flags: []string{"--relay-backoff-base=11m"}}, []string{"11m", "10m", "relay.backoff_max"}},
@@ -144,6 +147,8 @@ func TestNoFault(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]setting{
 		"open monitor with token":     {flags: []string{"--monitor-addr=:8081", "--admin-token=sixteen-bytes-ok"}},
+		"probes of a relay":           {flags: []string{"--monitor-addr=:8081", "--probe-addr=:8082", "--roles=relay"}},
+		"probes, pages on loopback":   {flags: []string{"--probe-addr=:8082"}},
 		"no monitor":                  {flags: []string{"--monitor-addr="}},
 		"loopback in IPv4":            {flags: []string{"--monitor-addr=127.8.8.8:1"}},
 		"loopback mapped to IPv6":     {flags: []string{"--monitor-addr=[::ffff:127.0.0.1]:1"}},

@@ -84,6 +84,7 @@ func layeredOptions() []layered {
 		numbers("api.hash_concurrency"),
 		durations("api.idempotency_retention"),
 		texts("monitor.addr", "127.0.0.1:1", "localhost:2", "[::1]:3"),
+		texts("probe.addr", "127.0.0.1:1", ":2", "[::]:3"),
 		{key: "monitor.mask", texts: [3]string{"a", "b, c", "d,d,"}, want: [3]any{value.Names{"a"}, value.Names{"b", "c"}, value.Names{"d"}}},
 		texts("monitor.trace_url", "https://a/{trace_id}", "http://b/{trace_id}/x", "https://c?t={trace_id}"),
 		urls("database.url", "postgres://a@h/1", "host=h dbname=2", "postgresql://a:b@h1:1,h2/3").needs("OUTBOXD_NOTIFY=log"),

@@ -39,7 +39,7 @@ each value. Flags can be seen by other users of the machine, so secrets belong i
 const referenceRules = `
 ## Rules between options
 
-- ` + "`monitor.addr`" + ` must be a loopback address or empty, unless ` + "`admin_token`" + ` is set.
+- ` + "`monitor.addr`" + ` must be a loopback address or empty, unless ` + "`admin_token`" + ` is set, or ` + "`probe.addr`" + ` is and the process has not the role monitor.
 - ` + "`relay.inbox_retention`" + ` must not be shorter than ` + "`relay.history`" + `, nor ` + "`relay.backoff_base`" + ` longer than ` + "`relay.backoff_max`" + `.
 - ` + "`relay.listen_url`" + ` needs ` + "`database.url`" + `.
 - ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus ` + "`worker.concurrency`" + ` with the role worker.

@@ -9,7 +9,7 @@ import (
 func (c *Config) options() []*option {
 	var all []*option
 	for _, section := range [][]*option{
-		c.generalOptions(), c.API.options(), c.Monitor.options(), c.Database.options(), c.Redis.options(),
+		c.generalOptions(), c.API.options(), c.Monitor.options(), c.Probe.options(), c.Database.options(), c.Redis.options(),
 		c.Embedded.options(), c.Relay.options(), c.Worker.options(), c.Deliver.options(), c.SMTP.options(), c.Webhook.options(), c.Log.options(),
 	} {
 		all = append(all, section...)
@@ -83,7 +83,7 @@ func (c *Monitor) options() []*option {
 	return []*option{
 		{
 			field: &c.Addr, key: "monitor.addr", value: "127.0.0.1:8081", optional: true, check: address.CheckListen,
-			help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs admin_token.",
+			help: "Address of /healthz, /readyz and /metrics in every process, and of the pages of the role monitor. Empty means no listener. An address that other machines can reach needs admin_token, unless probe.addr is set and this process has no pages.",
 		},
 		{
 			field: &c.Mask, key: "monitor.mask", value: "password,token,secret,authorization", optional: true,
@@ -92,6 +92,15 @@ func (c *Monitor) options() []*option {
 		{
 			field: &c.TraceURL, key: "monitor.trace_url", optional: true, check: checkTraceURL,
 			help: "Address of an event's trace, with {trace_id} for the ID, such as https://tempo.example.com/trace/{trace_id}. Empty means that the pages show the ID alone.",
+		},
+	}
+}
+
+func (c *Probe) options() []*option {
+	return []*option{
+		{
+			field: &c.Addr, key: "probe.addr", optional: true, check: address.CheckListen,
+			help: "Address of /healthz, /readyz and /metrics alone, which need no token, such as :8082. monitor.addr then has only the pages of the role monitor. Empty means that monitor.addr has all of it.",
 		},
 	}
 }

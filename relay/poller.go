@@ -14,6 +14,7 @@ import (
 // poller claims, publishes and commits, one batch after another.
 type poller struct {
 	*Relay
+	in passTime
 }
 
 // run works until ctx ends. It finishes a batch that was claimed.
@@ -76,6 +77,8 @@ const (
 // pass claims a batch, publishes it and commits. It returns how many events it
 // had, and whether there may be more. A crash at any point leaves them due.
 func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
+	p.in.begin()
+	defer p.in.end()
 	batch, err := p.claim(ctx)
 	if err != nil {
 		return 0, false, err

@@ -65,6 +65,7 @@ type Relay struct {
 	parts    *queueOutages
 	bounds   *bounds // nil: none
 	leader   *lead.Leader
+	pollers  []*poller
 }
 
 // Actor is a part of a relay that runs until its context ends. Run may be
@@ -96,6 +97,9 @@ func New(o Options) *Relay {
 		r.bounds = newBounds(o.Lengths, o.MaxQueue, m.full, log, opened)
 	}
 	r.database = newBreaker("database", o.Database, m.breaker("database"), log, func() {})
+	for range o.Concurrency {
+		r.pollers = append(r.pollers, &poller{Relay: r})
+	}
 	return r
 }
 
@@ -113,8 +117,8 @@ func (r *Relay) Actors() []Actor {
 	if r.bounds != nil {
 		actors = append(actors, Actor{"queue bounds", r.bounds.run})
 	}
-	for range r.o.Concurrency {
-		actors = append(actors, Actor{"poller", (&poller{Relay: r}).run})
+	for _, p := range r.pollers {
+		actors = append(actors, Actor{"poller", p.run})
 	}
 	return actors
 }

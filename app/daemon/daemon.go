@@ -36,15 +36,16 @@ type Daemon struct {
 	process  domain.RelayProcess
 	traces   *tracing // nil: none
 
-	apiListener, monitorListener net.Listener // nil: not configured
-	servers                      *servers.Servers
-	database                     *postgres.Database
-	redis                        *broker.Redis // nil: no role needs it
-	watches                      []*watch
-	lookout                      *lookout.Lookout // nil if this process neither relays nor shows pages
-	relay                        *relay.Relay     // nil: not a role of this process
-	deliveries                   *deliveries      // nil without the role worker
-	lineup                       *lineup
+	apiListener, monitorListener, probeListener net.Listener // nil: not configured
+
+	servers    *servers.Servers
+	database   *postgres.Database
+	redis      *broker.Redis // nil: no role needs it
+	watches    []*watch
+	lookout    *lookout.Lookout // nil if this process neither relays nor shows pages
+	relay      *relay.Relay     // nil: not a role of this process
+	deliveries *deliveries      // nil without the role worker
+	lineup     *lineup
 
 	undo []func() // clean-up of everything opened so far, called in reverse order
 }
@@ -72,6 +73,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	if err := d.startServers(ctx); err != nil {
 		return nil, err
 	}
+	keepWithinLimits(d.servers.Embedded(), log)
 	if err := d.openDatabase(ctx); err != nil {
 		return nil, err
 	}
@@ -103,8 +105,13 @@ func (d *Daemon) listen() (err error) {
 			return err
 		}
 	}
-	if d.cfg.Monitor.Addr != "" {
+	if d.cfg.HasMonitorListener() {
 		if d.monitorListener, err = d.bind(d.cfg.Monitor.Addr, "--monitor-addr, OUTBOXD_MONITOR_ADDR or monitor.addr"); err != nil {
+			return err
+		}
+	}
+	if d.cfg.Probe.Addr != "" {
+		if d.probeListener, err = d.bind(d.cfg.Probe.Addr, "--probe-addr, OUTBOXD_PROBE_ADDR or probe.addr"); err != nil {
 			return err
 		}
 	}
@@ -247,7 +254,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.monitorListener != nil {
 		attrs = append(attrs, "monitor", "http://"+d.monitorListener.Addr().String())
 	}
+	if d.probeListener != nil {
+		attrs = append(attrs, "probe", "http://"+d.probeListener.Addr().String())
+	}
 	d.log.Info("ready", attrs...)
+	defer (&manager{log: d.log}).accompany(d.lineup.draining, d.alive)()
 	err := d.lineup.run(ctx)
 	if err == nil || errors.Is(err, ctx.Err()) {
 		d.log.Info("drained", "roles", d.cfg.Roles)

@@ -44,6 +44,7 @@ type lineup struct {
 
 	mu      sync.Mutex
 	running []string
+	over    []string // actors that have returned
 }
 
 // newLineup returns an empty lineup. Its actors get contexts derived from ctx.
@@ -133,7 +134,15 @@ func (l *lineup) finished(name string) {
 	defer l.mu.Unlock()
 	if i := slices.Index(l.running, name); i >= 0 {
 		l.running = slices.Delete(l.running, i, i+1)
+		l.over = append(l.over, name)
 	}
+}
+
+// ended returns the actors that have returned.
+func (l *lineup) ended() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.over)
 }
 
 func (l *lineup) left() []string {

@@ -17,16 +17,16 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// addMonitor adds the listener that every process has: health, readiness and
-// metrics, and the pages if this process has the role. beside is the relay of
-// this process, or nil.
+// addMonitor adds the listeners of health, readiness and metrics, which every
+// process has, and of the pages if this process has the role: one for both, or
+// one for each. beside is the relay of this process, or nil.
 func (d *Daemon) addMonitor(beside *relay.Relay) error {
-	if d.monitorListener == nil {
+	if d.monitorListener == nil && d.probeListener == nil {
 		return nil
 	}
 	var pages *monitor.TaskPages
 	var sources dashboard.Sources
-	if d.cfg.HasRole(config.RoleMonitor) {
+	if d.monitorListener != nil && d.cfg.HasRole(config.RoleMonitor) {
 		pages = monitor.NewTaskPages(d.redis)
 		d.undo = append(d.undo, func() { _ = pages.Close() })
 		sources = d.sources()
@@ -35,14 +35,23 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	for i, role := range d.cfg.Roles {
 		roles[i] = string(role)
 	}
-	app := monitor.New(monitor.Options{
+	options := monitor.Options{
 		Logger: d.log, Registry: d.registry, Version: d.build.Version, Roles: roles,
 		Checks: d.checks(beside), Warnings: d.warnings, Draining: d.lineup.isDraining,
 		Pages: pages, Sources: sources, Address: d.cfg.Monitor.Addr, AdminToken: string(d.cfg.AdminToken),
 		IsLoopback:     address.IsLoopback,
 		TrustedProxies: d.cfg.API.TrustedProxies,
-	})
-	d.lineup.add(stageMonitor, "monitor", serve(app, d.monitorListener, share(d.cfg.ShutdownTimeout, requestShare)/2))
+	}
+	patience := share(d.cfg.ShutdownTimeout, requestShare) / 2
+	if d.probeListener == nil {
+		d.lineup.add(stageMonitor, "monitor", serve(monitor.New(options), d.monitorListener, patience))
+		return nil
+	}
+	probes, shown := monitor.NewApart(options)
+	d.lineup.add(stageMonitor, "probes", serve(probes, d.probeListener, patience))
+	if d.monitorListener != nil {
+		d.lineup.add(stageMonitor, "monitor", serve(shown, d.monitorListener, patience))
+	}
 	return nil
 }
 

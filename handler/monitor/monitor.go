@@ -52,19 +52,48 @@ type Options struct {
 // Pages, the pages. It starts nothing: the caller listens, shuts down, and
 // closes the Pages afterwards.
 func New(o Options) *fiber.App {
-	s := handler.NewServer(handler.Options{
-		Name: "monitor", Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
+	s := o.newServer("monitor")
+	app, ready := s.App(), newReadiness(o, s.Logger())
+	addProbes(app, ready, o, s)
+	if o.Pages != nil {
+		addPages(app, ready, o, s)
+	}
+	return app
+}
+
+// NewApart returns an app with /healthz, /readyz and /metrics, and another with the
+// pages; nil without Pages. It is otherwise like New.
+func NewApart(o Options) (probes, pages *fiber.App) {
+	s := o.newServer("probes")
+	ready := newReadiness(o, s.Logger())
+	probes = s.App()
+	addProbes(probes, ready, o, s)
+	if o.Pages == nil {
+		return probes, nil
+	}
+	s = o.newServer("monitor")
+	pages = s.App()
+	addPages(pages, ready, o, s)
+	return probes, pages
+}
+
+func (o Options) newServer(name string) *handler.Server {
+	return handler.NewServer(handler.Options{
+		Name: name, Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
 		ReadLimit: formLimit, Timeouts: o.Timeouts, Connections: o.Connections,
 		Quiet: []string{"/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath + "/*"},
 	})
-	app := s.App()
-	ready := newReadiness(o, s.Logger())
+}
+
+// addProbes adds what needs no token.
+func addProbes(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": statusOK}) })
 	app.Get("/readyz", ready.answer)
 	app.Get("/metrics", adaptor.HTTPHandler(exposition(o.Registry, s.Logger())))
-	if o.Pages == nil {
-		return app
-	}
+}
+
+// addPages adds the pages, and what guards them.
+func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	g := newGuard(o.AdminToken, o.Address, o.IsLoopback)
 	pages := dashboard.New(dashboard.Options{
 		Version: o.Version, Sources: o.Sources, Guard: g.check, Visitor: g.visitor, Explain: explain(s),
@@ -77,7 +106,6 @@ func New(o Options) *fiber.App {
 	app.Post("/signin", in.openSession)
 	app.Post("/signout", in.closeSession)
 	o.Pages.routes(app, g)
-	return app
 }
 
 // exposition serves the metrics that could be gathered and logs the errors of

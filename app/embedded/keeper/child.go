@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -83,8 +84,10 @@ func (p *Child) StopSoon(signals ...syscall.Signal) {
 }
 
 // Environment returns this process's environment without variables that begin
-// with the given prefixes.
+// with the given prefixes. It leaves out those of a service manager, too: a
+// server must not answer for this process.
 func Environment(extra []string, without ...string) []string {
+	without = append(slices.Clone(without), "NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_")
 	var env []string
 next:
 	for _, variable := range os.Environ() {

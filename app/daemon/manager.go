@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+)
+
+// manager tells the service manager that started this process how it is:
+// systemd, or another one with sd_notify's protocol. Without a NOTIFY_SOCKET it
+// does nothing. It is used by one goroutine at a time.
+type manager struct {
+	log  *slog.Logger
+	mute bool // it could not be told, and the log has it
+}
+
+// tell sends one state, such as "READY=1".
+func (m *manager) tell(state string) {
+	if _, err := sd.SdNotify(false, state); err != nil && !m.mute {
+		m.mute = true
+		m.log.Warn("the service manager cannot be told how this process is; check NOTIFY_SOCKET", "error", err)
+	}
+}
+
+// accompany says that the process is ready, beats its watchdog, and says when it
+// begins to drain. It goes on until the returned function is called.
+//
+// There is a beat for as long as alive returns nil, twice in the time that the
+// service manager allows. A process that drains always gets them: draining has a
+// limit of its own.
+func (m *manager) accompany(draining <-chan struct{}, alive func() error) (stop func()) {
+	m.tell(sd.SdNotifyReady)
+	limit, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		m.log.Warn("the watchdog's time cannot be read, so there are no beats; check WATCHDOG_USEC", "error", err)
+	}
+	var beats <-chan time.Time
+	release := func() {}
+	if limit > 0 {
+		ticker := time.NewTicker(limit / 2)
+		beats, release = ticker.C, ticker.Stop
+	}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer release()
+		w := watchdog{log: m.log, alive: alive, beat: func() { m.tell(sd.SdNotifyWatchdog) }}
+		for {
+			select {
+			case <-end:
+				return
+			case <-draining:
+				m.tell(sd.SdNotifyStopping)
+				draining, w.alive = nil, func() error { return nil }
+			case <-beats:
+				w.look()
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
+
+// watchdog beats while the process is alive.
+type watchdog struct {
+	log    *slog.Logger
+	alive  func() error
+	beat   func()
+	silent bool
+}
+
+func (w *watchdog) look() {
+	err := w.alive()
+	switch {
+	case err == nil && w.silent:
+		w.log.Info("the watchdog gets its beats again")
+	case err != nil && !w.silent:
+		w.log.Error("the watchdog gets no beat; the service manager will restart this process", "error", err)
+	}
+	if w.silent = err != nil; !w.silent {
+		w.beat()
+	}
+}
+
+// alive returns nil, or which part of this process no longer works and cannot
+// come back by itself.
+func (d *Daemon) alive() error {
+	if d.relay != nil {
+		if err := d.relay.Hangs(); err != nil {
+			return err
+		}
+	}
+	if ended := d.lineup.ended(); len(ended) > 0 {
+		return errors.New("no longer running: " + ended[0])
+	}
+	return nil
+}
