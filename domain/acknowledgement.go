@@ -7,14 +7,15 @@ import "context"
 type Acknowledgement struct {
 	EventID     ID
 	Type, Queue string // the event's
+	Outbox      string // the mark of the outbox that its task came from; "": not known
 }
 
 // Acknowledgements reads what consumers acknowledged through the queue.
 type Acknowledgements interface {
 	// Await returns the acknowledgements that came after a position, the oldest
 	// first, and the position of the last one. It waits a bounded time for the
-	// first. An unknown position, such as "", is the beginning. If next is before
-	// after, the queue has been replaced.
+	// first. An unknown position, such as "", is the beginning, and "end" is
+	// after the last one so far. If next is before after, the queue has been replaced.
 	//
 	// Errors: CodeUnavailable.
 	Await(ctx context.Context, after string) (list []Acknowledgement, next string, err error)
@@ -32,8 +33,11 @@ type AcknowledgedEvents interface {
 	Position(ctx context.Context) (string, error)
 
 	// Acknowledge confirms the events that belong to this outbox, and remembers
-	// the position, in one transaction. It returns how many events it confirmed.
+	// the position next instead of after, in one transaction. It returns how many events it confirmed.
 	// It does not count events that were confirmed before, or whose turn has not
 	// come.
-	Acknowledge(ctx context.Context, list []Acknowledgement, position string) (int64, error)
+	//
+	// Errors: CodeConflict if the position is not after, or if the database may have
+	// gone back and the leader has not noted it yet. Nothing is confirmed then.
+	Acknowledge(ctx context.Context, list []Acknowledgement, after, next string) (int64, error)
 }

@@ -38,6 +38,9 @@ type Event struct {
 	Subscription string
 	// Split is whether the event's deliveries were made.
 	Split Split
+	// Outbox is the mark of the outbox that the event was claimed from. Its task carries
+	// the mark, and acknowledgements return it.
+	Outbox string
 }
 
 // Split says whether the deliveries of an event were made.

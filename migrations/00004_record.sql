@@ -303,7 +303,7 @@ CREATE TABLE outbox_queue_identity (
     seen_at        timestamptz,
     healed_at      timestamptz,
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
-    acknowledged   text        NOT NULL DEFAULT '', -- the last entry that was read from the stream of acknowledgements in Redis
+    acknowledged   text        NOT NULL DEFAULT '', -- the last entry that was read from the stream of acknowledgements in Redis; 'end': skip what it has
     -- Events of these types cannot be cancelled once they are handed over.
     -- unconfirmed: no consumer confirms them. elsewhere: they are confirmed in
     -- other databases, as their acknowledgements have shown.
@@ -459,30 +459,72 @@ $ddl$, current_schema()); END $do$;
 
 CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION outbox_confirming();
 
+-- outbox_mark returns the mark of this outbox, which its tasks carry and which comes back
+-- with acknowledgements. It is made of the outbox's name, the PostgreSQL cluster, the
+-- database and the table. So a copy of the outbox has another mark from the beginning:
+-- by CREATE DATABASE … TEMPLATE, from a dump, or by logical replication. A standby that
+-- takes over keeps the mark: its consumers' effects are those of this outbox. NULL: the
+-- outbox has no name.
+--
+-- Every claim calls it, so it has no search_path and names everything in full.
+-- +goose StatementBegin
+DO $do$ BEGIN EXECUTE format($ddl$
+CREATE FUNCTION outbox_mark() RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
+DECLARE
+    system text := '';
+BEGIN
+    IF pg_catalog.has_function_privilege('pg_catalog.pg_control_system()'::pg_catalog.regprocedure, 'EXECUTE') THEN
+        system := (SELECT system_identifier FROM pg_catalog.pg_control_system());
+    END IF;
+    RETURN (SELECT pg_catalog."left"(pg_catalog.md5(pg_catalog.concat_ws(' ', i.name, system, d.oid, i.tableoid)), 16)
+        FROM %1$I.outbox_queue_identity i, pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
+END $$
+$ddl$, current_schema()); END $do$;
+-- +goose StatementEnd
+
 -- outbox_acknowledge confirms events that took effect in the databases of other
 -- consumers. It stores how far their acknowledgements were read, and returns how many
 -- events it confirmed.
 --
 --   - Several outboxes may share a Redis, so an acknowledgement may belong to another
---     outbox. Ours are recognised by ID, type and queue, in one snapshot, because an
---     event moves; or, if no history is kept, by the turn of their key.
+--     outbox. Ours have our mark. Those of tasks that were enqueued without a mark have
+--     none, and are recognised by ID, type and queue alone.
+--   - The event is looked up in one snapshot, because an event moves; or, if no history
+--     is kept, by the turn of its key.
+--   - Since a database went back, its consumers' databases may have gone back with it. Then
+--     an acknowledgement from before may be of an effect that is lost. So nothing is
+--     confirmed, and the answer is NULL, until the leader has noted that the database went
+--     back; the note ends the reading at the old position, and the leader skips what is in
+--     the stream by then. Its events are sent again.
 --   - In a database that went back, an acknowledgement may come before its event's
 --     turn. It is left out. Its event is sent again when it has the turn, and
 --     acknowledged again.
 --   - Events are confirmed in the order of their keys, as confirm_many and outbox_advance
 --     do, because the turns of the keys are locked in the order of the confirmations.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], upto text) RETURNS bigint
+CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], marks text[], since text, upto text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
 DECLARE
+    at        outbox_queue_identity;
     known     uuid[];
+    own       text := outbox_mark();
     event     uuid;
     confirmed bigint := 0;
     added     bigint;
 BEGIN
+    SELECT i.* INTO at FROM outbox_queue_identity i;
+    IF at.acknowledged <> since THEN
+        RETURN NULL;
+    END IF;
+    IF ids <> '{}' AND at.timeline <> '' AND has_function_privilege('pg_catalog.pg_walfile_name(pg_catalog.pg_lsn)', 'EXECUTE') THEN
+        IF NOT starts_with(pg_walfile_name(pg_current_wal_lsn()), at.timeline) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     SELECT array_agg(k.id ORDER BY t.ordering_key, k.id) INTO known FROM (SELECT DISTINCT a.id
-    FROM unnest(ids, types, queues) AS a(id, event_type, queue)
-    WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = a.id)
+    FROM unnest(ids, types, queues, marks) AS a(id, event_type, queue, mark)
+    WHERE a.mark IN ('', own) AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = a.id)
       AND (EXISTS (SELECT FROM outbox_sent s WHERE s.id = a.id AND s.event_type = a.event_type AND s.queue = a.queue)
         OR EXISTS (SELECT FROM outbox o WHERE o.id = a.id AND o.event_type = a.event_type AND o.queue = a.queue)
         OR EXISTS (SELECT FROM outbox_dead d WHERE d.id = a.id AND d.event_type = a.event_type AND d.queue = a.queue)
@@ -509,13 +551,18 @@ BEGIN
     -- This row is locked last: the inserts above may wait for a producer that is
     -- cancelling an event, and the healer needs the row.
     UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
-        SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere));
+        SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere))
+    WHERE acknowledged = since;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'acknowledgements were read from % on by another session', since USING ERRCODE = 'serialization_failure';
+    END IF;
     RETURN confirmed;
 END $$;
 -- +goose StatementEnd
 
 -- +goose Down
 DROP FUNCTION outbox_acknowledge;
+DROP FUNCTION outbox_mark;
 DROP TRIGGER outbox_confirming ON inbox;
 DROP FUNCTION outbox_confirming;
 DROP FUNCTION outbox_is_doubtful;

@@ -3,6 +3,8 @@ package repository
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"outboxd/domain"
 	"outboxd/repository/postgres"
 )
@@ -24,16 +26,20 @@ func (a *AcknowledgedEvents) Position(ctx context.Context) (position string, err
 }
 
 // Acknowledge implements domain.AcknowledgedEvents.
-func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Acknowledgement, position string) (n int64, err error) {
+func (a *AcknowledgedEvents) Acknowledge(ctx context.Context, list []domain.Acknowledgement, after, next string) (int64, error) {
 	var ids []domain.ID
-	var types, queues []string
+	var types, queues, marks []string
 	for _, one := range list {
 		// A type or queue that this database cannot store belongs to no event
 		// of it.
-		if one.Type == a.db.Storable(one.Type) && one.Queue == a.db.Storable(one.Queue) {
-			ids, types, queues = append(ids, one.EventID), append(types, one.Type), append(queues, one.Queue)
+		if one.Type == a.db.Storable(one.Type) && one.Queue == a.db.Storable(one.Queue) && one.Outbox == a.db.Storable(one.Outbox) {
+			ids, types, queues, marks = append(ids, one.EventID), append(types, one.Type), append(queues, one.Queue), append(marks, one.Outbox)
 		}
 	}
-	err = a.db.Pool().QueryRow(ctx, `SELECT outbox_acknowledge($1, $2, $3, $4)`, postgres.UUIDs(ids), types, queues, position).Scan(&n)
-	return n, postgres.Translate(err, "confirm what was acknowledged")
+	var n pgtype.Int8
+	err := a.db.Pool().QueryRow(ctx, `SELECT outbox_acknowledge($1, $2, $3, $4, $5, $6)`, postgres.UUIDs(ids), types, queues, marks, after, next).Scan(&n)
+	if err == nil && !n.Valid {
+		return 0, domain.Errorf(domain.CodeConflict, "acknowledgements are not read from %q on now: another leader has read them, or the database may have gone back", after)
+	}
+	return n.Int64, postgres.Translate(err, "confirm what was acknowledged")
 }

@@ -1,12 +1,111 @@
 package repository_test
 
 import (
+	"fmt"
+	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
+	"outboxd/migrations"
 	"outboxd/repository"
+	"outboxd/repository/heal"
+	"outboxd/repository/postgres"
 )
+
+// markOf returns the mark of the outbox in db.
+func markOf(t *testing.T, db *postgres.Database) (mark string) {
+	t.Helper()
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT outbox_mark()").Scan(&mark); err != nil || mark == "" {
+		t.Fatalf("the mark is %q, %v", mark, err)
+	}
+	return mark
+}
+
+// A copy of an outbox has the same events, another mark, and confirms nothing by the acknowledgements of the original.
+func TestACopyHasAMarkOfItsOwn(t *testing.T) {
+	t.Parallel()
+	address := servertest.Database(t)
+	db := schematest.Connect(t, address)
+	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, `INSERT INTO outbox (id, event_type, payload, queue) VALUES ('00000000-0000-7000-8000-000000000001', 'a', '', 'q')`)
+	mark := markOf(t, db)
+	db.Close()
+	original, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(original.Path, "/")
+	servertest.Execute(t, servertest.Database(t), fmt.Sprintf("CREATE DATABASE %q TEMPLATE %q", name+"_copy", name))
+	original.Path += "_copy"
+	again, copied := schematest.Connect(t, address), schematest.Connect(t, original.String())
+	if m := markOf(t, again); m != mark {
+		t.Errorf("the original's mark was %s, and is %s", mark, m)
+	}
+	if m := markOf(t, copied); m == mark {
+		t.Errorf("the copy has the original's mark %s", m)
+	}
+	for _, test := range []struct {
+		db   *postgres.Database
+		want int64
+	}{{copied, 0}, {again, 1}} {
+		batch, err := repository.NewOutbox(test.db, repository.OutboxOptions{}).Claim(t.Context(), domain.Cursor{}, 10)
+		if err != nil || len(batch.Events()) != 1 || batch.Events()[0].Outbox != markOf(t, test.db) {
+			t.Fatalf("claimed %v, %v", batch, err)
+		}
+		if err := batch.Release(); err != nil {
+			t.Fatal(err)
+		}
+		list := []domain.Acknowledgement{{EventID: batch.Events()[0].ID, Type: "a", Queue: "q", Outbox: mark}}
+		if n, err := repository.NewAcknowledgedEvents(test.db).Acknowledge(t.Context(), list, "", "1-0"); err != nil || n != test.want {
+			t.Errorf("%d events are confirmed, %v, want %d", n, err, test.want)
+		}
+	}
+}
+
+// In a database that may have gone back nothing is confirmed before the leader has noted it, and then what was acknowledged
+// before is skipped: the consumers' databases may have gone back too.
+func TestWhatWasAcknowledgedBeforeARestoreIsSkipped(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	events, memory := repository.NewAcknowledgedEvents(db), heal.NewQueueMemory(db)
+	exec(t, db, `INSERT INTO outbox (id, event_type, payload, queue) VALUES ('00000000-0000-7000-8000-000000000001', 'a', '', 'q')`)
+	list := []domain.Acknowledgement{{EventID: domain.ID{6: 0x70, 8: 0x80, 15: 1}, Type: "a", Queue: "q", Outbox: markOf(t, db)}}
+	exec(t, db, "UPDATE outbox_queue_identity SET acknowledged = '1-0', timeline = '000000FE'")
+	refused := func(after string) {
+		t.Helper()
+		if n, err := events.Acknowledge(t.Context(), list, after, "2-0"); n != 0 || domain.ErrorCode(err) != domain.CodeConflict {
+			t.Errorf("%d events are confirmed, %v", n, err)
+		}
+	}
+	refused("1-0")
+	if err := memory.Doubt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := events.Position(t.Context()); err != nil || at != "end" {
+		t.Errorf("the position is %q, %v", at, err)
+	}
+	if n, err := events.Acknowledge(t.Context(), nil, "end", "5-0"); err != nil || n != 0 {
+		t.Errorf("%d events are confirmed, %v", n, err)
+	}
+	refused("5-0") // the leader has not finished
+	is, err := memory.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := memory.RememberDatabase(t.Context(), is, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	refused("1-0") // what was read before
+	if n, err := events.Acknowledge(t.Context(), list, "5-0", "6-0"); err != nil || n != 1 {
+		t.Errorf("%d events are confirmed, %v", n, err)
+	}
+}
 
 // Only what is of an event of this outbox confirms it, wherever the event is, and only once.
 func TestAcknowledge(t *testing.T) {
@@ -22,9 +121,12 @@ func TestAcknowledge(t *testing.T) {
 		SELECT id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position, 'worker', 'e' FROM outbox_held`) // so that it counts as known
 	id := func(n byte) domain.ID { return domain.ID{6: 0x70, 8: 0x80, 15: n} }
 	events := repository.NewAcknowledgedEvents(db)
+	before := ""
 	acknowledge := func(position string, want int64, list ...domain.Acknowledgement) {
 		t.Helper()
-		if n, err := events.Acknowledge(t.Context(), list, position); err != nil || n != want {
+		n, err := events.Acknowledge(t.Context(), list, before, position)
+		before = position
+		if err != nil || n != want {
 			t.Errorf("%d events are confirmed, %v, want %d", n, err, want)
 		}
 		if at, err := events.Position(t.Context()); err != nil || at != position {
@@ -36,8 +138,9 @@ func TestAcknowledge(t *testing.T) {
 	}
 	acknowledge("1-0", 0)
 	acknowledge("2-0", 0, domain.Acknowledgement{EventID: id(1), Type: "b", Queue: "q"}, domain.Acknowledgement{EventID: id(2), Type: "a", Queue: "p"},
-		domain.Acknowledgement{EventID: id(9), Type: "a", Queue: "q"}, domain.Acknowledgement{EventID: id(1), Type: "a\x00\xff", Queue: "q"})
-	one := domain.Acknowledgement{EventID: id(1), Type: "a", Queue: "q"}
+		domain.Acknowledgement{EventID: id(9), Type: "a", Queue: "q"}, domain.Acknowledgement{EventID: id(1), Type: "a\x00\xff", Queue: "q"},
+		domain.Acknowledgement{EventID: id(1), Type: "a", Queue: "q", Outbox: "another"}, domain.Acknowledgement{EventID: id(1), Type: "a", Queue: "q", Outbox: "\x00"})
+	one := domain.Acknowledgement{EventID: id(1), Type: "a", Queue: "q", Outbox: markOf(t, db)}
 	two, held := domain.Acknowledgement{EventID: id(2), Type: "a", Queue: "q"}, domain.Acknowledgement{EventID: id(3), Type: "a", Queue: "q"}
 	acknowledge("3-0", 2, held, one, one, two)
 	acknowledge("4-0", 0, one, two)

@@ -124,7 +124,7 @@ func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
 		}
 	}
 	var setting string
-	if err := results.QueryRow().Scan(&setting, &setting, &setting, &setting, &b.subscribed); err != nil {
+	if err := results.QueryRow().Scan(&setting, &setting, &setting, &setting, &b.subscribed, &b.mark); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	return nil

@@ -76,12 +76,12 @@ const (
 )
 
 // boundsSQL is sent together with the claim. It sets the timeouts, marks events
-// that return to the outbox as not emitted again, and looks whether there are
-// subscriptions.
+// that return to the outbox as not emitted again, and asks for the mark of the outbox
+// and whether there are subscriptions.
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
        set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
-       EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL)`
+       EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL), coalesce(outbox_mark(), '')`
 
 // batchLife bounds a claim on our side too: if the server has vanished
 // silently, even a rollback would wait for it.
@@ -253,6 +253,7 @@ type batch struct {
 	freed    []string // the ordering keys of the rows that were set aside
 	// subscribed: there are subscriptions.
 	subscribed bool
+	mark       string // of the outbox
 }
 
 // Events implements domain.Batch.
@@ -384,7 +385,9 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 		if err := rows.Scan(scan.Targets...); err != nil {
 			return fmt.Errorf("read an event: %w", err)
 		}
-		b.events = append(b.events, scan.Event())
+		event := scan.Event()
+		event.Outbox = b.mark
+		b.events = append(b.events, event)
 		if err := scan.Unfit(); err != nil {
 			return err
 		}

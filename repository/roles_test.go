@@ -256,7 +256,7 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 	acknowledged := repository.NewAcknowledgedEvents(relay)
 	call("look how far acknowledgements were read", func() error { _, err := acknowledged.Position(t.Context()); return err })
 	call("confirm what was acknowledged", func() error {
-		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "1-1")
+		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "", "1-1")
 		return err
 	})
 	call("say what nobody confirms", func() error { return house.SayUnconfirmed(t.Context(), []string{"log"}, nil) })

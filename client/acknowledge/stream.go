@@ -24,11 +24,16 @@ const (
 	keep = time.Hour
 )
 
+// Header is the header of a task that has the mark of its outbox. A copy of an outbox has
+// another mark.
+const Header = "outboxd-outbox"
+
 // Acknowledgement says that an event took effect. An outbox accepts it only if it
-// has an event with this ID, type and queue.
+// has an event with this ID, type and queue, and Outbox is its own mark or empty.
 type Acknowledgement struct {
 	Event       client.ID
 	Type, Queue string
+	Outbox      string // the task's Header
 }
 
 // Send adds an acknowledgement to the stream. If it returns no error, Redis has
@@ -45,13 +50,18 @@ func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error
 }
 
 func (a Acknowledgement) entry() *redis.XAddArgs {
-	return &redis.XAddArgs{
-		Stream: Key, MaxLen: most, Approx: true, Values: []string{"event", a.Event.String(), "type", a.Type, "queue", a.Queue},
+	values := []string{"event", a.Event.String(), "type", a.Type, "queue", a.Queue}
+	if a.Outbox != "" {
+		values = append(values, "outbox", a.Outbox)
 	}
+	return &redis.XAddArgs{Stream: Key, MaxLen: most, Approx: true, Values: values}
 }
 
 // Start is the position before the first acknowledgement.
 const Start = "0-0"
+
+// End stands for the position after the last acknowledgement that there is.
+const End = "end"
 
 // Await returns up to limit acknowledgements after a position, and the next
 // position. If there are none, it waits up to wait for the first. If the
@@ -60,6 +70,10 @@ const Start = "0-0"
 //
 // The end of the context does not end the waiting; closing the client does.
 func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {
+	if after == End {
+		last, err := last(ctx, r)
+		return nil, last, err
+	}
 	if _, ok := parse(after); !ok {
 		after = Start
 	}
@@ -95,21 +109,36 @@ func rest(ctx context.Context, r redis.UniversalClient, after string) (next stri
 	if after == Start {
 		return after, nil
 	}
-	last, err := r.XRevRangeN(ctx, Key, "+", "-", 1).Result()
+	last, err := last(ctx, r)
 	if err != nil {
 		return after, err
 	}
-	if len(last) == 0 || less(last[0].ID, after) {
+	if less(last, after) {
 		return Start, nil
 	}
 	return after, nil
+}
+
+// last returns the position after the last acknowledgement.
+func last(ctx context.Context, r redis.UniversalClient) (string, error) {
+	found, err := r.XRevRangeN(ctx, Key, "+", "-", 1).Result()
+	switch {
+	case err != nil:
+		return End, err
+	case len(found) == 0:
+		return Start, nil
+	}
+	if _, ok := parse(found[0].ID); !ok {
+		return End, fmt.Errorf("an answer to XREVRANGE that is none: %.60q", found[0].ID)
+	}
+	return found[0].ID, nil
 }
 
 // read reads an entry; false if it is no acknowledgement.
 func read(values map[string]any) (a Acknowledgement, ok bool) {
 	text := func(name string) string { value, _ := values[name].(string); return value }
 	id, err := client.ParseID(text("event"))
-	return Acknowledgement{id, text("type"), text("queue")}, err == nil
+	return Acknowledgement{id, text("type"), text("queue"), text("outbox")}, err == nil
 }
 
 // place is the ID of an entry of the stream.

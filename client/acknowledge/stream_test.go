@@ -25,7 +25,7 @@ func TestAStreamIsReadFromWhereItWasLeft(t *testing.T) {
 	t.Cleanup(func() { _ = r.Close() })
 	send := func() acknowledge.Acknowledgement {
 		t.Helper()
-		a := acknowledge.Acknowledgement{Event: client.NewID(), Type: "a:b", Queue: "q"}
+		a := acknowledge.Acknowledgement{Event: client.NewID(), Type: "a:b", Queue: "q", Outbox: "mine"}
 		if err := acknowledge.Send(t.Context(), r, a); err != nil {
 			t.Fatal(err)
 		}
@@ -52,6 +52,9 @@ func TestAStreamIsReadFromWhereItWasLeft(t *testing.T) {
 	third := await(second, three)
 	if next := await(third); next != third {
 		t.Errorf("the position after all is %q", next)
+	}
+	if next := await(acknowledge.End); next != third {
+		t.Errorf("the position at the end is %q, want %q", next, third)
 	}
 	// Another stream, whose positions are before: it is read from its start.
 	if next := await("99999999999999-0"); next != acknowledge.Start {

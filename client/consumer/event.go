@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
 	"github.com/hibiken/asynq"
 
 	"outboxd/client"
+	"outboxd/client/acknowledge"
 )
 
 // ErrNotAnEvent is the error for a task whose ID is not that of an event,
@@ -27,6 +29,8 @@ type Event struct {
 	Queue  string
 	// Headers are the event's headers and those of its trace.
 	Headers map[string]string
+	// outbox is the mark of the outbox that the task came from, for the acknowledgement.
+	outbox string
 	// Attempt counts from 1 to Attempts, after which the event is a dead letter.
 	Attempt, Attempts int
 }
@@ -51,6 +55,10 @@ func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	limit, _ := asynq.GetMaxRetry(ctx)
 	queue, _ := asynq.GetQueueName(ctx)
 	event := Event{Type: task.Type(), Queue: queue, Headers: task.Headers(), Attempt: retried + 1, Attempts: limit + 1}
+	if mark, marked := event.Headers[acknowledge.Header]; marked {
+		event.outbox, event.Headers = mark, maps.Clone(event.Headers)
+		delete(event.Headers, acknowledge.Header)
+	}
 	var err error
 	event.ID, event.Replay, err = readTaskID(name)
 	return event, err

@@ -103,7 +103,7 @@ func (r *remote) committedAll(ctx context.Context, events []Event) []error {
 	defer cancel()
 	list := make([]acknowledge.Acknowledgement, len(events))
 	for i, event := range events {
-		list[i] = acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue}
+		list[i] = acknowledgementOf(event)
 	}
 	errs := acknowledge.SendAll(ctx, r.redis, list)
 	for i, err := range errs {

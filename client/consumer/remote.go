@@ -163,7 +163,11 @@ const acknowledgePatience = 10 * time.Second
 func (r *remote) committed(ctx context.Context, event Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
 	defer cancel()
-	return unacknowledged(event, acknowledge.Send(ctx, r.redis, acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue}))
+	return unacknowledged(event, acknowledge.Send(ctx, r.redis, acknowledgementOf(event)))
+}
+
+func acknowledgementOf(event Event) acknowledge.Acknowledgement {
+	return acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue, Outbox: event.outbox}
 }
 
 // unacknowledged returns the error of a task whose acknowledgement ended with err.

@@ -160,6 +160,32 @@ func TestOthersAcknowledgements(t *testing.T) {
 	o.Drain(t)
 }
 
+// Two outboxes on one Redis have an event with the same ID, type and queue. The effect of
+// one is no effect of the other, and each confirms only what its own tasks did.
+func TestTwoOutboxesOnOneRedis(t *testing.T) {
+	t.Parallel()
+	o := outboxtest.Start(t)
+	origin, own := o.DB(t), elsewhere(t, o)
+	other := *o
+	other.DatabaseURL = replaceDatabase(o.DatabaseURL)
+	outboxtest.Start(t, "--database-url="+other.DatabaseURL, "--redis-url="+o.RedisURL, "--redis-check-interval=100ms")
+	id := emit(t, origin, step.Event(1))
+	eventually(t, "its task is in Redis", func() bool { return count(t, origin, "SELECT count(*) FROM outboxd.outbox_sent") == 1 })
+	exec(t, own, fmt.Sprintf("INSERT INTO outboxd.outbox (id, event_type, payload) VALUES ('%s', 'test:step', '1')", id))
+	eventually(t, "the other finds it there already", func() bool { return count(t, own, "SELECT count(*) FROM outboxd.outbox_sent") == 1 })
+	run(t, o, stepper(t, o, own, ""))
+	o.Drain(t)
+	// An event of the other one alone is acknowledged after that.
+	alone := emit(t, own, step.Event(2))
+	eventually(t, "it is confirmed", func() bool { return count(t, own, "SELECT count(*) FROM outboxd.inbox WHERE event_id = '"+alone+"'") == 1 })
+	if n := count(t, own, "SELECT count(*) FROM outboxd.inbox"); n != 1 {
+		t.Errorf("%d events of the other outbox are confirmed, want 1", n)
+	}
+	if n := count(t, origin, "SELECT count(*) FROM outboxd.inbox"); n != 1 {
+		t.Errorf("%d events are confirmed, want 1", n)
+	}
+}
+
 func TestAnInboxOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

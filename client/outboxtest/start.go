@@ -29,7 +29,8 @@ type Outboxd struct {
 
 // Start starts an outboxd and waits until it is ready. It has the role relay, servers of
 // its own on unix sockets in a temporary folder, and free ports. args are further flags,
-// which take precedence: "--roles=relay,worker".
+// which take precedence: "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" it uses
+// that server instead of one of its own.
 //
 // The binary is $OUTBOXD_BIN; or that of the tree of this package, which Start builds if it has
 // changed; or outboxd on the PATH. The first start takes a few seconds, and leaves an empty
@@ -55,9 +56,20 @@ func Start(t testing.TB, args ...string) *Outboxd {
 	p := launch(t, binary, append([]string{"--data-dir=" + data, "--monitor-addr=127.0.0.1:0", "--api-addr=127.0.0.1:0"}, args...))
 	ready := p.awaitReady(t)
 	return &Outboxd{
-		DatabaseURL: readURL(t, data, "postgres.json"), RedisURL: readURL(t, data, "redis.json"), MonitorURL: ready.Monitor,
+		DatabaseURL: urlOf(t, args, "--database-url=", data, "postgres.json"), RedisURL: urlOf(t, args, "--redis-url=", data, "redis.json"), MonitorURL: ready.Monitor,
 		Patience: 30 * time.Second, process: p,
 	}
+}
+
+// urlOf returns the address of a server: the one that args name, or that of the embedded server.
+func urlOf(t testing.TB, args []string, flag, data, name string) string {
+	t.Helper()
+	for _, arg := range slices.Backward(args) {
+		if address, named := strings.CutPrefix(arg, flag); named {
+			return address
+		}
+	}
+	return readURL(t, data, name)
 }
 
 // readURL reads the address of an embedded server.

@@ -70,7 +70,7 @@ GRANT SELECT, UPDATE ON outbox_replays TO outboxd_relay;
 GRANT SELECT (id, events), UPDATE (events) ON outbox_actions TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id, outbox_delivery_key TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id TO outboxd_monitor;
-GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_new_id, outbox_acknowledge TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_new_id, outbox_acknowledge, outbox_mark TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.

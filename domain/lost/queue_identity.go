@@ -102,7 +102,8 @@ type QueueMemory interface {
 
 	// Doubt records that the database may have gone back. The events of older
 	// tasks may not exist, or not have their key's turn; such tasks then have
-	// no effect. Doubt returns after about a second, when every session knows.
+	// no effect. What consumers with another database acknowledged so far is
+	// skipped. Doubt returns after about a second, when every session knows.
 	Doubt(ctx context.Context) error
 
 	// Redrive puts events back into the outbox: those that were handed to the queue before the call

@@ -64,7 +64,7 @@ func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.Faile
 		return domain.FailedTask{}, err
 	}
 	return domain.FailedTask{
-		Event:   domain.Event{ID: id, Generation: generation, Type: info.Type, Payload: info.Payload, Headers: info.Headers, Queue: queue},
+		Event:   domain.Event{ID: id, Generation: generation, Type: info.Type, Payload: info.Payload, Headers: broker.EventHeaders(info.Headers), Queue: queue},
 		Attempt: info.Retried + 1, Err: broker.Cause(info.LastErr),
 	}, nil
 }

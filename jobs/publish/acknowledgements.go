@@ -40,7 +40,7 @@ func (a *Acknowledgements) Await(ctx context.Context, after string) ([]domain.Ac
 	}
 	list := make([]domain.Acknowledgement, len(found))
 	for i, f := range found {
-		list[i] = domain.Acknowledgement{EventID: domain.ID(f.Event), Type: f.Type, Queue: f.Queue}
+		list[i] = domain.Acknowledgement{EventID: domain.ID(f.Event), Type: f.Type, Queue: f.Queue, Outbox: f.Outbox}
 	}
 	return list, next, nil
 }

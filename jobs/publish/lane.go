@@ -10,6 +10,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/acknowledge"
 	"outboxd/client/bell"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
@@ -74,16 +75,30 @@ func (l *lane) Eval(ctx context.Context, script string, keys []string, args ...a
 	return redis.NewCmdResult(enqueued, nil)
 }
 
-// headersOf returns the headers of an event's task. For a delivery they name its
-// event, whose ID the receiver gets.
+// headersOf returns the headers of an event's task.
 func headersOf(e *domain.Event) map[string]string {
-	if e.Origin.IsZero() {
+	name, value := addedHeader(e)
+	if name == "" {
 		return e.Headers
 	}
 	headers := make(map[string]string, len(e.Headers)+1)
 	maps.Copy(headers, e.Headers)
-	headers[domain.HeaderOrigin] = e.Origin.String()
+	headers[name] = value
 	return headers
+}
+
+// addedHeader returns the header that the task of an event has besides the event's own;
+// "": none. A delivery names its event, whose ID the receiver gets. All other tasks name
+// their outbox, for consumers that acknowledge to it.
+func addedHeader(e *domain.Event) (name, value string) {
+	switch {
+	case !e.Origin.IsZero():
+		return domain.HeaderOrigin, e.Origin.String()
+	case e.Outbox != "":
+		return acknowledge.Header, e.Outbox
+	default:
+		return "", ""
+	}
 }
 
 // errNoScript makes Asynq use Eval instead of EvalSha.

@@ -50,7 +50,7 @@ func isPlain(e *domain.Event) bool {
 // taskMessage returns the message of an event's task, as Asynq's client encodes it
 // with the options of taskOptions.
 func taskMessage(e *domain.Event, taskID string) []byte {
-	b := make([]byte, 0, len(e.Type)+len(e.Payload)+len(taskID)+len(e.Queue)+64)
+	b := make([]byte, 0, len(e.Type)+len(e.Payload)+len(taskID)+len(e.Queue)+128)
 	b = appendText(b, fieldType, e.Type)
 	if len(e.Payload) > 0 {
 		b = protowire.AppendBytes(protowire.AppendTag(b, fieldPayload, protowire.BytesType), e.Payload)
@@ -62,13 +62,23 @@ func taskMessage(e *domain.Event, taskID string) []byte {
 	b = appendNumber(b, fieldTimeout, int64(timeout.Seconds()))
 	b = appendNumber(b, fieldDeadline, deadline)
 	b = appendNumber(b, fieldRetention, int64(max(e.Options.Retention, 0).Seconds()))
-	for name, value := range headersOf(e) {
-		entry := protowire.SizeTag(fieldKey) + protowire.SizeBytes(len(name)) + protowire.SizeTag(fieldValue) + protowire.SizeBytes(len(value))
-		b = protowire.AppendVarint(protowire.AppendTag(b, fieldHeaders, protowire.BytesType), uint64(entry)) //nolint:gosec // a length
-		b = protowire.AppendString(protowire.AppendTag(b, fieldKey, protowire.BytesType), name)
-		b = protowire.AppendString(protowire.AppendTag(b, fieldValue, protowire.BytesType), value)
+	added, value := addedHeader(e)
+	for name, value := range e.Headers {
+		if name != added || added == "" {
+			b = appendHeader(b, name, value)
+		}
+	}
+	if added != "" {
+		b = appendHeader(b, added, value)
 	}
 	return b
+}
+
+func appendHeader(b []byte, name, value string) []byte {
+	entry := protowire.SizeTag(fieldKey) + protowire.SizeBytes(len(name)) + protowire.SizeTag(fieldValue) + protowire.SizeBytes(len(value))
+	b = protowire.AppendVarint(protowire.AppendTag(b, fieldHeaders, protowire.BytesType), uint64(entry)) //nolint:gosec // a length
+	b = protowire.AppendString(protowire.AppendTag(b, fieldKey, protowire.BytesType), name)
+	return protowire.AppendString(protowire.AppendTag(b, fieldValue, protowire.BytesType), value)
 }
 
 // limitsOf returns what limits the runs of an event's task: how often it is tried

@@ -31,6 +31,8 @@ func eventsOfAllOptions() (events []domain.Event) {
 			{Type: "ж " + string(bytes.Repeat([]byte{'x'}, 200)), Queue: "q", Generation: 3, Headers: map[string]string{"traceparent": "00-ä"}},
 			{Type: "d", Payload: bytes.Repeat([]byte{0, 255}, 300), Queue: "subscription", Subscription: "mine", Origin: domain.ID{1}},
 			{Type: "e", Queue: "low", Headers: map[string]string{"": "", "a": "", "c": "d"}},
+			{Type: "f", Queue: "low", Outbox: "mine"},
+			{Type: "g", Queue: "low", Outbox: "mine", Headers: map[string]string{"": "", "outboxd-outbox": "a producer's"}},
 		} {
 			e.ID, e.Options = domain.ID{1, 6: 0x70, 8: 0x80, 13: byte(m), 14: byte(n >> 8), 15: byte(n)}, o
 			events = append(events, e)

@@ -73,7 +73,7 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	retried, _ := asynq.GetRetryCount(ctx)
 	limit, _ := asynq.GetMaxRetry(ctx)
 	event := domain.Event{
-		ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Queue: queue,
+		ID: id, Generation: generation, Type: task.Type(), Payload: task.Payload(), Headers: broker.EventHeaders(task.Headers()), Queue: queue,
 		Options: domain.TaskOptions{MaxRetry: &limit},
 	}
 	if name, delivery := domain.SubscriptionOfQueue(queue); delivery {

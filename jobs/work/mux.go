@@ -111,7 +111,7 @@ func (w *Worker) process(ctx, running context.Context, handle handling, task *as
 		return "failed", fmt.Errorf("this task was not relayed from the outbox: %w: %w", err, asynq.SkipRetry)
 	}
 	retried, _ := asynq.GetRetryCount(ctx)
-	first, err := handle(ctx, running, Task{EventID: id, Type: task.Type(), Payload: task.Payload(), Headers: task.Headers(), Attempt: retried + 1})
+	first, err := handle(ctx, running, Task{EventID: id, Type: task.Type(), Payload: task.Payload(), Headers: broker.EventHeaders(task.Headers()), Attempt: retried + 1})
 	postponed, wait := isPostponed(err)
 	switch {
 	case wait:

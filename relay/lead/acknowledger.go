@@ -43,10 +43,11 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 }
 
 // report logs once that confirming fails. While a server is away other parts
-// report that, so it logs only if a right is missing that nothing else needs.
+// report that, so it logs only if a right is missing that nothing else needs. It is
+// no failure if another leader was faster, or the database may have gone back.
 func (a *acknowledger) report(ctx context.Context, err error) {
 	level := slog.LevelWarn
-	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && (!known || a.paused()) {
+	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && (!known || a.paused()) || domain.ErrorCode(err) == domain.CodeConflict {
 		level = slog.LevelDebug
 	} else {
 		a.failing.note(ctx, dutyAcknowledge, err)
@@ -81,7 +82,7 @@ func (a *acknowledger) follow(ctx context.Context, leads domain.StillLeads) erro
 			return err
 		}
 		if next != position {
-			confirmed, err := a.o.Events.Acknowledge(ctx, list, next)
+			confirmed, err := a.o.Events.Acknowledge(ctx, list, position, next)
 			if err != nil {
 				return err
 			}

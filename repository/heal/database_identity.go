@@ -83,7 +83,7 @@ const doubtPause = 1100 * time.Millisecond
 
 // Doubt implements lost.QueueMemory.
 func (m *QueueMemory) Doubt(ctx context.Context) error {
-	_, err := m.db.SQL().ExecContext(ctx, `UPDATE outbox_queue_identity SET went_back_at = clock_timestamp()`)
+	_, err := m.db.SQL().ExecContext(ctx, `UPDATE outbox_queue_identity SET went_back_at = clock_timestamp(), acknowledged = 'end'`)
 	if err != nil {
 		return postgres.Translate(err, "remember that the database may have gone back")
 	}

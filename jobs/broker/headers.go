@@ -1,0 +1,18 @@
+package broker
+
+import (
+	"maps"
+
+	"outboxd/client/acknowledge"
+)
+
+// EventHeaders returns the event's own headers of those of its task: without the mark
+// of the outbox, which the relay adds.
+func EventHeaders(headers map[string]string) map[string]string {
+	if _, marked := headers[acknowledge.Header]; !marked {
+		return headers
+	}
+	own := maps.Clone(headers)
+	delete(own, acknowledge.Header)
+	return own
+}
