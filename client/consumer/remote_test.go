@@ -177,7 +177,9 @@ func TestTwoOutboxesOnOneRedis(t *testing.T) {
 	o.Drain(t)
 	// An event of the other one alone is acknowledged after that.
 	alone := emit(t, own, step.Event(2))
-	eventually(t, "it is confirmed", func() bool { return count(t, own, "SELECT count(*) FROM outboxd.inbox WHERE event_id = '"+alone+"'") == 1 })
+	eventually(t, "it is confirmed", func() bool {
+		return count(t, own, "SELECT count(*) FROM outboxd.inbox WHERE event_id = '"+alone+"'") == 1
+	})
 	if n := count(t, own, "SELECT count(*) FROM outboxd.inbox"); n != 1 {
 		t.Errorf("%d events of the other outbox are confirmed, want 1", n)
 	}
