@@ -26,7 +26,7 @@ const crashVariable = "CRASHPOINT"
 func buildOutboxd(t *testing.T, flags ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "outboxd")
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+	if raceDetector() {
 		flags = append(flags, "-race")
 	}
 	build := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-buildvcs=false", "-o", path}, flags, []string{"outboxd"})...)
@@ -34,6 +34,12 @@ func buildOutboxd(t *testing.T, flags ...string) string {
 		t.Fatalf("%v: %v\n%s", build.Args, err, out)
 	}
 	return path
+}
+
+// raceDetector reports whether this binary has the race detector.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // TestCrashPoints kills real processes between any two steps, and counts.

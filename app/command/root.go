@@ -62,7 +62,7 @@ func New(environ []string, build daemon.Build) *cobra.Command {
 		return config.Mistake{Err: fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
 	})
 	root.AddCommand(
-		c.newConfigCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
+		c.newConfigCommand(), c.newEnvCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
 		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newVerifyCommand(),
 		c.newDoctorCommand(), c.newTopCommand(),
 	)

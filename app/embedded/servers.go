@@ -47,6 +47,15 @@ func HasPostgres(dataDir string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
+// Addresses returns the URLs of the servers that run on a data directory, as DatabaseURL and
+// RedisURL have them; empty for one that does not run. It starts nothing, and does not ask the
+// servers.
+func Addresses(dataDir string) (databaseURL, redisURL string) {
+	database, _ := keeper.Published(dataDir, "postgres")
+	queue, _ := keeper.Published(dataDir, "redis")
+	return database.URL, queue.URL
+}
+
 // Servers are the running servers that this process owns or has joined. All methods may be called concurrently.
 type Servers struct {
 	postgres, redis *keeper.Keeper

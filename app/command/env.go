@@ -1,0 +1,78 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/terminal"
+	"outboxd/app/embedded"
+	"outboxd/app/embedded/keeper"
+	"outboxd/app/servers"
+	"outboxd/config"
+)
+
+type envDocument struct {
+	DatabaseURL string `json:"database_url"`
+	RedisURL    string `json:"redis_url"`
+}
+
+func (c commands) newEnvCommand() *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:   "env",
+		Short: "Print the addresses of PostgreSQL and Redis for a service of yours, passwords included",
+		Long: `Print the addresses of PostgreSQL and Redis for a service of yours, passwords included.
+
+A shell that evaluates the output has them in DATABASE_URL and REDIS_URL. They are those of the
+configuration. Where it has none, they are those of the servers that a running outboxd started on
+its data directory. The address of Redis is one for asynq.ParseRedisURI, that of PostgreSQL one for
+pgx, lib/pq and psql.`,
+		Example: `  eval "$(outboxd env)"
+  outboxd env --data-dir=/srv/outboxd -o json | jq -r .database_url`,
+		Args: noArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := out.Check(); err != nil {
+			return err
+		}
+		cfg, err := c.loadAs(cmd, config.RoleRelay)
+		if err != nil {
+			return err
+		}
+		document, err := addresses(cfg)
+		if err != nil {
+			return err
+		}
+		return out.Write(cmd.OutOrStdout(), document, func(w io.Writer) {
+			fmt.Fprintf(w, "export DATABASE_URL=%s\nexport REDIS_URL=%s\n", keeper.ShellQuote(document.DatabaseURL), keeper.ShellQuote(document.RedisURL))
+		})
+	}
+	return cmd
+}
+
+// addresses returns the URLs of the configured servers, or of those that run on the data directory.
+func addresses(cfg *config.Config) (envDocument, error) {
+	document := envDocument{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL)}
+	if document.DatabaseURL != "" && document.RedisURL != "" {
+		return document, nil
+	}
+	dir, err := servers.DataDir(cfg)
+	if err != nil {
+		return envDocument{}, err
+	}
+	database, redis := embedded.Addresses(dir)
+	if document.DatabaseURL == "" {
+		document.DatabaseURL = database
+	}
+	if document.RedisURL == "" {
+		document.RedisURL = redis
+	}
+	if document.DatabaseURL == "" || document.RedisURL == "" {
+		return envDocument{}, errors.New("no outboxd runs on the data directory " + dir + " with servers of its own: start it, or name its folder with --data-dir")
+	}
+	return document, nil
+}
