@@ -22,9 +22,9 @@ import (
 
 const aboutBench = `Measure outboxd on this machine, on the configured PostgreSQL and Redis or on outboxd's own.
 
-A benchmark uses a schema and a Redis database of its own, refuses to touch one that is not empty, and takes
-away what it made. It loads both servers fully: not beside production. Figures compare within one run only,
-which is why each has arms and reports ratios.`
+A benchmark uses a schema and a Redis database of its own. It refuses to use one that is not empty, and
+removes what it made. It loads both servers fully, so do not run it beside production. Only figures of
+one run can be compared, so each benchmark has several arms and reports ratios.`
 
 // benchFlags are common to all benchmarks.
 type benchFlags struct {

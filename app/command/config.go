@@ -27,7 +27,7 @@ func (c commands) newConfigCommand() *cobra.Command {
 		Short: "Print the effective configuration, secrets masked, and where each value came from",
 		Long: `Print the effective configuration, secrets masked, and where each value came from.
 
-YAML is the default here, since it is a configuration file: outboxd reads it again, but for masked values.`,
+YAML is the default here. It is a configuration file that outboxd can read again, except for masked values.`,
 		Example: `  outboxd config
   outboxd config -o table --roles=relay`,
 		Args: noArguments,

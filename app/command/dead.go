@@ -15,9 +15,9 @@ import (
 	"outboxd/repository/search"
 )
 
-const aboutDead = `Dead letters are events that were given up: by the relay, because Redis refused them
-too often or for good, or by the worker, because their handler used up its retries
-or said that no retry helps. They stay until you replay or discard them.`
+const aboutDead = `Dead letters are events that were given up. The relay gives an event up when Redis refuses it too
+often, or will never accept it. The worker gives it up when its handler has used up its retries, or
+says that no retry helps. Dead letters stay until you replay or discard them.`
 
 func (c commands) newDeadCommand() *cobra.Command {
 	dead := &cobra.Command{
@@ -121,7 +121,7 @@ func (c commands) newDeadListCommand() *cobra.Command {
 	}
 	flags.add(cmd)
 	out.AddFlag(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.Flags().IntVar(&limit, "limit", 100, "most dead letters to list")
 	cmd.Flags().StringVar(&after, "after", "", "start after this place: the \"next\" of the previous page")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		filter, _, err := flags.read(cmd, args)

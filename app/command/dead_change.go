@@ -103,8 +103,8 @@ func (c commands) newDeadDiscardCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "discard [ID...]",
 		Short: "Discard dead letters for good",
-		Long: `Discard dead letters for good. Their payload is deleted; the account keeps their number, the journal
-their errors. Events that wait behind one of them for their ordering key's turn go on.`,
+		Long: `Discard dead letters for good. Their payload is deleted. The account keeps their number, and the
+journal keeps their errors. If a dead letter held its ordering key, the next event of the key goes on.`,
 		Example: `  outboxd dead discard --type report:build --older-than 720h --yes --reason "reports of last month"`,
 	}
 	flags.add(cmd)
@@ -139,11 +139,13 @@ func (c commands) newDeadReplayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [ID...]",
 		Short: "Send dead letters again",
-		Long: `Send dead letters again, under a new task ID, so that no old task in Redis can swallow them. An event
-that took effect after all is stopped by the inbox. A deadline that has passed and unique_seconds are dropped.
-What the outbox refuses stays a dead letter and is named at the end, which is then a failure; the rest is replayed.
+		Long: `Send dead letters again. Each gets a new task ID, so that no old task in Redis can swallow it. If an
+event took effect after all, the inbox stops the repeat. A deadline that has passed is dropped, and
+so is unique_seconds. If the outbox refuses an event, it stays a dead letter. The command replays the
+others, names those that were refused, and then fails.
 
-With --canary N it first replays N and waits for their outcome; it goes on only if all of them are confirmed.`,
+With --canary N it first replays N and waits for their outcome. It goes on only if all of them are
+confirmed.`,
 		Example: `  outboxd dead replay 01980000-0000-7000-8000-000000000000 --yes
   outboxd dead replay --error "connection refused" --rate 50 --canary 5 --yes --reason "mail server is back"`,
 	}
@@ -151,7 +153,7 @@ With --canary N it first replays N and waits for their outcome; it goes on only 
 	acting.add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
-	cmd.Flags().IntVar(&replay.rate, "rate", 0, "at most so many each second; 0 does not limit")
+	cmd.Flags().IntVar(&replay.rate, "rate", 0, "most dead letters to replay each second; 0 means no limit")
 	cmd.Flags().IntVar(&replay.canary, "canary", 0, "number of dead letters to replay first; the rest follows only if all of them succeed")
 	cmd.Flags().DurationVar(&replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {

@@ -26,12 +26,14 @@ import (
 	"outboxd/repository/search"
 )
 
-const aboutDoctor = `Look at PostgreSQL and Redis for what costs people their nights, and say of each thing found what
-follows from it, and the command that mends it. It changes nothing, and takes a few seconds at most.
+const aboutDoctor = `Look at PostgreSQL and Redis for dangers to events. For each finding it says what follows from it, and
+how to mend it. It changes nothing and takes a few seconds.
 
-Broken means that events do not move, or not in time; a warning, that a promise may be broken; a note costs something,
-or could not be found out. If one server cannot be reached, the other one is looked at. The dashboard, top and /readyz show
-the same findings; only doctor looks at the schema's version, the producer's role, and whether notifications arrive.
+Broken means that events do not move, or not in time. A warning means that a promise may be broken. A
+note means that something costs time or room, or could not be checked. If one server cannot be
+reached, doctor still looks at the other one. The dashboard, top and /readyz show the same findings.
+Only doctor looks at the version of the schema, the rights of the producer's role, and whether
+notifications arrive.
 
 It exits with 1 if something is broken or there is a warning.`
 

@@ -42,7 +42,8 @@ func (c commands) newEventsShowCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show the whole life of one event, from PostgreSQL and from Redis",
 		Long: `Show the whole life of one event: when it was emitted, each refusal and failure, its task in Redis, its
-confirmation, its deaths and replays, what it waits for, and its deliveries to subscriptions. The ID is the event's or the task's.`,
+confirmation, its deaths and replays, what it waits for, and its deliveries to subscriptions. The ID
+may be that of the event or of its task.`,
 		Example: "  outboxd events show 01980000-0000-7000-8000-000000000000",
 		Args:    oneArgument("one event ID"),
 	}

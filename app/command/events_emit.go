@@ -128,8 +128,9 @@ func (c commands) newEventsEmitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "emit TYPE",
 		Short: "Write one event into the outbox, and print its ID",
-		Long: `Write one event into the outbox, in a transaction of its own, and print its ID. A service writes its events in the
-transaction of the change that they announce; this is for trying things out, and for repairs.`,
+		Long: `Write one event into the outbox, in a transaction of its own, and print its ID. This is for trying
+things out, and for repairs. A service writes its events in the transaction of the change that they
+announce.`,
 		Example: `  outboxd events emit email:send_notification --queue notifications --payload '{"user_id": "..."}'
   outboxd events emit report:build --payload @report.json --queue low --available-in 1h --header tenant=acme
   printf 'any bytes' | outboxd events emit raw:bytes --payload - --raw`,

@@ -135,9 +135,10 @@ func (c commands) newEventsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List events, the newest first",
-		Long: `List events, the newest first: those that are pending, held for their ordering key's turn, in flight (handed to Redis
-and not confirmed), confirmed, dead, suppressed by another event's unique_seconds, or cancelled. However many there are, it looks at a bounded number of them, and says so where
-that was not enough. Of a held event it names the one that goes first.`,
+		Long: `List events, the newest first. An event is pending, held for its ordering key's turn, in flight (handed
+to Redis and not confirmed), confirmed, dead, suppressed by another event's unique_seconds, or
+cancelled. For a held event it names the event that goes first. It reads a bounded number of rows, and
+says so if that was not enough.`,
 		Example: `  outboxd events list --type email:send_notification --since 1h
   outboxd events list --state held
   outboxd events list --state in-flight --header tenant=acme --until 15m -o json`,

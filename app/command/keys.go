@@ -31,13 +31,14 @@ func (c commands) newKeysListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [KEY...]",
 		Short: "List ordering keys that hold events back, and why",
-		Long: `List ordering keys that hold events back, the longest wait first: how many
-wait, since when, which event has the turn, and why that one holds them. Without a KEY of all.`,
+		Long: `List ordering keys that hold events back, the longest wait first. For each it says how many events
+wait, since when, which event has the turn, and why that event holds them. Without a KEY it lists all
+keys.`,
 		Example: `  outboxd keys list
   outboxd keys list account-7 -o json`,
 	}
 	out.AddFlag(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.Flags().IntVar(&limit, "limit", 100, "most keys to list")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if limit < 1 || limit > domain.HeldKeysCounted {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to %d", limit, domain.HeldKeysCounted)}

@@ -21,9 +21,9 @@ func (c commands) newMigrateCommand() *cobra.Command {
 		Short: "Bring the database schema up to date, or take the newest step back",
 		Long: `Bring the database schema up to date, or take the newest step back.
 
-The example, user registration, has a schema of its own. With --example=on, up
-makes it as well, and down takes its newest migration back instead of outboxd's.
-Without, nothing is made of it, and nothing of it is touched.`,
+The example, user registration, has a schema of its own. With --example=on, up makes that schema as
+well, and down takes back its newest migration instead of outboxd's. Without --example=on neither
+touches it.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -25,12 +25,14 @@ func (c commands) newRedriveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "redrive [ID...]",
 		Short: "Send again the events that were handed to Redis and never confirmed",
-		Long: `Send again the events that were handed to Redis and never confirmed, as the relay does by itself when it notices that
-Redis has lost its data. Nothing happens twice: a task that Redis still has is met by its ID, one that
-ran is stopped by the inbox. Events of the types in --relay-unconfirmed are left alone.
+		Long: `Send again the events that were handed to Redis and are not confirmed. The leader does the same by
+itself when Redis has lost its data. Nothing happens twice: Redis recognises a task that it still has
+by its ID, and the inbox stops an event that took effect. Events of the types in --relay-unconfirmed
+are not sent.
 
-With --missing it sends what the relay has found to be missing: events that are not confirmed, and whose task
-is not in Redis any more. With IDs it sends those events; one that is confirmed stays as it is.`,
+With --missing it sends only the events that the leader has found to be missing: they are not
+confirmed, and their tasks are no longer in Redis. With IDs it sends those events, unless they are
+confirmed.`,
 		Example: `  outboxd redrive --since 1h --dry-run
   outboxd redrive --missing --dry-run
   outboxd redrive --since 1h --type email:send_notification --yes --reason "restored an old snapshot of Redis"`,

@@ -95,9 +95,9 @@ func (c commands) newSchedulesApplyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply",
 		Short: "Add and change schedules as a file says",
-		Long: `Add the schedules of a YAML file that do not exist, and change those that differ: all, or none if one is wrong.
-Schedules that the file does not name stay as they are, and so does a pause. A new schedule has its first tick
-after now. Without --yes the file is only checked.`,
+		Long: `Add the schedules of a YAML file that do not exist, and change those that differ. If one is wrong,
+nothing is changed. Schedules that the file does not name stay as they are. A paused schedule stays
+paused. A new schedule has its first tick after now. Without --yes the file is only checked.`,
 		Example: `  outboxd schedules apply -f schedules.yaml --yes
   outboxd schedules apply -f - --yes < schedules.yaml`,
 		Args: noArguments,

@@ -84,11 +84,13 @@ func (c commands) newSubscriptionsApplyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply",
 		Short: "Add and change subscriptions as a file says",
-		Long: `Add the subscriptions of a YAML file that are not there, and change those that differ: all, or none if one is wrong.
-Subscriptions that the file does not name stay as they are, and so does a pause. They apply to what the relay
-meets from now on. Without --yes the file is only checked.
+		Long: `Add the subscriptions of a YAML file that do not exist, and change those that differ. If one is wrong,
+nothing is changed. Subscriptions that the file does not name stay as they are. A paused subscription
+stays paused. A subscription applies to events that the relay claims from now on. Without --yes the
+file is only checked.
 
-With --replay-since they also get what was relayed before and is still kept, as by outboxd subscriptions replay.`,
+With --replay-since the subscriptions also get events that were relayed before and are still kept.
+outboxd subscriptions replay does the same later.`,
 		Example: `  outboxd subscriptions apply -f subscriptions.yaml --yes
   outboxd subscriptions apply -f subscriptions.yaml --replay-since 48h --yes
   outboxd subscriptions apply -f - --yes < subscriptions.yaml`,

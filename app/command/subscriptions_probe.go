@@ -35,10 +35,11 @@ func (c commands) newSubscriptionsTestCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test NAME",
 		Short: "Send a signed probe to the receiver of a subscription, and print its answer",
-		Long: `Send one signed request to the receiver of a subscription, as a worker would, and print status, duration, an excerpt of
-the answer, and what went wrong. It is of type ` + deliver.ProbeType + ` and belongs to no event: nothing is confirmed and no attempt is
-charged. It is sent from here, so --deliver-allow and the secrets have to be as the workers have them. It exits with
-1 if the answer is not 2xx.`,
+		Long: `Send one signed request to the receiver of a subscription, as a worker would. Print the status, the
+duration, an excerpt of the answer, and what went wrong. The request has the type ` + deliver.ProbeType + `
+and belongs to no event: nothing is confirmed, and no attempt is charged. This process sends it, so
+give it the --deliver-allow and the secrets that the workers have. It exits with 1 if the answer is
+not 2xx.`,
 		Example: "  outboxd subscriptions test crm\n  CRM_SECRET=whsec_… outboxd subscriptions test crm --deliver-allow=10.0.0.0/8",
 		Args:    oneArgument("one name of a subscription"),
 	}

@@ -23,12 +23,13 @@ func (c commands) newSubscriptionsReplayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay NAME",
 		Short: "Send a subscription what was relayed before it",
-		Long: `Make the deliveries of a subscription of events that were relayed before it was there: what was emitted since a time and
-is still kept. Events that have their delivery get no second one, also where somebody discarded it. Cancelled events get none.
+		Long: `Send a subscription the events that were relayed before it was applied, if they were emitted since a
+given time and are still kept. An event that has its delivery gets no second one, even if a person
+discarded the first. Cancelled events get none.
 
-It goes through the history in pieces and waits while the relay has much to do. Its deliveries come behind the
-events that are due already. With ordering: key no delivery of the subscription with an ordering key goes before all are made; the
-deliveries of a key then follow the order of its events.
+The command goes through the history in pieces, and waits while the relay has much to do. The
+deliveries come behind the events that are already due. With ordering: key, deliveries with an
+ordering key wait until all of them are made. Then those of each key follow the order of its events.
 
 What is done holds. Stopped or killed, the command may be called again; the leader among the relays also goes on
 with what nobody else does. Without --yes it only counts.`,

@@ -22,10 +22,12 @@ import (
 	"outboxd/repository/search"
 )
 
-const aboutTop = `Show where the events are, how fast they move, who moves them, and what endangers them; again and again,
-until q or Ctrl-C. It reads what the dashboard reads, and counts no more than 50,000 of anything.
+const aboutTop = `Show where the events are, how fast they move, which processes move them, and what endangers them. The
+view is renewed until you press q or Ctrl-C. It shows the figures of the dashboard, and counts at most
+50,000 events of a state.
 
-Where standard output is no terminal it prints one view after another; with --once, or as JSON or YAML, one.`
+If standard output is not a terminal, it prints one view after another. With --once, or as JSON or
+YAML, it prints one.`
 
 // examineEvery is how often top does thorough looks, which cost more than the
 // figures.

@@ -24,9 +24,9 @@ const aboutVerify = `Account for every event that was ever emitted, as of one mo
   emitted = pending + held + in flight + confirmed + dead + suppressed
             + cancelled + expired + unrecorded + discarded + repeated
 
-by UTC day of creation and by type. What was emitted is counted by the outbox's
-trigger, in a table of its own; the rest is counted where the events are. Then
-look for single events that break a promise:
+by UTC day of creation and by type. The outbox's trigger counts what is emitted,
+in a table of its own. The rest is counted where the events are. Then look for
+single events that break a promise:
 
   in more than one place       an event is in two tables
   held without a reason        its ordering key waits for nothing
@@ -35,13 +35,13 @@ look for single events that break a promise:
                                in any list or set where a worker would find it
   done and not confirmed       the task is completed, and kept
 
-Tasks that workers met and that have no event are listed beside: PostgreSQL went
-back to before they were written. They had no effect, so they are no violation;
-what their producers lost, only the producers can repeat.
+Tasks without an event are listed apart: PostgreSQL went back to a time before
+their events were written. They had no effect, so they are no violation. Only
+their producers can repeat what was lost.
 
-Events of relay.unconfirmed are not looked for in Redis. It reads all of the
-history, and changes nothing. It exits with 1 if there is a violation, also in
-the middle of a loss that the relay has not healed yet.`
+Events of the types in relay.unconfirmed are not looked for in Redis. The command
+reads the whole history and changes nothing. It exits with 1 if there is a
+violation, also during a loss that the relay has not healed yet.`
 
 // verification is the result of verify.
 type verification struct {
