@@ -25,11 +25,19 @@ type Presence interface {
 	// Leave removes the record.
 	Leave(ctx context.Context, process RelayProcess) error
 
-	// Listen calls notified for every wake-up that a producer sends, and once
-	// when it begins to listen, since wake-ups may have been missed before. It
-	// returns when ctx ends or the connection fails; notified must not block.
-	Listen(ctx context.Context, notified func()) error
+	// Listen calls notified for every notification, and once with each Notice when it
+	// begins to listen, since notifications may have been missed before. It returns
+	// when ctx ends or the connection fails; notified must not block.
+	Listen(ctx context.Context, notified func(Notice)) error
 }
+
+// Notice is what a notification of the database is about.
+type Notice int
+
+const (
+	NoticeEvents        Notice = iota // a producer has emitted events
+	NoticeSubscriptions               // a person has changed a subscription
+)
 
 // Backlog is how many events wait in the outbox.
 type Backlog struct {
@@ -48,6 +56,17 @@ type Backlog struct {
 	// to wait, among the counted keys; zero if none waits.
 	OldestHeld time.Time
 }
+
+// Chores says which of the leader's rare duties has something to do. One statement
+// asks for all of them, so that an idle leader does not ask for each.
+type Chores struct {
+	Tick    bool // a schedule ticks within ChoresAhead, or is late
+	Remove  bool // an event that was taken back may still have a task in the queue
+	Replays bool // a replay to a subscription has not ended
+}
+
+// ChoresAhead is how early Chores reports the tick of a schedule.
+const ChoresAhead = 30 * time.Second
 
 // Upkeep reports faults of the tables that have no visible effect for hours.
 type Upkeep struct {
@@ -160,8 +179,9 @@ type Housekeeping interface {
 	TrimRelays(ctx context.Context, age time.Duration) error
 
 	// Measure counts the events that wait and that passed, keeps the counts for
-	// a day, and returns the backlog. process is the relay that measures.
-	Measure(ctx context.Context, process RelayProcess) (Backlog, error)
+	// a day, and returns the backlog and the chores. process is the relay that
+	// measures.
+	Measure(ctx context.Context, process RelayProcess) (Backlog, Chores, error)
 
 	// Upkeep looks at the tables' state. history is as with KeepPartitions. It
 	// sees only the transactions that its database role may see.

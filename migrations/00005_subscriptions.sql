@@ -37,6 +37,20 @@ CREATE TABLE outbox_subscriptions (
     down_reason      text        NOT NULL DEFAULT ''
 );
 
+-- A process with a relay and a worker hears of a change at once. Reports about the
+-- receiver, which workers repeat, do not notify.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_subscriptions_changed() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_catalog.pg_notify('outbox_wake', TG_TABLE_SCHEMA OPERATOR(pg_catalog.||) ' subscriptions');
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+CREATE TRIGGER outbox_subscriptions_changed AFTER INSERT OR DELETE OR UPDATE OF id, changed_at, paused_at, removed_at ON outbox_subscriptions
+    FOR EACH STATEMENT EXECUTE FUNCTION outbox_subscriptions_changed();
+
 -- The IDs of subscriptions whose name was used again after they were removed. Their
 -- deliveries may still be there.
 CREATE TABLE outbox_former_subscriptions (
@@ -119,3 +133,4 @@ DROP TABLE outbox_replays;
 DROP TABLE outbox_awaited;
 DROP TABLE outbox_former_subscriptions;
 DROP TABLE outbox_subscriptions;
+DROP FUNCTION outbox_subscriptions_changed;

@@ -42,6 +42,9 @@ type Options struct {
 	// Listen says whether to wait for producers' notifications. If not,
 	// producers do not notify.
 	Listen bool
+	// SubscriptionsChanged is called when a notification says so, and whenever
+	// listening begins; nil: nobody asks. It must not block.
+	SubscriptionsChanged func()
 
 	// MaxQueue bounds the unfinished tasks of queues: the events of a full
 	// queue wait in the store. Lengths measures the queues. Without bounds
@@ -83,7 +86,7 @@ func New(o Options) *Relay {
 	unreachable := func() bool { return r.queue.fault() != nil }
 	r.waker = wakeup.New(wakeup.Options{
 		Presence: o.Presence, Process: o.Process, PollInterval: o.PollInterval, PollMin: o.PollMin, PollWithoutListen: o.PollWithoutListen,
-		Paused: unreachable, Logger: log,
+		Paused: unreachable, Subscriptions: o.SubscriptionsChanged, Logger: log,
 	})
 	r.leader = lead.New(o.Duties, lead.Relay{
 		Process: o.Process, Unreachable: unreachable, Unusable: func() bool { return r.QueueUsable() != nil || r.DatabaseUsable() != nil }, HandedOver: m.relayed.Load, Logger: log, Registry: o.Registry,
@@ -126,6 +129,9 @@ func (r *Relay) Actors() []Actor {
 // Wake tells the relay directly, without the database, that an event was
 // committed. It never blocks.
 func (r *Relay) Wake() { r.waker.Wake() }
+
+// Hears reports whether the database's notifications arrive.
+func (r *Relay) Hears() bool { return r.waker.Hears() }
 
 // QueueReachable returns nil, or why the relay has stopped publishing.
 func (r *Relay) QueueReachable() error { return r.queue.fault() }

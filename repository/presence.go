@@ -54,13 +54,14 @@ const (
 )
 
 // Listen implements domain.Presence.
-func (p *Presence) Listen(ctx context.Context, notified func()) error {
+func (p *Presence) Listen(ctx context.Context, notified func(domain.Notice)) error {
 	conn, schema, err := p.listen(ctx)
 	if err != nil {
 		return err
 	}
 	defer postgres.HangUp(ctx, conn)
-	notified()
+	notified(domain.NoticeEvents)
+	notified(domain.NoticeSubscriptions)
 	for {
 		if err := p.await(ctx, conn, schema, notified); err != nil {
 			return err
@@ -93,18 +94,16 @@ func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err 
 	if _, err = conn.Exec(ctx, "LISTEN "+wakeChannel); err != nil {
 		return nil, "", postgres.Translate(err, "listen")
 	}
-	return conn, schema, p.echo(ctx, conn, schema, func() {})
+	return conn, schema, p.echo(ctx, conn, schema, func(domain.Notice) {})
 }
 
-func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, notified func()) error {
+func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, notified func(domain.Notice)) error {
 	wait, cancel := context.WithTimeout(ctx, listenCheck)
 	defer cancel()
 	notification, err := conn.WaitForNotification(wait)
 	switch {
 	case err == nil:
-		if notification.Payload == schema {
-			notified()
-		}
+		pass(notification.Payload, schema, notified)
 		return nil
 	case ctx.Err() == nil && wait.Err() != nil && !conn.IsClosed():
 		return p.echo(ctx, conn, schema, notified)
@@ -117,7 +116,7 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 // producers do. A mere answer on the connection proves little. PgBouncer in
 // transaction mode accepts LISTEN and delivers nothing, and after a failover the
 // connection may still lead to the old primary.
-func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, notified func()) error {
+func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, notified func(domain.Notice)) error {
 	wait, cancel := context.WithTimeout(ctx, echoPatience)
 	defer cancel()
 	sent := "echo " + rand.Text()
@@ -133,8 +132,19 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 			return postgres.Translate(err, "wait for its own notification")
 		case notification.Payload == sent:
 			return nil
-		case notification.Payload == schema:
-			notified()
+		default:
+			pass(notification.Payload, schema, notified)
 		}
+	}
+}
+
+// pass tells what a notification is about, unless it is for another schema or
+// another process's echo.
+func pass(payload, schema string, notified func(domain.Notice)) {
+	switch payload {
+	case schema:
+		notified(domain.NoticeEvents)
+	case schema + " subscriptions":
+		notified(domain.NoticeSubscriptions)
 	}
 }

@@ -31,6 +31,7 @@ type deliveries struct {
 	options func(s *domain.Subscription) (options work.Options, receiver *deliver.Receiver, closed func())
 	metrics *deliver.Metrics
 	look    chan struct{} // asks for a look at once
+	hears   func() bool   // a change asks for a look
 
 	unreadable bool // the log has reported that the subscriptions cannot be read
 
@@ -55,7 +56,7 @@ func (d *Daemon) addDeliveries() error {
 	}
 	f := &deliveries{
 		store: subscriptions.New(d.database), log: d.log.With("component", "deliveries"), every: d.cfg.Deliver.CheckInterval,
-		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), running: map[string]*delivering{},
+		metrics: deliver.NewMetrics(d.registry), look: make(chan struct{}, 1), hears: func() bool { return d.relay != nil && d.relay.Hears() }, running: map[string]*delivering{},
 	}
 	f.options = func(s *domain.Subscription) (work.Options, *deliver.Receiver, func()) {
 		own := options
@@ -125,7 +126,7 @@ func (f *deliveries) run(ctx context.Context) error {
 			f.adjust(ctx, list)
 		}
 		f.observe(ctx)
-		timer := time.NewTimer(f.every)
+		timer := time.NewTimer(f.pause())
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -134,6 +135,28 @@ func (f *deliveries) run(ctx context.Context) error {
 			timer.Stop()
 		case <-timer.C:
 		}
+	}
+}
+
+// heardEvery is the time between two readings while no subscription has a worker
+// and changes are heard of.
+const heardEvery = time.Minute
+
+// pause returns how long run waits until it reads the subscriptions again.
+func (f *deliveries) pause() time.Duration {
+	f.mu.Lock()
+	idle := len(f.running) == 0
+	f.mu.Unlock()
+	if idle && f.hears() {
+		return max(f.every, heardEvery)
+	}
+	return f.every
+}
+
+// subscriptionsChanged has the subscriptions read at once.
+func (d *Daemon) subscriptionsChanged() {
+	if d.deliveries != nil {
+		d.deliveries.lookNow()
 	}
 }
 

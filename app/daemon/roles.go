@@ -52,6 +52,7 @@ func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) 
 func (d *Daemon) addRelay() *relay.Relay {
 	options := RelayOptions(d.cfg, d.database, d.redis, d.process)
 	options.Publisher, options.Logger, options.Registry = d.traced(options.Publisher), d.log, d.registry
+	options.SubscriptionsChanged = d.subscriptionsChanged
 	r := relay.New(options)
 	d.relay = r
 	for _, actor := range r.Actors() {

@@ -25,7 +25,7 @@ type removal struct{ after domain.ID }
 // yet, but carries a payload. A task that is running is met again in a later round:
 // its handler waits for the cancellation, or has nothing to do.
 func (l *Leader) removeTasks(ctx context.Context) {
-	if l.duties.Cancelled == nil {
+	if l.duties.Cancelled == nil || !l.chores.Remove {
 		return
 	}
 	house := l.duties.Housekeeping

@@ -38,6 +38,9 @@ type Leader struct {
 	single  *reconciler // nil: losses of single tasks go unnoticed
 	key     string      // the ordering key at which the last round ended
 
+	chores         domain.Chores // which the last measurement reported
+	tick, replayed chan struct{} // ask the scheduler and the replayer to look
+
 	cancelled, void removal // where the last deletions of tasks ended
 
 	// unusable reports whether the relay has stopped using one of the servers.
@@ -47,7 +50,8 @@ type Leader struct {
 // New returns a Leader. It starts nothing.
 func New(d Duties, r Relay) *Leader {
 	m := newMetrics(r.Registry)
-	l := &Leader{duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger)}
+	l := &Leader{duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger),
+		tick: make(chan struct{}, 1), replayed: make(chan struct{}, 1)}
 	if d.Healing != nil {
 		l.healer = newHealer(*d.Healing, d.History, r, m, l.failing)
 		if d.Reconciliation != nil {
@@ -107,11 +111,11 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 		beside.Go(func() { acknowledger.run(ctx, leads) })
 	}
 	if l.duties.Replays != nil {
-		replayer := &replayer{replays: l.duties.Replays, log: l.log, failing: l.failing}
+		replayer := &replayer{replays: l.duties.Replays, log: l.log, failing: l.failing, look: l.replayed}
 		beside.Go(func() { replayer.run(ctx, leads) })
 	}
 	if l.duties.Schedules != nil {
-		scheduler := &scheduler{schedules: l.duties.Schedules, log: l.log, failing: l.failing, metrics: l.metrics}
+		scheduler := &scheduler{schedules: l.duties.Schedules, log: l.log, failing: l.failing, metrics: l.metrics, look: l.tick}
 		beside.Go(func() { scheduler.run(ctx, leads) })
 	}
 	if l.duties.Archives != nil {
@@ -155,10 +159,20 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 }
 
 // measure keeps the old figures if it cannot get new ones; they have the time
-// of their measurement.
+// of their measurement. It starts the chores that it finds.
 func (l *Leader) measure(ctx context.Context) {
-	backlog, err := l.duties.Housekeeping.Measure(ctx, l.process)
+	backlog, chores, err := l.duties.Housekeeping.Measure(ctx, l.process)
 	l.failing.note(ctx, dutyMeasure, err)
+	if err != nil {
+		chores = domain.Chores{Tick: true, Remove: true, Replays: true} // nothing is known
+	}
+	l.chores = chores
+	if chores.Tick {
+		pace.Raise(l.tick)
+	}
+	if chores.Replays {
+		pace.Raise(l.replayed)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			l.log.Warn("could not measure the backlog", "retry_in", measureEvery, "error", err)

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	replayEvery = 30 * time.Second
+	replayEvery = 10 * time.Minute
+	replayRetry = 30 * time.Second
 	// replayAbandoned is how long nobody has gone on with a replay until the leader does.
 	replayAbandoned = 15 * time.Second
 )
@@ -23,24 +24,27 @@ type replayer struct {
 	replays domain.SubscriptionReplays
 	log     *slog.Logger
 	failing *failing
+	look    chan struct{} // a replay has not ended
 }
 
-// run looks at once and then again and again, until ctx ends.
+// run goes on with replays at once, then again and when it is asked to, until ctx ends.
 func (r *replayer) run(ctx context.Context, leads domain.StillLeads) {
-	for leads(ctx) == nil {
-		err := r.look(ctx)
+	for ctx.Err() == nil && leads(ctx) == nil {
+		err := r.goOn(ctx)
 		r.failing.note(ctx, dutyReplay, err)
-		if err != nil && ctx.Err() == nil {
-			r.log.Warn("could not go on with a replay to a subscription", "retry_in", replayEvery, "error", err)
+		if err == nil {
+			pace.WaitOr(ctx, replayEvery, r.look)
+			continue
 		}
-		if pace.Wait(ctx, replayEvery); ctx.Err() != nil {
-			return
+		if ctx.Err() == nil {
+			r.log.Warn("could not go on with a replay to a subscription", "retry_in", replayRetry, "error", err)
 		}
+		pace.Wait(ctx, replayRetry)
 	}
 }
 
-// look goes on with each of them. One that fails keeps no other waiting.
-func (r *replayer) look(ctx context.Context) error {
+// goOn goes on with each of them. One that fails keeps no other waiting.
+func (r *replayer) goOn(ctx context.Context) error {
 	names, err := r.replays.AbandonedReplays(ctx, replayAbandoned)
 	if err != nil {
 		return err

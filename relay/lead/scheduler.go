@@ -23,16 +23,20 @@ type scheduler struct {
 	log       *slog.Logger
 	failing   *failing
 	metrics   *metrics
+	look      chan struct{} // a tick is near
 }
 
-// run looks at once and then again at each tick, until ctx ends.
+// run looks at once, then again at each tick and when it is asked to, until ctx ends.
 func (s *scheduler) run(ctx context.Context, leads domain.StillLeads) {
 	defer s.metrics.lateness.Set(0)
 	for leads(ctx) == nil {
 		pause := scheduleRetry
 		ticks, err := s.schedules.Tick(ctx)
-		if err == nil || ticks.Next > 0 {
+		if ticks.Next > 0 {
 			pause = ticks.Next + scheduleMargin
+		}
+		if err != nil {
+			pause = min(pause, scheduleRetry)
 		}
 		s.failing.note(ctx, dutySchedules, err)
 		if err != nil && ctx.Err() == nil {
@@ -44,7 +48,12 @@ func (s *scheduler) run(ctx context.Context, leads domain.StillLeads) {
 		if ticks.LeftOut > 0 {
 			s.log.Warn("ticks of schedules were missed, and are left out as their rules say", "ticks", ticks.LeftOut)
 		}
-		if pace.Wait(ctx, pause); ctx.Err() != nil {
+		if err != nil {
+			pace.Wait(ctx, pause)
+		} else {
+			pace.WaitOr(ctx, pause, s.look)
+		}
+		if ctx.Err() != nil {
 			return
 		}
 	}

@@ -15,6 +15,17 @@ func Wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// WaitOr returns after d, when ctx ends, or when the flag is set, which it clears.
+func WaitOr(ctx context.Context, d time.Duration, flag <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-flag:
+	case <-timer.C:
+	}
+}
+
 // Raise sets a flag, which is a channel with a buffer of one. It never blocks.
 func Raise(flag chan struct{}) {
 	select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"outboxd/domain"
 	"outboxd/relay/pace"
 )
 
@@ -12,12 +13,16 @@ import (
 func (w *Waker) Listen(ctx context.Context) error {
 	defer w.hear(false)
 	for failures := 0; ; {
-		err := w.presence.Listen(ctx, func() {
+		err := w.presence.Listen(ctx, func(about domain.Notice) {
 			if failures > 0 {
 				w.log.Info("listening for new events again")
 			}
 			failures = 0
 			w.hear(true)
+			if about == domain.NoticeSubscriptions {
+				w.subscriptions()
+				return
+			}
 			w.lookOnceMore()
 		})
 		if ctx.Err() != nil {

@@ -32,7 +32,10 @@ type Options struct {
 	PollInterval, PollMin, PollWithoutListen time.Duration
 	// Paused reports whether relaying is paused, so that wake-ups are useless.
 	Paused func() bool
-	Logger *slog.Logger
+	// Subscriptions is called when a person has changed a subscription; nil: nobody
+	// asks. It must not block.
+	Subscriptions func()
+	Logger        *slog.Logger
 }
 
 // Waker tells the pollers of a process when there may be work, and tells
@@ -43,6 +46,8 @@ type Waker struct {
 	naps     napBounds
 	log      *slog.Logger
 	paused   func() bool
+
+	subscriptions func()
 
 	signal  chan struct{} // holds one wake-up, for one poller
 	watch   chan struct{} // holds one token: the sleeping poller that has it watches the time of the next due event
@@ -70,14 +75,20 @@ type napBounds struct {
 // New returns a Waker. Run its Show, and its Listen if producers should notify.
 func New(o Options) *Waker {
 	w := &Waker{
-		presence: o.Presence, process: o.Process, log: o.Logger, paused: o.Paused,
+		presence: o.Presence, process: o.Process, log: o.Logger, paused: o.Paused, subscriptions: o.Subscriptions,
 		naps:   napBounds{o.PollMin, o.PollInterval, min(o.PollWithoutListen, o.PollInterval)},
 		signal: make(chan struct{}, 1), watch: make(chan struct{}, 1),
 		recheck: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	w.watch <- struct{}{}
+	if w.subscriptions == nil {
+		w.subscriptions = func() {}
+	}
 	return w
 }
+
+// Hears reports whether notifications arrive.
+func (w *Waker) Hears() bool { return w.hears.Load() }
 
 // Wake wakes one sleeping poller, or the next one that is about to sleep. Each
 // poller that finds a full batch wakes another one, so a single event wakes

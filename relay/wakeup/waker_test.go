@@ -21,8 +21,8 @@ type fakePresence struct {
 	shown    []bool    // the latest, or nothing
 	refuses  atomic.Bool
 	attempts atomic.Int64
-	hides    atomic.Bool // nothing can be shown
-	notify   func()      // notifies the latest listener
+	hides    atomic.Bool         // nothing can be shown
+	notify   func(domain.Notice) // notifies the latest listener
 }
 
 func (p *fakePresence) Show(_ context.Context, _ domain.RelayProcess, asleep bool) error {
@@ -38,13 +38,13 @@ func (p *fakePresence) Show(_ context.Context, _ domain.RelayProcess, asleep boo
 
 func (p *fakePresence) Leave(context.Context, domain.RelayProcess) error { return nil }
 
-func (p *fakePresence) Listen(ctx context.Context, notified func()) error {
+func (p *fakePresence) Listen(ctx context.Context, notified func(domain.Notice)) error {
 	p.attempts.Add(1)
 	if p.refuses.Load() {
 		return errors.New("away")
 	}
 	p.notify = notified
-	notified()
+	notified(domain.NoticeEvents)
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -235,7 +235,7 @@ func TestANotificationMakesTheSleepsShort(t *testing.T) {
 		if long, woken := sleeps(); woken || long[0] < testLongest/2 {
 			t.Fatalf("before: %v, woken %v", long, woken)
 		}
-		presence.notify()
+		presence.notify(domain.NoticeEvents)
 		if _, woken := sleeps(); !woken {
 			t.Fatal("the notification woke nobody")
 		}

@@ -14,7 +14,16 @@ import (
 type lineage struct {
 	mu  sync.Mutex
 	ask string // the statement; "": not known yet
+
+	is          lost.DatabaseIdentity // the last answer, if it came from PostgreSQL
+	asked       time.Time
+	connections int64 // which the pool had opened before it asked
 }
+
+// askAgain is how long an answer counts while the pool opens no connection. A server
+// cannot become another one, or go back, without ending the connections; a pooler
+// between may hide that.
+const askAgain = 30 * time.Second
 
 // The name of a WAL file begins with the timeline, and every role may ask for
 // it. pg_control_checkpoint has the timeline of the last checkpoint.
@@ -36,6 +45,10 @@ func (m *QueueMemory) Database(ctx context.Context) (is lost.DatabaseIdentity, e
 	pool := m.db.Pool()
 	m.line.mu.Lock()
 	defer m.line.mu.Unlock()
+	opened := pool.Stat().NewConnsCount()
+	if opened == m.line.connections && time.Since(m.line.asked) < askAgain {
+		return m.line.is, nil
+	}
 	if m.line.ask == "" {
 		var system, timeline bool
 		if err := pool.QueryRow(ctx, mayAskSQL).Scan(&system, &timeline); err != nil && postgres.IsUnavailable(err) {
@@ -50,6 +63,7 @@ func (m *QueueMemory) Database(ctx context.Context) (is lost.DatabaseIdentity, e
 		m.line.ask = "SELECT '', ''"
 		return lost.DatabaseIdentity{}, ctx.Err()
 	}
+	m.line.is, m.line.asked, m.line.connections = is, time.Now(), opened
 	return is, nil
 }
 

@@ -18,9 +18,13 @@ var _ domain.Schedules = (*Store)(nil)
 // never is the next tick of a schedule that has none any more.
 var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// longestSleep is how long a leader sleeps at most: a schedule that is applied meanwhile
-// may tick sooner than all others.
-const longestSleep = 15 * time.Second
+// longestSleep bounds Next, and failurePause is Next where the database fails. A
+// schedule that is applied meanwhile may tick sooner than all others: the leader's
+// measurement reports it (domain.Chores).
+const (
+	longestSleep = 10 * time.Minute
+	failurePause = 15 * time.Second
+)
 
 // shortestSleep is Next where a tick is due already: 0 says that nothing is known.
 const shortestSleep = time.Millisecond
@@ -34,8 +38,8 @@ const (
 SELECT id, cron, time_zone, missed, next_at, changed_at, clock_timestamp() FROM outbox_schedules
 WHERE paused_at IS NULL AND next_at <= clock_timestamp() ORDER BY failed_at IS NOT NULL, next_at LIMIT $1`
 
-	// The tick of one that fails is due all the time. It is tried with the next of another,
-	// or after longestSleep.
+	// The tick of one that fails is due all the time. It is tried with the next of
+	// another, or when the leader has measured again.
 	nextSQL = `
 SELECT coalesce((extract(epoch FROM min(next_at) - clock_timestamp()) * 1000000)::bigint, $1)
 FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 day' AND (failed_at IS NULL OR next_at > clock_timestamp())`
@@ -106,7 +110,7 @@ func (s *Store) Tick(ctx context.Context) (ticks domain.Ticks, err error) {
 	}
 	ticks.Next = min(max(time.Duration(micros)*time.Microsecond, shortestSleep), longestSleep)
 	if !noted {
-		ticks.Next = longestSleep // the database fails, not a schedule
+		ticks.Next = failurePause // the database fails, not a schedule
 	}
 	return ticks, failed
 }

@@ -132,19 +132,19 @@ func TestBacklog(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	keeping := upkeep.NewHousekeeping(db, "")
-	if b, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || b != (domain.Backlog{}) {
+	if b, chores, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || b != (domain.Backlog{}) || chores != (domain.Chores{}) {
 		t.Errorf("of an empty outbox: %+v, %v", b, err)
 	}
 	emit(t, db, 3)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-01-01Z'), ('a', '', '2100-01-01Z')`)
 	exec(t, db, schematest.DeadOf("e")+"FROM outbox o WHERE o.event_type = 'a'")
-	b, err := keeping.Measure(t.Context(), domain.RelayProcess{})
+	b, _, err := keeping.Measure(t.Context(), domain.RelayProcess{})
 	if err != nil || b.Pending != 5 || b.Estimated || b.OldestDue.UTC().Year() != 2020 || b.Dead != 2 {
 		t.Errorf("%+v, %v", b, err)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload) SELECT 'a', '' FROM generate_series(1, 60000)`)
 	exec(t, db, `ANALYZE outbox`)
-	if b, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || !b.Estimated || b.Pending < 50_000 || b.Pending > 70_000 {
+	if b, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || !b.Estimated || b.Pending < 50_000 || b.Pending > 70_000 {
 		t.Errorf("of 60,005: %+v, %v", b, err)
 	}
 }
@@ -196,14 +196,29 @@ func TestPresence(t *testing.T) {
 		t.Errorf("%d sleepers", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	notified, ended := make(chan struct{}), make(chan error, 1)
+	notified, ended := make(chan domain.Notice), make(chan error, 1)
 	go func() {
-		ended <- presence.Listen(ctx, func() { notified <- struct{}{} })
+		ended <- presence.Listen(ctx, func(about domain.Notice) { notified <- about })
 	}()
-	<-notified // it listens
+	hears := func(want domain.Notice) {
+		t.Helper()
+		if about := <-notified; about != want {
+			t.Errorf("heard %d, want %d", about, want)
+		}
+	}
+	hears(domain.NoticeEvents) // it listens
+	hears(domain.NoticeSubscriptions)
 	exec(t, db, "SELECT pg_notify('outbox_wake', 'another schema')")
 	emit(t, db, 1)
-	<-notified
+	hears(domain.NoticeEvents)
+	exec(t, db, `INSERT INTO outbox_subscriptions (name, types, patterns, url, format, timeout_ms, concurrency, attempts, retry_max_ms, ordering)
+		VALUES ('crm', '{*}', '{%}', 'http://localhost', 'raw', 1000, 1, 1, 1000, 'none')`)
+	hears(domain.NoticeSubscriptions)
+	exec(t, db, "UPDATE outbox_subscriptions SET down_reason = 'away', down_until = now()") // a worker's report
+	exec(t, db, "UPDATE outbox_subscriptions SET paused_at = now()")
+	hears(domain.NoticeSubscriptions)
+	exec(t, db, "SELECT pg_notify('outbox_wake', current_schema())")
+	hears(domain.NoticeEvents)
 	cancel()
 	if err := <-ended; err == nil {
 		t.Error("Listen returned without an error")
@@ -223,7 +238,13 @@ func TestListenNoticesALostConnection(t *testing.T) {
 	migrate(t, db)
 	presence := repository.NewPresence(db, url+"&application_name=listener_to_lose")
 	listening, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- presence.Listen(t.Context(), func() { close(listening) }) }()
+	go func() {
+		ended <- presence.Listen(t.Context(), func(about domain.Notice) {
+			if about == domain.NoticeEvents {
+				close(listening)
+			}
+		})
+	}()
 	<-listening
 	exec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listener_to_lose'")
 	if err := <-ended; domain.ErrorCode(err) != domain.CodeUnavailable {

@@ -70,16 +70,21 @@ WITH standing AS (` + search.StandingSQL + `
         s.pending, s.held, s.dead, coalesce(extract(epoch FROM now() - s.oldest), 0), d.p[1], d.p[2], t.emitted, t.enqueued
     FROM standing s CROSS JOIN totals t CROSS JOIN delays d LEFT JOIN before b ON true
 )
-SELECT * FROM standing`
+SELECT standing.*,
+       EXISTS (SELECT FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + $6 * interval '1 second'),
+       EXISTS (SELECT FROM outbox_cancelled WHERE removed_at IS NULL) OR EXISTS (SELECT FROM outbox_void_tasks WHERE removed_at IS NULL),
+       EXISTS (SELECT FROM outbox_replays WHERE ended_at IS NULL)
+FROM standing`
 
 // Measure implements domain.Housekeeping.
-func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess) (domain.Backlog, error) {
+func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess) (backlog domain.Backlog, chores domain.Chores, err error) {
 	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()
 	var found search.Standing
-	err := h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit).Scan(found.Targets()...)
+	err = h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit, domain.ChoresAhead.Seconds()).
+		Scan(append(found.Targets(), &chores.Tick, &chores.Remove, &chores.Replays)...)
 	if err != nil {
-		return domain.Backlog{}, postgres.Translate(err, "measure the backlog")
+		return domain.Backlog{}, domain.Chores{}, postgres.Translate(err, "measure the backlog")
 	}
-	return found.Read(), nil
+	return found.Read(), chores, nil
 }
