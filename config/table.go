@@ -267,7 +267,7 @@ func (c *Deliver) options() []*option {
 		},
 		{
 			field: &c.CheckInterval, key: "deliver.check_interval", value: "5s", min: "100ms", max: "1h",
-			help: "How often a worker looks whether subscriptions were changed, paused or removed.",
+			help: "How often a worker looks whether subscriptions were changed, paused or removed. A process that is a relay too looks at once when one is.",
 		},
 	}
 }

@@ -222,8 +222,8 @@ func TestPausedAndFailingSchedules(t *testing.T) {
 		t.Errorf("%+v, %v, want the time of the other one, and an error", ticks, err)
 	}
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = clock_timestamp() + interval '1 hour' WHERE name = 'b'")
-	if ticks, err := store.Tick(t.Context()); err == nil || ticks.Next != 15*time.Second {
-		t.Errorf("%+v, %v, want 15 s where only the failing one is due", ticks, err)
+	if ticks, err := store.Tick(t.Context()); err == nil || ticks.Next != 10*time.Minute {
+		t.Errorf("%+v, %v, want ten minutes where only the failing one is due", ticks, err)
 	}
 	failing, err := store.Find(t.Context(), "a")
 	if err != nil || failing.Error == "" || failing.FailedAt.IsZero() {

@@ -202,8 +202,13 @@ func TestPresence(t *testing.T) {
 	}()
 	hears := func(want domain.Notice) {
 		t.Helper()
-		if about := <-notified; about != want {
-			t.Errorf("heard %d, want %d", about, want)
+		select {
+		case about := <-notified:
+			if about != want {
+				t.Errorf("heard %d, want %d", about, want)
+			}
+		case err := <-ended:
+			t.Fatalf("Listen ended: %v", err)
 		}
 	}
 	hears(domain.NoticeEvents) // it listens
@@ -245,7 +250,11 @@ func TestListenNoticesALostConnection(t *testing.T) {
 			}
 		})
 	}()
-	<-listening
+	select {
+	case <-listening:
+	case err := <-ended:
+		t.Fatalf("Listen ended: %v", err)
+	}
 	exec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listener_to_lose'")
 	if err := <-ended; domain.ErrorCode(err) != domain.CodeUnavailable {
 		t.Errorf("%v, want unavailable", err)

@@ -49,3 +49,27 @@ func TestASampleDoesNotCountCancellationsAsConfirmations(t *testing.T) {
 		t.Errorf("%d confirmations, want 1", n)
 	}
 }
+
+// One measurement reports each rare duty of the leader that has something to do.
+func TestChores(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	keeping := upkeep.NewHousekeeping(db, "")
+	reports := func(what string, want domain.Chores) {
+		t.Helper()
+		if _, chores, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || chores != want {
+			t.Errorf("%s: %+v, %v, want %+v", what, chores, err, want)
+		}
+	}
+	exec(t, db, `INSERT INTO outbox_schedules (name, cron, time_zone, missed, event_type, payload, next_at)
+		VALUES ('hourly', '@hourly', 'UTC', 'once', 'report:build', '', now() + interval '50 minutes')`)
+	reports("a tick within the hour", domain.Chores{})
+	exec(t, db, `UPDATE outbox_schedules SET next_at = now() + interval '20 seconds'`)
+	reports("a tick in 20 s", domain.Chores{Tick: true})
+	exec(t, db, `UPDATE outbox_schedules SET next_at = now() - interval '1 hour', paused_at = now()`)
+	reports("a schedule that is paused", domain.Chores{})
+	exec(t, db, `INSERT INTO outbox_void_tasks (event_id, queue, generation, until) VALUES (outbox_new_id(), 'default', 0, now())`)
+	reports("a void task", domain.Chores{Remove: true})
+	exec(t, db, `UPDATE outbox_void_tasks SET removed_at = now()`)
+	reports("a void task that is removed", domain.Chores{})
+}
