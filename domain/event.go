@@ -115,10 +115,11 @@ type EventStore interface {
 
 	// NextDue returns the time until the next event is due, by the store's
 	// clock; false if there is none. It is negative for an event that has just
-	// become due and may have missed the last claim.
+	// become due and may have missed the last claim, and, with overdue, for one that
+	// has been due for longer.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
-	NextDue(ctx context.Context) (time.Duration, bool, error)
+	NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error)
 }
 
 // Cursor is a place in the order in which events become due. The zero Cursor is

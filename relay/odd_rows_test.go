@@ -45,9 +45,28 @@ func (c *counting) Claim(ctx context.Context, from domain.Cursor, limit int, exc
 	return c.EventStore.Claim(ctx, from, limit, except...)
 }
 
-func (c *counting) NextDue(ctx context.Context) (time.Duration, bool, error) {
+func (c *counting) NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error) {
 	c.looks.Add(1)
-	return c.EventStore.NextDue(ctx)
+	return c.EventStore.NextDue(ctx, overdue)
+}
+
+// After a long nap the relay looks whether anything is due, and claims only then. It
+// finds an event that nobody told it of, also one that has been due for long.
+func TestAnIdleRelayLooksBeforeItClaims(t *testing.T) {
+	t.Parallel()
+	var store *counting
+	f := newFixture(t, servertest.Database(t), servertest.Redis(t), func(o *relay.Options) {
+		store = &counting{EventStore: o.Store}
+		o.Store, o.PollMin, o.PollInterval, o.PollWithoutListen, o.Listen, o.Concurrency = store, 1500*time.Millisecond, 1500*time.Millisecond, 1500*time.Millisecond, false, 1
+	})
+	f.start()
+	// The first claim finds nothing, and each look after it belongs to a nap.
+	servertest.Eventually(t, "the relay has looked after a nap", func() bool { return store.looks.Load() >= 3 })
+	if claims := store.claims.Load(); claims > 2 {
+		t.Errorf("%d claims of an empty outbox", claims)
+	}
+	f.exec("INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:late', '', now() - interval '1 hour')")
+	f.eventually(1, "SELECT count(*) FROM outbox_sent")
 }
 
 // An event that gets due in thousands of years is no reason to look now. The
@@ -61,7 +80,7 @@ func TestAnEventOfALaterAgeLeavesTheRelayIdle(t *testing.T) {
 		o.Store, o.PollMin = store, time.Hour
 	})
 	f.exec("INSERT INTO outbox (event_type, payload, available_at) VALUES ('test:a', '', '9999-12-31')")
-	due, found, err := f.options.Store.NextDue(t.Context())
+	due, found, err := f.options.Store.NextDue(t.Context(), false)
 	if err != nil || found {
 		t.Errorf("the next event is due in %v: %t, %v", due, found, err)
 	}

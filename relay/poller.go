@@ -42,10 +42,58 @@ func (p *poller) run(ctx context.Context) error {
 		case more:
 			p.waker.Wake()
 		default:
-			woken = p.waker.Sleep(ctx, woken || claimed > 0, p.untilNextDue)
+			woken = p.sleep(ctx, woken || claimed > 0)
 		}
 	}
 	return nil
+}
+
+// calmNap is the shortest nap that a look ends, and not a claim: the look costs a
+// claim that follows it a round trip.
+const calmNap = time.Second
+
+// sleep returns when there may be work, and true after a wake-up. After a long nap it
+// looks whether anything is due at all, and sleeps on if not, since a claim costs an
+// idle database more than a look.
+func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
+	next := p.untilNextDue
+	for {
+		begun := time.Now()
+		if woken = p.waker.Sleep(ctx, news, next); woken || ctx.Err() != nil || time.Since(begun) < calmNap {
+			return woken
+		}
+		until, idle := p.nothingDue(ctx)
+		if !idle {
+			return false
+		}
+		news = false
+		next = func(ctx context.Context) time.Duration {
+			defer func() { until = 0 }()
+			if until > 0 {
+				return until
+			}
+			return p.untilNextDue(ctx)
+		}
+	}
+}
+
+// nothingDue looks for due events, however long they have been due. It returns how
+// long there is none; false if there is one, or nobody can tell.
+func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool) {
+	if _, owed := p.cursor.untilSweep(time.Now()); owed {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	defer cancel()
+	due, found, err := p.o.Store.NextDue(ctx, true)
+	switch {
+	case err != nil || found && due < wakeup.NapFirst:
+		return 0, false
+	case found:
+		return min(due, p.o.PollInterval), true
+	default:
+		return p.o.PollInterval, true
+	}
 }
 
 // untilNextDue returns the time until the next event is due, or an owed sweep is
@@ -59,7 +107,7 @@ func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	if until, owed := p.cursor.untilSweep(time.Now()); owed {
 		longest = min(longest, max(until, wakeup.NapFirst))
 	}
-	due, found, err := p.o.Store.NextDue(ctx)
+	due, found, err := p.o.Store.NextDue(ctx, false)
 	if err != nil || !found {
 		return longest
 	}

@@ -219,16 +219,16 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 // the claim and this look. Events due in more than a day are ignored: no relay
 // sleeps so long, and thousands of years do not fit into a time.Duration.
 const nextDueSQL = `
-SELECT (extract(epoch FROM available_at - clock_timestamp()) * 1000000)::bigint
+SELECT (extract(epoch FROM greatest(available_at, now() - interval '1 day') - clock_timestamp()) * 1000000)::bigint
 FROM outbox
-WHERE available_at > now() - interval '100 milliseconds' AND available_at < now() + interval '1 day'
+WHERE available_at >= CASE WHEN $1 THEN '-infinity' ELSE now() - interval '100 milliseconds' END AND available_at < now() + interval '1 day'
 ORDER BY available_at
 LIMIT 1`
 
 // NextDue implements domain.EventStore.
-func (o *Outbox) NextDue(ctx context.Context) (time.Duration, bool, error) {
+func (o *Outbox) NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error) {
 	var micros int64
-	err := o.db.SQL().QueryRowContext(ctx, nextDueSQL).Scan(&micros)
+	err := o.db.SQL().QueryRowContext(ctx, nextDueSQL, overdue).Scan(&micros)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}

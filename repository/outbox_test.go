@@ -213,16 +213,22 @@ func TestNextDue(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
-	if due, found, err := store.NextDue(t.Context()); err != nil || found {
+	if due, found, err := store.NextDue(t.Context(), false); err != nil || found {
 		t.Errorf("NextDue of an empty outbox: %v, %v", due, err)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-02-01Z'), ('a', '', '2100-02-01Z')`)
-	if due, found, err := store.NextDue(t.Context()); err != nil || found {
+	if due, found, err := store.NextDue(t.Context(), false); err != nil || found {
 		t.Errorf("NextDue: %v, %t, %v, want none: nobody sleeps until 2100", due, found, err)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', now() + interval '3 hours'), ('a', '', now() + interval '2 hours')`)
-	if due, found, err := store.NextDue(t.Context()); err != nil || !found || (due-2*time.Hour).Abs() > time.Minute {
+	if due, found, err := store.NextDue(t.Context(), false); err != nil || !found || (due-2*time.Hour).Abs() > time.Minute {
 		t.Errorf("NextDue: %v, %t, %v, want two hours", due, found, err)
+	}
+	for _, ago := range []string{"now() - interval '1 hour'", "'0001-01-01 00:00:00Z'"} {
+		exec(t, db, `UPDATE outbox SET available_at = `+ago+` WHERE available_at < now()`)
+		if due, found, err := store.NextDue(t.Context(), true); err != nil || !found || due > -time.Hour {
+			t.Errorf("NextDue with what is overdue since %s: %v, %t, %v", ago, due, found, err)
+		}
 	}
 }
 

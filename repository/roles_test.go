@@ -114,7 +114,7 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	unrecorded := repository.NewOutbox(relay, repository.OutboxOptions{})
 	emit(t, owner, 1)
 	relayAll(t, unrecorded)
-	_, _, err = store.NextDue(t.Context())
+	_, _, err = store.NextDue(t.Context(), false)
 	must("next due", err)
 	doHousekeeping(t, relay, store)
 
