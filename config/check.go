@@ -109,6 +109,23 @@ func (l *loading) rules() []rule {
 			return only(c.Relay.ListenURL != "" && c.Database.URL == "",
 				"it names the server of a database that outboxd would run itself: set "+name("database.url")+" too, or neither")
 		}},
+		{[]string{"database.password_file", "database.url"}, func() string {
+			return only(c.Database.PasswordFile != "" && c.Database.URL == "", "outboxd's own server has no password: set "+name("database.url")+" too, or neither")
+		}},
+		{[]string{"redis.password_file", "redis.url"}, func() string {
+			return only(c.Redis.PasswordFile != "" && c.Redis.URL == "", "outboxd's own Redis has no password: set "+name("redis.url")+" too, or neither")
+		}},
+		{[]string{"redis.sentinel_username", "redis.sentinel_password", "redis.sentinel_password_file"}, func() string {
+			return only(c.Redis.SentinelUsername != "" && c.Redis.SentinelPassword == "" && c.Redis.SentinelPasswordFile == "",
+				"there is a user name and no password: set "+name("redis.sentinel_password")+" or "+name("redis.sentinel_password_file")+" too")
+		}},
+		{[]string{"redis.tls_key", "redis.tls_cert"}, func() string {
+			return only(c.Redis.TLSKey != "" && c.Redis.TLSCert == "", "there is no certificate for it: set "+name("redis.tls_cert")+" too, or neither")
+		}},
+		{[]string{"redis.tls_ca", "redis.tls_cert", "redis.tls_server_name", "redis.url"}, func() string {
+			uses := c.Redis.TLSCA != "" || c.Redis.TLSCert != "" || c.Redis.TLSServerName != ""
+			return only(uses && !strings.HasPrefix(string(c.Redis.URL), "rediss"), "TLS is off: write "+name("redis.url")+" with rediss, rediss-sentinel or rediss-cluster before the ://")
+		}},
 		{[]string{"database.max_conns", "roles", "relay.concurrency", "worker.concurrency"}, func() string {
 			return only(c.Database.MaxConns > 0 && c.Database.MaxConns < c.MinConns(), l.tooFewConns(name))
 		}},

@@ -60,6 +60,7 @@ type Probe struct {
 // Database is the section of the PostgreSQL connections.
 type Database struct {
 	URL            value.SecretURL // empty: outboxd runs its own server
+	PasswordFile   string          // empty: the URL's password
 	Schema         string          // the schema of outboxd's tables and functions
 	MaxConns       int             // 0: see Config.PoolSize
 	ExecMode       string          // pgx's name of the mode, such as "cache_statement"
@@ -68,9 +69,17 @@ type Database struct {
 
 // Redis is the section of the Redis connections.
 type Redis struct {
-	URL           value.SecretURL // empty: outboxd runs its own server
-	WaitReplicas  int
-	CheckInterval time.Duration // between two checks whether Redis has kept its data
+	URL                  value.SecretURL // empty: outboxd runs its own server
+	Username             string          // empty: the URL's
+	PasswordFile         string          // empty: the URL's password
+	SentinelUsername     string
+	SentinelPassword     value.Secret
+	SentinelPasswordFile string
+	TLSCA                string // file; empty: the system's
+	TLSCert, TLSKey      string // files; empty: no client certificate
+	TLSServerName        string // empty: the host
+	WaitReplicas         int
+	CheckInterval        time.Duration // between two checks whether Redis has kept its data
 }
 
 // Embedded is the section of the servers that outboxd runs itself.

@@ -112,6 +112,10 @@ func (c *Database) options() []*option {
 			help: "PostgreSQL to use, as a URL or as key=value pairs. Empty means that outboxd runs its own. Prefer the variable or the file to the flag, which other users of the machine can see.",
 		},
 		{
+			field: &c.PasswordFile, key: "database.password_file", optional: true,
+			help: "File with the password, in place of the one in database.url, and for relay.listen_url if that has none. It is read for each new connection, so a new password needs no restart. So are the certificates and the passfile that the URL names.",
+		},
+		{
 			field: &c.Schema, key: "database.schema", value: "outboxd", check: checkSchema,
 			help: "Schema that holds everything of outboxd. It is created if it is missing. Each outboxd in one database needs a schema of its own.",
 		},
@@ -135,7 +139,43 @@ func (c *Redis) options() []*option {
 	return []*option{
 		{
 			field: &c.URL, key: "redis.url", optional: true, check: address.CheckRedis, aliases: []string{"REDIS_URL"},
-			help: "Redis to use: a URL that begins with redis, rediss, redis-socket or redis-sentinel. Empty means that outboxd runs its own.",
+			help: "Redis to use: a URL that begins with redis, redis-socket, redis-sentinel or redis-cluster, or with rediss, rediss-sentinel or rediss-cluster for TLS. Empty means that outboxd runs its own.",
+		},
+		{
+			field: &c.Username, key: "redis.username", optional: true,
+			help: "User name at Redis, in place of the one in redis.url.",
+		},
+		{
+			field: &c.PasswordFile, key: "redis.password_file", optional: true,
+			help: "File with the password at Redis, in place of the one in redis.url. It is read for each new connection, so a new password needs no restart.",
+		},
+		{
+			field: &c.SentinelUsername, key: "redis.sentinel_username", optional: true,
+			help: "User name at the Sentinels, with redis.sentinel_password or its file.",
+		},
+		{
+			field: &c.SentinelPassword, key: "redis.sentinel_password", optional: true,
+			help: "Password at the Sentinels. Without it and its file, Sentinels that ask for a password get the user and the password of Redis.",
+		},
+		{
+			field: &c.SentinelPasswordFile, key: "redis.sentinel_password_file", optional: true,
+			help: "File with the password at the Sentinels, in place of redis.sentinel_password. It is read for each new connection.",
+		},
+		{
+			field: &c.TLSCA, key: "redis.tls_ca", optional: true,
+			help: "File with the certificates, in PEM, that Redis's certificate must come from. Empty means those of the system. This and the next three need a URL that begins with rediss. The files are read for each new connection.",
+		},
+		{
+			field: &c.TLSCert, key: "redis.tls_cert", optional: true,
+			help: "File with outboxd's own certificate for Redis, in PEM. Empty means none.",
+		},
+		{
+			field: &c.TLSKey, key: "redis.tls_key", optional: true,
+			help: "File with the key of redis.tls_cert, in PEM. Empty means that the file of the certificate has it too.",
+		},
+		{
+			field: &c.TLSServerName, key: "redis.tls_server_name", optional: true,
+			help: "Name that Redis's certificate must have. Empty means the host of the address, which Sentinels and clusters often give as a number.",
 		},
 		{
 			field: &c.WaitReplicas, key: "redis.wait_replicas", value: "0", min: "0", max: "100",

@@ -183,7 +183,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 		log.Warn("PostgreSQL cannot be reached", "error", err)
 		sources.PostgresErr, known, receivers = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil, nil
 	}
-	redis, err := broker.Open(s.RedisURL, redisConnections)
+	redis, err := s.OpenRedis(redisConnections)
 	if domain.ErrorCode(err) == domain.CodeInvalid {
 		return nil, config.Mistake{Err: err}
 	}

@@ -72,7 +72,7 @@ may be that of the event or of its task.`,
 // findTasks returns the tasks of an event, and those of its deliveries.
 func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain.TaskState, map[domain.ID][]domain.TaskState, error) {
 	broker.BridgeLog(o.log)
-	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
+	redis, err := o.servers.OpenRedis(redisConnections)
 	if err != nil {
 		return nil, nil, err
 	}

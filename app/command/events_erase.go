@@ -9,7 +9,6 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/words"
-	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
 )
 
@@ -40,7 +39,7 @@ func (r *eventChangeRun) removeTasks(ctx context.Context, ids []domain.ID) error
 		return err
 	}
 	if r.redis == nil {
-		if r.redis, err = broker.Open(r.o.servers.RedisURL, redisConnections); err != nil {
+		if r.redis, err = r.o.servers.OpenRedis(redisConnections); err != nil {
 			return err
 		}
 	}

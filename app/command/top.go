@@ -91,7 +91,7 @@ type top struct {
 
 func newTop(o *opened) (*top, error) {
 	broker.BridgeLog(o.log)
-	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
+	redis, err := o.servers.OpenRedis(redisConnections)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,6 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/audit"
 	"outboxd/domain/lost"
-	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
 	"outboxd/repository/search"
 )
@@ -117,7 +116,7 @@ func (c commands) newVerifyCommand() *cobra.Command {
 }
 
 func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, error) {
-	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
+	redis, err := o.servers.OpenRedis(redisConnections)
 	if err != nil {
 		return nil, err
 	}

@@ -236,7 +236,7 @@ func (d *Daemon) openRedis() (err error) {
 		return nil
 	}
 	broker.BridgeLog(d.log)
-	d.redis, err = broker.Open(d.servers.RedisURL, d.cfg.Relay.Concurrency+spareConnections)
+	d.redis, err = d.servers.OpenRedis(d.cfg.Relay.Concurrency + spareConnections)
 	if err == nil {
 		d.undo = append(d.undo, func() { _ = d.redis.Close() })
 	}

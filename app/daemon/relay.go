@@ -51,7 +51,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 				Failures: deadletters.NewFailedTasks(db, cfg.Relay.Ordering == config.OrderingBlock), Tasks: publisher.Tasks(),
 			},
 			Acknowledging: &lead.Acknowledging{
-				Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(redis) },
+				Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(redis), nil },
 				Events: repository.NewAcknowledgedEvents(db),
 			},
 			Reconciliation: &lead.Reconciliation{

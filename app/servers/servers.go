@@ -13,6 +13,7 @@ import (
 	"outboxd/app/embedded/keeper"
 	"outboxd/config"
 	"outboxd/domain"
+	"outboxd/jobs/broker"
 	"outboxd/repository/postgres"
 )
 
@@ -24,6 +25,7 @@ const patience = 20 * time.Second
 type Servers struct {
 	DatabaseURL string
 	RedisURL    string // empty: no role needs it
+	redis       config.Redis
 	embedded    *embedded.Servers
 }
 
@@ -36,7 +38,7 @@ func NeedsRedis(cfg *config.Config) bool {
 // Start starts the servers for which no URL is configured. ctx bounds only the
 // start.
 func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Servers, error) {
-	s := &Servers{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL)}
+	s := &Servers{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL), redis: cfg.Redis}
 	own := embedded.Options{
 		Postgres:    s.DatabaseURL == "",
 		Redis:       s.RedisURL == "" && NeedsRedis(cfg),
@@ -120,10 +122,22 @@ func DataDir(cfg *config.Config) (string, error) {
 	return dir, nil
 }
 
+// OpenRedis returns the handle for Redis, with up to so many connections of its own. It does not
+// connect.
+func (s *Servers) OpenRedis(connections int) (*broker.Redis, error) {
+	return broker.Open(broker.Options{
+		URL:      s.RedisURL,
+		Username: s.redis.Username, PasswordFile: domain.SecretFile(s.redis.PasswordFile),
+		SentinelUsername: s.redis.SentinelUsername, SentinelPassword: string(s.redis.SentinelPassword),
+		SentinelPasswordFile: domain.SecretFile(s.redis.SentinelPasswordFile),
+		TLS: broker.TLS{CA: s.redis.TLSCA, Cert: s.redis.TLSCert, Key: s.redis.TLSKey, ServerName: s.redis.TLSServerName},
+	}, connections)
+}
+
 // OpenDatabase connects to the database at url, with at most conns connections; tracer may be nil.
 func OpenDatabase(ctx context.Context, cfg *config.Config, url string, conns int, tracer pgx.QueryTracer, log *slog.Logger) (*postgres.Database, error) {
 	db, err := postgres.Open(ctx, postgres.Options{
-		URL: url, Schema: cfg.Database.Schema, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
+		URL: url, PasswordFile: domain.SecretFile(cfg.Database.PasswordFile), Schema: cfg.Database.Schema, MaxConns: conns, ExecMode: cfg.Database.ExecMode, ConnectTimeout: cfg.Database.ConnectTimeout, Tracer: tracer, Logger: log,
 	})
 	switch domain.ErrorCode(err) {
 	case "":

@@ -9,44 +9,59 @@ import (
 	"strings"
 )
 
-// CheckRedis accepts the forms of URL that asynq reads. It refuses parts that
-// asynq would ignore, because then the database, the password or the server would
-// not be the intended one.
+// CheckRedis accepts the forms of URL that outboxd reads: of one Redis, of Sentinels
+// and of a cluster. It refuses parts that are not used, because then the database,
+// the password or the server would not be the intended one.
 func CheckRedis(text string) error {
-	if authority, isRedis := redisAuthority(text); isRedis && strings.Contains(authority, ",") {
-		return errors.New("the URL has a list of hosts, which only redis-sentinel:// takes: name one Redis, or write Sentinels as redis-sentinel://host1:26379,host2:26379?master=name")
+	scheme, rest, isURL := cutScheme(text)
+	kind, known := redisKinds[scheme]
+	if isURL && !known {
+		return errors.New("the URL must begin with redis://, redis-socket://, redis-sentinel:// or redis-cluster://, or with rediss://, rediss-sentinel:// or rediss-cluster://")
 	}
-	u, err := url.Parse(text)
-	if err != nil {
+	user, hosts, tail := cutHosts(rest)
+	u, err := url.Parse(scheme + "://" + user + hosts[0] + tail)
+	if !isURL || err != nil {
 		return errors.New("it is not a URL such as redis://:password@host:6379/0" + encodeHint)
 	}
-	switch u.Scheme {
-	case "redis", "rediss":
-		err = checkRedisHost(u)
-	case "redis-socket":
-		err = checkRedisSocket(u)
-	case "redis-sentinel":
-		err = checkSentinels(u)
-	default:
-		return errors.New("the URL must begin with redis://, rediss://, redis-socket:// or redis-sentinel://")
+	for _, host := range hosts[1:] {
+		if other, err := url.Parse(scheme + "://" + host); err != nil || other.Host == "" || other.Port() != "" && !isPort(other.Port(), 1) {
+			return errors.New("the list of hosts in the URL must look like host1:6379,host2:6379" + encodeHint)
+		}
 	}
-	if err == nil && (u.Fragment != "" || strings.Contains(text, "#")) {
+	if u.Fragment != "" || strings.Contains(text, "#") {
 		return errors.New("the URL has a #, and nothing behind it is used" + encodeHint)
 	}
-	return err
+	if len(hosts) > 1 && !kind.several {
+		return errors.New("the URL has a list of hosts, which only redis-sentinel:// and redis-cluster:// take: name one Redis, or write Sentinels as redis-sentinel://host1:26379,host2:26379?master=name")
+	}
+	return kind.check(u)
 }
 
-// redisAuthority returns the part of a Redis URL that names the hosts. net/url
-// cannot parse a list of hosts whose first one has a port.
-func redisAuthority(text string) (hosts string, isRedis bool) {
-	scheme, rest, isURL := cutScheme(text)
-	if !isURL || scheme != "redis" && scheme != "rediss" {
-		return "", false
-	}
+// redisKind is what a scheme means.
+type redisKind struct {
+	several bool // hosts
+	check   func(u *url.URL) error
+}
+
+var redisKinds = map[string]redisKind{
+	"redis":           {false, checkRedisHost},
+	"rediss":          {false, checkRedisHost},
+	"redis-socket":    {false, checkRedisSocket},
+	"redis-sentinel":  {true, checkSentinels},
+	"rediss-sentinel": {true, checkSentinels},
+	"redis-cluster":   {true, checkCluster},
+	"rediss-cluster":  {true, checkCluster},
+}
+
+// cutHosts splits what follows the scheme: user and password with the @, the
+// hosts, of which there is at least one, and the rest. net/url cannot parse a list
+// of hosts with ports.
+func cutHosts(rest string) (user string, hosts []string, tail string) {
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		rest = rest[:end]
+		rest, tail = rest[:end], rest[end:]
 	}
-	return rest[strings.LastIndexByte(rest, '@')+1:], true
+	at := strings.LastIndexByte(rest, '@') + 1
+	return rest[:at], strings.Split(rest[at:], ","), tail
 }
 
 func checkRedisHost(u *url.URL) error {
@@ -77,13 +92,25 @@ func checkRedisSocket(u *url.URL) error {
 }
 
 func checkSentinels(u *url.URL) error {
+	number := strings.Trim(u.Path, "/")
 	switch {
 	case u.Host == "" || u.Query().Get("master") == "":
 		return errors.New("the URL needs the sentinels and the master's name: write it as redis-sentinel://host1:26379,host2:26379?master=name")
-	case strings.Trim(u.Path, "/") != "":
-		return errors.New("the URL of Sentinels has a path, which is not used: leave it out; tasks are in database 0")
+	case number != "" && !isNumber(number):
+		return errors.New("the path of the URL must be a database number, such as /0")
 	default:
 		return checkParameters(u, "master")
+	}
+}
+
+func checkCluster(u *url.URL) error {
+	switch {
+	case u.Host == "":
+		return errors.New("the URL names no host: write it as redis-cluster://host1:6379,host2:6379")
+	case strings.Trim(u.Path, "/0") != "":
+		return errors.New("the URL of a cluster has a path, which is not used: leave it out; a cluster has database 0 alone")
+	default:
+		return checkParameters(u)
 	}
 }
 

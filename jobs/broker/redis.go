@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -21,54 +20,86 @@ const (
 	readTimeout = 3 * time.Second
 )
 
-// ParseURL reads a Redis URL in the forms that Asynq knows: redis://,
-// rediss://, redis-socket:// or redis-sentinel://. Unlike Asynq's own parser it
-// keeps the user name. Errors: domain.CodeInvalid; they do not repeat the URL,
-// which may contain a password.
-func ParseURL(address string) (asynq.RedisConnOpt, error) {
-	opt, err := asynq.ParseRedisURI(address)
-	parsed, unparsed := url.Parse(address)
-	if err != nil || unparsed != nil {
-		return nil, domain.Errorf(domain.CodeInvalid,
-			"the Redis URL cannot be read: it must look like redis://:password@host:6379/0, rediss://…, redis-socket:///path?db=0 or redis-sentinel://host:26379?master=name")
-	}
-	switch o := opt.(type) {
-	case asynq.RedisClientOpt:
-		o.Username = parsed.User.Username()
-		return o, nil
-	case asynq.RedisFailoverClientOpt:
-		o.Username = parsed.User.Username()
-		return o, nil
-	default:
-		return opt, nil
-	}
+// Options say where a Redis is, and who comes.
+type Options struct {
+	URL string // see ParseURL
+	// Username replaces the one of the URL, and the file has the password in place
+	// of the URL's. "": those of the URL.
+	Username     string
+	PasswordFile domain.SecretFile
+	// The user and the password for Sentinels. If there is no password, those of the data.
+	SentinelUsername, SentinelPassword string
+	SentinelPasswordFile               domain.SecretFile
+	TLS                                TLS // for URLs that begin with rediss
 }
 
 // Redis is the handle for Redis. A process opens one and gives it to everything
 // that uses Redis. It is safe for concurrent use.
 type Redis struct {
-	options asynq.RedisConnOpt
-	client  redis.UniversalClient
+	options         asynq.RedisConnOpt
+	data, sentinels credentials
+	dialer          *dialer
+	client          redis.UniversalClient
 }
 
-// Open returns the handle for the Redis at a URL; see ParseURL. It does not
-// connect. Up to connections exchanges run at the same time, not counting those
-// of a worker. Errors: domain.CodeInvalid.
-func Open(address string, connections int) (*Redis, error) {
-	options, err := ParseURL(address)
+// Open returns the handle for a Redis. It does not connect, but reads the files
+// once. Up to connections exchanges run at the same time, not counting those
+// of a worker; in a cluster, with each node. Errors: domain.CodeInvalid.
+func Open(o Options, connections int) (*Redis, error) {
+	options, err := ParseURL(o.URL)
 	if err != nil {
 		return nil, err
 	}
-	return New(options, connections)
+	return open(options, o, connections)
 }
 
-// New is Open with the result of ParseURL.
+// New returns the handle for a Redis that ParseURL's result names.
 func New(options asynq.RedisConnOpt, connections int) (*Redis, error) {
-	client, err := newClient(options, withoutRepeats(connections))
-	if err != nil {
+	return open(options, Options{}, connections)
+}
+
+func open(options asynq.RedisConnOpt, o Options, connections int) (*Redis, error) {
+	r := &Redis{options: options}
+	secured := false
+	switch is := options.(type) {
+	case asynq.RedisClientOpt:
+		r.data, secured = credentials{username: is.Username, password: is.Password}, is.TLSConfig != nil
+	case asynq.RedisFailoverClientOpt:
+		r.data, secured = credentials{username: is.Username, password: is.Password}, is.TLSConfig != nil
+	case asynq.RedisClusterClientOpt:
+		r.data, secured = credentials{username: is.Username, password: is.Password}, is.TLSConfig != nil
+	default:
+		return nil, fmt.Errorf("no Redis client for %T", options)
+	}
+	if o.Username != "" {
+		r.data.username = o.Username
+	}
+	r.data.file = o.PasswordFile
+	r.sentinels = r.data
+	if o.SentinelPassword != "" || o.SentinelPasswordFile != "" {
+		r.sentinels = credentials{o.SentinelUsername, o.SentinelPassword, o.SentinelPasswordFile}
+	}
+	r.dialer = newDialer(secured, o.TLS)
+	if err := r.readFiles(); err != nil {
 		return nil, err
 	}
-	return &Redis{options, client}, nil
+	r.client = r.newClient(withoutRepeats(connections))
+	return r, nil
+}
+
+// readFiles looks whether the files can be read, so that a wrong name shows at the start.
+func (r *Redis) readFiles() error {
+	for _, c := range []credentials{r.data, r.sentinels} {
+		if _, _, err := c.read(); err != nil {
+			return err
+		}
+	}
+	if r.dialer.secured {
+		if _, err := r.dialer.tls.config(""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes the connections. Everything that uses the handle must have
@@ -88,16 +119,16 @@ func (r *Redis) Inspector() *asynq.Inspector { return asynq.NewInspectorFromRedi
 // own. It does not connect. Asynq repeats a failed command at once, so only the
 // pauses between go-redis's retries keep a worker from spinning during an
 // outage.
-func (r *Redis) NewWorkingClient(connections int) (redis.UniversalClient, error) {
-	return newClient(r.options, redis.UniversalOptions{
+func (r *Redis) NewWorkingClient(connections int) redis.UniversalClient {
+	return r.newClient(redis.UniversalOptions{
 		PoolSize: connections, MaxRetries: 3, MinRetryBackoff: 100 * time.Millisecond, MaxRetryBackoff: time.Second,
 	})
 }
 
 // NewDirectClient returns a client with connections of its own, which repeats nothing
 // by itself, for taking and finishing tasks. It does not connect.
-func (r *Redis) NewDirectClient(connections int) (redis.UniversalClient, error) {
-	return newClient(r.options, withoutRepeats(connections))
+func (r *Redis) NewDirectClient(connections int) redis.UniversalClient {
+	return r.newClient(withoutRepeats(connections))
 }
 
 var _ asynq.RedisConnOpt = (*Redis)(nil)
@@ -109,34 +140,32 @@ const ownConnections = 10
 // MakeRedisClient implements asynq.RedisConnOpt. It returns a new client,
 // because Asynqmon closes its client.
 func (r *Redis) MakeRedisClient() any {
-	client, err := newClient(r.options, withoutRepeats(ownConnections))
-	if err != nil {
-		panic(err) // Open had the same options
-	}
-	return client
+	return r.newClient(withoutRepeats(ownConnections))
 }
 
 func withoutRepeats(connections int) redis.UniversalOptions {
 	return redis.UniversalOptions{PoolSize: connections, MaxRetries: -1, DialerRetries: 1}
 }
 
-func newClient(opt asynq.RedisConnOpt, u redis.UniversalOptions) (redis.UniversalClient, error) {
+func (r *Redis) newClient(u redis.UniversalOptions) redis.UniversalClient {
 	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = dialTimeout, readTimeout, readTimeout, true
 	// Off, because only one vendor's servers know this greeting, and all others
 	// refuse it.
 	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	switch o := opt.(type) {
-	case asynq.RedisClientOpt:
-		u.Addrs, u.Username, u.Password, u.DB, u.TLSConfig = []string{o.Addr}, o.Username, o.Password, o.DB, o.TLSConfig
-		simple := u.Simple()
-		simple.Network = o.Network
-		return guarded(redis.NewClient(simple)), nil
+	u.Dialer, u.CredentialsProviderContext = r.dialer.dial, r.data.provide
+	switch o := r.options.(type) {
 	case asynq.RedisFailoverClientOpt:
-		u.MasterName, u.Addrs, u.SentinelUsername, u.SentinelPassword = o.MasterName, o.SentinelAddrs, o.SentinelUsername, o.SentinelPassword
-		u.Username, u.Password, u.DB, u.TLSConfig = o.Username, o.Password, o.DB, o.TLSConfig
-		return guarded(redis.NewFailoverClient(u.Failover())), nil
+		u.MasterName, u.Addrs, u.DB, u.OnConnect = o.MasterName, o.SentinelAddrs, o.DB, r.sentinels.introduce
+		return guarded(redis.NewFailoverClient(u.Failover()))
+	case asynq.RedisClusterClientOpt:
+		u.Addrs = o.Addrs
+		return newCluster(u)
 	default:
-		return nil, fmt.Errorf("no Redis client for %T", opt)
+		simple, _ := r.options.(asynq.RedisClientOpt) // open took no other
+		u.Addrs, u.DB = []string{simple.Addr}, simple.DB
+		one := u.Simple()
+		one.Network = simple.Network
+		return guarded(redis.NewClient(one))
 	}
 }
 

@@ -15,6 +15,7 @@ func TestParseURL(t *testing.T) {
 	for _, url := range []string{
 		"redis://localhost:6379", "redis://:secret@localhost:6379/3", "rediss://localhost:6380",
 		"redis-socket:///run/redis.sock?db=2", "redis-sentinel://a:26379,b:26379?master=m",
+		"rediss-sentinel://u:p@a,[::1]:26379/2?master=m", "redis-cluster://a:1,b:2", "rediss-cluster://u:p@a",
 	} {
 		if _, err := broker.ParseURL(url); err != nil {
 			t.Errorf("%s: %v", url, err)

@@ -103,7 +103,7 @@ func Whence(err error) error {
 }
 
 // guarded adds the hook to a client and returns it.
-func guarded(client *redis.Client) *redis.Client {
+func guarded[C interface{ AddHook(hook redis.Hook) }](client C) C {
 	client.AddHook(unread{})
 	return client
 }

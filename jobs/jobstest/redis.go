@@ -22,7 +22,7 @@ func Publisher(t *testing.T, url string) (*publish.Publisher, *redis.Client) {
 // OpenRedis returns a handle that is closed when the test ends.
 func OpenRedis(t testing.TB, url string) *broker.Redis {
 	t.Helper()
-	handle, err := broker.Open(url, 2)
+	handle, err := broker.Open(broker.Options{URL: url}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

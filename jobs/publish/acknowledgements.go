@@ -18,12 +18,8 @@ var _ domain.Acknowledgements = (*Acknowledgements)(nil)
 
 // NewAcknowledgements returns the acknowledgements in a Redis. Await waits on a
 // connection of its own. It does not connect yet.
-func NewAcknowledgements(r *broker.Redis) (*Acknowledgements, error) {
-	client, err := r.NewDirectClient(1)
-	if err != nil {
-		return nil, err
-	}
-	return &Acknowledgements{client}, nil
+func NewAcknowledgements(r *broker.Redis) *Acknowledgements {
+	return &Acknowledgements{r.NewDirectClient(1)}
 }
 
 // How many acknowledgements are confirmed at once, and how long Await waits for the first.

@@ -90,17 +90,11 @@ func New(o Options) *Worker {
 // Run processes tasks until ctx ends, then lets running tasks finish. It waits
 // for a Redis that cannot be reached: an outage is no failure.
 func (w *Worker) Run(ctx context.Context) error {
-	client, err := w.o.Redis.NewWorkingClient(w.o.Concurrency + 4)
-	if err != nil {
-		return err
-	}
+	client := w.o.Redis.NewWorkingClient(w.o.Concurrency + 4)
 	defer client.Close()
 	heard := newComplaints(w.log)
 	client.AddHook(heard)
-	direct, err := w.o.Redis.NewDirectClient(directConnections)
-	if err != nil {
-		return err
-	}
+	direct := w.o.Redis.NewDirectClient(directConnections)
 	defer direct.Close()
 	direct.AddHook(heard)
 	// Asynq's server starts without Redis, and then complains once a second.

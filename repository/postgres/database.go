@@ -16,12 +16,16 @@ import (
 	"gorm.io/gorm"
 
 	"outboxd/domain"
+	"outboxd/domain/line"
 )
 
 // Options say how to reach the database.
 type Options struct {
-	URL      string // a postgres:// URL or key=value string, as for libpq
-	MaxConns int    // size of the pool; at least 1
+	URL string // a postgres:// URL or key=value string, as for libpq
+	// PasswordFile has the password in place of the URL's, and of a URL for direct
+	// connections that has none. "": none.
+	PasswordFile domain.SecretFile
+	MaxConns     int // size of the pool; at least 1
 	// Schema is the schema of outboxd's tables and functions. "" means outboxd.
 	// It overrides a search_path of the URL, the role or the database.
 	Schema string
@@ -83,12 +87,19 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "outboxd"
 	}
-	session := &session{logger: o.Logger, schema: cmp.Or(o.Schema, defaultSchema)}
+	config.ConnConfig.DialFunc = line.Dialer(o.ConnectTimeout).DialContext
+	session := &session{logger: o.Logger, schema: cmp.Or(o.Schema, defaultSchema), url: config.ConnString(), password: o.PasswordFile}
+	if err := session.login(config.ConnConfig.Copy()); err != nil {
+		return nil, err // the file cannot be read
+	}
 	if path := config.ConnConfig.RuntimeParams["search_path"]; path != "" && path != session.schema {
 		o.Logger.WarnContext(ctx, "the search_path of the database URL is not used: --database-schema says where outboxd's tables are",
 			"search_path", path, "schema", session.schema)
 	}
-	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { session.prepare(c); return nil }
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		session.prepare(c)
+		return session.login(c)
+	}
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		nameTypes(conn.TypeMap())
 		return session.learn(ctx, conn)
@@ -113,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		return nil, err
 	}
 	if session.isPooled() && mode == pgx.QueryExecModeCacheStatement {
-		if err := tryPreparedStatements(ctx, pool); err != nil {
+		if err := session.tryPreparedStatements(ctx, pool); err != nil {
 			pool.Close()
 			return nil, err
 		}

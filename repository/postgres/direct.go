@@ -22,7 +22,7 @@ func (d *Database) ConnectDirectly(ctx context.Context, url string) (*pgx.Conn, 
 		if err != nil {
 			return nil, domain.Errorf(domain.CodeInvalid, "the URL for direct connections cannot be read")
 		}
-		own.ConnectTimeout = config.ConnectTimeout
+		own.ConnectTimeout, own.DialFunc = config.ConnectTimeout, config.DialFunc
 		config = own
 	}
 	conn, err := d.session.connect(ctx, config)

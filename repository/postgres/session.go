@@ -112,8 +112,10 @@ func (s setting) known(version int) bool {
 // session is what the first connection showed about the server and the way to
 // it. It is safe for concurrent use.
 type session struct {
-	logger *slog.Logger
-	schema string // outboxd's schema
+	logger   *slog.Logger
+	schema   string            // outboxd's schema
+	url      string            // of the pool
+	password domain.SecretFile // "": the URL's password
 
 	mu sync.Mutex
 	// pooled: a pooler stands in between, and a connection of ours is not one
@@ -304,13 +306,16 @@ func isForeignStatement(err error) bool {
 //
 // Errors: domain.CodeInvalid if the server does not know the statement any
 // more.
-func tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
+func (s *session) tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 	const doing = "try whether prepared statements are kept"
 	config := pool.Config().ConnConfig
 	var conns [2]*pgx.Conn
 	for i := range conns {
 		c := config.Copy()
 		(&session{pooled: true}).prepare(c)
+		if err := s.login(c); err != nil {
+			return err
+		}
 		conn, err := pgx.ConnectConfig(ctx, c)
 		if err != nil {
 			return Translate(err, doing)
@@ -339,6 +344,9 @@ func (s *session) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Con
 	s.mu.Unlock()
 	config = config.Copy()
 	direct.prepare(config)
+	if err := s.login(config); err != nil {
+		return nil, err
+	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if direct.refused(err) {
 		direct.prepare(config)

@@ -1,0 +1,73 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"os"
+
+	"outboxd/domain"
+	"outboxd/domain/line"
+)
+
+// TLS names the files of encrypted connections, and what the server must be called.
+// All are optional. The files are read for each new connection, so that changed
+// ones need no restart.
+type TLS struct {
+	CA         string // certificates in PEM that a server's must come from; "": those of the system
+	Cert, Key  string // the client's own, in PEM; one file may have both
+	ServerName string // "": the host of the address
+}
+
+// config returns the settings for a connection to addr.
+func (t TLS) config(addr string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if c.ServerName == "" {
+		c.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	if t.CA != "" {
+		text, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, domain.Errorf(domain.CodeInvalid, "the certificates for Redis cannot be read: %v (--redis-tls-ca)", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, domain.Errorf(domain.CodeInvalid, "the file %s has no certificate in PEM (--redis-tls-ca)", t.CA)
+		}
+	}
+	if t.Cert != "" {
+		own, err := tls.LoadX509KeyPair(t.Cert, cmp.Or(t.Key, t.Cert))
+		if err != nil {
+			return nil, domain.Errorf(domain.CodeInvalid, "the client's certificate for Redis cannot be read: %v (--redis-tls-cert, --redis-tls-key)", err)
+		}
+		c.Certificates = []tls.Certificate{own}
+	}
+	return c, nil
+}
+
+// dialer dials the servers of one Redis: Sentinels, masters, replicas.
+type dialer struct {
+	net     *net.Dialer
+	secured bool
+	tls     TLS
+}
+
+func newDialer(secured bool, t TLS) *dialer {
+	return &dialer{line.Dialer(dialTimeout), secured, t}
+}
+
+// dial connects. dialTimeout bounds it together with the handshake.
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if !d.secured {
+		return d.net.DialContext(ctx, network, addr)
+	}
+	config, err := d.tls.config(addr)
+	if err != nil {
+		return nil, err
+	}
+	return (&tls.Dialer{NetDialer: d.net, Config: config}).DialContext(ctx, network, addr)
+}
