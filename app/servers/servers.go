@@ -130,7 +130,7 @@ func (s *Servers) OpenRedis(connections int) (*broker.Redis, error) {
 		Username: s.redis.Username, PasswordFile: domain.SecretFile(s.redis.PasswordFile),
 		SentinelUsername: s.redis.SentinelUsername, SentinelPassword: string(s.redis.SentinelPassword),
 		SentinelPasswordFile: domain.SecretFile(s.redis.SentinelPasswordFile),
-		TLS: broker.TLS{CA: s.redis.TLSCA, Cert: s.redis.TLSCert, Key: s.redis.TLSKey, ServerName: s.redis.TLSServerName},
+		TLS:                  broker.TLS{CA: s.redis.TLSCA, Cert: s.redis.TLSCert, Key: s.redis.TLSKey, ServerName: s.redis.TLSServerName},
 	}, connections)
 }
 
