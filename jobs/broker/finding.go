@@ -29,8 +29,8 @@ const waits = "events wait in the outbox, and no attempt is charged to them"
 var impediments = []impediment{
 	{[]string{"WRONGPASS", "NOAUTH", "invalid username-password pair", "invalid password", "without any password configured", "no password is set", "failed to authenticate"}, domain.Finding{
 		Code:   "redis-credentials",
-		Found:  "Redis does not accept the user name and the password of the Redis URL",
-		Remedy: "correct --redis-url, or the user in Redis (ACL SETUSER NAME on '>PASSWORD'), and restart whoever has the old URL; ACL LOG shows who was turned away",
+		Found:  "Redis does not accept the user name and the password",
+		Remedy: "correct --redis-url or what --redis-password-file names, or the user in Redis (ACL SETUSER NAME on '>PASSWORD'); a process with an old URL needs a restart, and a changed file none; ACL LOG shows who was turned away",
 	}},
 	{[]string{"NOPERM", "can't run this command", "ACL failure in script", "No permissions to access", "can't access at least one of the keys"}, domain.Finding{
 		Code:   "redis-rights",
