@@ -213,10 +213,7 @@ func loseAnswer(t *testing.T, fault faulttest.Fault, filled int) {
 	b := newBedOn(t, server.URL(), nil)
 	ids := b.fill(filled)
 	proxy := faulttest.NewFaultProxy(t, server.URL())
-	direct, err := jobstest.OpenRedis(t, proxy.URL()).NewDirectClient(3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	direct := jobstest.OpenRedis(t, proxy.URL()).NewDirectClient(3)
 	t.Cleanup(func() { _ = direct.Close() })
 	a := newAsker(b, func(o *pipeline.Options) { o.Direct = direct })
 	a.mustAsk("default")
