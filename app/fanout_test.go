@@ -235,6 +235,7 @@ func TestFanOut(t *testing.T) {
 				continue
 			}
 			f.awaitProgress()
+			t.Logf("%6.1fs kill the %s", time.Since(begun).Seconds(), name)
 			f.kill(name)
 			f.revive()
 			f.start("producer")
@@ -250,6 +251,7 @@ func TestFanOut(t *testing.T) {
 	own := schematest.Connect(t, f.billing).SQL()
 	limit := 2*patience + time.Duration(*fanOutEvents)*30*time.Millisecond
 	within(t, limit, "the producer ends", func() bool { f.revive(); return ask(db, "SELECT count(*) FROM public.orders") >= *fanOutEvents })
+	t.Logf("%6.1fs all orders are there", time.Since(begun).Seconds())
 	within(t, limit, "every event is confirmed for each of its consumers", func() bool {
 		f.revive()
 		return ask(db, `SELECT count(*) FROM public.orders o WHERE NOT EXISTS (SELECT FROM outboxd.inbox i WHERE i.event_id = o.event_id::uuid)

@@ -67,7 +67,7 @@ func TestChaos(t *testing.T) {
 		if clock := postgres.OwnClock(); clock != nil {
 			o.Servers.PostgresClock = clock
 		}
-		o.Largest, o.Workers, o.Failing, o.Keyed, o.Ordered = 20, 2, 0.003, true, true
+		o.Largest, o.Workers, o.Failing, o.Keyed, o.Ordered, o.Wide = 20, 2, 0.003, true, true, true
 		return o
 	})
 }

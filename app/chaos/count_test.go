@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,6 +26,15 @@ var sources = []source{
 	{"outbox_dead", "id", func(t *trace) { t.dead++ }},
 	{"inbox", "event_id", func(t *trace) { t.processed++ }},
 	{"chaos.effects", "event_id", func(t *trace) { t.effects++ }},
+	{"chaos.changes WHERE what = 'cancel' AND answer = 'cancelled'", "event_id", func(t *trace) { t.cancelled = true }},
+}
+
+// books is where the harness looks when it counts.
+type books struct {
+	admin     *pgxpool.Pool
+	elsewhere *pgxpool.Pool // nil: there is no other database
+	queue     queue
+	receivers []*receiver
 }
 
 // An effect of an event whose task carried the payload of another event.
@@ -33,7 +43,8 @@ SELECT e.event_id FROM chaos.effects e JOIN chaos.ledger l USING (event_id)
 WHERE (e.producer, e.key, e.seq) IS DISTINCT FROM (l.producer, l.key, l.seq)`
 
 // count looks for every event everywhere. Nothing may be running.
-func count(ctx context.Context, admin *pgxpool.Pool, q queue, journals []string) (*Verdict, error) {
+func count(ctx context.Context, b books, journals []string) (*Verdict, error) {
+	admin := b.admin
 	all := traces{}
 	for _, s := range sources {
 		if err := s.read(ctx, admin, all); err != nil {
@@ -43,7 +54,16 @@ func count(ctx context.Context, admin *pgxpool.Pool, q queue, journals []string)
 	if err := eachID(ctx, admin, garbledSQL, func(id domain.ID) { all.of(id).garbled = true }); err != nil {
 		return nil, err
 	}
-	if err := readQueue(ctx, q, all); err != nil {
+	if b.elsewhere != nil {
+		if err := eachID(ctx, b.elsewhere, "SELECT event_id FROM chaos.effects", func(id domain.ID) { all.of(id).effects++ }); err != nil {
+			return nil, err
+		}
+	}
+	if err := readQueue(ctx, b.queue, all); err != nil {
+		return nil, err
+	}
+	deliveries, err := readDeliveries(ctx, b, all)
+	if err != nil {
 		return nil, err
 	}
 	for _, path := range journals {
@@ -58,7 +78,7 @@ func count(ctx context.Context, admin *pgxpool.Pool, q queue, journals []string)
 			return nil, err
 		}
 	}
-	sequences, err := readSequences(ctx, admin)
+	sequences, err := readSequences(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +88,10 @@ func count(ctx context.Context, admin *pgxpool.Pool, q queue, journals []string)
 	}
 	v := judge(all, sequences)
 	v.Odd = odd
+	v.add(deliveries)
+	if v.Changes, err = readChanges(ctx, admin); err != nil {
+		return nil, err
+	}
 	for _, id := range gone {
 		v.violate(lost, id)
 	}
@@ -76,7 +100,8 @@ func count(ctx context.Context, admin *pgxpool.Pool, q queue, journals []string)
 
 func (s source) read(ctx context.Context, admin *pgxpool.Pool, all traces) error {
 	var exists bool
-	if err := admin.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", s.table).Scan(&exists); err != nil {
+	table, _, _ := strings.Cut(s.table, " ")
+	if err := admin.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&exists); err != nil {
 		return fmt.Errorf("look for the table %s: %w", s.table, err)
 	}
 	if !exists {
@@ -124,23 +149,39 @@ func readQueue(ctx context.Context, q queue, all traces) error {
 // Both numbers count within the key. Who took effect when, the effects know
 // themselves: seen is how many of their key they found.
 const sequencesSQL = `
-SELECT l.event_id, l.ordered, l.committed, e.seen
-FROM (
-    SELECT event_id, turn IS NOT NULL AS ordered, row_number() OVER (PARTITION BY key ORDER BY coalesce(turn, seq)) - 1 AS committed
-    FROM chaos.ledger WHERE key IS NOT NULL
-) l
-JOIN chaos.effects e USING (event_id)`
+SELECT event_id, turn IS NOT NULL, row_number() OVER (PARTITION BY key ORDER BY coalesce(turn, seq)) - 1
+FROM chaos.ledger l
+WHERE key IS NOT NULL AND NOT EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND what = 'cancel' AND answer = 'cancelled')`
 
-func readSequences(ctx context.Context, admin *pgxpool.Pool) (sequences []position, err error) {
-	rows, err := admin.Query(ctx, sequencesSQL)
+const seenSQL = `SELECT event_id, seen FROM chaos.effects WHERE key IS NOT NULL`
+
+func readSequences(ctx context.Context, b books) (sequences []position, err error) {
+	seen := map[domain.ID]int64{}
+	for _, db := range []*pgxpool.Pool{b.admin, b.elsewhere} {
+		if db == nil {
+			continue
+		}
+		rows, err := db.Query(ctx, seenSQL)
+		if err != nil {
+			return nil, fmt.Errorf("read the sequences: %w", err)
+		}
+		var id [16]byte
+		var n int64
+		if _, err := pgx.ForEachRow(rows, []any{&id, &n}, func() error { seen[id] = n; return nil }); err != nil {
+			return nil, fmt.Errorf("read the sequences: %w", err)
+		}
+	}
+	rows, err := b.admin.Query(ctx, sequencesSQL)
 	if err != nil {
 		return nil, fmt.Errorf("read the sequences: %w", err)
 	}
 	var p position
 	var id [16]byte
-	if _, err := pgx.ForEachRow(rows, []any{&id, &p.ordered, &p.committed, &p.seen}, func() error {
-		p.id = id
-		sequences = append(sequences, p)
+	if _, err := pgx.ForEachRow(rows, []any{&id, &p.ordered, &p.committed}, func() error {
+		n, found := seen[id]
+		if p.id, p.seen = id, n; found {
+			sequences = append(sequences, p)
+		}
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("read the sequences: %w", err)

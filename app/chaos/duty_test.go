@@ -19,6 +19,7 @@ const dutyVariable = "CHAOS_DUTY"
 type duty struct {
 	Producer *producerDuty `json:",omitempty"`
 	Worker   *workerDuty   `json:",omitempty"`
+	Consumer *consumerDuty `json:",omitempty"`
 }
 
 func own(o Options, d duty) (*exec.Cmd, error) {
@@ -35,7 +36,7 @@ func own(o Options, d duty) (*exec.Cmd, error) {
 // HasDuty reports whether this process was started to call Main.
 func HasDuty() bool { return os.Getenv(dutyVariable) != "" }
 
-// Main is a worker or a producer: the whole life of a process that Commands.Own
+// Main is a worker, a producer or a consumer: the whole life of a process that Commands.Own
 // returned. It returns the exit code.
 func Main(stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -48,6 +49,8 @@ func Main(stderr io.Writer) int {
 		err = d.Producer.run(ctx)
 	case d.Worker != nil:
 		err = d.Worker.run(ctx, stderr)
+	case d.Consumer != nil:
+		err = d.Consumer.run(ctx, stderr)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)

@@ -25,6 +25,7 @@ type injector struct {
 	broken    error                                        // a change that could not be undone
 	paused    map[*slot]int                                // how often at this moment
 	stepped   bool                                         // a second step would be undone by the end of the first
+	receivers []*receiver                                  // over HTTP; empty: none
 	suspended *slot                                        // nil: none; no other fault hits it
 }
 
@@ -107,6 +108,8 @@ func (i *injector) inject(ctx context.Context, f Fault) (hit string, end func() 
 		return i.fill()
 	case StepClock:
 		return i.step(f.Target)
+	case KillReceiver:
+		return i.killReceiver(f.Target)
 	case Suspend:
 		return i.suspend(ctx, f.Target)
 	default:

@@ -46,6 +46,12 @@ func newFleet(o Options) *fleet {
 			return own(o, duty{Worker: &workerDuty{Name: name, Database: o.Servers.Database, Redis: o.Servers.Redis, Failing: o.Failing}})
 		}))
 	}
+	if o.Wide {
+		f.workers = append(f.workers, newDeliverers(o)...)
+		f.workers = append(f.workers, newSlot("consumer 1", func() (*exec.Cmd, error) {
+			return own(o, duty{Consumer: &consumerDuty{Database: elsewhereURL(o.Servers.Database), Redis: o.Servers.Redis, Failing: o.Failing}})
+		}))
+	}
 	for i := range o.Producers {
 		f.producers = append(f.producers, newProducer(o, i))
 	}
@@ -56,7 +62,7 @@ func newProducer(o Options, i int) *slot {
 	way := ways[i%len(ways)]
 	d := producerDuty{
 		Name: fmt.Sprintf("producer %d", i+1), Database: o.Servers.Database, Journal: journalPath(o.Folder, i),
-		Way: way.name, Largest: min(o.Largest, way.largest), Rate: o.Rate / float64(o.Producers), Events: share(o, i), Keyed: o.Keyed, Ordered: o.Ordered,
+		Way: way.name, Largest: min(o.Largest, way.largest), Rate: o.Rate / float64(o.Producers), Events: share(o, i), Keyed: o.Keyed, Ordered: o.Ordered, Wide: o.Wide,
 	}
 	incarnation := uint64(0)
 	return newSlot(d.Name, func() (*exec.Cmd, error) {

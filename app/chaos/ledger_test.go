@@ -29,6 +29,7 @@ CREATE TABLE chaos.ledger (
     producer text   NOT NULL,
     key      text,           -- NULL: not one of a sequence
     seq      bigint NOT NULL,
+    type     text   NOT NULL,
     turn     bigint          -- position in the order of the commits of an ordering key; NULL: key is none
 );
 CREATE TABLE chaos.turns (
@@ -44,6 +45,11 @@ CREATE TABLE chaos.effects (
     at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX ON chaos.effects (key);
+CREATE TABLE chaos.changes ( -- what producers changed their mind about, and what they were answered
+    event_id uuid NOT NULL,
+    what     text NOT NULL,
+    answer   text NOT NULL
+);
 CREATE TABLE chaos.odd (event_id uuid PRIMARY KEY); -- events that are not in the ledger, and may end in any way
 GRANT ALL ON SCHEMA chaos TO ` + fleetUser + `;
 GRANT ALL ON ALL TABLES IN SCHEMA chaos TO ` + fleetUser
@@ -53,7 +59,7 @@ func openLedger(ctx context.Context, admin *pgxpool.Pool) error {
 		return fmt.Errorf("make the ledger: %w", err)
 	}
 	for n := range orderingKeys {
-		if _, err := admin.Exec(ctx, "INSERT INTO chaos.turns VALUES ($1, 0)", orderingKey(n)); err != nil {
+		if _, err := admin.Exec(ctx, "INSERT INTO chaos.turns VALUES ($1, 0), ($2, 0)", orderingKey(n), orderingKey(n)+elsewhereKey); err != nil {
 			return fmt.Errorf("make the ledger: %w", err)
 		}
 	}

@@ -41,6 +41,7 @@ const (
 	ChangeTable     Kind = "column added to a table in use"
 	InsertOdd       Kind = "odd row inserted"
 	DeleteTasks     Kind = "tasks deleted in Redis"
+	KillReceiver    Kind = "receiver over HTTP killed"
 )
 
 // Fault is one fault of a plan.
@@ -111,6 +112,7 @@ func General(duration time.Duration) Profile {
 			{ChangeTable, 2},
 			{InsertOdd, 6},
 			{DeleteTasks, 3},
+			{KillReceiver, 4},
 		},
 	}
 	if duration >= 2*suspension {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -33,7 +34,7 @@ func openGo(_ context.Context, url string) (writer, error) {
 
 var errUndo = errors.New("this transaction is to be undone")
 
-func (w goWriter) transact(ctx context.Context, producer string, events []entry, undo bool) error {
+func (w goWriter) transact(ctx context.Context, producer string, events []entry, changes []change, undo bool) error {
 	err := w.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		emitter := repository.NewEmitter(tx, schema)
 		for _, key := range orderingKeysOf(events) {
@@ -42,7 +43,10 @@ func (w goWriter) transact(ctx context.Context, producer string, events []entry,
 			}
 		}
 		for i := range events {
-			e := domain.Event{Type: taskType, Payload: events[i].payload(), OrderingKey: events[i].orderingKey()}
+			e := domain.Event{Type: events[i].Type, Queue: events[i].queue(), Payload: events[i].payload(), OrderingKey: events[i].orderingKey()}
+			if events[i].Delay > 0 {
+				e.Available = time.Now().Add(events[i].Delay)
+			}
 			if err := emitter.Emit(ctx, &e); err != nil {
 				return err
 			}
@@ -51,6 +55,12 @@ func (w goWriter) transact(ctx context.Context, producer string, events []entry,
 		sql, args := ledgerEntry(producer, events)
 		if _, err := tx.Statement.ConnPool.ExecContext(ctx, sql, args...); err != nil {
 			return fmt.Errorf("write the ledger: %w", err)
+		}
+		for _, c := range changes {
+			sql, args := c.statement()
+			if _, err := tx.Statement.ConnPool.ExecContext(ctx, sql, args...); err != nil {
+				return fmt.Errorf("%s: %w", c.what(), err)
+			}
 		}
 		if undo {
 			return errUndo

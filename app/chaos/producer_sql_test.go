@@ -15,25 +15,25 @@ const committedSQL = `SELECT count(*) FROM chaos.ledger WHERE producer = $1`
 // order in which outboxd took the events.
 const ledgerEntrySQL = `
 WITH written AS (
-    SELECT * FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::boolean[]) WITH ORDINALITY AS w (id, key, seq, ordered, place)
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::boolean[], $6::text[]) WITH ORDINALITY AS w (id, key, seq, ordered, type, place)
 ), taken AS (
     UPDATE chaos.turns t SET last = last + n
     FROM (SELECT key, count(*) AS n FROM written WHERE ordered GROUP BY key) w
     WHERE t.key = w.key
     RETURNING t.key, t.last - n AS before
 )
-INSERT INTO chaos.ledger (event_id, producer, key, seq, turn)
-SELECT id, $1, nullif(key, ''), seq, CASE WHEN ordered THEN before + row_number() OVER (PARTITION BY ordered, key ORDER BY place) END
+INSERT INTO chaos.ledger (event_id, producer, key, seq, type, turn)
+SELECT id, $1, nullif(key, ''), seq, type, CASE WHEN ordered THEN before + row_number() OVER (PARTITION BY ordered, key ORDER BY place) END
 FROM written LEFT JOIN taken USING (key)`
 
 // ledgerEntry is the statement that notes events, to be run in the transaction
 // that writes them.
 func ledgerEntry(producer string, events []entry) (sql string, args []any) {
-	ids, keys, seqs, ordered := make([][16]byte, len(events)), make([]string, len(events)), make([]int64, len(events)), make([]bool, len(events))
+	ids, keys, seqs, ordered, types := make([][16]byte, len(events)), make([]string, len(events)), make([]int64, len(events)), make([]bool, len(events)), make([]string, len(events))
 	for i, e := range events {
-		ids[i], keys[i], seqs[i], ordered[i] = e.ID, e.Content.Key, e.Content.Seq, e.Ordered
+		ids[i], keys[i], seqs[i], ordered[i], types[i] = e.ID, e.Content.Key, e.Content.Seq, e.Ordered, e.Type
 	}
-	return ledgerEntrySQL, []any{producer, ids, keys, seqs, ordered}
+	return ledgerEntrySQL, []any{producer, ids, keys, seqs, ordered, types}
 }
 
 // sqlWriter produces as any program does that speaks SQL.
@@ -56,7 +56,7 @@ func openInsert(ctx context.Context, url string) (writer, error) {
 	return openSQL(ctx, url, writeByInsert)
 }
 
-func (w sqlWriter) transact(ctx context.Context, producer string, events []entry, undo bool) error {
+func (w sqlWriter) transact(ctx context.Context, producer string, events []entry, changes []change, undo bool) error {
 	tx, err := w.pool.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -68,6 +68,12 @@ func (w sqlWriter) transact(ctx context.Context, producer string, events []entry
 	sql, args := ledgerEntry(producer, events)
 	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
+	}
+	for _, c := range changes {
+		sql, args := c.statement()
+		if _, err := tx.Exec(ctx, sql, args...); err != nil {
+			return fmt.Errorf("%s: %w", c.what(), err)
+		}
 	}
 	if undo {
 		return tx.Rollback(ctx)
@@ -87,8 +93,8 @@ func writeByEmit(ctx context.Context, tx pgx.Tx, events []entry) error {
 	var calls pgx.Batch
 	for i := range events {
 		e := &events[i]
-		calls.Queue(`SELECT outboxd.emit($1, $2::jsonb, ordering_key => nullif($3, ''), in_commit_order => true)`,
-			taskType, string(e.payload()), e.orderingKey()).QueryRow(func(row pgx.Row) error {
+		calls.Queue(`SELECT outboxd.emit($1, $2::jsonb, ordering_key => nullif($3, ''), in_commit_order => true, queue => $4, available_at => now() + $5 * interval '1 second')`,
+			e.Type, string(e.payload()), e.orderingKey(), e.queue(), e.Delay.Seconds()).QueryRow(func(row pgx.Row) error {
 			return row.Scan((*[16]byte)(&e.ID))
 		})
 	}
@@ -111,14 +117,15 @@ func writeByInsert(ctx context.Context, tx pgx.Tx, events []entry) error {
 	if err != nil {
 		return err
 	}
-	payloads, keys := make([][]byte, len(events)), make([]string, len(events))
+	payloads, keys, types, names, delays := make([][]byte, len(events)), make([]string, len(events)), make([]string, len(events)), make([]string, len(events)), make([]float64, len(events))
 	for i := range events {
-		events[i].ID = ids[i]
-		payloads[i], keys[i] = events[i].payload(), events[i].orderingKey()
+		e := &events[i]
+		e.ID = ids[i]
+		payloads[i], keys[i], types[i], names[i], delays[i] = e.payload(), e.orderingKey(), e.Type, e.queue(), e.Delay.Seconds()
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, event_type, payload, ordering_key)
-SELECT id, $1, payload, nullif(key, '')
-FROM unnest($2::uuid[], $3::bytea[], $4::text[]) WITH ORDINALITY AS written (id, payload, key, place) ORDER BY place`,
-		taskType, ids, payloads, keys)
+	_, err = tx.Exec(ctx, `INSERT INTO outbox (id, event_type, payload, ordering_key, queue, available_at)
+SELECT id, type, payload, nullif(key, ''), queue, now() + delay * interval '1 second'
+FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::float8[]) WITH ORDINALITY AS written (id, payload, key, type, queue, delay, place) ORDER BY place`,
+		ids, payloads, keys, types, names, delays)
 	return err
 }

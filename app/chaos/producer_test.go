@@ -26,6 +26,7 @@ type producerDuty struct {
 	Seed                    uint64
 	Keyed                   bool // some events belong to keys
 	Ordered                 bool // some events have an ordering key
+	Wide                    bool // some events have other consumers, and some are taken back or moved
 }
 
 // entry is one event of a transaction.
@@ -33,6 +34,15 @@ type entry struct {
 	ID      domain.ID // the database's, once the event is written
 	Content content
 	Ordered bool // Content.Key is its ordering key
+	Type    string
+	Delay   time.Duration // before it may be relayed
+}
+
+func (e *entry) queue() string {
+	if e.Type == elsewhereType {
+		return elsewhereQueue
+	}
+	return domain.DefaultQueue
 }
 
 func (e *entry) orderingKey() string {
@@ -65,8 +75,8 @@ func (e *entry) payload() []byte {
 // writer is one way of producing.
 type writer interface {
 	// transact writes the events, fills in their IDs, writes them into the
-	// ledger too, and commits or, with undo, rolls back.
-	transact(ctx context.Context, producer string, events []entry, undo bool) error
+	// ledger too, makes the changes, and commits or, with undo, rolls back.
+	transact(ctx context.Context, producer string, events []entry, changes []change, undo bool) error
 	// committed counts what the ledger has of a producer.
 	committed(ctx context.Context, producer string) (int, error)
 }
@@ -90,7 +100,8 @@ type producer struct {
 	pace    *rate.Limiter
 	random  *mathrand.Rand
 	keys    [keysAtOnce]sequence
-	nonce   int64 // tells apart what has an ordering key
+	nonce   int64       // tells apart what has an ordering key
+	recent  []domain.ID // events that can be changed
 }
 
 // run produces until its share has committed, or ctx ends.
@@ -139,7 +150,7 @@ func (p *producer) produce(ctx context.Context, room int) error {
 		}
 		undo := p.random.Float64() < undone
 		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionPatience)
-		err := p.writer.transact(attempt, p.Name, events, undo)
+		err := p.writer.transact(attempt, p.Name, events, p.changes(), undo)
 		cancel()
 		if err != nil || undo {
 			// A commit without an answer may still happen later. The events
@@ -155,6 +166,7 @@ func (p *producer) produce(ctx context.Context, room int) error {
 			mark = markUndone
 		default:
 			room -= len(events)
+			p.remember(events)
 		}
 		if err := p.journal.write(mark, events); err != nil {
 			return err
@@ -171,13 +183,19 @@ func (p *producer) compose(room int) []entry {
 	}
 	events := make([]entry, n)
 	for i := range events {
-		events[i].Content.Producer = p.Name
+		events[i].Content.Producer, events[i].Type = p.Name, taskType
+		if p.Wide {
+			p.widen(&events[i])
+		}
 		if p.Ordered && p.random.Float64() < ordered {
 			p.nonce++
 			events[i].Ordered, events[i].Content.Key, events[i].Content.Seq = true, orderingKey(p.random.IntN(orderingKeys)), p.nonce
+			if events[i].Type == elsewhereType {
+				events[i].Content.Key += elsewhereKey
+			}
 			continue
 		}
-		if p.Keyed && p.random.Float64() < keyed {
+		if p.Keyed && events[i].Type == taskType && events[i].Delay == 0 && p.random.Float64() < keyed {
 			events[i].Content.Key, events[i].Content.Seq = p.keys[p.random.IntN(keysAtOnce)].next()
 		}
 	}

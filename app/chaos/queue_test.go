@@ -13,11 +13,22 @@ import (
 	"outboxd/domain"
 )
 
-// queue is the Asynq queue that every event of a run goes to, seen from below:
+// queue is the Asynq queues that the events of a run go to, seen from below:
 // the harness asks Redis and not outboxd.
 type queue struct{ redis redis.UniversalClient }
 
 const queuePrefix = "asynq:{" + domain.DefaultQueue + "}:"
+
+// queues are the names of all queues of a run.
+var queues = []string{domain.DefaultQueue, elsewhereQueue, domain.SubscriptionQueuePrefix + receiverNames[0], domain.SubscriptionQueuePrefix + receiverNames[1]}
+
+// keysOf returns the keys of a list or set in every queue.
+func keysOf(name string) (keys []string) {
+	for _, queue := range queues {
+		keys = append(keys, "asynq:{"+queue+"}:"+name)
+	}
+	return keys
+}
 
 // The places of a task that still has to run. A task is in one of them.
 var (
@@ -52,10 +63,19 @@ func (q queue) archived(ctx context.Context, found func(taskID string)) error {
 }
 
 func (q queue) pages(ctx context.Context, name string, read func(context.Context, string, int64, int64) *redis.StringSliceCmd, found func(string)) error {
+	for _, key := range keysOf(name) {
+		if err := pagesOf(ctx, key, read, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pagesOf(ctx context.Context, key string, read func(context.Context, string, int64, int64) *redis.StringSliceCmd, found func(string)) error {
 	for from := int64(0); ; from += page {
-		ids, err := read(ctx, queuePrefix+name, from, from+page-1).Result()
+		ids, err := read(ctx, key, from, from+page-1).Result()
 		if err != nil {
-			return fmt.Errorf("read the %s tasks: %w", name, err)
+			return fmt.Errorf("read the tasks of %s: %w", key, err)
 		}
 		for _, id := range ids {
 			found(id)
@@ -78,7 +98,7 @@ return total`)
 func (q queue) length(ctx context.Context) (total int64, err error) {
 	var keys []string
 	for _, name := range slices.Concat(listsOfTasks, setsOfTasks) {
-		keys = append(keys, queuePrefix+name)
+		keys = append(keys, keysOf(name)...)
 	}
 	total, err = lengthScript.Run(ctx, q.redis, keys).Int64()
 	if err != nil {
@@ -95,7 +115,15 @@ func (q queue) hurry(ctx context.Context) error {
 }
 
 func (q queue) antedate(ctx context.Context, name string, to time.Time) error {
-	ids, err := q.redis.ZRange(ctx, queuePrefix+name, 0, page).Result()
+	var errs []error
+	for _, key := range keysOf(name) {
+		errs = append(errs, q.antedateIn(ctx, key, to))
+	}
+	return errors.Join(errs...)
+}
+
+func (q queue) antedateIn(ctx context.Context, key string, to time.Time) error {
+	ids, err := q.redis.ZRange(ctx, key, 0, page).Result()
 	if err != nil || len(ids) == 0 {
 		return err
 	}
@@ -103,7 +131,7 @@ func (q queue) antedate(ctx context.Context, name string, to time.Time) error {
 	for i, id := range ids {
 		entries[i] = redis.Z{Member: id, Score: float64(to.Unix())}
 	}
-	return q.redis.ZAddXX(ctx, queuePrefix+name, entries...).Err()
+	return q.redis.ZAddXX(ctx, key, entries...).Err()
 }
 
 // canary returns the value that the relays wrote into Redis to notice a loss,

@@ -126,6 +126,12 @@ func (v *Verdict) line() string {
 	if v.Ordered > 0 {
 		text += fmt.Sprintf(", %d of them with an ordering key", v.Ordered)
 	}
+	if v.Delivered > 0 {
+		text += fmt.Sprintf(", %d deliveries over HTTP (%d more were repeats)", v.Delivered, v.Again)
+	}
+	if len(v.Changes) > 0 {
+		text += fmt.Sprintf(", %d were cancelled (asked: %s)", v.Cancelled, counts(v.Changes))
+	}
 	if v.Repeats > 0 {
 		text += fmt.Sprintf(", %d are in Redis again", v.Repeats)
 	}

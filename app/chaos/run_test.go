@@ -44,16 +44,22 @@ type Options struct {
 	// have to take effect in the order of their commits. Only the first event of
 	// each key gets into Redis while there are no workers.
 	Ordered bool
+	// Wide gives events to other consumers too: some fan out to two receivers over
+	// HTTP, some take effect in another database, and some are cancelled or moved by
+	// their producers. It needs workers.
+	Wide bool
 }
 
 // run is one run.
 type run struct {
-	o       Options
-	admin   *pgxpool.Pool
-	queue   queue
-	fleet   *fleet
-	weather *weather
-	report  *Report
+	o         Options
+	admin     *pgxpool.Pool
+	queue     queue
+	fleet     *fleet
+	weather   *weather
+	receivers []*receiver
+	elsewhere *pgxpool.Pool // the database of the consumer that has its own; nil: none
+	report    *Report
 }
 
 // Run runs once, and returns what it counted. An error says that there is
@@ -79,8 +85,9 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 			o.Say("left out, because it is not possible here: %s", odds.Kind)
 		}
 	}
+	defer r.closeReceivers()
 	injector := &injector{
-		fleet: r.fleet, servers: o.Servers, admin: admin, redis: client,
+		fleet: r.fleet, servers: o.Servers, admin: admin, redis: client, receivers: r.receivers,
 		down: map[Server]bool{}, changed: map[Kind]bool{}, owed: map[Server][]func(context.Context) error{}, paused: map[*slot]int{},
 	}
 	r.weather = newWeather(injector, NewPlan(o.Profile, o.Seed), o.Say)
@@ -103,7 +110,13 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := r.admit(ctx); err != nil {
 		return err
 	}
-	return openLedger(ctx, r.admin)
+	if err := openLedger(ctx, r.admin); err != nil || !r.o.Wide {
+		return err
+	}
+	if err := r.openElsewhere(ctx); err != nil {
+		return err
+	}
+	return r.openReceivers(ctx)
 }
 
 const (

@@ -113,7 +113,7 @@ func (r *run) unfinished(ctx context.Context) (n int, err error) {
 // them.
 const confirmedSQL = `
 SELECT NOT EXISTS (
-    SELECT FROM outbox_sent s WHERE event_type = '` + taskType + `'
+    SELECT FROM outbox_sent s WHERE event_type IN ('` + taskType + `', '` + fanType + `', '` + elsewhereType + `')
         AND NOT EXISTS (SELECT FROM inbox WHERE event_id = s.id) AND NOT EXISTS (SELECT FROM outbox_dead d WHERE d.id = s.id))`
 
 // confirmed reports whether everything that the history has took effect.
@@ -130,7 +130,7 @@ func (r *run) count(ctx context.Context) (*Verdict, error) {
 	for i := range r.fleet.producers {
 		journals = append(journals, journalPath(r.o.Folder, i))
 	}
-	return count(ctx, r.admin, r.queue, journals)
+	return count(ctx, books{r.admin, r.elsewhere, r.queue, r.receivers}, journals)
 }
 
 // finishTasks lets the workers do what is left. Asynq would wait for a minute

@@ -19,6 +19,8 @@ type trace struct {
 	processed uint8 // in the inbox
 	effects   uint8 // of its effect
 	garbled   bool  // the effect is another event's
+	cancelled bool  // a producer was answered so, in a transaction that committed
+	delivery  bool  // of an event to a receiver over HTTP, which is no event
 }
 
 // traces are all events that were found anywhere.
@@ -44,9 +46,10 @@ const (
 	torn      = "torn"      // inbox row without effect, or effect without inbox row
 	garbled   = "garbled"   // the payload was another's
 	disorder  = "disorder"  // took effect before one that its key has before it
+	both      = "both"      // cancelled, and took effect
 )
 
-var violations = []string{lost, left, doubled, phantom, given, forgotten, torn, garbled, disorder}
+var violations = []string{lost, left, doubled, phantom, given, forgotten, torn, garbled, disorder, both}
 
 // Verdict is the count of a run.
 type Verdict struct {
@@ -59,6 +62,10 @@ type Verdict struct {
 	Ordered   int            // events with an ordering key that took effect
 	Overtaken int            // events without promise of order that took effect before their predecessor
 	Odd       map[string]int // odd rows that were not refused, by how they ended
+	Changes   map[string]int // what producers asked for, and were answered
+	Cancelled int            // events that were cancelled
+	Delivered int            // deliveries over HTTP that a receiver took
+	Again     int            // deliveries that a receiver took once more, and has to recognise
 	// Violations holds the numbers of events that break a promise, and
 	// Examples some of each.
 	Violations map[string]int
@@ -122,6 +129,15 @@ func judge(all traces, sequences []position) *Verdict {
 }
 
 func (v *Verdict) count(t *trace) {
+	if t.delivery {
+		return
+	}
+	if t.cancelled && t.committed > 0 {
+		v.Committed++
+		v.Told += int(t.told)
+		v.Cancelled++
+		return
+	}
 	v.Committed += int(t.committed)
 	v.Told += int(t.told)
 	v.Undone += int(t.undone)
@@ -144,6 +160,12 @@ func (t *trace) violation() string {
 	case t.committed == 0 && t.told > 0:
 		return forgotten
 	case t.committed == 0:
+		return ""
+	case t.cancelled && t.effects > 0:
+		return both
+	case t.cancelled && t.waiting > 0:
+		return left
+	case t.cancelled:
 		return ""
 	case !there:
 		return lost

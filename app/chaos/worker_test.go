@@ -54,7 +54,7 @@ func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 	}
 	defer db.Close()
 	return work.New(work.Options{
-		Redis: redis, Inbox: repository.NewInbox(db), Handlers: map[string]work.Handler{taskType: d.effect, oddType: nothing},
+		Redis: redis, Inbox: repository.NewInbox(db), Handlers: map[string]work.Handler{taskType: d.effect, fanType: d.effect, oddType: nothing},
 		Concurrency: workerConcurrency, Queues: map[string]int{domain.DefaultQueue: 1}, PollInterval: 10 * time.Millisecond,
 		Drain: 15 * time.Second, Logger: log, Registry: prometheus.NewRegistry(),
 	}).Run(ctx)

@@ -18,10 +18,14 @@ type ReceiverOptions struct {
 	// DownAfter is after how many failures in a row the receiver counts as down; 5
 	// if zero.
 	DownAfter int
-	// ProbeEvery is how long a receiver that is down is left alone before one
-	// delivery may try; 10 s if zero.
+	// ProbeEvery is how long a receiver that is down is left alone at most before one
+	// delivery may try; 10 s if zero. The first time it is half a second, and then twice
+	// as long each time: a receiver that was only restarted has its deliveries soon.
 	ProbeEvery time.Duration
 }
+
+// firstProbe is how long a receiver is left alone when it goes down.
+const firstProbe = 500 * time.Millisecond
 
 // maxRest bounds how long one answer can stop all deliveries to a receiver.
 const maxRest = 10 * time.Minute
@@ -37,7 +41,8 @@ type Receiver struct {
 	mu       sync.Mutex
 	rest     time.Time // the receiver asked for no delivery before this time
 	probing  time.Time // until this time one delivery is testing whether the receiver works again
-	reopens  time.Time
+	reopens  time.Time // one delivery may try from then on
+	probes   int       // that failed since the receiver went down
 	downFrom time.Time // zero: not down
 	last     Attempt   // the last failed attempt
 }
@@ -55,7 +60,7 @@ func NewReceiver(sender *Sender, o ReceiverOptions) *Receiver {
 	}
 	r := &Receiver{o: o, sender: sender}
 	r.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name: o.Target.Name, MaxRequests: 1, Timeout: o.ProbeEvery,
+		Name: o.Target.Name, MaxRequests: 1, Timeout: min(firstProbe, o.ProbeEvery),
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(o.DownAfter) }, //nolint:gosec // a small number
 		OnStateChange: r.changed,
 		// If this process ends, that says nothing about the receiver.
@@ -73,12 +78,13 @@ func (r *Receiver) changed(_ string, _, to gobreaker.State) {
 	now := time.Now()
 	switch to {
 	case gobreaker.StateOpen:
-		r.reopens = now.Add(r.o.ProbeEvery)
+		r.reopens = now.Add(min(firstProbe<<min(r.probes, 20), r.o.ProbeEvery))
+		r.probes++
 		if r.downFrom.IsZero() {
 			r.downFrom = now
 		}
 	case gobreaker.StateClosed:
-		r.downFrom = time.Time{}
+		r.downFrom, r.probes = time.Time{}, 0
 	case gobreaker.StateHalfOpen:
 	}
 	r.probing = time.Time{}
@@ -95,7 +101,7 @@ func (r *Receiver) Pause() time.Duration {
 	case gobreaker.StateOpen:
 		pause = max(pause, r.reopens.Sub(now), time.Millisecond)
 	case gobreaker.StateHalfOpen:
-		pause = max(pause, r.probing.Sub(now))
+		pause = max(pause, r.reopens.Sub(now), r.probing.Sub(now))
 	case gobreaker.StateClosed:
 	}
 	r.mu.Unlock()
@@ -125,7 +131,7 @@ func (r *Receiver) Took() {
 // because the receiver is down does not. A delivery that began before the receiver went down is not
 // sent.
 func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged bool) {
-	done, err := r.breaker.Allow()
+	done, err := r.allow()
 	if err != nil {
 		return Attempt{Outcome: Repeat, Down: true, Err: err, RetryAfter: max(r.Pause(), time.Second)}, false
 	}
@@ -153,6 +159,20 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 	r.mu.Unlock()
 	done(errors.New(a.String()))
 	return a, !a.Down || r.breaker.State() == gobreaker.StateClosed
+}
+
+// allow asks the breaker. It lets a delivery try before a receiver that is still down is
+// to be tried again, because it knows of the first wait only.
+func (r *Receiver) allow() (done func(error), err error) {
+	if r.breaker.State() != gobreaker.StateClosed {
+		r.mu.Lock()
+		early := time.Now().Before(r.reopens)
+		r.mu.Unlock()
+		if early {
+			return nil, gobreaker.ErrOpenState
+		}
+	}
+	return r.breaker.Allow()
 }
 
 // Condition is the state of a receiver.

@@ -3,6 +3,7 @@ package deliver_test
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,6 +54,35 @@ func TestAReceiverThatIsDownIsLeftAlone(t *testing.T) {
 	if a, _ := send(); a.Outcome != deliver.Accepted || r.Condition().Down || r.Pause() != 0 {
 		t.Errorf("a probe that succeeds: %+v, %+v", a, r.Condition())
 	}
+}
+
+// A receiver that was only restarted is tried after half a second, and one that stays away
+// every ten seconds at last.
+func TestTheWaitsOfAReceiverThatIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := deliver.NewReceiver(deliver.NewSender(deliver.SenderOptions{Guard: here()}), deliver.ReceiverOptions{
+			Target: deliver.Target{URL: "http://127.0.0.1:1"}, DownAfter: 1,
+		})
+		var waits []time.Duration
+		for range 8 {
+			r.Deliver(t.Context(), sample())
+			wait := r.Pause()
+			if a, charged := r.Deliver(t.Context(), sample()); charged || a.Took != 0 {
+				t.Errorf("it is not left alone: %+v", a)
+			}
+			time.Sleep(wait - time.Millisecond)
+			if a, _ := r.Deliver(t.Context(), sample()); a.Took != 0 || r.Pause() != time.Millisecond {
+				t.Errorf("it is not left alone until %v are over: %+v", wait, a)
+			}
+			time.Sleep(time.Millisecond + time.Nanosecond)
+			waits = append(waits, wait.Round(100*time.Millisecond))
+		}
+		s := time.Second
+		if want := []time.Duration{s / 2, s, 2 * s, 4 * s, 8 * s, 10 * s, 10 * s, 10 * s}; !slices.Equal(waits, want) {
+			t.Errorf("the waits are %v, want %v", waits, want)
+		}
+	})
 }
 
 // Only failures say that a receiver is down: one event that it refuses does not.
