@@ -18,7 +18,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 --   - No task asks the inbox if no consumer confirms the type, or if the effect
 --     happens in another database.
 --   - A delivery asks, but no transaction that cancel could wait for is open while
---     the receiver thinks.
+--     the receiver thinks. So it is with the types of outboxd's own senders.
 --
 -- If a subscription was removed longer ago than a minute and its timeout, every
 -- worker has noticed and attempts no delivery to it. So its deliveries can be
@@ -44,7 +44,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHEN p.tried AND (p.subscription IS NOT NULL AND NOT EXISTS (
                 SELECT FROM outbox_subscriptions s
                 WHERE s.name = p.subscription AND s.removed_at < clock_timestamp() - (s.timeout_ms + 60000) * interval '1 millisecond')
-            OR EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere))) THEN 'in flight'
+            OR EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere || q.outward))) THEN 'in flight'
         ELSE 'open ' || p.state
     END
     FROM (SELECT) AS one LEFT JOIN (SELECT * FROM places ORDER BY state = 'cancelled' DESC, generation DESC, state <> 'dead' DESC LIMIT 1) AS p ON true
@@ -69,7 +69,7 @@ $$;
 --   confirmed   it took effect
 --   running     its handler is working on it now
 --   busy        a relay, or another transaction, is moving it now
---   in flight   it was handed over, and nothing asks the inbox before its effect
+--   in flight   it was handed over, and its effect may be under way with nothing to wait for
 --   dead, suppressed, unknown
 --
 -- It waits for locks as long as lock_timeout says here, then gives up and undoes its
@@ -307,10 +307,11 @@ $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
 -- outbox_reschedule moves an event and all its deliveries to another time, or none
--- of them. Its answers are those of outbox_reschedule_one.
+-- of them. Its answers are those of outbox_reschedule_one. It waits for replays as
+-- outbox_cancel does.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     answer text;
     delivery uuid;
@@ -320,6 +321,7 @@ BEGIN
     END IF;
     answer := outbox_reschedule_one(event, due, actor, reason);
     IF answer = 'rescheduled' THEN
+        PERFORM FROM outbox_replays WHERE ended_at IS NULL FOR KEY SHARE;
         FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
             answer := outbox_reschedule_one(delivery, due, actor, reason);
             IF answer NOT IN ('rescheduled', 'cancelled', 'suppressed', 'unknown') THEN
@@ -329,8 +331,9 @@ BEGIN
         answer := 'rescheduled';
     END IF;
     RETURN answer;
-EXCEPTION WHEN SQLSTATE 'OB003' THEN
-    RETURN answer;
+EXCEPTION
+    WHEN lock_not_available THEN RETURN 'busy';
+    WHEN SQLSTATE 'OB003' THEN RETURN answer;
 END $$;
 -- +goose StatementEnd
 

@@ -157,7 +157,7 @@ func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 }
 
 // Nobody can tell whether a mail is being sent just now: no transaction is open.
-func TestWhatActsOutsideIsRescheduledBeforeItIsHandedOverOnly(t *testing.T) {
+func TestWhatActsOutsideIsTakenBackBeforeItIsHandedOverOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), nil, []string{"mail"}); err != nil {
@@ -175,7 +175,13 @@ func TestWhatActsOutsideIsRescheduledBeforeItIsHandedOverOnly(t *testing.T) {
 	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_sent WHERE event_type = 'mail'"); n != 1 {
 		t.Error("the mail that was handed over is not where it was")
 	}
-	adds(t, db, 0)
+	for queue, want := range map[string]string{"now": "in flight", "later": "cancelled"} {
+		got := answer(t, db.SQL(), `SELECT outboxd.cancel(id) FROM (SELECT id, queue FROM outbox UNION ALL SELECT id, queue FROM outbox_sent) AS e WHERE queue = $1`, queue)
+		if got != want {
+			t.Errorf("cancel of the mail that is due %s: %s, want %s", queue, got, want)
+		}
+	}
+	adds(t, db, 1)
 }
 
 // An event that was rescheduled keeps its place before later ones of its key.

@@ -84,7 +84,7 @@ SELECT (SELECT count(*) FROM met WHERE id < (SELECT id FROM left_over) OR NOT EX
 // before what producers emitted meanwhile.
 func replayColumns() map[string]string {
 	columns := stored.DeliveryColumns("new")
-	columns["available_at"] = "now()"
+	columns["available_at"] = "greatest(now(), new.available_at)" // an event may have been moved to a later time
 	return columns
 }
 

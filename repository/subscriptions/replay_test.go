@@ -320,6 +320,43 @@ func TestTakingBackWaitsForAReplay(t *testing.T) {
 	}
 }
 
+// TestReschedulingWaitsForAReplay moves an event while a piece is open that has made its
+// delivery, and goes on with a replay while another event is being moved.
+func TestReschedulingWaitsForAReplay(t *testing.T) {
+	t.Parallel()
+	r := newReplayed(t)
+	rt.Exec(t, r.db, "SELECT outboxd.emit('user:one', '{}'), outboxd.emit('user:two', '{}')")
+	rt.RelayAll(t, r.relay)
+	one, two := rt.Find(t, r.db, "user:one"), rt.Find(t, r.db, "user:two")
+	r.begin(wants("crm", "user:*"))
+	const move = "outbox_reschedule($1, now() + interval '1 day', 'ada@here', '')"
+	reschedule := func(id domain.ID) (answer string) {
+		if err := r.db.Pool().QueryRow(t.Context(), "SELECT "+move, [16]byte(id)).Scan(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+
+	end := r.while("LOCK TABLE outbox_actions IN SHARE MODE") // a piece writes there last
+	if got := reschedule(one); got != "busy" {
+		t.Errorf("while the piece is open: %s, want busy", got)
+	}
+	end()
+	if got := reschedule(one); got != "in flight" {
+		t.Errorf("after the piece: %s, want in flight", got)
+	}
+
+	rt.Exec(t, r.db, "BEGIN; SELECT set_config('outboxd.moving', 'on', true); DELETE FROM outbox; COMMIT")
+	if err := r.store.BeginReplay(t.Context(), person(), "crm", time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	rt.Exec(t, r.db, "UPDATE outbox_replays SET done_until = '00000000-0000-0000-0000-000000000001'") // past its first piece
+	r.while("SELECT "+move, [16]byte(two))()
+	if n := rt.Count(t, r.db, "SELECT count(*) FROM outbox WHERE subscription IS NOT NULL AND (origin_id = $1) = (available_at > now() + interval '23 hours')", [16]byte(two)); n != 2 {
+		t.Errorf("%d of 2 deliveries have the time of their event", n)
+	}
+}
+
 // while executes a statement in a transaction, and goes on with the replay until that waits
 // for it. What it returns commits the transaction and waits for the end of the replay.
 func (r *replayed) while(statement string, args ...any) (end func()) {
