@@ -24,7 +24,7 @@ func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
 	f := newFixture(t, url, server.URL(), func(o *relay.Options) {
 		handle := openRedis(t, server.URL())
 		o.Acknowledging = &lead.Acknowledging{
-			Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(handle) },
+			Open:   func() (domain.Acknowledgements, error) { return publish.NewAcknowledgements(handle), nil },
 			Events: repository.NewAcknowledgedEvents(schematest.Connect(t, url)),
 		}
 		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))

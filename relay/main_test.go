@@ -36,7 +36,7 @@ type fixture struct {
 // openRedis returns a handle that is closed when the test ends.
 func openRedis(t testing.TB, url string) *broker.Redis {
 	t.Helper()
-	handle, err := broker.Open(url, 8)
+	handle, err := broker.Open(broker.Options{URL: url}, 8)
 	if err != nil {
 		t.Fatal(err)
 	}

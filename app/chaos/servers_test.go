@@ -77,7 +77,7 @@ func (s Servers) open(ctx context.Context) (*pgxpool.Pool, redis.UniversalClient
 	if err != nil {
 		return nil, nil, fmt.Errorf("set up the harness's pool: %w", err)
 	}
-	handle, err := broker.Open(s.AdminRedis, 4)
+	handle, err := broker.Open(broker.Options{URL: s.AdminRedis}, 4)
 	if err != nil {
 		admin.Close()
 		return nil, nil, err

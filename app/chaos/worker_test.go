@@ -41,7 +41,7 @@ const workerConcurrency = 10
 func (d *workerDuty) run(ctx context.Context, stderr io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	broker.BridgeLog(log)
-	redis, err := broker.Open(d.Redis, 1)
+	redis, err := broker.Open(broker.Options{URL: d.Redis}, 1)
 	if err != nil {
 		return err
 	}

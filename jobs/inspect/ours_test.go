@@ -163,7 +163,7 @@ func TestAnothersUnhandledTaskIsTheirs(t *testing.T) {
 
 func open(t *testing.T, url string) *broker.Redis {
 	t.Helper()
-	handle, err := broker.Open(url, 2)
+	handle, err := broker.Open(broker.Options{URL: url}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
