@@ -19,6 +19,7 @@ DURATION ?= 5m         # make chaos DURATION=30m: how long faults fall, for each
 SEED ?= 1              # make chaos SEED=7: from which the faults follow
 SEEDS ?= 1             # make chaos SEEDS=5: how many runs, each with the next seed
 MODULE ?=              # make module MODULE=git.example.com/team/outboxd: where a fork lies
+DIST ?= dist            # make dist DIST=/tmp/release: where the results go
 EVENTS ?= 500000       # make conservation EVENTS=2000000: how many events to count
 
 # Modules of their own, which ./... does not reach.
@@ -26,6 +27,7 @@ MODULES := client docs/examples/orders
 
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
+CYCLONEDX_VERSION := v1.10.0
 
 # The date is the commit's and not the clock's, so that one commit gives one binary.
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -37,6 +39,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 GOVERSION = $(shell go env GOVERSION 2>/dev/null)
 GOLANGCI = .bin/golangci-lint-$(GOLANGCI_VERSION)-$(GOVERSION)
 GOVULNCHECK = .bin/govulncheck-$(GOVULNCHECK_VERSION)-$(GOVERSION)
+CYCLONEDX = .bin/cyclonedx-gomod-$(CYCLONEDX_VERSION)-$(GOVERSION)
 
 # A server that the environment names need not be installed.
 SERVERS = $(if $(OUTBOXD_DATABASE_URL)$(DATABASE_URL)$(OUTBOXD_EMBEDDED_POSTGRES_BIN),,postgresql) \
@@ -66,6 +69,17 @@ test: ## Install what is missing and run every test, race detector on
 build: ## Build bin/outboxd, a static binary
 	@# Version control information comes in through LDFLAGS: Go's own stamping fails in a tree that another user owns.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='$(LDFLAGS)' -o bin/outboxd .
+
+.PHONY: dist
+dist: $(CYCLONEDX) ## Make a release in DIST: archives, .deb, .rpm, OCI image, SBOM, checksums
+	@.ci/setup go
+	cd deploy/dist && go run . -root='$(CURDIR)' -out='$(abspath $(strip $(DIST)))' -sbom='$(CURDIR)/$(CYCLONEDX)' \
+		-version='$(VERSION)' -commit='$(COMMIT)' -date='$(DATE)'
+
+.PHONY: dist-test
+dist-test: $(CYCLONEDX) ## Prove that a release can be made again, and install, upgrade, run and remove its packages
+	@.ci/setup go postgresql redis
+	.ci/dist-test
 
 .PHONY: lint
 lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated files, links and licences
@@ -154,6 +168,11 @@ help: ## Show this list
 	@echo "building golangci-lint $(GOLANGCI_VERSION): a few minutes, once"
 	GOBIN=$(CURDIR)/.bin GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv .bin/golangci-lint $@
+
+.bin/cyclonedx-gomod-%:
+	@.ci/setup go
+	GOBIN=$(CURDIR)/.bin GOFLAGS= go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+	@mv .bin/cyclonedx-gomod $@
 
 .bin/govulncheck-%:
 	@.ci/setup go
