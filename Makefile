@@ -81,6 +81,11 @@ dist-test: $(CYCLONEDX) ## Prove that a release can be made again, and install, 
 	@.ci/setup go postgresql redis
 	.ci/dist-test
 
+.PHONY: chart
+chart: ## Lint the Helm chart, render it for several values, and decode every object strictly
+	@.ci/setup go
+	cd deploy/helm/test && go test -count=1 $(TESTFLAGS) ./...
+
 .PHONY: lint
 lint: $(GOLANGCI) ## Check style, package borders, format, go.mod, generated files, links and licences
 	@.ci/setup go

@@ -81,11 +81,11 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	results, err := provider.Up(ctx)
+	applied, err := upPatiently(ctx, provider, logger)
 	if err != nil {
-		return len(results), fmt.Errorf("migrate up: %w", err)
+		return applied, fmt.Errorf("migrate up: %w", err)
 	}
-	return len(results), nil
+	return applied, nil
 }
 
 // Down undoes the newest applied migration, and loses the data in its tables.
@@ -229,7 +229,7 @@ func (p place) newProvider(db *sql.DB, logger *slog.Logger) (*goose.Provider, er
 		return nil, err
 	}
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, p.set.Files,
-		goose.WithSessionLocker(locker), goose.WithTableName(p.name+"."+p.set.Table),
+		goose.WithSessionLocker(brief{locker}), goose.WithTableName(p.name+"."+p.set.Table),
 		goose.WithDisableGlobalRegistry(true), goose.WithSlog(logger))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the migrations: %w", err)

@@ -11,12 +11,13 @@ import (
 	"strings"
 )
 
-// entry is a file of an archive.
+// entry is a file of an archive, or an empty folder where its name ends in a slash.
 type entry struct {
 	name string // its path in the archive
 	path string // its content on disk
 	text []byte // its content, where path is ""
 	mode int64
+	user int // whose it is; 0: root
 }
 
 // content returns what is in the file.
@@ -27,8 +28,8 @@ func (e entry) content() ([]byte, error) {
 	return os.ReadFile(e.path)
 }
 
-// pack returns a tar archive of files and of the folders that they are in. All belong
-// to root and have the time of the release.
+// pack returns a tar archive of files and of the folders that they are in. All have the
+// time of the release.
 func (r *release) pack(files []entry) ([]byte, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
@@ -38,10 +39,19 @@ func (r *release) pack(files []entry) ([]byte, error) {
 		for i, c := range file.name {
 			if folder := file.name[:i]; c == '/' && !made[folder] {
 				made[folder] = true
-				if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: r.time, Format: tar.FormatUSTAR}); err != nil {
+				user := 0
+				if i == len(file.name)-1 {
+					user = file.user
+				}
+				if err := w.WriteHeader(&tar.Header{
+					Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: r.time, Uid: user, Gid: user, Format: tar.FormatUSTAR,
+				}); err != nil {
 					return nil, err
 				}
 			}
+		}
+		if strings.HasSuffix(file.name, "/") {
+			continue // an empty folder, and it is there now
 		}
 		text, err := file.content()
 		if err != nil {

@@ -69,6 +69,7 @@ func (r *release) image(p platform) (v1.Image, error) {
 		{name: "etc/passwd", text: []byte("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"), mode: 0o644},
 		{name: "etc/group", text: []byte("root:x:0:\nnonroot:x:65532:\n"), mode: 0o644},
 		{name: "etc/ssl/certs/ca-certificates.crt", text: authorities(), mode: 0o644},
+		{name: "data/", user: 65532}, // for OUTBOXD_DATA_DIR=/data
 		{name: "licenses/LICENSE", path: r.source("LICENSE"), mode: 0o644},
 		{name: "licenses/LICENSES", path: r.extra("LICENSES"), mode: 0o644},
 	})
