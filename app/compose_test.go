@@ -1,13 +1,18 @@
 package app_test
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
+
+	"outboxd/config"
 )
 
 // compose is deploy/compose.yaml, as far as it is about outboxd.
@@ -94,3 +99,34 @@ func TestComposeIsTrue(t *testing.T) {
 }
 
 func hasKey(m map[string]any, key string) bool { _, found := m[key]; return found }
+
+// What deploy names of outboxd is there: each variable is an option's.
+func TestDeployNamesOptions(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{"OUTBOXD_CONFIG": true}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	flags.VisitAll(func(f *pflag.Flag) {
+		known["OUTBOXD_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))] = true
+	})
+	named := regexp.MustCompile(`OUTBOXD_[A-Z_]*[A-Z]`)
+	found := 0
+	err := filepath.WalkDir("../deploy", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, name := range named.FindAllString(string(text), -1) {
+			if found++; !known[name] {
+				t.Errorf("%s names %s, which is no option", path, name)
+			}
+		}
+		return nil
+	})
+	if err != nil || found == 0 {
+		t.Errorf("%d names, %v", found, err)
+	}
+}
