@@ -94,7 +94,7 @@ func (r *release) archiveAll() error {
 	if err != nil || len(pages) == 0 {
 		return fmt.Errorf("there are no manual pages: %w", err)
 	}
-	for _, p := range platforms() {
+	for _, p := range r.platforms() {
 		top := fmt.Sprintf("outboxd-%s-%s-%s", r.version, p.os, p.arch)
 		files := []entry{{name: top + "/outboxd", path: r.binary(p), mode: 0o755}}
 		for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "outboxd.example.yaml", "deploy/outboxd@.service"} {

@@ -5,18 +5,22 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 )
 
 // platform is what a binary is built for.
 type platform struct{ os, arch string }
 
-func platforms() []platform {
-	return []platform{{"darwin", "amd64"}, {"darwin", "arm64"}, {"linux", "amd64"}, {"linux", "arm64"}}
+func (r *release) platforms() []platform {
+	all := []platform{{"darwin", "amd64"}, {"darwin", "arm64"}, {"linux", "amd64"}, {"linux", "arm64"}}
+	return slices.DeleteFunc(all, func(p platform) bool { return r.only != "" && r.only != p.os+"/"+p.arch })
 }
 
 // linuxes are the platforms of packages and of the image.
-func linuxes() []platform { return []platform{{"linux", "amd64"}, {"linux", "arm64"}} }
+func (r *release) linuxes() []platform {
+	return slices.DeleteFunc(r.platforms(), func(p platform) bool { return p.os != "linux" })
+}
 
 func (r *release) binary(p platform) string {
 	return filepath.Join(r.work, "outboxd-"+p.os+"-"+p.arch)
@@ -25,7 +29,7 @@ func (r *release) binary(p platform) string {
 // buildAll builds the binaries. They have the time zones in them, because an image has
 // no others, and depend on nothing.
 func (r *release) buildAll() error {
-	for _, p := range platforms() {
+	for _, p := range r.platforms() {
 		environ := []string{"CGO_ENABLED=0", "GOOS=" + p.os, "GOARCH=" + p.arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT="}
 		flags := fmt.Sprintf("-s -w -X main.version=%s -X main.commit=%s -X main.date=%s", r.version, r.commit, r.time.Format(time.RFC3339))
 		cmd := r.command(environ, "go", "build", "-trimpath", "-buildvcs=false", "-tags=timetzdata", "-ldflags="+flags, "-o", r.binary(p), ".")

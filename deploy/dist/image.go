@@ -27,7 +27,7 @@ const nonroot = "65532:65532"
 // skopeo, containerd and docker load.
 func (r *release) makeImage() error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, p := range linuxes() {
+	for _, p := range r.linuxes() {
 		image, err := r.image(p)
 		if err != nil {
 			return fmt.Errorf("for %s: %w", p.arch, err)

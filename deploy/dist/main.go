@@ -26,6 +26,7 @@ type release struct {
 	commit  string    // in full
 	time    time.Time // of the commit
 	sbom    string    // the program cyclonedx-gomod
+	only    string    // the one platform, such as linux/amd64; empty: all
 }
 
 func main() {
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&r.commit, "commit", "unknown", "the commit")
 	flag.StringVar(&date, "date", "", "the time of the commit, as RFC 3339 has it")
 	flag.StringVar(&r.sbom, "sbom", "cyclonedx-gomod", "the program that lists what is in the binary")
+	flag.StringVar(&r.only, "only", "", "the one platform to make, such as linux/amd64, for a quick look; empty for all")
 	flag.Parse()
 	var err error
 	if r.time, err = time.Parse(time.RFC3339, date); err != nil {

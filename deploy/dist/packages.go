@@ -20,7 +20,7 @@ const description = `Relay events from a PostgreSQL outbox to Asynq
 
 // packageAll makes a package of each kind for each architecture.
 func (r *release) packageAll() error {
-	for _, p := range linuxes() {
+	for _, p := range r.linuxes() {
 		for _, kind := range []string{"deb", "rpm"} {
 			if err := r.makePackage(kind, p); err != nil {
 				return fmt.Errorf("%s for %s: %w", kind, p.arch, err)
