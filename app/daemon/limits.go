@@ -32,7 +32,7 @@ func keepWithinLimits(embedded bool, log *slog.Logger) {
 	}
 	memory := "none"
 	if limit != math.MaxInt64 {
-		memory = value.Size(limit).String()
+		memory = value.Size(limit >> 20 << 20).String()
 	}
 	log.Info("limits of this process", "gomaxprocs", runtime.GOMAXPROCS(0), "cpus", runtime.NumCPU(), "gomemlimit", memory)
 }
