@@ -63,7 +63,7 @@ var hopeless = []struct {
 	},
 	{
 		[]string{"CLUSTERDOWN", "MOVED", "CROSSSLOT"},
-		"this is a node of a Redis Cluster, which outboxd does not use: name the Redis of outboxd's --redis-url",
+		"this is a node of a Redis Cluster: use asynq.RedisClusterClientOpt, with the nodes of outboxd's --redis-url",
 	},
 }
 

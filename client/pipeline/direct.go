@@ -18,7 +18,8 @@ func Direct(client redis.UniversalClient) redis.UniversalClient {
 		return redis.NewClient(&o)
 	case *redis.ClusterClient:
 		o := *c.Options()
-		o.MaxRetries, o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = -1, directConnections, 0, 0, 0
+		// Redirections are among go-redis's repeats.
+		o.MaxRedirects, o.MaxRetries, o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = -1, -1, directConnections, 0, 0, 0
 		return redis.NewClusterClient(&o)
 	default:
 		return client

@@ -41,14 +41,16 @@ const (
 	redirectPause = 20 * time.Millisecond
 )
 
-func isRedirect(err error) bool {
+// IsRedirect reports whether a node did not run a command, because its slot is
+// another node's, or moves there now.
+func IsRedirect(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
 }
 
 // note makes the client ask for the cluster's nodes if an error says that it may not know them.
 func (h redirected) note(ctx context.Context, err error) {
 	var answer redis.Error
-	if isRedirect(err) || redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "CLUSTERDOWN") ||
+	if IsRedirect(err) || redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "CLUSTERDOWN") ||
 		err != nil && !errors.As(err, &answer) && !errors.Is(err, context.Canceled) {
 		h.cluster.ReloadState(ctx)
 	}
@@ -61,7 +63,7 @@ func (h redirected) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		for n := 0; ; n++ {
 			err := next(ctx, command)
 			h.note(ctx, err)
-			if n == redirections || !isRedirect(err) || !pause(ctx, redirectPause<<n) {
+			if n == redirections || !IsRedirect(err) || !pause(ctx, redirectPause<<n) {
 				return err
 			}
 			command.SetErr(nil)
@@ -76,7 +78,7 @@ func (h redirected) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 		for n := range redirections {
 			var again []redis.Cmder
 			for _, command := range commands {
-				if isRedirect(command.Err()) {
+				if IsRedirect(command.Err()) {
 					again = append(again, command)
 				}
 			}
@@ -94,7 +96,7 @@ func (h redirected) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 				return failed
 			}
 		}
-		if isRedirect(err) {
+		if IsRedirect(err) {
 			return nil
 		}
 		return err

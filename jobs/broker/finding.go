@@ -49,8 +49,8 @@ var impediments = []impediment{
 	}},
 	{[]string{"CROSSSLOT", "MOVED", "ASK ", "CLUSTERDOWN", "TRYAGAIN"}, domain.Finding{
 		Code:   "redis-cluster",
-		Found:  "this is a node of a Redis Cluster, which outboxd does not use",
-		Remedy: "name a Redis without cluster-enabled in --redis-url, or Sentinels",
+		Found:  "this is a node of a Redis Cluster, or a slot of the cluster moves or has no node",
+		Remedy: "begin --redis-url with redis-cluster:// and name some of its nodes; redis-cli --cluster check HOST:PORT says what the cluster lacks",
 	}},
 	{[]string{"READONLY", "MASTERDOWN"}, domain.Finding{
 		Code:   "redis-read-only",

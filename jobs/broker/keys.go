@@ -45,6 +45,9 @@ func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
 // PausedKey exists while the queue is paused.
 func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
 
+// ShardProbeKey is written by a probe of the node that has a queue.
+func ShardProbeKey(queue string) string { return QueuePrefix(queue) + "outboxd:probe" }
+
 // outboxd's keys begin like Asynq's, for users that may write no other keys.
 const (
 	// ProbeKey is written by a probe.

@@ -26,6 +26,12 @@ func Probe(ctx context.Context, client redis.Scripter) *redis.Cmd {
 	return client.Eval(ctx, probeScript, []string{ProbeKey, ProbeKey + ":task", ProbeKey + ":list"}, time.Now().Unix())
 }
 
+// ProbeShard is Probe of the master that has a queue, with keys of its slot.
+func ProbeShard(ctx context.Context, client redis.Scripter, queue string) *redis.Cmd {
+	key := ShardProbeKey(queue)
+	return client.Eval(ctx, probeScript, []string{key, key + ":task", key + ":list"}, time.Now().Unix())
+}
+
 // probeQueueScript names two keys of a queue, and changes nothing.
 const probeQueueScript = `return redis.call('EXISTS', KEYS[1], KEYS[2])`
 

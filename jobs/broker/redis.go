@@ -60,7 +60,7 @@ func New(options asynq.RedisConnOpt, connections int) (*Redis, error) {
 
 func open(options asynq.RedisConnOpt, o Options, connections int) (*Redis, error) {
 	r := &Redis{options: options}
-	secured := false
+	var secured bool
 	switch is := options.(type) {
 	case asynq.RedisClientOpt:
 		r.data, secured = credentials{username: is.Username, password: is.Password}, is.TLSConfig != nil

@@ -22,6 +22,9 @@ const (
 // Identify implements lost.IdentifiedQueue. Where INFO is forbidden, or
 // unknown as to the in-process Redis, the canary has to do.
 func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdentity, error) {
+	if p.handle.IsCluster() {
+		return p.identifyCluster(ctx, name)
+	}
 	var server, replication, canary, again *redis.StringCmd
 	// One pipeline uses one connection, so the answers come from one process.
 	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -55,24 +58,44 @@ func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdenti
 
 // Mark implements lost.IdentifiedQueue.
 func (p *Publisher) Mark(ctx context.Context, name, next string) error {
-	if err := p.redis.Set(ctx, broker.CanaryKey(name), next, 0).Err(); err != nil {
-		return broker.Unavailable("write the canary", err)
+	for _, key := range p.handle.CanaryKeys(name) {
+		if err := p.redis.Set(ctx, key, next, 0).Err(); err != nil {
+			return broker.Unavailable("write the canary", err)
+		}
 	}
 	return nil
 }
 
 // If Redis was emptied after the canary was read, it must not get a new one as
 // if nothing had happened.
+//
+// Renewing may be repeated: of the canaries of a cluster, some may have the next
+// value already.
 const advanceScript = `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local is = redis.call('GET', KEYS[1])
+if is == ARGV[2] then return 1 end
+if is ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`
 
 // Advance implements lost.IdentifiedQueue.
 func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool, error) {
+	p.canary.Store(next)
+	intact := true
+	for _, key := range p.handle.CanaryKeys(name) {
+		one, err := p.advance(ctx, key, known, next)
+		if err != nil {
+			return false, err
+		}
+		intact = intact && one
+	}
+	return intact, nil
+}
+
+func (p *Publisher) advance(ctx context.Context, key, known, next string) (bool, error) {
 	// Only the script's own numbers count: a wrong "yes" would make the next
 	// check take the old canary for a loss.
-	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{broker.CanaryKey(name)}, known, next).Result(); {
+	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{key}, known, next).Result(); {
 	case err != nil:
 		return false, broker.Unavailable(renewing, err)
 	case answer == int64(1):

@@ -27,7 +27,9 @@ import (
 //
 // A lane serves one batch at a time.
 type lane struct {
-	redis.UniversalClient // for all commands that are not recorded
+	redis.UniversalClient                       // for all commands that are not recorded
+	whole                 redis.UniversalClient // the cluster that this server belongs to; nil: none
+	key                   string                // for askReplicas, of this server
 	asynq                 *asynq.Client
 	pipe                  redis.Pipeliner
 	task                  *redis.Cmd   // the command of the present task; nil: none yet
@@ -43,7 +45,7 @@ type lane struct {
 }
 
 func newLane(client redis.UniversalClient, renewed int64) *lane {
-	l := &lane{UniversalClient: client, pipe: client.Pipeline(), made: time.Now(), renewed: renewed, announced: map[string]bool{}}
+	l := &lane{UniversalClient: client, pipe: client.Pipeline(), key: broker.ProbeKey, made: time.Now(), renewed: renewed, announced: map[string]bool{}}
 	l.asynq = asynq.NewClientFromRedisClient(l)
 	return l
 }
@@ -55,6 +57,10 @@ const enqueued = int64(1)
 // SAdd records the command by which Asynq tells Redis of a queue.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
 	// Not by SAdd, which accepts any line as a number.
+	if l.whole != nil { // the set may be another server's
+		l.queues = append(l.queues, l.whole.Do(ctx, append([]any{"SADD", key}, members...)...))
+		return redis.NewIntResult(1, nil)
+	}
 	l.queues = append(l.queues, l.pipe.Do(ctx, append([]any{"SADD", key}, members...)...))
 	return redis.NewIntResult(1, nil)
 }
@@ -131,6 +137,9 @@ const pieceBytes = 1 << 20
 // carry sends a batch and writes a receipt for each event. The error says that
 // too few replicas have the batch.
 func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
+	if l.whole != nil && len(events) > 0 {
+		l.key = broker.ShardProbeKey(events[0].Queue)
+	}
 	for begin := 0; begin < len(events); {
 		end, bytes := begin, 0
 		for ; end < len(events) && bytes < pieceBytes; end++ {
@@ -225,7 +234,7 @@ var errQueueUntold = errors.New("tell Redis of a queue")
 // each answer that was read may belong to another command.
 func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed error) {
 	bell.Publish(ctx, l.pipe) // if Redis forbids it, that only costs latency
-	wait = askReplicas(ctx, l.pipe, replicas)
+	wait = askReplicas(ctx, l.pipe, l.key, replicas)
 	_, err := l.pipe.Exec(ctx)
 	queues := l.queues
 	l.queues = nil

@@ -16,9 +16,11 @@ import (
 
 // Publisher implements domain.Publisher: it hands events to Asynq.
 type Publisher struct {
+	handle      *broker.Redis
 	redis       redis.UniversalClient
 	tasks       *lookup.Finder
-	lanes       sync.Pool    // of *lane
+	lanes       sync.Map     // client to *sync.Pool of *lane
+	canary      atomic.Value // the last one that was written to a cluster, a string
 	renewed     atomic.Int64 // incremented when all lanes must be replaced
 	unconfirmed []string     // types of events that no consumer confirms
 	replicas    int          // that must have a batch before it counts as delivered
@@ -29,10 +31,7 @@ var _ domain.Publisher = (*Publisher)(nil)
 // New returns a Publisher for a Redis. Each call of Publish takes one of
 // its connections.
 func New(r *broker.Redis) *Publisher {
-	client := r.Client()
-	p := &Publisher{redis: client, tasks: lookup.New(r)}
-	p.lanes.New = func() any { return newLane(client, p.renewed.Load()) }
-	return p
+	return &Publisher{handle: r, redis: r.Client(), tasks: lookup.New(r)}
 }
 
 // Tasks returns the Finder of the Publisher. Sharing it shares its cache of long
@@ -45,9 +44,18 @@ func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
 // Publish implements domain.Publisher. It sends the whole batch in one round
-// trip, or one for each mebibyte.
+// trip, or one for each mebibyte; in a cluster, to each master that has queues of it.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
-	l := p.lane()
+	if p.handle.IsCluster() {
+		return p.publishToCluster(ctx, events)
+	}
+	return p.publishTo(ctx, p.redis, events)
+}
+
+// publishTo sends events to one server.
+func (p *Publisher) publishTo(ctx context.Context, client redis.UniversalClient, events []domain.Event) []domain.Receipt {
+	lanes := p.lanesOf(client)
+	l := p.lane(lanes)
 	receipts := make([]domain.Receipt, len(events))
 	short := l.carry(ctx, events, receipts, p.replicas)
 	p.findHolders(ctx, events, receipts)
@@ -70,7 +78,7 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain
 		p.renewed.Add(1)
 		p.narrow(ctx, events, receipts)
 	} else {
-		p.lanes.Put(l)
+		lanes.Put(l)
 	}
 	return receipts
 }
@@ -79,10 +87,28 @@ func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain
 // emptied it unnoticed: a new lane tells it again.
 const laneLife = time.Minute
 
+// lanesOf returns the lanes to a server.
+func (p *Publisher) lanesOf(client redis.UniversalClient) *sync.Pool {
+	if lanes, found := p.lanes.Load(client); found {
+		return lanes.(*sync.Pool) //nolint:forcetypeassert // the map holds nothing else
+	}
+	lanes, _ := p.lanes.LoadOrStore(client, &sync.Pool{New: func() any { return p.newLane(client) }})
+	return lanes.(*sync.Pool) //nolint:forcetypeassert // as above
+}
+
+// newLane returns a lane to a server.
+func (p *Publisher) newLane(client redis.UniversalClient) *lane {
+	l := newLane(client, p.renewed.Load())
+	if p.handle.IsCluster() {
+		l.whole = p.redis
+	}
+	return l
+}
+
 // lane returns a lane that need not be replaced.
-func (p *Publisher) lane() *lane {
+func (p *Publisher) lane(lanes *sync.Pool) *lane {
 	for {
-		l := p.lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
+		l := lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
 		if l.renewed == p.renewed.Load() && time.Since(l.made) < laneLife {
 			return l
 		}
@@ -136,10 +162,13 @@ func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 
 // Ping implements domain.Publisher.
 func (p *Publisher) Ping(ctx context.Context) error {
+	if p.handle.IsCluster() {
+		return p.pingAny(ctx)
+	}
 	const probing = "probe Redis"
 	pipe := p.redis.Pipeline()
 	probed := broker.Probe(ctx, pipe)
-	wait := askReplicas(ctx, pipe, p.replicas)
+	wait := askReplicas(ctx, pipe, broker.ProbeKey, p.replicas)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return broker.Unavailable(probing, err)
 	}

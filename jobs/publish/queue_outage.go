@@ -12,6 +12,9 @@ import (
 // receipts: Redis refuses the keys of their tasks and allows others. It asks
 // only during an outage.
 func (p *Publisher) narrow(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
+	if p.handle.IsCluster() {
+		return // see narrowToQueues
+	}
 	for i := range receipts {
 		r := &receipts[i]
 		if r.Answer == domain.Unanswered && (!broker.IsForbiddenKey(r.Err) || errors.Is(r.Err, errQueueUntold)) {
@@ -30,7 +33,11 @@ func (p *Publisher) narrow(ctx context.Context, events []domain.Event, receipts 
 
 // PingQueue implements domain.Publisher.
 func (p *Publisher) PingQueue(ctx context.Context, queue string) error {
-	if err := broker.ProbeQueue(ctx, p.redis, queue).Err(); err != nil {
+	probe := broker.ProbeQueue
+	if p.handle.IsCluster() {
+		probe = broker.ProbeShard
+	}
+	if err := probe(ctx, p.redis, queue).Err(); err != nil {
 		return broker.Unavailable("probe a queue", err)
 	}
 	return nil

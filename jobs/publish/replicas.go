@@ -17,12 +17,12 @@ const replicaPatience = time.Second
 // askReplicas adds the question to a pipeline how many replicas have the commands before it; nil if
 // replicas is 0. Redis answers for the writes of this connection, and a batch that was there
 // already has written nothing. So a write precedes the question, which replicas get after
-// everything else.
-func askReplicas(ctx context.Context, pipe redis.Pipeliner, replicas int) *redis.Cmd {
+// everything else. key is one that this server has.
+func askReplicas(ctx context.Context, pipe redis.Pipeliner, key string, replicas int) *redis.Cmd {
 	if replicas == 0 {
 		return nil
 	}
-	pipe.Set(ctx, broker.ProbeKey, time.Now().Unix(), time.Minute)
+	pipe.Set(ctx, key, time.Now().Unix(), time.Minute)
 	return pipe.Do(ctx, "WAIT", replicas, replicaPatience.Milliseconds())
 }
 

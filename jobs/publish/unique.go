@@ -69,8 +69,13 @@ func (p *Publisher) again(ctx context.Context, e *domain.Event, lock string) dom
 	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, broker.TaskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
 		return unanswered(err)
 	}
+	client, err := p.handle.Shard(ctx, e.Queue)
+	if err != nil {
+		return unanswered(err)
+	}
+	l := p.newLane(client)
 	events, receipts := []domain.Event{*e}, make([]domain.Receipt, 1)
-	if err := newLane(p.redis, p.renewed.Load()).carry(ctx, events, receipts, p.replicas); err != nil {
+	if err := l.carry(ctx, events, receipts, p.replicas); err != nil {
 		return unanswered(err)
 	}
 	if p.findHolders(ctx, events, receipts); receipts[0].Answer == domain.Duplicate {

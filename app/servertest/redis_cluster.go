@@ -1,0 +1,153 @@
+package servertest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const clusterSlots = 16384
+
+// RedisCluster is a Redis Cluster for one test. Its methods fail the test if they
+// cannot do their work.
+type RedisCluster struct {
+	Masters  []*RedisProgram // at the start; their slots are in the same order
+	Replicas []*RedisProgram // one for each master, if they were asked for
+	t        testing.TB
+}
+
+// StartRedisCluster starts a cluster of three masters, with a replica for each if
+// replicas is true.
+func StartRedisCluster(t testing.TB, replicas bool) *RedisCluster {
+	t.Helper()
+	c := &RedisCluster{t: t}
+	bus := map[*RedisProgram]int{}
+	start := func() *RedisProgram {
+		port := FreePort(t)
+		node := StartRedis(t, "cluster-enabled yes", fmt.Sprintf("cluster-port %d", port), "cluster-node-timeout 1000", "cluster-require-full-coverage no",
+			"repl-diskless-sync-delay 0")
+		bus[node] = port
+		return node
+	}
+	const masters = 3
+	for n := range masters {
+		node := start()
+		c.Masters = append(c.Masters, node)
+		c.do(node, "CLUSTER", "ADDSLOTSRANGE", n*clusterSlots/masters, (n+1)*clusterSlots/masters-1)
+		c.do(node, "CLUSTER", "SET-CONFIG-EPOCH", n+1)
+	}
+	for n := 0; replicas && n < masters; n++ {
+		c.Replicas = append(c.Replicas, start())
+	}
+	first := c.Masters[0]
+	for node, port := range bus {
+		if node != first {
+			c.do(first, "CLUSTER", "MEET", "127.0.0.1", node.Port, port)
+		}
+	}
+	nodes := len(bus)
+	for node := range bus {
+		c.await(node, "CLUSTER INFO", fmt.Sprintf("cluster_known_nodes:%d", nodes))
+	}
+	for n, replica := range c.Replicas {
+		c.do(replica, "CLUSTER", "REPLICATE", c.do(c.Masters[n], "CLUSTER", "MYID"))
+	}
+	for node := range bus {
+		c.await(node, "CLUSTER INFO", "cluster_slots_assigned:16384", "cluster_state:ok")
+	}
+	for _, replica := range c.Replicas {
+		c.await(replica, "INFO replication", "master_link_status:up")
+	}
+	return c
+}
+
+// URL returns the cluster's address, as --redis-url takes it.
+func (c *RedisCluster) URL() string {
+	var addresses []string
+	for _, node := range append(c.Masters, c.Replicas...) {
+		addresses = append(addresses, node.Address())
+	}
+	return "redis-cluster://" + strings.Join(addresses, ",")
+}
+
+// Client returns a client of the cluster, which is closed at the end of the test.
+func (c *RedisCluster) Client() *redis.ClusterClient {
+	c.t.Helper()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.Masters[0].Address(), c.Masters[1].Address()}})
+	c.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Flush makes a master forget everything that it has.
+func (c *RedisCluster) Flush(master *RedisProgram) {
+	c.t.Helper()
+	c.do(master, "FLUSHALL")
+}
+
+// OwnerOf returns the one of the masters at the start that has a key's slot.
+func (c *RedisCluster) OwnerOf(key string) *RedisProgram {
+	c.t.Helper()
+	slot, _ := c.do(c.Masters[0], "CLUSTER", "KEYSLOT", key).(int64)
+	for n, master := range c.Masters {
+		if int(slot) < (n+1)*clusterSlots/len(c.Masters) {
+			return master
+		}
+	}
+	c.t.Fatalf("no master has slot %d", slot)
+	return nil
+}
+
+// MoveSlot moves the slot of a key, with its keys, from one master to another.
+func (c *RedisCluster) MoveSlot(key string, from, to *RedisProgram) {
+	c.t.Helper()
+	slot := c.do(from, "CLUSTER", "KEYSLOT", key)
+	source, target := c.do(from, "CLUSTER", "MYID"), c.do(to, "CLUSTER", "MYID")
+	c.do(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+	c.do(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+	for {
+		keys, _ := c.do(from, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any)
+		if len(keys) == 0 {
+			break
+		}
+		c.do(from, append([]any{"MIGRATE", "127.0.0.1", to.Port, "", 0, 5000, "KEYS"}, keys...)...)
+	}
+	for _, master := range []*RedisProgram{to, from} {
+		c.do(master, "CLUSTER", "SETSLOT", slot, "NODE", target)
+	}
+}
+
+func (c *RedisCluster) do(node *RedisProgram, args ...any) any {
+	c.t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: node.Address(), Protocol: 2})
+	defer func() { _ = client.Close() }()
+	answer, err := client.Do(context.WithoutCancel(c.t.Context()), args...).Result()
+	if err != nil {
+		c.t.Fatalf("%v: %v", args, err)
+	}
+	return answer
+}
+
+func (c *RedisCluster) await(node *RedisProgram, command string, want ...string) {
+	c.t.Helper()
+	var args []any
+	for word := range strings.FieldsSeq(command) {
+		args = append(args, word)
+	}
+	for deadline := time.Now().Add(stopLimit); ; <-time.After(10 * time.Millisecond) {
+		said := fmt.Sprint(c.do(node, args...))
+		missing := false
+		for _, text := range want {
+			missing = missing || !strings.Contains(said, text)
+		}
+		if !missing {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("form a cluster: %s says\n%s\nwithout %q", command, said, want)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// IsCluster reports whether the Redis is a cluster. The keys of a queue are in one
+// slot, so on one node.
+func (r *Redis) IsCluster() bool {
+	_, is := r.client.(*redis.ClusterClient)
+	return is
+}
+
+// Shard returns the client of the master that has a queue now; without a cluster,
+// the shared one. All queues of a master have the same client. Do not close it.
+// It repeats nothing, and does not follow a slot that has moved.
+func (r *Redis) Shard(ctx context.Context, queue string) (redis.UniversalClient, error) {
+	cluster, is := r.client.(*redis.ClusterClient)
+	if !is {
+		return r.client, nil
+	}
+	return cluster.MasterForKey(ctx, PendingKey(queue))
+}
+
+// Moved notes that a master no longer has a queue, so that the next Shard is of the right one.
+func (r *Redis) Moved(ctx context.Context) {
+	if cluster, is := r.client.(*redis.ClusterClient); is {
+		cluster.ReloadState(ctx)
+	}
+}
+
+// Masters returns a client for each master of a cluster; without one, the shared
+// client. Do not close them.
+func (r *Redis) Masters(ctx context.Context) ([]redis.UniversalClient, error) {
+	cluster, is := r.client.(*redis.ClusterClient)
+	if !is {
+		return []redis.UniversalClient{r.client}, nil
+	}
+	var mu sync.Mutex
+	of := map[string]redis.UniversalClient{}
+	err := cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		of[node.Options().Addr] = node
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var masters []redis.UniversalClient
+	for _, name := range sortedNames(of) {
+		masters = append(masters, of[name])
+	}
+	return masters, nil
+}
+
+func sortedNames(of map[string]redis.UniversalClient) []string {
+	names := make([]string, 0, len(of))
+	for name := range of {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// canaries is how many canaries a cluster has. They are spread evenly over the
+// slots, so that each master of up to that many has one, and move with their
+// slots.
+const canaries = 32
+
+const slots = 16384
+
+var canaryTags = sync.OnceValue(func() []string {
+	tags := make([]string, canaries)
+	for i := range tags {
+		for n := 0; tags[i] == ""; n++ {
+			if tag := fmt.Sprintf("outboxd-%d", n); slot(tag)/(slots/canaries) == i {
+				tags[i] = tag
+			}
+		}
+	}
+	return tags
+})
+
+// CanaryKeys returns the keys of the canary. None expires: if one is gone, Redis has
+// lost data.
+func (r *Redis) CanaryKeys(name string) []string {
+	if !r.IsCluster() {
+		return []string{CanaryKey(name)}
+	}
+	keys := make([]string, 0, canaries)
+	for _, tag := range canaryTags() {
+		keys = append(keys, "asynq:{"+tag+"}:canary:"+name)
+	}
+	return keys
+}
+
+// slot returns the slot of a hash tag: CRC16 of the XMODEM kind, as the
+// specification of Redis Cluster says.
+func slot(tag string) int {
+	crc := uint16(0)
+	for _, b := range []byte(tag) {
+		crc ^= uint16(b) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc) % slots
+}
+
+// Joined returns what the masters of a cluster say in one text, in an order that does not depend
+// on theirs; of a single Redis, what it says.
+func Joined(said []string) string {
+	slices.Sort(said)
+	return strings.Join(said, " ")
+}

@@ -1,0 +1,127 @@
+package publish_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"outboxd/app/servertest"
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+	"outboxd/jobs/jobstest"
+	"outboxd/jobs/publish"
+)
+
+// clusterQueues returns a queue of each master.
+func clusterQueues(c *servertest.RedisCluster) []string {
+	queues := make([]string, len(c.Masters))
+	for n := 0; ; n++ {
+		full := true
+		for i, master := range c.Masters {
+			if name := fmt.Sprintf("q%d", n); c.OwnerOf(broker.PendingKey(name)) == master && queues[i] == "" {
+				queues[i] = name
+			}
+			full = full && queues[i] != ""
+		}
+		if full {
+			return queues
+		}
+	}
+}
+
+func eventsFor(queues []string, from, n int) []domain.Event {
+	events := jobstest.Events(from + n)[from:]
+	for i := range events {
+		events[i].Queue = queues[i%len(queues)]
+	}
+	return events
+}
+
+// TestCluster publishes to a cluster of three masters: through a move of a slot, the loss of one
+// master's data and a master that is away.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	cluster := servertest.StartRedisCluster(t, false)
+	queues := clusterQueues(cluster)
+	p := publish.New(jobstest.OpenRedis(t, cluster.URL()))
+	admin := cluster.Client()
+	want := func(when string, receipts []domain.Receipt, answer domain.Answer) {
+		t.Helper()
+		for i, r := range receipts {
+			if r.Answer != answer {
+				t.Fatalf("%s, event %d: %v (%v), want %v", when, i, r.Answer, r.Err, answer)
+			}
+		}
+	}
+	want("at first", p.Publish(t.Context(), eventsFor(queues, 0, 30)), domain.Accepted)
+	want("again", p.Publish(t.Context(), eventsFor(queues, 0, 30)), domain.AlreadyThere)
+	for _, queue := range queues {
+		if n := admin.LLen(t.Context(), broker.PendingKey(queue)).Val(); n != 10 {
+			t.Errorf("queue %s has %d tasks, want 10", queue, n)
+		}
+	}
+	if names := admin.SMembers(t.Context(), broker.QueuesKey).Val(); len(names) != 3 {
+		t.Errorf("Redis knows the queues %v, want all three", names)
+	}
+
+	if err := p.Mark(t.Context(), "test", "first"); err != nil {
+		t.Fatal(err)
+	}
+	was, err := p.Identify(t.Context(), "test")
+	if err != nil || was.Canary != "first" || was.RunID == "" {
+		t.Fatalf("identified as %+v (%v)", was, err)
+	}
+	if ok, err := p.Advance(t.Context(), "test", "first", "second"); err != nil || !ok {
+		t.Fatalf("the canary is not renewed: %v, %v", ok, err)
+	}
+
+	cluster.MoveSlot(broker.PendingKey(queues[0]), cluster.Masters[0], cluster.Masters[1])
+	want("after a move", p.Publish(t.Context(), eventsFor(queues, 30, 30)), domain.Accepted)
+	if is, err := p.Identify(t.Context(), "test"); err != nil || is.Canary != "second" {
+		t.Errorf("after a move identified as %+v (%v), want the canary", is, err)
+	}
+
+	cluster.Flush(cluster.Masters[2])
+	if is, err := p.Identify(t.Context(), "test"); err != nil || is.Canary != "" {
+		t.Errorf("after one master lost its data identified as %+v (%v), want no canary", is, err)
+	}
+
+	cluster.Masters[2].Kill()
+	var receipts []domain.Receipt
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		receipts = p.Publish(t.Context(), eventsFor(queues, 60, 30))
+		if receipts[0].Received() && receipts[1].Received() || time.Now().After(deadline) {
+			break
+		}
+	}
+	for i, r := range receipts {
+		outage, one := errors.AsType[*domain.QueueOutage](r.Err)
+		if away := i%3 == 2; away != (r.Answer == domain.Unanswered) || away && (!one || outage.Queue != queues[2]) {
+			t.Errorf("while the third master is away, event %d of queue %s: %v (%v)", i, eventsFor(queues, 60, 30)[i].Queue, r.Answer, r.Err)
+		}
+	}
+	if err := p.Ping(t.Context()); err != nil {
+		t.Errorf("the cluster counts as away: %v", err)
+	}
+	if p.PingQueue(t.Context(), queues[2]) == nil || p.PingQueue(t.Context(), queues[1]) != nil {
+		t.Error("the probe of a queue does not ask its own master")
+	}
+	cluster.Masters[2].Start()
+	eventually(t, "the queue of the third master goes on", func() bool { return p.Publish(t.Context(), eventsFor(queues, 90, 3))[2].Received() })
+	eventually(t, "go-redis has stopped dialling the master that was away", func() bool {
+		stacks := make([]byte, 1<<20)
+		return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("tryDial"))
+	})
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
