@@ -72,11 +72,27 @@ type DeadGroup struct {
 	LastDied  time.Time
 }
 
+// The kinds of actions on failing tasks and on queues. The other kinds are named
+// where they are done.
+const (
+	ActionRetry  = "retry"
+	ActionGiveUp = "give up"
+	ActionPause  = "pause"
+	ActionResume = "resume"
+)
+
+// ActionRecords keep what people did where the database sees no effect of it. It is
+// safe for concurrent use.
+type ActionRecords interface {
+	// Record records an action that is done. Errors: CodeUnavailable.
+	Record(ctx context.Context, kind string, action *Action, events int64) error
+}
+
 // RecordedAction is one action of a person: a replay, a discard, a redrive.
 type RecordedAction struct {
 	At     time.Time
 	Actor  string
-	Kind   string // replay, discard or redrive
+	Kind   string // such as replay, discard, redrive, retry, give up or cancel
 	Filter string // JSON
 	Reason string
 	Events int64

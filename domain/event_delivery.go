@@ -58,7 +58,7 @@ func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
 		return "is being delivered"
 	case len(tasks) > 0 && tasks[0].State == "pending":
 		return "waits for a worker"
-	case len(tasks) > 0 && tasks[0].State == "retry":
+	case len(tasks) > 0 && tasks[0].State == taskRetry:
 		return "waits for the next attempt"
 	case tasks != nil && len(tasks) == 0:
 		return "has no task in Redis any more; the relay sends it again"

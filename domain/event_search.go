@@ -13,9 +13,12 @@ type EventState string
 
 // The states of an event.
 const (
-	StatePending   EventState = "pending"   // in the outbox
-	StateHeld      EventState = "held"      // waits for its ordering key's turn
-	StateInFlight  EventState = "in flight" // handed to the queue and not confirmed
+	StatePending  EventState = "pending"   // in the outbox
+	StateHeld     EventState = "held"      // waits for its ordering key's turn
+	StateInFlight EventState = "in flight" // handed to the queue and not confirmed
+	// StateFailing is an event in flight whose task failed and waits to be tried
+	// again. Only the queue knows; the database has the event as in flight.
+	StateFailing   EventState = "failing"
 	StateConfirmed EventState = "confirmed" // took effect
 	StateDead      EventState = "dead"      // given up
 	// StateSuppressed is a unique event whose place the task of another event
@@ -28,7 +31,7 @@ const (
 
 // EventStates lists the states of an event that is kept, in the order of an event's way.
 func EventStates() []EventState {
-	return []EventState{StatePending, StateHeld, StateInFlight, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
+	return []EventState{StatePending, StateHeld, StateInFlight, StateFailing, StateConfirmed, StateDead, StateSuppressed, StateCancelled}
 }
 
 // EventFilter chooses the events that match every field that is not zero. The
@@ -49,18 +52,21 @@ type EventFilter struct {
 
 // EventSummary is an event in a list.
 type EventSummary struct {
-	ID           ID
-	Type         string
-	Queue        string
-	OrderingKey  string
-	State        EventState
-	CreatedAt    time.Time
-	Since        time.Time // when it came into its state; for a pending event, when it is due
+	ID          ID
+	Type        string
+	Queue       string
+	OrderingKey string
+	State       EventState
+	CreatedAt   time.Time
+	Since       time.Time // when it came into its state; for a pending event, when it is due
+	// Attempts are those of the relay; failing: the task's attempts that failed.
 	Attempts     int
 	Generation   int
 	Error        string // the last error; dead: the error that it died of; suppressed: which task took its place; cancelled: who cancelled it, and why
 	PayloadBytes int
 	WaitsFor     ID // held: the event that has the turn of its key; zero: none has
+	// Failing is what the queue knows of a failing event; nil in every other state.
+	Failing *FailingTask
 }
 
 // EventPage is one page of what a search found, newest first.
@@ -75,6 +81,9 @@ type EventPage struct {
 	// Examined is a lower bound on the number of events that the search looked
 	// at.
 	Examined int
+	// QueueFault says why the queue could not be asked; "": it was. Failing events
+	// are then listed as in flight.
+	QueueFault string
 }
 
 // EventLives reads what the database knows of single events. Its methods are
@@ -90,6 +99,13 @@ type EventLives interface {
 	// Find returns the life of one event. Errors: CodeNotFound if the database
 	// knows nothing of it, CodeUnavailable.
 	Find(ctx context.Context, id ID) (*EventLife, error)
+
+	// InFlight returns those of the named events that the history has, that no
+	// consumer has confirmed, and that match the filter's type, queue, key and
+	// header. They have no order.
+	//
+	// Errors: as Search.
+	InFlight(ctx context.Context, filter EventFilter, ids []ID) ([]EventSummary, error)
 }
 
 // ParseMoment reads a time as people write it. It may be how long ago it was
@@ -115,5 +131,5 @@ func ParseEventState(text string) (EventState, error) {
 	if state := EventState(strings.ReplaceAll(text, "-", " ")); text == "" || slices.Contains(EventStates(), state) {
 		return state, nil
 	}
-	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, confirmed, dead, suppressed and cancelled", text)
+	return "", Errorf(CodeInvalid, "%.40q is not a state: the states are pending, held, in-flight, failing, confirmed, dead, suppressed and cancelled", text)
 }

@@ -36,6 +36,13 @@ type Standing struct {
 	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
 	Relays         []RelayStatus
+	// HealedAt is when everything unconfirmed was last sent again because Redis had
+	// lost data; zero: never.
+	HealedAt time.Time
+	// QueuedNow is the least number of tasks that waited in Redis within the last five
+	// minutes, and QueuedBefore the most within the five minutes that ended ten minutes
+	// ago. Negative: not known.
+	QueuedNow, QueuedBefore int64
 	// Receivers has the receivers to which nothing is delivered at present.
 	Receivers []ReceiverStatus
 }
@@ -62,6 +69,7 @@ type HistoryPoint struct {
 	Flow
 	Pending, Held, Dead int64         // the most in the step
 	OldestDue           time.Duration // the longest in the step
+	Queued              int64         // the most tasks that waited in Redis; negative: not known
 	// The delays from the time in an event's ID to its handler: the mean of the
 	// medians, and the largest of the 99th percentiles. Negative: nothing was
 	// confirmed.

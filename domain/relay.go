@@ -180,8 +180,8 @@ type Housekeeping interface {
 
 	// Measure counts the events that wait and that passed, keeps the counts for
 	// a day, and returns the backlog and the chores. process is the relay that
-	// measures.
-	Measure(ctx context.Context, process RelayProcess) (Backlog, Chores, error)
+	// measures; queued is how many tasks wait in the queue, nil if that is not known.
+	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 
 	// Upkeep looks at the tables' state. history is as with KeepPartitions. It
 	// sees only the transactions that its database role may see.

@@ -16,11 +16,25 @@ type TaskState struct {
 	LastError   string
 	NextAt      time.Time // when it runs next; zero: not scheduled
 	CompletedAt time.Time
+	// Unhandled says that the worker which took the task had no handler for it.
+	Unhandled bool
 }
 
 // StateStranded is the state of a task whose hash is in Redis, but in none of Asynq's
 // lists. No worker can take it.
 const StateStranded = "stranded"
+
+// taskRetry is the state of a task that failed and waits to be tried again.
+const taskRetry = "retry"
+
+// failing returns the task as a failing one.
+func (t *TaskState) failing() FailingTask {
+	f := FailingTask{TaskRef: TaskRef{t.Queue, t.TaskID}, Failed: t.Retried, Attempts: t.MaxRetry + 1, Error: t.LastError, NextAt: t.NextAt, Unhandled: t.Unhandled}
+	if _, delivery := SubscriptionOfQueue(t.Queue); delivery {
+		f.Attempts = 0
+	}
+	return f
+}
 
 // Retries returns in words how often the task was tried again, and how often it may
 // be. A delivery has the limit of its subscription; Asynq's own limit is never
@@ -49,8 +63,8 @@ func (t *TaskState) describe() string {
 		return "waits for a worker"
 	case "scheduled":
 		return "waits for its time"
-	case "retry":
-		return "did not succeed and waits to be tried again" + because
+	case taskRetry:
+		return "failed and waits to be tried again" + because
 	case "archived":
 		return "was archived" + because
 	case StateStranded:

@@ -41,7 +41,7 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	case l.State == StateDead:
 		state := fmt.Sprintf("dead, given up by the %s; outboxd dead replay sends it again", l.Stage)
 		if l.TurnOf == l.ID && l.HeldBehind > 0 {
-			state += fmt.Sprintf("; it holds up those behind it with its ordering key: %d", l.HeldBehind)
+			state += "; " + l.waitForIt()
 		}
 		return state
 	case l.State == StateConfirmed:
@@ -60,6 +60,13 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 		return "pending: due, waits for a relay"
 	case l.State == StateInFlight && l.Split == SplitInstead:
 		return "in flight: it has no task of its own; it is confirmed when all of its deliveries have ended"
+	case l.StateWith(tasks) == StateFailing:
+		failing := tasks[0].failing()
+		said := failing.Describe()
+		if l.TurnOf == l.ID && l.HeldBehind > 0 {
+			said += "; " + l.waitForIt()
+		}
+		return said
 	case l.State == StateInFlight && len(tasks) > 0:
 		return fmt.Sprintf("in flight: handed to Redis, not confirmed yet; its task %s", tasks[0].describe())
 	case l.State == StateInFlight && tasks != nil:
@@ -71,6 +78,23 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	default:
 		return "no longer kept"
 	}
+}
+
+// StateWith returns the event's state, given its tasks: an event in flight whose task
+// waits to be tried again is failing.
+func (l *EventLife) StateWith(tasks []TaskState) EventState {
+	if (l.State == StateInFlight || l.State == StateFailing) && len(tasks) > 0 && tasks[0].State == taskRetry {
+		return StateFailing
+	}
+	return l.State
+}
+
+// waitForIt says which events wait for this one.
+func (l *EventLife) waitForIt() string {
+	if l.HeldBehind == 1 {
+		return fmt.Sprintf("1 event of key %s waits for it", l.OrderingKey)
+	}
+	return fmt.Sprintf("%d events of key %s wait for it", l.HeldBehind, l.OrderingKey)
 }
 
 // holderName names the event of a task, or the task if it belongs to no event.

@@ -173,7 +173,7 @@ CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor  text        NOT NULL,
-    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule', 'erase')),
+    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule', 'erase', 'retry', 'give up')),
     filter jsonb       NOT NULL,
     reason text        NOT NULL DEFAULT '',
     events bigint      NOT NULL DEFAULT 0
@@ -269,7 +269,8 @@ CREATE TABLE outbox_samples (
     delay_p50      real,                 -- seconds from the time in an event's ID to its handler, for events that were confirmed; null: none
     delay_p99      real,
     emitted_total  bigint      NOT NULL, -- counters; emitted and enqueued above are their increase
-    enqueued_total bigint      NOT NULL
+    enqueued_total bigint      NOT NULL,
+    queued         bigint                -- tasks that waited in Redis, for a worker or for another attempt; null: not known
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
 -- The leader's duties that fail now. Other processes read them here.

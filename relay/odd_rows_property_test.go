@@ -253,7 +253,7 @@ func (o *oddRows) round() {
 	if _, _, _, err := house.AdvanceKeys(o.t.Context(), "", 1000); err != nil {
 		o.t.Errorf("the keys' round: %v", err)
 	}
-	if _, _, err := house.Measure(o.t.Context(), o.options.Process); err != nil {
+	if _, _, err := house.Measure(o.t.Context(), o.options.Process, nil); err != nil {
 		o.t.Errorf("measure: %v", err)
 	}
 	if _, err := house.FoldAccount(o.t.Context()); err != nil {

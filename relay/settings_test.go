@@ -293,7 +293,7 @@ func (s *subject) doHousekeeping() {
 	errs := []error{err, house.KeepPartitions(ctx, time.Hour), house.TrimRelays(ctx, time.Hour)}
 	_, err = house.TrimInbox(ctx, time.Hour, 10)
 	errs = append(errs, err)
-	_, _, err = house.Measure(ctx, domain.RelayProcess{ID: domain.ID{1}})
+	_, _, err = house.Measure(ctx, domain.RelayProcess{ID: domain.ID{1}}, nil)
 	errs = append(errs, err)
 	_, _, _, err = house.AdvanceKeys(ctx, "", 10)
 	errs = append(errs, err)

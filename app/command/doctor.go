@@ -21,6 +21,7 @@ import (
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
+	"outboxd/jobs/retries"
 	"outboxd/repository/examine"
 	"outboxd/repository/postgres"
 	"outboxd/repository/search"
@@ -193,7 +194,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 		inspector.Handles(daemon.HandledTypes())
 		inspector.OnlyOurs(known)
 		inspector.Receivers(receivers)
-		sources.Queues, sources.Foreign = inspect.NewOverviews(redis), inspector.Foreign
+		sources.Queues, sources.Failing, sources.Foreign = inspect.NewOverviews(redis), retries.New(redis), inspector.Foreign
 		var found []domain.Finding
 		found, err = inspector.Examine(ctx)
 		thorough = append(thorough, found...)

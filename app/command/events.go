@@ -24,11 +24,11 @@ import (
 func (c commands) newEventsCommand() *cobra.Command {
 	events := &cobra.Command{
 		Use:   "events",
-		Short: "List, show, emit, cancel, reschedule or erase events",
+		Short: "List, show, emit, retry, give up, cancel, reschedule or erase events",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand(), c.newEventsCancelCommand(), c.newEventsRescheduleCommand(), c.newEventsEraseCommand())
+	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand(), c.newEventsRetryCommand(), c.newEventsGiveUpCommand(), c.newEventsCancelCommand(), c.newEventsRescheduleCommand(), c.newEventsEraseCommand())
 	return events
 }
 
@@ -138,7 +138,7 @@ func newTimelineDocument(life *domain.EventLife, tasks []domain.TaskState) []tim
 
 func newEventDocument(life *domain.EventLife, tasks []domain.TaskState) eventDocument {
 	d := eventDocument{
-		ID: life.ID, State: life.State, Description: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
+		ID: life.ID, State: life.StateWith(tasks), Description: life.Describe(tasks, time.Now()), Type: life.Type, Queue: life.Queue, OrderingKey: life.OrderingKey,
 		Generation: life.Generation, Attempts: life.Attempts, Headers: life.Headers, Payload: payloadText(life.Payload), PayloadBytes: len(life.Payload),
 		Tasks: []taskDocument{}, Timeline: newTimelineDocument(life, tasks),
 	}

@@ -18,7 +18,6 @@ import (
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
 	"outboxd/repository/recall"
-	"outboxd/repository/search"
 )
 
 const (
@@ -61,7 +60,7 @@ type eventChange struct {
 func (c commands) newEventsCancelCommand() *cobra.Command {
 	cmd := c.newEventChangeCommand(config.RoleAPI, &eventChange{
 		verb: "cancel", past: "Cancelled", done: domain.ChangeCancelled,
-		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight},
+		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing},
 		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
 			return changes.Cancel(ctx, action, ids)
 		},
@@ -82,7 +81,7 @@ func (c commands) newEventsRescheduleCommand() *cobra.Command {
 	var due time.Time
 	change := &eventChange{
 		verb: "reschedule", past: "Rescheduled", done: domain.ChangeRescheduled,
-		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight},
+		states: []domain.EventState{domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateFailing},
 		change: func(ctx context.Context, changes domain.EventChanges, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
 			return changes.Reschedule(ctx, action, ids, due)
 		},
@@ -122,7 +121,13 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 	flags.addFilter(cmd)
 	acting.add(cmd)
 	out.AddFlag(cmd)
-	cmd.RunE = c.withServers(role, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+	open := c.withServersIfNamed
+	if role == config.RoleRelay { // it needs Redis
+		open = func(out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
+			return c.withServers(role, out, do)
+		}
+	}
+	cmd.RunE = open(&out, func(cmd *cobra.Command, args []string, o *opened) error {
 		ids, err := eventIDs(args)
 		if err != nil {
 			return err
@@ -184,7 +189,11 @@ func (r *eventChangeRun) close() {
 // page by page. The pages go by the IDs, so an event that has moved on is not met
 // again.
 func (r *eventChangeRun) takeMatching(ctx context.Context, filter domain.EventFilter) error {
-	lives := search.NewLives(r.o.db)
+	lives, closed, err := openLives(r.o)
+	if err != nil {
+		return err
+	}
+	defer closed()
 	for before := (domain.ID{}); ; {
 		page, err := lives.Search(ctx, filter, before, changedPage)
 		if err != nil {

@@ -12,7 +12,6 @@ import (
 	"outboxd/config"
 	"outboxd/domain"
 	"outboxd/domain/words"
-	"outboxd/repository/search"
 )
 
 // listedEvent is an event of a list in JSON and YAML.
@@ -29,6 +28,28 @@ type listedEvent struct {
 	Error        string            `json:"error,omitempty"`
 	PayloadBytes int               `json:"payload_bytes"`
 	WaitsFor     *domain.ID        `json:"waits_for,omitempty"`
+	Failing      *failingDocument  `json:"failing,omitempty"`
+}
+
+// failingDocument is the attempts of a failing event.
+type failingDocument struct {
+	Failed    int        `json:"failed_attempts"`
+	Attempts  int        `json:"attempts,omitempty"` // altogether; 0: not known
+	NextAt    *time.Time `json:"next_at,omitempty"`
+	Unhandled bool       `json:"unhandled"` // the worker that took the task has no handler for it
+
+	says string
+}
+
+func newFailingDocument(t *domain.FailingTask) *failingDocument {
+	if t == nil {
+		return nil
+	}
+	d := &failingDocument{Failed: t.Failed, Attempts: t.Attempts, Unhandled: t.Unhandled, says: strings.TrimPrefix(t.Describe(), "failing: ")}
+	if !t.NextAt.IsZero() {
+		d.NextAt = new(t.NextAt.UTC())
+	}
+	return d
 }
 
 type eventListDocument struct {
@@ -39,15 +60,18 @@ type eventListDocument struct {
 	// there may be more.
 	GaveUp   bool `json:"gave_up"`
 	Examined int  `json:"examined"`
+	// QueueError says why failing events could not be told from those in flight.
+	QueueError string `json:"queue_error,omitempty"`
 }
 
 func newEventListDocument(page *domain.EventPage) eventListDocument {
-	document := eventListDocument{Events: []listedEvent{}, GaveUp: page.GaveUp, Examined: page.Examined}
+	document := eventListDocument{Events: []listedEvent{}, GaveUp: page.GaveUp, Examined: page.Examined, QueueError: page.QueueFault}
 	for i := range page.Events {
 		e := &page.Events[i]
 		listed := listedEvent{
 			ID: e.ID, Type: e.Type, Queue: e.Queue, OrderingKey: e.OrderingKey, State: e.State, CreatedAt: e.CreatedAt.UTC(), Since: e.Since.UTC(),
 			Attempts: e.Attempts, Generation: e.Generation, Error: e.Error, PayloadBytes: e.PayloadBytes,
+			Failing: newFailingDocument(e.Failing),
 		}
 		if !e.WaitsFor.IsZero() {
 			listed.WaitsFor = &e.WaitsFor
@@ -77,7 +101,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
 	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
-	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, confirmed, dead, suppressed or cancelled")
+	cmd.Flags().StringVar(&f.state, "state", "", "only: pending, held, in-flight, failing, confirmed, dead, suppressed or cancelled")
 	cmd.Flags().StringVar(&f.since, "since", "", "only events emitted within this time (15m, 24h), or since this moment (RFC 3339)")
 	cmd.Flags().StringVar(&f.until, "until", "", "only events emitted before this; written as --since")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
@@ -136,18 +160,19 @@ func (c commands) newEventsListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List events, the newest first",
 		Long: `List events, the newest first. An event is pending, held for its ordering key's turn, in flight (handed
-to Redis and not confirmed), confirmed, dead, suppressed by another event's unique_seconds, or
+to Redis and not confirmed), failing (its task failed and waits to be tried again), confirmed, dead, suppressed by another event's unique_seconds, or
 cancelled. For a held event it names the event that goes first. It reads a bounded number of rows, and
 says so if that was not enough.`,
 		Example: `  outboxd events list --type email:send_notification --since 1h
   outboxd events list --state held
+  outboxd events list --state failing --type email:send_notification
   outboxd events list --state in-flight --header tenant=acme --until 15m -o json`,
 		Args: noArguments,
 	}
 	flags.add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "most events to list, up to 10000")
-	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+	cmd.RunE = c.withServersIfNamed(&out, func(cmd *cobra.Command, _ []string, o *opened) error {
 		filter, after, err := flags.read()
 		if err != nil {
 			return err
@@ -155,7 +180,12 @@ says so if that was not enough.`,
 		if limit < 1 || limit > 10_000 {
 			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
 		}
-		page, err := search.NewLives(o.db).Search(cmd.Context(), filter, after, limit)
+		lives, closed, err := openLives(o)
+		if err != nil {
+			return err
+		}
+		defer closed()
+		page, err := lives.Search(cmd.Context(), filter, after, limit)
 		if err != nil {
 			return err
 		}
@@ -187,6 +217,9 @@ func eventListTable(w io.Writer, d *eventListDocument) {
 	default:
 		fmt.Fprintf(w, "There may be more: --after %s\n", d.Next)
 	}
+	if d.QueueError != "" {
+		fmt.Fprintf(w, "Failing events are listed as in flight: %s\n", terminal.OneLine(d.QueueError, 0))
+	}
 }
 
 // detail returns what the event waits for, or its error.
@@ -194,6 +227,8 @@ func (e *listedEvent) detail() string {
 	switch {
 	case e.WaitsFor != nil:
 		return "waits for " + e.WaitsFor.String()
+	case e.Failing != nil:
+		return e.Failing.says
 	case e.Error != "":
 		return e.Error
 	case e.State == domain.StateHeld:

@@ -46,6 +46,18 @@ func (c commands) withServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
+// withServersIfNamed opens both servers as withServers does, for a command that gets
+// on without Redis: with a database of its own and no Redis URL it opens no Redis.
+func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		role := config.RoleRelay
+		if cfg, err := c.loadAs(cmd, role); err == nil && cfg.Database.URL != "" && cfg.Redis.URL == "" {
+			role = config.RoleAPI
+		}
+		return c.withServers(role, out, do)(cmd, args)
+	}
+}
+
 // loadAs reads the configuration for a command as if role were the only
 // configured role.
 func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, error) {

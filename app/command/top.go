@@ -18,6 +18,7 @@ import (
 	"outboxd/domain/diagnosis"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
+	"outboxd/jobs/retries"
 	"outboxd/repository/examine"
 	"outboxd/repository/search"
 )
@@ -100,7 +101,7 @@ func newTop(o *opened) (*top, error) {
 	inspector.OnlyOurs(search.NewKnownEvents(o.db, o.cfg.Relay.History).Among)
 	return &top{
 		lookout: lookout.New(lookout.Sources{
-			Events: search.NewOverviews(o.db), Queues: inspect.NewOverviews(redis), Foreign: inspector.Foreign,
+			Events: search.NewOverviews(o.db), Queues: inspect.NewOverviews(redis), Failing: retries.New(redis), Foreign: inspector.Foreign,
 		}),
 		redis:     redis,
 		examiners: []server{{diagnosis.PostgreSQL, examine.New(o.db, servers.ExamineOptions(o.cfg))}, {diagnosis.Redis, inspector}},

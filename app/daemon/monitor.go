@@ -7,10 +7,13 @@ import (
 	"outboxd/config"
 	"outboxd/config/address"
 	"outboxd/domain"
+	"outboxd/domain/failing"
 	"outboxd/handler/dashboard"
 	"outboxd/handler/monitor"
+	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
 	"outboxd/jobs/publish"
+	"outboxd/jobs/retries"
 	"outboxd/relay"
 	"outboxd/repository/deadletters"
 	"outboxd/repository/search"
@@ -59,10 +62,19 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 func (d *Daemon) sources() dashboard.Sources {
 	return dashboard.Sources{
 		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
-		Lives: search.NewLives(d.database), Tasks: lookup.New(d.redis),
+		Lives: failing.Lives{EventLives: search.NewLives(d.database), Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}, Tasks: lookup.New(d.redis),
+		Failing: d.failingChange(),
 		Dead: deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Subscriptions: subscriptions.New(d.database),
 		Mask:          d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
+	}
+}
+
+// failingChange retries failing tasks, and gives them up, for the pages.
+func (d *Daemon) failingChange() *failing.Change {
+	return &failing.Change{
+		Tasks: retries.New(d.redis), Known: search.NewKnownEvents(d.database, d.cfg.Relay.History).Among, Archived: inspect.NewArchive(d.redis),
+		Failures: deadletters.NewFailedTasks(d.database, d.cfg.Relay.Ordering == config.OrderingBlock), Actions: deadletters.New(d.database),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/publish"
+	"outboxd/jobs/retries"
 	"outboxd/relay"
 	"outboxd/relay/lead"
 	"outboxd/repository"
@@ -17,6 +18,7 @@ import (
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
 	"outboxd/repository/schedules"
+	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
 	"outboxd/repository/upkeep"
 )
@@ -56,6 +58,9 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			},
 			Reconciliation: &lead.Reconciliation{
 				Events: heal.NewMissingEvents(db), Tasks: publisher.Tasks(), Resend: cfg.Relay.Missing == config.MissingResend,
+			},
+			Queues: &lead.Queues{
+				Overviews: inspect.NewOverviews(redis), Failing: retries.New(redis), Receivers: search.NewOverviews(db).Receivers,
 			},
 			History:        cfg.Relay.History,
 			InboxRetention: cfg.Relay.InboxRetention,

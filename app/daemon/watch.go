@@ -13,6 +13,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/jobs/inspect"
+	"outboxd/jobs/retries"
 	"outboxd/relay"
 	"outboxd/repository/examine"
 	"outboxd/repository/search"
@@ -116,7 +117,7 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 	add(diagnosis.Redis, inspector)
 	if shows {
 		d.lookout = lookout.New(lookout.Sources{
-			Events: search.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Foreign: inspector.Foreign,
+			Events: search.NewOverviews(d.database), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: inspector.Foreign,
 			Process: func() diagnosis.Process { return d.itself(beside) }, Thorough: d.findings,
 		})
 	}

@@ -5,6 +5,7 @@ package lookout
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,10 @@ const patience = 2 * time.Second
 type Sources struct {
 	Events domain.Overviews
 	Queues domain.QueueOverviews
+	// Failing groups the failing tasks; nil: nobody does.
+	Failing interface {
+		Summary(ctx context.Context) (domain.FailingSummary, error)
+	}
 	// PostgresErr and RedisErr say why a server cannot be asked; nil: it can.
 	PostgresErr, RedisErr error
 	// Foreign returns the queues that only other programs use; nil: none.
@@ -88,7 +93,7 @@ func (l *Lookout) Quick(ctx context.Context) diagnosis.Quick {
 		asked.Go(func() { q.Standing, q.PostgresErr = l.s.Events.Standing(ctx) })
 	}
 	if q.RedisErr == nil {
-		asked.Go(func() { q.Queues, q.Workers, q.RedisErr = l.redis(ctx) })
+		asked.Go(func() { q.Queues, q.Workers, q.Failing, q.RedisErr = l.redis(ctx) })
 	}
 	asked.Wait()
 	return q
@@ -97,14 +102,15 @@ func (l *Lookout) Quick(ctx context.Context) diagnosis.Quick {
 type redisAnswer struct {
 	queues  []domain.QueueStatus
 	workers []domain.WorkerStatus
+	failing domain.FailingSummary
 	err     error
 }
 
 // redis asks Redis and returns when ctx ends at the latest. If the last question
 // is still open, it does not ask again.
-func (l *Lookout) redis(ctx context.Context) ([]domain.QueueStatus, []domain.WorkerStatus, error) {
+func (l *Lookout) redis(ctx context.Context) (queues []domain.QueueStatus, workers []domain.WorkerStatus, failing domain.FailingSummary, err error) {
 	if !l.asking.CompareAndSwap(false, true) {
-		return nil, nil, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")
+		return nil, nil, failing, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")
 	}
 	answered := make(chan redisAnswer, 1)
 	go func() {
@@ -113,12 +119,16 @@ func (l *Lookout) redis(ctx context.Context) ([]domain.QueueStatus, []domain.Wor
 		if a.queues, a.err = l.s.Queues.Queues(ctx); a.err == nil {
 			a.workers, a.err = l.s.Queues.Workers(ctx)
 		}
+		fails := func(q domain.QueueStatus) bool { return q.Retry > 0 }
+		if a.err == nil && l.s.Failing != nil && slices.ContainsFunc(a.queues, fails) {
+			a.failing, a.err = l.s.Failing.Summary(ctx)
+		}
 		answered <- a
 	}()
 	select {
 	case a := <-answered:
-		return a.queues, a.workers, a.err
+		return a.queues, a.workers, a.failing, a.err
 	case <-ctx.Done():
-		return nil, nil, domain.Wrap(domain.CodeUnavailable, ctx.Err(), "Redis does not answer")
+		return nil, nil, failing, domain.Wrap(domain.CodeUnavailable, ctx.Err(), "Redis does not answer")
 	}
 }

@@ -21,6 +21,12 @@ const (
 	// QueueUnserved is how long a task may wait while no worker serves its queue.
 	// A worker that is restarted is away for less.
 	QueueUnserved = 30 * time.Second
+	// HealRecent is how long a heal is reported. The alert OutboxdRedisForgot looks
+	// back as far.
+	HealRecent = 15 * time.Minute
+	// BacklogLarge is how many tasks must wait in Redis before their growth is
+	// reported. A burst of so many is worked off soon.
+	BacklogLarge = 1000
 
 	// SnapshotOpen is how long a transaction may be open, prepared ones too.
 	SnapshotOpen = 5 * time.Minute

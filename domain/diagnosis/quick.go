@@ -24,6 +24,7 @@ type Quick struct {
 	// none.
 	Queues   []domain.QueueStatus
 	Workers  []domain.WorkerStatus
+	Failing  domain.FailingSummary // without groups where nobody groups them
 	RedisErr error
 
 	// Foreign are queues with tasks of other programs only, as the last thorough
@@ -76,6 +77,8 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 			"look at /readyz of the relays; if they are ready and outboxd_relay_queue_full is 0, they cannot keep up: raise --relay-concurrency")...)
 	}
 	found = append(found, receiversDown(s)...)
+	found = append(found, judgeHeal(s)...)
+	found = append(found, judgeGrowth(s)...)
 	if s.Dead > 0 {
 		many := words.Many(s.Dead, "dead letter")
 		if s.Dead >= domain.StandingCounted {
@@ -120,7 +123,7 @@ func latest(a, b time.Time) time.Time {
 // judgeTasks judges whether tasks are carried out. If there is no queue,
 // nothing was ever enqueued, and a missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
-	var unfinished, failing int64
+	var unfinished, failing, archived int64
 	rests := resting(q.Standing.Receivers)
 	for _, queue := range q.Ours() {
 		if rests[queue.Name] {
@@ -128,6 +131,7 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 		}
 		unfinished += queue.Unfinished()
 		failing += queue.Retry
+		archived += queue.Archived
 	}
 	switch {
 	case len(q.Workers) > 0 || len(q.Queues) == 0:
@@ -139,12 +143,8 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 		found = append(found, at(domain.FindingWarning, "no-worker", "no worker is running",
 			"the next task waits in Redis", "start one: outboxd --roles=worker, or your own")...)
 	}
-	if failing > 0 {
-		found = append(found, of("tasks-failing", words.Many(failing, "task")+words.Plural(failing, " has failed and is", " have failed and are")+" tried again later",
-			words.Plural(failing, "its effect is late, and it dies", "their effects are late, and they die")+" when the attempts are used up",
-			"see the errors under Tasks of the dashboard, and mend their cause; the next attempt comes by itself")...)
-	}
-	return found
+	found = append(found, q.judgeFailing(failing, rests)...)
+	return append(found, judgeArchived(archived)...)
 }
 
 // Ours are the queues except those that only other programs use.

@@ -27,6 +27,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
+	"outboxd/domain/failing"
 )
 
 // Visitor is the person who looks at a page.
@@ -67,6 +68,8 @@ type Sources struct {
 	Lives domain.EventLives
 	Tasks domain.TaskStates
 	Dead  domain.DeadLetters
+	// Failing changes failing events, and knows them.
+	Failing *failing.Change
 
 	Subscriptions domain.SubscriptionOverviews
 	// Unconfirmed are the event types that no consumer confirms.
@@ -123,6 +126,10 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/events/:id", d.event)
 	r.get("/subscriptions", d.subscriptions)
 	r.get("/subscriptions/:name", d.subscription)
+	r.get("/failing", d.failing)
+	r.get("/failing/change", d.confirmFailing)
+	r.post("/failing/change", d.changeFailing)
+	r.get("/actions", d.actions)
 	r.get("/dead", d.dead)
 	r.get("/dead/group", d.deadGroup)
 	r.get("/dead/change", d.confirmChange)

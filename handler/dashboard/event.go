@@ -75,7 +75,7 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	}
 	tasks, deliveries, fault := d.tasks(c.UserContext(), life)
 	p := eventPage{
-		Life: life, State: life.State, Says: life.Describe(tasks, time.Now()), QueueFault: fault,
+		Life: life, State: life.StateWith(tasks), Says: life.Describe(tasks, time.Now()), QueueFault: fault,
 		Payload: d.mask.show(life.Payload), TraceID: domain.TraceID(life.Headers),
 		Deliveries: deliveryLines(life.Deliveries, deliveries, time.Now()),
 	}

@@ -35,7 +35,9 @@ type Section string
 const (
 	SectionOverview Section = "overview"
 	SectionEvents   Section = "events"
+	SectionFailing  Section = "failing"
 	SectionDead     Section = "dead"
+	SectionActions  Section = "actions"
 
 	SectionSubscriptions Section = "subscriptions"
 )
@@ -130,7 +132,7 @@ func admitted(c *fiber.Ctx) error {
 func sectionOf(path string) Section {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch section := Section(first); section {
-	case SectionEvents, SectionDead, SectionSubscriptions:
+	case SectionEvents, SectionFailing, SectionDead, SectionActions, SectionSubscriptions:
 		return section
 	default:
 		return SectionOverview

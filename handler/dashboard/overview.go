@@ -48,6 +48,7 @@ type series struct {
 	Died      []*float64 `json:"died"`
 	Pending   []*float64 `json:"pending"`
 	Held      []*float64 `json:"held"`
+	Queued    []*float64 `json:"queued"` // tasks that wait in Redis
 	P50       []*float64 `json:"p50"`
 	P99       []*float64 `json:"p99"`
 }
@@ -96,18 +97,21 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 // draws no line there.
 func seriesOf(points []domain.HistoryPoint, s span) series {
 	empty := func() []*float64 { return []*float64{} }
-	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty()}
-	add := func(at time.Time, values [8]*float64) {
+	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty()}
+	add := func(at time.Time, values [9]*float64) {
 		out.At = append(out.At, at.Unix())
-		for i, column := range []*[]*float64{&out.Emitted, &out.Enqueued, &out.Confirmed, &out.Died, &out.Pending, &out.Held, &out.P50, &out.P99} {
+		for i, column := range []*[]*float64{&out.Emitted, &out.Enqueued, &out.Confirmed, &out.Died, &out.Pending, &out.Held, &out.Queued, &out.P50, &out.P99} {
 			*column = append(*column, values[i])
 		}
 	}
 	for i, p := range points {
 		if i > 0 && p.At.Sub(points[i-1].At) > 3*s.step {
-			add(points[i-1].At.Add(s.step), [8]*float64{})
+			add(points[i-1].At.Add(s.step), [9]*float64{})
 		}
-		values := [8]*float64{4: new(float64(p.Pending)), 5: new(float64(p.Held)), 6: delay(p.DelayP50), 7: delay(p.DelayP99)}
+		values := [9]*float64{4: new(float64(p.Pending)), 5: new(float64(p.Held)), 7: delay(p.DelayP50), 8: delay(p.DelayP99)}
+		if p.Queued >= 0 {
+			values[6] = new(float64(p.Queued))
+		}
 		if p.Seconds > 0 {
 			for j, n := range []int64{p.Emitted, p.Enqueued, p.Confirmed, p.Died} {
 				values[j] = new(p.Rate(n))

@@ -76,7 +76,9 @@ func more(code string) (link, caption string) {
 		return "events?state=held", "Held events"
 	case "dead-letters":
 		return "dead", "Dead letters"
-	case "tasks-failing", "queue-unserved", "queue-paused", "type-unhandled", "no-worker":
+	case "tasks-failing":
+		return "failing", "Failing tasks"
+	case "queue-unserved", "queue-paused", "type-unhandled", "no-worker":
 		return "monitoring/tasks/", "Tasks"
 	}
 	return "", ""

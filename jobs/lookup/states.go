@@ -55,7 +55,7 @@ func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskS
 		default:
 			found = append(found, domain.TaskState{
 				TaskID: info.ID, Queue: info.Queue, State: info.State.String(), Retried: info.Retried, MaxRetry: info.MaxRetry,
-				LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt,
+				LastError: info.LastErr, NextAt: info.NextProcessAt, CompletedAt: info.CompletedAt, Unhandled: broker.IsNoHandler(info.LastErr),
 			})
 		}
 	}

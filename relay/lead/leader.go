@@ -16,6 +16,7 @@ import (
 const (
 	measureEvery = 10 * time.Second
 	keysEvery    = 30 * time.Second
+	queuesEvery  = 30 * time.Second
 	foldEvery    = time.Minute
 	lookEvery    = time.Minute
 	tidyEvery    = 10 * time.Minute
@@ -75,6 +76,7 @@ func (l *Leader) Run(ctx context.Context) error {
 		begun := time.Now()
 		err := l.duties.Housekeeping.Lead(ctx, l.keep)
 		l.metrics.measured.forget()
+		l.metrics.queues.forget()
 		l.failing.end()
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is no failure
@@ -128,10 +130,13 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	defer advance.Stop()
 	fold := time.NewTicker(foldEvery)
 	defer fold.Stop()
+	queues := time.NewTicker(queuesEvery)
+	defer queues.Stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
+	l.watchQueues(ctx)
 	l.measure(ctx)
 	l.advance(ctx) // the last leader may have died between two steps
 	l.tidy(ctx)
@@ -148,6 +153,8 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 			step = l.look
 		case <-measure.C:
 			step = l.measure
+		case <-queues.C:
+			step = l.watchQueues
 		case <-advance.C:
 			step = l.advance
 		}
@@ -161,7 +168,7 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 // measure keeps the old figures if it cannot get new ones; they have the time
 // of their measurement. It starts the chores that it finds.
 func (l *Leader) measure(ctx context.Context) {
-	backlog, chores, err := l.duties.Housekeeping.Measure(ctx, l.process)
+	backlog, chores, err := l.duties.Housekeeping.Measure(ctx, l.process, l.metrics.queues.waiting())
 	l.failing.note(ctx, dutyMeasure, err)
 	if err != nil {
 		chores = domain.Chores{Tick: true, Remove: true, Replays: true} // nothing is known

@@ -13,6 +13,7 @@ import (
 // metrics are the leader's metrics. They are safe for concurrent use.
 type metrics struct {
 	measured *measured
+	queues   *queueGauges
 
 	failing *prometheus.GaugeVec // by duty
 	// Losses of all data in the queue.
@@ -31,6 +32,7 @@ type metrics struct {
 func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
 		measured: newMeasured(),
+		queues:   newQueueGauges(),
 		failing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "outboxd_relay_duty_failing",
 			Help: "1 while a part of the leader's work fails, from the first attempt that failed to the next that succeeds: heal, measure, upkeep, keys, fold, tidy, acknowledge, cancelled, replay or schedules. 0 in all other relays.",
@@ -72,7 +74,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		Name: "outboxd_relay_schedule_lateness_seconds",
 		Help: "How long the tick has been due that has waited longest, because its event cannot be emitted; 0 if there is none. From the leader; 0 in the others.",
 	})
-	registry.MustRegister(m.measured, m.failing, m.heals, m.healedEvents, m.lastHeal, m.lastTook, m.missing, m.resent, m.archived, m.ticks, m.lateness)
+	registry.MustRegister(m.measured, m.queues, m.failing, m.heals, m.healedEvents, m.lastHeal, m.lastTook, m.missing, m.resent, m.archived, m.ticks, m.lateness)
 	m.ticks.WithLabelValues("emitted")
 	m.ticks.WithLabelValues("left_out")
 	return m

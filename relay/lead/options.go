@@ -36,6 +36,8 @@ type Duties struct {
 	Schedules domain.Schedules
 	// Archives finds the tasks that the queue archived. nil: no search.
 	Archives *Archives
+	// Queues measures what waits in the queue. nil: nobody does.
+	Queues *Queues
 	// Reconciliation notices and mends a loss of single tasks. It needs
 	// Healing. nil: such a loss goes unnoticed.
 	Reconciliation *Reconciliation

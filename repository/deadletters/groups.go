@@ -7,6 +7,7 @@ import (
 
 	"outboxd/domain"
 	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
 )
 
 // maxGroups bounds how many groups are returned.
@@ -49,4 +50,12 @@ func (l *Letters) Actions(ctx context.Context, limit int) ([]domain.RecordedActi
 	}
 	actions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[domain.RecordedAction])
 	return actions, postgres.Translate(err, doing)
+}
+
+var _ domain.ActionRecords = (*Letters)(nil)
+
+// Record implements domain.ActionRecords.
+func (l *Letters) Record(ctx context.Context, kind string, action *domain.Action, events int64) error {
+	err := stored.Act(ctx, l.db, kind, action, func(pgx.Tx) (int64, error) { return events, nil })
+	return postgres.Translate(err, "record the action "+kind)
 }

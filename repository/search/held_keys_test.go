@@ -74,7 +74,7 @@ func TestHeldKeysSayWhatTheyWaitFor(t *testing.T) {
 	if err != nil || len(found.Events) != 1 || found.Events[0].WaitsFor != list[1].Turn.ID {
 		t.Errorf("a search for a2: %+v, %v", found, err)
 	}
-	backlog, _, err := keeping.Measure(t.Context(), domain.RelayProcess{})
+	backlog, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil)
 	if err != nil || backlog.Held != 6 || backlog.HeldKeys != 5 || !backlog.OldestHeld.Equal(list[0].Since) {
 		t.Errorf("backlog: %+v, %v", backlog, err)
 	}
@@ -100,7 +100,7 @@ func TestHeldKeysAreFoundThroughTheIndex(t *testing.T) {
 	exec(t, db, `INSERT INTO outbox_held (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, ordering_key, ordering_position)
 		SELECT gen_random_uuid(), 'e', '', '{}', 'default', now(), 0, 0, now(), CASE WHEN n <= 10000 THEN 'hot' ELSE 'key' || n END, n FROM generate_series(1, 25000) n`)
 	exec(t, db, "ANALYZE outbox_held")
-	backlog, _, err := upkeep.NewHousekeeping(db, "").Measure(t.Context(), domain.RelayProcess{})
+	backlog, _, err := upkeep.NewHousekeeping(db, "").Measure(t.Context(), domain.RelayProcess{}, nil)
 	if err != nil || backlog.Held != 25000 || backlog.HeldKeys != domain.HeldKeysCounted {
 		t.Errorf("backlog: %+v, %v", backlog, err)
 	}

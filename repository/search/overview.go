@@ -24,7 +24,10 @@ var _ domain.Overviews = (*Overviews)(nil)
 const lookPatience = 2 * time.Second
 
 var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() LIMIT $3) AS few),
-       (SELECT died_at FROM outbox_dead ORDER BY died_at, id LIMIT 1), standing.* FROM (` + StandingSQL + `) AS standing`
+       (SELECT died_at FROM outbox_dead ORDER BY died_at, id LIMIT 1), (SELECT healed_at FROM outbox_queue_identity),
+       coalesce((SELECT min(queued) FROM outbox_samples WHERE at > now() - interval '5 minutes'), -1),
+       coalesce((SELECT max(queued) FROM outbox_samples WHERE at > now() - interval '15 minutes' AND at < now() - interval '10 minutes'), -1),
+       standing.* FROM (` + StandingSQL + `) AS standing`
 
 // flowsSQL adds up samples, once for each window. A day has 8,640 samples, and
 // the shortest window has three or four.
@@ -46,14 +49,17 @@ func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
 	defer cancel()
 	var s domain.Standing
 	var found Standing
-	var oldestDead *time.Time
-	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, CountLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead}, found.Targets()...)...)
+	var oldestDead, healed *time.Time
+	err := o.db.Pool().QueryRow(ctx, nowSQL, nil, domain.HeldKeysCounted, CountLimit).Scan(append([]any{&s.At, &s.Due, &oldestDead, &healed, &s.QueuedNow, &s.QueuedBefore}, found.Targets()...)...)
 	if err != nil {
 		return s, postgres.Translate(err, "look at where the events are")
 	}
 	s.Backlog = found.Read()
 	if oldestDead != nil {
 		s.OldestDead = *oldestDead
+	}
+	if healed != nil {
+		s.HealedAt = *healed
 	}
 	if err := o.flows(ctx, &s); err != nil {
 		return s, postgres.Translate(err, "add up the samples")
@@ -126,7 +132,8 @@ const historySQL = `
 SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step,
        sum(seconds)::float8, sum(emitted)::bigint, sum(enqueued)::bigint, sum(confirmed)::bigint, sum(died)::bigint,
        max(pending), max(held), max(dead), max(oldest_due)::float8,
-       coalesce(avg(delay_p50), -1)::float8, coalesce(max(delay_p99), -1)::float8
+       coalesce(avg(delay_p50), -1)::float8, coalesce(max(delay_p99), -1)::float8,
+       coalesce(max(queued), -1)
 FROM outbox_samples WHERE at > now() - $1 * interval '1 second' GROUP BY 1 ORDER BY 1`
 
 // History implements domain.Overviews.
@@ -140,7 +147,7 @@ func (o *Overviews) History(ctx context.Context, window, step time.Duration) ([]
 	points, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p domain.HistoryPoint, err error) {
 		var oldest, p50, p99 float64
 		err = row.Scan(&p.At, &p.Seconds, &p.Emitted, &p.Enqueued, &p.Confirmed, &p.Died,
-			&p.Pending, &p.Held, &p.Dead, &oldest, &p50, &p99)
+			&p.Pending, &p.Held, &p.Dead, &oldest, &p50, &p99, &p.Queued)
 		p.OldestDue, p.DelayP50, p.DelayP99 = inSeconds(oldest), inSeconds(p50), inSeconds(p99)
 		return p, err
 	})

@@ -33,7 +33,7 @@ func TestOverviewCountsWhatWasMeasured(t *testing.T) {
 	keeping, overviews := upkeep.NewHousekeeping(db, ""), search.NewOverviews(db)
 	measure := func() {
 		t.Helper()
-		if _, _, err := keeping.Measure(t.Context(), relay); err != nil {
+		if _, _, err := keeping.Measure(t.Context(), relay, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -133,7 +133,7 @@ func readFor(state domain.EventState) (states []string) {
 			states = append(states, string(s))
 		}
 		return states
-	case domain.StateConfirmed:
+	case domain.StateConfirmed, domain.StateFailing:
 		return []string{string(domain.StateInFlight)}
 	default:
 		return []string{string(state)}

@@ -132,19 +132,19 @@ func TestBacklog(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	keeping := upkeep.NewHousekeeping(db, "")
-	if b, chores, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || b != (domain.Backlog{}) || chores != (domain.Chores{}) {
+	if b, chores, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil); err != nil || b != (domain.Backlog{}) || chores != (domain.Chores{}) {
 		t.Errorf("of an empty outbox: %+v, %v", b, err)
 	}
 	emit(t, db, 3)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) VALUES ('a', '', '2020-01-01Z'), ('a', '', '2100-01-01Z')`)
 	exec(t, db, schematest.DeadOf("e")+"FROM outbox o WHERE o.event_type = 'a'")
-	b, _, err := keeping.Measure(t.Context(), domain.RelayProcess{})
+	b, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil)
 	if err != nil || b.Pending != 5 || b.Estimated || b.OldestDue.UTC().Year() != 2020 || b.Dead != 2 {
 		t.Errorf("%+v, %v", b, err)
 	}
 	exec(t, db, `INSERT INTO outbox (event_type, payload) SELECT 'a', '' FROM generate_series(1, 60000)`)
 	exec(t, db, `ANALYZE outbox`)
-	if b, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || !b.Estimated || b.Pending < 50_000 || b.Pending > 70_000 {
+	if b, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil); err != nil || !b.Estimated || b.Pending < 50_000 || b.Pending > 70_000 {
 		t.Errorf("of 60,005: %+v, %v", b, err)
 	}
 }

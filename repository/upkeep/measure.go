@@ -61,13 +61,13 @@ WITH standing AS (` + search.StandingSQL + `
     DELETE FROM outbox_samples WHERE at < now() - interval '25 hours'
 ), sampled AS (
     INSERT INTO outbox_samples (at, relay, seconds, emitted, enqueued, confirmed, died,
-        pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total)
+        pending, held, dead, oldest_due, delay_p50, delay_p99, emitted_total, enqueued_total, queued)
     SELECT now(), $4, coalesce(extract(epoch FROM now() - b.at), 0),
         greatest(coalesce(t.emitted - b.emitted_total, 0), 0), greatest(coalesce(t.enqueued - b.enqueued_total, 0), 0),
         (SELECT count(*) FROM inbox i WHERE processed_at > b.at - interval '10 seconds' AND processed_at <= now() - interval '10 seconds'
            AND NOT EXISTS (SELECT FROM outbox_cancelled c WHERE c.id = i.event_id)),
         (SELECT count(*) FROM outbox_dead WHERE died_at > b.at AND died_at <= now()),
-        s.pending, s.held, s.dead, coalesce(extract(epoch FROM now() - s.oldest), 0), d.p[1], d.p[2], t.emitted, t.enqueued
+        s.pending, s.held, s.dead, coalesce(extract(epoch FROM now() - s.oldest), 0), d.p[1], d.p[2], t.emitted, t.enqueued, $7::bigint
     FROM standing s CROSS JOIN totals t CROSS JOIN delays d LEFT JOIN before b ON true
 )
 SELECT standing.*,
@@ -77,11 +77,11 @@ SELECT standing.*,
 FROM standing`
 
 // Measure implements domain.Housekeeping.
-func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess) (backlog domain.Backlog, chores domain.Chores, err error) {
+func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess, queued *int64) (backlog domain.Backlog, chores domain.Chores, err error) {
 	ctx, cancel := context.WithTimeout(ctx, measurePatience)
 	defer cancel()
 	var found search.Standing
-	err = h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit, domain.ChoresAhead.Seconds()).
+	err = h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit, domain.ChoresAhead.Seconds(), queued).
 		Scan(append(found.Targets(), &chores.Tick, &chores.Remove, &chores.Replays)...)
 	if err != nil {
 		return domain.Backlog{}, domain.Chores{}, postgres.Translate(err, "measure the backlog")

@@ -17,7 +17,7 @@ func TestAMeasurementEstimatesALargeAccount(t *testing.T) {
 	eventually(t, db, entries, `SELECT pg_stat_get_live_tuples('outbox_entries'::regclass)`)
 	keeping := upkeep.NewHousekeeping(db, "")
 	for _, when := range []string{"before", "after"} {
-		if _, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil {
+		if _, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(t, db, `SELECT emitted_total FROM outbox_samples ORDER BY at DESC LIMIT 1`); n != entries {
@@ -38,11 +38,11 @@ func TestASampleDoesNotCountCancellationsAsConfirmations(t *testing.T) {
 	exec(t, db, "SELECT outboxd.confirm(id) FROM outbox")
 	exec(t, db, "UPDATE inbox SET processed_at = now() - interval '15 seconds'")
 	keeping := upkeep.NewHousekeeping(db, "")
-	if _, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil {
+	if _, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, db, "UPDATE outbox_samples SET at = at - interval '20 seconds'")
-	if _, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil {
+	if _, _, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, db, `SELECT confirmed FROM outbox_samples ORDER BY at DESC LIMIT 1`); n != 1 {
@@ -57,7 +57,7 @@ func TestChores(t *testing.T) {
 	keeping := upkeep.NewHousekeeping(db, "")
 	reports := func(what string, want domain.Chores) {
 		t.Helper()
-		if _, chores, err := keeping.Measure(t.Context(), domain.RelayProcess{}); err != nil || chores != want {
+		if _, chores, err := keeping.Measure(t.Context(), domain.RelayProcess{}, nil); err != nil || chores != want {
 			t.Errorf("%s: %+v, %v, want %+v", what, chores, err, want)
 		}
 	}

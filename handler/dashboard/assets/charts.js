@@ -52,7 +52,7 @@
     const charts = [
       ["chart-rates", short, [["emitted", c.amber, [4, 4]], ["enqueued", c.blue], ["confirmed", c.green], ["died", c.red]]],
       ["chart-delay", seconds, [["p50", c.blue], ["p99", c.amber]]],
-      ["chart-backlog", short, [["pending", c.blue], ["held", c.amber]]],
+      ["chart-backlog", short, [["pending", c.blue], ["held", c.amber], ["in Redis", c.green, [4, 4], "queued"]]],
     ];
     const end = Date.now() / 1000;
     const begin = end - (span === "hour" ? 3600 : 86400);
@@ -73,7 +73,7 @@
           ...lines.map(([name, stroke, dash]) => ({ label: name, stroke, dash, width: 1.75, points: { show: data.at.length < 3 }, value: (_, v) => write(v) })),
         ],
       };
-      drawn.push(new uPlot(options, [data.at, ...lines.map(([name]) => data[name])], place));
+      drawn.push(new uPlot(options, [data.at, ...lines.map(([name, , , column]) => data[column || name])], place));
     }
   }
 

@@ -1,0 +1,92 @@
+package diagnosis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"outboxd/domain"
+	"outboxd/domain/words"
+)
+
+const (
+	// failingNamed is how many groups of failing tasks a finding names.
+	failingNamed = 3
+	// errorNamed is how much of an error it quotes, in characters.
+	errorNamed = 120
+)
+
+// judgeFailing reports the failing tasks, by type, with the commonest error. Those of
+// queues that rest do not count.
+func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Finding {
+	if failing == 0 {
+		return nil
+	}
+	groups := slices.DeleteFunc(slices.Clone(q.Failing.Groups), func(g domain.FailingGroup) bool {
+		return rests[g.Queue] || slices.Contains(q.Foreign, g.Queue)
+	})
+	var unhandled int64
+	var named []string
+	for _, g := range groups {
+		said := fmt.Sprintf("%s of type %.100q (queue %s): %s", words.Count(g.Tasks), g.Type, g.Queue, words.Cut(g.Error, errorNamed))
+		if g.Unhandled {
+			unhandled += g.Tasks
+			said = fmt.Sprintf("%s of type %.100q (queue %s) without a handler", words.Count(g.Tasks), g.Type, g.Queue)
+		}
+		named = append(named, said)
+	}
+	text := howManyFail(failing, min(unhandled, failing))
+	if len(named) > 0 {
+		text += ": " + strings.Join(named[:min(len(named), failingNamed)], "; ")
+		if more := len(named) - failingNamed; more > 0 {
+			text += "; and " + words.Many(more, "other error")
+		}
+	}
+	return of("tasks-failing", text,
+		words.Plural(failing, "its effect is late, and its event dies", "their effects are late, and their events die")+" when the attempts are used up",
+		"mend the cause, which outboxd events list --state failing names; the next attempt comes by itself, and outboxd events retry makes it now")
+}
+
+// howManyFail keeps apart what has no handler: it has another cause and another cure.
+func howManyFail(failing, unhandled int64) string {
+	failed := failing - unhandled
+	tried := words.Plural(failed, " failed and is", " failed and are") + " tried again later"
+	switch {
+	case unhandled == 0:
+		return words.Many(failed, "task") + tried
+	case failed == 0:
+		return words.Many(unhandled, "task") + words.Plural(unhandled, " has", " have") + " no handler"
+	default:
+		return words.Many(unhandled, "task") + words.Plural(unhandled, " has", " have") + " no handler; " + words.Count(failed) + tried
+	}
+}
+
+func judgeArchived(archived int64) []domain.Finding {
+	if archived == 0 {
+		return nil
+	}
+	return of("tasks-archived", words.Many(archived, "task")+words.Plural(archived, " is", " are")+" archived in Redis",
+		"no worker takes them; the leader makes dead letters of their events within a minute, and Asynq deletes the tasks after 90 days",
+		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
+}
+
+// judgeHeal reports that Redis lost data a short while ago.
+func judgeHeal(s domain.Standing) []domain.Finding {
+	if s.HealedAt.IsZero() || s.At.Sub(s.HealedAt) > HealRecent {
+		return nil
+	}
+	return of("healed", "Redis lost data, or may have: everything unconfirmed was sent again "+words.Ago(s.At, s.HealedAt),
+		"events may take effect later than usual; none takes effect twice",
+		"find out why Redis restarted, failed over or was emptied, in its log; nothing else is needed, unless it repeats")
+}
+
+// judgeGrowth reports a backlog in Redis that grows.
+func judgeGrowth(s domain.Standing) []domain.Finding {
+	const clearly = 1.1 // more than chance
+	if s.QueuedBefore < 0 || s.QueuedNow < BacklogLarge || float64(s.QueuedNow) < clearly*float64(s.QueuedBefore) {
+		return nil
+	}
+	return of("backlog-growing", fmt.Sprintf("%s in Redis, and 10 minutes ago it were %s", words.Many(s.QueuedNow, "task")+words.Plural(s.QueuedNow, " waits", " wait"), words.Count(s.QueuedBefore)),
+		"workers take fewer tasks than the relay enqueues, so each event takes effect later than the one before",
+		"outboxd queues says which queue grows; start more workers for it, or raise their --worker-concurrency")
+}

@@ -1,0 +1,160 @@
+package failing
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"outboxd/domain"
+)
+
+// Filter chooses failing tasks that match every field that is not zero.
+type Filter struct {
+	IDs         []domain.ID
+	Type, Queue string
+	Error       string // part of the error, ignoring case
+	ErrorForm   string // as domain.ErrorForm returns it
+}
+
+func (f *Filter) matches(t *domain.FailingTask) bool {
+	return (f.Type == "" || t.Type == f.Type) && (f.Queue == "" || t.Queue == f.Queue) &&
+		(f.Error == "" || strings.Contains(strings.ToLower(t.Error), strings.ToLower(f.Error))) &&
+		(f.ErrorForm == "" || domain.ErrorForm(t.Error) == f.ErrorForm)
+}
+
+// Change makes the next attempt of failing tasks now, or gives them up.
+type Change struct {
+	Tasks domain.FailingTasks
+	// Known returns those of some IDs that are events of this database, so that the
+	// tasks of other programs on the same Redis are left alone.
+	Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
+	// Archived and Failures make dead letters of what was given up.
+	Archived domain.ArchivedTasks
+	Failures domain.FailedTasks
+	Actions  domain.ActionRecords
+}
+
+// Result is how far a change has come.
+type Result struct {
+	Matched, Changed int64
+	// More says that there may be others: a queue has more failing tasks than one
+	// change looks at.
+	More bool
+}
+
+// Count returns how many failing tasks the filter chooses.
+func (c *Change) Count(ctx context.Context, filter Filter) (Result, error) {
+	return c.each(ctx, filter, func([]domain.TaskRef) (int64, error) { return 0, nil })
+}
+
+// Retry makes the next attempt of the chosen tasks now. It charges none.
+//
+// Errors: domain.CodeUnavailable.
+func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
+	result, err := c.each(ctx, filter, func(tasks []domain.TaskRef) (int64, error) {
+		done, err := c.Tasks.Retry(ctx, tasks)
+		return int64(len(done)), err
+	})
+	return result, c.record(ctx, domain.ActionRetry, action, result, err)
+}
+
+// GiveUp makes dead letters of the events of the chosen tasks. If the database cannot
+// be reached meanwhile, the leader makes those that are missing.
+//
+// Errors: domain.CodeUnavailable.
+func (c *Change) GiveUp(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
+	result, err := c.each(ctx, filter, func(tasks []domain.TaskRef) (int64, error) {
+		done, err := c.Tasks.Archive(ctx, tasks)
+		for _, task := range done {
+			if err != nil {
+				break
+			}
+			err = c.bury(ctx, task)
+		}
+		return int64(len(done)), err
+	})
+	return result, c.record(ctx, domain.ActionGiveUp, action, result, err)
+}
+
+func (c *Change) bury(ctx context.Context, task domain.TaskRef) error {
+	failed, err := c.Archived.Failure(ctx, task.Queue, task.TaskID)
+	if domain.ErrorCode(err) == domain.CodeNotFound {
+		return nil // the leader was quicker, or somebody deleted it
+	} else if err != nil {
+		return err
+	}
+	_, err = c.Failures.Bury(ctx, failed, true)
+	return err
+}
+
+// record records what was done, also if it ended in an error.
+func (c *Change) record(ctx context.Context, kind string, action *domain.Action, result Result, err error) error {
+	if result.Changed == 0 && err != nil {
+		return err
+	}
+	if failed := c.Actions.Record(ctx, kind, action, result.Changed); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// each calls do with the chosen tasks, some at a time. A task that becomes failing
+// again meanwhile is not met twice, because all are named before the first is
+// changed.
+func (c *Change) each(ctx context.Context, filter Filter, do func([]domain.TaskRef) (int64, error)) (r Result, err error) {
+	all, more, err := c.Tasks.All(ctx, listed)
+	if err != nil {
+		return r, err
+	}
+	r.More = more
+	if len(filter.IDs) > 0 || filter.Queue != "" {
+		all = slices.DeleteFunc(all, func(t domain.TaskRef) bool {
+			id, _, err := domain.ParseTaskID(t.TaskID)
+			return err != nil || filter.Queue != "" && t.Queue != filter.Queue || len(filter.IDs) > 0 && !slices.Contains(filter.IDs, id)
+		})
+	}
+	for some := range slices.Chunk(all, atOnce) {
+		chosen, err := c.chosen(ctx, &filter, some)
+		if err != nil {
+			return r, err
+		}
+		r.Matched += int64(len(chosen))
+		if len(chosen) == 0 {
+			continue
+		}
+		n, err := do(chosen)
+		r.Changed += n
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// chosen returns those of some tasks that still fail, that the filter chooses, and
+// that are of events of this database.
+func (c *Change) chosen(ctx context.Context, filter *Filter, some []domain.TaskRef) (chosen []domain.TaskRef, err error) {
+	tasks, err := c.Tasks.Failing(ctx, some)
+	if err != nil {
+		return nil, err
+	}
+	var ids []domain.ID
+	for _, ref := range some {
+		task, failing := tasks[ref.TaskID]
+		id, _, parsed := domain.ParseTaskID(ref.TaskID)
+		if failing && parsed == nil && filter.matches(&task) {
+			chosen, ids = append(chosen, ref), append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	known, err := c.Known(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(chosen, func(ref domain.TaskRef) bool {
+		id, _, _ := domain.ParseTaskID(ref.TaskID)
+		return !slices.Contains(known, id)
+	}), nil
+}

@@ -1,0 +1,173 @@
+package failing
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"outboxd/domain"
+)
+
+const (
+	// listed bounds the failing tasks of one queue that a search for them looks at.
+	listed = 50_000
+	// atOnce is how many events one question to the database names.
+	atOnce = 200
+)
+
+// Lives are the lives of events with the state StateFailing, which the database
+// alone cannot tell from StateInFlight.
+type Lives struct {
+	domain.EventLives
+	// Tasks is nil where no queue is known. Failing events then are in flight.
+	Tasks domain.FailingTasks
+	// NoHistory says that the database keeps no events that are in flight. Failing
+	// ones are then listed as the queue knows them.
+	NoHistory bool
+}
+
+var _ domain.EventLives = Lives{}
+
+// Search implements domain.EventLives. If the queue does not answer, failing events
+// are listed as in flight; a search for failing events ends in its error.
+func (l Lives) Search(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (domain.EventPage, error) {
+	if filter.State == domain.StateFailing {
+		return l.failing(ctx, filter, before, limit)
+	}
+	page, err := l.EventLives.Search(ctx, filter, before, limit)
+	if err != nil || filter.State != "" && filter.State != domain.StateInFlight {
+		return page, err
+	}
+	if err := l.mark(ctx, page.Events); err != nil {
+		page.QueueFault = err.Error()
+	}
+	if filter.State == domain.StateInFlight {
+		page.Events = slices.DeleteFunc(page.Events, func(e domain.EventSummary) bool { return e.State == domain.StateFailing })
+	}
+	return page, nil
+}
+
+// mark asks the queue about the events in flight.
+func (l Lives) mark(ctx context.Context, events []domain.EventSummary) error {
+	var asked []domain.TaskRef
+	for i := range events {
+		if events[i].State == domain.StateInFlight {
+			asked = append(asked, taskOf(&events[i]))
+		}
+	}
+	switch {
+	case len(asked) == 0:
+		return nil
+	case l.Tasks == nil:
+		return errNoQueue()
+	}
+	found, err := l.Tasks.Failing(ctx, asked)
+	for i := range events {
+		if task, failing := found[taskOf(&events[i]).TaskID]; failing && events[i].State == domain.StateInFlight {
+			set(&events[i], task)
+		}
+	}
+	return err
+}
+
+func errNoQueue() error {
+	return domain.Errorf(domain.CodeUnavailable, "no Redis is named, which alone knows what fails: name it with --redis-url")
+}
+
+func taskOf(e *domain.EventSummary) domain.TaskRef {
+	event := domain.Event{ID: e.ID, Generation: e.Generation}
+	return domain.TaskRef{Queue: e.Queue, TaskID: event.TaskID()}
+}
+
+func set(e *domain.EventSummary, task domain.FailingTask) {
+	e.State, e.Failing, e.Attempts, e.Error = domain.StateFailing, &task, task.Failed, task.Error
+	if !task.FailedAt.IsZero() {
+		e.Since = task.FailedAt
+	}
+}
+
+// named is an event that a failing task names.
+type named struct {
+	id   domain.ID
+	task domain.TaskRef
+}
+
+// failing searches the failing tasks, the newest event first.
+func (l Lives) failing(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (page domain.EventPage, err error) {
+	if l.Tasks == nil {
+		return page, errNoQueue()
+	}
+	tasks, more, err := l.Tasks.All(ctx, listed)
+	if err != nil {
+		return page, err
+	}
+	events := within(tasks, filter, before)
+	for some := range slices.Chunk(events, atOnce) {
+		found, err := l.look(ctx, filter, some)
+		if err != nil {
+			return page, err
+		}
+		page.Events, page.Examined = append(page.Events, found...), page.Examined+len(some)
+		if len(page.Events) >= limit {
+			page.Events = page.Events[:limit]
+			page.Next = page.Events[limit-1].ID
+			return page, nil
+		}
+	}
+	page.GaveUp = more && len(events) > 0
+	if page.GaveUp {
+		page.Next = events[len(events)-1].id
+	}
+	return page, nil
+}
+
+// within returns the events of tasks that the filter's ID and times, and before, do
+// not exclude, the newest first.
+func within(tasks []domain.TaskRef, filter domain.EventFilter, before domain.ID) (events []named) {
+	for _, task := range tasks {
+		id, _, err := domain.ParseTaskID(task.TaskID)
+		at, timed := id.Time()
+		switch {
+		case err != nil, filter.Queue != "" && task.Queue != filter.Queue, !filter.ID.IsZero() && id != filter.ID:
+		case !before.IsZero() && string(id[:]) >= string(before[:]):
+		case !filter.Since.IsZero() && (!timed || at.Before(filter.Since)), !filter.Until.IsZero() && (!timed || !at.Before(filter.Until)):
+		default:
+			events = append(events, named{id, task})
+		}
+	}
+	slices.SortFunc(events, func(a, b named) int { return cmp.Compare(string(b.id[:]), string(a.id[:])) })
+	return events
+}
+
+// look returns those of some events that match the filter and still fail.
+func (l Lives) look(ctx context.Context, filter domain.EventFilter, events []named) (found []domain.EventSummary, err error) {
+	refs := make([]domain.TaskRef, len(events))
+	ids := make([]domain.ID, len(events))
+	for i, e := range events {
+		refs[i], ids[i] = e.task, e.id
+	}
+	tasks, err := l.Tasks.Failing(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	known, err := l.EventLives.InFlight(ctx, filter, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		task, failing := tasks[e.task.TaskID]
+		at := slices.IndexFunc(known, func(k domain.EventSummary) bool { return taskOf(&k) == e.task })
+		switch {
+		case !failing || filter.Type != "" && task.Type != filter.Type:
+		case at >= 0:
+			set(&known[at], task)
+			found = append(found, known[at])
+		case l.NoHistory && filter.OrderingKey == "" && filter.HeaderName == "":
+			made, _ := e.id.Time()
+			summary := domain.EventSummary{ID: e.id, Type: task.Type, Queue: task.Queue, CreatedAt: made, Since: made}
+			set(&summary, task)
+			found = append(found, summary)
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,161 @@
+package dashboard
+
+import (
+	"context"
+	"html/template"
+	"net/url"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+	"outboxd/domain/failing"
+)
+
+// failingPage has the groups of failing tasks.
+type failingPage struct {
+	Groups    []failingGroup
+	Tasks     int64
+	Estimated bool
+	Done      string // what a change just did; ""
+}
+
+type failingGroup struct {
+	domain.FailingGroup
+	Query  template.URL // for a change of the group
+	Events template.URL // for the list of its events
+}
+
+// failing shows failing tasks by type, queue and error.
+func (d *Dashboard) failing(c *fiber.Ctx) error {
+	if d.o.Sources.Failing == nil {
+		return errNoQueue()
+	}
+	ctx, cancel := context.WithTimeout(c.UserContext(), queuePatience)
+	defer cancel()
+	summary, err := d.o.Sources.Failing.Tasks.Summary(ctx)
+	if err != nil {
+		return err
+	}
+	p := failingPage{Tasks: summary.Tasks, Estimated: summary.Estimated}
+	for _, g := range summary.Groups {
+		p.Groups = append(p.Groups, failingGroup{
+			g, encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "error": {g.ErrorForm}}),
+			encoded(url.Values{"type": {g.Type}, "queue": {g.Queue}, "state": {string(domain.StateFailing)}}),
+		})
+	}
+	return d.Render(c, Page{Template: "failing", Title: "Failing", Section: SectionFailing, Data: p})
+}
+
+func errNoQueue() error {
+	return domain.Errorf(domain.CodeUnavailable, "this process has no Redis to look into")
+}
+
+// failingForm is a change of failing tasks before it is confirmed.
+type failingForm struct {
+	Action, Type, Queue, Error, ID string
+	Matched                        int64
+	More                           bool
+	Fault, Reason, Actor           string
+}
+
+// Verb is what the form's button does.
+func (f *failingForm) Verb() string {
+	if f.Action == domain.ActionRetry {
+		return "Retry now"
+	}
+	return "Give up"
+}
+
+// readFailing reads what the form chooses. It refuses to choose everything.
+func readFailing(values url.Values) (f failingForm, filter failing.Filter, err error) {
+	f = failingForm{
+		Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), Error: values.Get("error"), ID: values.Get("id"),
+		Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")),
+	}
+	filter = failing.Filter{Type: f.Type, Queue: f.Queue, ErrorForm: f.Error}
+	switch {
+	case f.Action != domain.ActionRetry && f.Action != domain.ActionGiveUp:
+		return f, filter, domain.Errorf(domain.CodeInvalid, "failing events are retried or given up")
+	case len(f.Reason) > maxReason || len(f.Actor) > maxActor:
+		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
+	case f.ID == "" && f.Type == "":
+		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group or an event first")
+	case f.ID != "":
+		id, err := domain.EventID(f.ID)
+		filter.IDs = []domain.ID{id}
+		return f, filter, err
+	}
+	return f, filter, nil
+}
+
+// confirmFailing asks for a reason, and says how many tasks the change covers.
+func (d *Dashboard) confirmFailing(c *fiber.Ctx) error {
+	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+	}
+	f, filter, err := readFailing(values)
+	if err != nil {
+		return err
+	}
+	return d.failingForm(c, f, filter)
+}
+
+func (d *Dashboard) failingForm(c *fiber.Ctx, f failingForm, filter failing.Filter) error {
+	if d.o.Sources.Failing == nil {
+		return errNoQueue()
+	}
+	ctx, cancel := context.WithTimeout(c.UserContext(), countPatience)
+	defer cancel()
+	counted, err := d.o.Sources.Failing.Count(ctx, filter)
+	if err != nil {
+		return err
+	}
+	f.Matched, f.More = counted.Matched, counted.More
+	return d.Render(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
+}
+
+// changeFailing does the confirmed change, and says how far it came.
+func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
+	values, err := url.ParseQuery(string(c.Body()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+	}
+	f, filter, err := readFailing(values)
+	if err != nil {
+		return err
+	}
+	if f.Reason == "" {
+		f.Fault = "Say why, for the record."
+		c.Status(fiber.StatusUnprocessableEntity)
+		return d.failingForm(c, f, filter)
+	}
+	if d.o.Sources.Failing == nil {
+		return errNoQueue()
+	}
+	action := &domain.Action{Actor: f.Actor, Reason: f.Reason, Filter: map[string]string{}}
+	if action.Actor == "" {
+		action.Actor = "dashboard"
+	}
+	for name, value := range map[string]string{"type": f.Type, "queue": f.Queue, "error-form": f.Error, "ids": f.ID} {
+		if value != "" {
+			action.Filter[name] = value
+		}
+	}
+	do := d.o.Sources.Failing.Retry
+	if f.Action == domain.ActionGiveUp {
+		do = d.o.Sources.Failing.GiveUp
+	}
+	result, err := do(c.UserContext(), action, filter)
+	if err != nil {
+		return err
+	}
+	return d.Render(c, Page{Template: "failing-done", Title: f.Verb(), Section: SectionFailing, Data: failingDone{&f, result}})
+}
+
+// failingDone is what a change did.
+type failingDone struct {
+	Form   *failingForm
+	Result failing.Result
+}

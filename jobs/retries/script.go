@@ -1,0 +1,105 @@
+package retries
+
+import (
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+)
+
+// readScript returns what is known of the failing tasks of a queue. It reads the
+// messages in Redis, because their payloads may have a mebibyte each and are not
+// wanted here. A message is a protocol buffer, TaskMessage of asynq.proto.
+//
+// KEYS: the queue's retry set. ARGV: the prefix of the keys of tasks; then "rank"
+// with the first and the last rank, or "ids" with the IDs of tasks. It returns for
+// each task that is failing its ID, when it is due, its type, how often it is tried
+// again at most, how often it was tried again, its last error, and when it failed.
+var readScript = redis.NewScript(`
+local function varint(s, i)
+	local n, factor = 0, 1
+	while true do
+		local byte = string.byte(s, i)
+		if not byte then return nil, i end
+		n, factor, i = n + (byte % 128) * factor, factor * 128, i + 1
+		if byte < 128 then return n, i end
+	end
+end
+
+local function fields(message)
+	local found, i = {}, 1
+	while i <= #message do
+		local tag
+		tag, i = varint(message, i)
+		if not tag then break end
+		local field, wire = math.floor(tag / 8), tag % 8
+		if wire == 0 then
+			found[field], i = varint(message, i)
+		elseif wire == 2 then
+			local size
+			size, i = varint(message, i)
+			if not size then break end
+			if field ~= 2 then found[field] = string.sub(message, i, i + size - 1) end
+			i = i + size
+		elseif wire == 1 then i = i + 8
+		elseif wire == 5 then i = i + 4
+		else break end
+	end
+	return found
+end
+
+local ids = {}
+if ARGV[2] == "rank" then
+	ids = redis.call("ZRANGE", KEYS[1], ARGV[3], ARGV[4])
+else
+	for i = 3, #ARGV do ids[#ids + 1] = ARGV[i] end
+end
+local answers = {}
+for _, id in ipairs(ids) do
+	local due = redis.call("ZSCORE", KEYS[1], id)
+	local message = due and redis.call("HGET", ARGV[1] .. id, "msg")
+	if message then
+		local f = fields(message)
+		answers[#answers + 1] = { id, due, f[1] or "", string.format("%.0f", f[5] or 0), string.format("%.0f", f[6] or 0),
+			string.sub(f[7] or "", 1, ` + strconv.Itoa(domain.FailingErrorBytes) + `), string.format("%.0f", f[11] or 0) }
+	end
+end
+return answers
+`)
+
+// retryScript makes failing tasks of a queue due now. They come to the end of the
+// queue from which a worker takes last.
+//
+// KEYS: the queue's retry set and pending list. ARGV: the prefix of the keys of
+// tasks, the time in Unix nanoseconds, and the IDs. It returns the IDs of those that
+// were failing.
+var retryScript = redis.NewScript(`
+local done = {}
+for i = 3, #ARGV do
+	local key = ARGV[1] .. ARGV[i]
+	if redis.call("HGET", key, "state") == "retry" and redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
+		redis.call("LPUSH", KEYS[2], ARGV[i])
+		redis.call("HSET", key, "state", "pending", "pending_since", ARGV[2])
+		done[#done + 1] = ARGV[i]
+	end
+end
+return done
+`)
+
+// archiveScript gives failing tasks of a queue up, as Asynq does it.
+//
+// KEYS: the queue's retry set and archive. ARGV: the prefix of the keys of tasks, the
+// time in Unix seconds, and the IDs. It returns the IDs of those that were failing.
+var archiveScript = redis.NewScript(`
+local done = {}
+for i = 3, #ARGV do
+	local key = ARGV[1] .. ARGV[i]
+	if redis.call("HGET", key, "state") == "retry" and redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
+		redis.call("ZADD", KEYS[2], ARGV[2], ARGV[i])
+		redis.call("HSET", key, "state", "archived")
+		done[#done + 1] = ARGV[i]
+	end
+end
+return done
+`)

@@ -1,0 +1,140 @@
+package retries_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/app/servertest"
+	ids "outboxd/client"
+	"outboxd/domain"
+	"outboxd/jobs/jobstest"
+	"outboxd/jobs/retries"
+)
+
+// fail enqueues tasks in the queue "mail" and lets Asynq's own worker fail at each.
+func fail(t *testing.T, client *redis.Client, tasks map[string]*asynq.Task) {
+	t.Helper()
+	queue := asynq.NewClientFromRedisClient(client)
+	for id, task := range tasks {
+		if _, err := queue.EnqueueContext(t.Context(), task, asynq.Queue("mail"), asynq.TaskID(id), asynq.MaxRetry(7)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := asynq.NewServerFromRedisClient(client, asynq.Config{
+		Concurrency: 4, LogLevel: asynq.FatalLevel, TaskCheckInterval: 10 * time.Millisecond, Queues: map[string]int{"mail": 1},
+		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return time.Hour },
+	})
+	err := server.Start(asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+		id, _ := asynq.GetTaskID(ctx)
+		if task.Type() == "nobody:knows" {
+			return fmt.Errorf("%w %q", asynq.ErrHandlerNotFound, task.Type())
+		}
+		return fmt.Errorf("dial tcp 10.0.0.7:25: connection refused, for %s", id)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Shutdown()
+	servertest.Eventually(t, "every task has failed", func() bool {
+		return client.ZCard(t.Context(), "asynq:{mail}:retry").Val() == int64(len(tasks))
+	})
+}
+
+// Failing tasks are found with their attempts and errors, without their payloads, by
+// group; are made due; and are given up.
+func TestFailingTasks(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	r := jobstest.OpenRedis(t, server.URL())
+	client, _ := r.Client().(*redis.Client)
+	// A payload that looks like further fields of the message must not be taken for them.
+	payload := bytes.Repeat([]byte{0x3a, 3, 'b', 'a', 'd'}, 50_000)
+	sent := map[string]*asynq.Task{}
+	for i := range 5 {
+		sent[newID()] = asynq.NewTask([]string{"mail:send", "mail:send", "mail:send", "mail:bulk", "nobody:knows"}[i], payload)
+	}
+	fail(t, client, sent)
+	tasks := retries.New(r)
+
+	all, more, err := tasks.All(t.Context(), 10)
+	if err != nil || more || len(all) != len(sent) {
+		t.Fatalf("%d of %d tasks are failing, %t, %v", len(all), len(sent), more, err)
+	}
+	if some, more, err := tasks.All(t.Context(), 2); err != nil || !more || len(some) != 2 {
+		t.Errorf("two of them are %d, more: %t, %v", len(some), more, err)
+	}
+	found, err := tasks.Failing(t.Context(), append(all, domain.TaskRef{Queue: "mail", TaskID: "none"}, domain.TaskRef{Queue: "other", TaskID: all[0].TaskID}))
+	if err != nil || len(found) != len(sent) {
+		t.Fatalf("found %d, %v", len(found), err)
+	}
+	for id, task := range found {
+		unhandled := task.Type == "nobody:knows"
+		if task.Type != sent[id].Type() || task.Failed != 1 || task.Attempts != 8 || task.Unhandled != unhandled || !unhandled && !strings.Contains(task.Error, "connection refused, for "+id) {
+			t.Errorf("%+v", task)
+		}
+		if in := time.Until(task.NextAt); in < 59*time.Minute || in > 61*time.Minute || time.Since(task.FailedAt) > time.Minute {
+			t.Errorf("failed at %v, next at %v", task.FailedAt, task.NextAt)
+		}
+	}
+	s, err := tasks.Summary(t.Context())
+	if err != nil || s.Tasks != 5 || s.Estimated || len(s.Groups) != 3 {
+		t.Fatalf("summary %+v, %v", s, err)
+	}
+	if g := s.Groups[0]; g.Type != "mail:send" || g.Tasks != 3 || g.ErrorForm != "dial tcp #.#.#.#:#: connection refused, for #" {
+		t.Errorf("the largest group is %+v", g)
+	}
+
+	retried, err := tasks.Retry(t.Context(), append(all[:1:1], domain.TaskRef{Queue: "mail", TaskID: "none"}))
+	if err != nil || len(retried) != 1 || retried[0] != all[0] {
+		t.Fatalf("retried %v, %v", retried, err)
+	}
+	if info, err := r.Inspector().GetTaskInfo("mail", all[0].TaskID); err != nil || info.State != asynq.TaskStatePending || info.Retried != 1 {
+		t.Errorf("it is %+v, %v", info, err)
+	}
+	if again, err := tasks.Retry(t.Context(), all[:1]); err != nil || len(again) != 0 {
+		t.Errorf("a pending task was retried: %v, %v", again, err)
+	}
+	given, err := tasks.Archive(t.Context(), all)
+	if err != nil || len(given) != 4 {
+		t.Fatalf("gave up %v, %v", given, err)
+	}
+	if info, err := r.Inspector().GetTaskInfo("mail", all[1].TaskID); err != nil || info.State != asynq.TaskStateArchived {
+		t.Errorf("it is %+v, %v", info, err)
+	}
+}
+
+// Of very many failing tasks a sample is read, and the counts are estimates.
+func TestASummaryOfManyTasksIsBounded(t *testing.T) {
+	t.Parallel()
+	server := servertest.OwnRedis(t)
+	r := jobstest.OpenRedis(t, server.URL())
+	client, _ := r.Client().(*redis.Client)
+	fail(t, client, map[string]*asynq.Task{newID(): asynq.NewTask("mail:send", nil)})
+	id := client.ZRange(t.Context(), "asynq:{mail}:retry", 0, 0).Val()[0]
+	message := client.HGet(t.Context(), "asynq:{mail}:t:"+id, "msg").Val()
+	const many = 2999
+	_, err := client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		for i := range many {
+			other := newID()
+			pipe.ZAdd(t.Context(), "asynq:{mail}:retry", redis.Z{Score: float64(time.Now().Unix() + int64(i)), Member: other})
+			pipe.HSet(t.Context(), "asynq:{mail}:t:"+other, "msg", message, "state", "retry")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := retries.New(r).Summary(t.Context())
+	if err != nil || s.Tasks != many+1 || !s.Estimated || len(s.Groups) != 1 || s.Groups[0].Tasks != many+1 {
+		t.Errorf("summary %+v, %v", s, err)
+	}
+}
+
+func newID() string { return ids.NewID().String() }

@@ -1,0 +1,37 @@
+package search
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// inFlightSQL costs one look into an index for each ID and partition of the history.
+// Of an event that was sent again the newest generation counts.
+var inFlightSQL = `
+SELECT DISTINCT ON (id) id, event_type, queue, coalesce(ordering_key, ''), ` + stored.Within("created_at") + `, ` + stored.Within("sent_at") + `,
+       generation, octet_length(payload)
+FROM ` + stored.Places.Table(domain.StateInFlight) + ` AS s
+WHERE id = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
+  AND ($2 = '' OR event_type = $2) AND ($3 = '' OR queue = $3) AND ($4 = '' OR ordering_key = $4)
+  AND ($5 = '' OR CASE WHEN $6 = '' THEN headers ->> $5 IS NOT NULL ELSE headers ->> $5 = $6 END)
+ORDER BY id, generation DESC`
+
+// InFlight implements domain.EventLives.
+func (l *Lives) InFlight(ctx context.Context, f domain.EventFilter, ids []domain.ID) ([]domain.EventSummary, error) {
+	const doing = "look for events in flight"
+	rows, err := l.db.Pool().Query(ctx, inFlightSQL, postgres.UUIDs(ids), f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e domain.EventSummary, err error) {
+		e.State = domain.StateInFlight
+		err = row.Scan((*[16]byte)(&e.ID), &e.Type, &e.Queue, &e.OrderingKey, &e.CreatedAt, &e.Since, &e.Generation, &e.PayloadBytes)
+		return e, err
+	})
+	return found, postgres.Translate(err, doing)
+}
