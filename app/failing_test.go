@@ -29,7 +29,9 @@ func failAtMails(t *testing.T, redisURL string) (stop func()) {
 		Concurrency: 4, LogLevel: asynq.FatalLevel, TaskCheckInterval: 10 * time.Millisecond, Queues: map[string]int{"mail": 1},
 		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return time.Hour },
 	})
-	err = worker.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { return errors.New("dial tcp 10.0.0.7:25: connection refused") }))
+	err = worker.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
+		return errors.New("dial tcp 10.0.0.7:25: connection refused")
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,7 @@ func TestFailingEvents(t *testing.T) {
 	if said := run("events", "show", ids[0]).stdout; !strings.Contains(said, "failing: attempt 1 of 26 failed, the next one is at ") || !strings.Contains(said, "connection refused") {
 		t.Errorf("events show says\n%s", said)
 	}
-	if said := run("doctor").stdout; !strings.Contains(said, `4 tasks failed and are tried again later: 3 of type "mail:send" (queue mail): dial tcp 10.0.0.7:25: connection refused; 1 of type "mail:bulk"`) {
+	if said := run("doctor").stdout; !strings.Contains(said, `4 tasks have failed and are tried again later: 3 of type "mail:send" (queue mail): dial tcp 10.0.0.7:25: connection refused; 1 of type "mail:bulk"`) {
 		t.Errorf("doctor says\n%s", said)
 	}
 	get := func(path string) string {
@@ -112,7 +114,7 @@ func TestFailingEvents(t *testing.T) {
 		}
 		return string(body)
 	}
-	eventually(t, "/readyz warns", func() bool { return strings.Contains(get("/readyz"), "tasks-failing: 4 tasks failed") })
+	eventually(t, "/readyz warns", func() bool { return strings.Contains(get("/readyz"), "tasks-failing: 4 tasks have failed") })
 	eventually(t, "the metric counts them", func() bool {
 		metrics := get("/metrics")
 		return strings.Contains(metrics, `outboxd_relay_failing_tasks{queue="mail",type="mail:send"} 3`) && strings.Contains(metrics, `outboxd_relay_queue_tasks{queue="mail",state="retry"} 4`)

@@ -54,7 +54,7 @@ func TestEventPages(t *testing.T) {
 		t.Errorf("the second page has %d events, want 10", n)
 	}
 	tab.visit("/events?type=none")
-	tab.await(".empty", "No event")
+	tab.await(".empty", "No matching events")
 	tab.wantQuiet()
 	tab.visit("/events?since=yesterday")
 	tab.await("[role=alert]", "is not a time")

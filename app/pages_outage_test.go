@@ -24,7 +24,7 @@ func TestPagesStayUp(t *testing.T) {
 		page.wantAccessible()
 		page.wantNarrow(path)
 	}
-	look("/events", "No event")
+	look("/events", "No matching events")
 	look("/dead", "No dead letters")
 	page.see("dead-empty")
 	page.wantQuiet()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"outboxd/domain/words"
 )
 
 // EventState is where an event is on its way. The names are the same in SQL, in
@@ -109,12 +111,12 @@ type EventLives interface {
 }
 
 // ParseMoment reads a time as people write it. It may be how long ago it was
-// (15m, 24h), RFC 3339, or a part of RFC 3339 in UTC: 2006-01-02 or
+// (15m, 24h, 2d), RFC 3339, or a part of RFC 3339 in UTC: 2006-01-02 or
 // 2006-01-02T15:04, with a space for the T, and with or without seconds. Its
 // errors have CodeInvalid.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+	if ago, err := words.ParseDuration(text); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {

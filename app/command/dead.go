@@ -44,8 +44,8 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay or worker")
 	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
-	cmd.Flags().DurationVar(&f.filter.OlderThan, "older-than", 0, "only those that died longer ago than this, such as 24h")
-	cmd.Flags().DurationVar(&f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
+	durationVar(cmd.Flags(), &f.filter.OlderThan, "older-than", 0, "only those that died longer ago than this, such as 24h")
+	durationVar(cmd.Flags(), &f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
 }
 
 // read returns the filter, and the flags that were set, for the record.

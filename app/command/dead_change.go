@@ -155,7 +155,7 @@ confirmed.`,
 	cmd.Flags().BoolVar(&flags.all, "all", false, "all dead letters")
 	cmd.Flags().IntVar(&replay.rate, "rate", 0, "most dead letters to replay each second; 0 means no limit")
 	cmd.Flags().IntVar(&replay.canary, "canary", 0, "number of dead letters to replay first; the rest follows only if all of them succeed")
-	cmd.Flags().DurationVar(&replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
+	durationVar(cmd.Flags(), &replay.canaryTimeout, "canary-timeout", 5*time.Minute, "how long to wait for the outcome of the canary")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		if replay.rate < 0 || replay.canary < 0 {
 			return config.Mistake{Err: fmt.Errorf("--rate and --canary are not negative")}

@@ -100,8 +100,8 @@ func (c commands) newDoctorCommand() *cobra.Command {
 	}
 	out.AddFlag(doctor)
 	doctor.Flags().StringVar(&flags.producer, "producer-role", "", "also check whether this PostgreSQL role may write events")
-	doctor.Flags().DurationVar(&flags.snapshot, "snapshot-age", diagnosis.SnapshotOpen, "how long a transaction may be open")
-	doctor.Flags().DurationVar(&flags.keyAge, "key-age", diagnosis.KeyHeld, "how long an ordering key may keep events waiting")
+	durationVar(doctor.Flags(), &flags.snapshot, "snapshot-age", diagnosis.SnapshotOpen, "how long a transaction may be open")
+	durationVar(doctor.Flags(), &flags.keyAge, "key-age", diagnosis.KeyHeld, "how long an ordering key may keep events waiting")
 	doctor.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := out.Check(); err != nil {
 			return err

@@ -95,7 +95,7 @@ What was too late is named, with the reason: confirmed, running, busy, in flight
 	cmd.Example = `  outboxd events reschedule 01980000-0000-7000-8000-000000000000 --in 2h --yes
   outboxd events reschedule --type report:build --state pending --at 2026-12-24T06:00:00Z --yes`
 	cmd.Flags().StringVar(&at, "at", "", "the time, such as 2006-01-02T15:04:05Z; without a zone it is UTC")
-	cmd.Flags().DurationVar(&in, "in", 0, "so long from now; 0s is at once")
+	durationVar(cmd.Flags(), &in, "in", 0, "so long from now; 0s is at once")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed("at") == cmd.Flags().Changed("in") {
 			return config.Mistake{Err: errors.New("say when: --at or --in, one of them")}

@@ -37,12 +37,12 @@ func (f *emitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.queue, "queue", domain.DefaultQueue, "the Asynq queue")
 	cmd.Flags().StringVar(&f.key, "key", "", "the ordering key: events of one key take effect one after another")
 	cmd.Flags().StringArrayVar(&f.headers, "header", nil, "a header, name=value; may be repeated")
-	cmd.Flags().DurationVar(&f.availableIn, "available-in", 0, "how long from now the event is due")
+	durationVar(cmd.Flags(), &f.availableIn, "available-in", 0, "how long from now the event is due")
 	cmd.Flags().IntVar(&f.maxRetry, "max-retry", 0, "how often the worker tries again (Asynq's default is 25)")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "how long one attempt may take")
-	cmd.Flags().DurationVar(&f.deadline, "deadline-in", 0, "time from now by which the task must be done")
-	cmd.Flags().DurationVar(&f.retention, "retention", 0, "how long Redis keeps the task after it is done")
-	cmd.Flags().DurationVar(&f.unique, "unique", 0, "how long another task of the same type, payload and queue is suppressed")
+	durationVar(cmd.Flags(), &f.timeout, "task-timeout", 0, "how long one attempt may take")
+	durationVar(cmd.Flags(), &f.deadline, "deadline-in", 0, "time from now by which the task must be done")
+	durationVar(cmd.Flags(), &f.retention, "retention", 0, "how long Redis keeps the task after it is done")
+	durationVar(cmd.Flags(), &f.unique, "unique", 0, "how long another task of the same type, payload and queue is suppressed")
 }
 
 // event returns the event that the flags describe.
@@ -60,7 +60,7 @@ func (f *emitFlags) event(cmd *cobra.Command, kind string) (*domain.Event, error
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"available-in", f.availableIn}, {"timeout", f.timeout}, {"deadline-in", f.deadline}, {"retention", f.retention}, {"unique", f.unique}} {
+	}{{"available-in", f.availableIn}, {"task-timeout", f.timeout}, {"deadline-in", f.deadline}, {"retention", f.retention}, {"unique", f.unique}} {
 		if d.value < 0 {
 			return nil, config.Mistake{Err: fmt.Errorf("--%s is not negative", d.name)}
 		}

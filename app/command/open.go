@@ -64,7 +64,12 @@ func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, 
 	if err := cmd.Flags().Set("roles", string(role)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
 	}
-	return c.load(cmd)
+	cfg, err := c.load(cmd)
+	if err == nil && *c.timeout > 0 {
+		// The rest of the time is for what is then asked.
+		cfg.Database.ConnectTimeout = min(cfg.Database.ConnectTimeout, *c.timeout-*c.timeout/10)
+	}
+	return cfg, err
 }
 
 // loadToLook reads the configuration for a command that works on existing data.

@@ -40,7 +40,7 @@ confirmed.`,
 	acting.add(cmd)
 	out.AddFlag(cmd)
 	cmd.Flags().BoolVar(&missing, "missing", false, "only what the relay has found to be missing in Redis")
-	cmd.Flags().DurationVar(&filter.Since, "since", 0, "only events handed to Redis within this time, such as 1h; required without --missing or IDs")
+	durationVar(cmd.Flags(), &filter.Since, "since", 0, "only events handed to Redis within this time, such as 1h; required without --missing or IDs")
 	cmd.Flags().StringVar(&filter.Type, "type", "", "only of this event type")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
 	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {

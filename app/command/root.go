@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -38,12 +39,13 @@ is wrong, or --yes is missing.`
 type commands struct {
 	environ []string
 	build   daemon.Build
+	timeout *time.Duration // how long a server may take to answer
 }
 
 // New returns the root of all commands, which read the variables of environ. Their error
 // is a config.Mistake if the command line or the configuration is wrong.
 func New(environ []string, build daemon.Build) *cobra.Command {
-	c := commands{environ: environ, build: build}
+	c := commands{environ: environ, build: build, timeout: new(time.Duration)}
 	root := &cobra.Command{
 		Use:   "outboxd",
 		Short: "Relay events from a PostgreSQL outbox to Asynq",
@@ -66,8 +68,25 @@ func New(environ []string, build daemon.Build) *cobra.Command {
 		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newVerifyCommand(),
 		c.newDoctorCommand(), c.newTopCommand(),
 	)
+	c.addTimeout(root)
 	addCompletion(root)
 	return root
+}
+
+// answerTimeout is how long a server may take to answer a command.
+const answerTimeout = 5 * time.Second
+
+// addTimeout adds the flag to all commands that ask a server.
+func (c commands) addTimeout(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		switch name := sub.Name(); {
+		case name == "config", name == "version", name == "bench":
+		case sub.HasSubCommands():
+			c.addTimeout(sub)
+		default:
+			durationVar(sub.Flags(), c.timeout, "timeout", answerTimeout, "how long PostgreSQL and Redis may take to answer")
+		}
+	}
 }
 
 // briefUsage removes the daemon's options, about fifty, from the help of each

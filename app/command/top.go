@@ -49,7 +49,7 @@ func (c commands) newTopCommand() *cobra.Command {
 		Args:    noArguments,
 	}
 	out.AddFlag(top)
-	top.Flags().DurationVar(&interval, "interval", 2*time.Second, "time between two refreshes, at least 200ms")
+	durationVar(top.Flags(), &interval, "interval", 2*time.Second, "time between two refreshes, at least 200ms")
 	top.Flags().BoolVar(&once, "once", false, "look once")
 	top.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
 		if interval < minInterval {

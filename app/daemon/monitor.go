@@ -64,7 +64,7 @@ func (d *Daemon) sources() dashboard.Sources {
 		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
 		Lives: failing.Lives{EventLives: search.NewLives(d.database), Tasks: retries.New(d.redis), NoHistory: d.cfg.Relay.History <= 0}, Tasks: lookup.New(d.redis),
 		Failing: d.failingChange(),
-		Dead: deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
+		Dead:    deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Subscriptions: subscriptions.New(d.database),
 		Mask:          d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}

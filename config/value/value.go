@@ -3,6 +3,7 @@ package value
 import (
 	"encoding"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -23,9 +24,9 @@ func Parse(field any, text string) error {
 		}
 		*field = n
 	case *time.Duration:
-		d, err := time.ParseDuration(text)
+		d, err := parseDuration(text)
 		if err != nil {
-			return fmt.Errorf("%s is not a duration: give a number with its unit, such as 500ms, 30s, 10m or 24h", words.Quote(text))
+			return fmt.Errorf("%s is not a duration: give a number with its unit, such as 500ms, 30s, 10m, 24h or 2d", words.Quote(text))
 		}
 		*field = d
 	case encoding.TextUnmarshaler:
@@ -34,6 +35,24 @@ func Parse(field any, text string) error {
 		return fmt.Errorf("%T cannot be configured", field)
 	}
 	return nil
+}
+
+// inDays matches the days at the beginning of a duration.
+var inDays = regexp.MustCompile(`^([0-9]{1,5})d`)
+
+// parseDuration also reads days: 2d, 3d4h.
+func parseDuration(text string) (time.Duration, error) {
+	found := inDays.FindStringSubmatch(text)
+	if found == nil {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.Atoi(found[1])
+	days, rest := time.Duration(n)*24*time.Hour, text[len(found[0]):]
+	if err != nil || rest == "" {
+		return days, err
+	}
+	part, err := time.ParseDuration(rest)
+	return days + part, err
 }
 
 // Format returns the text from which Parse reads the field's value, with

@@ -50,7 +50,7 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 // howManyFail keeps apart what has no handler: it has another cause and another cure.
 func howManyFail(failing, unhandled int64) string {
 	failed := failing - unhandled
-	tried := words.Plural(failed, " failed and is", " failed and are") + " tried again later"
+	tried := words.Plural(failed, " has failed and is", " have failed and are") + " tried again later"
 	switch {
 	case unhandled == 0:
 		return words.Many(failed, "task") + tried

@@ -20,6 +20,27 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+func TestDurationsAreReadAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"15m": 15 * time.Minute, "2d": 48 * time.Hour, "3d4h": 76 * time.Hour, "1.5d": 36 * time.Hour, "-1h": -time.Hour, "0": 0, "500ms": 500 * time.Millisecond,
+	} {
+		if got, err := words.ParseDuration(text); err != nil || got != want {
+			t.Errorf("%q is %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, d := range []time.Duration{0, 7 * time.Second, 21*time.Minute + 15*time.Second, 76 * time.Hour, 2000 * 24 * time.Hour} {
+		if got, err := words.ParseDuration(words.Duration(d)); err != nil || got != d {
+			t.Errorf("%q is %v, %v, want %v", words.Duration(d), got, err, d)
+		}
+	}
+	for _, text := range []string{"", "2", "d", "2d-1h", "99999999999d", "1h2d"} {
+		if got, err := words.ParseDuration(text); err == nil {
+			t.Errorf("%q is %v", text, got)
+		}
+	}
+}
+
 func TestDurations(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration][2]string{

@@ -1,0 +1,30 @@
+package command
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"outboxd/domain/words"
+)
+
+// durationFlag reads durations as the pages and commands print them, too: 2d, 3d4h.
+type durationFlag time.Duration
+
+var _ pflag.Value = (*durationFlag)(nil)
+
+// durationVar adds a flag with a duration.
+func durationVar(flags *pflag.FlagSet, into *time.Duration, name string, usual time.Duration, usage string) {
+	*into = usual
+	flags.Var((*durationFlag)(into), name, usage)
+}
+
+func (d *durationFlag) Set(text string) error {
+	read, err := words.ParseDuration(text)
+	*d = durationFlag(read)
+	return err
+}
+
+func (d *durationFlag) String() string { return time.Duration(*d).String() }
+
+func (d *durationFlag) Type() string { return "duration" }
