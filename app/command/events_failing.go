@@ -29,7 +29,7 @@ func openLives(o *opened) (domain.EventLives, func(), error) {
 		return lives, func() {}, nil
 	}
 	broker.BridgeLog(o.log)
-	redis, err := broker.Open(o.servers.RedisURL, redisConnections)
+	redis, err := o.servers.OpenRedis(redisConnections)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,7 +127,7 @@ func (c commands) newFailingCommand(change failingChange) *cobra.Command {
 			return err
 		}
 		broker.BridgeLog(o.log)
-		redis, err := broker.Open(o.servers.RedisURL, redisConnections)
+		redis, err := o.servers.OpenRedis(redisConnections)
 		if err != nil {
 			return err
 		}
