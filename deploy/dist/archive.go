@@ -75,10 +75,7 @@ func (r *release) pack(files []entry) ([]byte, error) {
 // zip compresses; the header names no file and no time.
 func zip(text []byte) ([]byte, error) {
 	var zipped bytes.Buffer
-	w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	w := gzip.NewWriter(&zipped)
 	if _, err := w.Write(text); err != nil {
 		return nil, err
 	}

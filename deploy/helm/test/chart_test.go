@@ -245,6 +245,6 @@ func sameRules(t *testing.T, got *monitoring.PrometheusRule) {
 	a, _ := json.Marshal(want)
 	b, _ := json.Marshal(got.Spec)
 	if !bytes.Equal(a, b) || len(want.Groups) == 0 {
-		t.Error("the rules of the chart are not those of deploy/prometheus/alerts.yaml; run make generate")
+		t.Error("the rules of the chart are not those of deploy/prometheus/alerts.yaml; files/alerts.yaml is to be a link to it")
 	}
 }
