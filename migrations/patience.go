@@ -49,8 +49,7 @@ func upPatiently(ctx context.Context, provider *goose.Provider, logger *slog.Log
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)
 		applied += len(results)
-		var partial *goose.PartialError
-		if errors.As(err, &partial) {
+		if partial, ok := errors.AsType[*goose.PartialError](err); ok {
 			applied += len(partial.Applied)
 		}
 		if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != "55P03" {

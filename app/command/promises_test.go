@@ -297,19 +297,19 @@ func promisedModule(t *testing.T) (lines []string) {
 }
 
 func exported(fset *token.FileSet, declaration ast.Decl) (lines []string) {
-	print := func(node any) string {
-		var text bytes.Buffer
-		_ = printer.Fprint(&text, fset, node) // a buffer takes all
-		return strings.Join(strings.Fields(text.String()), " ")
+	text := func(node any) string {
+		var printed bytes.Buffer
+		_ = printer.Fprint(&printed, fset, node) // a buffer takes all
+		return strings.Join(strings.Fields(printed.String()), " ")
 	}
 	switch d := declaration.(type) {
 	case *ast.FuncDecl:
 		receiver := ""
 		if d.Recv != nil {
-			receiver = "(" + print(d.Recv.List[0].Type) + ") "
+			receiver = "(" + text(d.Recv.List[0].Type) + ") "
 		}
 		if d.Name.IsExported() && !regexp.MustCompile(`^\(\*?[a-z]`).MatchString(receiver) {
-			lines = append(lines, "func "+receiver+d.Name.Name+strings.TrimPrefix(print(d.Type), "func"))
+			lines = append(lines, "func "+receiver+d.Name.Name+strings.TrimPrefix(text(d.Type), "func"))
 		}
 	case *ast.GenDecl:
 		for _, spec := range d.Specs {
@@ -326,14 +326,14 @@ func exported(fset *token.FileSet, declaration ast.Decl) (lines []string) {
 				}
 				fields, isStruct := s.Type.(*ast.StructType)
 				if !isStruct {
-					lines = append(lines, "type "+s.Name.Name+" "+strings.SplitN(print(s.Type), "{", 2)[0])
+					lines = append(lines, "type "+s.Name.Name+" "+strings.SplitN(text(s.Type), "{", 2)[0])
 					continue
 				}
 				lines = append(lines, "type "+s.Name.Name+" struct")
 				for _, field := range fields.Fields.List {
 					for _, name := range field.Names {
 						if name.IsExported() {
-							lines = append(lines, "type "+s.Name.Name+" struct "+name.Name+" "+print(field.Type))
+							lines = append(lines, "type "+s.Name.Name+" struct "+name.Name+" "+text(field.Type))
 						}
 					}
 				}
