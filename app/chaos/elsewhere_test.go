@@ -89,8 +89,8 @@ func (d *consumerDuty) run(ctx context.Context, _ io.Writer) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.CreateInbox(ctx); err != nil {
-		return err
+	for ctx.Err() == nil && c.CreateInbox(ctx) != nil {
+		calm(ctx)
 	}
 	mux := asynq.NewServeMux()
 	mux.Handle(elsewhereType, consumer.Handle(c, func(ctx context.Context, tx *sql.Tx, content content) error {
