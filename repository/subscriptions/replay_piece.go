@@ -84,7 +84,8 @@ SELECT (SELECT count(*) FROM met WHERE id < (SELECT id FROM left_over) OR NOT EX
 // before what producers emitted meanwhile.
 func replayColumns() map[string]string {
 	columns := stored.DeliveryColumns("new")
-	columns["available_at"] = "greatest(now(), new.available_at)" // an event may have been moved to a later time
+	// A person or a producer may have moved the event to a later time.
+	columns["available_at"] = "greatest(now(), (SELECT until FROM outbox_void_tasks v WHERE v.event_id = new.id))"
 	return columns
 }
 
