@@ -96,7 +96,7 @@ func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx c
 		}
 		e.Progress.Start(name, int64(events))
 		defer e.Progress.Done()
-		t := &tally{progress: e.Progress, want: int64(events), full: make(chan struct{})}
+		t := newTally(e, events)
 		r := e.NewRelay(nil)
 		begun := time.Now()
 		stopRelay := e.RunRelay(ctx, r)
@@ -165,6 +165,10 @@ type tally struct {
 	full     chan struct{}
 }
 
+func newTally(e *env.Env, want int) *tally {
+	return &tally{progress: e.Progress, want: int64(want), full: make(chan struct{})}
+}
+
 func (t *tally) add(n int64) {
 	t.progress.Add(n)
 	if now := t.n.Add(n); now >= t.want && now-n < t.want {
@@ -197,6 +201,15 @@ type tallied struct {
 // Process implements domain.Inbox.
 func (i tallied) Process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	if first, err = i.Inbox.Process(ctx, id, effect); first && err == nil {
+		i.t.commits.Add(1)
+		i.t.add(1)
+	}
+	return first, err
+}
+
+// FollowOn implements domain.Inbox.
+func (i tallied) FollowOn(ctx context.Context, id domain.ID, next *domain.HandOver, effect func(context.Context, domain.Effects, domain.Follower) error) (first bool, err error) {
+	if first, err = i.Inbox.FollowOn(ctx, id, next, effect); first {
 		i.t.commits.Add(1)
 		i.t.add(1)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -35,9 +36,9 @@ with proxies in front of both servers (see bench network): "single_rtt" and
 			f := &effects{}
 			f.add(flags)
 			f.addEvents(flags, 20_000)
-			flags.IntVar(&f.atOnce, "at-once", 32, "tasks at a time, and connections of the floor")
-			flags.IntVar(&f.gathered, "batch-at-once", 256, "tasks at a time of \"in batches\"")
+			f.addPlaces(flags)
 			flags.IntVar(&f.keyed, "key-events", 2000, "events of one ordering key in arms of their own")
+			flags.StringArrayVar(&f.only, "only", nil, "only the arm of this name; may be repeated. The ratios need the floor")
 			flags.DurationVar(&f.rtt, "rtt", 0, "also with this round trip to either server; 0: not")
 			return f.run
 		},
@@ -48,6 +49,7 @@ type effects struct {
 	drainFlags
 	atOnce, gathered, keyed int
 	rtt                     time.Duration
+	only                    []string
 }
 
 // effectsTable is where effects are written.
@@ -56,19 +58,30 @@ const effectsTable = "bench_effects"
 // effectSQL is an effect. $1 is the event's ID.
 const effectSQL = "INSERT INTO " + effectsTable + " (event_id) VALUES ($1)"
 
-func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err error) {
+func (f *effects) addPlaces(flags *pflag.FlagSet) {
+	flags.IntVar(&f.atOnce, "at-once", 32, "tasks at a time, and connections of the floor")
+	flags.IntVar(&f.gathered, "batch-at-once", 256, "tasks at a time of \"in batches\"")
+}
+
+// open begins the report, and makes the arms without a distance.
+func (f *effects) open(ctx context.Context, e *env.Env, name string) (*result.Report, *effectArms, error) {
 	if f.atOnce < 1 || f.atOnce > env.Conns-4 || f.gathered < 1 || f.keyed < 1 || f.rtt < 0 {
-		return nil, fmt.Errorf("--at-once has to be from 1 to %d, --batch-at-once and --key-events at least 1, and --rtt not below 0", env.Conns-4)
+		return nil, nil, fmt.Errorf("--at-once has to be from 1 to %d, --batch-at-once and --key-events at least 1, and --rtt not below 0", env.Conns-4)
 	}
-	report, err := f.begin(ctx, e, "effects")
+	report, err := f.begin(ctx, e, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	report.Environment["worker_concurrency"], report.Environment["batch_concurrency"] = fmt.Sprint(f.atOnce), fmt.Sprint(f.gathered)
 	if _, err := e.Admin.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+effectsTable+" (event_id uuid NOT NULL, made_at timestamptz NOT NULL DEFAULT now())"); err != nil {
-		return nil, fmt.Errorf("make the table of the effects: %w", err)
+		return nil, nil, fmt.Errorf("make the table of the effects: %w", err)
 	}
 	near, err := f.contenders(ctx, e, "")
+	return report, near, err
+}
+
+func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err error) {
+	report, near, err := f.open(ctx, e, "effects")
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +102,9 @@ func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 		}
 		arms = append(arms, far.list()...)
 	}
+	if arms, err = f.chosen(arms); err != nil {
+		return nil, err
+	}
 	if err := report.Compare(ctx, e.Reset, f.rounds, arms...); err != nil {
 		return nil, err
 	}
@@ -101,4 +117,20 @@ func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 		report.Ratio("floor_rtt", far.floor, near.floor)
 	}
 	return report, nil
+}
+
+// chosen returns the arms that --only names; all, without it.
+func (f *effects) chosen(arms []*result.Contender) ([]*result.Contender, error) {
+	if len(f.only) == 0 {
+		return arms, nil
+	}
+	var list []*result.Contender
+	for _, name := range f.only {
+		i := slices.IndexFunc(arms, func(arm *result.Contender) bool { return arm.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("--only: there is no arm %q", name)
+		}
+		list = append(list, arms[i])
+	}
+	return list, nil
 }
