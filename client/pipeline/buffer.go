@@ -123,16 +123,16 @@ func (b *buffer) isClosed() bool {
 // give returns the tasks that it could not give back. It gives the first task
 // back last, so that it is the first of its queue again.
 func (b *buffer) give(tasks []ahead) (left []ahead) {
-	ctx, pipe := context.Background(), b.redis.Pipeline()
+	ctx, all := context.Background(), newPipes(b.redis)
 	commands := make([]*redis.Cmd, len(tasks))
 	for i := len(tasks) - 1; i >= 0; i-- {
 		if t := tasks[i]; time.Since(t.at) < lostFor {
 			prefix := queuePrefix(t.queue)
 			keys := []string{prefix + "active", prefix + "lease", prefix + "pending", prefix + "t:" + t.id}
-			commands[i] = giveBackScript.Eval(ctx, pipe, keys, t.id, t.receipt)
+			commands[i] = giveBackScript.Eval(ctx, all.to(t.queue), keys, t.id, t.receipt)
 		}
 	}
-	send(ctx, pipe)
+	all.send(ctx)
 	for i, command := range commands {
 		if command != nil && mayPass(command.Err()) {
 			left = append(left, tasks[i])

@@ -138,15 +138,16 @@ const (
 func sendAll(client redis.UniversalClient, batch []*ending) {
 	ctx := context.Background()
 	for n := 0; len(batch) > 0; n++ {
-		pipe := client.Pipeline()
+		all := newPipes(client)
 		for _, e := range batch {
+			pipe := all.to(queueOf(e.keys[0]))
 			if e.whole {
 				e.answer = pipe.Eval(ctx, e.script, e.keys, e.args...)
 			} else {
 				e.answer = pipe.EvalSha(ctx, e.script, e.keys, e.args...)
 			}
 		}
-		send(ctx, pipe)
+		all.send(ctx)
 		var again []*ending
 		for _, e := range batch {
 			if mayPass(e.answer.Err()) {

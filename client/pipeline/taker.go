@@ -51,10 +51,7 @@ func (t *taker) receipt() string {
 func newTaker(ctx context.Context, o Options, b bell.Bell, p *places) *taker {
 	t := &taker{
 		ctx: ctx, redis: o.Direct, strict: o.StrictPriority, types: o.Types, watcher: o.Watcher, gate: o.Gate, bell: b, every: o.Every,
-		places: p, buffer: &buffer{redis: o.Direct}, name: rand.Text(), told: map[string]bool{},
-	}
-	if _, single := o.Direct.(*redis.Client); !single {
-		t.spread = true
+		spread: isSpread(o.Direct), places: p, buffer: &buffer{redis: o.Direct}, name: rand.Text(), told: map[string]bool{},
 	}
 	if o.Types == nil {
 		t.begins = append(t.begins, "") // how every message begins
@@ -208,37 +205,41 @@ func (t *taker) anyPending(open []*queue) (bool, error) {
 	if slices.ContainsFunc(open, func(q *queue) bool { return q.unanswered() != "" }) {
 		return true, nil
 	}
-	pipe := t.redis.Pipeline()
+	all := newPipes(t.redis)
 	var counts []*redis.IntCmd
 	if t.spread {
 		for _, q := range open {
-			counts = append(counts, pipe.Exists(t.ctx, pendingKey(q.name)))
+			counts = append(counts, all.to(q.name).Exists(t.ctx, pendingKey(q.name)))
 		}
 	} else {
 		keys := make([]string, len(open))
 		for i, q := range open {
 			keys[i] = pendingKey(q.name)
 		}
-		counts = append(counts, pipe.Exists(t.ctx, keys...))
+		counts = append(counts, all.to("").Exists(t.ctx, keys...))
 	}
-	send(t.ctx, pipe)
-	for _, count := range counts {
+	all.send(t.ctx)
+	var failed error
+	for i, count := range counts {
 		n, err := count.Result()
 		switch {
 		case err == nil && n == 0:
 		case err == nil && n > 0 && n <= int64(len(open)), isForbidden(err):
 			return true, nil
 		default:
-			if err == nil {
-				err = UnexpectedReply{To: "EXISTS", Reply: n}
+			if failed = err; err == nil {
+				failed = UnexpectedReply{To: "EXISTS", Reply: n}
 			}
-			for _, q := range open {
+			asked := open
+			if t.spread {
+				asked = open[i : i+1]
+			}
+			for _, q := range asked {
 				q.rest()
 			}
-			return false, err
 		}
 	}
-	return false, nil
+	return false, failed
 }
 
 // ask takes tasks: first as Asynq's question and the queues' weights say, and where
@@ -349,8 +350,9 @@ func (q question) hasTasks() bool {
 func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []question {
 	// What was sent is answered, or not, also when the server stops meanwhile.
 	ctx := context.WithoutCancel(t.ctx)
-	pipe, questions := t.redis.Pipeline(), make([]question, 0, len(open))
+	all, questions := newPipes(t.redis), make([]question, 0, len(open))
 	for _, q := range open {
+		pipe := all.to(q.name)
 		asks, lost := question{queue: q}, q.unanswered()
 		if shares[q] == 0 {
 			asks.count = pipe.Exists(ctx, pendingKey(q.name))
@@ -370,7 +372,7 @@ func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []questio
 		asks.take = run(ctx, pipe, takingKeys(q.name), args...)
 		questions = append(questions, asks)
 	}
-	send(ctx, pipe)
+	all.send(ctx)
 	return questions
 }
 

@@ -18,6 +18,7 @@ const inspectPatience = 5 * time.Second
 // Inspector implements domain.Examiner for Redis: its settings, its state, and
 // whether its queues are served.
 type Inspector struct {
+	handle    *broker.Redis
 	redis     redis.UniversalClient
 	asynq     *asynq.Inspector
 	inProcess bool
@@ -31,7 +32,7 @@ type Inspector struct {
 // NewInspector returns an Inspector. inProcess says that Redis runs inside an
 // outboxd process, which has no settings to read. now is this machine's clock.
 func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspector {
-	return &Inspector{redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
+	return &Inspector{handle: r, redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
 
 // Handles sets the types for which a worker of this build has a handler, each with
@@ -87,10 +88,7 @@ func (i *Inspector) Facts(ctx context.Context) (diagnosis.RedisFacts, error) {
 func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err error) {
 	facts.InProcess = i.inProcess
 	if !i.inProcess {
-		if facts.Settings, err = readSettings(ctx, i.redis); err != nil {
-			return facts, err
-		}
-		if facts.Condition, err = readCondition(ctx, i.redis); err != nil {
+		if err = i.readServers(ctx, &facts); err != nil {
 			return facts, err
 		}
 		if facts.Clock, err = i.clock(ctx); err != nil {
