@@ -69,11 +69,11 @@ func (p *Publisher) Mark(ctx context.Context, name, next string) error {
 // If Redis was emptied after the canary was read, it must not get a new one as
 // if nothing had happened.
 //
-// Renewing may be repeated: of the canaries of a cluster, some may have the next
-// value already.
+// Of the many canaries of a cluster, some may have the next value already, where
+// an earlier renewal was cut short.
 const advanceScript = `
 local is = redis.call('GET', KEYS[1])
-if is == ARGV[2] then return 1 end
+if is == ARGV[2] and ARGV[3] == "again" then return 1 end
 if is ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`
@@ -93,9 +93,13 @@ func (p *Publisher) Advance(ctx context.Context, name, known, next string) (bool
 }
 
 func (p *Publisher) advance(ctx context.Context, key, known, next string) (bool, error) {
+	again := ""
+	if p.handle.IsCluster() {
+		again = "again"
+	}
 	// Only the script's own numbers count: a wrong "yes" would make the next
 	// check take the old canary for a loss.
-	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{key}, known, next).Result(); {
+	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{key}, known, next, again).Result(); {
 	case err != nil:
 		return false, broker.Unavailable(renewing, err)
 	case answer == int64(1):
