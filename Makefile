@@ -124,6 +124,11 @@ fork: ## Prove on a copy that a fork with other module paths works, and that a s
 generate: ## Write the generated files: configuration reference, example configuration, manual pages
 	go generate ./...
 
+.PHONY: matrix
+matrix: ## Run the core suite on every major version of PostgreSQL, and print a table
+	@.ci/setup go redis
+	.ci/matrix
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME each
 	@.ci/setup go postgresql redis
