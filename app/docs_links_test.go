@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 var (
@@ -75,4 +76,43 @@ func anchors(text string) string {
 		all += strings.ReplaceAll(strings.ToLower(notInAnchors.ReplaceAllString(heading[1], "")), " ", "-") + "\n"
 	}
 	return all
+}
+
+// TestPagesAreShort bounds the pages below docs: 160 lines beside their code blocks,
+// of at most 100 columns. Tables are as wide as they must be. Generated pages are as
+// long as there are options.
+func TestPagesAreShort(t *testing.T) {
+	t.Parallel()
+	for _, file := range documents(t) {
+		if !strings.HasPrefix(file, "../docs/") || strings.HasSuffix(file, "/configuration.md") {
+			continue
+		}
+		lines := strings.Split(readDocument(t, file), "\n")
+		if len(lines) > 160 {
+			t.Errorf("%s has %d lines: split it by subject", file, len(lines))
+		}
+		for _, line := range lines {
+			if utf8.RuneCountInString(line) > 100 && !strings.HasPrefix(line, "|") && strings.Contains(line, " ") {
+				t.Errorf("%s has a line of more than 100 columns: %s", file, line)
+			}
+		}
+	}
+}
+
+// TestPagesAreIndexed wants a link to each page of the four parts in docs/README.md,
+// or in the index of its folder.
+func TestPagesAreIndexed(t *testing.T) {
+	t.Parallel()
+	linked := map[string]bool{}
+	for _, index := range []string{"../docs/README.md", "../docs/guides/runbook/README.md", "../docs/notes/README.md"} {
+		for _, link := range markdownLink.FindAllStringSubmatch(readDocument(t, index), -1) {
+			name, _, _ := strings.Cut(link[1], "#")
+			linked[filepath.Join(filepath.Dir(index), name)] = true
+		}
+	}
+	for _, file := range documents(t) {
+		if strings.HasPrefix(file, "../docs/") && !strings.Contains(file, "/examples/") && file != "../docs/README.md" && !linked[file] {
+			t.Errorf("no index leads to %s", file)
+		}
+	}
 }
