@@ -86,7 +86,7 @@ func (l ledger) await(registered []string) books {
 	return b
 }
 
-// known counts those of the users who are there, with a notification.
+// known returns how many of the users exist, with a notification.
 func (l ledger) known(ids []string) (n int) {
 	l.t.Helper()
 	l.scan(&n, `SELECT count(DISTINCT users.id) FROM users JOIN notifications ON user_id = users.id WHERE users.id = ANY($1::text[]::uuid[])`, ids)
@@ -100,7 +100,7 @@ func (l ledger) scan(to any, sql string, args ...any) {
 	}
 }
 
-// produce writes n registrations at once, as a producer does that speaks SQL. It makes more work than the API can, whose hashing of
+// produce writes n registrations at once, like a producer that uses SQL. It makes more work than the API can, whose hashing of
 // passwords costs more than all the rest.
 func (l ledger) produce(n int) {
 	l.t.Helper()

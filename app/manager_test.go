@@ -82,7 +82,7 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	}
 }
 
-// A socket that nobody has costs one line in the log.
+// If no process has the socket, that costs one line in the log.
 func TestAServiceManagerThatCannotBeTold(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, []string{"NOTIFY_SOCKET=/nowhere/socket", "WATCHDOG_USEC=20000"},

@@ -168,8 +168,8 @@ func (f *yamlFile) refuse(line int, key, problem string) {
 	f.faults = append(f.faults, fault)
 }
 
-// nodeText returns a value in the form of flags and variables. It accepts lists
-// and maps for options that are one.
+// nodeText returns a value in the form of flags and variables. For options that
+// are lists or maps it accepts YAML lists and maps.
 func nodeText(value *yaml.Node, o *option) (string, bool) {
 	var entries []string
 	isMap := o.kind() == "weights" || o.kind() == "bounds"

@@ -159,8 +159,8 @@ func ParseCursor(text string) (Cursor, error) {
 // Cursor returns the event's place in the order in which events become due.
 func (e *Event) Cursor() Cursor { return Cursor{Due: e.Available, ID: e.ID} }
 
-// Batch is a set of claimed events. It holds a database connection. Its
-// methods are not safe for concurrent use.
+// Batch is a set of claimed events. It holds a database connection until it
+// ends. Its methods are not safe for concurrent use.
 type Batch interface {
 	// Events are the claimed events, oldest due first.
 	Events() []Event

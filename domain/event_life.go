@@ -25,8 +25,8 @@ type EventLife struct {
 	// HeldBehind is how many events of the key wait, counted up to 1,000.
 	HeldBehind int
 	Journal    []JournalEntry // oldest first
-	// Deliveries are those to subscriptions, by name. An event that is a delivery
-	// itself has none, and Origin and Subscription.
+	// Deliveries are those to subscriptions, by name. A delivery has no
+	// deliveries of its own; it has Origin and Subscription.
 	Deliveries []EventDelivery
 }
 

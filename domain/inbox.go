@@ -74,7 +74,7 @@ type Effects interface {
 	Tx() *sql.Tx
 }
 
-// Followers is what the Effects of ProcessAll can do beside.
+// Followers is what the Effects of ProcessAll can do besides.
 type Followers interface {
 	// Follow returns events that may take effect right behind events that have
 	// their ordering keys' turns, in the same transaction: the next ones of each

@@ -15,7 +15,8 @@ const (
 	HeaderTick     = "outboxd-tick"
 )
 
-// MissedRule says what becomes of ticks at which nobody led, or the database was away.
+// MissedRule says what becomes of ticks that came while no relay led or the database
+// was away.
 type MissedRule string
 
 // The rules.

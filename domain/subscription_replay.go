@@ -21,11 +21,11 @@ type SubscriptionReplay struct {
 // Ended is whether all deliveries are made.
 func (r *SubscriptionReplay) Ended() bool { return !r.EndedAt.IsZero() }
 
-// SubscriptionReplays are the replays to subscriptions, for whoever sees to it that
-// each comes to its end.
+// SubscriptionReplays are the replays to subscriptions, for the part of the leader
+// that finishes them.
 type SubscriptionReplays interface {
-	// AbandonedReplays returns the names of the subscriptions with a replay that has not
-	// ended and that nobody has gone on with for so long.
+	// AbandonedReplays returns the names of the subscriptions whose replay has not ended
+	// and has made no progress for so long.
 	AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error)
 	// ContinueReplay goes on with a replay until it has ended. It may take hours, and
 	// waits while the relay has much to do. tell, if not nil, hears how far it is.

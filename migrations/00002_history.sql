@@ -41,7 +41,7 @@ CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
 -- Unique events that Redis refused, because another task of the same type, payload
--- and queue held the lock. They stand in no other table, so nothing sends them
+-- and queue held the lock. They are in no other table, so nothing sends them
 -- again: the other task takes their place.
 CREATE TABLE outbox_suppressed (
     LIKE outbox,

@@ -311,7 +311,8 @@ CREATE TABLE outbox_queue_identity (
     unconfirmed    text[]      NOT NULL DEFAULT '{}',
     elsewhere      text[]      NOT NULL DEFAULT '{}',
     -- The types whose handlers of this build reach outside of the database without a
-    -- transaction: nobody can tell whether one is at an event just now.
+    -- transaction. The database cannot tell whether such a handler is working on an
+    -- event now.
     outward        text[]      NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
@@ -409,8 +410,8 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- outbox_confirming decides whether an event may take effect. It runs before the
--- row in inbox is written, whoever writes it.
+-- outbox_confirming decides whether an event may take effect. It runs before a
+-- row is written to inbox, by any consumer.
 --
 --   - A held event may not: the event before it has not taken effect, or this
 --     database has forgotten that it did. The error tells the worker to give the

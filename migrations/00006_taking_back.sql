@@ -147,8 +147,8 @@ $ddl$, columns); END $do$;
 -- A replay to a subscription makes deliveries of events whose rows it does not lock.
 -- Each of its pieces holds the replay's row FOR UPDATE. So the lock here waits for a
 -- piece that has seen the event, and the next piece waits for this transaction. A
--- replay that begins later waits for it too, because it waits for everybody who has
--- read outbox_subscriptions.
+-- replay that begins later waits for it too, because it waits for every transaction
+-- that has read outbox_subscriptions.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$

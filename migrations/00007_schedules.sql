@@ -23,8 +23,8 @@ CREATE TABLE outbox_schedules (
     retention_seconds integer,
     unique_seconds    integer,
     ordering_key      text,
-    -- The tick that comes next. Whoever emits it changes this on the condition that it
-    -- is still this one, so that two leaders emit it once.
+    -- The tick that comes next. A leader that emits it changes this, on the condition
+    -- that it is unchanged. So two leaders emit it once.
     next_at           timestamptz NOT NULL,
     last_at           timestamptz, -- the last tick that was emitted or left out
     emitted           bigint      NOT NULL DEFAULT 0,

@@ -84,8 +84,8 @@ func (c *crowd) wakes(conn *pgx.Conn, statements ...string) (n int) {
 
 const emitOne = "SELECT outboxd.emit('test:a', '{}')"
 
-// Of those that commit at the same time, whoever has the lock notifies, and no other. One that commits
-// alone always does.
+// If several transactions commit at the same time, only the one with the lock notifies. One that
+// commits alone always does.
 func TestOneOfACrowdNotifies(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t)
@@ -123,8 +123,8 @@ func TestOneOfACrowdNotifies(t *testing.T) {
 	}
 }
 
-// Whoever keeps the lock for long delays nobody for longer than a hundredth of a second, whatever
-// its transaction comes to.
+// A transaction that keeps the lock for long delays no notification by more than a hundredth of a
+// second, whether it commits or not.
 func TestALockThatIsKeptDelaysNobody(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"COMMIT", "ROLLBACK"} {

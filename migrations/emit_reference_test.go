@@ -33,7 +33,7 @@ func TestEmitExamples(t *testing.T) {
 	if len(arguments) < 12 || len(bounds) < 20 {
 		t.Fatalf("%d arguments and %d bounds in the schema", len(arguments), len(bounds))
 	}
-	// What a producer does not write, or cannot get wrong.
+	// These are bounds of columns that a producer does not write.
 	others := regexp.MustCompile(`^(attempts|generation|last_error|created_at|delivery|ordering_key_has_a_position)`)
 	for _, bound := range bounds {
 		if !others.MatchString(bound[1]) && !strings.Contains(reference, "`outbox_"+bound[1]+"`") {

@@ -29,8 +29,9 @@ func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 	})
 }
 
-// TestTheLeaderFindsWhatAnyQueueArchived has no worker at all: a task in a queue of
-// somebody else's is archived, among others that are none of this database's.
+// TestTheLeaderFindsWhatAnyQueueArchived has no worker at all. A task in a queue
+// that outboxd does not serve is archived, among tasks that do not belong to this
+// database.
 func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	t.Parallel()
 	redisURL := servertest.Redis(t)

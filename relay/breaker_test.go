@@ -85,7 +85,8 @@ func TestBreakerLetsAnotherProbeWhenTheProberLeaves(t *testing.T) {
 	})
 }
 
-// A server that answers probes and fails at work is not hammered.
+// A server that answers probes and fails at work is asked less and less
+// often.
 func TestBreakerSlowsDownOnFlapping(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

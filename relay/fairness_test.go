@@ -218,8 +218,9 @@ func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 }
 
 // A delayed event is in Redis within 50 ms of its time, though the relay polls
-// once an hour. Two of five have to be: the others may meet a machine that is
-// busy with something else. Not parallel with other tests, which would be that.
+// once an hour. Two of five must be in time, because the machine may be busy
+// with something else during the others. Not parallel with other tests, which
+// would be that.
 func TestADelayedEventStartsOnTime(t *testing.T) {
 	const promise = 50 * time.Millisecond
 	// Each event is due before those that were written earlier, so that each is

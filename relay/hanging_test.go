@@ -16,7 +16,7 @@ import (
 // silence is a publisher that is never asked.
 type silence struct{ domain.Publisher }
 
-// absence is the presence of nobody.
+// absence is a presence that shows no sign of life.
 type absence struct{ domain.Presence }
 
 // deafStore answers a claim when it is released, whatever its context says.

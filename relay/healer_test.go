@@ -38,7 +38,7 @@ type town struct {
 const healCheck = 200 * time.Millisecond
 
 // newTown makes a relay that looks after its queue. Towns of one database may
-// be on different queues.
+// use different Redis servers.
 func newTown(t *testing.T, databaseURL, redisURL string, change func(*relay.Options)) *town {
 	t.Helper()
 	db := schematest.Connect(t, databaseURL)

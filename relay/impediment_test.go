@@ -121,8 +121,8 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 	}
 }
 
-// A Redis that knows scripts in full only is as good as any; one that knows none
-// is an outage.
+// A Redis that accepts scripts only in full works as well as any other. One that
+// accepts no scripts is an outage.
 func TestScriptsThatWereRenamedAway(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

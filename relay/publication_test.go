@@ -50,7 +50,8 @@ func TestEveryTableIsPublished(t *testing.T) {
 	}
 }
 
-// doesHousekeeping makes and drops partitions, and trims and folds what is there.
+// doesHousekeeping makes and drops partitions, trims the tables, and folds the
+// account.
 func (w *town) doesHousekeeping() {
 	w.t.Helper()
 	house := upkeep.NewHousekeeping(w.db, "")

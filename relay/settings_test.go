@@ -21,8 +21,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// hostileSettings are what roles and databases have for reasons of their own.
-// Each is set for the role, and for the database too.
+// hostileSettings are settings that roles and databases may have for other
+// work. Each is set for the role, and for the database too.
 var hostileSettings = []string{
 	"client_encoding = 'LATIN1'",
 	"client_encoding = 'SQL_ASCII'",
@@ -201,7 +201,7 @@ func (s *subject) produce(direct string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	// A producer of such a role has to do this too.
+	// A producer with such a role has to do this too.
 	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
 		config.RuntimeParams[name] = "0"
 	}

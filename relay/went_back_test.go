@@ -84,7 +84,8 @@ func TestPostgresGoesBack(t *testing.T) {
 	}
 }
 
-// failOver loses what was committed in lag, by a worker that takes so long for each task, and at least 300 effects.
+// failOver loses the commits of the time lag, among them at least 300 effects of a worker that takes a while for
+// each task.
 func failOver(t *testing.T, shapes []int, each, lag time.Duration) {
 	t.Helper()
 	primary := servertest.OwnPostgres(t)

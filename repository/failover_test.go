@@ -11,9 +11,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// A server that falls silent leaves a pool of connections behind, each of which
-// would cost its user a timeout. The first ping that fails drops them all, and
-// the next connection goes to the other host.
+// If a server falls silent, each connection of the pool would cost a timeout.
+// The first ping that fails drops them all, and the next connection goes to the
+// other host.
 func TestASilentServerIsLeftAtOnce(t *testing.T) {
 	t.Parallel()
 	const pooled = 16

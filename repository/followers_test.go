@@ -155,7 +155,8 @@ func TestWhereARunEnds(t *testing.T) {
 }
 
 // While a handler works on a run, a relay claims, holds and advances events of the same
-// key, and cancel answers. Nobody waits for the handler, and no event goes early.
+// key, and cancel answers. No transaction waits for the handler, and no event
+// goes early.
 func TestNobodyWaitsForARun(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, 3)

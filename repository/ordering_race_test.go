@@ -80,7 +80,7 @@ func TestOrderHoldsWhileEverythingOverlaps(t *testing.T) {
 		})
 	}
 	emitting.Wait()
-	// No housekeeping: nothing may depend on it.
+	// Housekeeping does not run, because nothing here may depend on it.
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for count(t, db, "SELECT count(*) FROM effects") < producers*each && ctx.Err() == nil && !t.Failed() {

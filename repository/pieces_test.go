@@ -34,8 +34,9 @@ const (
 
 // Work that grows with the data is done under any timeout, because no statement of it
 // meets more of a table than one piece: healing, counting, folding, trimming, dropping
-// a partition, verifying. Here a piece is so much of the tables that PostgreSQL would
-// rather read some whole, so it is told that rows are what costs.
+// a partition, verifying. In this test a piece is a large part of the tables, so
+// PostgreSQL would rather read some of them whole. The settings tell it that rows are
+// expensive.
 func TestLongWorkIsDoneInPieces(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)

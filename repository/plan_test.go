@@ -9,8 +9,8 @@ import (
 	"outboxd/repository"
 )
 
-// A million rows, of which many are dead or not due, with and without
-// statistics, planned for these parameters and for any: the claim reads its
+// There are a million rows, and many of them are dead or not due. With and
+// without statistics, and for a custom and a generic plan, the claim reads its
 // index from the cursor on. A plan that scanned the table, or sorted it, would
 // cost seconds, and come without a warning when the statistics change.
 func TestTheClaimReadsItsIndexOnly(t *testing.T) {

@@ -33,7 +33,8 @@ func wantAccounted(t *testing.T, db *postgres.Database, repeated int64) {
 	}
 }
 
-// emitAgain writes an event again that is in a table, as a producer does that does not know whether it has.
+// emitAgain writes an event again that is already in a table. A producer does so if it does not know
+// whether its first attempt succeeded.
 func emitAgain(t *testing.T, db *postgres.Database, table string) {
 	t.Helper()
 	exec(t, db, "INSERT INTO outbox (id, event_type, payload) SELECT id, event_type, payload FROM "+table)

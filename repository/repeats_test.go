@@ -46,7 +46,8 @@ func (o *ordering) pass() {
 	}
 }
 
-// confirm is a consumer's transaction. A second one is none.
+// confirm is a consumer's transaction. Confirming an event again changes
+// nothing.
 func (o *ordering) confirm(id string) {
 	o.t.Helper()
 	exec(o.t, o.db, "SELECT outboxd.confirm($1)", id)

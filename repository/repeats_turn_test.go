@@ -55,7 +55,7 @@ func TestADeadEventPassesItsTurnOnWithoutItsKeyToo(t *testing.T) {
 	}
 }
 
-// The repeat of an event that is in flight dies, and the next of its key still waits for the effect of the first.
+// If the repeat of an event in flight dies, the next event of its key still waits for the effect of the first.
 func TestTheRepeatOfAnEventInFlightDiesAndKeepsItsTurn(t *testing.T) {
 	t.Parallel()
 	o := newOrdering(t)

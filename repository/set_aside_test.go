@@ -126,7 +126,8 @@ func addsUp(t *testing.T, db *postgres.Database) {
 	}
 }
 
-// An error that every event meets is not a row's: nothing may die of it.
+// An error that every event meets is not the fault of one row, so no event
+// may die of it.
 func TestAnErrorOfTheSchemaKillsNoEvent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -141,7 +142,7 @@ func TestAnErrorOfTheSchemaKillsNoEvent(t *testing.T) {
 	}
 }
 
-// Where not even the dead letters take a row, it stays, and is passed over.
+// If even the dead letters refuse a row, it stays where it is and is skipped.
 func TestARowThatCannotBeSetAsideIsPassedOver(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

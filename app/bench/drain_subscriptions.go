@@ -8,7 +8,8 @@ import (
 	"outboxd/app/bench/result"
 )
 
-// The subscription stands for one that somebody applied. Nothing delivers.
+// The subscription plays the part of one that a person applied. Nothing
+// delivers.
 const subscribeSQL = `
 INSERT INTO outbox_subscriptions (name, types, patterns, url, format, timeout_ms, concurrency, attempts, retry_max_ms, ordering)
 SELECT 'bench-' || n, ARRAY[$2::text], ARRAY[$3::text], 'http://receiver.example.com', 'raw', 10000, 10, 12, 3600000, 'none' FROM generate_series(1, $1::int) AS n`

@@ -231,7 +231,7 @@ func (i tallied) ProcessAll(ctx context.Context, ids []domain.ID, effect func(co
 	return list, nil
 }
 
-// counted counts the events that follow others in one transaction, too.
+// counted also counts the events that follow others in one transaction.
 type counted struct {
 	domain.Effects
 	took *int64

@@ -110,7 +110,7 @@ func measure(t *testing.T, e *env.Env, name string, args ...string) (*result.Rep
 	return report, doc
 }
 
-// document is what machines read, named as they were promised it.
+// document is the result in JSON. Its fields have the documented names.
 type document struct {
 	Bench string `json:"bench"`
 	Arms  []struct {

@@ -77,7 +77,8 @@ func TestProducer(t *testing.T) {
 	doc.wantRatios(t, "awake", "asleep", "always")
 }
 
-// TestProducerArms runs arms alone and listens to what they send.
+// TestProducerArms runs the arms one by one, and listens for the
+// notifications that they send.
 func TestProducerArms(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -55,8 +55,8 @@ func TestDrainWithoutHistory(t *testing.T) {
 	}
 }
 
-// TestFloorIsAsynq compares what the floor writes with what Asynq does: a floor
-// that does less is none.
+// TestFloorIsAsynq compares what the floor writes with what Asynq writes. If
+// the floor did less, it would be no fair baseline.
 func TestFloorIsAsynq(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -44,7 +44,8 @@ const admitSQL = `
 CREATE ROLE ` + fleetUser + ` LOGIN IN ROLE pg_monitor;
 CREATE SCHEMA ` + schema + ` AUTHORIZATION ` + fleetUser
 
-// admit makes the users, and outboxd's tables as the one of the database.
+// admit makes the users of both servers, and outboxd's tables as the user of
+// the database.
 func (r *run) admit(ctx context.Context) error {
 	for _, s := range settings {
 		if _, err := r.admin.Exec(ctx, fmt.Sprintf(keepSettingSQL, s.name)); err != nil {

@@ -7,8 +7,8 @@ import (
 )
 
 // change does something to a server that runs on, and undoes it at the fault's
-// end. A server that is down then, or fills its disk, is waited for. A change of one
-// kind does not come while another of its kind lasts.
+// end. If a server is down or its disk is full at that moment, it waits. A change of
+// one kind does not come while another of its kind lasts.
 func (i *injector) change(ctx context.Context, kind Kind, server Server, hit string, do, undo func(context.Context) error) (string, func() string, error) {
 	if i.down[server] || i.changed[kind] {
 		return "", nil, nil

@@ -146,8 +146,8 @@ func readQueue(ctx context.Context, q queue, all traces) error {
 	return nil
 }
 
-// Both numbers count within the key. Who took effect when, the effects know
-// themselves: seen is how many of their key they found.
+// Both numbers count within the key. An effect records its own place in the
+// order: seen is how many effects of its key it found.
 const sequencesSQL = `
 SELECT event_id, turn IS NOT NULL, row_number() OVER (PARTITION BY key ORDER BY coalesce(turn, seq)) - 1
 FROM chaos.ledger l

@@ -177,7 +177,7 @@ func (i *injector) fill() (string, func() string, error) {
 	}, nil
 }
 
-// longestStep is in seconds, forwards and back.
+// longestStep is the longest step of a clock in seconds, in either direction.
 const longestStep = 30
 
 // step sets PostgreSQL's clock, and at the end sets it right.

@@ -100,7 +100,7 @@ func (j journal) write(mark byte, events []entry) error {
 }
 
 // readJournal calls told for every event in a journal. A line that a kill cut
-// off is none.
+// off does not count.
 func readJournal(path string, told func(mark byte, id domain.ID)) error {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -81,7 +81,7 @@ func oddRowSQL(columns, values string) string {
 
 // A producer that is not sure whether it wrote an event, and writes it again:
 // while the event waits for its key, while it is on its way, and long after. The key is the
-// same, another one, or none; of an event on its way it changes nothing any more.
+// same, another one, or none. It changes nothing for an event that is already on its way.
 var repeats = []struct{ what, sql string }{
 	{"of a held event", repeatSQL("outbox_held", "ordering_key", "true")},
 	{"on its way", repeatSQL("outbox_sent", "ordering_key", onItsWay)},

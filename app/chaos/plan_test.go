@@ -127,7 +127,8 @@ func General(duration time.Duration) Profile {
 }
 
 // Only leaves the profile the kinds whose names contain one of these texts, to look
-// for the cause of something. Without texts it stays as it is.
+// for the cause of something. If there are no texts, the profile stays as it
+// is.
 func (p Profile) Only(texts ...string) Profile {
 	if len(texts) == 0 {
 		return p

@@ -141,7 +141,8 @@ func (d *producerDuty) run(ctx context.Context) error {
 }
 
 // produce writes one transaction after another, until as many events as there is
-// room for have committed, one fails, or ctx ends. Its errors are the journal's.
+// room for have committed, one fails, or ctx ends. It returns the errors of the
+// journal.
 func (p *producer) produce(ctx context.Context, room int) error {
 	for room > 0 {
 		events := p.compose(room)

@@ -12,8 +12,8 @@ import (
 // relayApplication names the connections of a relay.
 func relayApplication(name string) string { return strings.ReplaceAll(name, " ", "-") }
 
-// The transactions of a relay in which nothing happens. Of one that is stopped, that is
-// a batch that it has claimed.
+// The transactions of a relay in which nothing happens. In a relay that is stopped,
+// such a transaction is a batch that it has claimed.
 const openBatchesSQL = `
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = $1 AND state LIKE 'idle in transaction%'`

@@ -8,7 +8,7 @@ import (
 )
 
 // SendAll sends several acknowledgements in one round trip. It returns an error or
-// nil for each. An acknowledgement without a reply of its own was not sent.
+// nil for each. If an acknowledgement got no reply, it was not sent.
 func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgement) []error {
 	commands := make([]*redis.StringCmd, len(list))
 	_, failed := r.Pipelined(ctx, func(pipe redis.Pipeliner) error {

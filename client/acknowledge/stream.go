@@ -60,7 +60,7 @@ func (a Acknowledgement) entry() *redis.XAddArgs {
 // Start is the position before the first acknowledgement.
 const Start = "0-0"
 
-// End stands for the position after the last acknowledgement that there is.
+// End is the position after the newest acknowledgement.
 const End = "end"
 
 // Await returns up to limit acknowledgements after a position, and the next

@@ -21,9 +21,9 @@ const mostTries = 20
 const beginPause = 500 * time.Millisecond
 
 // ErrNotTried is the error of a task that ended before its handler ran. Either the
-// database could not be reached until the task's time was over, or its event could
-// not be confirmed, because of something missing that the error names. The task
-// comes again and loses no attempt.
+// database could not be reached until the task's time was over, or something was
+// missing, which the error names, so that the event could not be confirmed. The
+// task comes again and loses no attempt.
 var ErrNotTried = errors.New("nothing of the task was tried")
 
 // errBegin marks that the transaction did not begin. errConfirm marks that the event

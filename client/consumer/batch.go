@@ -187,9 +187,9 @@ func (b *batching[T, Tx]) carryOut(members []*member[T]) {
 	}
 }
 
-// complain says why a batch failed that its tasks cannot tell of: they may all succeed
-// by themselves, after each batch has done its work in vain. An outage is no fault of
-// the handler, and each task reports it.
+// complain logs why a batch failed. Its tasks would not tell: they may all succeed
+// when they are tried one by one. An outage is no fault of the handler, and each task
+// reports it.
 func (b *batching[T, Tx]) complain(members []*member[T], err error) {
 	if err == nil || isUntried(err) || errors.Is(err, ErrTooEarly) || errors.Is(err, context.Canceled) || outage.Is(err) {
 		return

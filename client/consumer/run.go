@@ -57,7 +57,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	var beside sync.WaitGroup
-	// Whoever may not listen finds the tasks by looking.
+	// A user without the right to subscribe finds tasks by polling.
 	beside.Go(func() { piped.Bell().Listen(ctx, client, func(error) {}) })
 	<-ctx.Done()
 	piped.Release()

@@ -26,8 +26,8 @@ type queue struct {
 // typesNamed bounds the types of one queue that a Watcher is told of.
 const typesNamed = 100
 
-// leftAfter is how long a task has to stand at the head until it counts as one
-// that nobody takes.
+// leftAfter is how long a task must be at the head of its queue until it
+// counts as one that no worker takes.
 const leftAfter = 30 * time.Second
 
 // askAgain is how long, on average, a queue is left alone whose last question got no
@@ -65,7 +65,8 @@ func (q *queue) standBack(r takeReply, kind string, watcher Watcher) {
 	}
 }
 
-// over notes that the queue's head is none of another's tasks any more.
+// over notes that the task at the queue's head is no longer one for another
+// worker.
 func (q *queue) over(watcher Watcher) {
 	if q.head == "" {
 		return

@@ -9,9 +9,10 @@ import "github.com/redis/go-redis/v9"
 // task whose worker is away does not hold up all others. An ID whose task is gone
 // is dropped: taken, it would be a task without a message, active for ever.
 //
-// A task that was taken for a question without an answer is given again: nobody
-// runs it. It bears the receipt before it is moved, so that it is found also where
-// Redis stopped in the middle, and is among the latest of the active ones.
+// If the answer to a question was lost, the tasks of that answer are given again:
+// no worker runs them. A task bears the receipt before it is moved, so that it is
+// found also where Redis stopped in the middle, and is among the latest of the
+// active ones.
 //
 // KEYS: pending, paused, active, lease
 // ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task that is known

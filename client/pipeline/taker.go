@@ -107,8 +107,8 @@ func (t *taker) handOut(name string) string {
 	return a.message
 }
 
-// look takes what there are free places for. The error says that it found nothing,
-// and perhaps wrongly.
+// look takes as many tasks as there are free places. The error says that it found
+// nothing, and perhaps wrongly.
 func (t *taker) look(asked string) error {
 	rang := t.empty && t.await()
 	if rang {

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// However rare the looks are, a task is handed out while its lease has time left:
-// Asynq reckons it from its question, and waits for the answer.
+// A task is handed out while its lease has time left, however rare the looks are.
+// Asynq counts the lease from its question, and waits for the answer.
 func TestAWaitIsShorterThanALease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -24,8 +24,8 @@ func TestAWaitIsShorterThanALease(t *testing.T) {
 	})
 }
 
-// A gate that was closed says nothing of the queues: the next question goes to Redis
-// at once.
+// A closed gate says nothing about the queues, so the next question goes to Redis at
+// once.
 func TestAClosedGateIsNoEmptyQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

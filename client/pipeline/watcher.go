@@ -2,7 +2,7 @@ package pipeline
 
 import "time"
 
-// A Watcher is told of tasks at the head of a queue whose type is none of
+// A Watcher is told of tasks at the head of a queue whose type is not in
 // Options.Types. It is called by one goroutine.
 type Watcher interface {
 	// Blocked says whether such a task is at the head of a queue.
@@ -22,7 +22,7 @@ type Gate interface {
 	Took()
 }
 
-// nobody is the Watcher where there is none.
+// nobody is the Watcher if Options has none.
 type nobody struct{}
 
 func (nobody) Blocked(string, bool)                        {}

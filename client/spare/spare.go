@@ -53,7 +53,7 @@ const (
 )
 
 // Instead replaces one of Asynq's scripts if that would archive a spared task.
-// It returns nil for every other script.
+// It returns nil for other scripts.
 func (t *Tasks) Instead(ctx context.Context, r redis.Scripter, keys []string, args []any) *redis.Cmd {
 	if len(keys) != archiveKeys || len(args) != archiveArgs || !strings.HasSuffix(keys[activeKey], ":active") || !strings.HasSuffix(keys[archivedKey], ":archived") {
 		return nil

@@ -14,7 +14,7 @@ const MaxFailures = maxFailures
 // Sessions are the sessions of a monitor.
 type Sessions = sessions
 
-// NewSessions, Issue and Valid are those of the guard.
+// NewSessions, Issue and Valid export the guard's sessions to tests.
 func NewSessions() *Sessions                               { return newSessions() }
 func (s *sessions) Issue(end time.Time) string             { return s.issue(end) }
 func (s *sessions) Valid(value string, now time.Time) bool { return s.valid(value, now) }

@@ -125,15 +125,15 @@ func TestFindingsAboutTheTasksOfOthersAreTheirs(t *testing.T) {
 	contains(t, "a database without a history", forgetful.found(), []string{"a-queue", "b-queue", "shared"}, nil)
 }
 
-// Nor does anybody hear of another's tasks that a worker had no handler for.
+// Tasks of other programs that had no handler are not reported either.
 func TestAnothersUnhandledTaskIsTheirs(t *testing.T) {
 	t.Parallel()
 	url := servertest.Redis(t)
 	client, handle := connect(t, url), open(t, url)
 	tasks := asynq.NewClientFromRedisClient(client)
 	a, b := newTenant(t, handle), newTenant(t, handle)
-	// One at the head of a queue, which a worker of outboxd's left, and one that
-	// Asynq's own mux had no handler for.
+	// One task is at the head of a queue, where a worker of outboxd left it. For
+	// the other one Asynq's own mux had no handler.
 	head := a.emit("a:left", "left")
 	for id, queue := range map[string]string{head: "left", b.emit("b:tried", "tried"): "tried", "ordinary": "tried"} {
 		kind := map[string]string{"left": "a:left", "tried": "b:tried"}[queue]

@@ -15,8 +15,8 @@ import (
 	"outboxd/jobs/jobstest"
 )
 
-// What Redis refuses of a batch leaves no half of a task, and takes nothing away that was
-// there: not the task that lives, whose queue cannot be written now.
+// If Redis refuses an event of a batch, no half of a task is left. Nothing that was there
+// is removed: not even a living task whose queue cannot be written now.
 func TestARefusedBatchLeavesNothingAndTakesNothing(t *testing.T) {
 	t.Parallel()
 	publisher, client := jobstest.Publisher(t, servertest.OwnRedis(t).URL())

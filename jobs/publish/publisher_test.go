@@ -156,8 +156,8 @@ func TestPublishTellsAnEmptiedRedisAboutItsQueues(t *testing.T) {
 	}
 }
 
-// A unique task takes its lock before anything else. Where Redis refuses that, the task that is there is an earlier
-// delivery's, which lives.
+// A unique task takes its lock before anything else. If Redis refuses the lock, the existing task belongs to an
+// earlier delivery, and lives.
 func TestARefusedLockLeavesTheTaskAlone(t *testing.T) {
 	t.Parallel()
 	for name, refusal := range map[string]struct{ begin, end []any }{

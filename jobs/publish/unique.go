@@ -48,8 +48,8 @@ func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, t
 	case task.Err() != nil:
 		return unanswered(task.Err())
 	case task.Val() == 1:
-		// Whoever holds the lock now: the event's own lock ended while its task
-		// waited.
+		// The event's own lock ended while its task waited, so it does not
+		// matter which task holds it now.
 		return domain.Receipt{Answer: domain.AlreadyThere}
 	case id != "" && id != e.TaskID():
 		return domain.Receipt{Answer: domain.Duplicate, Holder: id}

@@ -128,8 +128,8 @@ func succeed(context.Context, *asynq.Task) error { return nil }
 
 func fail(context.Context, *asynq.Task) error { return errors.New("no") }
 
-// behaviours are what users of Asynq rely on. Each returns what is to be the same
-// whatever runs the server.
+// behaviours are what users of Asynq rely on. Each returns what must be the same
+// with both kinds of server.
 var behaviours = map[string]func(b *bed) any{
 	"a queue is worked off in order": func(b *bed) any {
 		b.config.Concurrency = 1

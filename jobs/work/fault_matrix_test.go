@@ -101,7 +101,8 @@ func (m *workerMatrix) handle(ctx context.Context, _ domain.Effects, task work.T
 func (m *workerMatrix) begin(payload string) {
 	m.tasks++
 	id := domain.ID{0x01, 0x90, 6: 0x70, 8: 0x80, 14: byte(m.tasks >> 8), 15: byte(m.tasks)}
-	// Without a repeat to spare: a charge is a dead letter.
+	// The tasks have no retry left, so an attempt that is charged makes a
+	// dead letter.
 	m.enqueue("test:a", id.String(), []byte(payload), asynq.MaxRetry(0))
 }
 

@@ -168,9 +168,9 @@ func (g *groups) confirm(members []*member) {
 	g.complain(members[0].task.Type, len(members), err)
 }
 
-// complain says why a batch failed that its tasks cannot tell of: they may all succeed
-// by themselves, after each batch has done its work in vain. An outage is no fault of
-// the handler, and has a warning of its own.
+// complain logs why a batch failed. Its tasks would not tell: they may all succeed
+// when they are tried one by one. An outage is no fault of the handler, and has a
+// warning of its own.
 func (g *groups) complain(taskType string, size int, err error) {
 	if err == nil || size < 2 || domain.ErrorCode(err) == domain.CodeUnavailable || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, context.Canceled) {
 		return
@@ -240,7 +240,8 @@ func present(members []*member) (together, repeats []*member, ctx context.Contex
 	}
 	ctx, cancel = gather.Context(contexts...)
 	if len(together) > 0 {
-		// A statement for many has one place in the traces: below the first.
+		// In the traces, a statement for many tasks is below the first of
+		// them.
 		ctx = trace.ContextWithSpan(ctx, trace.SpanFromContext(together[0].ctx))
 	}
 	return together, repeats, ctx, cancel

@@ -118,8 +118,8 @@ func (s *shop) raw(queue, id string) map[string]any {
 	}
 }
 
-// TestATaskIsTakenAsByAsynq holds the worker's own way of taking a task against
-// that of the Asynq in use.
+// TestATaskIsTakenAsByAsynq compares how the worker takes a task with how Asynq
+// takes it.
 func TestATaskIsTakenAsByAsynq(t *testing.T) {
 	t.Parallel()
 	running := func(own bool) map[string]any {

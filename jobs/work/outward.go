@@ -40,7 +40,7 @@ func (p *Postponed) Unwrap() error { return p.Err }
 func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed](err) }
 
 // recordPatience limits one question to the inbox, and one attempt to confirm an event
-// whose effect is made. A connection that hangs then holds up other tasks no longer.
+// whose effect is made. So a connection that hangs no longer delays other tasks.
 const recordPatience = 30 * time.Second
 
 // outward asks the inbox whether the event may take effect, carries it out

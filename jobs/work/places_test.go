@@ -134,8 +134,8 @@ redis.call("DEL", KEYS[3])
 return redis.status_reply("OK")`, keys, id)
 }
 
-// What was taken and is not asked for goes back, in its order: at once when the server
-// stops, and soon where it only takes no more.
+// Tasks that were taken and not asked for go back in their order: at once when the
+// server stops, and soon if the server only stops taking tasks.
 func TestWhatIsNotHandedOutGoesBack(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]func(*asker){"stopped": func(a *asker) { a.Release() }, "silent": func(*asker) {}} {

@@ -282,8 +282,8 @@ func TestTheJournalIsTrimmed(t *testing.T) {
 	}
 }
 
-// An event whose turn it is not, and one that was moved to a later time, stay: neither
-// an exhausted task nor one that Asynq gave up makes a dead letter of them.
+// An event that does not have its turn, or was moved to a later time, stays. Neither
+// an exhausted task nor one that Asynq gave up makes it a dead letter.
 func TestBuryLeavesWhatMayNotTakeEffectYet(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

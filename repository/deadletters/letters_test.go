@@ -99,7 +99,8 @@ func TestReplayOnce(t *testing.T) {
 		})
 	}
 	people.Wait()
-	// One who passed over what another held may have ended early.
+	// A run that skipped the dead letters that another one held may have
+	// ended early.
 	if _, err := letters.Replay(t.Context(), &actions[0], domain.DeadFilter{}, events); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"outboxd/repository/heal"
 )
 
-// While the outbox takes no event back, whatever it holds, none is at fault: they
+// If the outbox takes no event back at all, no single event is at fault. They
 // stay in the history, and the heal fails and says why. One that alone is refused
 // becomes a dead letter.
 func TestAnOutboxThatTakesNothingBackMakesNoDeadLetters(t *testing.T) {

@@ -216,8 +216,8 @@ func TestTheTurnOfACancelledEventGoesOn(t *testing.T) {
 	}
 }
 
-// An unconfirmed event has no check before its effect, so it counts as gone as
-// soon as it may have been handed over.
+// An event of an unconfirmed type is not checked before its effect, so it is
+// too late for it as soon as it may have been handed over.
 func TestWhatNobodyConfirmsIsTakenBackBeforeItIsDueOnly(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

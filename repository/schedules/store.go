@@ -205,7 +205,7 @@ func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) e
 	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
-// Resume lets a schedule go on. Its rule says what becomes of the ticks that it missed.
+// Resume lets a schedule go on. Its rule says what happens to the ticks that it missed.
 // Errors: domain.CodeNotFound.
 func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "resume", action, name, resumeSQL)

@@ -19,8 +19,8 @@ func TestKeepPartitions(t *testing.T) {
 	db := schematest.Open(t)
 	keeping := upkeep.NewHousekeeping(db, "")
 	emit(t, db, 1)
-	// There was no leader for a while: the default partition caught today's rows
-	// and very old ones.
+	// There was no leader for a while, so today's rows and very old ones are in
+	// the default partition.
 	for _, at := range []string{"now()", "now() - interval '30 days'"} {
 		exec(t, db, `INSERT INTO outbox_sent SELECT (jsonb_populate_record(NULL::outbox_sent, to_jsonb(o) || jsonb_build_object('sent_at', `+at+`))).* FROM outbox o`)
 	}

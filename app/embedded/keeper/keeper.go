@@ -137,7 +137,8 @@ func (k *Keeper) own(ctx context.Context, held *lock) error {
 // launch starts the server under the lock and publishes it. It does not release the lock when it fails.
 func (k *Keeper) launch(ctx context.Context, held *lock) error {
 	began := time.Now()
-	// Nobody may believe the state of an earlier owner while this one starts.
+	// While this owner starts, no process may read the state that an earlier
+	// owner published.
 	if err := k.folder.withdraw(k.engine.Name()); err != nil {
 		return err
 	}

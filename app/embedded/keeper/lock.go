@@ -53,7 +53,8 @@ func (l *lock) announceOwner() error {
 		return fmt.Errorf("lock %s: %w", l.path, err)
 	}
 	l.owner = file
-	// The process number is for people, and for the message of a process that waited in vain.
+	// The process number is for people, and for the error of a process that did not get the
+	// lock in time.
 	_ = file.Truncate(0)
 	_, _ = fmt.Fprintf(file, "%d\n", os.Getpid())
 	return nil
