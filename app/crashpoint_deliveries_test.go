@@ -54,7 +54,7 @@ func (r *orderReceiver) firsts(path string) (ids []string, repeats int) {
 	return ids, repeats
 }
 
-// crashOrdersSQL emits orders with keys, and remembers what was answered to who took some of them back.
+// crashOrdersSQL emits orders with keys, cancels some of them, and records the answers.
 const crashOrdersSQL = `
 CREATE TABLE orders (seq bigserial PRIMARY KEY, event_id uuid NOT NULL, key text, answer text);
 CREATE FUNCTION emit_orders(n integer) RETURNS void LANGUAGE plpgsql AS $$

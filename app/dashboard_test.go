@@ -70,7 +70,7 @@ func TestDashboard(t *testing.T) {
 	p.stop() // while the page listens
 }
 
-// wantAccessible lets axe-core look for what keeps people out.
+// wantAccessible lets axe-core look for barriers to accessibility.
 func (p *tab) wantAccessible() {
 	p.t.Helper()
 	axe, err := os.ReadFile("testdata/axe/axe.min.js")

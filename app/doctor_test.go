@@ -52,7 +52,7 @@ func TestDoctor(t *testing.T) {
 	if got := examine("--producer-role=nobody").codes(); !slices.Equal(got, []string{"producer-unknown"}) {
 		t.Errorf("with a role that is not there: found %q", got)
 	}
-	// The daemon sees, by itself, what happens while it runs.
+	// The daemon notices by itself what happens while it runs.
 	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	if _, err := db.ExecContext(t.Context(), `ALTER TABLE outbox SET (autovacuum_enabled = false)`); err != nil {
 		t.Fatal(err)

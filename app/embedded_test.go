@@ -67,7 +67,7 @@ func duration(field any) time.Duration {
 	return time.Duration(nanoseconds)
 }
 
-// TestOwnServerDies wants a daemon to end when a server that it runs itself is gone, rather than to go on without.
+// TestOwnServerDies wants a daemon to end when a server that it runs itself has died.
 func TestOwnServerDies(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--data-dir="+place(t))

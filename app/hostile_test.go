@@ -10,7 +10,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// TestCommandsPrintNothingThatATerminalObeys shows an event whose every text is hostile.
+// TestCommandsPrintNothingThatATerminalObeys shows an event in which all texts are
+// hostile.
 func TestCommandsPrintNothingThatATerminalObeys(t *testing.T) {
 	t.Parallel()
 	const hostile = "\x1b[2J\x1b]0;title\a\r\nFORGED\u009b31m\u202e"

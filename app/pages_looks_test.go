@@ -10,7 +10,7 @@ import (
 )
 
 // TestPagesAreForEverybody looks at the pages of events and dead letters as wide screens and telephones show them, in
-// light and dark, with and without the token: nothing keeps people out, and nothing scrolls to the side.
+// light and dark, with and without the token. axe-core finds no barrier, and no page scrolls to the side.
 func TestPagesAreForEverybody(t *testing.T) {
 	t.Parallel()
 	databaseURL := servertest.Database(t)

@@ -28,8 +28,7 @@ func within(t *testing.T, url, schema string) *postgres.Database {
 	return db
 }
 
-// Objects that a service may have in public under names that outboxd uses as
-// well.
+// A service may have objects in public with names that outboxd uses too.
 const others = `
 CREATE TABLE public.users (id bigint PRIMARY KEY, name text);
 CREATE TABLE public.inbox (message text);

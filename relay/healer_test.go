@@ -160,7 +160,7 @@ func TestTheQueueForgets(t *testing.T) {
 			}
 			w.exec(emitEffects, 500)
 			w.eventually(550, "SELECT count(*) FROM outbox_sent")
-			// Data that are put back have to be older than the last canary.
+			// The data that are put back must be older than the last canary.
 			w.eventually(0, "SELECT count(*) FROM outbox_queue_identity WHERE canary = $1", canary)
 			before := w.heals()
 			begun := time.Now()
@@ -233,8 +233,8 @@ func (f *fixture) value(name string) float64 {
 	return 0
 }
 
-// A replica takes over that had not got everything; and the URL leads elsewhere,
-// which the next relay notices at its start.
+// A replica takes over that lacks some data. In the other case the URL names
+// another Redis, which the next relay notices at its start.
 func TestAnotherQueueTakesOver(t *testing.T) {
 	t.Parallel()
 	for name, replicates := range map[string]bool{"a replica": true, "an empty one": false} {

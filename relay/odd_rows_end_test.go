@@ -54,9 +54,9 @@ func (o *oddRows) left() (left []string) {
 	return left
 }
 
-// One that is held waits for its turn: that of another one of its key, which is not due
-// yet or in flight, or for an earlier one that is not due, or held itself. The task of
-// one that is in flight may wait for its time.
+// A held event waits for another one of its key. That one has the turn and is in flight
+// or not yet due, or it is earlier and not due, or held itself. The task of one that is
+// in flight may wait for its time.
 const notWaitingSQL = `
 SELECT 'pending', id, queue, coalesce(generation, 0) FROM outbox WHERE available_at <= now()
 UNION ALL SELECT 'held', id, queue, coalesce(generation, 0) FROM outbox_held h

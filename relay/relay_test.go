@@ -177,8 +177,8 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 	}
 }
 
-// A Redis that takes connections and never answers is an outage too, and one
-// whose requests may have been carried out.
+// A Redis that accepts connections and never answers is an outage too. It may
+// have carried out the requests.
 func TestRedisStalls(t *testing.T) {
 	t.Parallel()
 	proxy := faulttest.NewProxy(t, servertest.Redis(t))

@@ -285,7 +285,7 @@ func (s *subject) bury() {
 	s.eventually(1, "SELECT count(*) FROM outbox_dead WHERE stage = 'worker'")
 }
 
-// doHousekeeping does at once what the leader does from time to time.
+// doHousekeeping does all of the leader's work at once.
 func (s *subject) doHousekeeping() {
 	s.t.Helper()
 	ctx, house := s.t.Context(), upkeep.NewHousekeeping(s.own, "")
@@ -334,7 +334,7 @@ func (s *subject) show() {
 	}
 }
 
-// verify looks whether the account adds up.
+// verify checks that the account adds up.
 func (s *subject) verify() {
 	s.t.Helper()
 	auditor := search.NewAuditor(s.own)

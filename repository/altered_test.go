@@ -14,8 +14,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Tables change that the worker's connections have plans for, or the plans are
-// discarded.
+// Tables for which the worker's connections have plans are changed, or the
+// plans are discarded.
 func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 	t.Parallel()
 	url := servertest.Database(t)

@@ -128,7 +128,8 @@ func TestAnEventIsSplitOnce(t *testing.T) {
 			t.Errorf("healed %d, %v, want %d", n, err, want)
 		}
 	}
-	// Met while there were no subscriptions: refused, sent, dead, held.
+	// These events were claimed before there were subscriptions: they are
+	// refused, sent, dead or held.
 	exec(t, db, "SELECT outboxd.emit('old:refused', '{}')")
 	settle(refused)
 	exec(t, db, "SELECT outboxd.emit('old:dead', '{}')")

@@ -44,8 +44,9 @@ func TestEmitSaysThePayloadLimitInForce(t *testing.T) {
 	}
 }
 
-// The relay takes rows out of the outbox and puts some back. A limit that was
-// lowered meanwhile must stop neither these rows nor rows from the history.
+// Meanwhile a relay takes rows out of the outbox and puts some back. A limit
+// that was lowered meanwhile must stop neither these rows nor rows from the
+// history.
 func TestEventsBeyondALoweredLimitGoOn(t *testing.T) {
 	t.Parallel()
 	for _, history := range []bool{true, false} {

@@ -121,9 +121,9 @@ func BenchmarkClaim(b *testing.B) {
 	}
 }
 
-// BenchmarkCommit ends batches with a history. Where all were delivered, that
-// is a commit; what was not goes back, or to the dead letters. What -benchmem
-// adds is of claim and settle together.
+// BenchmarkCommit ends batches with a history. If all events were delivered,
+// that is only a commit. Others go back to the outbox, or to the dead
+// letters. What -benchmem adds is of claim and settle together.
 func BenchmarkCommit(b *testing.B) {
 	for _, outcome := range []struct {
 		name    string

@@ -14,8 +14,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// The history of some days, in which all but a few events are confirmed; dead letters with
-// what happened to them; and older events, of whose days there are no partitions.
+// The history has some days, in which almost all events are confirmed. There are dead
+// letters with their journal, and older events whose days have no partitions.
 const (
 	longSent  = 200_000
 	longDead  = 60_000
@@ -32,11 +32,11 @@ const (
 	emittedSQL = `INSERT INTO outbox_entries (event_type, created_at) SELECT event_type, created_at FROM outbox_sent UNION ALL SELECT event_type, created_at FROM outbox_dead`
 )
 
-// Work that grows with the data is done under any timeout, because no statement of it
-// meets more of a table than one piece: healing, counting, folding, trimming, dropping
-// a partition, verifying. In this test a piece is a large part of the tables, so
-// PostgreSQL would rather read some of them whole. The settings tell it that rows are
-// expensive.
+// Work that grows with the data succeeds under any timeout, because each statement
+// reads one piece of a table at most. That is healing, counting, folding, trimming,
+// dropping a partition, and verifying. In this test a piece is a large part of the
+// tables, so PostgreSQL would rather read some of them whole. The settings tell it
+// that rows are expensive.
 func TestLongWorkIsDoneInPieces(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnPostgres(t)

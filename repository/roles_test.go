@@ -406,8 +406,8 @@ func TestRolesServeSeveralDatabases(t *testing.T) {
 	}
 }
 
-// TestAConsumerConfirmsFromAnySearchPath is a service of another team, whose role is a member of outboxd_consumer: a group hands
-// no search_path on.
+// In TestAConsumerConfirmsFromAnySearchPath another team's service has a role that is a member of outboxd_consumer. Members do
+// not get the search_path of their group.
 func TestAConsumerConfirmsFromAnySearchPath(t *testing.T) {
 	t.Parallel()
 	as := schematest.RoleDatabase(t)

@@ -161,8 +161,8 @@ func (i *injector) crash(s Server) (string, func() string, error) {
 	}, nil
 }
 
-// fill leaves PostgreSQL no room. What it cannot write to its tables it says; when
-// it cannot write to its write-ahead log, it ends.
+// fill leaves PostgreSQL no room. It reports an error if it cannot write to its
+// tables. If it cannot write to its write-ahead log, it ends.
 func (i *injector) fill() (string, func() string, error) {
 	postgres, disk := i.servers.Postgres, i.servers.PostgresDisk
 	if i.down[postgres] {

@@ -74,8 +74,8 @@ func newProducer(o Options, i int) *slot {
 	})
 }
 
-// share is how many of a given number of events a producer writes. Those that
-// write faster get more.
+// share is how many of a given number of events a producer writes. Producers
+// that write faster get more events.
 func share(o Options, producer int) int {
 	begin, end, total := 0, 0, 0
 	for i := range o.Producers {

@@ -16,10 +16,10 @@ import (
 	"outboxd/domain"
 )
 
-// The ledger is independent of outboxd's tables. What committed is in
+// The ledger is independent of outboxd's tables. Committed events are in
 // chaos.ledger, because each producer writes there in the transaction of its
-// events; what took effect is in chaos.effects, where nothing is unique, so that
-// what happened twice is seen. The journals, files of the producers' own, say
+// events. Effects are in chaos.effects, where nothing is unique, so an effect
+// that happened twice is seen. The journals, files of the producers' own, say
 // what they were told: it tells an event that outboxd lost from a commit that
 // PostgreSQL lost.
 const ledgerSQL = `

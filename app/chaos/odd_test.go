@@ -16,9 +16,9 @@ import (
 // oddType is the type of the odd rows, whose handler does nothing.
 const oddType = "chaos:odd"
 
-// oddRows are what producers have been seen to write: an expression for a column, or for
-// several. Each is refused at INSERT, or ends as any event does; either way
-// everybody else goes on.
+// oddRows are values that producers have been seen to write: expressions for one column
+// or several. Each is refused at INSERT, or ends as any event does. In both cases all
+// other events go on.
 var oddRows = []struct{ columns, values string }{
 	{"created_at", "'-infinity'"},
 	{"created_at", "'infinity'"},

@@ -178,7 +178,8 @@ const lockedOut = 4 * time.Second
 func (p *Plan) Next() Fault {
 	p.at += time.Duration((0.1 + 0.9*p.random.ExpFloat64()) * float64(p.profile.Gap))
 	f := Fault{At: p.at, Target: p.random.Uint64(), Where: faulttest.Position(p.random.IntN(int(faulttest.WithinReply) + 1)), Skip: p.random.IntN(40)}
-	// The longest come least often: each half as often as the one before.
+	// The longest come least often: each comes half as often as the one
+	// before.
 	i := 0
 	for dice := p.random.Uint64(); dice&1 == 1 && i < len(p.profile.Lasts)-1; dice >>= 1 {
 		i++

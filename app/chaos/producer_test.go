@@ -140,9 +140,8 @@ func (d *producerDuty) run(ctx context.Context) error {
 	return nil
 }
 
-// produce writes one transaction after another, until as many events as there is
-// room for have committed, one fails, or ctx ends. It returns the errors of the
-// journal.
+// produce writes one transaction after another. It ends when the ledger is full,
+// when a transaction fails, or with ctx. It returns the errors of the journal.
 func (p *producer) produce(ctx context.Context, room int) error {
 	for room > 0 {
 		events := p.compose(room)
@@ -208,7 +207,7 @@ func (p *producer) compose(room int) []entry {
 
 func orderingKey(n int) string { return fmt.Sprintf("ordered %02d", n+1) }
 
-// calm waits a moment after an error: servers are away for a while.
+// calm waits a moment after an error, because servers are away for a while.
 func calm(ctx context.Context) {
 	pause := time.NewTimer(100 * time.Millisecond)
 	defer pause.Stop()

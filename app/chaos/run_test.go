@@ -62,9 +62,9 @@ type run struct {
 	report    *Report
 }
 
-// Run runs once, and returns what it counted. An error says that there is
-// nothing to count, or that a process misbehaved in a way that no fault excuses; the
-// report is then what is known so far. Nothing is left running.
+// Run runs once, and returns what it counted. An error says that there is nothing to
+// count, or that a process misbehaved in a way that no fault excuses. The report
+// then has what is known so far. Nothing is left running.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Servers, err = o.Servers.asFleet(); err != nil {
 		return nil, err

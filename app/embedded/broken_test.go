@@ -24,7 +24,7 @@ func locked(dir string) bool {
 	return err == nil && len(text) > 0
 }
 
-// TestBrokenData breaks data directories in several ways. Each has to give one error that names it, and must not be touched.
+// TestBrokenData breaks data directories in several ways. Each must cause one error that names it, and must not be changed.
 func TestBrokenData(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {

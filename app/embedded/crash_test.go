@@ -27,7 +27,8 @@ func TestKilledOwnerLeavesNothingRunning(t *testing.T) {
 	wantMarks(t, s.DatabaseURL(), s.RedisURL(), 1)
 }
 
-// TestStartRightAfterAKill does not wait for the old servers' end, so that the start has to.
+// TestStartRightAfterAKill does not wait until the old servers have ended. The new start
+// must wait.
 func TestStartRightAfterAKill(t *testing.T) {
 	t.Parallel()
 	o := options(t)
@@ -79,7 +80,8 @@ func TestKilledDuringTheFirstStart(t *testing.T) {
 	wantMarks(t, s.DatabaseURL(), s.RedisURL(), 1)
 }
 
-// TestOrphanIsStopped has a server that is never told of its owner's death, as where there is no signal for it.
+// In TestOrphanIsStopped no signal tells the server that its owner died, as on systems that have no such
+// signal.
 func TestOrphanIsStopped(t *testing.T) {
 	t.Parallel()
 	o := options(t)

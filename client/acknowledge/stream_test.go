@@ -56,7 +56,7 @@ func TestAStreamIsReadFromWhereItWasLeft(t *testing.T) {
 	if next := await(acknowledge.End); next != third {
 		t.Errorf("the position at the end is %q, want %q", next, third)
 	}
-	// Another stream, whose positions are before: it is read from its start.
+	// Another stream has lower positions, so it is read from its start.
 	if next := await("99999999999999-0"); next != acknowledge.Start {
 		t.Errorf("the position in another stream is %q", next)
 	}

@@ -134,7 +134,7 @@ func TestRunSaysWhatToChange(t *testing.T) {
 	}
 }
 
-// Check finds the errors that tasks would wait for.
+// Check finds the errors that would keep tasks waiting.
 func TestCheckSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -160,8 +160,8 @@ func TestOthersAcknowledgements(t *testing.T) {
 	o.Drain(t)
 }
 
-// Two outboxes on one Redis have an event with the same ID, type and queue. The effect of
-// one is no effect of the other, and each confirms only what its own tasks did.
+// Two outboxes on one Redis have an event with the same ID, type and queue. Each event
+// has its own effect, and each outbox confirms only what its own tasks did.
 func TestTwoOutboxesOnOneRedis(t *testing.T) {
 	t.Parallel()
 	o := outboxtest.Start(t)

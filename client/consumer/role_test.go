@@ -56,8 +56,8 @@ func (b *bench) billing() *sql.DB {
 	return own
 }
 
-// A handler that talks to the outside world for longer than its role's transactions may be idle, in a role
-// that does not see the outbox's schema without its name.
+// The handler talks to the outside world for longer than a transaction of its role may be idle. The role's
+// search_path does not have the outbox's schema.
 func TestAConsumersRoleBoundsNoHandler(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -46,7 +46,7 @@ type closed struct{}
 func (closed) Pause() time.Duration { return time.Second }
 func (closed) Took()                {}
 
-// A receipt ends with its own question, however many are lost after it.
+// A receipt ends with its own question, even if many later answers are lost.
 func TestAReceiptEndsBeforeItsTasksAreAnothers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

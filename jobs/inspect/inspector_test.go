@@ -73,7 +73,7 @@ func TestInspectorKnowsTheInProcessRedis(t *testing.T) {
 	}
 }
 
-// TestInspectorFindsHowRedisDoes provokes what INFO tells.
+// TestInspectorFindsHowRedisDoes provokes the states that INFO reports.
 func TestInspectorFindsHowRedisDoes(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)

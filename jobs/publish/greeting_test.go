@@ -18,8 +18,9 @@ import (
 	"outboxd/jobs/publish"
 )
 
-// An error of Redis to the greeting of a connection concerns each command that
-// was to go over it. Nothing of a batch may look as if Redis had it.
+// If Redis answers the greeting of a connection with an error, each command
+// that was to go over it fails with that error. Nothing of a batch may look as
+// if Redis had it.
 func TestNothingIsDeliveredOverAConnectionThatWasTurnedAway(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*testing.T, *redis.Client, *url.URL){
@@ -125,7 +126,7 @@ func TestTheRecommendedRightsSuffice(t *testing.T) {
 	}
 }
 
-// The examination finds what only enqueuing needs.
+// The examination finds missing rights that only enqueuing needs.
 func TestTheExaminationNamesMissingRights(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)

@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// In a database that went back, tasks whose turn it is not cost nothing: with attempts left they come again, on their last they
-// wait, and where too many would wait the relay makes them anew. None ends in the archive.
+// In a database that went back, tasks before their turn cost no attempt. With attempts left they come again. On their last
+// attempt they wait, and if too many wait, the relay makes them again. None ends in the archive.
 func TestTasksBeforeTheirTurn(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, servertest.Redis(t), map[string]work.Handler{

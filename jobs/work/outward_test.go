@@ -23,8 +23,8 @@ func note(task work.Task) work.Record {
 	}
 }
 
-// While an effect outside the database goes on, no connection is in use and no
-// transaction is open, however many there are.
+// While effects outside the database go on, no connection is in use and no
+// transaction is open, however many effects there are.
 func TestAnEffectOutsideHoldsNoConnection(t *testing.T) {
 	t.Parallel()
 	const tasks = 40
@@ -50,8 +50,8 @@ func TestAnEffectOutsideHoldsNoConnection(t *testing.T) {
 	servertest.Eventually(t, "all are confirmed", func() bool { return s.count("SELECT count(*) FROM effects JOIN inbox USING (event_id)") == tasks })
 }
 
-// A second task of an event, which Redis has when it lost the first, waits for it, and
-// finds the event confirmed.
+// Redis lost the first task of an event and has a second one. The second waits for the
+// first, and finds the event confirmed.
 func TestAnEffectOutsideDoesNotRunTwiceAtOnce(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32

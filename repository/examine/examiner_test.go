@@ -245,7 +245,7 @@ func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 	exec(t, db, `ALTER TABLE outbox DISABLE TRIGGER USER`)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) SELECT 't', '', now() + interval '1 day' FROM generate_series(1, 100001)`)
 	exec(t, db, `DELETE FROM outbox; ALTER TABLE outbox ENABLE TRIGGER USER`)
-	// The server tells its statistics a moment later.
+	// The server publishes its statistics a moment later.
 	eventually(t, db, 1, `SELECT count(*) FROM pg_class WHERE oid = 'outbox'::regclass AND pg_stat_get_dead_tuples(oid) > 100000`)
 	found := examined(t, db, healthy())
 	if said := text(found, "vacuum-behind"); !strings.Contains(said, "outbox has 100,001 dead rows beside 0 live ones and was never vacuumed") {

@@ -113,7 +113,8 @@ func TestRedriveWaitsForOpenBatches(t *testing.T) {
 			t.Fatal("what was settled is not back")
 		}
 	}
-	// Claimed after the loss, and so not lost; and it must not be waited for.
+	// This event was claimed after the loss, so it is not lost, and the heal
+	// must not wait for it.
 	later := claim(t, store, 1)
 	select {
 	case r := <-done:

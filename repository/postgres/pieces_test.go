@@ -28,7 +28,8 @@ func TestPiecesGetSmallerUntilTheServerLetsThemEnd(t *testing.T) {
 	}
 }
 
-// A server that lets not even the smallest piece end is named as the cause, after a few attempts.
+// If the server ends even the smallest piece, the error names that as the cause, after a few
+// attempts.
 func TestPiecesThatNeverEnd(t *testing.T) {
 	t.Parallel()
 	ended := &pgconn.PgError{Code: "57014"}

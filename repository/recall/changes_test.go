@@ -279,7 +279,7 @@ func TestAnEventIsRescheduled(t *testing.T) {
 	adds(t, db, 0)
 }
 
-// People cancel many at once, on the record.
+// A person cancels many events at once, and the action is recorded.
 func TestPeopleCancelOnTheRecord(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

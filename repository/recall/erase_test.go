@@ -91,8 +91,8 @@ func TestErasingLeavesNothingOfTheContent(t *testing.T) {
 	adds(t, db, 4)
 }
 
-// An ID may have a dead letter and wait once more, because a producer wrote it again.
-// An erased event is not sent.
+// An ID may have a dead letter and a waiting event, because a producer wrote it
+// again. An erased event is not sent.
 func TestWhatRepeatsAnErasedEventIsNotSent(t *testing.T) {
 	t.Parallel()
 	for what, aside := range map[string]string{

@@ -18,9 +18,9 @@ import (
 	rt "outboxd/repository/repositorytest"
 )
 
-// Claims, confirmations, healing and cancellations at once, and each of them fails in
-// every way. Each event ends with exactly one of an effect and a cancellation, and
-// every answer is true.
+// Claims, confirmations, healing and cancellations happen at the same time, and each
+// of them fails in every way. Each event ends with exactly one of an effect and a
+// cancellation, and every answer is true.
 func TestEveryEventTakesEffectOrIsCancelled(t *testing.T) {
 	t.Parallel()
 	const events, workers = 400, 3

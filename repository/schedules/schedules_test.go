@@ -146,7 +146,7 @@ func TestMissedTicks(t *testing.T) {
 	}
 }
 
-// However many lead at once, a tick is one event.
+// Even if several relays lead at once, a tick is one event.
 func TestTwoLeadersEmitATickOnce(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
@@ -192,8 +192,8 @@ func TestATickThatIsForgottenIsTheSameEvent(t *testing.T) {
 	}
 }
 
-// A paused schedule emits nothing; its rule says what becomes of what it missed. One
-// that fails says why and keeps no other waiting.
+// A paused schedule emits nothing. Its rule says what happens to the ticks that it
+// missed. One that fails says why and keeps no other waiting.
 func TestPausedAndFailingSchedules(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)

@@ -209,7 +209,8 @@ func TestAReplayLeavesAClaimThatIsOpenNoGap(t *testing.T) {
 	}
 }
 
-// TestAReplayGoesOnWhereItWas ends in the middle of several pieces; meanwhile deliveries go, die and are discarded.
+// TestAReplayGoesOnWhereItWas stops a replay in the middle of several pieces. Meanwhile its deliveries are sent,
+// die and are discarded.
 func TestAReplayGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
 	r := newReplayed(t)

@@ -280,8 +280,8 @@ func TestSMTPCancelled(t *testing.T) {
 	}
 }
 
-// Without the last answer it is unknown whether the server took the message.
-// After the last answer no later failure matters.
+// If the last answer is lost, it is unknown whether the server accepted the
+// message. After the last answer no later failure matters.
 func TestSMTPLastAnswerDecides(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
