@@ -84,7 +84,7 @@ func anchors(text string) string {
 func TestPagesAreShort(t *testing.T) {
 	t.Parallel()
 	for _, file := range documents(t) {
-		if !strings.HasPrefix(file, "../docs/") || strings.HasSuffix(file, "/configuration.md") {
+		if !strings.HasPrefix(file, "../docs/") || strings.HasSuffix(file, "/configuration.md") || strings.HasSuffix(file, "/json.md") {
 			continue
 		}
 		lines := strings.Split(readDocument(t, file), "\n")
