@@ -3,4 +3,4 @@
 // and jobs answer the commands' questions.
 package command
 
-//go:generate go test -run ^(TestManPages|TestPromises)$ . -update
+//go:generate go test -run ^(TestManPages|TestPromises|TestCommandIndex|TestJSONReference)$ . -update
