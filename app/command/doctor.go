@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -173,7 +174,22 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	var thorough []domain.Finding
 	var known inspect.Known
 	var receivers inspect.Receivers
+	redis, redisErr := s.OpenRedis(redisConnections)
+	if domain.ErrorCode(redisErr) == domain.CodeInvalid {
+		return nil, config.Mistake{Err: redisErr}
+	}
+	// At the same time, because each may be silent until the patience ends.
+	var answered sync.WaitGroup
+	if redisErr == nil {
+		defer func() { _ = redis.Close() }()
+		answered.Go(func() {
+			if err := redis.Client().Ping(ctx).Err(); err != nil {
+				redisErr = broker.Unavailable("reach Redis", err)
+			}
+		})
+	}
 	db, err := servers.OpenDatabase(ctx, cfg, s.DatabaseURL, databaseConnections, nil, log)
+	answered.Wait()
 	if err == nil {
 		defer db.Close()
 		overviews := search.NewOverviews(db)
@@ -184,12 +200,7 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 		log.Warn("PostgreSQL cannot be reached", "error", err)
 		sources.PostgresErr, known, receivers = domain.Wrap(domain.CodeUnavailable, err, "PostgreSQL cannot be reached"), nil, nil
 	}
-	redis, err := s.OpenRedis(redisConnections)
-	if domain.ErrorCode(err) == domain.CodeInvalid {
-		return nil, config.Mistake{Err: err}
-	}
-	if err == nil {
-		defer func() { _ = redis.Close() }()
+	if err = redisErr; err == nil {
 		inspector := inspect.NewInspector(redis, s.Forgetful(), time.Now)
 		inspector.Handles(daemon.HandledTypes())
 		inspector.OnlyOurs(known)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"outboxd/app/command/terminal"
 	"outboxd/app/daemon"
+	"outboxd/app/logging"
 	"outboxd/app/lookout"
 	"outboxd/app/servers"
 	"outboxd/config"
@@ -19,7 +21,9 @@ import (
 	"outboxd/jobs/broker"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/retries"
+	"outboxd/migrations"
 	"outboxd/repository/examine"
+	"outboxd/repository/postgres"
 	"outboxd/repository/search"
 )
 
@@ -51,15 +55,37 @@ func (c commands) newTopCommand() *cobra.Command {
 	out.AddFlag(top)
 	durationVar(top.Flags(), &interval, "interval", 2*time.Second, "time between two refreshes, at least 200ms")
 	top.Flags().BoolVar(&once, "once", false, "look once")
-	top.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+	top.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if err := out.Check(); err != nil {
+			return err
+		}
 		if interval < minInterval {
 			return config.Mistake{Err: fmt.Errorf("--interval %v: at least %v", interval, minInterval)}
 		}
-		t, err := newTop(o)
+		cfg, err := c.loadToLook(cmd, config.RoleRelay)
+		if err != nil {
+			return err
+		}
+		// What PostgreSQL refuses is a finding, not a line of the log between the views.
+		cfg.Log.Level = "error"
+		log := logging.New(cmd.ErrOrStderr(), cfg.Log)
+		s, err := servers.Start(cmd.Context(), cfg, log)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if stopped := s.Close(cmd.Context()); err == nil {
+				err = stopped
+			}
+		}()
+		t, err := newTop(cfg, s, log)
 		if err != nil {
 			return err
 		}
 		defer t.close()
+		if err := t.connect(cmd.Context()); err != nil {
+			return err
+		}
 		stdout := cmd.OutOrStdout()
 		if out.Format != terminal.FormatTable {
 			return out.Write(stdout, t.look(cmd.Context()), nil)
@@ -76,36 +102,59 @@ func (c commands) newTopCommand() *cobra.Command {
 		return t.run(ctx, interval, func(v topView) error {
 			return screen.Show(func(w io.Writer) error { return v.write(w, color) })
 		})
-	})
+	}
 	return top
 }
 
 // top looks repeatedly.
 type top struct {
+	cfg     *config.Config
+	servers *servers.Servers
+	log     *slog.Logger
+	redis   *broker.Redis
+	db      *postgres.Database // nil: PostgreSQL has not answered yet
+
 	lookout   *lookout.Lookout
-	redis     *broker.Redis
 	examiners []server
 
 	findings   []domain.Finding
 	examinedAt time.Time
 }
 
-func newTop(o *opened) (*top, error) {
-	broker.BridgeLog(o.log)
-	redis, err := o.servers.OpenRedis(redisConnections)
+func newTop(cfg *config.Config, s *servers.Servers, log *slog.Logger) (*top, error) {
+	broker.BridgeLog(log)
+	redis, err := s.OpenRedis(redisConnections)
 	if err != nil {
 		return nil, err
 	}
-	inspector := inspect.NewInspector(redis, o.servers.Forgetful(), time.Now)
+	return &top{cfg: cfg, servers: s, log: log, redis: redis}, nil
+}
+
+// connect connects to PostgreSQL if it answers, and arranges who is asked. It returns
+// an error only if top cannot go on: what the configuration names is wrong.
+func (t *top) connect(ctx context.Context) error {
+	inspector := inspect.NewInspector(t.redis, t.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
-	inspector.OnlyOurs(search.NewKnownEvents(o.db, o.cfg.Relay.History).Among)
-	return &top{
-		lookout: lookout.New(lookout.Sources{
-			Events: search.NewOverviews(o.db), Queues: inspect.NewOverviews(redis), Failing: retries.New(redis), Foreign: inspector.Foreign,
-		}),
-		redis:     redis,
-		examiners: []server{{diagnosis.PostgreSQL, examine.New(o.db, servers.ExamineOptions(o.cfg))}, {diagnosis.Redis, inspector}},
-	}, nil
+	sources := lookout.Sources{Queues: inspect.NewOverviews(t.redis), Failing: retries.New(t.redis), Foreign: inspector.Foreign}
+	t.examiners = []server{{diagnosis.Redis, inspector}}
+	db, err := servers.OpenDatabase(ctx, t.cfg, t.servers.DatabaseURL, databaseConnections, nil, t.log)
+	if err == nil {
+		if err = migrations.Core().Check(ctx, db.SQL()); err != nil {
+			db.Close()
+		}
+	}
+	switch {
+	case err == nil:
+		t.db, sources.Events = db, search.NewOverviews(db)
+		inspector.OnlyOurs(search.NewKnownEvents(db, t.cfg.Relay.History).Among)
+		t.examiners = append([]server{{diagnosis.PostgreSQL, examine.New(db, servers.ExamineOptions(t.cfg))}}, t.examiners...)
+	case domain.ErrorCode(err) == domain.CodeUnavailable || ctx.Err() != nil:
+		sources.PostgresErr = err
+	default:
+		return err
+	}
+	t.lookout = lookout.New(sources)
+	return nil
 }
 
 // server is a server that top examines.
@@ -116,6 +165,9 @@ type server struct {
 
 func (t *top) close() {
 	_ = t.redis.Close()
+	if t.db != nil {
+		t.db.Close()
+	}
 }
 
 // run shows a view at once and then after every interval, until ctx ends.
@@ -140,11 +192,16 @@ func (t *top) run(ctx context.Context, interval time.Duration, show func(topView
 
 // look reads everything once. A server that cannot be reached is a finding.
 func (t *top) look(ctx context.Context) topView {
+	if t.db == nil && time.Since(t.examinedAt) >= examineEvery/6 && !t.examinedAt.IsZero() {
+		if err := t.connect(ctx); err == nil && t.db != nil {
+			t.examinedAt = time.Time{}
+		}
+	}
 	if time.Since(t.examinedAt) >= examineEvery {
 		t.examine(ctx)
 	}
 	quick := t.lookout.Quick(ctx)
-	if quick.PostgresErr != nil || quick.RedisErr != nil {
+	if t.db != nil && quick.PostgresErr != nil || quick.RedisErr != nil {
 		t.examinedAt = time.Time{} // earlier findings may be outdated
 	}
 	return newTopView(quick, quick.Merge(t.findings))
@@ -164,17 +221,15 @@ func (t *top) examine(ctx context.Context) {
 // write writes a view as a table.
 func (v topView) write(w io.Writer, color terminal.Palette) error {
 	fmt.Fprintln(w, color.Bold(v.Headline))
-	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	v.table(aligned)
-	if err := aligned.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
+	// The findings come first, because a terminal that is too low cuts the end.
 	if len(v.Findings) == 0 {
 		fmt.Fprintln(w, color.Green("Nothing endangers the events."))
 	}
 	for _, f := range v.Findings {
 		fmt.Fprintf(w, "%s %s: %s\n", f.level(color), color.Bold(f.Code), terminal.OneLine(f.Found, 0))
 	}
-	return nil
+	fmt.Fprintln(w)
+	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	v.table(aligned)
+	return aligned.Flush()
 }

@@ -11,19 +11,19 @@ import (
 	"outboxd/domain/words"
 )
 
-// topView is one look in JSON.
+// topView is one look in JSON. What could not be read is null.
 type topView struct {
 	Headline       string    `json:"headline"`
-	At             time.Time `json:"at"` // by the database's clock
-	Pending        int64     `json:"pending"`
+	At             time.Time `json:"at"` // by the database's clock, or this machine's if that is not known
+	Pending        *int64    `json:"pending"`
 	Estimated      bool      `json:"pending_is_estimated"`
-	Held           int64     `json:"held"`
-	InRedis        int64     `json:"in_redis"`
-	Dead           int64     `json:"dead"`
-	OldestDue      float64   `json:"oldest_due_seconds"` // 0: none is due
-	Now            topFlow   `json:"now"`                // the last half minute
-	Hour           topFlow   `json:"hour"`
-	ConfirmedOfDay int64     `json:"confirmed_of_day"`
+	Held           *int64    `json:"held"`
+	InRedis        *int64    `json:"in_redis"`
+	Dead           *int64    `json:"dead"`
+	OldestDue      *float64  `json:"oldest_due_seconds"` // 0: none is due
+	Now            *topFlow  `json:"now"`                // the last half minute
+	Hour           *topFlow  `json:"hour"`
+	ConfirmedOfDay *int64    `json:"confirmed_of_day"`
 
 	Relays   []topRelay        `json:"relays"`
 	Workers  []topWorker       `json:"workers"`
@@ -64,18 +64,24 @@ type topQueue struct {
 	Archived  int64  `json:"archived"`
 }
 
-func newTopFlow(f domain.Flow) topFlow {
-	return topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died)}
+func newTopFlow(f domain.Flow) *topFlow {
+	return &topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died)}
 }
 
 // newTopView returns the view of a look and its findings.
 func newTopView(quick diagnosis.Quick, found []domain.Finding) (v topView) {
 	s := &quick.Standing
 	v.Headline = diagnosis.Headline(found, quick.Waiting())
-	v.At, v.Pending, v.Estimated, v.Held, v.Dead = s.At.UTC(), s.Pending, s.Estimated, s.Held, s.Dead
-	v.OldestDue = diagnosis.Late(*s).Seconds()
-	v.Now, v.Hour, v.ConfirmedOfDay = newTopFlow(s.Now), newTopFlow(s.Hour), s.Day.Confirmed
-	v.Relays, v.Workers, v.Queues = []topRelay{}, []topWorker{}, []topQueue{}
+	v.At = quick.At.UTC()
+	if quick.PostgresErr == nil {
+		v.At, v.Pending, v.Estimated, v.Held, v.Dead = s.At.UTC(), &s.Pending, s.Estimated, &s.Held, &s.Dead
+		v.OldestDue = new(diagnosis.Late(*s).Seconds())
+		v.Now, v.Hour, v.ConfirmedOfDay = newTopFlow(s.Now), newTopFlow(s.Hour), &s.Day.Confirmed
+		v.Relays = []topRelay{}
+	}
+	if quick.RedisErr == nil {
+		v.InRedis, v.Workers, v.Queues = new(int64), []topWorker{}, []topQueue{}
+	}
 	for _, r := range s.Relays {
 		v.Relays = append(v.Relays, topRelay{r.Host, r.PID, r.Version, r.Asleep, r.Leads, r.SeenAt.UTC()})
 	}
@@ -83,31 +89,48 @@ func newTopView(quick diagnosis.Quick, found []domain.Finding) (v topView) {
 		v.Workers = append(v.Workers, topWorker{w.Host, w.PID, w.Busy, w.Concurrency})
 	}
 	for _, q := range quick.Queues {
-		v.InRedis += q.Unfinished()
+		*v.InRedis += q.Unfinished()
 		v.Queues = append(v.Queues, topQueue{q.Name, q.Pending, q.Active, q.Scheduled, q.Retry, q.Archived})
 	}
 	v.Findings = newExamination(found).Findings
 	return v
 }
 
+// unknown stands for what could not be read.
+const unknown = "?"
+
+func counted(n *int64) string {
+	if n == nil {
+		return unknown
+	}
+	return words.Count(*n)
+}
+
+// table fits into 60 columns.
 func (v topView) table(w io.Writer) {
-	about := ""
+	const name, version = 12, 10
+	pending, confirmed, oldest := counted(v.Pending), counted(v.ConfirmedOfDay), unknown
 	if v.Estimated {
-		about = "~"
+		pending = "~" + pending
 	}
-	count := words.Count[int64]
-	fmt.Fprintf(w, "%s UTC\tPENDING\tHELD\tIN REDIS\tCONFIRMED\tDEAD\n", terminal.Instant(v.At))
-	fmt.Fprintf(w, "events\t%s%s\t%s\t%s\t%s in 24 h\t%s\n", about, count(v.Pending), count(v.Held), count(v.InRedis), count(v.ConfirmedOfDay), count(v.Dead))
-	for _, f := range []struct {
-		name string
-		topFlow
-	}{{"now", v.Now}, {"last hour", v.Hour}} {
-		fmt.Fprintf(w, "%s\t+%s\t\t+%s\t+%s\t+%s\n", f.name, words.Rate(f.Emitted), words.Rate(f.Enqueued), words.Rate(f.Confirmed), words.Rate(f.Died))
+	if v.OldestDue != nil {
+		oldest = "none"
+		if *v.OldestDue > 0 {
+			oldest = words.Duration(time.Duration(*v.OldestDue * float64(time.Second)))
+		}
 	}
-	oldest := "none"
-	if v.OldestDue > 0 {
-		oldest = words.Duration(time.Duration(v.OldestDue * float64(time.Second)))
+	rates := func(of func(topFlow) float64) string {
+		if v.Now == nil || v.Hour == nil {
+			return unknown + "\t" + unknown
+		}
+		return "+" + words.Rate(of(*v.Now)) + "\t+" + words.Rate(of(*v.Hour))
 	}
+	fmt.Fprintf(w, "%s UTC\t\tNOW\tLAST HOUR\n", terminal.Instant(v.At))
+	fmt.Fprintf(w, "PENDING\t%s\t%s\n", pending, rates(func(f topFlow) float64 { return f.Emitted }))
+	fmt.Fprintf(w, "HELD\t%s\t\t\n", counted(v.Held))
+	fmt.Fprintf(w, "IN REDIS\t%s\t%s\n", counted(v.InRedis), rates(func(f topFlow) float64 { return f.Enqueued }))
+	fmt.Fprintf(w, "CONFIRMED IN 24 H\t%s\t%s\n", confirmed, rates(func(f topFlow) float64 { return f.Confirmed }))
+	fmt.Fprintf(w, "DEAD\t%s\t%s\n", counted(v.Dead), rates(func(f topFlow) float64 { return f.Died }))
 	fmt.Fprintf(w, "oldest due\t%s\n", oldest)
 	fmt.Fprintln(w, "\nRELAY\tPID\tVERSION\tSTATE\tSEEN")
 	for _, r := range v.Relays {
@@ -118,14 +141,23 @@ func (v topView) table(w io.Writer) {
 		if r.Leads {
 			state += ", leader"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", terminal.OneLine(r.Host, 40), r.PID, terminal.OneLine(r.Version, 20), state, words.Ago(v.At, r.SeenAt))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", terminal.OneLine(r.Host, name), r.PID, terminal.OneLine(r.Version, version), state, words.Ago(v.At, r.SeenAt))
+	}
+	if v.Relays == nil {
+		fmt.Fprintln(w, unknown)
 	}
 	fmt.Fprintln(w, "\nWORKER\tPID\tBUSY\tOF")
 	for _, k := range v.Workers {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", terminal.OneLine(k.Host, 40), k.PID, k.Busy, k.Concurrency)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", terminal.OneLine(k.Host, name), k.PID, k.Busy, k.Concurrency)
 	}
-	fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tSCHEDULED\tRETRY\tARCHIVED")
+	if v.Workers == nil {
+		fmt.Fprintln(w, unknown)
+	}
+	fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tLATER\tRETRY\tARCHIVED")
 	for _, q := range v.Queues {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Name, 40), count(q.Pending), count(q.Active), count(q.Scheduled), count(q.Retry), count(q.Archived))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.OneLine(q.Name, name+2), words.Count(q.Pending), words.Count(q.Active), words.Count(q.Scheduled), words.Count(q.Retry), words.Count(q.Archived))
+	}
+	if v.Queues == nil {
+		fmt.Fprintln(w, unknown)
 	}
 }

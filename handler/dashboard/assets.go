@@ -57,6 +57,15 @@ func newFiles() files {
 	return all
 }
 
+// AssetPaths returns the paths of all embedded files, which a browser asks for with
+// each page.
+func AssetPaths() (paths []string) {
+	for _, f := range newFiles() {
+		paths = append(paths, "/"+f.address)
+	}
+	return paths
+}
+
 // serve serves the files to everybody: the sign-in page needs them. Browsers
 // may cache them, because a changed file has another address.
 func (all files) serve(app fiber.Router) {

@@ -81,7 +81,7 @@ func (o Options) newServer(name string) *handler.Server {
 	return handler.NewServer(handler.Options{
 		Name: name, Logger: o.Logger, Registerer: o.Registry, TrustedProxies: o.TrustedProxies,
 		ReadLimit: formLimit, Timeouts: o.Timeouts, Connections: o.Connections,
-		Quiet: []string{"/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath + "/*"},
+		Quiet: append(dashboard.AssetPaths(), "/healthz", "/readyz", "/metrics", "/live", "/history", tasksPath+"/*"),
 	})
 }
 

@@ -139,8 +139,10 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 		// Asynq archives such a task whatever the error is.
 		log.Error("no handler for this type of task and no attempt left; it is archived")
 	case errors.Is(err, broker.ErrNoHandler):
-		log.Warn("no handler for this type of task; it goes back to the queue, and no attempt is charged. Start a worker that has the handler, or do not serve this queue here",
-			"again_in", unknownDelay)
+		if tasks := w.unhandled.count(task.Type(), time.Now()); tasks > 0 {
+			log.Warn("no handler for this type of task; it goes back to the queue, and no attempt is charged. Start a worker that has the handler, or do not serve this queue here",
+				"again_in", unknownDelay, "tasks_since_last_line", tasks)
+		}
 	case errors.Is(err, asynq.SkipRetry), retried >= limit:
 		log.Error("a task used up its attempts and is archived", "error", err)
 	default:

@@ -76,6 +76,7 @@ type Worker struct {
 	outside                outside
 	records                records
 	spared                 spare.Tasks
+	unhandled              tally
 }
 
 // New returns a Worker. It does not connect.

@@ -1,0 +1,94 @@
+package app_test
+
+import (
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+
+	"outboxd/app/servertest"
+)
+
+// silent returns the address of a server that accepts connections and says nothing.
+func silent(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of this process
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().String()
+}
+
+// Commands end within their --timeout and say in one line what is wrong with a server.
+func TestCommandsWhenAServerIsIll(t *testing.T) {
+	t.Parallel()
+	database, redis := servertest.Database(t), servertest.OwnRedis(t)
+	healthy := on(database, redis.URL(), t.TempDir())
+	if r := execute(t, nil, append([]string{"migrate", "up"}, healthy...)...); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	nowhere, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of this process
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := nowhere.Addr().String()
+	_ = nowhere.Close()
+	for _, c := range []struct{ name, url, cause string }{
+		{"refused", "postgres://a@" + refused + "/b?sslmode=disable", "connection refused"},
+		{"silent", "postgres://a@" + silent(t) + "/b?sslmode=disable", "does not answer within"},
+		{"no such database", strings.Replace(database, "/test_", "/no_test_", 1), "does not exist"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, command := range [][]string{{"events", "list"}, {"dead", "list"}, {"keys", "list"}, {"migrate", "status"}} {
+				r := execute(t, nil, append(command, "--timeout=1s", "--database-url="+c.url, "--redis-url="+redis.URL())...)
+				if said := strings.TrimSpace(r.message()); r.code != 1 || !strings.Contains(said, c.cause) || strings.Contains(said, "\n") {
+					t.Errorf("%v: exit code %d, says %q", command, r.code, said)
+				}
+			}
+		})
+	}
+	// What could not be read is unknown, and not 0.
+	look := func(args ...string) (v map[string]any) {
+		t.Helper()
+		r := execute(t, nil, append([]string{"top", "-o=json", "--timeout=1s"}, args...)...)
+		if err := json.Unmarshal([]byte(r.stdout), &v); err != nil || r.code != 0 {
+			t.Fatalf("exit code %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+		}
+		return v
+	}
+	v := look("--database-url=postgres://a@"+silent(t)+"/b?sslmode=disable", "--redis-url="+redis.URL())
+	for _, name := range []string{"pending", "held", "dead", "oldest_due_seconds", "now", "hour", "confirmed_of_day", "relays"} {
+		if value, there := v[name]; !there || value != nil {
+			t.Errorf("without PostgreSQL %s is %v", name, value)
+		}
+	}
+	if v["in_redis"] != 0.0 {
+		t.Errorf("without PostgreSQL in_redis is %v", v["in_redis"])
+	}
+	redis.Pause()
+	v = look(healthy...)
+	for _, name := range []string{"in_redis", "workers", "queues"} {
+		if value, there := v[name]; !there || value != nil {
+			t.Errorf("without Redis %s is %v", name, value)
+		}
+	}
+	if v["pending"] != 0.0 {
+		t.Errorf("without Redis pending is %v", v["pending"])
+	}
+	r := execute(t, nil, append([]string{"top", "--once"}, healthy...)...)
+	_, figures, _ := strings.Cut(r.stdout, "\n\n") // the sentences come first
+	for line := range strings.Lines(figures) {
+		if len([]rune(strings.TrimSpace(line))) > 60 {
+			t.Errorf("a line of top is wider than 60 columns: %q", line)
+		}
+	}
+	if !strings.Contains(figures, "?") {
+		t.Errorf("top does not say what it does not know:\n%s", r.stdout)
+	}
+	if r := execute(t, nil, append([]string{"events", "retry", "--all", "--yes"}, healthy...)...); r.code != 1 || !strings.Contains(r.message(), "the queue is unavailable: list the failing tasks: i/o timeout") || strings.Count(strings.TrimSpace(r.message()), "\n") > 0 {
+		t.Errorf("exit code %d, says %q", r.code, r.message())
+	}
+	redis.Resume()
+}
