@@ -59,7 +59,7 @@ func TestFailingEvents(t *testing.T) {
 	}
 	var ids []string
 	for _, kind := range []string{"mail:send", "mail:send", "mail:send", "mail:bulk"} {
-		ids = append(ids, ask(`SELECT outboxd.emit($1, '{"to": "ada"}', queue => 'mail', headers => '{"tenant": "acme"}')::text`, kind))
+		ids = append(ids, ask(`SELECT outboxd.emit($1, '{"to": "ada", "password": "hidden-1"}', queue => 'mail', headers => '{"tenant": "acme"}')::text`, kind))
 	}
 	run := func(args ...string) result {
 		t.Helper()
@@ -114,6 +114,10 @@ func TestFailingEvents(t *testing.T) {
 		}
 		return string(body)
 	}
+	// Whoever may only read gets no more from Asynqmon than from the pages.
+	if tasks := get("/monitoring/tasks/api/queues/mail/retry_tasks"); strings.Contains(tasks, "hidden-1") || !strings.Contains(tasks, "ada") || !strings.Contains(tasks, "•••") {
+		t.Errorf("Asynqmon's API answers\n%s", tasks)
+	}
 	eventually(t, "/readyz warns", func() bool { return strings.Contains(get("/readyz"), "tasks-failing: 4 tasks have failed") })
 	eventually(t, "the metric counts them", func() bool {
 		metrics := get("/metrics")
@@ -161,5 +165,8 @@ func TestFailingEvents(t *testing.T) {
 	tab.await("tbody td", "nobody wants them")
 	tab.see("actions")
 	tab.wantQuiet()
+	tab.visit("/nope")
+	tab.await("main h1", "Not Found")
+	tab.wantQuiet("404")
 	p.stop()
 }

@@ -103,8 +103,12 @@ func (d *Dashboard) write(name string, v view) ([]byte, error) {
 
 // explain answers errors: a page for browsers, and a problem document for other
 // clients.
-func (d *Dashboard) explain(c *fiber.Ctx) error {
-	err := c.Next()
+func (d *Dashboard) explain(c *fiber.Ctx) error { return d.answer(c, c.Next()) }
+
+// Missing answers a request that no route takes. Add it after all routes.
+func (d *Dashboard) Missing(c *fiber.Ctx) error { return d.answer(c, c.Next()) }
+
+func (d *Dashboard) answer(c *fiber.Ctx, err error) error {
 	if err == nil || c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) != fiber.MIMETextHTML {
 		return err
 	}

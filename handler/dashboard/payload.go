@@ -64,6 +64,10 @@ type payload struct {
 	Cut   bool // there is more
 }
 
+// Masked returns a payload as the pages show it, without the values of keys that
+// contain one of the names.
+func Masked(names []string, raw []byte) string { return newMask(names).show(raw).Text }
+
 // show makes any bytes readable.
 func (m mask) show(raw []byte) payload {
 	p := payload{Bytes: len(raw)}

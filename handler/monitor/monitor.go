@@ -105,7 +105,8 @@ func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	app.Get("/signin", in.signIn)
 	app.Post("/signin", in.openSession)
 	app.Post("/signout", in.closeSession)
-	o.Pages.routes(app, g)
+	o.Pages.routes(app, g, o.Sources.Mask)
+	app.Get("/*", pages.Missing)
 }
 
 // exposition serves the metrics that could be gathered and logs the errors of

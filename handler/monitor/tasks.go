@@ -1,6 +1,8 @@
 package monitor
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"github.com/hibiken/asynqmon"
 
 	"outboxd/domain"
+	"outboxd/handler/dashboard"
 )
 
 const tasksPath = "/monitoring/tasks"
@@ -45,8 +48,9 @@ func (t *TaskPages) Close() error {
 }
 
 // routes puts the pages behind g. The pattern ends with a slash, so that they
-// do not answer at /monitoring/tasksfoo.
-func (t *TaskPages) routes(app *fiber.App, g *guard) {
+// do not answer at /monitoring/tasksfoo. Who may only read gets payloads as the
+// pages show them: without the values of keys that contain a name of mask.
+func (t *TaskPages) routes(app *fiber.App, g *guard, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
 	app.All(tasksPath+"/*", g.check, func(c *fiber.Ctx) error {
@@ -57,6 +61,9 @@ func (t *TaskPages) routes(app *fiber.App, g *guard) {
 		if err := serve(c); err != nil {
 			return err
 		}
+		if granted(c) != accessWrite && strings.HasPrefix(c.Path(), tasksPath+"/api/") {
+			maskPayloads(c, mask)
+		}
 		c.Set(fiber.HeaderContentSecurityPolicy, tasksPolicy)
 		settle(c)
 		if strings.HasPrefix(c.Path(), tasksPath+"/static/") {
@@ -64,6 +71,46 @@ func (t *TaskPages) routes(app *fiber.App, g *guard) {
 		}
 		return hideCause(c)
 	})
+}
+
+// maskPayloads masks the payloads and results in an answer of Asynqmon. It drops an
+// answer that it cannot read, because it might have some.
+func maskPayloads(c *fiber.Ctx, mask []string) {
+	body := c.Response().Body()
+	if c.Response().StatusCode() != http.StatusOK || len(body) == 0 {
+		return
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var answer any
+	if decoder.Decode(&answer) != nil {
+		c.Response().ResetBody()
+		return
+	}
+	maskWithin(answer, mask)
+	masked, err := json.Marshal(answer)
+	if err != nil {
+		masked = nil
+	}
+	c.Response().SetBody(masked)
+}
+
+func maskWithin(value any, mask []string) {
+	switch value := value.(type) {
+	case []any:
+		for _, element := range value {
+			maskWithin(element, mask)
+		}
+	case map[string]any:
+		for name, member := range value {
+			text, isText := member.(string)
+			if isText && (name == "payload" || name == "result") && text != "" {
+				value[name] = dashboard.Masked(mask, []byte(text))
+			} else {
+				maskWithin(member, mask)
+			}
+		}
+	}
 }
 
 // hideCause replaces Asynqmon's answers of status 500, which quote Redis's
