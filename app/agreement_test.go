@@ -30,7 +30,7 @@ func spoken(code, level, found string) string {
 // TestEverybodySaysTheSame breaks a system in several ways, and asks doctor, top, /readyz and the overview.
 func TestEverybodySaysTheSame(t *testing.T) {
 	t.Parallel()
-	databaseURL, server := servertest.Database(t), servertest.OwnRedis(t)
+	databaseURL, server := schematest.Database(t), servertest.OwnRedis(t)
 	servers := on(databaseURL, server.URL(), t.TempDir())
 	p := start(t, append([]string{"--roles=monitor"}, servers...)...) // no relay, and no worker
 	client := openRedis(t, server.URL())

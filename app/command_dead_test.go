@@ -23,7 +23,7 @@ type deadList struct {
 func TestDeadLettersByCommand(t *testing.T) {
 	t.Parallel()
 	const failed, usage = 1, 2
-	servers := on(servertest.Database(t), servertest.Redis(t), t.TempDir())
+	servers := on(schematest.Database(t), servertest.Redis(t), t.TempDir())
 	p := start(t, servers...)
 	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	register(t, p.api, "ada@example.com")
@@ -138,7 +138,7 @@ func TestDeadLettersByCommand(t *testing.T) {
 // One dead letter that the outbox refuses is named; the rest is replayed.
 func TestARefusedReplayIsNamed(t *testing.T) {
 	t.Parallel()
-	servers := on(servertest.Database(t), servertest.Redis(t), t.TempDir())
+	servers := on(schematest.Database(t), servertest.Redis(t), t.TempDir())
 	if r := execute(t, nil, append([]string{"migrate", "up"}, servers...)...); r.code != 0 {
 		t.Fatal(r.stderr)
 	}

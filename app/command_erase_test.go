@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/domain/words"
@@ -20,7 +21,7 @@ import (
 func TestEraseReachesRedis(t *testing.T) {
 	t.Parallel()
 	queue := servertest.Redis(t)
-	servers := on(servertest.Database(t), queue, t.TempDir())
+	servers := on(schematest.Database(t), queue, t.TempDir())
 	run := func(args ...string) string {
 		t.Helper()
 		r := execute(t, nil, append(args, servers...)...)
@@ -94,7 +95,7 @@ func TestEraseReachesRedis(t *testing.T) {
 func TestManyEventsAreErasedOverOneConnection(t *testing.T) {
 	t.Parallel()
 	queue := servertest.Redis(t)
-	servers := on(servertest.Database(t), queue, t.TempDir())
+	servers := on(schematest.Database(t), queue, t.TempDir())
 	if r := execute(t, nil, append([]string{"migrate", "up"}, servers...)...); r.code != 0 {
 		t.Fatal(r.stderr)
 	}

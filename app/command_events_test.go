@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestEventsByCommand(t *testing.T) {
 	t.Parallel()
 	const failed, usage = 1, 2
-	servers := on(servertest.Database(t), servertest.Redis(t), t.TempDir())
+	servers := on(schematest.Database(t), servertest.Redis(t), t.TempDir())
 	run := func(code int, args ...string) result {
 		t.Helper()
 		r := execute(t, nil, append(args, servers...)...)

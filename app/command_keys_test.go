@@ -6,13 +6,12 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
 )
 
 // TestHeldKeysByCommand lists a key that a dead letter holds and one that waits for a delayed event.
 func TestHeldKeysByCommand(t *testing.T) {
 	t.Parallel()
-	url := "--database-url=" + servertest.Database(t)
+	url := "--database-url=" + schematest.Database(t)
 	run := func(args ...string) result { return execute(t, nil, append(args, url)...) }
 	if r := run("migrate", "up"); r.code != 0 {
 		t.Fatal(r.stderr)

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"outboxd/app/servertest"
+	"outboxd/app/schematest"
 )
 
 // TestSchedulesByCommand takes a schedule from a file through its life.
 func TestSchedulesByCommand(t *testing.T) {
 	t.Parallel()
-	url := "--database-url=" + servertest.Database(t)
+	url := "--database-url=" + schematest.Database(t)
 	run := func(args ...string) result { return execute(t, nil, append(args, url)...) }
 	wants := func(r result, code int, texts ...string) {
 		t.Helper()

@@ -4,13 +4,14 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	const rounds, burst, concurrency = 3, 200, 10
-	databaseURL, redisURL, dataDir := servertest.Database(t), servertest.Redis(t), t.TempDir()
+	databaseURL, redisURL, dataDir := schematest.Database(t), servertest.Redis(t), t.TempDir()
 	var registered []string
 	var unanswered int
 	for range rounds {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"outboxd/app/child"
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain/crashpoint"
 )
@@ -207,7 +208,7 @@ END $$`
 
 func newCrashes(t *testing.T, tagged string) *crashes {
 	t.Helper()
-	c := &crashes{tagged: tagged, database: servertest.Database(t), redis: servertest.Redis(t), dir: t.TempDir()}
+	c := &crashes{tagged: tagged, database: schematest.Database(t), redis: servertest.Redis(t), dir: t.TempDir()}
 	if r := execute(t, nil, "migrate", "up", "--example=on", "--database-url="+c.database); r.code != 0 {
 		t.Fatal(r.stderr)
 	}

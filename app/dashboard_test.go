@@ -11,6 +11,7 @@ import (
 	"github.com/go-rod/rod/lib/proto"
 
 	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
@@ -18,7 +19,7 @@ import (
 // the servers is gone, and when it is back.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
-	database, redis := faulttest.NewProxy(t, servertest.Database(t)), faulttest.NewProxy(t, servertest.Redis(t))
+	database, redis := faulttest.NewProxy(t, schematest.Database(t)), faulttest.NewProxy(t, servertest.Redis(t))
 	p := start(t, append(on(database.URL(), redis.URL(), t.TempDir()), "--admin-token="+adminToken)...)
 	b := startBrowser(t)
 	page := b.open(strings.TrimPrefix(p.monitor, "http://"))

@@ -18,7 +18,6 @@ import (
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
-	"outboxd/migrations"
 	"outboxd/repository/subscriptions"
 )
 
@@ -35,11 +34,8 @@ type courier struct {
 
 func newCourier(t *testing.T, roles string) *courier {
 	t.Helper()
-	url, queue := servertest.Database(t), servertest.Redis(t)
+	url, queue := schematest.Database(t), servertest.Redis(t)
 	db := schematest.Connect(t, url)
-	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
-		t.Fatal(err)
-	}
 	client := asynq.NewClientFromRedisClient(openRedis(t, queue))
 	launch(t, "--roles="+roles, "--database-url="+url, "--redis-url="+queue, "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")
 	return &courier{t: t, db: db.SQL(), store: subscriptions.New(db), client: client, url: url, queue: queue}

@@ -14,7 +14,6 @@ import (
 
 	"outboxd/app/schematest"
 	"outboxd/app/servertest"
-	"outboxd/migrations"
 )
 
 // A relay has a batch of each of its two pollers in memory: 8 MiB and one event
@@ -25,11 +24,8 @@ import (
 func TestLargeEventsTakeLittleMemory(t *testing.T) {
 	t.Parallel()
 	const events, payload, bound = 200, 1 << 20, 150 << 20
-	databaseURL := servertest.Database(t)
+	databaseURL := schematest.Database(t)
 	db := schematest.Connect(t, databaseURL).SQL()
-	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
-		t.Fatal(err)
-	}
 	_, err := db.ExecContext(t.Context(), `INSERT INTO outbox (event_type, payload)
 		SELECT 'test:large', convert_to(repeat('x', $2::int), 'UTF8') FROM generate_series(1, $1::int)`, events, payload)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/config"
 	"outboxd/domain/registration"
@@ -32,7 +33,7 @@ func TestBesideAnOrdinaryWorker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
+			databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
 			p := start(t, append(on(databaseURL, redisURL, t.TempDir()), append(c.flags, "--roles=all")...)...)
 			p.awaitLog("the worker takes tasks")
 			var done atomic.Int64

@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
 func TestRedisAwayUnderLoad(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis, dataDir := servertest.Database(t), servertest.OwnRedis(t), t.TempDir()
+	databaseURL, redis, dataDir := schematest.Database(t), servertest.OwnRedis(t), t.TempDir()
 	p := start(t, on(databaseURL, redis.URL(), dataDir)...)
 	books := openLedger(t, databaseURL)
 	l := startLoad(t, p.api, 4)
@@ -57,7 +58,7 @@ func TestRedisAwayUnderLoad(t *testing.T) {
 // all the same.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()
-	databaseURL, redis := servertest.Database(t), servertest.OwnRedis(t)
+	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
 	redis.Kill()
 	p := start(t, on(databaseURL, redis.URL(), t.TempDir())...)
 	id := register(t, p.api, "ada@example.com")

@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
 // TestDeadLetterPages replays and discards what a real worker gave up, with a browser.
 func TestDeadLetterPages(t *testing.T) {
 	t.Parallel()
-	databaseURL := servertest.Database(t)
+	databaseURL := schematest.Database(t)
 	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
 	db := openLedger(t, databaseURL)
 	ask := func(query string, args ...any) (answer string) {

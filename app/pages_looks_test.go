@@ -13,7 +13,7 @@ import (
 // light and dark, with and without the token. axe-core finds no barrier, and no page scrolls to the side.
 func TestPagesAreForEverybody(t *testing.T) {
 	t.Parallel()
-	databaseURL := servertest.Database(t)
+	databaseURL := schematest.Database(t)
 	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--roles=api,monitor", "--admin-token="+adminToken)...)
 	db := schematest.Connect(t, databaseURL).SQL()
 	word, refused := strings.Repeat("long", 40), "connect to mail.example.com:smtp: "+strings.Repeat("refused", 30)

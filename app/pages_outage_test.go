@@ -12,7 +12,7 @@ import (
 // TestPagesStayUp looks at the pages of events and dead letters of an empty system, and while each of the servers is gone.
 func TestPagesStayUp(t *testing.T) {
 	t.Parallel()
-	databaseURL := servertest.Database(t)
+	databaseURL := schematest.Database(t)
 	database, redis := faulttest.NewProxy(t, databaseURL), faulttest.NewProxy(t, servertest.Redis(t))
 	p := start(t, append(on(database.URL(), redis.URL(), t.TempDir()), "--roles=api,monitor", "--admin-token="+adminToken)...)
 	page := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))

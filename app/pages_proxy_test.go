@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
 // TestPagesBehindAProxy signs in, looks at every page and changes something below a path that a reverse proxy takes away.
 func TestPagesBehindAProxy(t *testing.T) {
 	t.Parallel()
-	databaseURL := servertest.Database(t)
+	databaseURL := schematest.Database(t)
 	p := start(t, append(on(databaseURL, servertest.Redis(t), t.TempDir()), "--admin-token="+adminToken)...)
 	register(t, p.api, "ada@example.com") // or Asynq would know of no queue
 	db := openLedger(t, databaseURL)

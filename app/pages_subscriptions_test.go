@@ -17,7 +17,7 @@ import (
 // TestDeliveriesAreShown has one event with deliveries that are delivered, dead, failing, paused and held.
 func TestDeliveriesAreShown(t *testing.T) {
 	t.Parallel()
-	database, redis := servertest.Database(t), servertest.Redis(t)
+	database, redis := schematest.Database(t), servertest.Redis(t)
 	p := start(t, append(on(database, redis, t.TempDir()), "--roles=relay,worker,monitor", "--deliver-allow=127.0.0.0/8", "--deliver-check-interval=100ms")...)
 	db := schematest.Connect(t, database)
 	store := subscriptions.New(db)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
@@ -23,7 +24,7 @@ func TestPages(t *testing.T) {
 	}))
 	t.Cleanup(failing.Close)
 	r := &receiver{Server: failing, called: calls}
-	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
+	databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
 	p := start(t, append(on(databaseURL, redisURL, t.TempDir()), append(r.flags(), "--admin-token="+adminToken)...)...)
 	register(t, p.api, "ada@example.com")
 	r.awaitCall(t)

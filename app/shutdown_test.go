@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
 func TestTerminatedUnderLoad(t *testing.T) {
 	t.Parallel()
 	const burst = 200
-	databaseURL, redisURL, dataDir := servertest.Database(t), servertest.Redis(t), t.TempDir()
+	databaseURL, redisURL, dataDir := schematest.Database(t), servertest.Redis(t), t.TempDir()
 	p := start(t, on(databaseURL, redisURL, dataDir)...)
 	books := openLedger(t, databaseURL)
 	l := startLoad(t, p.api, 4)
@@ -90,7 +91,7 @@ func (r *receiver) awaitCall(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	r := startReceiver(t)
-	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
+	databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
 	p := start(t, append(on(databaseURL, redisURL, t.TempDir()), append(r.flags(), "--shutdown-timeout=5m")...)...)
 	id := register(t, p.api, "ada@example.com")
 	r.awaitCall(t)
@@ -124,7 +125,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 func TestShutdownTimeoutGivesTheTaskBack(t *testing.T) {
 	t.Parallel()
 	r := startReceiver(t)
-	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
+	databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
 	p := start(t, append(on(databaseURL, redisURL, t.TempDir()), append(r.flags(), "--shutdown-timeout=2s")...)...)
 	id := register(t, p.api, "ada@example.com")
 	r.awaitCall(t)

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
@@ -53,7 +54,7 @@ func TestASecondSignalBehindAHangUpEndsAtOnce(t *testing.T) {
 func startWithATask(t *testing.T) (r *receiver, p *process, id string) {
 	t.Helper()
 	r = startReceiver(t)
-	p = start(t, append(on(servertest.Database(t), servertest.Redis(t), t.TempDir()), append(r.flags(), "--shutdown-timeout=5m")...)...)
+	p = start(t, append(on(schematest.Database(t), servertest.Redis(t), t.TempDir()), append(r.flags(), "--shutdown-timeout=5m")...)...)
 	id = register(t, p.api, "ada@example.com")
 	r.awaitCall(t)
 	return r, p, id
@@ -61,7 +62,7 @@ func startWithATask(t *testing.T) (r *receiver, p *process, id string) {
 
 func TestUnderNohupAHangUpIsIgnored(t *testing.T) {
 	t.Parallel()
-	p := prepare(t, nil, on(servertest.Database(t), servertest.Redis(t), t.TempDir())...)
+	p := prepare(t, nil, on(schematest.Database(t), servertest.Redis(t), t.TempDir())...)
 	p.cmd.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`, p.cmd.Path}, p.cmd.Args[1:]...)
 	p.cmd.Path = "/bin/sh"
 	p.cmd.Stderr = p.log
@@ -84,7 +85,7 @@ func startPiped(t *testing.T) (p *process, reader, writer *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = reader.Close(), writer.Close() })
-	p = prepare(t, nil, append(on(servertest.Database(t), servertest.Redis(t), t.TempDir()), "--notify=log")...)
+	p = prepare(t, nil, append(on(schematest.Database(t), servertest.Redis(t), t.TempDir()), "--notify=log")...)
 	p.cmd.Stderr = writer
 	p.run()
 	for one := make([]byte, 1); p.log.find("ready") == nil; {

@@ -14,7 +14,7 @@ import (
 func TestTop(t *testing.T) {
 	t.Parallel()
 	redis := servertest.OwnRedis(t)
-	servers := on(servertest.Database(t), redis.URL(), t.TempDir())
+	servers := on(schematest.Database(t), redis.URL(), t.TempDir())
 	p := start(t, servers...)
 	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	if _, err := db.ExecContext(t.Context(), `SELECT outboxd.emit('t', '{}', available_at => now() + interval '1 day') FROM generate_series(1, 3)`); err != nil {

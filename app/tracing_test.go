@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-smtp"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
@@ -64,7 +65,7 @@ func TestOneTraceFromRequestToMail(t *testing.T) {
 	t.Parallel()
 	traces, mail := receiveOverHTTP(t), takeMail(t)
 	p := launchWith(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + traces.url, "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_RESOURCE_ATTRIBUTES=team=night"},
-		"--database-url="+servertest.Database(t), "--redis-url="+servertest.Redis(t), "--data-dir="+t.TempDir(),
+		"--database-url="+schematest.Database(t), "--redis-url="+servertest.Redis(t), "--data-dir="+t.TempDir(),
 		"--notify=smtp", "--smtp-addr="+mail, "--smtp-tls=none", "--smtp-from=outboxd@example.com")
 	p.awaitReady()
 	awaitSent(t, p.api, registerIn(t, clientParent, p.api, "ada@example.com"))
@@ -155,7 +156,7 @@ func TestWebhookJoinsTheTrace(t *testing.T) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header.Get("Traceparent") }))
 	t.Cleanup(receiver.Close)
 	p := launchWith(t, []string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=" + traces.url},
-		"--database-url="+servertest.Database(t), "--redis-url="+servertest.Redis(t), "--data-dir="+t.TempDir(),
+		"--database-url="+schematest.Database(t), "--redis-url="+servertest.Redis(t), "--data-dir="+t.TempDir(),
 		"--notify=webhook", "--webhook-url="+receiver.URL+"/hook/t0ken", "--webhook-secret=whsec_aGlkZGVuMmhpZGRlbjJoaWRkZW4yaGlk")
 	p.awaitReady()
 	awaitSent(t, p.api, registerIn(t, clientParent, p.api, "ada@example.com"))
@@ -175,7 +176,7 @@ func TestWebhookJoinsTheTrace(t *testing.T) {
 func TestTracesAreOffUnlessAskedFor(t *testing.T) {
 	t.Parallel()
 	traces := receiveOverHTTP(t)
-	databaseURL, redisURL := servertest.Database(t), servertest.Redis(t)
+	databaseURL, redisURL := schematest.Database(t), servertest.Redis(t)
 	for _, c := range []struct{ name, parent, exporter string }{
 		{"unset", clientParent, ""},
 		{"none", clientParent, "OTEL_TRACES_EXPORTER=none"},
@@ -216,7 +217,7 @@ func TestTracingSaysWhatIsWrong(t *testing.T) {
 func TestCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody(t), "OTEL_BSP_SCHEDULE_DELAY=50"},
-		on(servertest.Database(t), servertest.Redis(t), t.TempDir())...)
+		on(schematest.Database(t), servertest.Redis(t), t.TempDir())...)
 	p.awaitReady()
 	awaitSent(t, p.api, registerIn(t, "", p.api, "ada@example.com"))
 	p.stop()

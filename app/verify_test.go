@@ -11,7 +11,7 @@ import (
 
 func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	url, redis := servertest.Database(t), servertest.Redis(t)
+	url, redis := schematest.Database(t), servertest.Redis(t)
 	run := func(args ...string) result {
 		return execute(t, nil, append(args, "--database-url="+url, "--redis-url="+redis)...)
 	}

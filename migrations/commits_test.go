@@ -8,8 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
-	"outboxd/migrations"
 )
 
 // crowd is a database with a relay that sleeps and a listener that hears as it would.
@@ -22,11 +20,8 @@ type crowd struct {
 }
 
 func newCrowd(t *testing.T) *crowd {
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
-		t.Fatal(err)
-	}
 	c := &crowd{T: t, url: url, schema: db.Schema(), heard: make(chan string, 10_000)}
 	exec(t, db.SQL(), `INSERT INTO outbox_relays (id, host, pid, version, asleep) VALUES (gen_random_uuid(), 'h', 1, 'v', true)`)
 	c.marker = c.connect()

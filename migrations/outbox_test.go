@@ -11,8 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
-	"outboxd/migrations"
 )
 
 func TestOutboxRefusesWhatCouldNeverBeDelivered(t *testing.T) {
@@ -196,11 +194,8 @@ func TestProducerNeedsInsertOnly(t *testing.T) {
 // gets a marker after the statement in question.
 func TestInsertNotifiesOnlySleepers(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
-		t.Fatal(err)
-	}
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

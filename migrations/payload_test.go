@@ -52,11 +52,8 @@ func TestThePayloadLimitIsEnforcedWhereTheProducerSeesIt(t *testing.T) {
 
 func TestProcessesThatLimitPayloadsAtOnceTakeTurns(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url).SQL()
-	if _, err := migrations.Core().Up(t.Context(), db, servertest.Logger(t)); err != nil {
-		t.Fatal(err)
-	}
 	const processes = 4
 	changed, errs := make([]bool, processes), make([]error, processes)
 	var all sync.WaitGroup

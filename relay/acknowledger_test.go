@@ -20,7 +20,7 @@ func TestReadingAcknowledgementsIsSilentInAnOutage(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
 	admin, log := connect(t, server.URL()), &journal{}
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	f := newFixture(t, url, server.URL(), func(o *relay.Options) {
 		handle := openRedis(t, server.URL())
 		o.Acknowledging = &lead.Acknowledging{

@@ -35,8 +35,8 @@ func newFinder(t *testing.T, databaseURL, redisURL string) *fixture {
 func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	t.Parallel()
 	redisURL := servertest.Redis(t)
-	databaseURL := servertest.Database(t)
-	f, other := newFinder(t, databaseURL, redisURL), newFinder(t, servertest.Database(t), redisURL)
+	databaseURL := schematest.Database(t)
+	f, other := newFinder(t, databaseURL, redisURL), newFinder(t, schematest.Database(t), redisURL)
 	const kinds = "SELECT outboxd.emit(kind, '{\"n\": 1}', queue => queue, max_retry => 3) FROM (VALUES ('test:lost', 'billing'), ('test:discarded', 'billing'), ('test:waits', 'billing'), ('test:lost', 'Ünusual queue')) AS v (kind, queue)"
 	f.exec(kinds)
 	other.exec(kinds)

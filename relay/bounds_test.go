@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/jobs/inspect"
 	"outboxd/relay"
@@ -15,7 +16,7 @@ func TestAFullQueueKeepsItsEventsInTheDatabase(t *testing.T) {
 	t.Parallel()
 	const bound, batch, waiting = 100, 20, 400
 	redisURL := servertest.Redis(t)
-	f := newFixture(t, servertest.Database(t), redisURL, func(o *relay.Options) {
+	f := newFixture(t, schematest.Database(t), redisURL, func(o *relay.Options) {
 		o.MaxQueue = map[string]int{"default": bound}
 		o.Lengths = inspect.NewOverviews(openRedis(t, redisURL))
 		o.BatchSize = batch

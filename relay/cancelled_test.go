@@ -3,6 +3,7 @@ package relay_test
 import (
 	"testing"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/publish"
@@ -14,7 +15,7 @@ import (
 // bring it back.
 func TestTheLeaderDeletesTasksOfCancelledEvents(t *testing.T) {
 	t.Parallel()
-	database, queue := servertest.Database(t), servertest.Redis(t)
+	database, queue := schematest.Database(t), servertest.Redis(t)
 	cancels := func(o *relay.Options) { o.Cancelled = publish.New(openRedis(t, queue)).Tasks() }
 	f := newFixture(t, database, queue, cancels)
 	stop := f.start()
@@ -43,7 +44,7 @@ func TestTheLeaderDeletesTasksOfCancelledEvents(t *testing.T) {
 // one that a rescheduled event gets when it is time.
 func TestTheLeaderDeletesVoidTasks(t *testing.T) {
 	t.Parallel()
-	database, queue := servertest.Database(t), servertest.Redis(t)
+	database, queue := schematest.Database(t), servertest.Redis(t)
 	cancels := func(o *relay.Options) { o.Cancelled = publish.New(openRedis(t, queue)).Tasks() }
 	f := newFixture(t, database, queue, cancels)
 	stop := f.start()

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/relay"
 )
@@ -17,7 +18,7 @@ func BenchmarkDrain(b *testing.B) {
 	}{{"pollers=1/batch=500", 1, 500}, {"pollers=2/batch=500", 2, 500}, {"pollers=2/batch=1000", 2, 1000}} {
 		b.Run(size.name, func(b *testing.B) {
 			const backlog = 50_000
-			f := newFixture(b, servertest.Database(b), servertest.Redis(b), func(o *relay.Options) {
+			f := newFixture(b, schematest.Database(b), servertest.Redis(b), func(o *relay.Options) {
 				o.Concurrency, o.BatchSize = size.concurrency, size.batch
 			})
 			if err := f.options.Housekeeping.KeepPartitions(b.Context(), time.Hour); err != nil {

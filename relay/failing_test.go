@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository/examine"
@@ -16,7 +17,7 @@ import (
 func TestWhatTheLeaderFailsAtIsFound(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
-	w := newTown(t, servertest.Database(t), server.URL(), nil)
+	w := newTown(t, schematest.Database(t), server.URL(), nil)
 	w.start()
 	w.watched()
 	w.exec(emitEffects, 3)

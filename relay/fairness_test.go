@@ -162,7 +162,7 @@ func TestNoDueEventWaitsLongerThanTheBound(t *testing.T) {
 		patience     = 30 * time.Second
 	)
 	w := newWitness()
-	url, redisURL := servertest.Database(t), servertest.Redis(t)
+	url, redisURL := schematest.Database(t), servertest.Redis(t)
 	process := func(id byte) *fixture {
 		return newFixture(t, url, redisURL, func(o *relay.Options) {
 			o.Concurrency, o.BatchSize, o.Process.ID = 4, batch, domain.ID{id}
@@ -231,7 +231,7 @@ func TestADelayedEventStartsOnTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWitness()
-			f := newFixture(t, servertest.Database(t), servertest.Redis(t), w.watch)
+			f := newFixture(t, schematest.Database(t), servertest.Redis(t), w.watch)
 			if announced {
 				f.start()
 				f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
@@ -267,7 +267,7 @@ func TestARefusedQueueDoesNotHoldUpAnother(t *testing.T) {
 		patience = 30 * time.Second
 	)
 	w := newWitness()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	f := newFixture(t, url, servertest.Redis(t), func(o *relay.Options) {
 		o.Concurrency, o.MaxAttempts, o.BackoffMax = 4, 1_000_000, time.Millisecond
 		o.Logger = slog.New(slog.DiscardHandler) // each pass warns of refusals

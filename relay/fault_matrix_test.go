@@ -66,7 +66,7 @@ const perFault = 3 // events
 
 func newMatrix(t *testing.T, command faultyCommand) *matrix {
 	faults := faulttest.NewMatrix(t, command.Command)
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
 	f := newFixture(t, url, faults.Direct, func(o *relay.Options) {
 		publisher := publish.New(openRedis(t, faults.Proxied))

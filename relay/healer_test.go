@@ -146,7 +146,7 @@ func TestTheQueueForgets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := test.server(t)
-			w := newTown(t, servertest.Database(t), server.URL(), nil)
+			w := newTown(t, schematest.Database(t), server.URL(), nil)
 			w.start()
 			stop := w.work()
 			w.exec(emitEffects, 50)
@@ -199,7 +199,7 @@ func olderState(t *testing.T, s *servertest.RedisServer) func() {
 func TestTheQueueIsEmptiedUnderLoad(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
-	w := newTown(t, servertest.Database(t), server.URL(), nil)
+	w := newTown(t, schematest.Database(t), server.URL(), nil)
 	w.start()
 	w.work()
 	w.watched()
@@ -241,7 +241,7 @@ func TestAnotherQueueTakesOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			first, second := servertest.OwnRedis(t), servertest.OwnRedis(t)
-			database := servertest.Database(t)
+			database := schematest.Database(t)
 			one := newTown(t, database, first.URL(), nil)
 			stop := one.start()
 			one.watched()
@@ -270,7 +270,7 @@ func TestAnotherQueueTakesOver(t *testing.T) {
 
 func TestNothingIsHealedThatIsWell(t *testing.T) {
 	t.Parallel()
-	database, redis := servertest.Database(t), servertest.Redis(t)
+	database, redis := schematest.Database(t), servertest.Redis(t)
 	name, events := "", 0
 	for run := range 3 {
 		w := newTown(t, database, redis, nil)
@@ -303,7 +303,7 @@ func TestNothingIsHealedThatIsWell(t *testing.T) {
 // next one would heal.
 func TestAStoppedRelayLeavesTheCanaryRenewed(t *testing.T) {
 	t.Parallel()
-	database, redis := servertest.Database(t), servertest.Redis(t)
+	database, redis := schematest.Database(t), servertest.Redis(t)
 	first := newTown(t, database, redis, nil)
 	stop := first.start()
 	first.watched()
@@ -359,7 +359,7 @@ func TestALostAnswerWhileRenewingIsNoLoss(t *testing.T) {
 	for _, step := range []string{"remember", "not advanced", "advanced"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
-			database, redis := servertest.Database(t), servertest.Redis(t)
+			database, redis := schematest.Database(t), servertest.Redis(t)
 			forgetful := &unheard{step: step}
 			w := newTown(t, database, redis, func(o *relay.Options) {
 				forgetful.IdentifiedQueue, forgetful.QueueMemory = o.Healing.Queue, o.Healing.Memory
@@ -436,7 +436,7 @@ func (u *unheard) Advance(ctx context.Context, name, known, next string) (bool, 
 func TestUnconfirmedTypesAreNotSentAgain(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
-	w := newTown(t, servertest.Database(t), server.URL(), func(o *relay.Options) { o.Healing.Unconfirmed = []string{"test:foreign"} })
+	w := newTown(t, schematest.Database(t), server.URL(), func(o *relay.Options) { o.Healing.Unconfirmed = []string{"test:foreign"} })
 	w.start()
 	w.watched()
 	w.exec(`INSERT INTO outbox (event_type, payload) VALUES ('test:foreign', ''), ('test:own', '')`)
@@ -458,7 +458,7 @@ func TestACrashWhileHealingRepeatsTheHeal(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			server := servertest.OwnRedis(t)
-			database := servertest.Database(t)
+			database := schematest.Database(t)
 			w := newTown(t, database, server.URL(), nil)
 			stop := w.start()
 			w.watched()

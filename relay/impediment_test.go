@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
@@ -76,7 +77,7 @@ func TestWhatTheOperatorHasToMendIsAnOutage(t *testing.T) {
 			if test.address != nil {
 				address = test.address
 			}
-			f := newFixture(t, servertest.Database(t), server.URL(), func(o *relay.Options) {
+			f := newFixture(t, schematest.Database(t), server.URL(), func(o *relay.Options) {
 				publisher := publish.New(openRedis(t, address(server.URL())))
 				o.Publisher, o.Unfinished = publisher, publisher.Tasks()
 				o.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -135,7 +136,7 @@ func TestScriptsThatWereRenamedAway(t *testing.T) {
 			for _, command := range test.gone {
 				proxy.Answer(command, "-ERR unknown command '"+command+"', with args beginning with: 'x' \r\n")
 			}
-			f := newFixture(t, servertest.Database(t), proxy.URL(), nil)
+			f := newFixture(t, schematest.Database(t), proxy.URL(), nil)
 			f.exec(emitMany, 5)
 			f.start()
 			if !test.outage {

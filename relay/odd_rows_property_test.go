@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/work"
@@ -91,7 +92,7 @@ type oddRows struct {
 }
 
 func newOddRows(t *testing.T, seed uint64, variant oddDatabase) *oddRows {
-	url, redisURL := servertest.Database(t), servertest.Redis(t)
+	url, redisURL := schematest.Database(t), servertest.Redis(t)
 	f := newFixture(t, url, redisURL, func(o *relay.Options) { o.PollInterval = 50 * time.Millisecond })
 	for _, statement := range variant.database {
 		f.exec(statement)

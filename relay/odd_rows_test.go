@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
@@ -25,7 +26,7 @@ func (p panicky) Publish(ctx context.Context, events []domain.Event) []domain.Re
 
 func TestAPanicOverOneEventIsThatEventsAlone(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), func(o *relay.Options) { o.Publisher = panicky{o.Publisher} })
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), func(o *relay.Options) { o.Publisher = panicky{o.Publisher} })
 	f.exec(emitMany, 20)
 	f.exec("INSERT INTO outbox (event_type, payload) VALUES ('test:odd', '')")
 	f.exec(emitMany, 20)
@@ -75,7 +76,7 @@ func TestAnIdleRelayLooksBeforeItClaims(t *testing.T) {
 func TestAnEventOfALaterAgeLeavesTheRelayIdle(t *testing.T) {
 	t.Parallel()
 	var store *counting
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), func(o *relay.Options) {
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), func(o *relay.Options) {
 		store = &counting{EventStore: o.Store}
 		o.Store, o.PollMin = store, time.Hour
 	})
@@ -103,7 +104,7 @@ func TestTimesOfLongAgoAreHeldLikeOthers(t *testing.T) {
 	} {
 		t.Run(zone, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, servertest.Database(t)+"&timezone="+zone, servertest.Redis(t), nil)
+			f := newFixture(t, schematest.Database(t)+"&timezone="+zone, servertest.Redis(t), nil)
 			f.exec("INSERT INTO outbox (event_type, payload, ordering_key) VALUES ('test:first', '', 'k')")
 			f.start()
 			f.eventually(1, "SELECT count(*) FROM outbox_sent")

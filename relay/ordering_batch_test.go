@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/jobstest"
@@ -26,7 +27,7 @@ func TestOrderHoldsInBatches(t *testing.T) {
 	t.Parallel()
 	const keys, each, bad = 3, 80, 31
 	redisURL := servertest.Redis(t)
-	f := newFixture(t, servertest.Database(t), redisURL, func(o *relay.Options) { o.PollInterval = 100 * time.Millisecond })
+	f := newFixture(t, schematest.Database(t), redisURL, func(o *relay.Options) { o.PollInterval = 100 * time.Millisecond })
 	f.exec("CREATE TABLE effects (place serial, event_id uuid, key text, n integer)")
 	f.exec("UPDATE outbox_queue_identity SET history_seconds = 3600, history_since = now()")
 	for n := range each {

@@ -66,7 +66,7 @@ func newWorkingFixture(b *testing.B) (f *fixture, startWorker func() (stop func(
 	b.Helper()
 	redisURL := servertest.Redis(b)
 	silent := slog.New(slog.DiscardHandler)
-	f = newFixture(b, servertest.Database(b), redisURL, func(o *relay.Options) { o.BatchSize, o.PollInterval, o.Logger = 1000, time.Second, silent })
+	f = newFixture(b, schematest.Database(b), redisURL, func(o *relay.Options) { o.BatchSize, o.PollInterval, o.Logger = 1000, time.Second, silent })
 	f.exec("CREATE TABLE bench_done (n bigserial)")
 	if err := f.options.Housekeeping.KeepPartitions(b.Context(), time.Hour); err != nil {
 		b.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/relay"
 	"outboxd/repository"
@@ -46,7 +47,7 @@ func TestThroughPgBouncerWithADirectURL(t *testing.T) {
 	for _, mode := range []string{"cache_describe", "exec"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			direct := servertest.Database(t)
+			direct := schematest.Database(t)
 			var said journal
 			f := throughPgBouncer(t, direct, direct, mode, &said, nil)
 			if err := f.redis.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
@@ -84,7 +85,7 @@ func TestThroughPgBouncerAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var said journal
-			f := throughPgBouncer(t, servertest.Database(t), "", "cache_describe", &said, func(o *relay.Options) {
+			f := throughPgBouncer(t, schematest.Database(t), "", "cache_describe", &said, func(o *relay.Options) {
 				o.Listen, o.PollWithoutListen = listen, 50*time.Millisecond
 			})
 			f.start()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
@@ -30,7 +31,7 @@ func TestRightsOnOneQueueHoldUpThatQueueOnly(t *testing.T) {
 	allButShut := []any{"resetkeys", "~asynq:queues", "~asynq:{outboxd}*", "~asynq:{open}*", "~asynq:servers*", "~asynq:workers*"}
 	acl(all...)
 	handle := openRedis(t, as("u", "secret")(server.URL()))
-	f := newFixture(t, servertest.Database(t), server.URL(), func(o *relay.Options) {
+	f := newFixture(t, schematest.Database(t), server.URL(), func(o *relay.Options) {
 		publisher := publish.New(handle)
 		o.Publisher, o.Unfinished = publisher, publisher.Tasks()
 		o.Logger = slog.New(slog.NewTextHandler(log, nil))

@@ -40,7 +40,7 @@ type reconcileBench struct {
 
 func newReconcileBench(b *testing.B, waiting int) *reconcileBench {
 	b.Helper()
-	databaseURL, server := servertest.Database(b), servertest.OwnRedis(b)
+	databaseURL, server := schematest.Database(b), servertest.OwnRedis(b)
 	f := newFixture(b, databaseURL, server.URL(), nil)
 	f.exec(`INSERT INTO outbox (event_type, payload) SELECT 'test:effect', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, $1::int) n`, waiting)
 	stop := f.start()

@@ -21,7 +21,7 @@ import (
 // newReconciledTown makes a town that looks for single losses often.
 func newReconciledTown(t *testing.T, resend bool) *town {
 	t.Helper()
-	databaseURL := servertest.Database(t)
+	databaseURL := schematest.Database(t)
 	return newTown(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond // what is sent again wakes nobody
 		o.Reconciliation = &lead.Reconciliation{
@@ -149,7 +149,7 @@ func TestWhatNobodyConfirmsIsOnlyReported(t *testing.T) {
 func TestARedisThatEvictsWhatWaits(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
-	databaseURL := servertest.Database(t)
+	databaseURL := schematest.Database(t)
 	w := newTown(t, databaseURL, server.URL(), func(o *relay.Options) {
 		o.PollInterval = 100 * time.Millisecond
 		o.Reconciliation = &lead.Reconciliation{

@@ -28,7 +28,7 @@ func migrate(t testing.TB, db *postgres.Database) {
 
 func TestEventsReachRedisWithEveryOption(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)
 	f.exec(`INSERT INTO outbox (event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds)
 		VALUES ('raw:bytes', '\x00ff', '{"traceparent":"00-x"}', 'low', 7, 8, '2100-01-01Z', 9)`)
 	f.exec(`INSERT INTO outbox (event_type, payload, generation) VALUES ('replayed', '', 2)`)
@@ -68,7 +68,7 @@ func TestEventsReachRedisWithEveryOption(t *testing.T) {
 // success: the event is settled, and there is still one task.
 func TestARepeatMeetsItself(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)
 	f.exec(emitMany, 1)
 	batch, err := f.options.Store.Claim(t.Context(), domain.Cursor{}, 1)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestARepeatMeetsItself(t *testing.T) {
 // The relay polls once an hour here: only a wake-up can be what finds events.
 func TestAwakenings(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
 	f.exec("SELECT outboxd.emit('test:notify', '{}')")
@@ -108,7 +108,7 @@ func TestAwakenings(t *testing.T) {
 // an idle relay are short enough to find its event.
 func TestALateCommitIsFoundWithoutANotification(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)
 	f.exec("ALTER TABLE outbox DISABLE TRIGGER outbox_written")
 	f.start()
 	f.eventually(1, "SELECT count(*) FROM outbox_relays WHERE asleep")
@@ -118,7 +118,7 @@ func TestALateCommitIsFoundWithoutANotification(t *testing.T) {
 
 func TestStoppingLeavesAndIsRepeatable(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)
 	for n := 1; n <= 3; n++ {
 		stop := f.start()
 		f.exec("SELECT outboxd.emit('test:a', '{}')")
@@ -133,7 +133,7 @@ func TestStoppingLeavesAndIsRepeatable(t *testing.T) {
 // One queue whose events Redis refuses, beside one whose events it takes.
 func TestRefusedEventsHoldNobodyUpAndDie(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, servertest.Database(t), servertest.Redis(t), nil)
+	f := newFixture(t, schematest.Database(t), servertest.Redis(t), nil)
 	// A string where Asynq wants a list: Redis answers WRONGTYPE for this queue.
 	if err := f.redis.Set(t.Context(), "asynq:{broken}:pending", "x", 0).Err(); err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestRefusedEventsHoldNobodyUpAndDie(t *testing.T) {
 func TestRedisIsKilledAndComesBack(t *testing.T) {
 	t.Parallel()
 	server := servertest.OwnRedis(t)
-	f := newFixture(t, servertest.Database(t), server.URL(), nil)
+	f := newFixture(t, schematest.Database(t), server.URL(), nil)
 	f.start()
 	f.exec(emitMany, 10)
 	f.eventually(10, "SELECT count(*) FROM outbox_sent")
@@ -182,7 +182,7 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 func TestRedisStalls(t *testing.T) {
 	t.Parallel()
 	proxy := faulttest.NewProxy(t, servertest.Redis(t))
-	f := newFixture(t, servertest.Database(t), proxy.URL(), nil)
+	f := newFixture(t, schematest.Database(t), proxy.URL(), nil)
 	f.start()
 	f.exec(emitMany, 10)
 	f.eventually(10, "SELECT count(*) FROM outbox_sent")

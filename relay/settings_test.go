@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/relay"
@@ -117,7 +118,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 func TestPgBouncerWithPreparedStatementsIsRefused(t *testing.T) {
 	t.Parallel()
 	_, err := postgres.Open(t.Context(), postgres.Options{
-		URL: servertest.PgBouncer(t, servertest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
+		URL: servertest.PgBouncer(t, schematest.Database(t)), MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
 	})
 	if domain.ErrorCode(err) != domain.CodeInvalid || !strings.Contains(err.Error(), "--database-exec-mode=cache_describe") {
 		t.Errorf("Open: %v", err)

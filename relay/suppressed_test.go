@@ -21,7 +21,7 @@ func TestASuppressedEventIsSettled(t *testing.T) {
 	for name, history := range map[string]bool{"with a history": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			databaseURL := servertest.Database(t)
+			databaseURL := schematest.Database(t)
 			db := schematest.Connect(t, databaseURL)
 			w := newTown(t, databaseURL, servertest.Redis(t), func(o *relay.Options) {
 				o.Store = repository.NewOutbox(db, repository.OutboxOptions{History: history})

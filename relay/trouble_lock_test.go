@@ -6,7 +6,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
 	"outboxd/relay"
 )
 
@@ -42,7 +41,7 @@ func TestTheOutboxIsLocked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := migrated(t, servertest.Database(t))
+			url := migrated(t, schematest.Database(t))
 			x := newTrouble(t, url+limit, nil)
 			other := newSession(t, url)
 			other.exec(emit150)
@@ -61,7 +60,7 @@ func TestTheOutboxIsLocked(t *testing.T) {
 // claim is repeated at once, and there is no outage.
 func TestADeadlockIsLost(t *testing.T) {
 	t.Parallel()
-	url := migrated(t, servertest.Database(t))
+	url := migrated(t, schematest.Database(t))
 	x := newTrouble(t, url+"&deadlock_timeout=3s", nil)
 	x.exec(emitMany, 150)
 	other := newSession(t, url+"&deadlock_timeout=1min") // never the one that gives way
@@ -83,7 +82,7 @@ func TestADeadlockIsLost(t *testing.T) {
 // events are in Redis by then, and the repeat meets them there.
 func TestATransactionIsIdleForTooLong(t *testing.T) {
 	t.Parallel()
-	url := migrated(t, servertest.Database(t))
+	url := migrated(t, schematest.Database(t))
 	var publisher *holdingPublisher
 	x := newTrouble(t, url, func(o *relay.Options) {
 		publisher = holding(t, o.Publisher)

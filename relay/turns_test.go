@@ -5,6 +5,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 )
 
@@ -12,7 +13,7 @@ import (
 // history. Its successor waits too, until the queue no longer has the task.
 func TestATurnOutlivesTheHistory(t *testing.T) {
 	t.Parallel()
-	database, queue := servertest.Database(t), servertest.Redis(t)
+	database, queue := schematest.Database(t), servertest.Redis(t)
 	f := newFixture(t, database, queue, nil)
 	f.exec("SELECT outboxd.emit('test:a', '{}', ordering_key => 'k') FROM generate_series(1, 2)")
 	stop := f.start()

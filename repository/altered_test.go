@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/heal"
@@ -18,9 +17,8 @@ import (
 // plans are discarded.
 func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db, worker := schematest.Connect(t, url), schematest.Connect(t, url)
-	migrate(t, db)
 	exec(t, db, "CREATE TABLE letters (number integer PRIMARY KEY, text text, sent boolean)")
 	exec(t, db, "INSERT INTO letters VALUES (1, 'Welcome!', false)")
 	type letter struct {
@@ -61,9 +59,8 @@ func TestAnEffectIsBegunAnewWhenATableWasChanged(t *testing.T) {
 // A person changes outboxd's own tables while a relay works: nothing is charged, and nothing stops.
 func TestARelayGoesOnWhileItsTablesAreChanged(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db, relay := schematest.Connect(t, url), schematest.Connect(t, url)
-	migrate(t, db)
 	store := repository.NewOutbox(relay, repository.OutboxOptions{History: true})
 	house := upkeep.NewHousekeeping(relay, "")
 	refuse := func(t *testing.T, batch domain.Batch) {

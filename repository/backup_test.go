@@ -248,9 +248,8 @@ func TestBackupByLogicalReplication(t *testing.T) {
 // relayed, and an event that would have no place in its key's order is refused.
 func TestASessionWithoutTriggers(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	migrate(t, db)
 	replica, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

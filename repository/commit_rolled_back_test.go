@@ -16,9 +16,8 @@ import (
 // A client that takes that for success loses the transaction's work.
 func TestACommitThatRollsBackIsAnError(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	direct := schematest.Connect(t, url)
-	migrate(t, direct)
 	exec(t, direct, "CREATE TABLE effects (n int)")
 	pooled, err := postgres.Open(t.Context(), postgres.Options{
 		URL: servertest.PgBouncer(t, url), MaxConns: 2, ConnectTimeout: 10 * time.Second, ExecMode: "cache_describe", Logger: servertest.Logger(t),

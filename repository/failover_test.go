@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"outboxd/app/faulttest"
+	"outboxd/app/schematest"
 	"outboxd/app/servertest"
 	"outboxd/repository/postgres"
 )
@@ -17,7 +18,7 @@ import (
 func TestASilentServerIsLeftAtOnce(t *testing.T) {
 	t.Parallel()
 	const pooled = 16
-	address := servertest.Database(t)
+	address := schematest.Database(t)
 	first, second := faulttest.NewProxy(t, address), faulttest.NewProxy(t, address)
 	db, err := postgres.Open(t.Context(), postgres.Options{
 		URL: servertest.FirstWritable(t, first.URL(), second.URL()), MaxConns: pooled,

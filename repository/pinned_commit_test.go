@@ -14,7 +14,7 @@ import (
 // that fails only at its commit, the rows report the error.
 func TestReadingRowsToTheirEndReportsTheCommit(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	direct := schematest.Connect(t, url)
 	for _, statement := range []string{
 		"CREATE TABLE public.late (n int)",

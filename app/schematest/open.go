@@ -11,15 +11,30 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Open returns a pool on a fresh database with every migration applied; see
-// servertest.Database. It is closed at the end of the test.
+// Database returns the URL of a fresh database with every migration applied; see
+// servertest.Database. The migrations run once for all tests of a binary, and each
+// test gets a copy: applying them takes five times as long.
+func Database(t testing.TB) string {
+	t.Helper()
+	url := servertest.Copy(t, "migrated", func(ctx context.Context, url string) error {
+		db, err := postgres.Open(ctx, postgres.Options{URL: url, MaxConns: 4, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t)})
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		_, err = migrations.Core().Up(ctx, db.SQL(), servertest.Logger(t))
+		return err
+	})
+	// Databases that share a Redis must differ in their names.
+	servertest.Execute(t, url, "UPDATE outbox_queue_identity SET name = DEFAULT")
+	return url
+}
+
+// Open returns a pool on a database of its own; see Database. It is closed at the
+// end of the test.
 func Open(t testing.TB) *postgres.Database {
 	t.Helper()
-	db := Connect(t, servertest.Database(t))
-	if _, err := migrations.Core().Up(t.Context(), db.SQL(), servertest.Logger(t)); err != nil {
-		t.Fatal(err)
-	}
-	return db
+	return Connect(t, Database(t))
 }
 
 // Example makes the example's schema in the database of db, and returns its

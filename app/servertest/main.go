@@ -37,7 +37,12 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	binary = &servers{home: home}
+	binary = &servers{home: home, models: map[string]*model{}}
+	// What tests and their child processes make for a while belongs there, too.
+	if err := os.Setenv("TMPDIR", home.path); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := m.Run()
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()

@@ -22,9 +22,10 @@ type servers struct {
 
 	mu              sync.Mutex
 	postgres, redis *embedded.Servers
-	databases       int   // made so far
-	numbers         []int // of Redis databases that are free again
-	fresh           int   // first number never used
+	databases       int               // made so far
+	models          map[string]*model // by name
+	numbers         []int             // of Redis databases that are free again
+	fresh           int               // first number never used
 }
 
 // Schema is the schema of outboxd's tables: the default of --database-schema.
@@ -39,7 +40,13 @@ func Database(t testing.TB) string {
 	if binary == nil {
 		t.Fatal("servertest.Main must be called from TestMain")
 	}
-	admin, name, err := binary.newDatabase(t.Context())
+	admin, name, err := binary.newDatabase(t.Context(), "template0")
+	return handOut(t, admin, name, err)
+}
+
+// handOut returns the URL of a new database, which is dropped at the end of the test.
+func handOut(t testing.TB, admin, name string, err error) string {
+	t.Helper()
 	if err != nil {
 		t.Fatalf("make test database: %v", err)
 	}
@@ -73,11 +80,12 @@ func Redis(t testing.TB) string {
 	return address
 }
 
-func (s *servers) newDatabase(ctx context.Context) (admin, name string, err error) {
+// newDatabase makes a database with the contents of another one, to which nobody is connected.
+func (s *servers) newDatabase(ctx context.Context, like string) (admin, name string, err error) {
 	if admin, name, err = s.nameDatabase(ctx); err != nil {
 		return "", "", err
 	}
-	return admin, name, execute(ctx, admin, "CREATE DATABASE "+name)
+	return admin, name, execute(ctx, admin, "CREATE DATABASE "+name+" TEMPLATE "+like)
 }
 
 // nameDatabase returns a name that no database has had.

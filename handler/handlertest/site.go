@@ -17,7 +17,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
 	"outboxd/handler"
 	"outboxd/handler/registration"
 	"outboxd/migrations"
@@ -80,7 +79,7 @@ func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
 // StartAPI serves the API on a database of its own.
 func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *postgres.Database) {
 	t.Helper()
-	db := OpenDatabase(t, servertest.Database(t))
+	db := OpenDatabase(t, schematest.Database(t))
 	return StartAPIOn(t, db, change), db
 }
 

@@ -12,7 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"outboxd/app/faulttest"
-	"outboxd/app/servertest"
+	"outboxd/app/schematest"
 	"outboxd/handler/handlertest"
 	"outboxd/handler/registration"
 )
@@ -110,7 +110,7 @@ func TestDescription(t *testing.T) {
 // and finds each as described: media type, headers, members and their types.
 func TestDescriptionIsTrue(t *testing.T) {
 	t.Parallel()
-	proxy := faulttest.NewProxy(t, servertest.Database(t))
+	proxy := faulttest.NewProxy(t, schematest.Database(t))
 	db := handlertest.OpenDatabase(t, proxy.URL())
 	s := handlertest.StartAPIOn(t, db, nil)
 	limited := handlertest.StartAPIOn(t, db, func(o *registration.Options) { o.RateLimit = 1 })

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"outboxd/app/faulttest"
-	"outboxd/app/servertest"
+	"outboxd/app/schematest"
 	"outboxd/domain"
 	example "outboxd/domain/registration"
 	"outboxd/handler/handlertest"
@@ -140,7 +140,7 @@ func TestBadAddresses(t *testing.T) {
 
 func TestDatabaseDown(t *testing.T) {
 	t.Parallel()
-	proxy := faulttest.NewProxy(t, servertest.Database(t))
+	proxy := faulttest.NewProxy(t, schematest.Database(t))
 	s := handlertest.StartAPIOn(t, handlertest.OpenDatabase(t, proxy.URL()), nil)
 	if a := s.Register(handlertest.RegisterBody); a.Status != http.StatusCreated {
 		t.Fatalf("%d: %s", a.Status, a.Body)
@@ -170,7 +170,7 @@ func TestDatabaseDown(t *testing.T) {
 
 func TestDatabaseStalls(t *testing.T) {
 	t.Parallel()
-	proxy := faulttest.NewProxy(t, servertest.Database(t))
+	proxy := faulttest.NewProxy(t, schematest.Database(t))
 	s := handlertest.StartAPIOn(t, handlertest.OpenDatabase(t, proxy.URL()), func(o *registration.Options) { o.Timeouts.Request = 300 * time.Millisecond })
 	proxy.Stall()
 	a := s.Register(handlertest.RegisterBody)

@@ -21,7 +21,7 @@ import (
 // proxy.
 func newShopBehind(t *testing.T, handlers map[string]work.Handler) (*shop, *faulttest.Proxy) {
 	t.Helper()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	proxy := faulttest.NewProxy(t, url)
 	s := newShop(t, servertest.Redis(t), handlers)
 	s.db = schematest.Connect(t, url)

@@ -166,7 +166,7 @@ func TestExaminerFinds(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url, o := servertest.Database(t), healthy()
+			url, o := schematest.Database(t), healthy()
 			db := attended(t, url)
 			test.provoke(t, setting{db, &o})
 			fresh := schematest.Connect(t, url) // with what was set for new connections
@@ -240,7 +240,7 @@ func TestExaminerNamesWhoHoldsBackVacuum(t *testing.T) {
 
 func TestExaminerFindsWhatVacuumDidNotRemove(t *testing.T) {
 	t.Parallel()
-	db := attended(t, servertest.Database(t))
+	db := attended(t, schematest.Database(t))
 	exec(t, db, `ALTER TABLE outbox SET (autovacuum_enabled = false)`)
 	exec(t, db, `ALTER TABLE outbox DISABLE TRIGGER USER`)
 	exec(t, db, `INSERT INTO outbox (event_type, payload, available_at) SELECT 't', '', now() + interval '1 day' FROM generate_series(1, 100001)`)
@@ -344,7 +344,7 @@ func TestExaminerOfAnotherRole(t *testing.T) {
 
 func TestExaminerBehindPgBouncer(t *testing.T) {
 	t.Parallel()
-	direct := servertest.Database(t)
+	direct := schematest.Database(t)
 	attended(t, direct).Close()
 	db, err := postgres.Open(t.Context(), postgres.Options{
 		URL: servertest.PgBouncer(t, direct), MaxConns: 2, ExecMode: "exec", ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t),
@@ -381,7 +381,7 @@ func TestExaminerOfAnEmptyDatabase(t *testing.T) {
 // TestExaminationIsOneTransaction holds the daemon's look, once a minute, to what an idle process may cost.
 func TestExaminationIsOneTransaction(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	attended(t, url).Close()
 	db, err := postgres.Open(t.Context(), postgres.Options{URL: url, MaxConns: 1, ConnectTimeout: 10 * time.Second, Logger: servertest.Logger(t)})
 	if err != nil {

@@ -6,16 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"outboxd/app/schematest"
 	"outboxd/repository/upkeep"
 
-	"outboxd/app/servertest"
 	"outboxd/domain"
 )
 
 // A leader that is silent is found while it still holds the lock.
 func TestExaminerFindsASilentLeader(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := attended(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

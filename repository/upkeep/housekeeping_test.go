@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
-	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository"
 	"outboxd/repository/postgres"
@@ -182,9 +181,8 @@ func TestLeadershipEndsWithTheConnection(t *testing.T) {
 
 func TestPresence(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	migrate(t, db)
 	presence := repository.NewPresence(db, url)
 	process := domain.RelayProcess{ID: domain.ID{1}, Host: "h", PID: 1, Version: "v"}
 	for _, asleep := range []bool{false, true} {
@@ -238,9 +236,8 @@ func TestPresence(t *testing.T) {
 
 func TestListenNoticesALostConnection(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	migrate(t, db)
 	presence := repository.NewPresence(db, url+"&application_name=listener_to_lose")
 	listening, ended := make(chan struct{}), make(chan error, 1)
 	go func() {

@@ -42,9 +42,8 @@ func lead(t *testing.T, db *postgres.Database, url string) *leadership {
 // knows when it is asked.
 func TestAHangingLeaderIsReplaced(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	migrate(t, db)
 	proxy := faulttest.NewProxy(t, url)
 	first := lead(t, db, proxy.URL())
 	firstLeads := <-first.leads
@@ -76,9 +75,8 @@ func TestAHangingLeaderIsReplaced(t *testing.T) {
 // The transaction in which a leader waits holds back nothing, and is never old.
 func TestALeaderHoldsNothingBack(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	migrate(t, db)
 	l := lead(t, db, url)
 	leads := <-l.leads
 	const held = `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -98,9 +96,8 @@ func TestALeaderHoldsNothingBack(t *testing.T) {
 // Leading works through PgBouncer in transaction mode, too, and ends with the client.
 func TestLeadingThroughPgBouncer(t *testing.T) {
 	t.Parallel()
-	url := servertest.Database(t)
+	url := schematest.Database(t)
 	db := schematest.Connect(t, url)
-	migrate(t, db)
 	pooled := servertest.PgBouncer(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
 	keeping := upkeep.NewHousekeeping(db, pooled).WithLeaderTerms(time.Minute, 50*time.Millisecond, 50*time.Millisecond)

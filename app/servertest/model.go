@@ -1,0 +1,55 @@
+package servertest
+
+import (
+	"context"
+	"sync"
+	"testing"
+)
+
+// model is a database that others are copied from.
+type model struct {
+	once sync.Once
+	name string
+	err  error
+}
+
+// Copy is like Database, but the database has the contents of a model. The first test of the binary
+// that asks for a model of this name makes it: fill gets its URL, and closes its connections.
+func Copy(t testing.TB, of string, fill func(ctx context.Context, address string) error) string {
+	t.Helper()
+	if binary == nil {
+		t.Fatal("servertest.Main must be called from TestMain")
+	}
+	m := binary.model(of)
+	m.once.Do(func() { m.err = m.make(t, fill) })
+	if m.err != nil {
+		t.Fatalf("make the model %s of test databases: %v", of, m.err)
+	}
+	admin, name, err := binary.newDatabase(t.Context(), m.name)
+	return handOut(t, admin, name, err)
+}
+
+func (s *servers) model(of string) *model {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.models[of]
+	if m == nil {
+		m = &model{}
+		s.models[of] = m
+	}
+	return m
+}
+
+func (m *model) make(t testing.TB, fill func(ctx context.Context, address string) error) error {
+	ctx := context.WithoutCancel(t.Context())
+	admin, name, err := binary.newDatabase(ctx, "template0")
+	if err != nil {
+		return err
+	}
+	m.name = name
+	if err := fill(ctx, withQuery(t, withDatabase(t, admin, name), "search_path", Schema)); err != nil {
+		return err
+	}
+	// A database cannot be copied while somebody is connected to it.
+	return execute(ctx, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false")
+}
