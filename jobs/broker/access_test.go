@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,7 @@ func sentinels(t *testing.T, authority *servertest.Authority) (nodes []*serverte
 	t.Helper()
 	cert, key := authority.Issue("redis.example.com")
 	secured := tlsLines(authority.CA, cert, key)
-	data := append(secured, "user outboxd on >data +@all ~* &*", "requirepass replicas", "masterauth replicas")
+	data := append(slices.Clone(secured), "user outboxd on >data +@all ~* &*", "requirepass replicas", "masterauth replicas")
 	master := servertest.StartRedis(t, data...)
 	replica := servertest.StartRedis(t, append(data, fmt.Sprintf("replicaof 127.0.0.1 %d", master.Port))...)
 	for range 3 {
