@@ -20,7 +20,7 @@ func memoryFolder() string {
 	if err := unix.Statfs(folder, &found); err != nil || found.Type != unix.TMPFS_MAGIC {
 		return ""
 	}
-	if found.Flags&unix.ST_NOEXEC != 0 || int64(found.Bavail)*found.Bsize < enoughMemory || availableMemory() < 2*enoughMemory { //nolint:gosec // far below the limit of an int64
+	if found.Flags&unix.ST_NOEXEC != 0 || int64(found.Bavail)*found.Bsize < enoughMemory || availableMemory() < 2*enoughMemory {
 		return ""
 	}
 	return folder

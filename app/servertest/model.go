@@ -41,6 +41,7 @@ func (s *servers) model(of string) *model {
 }
 
 func (m *model) make(t testing.TB, fill func(ctx context.Context, address string) error) error {
+	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	admin, name, err := binary.newDatabase(ctx, "template0")
 	if err != nil {
