@@ -96,8 +96,8 @@ func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error
 	return ids, nil
 }
 
-// One JSON text carries any number of events with every driver; arrays would
-// need types of the driver. ON CONFLICT without a target needs no right to read
+// Every driver can pass one JSON text with any number of events; arrays would need
+// types of each driver. ON CONFLICT without a target needs no right to read
 // the table. The order of the rows gives events of one key their positions.
 // Nothing depends on the session's search path.
 const emitSQL = `

@@ -116,7 +116,8 @@ type Ticks struct {
 	// Next is how long to wait until the next look, at most 15 s. With an error: also
 	// how long, where other schedules can be emitted; 0 if that is not known.
 	Next time.Duration
-	// Lateness is that of the tick that has been due longest and was not emitted; 0: none.
+	// Lateness is how long the oldest tick that could not be emitted has been due; 0 if
+	// none failed.
 	Lateness time.Duration
 }
 

@@ -39,7 +39,7 @@ notifications arrive.
 
 It exits with 1 if something is broken or there is a warning.`
 
-// doctorTimeout bounds looking at both servers.
+// doctorTimeout bounds looking at both servers together.
 const doctorTimeout = time.Minute
 
 // examination is the result of doctor.

@@ -242,8 +242,8 @@ func (t *taker) anyPending(open []*queue) (bool, error) {
 	return false, failed
 }
 
-// ask takes tasks: first as Asynq's question and the queues' weights say, and where
-// those queues had none, from the others.
+// ask takes tasks from the queue that Asynq asks for and from those that the weights
+// choose. If these have none, it tries the other open queues.
 func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 	free := t.free()
 	waiting, found, err := t.round(open, t.allot(asked, open, free))

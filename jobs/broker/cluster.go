@@ -41,8 +41,8 @@ const (
 	redirectPause = 20 * time.Millisecond
 )
 
-// IsRedirect reports whether a node did not run a command, because its slot is
-// another node's, or moves there now.
+// IsRedirect reports whether a node did not run a command because the command's slot
+// belongs to another node, or is just being moved.
 func IsRedirect(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
 }

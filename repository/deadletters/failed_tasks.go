@@ -77,8 +77,8 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 	return confirmed, nil
 }
 
-// One statement, so that an event that moves is seen in one table. The history
-// may have older generations of it.
+// One statement and so one snapshot: an event that moves is seen in exactly one
+// table. The history may have older generations of it.
 var whereIsSQL = `
 SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
