@@ -44,19 +44,6 @@ type Inbox interface {
 
 	// AskAll is Ask for several different events. Its errors are those of ProcessAll.
 	AskAll(ctx context.Context, ids []ID) ([]Confirmation, error)
-
-	// FollowOn is Process for the event that a HandOver kept back, in a transaction of
-	// its own. It returns false and runs nothing if the event does not follow any more:
-	// it then goes its usual way. next is as that of Runs.HandOver. After an error the
-	// event is still kept back: see LetGo.
-	//
-	// Errors: CodeUnavailable if the database cannot be reached; those of effect.
-	FollowOn(ctx context.Context, id ID, next *HandOver, effect func(ctx context.Context, tx Effects, event Follower) error) (first bool, err error)
-
-	// LetGo lets the event of an ordering key that a HandOver kept back go its usual
-	// way, if there is one. Errors: CodeUnavailable if the database cannot be reached;
-	// then the leader does it, within a minute.
-	LetGo(ctx context.Context, orderingKey string) error
 }
 
 // Confirmation is what became of one event of several.
@@ -89,19 +76,4 @@ type Follower struct {
 	Owner, ID ID
 	Payload   []byte
 	Headers   map[string]string
-}
-
-// Runs is what the Effects of Process can do beside, for an event with an ordering key.
-type Runs interface {
-	// HandOver keeps the next event of the key back for the caller, instead of letting it
-	// go through the outbox and the queue, if it is of the type and the queue that next
-	// has. Call it last in an effect. What it found is in next after the commit.
-	HandOver(next *HandOver)
-}
-
-// HandOver is what an event leaves to the next one of its ordering key.
-type HandOver struct {
-	Type, Queue string
-	Key         string // the ordering key; "": no event of the key waits for its turn
-	Next        ID     // the event that is kept back; zero: none
 }

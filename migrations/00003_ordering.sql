@@ -209,10 +209,9 @@ BEGIN
             advanced := advanced + 1;
         END IF;
         -- An event can have the turn and still be held: a repeat of it was
-        -- being claimed when it got the turn; or a worker was to go on with it, and
-        -- has its row locked if it does.
+        -- being claimed when it got the turn.
         SELECT t.event_id INTO owner FROM outbox_turns t JOIN outbox_held h ON h.id = t.event_id
-        WHERE t.ordering_key = key AND h.ordering_key = key FOR UPDATE OF h SKIP LOCKED;
+        WHERE t.ordering_key = key AND h.ordering_key = key;
         IF FOUND AND outbox_let_go(owner) THEN
             advanced := advanced + 1;
         END IF;
@@ -296,33 +295,6 @@ $ddl$, current_schema()); END $do$;
 CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox_confirmed();
 
--- outbox_has_runs says whether events may follow others of their key without a task of
--- their own. Where no history is kept, and where this database may have gone back,
--- nothing follows.
--- +goose StatementBegin
-CREATE FUNCTION outbox_has_runs() RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN current_setting('transaction_isolation') = 'read committed'
-        AND EXISTS (SELECT FROM outbox_queue_identity WHERE history_seconds > 0 AND went_back_at IS NULL);
-END $$;
--- +goose StatementEnd
-
--- outbox_may_follow says whether a held event may follow another one of its key: it is
--- due, of this type and queue, no replay, has no option of Asynq's that a task would
--- have to bear, and was not written once more.
--- +goose StatementBegin
-CREATE FUNCTION outbox_may_follow(event outbox_held, kind text, line text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN event.event_type = kind AND event.queue = line AND event.subscription IS NULL AND event.split IS DISTINCT FROM 'instead'
-        AND event.available_at <= clock_timestamp() AND event.generation = 0
-        AND coalesce(event.timeout_seconds, event.retention_seconds, event.unique_seconds) IS NULL AND event.deadline IS NULL
-        AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = event.id)
-        AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = event.id);
-END $$;
--- +goose StatementEnd
-
 -- outbox_follow returns held events that may take effect right behind others, in the
 -- transaction that calls it. The owners have just been confirmed in this transaction
 -- and have the turns of their keys. The result is the next events of each key, in
@@ -335,8 +307,12 @@ END $$;
 --     nobody gives another event of the key the turn before. So neither a relay nor
 --     a producer waits for the caller. Only cancel and reschedule meet the locks,
 --     and answer busy.
---   - It stops at the first event that is locked or may not follow, or if an earlier
---     event of the key waits in the outbox. That event goes its usual way.
+--   - It stops at the first event that something speaks against: it is locked, not yet
+--     due, of another type or queue, a replay, or has an option of Asynq's that a
+--     task would have to bear; or it was written once more; or an earlier event of
+--     the key waits in the outbox. That event goes its usual way.
+--   - Where no history is kept, and where this database may have gone back, nothing
+--     follows.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_follow(owners uuid[], kind text, line text, most integer)
     RETURNS TABLE (owner uuid, id uuid, payload bytea, headers jsonb)
@@ -348,7 +324,8 @@ DECLARE
     event outbox_held;
     room integer := most;
 BEGIN
-    IF NOT outbox_has_runs() THEN
+    IF current_setting('transaction_isolation') <> 'read committed'
+       OR NOT EXISTS (SELECT FROM outbox_queue_identity WHERE history_seconds > 0 AND went_back_at IS NULL) THEN
         RETURN;
     END IF;
     FOR turn IN SELECT t.event_id, t.ordering_key FROM outbox_turns t WHERE t.event_id = ANY (owners) ORDER BY t.ordering_key LOOP
@@ -362,7 +339,13 @@ BEGIN
             ORDER BY h.ordering_position
         LOOP
             SELECT * INTO event FROM outbox_held h WHERE h.id = candidate FOR UPDATE SKIP LOCKED;
-            EXIT WHEN NOT FOUND OR NOT outbox_may_follow(event, kind, line) OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = event.id);
+            EXIT WHEN NOT FOUND;
+            EXIT WHEN event.event_type <> kind OR event.queue <> line OR event.subscription IS NOT NULL OR event.split = 'instead'
+                OR event.available_at > clock_timestamp() OR event.generation > 0
+                OR coalesce(event.timeout_seconds, event.retention_seconds, event.unique_seconds) IS NOT NULL OR event.deadline IS NOT NULL
+                OR EXISTS (SELECT FROM outbox o WHERE o.id = event.id)
+                OR EXISTS (SELECT FROM inbox i WHERE i.event_id = event.id)
+                OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = event.id);
             owner := turn.event_id;
             id := event.id;
             payload := event.payload;
@@ -402,96 +385,12 @@ END $$
 $ddl$, columns, replace(columns, 'split', 'coalesce(split, ''done'')')); END $do$;
 -- +goose StatementEnd
 
--- A worker that takes events one by one goes through a key in transactions of their
--- own, without a way through the outbox and Redis for each:
---
---   - The transaction of an event calls outbox_hand_over as its last step. It gives the
---     turn to the next event of the key, as outbox_pass_turn would, but leaves that
---     event held, and returns it. It returns NULL, and changes nothing, if nothing may
---     follow: then the turn is passed on as usual.
---   - The next transaction begins with outbox_follow_on, which confirms that event, and
---     ends with outbox_end_follower, which moves it to the history. Nothing else may move
---     the event meanwhile, because its row is locked; and nobody waits for that lock but
---     cancel and reschedule, which answer busy.
---   - A worker that goes no further calls outbox_advance, which lets the event go its
---     usual way. So does the leader, for a worker that died.
--- +goose StatementBegin
-CREATE FUNCTION outbox_hand_over(owner uuid, kind text, line text) RETURNS uuid
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-DECLARE
-    key text;
-    successor uuid;
-    event outbox_held;
-BEGIN
-    IF NOT outbox_has_runs() THEN
-        RETURN NULL;
-    END IF;
-    SELECT ordering_key INTO key FROM outbox_turns WHERE event_id = owner FOR UPDATE;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    successor := outbox_next_of_key(key, owner);
-    SELECT * INTO event FROM outbox_held WHERE id = successor FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND OR NOT outbox_may_follow(event, kind, line) OR EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = successor) THEN
-        RETURN NULL;
-    END IF;
-    UPDATE outbox_turns SET event_id = successor, taken_at = clock_timestamp() WHERE ordering_key = key;
-    RETURN successor;
-END $$;
--- +goose StatementEnd
-
--- outbox_follow_on returns no row if the event does not follow any more.
--- +goose StatementBegin
-CREATE FUNCTION outbox_follow_on(event_id uuid, kind text, line text) RETURNS TABLE (payload bytea, headers jsonb)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-#variable_conflict use_column
-DECLARE
-    event outbox_held;
-BEGIN
-    SELECT * INTO event FROM outbox_held h WHERE h.id = $1 FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND OR NOT outbox_has_runs() OR NOT outbox_may_follow(event, kind, line)
-       OR NOT EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = $1 AND t.ordering_key = event.ordering_key) THEN
-        RETURN;
-    END IF;
-    INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        RETURN QUERY SELECT event.payload, event.headers;
-    END IF;
-END $$;
--- +goose StatementEnd
-
--- outbox_end_follower fails, and with it the transaction, unless the event is still
--- held. It hands over to the next event if further, and returns that.
--- +goose StatementBegin
-DO $do$
-DECLARE
-    columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
-                     WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
-BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_end_follower(event uuid, kind text, line text, further boolean) RETURNS uuid
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    WITH gone AS (DELETE FROM outbox_held WHERE id = event RETURNING *)
-    INSERT INTO outbox_sent (%1$s, sent_at) SELECT %2$s, clock_timestamp() FROM gone;
-    IF NOT FOUND THEN
-        RAISE serialization_failure USING MESSAGE = format('event %%s follows another one, and is not held any more', event);
-    END IF;
-    RETURN CASE WHEN further THEN outbox_hand_over(event, kind, line) END;
-END $$
-$ddl$, columns, replace(columns, 'split', 'coalesce(split, ''done'')')); END $do$;
--- +goose StatementEnd
-
 -- +goose Down
 DROP TRIGGER outbox_confirmed ON inbox;
 DROP FUNCTION outbox_confirmed;
 DROP FUNCTION outbox_in_time;
-DROP FUNCTION outbox_end_follower;
-DROP FUNCTION outbox_follow_on;
-DROP FUNCTION outbox_hand_over;
 DROP FUNCTION outbox_end_run;
 DROP FUNCTION outbox_follow;
-DROP FUNCTION outbox_may_follow;
-DROP FUNCTION outbox_has_runs;
 DROP FUNCTION outbox_advance;
 DROP FUNCTION outbox_pass_turn;
 DROP FUNCTION outbox_let_go;

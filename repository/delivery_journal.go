@@ -19,9 +19,7 @@ const deliveredSQL = `INSERT INTO outbox_journal (event_id, stage, entry, genera
 // Delivered records that a receiver took a delivery, in the transaction that confirms
 // it.
 func (j *DeliveryJournal) Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error {
-	if own, ok := tx.(interface {
-		last(query string, args ...any)
-	}); ok {
+	if own, ok := tx.(effects); ok {
 		own.last(deliveredSQL, id, attempt, j.db.Storable(detail))
 		return nil
 	}

@@ -19,8 +19,6 @@ type effects struct {
 // last runs a statement before the transaction commits, without a round trip of its own.
 func (e effects) last(query string, args ...any) { e.opening.QueueLast(query, args...) }
 
-func (e effects) transaction() *gorm.DB { return e.tx }
-
 // Tx implements domain.Effects.
 func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // GORM's transaction on database/sql is always an *sql.Tx
 
@@ -28,9 +26,9 @@ func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // 
 // for GORM. Changes through it happen exactly once, as changes through Tx do. It
 // is nil for effects that do not come from Inbox.Process.
 func TransactionOf(e domain.Effects) *gorm.DB {
-	own, ok := e.(interface{ transaction() *gorm.DB })
+	own, ok := e.(effects)
 	if !ok {
 		return nil
 	}
-	return own.transaction()
+	return own.tx
 }

@@ -39,11 +39,9 @@ const (
 
 // The row is written before the effect, and together with BEGIN. A second delivery of
 // the event waits here until the first has ended, so the two never run at the same time.
-// The last column is the event's ordering key, if others wait for its turn.
 const processedSQL = `
 WITH wrote AS (INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING RETURNING 1)
-SELECT EXISTS (SELECT FROM wrote), concat(` + timeoutsSQL + `),
-    (SELECT t.ordering_key FROM outbox_turns t JOIN outbox_held h USING (ordering_key) WHERE t.event_id = $2 LIMIT 1)`
+SELECT EXISTS (SELECT FROM wrote), concat(` + timeoutsSQL + `)`
 
 // staleEverywhere is how often an effect begins again because the plans of its
 // connection are older than a change of a table. Each connection of a pool can
@@ -101,15 +99,14 @@ func again(err error, attempt int) bool {
 func (i *Inbox) process(ctx context.Context, id domain.ID, effect func(context.Context, domain.Effects) error) (first bool, err error) {
 	var wrote, unknown bool
 	var none any
-	var key *string
-	opening := &postgres.Opening{SQL: processedSQL, Args: []any{postgres.Milliseconds(patience(ctx)), [16]byte(id)}, Read: postgres.ReadRow(&wrote, &none, &key)}
+	opening := &postgres.Opening{SQL: processedSQL, Args: []any{postgres.Milliseconds(patience(ctx)), [16]byte(id)}, Read: postgres.ReadRow(&wrote, &none)}
 	_, err = i.db.TransactOpened(ctx, opening, func(tx *gorm.DB) error {
 		if !wrote {
 			return postgres.Statements(tx).QueryRowContext(ctx, unknownSQL, id).Scan(&unknown)
 		}
 		first = true
 		crashpoint.Reach(crashpoint.WorkerBegan)
-		err := effect(ctx, &single{effects: effects{tx: tx, opening: opening}, id: id, key: key})
+		err := effect(ctx, effects{tx: tx, opening: opening})
 		crashpoint.Reach(crashpoint.WorkerEffected)
 		return err
 	})

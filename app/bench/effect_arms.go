@@ -207,15 +207,6 @@ func (i tallied) Process(ctx context.Context, id domain.ID, effect func(context.
 	return first, err
 }
 
-// FollowOn implements domain.Inbox.
-func (i tallied) FollowOn(ctx context.Context, id domain.ID, next *domain.HandOver, effect func(context.Context, domain.Effects, domain.Follower) error) (first bool, err error) {
-	if first, err = i.Inbox.FollowOn(ctx, id, next, effect); first {
-		i.t.commits.Add(1)
-		i.t.add(1)
-	}
-	return first, err
-}
-
 // ProcessAll implements domain.Inbox.
 func (i tallied) ProcessAll(ctx context.Context, ids []domain.ID, effect func(context.Context, domain.Effects, []domain.ID) error) ([]domain.Confirmation, error) {
 	var took int64

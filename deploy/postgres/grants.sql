@@ -41,7 +41,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
 GRANT SELECT ON outbox_turns TO outboxd_worker;
 GRANT SELECT, UPDATE (unconfirmed) ON outbox_account TO outboxd_worker;
 GRANT INSERT ON outbox_entries, outbox_journal TO outboxd_worker;
-GRANT EXECUTE ON FUNCTION confirm_many, outbox_follow, outbox_end_run, outbox_hand_over, outbox_follow_on, outbox_end_follower, outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
+GRANT EXECUTE ON FUNCTION confirm_many, outbox_follow, outbox_end_run, outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
 -- A receiver that answers 410 pauses its subscription, and the record says so.
 GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason, down_since, down_until, down_reason) ON outbox_subscriptions TO outboxd_worker;
 GRANT INSERT ON outbox_actions TO outboxd_worker;

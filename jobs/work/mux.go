@@ -76,7 +76,7 @@ type handling func(ctx, running context.Context, task Task) (first bool, err err
 func (w *Worker) handlerOf(taskType string, together *groups) (handle handling, kind string) {
 	if handler, known := w.o.Handlers[taskType]; known {
 		return func(ctx, running context.Context, task Task) (bool, error) {
-			return w.alongKey(ctx, running, handler, task)
+			return w.single(ctx, running, handler, task)
 		}, taskType
 	}
 	if batch, known := w.o.Batches[taskType]; known {

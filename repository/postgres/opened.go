@@ -29,12 +29,6 @@ type Opening struct {
 // the commit, which has then certainly not happened.
 func (o *Opening) QueueLast(query string, args ...any) { o.last.Queue(query, args...) }
 
-// QueueLastRow is QueueLast for a statement that returns one row. An error of read is
-// one of the commit, too.
-func (o *Opening) QueueLastRow(read func(row pgx.Row) error, query string, args ...any) {
-	o.last.Queue(query, args...).QueryRow(read)
-}
-
 // TransactOpened is TransactOnce with a statement that goes together with BEGIN.
 func (d *Database) TransactOpened(ctx context.Context, opening *Opening, work func(tx *gorm.DB) error) (committing bool, err error) {
 	tx := d.gorm.WithContext(context.WithValue(ctx, openingKey{}, opening)).Begin()
@@ -152,8 +146,17 @@ func (t *openedTx) end(last *pgx.Batch) (tag pgconn.CommandTag, err error) {
 	if last.Len() == 0 {
 		return t.conn.Exec(t.ctx, "COMMIT")
 	}
-	last.Queue("COMMIT").Exec(func(of pgconn.CommandTag) error { tag = of; return nil })
-	return tag, t.conn.SendBatch(t.ctx, last).Close()
+	last.Queue("COMMIT")
+	results := t.conn.SendBatch(t.ctx, last)
+	for range last.Len() {
+		if tag, err = results.Exec(); err != nil {
+			break
+		}
+	}
+	if closed := results.Close(); err == nil {
+		err = closed
+	}
+	return tag, err
 }
 
 // Rollback is driver.Tx's.
