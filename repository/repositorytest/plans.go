@@ -3,6 +3,7 @@ package repositorytest
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -32,11 +33,9 @@ func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxR
 		}
 		var text string
 		err = tx.QueryRowContext(t.Context(), "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "+statement[0].(string), statement[1:]...).Scan(&text)
-		if err != nil {
+		undone := tx.Rollback() // the measurement writes rows; an open transaction would hold up the connection's end
+		if err := errors.Join(err, undone); err != nil {
 			t.Fatalf("%s: %v", name, err)
-		}
-		if err := tx.Rollback(); err != nil { // the measurement writes rows
-			t.Fatal(err)
 		}
 		var found []struct{ Plan plan }
 		if err := json.NewDecoder(strings.NewReader(text)).Decode(&found); err != nil || len(found) != 1 {

@@ -13,7 +13,7 @@ const EntriesLimit = entriesLimit
 // MeasureStatement is the measurement for /metrics, with its parameters.
 func MeasureStatement() map[string][]any {
 	return map[string][]any{
-		"measurement": {measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte{1}, entriesLimit},
+		"measurement": {measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte{1}, entriesLimit, domain.ChoresAhead.Seconds(), 0},
 	}
 }
 
