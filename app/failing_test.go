@@ -103,7 +103,7 @@ func TestFailingEvents(t *testing.T) {
 	}
 	get := func(path string) string {
 		t.Helper()
-		response, err := http.Get(p.monitor + path) //nolint:noctx // of this process
+		response, err := http.Get(p.monitor + path)
 		if err != nil {
 			t.Fatal(err)
 		}

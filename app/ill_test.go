@@ -12,7 +12,7 @@ import (
 // silent returns the address of a server that accepts connections and says nothing.
 func silent(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of this process
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestCommandsWhenAServerIsIll(t *testing.T) {
 	if r := execute(t, nil, append([]string{"migrate", "up"}, healthy...)...); r.code != 0 {
 		t.Fatal(r.stderr)
 	}
-	nowhere, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of this process
+	nowhere, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func awaitState(t *testing.T, states <-chan string, want string) (before []strin
 func TestTheServiceManagerIsTold(t *testing.T) {
 	t.Parallel()
 	// A path of t.TempDir may be too long for a socket.
-	dir, err := os.MkdirTemp("", "notify")
+	dir, err := os.MkdirTemp("", "notify") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func blocksOf(t *testing.T, file string) (blocks []block) {
 // they print. IDs and times may differ.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "tut") // t.TempDir is too long for a unix socket
+	dir, err := os.MkdirTemp("", "tut") //nolint:usetesting // t.TempDir is too long for a unix socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,12 +176,14 @@ func (p *pasting) paste(commands string) (out, status string) {
 	go func() {
 		defer close(lines)
 		for p.out.Scan() {
+			// Once the last line is sent, the scanner is the next command's.
+			line := p.out.Text()
 			select {
-			case lines <- p.out.Text():
+			case lines <- line:
 			case <-ctx.Done():
 				return
 			}
-			if strings.HasPrefix(p.out.Text(), end) {
+			if strings.HasPrefix(line, end) {
 				return
 			}
 		}
@@ -222,8 +224,12 @@ func (p *pasting) compare(b block) {
 // settled replaces in an output what differs from run to run.
 func settled(out string) string {
 	for _, differs := range [][2]string{
-		{`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}`, "ID"}, {`\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?`, "TIME"},
-		{`[ \t]+(\n|$)`, "$1"}, {`(?m)^bash: line \d+: .*(Killed|Terminated) .*$`, ""}, {`  +`, "  "}, {`---+`, "---"},
+		{`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}`, "ID"},
+		{`\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?`, "TIME"},
+		{`[ \t]+(\n|$)`, "$1"},
+		{`(?m)^bash: line \d+: .*(Killed|Terminated) .*$`, ""},
+		{`  +`, "  "},
+		{`---+`, "---"},
 	} {
 		out = regexp.MustCompile(differs[0]).ReplaceAllString(out, differs[1])
 	}

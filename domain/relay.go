@@ -34,6 +34,7 @@ type Presence interface {
 // Notice is what a notification of the database is about.
 type Notice int
 
+// What notifications are about.
 const (
 	NoticeEvents        Notice = iota // a producer has emitted events
 	NoticeSubscriptions               // a person has changed a subscription

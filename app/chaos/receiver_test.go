@@ -121,7 +121,7 @@ func (i *injector) killReceiver(target uint64) (string, func() string, error) {
 }
 
 // openReceivers starts the receivers, and subscribes them.
-func (r *run) openReceivers(ctx context.Context) error {
+func (r *run) openReceivers() error {
 	var file bytes.Buffer
 	for _, name := range receiverNames {
 		one := &receiver{name: name, address: "127.0.0.1:0", taken: map[domain.ID]int{}}

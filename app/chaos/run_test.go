@@ -116,7 +116,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := r.openElsewhere(ctx); err != nil {
 		return err
 	}
-	return r.openReceivers(ctx)
+	return r.openReceivers()
 }
 
 const (

@@ -21,12 +21,27 @@ var documentsOf = []struct {
 	commands string
 	value    any
 }{
-	{"config", configDocument{}}, {"dead list", deadListDocument{}}, {"dead show, events show", eventDocument{}},
-	{"dead replay, dead discard, redrive", changeDocument{}}, {"doctor", examination{}}, {"env", envDocument{}},
-	{"events list", eventListDocument{}}, {"events emit", emittedDocument{}}, {"events cancel, events reschedule, events erase", eventChangeDocument{}},
-	{"keys list", keysDocument{}}, {"migrate status", migrationsDocument{}}, {"schedules list", []scheduleDocument{}}, {"schedules show", scheduleDocument{}},
-	{"subscriptions list", []subscriptionDocument{}}, {"subscriptions show", subscriptionDocument{}}, {"subscriptions apply", []appliedDocument{}},
-	{"subscriptions test", probeDocument{}}, {"subscriptions replay", []replayCount{}}, {"top", topView{}}, {"verify", verification{}}, {"version", versionDocument{}},
+	{"config", configDocument{}},
+	{"dead list", deadListDocument{}},
+	{"dead show, events show", eventDocument{}},
+	{"dead replay, dead discard, redrive", changeDocument{}},
+	{"doctor", examination{}},
+	{"env", envDocument{}},
+	{"events list", eventListDocument{}},
+	{"events emit", emittedDocument{}},
+	{"events cancel, events reschedule, events erase", eventChangeDocument{}},
+	{"keys list", keysDocument{}},
+	{"migrate status", migrationsDocument{}},
+	{"schedules list", []scheduleDocument{}},
+	{"schedules show", scheduleDocument{}},
+	{"subscriptions list", []subscriptionDocument{}},
+	{"subscriptions show", subscriptionDocument{}},
+	{"subscriptions apply", []appliedDocument{}},
+	{"subscriptions test", probeDocument{}},
+	{"subscriptions replay", []replayCount{}},
+	{"top", topView{}},
+	{"verify", verification{}},
+	{"version", versionDocument{}},
 }
 
 // TestJSONReference keeps the reference of JSON current.

@@ -100,7 +100,7 @@ func newKeyDocument(k *domain.HeldKey) keyDocument {
 		switch t.State {
 		case domain.StatePending:
 			d.Turn.Due = at
-		case domain.StateInFlight:
+		case domain.StateInFlight, domain.StateFailing:
 			d.Turn.SentAt = at
 		case domain.StateDead:
 			d.Turn.DiedAt = at

@@ -88,5 +88,5 @@ func judgeGrowth(s domain.Standing) []domain.Finding {
 	}
 	return of("backlog-growing", fmt.Sprintf("%s in Redis, and 10 minutes ago it were %s", words.Many(s.QueuedNow, "task")+words.Plural(s.QueuedNow, " waits", " wait"), words.Count(s.QueuedBefore)),
 		"workers take fewer tasks than the relay enqueues, so each event takes effect later than the one before",
-		"outboxd queues says which queue grows; start more workers for it, or raise their --worker-concurrency")
+		"outboxd top says which queue grows; start more workers for it, or raise their --worker-concurrency")
 }

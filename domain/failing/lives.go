@@ -150,7 +150,7 @@ func (l Lives) look(ctx context.Context, filter domain.EventFilter, events []nam
 	if err != nil {
 		return nil, err
 	}
-	known, err := l.EventLives.InFlight(ctx, filter, ids)
+	known, err := l.InFlight(ctx, filter, ids)
 	if err != nil {
 		return nil, err
 	}

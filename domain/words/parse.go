@@ -17,10 +17,7 @@ var days = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)d`)
 // or as Duration writes it ("21 min 15 s").
 func ParseDuration(text string) (time.Duration, error) {
 	short := strings.NewReplacer(" ", "", ",", "", "min", "m").Replace(strings.TrimSpace(text))
-	rest, sign := strings.TrimPrefix(short, "-"), time.Duration(1)
-	if rest != short {
-		sign = -1
-	}
+	rest, negative := strings.CutPrefix(short, "-")
 	var whole time.Duration
 	if found := days.FindStringSubmatch(rest); found != nil {
 		var n float64
@@ -29,12 +26,19 @@ func ParseDuration(text string) (time.Duration, error) {
 		}
 		whole, rest = time.Duration(n*float64(day)), rest[len(found[0]):]
 		if rest == "" {
-			return sign * whole, nil
+			return signed(whole, negative), nil
 		}
 	}
 	part, err := time.ParseDuration(rest)
 	if err != nil || part < 0 || whole+part < 0 {
 		return 0, fmt.Errorf("%.40q is no duration: write it as 15m, 1h30m or 2d", text)
 	}
-	return sign * (whole + part), nil
+	return signed(whole+part, negative), nil
+}
+
+func signed(d time.Duration, negative bool) time.Duration {
+	if negative {
+		return -d
+	}
+	return d
 }

@@ -51,8 +51,10 @@ type Leader struct {
 // New returns a Leader. It starts nothing.
 func New(d Duties, r Relay) *Leader {
 	m := newMetrics(r.Registry)
-	l := &Leader{duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger),
-		tick: make(chan struct{}, 1), replayed: make(chan struct{}, 1)}
+	l := &Leader{
+		duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger),
+		tick: make(chan struct{}, 1), replayed: make(chan struct{}, 1),
+	}
 	if d.Healing != nil {
 		l.healer = newHealer(*d.Healing, d.History, r, m, l.failing)
 		if d.Reconciliation != nil {

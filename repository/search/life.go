@@ -91,7 +91,7 @@ func (l *Lives) place(ctx context.Context, id domain.ID, life *domain.EventLife)
 	switch life.State {
 	case domain.StateHeld:
 		life.HeldAt = since
-	case domain.StateInFlight:
+	case domain.StateInFlight, domain.StateFailing:
 		life.SentAt = since
 	case domain.StateDead:
 		life.DiedAt, life.Stage, life.Error = since, stage, fault

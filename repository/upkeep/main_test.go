@@ -14,5 +14,4 @@ var (
 	emit       = repositorytest.Emit
 	eventually = repositorytest.Eventually
 	exec       = repositorytest.Exec
-	migrate    = repositorytest.Migrate
 )
