@@ -139,9 +139,6 @@ func TestDeadLettersByCommand(t *testing.T) {
 func TestARefusedReplayIsNamed(t *testing.T) {
 	t.Parallel()
 	servers := on(schematest.Database(t), servertest.Redis(t), t.TempDir())
-	if r := execute(t, nil, append([]string{"migrate", "up"}, servers...)...); r.code != 0 {
-		t.Fatal(r.stderr)
-	}
 	db := schematest.Connect(t, strings.TrimPrefix(servers[0], "--database-url=")).SQL()
 	for _, statement := range []string{
 		"SELECT outboxd.emit('test:a', '{}') FROM generate_series(1, 3)",

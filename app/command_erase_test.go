@@ -30,7 +30,6 @@ func TestEraseReachesRedis(t *testing.T) {
 		}
 		return strings.TrimSpace(r.stdout)
 	}
-	run("migrate", "up")
 	options, err := asynq.ParseRedisURI(queue)
 	if err != nil {
 		t.Fatal(err)
@@ -94,11 +93,8 @@ func TestEraseReachesRedis(t *testing.T) {
 // connection to Redis.
 func TestManyEventsAreErasedOverOneConnection(t *testing.T) {
 	t.Parallel()
-	queue := servertest.Redis(t)
+	queue := servertest.OwnRedis(t).URL() // nobody else connects
 	servers := on(schematest.Database(t), queue, t.TempDir())
-	if r := execute(t, nil, append([]string{"migrate", "up"}, servers...)...); r.code != 0 {
-		t.Fatal(r.stderr)
-	}
 	ledger := openLedger(t, strings.TrimPrefix(servers[0], "--database-url="))
 	const events = 1050 // more than a page
 	var written int

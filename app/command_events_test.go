@@ -24,7 +24,6 @@ func TestEventsByCommand(t *testing.T) {
 		}
 		return r
 	}
-	run(0, "migrate", "up")
 	file := filepath.Join(t.TempDir(), "payload")
 	if err := os.WriteFile(file, []byte("\x00not JSON"), 0o600); err != nil {
 		t.Fatal(err)

@@ -13,9 +13,6 @@ func TestHeldKeysByCommand(t *testing.T) {
 	t.Parallel()
 	url := "--database-url=" + schematest.Database(t)
 	run := func(args ...string) result { return execute(t, nil, append(args, url)...) }
-	if r := run("migrate", "up"); r.code != 0 {
-		t.Fatal(r.stderr)
-	}
 	if r := run("keys", "list"); r.code != 0 || !strings.Contains(r.stdout, "No held keys.") {
 		t.Errorf("of an empty outbox: %d %s%s", r.code, r.stdout, r.stderr)
 	}

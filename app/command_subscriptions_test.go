@@ -25,9 +25,6 @@ func TestSubscriptionsByCommand(t *testing.T) {
 			t.Errorf("code %d, want %d: %s%s", r.code, code, r.stdout, r.stderr)
 		}
 	}
-	if r := run("migrate", "up"); r.code != 0 {
-		t.Fatal(r.stderr)
-	}
 	file := func(text string) string {
 		t.Helper()
 		name := filepath.Join(t.TempDir(), "subscriptions.yaml")

@@ -3,12 +3,14 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,19 +24,35 @@ import (
 // crashVariable is what crashpoint reads in a build with its tag.
 const crashVariable = "CRASHPOINT"
 
-// buildOutboxd builds outboxd with these flags and returns its path. It is built
+// builds are the programs that buildOutboxd has built, by their flags.
+var builds sync.Map
+
+// buildOutboxd builds outboxd with these flags, once for all tests, and returns its path. It is built
 // as this test is, race detector and all, of whose parts most are then there.
 func buildOutboxd(t *testing.T, flags ...string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "outboxd")
-	if raceDetector() {
-		flags = append(flags, "-race")
-	}
-	build := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-buildvcs=false", "-o", path}, flags, []string{"outboxd"})...)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build.Args, err, out)
+	build, _ := builds.LoadOrStore(strings.Join(flags, " "), sync.OnceValues(func() (string, error) { return build(context.WithoutCancel(t.Context()), flags) }))
+	path, err := build.(func() (string, error))()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
+}
+
+func build(ctx context.Context, flags []string) (string, error) {
+	folder, err := os.MkdirTemp("", "build") // removed with the test servers' folder
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "outboxd")
+	if raceDetector() {
+		flags = append(slices.Clone(flags), "-race")
+	}
+	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", path}, flags, []string{"outboxd"})...)
+	if out, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w\n%s", command.Args, err, out)
+	}
+	return path, nil
 }
 
 // raceDetector reports whether this binary has the race detector.
