@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"outboxd/client/outboxtest"
 )
 
 // home is the test binary's temporary folder. Its name is short, because it has sockets.
@@ -21,7 +23,10 @@ type home struct {
 const homePattern = "outboxd-test-"
 
 func newHome() (*home, error) {
-	parent := temporary()
+	parent := outboxtest.TempDir()
+	if len(parent) > 40 {
+		parent = "/tmp"
+	}
 	sweep(parent)
 	path, err := os.MkdirTemp(parent, homePattern)
 	if err != nil {
@@ -41,22 +46,6 @@ func newHome() (*home, error) {
 		return nil, fmt.Errorf("lock folder for test servers: %w", err)
 	}
 	return &home{path: path, lock: lock}, nil
-}
-
-// temporary returns the folder in which the test binary makes its own: the one that TMPDIR names, else
-// one in memory. A database is some hundred files: on a disk, making and dropping one took half a
-// second while other packages' tests did the same, and in memory a tenth of that.
-func temporary() string {
-	parent := os.TempDir()
-	if os.Getenv("TMPDIR") == "" {
-		if memory := memoryFolder(); memory != "" {
-			return memory
-		}
-	}
-	if len(parent) > 40 {
-		return "/tmp"
-	}
-	return parent
 }
 
 // folder returns the path of a data directory that no other test uses. It does not

@@ -67,7 +67,10 @@ func build(ctx context.Context, tree string) (string, error) {
 	binary := filepath.Join(cache, "outboxd")
 	command := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, ".")
 	command.Dir = tree
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	command.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	if os.Getenv("CGO_ENABLED") == "" { // else it shares what other builds have compiled
+		command.Env = append(command.Env, "CGO_ENABLED=0")
+	}
 	if output, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build outboxd in %s: %w\n%s", tree, err, output)
 	}

@@ -1,33 +1,36 @@
-package servertest
+package outboxtest
 
 import (
 	"bufio"
 	"os"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
-// The folder in memory must have room for the servers of several test binaries at once.
-const enoughMemory = 4 << 30
+const (
+	tmpfs  = 0x01021994 // the type of a file system in memory
+	noexec = 0x8        // its flag: no program in it can be started
+	// The folder must have room for the servers of several test binaries at once.
+	enoughMemory = 4 << 30
+)
 
-// memoryFolder returns a folder whose files are in memory; "" if there is none, it is too small, or
+// memoryDir returns a folder whose files are in memory; "" if there is none, it is too small, or
 // programs in it cannot be started.
-func memoryFolder() string {
-	const folder = "/dev/shm"
-	var found unix.Statfs_t
-	if err := unix.Statfs(folder, &found); err != nil || found.Type != unix.TMPFS_MAGIC {
+func memoryDir() string {
+	const dir = "/dev/shm"
+	var found syscall.Statfs_t
+	if err := syscall.Statfs(dir, &found); err != nil || found.Type != tmpfs || found.Flags&noexec != 0 {
 		return ""
 	}
-	if found.Flags&unix.ST_NOEXEC != 0 || int64(found.Bavail)*found.Bsize < enoughMemory || availableMemory() < 2*enoughMemory {
+	if int64(found.Bavail)*found.Bsize < enoughMemory || availableMemory() < 2*enoughMemory {
 		return ""
 	}
-	return folder
+	return dir
 }
 
-// availableMemory returns how many bytes programs can still take without swapping; 0: not known. A container may have
-// less, by the limit of its control group.
+// availableMemory returns how many bytes programs can still take without swapping; 0: not known. A
+// container may have less, by the limit of its control group.
 func availableMemory() int64 {
 	var available int64
 	file, err := os.Open("/proc/meminfo")
