@@ -166,15 +166,23 @@ func TestAHalfFullBatchAtTheEnd(t *testing.T) {
 		b.pay(id, `{"Amount": 7}`)
 	}
 	ctx, stop := context.WithCancel(t.Context())
+	begun := make(chan struct{}, len(ids))
 	var running sync.WaitGroup
 	running.Go(func() {
 		handler := consumer.HandleBatch(consumer.New(consumer.SQL(b.db), consumer.Options{}), effects.handle, consumer.Batch{Wait: time.Hour})
-		if err := consumer.Run(ctx, b.Redis(t), asynq.Config{Concurrency: 9, LogLevel: asynq.FatalLevel}, handler); err != nil {
+		if err := consumer.Run(ctx, b.Redis(t), asynq.Config{Concurrency: 9, LogLevel: asynq.FatalLevel}, asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+			begun <- struct{}{}
+			return handler.ProcessTask(ctx, task)
+		})); err != nil {
 			t.Error(err)
 		}
 	})
-	for _, id := range ids {
-		b.await(id, asynq.TaskStateActive)
+	for range ids { // an active task that has not begun may still go back to its queue
+		select {
+		case <-begun:
+		case <-time.After(30 * time.Second):
+			t.Fatal("no task begins")
+		}
 	}
 	stop()
 	running.Wait()
