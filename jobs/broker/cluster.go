@@ -63,7 +63,7 @@ func (h redirected) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		for n := 0; ; n++ {
 			err := next(ctx, command)
 			h.note(ctx, err)
-			if n == redirections || !IsRedirect(err) || !pause(ctx, redirectPause<<n) {
+			if n == redirections || !IsRedirect(err) || !Pause(ctx, redirectPause<<n) {
 				return err
 			}
 			command.SetErr(nil)
@@ -82,7 +82,7 @@ func (h redirected) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 					again = append(again, command)
 				}
 			}
-			if len(again) == 0 || !pause(ctx, redirectPause<<n) {
+			if len(again) == 0 || !Pause(ctx, redirectPause<<n) {
 				break
 			}
 			for _, command := range again {
@@ -103,8 +103,8 @@ func (h redirected) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// pause returns false if ctx ends before.
-func pause(ctx context.Context, length time.Duration) bool {
+// Pause waits for length, and returns false if ctx ends before.
+func Pause(ctx context.Context, length time.Duration) bool {
 	timer := time.NewTimer(length)
 	defer timer.Stop()
 	select {

@@ -79,23 +79,12 @@ func (p *Publisher) publishToCluster(ctx context.Context, events []domain.Event)
 			break
 		}
 		p.handle.Moved(ctx)
-		if !wait(ctx, followPause<<n) {
+		if !broker.Pause(ctx, followPause<<n) {
 			break
 		}
 	}
 	p.narrowToQueues(ctx, events, receipts)
 	return receipts
-}
-
-func wait(ctx context.Context, length time.Duration) bool {
-	timer := time.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // narrowToQueues says of events without an answer that the outage is one of their
