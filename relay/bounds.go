@@ -14,20 +14,19 @@ import (
 )
 
 const (
-	// boundsEvery is how often bounded queues are measured.
+	// boundsEvery is how often the relay reads the lengths of bounded queues from Redis.
 	boundsEvery = 100 * time.Millisecond
-	// A full queue opens again when a tenth of its bound is free, so that it
-	// does not open and close for every few tasks.
+	// A full queue opens again when one in reopenShare of its bound is free, so that it does not open and close for
+	// every few tasks.
 	reopenShare = 10
-	// boundsQuiet is how long a queue must have been open before its closing is
-	// logged: a queue near its bound closes many times a second.
+	// boundsQuiet is how long a queue must have been open before its closing is logged. A queue near its bound
+	// closes many times a second.
 	boundsQuiet = time.Minute
 )
 
-// bounds keep events of full queues in the database. Between measurements they
-// count the events that this process adds. A bound may be exceeded: claimed
-// events are enqueued, and events of other processes show only in the next
-// measurement.
+// bounds keep events of full queues in the database. Between two measurements they count the events that this
+// process enqueues. A queue may exceed its bound: events that are already claimed are still enqueued, and events
+// that other processes enqueue count only from the next measurement.
 type bounds struct {
 	lengths domain.QueueLengths
 	limits  map[string]int
@@ -55,8 +54,8 @@ func newBounds(lengths domain.QueueLengths, limits map[string]int, gauge *promet
 	return b
 }
 
-// run measures until ctx ends. While the queues cannot be measured nothing changes,
-// and the breaker reports why.
+// run measures until ctx ends. While Redis does not answer, no queue opens or closes, and the breaker reports the
+// outage.
 func (b *bounds) run(ctx context.Context) error {
 	names := slices.Sorted(maps.Keys(b.limits))
 	ticker := time.NewTicker(boundsEvery)
@@ -98,7 +97,7 @@ func (b *bounds) update(lengths map[string]int64, now time.Time) (opened bool) {
 	return opened
 }
 
-// added counts the events that the queues accepted.
+// added counts the events that Redis accepted.
 func (b *bounds) added(events []domain.Event, outcomes []domain.Outcome) {
 	if b == nil {
 		return
@@ -124,7 +123,7 @@ func (b *bounds) closeIfFull(name string, q *boundedQueue, now time.Time) {
 	}
 }
 
-// closed returns the queues whose events stay in the database.
+// closed returns the queues whose events stay in the database for now.
 func (b *bounds) closed() []string {
 	if b == nil {
 		return nil

@@ -11,25 +11,24 @@ import (
 	"outboxd/relay/pace"
 )
 
-// How often an open breaker probes: the pause doubles from probeFirst to
-// probeLast. probeLast bounds how long a recovery goes unnoticed.
+// How often an open breaker probes its server: the pause doubles from probeFirst to probeLast. So a recovery is
+// noticed within about probeLast.
 const (
 	probeFirst   = 50 * time.Millisecond
 	probeLast    = time.Second
 	probeTimeout = 2 * time.Second
 )
 
-// breaker keeps all pollers of a process away from a server that is gone, while
-// one of them probes it. After a successful probe they try to work. The outage
-// ends when their work succeeds too. A server may answer probes and fail at
-// work, such as a database that has become read-only: that is one outage, which
-// is reported once.
+// breaker stops all pollers of a process while a server (PostgreSQL or Redis) is down. One of the pollers probes
+// the server. After a successful probe all pollers try to work again. The outage ends when their work succeeds too.
+// A server may answer probes although work fails, for example a database that has become read-only. That counts as
+// one outage and is reported once.
 type breaker struct {
 	name  string
 	probe func(ctx context.Context) error
 	gauge prometheus.Gauge // 1 during an outage
 	log   *slog.Logger
-	// changed is called, without a lock, after the breaker opened or closed.
+	// changed is called after the breaker opened or closed, while no lock is held.
 	changed func()
 
 	probing chan struct{} // holds one token: the poller that has it may probe
@@ -48,8 +47,8 @@ func newBreaker(name string, probe func(context.Context) error, gauge prometheus
 	return b
 }
 
-// trip opens the breaker. While it is open, further failures are ignored. A failure
-// after a probe that succeeded opens it again and makes the probes less frequent.
+// trip opens the breaker. While the breaker is open, further failures are ignored. If work fails after a successful
+// probe, trip opens the breaker again, and the probes become less frequent.
 func (b *breaker) trip(cause error) {
 	if b.open(cause) {
 		b.changed()
@@ -71,7 +70,7 @@ func (b *breaker) open(cause error) bool {
 	return true
 }
 
-// succeeded ends an outage, because work has succeeded.
+// succeeded tells the breaker that work has succeeded, which ends an outage.
 func (b *breaker) succeeded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,23 +82,23 @@ func (b *breaker) succeeded() {
 	b.gauge.Set(0)
 }
 
-// fault returns why the breaker is open; nil while it is closed.
+// fault returns why the breaker is open, or nil while it is closed.
 func (b *breaker) fault() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.cause
 }
 
-// outageCause returns the cause of the present outage; nil if there is none.
-// Unlike fault it does not alternate while probes succeed and work fails.
+// outageCause returns the cause of the present outage, or nil if there is none. While probes succeed and work
+// fails, fault alternates between nil and an error; outageCause does not.
 func (b *breaker) outageCause() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.latest
 }
 
-// wait returns nil once the breaker is closed, or ctx's error. One of the
-// waiting pollers probes; if it leaves, another takes over.
+// wait returns nil as soon as the breaker is closed, or the error of ctx. One of the waiting pollers probes the
+// server; if that poller's context ends, another poller takes over.
 func (b *breaker) wait(ctx context.Context) error {
 	for {
 		b.mu.Lock()
@@ -124,7 +123,7 @@ func (b *breaker) probeUntilClosed(ctx context.Context) {
 	n := b.trips
 	b.mu.Unlock()
 	for ; b.fault() != nil; n++ {
-		// At least half of the ceiling, so that probes are never too frequent.
+		// The pause is at least half of the ceiling, so that probes are never too frequent.
 		limit := pace.Ceiling(probeFirst, probeLast, n)
 		pace.Wait(ctx, limit/2+pace.Backoff(limit/2, limit/2, 1))
 		if ctx.Err() != nil {

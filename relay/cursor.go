@@ -8,26 +8,23 @@ import (
 )
 
 const (
-	// cursorSlack keeps the cursor a little behind the present: older
-	// transactions may still commit. The sweep finds events of transactions
-	// that take longer than this.
+	// cursorSlack keeps the cursor a little behind the present, because transactions with earlier events may still
+	// commit. Events of transactions that take longer are found by the sweep, a scan from the beginning.
 	cursorSlack = 50 * time.Millisecond
-	// sweepEvery bounds how late the sweep finds an event while the relay is
-	// busy, as long as a sweep costs less than sweepShare of that.
+	// sweepEvery is how often a busy relay sweeps, if a sweep takes less than one in sweepShare of that time.
 	sweepEvery = time.Second
-	// Sweeps may take one in sweepShare of the time.
+	// Sweeps may take at most one in sweepShare of the time.
 	sweepShare = 20
 )
 
-// cursor is how far a process has claimed. Scans start there. With an old
-// snapshot open, PostgreSQL cannot remove the index entries of claimed events,
-// and a scan from the beginning would read all of them again.
+// cursor is the position (due time and ID) up to which a process has claimed events. A scan for due events starts
+// there. While an old snapshot is open, PostgreSQL cannot remove the index entries of claimed events, and a scan
+// from the beginning would read all of them again.
 //
-// The cursor is only a hint: events commit out of order, and failed batches
-// return. A sweep, which is a scan from the beginning, finds the events behind
-// the cursor. A sweep follows at once when a scan from the cursor finds nothing,
-// and otherwise every second, but never for more than a twentieth of the time.
-// The pollers of a process share the cursor.
+// The cursor is only a hint: there may be due events before it, because transactions do not commit in the order of
+// due times, and failed batches become due again. A sweep, which is a scan from the beginning, finds these events.
+// A sweep follows at once when a scan from the cursor finds nothing, and otherwise every second. Sweeps take at
+// most a twentieth of the time. The pollers of a process share the cursor.
 type cursor struct {
 	mu    sync.Mutex
 	at    domain.Cursor
@@ -38,7 +35,7 @@ type cursor struct {
 	owed  bool // a scan found nothing when a sweep would have cost too much
 }
 
-// scan describes one claim: where it begins, and whether it is a sweep.
+// scan describes one claim: its first position, and whether it is a sweep.
 type scan struct {
 	from  domain.Cursor
 	sweep bool
@@ -52,25 +49,24 @@ func (c *cursor) next(now time.Time) scan {
 	defer c.mu.Unlock()
 	since := now.Sub(c.swept)
 	if since >= sweepShare*c.cost && (c.empty || since >= sweepEvery) {
-		// One poller sweeps; the others continue from the cursor meanwhile.
+		// Only one poller sweeps; the other pollers meanwhile continue from the cursor.
 		c.swept, c.owed = now, false
 		return scan{sweep: true, begun: now, steps: c.steps}
 	}
 	return scan{from: c.at, begun: now, steps: c.steps}
 }
 
-// untilSweep returns the time until an owed sweep is possible; false if none is
-// owed. A sweep is owed if a scan found nothing when a sweep was not allowed.
-// Without it, events behind the cursor would wait for the next wake-up, and
-// theirs may have been the last.
+// untilSweep returns the time until an owed sweep is allowed, and false if no sweep is owed. A sweep is owed if a
+// scan from the cursor found nothing, and the limit on sweeps did not allow one then. Without that later sweep,
+// events before the cursor would wait for the next wake-up, which may never come.
 func (c *cursor) untilSweep(now time.Time) (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return max(0, sweepShare*c.cost-now.Sub(c.swept)), c.owed
 }
 
-// done records what a scan found, and reports whether another one, now a sweep,
-// may find more.
+// done records the result of a scan. It reports whether the caller should scan again, this time with a sweep,
+// because that may find more events.
 func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,8 +81,8 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	}
 	switch last := batch.Reached(); {
 	case last.Compare(c.at) > 0:
-		// If the cursor stepped back after this scan began, the scan has not
-		// seen those events, and must not move the cursor past them.
+		// If the cursor moved back after this scan began, the scan has not seen the events there, and must not move
+		// the cursor past them.
 		if s.steps == c.steps {
 			c.at = last
 		}
@@ -100,19 +96,19 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	return false
 }
 
-// lost records that claimed events are due again at their old places.
+// lost records that claimed events are due again at their old due times. It moves the cursor back to the first of
+// them.
 func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first.Compare(c.at) < 0 {
-		// A scan begins after the cursor, so step to before the event.
+		// A scan begins after the cursor, so the cursor must be before the event.
 		c.at = domain.Cursor{Due: first.Due.Add(-time.Microsecond)}
 	}
 	c.steps++ // also if the cursor is before them: a running scan may have skipped them
 }
 
-// rewind moves the cursor to the beginning, because events anywhere behind it
-// may be due.
+// rewind moves the cursor to the beginning, because there may be due events anywhere before it.
 func (c *cursor) rewind() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// hangsAfter is how long a pass may take until it counts as one that never ends.
-// Its parts have time limits that add up to a third of it.
+// hangsAfter is how long a pass (claim, publish, commit) may take before it counts as hanging. The time limits of
+// the three steps add up to a third of hangsAfter.
 const hangsAfter = 3 * (claimPatience + publishPatience + commitPatience)
 
-// passTime is when a poller began the pass that it is in.
+// passTime is when a poller began its present pass.
 type passTime struct {
 	begun atomic.Pointer[time.Time] // nil: it is in none
 }
@@ -18,9 +18,8 @@ type passTime struct {
 func (t *passTime) begin() { now := time.Now(); t.begun.Store(&now) }
 func (t *passTime) end()   { t.begun.Store(nil) }
 
-// Hangs returns an error if a poller has been in one pass for far longer than the
-// limits of its parts allow. A poller that sleeps, or waits for a server to come
-// back, does not hang.
+// Hangs returns an error if a poller's present pass takes far longer than the time limits of its steps allow. A
+// poller that sleeps, or that waits for a server to come back, does not hang.
 func (r *Relay) Hangs() error {
 	for _, p := range r.pollers {
 		if begun := p.in.begun.Load(); begun != nil && time.Since(*begun) > hangsAfter {

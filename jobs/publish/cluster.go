@@ -13,15 +13,15 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// shard is what goes to one master of a cluster.
+// shard has the events of a batch that go to one master of a cluster.
 type shard struct {
 	client redis.UniversalClient
 	places []int // of its events in the batch
 	events []domain.Event
 }
 
-// shards splits some events of a batch by the master that has their queue now. An
-// event whose master is not known gets its receipt.
+// shards groups the given events of a batch by the master that has their queue at present. If the master of a queue
+// cannot be found, it writes the receipts of its events.
 func (p *Publisher) shards(ctx context.Context, events []domain.Event, places []int, receipts []domain.Receipt) []*shard {
 	var all []*shard
 	of := map[string]*shard{}
@@ -47,15 +47,16 @@ func (p *Publisher) shards(ctx context.Context, events []domain.Event, places []
 	return all
 }
 
-// Events whose queue has just moved to another master are sent there. A slot that
-// moves for longer is an outage of its queues.
+// If a queue has just moved to another master, its events are sent again to that master. followed bounds the
+// rounds, followPause is the first pause between them. A slot that takes longer to move counts as an outage of its
+// queues.
 const (
 	followed    = 4
 	followPause = 50 * time.Millisecond
 )
 
-// publishToCluster sends each master the events of its queues, to all at the same
-// time, so that a master that is away holds up only its own queues.
+// publishToCluster sends each master the events of its queues, to all masters at the same time, so that a master
+// that is down delays only its own queues.
 func (p *Publisher) publishToCluster(ctx context.Context, events []domain.Event) []domain.Receipt {
 	receipts := make([]domain.Receipt, len(events))
 	places := make([]int, len(events))
@@ -87,8 +88,8 @@ func (p *Publisher) publishToCluster(ctx context.Context, events []domain.Event)
 	return receipts
 }
 
-// narrowToQueues says of events without an answer that the outage is one of their
-// queues, if any master of the cluster works.
+// narrowToQueues handles events without an answer. If any master of the cluster works, it marks the outage as one
+// of the events' queues, not of the whole cluster.
 func (p *Publisher) narrowToQueues(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
 	lost := func(r domain.Receipt) bool { return r.Answer == domain.Unanswered }
 	if !slices.ContainsFunc(receipts, lost) {
@@ -107,7 +108,7 @@ func (p *Publisher) narrowToQueues(ctx context.Context, events []domain.Event, r
 	}
 }
 
-// pingAny returns nil if a master of the cluster takes what is sent to it.
+// pingAny returns nil if at least one master of the cluster answers.
 func (p *Publisher) pingAny(ctx context.Context) error {
 	masters, err := p.handle.Masters(ctx)
 	if err != nil {

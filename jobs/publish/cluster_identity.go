@@ -11,9 +11,9 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// identifyCluster joins the identities of a cluster's masters: another run ID of
-// one of them, or one canary that is gone, is a change of the whole. A resharding
-// that changes which nodes are masters counts as a change too; the repeat is harmless.
+// identifyCluster joins the identities of a cluster's masters into one. If the run ID of one master changes, or one
+// canary is missing, the whole identity has changed. A resharding that changes which nodes are masters counts as a
+// change too. Events are then sent again, which is harmless.
 func (p *Publisher) identifyCluster(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	masters, err := p.handle.Masters(ctx)
 	if err != nil {
@@ -52,8 +52,8 @@ func identifyMaster(ctx context.Context, master redis.UniversalClient) (run, lin
 	return broker.ParseInfo(server.Val())["run_id"], state["master_replid"], nil
 }
 
-// clusterCanary reads all canaries. It returns "" if one is gone, and if they differ, one
-// that is not the last that this process wrote.
+// clusterCanary reads the canaries of all masters. It returns "" if one is missing. If they differ, it returns one
+// that differs from the last canary that this process wrote.
 func (p *Publisher) clusterCanary(ctx context.Context, name string) (string, error) {
 	keys := p.handle.CanaryKeys(name)
 	read := make([]*redis.StringCmd, len(keys))

@@ -1,7 +1,6 @@
-// Package publish enqueues events as Asynq's tasks, and understands Redis's
-// answers: whether it has each event, whether it has lost some, and which Redis
-// it is. It also reads the acknowledgements of other consumers. All of this
-// serves the relay.
+// Package publish enqueues events as Asynq tasks, and interprets the answers of Redis: whether Redis has each
+// event, whether it has lost events, and whether it is still the same Redis. It also reads the acknowledgements of
+// consumers with another database. The relay uses all of this.
 //
 // It runs no tasks. Package relay decides when an event is published.
 package publish

@@ -10,18 +10,17 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// The results of Asynq's enqueuing scripts, from their comments. Only the
-// script for unique tasks returns duplicate.
+// The results of Asynq's enqueuing scripts, as Asynq's comments document them. Only the script for unique tasks
+// returns scriptDuplicate.
 const (
 	scriptEnqueued  = int64(1)
 	scriptConflict  = int64(0)
 	scriptDuplicate = int64(-1)
 )
 
-// readReceipt returns the receipt for the reply to an enqueuing script. Only an
-// integer that the script documents is an answer. An error refuses the event
-// only if it is about the event's own task. All other errors concern all events
-// and say nothing about this one.
+// readReceipt returns the receipt for the reply to an enqueuing script. Only the documented integers count as
+// answers. An error counts as a refusal of the event only if it is about the event's own task. All other errors
+// concern all events, so the event counts as unanswered.
 func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	reply, err := command.Result()
 	switch {
@@ -44,17 +43,17 @@ func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	}
 }
 
-// unanswered returns the receipt of an event about which an error says nothing.
+// unanswered returns the receipt of an event after an error that says nothing about this event.
 func unanswered(err error) domain.Receipt {
 	return domain.Receipt{Err: broker.Unavailable("enqueue tasks", err)}
 }
 
-// firstKey is the index of a script's first key in its command: after the name,
-// the script, and the number of keys.
+// firstKey is the index of the first key in an EVAL command: the command name, the script and the number of keys
+// come before it.
 const firstKey = 3
 
-// uniqueLock is the key of a unique task's lock, while its holder is not known
-// yet.
+// uniqueLock is the Redis key of a unique task's lock. A receipt has it as its error until the holder of the lock
+// is known.
 type uniqueLock string
 
 func (l uniqueLock) Error() string { return "another task has the lock " + string(l) }

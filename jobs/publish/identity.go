@@ -13,24 +13,23 @@ import (
 
 var _ lost.IdentifiedQueue = (*Publisher)(nil)
 
-// What was tried, for errors.
+// What was tried, for error texts.
 const (
 	identifying = "look which Redis this is"
 	renewing    = "renew the canary"
 )
 
-// Identify implements lost.IdentifiedQueue. Where INFO is forbidden, or
-// unknown as to the in-process Redis, the canary has to do.
+// Identify implements lost.IdentifiedQueue. If INFO is forbidden, or unknown as in the in-process Redis, the
+// identity is the canary alone.
 func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdentity, error) {
 	if p.handle.IsCluster() {
 		return p.identifyCluster(ctx, name)
 	}
 	var server, replication, canary, again *redis.StringCmd
-	// One pipeline uses one connection, so the answers come from one process.
+	// A pipeline uses one connection, so all answers come from one Redis process.
 	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		server, replication, canary = pipe.Info(ctx, "server"), pipe.Info(ctx, "replication"), pipe.Get(ctx, broker.CanaryKey(name))
-		// The canary is read twice, because a wrong answer would send
-		// everything again.
+		// The canary is read twice, because a wrong answer would cause a needless heal.
 		again = pipe.GetRange(ctx, broker.CanaryKey(name), 0, -1)
 		return nil
 	})
@@ -66,11 +65,10 @@ func (p *Publisher) Mark(ctx context.Context, name, next string) error {
 	return nil
 }
 
-// If Redis was emptied after the canary was read, it must not get a new one as
-// if nothing had happened.
+// advanceScript replaces the canary only if it has the known value. If Redis was emptied after the canary was read,
+// Redis must not get a new one, because that would hide the loss.
 //
-// Of the many canaries of a cluster, some may have the next value already, where
-// an earlier renewal was cut short.
+// A cluster has several canaries. After an interrupted renewal some of them may already have the next value.
 const advanceScript = `
 local is = redis.call('GET', KEYS[1])
 if is == ARGV[2] and ARGV[3] == "again" then return 1 end
@@ -97,8 +95,8 @@ func (p *Publisher) advance(ctx context.Context, key, known, next string) (bool,
 	if p.handle.IsCluster() {
 		again = "again"
 	}
-	// Only the script's own numbers count: a wrong "yes" would make the next
-	// check take the old canary for a loss.
+	// Only the script's own numbers count. After a false "yes" the next check would find the old canary and take
+	// that for a loss.
 	switch answer, err := p.redis.Eval(ctx, advanceScript, []string{key}, known, next, again).Result(); {
 	case err != nil:
 		return false, broker.Unavailable(renewing, err)
@@ -111,6 +109,5 @@ func (p *Publisher) advance(ctx context.Context, key, known, next string) (bool,
 	}
 }
 
-// Renew implements domain.IdentifiedQueue: Asynq's clients forget which queues
-// Redis knows.
+// Renew implements lost.IdentifiedQueue: Asynq's clients forget which queues they have already announced to Redis.
 func (p *Publisher) Renew() { p.renewed.Add(1) }

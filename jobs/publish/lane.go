@@ -16,14 +16,12 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// lane carries one batch of events to Redis in one round trip, through Asynq's
-// own client.
+// lane sends a batch of events to Redis in one round trip, through Asynq's own client.
 //
-// Asynq's client enqueues one task at a time and waits for Redis in between. A
-// lane is the Redis client that Asynq is given: it records the commands, and
-// tells Asynq that they succeeded. Then they are sent as one pipeline, and
-// Redis's real answers decide about each event. So messages, keys and scripts
-// are Asynq's, and only the waiting is ours.
+// Asynq's client enqueues one task at a time and waits for Redis after each. So Asynq gets the lane as its Redis
+// client. The lane records the commands, and tells Asynq that they succeeded. Then the lane sends all commands as
+// one pipeline, and the real answers of Redis decide about each event. So messages, keys and scripts come from
+// Asynq; only sending and waiting are changed.
 //
 // A lane serves one batch at a time.
 type lane struct {
@@ -50,13 +48,13 @@ func newLane(client redis.UniversalClient, renewed int64) *lane {
 	return l
 }
 
-// enqueued is the answer that Asynq gets, so that it continues. Redis's real
-// answer is read afterwards.
+// enqueued is the answer that Asynq's client gets, so that it continues. The real answer of Redis is read
+// afterwards.
 const enqueued = int64(1)
 
-// SAdd records the command by which Asynq tells Redis of a queue.
+// SAdd records the command by which Asynq announces a queue to Redis.
 func (l *lane) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
-	// Not by SAdd, which accepts any line as a number.
+	// Use Do: SAdd would accept any reply line as a number.
 	if l.whole != nil { // the set may be another server's
 		l.queues = append(l.queues, l.whole.Do(ctx, append([]any{"SADD", key}, members...)...))
 		return redis.NewIntResult(1, nil)
@@ -81,7 +79,7 @@ func (l *lane) Eval(ctx context.Context, script string, keys []string, args ...a
 	return redis.NewCmdResult(enqueued, nil)
 }
 
-// headersOf returns the headers of an event's task.
+// headersOf returns the headers for the task of an event.
 func headersOf(e *domain.Event) map[string]string {
 	name, value := addedHeader(e)
 	if name == "" {
@@ -93,9 +91,9 @@ func headersOf(e *domain.Event) map[string]string {
 	return headers
 }
 
-// addedHeader returns the header that the task of an event has besides the event's own;
-// "": none. A delivery names its event, whose ID the receiver gets. All other tasks name
-// their outbox, for consumers that acknowledge to it.
+// addedHeader returns the header that an event's task gets in addition to the event's own headers; name is "" if
+// there is none. The task of a delivery names the event, because the receiver gets the event's ID. All other tasks
+// name their outbox, for consumers that acknowledge events.
 func addedHeader(e *domain.Event) (name, value string) {
 	switch {
 	case !e.Origin.IsZero():
@@ -107,7 +105,7 @@ func addedHeader(e *domain.Event) (name, value string) {
 	}
 }
 
-// errNoScript makes Asynq use Eval instead of EvalSha.
+// errNoScript makes Asynq's client call Eval after EvalSha.
 var errNoScript redis.Error = scriptError(broker.NoScript + " the script is wanted in full")
 
 type scriptError string
@@ -115,7 +113,7 @@ type scriptError string
 func (e scriptError) Error() string { return string(e) }
 func (scriptError) RedisError()     {}
 
-// add records the command that enqueues an event. The error is Asynq's refusal.
+// add records the command that enqueues an event. An error means that Asynq's client refuses the event.
 func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	l.task = nil
 	_, err := l.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(e.Type, e.Payload, headersOf(e)), l.options.of(e)...)
@@ -128,14 +126,12 @@ func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 	return l.task, nil
 }
 
-// pieceBytes is how many bytes of payload end a pipeline, which has at least
-// one event. A piece is in memory twice, as events and as Asynq's messages. It
-// must be written within the client's write timeout, for which this size needs
-// 3 Mbit/s. A thousand events of common size are one piece.
+// A batch is sent in pieces, each in one pipeline. A piece ends when it has pieceBytes of payload, but has at least
+// one event. A piece is in memory twice, as events and as Asynq's messages. It must be written within the client's
+// write timeout; for this size that takes 3 Mbit/s. A thousand events of usual size are one piece.
 const pieceBytes = 1 << 20
 
-// carry sends a batch and writes a receipt for each event. The error says that
-// too few replicas have the batch.
+// carry sends a batch and writes a receipt for each event. It returns an error if too few replicas have the batch.
 func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	if l.whole != nil && len(events) > 0 {
 		l.key = broker.ShardProbeKey(events[0].Queue)
@@ -149,7 +145,7 @@ func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []doma
 			short = err
 		}
 		if last := receipts[end-1]; last.Answer == domain.Unanswered && !broker.IsForbiddenKey(last.Err) {
-			// Stop here: each further piece would wait for its own timeout.
+			// Stop here, because each further piece would wait for its own timeout.
 			for i := end; i < len(events); i++ {
 				receipts[i] = last
 			}
@@ -160,12 +156,12 @@ func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []doma
 	return short
 }
 
-// sendings is how often a piece is sent at most: batches by hash and in full, then
-// one by one, by hash and in full.
+// sendings is how often a piece is sent at most: with scripts as batches by hash, as batches in full, one by one by
+// hash, and one by one in full.
 const sendings = 4
 
-// carryPiece sends some events in one pipeline. It keeps no command, because a
-// command keeps its message.
+// carryPiece sends some events in one pipeline. It keeps no command after that, because a command holds its message
+// in memory.
 func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	commands := make([]*redis.Cmd, len(events))
 	batches := l.batches(ctx, events, commands, receipts)
@@ -196,8 +192,8 @@ func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts [
 	return enoughReplicas(wait, replicas)
 }
 
-// take records an event. If Asynq itself refuses the task, which it would
-// again, take returns nil and writes the reason into the receipt.
+// take records the command for an event. If Asynq's client refuses the event, it would refuse it again, so take
+// returns nil and writes the reason into the receipt.
 func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receipt) *redis.Cmd {
 	command, err := l.add(ctx, e)
 	if err != nil {
@@ -206,8 +202,8 @@ func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receip
 	return command
 }
 
-// repeatInFull records events again, with scripts in full, if Redis does not
-// know their script by its hash, or does not let this user call it so.
+// repeatInFull records failed events again, with their scripts in full. That is for a Redis that does not have the
+// script, or that forbids EVALSHA to this user.
 func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
 	l.inFull = true
 	defer func() { l.inFull = false }()
@@ -225,13 +221,12 @@ func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands
 
 var errQueueUntold = errors.New("tell Redis of a queue")
 
-// send sends the recorded commands. It returns the replicas' answer, and an
-// error if no answer may count.
+// send sends the recorded commands. It returns the command that asks for replicas, and an error if no answer may
+// count.
 //
-// Each command has its own result; see unread. If Redis forbids the bell, the
-// tasks are there all the same. But if Redis does not know a queue, its tasks
-// are hidden from everything that lists queues. And if one answer never came,
-// each answer that was read may belong to another command.
+// Each command has its own result. Tasks are enqueued even if Redis forbids the bell, the PUBLISH that wakes idle
+// workers. But if a queue could not be announced, no answer counts, because its tasks are hidden from everything
+// that lists queues. And after a timeout no answer counts, because an answer may belong to another command.
 func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed error) {
 	bell.Publish(ctx, l.pipe) // if Redis forbids it, that only costs latency
 	wait = askReplicas(ctx, l.pipe, l.key, replicas)

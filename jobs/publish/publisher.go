@@ -14,7 +14,7 @@ import (
 	"outboxd/jobs/lookup"
 )
 
-// Publisher implements domain.Publisher: it hands events to Asynq.
+// Publisher implements domain.Publisher: it enqueues events as Asynq tasks.
 type Publisher struct {
 	handle      *broker.Redis
 	redis       redis.UniversalClient
@@ -28,23 +28,21 @@ type Publisher struct {
 
 var _ domain.Publisher = (*Publisher)(nil)
 
-// New returns a Publisher for a Redis. Each call of Publish takes one of
-// its connections.
+// New returns a Publisher for a Redis. Each call of Publish uses one connection of r.
 func New(r *broker.Redis) *Publisher {
 	return &Publisher{handle: r, redis: r.Client(), tasks: lookup.New(r)}
 }
 
-// Tasks returns the Finder of the Publisher. Sharing it shares its cache of long
-// queues.
+// Tasks returns the Finder that the Publisher uses. Callers that share it also share its cache of long queues.
 func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 
-// WaitReplicas makes a batch, and a Ping, succeed only when this many replicas have
-// acknowledged it, so that a failover loses nothing of it. 0, the default, does not wait.
-// Call it before the first use.
+// WaitReplicas sets how many replicas must acknowledge each batch and each Ping. Otherwise the batch or Ping fails.
+// So a failover loses no task. With 0, the default, the Publisher does not wait for replicas. Call it before the
+// first use.
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
-// Publish implements domain.Publisher. It sends the whole batch in one round
-// trip, or one for each mebibyte; in a cluster, to each master that has queues of it.
+// Publish implements domain.Publisher. It sends the batch in one round trip, or in one for each mebibyte of
+// payload. In a cluster that applies to each master that has queues of the batch.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	if p.handle.IsCluster() {
 		return p.publishToCluster(ctx, events)
@@ -73,8 +71,8 @@ func (p *Publisher) publishTo(ctx context.Context, client redis.UniversalClient,
 		outage = outage || receipts[i].Answer == domain.Unanswered
 	}
 	if outage {
-		// All lanes are replaced: Asynq's clients remember which queues they
-		// have told Redis about, and Redis may have forgotten them.
+		// All lanes are replaced: Asynq's clients remember which queues they have announced, and Redis may have
+		// lost these queues.
 		p.renewed.Add(1)
 		p.narrow(ctx, events, receipts)
 	} else {
@@ -83,8 +81,8 @@ func (p *Publisher) publishTo(ctx context.Context, client redis.UniversalClient,
 	return receipts
 }
 
-// laneLife bounds how long Redis may not know its queues after something
-// emptied it unnoticed: a new lane tells it again.
+// laneLife is how long a lane is used. A new lane announces its queues to Redis again. So if Redis is emptied
+// unnoticed, Asynq's list of queues is complete again after laneLife.
 const laneLife = time.Minute
 
 // lanesOf returns the lanes to a server.
@@ -105,7 +103,7 @@ func (p *Publisher) newLane(client redis.UniversalClient) *lane {
 	return l
 }
 
-// lane returns a lane that need not be replaced.
+// lane returns a lane that is neither outdated (see Renew) nor older than laneLife.
 func (p *Publisher) lane(lanes *sync.Pool) *lane {
 	for {
 		l := lanes.Get().(*lane) //nolint:forcetypeassert // the pool holds nothing else
@@ -115,7 +113,7 @@ func (p *Publisher) lane(lanes *sync.Pool) *lane {
 	}
 }
 
-// resolve handles an event that Redis did not simply accept.
+// resolve handles an event for which Redis returned an error or a held unique lock.
 func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Receipt) domain.Receipt {
 	if lock, held := r.Err.(uniqueLock); held { //nolint:errorlint // put there by readReceipt
 		return p.again(ctx, e, string(lock))
@@ -128,16 +126,14 @@ func (p *Publisher) resolve(ctx context.Context, e *domain.Event, r domain.Recei
 	return r
 }
 
-// clearAway removes the remains of a script that failed halfway. Redis does not
-// undo a script: the task's key may exist although no queue has the task, and
-// the next attempt would take it for "already there". Asynq's scripts stop if
-// they find that key, so a script that failed later has made it. The script for
-// unique tasks takes the lock before it looks for the key: if it failed there,
-// the key belongs to a living task.
+// clearAway removes the remains of an Asynq script that failed halfway. Redis does not roll a script back: the
+// task's key may exist although no list has the task. The next attempt would take that key for an existing task.
+// Asynq's scripts stop if the key exists, so a script that failed after that point has created the key itself. The
+// script for unique tasks takes the lock before it checks the key: if it failed before the check, the key belongs
+// to an existing task and must stay.
 func (p *Publisher) clearAway(ctx context.Context, e *domain.Event) error {
 	key := broker.TaskKey(e.Queue, e.TaskID())
-	// If even this look is forbidden, the script did not get further either,
-	// and the key is not its own.
+	// If even EXISTS is forbidden for the key, the script did not get further either, and did not create the key.
 	if there, err := p.redis.Exists(ctx, key).Result(); err != nil || there == 0 {
 		return err
 	}

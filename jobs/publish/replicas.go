@@ -10,14 +10,14 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// replicaPatience is how long replicas may take to acknowledge a batch. The
-// timeouts of the connection and of the breaker's probe are longer.
+// replicaPatience is how long replicas may take to acknowledge a batch. It is shorter than the timeouts of the
+// connection and of the breaker's probe.
 const replicaPatience = time.Second
 
-// askReplicas adds the question to a pipeline how many replicas have the commands before it; nil if
-// replicas is 0. Redis answers for the writes of this connection, and a batch that was there
-// already has written nothing. So a write precedes the question, which replicas get after
-// everything else. key is one that this server has.
+// askReplicas adds WAIT to a pipeline, which asks how many replicas have the commands before it. It returns nil if
+// replicas is 0. WAIT counts only writes of this connection, and a batch whose tasks existed already has written
+// nothing. So askReplicas adds a write to key before WAIT; a replica that has this write also has everything before
+// it. This server must have the slot of key.
 func askReplicas(ctx context.Context, pipe redis.Pipeliner, key string, replicas int) *redis.Cmd {
 	if replicas == 0 {
 		return nil
@@ -26,7 +26,7 @@ func askReplicas(ctx context.Context, pipe redis.Pipeliner, key string, replicas
 	return pipe.Do(ctx, "WAIT", replicas, replicaPatience.Milliseconds())
 }
 
-// enoughReplicas returns nil if enough replicas have the batch.
+// enoughReplicas returns nil if at least replicas replicas have acknowledged the batch.
 func enoughReplicas(wait *redis.Cmd, replicas int) error {
 	if wait == nil {
 		return nil

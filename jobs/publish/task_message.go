@@ -10,8 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// The fields of Asynq's message by its asynq.proto, message TaskMessage. Those that
-// are not here are empty in a task that is enqueued.
+// The field numbers of Asynq's TaskMessage, from its file asynq.proto. The other fields are empty in a newly
+// enqueued task.
 const (
 	fieldType      = 1
 	fieldPayload   = 2
@@ -22,19 +22,19 @@ const (
 	fieldDeadline  = 9
 	fieldRetention = 12
 	fieldHeaders   = 15
-	// Of an entry of a map.
+	// The fields of a map entry.
 	fieldKey   = 1
 	fieldValue = 2
 )
 
-// What Asynq's client takes where an event says nothing.
+// The defaults of Asynq's client for options that an event does not set.
 const (
 	asynqRetries = 25
 	asynqTimeout = 30 * time.Minute
 )
 
-// isPlain tells an event whose task is written here as Asynq writes it. All others
-// go through Asynq's own client: those that are unique, and those that it refuses.
+// isPlain reports whether taskMessage can write the event's task in the same way as Asynq's client. All other
+// events go through that client: unique events, and events that the client refuses.
 func isPlain(e *domain.Event) bool {
 	if e.Options.Unique != 0 || strings.TrimSpace(e.Type) == "" || strings.TrimSpace(e.Queue) == "" || !utf8.ValidString(e.Type) || !utf8.ValidString(e.Queue) {
 		return false
@@ -47,8 +47,8 @@ func isPlain(e *domain.Event) bool {
 	return true
 }
 
-// taskMessage returns the message of an event's task, as Asynq's client encodes it
-// with the options of taskOptions.
+// taskMessage returns the encoded message of an event's task. It is the same message that Asynq's client would
+// write with the options of taskOptions.
 func taskMessage(e *domain.Event, taskID string) []byte {
 	b := make([]byte, 0, len(e.Type)+len(e.Payload)+len(taskID)+len(e.Queue)+128)
 	b = appendText(b, fieldType, e.Type)
@@ -81,8 +81,8 @@ func appendHeader(b []byte, name, value string) []byte {
 	return protowire.AppendString(protowire.AppendTag(b, fieldValue, protowire.BytesType), value)
 }
 
-// limitsOf returns what limits the runs of an event's task: how often it is tried
-// again, for how long one runs, and until when, in Unix time; 0: no limit.
+// limitsOf returns the limits of an event's task: the maximum number of retries, the timeout of one run, and the
+// deadline in Unix seconds. A timeout or deadline of 0 means no limit.
 func limitsOf(e *domain.Event) (retries int, timeout time.Duration, deadline int64) {
 	o := &e.Options
 	switch {

@@ -8,7 +8,7 @@ import (
 	"outboxd/domain"
 )
 
-// taskOptions converts events' options to Asynq's, one event after another. The
+// taskOptions converts the options of events to options of Asynq. It is reused for one event after another. The
 // zero value is ready to use.
 type taskOptions struct {
 	list      []asynq.Option
@@ -16,19 +16,17 @@ type taskOptions struct {
 	queueName string
 }
 
-// deliveryRetries is the number of retries that Asynq allows for a delivery:
-// practically no limit. Its handler counts the attempts itself. On the last attempt
-// Asynq would archive a delivery even if the receiver is down, which must cost no
-// attempt.
+// deliveryRetries is the number of retries that Asynq allows for a delivery: practically no limit. Its handler
+// counts the attempts itself. With a low limit Asynq would archive a delivery on its last attempt even if the
+// receiver is down, and that must not cost an attempt.
 const deliveryRetries = 1 << 20
 
-// deliveryTimeout is so long that it is never reached: the subscription limits each
-// attempt. A shorter one would charge a delivery for the time that it waits while
-// the database is away.
+// deliveryTimeout is so long that it is never reached: the subscription limits each attempt. A shorter timeout
+// would charge the delivery an attempt while it waits for an unreachable database.
 const deliveryTimeout = 24 * time.Hour
 
-// of returns an event's options, which are valid until the next call. Options
-// that the event does not set are left to Asynq.
+// of returns the options of an event. The slice is valid until the next call. Options that the event does not set
+// keep Asynq's defaults.
 func (t *taskOptions) of(e *domain.Event) []asynq.Option {
 	if t.queue == nil || t.queueName != e.Queue {
 		t.queue, t.queueName = asynq.Queue(e.Queue), e.Queue

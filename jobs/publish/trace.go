@@ -14,10 +14,9 @@ import (
 	"outboxd/jobs/span"
 )
 
-// Traced is a domain.Publisher that records a span for each event, inside the
-// event's trace or, if it has none, in a new one. The task then carries that
-// span, by OpenTelemetry's conventions for messaging, so that the consumer's
-// span becomes its child.
+// Traced is a domain.Publisher that records a span for each event. The span belongs to the event's trace, or to a
+// new trace if the event has none. The task then carries the context of this span, as OpenTelemetry's conventions
+// for messaging require, so that the consumer's span becomes its child.
 type Traced struct {
 	domain.Publisher
 	tracer trace.Tracer
@@ -28,8 +27,8 @@ func Trace(next domain.Publisher, tracer trace.Tracer) *Traced {
 	return &Traced{next, tracer}
 }
 
-// Publish implements domain.Publisher. It does not change events: the stored
-// event keeps the producer's trace, also for the next attempt.
+// Publish implements domain.Publisher. It does not change the caller's events: the stored event keeps the
+// producer's trace for a later attempt.
 func (p *Traced) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	begun := time.Now()
 	sent, spans := slices.Clone(events), make([]trace.Span, len(events))

@@ -10,10 +10,9 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// findHolders finds the tasks that hold the locks of refused unique tasks, in
-// one round trip. If the holder is the event's own task, from an attempt whose
-// commit was lost, Redis has the event. If a receipt keeps its uniqueLock, the
-// holder is not known.
+// findHolders finds the tasks that hold the locks of refused unique tasks, in one round trip. If the event's own
+// task exists, from an attempt that the database has not recorded, Redis has the event. If a receipt still has its
+// uniqueLock afterwards, the holder is not known.
 func (p *Publisher) findHolders(ctx context.Context, events []domain.Event, receipts []domain.Receipt) {
 	var locked []int
 	for i := range receipts {
@@ -48,8 +47,7 @@ func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, t
 	case task.Err() != nil:
 		return unanswered(task.Err())
 	case task.Val() == 1:
-		// The event's own lock ended while its task waited, so it does not
-		// matter which task holds it now.
+		// The event's own task exists, so it does not matter which task holds the lock now.
 		return domain.Receipt{Answer: domain.AlreadyThere}
 	case id != "" && id != e.TaskID():
 		return domain.Receipt{Answer: domain.Duplicate, Holder: id}
@@ -58,13 +56,13 @@ func holderReceipt(e *domain.Event, r domain.Receipt, holder *redis.StringCmd, t
 	}
 }
 
-// freeLockScript removes a lock that is all that is left of a task.
+// freeLockScript removes the unique lock of a task that no longer exists.
 const freeLockScript = `
 if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[1]) end
 return 1`
 
-// again enqueues a unique event once more, because its lock has ended in the
-// meantime, or belonged to a task of its own that is gone.
+// again enqueues a unique event once more, because the lock has expired meanwhile, or belongs to a former task of
+// the same event that no longer exists.
 func (p *Publisher) again(ctx context.Context, e *domain.Event, lock string) domain.Receipt {
 	if err := p.redis.Eval(ctx, freeLockScript, []string{lock, broker.TaskKey(e.Queue, e.TaskID())}, e.TaskID()).Err(); err != nil {
 		return unanswered(err)

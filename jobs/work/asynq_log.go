@@ -10,9 +10,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// asynqLog writes Asynq's log to ours. During an outage each of Asynq's loops
-// complains repeatedly. So only a few lines, and then one from time to time,
-// keep their level; the rest is debug.
+// asynqLog writes Asynq's log to ours. During an outage each of Asynq's loops complains repeatedly. So only the
+// first lines, and then one line from time to time, keep their level. All other lines are logged as debug.
 type asynqLog struct {
 	log       *slog.Logger
 	sometimes *rate.Sometimes
@@ -22,7 +21,7 @@ func newAsynqLog(log *slog.Logger) *asynqLog {
 	return &asynqLog{log: log.With("component", "asynq"), sometimes: &rate.Sometimes{First: 5, Interval: 30 * time.Second}}
 }
 
-// Debug and Info. Asynq's Info is about signals and starting.
+// Debug and Info. Asynq's Info lines are about signals and starting, so they are logged as debug too.
 func (l *asynqLog) Debug(args ...any) { l.log.Debug(line(args)) }
 func (l *asynqLog) Info(args ...any)  { l.log.Debug(line(args)) }
 

@@ -11,44 +11,41 @@ import (
 	"outboxd/domain"
 )
 
-// Batch is a handler that takes several events of its type and queue at once, in one
-// transaction. All of them are confirmed by one statement and committed together.
+// Batch is a handler for several events of one type and queue in one transaction. One statement confirms all of
+// them, and they are committed together.
 type Batch struct {
-	// Handle carries out the tasks of different events, in the order of their IDs. None of these
-	// events took effect before. Its changes through tx happen exactly once; other actions may be
-	// repeated.
+	// Handle carries out the tasks of different events, in the order of their IDs. None of these events has taken
+	// effect before. Changes through tx happen exactly once; other actions may be repeated.
 	//
-	// If it returns an error or panics, or if its transaction is not committed,
-	// nothing has happened. Then each task is tried by itself: Handle gets one task.
-	// So a task loses an attempt only if it fails by itself. A task that is tried
-	// again comes alone, too.
+	// If it returns an error or panics, or if its transaction is not committed, nothing has happened. Handle is
+	// then called again for each task alone. So a task is charged an attempt only if it fails alone. A retried task
+	// is also handled alone.
 	//
-	// Behind an event with an ordering key may come the next ones of its key, in their
-	// order. They were never in Redis.
+	// An event with an ordering key may be followed by the next events of its key, in order. These came directly
+	// from the database and had no task in Redis.
 	//
-	// ctx ends when the time of the first of the tasks is over.
+	// ctx ends when the timeout of any of the tasks is reached.
 	Handle func(ctx context.Context, tx domain.Effects, tasks []Task) error
 	Max    int // tasks at once; 0: 100
-	// Wait is how long a task waits for others although a connection is free, but for
-	// at most a third of its own time. With 0 it does not wait: the tasks that come while batches are under way form the
-	// next batch.
+	// Wait is how long a task waits for further tasks although a batch could begin. A task waits for at most a
+	// third of its own timeout. With 0 no task waits: the tasks that arrive while batches are running form the next
+	// batch.
 	Wait time.Duration
 }
 
 // defaultMax is the default of Batch.Max.
 const defaultMax = 100
 
-// alone lets a single task take effect.
+// alone calls Handle for a single task.
 func (b Batch) alone(ctx context.Context, tx domain.Effects, task Task) error {
 	return b.Handle(ctx, tx, []Task{task})
 }
 
-// batched carries a task out together with others, or by itself where that fails.
+// batched runs a task in a batch. If the batch fails, it runs the task alone.
 func (g *groups) batched(ctx, running context.Context, batch Batch, queue string, task Task) (first bool, err error) {
 	if task.Attempt == 1 {
-		// The batch ends before the task's time does. So what is left decides who is
-		// to blame: a database that hangs costs no attempt, and a handler that uses up
-		// the time costs one.
+		// The batch ends before the task's timeout. The rest of the time is for running the task alone, which shows
+		// the cause: a database that hangs costs no attempt, a handler that uses up the time costs one.
 		early, cancel := spare.Before(ctx)
 		defer cancel()
 		if answer := newMember(early, task, nil).in(g.of(queue, task.Type, batch)); !answer.alone {
@@ -58,15 +55,14 @@ func (g *groups) batched(ctx, running context.Context, batch Batch, queue string
 	return g.w.single(ctx, running, batch.alone, task)
 }
 
-// carryOut runs one batch of a handler. Behind each event with an ordering key come the
-// next events of that key that wait for their turn, if there is room: they need no
-// task, and no turn of relay and Redis for each of them.
+// carryOut runs one batch of a handler. If there is room, it adds held events: after each event with an ordering
+// key come the next events of that key. These events then need neither a task nor a pass of the relay.
 func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*member) {
 	var followers []domain.Follower
 	begun, begin := false, time.Now()
 	err := g.commit(members, func(ctx context.Context, tx domain.Effects, first []*member) (err error) {
 		begun = true
-		// They were taken one after another, but their goroutines overtake each other.
+		// The worker took the tasks in order, but their goroutines may overtake each other.
 		slices.SortFunc(first, func(a, b *member) int { return bytes.Compare(a.task.EventID[:], b.task.EventID[:]) })
 		if with, able := tx.(domain.Followers); able {
 			most := min(run.most(), batch.Max-len(first))
@@ -86,7 +82,7 @@ func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*mem
 	}
 }
 
-// inOrder puts the events that follow others behind these.
+// inOrder puts each follower after its owner.
 func inOrder(taskType string, first []*member, followers []domain.Follower) []Task {
 	behind := make(map[domain.ID][]Task, len(first))
 	for _, f := range followers {
@@ -99,9 +95,9 @@ func inOrder(taskType string, first []*member, followers []domain.Follower) []Ta
 	return tasks
 }
 
-// runLimit bounds the events that follow others in one batch. One that fails, fails
-// all batches that it follows in, until it comes first and alone: so after a failure
-// fewer follow, and after each success more again. It is safe for concurrent use.
+// runLimit bounds the followers (held events added to a batch) of one batch. A follower that fails lets its whole
+// batch fail, again and again, until it has its own task and runs alone. So after a failure fewer followers are
+// added, and after each success more. It is safe for concurrent use.
 type runLimit struct{ of atomic.Int64 }
 
 func (l *runLimit) most() int { return int(l.of.Load()) }
@@ -116,5 +112,5 @@ func (l *runLimit) learn(succeeded bool, followers int) {
 	}
 }
 
-// longestRun bounds a runLimit: Batch.Max does, too.
+// longestRun is the upper bound of a runLimit. Batch.Max also bounds the followers.
 const longestRun = 1 << 20

@@ -11,7 +11,7 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// listen rings b for every message of a publisher, until ctx ends.
+// listen rings b for every bell message that a publisher sends through Redis, until ctx ends.
 func listen(ctx context.Context, b bell.Bell, client redis.UniversalClient, log *slog.Logger, heard *complaints) {
 	deaf := sync.Once{}
 	b.Listen(ctx, client, func(err error) {

@@ -1,8 +1,6 @@
-// Package work runs Asynq's tasks, exactly once against the database: it takes the
-// tasks that it has handlers for, carries them out inside the inbox's
-// transaction, and decides what becomes of those that fail. What carries out which
-// type is for the caller to say.
+// Package work runs Asynq tasks, with exactly-once changes in the database. It takes tasks for which it has a
+// handler, runs each inside the inbox's transaction, and decides what happens to failed tasks. The caller chooses
+// the handler of each task type.
 //
-// It enqueues nothing. Which events take effect is decided in repository, which
-// implements domain.Inbox.
+// It enqueues nothing. Package repository, which implements domain.Inbox, decides which events take effect.
 package work

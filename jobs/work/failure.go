@@ -13,19 +13,17 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// notePatience bounds writing about a failure after the task's own time has
-// ended.
+// notePatience limits the time for recording a failure, which may come after the task's own timeout.
 const notePatience = 5 * time.Second
 
-// buriedError marks an error whose task is a dead letter already.
+// buriedError marks an error of a task whose event already is a dead letter.
 type buriedError struct{ error }
 
 func (e buriedError) Unwrap() error { return e.error }
 
-// ended decides what becomes of a task whose handler returned err. If Asynq
-// would archive the task now, it first becomes a dead letter, because the
-// archive forgets. Like inbox it waits for a database that cannot be reached;
-// the task is not given up meanwhile.
+// ended decides what happens to a task whose handler returned err. If Asynq would now archive the task, ended first
+// makes a dead letter of its event, because Asynq deletes archived tasks after a while. If the database cannot be
+// reached, ended waits for it, and the task is not given up meanwhile.
 func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error) error {
 	retried, _ := asynq.GetRetryCount(ctx)
 	if w.o.Failures == nil || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || !errors.Is(err, asynq.SkipRetry) && !lastAttempt(ctx, retried) {
@@ -40,11 +38,10 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 		crashpoint.Reach(crashpoint.WorkerBuried)
 		switch {
 		case failure == nil && burial == domain.ConfirmedOnce:
-			// The commit succeeded, and only its answer was lost.
+			// The handler's commit succeeded, and only the answer was lost.
 			return nil
 		case failure == nil && burial == domain.BuriedEarly:
-			// The task leaves the queue. The event gets another one when it may take
-			// effect.
+			// The task leaves the queue. The relay makes another task when the event may take effect.
 			return buriedError{fmt.Errorf("%w: %w: %w", domain.ErrTooEarly, err, asynq.RevokeTask)}
 		case failure == nil:
 			return buriedError{err}
@@ -61,8 +58,7 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 	}
 }
 
-// failedTask returns what is known here of a failed task; false if the task
-// belongs to no event.
+// failedTask returns what the worker knows about a failed task. It returns false if the task belongs to no event.
 func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (domain.FailedTask, bool) {
 	taskID, _ := asynq.GetTaskID(ctx)
 	id, generation, parsed := domain.ParseTaskID(taskID)
@@ -86,9 +82,9 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	}, true
 }
 
-// note records a failed attempt that Asynq reports: in the journal, and as a
-// dead letter if Asynq gives the task up for a reason of its own, such as the
-// deadline. It may fail: the archivist finds dead letters that it misses.
+// note records a failed attempt that Asynq reports. It writes a journal entry, or makes a dead letter if Asynq
+// gives the task up for its own reasons, such as the deadline. If note cannot write, the leader's archivist makes
+// the dead letter later.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	var buried buriedError
 	if w.o.Failures == nil || errors.As(err, &buried) || isSpared(err) || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, asynq.ErrLeaseExpired) {
@@ -114,8 +110,8 @@ func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {
 	}
 }
 
-// failed logs and records a failed attempt. Asynq calls it for every error of a
-// handler, and when a handler's time is over.
+// failed logs and records a failed attempt. Asynq calls it for every error of a handler, and when a handler's
+// timeout is reached.
 func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	w.note(ctx, task, err)
 	id, _ := asynq.GetTaskID(ctx)
@@ -136,7 +132,7 @@ func (w *Worker) failed(ctx context.Context, task *asynq.Task, err error) {
 	case errors.Is(err, domain.ErrTooEarly):
 		log.Debug("a task goes back until it is its turn")
 	case errors.Is(err, broker.ErrNoHandler) && retried >= limit:
-		// Asynq archives such a task whatever the error is.
+		// Asynq archives such a task, whatever the error is.
 		log.Error("no handler for this type of task and no attempt left; it is archived")
 	case errors.Is(err, broker.ErrNoHandler):
 		if tasks := w.unhandled.count(task.Type(), time.Now()); tasks > 0 {

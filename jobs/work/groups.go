@@ -15,10 +15,9 @@ import (
 	"outboxd/domain"
 )
 
-// groups gather the tasks that Asynq runs at the same time, each in a goroutine of
-// its own, into transactions: those of batch handlers, and the questions and
-// confirmations of what takes effect outside the database. What fails together is
-// tried one by one.
+// groups combines tasks that Asynq runs at the same time, each in its own goroutine, into common transactions. It
+// combines the tasks of batch handlers. For tasks with effects outside the database it combines the questions to
+// the inbox and the confirmations. If a group fails, its members are tried one by one.
 type groups struct {
 	w                        *Worker
 	questions, confirmations *gather.Gatherer[*member]
@@ -30,7 +29,7 @@ type groups struct {
 	failures sync.Map // by task type, a *rate.Sometimes for the log
 }
 
-// batchOf has the values that tasks must share to be in one batch.
+// batchOf has the two values that all tasks of a batch have in common.
 type batchOf struct{ queue, taskType string }
 
 // member is one task of a group.
@@ -46,8 +45,8 @@ func newMember(ctx context.Context, task Task, record Record) *member {
 	return &member{ctx: ctx, task: task, record: record, answer: make(chan answer, 1)}
 }
 
-// in waits for the answer of a group. A member whose group does not begin in time
-// leaves it.
+// in adds the member to a group and waits for its answer. If the group does not begin in time, the member leaves
+// it.
 func (m *member) in(group *gather.Gatherer[*member]) answer {
 	group.Add(m.ctx, m)
 	if answer, answered := gather.Await(m.ctx, &m.place, m.answer); answered {
@@ -56,7 +55,7 @@ func (m *member) in(group *gather.Gatherer[*member]) answer {
 	return answer{alone: true}
 }
 
-// answer is the result of a member.
+// answer is the result for one member of a group.
 type answer struct {
 	first bool
 	err   error
@@ -66,8 +65,8 @@ type answer struct {
 // groupMax limits how many questions or confirmations go together.
 const groupMax = 100
 
-// newGroups returns the groups of a worker. After running ends, a group waits for
-// no further member.
+// newGroups returns the groups of a worker. After the context running has ended, groups no longer wait for further
+// members.
 func newGroups(running context.Context, w *Worker) *groups {
 	g := &groups{w: w, batches: map[batchOf]*gather.Gatherer[*member]{}}
 	o := gather.Options{Max: groupMax, AtOnce: g.atOnce()}
@@ -77,11 +76,11 @@ func newGroups(running context.Context, w *Worker) *groups {
 	return g
 }
 
-// atOnce is how many groups of a kind are under way at the same time: what keeps
-// the cores of a machine like this one busy. More would make them smaller.
+// atOnce is how many groups of one kind run at the same time: enough to keep all CPU cores busy. With more, each
+// group would be smaller.
 func (g *groups) atOnce() int { return max(min(runtime.GOMAXPROCS(0), g.w.o.Concurrency), 2) }
 
-// of returns who gathers the tasks of a type and a queue.
+// of returns the Gatherer for the tasks of one type and queue.
 func (g *groups) of(queue, taskType string, batch Batch) *gather.Gatherer[*member] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -112,7 +111,7 @@ func (g *groups) hurry() {
 	}
 }
 
-// Ask asks the inbox, together with the questions of other tasks at this
+// Ask asks the inbox whether the event may take effect. It combines the question with those of other tasks at this
 // moment.
 func (g *groups) Ask(ctx context.Context, task Task) (first bool, err error) {
 	if answer := newMember(ctx, task, nil).in(g.questions); !answer.alone {
@@ -136,8 +135,8 @@ func (g *groups) ask(members []*member) {
 	}
 }
 
-// Confirm confirms what was carried out outside the database, with whatever else is
-// to be confirmed just now.
+// Confirm confirms an event whose effect outside the database has happened. It combines the confirmation with those
+// of other tasks at this moment.
 func (g *groups) Confirm(ctx context.Context, task Task, record Record) (first bool, err error) {
 	if answer := newMember(ctx, task, record).in(g.confirmations); !answer.alone {
 		return answer.first, answer.err
@@ -168,9 +167,8 @@ func (g *groups) confirm(members []*member) {
 	g.complain(members[0].task.Type, len(members), err)
 }
 
-// complain logs why a batch failed. Its tasks would not tell: they may all succeed
-// when they are tried one by one. An outage is no fault of the handler, and has a
-// warning of its own.
+// complain logs why a batch failed. Otherwise nobody would notice, because all its tasks may succeed when they are
+// tried one by one. complain does not log an outage, which has its own warning.
 func (g *groups) complain(taskType string, size int, err error) {
 	if err == nil || size < 2 || domain.ErrorCode(err) == domain.CodeUnavailable || errors.Is(err, domain.ErrTooEarly) || errors.Is(err, context.Canceled) {
 		return
@@ -183,8 +181,8 @@ func (g *groups) complain(taskType string, size int, err error) {
 	}
 }
 
-// commit confirms members together, with the effect of those that take effect now. own
-// is asked after a failure of a single member: whether it is this member's alone.
+// commit confirms members in one transaction, and runs effect for those that take effect now. If a group of one
+// member fails, own reports whether the failure is that member's own.
 func (g *groups) commit(members []*member, effect func(ctx context.Context, tx domain.Effects, first []*member) error, own func() bool) error {
 	together, repeats, ctx, cancel := present(members)
 	defer cancel()
@@ -214,10 +212,9 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 	return err
 }
 
-// present returns one member for each event, and the repeats separately. It leaves
-// out the members that have left, and those whose time is over. ctx ends when the time of any member ends or
-// the member is cancelled: that task must not take effect, and the others are
-// tried without it.
+// present returns one member for each event, and further members of the same event separately as repeats. It leaves
+// out members that have left, and members whose timeout is reached. ctx ends when any member reaches its timeout or
+// is cancelled. That task must not take effect, and the others are then tried without it.
 func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
 	seen := make(map[domain.ID]bool, len(members))
 	for _, m := range members {
@@ -240,8 +237,7 @@ func present(members []*member) (together, repeats []*member, ctx context.Contex
 	}
 	ctx, cancel = gather.Context(contexts...)
 	if len(together) > 0 {
-		// In the traces, a statement for many tasks is below the first of
-		// them.
+		// In a trace, a statement for several tasks belongs to the span of the first task.
 		ctx = trace.ContextWithSpan(ctx, trace.SpanFromContext(together[0].ctx))
 	}
 	return together, repeats, ctx, cancel
@@ -255,9 +251,8 @@ func taskIDs(members []*member) []domain.ID {
 	return ids
 }
 
-// answerAll sends every member its answer. If the group failed, no member is to
-// blame, and each is tried by itself. A member that came too early waits for its
-// turn by itself.
+// answerAll sends every member its answer. If the group failed, no member is charged, and each is tried alone. A
+// member whose event does not have its turn yet waits alone.
 func answerAll(members, repeats []*member, list []domain.Confirmation, err error) {
 	answers := make(map[domain.ID]answer, len(members))
 	for i, m := range members {

@@ -39,14 +39,13 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help: "1 while this worker has no handler for the task at the head of the queue. It then leaves the queue to other workers.",
 		}, []string{"queue"}),
 	}
-	// A process also has a worker for each subscription, so a metric may be
-	// registered already.
+	// A process also has one worker for each subscription, so the metric may already be registered.
 	m.tasks, m.duration = register(registry, m.tasks), register(registry, m.duration)
 	m.endToEnd, m.blocked = register(registry, m.endToEnd), register(registry, m.blocked)
 	return m
 }
 
-// register registers a collector, or returns the one that is registered already.
+// register registers a collector. If the same metric is already registered, it returns that one.
 func register[C prometheus.Collector](registry prometheus.Registerer, c C) C {
 	err := registry.Register(c)
 	if before, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
@@ -60,13 +59,13 @@ func register[C prometheus.Collector](registry prometheus.Registerer, c C) C {
 	return c
 }
 
-// observe counts a delivery. traceID, unless it is "", becomes the exemplar.
+// observe counts one run of a task. traceID, if not "", becomes the exemplar of the histogram.
 func (m *metrics) observe(taskType, outcome string, took time.Duration, traceID string) {
 	m.tasks.WithLabelValues(taskType, outcome).Inc()
 	observe.Duration(m.duration.WithLabelValues(taskType), took, traceID)
 }
 
-// done reads the event's age from its ID.
+// done records the time since the event's emission, which it reads from the event's ID.
 func (m *metrics) done(id domain.ID, traceID string) {
 	if made, ok := id.Time(); ok {
 		observe.Duration(m.endToEnd, max(time.Since(made), 0), traceID)

@@ -16,7 +16,7 @@ import (
 	"outboxd/observe"
 )
 
-// Task is one delivery of an event's task to its handler.
+// Task is one run of an event's task by a handler.
 type Task struct {
 	EventID domain.ID
 	Type    string
@@ -25,22 +25,20 @@ type Task struct {
 	Attempt int // from 1; attempts that are not charged do not count
 }
 
-// Handler carries out a task. Its changes through tx, and only these, happen
-// exactly once. It may be called again for the same event after an error, or if
-// the process died. An error with domain.CodeInvalid makes the event a dead
+// Handler handles a task. Only its changes through tx happen exactly once. It may be called again for the same
+// event after an error, or after a crash of the process. An error with domain.CodeInvalid makes the event a dead
 // letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
 
-// errStopping marks a task for which no time is left. Neither it nor
+// errStopping is the error of a task that cannot finish because the worker stops. Neither errStopping nor
 // broker.ErrNoHandler costs the task an attempt.
 var errStopping = errors.New("the worker stops")
 
-// errAway marks a task whose time ended while it waited for the database. That costs
-// no attempt.
+// errAway is the error of a task whose timeout was reached while it waited for the database. That costs no attempt.
 var errAway = errors.New("the database could not be reached until the task's time was over")
 
-// mux routes a task to its handler, inside the inbox's transaction. running
-// ends when the worker must stop.
+// mux returns an asynq.Handler that runs each task with the handler of its type. The context running ends when the
+// worker must stop.
 func (w *Worker) mux(running context.Context) asynq.Handler {
 	together := newGroups(running, w)
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
@@ -67,12 +65,12 @@ func (w *Worker) mux(running context.Context) asynq.Handler {
 	})
 }
 
-// handling carries out a task and confirms its event. first is false if it took effect before.
+// handling runs a task and confirms its event. first is false if the event took effect before.
 type handling func(ctx, running context.Context, task Task) (first bool, err error)
 
-// handlerOf returns the handling of a task type, nil if there is none, and the
-// type's name in the metrics, which cannot have a series for every type of all
-// deliveries.
+// handlerOf returns the handling of a task type, or nil if there is none, and the name of the type in the metrics.
+// Types that only Any handles share one name there, because deliveries have too many types for one time series
+// each.
 func (w *Worker) handlerOf(taskType string, together *groups) (handle handling, kind string) {
 	if handler, known := w.o.Handlers[taskType]; known {
 		return func(ctx, running context.Context, task Task) (bool, error) {
@@ -97,7 +95,7 @@ func (w *Worker) handlerOf(taskType string, together *groups) (handle handling, 
 	}, taskType
 }
 
-// single lets a handler carry out a task by itself.
+// single runs one task with a handler, in its own transaction.
 func (w *Worker) single(ctx, running context.Context, handler Handler, task Task) (first bool, err error) {
 	return w.inbox(ctx, running, task.EventID, func(ctx context.Context, tx domain.Effects) error {
 		return domain.Recovered("the handler panicked", func() error { return handler(ctx, tx, task) })
@@ -145,8 +143,7 @@ func (w *Worker) inbox(ctx, running context.Context, id domain.ID, effect func(c
 	return w.whenUsable(ctx, running, func() (bool, error) { return w.o.Inbox.Process(ctx, id, effect) })
 }
 
-// whenUsable calls ask until the database answers and the event has its turn.
-// first is true once the effect has begun.
+// whenUsable calls ask again and again until the database answers and the event has its turn.
 func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool, err error)) (bool, error) {
 	for {
 		first, err := ask()
@@ -166,7 +163,7 @@ func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool
 	}
 }
 
-// awaitDatabase returns nil when it is time to try the database again, or the
+// awaitDatabase waits for inboxPause. It returns nil if the caller should try the database again, otherwise the
 // error with which the task ends.
 func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	pause := time.NewTimer(inboxPause)
@@ -183,12 +180,11 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	return errAway
 }
 
-// awaitTurn handles a task whose event does not have the turn. It returns err, which
-// gives the task back. On its last attempt Asynq would archive the task, so it waits
-// here instead, and awaitTurn returns nil when it is time to ask again. Only some
-// tasks may wait, because the event with the turn needs room. Other tasks are removed
-// from the queue: their events are in the outbox or held, and the relay makes their
-// tasks again when they have the turn.
+// awaitTurn handles a task whose event may not take effect yet, because another event of its ordering key has the
+// turn. It returns err, and the task goes back to its queue. On the last attempt Asynq would archive the task. So
+// the task then waits here, and awaitTurn returns nil when the caller should ask again. Only some tasks may wait
+// here, because the event with the turn needs a free place. The others leave their queue: their events are pending
+// or held, and the relay makes new tasks when they have the turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)

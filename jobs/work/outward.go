@@ -11,21 +11,19 @@ import (
 	"outboxd/domain/crashpoint"
 )
 
-// Outward carries out a task with an effect outside the database, such as a mail
-// or a request to another server. It holds no transaction and no connection while
-// it runs. Its effect happens at least once: it may be called again for the same
-// event after an error, or if the process died before its Record was committed.
-// While the database cannot be reached, the worker keeps trying to commit the
-// Record, until the process ends. An error with domain.CodeInvalid makes the
-// event a dead letter without a retry.
+// Outward handles a task with an effect outside the database, such as a mail or a request to another server. While
+// it runs, it uses no transaction and no database connection. Its effect happens at least once: Outward may be
+// called again for the same event after an error, or if the process died before its Record was committed. If the
+// database cannot be reached, the worker tries again to commit the Record, until the process ends. An error with
+// domain.CodeInvalid makes the event a dead letter without a retry.
 type Outward func(ctx context.Context, task Task) (Record, error)
 
 // Record writes the result of an Outward, in the transaction that confirms the
 // event. nil: there is nothing to write.
 type Record func(ctx context.Context, tx domain.Effects) error
 
-// Postponed is the error of a task that could not be carried out for a reason
-// outside the task. It costs no attempt.
+// Postponed is the error of a task that could not run for a reason outside the task, such as a receiver that is
+// down. It costs no attempt.
 type Postponed struct {
 	Err   error
 	Delay time.Duration // until the next attempt
@@ -39,14 +37,13 @@ func (p *Postponed) Unwrap() error { return p.Err }
 
 func isPostponed(err error) (*Postponed, bool) { return errors.AsType[*Postponed](err) }
 
-// recordPatience limits one question to the inbox, and one attempt to confirm an event
-// whose effect is made. So a connection that hangs no longer delays other tasks.
+// recordPatience limits the time of one question to the inbox, and of one attempt to confirm an event. So a
+// database connection that hangs delays other tasks only for this time.
 const recordPatience = 30 * time.Second
 
-// outward asks the inbox whether the event may take effect, carries it out
-// without a transaction, and confirms it. The confirmation goes on after the
-// task's time is over: the task then goes back to its queue, and the event's
-// next task waits here.
+// outward asks the inbox whether the event may take effect, calls out without a transaction, and confirms the
+// event. If the task's timeout is reached before the confirmation has succeeded, the task goes back to its queue
+// and the confirmation continues. The next task of the event waits for it here.
 func (w *Worker) outward(ctx, running context.Context, together *groups, out Outward, task Task) (first bool, err error) {
 	leave, err := w.outside.enter(ctx, task.EventID)
 	if err != nil {
@@ -91,9 +88,8 @@ func (w *Worker) outward(ctx, running context.Context, together *groups, out Out
 	}
 }
 
-// records has the running confirmations of events whose effect is made. A worker
-// that stops waits for the confirmations that began before. It is safe for
-// concurrent use.
+// records has the running confirmations of events whose effect outside the database has happened. When the worker
+// stops, it waits for the confirmations that have already begun. It is safe for concurrent use.
 type records struct {
 	mu     sync.Mutex
 	all    sync.WaitGroup
@@ -128,8 +124,8 @@ type confirmation struct {
 	err   error
 }
 
-// record confirms an event whose effect is made, and waits for the database as long
-// as needed. When the worker stops, record has as much time as running tasks.
+// record confirms an event whose effect outside the database has happened. It waits for the database without a
+// limit. When the worker stops, record has as much time as running tasks (Options.Drain).
 func (w *Worker) record(ctx, running context.Context, together *groups, task Task, record Record) (first bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -146,9 +142,7 @@ func (w *Worker) record(ctx, running context.Context, together *groups, task Tas
 		attempt, done := context.WithTimeout(ctx, recordPatience)
 		first, err = together.Confirm(attempt, task, record)
 		done()
-		// This transaction only writes the confirmation, and a failure undoes that.
-		// So it can be repeated after every failure, unlike an effect in the
-		// database.
+		// This transaction only writes the confirmation and the Record. So it can be repeated after any failure.
 		if domain.ErrorCode(err) != domain.CodeUnavailable {
 			return first, err
 		}
@@ -174,15 +168,14 @@ func pauseFor(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// outside has the events that are now carried out without a transaction. Redis may
-// have a second task of an event after it lost the first: the second waits for the
-// first.
+// outside has the events for which an Outward is running. After a loss in Redis an event may get a second task
+// while the first still runs; the second waits for the first.
 type outside struct {
 	mu  sync.Mutex
 	ids map[domain.ID]chan struct{}
 }
 
-// enter waits until this process carries out no other task of the event.
+// enter waits until this process runs no other task of the event.
 func (o *outside) enter(ctx context.Context, id domain.ID) (leave func(), err error) {
 	for {
 		o.mu.Lock()

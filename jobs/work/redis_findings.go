@@ -13,24 +13,23 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// complaints is a hook for the Redis client of a worker. It logs impediments
-// with their remedy. Asynq only logs what failed, for each of its loops. It is
-// safe for concurrent use.
+// complaints is a hook for the Redis client of a worker. It logs errors that need action, with their remedy. Asynq
+// itself logs only the failed command, for each of its loops. It is safe for concurrent use.
 type complaints struct {
 	log *slog.Logger
 	mu  sync.Mutex
 	at  map[string]time.Time // when each finding was logged
 }
 
-// complainEvery is how often a lasting impediment is logged.
+// complainEvery is how often a lasting error is logged again.
 const complainEvery = 5 * time.Minute
 
 func newComplaints(log *slog.Logger) *complaints {
 	return &complaints{log: log, at: map[string]time.Time{}}
 }
 
-// hear logs an error that needs action. It ignores what Asynq's scripts say
-// about a task, and scripts that must be sent in full.
+// hear logs an error that needs action. It ignores errors that Asynq's scripts return about a task, and NOSCRIPT,
+// after which the script is sent in full.
 func (c *complaints) hear(err error) {
 	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, broker.NoScript) {
 		return
@@ -74,8 +73,8 @@ func (c *complaints) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	}
 }
 
-// introduces reports whether commands are those by which go-redis gives its name
-// (CLIENT SETINFO). Redis knows them from 7.2 on, and nothing needs them.
+// introduces reports whether the commands are those with which go-redis sends its name (CLIENT SETINFO). Redis has
+// them since 7.2, and outboxd does not need them, so their errors are ignored.
 func introduces(commands []redis.Cmder) bool {
 	return len(commands) > 0 && commands[0].Name() == "client"
 }

@@ -15,22 +15,23 @@ import (
 const (
 	retryBase  = 2 * time.Second
 	retryLimit = 15 * time.Minute
-	// unknownDelay is how long a task without a handler waits before a worker,
-	// perhaps a newer one, sees it again.
+	// unknownDelay is how long a task without a handler waits before a worker takes it again, perhaps a newer
+	// worker with the handler.
 	unknownDelay = time.Minute
 )
 
-// isBlameless reports whether an error costs the task no attempt.
+// isBlameless reports whether the error costs the task no attempt.
 func isBlameless(err error) bool {
 	_, postponed := isPostponed(err)
 	return postponed || errors.Is(err, broker.ErrNoHandler) || isSpared(err) || errors.Is(err, domain.ErrTooEarly)
 }
 
-// isSpared reports whether a task also goes back on its last attempt. That is so
-// if the handler did not run, or if the effect is made and is being confirmed.
+// isSpared reports whether a task goes back to its queue even on its last attempt. That is so if the handler did
+// not run, or if the effect has happened and is being confirmed.
 func isSpared(err error) bool { return errors.Is(err, errStopping) || errors.Is(err, errAway) }
 
-// retryDelay doubles from retryBase, with jitter, unless the error names a time.
+// retryDelay returns the delay before a retry. It doubles from retryBase with each retry, with jitter, unless the
+// error names a delay.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	var named *domain.Error
 	postponed, wait := isPostponed(err)
@@ -42,7 +43,7 @@ func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	case isSpared(err):
 		return retryBase + rand.N(retryBase)
 	case errors.Is(err, domain.ErrTooEarly):
-		// Asynq counts in seconds. The random part spreads the tasks.
+		// Asynq rounds to seconds. The random part spreads the tasks.
 		return time.Second + rand.N(2*time.Second)
 	case errors.As(err, &named) && named.RetryAfter > 0:
 		return named.RetryAfter

@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	// tallyEvery is the time between two lines of the log about tasks of one type.
+	// tallyEvery is the time between two log lines about tasks of one type.
 	tallyEvery = time.Minute
-	// tallyTypes bounds the types that are told apart.
+	// tallyTypes bounds the types that are counted separately.
 	tallyTypes = 100
 )
 
-// tally says when the log has to say something about tasks of a type: of each type at
-// once, and then once a minute with their number. It is safe for concurrent use.
+// tally decides when to log a line about tasks of a type: at once for the first task of each type, and then once a
+// minute with the number of tasks. It is safe for concurrent use.
 type tally struct {
 	mu    sync.Mutex
 	types map[string]*tallied
@@ -24,8 +24,8 @@ type tallied struct {
 	tasks int // since then
 }
 
-// count counts a task. It returns how many there were since the last line, this one
-// included; 0: no line is due.
+// count counts a task. It returns how many tasks of the type came since the last log line, including this one; 0
+// means that no line is due.
 func (t *tally) count(kind string, now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

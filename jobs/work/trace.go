@@ -11,8 +11,7 @@ import (
 	"outboxd/jobs/span"
 )
 
-// startProcess begins the span of a task's run, below the span that sent the
-// task.
+// startProcess begins the span of a task's run, as a child of the span that sent the task.
 func startProcess(ctx context.Context, tracer trace.Tracer, task *asynq.Task) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier(task.Headers()))
 	queue, _ := asynq.GetQueueName(ctx)

@@ -11,8 +11,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// watcher says in log and metrics which queues this worker leaves alone, because
-// their head is of a type that it has no handler for.
+// watcher reports in the log and the metrics which queues this worker does not serve at the moment, because the
+// first task of the queue has a type without a handler.
 type watcher struct {
 	redis   redis.UniversalClient
 	log     *slog.Logger
@@ -31,8 +31,8 @@ func (w *watcher) Unknown(queue, taskType string) {
 	w.log.Info("tasks of a type without a handler stay in the queue, for a worker that has one", "queue", queue, "task_type", taskType)
 }
 
-// Left notes the head where doctor looks. Where it could not be noted it is with the
-// next look.
+// Left records the first task of the queue in Redis, where outboxd doctor reads it. If it returns false, the record
+// was not written, and the caller tries again later.
 func (w *watcher) Left(queue, taskType, taskID string, since time.Time) bool {
 	w.log.Warn("a task stands at the head of a queue, this worker has no handler for its type, and no other worker takes it: start one that does, or serve other queues with this one",
 		"queue", queue, "task_type", taskType, "task_id", taskID, "for", time.Since(since).Round(time.Second))

@@ -22,44 +22,43 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// forwardEvery is how often Asynq looks for tasks whose retry is due.
+// forwardEvery is how often Asynq checks for tasks whose retry is due.
 const forwardEvery = time.Second
 
-// Options are the dependencies and the tuning of a Worker. All are required,
-// except Failures, Tracer and fields that say so.
+// Options are the dependencies and the tuning of a Worker. All are required, except Failures, Tracer and fields
+// whose comments say otherwise.
 type Options struct {
 	Redis *broker.Redis
 	Inbox domain.Inbox
-	// Failures records failed tasks. Without it, tasks that are given up are
-	// only in Asynq's archive.
+	// Failures records failed tasks. Without it, a task that is given up is only moved to Asynq's archive, and its
+	// event does not become a dead letter.
 	Failures domain.FailedTasks
 	Handlers map[string]Handler // by task type
 	Batches  map[string]Batch   // by task type, of types without a Handler
 	Outward  map[string]Outward // by task type, of types without either
-	// Any carries out the tasks of all types that have none of these, and Name is what
-	// the metrics call those. Without it they stay in their queue.
+	// Any handles the tasks of all types that have none of these handlers. Name is their type in the metrics.
+	// Without Any these tasks stay in their queue.
 	Any  Outward
 	Name string
-	// Gate can stop the worker from taking tasks. nil: no gate.
+	// Gate, if not nil, can stop the worker from taking tasks.
 	Gate        Gate
 	Concurrency int            // tasks at once; at least 1
 	Queues      map[string]int // queue to weight; at least one
-	// PollInterval is how often an idle worker looks for tasks that the bell
-	// did not announce: retries that are due, and tasks that other programs
-	// enqueued.
+	// PollInterval is how often an idle worker checks its queues. The relay's bell (a message through Redis)
+	// announces new tasks earlier, but not due retries and tasks of other programs.
 	PollInterval time.Duration
-	// Drain is how long running tasks may take to finish once the context of
-	// Run has ended. Unfinished tasks then go back to the queue.
+	// Drain is how long running tasks may still take after the context of Run has ended. After that, unfinished
+	// tasks go back to their queue.
 	Drain    time.Duration
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
-	// Tracer begins a span for each delivery. nil: none.
+	// Tracer, if not nil, begins a span for each run of a task.
 	Tracer trace.Tracer
 }
 
-// Gate is asked by one goroutine before each task that a worker takes.
+// The worker asks its Gate before it takes a task, always from one goroutine.
 type Gate interface {
-	// Pause returns how long no task should be taken; 0: one may be taken now.
+	// Pause returns how long the worker must not take a task; 0 means that it may take one now.
 	Pause() time.Duration
 	// Took records that a task was taken.
 	Took()
@@ -70,7 +69,8 @@ type Worker struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	// These limit the log while the database is away, and after it went back.
+	// These limit the number of log lines during an outage of the database, and after it went back to an earlier
+	// state.
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
 	outside                outside
@@ -88,8 +88,8 @@ func New(o Options) *Worker {
 	}
 }
 
-// Run processes tasks until ctx ends, then lets running tasks finish. It waits
-// for a Redis that cannot be reached: an outage is no failure.
+// Run processes tasks until ctx ends, then lets running tasks finish. If Redis cannot be reached, Run waits for it:
+// an outage is no error.
 func (w *Worker) Run(ctx context.Context) error {
 	client := w.o.Redis.NewWorkingClient(w.o.Concurrency + 4)
 	defer client.Close()
@@ -98,7 +98,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	direct := w.o.Redis.NewDirectClient(directConnections)
 	defer direct.Close()
 	direct.AddHook(heard)
-	// Asynq's server starts without Redis, and then complains once a second.
+	// Without Redis, Asynq's server would start and then log an error once a second. So wait for Redis first.
 	if err := w.awaitRedis(ctx, client); err != nil {
 		return nil
 	}

@@ -9,10 +9,10 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Acknowledging is what the leader needs to confirm events of consumers with
-// another database.
+// Acknowledging has what the leader needs to confirm events whose consumers have another database. Such consumers
+// write acknowledgements to Redis.
 type Acknowledging struct {
-	// Open connects to the queue. The leader closes the result.
+	// Open connects to Redis. The leader closes the result.
 	Open   func() (domain.Acknowledgements, error)
 	Events domain.AcknowledgedEvents
 }
@@ -20,8 +20,8 @@ type Acknowledging struct {
 // acknowledgePause is the pause after a failed attempt.
 const acknowledgePause = time.Second
 
-// acknowledger confirms acknowledged events. It runs in the leader, because one
-// is enough; a second one would do no harm.
+// acknowledger confirms acknowledged events. It runs in the leader, because one process is enough; a second
+// acknowledger would do no harm.
 type acknowledger struct {
 	o       Acknowledging
 	log     *slog.Logger
@@ -42,9 +42,9 @@ func (a *acknowledger) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report logs once that confirming fails. While a server is away other parts
-// report that, so it logs only if a right is missing that nothing else needs. It is
-// no failure if another leader was faster, or the database may have gone back.
+// report logs once that confirming fails. An outage is reported elsewhere, so report logs an unreachable server
+// only if the cause is a missing right that only the acknowledger needs. It is no failure if another leader was
+// faster, or if the database may have gone back to an earlier state.
 func (a *acknowledger) report(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if _, known := domain.FindingOf(err); domain.ErrorCode(err) == domain.CodeUnavailable && (!known || a.paused()) || domain.ErrorCode(err) == domain.CodeConflict {
@@ -59,14 +59,13 @@ func (a *acknowledger) report(ctx context.Context, err error) {
 	a.log.Log(ctx, level, "could not confirm what consumers with another database acknowledged", "again_in", acknowledgePause, "error", err)
 }
 
-// follow reads acknowledgements from the stored position on, until something
-// fails.
+// follow reads and confirms acknowledgements, from the stored position on, until an error occurs.
 func (a *acknowledger) follow(ctx context.Context, leads domain.StillLeads) error {
 	queue, err := a.o.Open()
 	if err != nil {
 		return err
 	}
-	// A waiting read does not notice the end of its context.
+	// A read that waits for Redis does not notice the end of ctx, so Close interrupts it.
 	defer context.AfterFunc(ctx, func() { _ = queue.Close() })()
 	defer func() { _ = queue.Close() }()
 	position, err := a.o.Events.Position(ctx)

@@ -11,9 +11,8 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Archives finds tasks that the queue gave up without a record in the database.
-// Their worker was killed in the last attempt, or could not reach the database,
-// or does not know outboxd.
+// Archives has what the leader needs to find archived tasks whose events are not dead letters yet. That happens if
+// the worker was killed during the last attempt, could not reach the database, or is not outboxd's.
 type Archives struct {
 	Queue    domain.ArchivedTasks
 	Failures domain.FailedTasks
@@ -22,12 +21,12 @@ type Archives struct {
 }
 
 const (
-	// Each search repeats the last archiveOverlap, because clocks may differ.
+	// Each search also repeats the last archiveOverlap of the previous one, because clocks may differ.
 	archiveOverlap = time.Minute
-	// archiveAnew is how often the archives are searched from the beginning,
-	// because clocks may jump, and tasks may move during a search.
+	// archiveAnew is how often all archived tasks are searched again, because clocks may jump and tasks may move
+	// during a search.
 	archiveAnew = time.Hour
-	// archiveBatch is how many of an archive's tasks are looked up at once.
+	// archiveBatch is how many archived tasks are looked up at once.
 	archiveBatch = 1000
 )
 
@@ -40,8 +39,8 @@ type archivist struct {
 	seen     map[string]time.Time // by queue: when the newest task found so far was archived
 }
 
-// run searches at once and then repeatedly, until ctx ends. The next search
-// makes up for one that fails.
+// run searches at once and then repeatedly, until ctx ends. If a search fails, the next one covers its time span
+// too.
 func (a *archivist) run(ctx context.Context, leads domain.StillLeads) {
 	anew, failing := time.Time{}, false
 	for leads(ctx) == nil {
@@ -73,7 +72,7 @@ func (a *archivist) look(ctx context.Context) error {
 	return failed
 }
 
-// lookInto reads the tasks that were archived in a queue since the last search.
+// lookInto reads the tasks of a queue that were archived since the last search.
 func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	from, seen := time.Unix(0, 0), a.seen[queue]
 	if !seen.IsZero() {
@@ -94,9 +93,8 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	}
 }
 
-// bury makes dead letters of a batch of archived tasks. It leaves alone tasks
-// whose event this database does not have; finding that out costs one query a
-// batch.
+// bury makes dead letters of a batch of archived tasks. It skips tasks whose event this database does not have; one
+// query a batch finds these.
 func (a *archivist) bury(ctx context.Context, queue string, batch []domain.ArchivedTask) error {
 	tasks := map[domain.ID][]string{}
 	var ids []domain.ID
@@ -129,12 +127,11 @@ func (a *archivist) buryTask(ctx context.Context, queue, taskID string) error {
 	} else if err != nil {
 		return err
 	}
-	// Only if the database has the event: a person may have discarded it, and
-	// its task stays in the archive.
+	// The argument true allows a dead letter only if a table still has the event. A person may have discarded the
+	// event while its task stays in the archive.
 	burial, err := a.o.Failures.Bury(ctx, failed, true)
 	if err == nil && burial == domain.BuriedEarly && a.o.Tasks != nil {
-		// Otherwise the relay would take this task for the one that it makes
-		// when the event is due.
+		// Without this deletion the relay would take the archived task for the new one when the event becomes due.
 		_, err = a.o.Tasks.Remove(ctx, []domain.Event{failed.Event})
 	}
 	if err == nil && burial == domain.Buried {

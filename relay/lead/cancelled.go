@@ -10,20 +10,19 @@ import (
 )
 
 const (
-	// removeAtOnce is how many events the queue is asked about at once.
+	// removeAtOnce is how many events one request to Redis covers.
 	removeAtOnce = 500
-	// removePatience limits the time for which one round deletes tasks, so that the
-	// leader gets to its other work. The next round goes on from there.
+	// removePatience limits the time of one round of deletions, so that the leader gets to its other work. The next
+	// round continues where this one ended.
 	removePatience = 5 * time.Second
 )
 
-// removal is the ID at which a round of deletions ended.
+// removal remembers the event ID at which the last round of deletions ended.
 type removal struct{ after domain.ID }
 
-// removeTasks deletes the tasks of cancelled events, and the void tasks of events
-// that were rescheduled, erased or discarded. Such a task has no effect, or none
-// yet, but carries a payload. A task that is running is met again in a later round:
-// its handler waits for the cancellation, or has nothing to do.
+// removeTasks deletes the tasks of cancelled events, and the void tasks of events that were rescheduled, erased or
+// discarded. Such a task has no effect, or no effect yet, but it still contains the payload. A running task is not
+// deleted now, but in a later round; the inbox keeps it from taking effect.
 func (l *Leader) removeTasks(ctx context.Context) {
 	if l.duties.Cancelled == nil || !l.chores.Remove {
 		return
@@ -67,9 +66,8 @@ func (l *Leader) remove(ctx context.Context, r *removal, list func(context.Conte
 	return n, nil
 }
 
-// removeUsable deletes tasks and returns the events that have no task left. It
-// leaves out a queue that cannot be used, so that the other queues do not wait for
-// it.
+// removeUsable deletes tasks and returns the events that have no task left. It skips queues that cannot be used, so
+// that the other queues do not wait for them.
 func (l *Leader) removeUsable(ctx context.Context, events []domain.Event) (gone []domain.Event, err error) {
 	removed, err := l.duties.Cancelled.Remove(ctx, events)
 	for forbidden := domain.UnusableQueues(err); len(forbidden) > 0; forbidden = domain.UnusableQueues(err) {

@@ -10,7 +10,7 @@ import (
 	"outboxd/domain"
 )
 
-// duty is a part of the leader's work, as the metric names it.
+// duty names a part of the leader's work, as in the label of the metric.
 type duty string
 
 const (
@@ -27,7 +27,7 @@ const (
 	dutySchedules   duty = "schedules"
 )
 
-// duties describe each duty in words that follow "cannot".
+// duties has for each duty a text that completes "the leader cannot …".
 var duties = map[duty]string{
 	dutyHeal:    "look whether Redis has kept its data, or send again what it may have lost",
 	dutyMeasure: "measure the backlog",
@@ -42,8 +42,8 @@ var duties = map[duty]string{
 	dutySchedules:   "emit the events of schedules",
 }
 
-// failing records in the database which duties fail, so that all processes can
-// show them. It is safe for concurrent use.
+// failing records in the database which duties of the leader fail, so that all processes can show them. It is safe
+// for concurrent use.
 type failing struct {
 	store domain.Housekeeping
 	log   *slog.Logger
@@ -59,7 +59,7 @@ func newFailing(store domain.Housekeeping, gauge *prometheus.GaugeVec, log *slog
 	return f
 }
 
-// begin clears the failures of the last leader.
+// begin clears the recorded failures of the previous leader.
 func (f *failing) begin(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,7 +74,7 @@ func (f *failing) end() {
 	}
 }
 
-// note records how a duty ended. Only a change costs a statement.
+// note records how a duty ended. It writes to the database only if something changed.
 func (f *failing) note(ctx context.Context, part duty, err error) {
 	if ctx.Err() != nil {
 		return

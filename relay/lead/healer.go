@@ -13,13 +13,12 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Healing is what the leader needs to notice that the queue has lost data, and
-// to send the events again that it may have lost.
+// Healing has what the leader needs to detect that Redis has lost data, and to send the affected events again.
 type Healing struct {
 	Queue  lost.IdentifiedQueue
 	Memory lost.QueueMemory
-	// CheckInterval bounds how long a loss goes unnoticed while the queue can
-	// be reached.
+	// CheckInterval is how often the healer checks Redis. While Redis can be reached, a loss is noticed within that
+	// time.
 	CheckInterval time.Duration
 	// Unconfirmed are the types of events that no consumer confirms. They are not
 	// sent again.
@@ -27,29 +26,27 @@ type Healing struct {
 }
 
 const (
-	// checkPatience bounds one look at the queue.
+	// checkPatience limits the time of one check.
 	checkPatience = 5 * time.Second
-	// advanceEvery is how often an idle relay renews the canary; a busy one renews
-	// it with every check. The queue certainly has all events that were relayed
-	// before the canary that it holds.
+	// advanceEvery is how often an idle relay renews the canary, a random value in Redis. A busy relay renews the
+	// canary with every check. If Redis still has a canary, it also has all events that were relayed before that
+	// canary was written.
 	advanceEvery = 30 * time.Second
-	// Healing may take one in healShare of the time. That matters if the queue
-	// seems to change at every check, as behind a bad proxy, or if two
-	// databases use the same canary.
+	// After a heal, no further heal starts for healShare times the duration of the heal. That matters if Redis
+	// seems to change at every check, for example behind a faulty proxy, or if two databases use the same canary.
 	healShare = 4
-	// healRest bounds how long a loss waits for that reason.
+	// healRest is the upper bound of that pause.
 	healRest = time.Minute
 )
 
-// healer checks whether the queue is still the one that took the events, and has kept
-// them. It runs in the leader.
+// healer checks whether Redis is still the server that accepted the events, and whether it has kept them. It runs
+// in the leader.
 //
-// To heal, it writes a new canary to the queue first, puts the events back, and
-// remembers the new canary last. If the queue loses anything after the first step, it
-// loses that canary too. If the process crashes in between, the old canary is still
-// remembered. When it merely renews the canary, it remembers the new one first. So a
-// crash between two steps can only cause a needless heal, in which every event meets
-// its own task. It never hides a loss.
+// A heal has three steps: the healer writes a new canary to Redis, puts the events back into the outbox, and stores
+// the new canary in the database. If Redis loses data after the first step, it loses that canary too. If the
+// process crashes before the last step, the database still has the old canary. A mere renewal of the canary stores
+// the new canary in the database first, and writes it to Redis afterwards. So a crash between two steps can only
+// cause a needless heal, in which Asynq recognises every event by its task ID. A crash never hides a loss.
 type healer struct {
 	o       Healing
 	history time.Duration
@@ -71,13 +68,12 @@ type healer struct {
 	silent   bool      // the failure has been logged
 	intact   bool      // the present check found no change
 	vouchers vouchers
-	// renewing is a renewal of the canary that may be incomplete.
+	// renewing is the last renewal of the canary, if it may be incomplete.
 	renewing renewal
 }
 
-// renewal is the change from one canary to the next; zero if none is open. While
-// one is open, an answer may have been lost: either canary may be the remembered
-// one, and either may be in the queue.
+// renewal is an incomplete change from one canary to the next; zero means that there is none. Because an answer may
+// have been lost, the database may have either canary, and so may Redis.
 type renewal struct{ from, to string }
 
 func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *failing) *healer {
@@ -87,10 +83,10 @@ func newHealer(o Healing, history time.Duration, r Relay, m *metrics, failing *f
 	}
 }
 
-// run checks regularly, and when asked to, until ctx ends.
+// run checks Redis every CheckInterval, and when look is raised, until ctx ends.
 func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	h.leads = leads
-	// Another process may have been the leader in between.
+	// Another process may have been the leader since the last run.
 	h.known = false
 	tick := time.NewTicker(h.o.CheckInterval)
 	defer tick.Stop()
@@ -107,9 +103,8 @@ func (h *healer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// report logs once that checking fails. While a server is away other parts report
-// that, so it logs only if a right is missing that nothing else needs. It is no
-// failure if another process was faster.
+// report logs once that checking fails. An outage is reported elsewhere, so report logs an unreachable server only
+// if the cause is a missing right that only the healer needs. It is no failure if another process was faster.
 func (h *healer) report(ctx context.Context, err error) {
 	h.failing.note(ctx, dutyHeal, err)
 	_, known := domain.FindingOf(err)
@@ -125,7 +120,7 @@ func (h *healer) report(ctx context.Context, err error) {
 	}
 }
 
-// check looks once and does what follows.
+// check checks Redis and the database once. It heals if either may have lost data, and otherwise renews the canary.
 func (h *healer) check(ctx context.Context) error {
 	looking, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
@@ -163,7 +158,7 @@ func (h *healer) check(ctx context.Context) error {
 	if time.Now().Before(h.rest) {
 		return h.failed
 	}
-	// Another leader may have healed after this process did.
+	// Another leader may have healed already, so read the record again.
 	was := h.record
 	h.known = false
 	if err := h.recall(looking); err != nil {
@@ -180,12 +175,11 @@ func (h *healer) check(ctx context.Context) error {
 // loss says what may be lost, and why.
 type loss struct {
 	what, reason string
-	// back says that this database may have lost its own last commits.
+	// back says that the database may have gone back to an earlier state, without its last commits.
 	back bool
 }
 
-// rememberDatabase stores the database's identity and the length of the
-// history, if they changed.
+// rememberDatabase stores the database's identity, and for how long the history keeps events, if either changed.
 func (h *healer) rememberDatabase(ctx context.Context, database lost.DatabaseIdentity) error {
 	database = database.Over(h.record.Database)
 	if database == h.record.Database && h.history == h.record.History {
@@ -208,7 +202,7 @@ func (h *healer) recall(ctx context.Context) (err error) {
 	return err
 }
 
-// adopt accepts the first queue that this database sees.
+// adopt accepts the present Redis as the right one, because the database has no record of a Redis yet.
 func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	next := seen
 	next.Canary = rand.Text()
@@ -219,8 +213,7 @@ func (h *healer) adopt(ctx context.Context, seen lost.QueueIdentity) error {
 	return h.remember(ctx, next, false)
 }
 
-// advance renews the canary, so that a restored, older state has an older
-// canary.
+// advance renews the canary. If Redis is later restored to an older state, the older canary shows it.
 func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	relayed := h.relayed()
 	if relayed == h.seen && time.Since(h.advanced) < advanceEvery && seen == h.record.Identity {
@@ -237,8 +230,8 @@ func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	return h.renew(ctx)
 }
 
-// renew makes the queue's canary equal to the remembered one. It finishes even if
-// the process stops: the next leader would take a difference for a loss.
+// renew writes the canary that the database has stored to Redis. It finishes even if the process stops, because the
+// next leader would take a difference for a loss.
 func (h *healer) renew(ctx context.Context) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
 	defer cancel()
@@ -253,9 +246,9 @@ func (h *healer) renew(ctx context.Context) error {
 	return nil
 }
 
-// isBehind reports whether the only difference is an open renewal of this process:
-// PostgreSQL remembers the next canary, and the queue has the last one. Otherwise a
-// queue that only refuses this write would be healed again and again.
+// isBehind reports whether the only difference is an incomplete renewal by this process: PostgreSQL has the next
+// canary, and Redis still the previous one. Without this check a Redis that merely refuses the write would be
+// healed again and again.
 func (h *healer) isBehind(seen lost.QueueIdentity) bool {
 	expected := h.record.Identity
 	if h.renewing.to == "" || expected.Canary != h.renewing.to {
@@ -265,8 +258,8 @@ func (h *healer) isBehind(seen lost.QueueIdentity) bool {
 	return seen.Change(expected) == ""
 }
 
-// mark writes the canary if this process still leads: it must not replace
-// another leader's canary.
+// mark writes the canary to Redis if this process is still the leader, because it must not replace another leader's
+// canary.
 func (h *healer) mark(ctx context.Context, canary string) error {
 	if err := h.leads(ctx); err != nil {
 		return err
@@ -286,8 +279,8 @@ func (h *healer) remember(ctx context.Context, next lost.QueueIdentity, healed b
 	return nil
 }
 
-// heal sends all events again that may be lost, or whose confirmation may be
-// lost.
+// heal puts all unconfirmed events back into the outbox, because Redis may have lost their tasks, or the database
+// their confirmations.
 func (h *healer) heal(ctx context.Context, seen lost.QueueIdentity, database lost.DatabaseIdentity, l loss) error {
 	begun := time.Now()
 	next := seen

@@ -7,7 +7,7 @@ import (
 	"outboxd/relay/pace"
 )
 
-// vouchers are the callers that wait for the healer's next check.
+// vouchers are the callers of vouch that wait for the healer's next check.
 type vouchers struct {
 	mu      sync.Mutex
 	waiting []chan bool
@@ -21,9 +21,8 @@ func (v *vouchers) take() []chan bool {
 	return waiting
 }
 
-// vouch waits for a check that begins after the call, and reports whether the
-// queue was unchanged. If it was, missing tasks are single losses and not a loss
-// of all data.
+// vouch waits for a check that begins after the call. It returns true if the check found no loss. Then missing
+// tasks are single losses, and not a loss of all data.
 func (h *healer) vouch(ctx context.Context) bool {
 	answer := make(chan bool, 1)
 	h.vouchers.mu.Lock()
@@ -38,7 +37,7 @@ func (h *healer) vouch(ctx context.Context) bool {
 	}
 }
 
-// checkAndVouch runs check and answers the callers of vouch.
+// checkAndVouch calls check and answers the waiting callers of vouch.
 func (h *healer) checkAndVouch(ctx context.Context) error {
 	waiting := h.vouchers.take()
 	h.intact = false

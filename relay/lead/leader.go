@@ -22,13 +22,13 @@ const (
 	tidyEvery    = 10 * time.Minute
 	trimBatch    = 10_000
 	advanceBatch = 10_000 // ordering keys in one round
-	// staleRelay is how long a relay may be silent before it counts as gone. A
-	// relay gives a sign of life every 15 s (relay/wakeup).
+	// staleRelay is how long a relay may give no sign of life before its record is deleted. A relay gives a sign of
+	// life every 15 s (relay/wakeup).
 	staleRelay = time.Minute
 )
 
-// Leader is the work that one process does for all. If a duty fails, relaying
-// continues: the leader reports the failure and tries again.
+// Leader does the work that one process does for all processes. If a duty fails, relaying continues: the leader
+// reports the failure and tries again.
 type Leader struct {
 	duties  Duties
 	process domain.RelayProcess
@@ -44,7 +44,7 @@ type Leader struct {
 
 	cancelled, void removal // where the last deletions of tasks ended
 
-	// unusable reports whether the relay has stopped using one of the servers.
+	// unusable reports whether the relay has stopped using PostgreSQL or Redis because of an outage.
 	unusable func() bool
 }
 
@@ -64,15 +64,14 @@ func New(d Duties, r Relay) *Leader {
 	return l
 }
 
-// Look asks the leader to check the queue for losses soon, because the queue was
-// away.
+// Look asks the leader to check Redis for losses soon, because Redis could not be reached for a while.
 func (l *Leader) Look() {
 	if l.healer != nil {
 		pace.Raise(l.healer.look)
 	}
 }
 
-// Run leads whenever no other relay does, until ctx ends.
+// Run becomes the leader whenever no other relay is the leader, until ctx ends.
 func (l *Leader) Run(ctx context.Context) error {
 	for failures := 0; ; {
 		begun := time.Now()
@@ -101,7 +100,7 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	if err := l.duties.Housekeeping.SayUnconfirmed(ctx, l.duties.Unconfirmed, l.duties.Outward); err != nil {
 		return err
 	}
-	// These run beside the other duties, which may take minutes.
+	// These run in goroutines of their own, because the other duties may take minutes.
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	if l.healer != nil {
@@ -167,8 +166,8 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	}
 }
 
-// measure keeps the old figures if it cannot get new ones; they have the time
-// of their measurement. It starts the chores that it finds.
+// measure reads the backlog and starts the chores that are due. If it fails, the metrics keep the old figures,
+// together with the time of their measurement.
 func (l *Leader) measure(ctx context.Context) {
 	backlog, chores, err := l.duties.Housekeeping.Measure(ctx, l.process, l.metrics.queues.waiting())
 	l.failing.note(ctx, dutyMeasure, err)
@@ -191,7 +190,7 @@ func (l *Leader) measure(ctx context.Context) {
 	l.metrics.measured.setBacklog(backlog, time.Now())
 }
 
-// look keeps the old figures if it cannot get new ones.
+// look checks the state of the tables. If it fails, the metrics keep the old figures.
 func (l *Leader) look(ctx context.Context) {
 	upkeep, err := l.duties.Housekeeping.Upkeep(ctx, l.duties.History)
 	l.failing.note(ctx, dutyUpkeep, err)
@@ -204,8 +203,8 @@ func (l *Leader) look(ctx context.Context) {
 	l.metrics.measured.setUpkeep(upkeep)
 }
 
-// advance releases held events that wait for nothing any more. Only the leader
-// notices such events, which a process leaves if it dies between two steps.
+// advance releases held events that no longer have to wait. A process that dies between two steps may leave such
+// events behind, and only the leader notices them.
 func (l *Leader) advance(ctx context.Context) {
 	defer l.removeTasks(ctx)
 	last, advanced, gone, err := l.duties.Housekeeping.AdvanceKeys(ctx, l.key, advanceBatch)
@@ -222,9 +221,9 @@ func (l *Leader) advance(ctx context.Context) {
 	}
 }
 
-// passEnded passes on the turns of events that were never confirmed and that
-// neither the database nor the queue has any more. An event that still waits in
-// the queue keeps its turn, even if its history ended long ago.
+// passEnded passes on the turns of events that were never confirmed and that neither the database nor Redis has any
+// more. An event whose task still waits in Redis keeps its turn, even if its row in outbox_sent was dropped long
+// ago.
 func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 	if len(gone) == 0 || l.duties.Unfinished == nil {
 		return nil
@@ -250,7 +249,7 @@ func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 	return nil
 }
 
-// fold adds up the account. It may be late, because entries count as much as
+// fold adds the new entries to outbox_account. It may be late, because reports count the entries as well as the
 // sums.
 func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)
@@ -260,9 +259,8 @@ func (l *Leader) fold(ctx context.Context) {
 	}
 }
 
-// tidy does the work that may wait for minutes. If a partition cannot be locked
-// in time it is left for the next round: partitions are made days before they
-// are needed.
+// tidy does the work that may wait for minutes. If it cannot lock a partition in time, the next round tries again:
+// partitions are created days before they are needed.
 func (l *Leader) tidy(ctx context.Context) {
 	err := errors.Join(
 		l.duties.Housekeeping.KeepPartitions(ctx, l.duties.History),

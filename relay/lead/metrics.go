@@ -16,13 +16,13 @@ type metrics struct {
 	queues   *queueGauges
 
 	failing *prometheus.GaugeVec // by duty
-	// Losses of all data in the queue.
+	// Heals: losses of all data in Redis.
 	heals, healedEvents prometheus.Counter
 	lastHeal, lastTook  prometheus.Gauge
-	// Losses of single tasks in the queue.
+	// Losses of single tasks in Redis.
 	missing prometheus.Gauge
 	resent  prometheus.Counter
-	// archived counts dead letters that were found in the queue's archives.
+	// archived counts dead letters that the archivist made of archived tasks.
 	archived prometheus.Counter
 	// Of schedules.
 	ticks    *prometheus.CounterVec // by outcome
@@ -86,14 +86,12 @@ func (m *metrics) healed(at time.Time, took time.Duration) {
 	m.lastTook.Set(took.Seconds())
 }
 
-// snapshotNamed is how old a snapshot must be for its process to be named.
-// Every transaction has a snapshot for a moment, and each named process becomes
-// a series in Prometheus.
+// snapshotNamed is how old a snapshot must be before the metric names its process. Every transaction has a snapshot
+// for a moment, and each named process becomes a time series in Prometheus.
 const snapshotNamed = time.Minute
 
-// measured has the gauges of the backlog and of the tables' state. They exist only
-// while this process leads: otherwise the last figures of a former leader would
-// stay for ever.
+// measured has the gauges of the backlog and of the state of the tables. The gauges exist only while this process
+// is the leader. Otherwise the last figures of a former leader would stay for ever.
 type measured struct {
 	pending, oldest, dead, held, keys, oldestHeld, at *prometheus.Desc
 	overdue, snapshot, tidied                         *prometheus.Desc
@@ -145,7 +143,7 @@ func (m *measured) setTidied(at time.Time) {
 	m.tidiedAt = at
 }
 
-// forget removes the gauges when this process stops leading.
+// forget removes the gauges when this process is no longer the leader.
 func (m *measured) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -187,8 +185,7 @@ func (m *measured) Collect(values chan<- prometheus.Metric) {
 	}
 }
 
-// age returns how long ago a time was; 0 for the zero time and for a future
-// time.
+// age returns how long ago at was, and 0 for the zero time and for a future time.
 func age(at time.Time) time.Duration {
 	if at.IsZero() {
 		return 0
@@ -196,7 +193,7 @@ func age(at time.Time) time.Duration {
 	return max(time.Since(at), 0)
 }
 
-// seconds returns a time in Unix seconds; 0 for the zero time.
+// seconds returns at in Unix seconds, and 0 for the zero time.
 func seconds(at time.Time) float64 {
 	if at.IsZero() {
 		return 0

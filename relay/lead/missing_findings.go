@@ -7,8 +7,7 @@ import (
 	"outboxd/domain/lost"
 )
 
-// findings are the events that a round of the reconciler found missing for the
-// first time.
+// findings counts the events that a round of the reconciler found missing for the first time.
 type findings struct {
 	events, resent int
 	example        lost.MissingEvent

@@ -13,33 +13,33 @@ import (
 // History and InboxRetention are required.
 type Duties struct {
 	Housekeeping domain.Housekeeping
-	// Unfinished says whether the queue still has an event that the store does
-	// not have any more. nil: such an event keeps its ordering key's turn.
+	// Unfinished reports whether Redis still has a task of an event that the database no longer has. If it is nil,
+	// such an event keeps the turn of its ordering key.
 	Unfinished domain.UnfinishedTasks
-	// Cancelled deletes the tasks of cancelled events. nil: they stay until a worker
-	// takes them, and have no effect.
+	// Cancelled deletes the tasks of cancelled events. If it is nil, these tasks stay until a worker takes them,
+	// and have no effect.
 	Cancelled domain.TaskRemover
 	// Unconfirmed are the types of events that no consumer confirms.
 	Unconfirmed []string
 	// Outward are the types of events whose handlers act outside the database.
 	Outward []string
-	// Healing notices and mends a loss of all data in the queue. nil: such a
-	// loss goes unnoticed, as for a queue that is emptied on purpose.
+	// Healing is for a loss of all data in Redis. If it is nil, such a loss goes unnoticed; that is right for a
+	// Redis that is emptied on purpose.
 	Healing *Healing
-	// Acknowledging confirms events that consumers with another database
-	// acknowledged. nil: they stay unconfirmed.
+	// Acknowledging confirms events that consumers with another database acknowledged. If it is nil, these events
+	// stay unconfirmed.
 	Acknowledging *Acknowledging
-	// Replays are replays to subscriptions, which the leader goes on with if nobody
-	// else does. nil: nobody does.
+	// Replays lets the leader continue a replay to a subscription whose command ended early. If it is nil, such a
+	// replay stops.
 	Replays domain.SubscriptionReplays
-	// Schedules emits the events of schedules. nil: nobody does.
+	// Schedules emits the events of schedules. If it is nil, this leader emits none.
 	Schedules domain.Schedules
-	// Archives finds the tasks that the queue archived. nil: no search.
+	// Archives makes dead letters of archived tasks. If it is nil, the leader does not search for them.
 	Archives *Archives
-	// Queues measures what waits in the queue. nil: nobody does.
+	// Queues counts the waiting tasks in Redis. If it is nil, the leader does not count them.
 	Queues *Queues
-	// Reconciliation notices and mends a loss of single tasks. It needs
-	// Healing. nil: such a loss goes unnoticed.
+	// Reconciliation is for a loss of single tasks in Redis. It needs Healing. If it is nil, such a loss goes
+	// unnoticed.
 	Reconciliation *Reconciliation
 
 	History        time.Duration // how long the history keeps events
@@ -49,11 +49,11 @@ type Duties struct {
 // Relay is the leader's view of its relay.
 type Relay struct {
 	Process domain.RelayProcess
-	// Unreachable reports whether the queue is known to be unreachable.
+	// Unreachable reports whether the relay has stopped using Redis because of an outage.
 	Unreachable func() bool
-	// Unusable reports whether the relay has stopped using the queue or the database.
+	// Unusable reports whether the relay has stopped using Redis or the database because of an outage.
 	Unusable func() bool
-	// HandedOver returns how many events this process has handed over so far.
+	// HandedOver returns how many events this process has handed to Redis so far.
 	HandedOver func() int64
 	Logger     *slog.Logger
 	Registry   prometheus.Registerer

@@ -13,17 +13,17 @@ import (
 	"outboxd/domain"
 )
 
-// Queues measures what waits in the queue, for metrics and samples.
+// Queues has what the leader needs to count the waiting tasks in Redis, for metrics and for outbox_samples.
 type Queues struct {
 	Overviews domain.QueueOverviews
 	Failing   domain.FailingTasks
-	// Receivers returns the receivers to which nothing is delivered.
+	// Receivers returns the receivers to which workers deliver nothing at present.
 	Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
 }
 
 const (
-	// queueSeries and failingSeries bound the series of the gauges by queue, and by
-	// type and queue. The smallest ones share the label "other".
+	// queueSeries bounds the time series of the gauges by queue, failingSeries those by type and queue. The
+	// smallest series are added up under the label "other".
 	queueSeries   = 50
 	failingSeries = 50
 	otherLabel    = "other"
@@ -31,7 +31,7 @@ const (
 	queuePatience = 5 * time.Second
 )
 
-// watchQueues keeps the old figures if it cannot get new ones.
+// watchQueues reads the state of the queues. If it fails, the metrics keep the old figures.
 func (l *Leader) watchQueues(ctx context.Context) {
 	if l.duties.Queues == nil || l.unusable() {
 		l.metrics.queues.forget()
@@ -76,8 +76,8 @@ func (q *Queues) look(ctx context.Context) (seen inQueues, err error) {
 	return seen, err
 }
 
-// queueGauges are the gauges of what waits in the queue. They exist only while this
-// process leads and the queue answers. They are safe for concurrent use.
+// queueGauges are the gauges of tasks and workers in Redis. They exist only while this process is the leader and
+// Redis answers. They are safe for concurrent use.
 type queueGauges struct {
 	tasks, oldest, workers, failing, down *prometheus.Desc
 
@@ -110,8 +110,7 @@ func (g *queueGauges) forget() {
 	g.seen = nil
 }
 
-// waiting returns how many tasks wait for a worker or for another attempt; nil if that
-// is not known.
+// waiting returns how many tasks wait for a worker or for a retry; nil means that it is not known.
 func (g *queueGauges) waiting() *int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -167,7 +166,7 @@ func (g *queueGauges) Collect(values chan<- prometheus.Metric) {
 	}
 }
 
-// largestQueues adds up the queues beyond the largest ones.
+// largestQueues returns the largest queues, and adds up all others under the label "other".
 func largestQueues(queues []domain.QueueStatus) []domain.QueueStatus {
 	if len(queues) <= queueSeries {
 		return queues
@@ -188,7 +187,7 @@ func largestQueues(queues []domain.QueueStatus) []domain.QueueStatus {
 
 type typeInQueue struct{ kind, queue string }
 
-// failingByType adds up the groups of failing tasks, which come largest first.
+// failingByType adds up the groups of failing tasks by type and queue. The largest group must come first.
 func failingByType(s domain.FailingSummary) map[typeInQueue]int64 {
 	tasks := map[typeInQueue]int64{}
 	for _, g := range s.Groups {

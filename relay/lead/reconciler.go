@@ -13,57 +13,52 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Reconciliation is what the leader needs to notice that the queue has lost
-// single tasks while its identity has not changed.
+// Reconciliation has what the leader needs to notice that Redis has lost single tasks, although its identity
+// (RunID, canary) has not changed.
 type Reconciliation struct {
 	Events lost.MissingEvents
 	Tasks  domain.TaskFinder
-	// Resend sends missing events again if other events of their type were
-	// confirmed. Otherwise they are only noted.
+	// Resend says that missing events are sent again if other events of their type were confirmed. Without Resend
+	// they are only recorded.
 	Resend bool
-	// Age is how long ago an event must have been handed over to count as
-	// missing. Every is the time between rounds while there is something to do.
-	// 0 means 20 and 10 seconds.
+	// Age is how long ago an event must have been handed to Redis before it can count as missing; 0 means 20
+	// seconds. Every is the time between two rounds while there are unconfirmed events; 0 means 10 seconds.
 	Age, Every time.Duration
 }
 
 const (
 	missingAge     = 20 * time.Second
 	reconcileEvery = 10 * time.Second
-	// reconcileIdle is the factor of the pause while nothing happens. Together
-	// with the age, a round and the relay's own time, a lost event is sent again
-	// or reported within a minute.
+	// Every is multiplied by reconcileIdle while the last round found no unconfirmed events. With Age and the
+	// duration of a round added, a lost event is still sent again or reported within a minute.
 	reconcileIdle = 2.5
-	// ReconcileRows is how many rows of the history one statement reads.
+	// ReconcileRows is how many rows of outbox_sent (the history) one statement reads.
 	ReconcileRows = 5000
-	// pagePatience bounds one page.
+	// pagePatience limits the time for one page.
 	pagePatience = 10 * time.Second
-	// Reconciling may take one in reconcileShare of the time while both servers are quick,
-	// that is, while a page takes less than reconcileQuick. A page of events that all wait
-	// takes 85 ms on a busy machine, half of it in Redis; at a tenth of the time, that is
-	// about 5 % of Redis's core. Busy servers are slower, and then it may take only one in
-	// reconcileBusyShare.
+	// Reconciling may take one in reconcileShare of the time while a page takes less than reconcileQuick, because
+	// then both servers are quick. A page on which all events wait takes 85 ms on a busy machine, half of it in
+	// Redis. At a tenth of the time, that is about 5 % of Redis's CPU core. If a page takes longer, the servers are
+	// busy, and reconciling may take only one in reconcileBusyShare of the time.
 	reconcileShare, reconcileBusyShare = 10, 40
 	reconcileQuick                     = 100 * time.Millisecond
-	// The first resend comes at once, the next ones after resendPause and four
-	// times that. An event that is missing again after the last resend is left
-	// for a person: its consumer does not confirm, or loses it each time.
+	// A missing event is sent again at most resendLimit times: at once, then after resendPause, then after four
+	// times resendPause. If the event is missing again after that, it is left for a person: its consumer does not
+	// confirm it, or loses it each time.
 	resendLimit = 3
 	resendPause = time.Minute
 )
 
-// reconciler compares the history with the queue, page by page and round by
-// round: the queue must have every event that is not confirmed after a while. It
-// runs in the leader.
+// reconciler compares the history (outbox_sent) with Redis, page by page, in repeated rounds. Redis must have a
+// task of every event that is still unconfirmed after Age. The reconciler runs in the leader.
 //
-// A round skips the parts of the history in which everything was confirmed when
-// they were last read. Besides the rounds a sweep reads the whole history,
-// because events may come into such a part later: events that were held, that
-// were due later than they were emitted, or whose IDs their producers made.
+// A round skips the parts of the history in which all events were confirmed when it last read them. Besides the
+// rounds, a sweep reads the whole history, because a skipped part may get further events later: events that were
+// held, events that became due long after their emission, and events whose producers chose the IDs.
 //
-// A consumer that does not confirm looks like a queue that loses tasks: its
-// tasks end without a trace. So events are sent again only if others of their
-// type were confirmed.
+// A consumer that does not confirm events cannot be distinguished from a Redis that loses tasks: in both cases
+// tasks disappear without a confirmation. So events are sent again only if other events of their type were
+// confirmed.
 type reconciler struct {
 	o       Reconciliation
 	except  []string
@@ -91,7 +86,7 @@ func newReconciler(o Reconciliation, except []string, log *slog.Logger, m *metri
 
 // run makes rounds until ctx ends.
 func (r *reconciler) run(ctx context.Context) {
-	// Another process may have been the leader in between.
+	// Another process may have been the leader since the last run.
 	r.closed, r.proven, r.handed, r.open, r.noted = nil, map[string]bool{}, -1, true, true
 	r.swept, r.sweeps = domain.ID{}, -1
 	defer r.metrics.missing.Set(0)
@@ -114,8 +109,8 @@ func (r *reconciler) run(ctx context.Context) {
 
 var errNotIntact = errors.New("the queue may have lost more than single tasks")
 
-// report logs once that reconciling fails. While a server is away other parts
-// report that, and the healer reports a queue that has lost everything.
+// report logs once that reconciling fails. An outage is reported elsewhere, and the healer reports a loss of all
+// data in Redis.
 func (r *reconciler) report(ctx context.Context, err error) {
 	r.found.log(r.log, r.o.Resend)
 	switch {
@@ -130,8 +125,8 @@ func (r *reconciler) report(ctx context.Context, err error) {
 	}
 }
 
-// round reads all open parts of the history, and in between the next pages of
-// the sweep.
+// round reads all parts of the history that may have unconfirmed events, and in between the next pages of the
+// sweep.
 func (r *reconciler) round(ctx context.Context) error {
 	begun := time.Now()
 	r.skipped = map[string]bool{}
@@ -169,7 +164,7 @@ func (r *reconciler) round(ctx context.Context) error {
 	return r.settle(ctx, since)
 }
 
-// sweeping reports whether a sweep is running, or should begin.
+// sweeping reports whether a sweep has begun and not ended, or should begin.
 func (r *reconciler) sweeping(handed int64) bool {
 	return !r.swept.IsZero() || handed < 0 || handed != r.sweeps
 }
@@ -191,9 +186,8 @@ func (r *reconciler) sweep(ctx context.Context, handed int64) error {
 	return nil
 }
 
-// page reads a page, deals with missing events, and pauses in proportion to the
-// time of reading. The time of dealing does not count: it comes once for each
-// loss, and a pause for it would only delay the round.
+// page reads a page, handles its missing events, and then pauses in proportion to the time that reading took. The
+// time for handling missing events does not count, because it occurs only once for each loss.
 func (r *reconciler) page(ctx context.Context, after, until domain.ID) (lost.SentPage, error) {
 	var reading time.Duration
 	defer func(ctx context.Context) { pace.Wait(ctx, ReconcileRest(reading)) }(ctx)
@@ -210,8 +204,7 @@ func (r *reconciler) page(ctx context.Context, after, until domain.ID) (lost.Sen
 	return page, r.deal(ctx, missing)
 }
 
-// read reads a page, and returns the events of it that the queue should have
-// and does not have.
+// read reads a page, and returns those of its events whose tasks Redis should have and does not have.
 func (r *reconciler) read(ctx context.Context, after, until domain.ID) (lost.SentPage, []lost.MissingEvent, error) {
 	page, err := r.o.Events.Page(ctx, after, until, ReconcileRows, r.o.Age, r.except)
 	if err != nil {
@@ -229,8 +222,7 @@ func (r *reconciler) read(ctx context.Context, after, until domain.ID) (lost.Sen
 	return page, missing, err
 }
 
-// ReconcileRest returns how long reconciling pauses after a page that took a
-// given time.
+// ReconcileRest returns how long reconciling pauses after a page that took the time took.
 func ReconcileRest(took time.Duration) time.Duration {
 	if took > reconcileQuick {
 		return (reconcileBusyShare - 1) * took
@@ -238,15 +230,15 @@ func ReconcileRest(took time.Duration) time.Duration {
 	return (reconcileShare - 1) * took
 }
 
-// isOld reports whether an ID is so old that no earlier IDs will come into the
-// history. It keeps the end of the history open.
+// isOld reports whether an ID is so old that the history will hardly get earlier IDs any more. So the newest part
+// of the history is read in every round.
 func isOld(id domain.ID) bool {
 	made, known := id.Time()
 	return !known || time.Since(made) > 2*time.Minute
 }
 
-// missing returns the events that the queue does not have. It leaves out events
-// of queues that cannot be used.
+// missing returns those of the waiting events whose tasks Redis has lost. It leaves out events of queues that
+// cannot be used.
 func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []lost.MissingEvent, err error) {
 	usable := func() {
 		waiting = slices.DeleteFunc(waiting, func(e domain.SentEvent) bool { return r.skipped[e.Event.Queue] })
@@ -280,7 +272,7 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 	return nil, nil
 }
 
-// deal notes missing events, and sends those again that may be sent.
+// deal records missing events, and sends them again where that is allowed (see resends).
 func (r *reconciler) deal(ctx context.Context, missing []lost.MissingEvent) error {
 	noted, err := r.o.Events.Note(ctx, missing)
 	if err != nil {
@@ -314,9 +306,8 @@ func (r *reconciler) resends(e *lost.MissingEvent) bool {
 	return r.o.Resend && r.proven[e.Event.Type] && e.Resends < resendLimit && time.Since(e.ResentAt) > pause
 }
 
-// settle ends a round. Events that were noted before the round and not again in it
-// are in the queue again, and are forgotten. A round that left out a queue forgets
-// none.
+// settle ends a round. If an event was recorded as missing before the round, but not in it, Redis has its task
+// again, and settle deletes the record. After a round that left out a queue, settle deletes nothing.
 func (r *reconciler) settle(ctx context.Context, since time.Time) error {
 	if !r.noted || len(r.skipped) > 0 {
 		return nil

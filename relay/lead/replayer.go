@@ -14,12 +14,12 @@ import (
 const (
 	replayEvery = 10 * time.Minute
 	replayRetry = 30 * time.Second
-	// replayAbandoned is how long nobody has gone on with a replay until the leader does.
+	// replayAbandoned is how long a replay must have made no progress before the leader continues it.
 	replayAbandoned = 15 * time.Second
 )
 
-// replayer brings replays to subscriptions to their end whose command was killed.
-// One process does it for all.
+// replayer finishes replays to subscriptions whose command ended early, for example because it was killed. It runs
+// in the leader.
 type replayer struct {
 	replays domain.SubscriptionReplays
 	log     *slog.Logger
@@ -27,7 +27,7 @@ type replayer struct {
 	look    chan struct{} // a replay has not ended
 }
 
-// run goes on with replays at once, then again and when it is asked to, until ctx ends.
+// run continues abandoned replays at once, then every replayEvery and when look is raised, until ctx ends.
 func (r *replayer) run(ctx context.Context, leads domain.StillLeads) {
 	for ctx.Err() == nil && leads(ctx) == nil {
 		err := r.goOn(ctx)
@@ -43,7 +43,7 @@ func (r *replayer) run(ctx context.Context, leads domain.StillLeads) {
 	}
 }
 
-// goOn goes on with each of them. One that fails keeps no other waiting.
+// goOn continues every abandoned replay. If one fails, it still continues the others.
 func (r *replayer) goOn(ctx context.Context) error {
 	names, err := r.replays.AbandonedReplays(ctx, replayAbandoned)
 	if err != nil {

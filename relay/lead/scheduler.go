@@ -10,14 +10,15 @@ import (
 )
 
 const (
-	// scheduleRetry is when the schedules are looked at again behind an error of the database.
+	// scheduleRetry is the longest pause after an error of the database.
 	scheduleRetry = 15 * time.Second
-	// scheduleMargin is what is slept beyond the time of a tick, so that it is due then.
+	// scheduleMargin is added to the pause until the next tick, so that the tick is certainly due.
 	scheduleMargin = 5 * time.Millisecond
 )
 
-// scheduler emits the events of schedules. The leader does it, so that the others need
-// not look; a leader that does not know that it is none any more does no harm.
+// scheduler emits the events of schedules. It runs in the leader, so that the other relays need not read the
+// schedules. If a former leader has not noticed yet that another relay leads, it does no harm: each tick is emitted
+// only once.
 type scheduler struct {
 	schedules domain.Schedules
 	log       *slog.Logger
@@ -26,7 +27,7 @@ type scheduler struct {
 	look      chan struct{} // a tick is near
 }
 
-// run looks at once, then again at each tick and when it is asked to, until ctx ends.
+// run emits due ticks at once, then at each tick and when look is raised, until ctx ends.
 func (s *scheduler) run(ctx context.Context, leads domain.StillLeads) {
 	defer s.metrics.lateness.Set(0)
 	for leads(ctx) == nil {

@@ -7,15 +7,15 @@ import (
 	"outboxd/domain"
 )
 
-// span is the events after one ID, up to and including another.
+// span is a range of event IDs: greater than after, up to and including last.
 type span struct{ after, last domain.ID }
 
-// spans are spans in order, none of which touch.
+// spans is a sorted list of spans that neither overlap nor touch.
 type spans []span
 
 func compareIDs(a, b domain.ID) int { return bytes.Compare(a[:], b[:]) }
 
-// gap returns the first span after an ID that is not in s.
+// gap returns the first range of IDs after the ID after that no span of s covers.
 func (s spans) gap(after domain.ID) (begin, end domain.ID) {
 	i, found := slices.BinarySearchFunc(s, after, func(x span, id domain.ID) int { return compareIDs(x.after, id) })
 	if !found && i > 0 && compareIDs(after, s[i-1].last) < 0 {
