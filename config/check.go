@@ -18,7 +18,7 @@ import (
 
 const minToken = 16 // bytes
 
-// check finds what is wrong with values that could be read.
+// check records what is wrong with the values that could be read.
 func (l *loading) check() {
 	validate := validator.New(validator.WithRequiredStructEnabled())
 	for _, o := range l.options {
@@ -36,7 +36,7 @@ func (l *loading) check() {
 	}
 }
 
-// checkValue checks one value without regard to the others.
+// checkValue checks one value alone. Rules that compare several values are separate.
 func (o *option) checkValue(validate *validator.Validate) error {
 	field := reflect.ValueOf(o.field).Elem()
 	if o.optional && field.IsZero() {
@@ -51,8 +51,8 @@ func (o *option) checkValue(validate *validator.Validate) error {
 	return nil
 }
 
-// intact reports whether all keys could be read, so that comparing them makes
-// sense.
+// intact reports whether the values of all keys could be read. Only then can a rule
+// compare them.
 func (l *loading) intact(keys []string) bool {
 	for _, key := range keys {
 		if l.broken[key] {
@@ -62,7 +62,8 @@ func (l *loading) intact(keys []string) bool {
 	return true
 }
 
-// A rule compares several options. Its problem is reported for the first key.
+// A rule compares several options. The problem that a rule finds is reported for the
+// first of its keys.
 type rule struct {
 	keys    []string
 	problem func() string // "": no problem
@@ -70,7 +71,7 @@ type rule struct {
 
 func (l *loading) rules() []rule {
 	c := l.config
-	// name names another option that would mend the problem.
+	// name returns the name of another option with which the user can solve the problem.
 	name := func(key string) string { return l.byKey[key].names() }
 	only := func(broken bool, problem string) string {
 		if broken {
@@ -158,7 +159,8 @@ func (l *loading) rules() []rule {
 	}
 }
 
-// orProbe names the other way to let probes in from other machines.
+// orProbe completes an error message: it names the option that lets other machines reach
+// the probes without the pages. It returns "" if that option cannot help.
 func (l *loading) orProbe(name func(string) string) string {
 	if l.config.Probe.Addr != "" || l.config.HasRole(RoleMonitor) {
 		return ""
@@ -185,7 +187,8 @@ func (l *loading) tooFewConns(name func(string) string) string {
 	return problem
 }
 
-// plainIdentifier leaves room for suffixes of the schema's name.
+// plainIdentifier allows 50 of PostgreSQL's 63 bytes, so that a suffix still fits after
+// the schema's name.
 var plainIdentifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`)
 
 func checkSchema(text string) error {

@@ -6,9 +6,9 @@ import (
 	"outboxd/config/value"
 )
 
-// Config is the configuration of one process. After Load it is only read, and
-// may then be shared by any number of goroutines. Printing it, logging it or
-// marshalling it shows no secret.
+// Config is the configuration of one process. Nothing changes a Config after Load, so any
+// number of goroutines may share it. A Config that is printed, logged or marshalled shows
+// no secret.
 type Config struct {
 	Roles           Roles
 	DataDir         string        // empty: the platform's default
@@ -35,7 +35,7 @@ type Config struct {
 	path    string
 }
 
-// API is the section of the HTTP API.
+// API has the options of the section "api": the HTTP API.
 type API struct {
 	Addr                 string // host:port
 	RateLimit            int    // requests per minute and client address; 0: no limit
@@ -45,19 +45,20 @@ type API struct {
 	IdempotencyRetention time.Duration
 }
 
-// Monitor is the section of the monitor's listener.
+// Monitor has the options of the section "monitor": the listener with the web pages.
 type Monitor struct {
 	Addr     string      // host:port; empty: no listener
 	Mask     value.Names // keys whose values the pages do not show
 	TraceURL string      // with {trace_id}; empty: traces are not linked
 }
 
-// Probe is the section of the listener that probes and Prometheus ask.
+// Probe has the options of the section "probe": the listener for health probes and for
+// Prometheus.
 type Probe struct {
 	Addr string // host:port; empty: they ask the monitor's listener
 }
 
-// Database is the section of the PostgreSQL connections.
+// Database has the options of the section "database": the connections to PostgreSQL.
 type Database struct {
 	URL            value.SecretURL // empty: outboxd runs its own server
 	PasswordFile   string          // empty: the URL's password
@@ -67,7 +68,7 @@ type Database struct {
 	ConnectTimeout time.Duration
 }
 
-// Redis is the section of the Redis connections.
+// Redis has the options of the section "redis": the connections to Redis.
 type Redis struct {
 	URL                  value.SecretURL // empty: outboxd runs its own server
 	Username             string          // empty: the URL's
@@ -82,13 +83,14 @@ type Redis struct {
 	CheckInterval        time.Duration // between two checks whether Redis has kept its data
 }
 
-// Embedded is the section of the servers that outboxd runs itself.
+// Embedded has the options of the section "embedded": the PostgreSQL and Redis servers
+// that outboxd starts itself.
 type Embedded struct {
 	PostgresBin string // folder with postgres and initdb; empty: search
 	RedisServer string // executable; empty: search
 }
 
-// Relay is the section of the relay and its housekeeping.
+// Relay has the options of the section "relay": the relay and its housekeeping.
 type Relay struct {
 	Concurrency    int // pollers
 	BatchSize      int // events
@@ -110,14 +112,14 @@ type Relay struct {
 	PollWithoutListen time.Duration // longest sleep while LISTEN does not work
 }
 
-// Worker is the section of the Asynq server.
+// Worker has the options of the section "worker": the Asynq server.
 type Worker struct {
 	Concurrency  int // tasks at the same time
 	Queues       value.Queues
 	PollInterval time.Duration
 }
 
-// Deliver is the section of the deliveries to subscriptions.
+// Deliver has the options of the section "deliver": the deliveries to subscriptions.
 type Deliver struct {
 	Allow         value.Networks  // exceptions from the refused address ranges
 	Proxy         value.SecretURL // empty: none
@@ -125,7 +127,7 @@ type Deliver struct {
 	CheckInterval time.Duration
 }
 
-// SMTP is the section of the notifications by mail.
+// SMTP has the options of the section "smtp": the example's notifications by mail.
 type SMTP struct {
 	Addr     string // host:port
 	TLS      string // SMTPStartTLS, SMTPTLS or SMTPPlain
@@ -135,14 +137,14 @@ type SMTP struct {
 	Timeout  time.Duration // for one message
 }
 
-// Webhook is the section of the notifications by HTTP.
+// Webhook has the options of the section "webhook": the example's notifications by HTTP.
 type Webhook struct {
 	URL     value.SecretURL // http or https
 	Secret  value.Secret    // Standard Webhooks: whsec_ and 24 to 64 bytes in base64
 	Timeout time.Duration   // for one request
 }
 
-// Log is the section of the log.
+// Log has the options of the section "log".
 type Log struct {
 	Level  string // debug, info, warn or error
 	Format string // auto, text or json
@@ -192,7 +194,8 @@ const (
 	SMTPPlain    = "none"
 )
 
-// The connections of a process beyond one for each poller and each task.
+// The database connections that a process needs in addition to one for each poller and
+// one for each task.
 const (
 	baseConns = 4 // housekeeping, its advisory lock, health checks, one to spare
 	apiConns  = 8 // requests that use the database at the same time
@@ -209,22 +212,23 @@ func Default() *Config {
 // HasRole reports whether this process runs the role.
 func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
 
-// RunsExample reports whether this process makes the example's tables and, with
-// RoleWorker, handles its events. The API belongs to the example, so a process
-// with the API always makes the tables.
+// RunsExample reports whether this process creates the example's tables and, if it has
+// RoleWorker, handles the example's events. The HTTP API belongs to the example, so a
+// process with RoleAPI always creates the tables.
 func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole(RoleAPI) }
 
-// HasMonitorListener reports whether this process listens on Monitor.Addr. A process
-// without the pages does not if the probes have an address of their own.
+// HasMonitorListener reports whether this process listens on Monitor.Addr. It does not
+// listen there if the probes have an address of their own and the process does not serve
+// the web pages.
 func (c *Config) HasMonitorListener() bool {
 	return c.Monitor.Addr != "" && (c.Probe.Addr == "" || c.HasRole(RoleMonitor))
 }
 
-// Path returns the configuration file that was read, or "".
+// Path returns the path of the configuration file that was read, or "" if none was read.
 func (c *Config) Path() string { return c.path }
 
-// MinConns returns the number of database connections that the roles of this
-// process need, or they would wait for one another.
+// MinConns returns the smallest number of database connections with which the roles of
+// this process do not wait for one another.
 func (c *Config) MinConns() int {
 	n := baseConns
 	if c.HasRole(RoleRelay) {
@@ -236,8 +240,8 @@ func (c *Config) MinConns() int {
 	return n
 }
 
-// PoolSize returns the largest number of database connections that this process
-// may open: Database.MaxConns, or if that is 0, the number that its roles use.
+// PoolSize returns the largest number of database connections that this process may open:
+// Database.MaxConns, or, if that is 0, the number that the process's roles use.
 func (c *Config) PoolSize() int {
 	switch {
 	case c.Database.MaxConns > 0:
@@ -249,7 +253,7 @@ func (c *Config) PoolSize() int {
 	}
 }
 
-// resolve fills in values that depend on other options.
+// resolve sets the values that depend on other options.
 func (c *Config) resolve() {
 	if c.Notify == "" && c.Database.URL == "" {
 		c.Notify = NotifyLog

@@ -1,14 +1,14 @@
-// Package config holds the options of outboxd: their names, defaults, limits
-// and meanings. It reads them from flags, environment and file, and checks them
-// together.
+// Package config holds the options of outboxd: their names, defaults, limits and
+// meanings. It reads the options from command-line flags, environment variables and the
+// configuration file, and checks them together.
 //
-// One table, in table.go, is the source of everything: flags, variables, keys,
+// Everything is made from one table, in table.go: flags, variables, keys of the file,
 // defaults, checks, the reference in docs/reference/configuration.md and
-// outboxd.example.yaml. A new option is a field in config.go and an entry in
-// the table; then "go test ./config -update" rewrites the two files.
+// outboxd.example.yaml. To add an option, add a field in config.go and an entry in the
+// table; then "go test ./config -update" rewrites the two files.
 //
-// The package opens no connection and reads no file but the configuration file.
-// It does not know what the options do.
+// The package opens no connection, and the only file that it reads is the configuration
+// file. It does not know what the options do.
 package config
 
 //go:generate go test -run ^TestGeneratedFiles$ . -update

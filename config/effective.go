@@ -10,10 +10,10 @@ import (
 	"outboxd/config/words"
 )
 
-// WriteYAML writes the effective configuration in the form of a configuration
-// file. Secrets are masked; a comment on each line says where its value came
-// from: the default, a file and its line, a variable or a flag. Load reads the
-// output again, except that it refuses masked values.
+// WriteYAML writes the effective configuration as a configuration file. Secrets are
+// masked. A comment on each line says where the value came from: the default, a file and
+// its line, a variable or a flag. Load can read this output again, but refuses a masked
+// value.
 func (c *Config) WriteYAML(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode, HeadComment: "The effective configuration. Secrets are masked."}
 	section, mapping := "", root
@@ -41,7 +41,7 @@ type Setting struct {
 	Origin string // the default, a file and its line, a variable or a flag
 }
 
-// Settings returns the effective configuration, option by option.
+// Settings returns every option with its effective value, in the order of the table.
 func (c *Config) Settings() []Setting {
 	var settings []Setting
 	for _, o := range c.options() {
@@ -62,8 +62,9 @@ func (c *Config) origin(key string) string {
 	}
 }
 
-// node returns a value of the option as YAML. Everything but whole numbers is
-// text, which the encoder quotes where it could be taken for something else.
+// node returns a value of the option as YAML. A whole number becomes a YAML integer. Any
+// other value becomes YAML text, which the encoder puts in quotes where a YAML reader
+// could mistake it for another type.
 func (o *option) node(text string) *yaml.Node {
 	node := textNode(text)
 	if o.kind() == "int" {

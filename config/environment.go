@@ -8,8 +8,8 @@ import (
 
 const envPrefix = "OUTBOXD_"
 
-// If a namespace has a service whose name begins with outboxd, Kubernetes sets
-// such variables in every pod. They are not meant for outboxd.
+// Kubernetes sets such variables in every pod of a namespace that has a service whose
+// name begins with outboxd. They are not meant for outboxd.
 func isServiceVariable(name, value string) bool {
 	if !strings.HasSuffix(name, "_SERVICE_PORT") && strings.HasSuffix(name, "_PORT") && !strings.Contains(value, "://") {
 		return false // a person may have written it, such as OUTBOXD_API_PORT=80
@@ -19,8 +19,8 @@ func isServiceVariable(name, value string) bool {
 
 var serviceVariable = regexp.MustCompile(`^OUTBOXD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
-// variables returns the variables that set an option, and records a fault for
-// each that looks like one but is unknown.
+// variables returns the environment variables that set an option. It records a fault for
+// each variable that begins like one of outboxd's but is unknown.
 func (l *loading) variables(environ []string) map[string]string {
 	known := map[string]bool{configOption().variable(): true}
 	for _, o := range l.options {
@@ -51,13 +51,15 @@ func (l *loading) variables(environ []string) map[string]string {
 	return found
 }
 
-// variableKey spells a variable like a key, for comparison.
+// variableKey writes the name of a variable in the form of a key, so that the two can be
+// compared.
 func variableKey(name string) string {
 	return strings.ToLower(strings.TrimPrefix(name, envPrefix))
 }
 
-// readVariables puts the variables over the file. An empty variable counts as
-// not set, unless an empty value has a meaning for its option.
+// readVariables sets the values of environment variables. They replace the values of the
+// file. An empty variable counts as not set, unless the option gives an empty value a
+// meaning.
 func (l *loading) readVariables(variables map[string]string) {
 	for _, o := range l.options {
 		for _, alias := range o.aliases {

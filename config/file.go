@@ -14,7 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// FileName is the configuration file that is read without being named.
+// FileName is the configuration file that outboxd reads if no other file is named.
 const FileName = "outboxd.yaml"
 
 const maxFile = 1 << 20 // bytes
@@ -49,14 +49,14 @@ func (l *loading) readFile(flags *pflag.FlagSet, variables map[string]string, di
 	l.parseFile(name, text)
 }
 
-// readLimited reads a file of limited size, which may not be a configuration
-// file at all.
+// readLimited reads at most maxFile bytes, because a wrong path may name a huge file that
+// is no configuration file.
 func readLimited(name string) (text []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	// Nothing was written, so closing loses nothing.
+	// The file was only read, so an error of Close loses nothing.
 	defer func() { _ = f.Close() }()
 	text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(text) > maxFile {
@@ -65,7 +65,7 @@ func readLimited(name string) (text []byte, err error) {
 	return text, err
 }
 
-// yamlFile reads one file. It works on YAML's nodes, which know their lines.
+// yamlFile reads one file. It reads YAML nodes, because they know their line numbers.
 type yamlFile struct {
 	*loading
 	name string
@@ -113,7 +113,7 @@ func (l *loading) parseFile(name string, text []byte) {
 	})
 }
 
-// pairs calls each for every key of a mapping.
+// pairs calls the function each for every key of a YAML mapping.
 func (f *yamlFile) pairs(mapping *yaml.Node, prefix string, each func(key string, value *yaml.Node)) {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		name, value := resolveAlias(mapping.Content[i]), resolveAlias(mapping.Content[i+1])
@@ -168,8 +168,8 @@ func (f *yamlFile) refuse(line int, key, problem string) {
 	f.faults = append(f.faults, fault)
 }
 
-// nodeText returns a value in the form of flags and variables. For options that
-// are lists or maps it accepts YAML lists and maps.
+// nodeText returns a YAML value in the text form that flags and variables use. A list or
+// map option may be written as a YAML list or map.
 func nodeText(value *yaml.Node, o *option) (string, bool) {
 	var entries []string
 	isMap := o.kind() == "weights" || o.kind() == "bounds"
@@ -220,8 +220,9 @@ func isNull(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
-// yamlProblem returns the parser's message. A message about an anchor would
-// repeat text of the file, which may be a secret that begins with an asterisk.
+// yamlProblem returns the message of the YAML parser. It replaces a message about an
+// anchor, because that message quotes the file, and the quoted text may be a secret that
+// begins with an asterisk.
 func yamlProblem(err error) string {
 	if strings.Contains(err.Error(), "anchor") {
 		return "the file is not valid YAML: a value that begins with * or & must be in quotes"

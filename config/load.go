@@ -12,10 +12,10 @@ import (
 	"outboxd/config/words"
 )
 
-// loading is one run of Load. It gives each layer to viper as text, from the
-// weakest to the strongest: viper decides which layer wins, and parseInto reads
-// the text. Viper itself would turn "abc" into 0 and queue names into lower
-// case, and could not say where a value came from.
+// loading is one run of Load. Load gives the values of each source to viper as text, from
+// the weakest source to the strongest: viper decides which source wins, and value.Parse
+// reads the text. Viper's own conversion would turn "abc" into 0 and write queue names in
+// lower case, and viper cannot tell where a value came from.
 type loading struct {
 	config  *Config
 	options []*option
@@ -25,7 +25,7 @@ type loading struct {
 	broken  map[string]bool // keys with a value that could not be read
 }
 
-// newLoading returns a loading that has the defaults.
+// newLoading returns a loading in which every option has its default.
 func newLoading() *loading {
 	c := &Config{origins: map[string]string{}}
 	l := &loading{config: c, options: c.options(), byKey: map[string]*option{}, viper: viper.New(), broken: map[string]bool{}}
@@ -36,14 +36,14 @@ func newLoading() *loading {
 	return l
 }
 
-// Load returns the configuration of a process: for each option the value of its
-// flag, else of its variable, else of the file, else the default. fs may be
-// nil; of its flags, only those of AddFlags that were set count. environ has
-// the form of os.Environ. dir is the folder in which outboxd.yaml is looked for
-// and from which a relative --config starts.
+// Load returns the configuration of a process. The value of an option comes from its
+// flag, else from its environment variable, else from the file, else it is the default.
+// fs may be nil; Load uses only the flags of fs that AddFlags added and that were set.
+// environ has the form of os.Environ. dir is the folder in which Load looks for
+// outboxd.yaml, and to which a relative --config refers.
 //
-// Its error is of type Faults. It names everything that is wrong, and never the
-// value of a secret.
+// Its error is of type Faults. The error names everything that is wrong, and never quotes
+// a secret.
 func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	l := newLoading()
 	variables := l.variables(environ)
@@ -59,13 +59,13 @@ func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	return l.config, nil
 }
 
-// set puts a value over those of weaker layers.
+// set gives an option a value. It replaces the values of weaker sources.
 func (l *loading) set(o *option, text, origin string) {
 	layer := map[string]any{o.name(): text}
 	if section := o.section(); section != "" {
 		layer = map[string]any{section: layer}
 	}
-	// It never returns an error, although it has one.
+	// MergeConfigMap has an error result, but never returns an error here.
 	if err := l.viper.MergeConfigMap(layer); err != nil {
 		l.faults = append(l.faults, o.fault(origin, "the value was not taken: "+err.Error()))
 	}
@@ -87,7 +87,7 @@ func (l *loading) readFlags(fs *pflag.FlagSet) {
 	}
 }
 
-// textFlag shows viper a flag as text, whatever its type.
+// textFlag gives viper the value of a flag as text, whatever the flag's type is.
 type textFlag struct{ flag *pflag.Flag }
 
 func (f textFlag) HasChanged() bool    { return f.flag.Changed }
@@ -98,7 +98,7 @@ func (f textFlag) ValueType() string   { return "string" }
 // decode reads every value into its field.
 func (l *loading) decode() {
 	for _, o := range l.options {
-		// A file that holds a secret often ends it with a newline.
+		// A file with a secret often has a newline at its end.
 		text := strings.TrimSpace(l.viper.GetString(o.key))
 		if err := o.decode(text); err != nil {
 			l.broken[o.key] = true

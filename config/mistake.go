@@ -1,7 +1,7 @@
 package config
 
-// Mistake marks an error in the command line, a variable or the file. Trying again is
-// of no use: a person has to change something.
+// Mistake marks an error in the command line, in an environment variable or in the
+// configuration file. A retry does not help: a person has to correct it.
 type Mistake struct{ Err error }
 
 // Error implements error.

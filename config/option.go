@@ -29,7 +29,7 @@ func (o *option) variable() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(o.key, ".", "_"))
 }
 
-// section returns "" for an option outside all sections.
+// section returns the section of the option's key, or "" if the key is in no section.
 func (o *option) section() string {
 	if section, _, found := strings.Cut(o.key, "."); found {
 		return section
@@ -40,7 +40,7 @@ func (o *option) section() string {
 // name returns the key inside its section.
 func (o *option) name() string { return o.key[strings.LastIndexByte(o.key, '.')+1:] }
 
-// names returns the three ways to set the option, for messages.
+// names returns the key, the flag and the variable of the option, for messages.
 func (o *option) names() string { return o.key + " (--" + o.flag() + ", " + o.variable() + ")" }
 
 func (o *option) isSecret() bool {
@@ -85,7 +85,7 @@ func (o *option) kind() string {
 	}
 }
 
-// rule returns the limits and choices as a tag of validator.
+// rule returns the limits and choices as a struct tag of the package validator.
 func (o *option) rule() string {
 	var rules []string
 	if len(o.choices) > 0 {
@@ -100,7 +100,7 @@ func (o *option) rule() string {
 	return strings.Join(rules, ",")
 }
 
-// limits returns the limits and choices as text.
+// limits returns the limits and choices as text for a reader.
 func (o *option) limits() string {
 	switch low, high := o.limit(o.min), o.limit(o.max); {
 	case len(o.choices) > 0:
@@ -114,7 +114,7 @@ func (o *option) limits() string {
 	}
 }
 
-// limit writes a limit of validator in the form of the option's values.
+// limit writes a limit as the option's values are written, such as 30s or 8MiB.
 func (o *option) limit(text string) string {
 	field := reflect.New(reflect.TypeOf(o.field).Elem()).Interface()
 	if text == "" || value.Parse(field, text) != nil {
@@ -128,7 +128,8 @@ func (o *option) fault(origin, problem string) Fault {
 	return Fault{Key: o.key, Flag: "--" + o.flag(), Variable: o.variable(), Origin: origin, Problem: problem}
 }
 
-// configOption names the configuration file, so it cannot be set in it.
+// configOption returns the option that names the configuration file. The file itself
+// cannot set it.
 func configOption() *option {
 	return &option{
 		field: new(string), key: "config", optional: true,
@@ -136,9 +137,9 @@ func configOption() *option {
 	}
 }
 
-// AddFlags adds a flag for every option, and --config. The flags take any text:
-// Load checks it, so that one message names every fault. The flag of a list may
-// be repeated to add entries.
+// AddFlags adds a flag for every option, and --config. The flags take any text: Load
+// checks the text, so that one message names every fault. The user may repeat the flag of
+// a list option to add entries.
 func AddFlags(fs *pflag.FlagSet) {
 	add := func(o *option) {
 		value := &flagValue{option: o, text: o.value}
@@ -154,7 +155,8 @@ func AddFlags(fs *pflag.FlagSet) {
 	}
 }
 
-// Choices returns the possible values of options that have few, by flag.
+// Choices returns, by flag, the possible values of each option that has a fixed set of
+// values.
 func Choices() map[string][]string {
 	choices := map[string][]string{}
 	for _, o := range new(Config).options() {

@@ -66,8 +66,8 @@ and nothing is spent on them. [Traces](../guides/traces.md) says what is recorde
 | ` + "`OTEL_SDK_DISABLED`" + ` | ` + "`true`" + ` switches all of it off |
 `
 
-// WriteReference writes docs/reference/configuration.md: how options are set, and each
-// of them by section.
+// WriteReference writes docs/reference/configuration.md: it explains how options are set,
+// and describes each option, section by section.
 func WriteReference(w io.Writer) error {
 	var text bytes.Buffer
 	text.WriteString(referenceHead)

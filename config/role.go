@@ -8,7 +8,8 @@ import (
 	"outboxd/config/words"
 )
 
-// Role is a part of the work that a process can do.
+// Role is one of the kinds of work that a process can do: serve the API, relay, work on
+// tasks, or serve the monitor's pages.
 type Role string
 
 // The roles.
@@ -22,7 +23,7 @@ const (
 // allRoles is the word for every role.
 const allRoles = "all"
 
-// AllRoles returns every role, in the order in which they are shown.
+// AllRoles returns every role, in the order in which outboxd lists them.
 func AllRoles() Roles { return Roles{RoleAPI, RoleRelay, RoleWorker, RoleMonitor} }
 
 // Roles is a set of roles, in the order of AllRoles.
@@ -31,7 +32,8 @@ type Roles []Role
 // Has reports whether the set holds the role.
 func (r Roles) Has(role Role) bool { return slices.Contains(r, role) }
 
-// String returns what UnmarshalText reads: "all", or the roles with commas.
+// String returns the text that UnmarshalText reads: "all", or the roles separated by
+// commas.
 func (r Roles) String() string {
 	if len(r) == len(AllRoles()) {
 		return allRoles

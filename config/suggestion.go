@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// suggestion returns a sentence, after a space, with the options that resemble
-// an unknown key; "" if there are none.
+// suggestion returns text to append to a message about an unknown key: ". Did you mean
+// …?" with up to three options whose names resemble the key, or "" if no name does.
 func (l *loading) suggestion(key string) string {
 	keys := make([]string, len(l.options))
 	for i, o := range l.options {
@@ -28,7 +28,8 @@ func (l *loading) suggestion(key string) string {
 	return ". Did you mean " + strings.Join(near, ", or ") + "?"
 }
 
-// Alike returns the names that are spelt most like the given one, if they are close.
+// Alike returns those of the names that differ least from the given name, or none if all
+// differ much.
 func Alike(name string, names []string) []string {
 	var near []string
 	least := 1 + min(len(name), 24)/4 // most edits between names that count as alike
@@ -43,8 +44,8 @@ func Alike(name string, names []string) []string {
 	return near
 }
 
-// namesakes returns the options of any section that have the key's last part
-// as their name.
+// namesakes returns the keys, in any section, whose last part is the same as the last
+// part of the given key.
 func (l *loading) namesakes(key string) []string {
 	var keys []string
 	name := spelling(key[strings.LastIndexByte(key, '.')+1:])
@@ -65,13 +66,15 @@ func (l *loading) sectionSuggestion(key string) string {
 	return ""
 }
 
-// spelling removes the differences that are easily confused.
+// spelling removes the differences that people easily overlook: dots, underscores,
+// hyphens and upper case.
 func spelling(key string) string {
 	return strings.NewReplacer(".", "", "_", "", "-", "").Replace(strings.ToLower(key))
 }
 
-// distance is Levenshtein's: the fewest bytes to insert, remove or replace. A
-// long text counts as different from everything.
+// distance returns the Levenshtein distance: the smallest number of bytes to insert,
+// remove or replace to turn one text into the other. If a text has more than 64 bytes,
+// distance returns the length of the longer text.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return max(len(a), len(b))
@@ -94,8 +97,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// plainName returns the part of an unknown name that looks like a name: after a
-// missing space it may continue with a secret.
+// plainName returns the beginning of an unknown name, up to the first character that no
+// name has. The rest may be a secret if the user forgot a space.
 func plainName(name string) string {
 	end := strings.IndexFunc(name, func(r rune) bool {
 		return !slices.Contains([]rune("._-"), r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')

@@ -4,8 +4,9 @@ import (
 	"outboxd/config/address"
 )
 
-// options returns the table, bound to the fields of c, in the order of the
-// reference: first the options outside all sections, then section by section.
+// options returns the table of all options. Each entry points to its field of c. The
+// order is that of the reference: first the options outside all sections, then section by
+// section.
 func (c *Config) options() []*option {
 	var all []*option
 	for _, section := range [][]*option{

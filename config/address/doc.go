@@ -1,7 +1,7 @@
-// Package address reads the addresses that options give: of PostgreSQL, Redis, HTTP
-// servers and mail, and to listen on. It refuses what a library would pass over, masks
-// passwords, and decides which addresses only this machine reaches.
+// Package address reads the addresses in option values: addresses of PostgreSQL, Redis,
+// HTTP servers and mail, and addresses to listen on. It refuses faults that a library
+// would ignore, masks passwords, and reports which addresses only this machine can reach.
 //
-// It connects to nothing. Errors about addresses that may hold a password quote none
-// of it.
+// It connects to nothing. An error about an address that may contain a password quotes no
+// part of that address.
 package address

@@ -10,7 +10,7 @@ import (
 	"outboxd/config/words"
 )
 
-// CheckHTTP accepts a URL of an HTTP server.
+// CheckHTTP returns an error unless text is the URL of an HTTP server.
 func CheckHTTP(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
@@ -19,10 +19,12 @@ func CheckHTTP(text string) error {
 	return nil
 }
 
-// CheckListen accepts an address to listen on: any host, any port, also 0.
+// CheckListen returns an error unless text is an address to listen on: any host, any
+// port, and port 0 too.
 func CheckListen(text string) error { return checkAddr(text, 0, "127.0.0.1:8080") }
 
-// CheckServer accepts the address of a server elsewhere.
+// CheckServer returns an error unless text is the address of a server: a host and a port
+// above 0.
 func CheckServer(text string) error {
 	if host, _, err := net.SplitHostPort(text); err == nil && host == "" {
 		return errors.New(words.Quote(text) + " names no host")
@@ -38,7 +40,8 @@ func checkAddr(text string, lowest int, example string) error {
 	return nil
 }
 
-// CheckMailbox accepts a mail address, also with a name.
+// CheckMailbox returns an error unless text is a mail address, with or without a person's
+// name.
 func CheckMailbox(text string) error {
 	if _, err := mail.ParseAddress(text); err != nil {
 		return errors.New(words.Quote(text) + " is not a mail address: write it as no-reply@example.com or Example <no-reply@example.com>")

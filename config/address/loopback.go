@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// IsLoopback reports whether a listen address can be reached from this machine
-// only, or whether a Host header means this machine. A port and brackets are
-// optional. An empty host means every interface, so it returns false. Names
-// below localhost are this machine's too (RFC 6761, section 6.3).
+// IsLoopback reports whether only this machine can reach a listen address, or whether a
+// Host header names this machine. A port and brackets are optional. An empty host means
+// every network interface, so IsLoopback returns false for it. Names that end in
+// .localhost are this machine's too (RFC 6761, section 6.3).
 func IsLoopback(address string) bool {
 	host := address
 	if h, _, err := net.SplitHostPort(address); err == nil {

@@ -8,9 +8,8 @@ import (
 // Masked stands where a secret was.
 const Masked = "********"
 
-// Mask returns a URL, or a key=value connection string of PostgreSQL, with its
-// secrets masked. If it cannot parse the text, it masks too much rather than too
-// little.
+// Mask returns a URL, or a key=value connection string of PostgreSQL, with its secrets
+// masked. Mask hides too much rather than too little of a text that it cannot parse.
 func Mask(text string) string {
 	scheme, rest, isURL := cutScheme(text)
 	switch {
@@ -23,9 +22,8 @@ func Mask(text string) string {
 	}
 }
 
-// maskUser masks the password before the host. It takes the last @ as the end
-// of the password, because a password that was not percent-encoded may contain
-// @, / and ?.
+// maskUser masks the password that stands before the host. The password ends at the last
+// @, because a password that was not percent-encoded may contain @, / and ?.
 func maskUser(scheme, rest string) string {
 	end := strings.LastIndexByte(rest, '@')
 	if end < 0 {
@@ -34,14 +32,14 @@ func maskUser(scheme, rest string) string {
 	user, _, found := strings.Cut(rest[:end], ":")
 	switch {
 	case strings.ContainsAny(user, "/?#@"):
-		// The colon belongs to the password or to the port.
+		// There is no user name: the colon belongs to the password or to the port.
 		return Masked + rest[end:]
 	case found:
 		return user + ":" + Masked + rest[end:]
 	case isPostgresScheme(scheme):
 		return rest
 	default:
-		// A token in place of a user name is common with Redis and HTTP.
+		// With Redis and HTTP, a token often stands in the place of the user name.
 		return Masked + rest[end:]
 	}
 }

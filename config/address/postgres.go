@@ -11,8 +11,8 @@ const encodeHint = "; characters such as @ : / ? # % inside a password must be p
 
 func isPostgresScheme(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }
 
-// cutScheme splits a URL after its scheme. A key=value string with :// inside a
-// value is no URL.
+// cutScheme splits a URL after its scheme. A key=value string is no URL, even if a value
+// contains "://".
 func cutScheme(text string) (scheme, rest string, isURL bool) {
 	scheme, rest, isURL = strings.Cut(text, "://")
 	if !isURL || !schemePattern.MatchString(scheme) {
@@ -23,8 +23,8 @@ func cutScheme(text string) (scheme, rest string, isURL bool) {
 
 var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
-// CheckPostgres accepts the forms that libpq and pgx read: a URL, also with
-// several hosts, or key=value pairs.
+// CheckPostgres returns an error unless text has a form that libpq and pgx read: a URL,
+// with one host or several, or key=value pairs.
 func CheckPostgres(text string) error {
 	scheme, rest, isURL := cutScheme(text)
 	if !isURL {
@@ -58,8 +58,8 @@ func CheckPostgres(text string) error {
 
 type pair struct{ key, raw string }
 
-// A value of libpq's key=value form: in single quotes, or a run without spaces.
-// A backslash quotes the next character.
+// A value of libpq's key=value form stands in single quotes, or is a run of characters
+// without spaces. A backslash quotes the next character.
 var pairPattern = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)(?:[^\s\\]|\\.)*|)(?:\s+|$)`)
 
 // parsePairs splits a key=value connection string into its pairs.

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// CheckRedis accepts the forms of URL that outboxd reads: of one Redis, of Sentinels
-// and of a cluster. It refuses parts that are not used, because then the database,
-// the password or the server would not be the intended one.
+// CheckRedis returns an error unless text is a URL of one Redis, of Sentinels or of a
+// cluster. It refuses URL parts that outboxd does not use: whoever wrote them expects
+// another database, password or server.
 func CheckRedis(text string) error {
 	scheme, rest, isURL := cutScheme(text)
 	kind, known := redisKinds[scheme]
@@ -53,9 +53,8 @@ var redisKinds = map[string]redisKind{
 	"rediss-cluster":  {true, checkCluster},
 }
 
-// cutHosts splits what follows the scheme: user and password with the @, the
-// hosts, of which there is at least one, and the rest. net/url cannot parse a list
-// of hosts with ports.
+// cutHosts splits the part of a URL after the scheme into the user and password with
+// their @, the hosts (at least one), and the rest.
 func cutHosts(rest string) (user string, hosts []string, tail string) {
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
 		rest, tail = rest[:end], rest[end:]
@@ -114,11 +113,11 @@ func checkCluster(u *url.URL) error {
 	}
 }
 
-// parameterName matches names of parameters, and hardly any password.
+// parameterName matches the name of a URL parameter. It matches hardly any password.
 var parameterName = regexp.MustCompile(`^[a-z][a-z_]{1,20}$`)
 
-// checkParameters refuses parameters that are not used. It names the parameter,
-// and not its value.
+// checkParameters refuses URL parameters that outboxd does not use. The error names the
+// parameter and does not quote its value.
 func checkParameters(u *url.URL, used ...string) error {
 	parameters, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package value has the types of the options that are more than text and numbers,
-// and reads and writes the values of all. Each writes what it reads, but for
-// secrets, which are masked.
+// Package value has the types of option values other than text and numbers. It also reads
+// and writes the values of all options. Each type writes the text that it reads, except
+// that a secret is masked.
 //
-// Which options there are, and which values each may have, is package config's.
+// Package config decides which options exist and which values each option may have.
 package value

@@ -11,7 +11,7 @@ import (
 // Names is a list of names, without repetitions.
 type Names []string
 
-// String returns what UnmarshalText reads.
+// String returns the text that UnmarshalText reads.
 func (n Names) String() string { return strings.Join(n, ",") }
 
 // MarshalText returns String.

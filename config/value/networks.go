@@ -11,7 +11,7 @@ import (
 // Networks is a list of address ranges.
 type Networks []netip.Prefix
 
-// String returns what UnmarshalText reads.
+// String returns the text that UnmarshalText reads.
 func (n Networks) String() string {
 	texts := make([]string, len(n))
 	for i, prefix := range n {
@@ -23,8 +23,8 @@ func (n Networks) String() string {
 // MarshalText returns String.
 func (n Networks) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
-// UnmarshalText reads ranges such as 10.0.0.0/8, and single addresses,
-// separated by commas.
+// UnmarshalText reads a comma-separated list of ranges such as 10.0.0.0/8 and of single
+// addresses.
 func (n *Networks) UnmarshalText(text []byte) error {
 	var networks Networks
 	for _, entry := range words.List(string(text)) {

@@ -19,12 +19,12 @@ const (
 	maxQueueName = 128  // bytes
 )
 
-// Queues are the queues that a worker serves, each with its weight. If two
-// queues have tasks, the one with twice the weight is looked at first twice as
-// often.
+// Queues are the queues that a worker serves, each with its weight. Asynq looks first at
+// a queue with twice the weight of another one twice as often.
 type Queues map[string]int
 
-// String returns what UnmarshalText reads, the heaviest queue first.
+// String returns the text that UnmarshalText reads, the queue with the largest weight
+// first.
 func (q Queues) String() string { return formatQueues(q) }
 
 // MarshalText returns String.
@@ -47,10 +47,10 @@ func (q *Queues) UnmarshalText(text []byte) error {
 // limited.
 type Bounds map[string]int
 
-// maxBound is more tasks than any Redis holds.
+// maxBound is larger than the number of tasks that any Redis can hold.
 const maxBound = 1_000_000_000
 
-// String returns what UnmarshalText reads, the largest bound first.
+// String returns the text that UnmarshalText reads, the largest bound first.
 func (b Bounds) String() string { return formatQueues(b) }
 
 // MarshalText returns String.
@@ -76,8 +76,8 @@ func formatQueues(queues map[string]int) string {
 	return strings.Join(names, ",")
 }
 
-// parseQueues reads a list of queues with a number each. Error messages call the
-// number noun, and show example as one that is valid.
+// parseQueues reads a list of queues, each with a number. In error messages, the number
+// is called by the word in noun, and example is given as a valid number.
 func parseQueues(text, noun string, example, most int) (map[string]int, error) {
 	queues := map[string]int{}
 	for _, entry := range words.List(text) {
@@ -101,8 +101,8 @@ func parseQueues(text, noun string, example, most int) (map[string]int, error) {
 	return queues, nil
 }
 
-// checkQueueName refuses names that the list cannot hold, or that would end
-// the hash tag in asynq's Redis keys.
+// checkQueueName refuses a name that cannot be written in the list, and a name with a
+// brace: in asynq's Redis keys the queue's name stands in braces, as the hash tag.
 func checkQueueName(name string) error {
 	if name == "" {
 		return errors.New("a queue has no name: write it as name=number, such as default=3")

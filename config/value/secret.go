@@ -6,11 +6,11 @@ import (
 	"outboxd/config/address"
 )
 
-// Secret is text that must not be shown. Every way of printing, logging or
-// marshalling it masks it; string(s) is the secret itself.
+// Secret is text that must not be shown. A Secret that is printed, logged or marshalled
+// is masked; string(s) is the secret itself.
 type Secret string
 
-// String returns the mask, or "" if there is no secret.
+// String returns address.Masked, or "" if the secret is empty.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
@@ -33,13 +33,13 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// SecretURL is a URL, or a key=value connection string of PostgreSQL, that may
-// hold a password. Every way of printing, logging or marshalling it masks the
-// password and leaves the rest; string(u) is the whole URL.
+// SecretURL is a URL, or a key=value connection string of PostgreSQL, that may hold a
+// password. If a SecretURL is printed, logged or marshalled, its password is masked and
+// the rest is shown; string(u) is the whole URL.
 type SecretURL string
 
-// String returns the URL with its secrets masked. Of text that it cannot take
-// apart it masks too much rather than too little.
+// String returns the URL with its secrets masked. It hides too much rather than too
+// little of a text that it cannot parse.
 func (u SecretURL) String() string {
 	return address.Mask(string(u))
 }

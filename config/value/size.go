@@ -12,7 +12,8 @@ import (
 // Size is a number of bytes.
 type Size int
 
-// String returns what UnmarshalText reads, in the largest unit that fits.
+// String returns the text that UnmarshalText reads, in the largest unit that divides the
+// size.
 func (s Size) String() string {
 	for _, unit := range sizeUnits() {
 		if s != 0 && int(s)%unit.bytes == 0 {

@@ -11,8 +11,8 @@ import (
 	"outboxd/config/words"
 )
 
-// Parse reads text into a field of config.Config. Its errors quote the text,
-// except for secrets.
+// Parse reads text into a field of config.Config. field is a pointer. The errors of Parse
+// quote the text, unless the field holds a secret.
 func Parse(field any, text string) error {
 	switch field := field.(type) {
 	case *string:
@@ -37,7 +37,7 @@ func Parse(field any, text string) error {
 	return nil
 }
 
-// inDays matches the days at the beginning of a duration.
+// inDays matches a number of days at the beginning of a duration, such as 3d.
 var inDays = regexp.MustCompile(`^([0-9]{1,5})d`)
 
 // parseDuration also reads days: 2d, 3d4h.
@@ -55,8 +55,7 @@ func parseDuration(text string) (time.Duration, error) {
 	return days + part, err
 }
 
-// Format returns the text from which Parse reads the field's value, with
-// secrets masked.
+// Format returns the value of a field as the text that Parse reads. Secrets are masked.
 func Format(field any) string {
 	switch field := field.(type) {
 	case *string:
@@ -72,7 +71,8 @@ func Format(field any) string {
 	}
 }
 
-// FormatDuration writes 24h for time.Duration's 24h0m0s.
+// FormatDuration writes a duration without zero units at its end: 24h where time.Duration
+// writes 24h0m0s.
 func FormatDuration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {

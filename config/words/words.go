@@ -1,4 +1,4 @@
-// Package words takes text apart that a person wrote into an option, and makes it fit
+// Package words splits text that a person wrote into an option, and makes the text fit
 // for messages. It knows no option.
 package words
 
@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// List returns the entries of a list, without the empty ones.
+// List returns the entries of a comma-separated list, without the empty ones.
 func List(text string) []string {
 	var entries []string
 	for entry := range strings.SplitSeq(text, ",") {
@@ -21,7 +21,8 @@ func List(text string) []string {
 	return entries
 }
 
-// Quote makes a user's text safe to show inside a message.
+// Quote returns a user's text in quotes, cut to 60 bytes and with control characters
+// escaped, so that a message can show it.
 func Quote(text string) string {
 	const limit = 60
 	if len(text) > limit {
@@ -30,10 +31,11 @@ func Quote(text string) string {
 	return strconv.Quote(text)
 }
 
-// IsPlain reports whether a value can be written to YAML and to a log as it is.
+// IsPlain reports whether a value is valid UTF-8 without control characters, so that YAML
+// and a log can show it as it is.
 func IsPlain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// ErrNotPlain says that IsPlain does not hold.
+// ErrNotPlain is the error for a value for which IsPlain returns false.
 var ErrNotPlain = errors.New("the value holds control characters or is not UTF-8")
