@@ -11,28 +11,30 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Fan-out. The first claim of an event makes its deliveries in its own
-// transaction, one for each subscription that matches. A delivery is a row of the
-// outbox like any other: the same statements claim it, order it, send it again
-// and give it up.
+// Fan-out. The first claim of an event writes the event's deliveries in its own
+// transaction, one for each subscription that matches. A delivery is a row of the outbox
+// like an event: the same statements claim it, order it, send it again and make it a dead
+// letter.
 //
-// The statement that sets a claim's timeouts also reads whether there are
-// subscriptions, so that costs no round trip. If there are none, the plain claim
-// runs, which knows nothing of them.
+// The statement that sets the timeouts of a claim also reads whether there are
+// subscriptions. So this question costs no round trip of its own. Without subscriptions,
+// the relay uses the claim statement that makes no deliveries.
 
-// splitSQL stands between gone and the parts that use it.
+// splitting inserts splitSQL into the claim statement, after the part "gone" and before
+// the parts that read "gone".
 //
-//   - wanted compares each type of the batch with the subscriptions once, however
-//     many events it has.
-//   - A delivery gets the due time of its event, so that it does not wait behind
-//     the whole backlog. It also gets the event's position within its key.
-//   - A delivery that is confirmed already is not made again; that happens if the
-//     event was written again. Other repeats are absorbed like all repeats: in
-//     the outbox, among held or dead events, or by the inbox.
-//   - The task has no timeout of Asynq's: the worker of the subscription bounds
+//   - wanted compares each event type of the batch once with the subscriptions, whatever
+//     the number of events.
+//   - A delivery has the due time of its event, so that it does not wait behind the whole
+//     backlog. A delivery also has the position of its event within the ordering key.
+//   - If a producer writes an event again after its delivery was confirmed, the delivery
+//     is not made again. Any other second row of a delivery has no effect, as with
+//     events: the outbox, the held events, the dead letters or the inbox already have its
+//     ID.
+//   - The task of a delivery has no Asynq timeout: the worker of the subscription bounds
 //     each attempt itself.
-//   - An event that a subscription keeps out of its queue goes to the history at
-//     once. The rest of the claim does not see it.
+//   - If a subscription has instead_of_queue, its events get no task in their own queue:
+//     they move to the history at once. The rest of the claim does not see these events.
 var splitSQL = `, wanted AS MATERIALIZED (
     SELECT t.event_type, s.id AS subscription_id, s.name, s.headers AS wanted_headers, s.ordering, s.instead_of_queue, s.attempts AS most_attempts, s.timeout_ms
     FROM (SELECT DISTINCT event_type FROM gone WHERE split IS NULL AND subscription IS NULL) AS t
@@ -64,12 +66,13 @@ var splitSQL = `, wanted AS MATERIALIZED (
     SELECT * FROM gone WHERE id NOT IN (SELECT id FROM instead)
 )`
 
-// matchesSQL is true for an event of gone and a subscription that wants its type.
+// matchesSQL is true if an event may still get deliveries, is no delivery itself, and has
+// the headers that the subscription wants. The types are compared before.
 const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
 
-// One more row without an event reports what was split. first is the due time of
-// the first delivery. The place is that of the last event that went to the
-// history.
+// One additional row of the result has no event: it reports what the claim did for
+// subscriptions. first is the due time of the first delivery. instead_due and instead_id
+// are the due time and the ID of the last event that went to the history without a task.
 const splitRowSQL = `,
        now(), (SELECT count(*) FROM due),
        jsonb_build_object('made', (SELECT count(*) FROM made), 'first', (SELECT encode(timestamptz_send(min(available_at)), 'hex') FROM made),
@@ -80,11 +83,11 @@ FROM carried HAVING count(*) > 0 OR EXISTS (SELECT FROM made)`
 
 const (
 	recordInSentSQL = `INSERT INTO outbox_sent (%[1]s) SELECT %[1]s FROM carried`
-	// Without a history these events are in no table: count them as unrecorded.
+	// Without a history no table has these events, so the account counts them as unrecorded.
 	recordNowhereSQL = `INSERT INTO outbox_entries (event_type, created_at, unrecorded) SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*) FROM carried GROUP BY 1, 2`
 )
 
-// splitting turns a claim into one that makes deliveries.
+// splitting returns a claim statement that also makes deliveries.
 func splitting(claim string, history bool) string {
 	record := recordNowhereSQL
 	if history {
@@ -97,7 +100,7 @@ func splitting(claim string, history bool) string {
 	return before + split + ", holding AS MATERIALIZED (" + after + "\nUNION ALL SELECT " + stored.NoEvent + splitRowSQL
 }
 
-// split reports what a claim did for subscriptions.
+// split is what a claim reports about the deliveries that it made.
 type split struct {
 	Made        int       `json:"made"`    // deliveries
 	First       sentTime  `json:"first"`   // due time of the first of them
@@ -116,7 +119,7 @@ func (b *batch) Deliveries() (int, domain.Cursor) {
 	return b.held.Made, domain.Cursor{Due: time.Time(b.held.First)}
 }
 
-// readBegin reads the answers to the steps that queueBegin queued.
+// readBegin reads the server's answers to the statements that queueBegin queued.
 func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
 	for range steps - 1 {
 		if _, err := results.Exec(); err != nil {
@@ -130,7 +133,7 @@ func (b *batch) readBegin(results pgx.BatchResults, steps int) error {
 	return nil
 }
 
-// claimSQL returns the statement of this batch's claim.
+// claimSQL returns the claim statement for this batch: with or without deliveries.
 func (b *batch) claimSQL() string {
 	if b.subscribed {
 		return b.outbox.splitClaim

@@ -8,16 +8,16 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// DeliveryJournal records in the journal what receivers answered.
+// DeliveryJournal writes the answers of receivers into the journal.
 type DeliveryJournal struct{ db *postgres.Database }
 
-// NewDeliveryJournal returns the journal in db.
+// NewDeliveryJournal returns the DeliveryJournal of db.
 func NewDeliveryJournal(db *postgres.Database) *DeliveryJournal { return &DeliveryJournal{db: db} }
 
 const deliveredSQL = `INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail) VALUES ($1, 'worker', 'delivered', 0, $2, $3)`
 
-// Delivered records that a receiver took a delivery, in the transaction that confirms
-// it.
+// Delivered writes into the journal that a receiver accepted a delivery. It writes in the
+// transaction that confirms the delivery.
 func (j *DeliveryJournal) Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error {
 	if own, ok := tx.(effects); ok {
 		own.last(deliveredSQL, id, attempt, j.db.Storable(detail))

@@ -1,9 +1,10 @@
-// Package repository keeps outboxd's data in PostgreSQL: it claims due events and
-// settles them, keeps the order per key and the inbox, emits events, and knows which
-// relays are present.
+// Package repository keeps outboxd's data in PostgreSQL. It claims due events and settles
+// them, keeps the order per key and the inbox, emits events, and records which relays
+// run.
 //
-// Packages below it have the reading for people, the housekeeping, healing, dead
-// letters and the facts for doctor. Package stored has the columns and tables of an
-// event, and package postgres has the connection. Errors leave with a domain code.
-// The rules are decided in domain, not here.
+// Its subpackages read data for the pages and commands, do the housekeeping, heal losses,
+// keep dead letters, and collect the facts for outboxd doctor. Package stored describes
+// the columns and tables of an event. Package postgres connects to the server. Errors
+// leave with a domain code. Package domain has the rules; this package only carries them
+// out.
 package repository

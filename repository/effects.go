@@ -16,15 +16,15 @@ type effects struct {
 	held    bool // there are events that wait for their turn
 }
 
-// last runs a statement before the transaction commits, without a round trip of its own.
+// last sends a statement together with COMMIT, so that it costs no round trip of its own.
 func (e effects) last(query string, args ...any) { e.opening.QueueLast(query, args...) }
 
 // Tx implements domain.Effects.
 func (e effects) Tx() *sql.Tx { return postgres.Statements(e.tx).(*sql.Tx) } // GORM's transaction on database/sql is always an *sql.Tx
 
-// TransactionOf returns the transaction that Inbox.Process hands to a handler,
-// for GORM. Changes through it happen exactly once, as changes through Tx do. It
-// is nil for effects that do not come from Inbox.Process.
+// TransactionOf returns the GORM transaction in which Inbox.Process calls a handler. A
+// change in this transaction happens exactly once, like a change through Tx.
+// TransactionOf returns nil for effects that do not come from this package.
 func TransactionOf(e domain.Effects) *gorm.DB {
 	own, ok := e.(effects)
 	if !ok {

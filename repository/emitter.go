@@ -15,26 +15,26 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Emitter writes events in a producer's own transaction, by the module that other
-// services use.
+// Emitter writes events in a producer's own transaction. It uses the module client, as
+// other services do.
 type Emitter struct {
 	tx     *gorm.DB
 	outbox client.Outbox
 }
 
 // NewEmitter returns an Emitter for a transaction in a database whose outbox is in
-// schema. It must be the transaction of the change that the events announce:
-// otherwise one can commit without the other.
+// schema. tx must be the transaction of the change that the events announce: otherwise
+// one of them can commit without the other.
 func NewEmitter(tx *gorm.DB, schema string) *Emitter {
 	return &Emitter{tx: tx, outbox: client.Outbox{Schema: schema}}
 }
 
-// Emit writes one event and fills in its ID. An empty queue is the default one,
-// a zero Available means at once.
+// Emit writes one event and fills in its ID. An empty queue means the default queue. A
+// zero Available means that the event is due at once.
 //
-// Errors: domain.CodeTooLarge if the payload exceeds the outbox's limit, which
-// the message says; domain.CodeInvalid if the event cannot be emitted for another
-// reason of its own. The transaction may then have failed.
+// Errors: domain.CodeTooLarge if the payload is larger than the outbox's limit, and the
+// message names the limit; domain.CodeInvalid if something else about the event is wrong.
+// The transaction may then have failed.
 func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 	o := event.Options
 	id, err := e.outbox.Emit(ctx, gormoutbox.Tx(e.tx), client.Event{
@@ -58,10 +58,10 @@ func (e *Emitter) Emit(ctx context.Context, event *domain.Event) error {
 	return nil
 }
 
-// LockKey lets one transaction at a time write events of an ordering key: a
-// second caller waits until the first transaction has ended. So events of the
-// key take effect in the order in which their transactions commit. Call it
-// before the first event of the key.
+// LockKey takes the lock of an ordering key for writing events: a second caller waits
+// until the first caller's transaction has ended. So the events of the key take effect in
+// the order in which the producers' transactions commit. Call it before the first event
+// of the key.
 func (e *Emitter) LockKey(ctx context.Context, key string) error {
 	if err := e.outbox.LockKey(ctx, gormoutbox.Tx(e.tx), key); err != nil {
 		return fmt.Errorf("lock the ordering key %q: %w", key, err)
@@ -69,9 +69,9 @@ func (e *Emitter) LockKey(ctx context.Context, key string) error {
 	return nil
 }
 
-// payloadLimit returns the limit in force, such as "1 MiB", if err says that a
-// payload exceeds it, and "" otherwise. It reads the limit from the
-// constraint's name, because a failed transaction takes no more queries.
+// payloadLimit returns the payload limit, such as "1 MiB", if err says that a payload is
+// larger. For any other error it returns "". It reads the limit from the name of the
+// CHECK constraint, because PostgreSQL runs no more queries in a failed transaction.
 func payloadLimit(err error) string {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -84,9 +84,9 @@ func payloadLimit(err error) string {
 	return strings.NewReplacer("_mib", " MiB", "_kib", " KiB", "_bytes", " bytes").Replace(size)
 }
 
-// EmitAlone writes one event in a transaction of its own, for events that
-// announce no change of data, and fills in its ID and times. Errors: as
-// Emitter.Emit, and domain.CodeUnavailable if the database cannot be reached.
+// EmitAlone writes one event in a transaction of its own, for events that announce no
+// change of data, and fills in its ID and times. Errors: those of Emitter.Emit, and
+// domain.CodeUnavailable if the database cannot be reached.
 func EmitAlone(ctx context.Context, d *postgres.Database, event *domain.Event) error {
 	return d.Transact(ctx, "emit an event", func(tx *gorm.DB) error {
 		if err := NewEmitter(tx, d.Schema()).Emit(ctx, event); err != nil {

@@ -20,36 +20,38 @@ func NewInbox(db *postgres.Database) *Inbox { return &Inbox{db: db} }
 
 var _ domain.Inbox = (*Inbox)(nil)
 
-// timeoutsSQL lifts the timeouts of the session for an effect; the task's deadline
-// bounds it instead. An effect may talk to the outside world for longer than an
-// operator's idle_in_transaction_session_timeout or transaction_timeout allows. If a
-// timeout ended it, every attempt would send its mail and none would be recorded. The
-// same holds for a statement_timeout or lock_timeout during COMMIT, which passes the
-// key's turn on. transaction_timeout exists since PostgreSQL 17.
+// timeoutsSQL replaces the timeouts of the session while an effect runs; the deadline of
+// the task bounds the effect instead. An effect may call other servers for longer than
+// the operator's idle_in_transaction_session_timeout or transaction_timeout allows. If
+// PostgreSQL ended the transaction then, every attempt would send its mail, and no
+// attempt would be confirmed. A statement_timeout or lock_timeout could in the same way
+// end COMMIT, during which triggers pass on the turn of the ordering key.
+// transaction_timeout exists since PostgreSQL 17.
 const timeoutsSQL = `set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $1, true),
     set_config('lock_timeout', '0', true),
     CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END`
 
-// effectPatience bounds an effect whose task has no deadline. longestPatience
-// bounds one with a far deadline: PostgreSQL takes no timeout above 24 days.
+// effectPatience bounds an effect whose task has no deadline, and longestPatience one
+// whose deadline is far away: PostgreSQL accepts no timeout above 24 days.
 const (
 	effectPatience  = 5 * time.Minute
 	longestPatience = 7 * 24 * time.Hour
 )
 
-// The row is written before the effect, and together with BEGIN. A second delivery of
-// the event waits here until the first has ended, so the two never run at the same time.
+// The inbox row is written before the effect, together with BEGIN. A second task of the
+// same event waits here until the first one has ended, so the two never run at the same
+// time.
 const processedSQL = `
 WITH wrote AS (INSERT INTO inbox (event_id) VALUES ($2) ON CONFLICT DO NOTHING RETURNING 1)
 SELECT EXISTS (SELECT FROM wrote), concat(` + timeoutsSQL + `)`
 
-// staleEverywhere is how often an effect begins again because the plans of its
-// connection are older than a change of a table. Each connection of a pool can
-// have that once.
+// staleEverywhere is how often a transaction begins again because its connection has
+// query plans from before a change of a table. Each connection of the pool can have that
+// fault once.
 const staleEverywhere = 20
 
-// If the insert wrote no row, the event was processed before or does not exist.
-// In the second case this transaction has also written an entry in the journal.
+// If the insert wrote no row, the event was confirmed before or does not exist. If the
+// event does not exist, this transaction has also written an entry in the journal.
 const unknownSQL = `SELECT NOT EXISTS (SELECT FROM inbox WHERE event_id = $1)`
 
 // Process implements domain.Inbox.
@@ -60,10 +62,9 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 		if err == nil {
 			return first, nil
 		}
-		// The effect may reach beyond the database, so once it has begun, only
-		// the queue may repeat it. An outdated plan is the exception: it is no
-		// fault of the task, which would be charged an attempt, and each
-		// connection has it at most once.
+		// The effect may have called other servers. So once it has begun, only the queue may
+		// repeat it. An outdated query plan is the exception: it is no fault of the task, but
+		// the task would lose an attempt, and each connection has it at most once.
 		stale := postgres.IsStaleError(err) && attempt < staleEverywhere
 		if !stale && (first || attempt >= postgres.StaleConnections || !postgres.IsConnectionLost(err)) || ctx.Err() != nil {
 			return first, postgres.TranslateWork(err, doing)
@@ -71,11 +72,11 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 	}
 }
 
-// errAsked undoes the transaction that only asked.
+// errAsked makes the transaction of Ask roll back.
 var errAsked = errors.New("it was only a question")
 
-// Ask implements domain.Inbox. It writes the row and undoes it, so that the
-// triggers decide as they would for an effect.
+// Ask implements domain.Inbox. It writes the inbox row and rolls back, so that the
+// triggers decide as they would before an effect.
 func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	const doing = "ask whether an event took effect"
 	for attempt := 1; ; attempt++ {
@@ -91,7 +92,7 @@ func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	}
 }
 
-// again tells whether a transaction whose effect has not begun is begun anew.
+// again reports whether to repeat a transaction in which no effect has begun.
 func again(err error, attempt int) bool {
 	return postgres.IsStaleError(err) && attempt < staleEverywhere || postgres.IsConnectionLost(err) && attempt < postgres.StaleConnections
 }

@@ -13,8 +13,10 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// processedAllSQL is processedSQL for several events. The timeouts are set once. held
-// says whether any event waits for the turn of one of these.
+// processedAllSQL does for several events what processedSQL does for one. It sets the
+// timeouts once. Its third column, held, is true if some event waits for the turn of one
+// of these events. The timeouts are set once. held says whether any event waits for the
+// turn of one of these.
 const processedAllSQL = `
 SELECT event_id, answer, (SELECT EXISTS (SELECT FROM outbox_turns t JOIN outbox_held h USING (ordering_key) WHERE t.event_id = ANY ($2::uuid[]))), (SELECT concat(` + timeoutsSQL + `))
 FROM confirm_many($2::uuid[])`
@@ -62,9 +64,8 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 	return verdicts, err
 }
 
-// readVerdicts puts the answers of confirm_many into the order of the events. A
-// missing or unknown answer is an error: without an answer, no event counts as
-// confirmed.
+// readVerdicts puts the answers of confirm_many into the order of the events. A missing
+// or unknown answer is an error, and then no event counts as confirmed.
 func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held bool, err error) {
 	answers := make(map[domain.ID]string, len(ids))
 	var id domain.ID
@@ -96,8 +97,9 @@ func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held
 	return verdicts, held, nil
 }
 
-// AskAll implements domain.Inbox. It takes one round trip, but for events that do not
-// exist: the journal says so, which is not undone.
+// AskAll implements domain.Inbox. It takes one round trip and rolls back. It calls Ask
+// for each event that does not exist, because the journal must keep an entry about such
+// an event.
 func (i *Inbox) AskAll(ctx context.Context, ids []domain.ID) (verdicts []domain.Confirmation, err error) {
 	const doing = "ask whether events took effect"
 	for attempt := 1; ; attempt++ {

@@ -11,12 +11,13 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Order per key. The claim moves an event that comes before its turn to
-// outbox_held. The functions of migrations/00003_ordering.sql give turns and
-// pass them on; that file also says why the order of the steps is right.
+// Order per key. If an earlier event of the same ordering key is not finished, the claim
+// moves an event to outbox_held. The functions in migrations/00003_ordering.sql give a
+// key's turn to an event and pass it on. That file also explains why the steps have this
+// order.
 
-// held counts the events that a claim moved to outbox_held, including repeats
-// of held events.
+// held describes the events that a claim moved to outbox_held. An event that was already
+// held counts too.
 type held struct {
 	Count int       `json:"count"`
 	Keys  []string  `json:"keys"`
@@ -25,9 +26,9 @@ type held struct {
 	split
 }
 
-// The time is in PostgreSQL's binary form. As text it would depend on the
-// session's DateStyle and time zone, and times of long ago have offsets with
-// seconds, which JSON does not allow.
+// The time is in PostgreSQL's binary form. A time as text would depend on the session's
+// DateStyle and time zone, and for times of long ago its offset has seconds, which JSON
+// does not allow.
 var heldSQL = `
 SELECT ` + stored.NoEvent + `,
        now(), (SELECT count(*) FROM due),
@@ -36,7 +37,7 @@ SELECT ` + stored.NoEvent + `,
                           'id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
 FROM holding HAVING count(*) > 0`
 
-// Scan reads heldSQL's last column, which is NULL for the rows of events.
+// Scan reads the last column of heldSQL. It is NULL in the rows that have an event.
 func (h *held) Scan(value any) error {
 	if value == nil {
 		return nil
@@ -53,10 +54,10 @@ func (h *held) Scan(value any) error {
 
 func (h *held) last() domain.Cursor { return domain.Cursor{Due: time.Time(h.Due), ID: h.ID} }
 
-// passTurns ends the turns of events that will get no confirmation: events of
-// types that no consumer confirms, suppressed events, and dead ones unless dead
-// letters hold their keys. A turn is the event's: where the event was written more
-// than once, the row that ends may be one without the key.
+// passTurns ends the turns of events that nobody will confirm: published events of a type
+// that no consumer confirms, suppressed events, and dead events unless DeadHoldsKey is
+// set. A turn belongs to an event, not to a row: if a producer wrote the event more than
+// once, the row at hand may have no ordering key.
 func (b *batch) passTurns(ctx context.Context, outcomes []domain.Outcome) error {
 	var ended, delivered [][16]byte
 	for i, o := range outcomes {
@@ -85,10 +86,12 @@ func (b *batch) passTurnsOf(ctx context.Context, statement string, ids [][16]byt
 	return nil
 }
 
-// advance is called after the commit, for every key of the batch. Before the commit,
-// a confirmation does not see the events that the batch held. And others who look for
-// the next event of a key still see the batch's events in the outbox, and leave the
-// key to us. If advance fails, the leader's next round does the same.
+// Commit calls advance after the transaction has ended, for every key of the batch.
+// Before the commit, the transaction that confirms an event does not see the events that
+// this batch held, so it cannot give them the turn. Other sessions that look for the next
+// event of a key still see the batch's events in the outbox, so they leave the key to
+// this process. If advance fails, the leader's next round of housekeeping gives the
+// turns.
 func (b *batch) advance(ctx context.Context) {
 	b.advanced = b.advanced || b.held.Made > 0
 	keys := slices.Concat(b.held.Keys, b.held.InsteadKeys, b.freed)

@@ -20,29 +20,29 @@ import (
 
 // OutboxOptions tune an Outbox.
 type OutboxOptions struct {
-	// History keeps delivered events in outbox_sent.
+	// History says whether published events are kept, in outbox_sent.
 	History bool
-	// BatchBytes bounds the payloads of one batch, in bytes, so that a few
-	// large events take no more memory than many small ones. A batch always has
-	// at least one event. 0 means 8 MiB.
+	// BatchBytes bounds the sum of the payloads of one batch, in bytes, so that a few large
+	// events need no more memory than many small ones. A batch always has at least one
+	// event. 0 means 8 MiB.
 	BatchBytes int
-	// Unconfirmed are the event types that no consumer confirms. If such an
-	// event has an ordering key, the next event of the key follows as soon as
-	// the queue has this one.
+	// Unconfirmed has the event types that no consumer confirms. If such an event has an
+	// ordering key, the next event of the key may go as soon as the queue has accepted this
+	// one.
 	Unconfirmed []string
-	// DeadHoldsKey lets a dead letter keep its key's turn: later events of the
-	// key wait until it is replayed or discarded.
+	// DeadHoldsKey says that a dead letter keeps the turn of its ordering key: later events
+	// of the key wait until a person replays or discards it.
 	DeadHoldsKey bool
 }
 
 const defaultBatchBytes = 8 << 20
 
-// Outbox implements domain.EventStore. It claims due events, which moves them to
-// the history, and settles those that were not delivered.
+// Outbox implements domain.EventStore. It claims due events, which moves them to the
+// history, and settles the events that could not be published.
 //
-// A claim is a transaction that stays open while its events are handed to the
-// queue. There is no lease that could expire and nothing to recover: when a
-// process dies, PostgreSQL ends its transaction, and the rows are due again.
+// A claim is a transaction that stays open while the relay publishes its events. So no
+// lease can expire and nothing needs recovery: if a process dies, PostgreSQL rolls its
+// transaction back, and the events are due again.
 type Outbox struct {
 	db         *postgres.Database
 	o          OutboxOptions
@@ -66,50 +66,54 @@ func NewOutbox(db *postgres.Database, o OutboxOptions) *Outbox {
 
 var _ domain.EventStore = (*Outbox)(nil)
 
-// Timeouts that a claim sets for its own transaction in PostgreSQL. A process
-// may stop without dying: it is suspended, or the network cuts it off.
-// PostgreSQL then ends the transaction, and others can claim the rows.
+// Timeouts that a claim sets for its own transaction in PostgreSQL. A process may stop
+// working without dying: the machine suspends it, or the network separates it from the
+// server. Then PostgreSQL ends the transaction after these times, and another relay can
+// claim the events.
 const (
 	idlePatience      = time.Minute      // between two statements
 	statementPatience = 30 * time.Second // of one statement
 	lockPatience      = 5 * time.Second  // for a lock on a table; locked rows are skipped
 )
 
-// boundsSQL is sent together with the claim. It sets the timeouts, marks events
-// that return to the outbox as not emitted again, and asks for the mark of the outbox
-// and whether there are subscriptions.
+// outboxd sends boundsSQL together with the claim. boundsSQL sets the timeouts of the
+// transaction, says that events which it puts back into the outbox are not emitted again,
+// and reads the mark of the outbox and whether there are subscriptions.
 const boundsSQL = `
 SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('statement_timeout', $2, true),
        set_config('lock_timeout', $3, true), set_config('outboxd.moving', 'on', true),
        EXISTS (SELECT FROM outbox_subscriptions WHERE removed_at IS NULL), coalesce(outbox_mark(), '')`
 
-// batchLife bounds a claim on our side too: if the server has vanished
-// silently, even a rollback would wait for it.
+// batchLife bounds a claim in this process too: if the server stopped answering, even a
+// ROLLBACK would wait for it.
 const batchLife = time.Minute
 
-// One statement deletes the rows from the outbox. That costs PostgreSQL about as
-// much as locking them, and leaves nothing to do for delivered events. The others
-// are put back.
+// One statement deletes the claimed rows from the outbox. A deletion costs PostgreSQL
+// about as much as a row lock, and after it nothing is left to do for published events.
+// Events that could not be published are put back.
 //
-//   - due reads the index outbox_due from the cursor on, in its order, without
-//     sorting. LIMIT stands above the row locks, so no more rows are locked than
-//     taken; inside an IN (…) subquery more can be. The limit is written out (%d):
-//     for a parameter the planner would assume a tenth of the table.
-//   - The cursor is one row comparison, so it bounds the index scan: dead entries
-//     before it are not read again.
-//   - The excepted queues stand in a CASE, for which the planner assumes half the
-//     rows. For a plain comparison with a parameter it assumes almost none, and
-//     then sorts the table.
-//   - fitting cuts the batch, in the order of due, when its payloads exceed $3
-//     bytes. Rows beyond that stay locked until the batch ends, and are then due
+//   - due reads the index outbox_due in its order, from the cursor on, so PostgreSQL need
+//     not sort. LIMIT is applied after the row locks, so PostgreSQL locks no more rows
+//     than it returns; inside an IN (…) subquery it could lock more. The limit is a
+//     number in the text (%d): if it were a parameter, the planner would assume that it
+//     is a tenth of the table.
+//   - The cursor is one comparison of two columns, so it bounds the index scan:
+//     PostgreSQL does not read the dead index entries before it again.
+//   - The condition on excepted queues stands in a CASE, for which the planner assumes
+//     that half the rows match. For a plain comparison with a parameter it assumes that
+//     almost no row matches, and sorts the table.
+//   - fitting ends the batch, in the order of due, before the payloads exceed $3 bytes.
+//     The rows after that place stay locked until the batch ends. Then they are due
 //     again.
-//   - = ANY(ARRAY(…)) makes the deletion a scan of tuple identifiers.
-//   - held has the events with a key that do not have the turn; going has the
-//     others. Both look up outbox_turns by its key, and not at all for events
-//     without a key: a subquery in a comparison cannot become a hash of the table.
-//     going is evaluated twice, which costs less than keeping its rows.
-//   - A repeat of an event that is held already is absorbed.
-//   - If something was held, one more row without an event reports it.
+//   - With = ANY(ARRAY(…)) PostgreSQL deletes the rows directly by their tuple
+//     identifiers (ctid).
+//   - held has the events that have a key but not its turn; going has the other events.
+//     Both look up the key in outbox_turns, and look up nothing for events without a key:
+//     a subquery in a comparison cannot become a hash table of all turns. PostgreSQL
+//     evaluates going twice, which costs less than storing its rows.
+//   - If an event is already held, its second row has no effect.
+//   - If the claim held events, one additional row of the result, without an event,
+//     reports them.
 var claimSQL = `
 WITH due AS MATERIALIZED (
     SELECT ctid, octet_length(payload) AS bytes
@@ -149,8 +153,8 @@ var claimedSQL = `
 SELECT ` + stored.Columns + `, now(), (SELECT count(*) FROM due), NULL::jsonb FROM going
 UNION ALL ` + heldSQL
 
-// With a history, the same statement also moves the rows there, inside the
-// server. sent_at is now(), the start of the transaction, by which the
+// With a history, the same statement also moves the rows to the history, so the relay
+// need not send them back. sent_at is now(), the start of the transaction, and by it the
 // transaction finds its rows again.
 var claimWithHistorySQL = claimSQL[:len(claimSQL)-len(claimedSQL)] + `, kept AS (
     INSERT INTO outbox_sent (` + stored.Columns + `) SELECT ` + stored.Columns + ` FROM going
@@ -191,7 +195,7 @@ func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take a connection: %w", err)
 	}
-	// The transaction must outlive ctx: a batch that was claimed is finished.
+	// The transaction must go on after ctx ends: a batch that was claimed is also settled.
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchLife)
 	return &batch{outbox: o, conn: conn, life: life, cancel: cancel}, nil
 }
@@ -202,8 +206,8 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 	case len(b.events) > 0:
 		return b, nil
 	case b.held.Count > 0 || b.held.Instead > 0 || b.held.Made > 0 || b.aside > 0:
-		// Not under ctx: if ctx ended in between, the commit would be
-		// undecided.
+		// This does not use ctx: if ctx ended during COMMIT, nobody would know whether it
+		// succeeded.
 		if err := b.end(b.life); err != nil {
 			_ = b.Release()
 			return nil, err
@@ -214,10 +218,10 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 	}
 }
 
-// Reads one entry of outbox_due. PostgreSQL takes the difference, because our
-// clock may differ. The tenth of a second covers events that became due between
-// the claim and this look. Events due in more than a day are ignored: no relay
-// sleeps so long, and thousands of years do not fit into a time.Duration.
+// nextDueSQL reads one entry of the index outbox_due. PostgreSQL subtracts the times,
+// because the clock of this machine may differ. The 100 milliseconds include events that
+// became due between the claim and this query. An event that is due in more than a day is
+// ignored: no relay sleeps so long, and a time.Duration cannot hold thousands of years.
 const nextDueSQL = `
 SELECT (extract(epoch FROM greatest(available_at, now() - interval '1 day') - clock_timestamp()) * 1000000)::bigint
 FROM outbox
@@ -235,9 +239,9 @@ func (o *Outbox) NextDue(ctx context.Context, overdue bool) (time.Duration, bool
 	return time.Duration(micros) * time.Microsecond, err == nil, postgres.TranslateWork(err, "look for the next due event")
 }
 
-// batch implements domain.Batch: an open transaction that has deleted the
-// events from the outbox. It uses a pgx connection without GORM, which would
-// cost a quarter of the relay's time for a thousand rows a batch.
+// batch implements domain.Batch: an open transaction that has deleted its events from the
+// outbox. It uses pgx directly. With batches of a thousand rows, GORM would cost a
+// quarter of the relay's time.
 type batch struct {
 	outbox *Outbox
 	conn   *pgxpool.Conn // nil: it is back in the pool
@@ -283,8 +287,8 @@ func (b *batch) Reached() domain.Cursor {
 	return reached
 }
 
-// Release implements domain.Batch. If the connection is lost, nothing is left
-// to release.
+// Release implements domain.Batch. If the connection is lost, PostgreSQL has already
+// ended the transaction.
 func (b *batch) Release() error {
 	if b.conn == nil {
 		return nil
@@ -297,7 +301,7 @@ func (b *batch) Release() error {
 	return postgres.TranslateWork(err, "release claimed events")
 }
 
-// giveBack returns the connection to the pool, which closes it if it is still
+// giveBack returns the connection to the pool. The pool closes a connection that is still
 // in a transaction.
 func (b *batch) giveBack() {
 	b.conn.Release()
@@ -305,8 +309,9 @@ func (b *batch) giveBack() {
 	b.cancel()
 }
 
-// load begins the transaction and takes the events, in one round trip. The
-// first claim that finds subscriptions begins again, to make deliveries.
+// load begins the transaction and claims the events, in one round trip. If the claim
+// finds that subscriptions exist and it has made no deliveries, load begins again with
+// the statement that makes them.
 func (b *batch) load(ctx context.Context, from domain.Cursor, limit int, except []string) error {
 	b.subscribed = b.outbox.subscribed.Load()
 	for {
@@ -401,8 +406,8 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 	return nil
 }
 
-// dueFrom is the time at which a scan begins. The zero Cursor is before all
-// times, even those that the outbox does not allow.
+// dueFrom returns the due time from which a claim reads the index. The zero Cursor means
+// before all times, even before those that the outbox does not allow.
 func dueFrom(from domain.Cursor) pgtype.Timestamptz {
 	if from == (domain.Cursor{}) {
 		return pgtype.Timestamptz{Valid: true, InfinityModifier: pgtype.NegativeInfinity}

@@ -54,7 +54,8 @@ var redisKinds = map[string]redisKind{
 }
 
 // cutHosts splits the part of a URL after the scheme into the user and password with
-// their @, the hosts (at least one), and the rest.
+// their @, the hosts (at least one), and the rest. It is needed because net/url cannot
+// parse a list of hosts with ports.
 func cutHosts(rest string) (user string, hosts []string, tail string) {
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
 		rest, tail = rest[:end], rest[end:]

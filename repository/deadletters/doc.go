@@ -1,4 +1,4 @@
-// Package deadletters records the tasks that the worker gave up, lists and groups
-// dead letters, and replays and discards them. Events that the relay gives up become
-// dead letters when their batch is settled, in package repository.
+// Package deadletters records the tasks for which the worker stopped trying, lists and
+// groups dead letters, and replays and discards them. An event that the relay cannot
+// publish becomes a dead letter when its batch is settled, in package repository.
 package deadletters

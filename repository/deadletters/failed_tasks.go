@@ -67,8 +67,8 @@ func (f *FailedTasks) Bury(ctx context.Context, task domain.FailedTask, onRecord
 	return burial, postgres.Translate(err, fmt.Sprintf("move event %s to the dead letters", task.ID))
 }
 
-// isConfirmed reports whether the event took effect. It waits for a transaction
-// that is confirming the event now: Asynq gives a task up at its deadline,
+// isConfirmed reports whether the event took effect. If a transaction is confirming the
+// event now, isConfirmed waits for its end: Asynq archives a task at its deadline,
 // although the handler may still be about to commit.
 func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, err error) {
 	if err := tx.QueryRow(ctx, "SELECT outbox_is_confirmed($1)", [16]byte(id)).Scan(&confirmed); err != nil {
@@ -77,8 +77,8 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 	return confirmed, nil
 }
 
-// One statement and so one snapshot: an event that moves is seen in exactly one
-// table. The history may have older generations of it.
+// This is one statement, so it has one snapshot: it finds an event that moves at the same
+// time in exactly one table. The history may also have older generations of the event.
 var whereIsSQL = `
 SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
@@ -88,9 +88,10 @@ SELECT state, generation FROM (
 // have none.
 var buriable = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateInFlight, domain.StateDead)
 
-// burySQL moves an event from a table (%s) to the dead letters. An event that
-// was written more than once may have several rows, or be dead already: repeats
-// are absorbed. An event in the outbox ($5) may never have been claimed.
+// burySQL moves an event from a table (%s) to the dead letters. An event that a producer
+// wrote more than once may have several rows, or may already be dead. Then one dead
+// letter stays, and the account counts the other rows as repeats. $5 is true for an event
+// of the outbox: it may never have been claimed, so it keeps its value of split.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
@@ -109,18 +110,18 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone`
 
-// buryAttempts bounds how often move follows an event from table to table. An
-// event moves a few times in its life.
+// buryAttempts is how often move looks for an event that moves to another table in
+// between. An event moves a few times in its life.
 const buryAttempts = 10
 
-// move moves an event from whatever table it is in to the dead letters.
+// move moves an event to the dead letters, from whichever table has it.
 //
-// A fast worker may call this before the relay has committed the claim that
-// sent the task. The event is then still visible in the outbox. Deleting it
-// there waits for the relay and finds nothing, because the event has moved to
-// the history; the next look finds it there. If the claim was undone instead,
-// the deletion removes the event from the outbox, from which it would have been
-// sent again only to meet its archived task.
+// A fast worker may call this before the relay has committed the claim that sent the
+// task. Then move still finds the event in the outbox. The deletion from the outbox waits
+// for the relay and deletes nothing, because the relay has moved the event to the
+// history; the next attempt finds the event there. If the relay rolled back its claim
+// instead, the deletion removes the event from the outbox. Otherwise the relay would
+// publish the event again, and Asynq would answer that its archived task already exists.
 func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
 	for range buryAttempts {
 		var state domain.EventState
@@ -155,9 +156,9 @@ INSERT INTO outbox_dead (` + stored.Columns + `, error, stage, died_at)
 SELECT dead.*, 'worker', clock_timestamp() FROM ` + stored.Unnest + stored.Beside + `::text[]) AS dead (` + stored.Columns + `, error)
 ON CONFLICT (id) DO NOTHING`
 
-// The account counts the event as gone: as trimmed with the history, or as
-// unrecorded. This takes that back, on the same day as the dead letter, so that
-// each day's sum stays right even if the day is a guess.
+// The account has already counted the event as gone: as trimmed with the history, or as
+// unrecorded. The statement subtracts it there, on the day that the dead letter has, so
+// that the sum of each day stays right even if that day is a guess.
 const correctAccountSQL = `
 WITH trimmed AS (
     UPDATE outbox_account SET unconfirmed = unconfirmed - 1
@@ -167,8 +168,8 @@ WITH trimmed AS (
 INSERT INTO outbox_entries (event_type, created_at, unrecorded)
 SELECT $1, date_trunc('day', $2::timestamptz, 'UTC'), -1 WHERE NOT EXISTS (SELECT FROM trimmed)`
 
-// writeDown makes a dead letter from the task of an event that is in no table.
-// It finds the event's ordering key by its turn.
+// writeDown makes a dead letter from the task of an event that is in no table. It reads
+// the event's ordering key from the turn that the event has.
 func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) (domain.Burial, error) {
 	e := task.Event
 	e.Attempts, e.Split = task.Attempt, domain.SplitDone

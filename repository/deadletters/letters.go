@@ -63,7 +63,7 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// Counting ends at $11, so that it stays cheap.
+// The count stops at $11, so that it stays cheap.
 const countDeadSQL = `
 SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($11::bigint, 0)) AS few`
 
@@ -73,7 +73,8 @@ func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int
 	return n, now, postgres.Translate(err, "count dead letters")
 }
 
-// A dead letter of an older generation is from before the replay.
+// A dead letter with an older generation was written before the replay, so it does not
+// count.
 var outcomesSQL = `
 SELECT count(*) FILTER (WHERE confirmed), count(*) FILTER (WHERE dead AND NOT confirmed), count(*) FILTER (WHERE NOT dead AND NOT confirmed)
 FROM (
@@ -97,7 +98,7 @@ func (l *Letters) Outcomes(ctx context.Context, events []domain.Replayed, unconf
 	return outcomes, postgres.Translate(err, "look at what became of replayed events")
 }
 
-// Rows that another command is replaying or discarding are skipped.
+// SKIP LOCKED skips the dead letters that another command is replaying or discarding.
 const chosenDeadSQL = `
 WITH chosen AS MATERIALIZED (
     SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $11 FOR UPDATE SKIP LOCKED
@@ -107,7 +108,8 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $12, generation, $13 FROM gone
 )`
 
-// Their tasks in Asynq's archive are deleted too.
+// The statement also marks the archived Asynq tasks of the discarded events as void. The
+// leader deletes void tasks.
 const discardSQL = chosenDeadSQL + `, void AS (
     INSERT INTO outbox_void_tasks AS v (event_id, queue, generation) SELECT id, queue, generation FROM gone
     ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), removed_at = NULL
@@ -118,8 +120,8 @@ const discardSQL = chosenDeadSQL + `, void AS (
 )
 SELECT id FROM gone`
 
-// An event without a task of its own does not wait for deliveries that were
-// discarded.
+// An event that has only deliveries counts as confirmed once all of them have ended. A
+// delivery ends when it is confirmed or discarded. A discarded delivery has ended too.
 const deliveriesEndedSQL = `SELECT outbox_delivery_ended(id) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS ended`
 
 // Discard implements domain.DeadLetters.

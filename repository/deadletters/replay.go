@@ -12,9 +12,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// A replay drops a deadline that has passed, and the uniqueness whose lock the
-// old task may still hold: the new task would fail or vanish. If the event was
-// written again and waits, the two become one.
+// A replay clears a deadline that has passed, because the new task would fail at once. It
+// also clears the uniqueness: the old task may still hold the lock, and Asynq would drop
+// the new task. If a producer wrote the event again and it still waits in the outbox, the
+// two become one row.
 var replaySQL = chosenDeadSQL + `, back AS (
     INSERT INTO outbox AS o (` + stored.Columns + `)
     SELECT ` + stored.ColumnsWith(map[string]string{
@@ -34,13 +35,12 @@ var replaySQL = chosenDeadSQL + `, back AS (
 )
 SELECT id, generation + 1, event_type FROM gone ORDER BY died_at, id`
 
-// movingSQL marks the events that this transaction inserts into the outbox as
-// returning: they are not emitted again.
+// movingSQL says that events which this transaction inserts into the outbox return there:
+// the account does not count them as emitted again.
 const movingSQL = `SELECT set_config('outboxd.moving', 'on', true)`
 
-// Replay implements domain.DeadLetters. If the outbox refuses a batch because of
-// one event, Replay tries smaller batches until one succeeds or that event is
-// found.
+// Replay implements domain.DeadLetters. If the outbox refuses one event of a batch,
+// Replay tries smaller batches until one succeeds or until it has found that event.
 func (l *Letters) Replay(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) ([]domain.Replayed, error) {
 	const doing = "replay dead letters"
 	for ; limit > 1; limit /= 2 {
@@ -84,11 +84,11 @@ func (l *Letters) replayIn(ctx context.Context, tx pgx.Tx, action *domain.Action
 	return replayed, err
 }
 
-// The first dead letter of chosenDeadSQL.
+// firstDeadSQL selects the dead letter that chosenDeadSQL would take first.
 const firstDeadSQL = `
 SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT 1 FOR UPDATE SKIP LOCKED`
 
-// replayOne replays one event, and names it if the outbox refuses it.
+// replayOne replays one event. refused names the event if the outbox refuses it.
 func (l *Letters) replayOne(ctx context.Context, action *domain.Action, filter domain.DeadFilter) (replayed []domain.Replayed, refused *domain.ReplayRefused, err error) {
 	err = stored.Act(ctx, l.db, "replay", action, func(tx pgx.Tx) (int64, error) {
 		var id domain.ID

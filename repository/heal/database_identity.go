@@ -9,8 +9,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// lineage asks PostgreSQL which cluster and timeline it is. It finds out once
-// what it may not ask, because every refusal is an error in the server's log.
+// lineage asks PostgreSQL for the identifier of its cluster and for its timeline. It
+// checks its rights once and then leaves out what it may not ask, because PostgreSQL logs
+// every refusal as an error.
 type lineage struct {
 	mu  sync.Mutex
 	ask string // the statement; "": not known yet
@@ -20,26 +21,26 @@ type lineage struct {
 	connections int64 // which the pool had opened before it asked
 }
 
-// askAgain is how long an answer counts while the pool opens no connection. A server
-// cannot become another one, or go back, without ending the connections; a pooler
-// between may hide that.
+// askAgain is how long lineage uses an answer again while the pool opens no new
+// connection. If the server is replaced or restored, its connections end, so a new answer
+// is needed only after that. A pooler between outboxd and the server may hide it.
 const askAgain = 30 * time.Second
 
-// The name of a WAL file begins with the timeline, and every role may ask for
-// it. pg_control_checkpoint has the timeline of the last checkpoint.
+// The timeline comes from the name of the current WAL file, which begins with it and
+// which every role may read. pg_control_checkpoint would give the timeline of the last
+// checkpoint.
 const mayAskSQL = `
 SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
        has_function_privilege('pg_catalog.pg_walfile_name(pg_lsn)', 'EXECUTE') AND has_function_privilege('pg_catalog.pg_current_wal_lsn()', 'EXECUTE')`
 
-// On a standby the name of the WAL file is an error, because a standby writes
-// none.
+// pg_walfile_name fails on a standby, because a standby writes no WAL file.
 const (
 	systemSQL   = `(SELECT system_identifier::text FROM pg_control_system())`
 	timelineSQL = `CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
 )
 
-// Database implements lost.QueueMemory. If the server lacks these functions or
-// refuses to answer, the fields are empty.
+// Database implements lost.QueueMemory. The fields are empty if the server does not have
+// these functions or refuses to answer.
 func (m *QueueMemory) Database(ctx context.Context) (is lost.DatabaseIdentity, err error) {
 	const doing = "ask who the database is"
 	pool := m.db.Pool()
@@ -74,8 +75,9 @@ func either(may bool, expression string) string {
 	return "''"
 }
 
-// history_since moves only when the history becomes longer: the shorter one has
-// dropped events already.
+// history_since is the time since which the history is complete. A longer retention moves
+// it, because the shorter one has dropped older events. If the history is turned on, it
+// is now.
 const rememberDatabaseSQL = `
 UPDATE outbox_queue_identity
 SET system_id = $1, timeline = $2, history_seconds = $3::float8,
@@ -91,8 +93,8 @@ func (m *QueueMemory) RememberDatabase(ctx context.Context, is lost.DatabaseIden
 	return postgres.Translate(err, "remember who the database is")
 }
 
-// doubtPause is how long a session may not know of a doubt: outbox_is_doubtful
-// asks once a second.
+// doubtPause is how long a session may still not know of a doubt: outbox_is_doubtful
+// reads the table once a second.
 const doubtPause = 1100 * time.Millisecond
 
 // Doubt implements lost.QueueMemory.

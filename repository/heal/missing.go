@@ -21,8 +21,8 @@ func NewMissingEvents(db *postgres.Database) *MissingEvents { return &MissingEve
 
 var _ lost.MissingEvents = (*MissingEvents)(nil)
 
-// The counters that PostgreSQL keeps of the history's partitions, which cost us
-// nothing.
+// PostgreSQL counts the rows that are inserted into each partition of the history.
+// Reading these counters costs nothing.
 const handedOverSQL = `
 SELECT CASE WHEN current_setting('track_counts')::boolean
        THEN coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::bigint ELSE -1 END, clock_timestamp()
@@ -34,22 +34,22 @@ func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, now time.Time,
 	return n, now, postgres.Translate(err, "look whether events were handed over")
 }
 
-// pageShare is how many confirmations and how many dead letters a page reads at
-// most for each row of the history.
+// A page reads at most pageShare confirmations, and at most pageShare dead letters, for
+// each row of the history.
 const pageShare = 4
 
-// A page is bounded by the rows that it reads, not by those that it finds. So
-// each statement is short, whatever the history holds.
+// The rows that a page reads are bounded, not the rows that it finds. So each statement
+// is short, whatever the size of the history.
 //
-//   - confirmed reads the inbox once, from the first ID of the page to the last,
-//     which is a tenth of the work of a look for each event. If the inbox has
-//     many more IDs in between than the page has, it is cut, and so is the page.
-//   - dead does the same with the dead letters. Only an event that has one is
-//     looked up there, for its generation.
-//   - IN stands among the columns, where it always becomes a hash table. In a
-//     join the planner may compare every row with every other.
-//   - A sent_at in the future is from before the clock was set back.
-//   - The last row describes the page.
+//   - confirmed reads the inbox once, from the first ID of the page to the last. That is
+//     a tenth of the work of one look-up for each event. If the inbox has far more IDs in
+//     this range than the page has, the reading stops early, and the page ends there.
+//   - dead reads the dead letters in the same way. The generation is looked up only for
+//     an event that has a dead letter.
+//   - IN stands in the list of columns, where PostgreSQL always makes a hash table of it.
+//     In a join the planner may compare every row with every other.
+//   - A row with a sent_at in the future was written before the clock was set back.
+//   - The last row of the result describes the page and is no event.
 const pageSQL = `
 WITH page AS MATERIALIZED (
     SELECT id, event_type, queue, generation, sent_at, split, subscription FROM outbox_sent
@@ -111,9 +111,9 @@ func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit 
 	return page, postgres.Translate(rows.Err(), doing)
 }
 
-// An event that is noted for the first time must still be in the history as it
-// was when the queue was asked, and unconfirmed: a task leaves the queue only
-// after its confirmation has committed.
+// The statement notes an event only if its row in the history has not changed since the
+// queue was asked, and if it is not confirmed: a task leaves the queue only after its
+// confirmation has committed.
 const noteMissingSQL = `
 INSERT INTO outbox_missing AS m (event_id, event_type, queue, generation, sent_at, task)
 SELECT a.id, a.event_type, a.queue, a.generation, a.sent_at, a.task
@@ -157,8 +157,8 @@ func scanMissing(row pgx.CollectableRow) (e lost.MissingEvent, err error) {
 	return e, err
 }
 
-// IsMissingSQL separates events that are missing from those that were sent
-// again for that.
+// IsMissingSQL is true for an event that is missing now, and false for one that was sent
+// again and not seen missing since.
 const IsMissingSQL = `(resent_at IS NULL OR seen_at > resent_at)`
 
 var settleMissingSQL = `
@@ -192,7 +192,7 @@ func (m *MissingEvents) Missing(ctx context.Context, limit int) ([]lost.MissingE
 	return list, postgres.Translate(err, "list missing events")
 }
 
-// As redriveSQL, for events that are named.
+// resendSQL does what redriveSQL does, for the events with the given IDs.
 var resendSQL = `
 WITH moving AS MATERIALIZED (
     SELECT set_config('outboxd.moving', 'on', true)

@@ -33,8 +33,8 @@ func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
 
-// Compare and set: if two processes believe that they lead, one of them learns
-// that it does not.
+// The statement changes the row only if it still has the known identity. So if two
+// processes believe that they lead, one of them learns that it does not.
 const rememberSQL = `
 UPDATE outbox_queue_identity
 SET run_id = $4, replication_id = $5, canary = $6, seen_at = now(), healed_at = CASE WHEN $7 THEN now() ELSE healed_at END

@@ -13,39 +13,41 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Redriver puts events back into the outbox that were handed to the queue and
-// are not confirmed.
+// Redriver puts events back into the outbox that were published and are not confirmed.
 type Redriver struct{ db *postgres.Database }
 
 // NewRedriver returns the Redriver of db.
 func NewRedriver(db *postgres.Database) *Redriver { return &Redriver{db} }
 
-// A statement of Redrive may put back one in redriveShare of the rows that it
-// looks at, so that it holds its locks briefly.
+// One statement of Redrive puts back at most a tenth (redriveShare) of the rows that it
+// reads, so that it holds its row locks only briefly.
 const redriveShare = 10
 
-// The history row is deleted, not copied: an event is in one place at a time, and
-// the relay's next claim brings it back. Its task ID stays the same, so if Redis
-// still has the task it answers "already there". The event is due at once, with
-// its attempts unchanged: that Redis forgot it is no failure of the event.
+// redriveSQL deletes the row from the history, because an event is in one place at a
+// time. The relay's next claim moves the event to the history again. The event keeps its
+// task ID, so if Redis still has the task, Redis answers that it is already there. The
+// event is due at once and keeps its number of attempts: a loss in Redis is no failure of
+// the event.
 //
-//   - unconfirmed reads the history in the order of its index, from where the last batch
-//     ended ($1), beside the inbox in the same order. So all batches together read
-//     both once. WITH TIES, because a replayed event has one row for each
-//     generation, and an event that was written twice may have two; one of them
-//     goes back. A piece ends at $9, because among a million confirmed events
-//     there may be none to put back. The limit is written out (%d) for the same
-//     reason as that of a claim.
-//   - $3 leaves out events whose inbox rows may be trimmed before this ends. $4
-//     leaves out events that are sent while this runs: it would never end.
-//   - An event that has only deliveries has no task.
-//   - A dead letter has ended. A person may replay it.
-//   - outboxd.moving says that these events are not emitted again.
-//   - Deleting by ctid and a range of sent_at scans tuple identifiers in few
-//     partitions. A join with lost alone would read the whole history in each
-//     batch.
+//   - unconfirmed reads the history in the order of its index, from the place where the
+//     last batch ended ($1). It reads the inbox in the same order. So all batches
+//     together read the history and the inbox once. WITH TIES is there because a replayed
+//     event has one row for each generation, and an event that was written twice may have
+//     two rows. Only one of the rows goes back. A piece ends at ID $9, because there may
+//     be a million confirmed events in a row and nothing to put back. The limit is a
+//     number in the text (%d), for the same reason as in a claim: for a parameter the
+//     planner would assume a tenth of the table.
+//   - $3 leaves out old events, because the housekeeping may delete their inbox rows
+//     before the redrive ends. $4 leaves out events that the relay publishes during the
+//     redrive. With them the redrive would never end.
+//   - An event that has only deliveries has no task, so it is left out.
+//   - Dead letters are left out. A person may replay it.
+//   - outboxd.moving says that these events return to the outbox: the account does not
+//     count them as emitted again.
+//   - A deletion by ctid and a range of sent_at reads single rows in few partitions. A
+//     join with lost alone would read the whole history in each batch.
 //
-// lostSQL selects up to %d unconfirmed events, from $1 on, dead letters among them.
+// lostSQL selects up to %d unconfirmed events after ID $1, including dead letters.
 const lostSQL = `
     SELECT s.tableoid AS part, s.ctid AS place, s.id, s.generation, s.sent_at FROM outbox_sent s
     WHERE s.id > $1::uuid AND s.id <= $9::uuid AND s.sent_at >= $2::timestamptz AND s.sent_at >= now() - $3::float8 * interval '1 second' AND s.sent_at <= $4::timestamptz
@@ -55,8 +57,9 @@ const lostSQL = `
     FETCH FIRST %d ROWS WITH TIES
 `
 
-// notDeadSQL leaves dead letters out of what lostSQL found. The subquery is compared, so
-// that it becomes no hash of all dead letters.
+// notDeadSQL leaves the dead letters out of the result of lostSQL. The subquery gives one
+// value that is compared, so that PostgreSQL does not read all dead letters into a hash
+// table.
 const notDeadSQL = `coalesce((SELECT d.generation FROM outbox_dead d WHERE d.id = unconfirmed.id) < unconfirmed.generation, true)`
 
 var redriveSQL = `
@@ -74,27 +77,29 @@ WITH moving AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
-// Redrive implements lost.QueueMemory. Events whose task only waits for its
-// worker go back too; their task IDs make the repeat harmless.
+// Redrive implements lost.QueueMemory. Redrive also puts back an event whose task still
+// waits for a worker. That is harmless, because the task ID is the same.
 //
-// A batch may be claimed before the queue lost its data and commit after the
-// history was read. Its rows appear late, with an early sent_at, and would be
-// missed. So Redrive notes the transactions with open batches first, waits
-// until all of them have ended, and looks again at the rows that they wrote.
+// The relay may claim a batch before the queue loses its data, and commit it after
+// Redrive has read the history. The rows of that batch appear late, with an early
+// sent_at, and Redrive would miss them. So Redrive first notes which transactions have
+// open batches, then waits until all of these have ended, and then reads the rows that
+// they wrote.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (o *Redriver) Redrive(ctx context.Context, window time.Duration, except ...string) (int64, error) {
 	return o.redriveFor(ctx, window, except, "the queue may have lost it")
 }
 
-// redriveFor is Redrive with a reason for the journal.
+// redriveFor is Redrive with a text that says in the journal why the events were sent
+// again.
 func (o *Redriver) redriveFor(ctx context.Context, window time.Duration, except []string, why string) (int64, error) {
 	return o.redrive(ctx, redrive{window: window, except: except, stage: domain.StageRelay, why: why})
 }
 
-// The rows of gone, which were deleted from the history, go back, one for each event.
-// If a producer wrote an event again while it was on its way, the history has it
-// twice, or the outbox has it too: the additional row is absorbed.
+// backSQL inserts the rows that "gone" deleted from the history into the outbox, one row
+// for each event. If a producer wrote an event again before it was confirmed, the history
+// has two rows of it, or the outbox has it too. Then the additional row has no effect.
 var backSQL = `), back AS (
     INSERT INTO outbox (` + stored.Columns + `)
     SELECT DISTINCT ON (id) ` + stored.ColumnsWith(map[string]string{"split": stored.Met}) + ` FROM moving, gone ORDER BY id, generation DESC
@@ -107,7 +112,7 @@ var backSQL = `), back AS (
     ) AS ranked WHERE n > 1 OR NOT EXISTS (SELECT FROM back WHERE back.id = ranked.id)
 `
 
-// redrive says which events are put back, and why, for the journal.
+// redrive says which events to put back, and has the reason for the journal.
 type redrive struct {
 	window    time.Duration
 	except    []string
@@ -149,9 +154,9 @@ func (o *Redriver) redriveSent(ctx context.Context, from, until time.Time, r red
 	return total, postgres.Translate(err, "put unconfirmed events back")
 }
 
-// redriveAround is redrivePiece around an event that the outbox refuses: it tries
-// fewer and fewer events until the piece succeeds without that event, or the event
-// is found.
+// redriveAround puts back a piece in which the outbox may refuse an event: it calls
+// redrivePiece with fewer and fewer events until a call succeeds or until it has found
+// the refused event.
 func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
 	for limit := max(1, rows/redriveShare); ; limit /= 2 {
 		back, last, err = o.redrivePiece(ctx, after, rows, limit, from, until, r)
@@ -170,8 +175,8 @@ func (o *Redriver) redriveAround(ctx context.Context, after domain.ID, rows int,
 	}
 }
 
-// redrivePiece puts back events after the given one, and returns the last event
-// that it looked at.
+// redrivePiece puts back events whose IDs follow the given one, and returns the last ID
+// that it read.
 func (o *Redriver) redrivePiece(ctx context.Context, after domain.ID, rows, limit int, from, until time.Time, r redrive) (back int64, last domain.ID, err error) {
 	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
@@ -202,7 +207,8 @@ WITH moving AS MATERIALIZED (
 )
 INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, $1, 'redriven', 0, $2 FROM back`
 
-// backMadeUp puts a faultless event back, and undoes it.
+// backMadeUp puts a valid event back that it has made up, and rolls that back. If that
+// fails too, the fault is not in a row.
 func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
 	tx, err := o.db.Pool().Begin(ctx)
 	if err != nil {
@@ -213,12 +219,13 @@ func (o *Redriver) backMadeUp(ctx context.Context, r redrive) error {
 	return err
 }
 
-// Sets aside the one event that the outbox refuses. Its rows become a dead
-// letter; if even that fails, they stay in the history.
+// setSentAsideSQL makes a dead letter of the one event that the outbox refuses. If even
+// that fails, the rows of the event stay in the history.
 var setSentAsideSQL = `
 SELECT outbox_set_aside(part::regclass, place, $7::text || $8::text), id FROM (` + fmt.Sprintf(lostSQL, 1) + `) AS unconfirmed WHERE ` + notDeadSQL
 
-// setSentAside sets the event aside and returns its ID.
+// setSentAside makes a dead letter of the event that the outbox refuses, and returns its
+// ID.
 func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, from, until time.Time, r redrive, cause error) (last domain.ID, err error) {
 	err = pgx.BeginFunc(ctx, o.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, stillPartitionsSQL); err != nil {
@@ -243,22 +250,23 @@ func (o *Redriver) setSentAside(ctx context.Context, after domain.ID, rows int, 
 	return last, err
 }
 
-// Housekeeping moves rows from the default partition to a new one. A statement
-// that was planned before that and reads after it would find them in neither.
-// This lock keeps the partitions as they are.
+// The housekeeping moves rows from the default partition to a new partition. A statement
+// that PostgreSQL planned before the move and executes after it would find the rows in
+// neither partition. This lock prevents such a move.
 const stillPartitionsSQL = `LOCK TABLE ONLY outbox_sent IN SHARE UPDATE EXCLUSIVE MODE`
 
 // openBatches are the transactions that have written to the history and have not ended.
-// oldest is when the first of them began. latest is the newest sent_at whose transaction
-// has certainly ended.
+// oldest is the time at which the first of them began. latest is the last sent_at that
+// Redrive reads: now, or a later time if an open transaction or a row of the history has
+// one.
 type openBatches struct {
 	transactions   []string
 	oldest, latest time.Time
 }
 
-// A claim locks the history before it sends anything to the queue, and releases
-// the lock after its rows are visible. Most roles may not see when a
-// transaction of another user began; then the whole history is read again.
+// A claim locks the history before it publishes anything, and releases the lock only when
+// other sessions can see its rows. Most roles may not see when another user's transaction
+// began. Then oldest is unknown, and Redrive reads the whole history again.
 const openBatchesSQL = `
 SELECT greatest(clock_timestamp(), max(a.xact_start)), coalesce(array_agg(DISTINCT l.virtualtransaction), '{}'),
        CASE WHEN bool_and(a.xact_start IS NOT NULL) THEN min(a.xact_start) END
@@ -266,14 +274,13 @@ FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
-// If the clock was set back, the history has rows with a sent_at in the future.
-// This is read after the locks, because a transaction that has released its lock
-// by then has its rows here. Almost always there are none, in the few partitions
-// that could have any.
+// If the clock was set back, the history has rows with a sent_at in the future. The
+// statement runs after the locks were read: a transaction that has released its lock by
+// then has its rows in the history. Almost always there are no such rows, and only a few
+// partitions can have any.
 const latestSentSQL = `SELECT max(sent_at) FROM outbox_sent WHERE id > $1::uuid AND id <= $2::uuid AND sent_at > $3::timestamptz`
 
-// latestSent returns the newest sent_at of the history, or now if that is
-// later.
+// latestSent returns the newest sent_at of the history, or now if that time is later.
 func (o *Redriver) latestSent(ctx context.Context, now time.Time) (time.Time, error) {
 	latest, after := now, domain.ID{}
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
@@ -309,9 +316,8 @@ func (o *Redriver) openBatches(ctx context.Context) (openBatches, error) {
 
 const (
 	batchCheck = 50 * time.Millisecond
-	// batchPatience is longer than any batch can last: PostgreSQL ends a batch
-	// that idles or waits too long. A transaction that holds the history's lock
-	// longer is no batch.
+	// No batch lasts as long as batchPatience: PostgreSQL ends a batch that is idle or waits
+	// for too long. So a transaction that locks the history for longer is no batch.
 	batchPatience = 5 * time.Minute
 )
 
@@ -319,7 +325,7 @@ const stillOpenSQL = `
 SELECT EXISTS (SELECT FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'outbox_sent'::regclass AND mode = 'RowExclusiveLock' AND virtualtransaction = ANY ($1::text[]))`
 
-// awaitBatches returns when all of the transactions have ended.
+// awaitBatches waits until all of the given transactions have ended.
 func (o *Redriver) awaitBatches(ctx context.Context, transactions []string) error {
 	limit := time.NewTimer(batchPatience)
 	defer limit.Stop()

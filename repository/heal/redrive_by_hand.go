@@ -18,13 +18,14 @@ type RedriveFilter struct {
 	Except []string      // types that no consumer confirms
 }
 
-// RedriveByHand is Redrive for some of the events, recorded as an action.
+// RedriveByHand does what Redrive does, for the events that the filter chooses, and
+// records that as an action.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, filter RedriveFilter) (int64, error) {
 	const doing = "record the redrive"
-	// The action is recorded before its effect and its size after, because each
-	// batch has a transaction of its own.
+	// The action is recorded before the first event goes back. The number of events is added
+	// afterwards, because each batch has a transaction of its own.
 	if err := stored.Act(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
 		return 0, postgres.Translate(err, doing)
 	}
@@ -49,8 +50,8 @@ WITH unconfirmed AS MATERIALIZED (
 )
 SELECT count(DISTINCT id) FROM unconfirmed WHERE ` + notDeadSQL
 
-// CountRedrive returns how many events RedriveByHand would put back now. It
-// includes events whose task waits or runs.
+// CountRedrive returns how many events RedriveByHand would put back now. The number
+// includes events whose task waits for a worker or is running.
 func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
 	var after domain.ID
 	err = postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {

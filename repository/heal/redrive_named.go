@@ -10,12 +10,12 @@ import (
 	"outboxd/repository/stored"
 )
 
-// redriveAtOnce bounds the named events of one transaction.
+// redriveAtOnce is the largest number of events that RedriveEvents puts back in one
+// transaction.
 const redriveAtOnce = 1000
 
-// RedriveEvents puts those of the named events back into the outbox that were
-// handed to the queue and are not confirmed, recorded as an action. It returns
-// how many.
+// RedriveEvents puts the events with the given IDs back into the outbox, if they were
+// published and are not confirmed, and records that as an action. It returns how many.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (m *MissingEvents) RedriveEvents(ctx context.Context, action *domain.Action, ids []domain.ID) (total int64, err error) {
