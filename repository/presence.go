@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// wakeChannel is the channel on which producers notify. All schemas of the
-// database share it; the payload names the schema.
+// wakeChannel is the LISTEN channel on which producers announce new events. All schemas
+// of a database share this channel; the payload of a notification names the schema.
 const wakeChannel = "outbox_wake"
 
 // Presence implements domain.Presence.
@@ -22,8 +22,8 @@ type Presence struct {
 	listenURL string
 }
 
-// NewPresence returns the Presence of db. listenURL ("" means db's own) is
-// where to LISTEN: it must lead past a PgBouncer in transaction mode.
+// NewPresence returns the Presence of db. listenURL is where to LISTEN; "" means the URL
+// of db. It must not lead through a PgBouncer in transaction mode.
 func NewPresence(db *postgres.Database, listenURL string) *Presence {
 	return &Presence{db: db, listenURL: listenURL}
 }
@@ -46,8 +46,8 @@ func (p *Presence) Leave(ctx context.Context, process domain.RelayProcess) error
 	return postgres.Translate(err, "take the relay's record away")
 }
 
-// listenCheck is how often a silent connection is tested for whether
-// notifications still reach it. echoPatience is how long a test may take.
+// listenCheck is how long a connection may be silent before outboxd tests whether
+// notifications still reach it. echoPatience is how long such a test may take.
 const (
 	listenCheck  = 30 * time.Second
 	echoPatience = 5 * time.Second
@@ -69,7 +69,8 @@ func (p *Presence) Listen(ctx context.Context, notified func(domain.Notice)) err
 	}
 }
 
-// TryListening begins to listen, and returns nil if notifications arrive.
+// TryListening returns nil if a connection can LISTEN and a notification reaches it. Then
+// it closes the connection.
 func (p *Presence) TryListening(ctx context.Context) error {
 	conn, _, err := p.listen(ctx)
 	if err == nil {
@@ -78,8 +79,8 @@ func (p *Presence) TryListening(ctx context.Context) error {
 	return err
 }
 
-// listen opens a connection of its own for notifications. It would keep one of
-// the pool occupied all the time.
+// listen opens a connection of its own for notifications. A connection of the pool would
+// be occupied all the time.
 func (p *Presence) listen(ctx context.Context) (_ *pgx.Conn, schema string, err error) {
 	conn, err := p.db.ConnectDirectly(ctx, p.listenURL)
 	if err != nil {
@@ -112,10 +113,10 @@ func (p *Presence) await(ctx context.Context, conn *pgx.Conn, schema string, not
 	}
 }
 
-// echo tests that notifications arrive: it sends one through the pool, as
-// producers do. A mere answer on the connection proves little. PgBouncer in
-// transaction mode accepts LISTEN and delivers nothing, and after a failover the
-// connection may still lead to the old primary.
+// echo tests whether notifications arrive: it sends one through the pool, as producers
+// do, and waits for it. An answer to a ping would prove little. PgBouncer in transaction
+// mode accepts LISTEN and delivers nothing, and after a failover the connection may still
+// lead to the old primary.
 func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, notified func(domain.Notice)) error {
 	wait, cancel := context.WithTimeout(ctx, echoPatience)
 	defer cancel()
@@ -138,8 +139,8 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 	}
 }
 
-// pass tells what a notification is about, unless it is for another schema or
-// another process's echo.
+// pass calls notified with the meaning of a notification. It ignores a notification for
+// another schema and the test notification of another process.
 func pass(payload, schema string, notified func(domain.Notice)) {
 	switch payload {
 	case schema:

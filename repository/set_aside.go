@@ -12,17 +12,17 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Rows that stop a claim. The outbox refuses such rows at INSERT, but a restore,
-// a trigger that was switched off or a newer version may bring them. If a claim
-// fails on a row, it is made again without that row, and the row becomes a dead
-// letter inside PostgreSQL, which does not need to send it to us. None of this
-// costs anything until a claim fails.
+// Some rows make a claim fail. The outbox refuses such rows at INSERT, but a restore, a
+// newer version of outboxd or a disabled trigger may bring them. If a claim fails because
+// of a row, the relay claims again without that row. The row becomes a dead letter inside
+// PostgreSQL, so the server need not send it to outboxd. This costs nothing as long as no
+// claim fails.
 
-// maxAside bounds how many rows one claim sets aside. The next claim sets aside
-// more.
+// maxAside is the largest number of rows that one claim makes dead letters. The next
+// claim sets aside more.
 const maxAside = 32
 
-// aroundSQL locks the rows that a claim would take, as claimSQL does.
+// aroundSQL locks the rows that the claim statement would take.
 const aroundSQL = `
 SELECT ctid::text FROM outbox
 WHERE available_at <= now() AND (available_at, id) >= ($1, $2::uuid)
@@ -31,8 +31,8 @@ ORDER BY available_at, id
 LIMIT %d
 FOR UPDATE SKIP LOCKED`
 
-// theseSQL changes a claim so that it takes given rows, which are locked
-// already.
+// theseSQL returns a claim statement that takes the rows with the given tuple
+// identifiers. These rows are already locked.
 func theseSQL(claim string) string {
 	const due = `
 WITH due AS MATERIALIZED (
@@ -42,8 +42,9 @@ WITH due AS MATERIALIZED (
 	return due + ", fitting AS (" + strings.Replace(rest, "$3", "$2", 1)
 }
 
-// claimAround claims again after a claim failed because of a row. It returns
-// cause if no row turns out to be the reason.
+// claimAround claims again after a claim failed because of a row. The faulty rows become
+// dead letters. It returns cause if it cannot claim even a valid event that it has made
+// up: then the fault is not in a row.
 func (o *Outbox) claimAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) (*batch, error) {
 	b, err := o.newBatch(ctx)
 	if err != nil {
@@ -91,8 +92,8 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 	return nil
 }
 
-// sifting separates the rows that can be claimed from those that cannot, by
-// halving.
+// sifting separates the rows that can be claimed from those that cannot. It claims half
+// of the rows, then half of that half, and so on.
 type sifting struct {
 	*batch
 	fit   []string
@@ -125,8 +126,8 @@ func (s *sifting) sift(ctx context.Context, places []string) error {
 	return s.sift(ctx, places[len(places)/2:])
 }
 
-// try runs do under a savepoint. It keeps the changes only if do succeeded and
-// keep is true.
+// try runs do under a savepoint. The changes of do stay only if do succeeded and keep is
+// true.
 func (b *batch) try(ctx context.Context, do func() error, keep bool) error {
 	if _, err := b.conn.Exec(ctx, "SAVEPOINT row"); err != nil {
 		return fmt.Errorf("set a savepoint: %w", err)
@@ -157,7 +158,7 @@ func (b *batch) take(ctx context.Context, places []string) error {
 const madeUpSQL = `
 INSERT INTO outbox (event_type, payload, available_at) VALUES ('outboxd:probe', '', now()) RETURNING ctid::text`
 
-// claimMadeUp writes a faultless event, claims it, and undoes both.
+// claimMadeUp inserts a valid event, claims it, and rolls both back.
 func (b *batch) claimMadeUp(ctx context.Context) error {
 	return b.try(ctx, func() error {
 		var place string
@@ -168,9 +169,8 @@ func (b *batch) claimMadeUp(ctx context.Context) error {
 	}, false)
 }
 
-// setAside makes dead letters of rows and returns how many it made. A row that
-// cannot even become a dead letter stays where it is, and later claims find it
-// again.
+// setAside turns rows into dead letters, and returns how many it could turn. A row that
+// cannot become a dead letter stays in the outbox, and later claims find it again.
 func (b *batch) setAside(ctx context.Context, stuck []stuckRow) int {
 	aside := 0
 	for _, row := range stuck {

@@ -13,16 +13,17 @@ import (
 	"outboxd/repository/stored"
 )
 
-// The claim has moved the delivered events. These statements settle the others:
-// back into the outbox, or to the dead letters. The rows come from this
-// process's memory, because without a history no table has them.
+// The claim has already moved all of its events out of the outbox, which is right for the
+// published ones. These statements settle the other events: they put them back into the
+// outbox, or move them to the dead letters or to the suppressed events. They insert the
+// events as this process has them in memory, because without a history no table has them.
 
-// unclaimSQL deletes the rows that claimWithHistorySQL wrote. sent_at, the
-// transaction's time, leads to their partition.
+// unclaimSQL deletes rows that claimWithHistorySQL inserted. sent_at is the start of the
+// transaction, and PostgreSQL finds the partition by it.
 const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($1::uuid[])`
 
-// clock_timestamp, because a delay counts from the failure and now() is when
-// the claim began. Without a delay the due time does not change.
+// The statement uses clock_timestamp(), because a delay counts from the failure, and
+// now() is the time of the claim. An event without a delay keeps its due time.
 var putBackSQL = `
 INSERT INTO outbox (` + stored.Columns + `)
 SELECT ` + stored.ColumnsWith(map[string]string{
@@ -31,8 +32,8 @@ SELECT ` + stored.ColumnsWith(map[string]string{
 }) + `
 FROM ` + stored.Unnest + stored.Beside + `::bigint[]) AS back (` + stored.Columns + `, delay_ms)`
 
-// An event that was written again after its death may die again under its ID.
-// The repeat is then absorbed.
+// A producer may write a dead event again, and it may die again. Then the existing dead
+// letter is updated, and the account counts the second row as a repeat.
 var deadSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS given (` + stored.Columns + `, error)
@@ -49,8 +50,8 @@ WITH given AS MATERIALIZED (
 )
 SELECT FROM dead`
 
-// If a suppressed event was written again under its ID, the repeat is absorbed.
-// Returns how many rows it was given.
+// If a producer wrote a suppressed event again, the second row has no effect, and the
+// account counts it as a repeat. Returns how many rows it was given.
 var suppressSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS g (` + stored.Columns + `, holder)
@@ -84,8 +85,8 @@ func (b *batch) Commit(ctx context.Context, outcomes []domain.Outcome) error {
 }
 
 func (b *batch) end(ctx context.Context) error {
-	// If a statement of the transaction failed, COMMIT answers ROLLBACK without an
-	// error.
+	// If a statement of the transaction failed, PostgreSQL answers COMMIT with ROLLBACK and
+	// reports no error.
 	tag, err := b.conn.Exec(ctx, "COMMIT")
 	if err == nil && tag.String() != "COMMIT" {
 		err = pgx.ErrTxCommitRollback
@@ -99,8 +100,8 @@ func (b *batch) end(ctx context.Context) error {
 	return nil
 }
 
-// settle undoes the claim of the events that were not delivered, and puts them
-// where their outcomes say.
+// settle undoes the claim of each event that was not published, and puts the event where
+// its outcome says.
 func (b *batch) settle(ctx context.Context, outcomes []domain.Outcome) error {
 	var undelivered [][16]byte
 	var back, dead, suppressed stored.Rows
@@ -164,8 +165,8 @@ func (b *batch) settle(ctx context.Context, outcomes []domain.Outcome) error {
 	return nil
 }
 
-// execExactly fails if a statement changed another number of rows than it was
-// given: an event would be lost or doubled.
+// execExactly fails unless a statement changes as many rows as it was given: otherwise an
+// event would be lost or be there twice.
 func (b *batch) execExactly(ctx context.Context, rows int, sql string, args ...any) error {
 	tag, err := b.conn.Exec(ctx, sql, args...)
 	if err == nil && tag.RowsAffected() != int64(rows) {
@@ -180,7 +181,7 @@ SELECT event_type, date_trunc('day', created_at, 'UTC'), count(*)
 FROM unnest($1::text[], $2::timestamptz[]) AS sent (event_type, created_at)
 GROUP BY 1, 2`
 
-// enterUnrecorded counts delivered events in the account if no history is kept.
+// enterUnrecorded counts published events in the account if no history is kept.
 func (b *batch) enterUnrecorded(ctx context.Context, outcomes []domain.Outcome) error {
 	if b.outbox.o.History {
 		return nil

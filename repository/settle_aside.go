@@ -10,10 +10,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// settleSafely is settle for batches in which the outbox or the dead letters may
-// refuse an event: that event alone then gets another outcome. It returns the
-// outcomes that were applied. Its savepoint costs two round trips, only in batches
-// with undelivered events.
+// settleSafely does what settle does. If the outbox or the dead letters refuse an event,
+// only that event gets another outcome. settleSafely returns the outcomes that took
+// effect. The savepoint costs two round trips, but only in a batch with events that were
+// not published.
 func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
 	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.Delivered }) {
 		return outcomes, nil
@@ -34,9 +34,9 @@ func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]
 	return outcomes, nil
 }
 
-// settleOne undoes the claim of one event. If the outbox refuses the event, it
-// becomes a dead letter. If that is refused too, it becomes a dead letter without
-// its headers and options.
+// settleOne undoes the claim of one event. If the outbox refuses the event, it becomes a
+// dead letter. If the dead letters refuse the event too, settleOne drops its headers and
+// options, and in the end its payload.
 func (b *batch) settleOne(ctx context.Context, i int, outcome domain.Outcome) (domain.Outcome, error) {
 	alone := make([]domain.Outcome, len(b.events))
 	for j := range alone {

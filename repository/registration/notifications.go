@@ -33,7 +33,8 @@ func (n *Notifications) FindNotification(ctx context.Context, id domain.ID) (*re
 		return nil, nil, postgres.Translate(err, fmt.Sprintf("find notification %s", id))
 	}
 	var user userRow
-	// Without the password's hash: the worker's database role may not read it.
+	// The query does not read the hash of the password, because the worker's database role
+	// may not read it.
 	if err := n.schema.in(db, usersTable).Select("id", "email", "created_at").Take(&user, "id = ?", row.UserID).Error; err != nil {
 		return nil, nil, postgres.Translate(err, fmt.Sprintf("find user %s", row.UserID))
 	}

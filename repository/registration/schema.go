@@ -12,8 +12,8 @@ const (
 	keysTable          = "idempotency_keys"
 )
 
-// schema is the name of the example's schema. Every statement names it, because
-// the sessions have only outboxd's schema on their search_path.
+// schema is the name of the example's schema. Every statement names this schema, because
+// the search_path of the sessions has only outboxd's schema.
 type schema string
 
 // of returns the full name of a table.

@@ -27,7 +27,7 @@ func NewUsers(db *postgres.Database, name string) *Users { return &Users{db: db,
 
 var _ registration.UserStore = (*Users)(nil)
 
-// The rows as GORM maps them.
+// The types that GORM maps to the rows of the example's tables.
 type (
 	userRow struct {
 		ID           domain.ID
@@ -84,9 +84,9 @@ func (u *Users) Register(ctx context.Context, user *registration.User, idempoten
 	})
 }
 
-// claimKey runs before the user's row is written. If two requests come with one
-// key at the same time, the second waits here and then finds the key taken, and
-// not the e-mail address.
+// Register calls claimKey before it inserts the user. If two requests come with the same
+// Idempotency-Key at the same time, the second one waits here. It is then refused because
+// of the key, and not because of the e-mail address.
 func (u *Users) claimKey(tx *gorm.DB, key string, user domain.ID) error {
 	if key == "" {
 		return nil

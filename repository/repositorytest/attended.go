@@ -13,7 +13,7 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Attended returns a database on which a relay runs and leads.
+// Attended returns a database with a relay that runs and is the leader.
 func Attended(t testing.TB, url string) *postgres.Database {
 	t.Helper()
 	db := schematest.Connect(t, url)

@@ -1,4 +1,4 @@
-// Package repositorytest has helpers for the tests of repository and the packages
-// below it: they write events, hand them over, confirm them and count them. Each
-// helper ends the test on an error.
+// Package repositorytest has helpers for the tests of package repository and its
+// subpackages: the helpers write events, claim and publish them, confirm them and count
+// them. Each helper ends the test on an error.
 package repositorytest

@@ -18,7 +18,8 @@ func Emit(t testing.TB, db *postgres.Database, n int) {
 		SELECT 'test:'||n, convert_to(n::text, 'UTF8'), now() - ($1 - n) * interval '1 ms' FROM generate_series(1, $1) n`, n)
 }
 
-// EmitKeyed writes one event for each name, such as "a1": its key is the first letter.
+// EmitKeyed writes one event for each name, such as "a1". The ordering key is the first
+// letter of the name.
 func EmitKeyed(t testing.TB, db *postgres.Database, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -26,8 +27,8 @@ func EmitKeyed(t testing.TB, db *postgres.Database, names ...string) {
 	}
 }
 
-// Claim claims from the beginning. At the end of the test it releases a batch that is
-// still claimed.
+// Claim claims up to limit due events, from the beginning of the outbox. At the end of
+// the test, Claim releases the batch if it is still open.
 func Claim(t testing.TB, store *repository.Outbox, limit int) domain.Batch {
 	t.Helper()
 	batch, err := store.Claim(t.Context(), domain.Cursor{}, limit)
@@ -38,7 +39,8 @@ func Claim(t testing.TB, store *repository.Outbox, limit int) domain.Batch {
 	return batch
 }
 
-// ClaimEvents claims until a batch has events or nothing is left to claim.
+// ClaimEvents claims again and again until a batch has events or nothing is left to
+// claim.
 func ClaimEvents(t testing.TB, store *repository.Outbox) domain.Batch {
 	t.Helper()
 	for {
@@ -48,7 +50,7 @@ func ClaimEvents(t testing.TB, store *repository.Outbox) domain.Batch {
 	}
 }
 
-// Deliver ends a batch whose events were all delivered.
+// Deliver commits a batch as if all of its events were published.
 func Deliver(t testing.TB, batch domain.Batch) {
 	t.Helper()
 	outcomes := make([]domain.Outcome, len(batch.Events()))
@@ -60,8 +62,8 @@ func Deliver(t testing.TB, batch domain.Batch) {
 	}
 }
 
-// RelayAll claims everything and commits it as delivered. It returns the types in the order in
-// which they were delivered.
+// RelayAll claims all due events and commits them as published. It returns the types of
+// the events in the order in which they were claimed.
 func RelayAll(t testing.TB, store *repository.Outbox) string {
 	t.Helper()
 	var went []string
@@ -75,7 +77,7 @@ func RelayAll(t testing.TB, store *repository.Outbox) string {
 	}
 }
 
-// Die claims events and commits them as dead, as a relay does.
+// Die claims events and commits them as dead letters, as a relay does.
 func Die(t testing.TB, store *repository.Outbox, why string) {
 	t.Helper()
 	batch := ClaimEvents(t, store)
@@ -94,7 +96,8 @@ func Confirm(t testing.TB, db *postgres.Database, name string) {
 	Exec(t, db, `SELECT outboxd.confirm(id) FROM (SELECT id FROM outbox WHERE event_type = $1 UNION SELECT id FROM outbox_sent WHERE event_type = $1) AS e`, name)
 }
 
-// Find returns the ID of the event of a type, wherever it is.
+// Find returns the ID of the event of a type, from the outbox, the history, the dead
+// letters or the held events.
 func Find(t testing.TB, db *postgres.Database, name string) domain.ID {
 	t.Helper()
 	var id domain.ID
@@ -106,7 +109,7 @@ func Find(t testing.TB, db *postgres.Database, name string) domain.ID {
 	return id
 }
 
-// Types returns the types of events in one line.
+// Types returns the types of the events in one line of text.
 func Types(events []domain.Event) string {
 	list := make([]string, len(events))
 	for i, e := range events {
@@ -115,8 +118,8 @@ func Types(events []domain.Event) string {
 	return strings.Join(list, " ")
 }
 
-// Balance fails the test unless every emitted event is in one table or in the
-// account.
+// Balance fails the test unless every emitted event is either in exactly one table or
+// counted in the account.
 func Balance(t testing.TB, db *postgres.Database) {
 	t.Helper()
 	if _, err := upkeep.NewHousekeeping(db, "").FoldAccount(t.Context()); err != nil {

@@ -14,15 +14,16 @@ import (
 	"outboxd/app/servertest"
 )
 
-// Executed is what a server says of the statements that it has executed.
+// Executed reads from a server's log which statements the server has executed, with their
+// plans.
 type Executed struct {
 	t    testing.TB
 	log  string
 	read int64 // how much of the log
 }
 
-// LogPlans makes a server log what every step of every statement met, those inside
-// functions too, in the sessions that begin afterwards.
+// LogPlans makes the sessions that begin afterwards log the plan of every statement, with
+// the rows of each step. Statements inside functions are logged too.
 func LogPlans(t testing.TB, server *servertest.PostgresServer) *Executed {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), server.URL())
@@ -43,9 +44,10 @@ func LogPlans(t testing.TB, server *servertest.PostgresServer) *Executed {
 	return &Executed{t: t, log: server.Log()}
 }
 
-// Largest returns the statement, with its plan, that met the most rows of one table in
-// steps of one type since the last call, the table, and how many rows that were. What a statement wrote does not count.
-// It fails the test if there was no statement.
+// Largest looks at the statements since its last call. For each statement it adds up the
+// rows of one table that steps of one type read, and returns the statement with the
+// largest sum, with its plan, the table and the sum. What a statement wrote does not
+// count. Largest fails the test if the server has executed no statement.
 func (e *Executed) Largest() (statement, table string, rows float64) {
 	e.t.Helper()
 	file, err := os.Open(e.log)
@@ -91,7 +93,7 @@ func (e *Executed) Largest() (statement, table string, rows float64) {
 	return statement, table, rows
 }
 
-// continued is the rest of an entry of the log: its lines begin with a tab.
+// continued reads the rest of a log entry: the lines that begin with a tab.
 func (e *Executed) continued(log *bufio.Reader) string {
 	var text strings.Builder
 	for {
@@ -107,8 +109,9 @@ func (e *Executed) continued(log *bufio.Reader) string {
 	}
 }
 
-// meet adds up the rows that the steps which read a table met, by type and table.
-// Partitions of the history are one table. A look that found nothing counts as one row.
+// meet adds up the rows that the steps of a plan read, by type of step and by table. All
+// partitions of the history count as one table. A step that found no row counts as one
+// row.
 func (p plan) meet(met map[string]float64) {
 	for _, below := range p.Plans {
 		below.meet(met)
@@ -121,7 +124,7 @@ func (p plan) meet(met map[string]float64) {
 	}
 }
 
-// tree is the plan as text, a line for each step.
+// tree returns the plan as text, one line for each step.
 func (p plan) tree(indent string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s%s %s: %.0f rows, %.0f removed, %.0f loops\n", indent, p.Type, p.Relation, p.Rows, p.Filtered+p.Rechecked, p.Loops)

@@ -12,7 +12,8 @@ func Healthy() examine.Options {
 	return examine.Options{Conns: 4, SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 40, Now: time.Now}
 }
 
-// Text returns the text of the finding with a code; "" if there is none.
+// Text returns the text of the finding with the given code, or "" if there is no such
+// finding.
 func Text(found []domain.Finding, code string) string {
 	for _, f := range found {
 		if f.Code == code {

@@ -15,15 +15,17 @@ type plan struct {
 	Rows     float64 `json:"Actual Rows"` // in each loop
 	Loops    float64 `json:"Actual Loops"`
 	Filtered float64 `json:"Rows Removed by Filter"`
-	// Rechecked are those that an index gave and the table did not confirm.
+	// Rechecked is the number of rows that an index returned and that did not match in the
+	// table.
 	Rechecked float64 `json:"Rows Removed by Index Recheck"`
 	Hit       int64   `json:"Shared Hit Blocks"`
 	Read      int64   `json:"Shared Read Blocks"`
 	Plans     []plan
 }
 
-// WantBounded runs statements on tables with far more rows than they may read. It fails the test if
-// a step of a plan reads more rows than are ever counted, or more blocks than these rows take.
+// WantBounded runs statements on tables that have far more rows than the statements may
+// read. It fails the test if a step of a plan reads more than maxRows rows (maxEntries
+// from the account's entries), or more blocks than so many rows fill.
 func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxRows, maxEntries int) {
 	t.Helper()
 	for name, statement := range statements {
@@ -51,8 +53,8 @@ func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxR
 	}
 }
 
-// most returns how many rows the busiest step read, separately for steps that read the account's
-// entries and for all others.
+// most returns how many rows the step that read the most has read: once for the steps
+// that read the account's entries, and once for all other steps.
 func (p plan) most() (rows, entries float64) {
 	for _, below := range p.Plans {
 		r, e := below.most()

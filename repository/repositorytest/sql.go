@@ -29,7 +29,8 @@ func Count(t testing.TB, db *postgres.Database, query string, args ...any) (n in
 	return n
 }
 
-// Eventually waits up to half a minute until a query counts what it should.
+// Eventually waits until a query counts the wanted number of rows. It fails the test
+// after half a minute.
 func Eventually(t testing.TB, db *postgres.Database, want int, query string, args ...any) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
@@ -45,7 +46,7 @@ func Eventually(t testing.TB, db *postgres.Database, want int, query string, arg
 	}
 }
 
-// AwaitWaiting returns when a session waits for the lock of another.
+// AwaitWaiting waits until some session waits for a lock of another session.
 func AwaitWaiting(t testing.TB, db *postgres.Database) {
 	t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
@@ -61,7 +62,7 @@ func AwaitWaiting(t testing.TB, db *postgres.Database) {
 	}
 }
 
-// Explain returns a plan as text.
+// Explain runs an EXPLAIN statement and returns the plan as text.
 func Explain(t testing.TB, conn *sql.Conn, statement string) string {
 	t.Helper()
 	rows, err := conn.QueryContext(t.Context(), statement)

@@ -10,22 +10,22 @@ import (
 	"outboxd/domain"
 )
 
-// shortest is the shortest time between two ticks of an @every.
+// shortest is the shortest duration that @every accepts.
 const shortest = time.Minute
 
-// Cron is a cron expression in a time zone. The clock of the wall decides:
+// Cron is a cron expression in a time zone. Local time decides:
 //
-//   - A time that is skipped in spring has its tick when the clock has been put
-//     forward.
-//   - A time that comes twice in autumn has one tick, the first. Expressions with any hour
-//     (*) tick in both hours.
+//   - If a tick falls into the hour that is skipped in spring, the tick comes when the
+//     clock has been put forward.
+//   - If a local time comes twice in autumn, only the first one has a tick. An expression
+//     with any hour (*) ticks in both hours.
 type Cron struct {
 	spec cron.Schedule
 	wall *cron.SpecSchedule // in UTC, for times without a zone; nil: it does not go by the clock of the wall
 	zone *time.Location
 }
 
-// Parse reads an expression of five fields (minute, hour, day of month, month, day of
+// Parse reads a cron expression: five fields (minute, hour, day of month, month, day of
 // week), a word such as @daily, or @every with a duration of at least a minute.
 //
 // Errors: domain.CodeInvalid.
@@ -65,7 +65,8 @@ func Parse(expression, timeZone string) (*Cron, error) {
 	return c, nil
 }
 
-// Next returns the first tick after a time; zero if there is none in five years.
+// Next returns the first tick after the given time, or zero if there is none within five
+// years.
 func (c *Cron) Next(after time.Time) time.Time {
 	for {
 		next := c.spec.Next(after.In(c.zone))
@@ -82,8 +83,8 @@ func (c *Cron) Next(after time.Time) time.Time {
 	}
 }
 
-// putForward returns when the clock was put forward over a tick, after a time and
-// before the next tick; zero if it was not.
+// putForward returns the time at which the clock was put forward over a tick, if that was
+// between after and next. Otherwise it returns zero.
 func (c *Cron) putForward(after, next time.Time) time.Time {
 	limit := next
 	if limit.IsZero() {
@@ -104,7 +105,8 @@ func (c *Cron) putForward(after, next time.Time) time.Time {
 	}
 }
 
-// isSecond tells whether a time of the wall was before, because the clock was put back.
+// isSecond reports whether the local time of t already came once before, because the
+// clock was put back.
 func isSecond(t time.Time) bool {
 	begin, _ := t.ZoneBounds()
 	if begin.IsZero() {
@@ -114,7 +116,7 @@ func isSecond(t time.Time) bool {
 	return wallClock(t).Before(before)
 }
 
-// wallClock is what the clock of the wall says, as if it were UTC.
+// wallClock returns the local time of t as if it were UTC.
 func wallClock(t time.Time) time.Time {
 	_, offset := t.Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)

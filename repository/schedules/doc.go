@@ -1,4 +1,4 @@
-// Package schedules has the schedules of a database, and emits their events. When a
-// schedule ticks is decided here; that each tick is one event is decided by the
-// condition of a statement, whoever runs it.
+// Package schedules stores the schedules of a database and emits their events. This
+// package computes when a schedule ticks. A condition in the SQL statement ensures that
+// each tick becomes one event, even if two processes emit it.
 package schedules

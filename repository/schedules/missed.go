@@ -6,10 +6,11 @@ import (
 	"outboxd/domain"
 )
 
-// longestLook bounds how far back ticks are counted.
+// longestLook is how far back missed ticks are counted.
 const longestLook = 400 * 24 * time.Hour
 
-// plan is what becomes of the ticks that are due.
+// plan says what happens to the ticks that are due: which are emitted and how many are
+// left out.
 type plan struct {
 	emit    []time.Time
 	leftOut int64
@@ -17,13 +18,14 @@ type plan struct {
 	next    time.Time
 }
 
-// plan decides, for a tick that is due and those behind it. now is the database's clock.
+// plan decides what happens to the tick at the time due and to every later tick up to
+// now, which is the time of the database's clock.
 func (c *Cron) plan(due, now time.Time, rule domain.MissedRule) plan {
 	var p plan
 	var missed []time.Time
 	tick := due
 	if old := now.Add(-longestLook); tick.Before(old) {
-		// What was due before is left out, and not counted.
+		// Ticks that are older than longestLook are left out and not counted.
 		if later := c.Next(old); !later.IsZero() {
 			tick = later
 		}

@@ -92,8 +92,9 @@ func scanSchedule(row pgx.CollectableRow) (domain.Schedule, error) {
 	return s, nil
 }
 
-// What is the same stays as it is, its next tick too. Where the expression or the zone
-// changed, the next tick is computed anew, and never one that was emitted.
+// A schedule that does not differ stays as it is, with its next tick. If the expression
+// or the time zone changed, the next tick is computed again. It is never a tick that was
+// already emitted.
 const applySQL = `
 INSERT INTO outbox_schedules AS s (name, cron, time_zone, missed, event_type, payload, headers, queue, max_retry, timeout_seconds, retention_seconds,
     unique_seconds, ordering_key, next_at)
@@ -109,11 +110,11 @@ WHERE (s.cron, s.time_zone, s.missed, s.event_type, s.payload, s.headers, s.queu
                      excluded.timeout_seconds, excluded.retention_seconds, excluded.unique_seconds, excluded.ordering_key)
 RETURNING xmax::text <> '0'`
 
-// Apply adds the schedules that do not exist and changes those that differ, all or
-// none. It returns what it did to each. It leaves other schedules and pauses as they
-// are. A new schedule has its first tick after now.
+// Apply adds the schedules that do not exist and changes those that differ: either all of
+// them or, after an error, none. It returns what it did to each. Apply leaves other
+// schedules and pauses as they are. A new schedule has its first tick after now.
 //
-// Errors: domain.CodeInvalid, for the first that is wrong.
+// Errors: domain.CodeInvalid if a schedule is wrong; the error names the first one.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Schedule) ([]domain.ScheduleChange, error) {
 	crons := make([]*Cron, len(list))
 	for i := range list {
@@ -155,7 +156,7 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (doma
 	if err != nil {
 		return "", err
 	}
-	// The row is locked, so that no tick is emitted between this look and the change.
+	// The query locks the row, so that no relay emits a tick before the change.
 	var now time.Time
 	var last *time.Time
 	err = tx.QueryRow(ctx, "SELECT last_at FROM outbox_schedules WHERE name = $1 FOR UPDATE", s.Name).Scan(&last)
@@ -191,7 +192,8 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (doma
 }
 
 const (
-	// The first pause counts: whoever pauses again does not change since when.
+	// The first pause counts: a second one does not change its time, its author and its
+	// reason.
 	pauseSQL = `
 UPDATE outbox_schedules SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
     pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
@@ -205,8 +207,8 @@ func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) e
 	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
-// Resume lets a schedule go on. Its rule says what happens to the ticks that it missed.
-// Errors: domain.CodeNotFound.
+// Resume lets a schedule go on. The schedule's rule for missed ticks decides what happens
+// to the ticks during the pause. Errors: domain.CodeNotFound.
 func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "resume", action, name, resumeSQL)
 }

@@ -15,39 +15,42 @@ import (
 
 var _ domain.Schedules = (*Store)(nil)
 
-// never is the next tick of a schedule that has none any more.
+// never is stored as the next tick of a schedule that has no tick any more.
 var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// longestSleep bounds Next, and failurePause is Next where the database fails. A
-// schedule that is applied meanwhile may tick sooner than all others: the leader's
-// measurement reports it (domain.Chores).
+// longestSleep is the largest value of Ticks.Next, and failurePause its value after a
+// failure of the database. If a person applies a schedule that ticks sooner than all
+// others, the leader learns that from its next measurement (domain.Chores).
 const (
 	longestSleep = 10 * time.Minute
 	failurePause = 15 * time.Second
 )
 
-// shortestSleep is Next where a tick is due already: 0 says that nothing is known.
+// shortestSleep is the value of Ticks.Next if a tick is already due: 0 would mean that
+// nothing is known.
 const shortestSleep = time.Millisecond
 
 const (
-	// dueAtOnce bounds how many schedules one look takes.
+	// dueAtOnce is the largest number of schedules that one call of Tick looks at.
 	dueAtOnce = 1000
 
-	// Those that fail come last, so that they take no place from the others.
+	// Schedules that failed come last, so that they do not displace the others.
 	dueSQL = `
 SELECT id, cron, time_zone, missed, next_at, changed_at, clock_timestamp() FROM outbox_schedules
 WHERE paused_at IS NULL AND next_at <= clock_timestamp() ORDER BY failed_at IS NOT NULL, next_at LIMIT $1`
 
-	// The tick of one that fails is due all the time. It is tried with the next of
-	// another, or when the leader has measured again.
+	// The tick of a schedule that fails stays due all the time, so it does not count here.
+	// It is tried again together with the next tick of another schedule, or after the
+	// leader's next measurement.
 	nextSQL = `
 SELECT coalesce((extract(epoch FROM min(next_at) - clock_timestamp()) * 1000000)::bigint, $1)
 FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 day' AND (failed_at IS NULL OR next_at > clock_timestamp())`
 )
 
-// The event and the next tick are one statement, and so one transaction. It does nothing
-// where another leader has emitted the tick, or a person has changed the schedule.
-// The events are written in the order of the ticks, which becomes that of their key.
+// One statement, and so one transaction, inserts the events and moves the schedule to its
+// next tick. The statement does nothing if another leader has emitted the tick, or if a
+// person has changed the schedule. The events are inserted in the order of the ticks, so
+// they have this order within their ordering key.
 const emitSQL = `
 WITH moved AS (
     UPDATE outbox_schedules SET next_at = $4, last_at = $5, emitted = emitted + cardinality($6::timestamptz[]), left_out = left_out + $7, failed_at = NULL, error = ''
@@ -115,8 +118,8 @@ func (s *Store) Tick(ctx context.Context) (ticks domain.Ticks, err error) {
 	return ticks, failed
 }
 
-// emit emits the ticks of a schedule that are due, and moves it on. An error that is
-// unnoted is not on the schedule.
+// emit emits the due ticks of a schedule and moves the schedule to its next tick. unnoted
+// says that the error could not be recorded in the schedule's row.
 func (s *Store) emit(ctx context.Context, d *due) (emitted, leftOut int64, unnoted bool, err error) {
 	cron, err := Parse(d.cron, d.timeZone)
 	if err == nil {
