@@ -26,8 +26,8 @@ func (e *Examiner) ownRights(ctx context.Context, tx pgx.Tx, facts *diagnosis.Po
 	return nil
 }
 
-// Checks the columns that emit writes, since a right may be for some columns
-// only. A right on the table covers every column.
+// producerSQL checks the INSERT right for each column that emit writes, because a right
+// may be given for some columns only. A right for the whole table covers every column.
 const producerSQL = `
 SELECT quote_ident(n.nspname), quote_ident(r.rolname),
        has_schema_privilege(r.oid, n.oid, 'USAGE'), (SELECT bool_and(has_column_privilege(r.oid, c.oid, name, 'INSERT')) FROM unnest(ARRAY[
@@ -51,8 +51,9 @@ func (e *Examiner) producer(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	return nil
 }
 
-// pooler compares the process ID that the server announced when the connection
-// began with the one that answers now. A pooler announces an invented one.
+// pooler looks for a pooler in the connection: it compares the process ID that the server
+// announced when the connection began with the ID of the session that answers now. A
+// pooler announces an invented one.
 func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var pid uint32
 	if err := tx.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
@@ -62,8 +63,8 @@ func (e *Examiner) pooler(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postg
 	return nil
 }
 
-// listening tries whether a notification that the pool sends reaches the
-// connection at which relays listen.
+// listening reports whether a notification that is sent through the pool reaches the
+// connection on which relays LISTEN.
 func (e *Examiner) listening(ctx context.Context) (*diagnosis.Listening, error) {
 	err := repository.NewPresence(e.db, e.o.ListenURL).TryListening(ctx)
 	if ctx.Err() != nil {

@@ -1,5 +1,5 @@
-// Package examine looks at the database for conditions that stop outboxd, or
-// will: rights, settings, vacuum, the leader, and the contents of outboxd's
-// tables. outboxd doctor and the pages show the result. It changes nothing. It
-// does not look at Redis.
+// Package examine looks for conditions in the database that stop outboxd or are going to
+// stop it: missing rights, wrong settings, blocked vacuum, a silent leader, and bad
+// contents of outboxd's tables. outboxd doctor and the web pages show the result. It
+// changes nothing. It does not look at Redis.
 package examine

@@ -33,11 +33,12 @@ func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx, facts *diagnosis.P
 	return nil
 }
 
-// manyTurns bounds how many turns one look reads, so that it stays cheap.
+// manyTurns is the largest number of turns that one examination reads, so that it stays
+// cheap.
 const manyTurns = 50_000
 
-// A key is held only if events wait behind the one with the turn. Whether that
-// one is a dead letter is one look into the primary key.
+// An ordering key counts as held only if events wait behind the event that has its turn.
+// One look-up by primary key says whether the event with the turn is a dead letter.
 const keysHeldSQL = `
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(taken_at)), 0)::float8,
        count(*) FILTER (WHERE EXISTS (SELECT FROM outbox_dead d WHERE d.id = held.event_id)),

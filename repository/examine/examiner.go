@@ -15,25 +15,25 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Options are the bounds and the configuration that an Examiner compares the
-// database with.
+// Options are the limits and the configuration with which an Examiner compares the
+// database.
 type Options struct {
-	// Conns is how many connections one process of this configuration may open.
+	// Conns is the largest number of connections that one process with this configuration
+	// opens.
 	Conns int
-	// ProducerRole is a role that should be able to write events; "": none is
-	// checked.
+	// ProducerRole is a role that must be able to write events. "" checks no role.
 	ProducerRole string
-	// SnapshotAge is how long a transaction may be open, and KeyAge how long an
-	// ordering key may keep events waiting. Beyond them there is a finding.
+	// SnapshotAge is how long a transaction may stay open, and KeyAge how long an event may
+	// keep other events of its ordering key waiting. Beyond them there is a finding.
 	SnapshotAge, KeyAge time.Duration
-	// LeaderSilence is how long the leader may be silent. 0 means twice its
-	// usual interval.
+	// LeaderSilence is how long the leader may send no message. 0 means twice its usual
+	// interval.
 	LeaderSilence time.Duration
-	// SlotBytes is how much WAL a replication slot may keep.
+	// SlotBytes is how many bytes of WAL a replication slot may keep.
 	SlotBytes int64
-	// Listens says that relays of this configuration LISTEN at ListenURL (see
-	// NewPresence), so the Examiner tries it. That takes a connection outside
-	// the pool, and up to echoPatience if notifications do not arrive.
+	// Listens says that relays with this configuration LISTEN at ListenURL (see
+	// NewPresence). Then the Examiner tries whether notifications arrive. The trial opens a
+	// connection outside the pool, and lasts up to echoPatience if no notification arrives.
 	Listens   bool
 	ListenURL string
 	// Now is this machine's clock.
@@ -41,7 +41,8 @@ type Options struct {
 }
 
 // Examiner implements domain.Examiner for the database. It changes nothing. One
-// examination is one transaction, unless it may not see something.
+// examination is one transaction; it needs a further transaction after each check that
+// PostgreSQL refuses.
 type Examiner struct {
 	db *postgres.Database
 	o  Options
@@ -88,8 +89,8 @@ func (e *Examiner) checks() []check {
 	return checks
 }
 
-// How long a whole examination and one of its statements may take. An
-// examination must not burden a server that is in trouble.
+// examinePatience bounds a whole examination, and questionPatience one of its statements.
+// An examination must not be a burden for a server that is in trouble.
 const (
 	examinePatience  = 15 * time.Second
 	questionPatience = 3 * time.Second
@@ -101,7 +102,8 @@ func (e *Examiner) Examine(ctx context.Context) ([]domain.Finding, error) {
 	return facts.Findings(), err
 }
 
-// Facts reads the facts that Findings judges. Errors: CodeUnavailable.
+// Facts reads the facts from which the method Findings makes findings. Errors:
+// CodeUnavailable.
 func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
@@ -124,8 +126,8 @@ func (e *Examiner) Facts(ctx context.Context) (facts diagnosis.PostgresFacts, er
 	return facts, nil
 }
 
-// read runs checks in one transaction, up to the first that fails, and returns
-// those that are left.
+// read runs checks in one transaction until one fails, and returns the checks after the
+// failed one.
 func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.PostgresFacts) (left []check, err error) {
 	tx, err := e.db.Pool().BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -144,8 +146,8 @@ func (e *Examiner) read(ctx context.Context, checks []check, facts *diagnosis.Po
 	return nil, tx.Commit(ctx)
 }
 
-// isUndefined reports whether a statement named a table, column or function
-// that the schema does not have.
+// isUndefined reports whether err says that the schema does not have a table, column or
+// function that a statement names.
 func isUndefined(err error) bool {
 	switch postgres.SQLState(err) {
 	case "42P01", "42703", "42883": // table, column, function
@@ -154,8 +156,8 @@ func isUndefined(err error) bool {
 	return false
 }
 
-// isRefused reports whether a healthy server did not answer this query: the
-// role has no right to ask, or the answer took too long.
+// isRefused reports whether a healthy server refused a query: the role may not run it, or
+// it took too long.
 func isRefused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -164,7 +166,8 @@ func isRefused(err error) bool {
 	return pg.Code == "57014" || pg.Code == "55P03" || !postgres.IsUnavailable(err)
 }
 
-// legible makes a name that somebody else chose fit into one line.
+// legible replaces control characters in a name, so that a message with the name stays in
+// one line.
 func legible(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -11,9 +11,9 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// The session that holds the leader's lock ($1 and $2 are the lock's halves),
-// and how long it has been silent. PostgreSQL shows a session's times only to
-// the same role and to pg_monitor.
+// leaderSQL returns the session that holds the leader's lock ($1 and $2 are the halves of
+// the lock's key), and how long that session has been silent. PostgreSQL shows the times
+// of a session only to the session's own role and to pg_monitor.
 const leaderSQL = `
 SELECT l.pid, coalesce(a.application_name, ''), coalesce(extract(epoch FROM clock_timestamp() - a.state_change), 0)::float8
 FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)

@@ -14,7 +14,8 @@ SELECT count(*), coalesce(string_agg(DISTINCT event_type, ', ' ORDER BY event_ty
        coalesce(max(resends), 0)
 FROM (SELECT event_type, event_id, resends FROM outbox_missing WHERE ` + heal.IsMissingSQL + ` LIMIT $1) AS few`
 
-// missing reads which events the leader has found missing.
+// missing reads how many events the leader has found missing in the queue, and an
+// example.
 func (e *Examiner) missing(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var m diagnosis.MissingEvents
 	if err := tx.QueryRow(ctx, countMissingSQL, diagnosis.Counted+1).Scan(&m.Events, &m.Types, &m.Example, &m.Resends); err != nil {

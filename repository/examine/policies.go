@@ -8,9 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The roles that work for outboxd: this role, those of deploy/postgres, and the owner, with whose
-// rights triggers and functions act. Policies do not apply to superusers, to roles with BYPASSRLS,
-// and to the owner without FORCE.
+// These roles work for outboxd: the role of this session, the roles of deploy/postgres,
+// and the owner of the tables, with whose rights triggers and functions run. Row-level
+// policies do not apply to superusers, to roles with BYPASSRLS, and to the owner unless
+// the table has FORCE ROW LEVEL SECURITY.
 const policiesSQL = `
 WITH ours AS (
     SELECT c.oid, c.relname, c.relowner, c.relforcerowsecurity
@@ -35,8 +36,9 @@ func (e *Examiner) policies(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	return nil
 }
 
-// A published table without a replica identity takes no deletions and updates. outboxd's tables
-// have one, unless somebody removed it.
+// If a table is in a publication of logical replication and has no replica identity,
+// PostgreSQL refuses to delete and to update its rows. outboxd's tables have a replica
+// identity, unless somebody removed it.
 const identitiesSQL = `
 SELECT coalesce(string_agg(DISTINCT quote_ident(c.relname), ', '), '')
 FROM pg_publication_tables t JOIN pg_class c ON c.relname = t.tablename AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = t.schemaname)

@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Faults that a restore, an upgrade or a person may leave behind; see
-// docs/guides/backup.md.
+// These checks look for faults that a restore, an upgrade or a person may leave behind;
+// see docs/guides/backup.md.
 
 const triggersSQL = `
 SELECT coalesce(string_agg(wanted.name || ' of ' || wanted.relation, ', ' ORDER BY wanted.name), '')
@@ -22,8 +22,8 @@ FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), (
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
 
-// A trigger with ENABLE ALWAYS also fires for rows that logical replication applies, and would
-// enter each event into the account twice. Ours are not so.
+// A trigger with ENABLE ALWAYS also runs for rows that logical replication applies. It
+// would count each of these events in the account twice. Ours are not so.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
 WHERE tgrelid IN ('outbox'::regclass, 'outbox_entries'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
@@ -33,7 +33,7 @@ func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	if err := tx.QueryRow(ctx, triggersSQL).Scan(&off); err != nil {
 		return err
 	}
-	// If the tables are missing, only this check fails.
+	// If outboxd's tables are missing, only this check fails, and the others still run.
 	if err := tx.QueryRow(ctx, alwaysSQL).Scan(&always); err != nil {
 		return err
 	}
@@ -50,8 +50,9 @@ func (e *Examiner) replicaRoles(ctx context.Context, tx pgx.Tx, facts *diagnosis
 	return tx.QueryRow(ctx, replicaRolesSQL).Scan(&facts.ReplicaSessions)
 }
 
-// positionSample is how many of the newest events of each table are looked at. IDs are ordered by
-// time, and so are positions, almost.
+// positionSample is how many of the newest events of each table the check reads. The
+// newest IDs have the highest positions, because both grow with time, with few
+// exceptions.
 const positionSample = 2000
 
 var positionsSQL = `

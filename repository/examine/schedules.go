@@ -14,7 +14,7 @@ SELECT count(*), coalesce((array_agg(name ORDER BY next_at))[1], ''), coalesce(e
        coalesce((array_agg(left(error, 300) ORDER BY next_at))[1], '')
 FROM outbox_schedules WHERE paused_at IS NULL AND next_at < clock_timestamp() - $1 * interval '1 second'`
 
-// schedules reads which schedules have a tick that is late.
+// schedules reads how many schedules have a tick that is late, and an example.
 func (e *Examiner) schedules(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var l diagnosis.LateSchedules
 	var late float64

@@ -8,8 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Reads settings and calls no system functions, because every role may read
-// settings.
+// serverSQL reads only settings and calls only functions that every role may call.
 const serverSQL = `
 SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
        current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off', current_setting('synchronous_commit') = 'off'`
@@ -33,9 +32,9 @@ func (e *Examiner) clock(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postgr
 	return nil
 }
 
-// connectionsSQL finds the limit that leaves the fewest connections free: the
-// server's without the reserved ones, the database's, or the role's. Every role
-// may see these counts, unlike the columns of pg_stat_activity.
+// connectionsSQL finds the limit that leaves the fewest connections: that of the server
+// without the reserved connections, that of the database, or that of the role. Every role
+// may read these counts, but not all columns of pg_stat_activity. The setting
 // reserved_connections exists since PostgreSQL 16.
 const connectionsSQL = `
 WITH used AS (

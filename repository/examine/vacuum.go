@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The tables that every event passes through or adds rows to.
+// autovacuumSQL looks at the tables that every event passes through or that get rows with
+// every event.
 const autovacuumSQL = `
 SELECT c.relname,
        current_setting('autovacuum') = 'off' OR current_setting('track_counts') = 'off' OR EXISTS (
@@ -35,10 +36,11 @@ func (e *Examiner) autovacuum(ctx context.Context, tx pgx.Tx, facts *diagnosis.P
 	return err
 }
 
-// A session holds back vacuum by a snapshot (backend_xmin) or by a transaction that has written
-// (backend_xid). It is a session of this database, or of a standby, which has no database. VACUUM
-// itself does not count. PostgreSQL shows both to every role, but their times and states only to
-// the same role and to pg_monitor.
+// A session holds back vacuum with a snapshot (backend_xmin) or with a transaction that
+// has written (backend_xid). The session may belong to this database, or to a standby,
+// which has no database. VACUUM itself does not count. VACUUM itself does not count.
+// PostgreSQL shows backend_xmin and backend_xid to every role, but shows the times and
+// states of sessions only to their own role and to pg_monitor.
 const snapshotsSQL = `
 SELECT pid, coalesce(application_name, ''), coalesce(state, ''), coalesce(extract(epoch FROM clock_timestamp() - xact_start), -1)::float8,
        coalesce(greatest(age(backend_xmin), age(backend_xid)), 0), count(*) OVER ()
@@ -87,7 +89,7 @@ func (e *Examiner) prepared(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	return nil
 }
 
-// A lost slot keeps nothing; its standby or subscriber has to begin anew.
+// A lost replication slot keeps no WAL. Its standby or subscriber must be set up again.
 const slotsSQL = `
 SELECT slot_name, active, coalesce(wal_status, ''), coalesce(age(xmin), 0),
        coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), 0)::bigint

@@ -9,16 +9,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Looks only if the database went back within a week, which is how long the
-// journal is kept by default.
+// wentBackSQL returns no row unless the database went back within a week, which is how
+// long the journal is kept by default.
 const wentBackSQL = `
 SELECT extract(epoch FROM now() - went_back_at)::float8,
        (SELECT count(*) FROM (SELECT FROM outbox_journal WHERE entry = 'unknown' AND at > went_back_at - interval '1 hour' LIMIT $1) AS few),
        (SELECT event_id::text FROM outbox_journal WHERE entry = 'unknown' AND at > went_back_at - interval '1 hour' ORDER BY at DESC LIMIT 1)
 FROM outbox_queue_identity WHERE went_back_at > now() - interval '7 days'`
 
-// wentBack counts tasks that had no effect because their events no longer
-// exist.
+// wentBack counts tasks that had no effect, because the database went back and no longer
+// has their events.
 func (e *Examiner) wentBack(ctx context.Context, tx pgx.Tx, facts *diagnosis.PostgresFacts) error {
 	var u diagnosis.UnknownEvents
 	var ago float64

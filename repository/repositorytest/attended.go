@@ -13,7 +13,8 @@ import (
 	"outboxd/repository/upkeep"
 )
 
-// Attended returns a database with a relay that runs and is the leader.
+// Attended returns a database with the partitions and the row of presence that a leading
+// relay writes. No relay runs.
 func Attended(t testing.TB, url string) *postgres.Database {
 	t.Helper()
 	db := schematest.Connect(t, url)

@@ -109,9 +109,9 @@ func (e *Executed) continued(log *bufio.Reader) string {
 	}
 }
 
-// meet adds up the rows that the steps of a plan read, by type of step and by table. All
-// partitions of the history count as one table. A step that found no row counts as one
-// row.
+// meet adds up the rows that the steps of a plan read, by type of step and by table. Rows
+// that a filter removed count too. All partitions of the history count as one table. A
+// loop of a step that found no row counts as one row.
 func (p plan) meet(met map[string]float64) {
 	for _, below := range p.Plans {
 		below.meet(met)

@@ -25,10 +25,10 @@ func NewAuditor(db *postgres.Database) *Auditor { return &Auditor{db: db} }
 
 var _ audit.Auditor = (*Auditor)(nil)
 
-// All statements of one account share one snapshot, so events that move are counted
-// where they were. Each statement counts one piece: rows of the tables between two IDs
-// ($1, $2), and entries, which have no ID, between two places ($3, $4). The first one
-// ($5) also reads the sums of former days.
+// All statements of one account read the same snapshot. So an event that moves in between
+// is counted where it was. Each statement counts one piece: the rows of the tables with
+// IDs from $1 to $2, and the account's entries, which have no ID, between the tuple
+// identifiers $3 and $4. The first statement ($5) also reads the sums of former days.
 var accountSQL = `
 WITH places AS (
     ` + stored.Places.Union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid`) + `
@@ -63,7 +63,7 @@ func (a *Auditor) Account(ctx context.Context) ([]audit.AccountLine, error) {
 	return lines, postgres.Translate(err, "read the account")
 }
 
-// entriesABlock is about how many entries a block of their table has.
+// entriesABlock is roughly how many entries fit into a block of the table outbox_entries.
 const entriesABlock = 100
 
 const entryBlocksSQL = `SELECT pg_relation_size('outbox_entries'::regclass) / current_setting('block_size')::int`
@@ -95,12 +95,13 @@ func (a *Auditor) account(ctx context.Context, rows int) ([]audit.AccountLine, e
 	return sums.lines(), err
 }
 
-// place writes the beginning of a block as a ctid.
+// place returns the tuple identifier (ctid) at which a block begins.
 func place(block int64) string { return fmt.Sprintf("(%d,0)", min(block, math.MaxUint32)) }
 
-// placesPieceSQL is where a piece of all tables in which events are begins, from $1 on, and
-// where it ends: so many rows on in one of them, or in the inbox, which has more than
-// they where it outlives the history.
+// placesPieceSQL finds the first ID, from $1 on, of all tables that have events, and the
+// ID at which the piece ends: %d rows further on in one of these tables or in the inbox.
+// The inbox may have more rows than the tables, because it may be kept longer than the
+// history.
 var placesPieceSQL = `
 WITH first AS MATERIALIZED (
     SELECT least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id LIMIT 1)`, ", ") + `) AS id
@@ -109,8 +110,8 @@ SELECT id, least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1:
     (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))
 FROM first`
 
-// placesPiece returns the first and the last ID of the piece that follows one which
-// ended with after. first is where the piece begins if there is no event.
+// placesPiece returns the first and the last ID of the next piece. The piece before it
+// ended with the ID after. If no event is left, the piece begins right after that ID.
 func placesPiece(ctx context.Context, q stored.Querier, after domain.ID, rows int) (first, last domain.ID, err error) {
 	var from, end *domain.ID
 	err = q.QueryRow(ctx, fmt.Sprintf(placesPieceSQL, rows-1), stored.PieceStart(after)).Scan(&from, &end)
@@ -124,7 +125,7 @@ func placesPiece(ctx context.Context, q stored.Querier, after domain.ID, rows in
 	return first, last, err
 }
 
-// accountSums adds up the pieces of an account, by day and type.
+// accountSums holds the sums of the pieces of an account, by day and event type.
 type accountSums map[accountKey]audit.AccountLine
 
 type accountKey struct {
@@ -157,13 +158,15 @@ func (s accountSums) lines() []audit.AccountLine {
 	})
 }
 
-// A held event waits for the event with its key's turn, or for an earlier one in the
-// outbox, or for the end of a replay. For a moment between two commits there may be none.
+// A held event waits for the event that has the turn of its key, for an earlier event of
+// the key in the outbox, or for the end of a replay. Between two commits there may for a
+// moment be nothing that it waits for.
 //
-// An event that was written more than once under one ID may be in several
-// tables. Then its rows have different times, or the account has counted each of
-// them. So rows with the same ID and time break a promise only if the account
-// has counted fewer. $2 and $3 are the days and types for which it has.
+// If a producer wrote an event more than once under one ID, several tables may have it.
+// Then the rows have different times, or the account has counted each of the rows. So
+// several rows with the same ID and time are a violation only on a day and for a type of
+// which the account has counted fewer events than there are. $2 and $3 are these days and
+// types.
 var violationsSQL = `
 (SELECT id, 'in more than one place', string_agg(state, ', ' ORDER BY state)
  FROM (
@@ -214,8 +217,9 @@ func (a *Auditor) Violations(ctx context.Context, account []audit.AccountLine, l
 	return violations, postgres.Translate(err, "look for violations")
 }
 
-// Events sent in the last minute need not be in Redis yet. A sent_at in the future is from before
-// the clock was set back.
+// Redis may not yet have the tasks of events that were published in the last minute, so
+// these events are left out. A row with a sent_at in the future was written before the
+// clock was set back.
 const unconfirmedSQL = `
 SELECT id, event_type, queue, generation, sent_at FROM outbox_sent s
 WHERE id > $1::uuid AND id <= $4::uuid AND sent_at NOT BETWEEN now() - interval '1 minute' AND now() AND (event_type <> ALL ($3::text[]) OR subscription IS NOT NULL) AND split IS DISTINCT FROM 'instead'
@@ -265,7 +269,7 @@ func (a *Auditor) Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID
 	return confirmed, postgres.Translate(err, "look for confirmations")
 }
 
-// Reads an index that has only such entries.
+// withoutEventSQL reads a partial index that has only entries of this kind.
 const withoutEventSQL = `
 SELECT event_id, max(at) FROM outbox_journal WHERE entry = 'unknown' GROUP BY event_id ORDER BY 2 DESC, 1 LIMIT $1`
 

@@ -10,9 +10,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// deliveriesSQL finds the deliveries of an event by their IDs, which follow from the
-// event and the subscription. One that was never made is nowhere. Of a subscription
-// whose name is used again the former deliveries are not found.
+// deliveriesSQL finds the deliveries of an event by their IDs. The ID of a delivery is
+// computed from the event and the subscription. One that was never made is nowhere. If a
+// subscription was removed and its name used again, the deliveries of the removed one are
+// not found.
 var deliveriesSQL = `
 SELECT named.id, named.name, named.paused_at, named.paused_by, named.pause_reason, named.removed,
        coalesce(e.state, 'gone'), e.since, coalesce(e.generation, last.generation, 0), i.processed_at,

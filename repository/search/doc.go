@@ -1,5 +1,5 @@
-// Package search reads events for the pages and the commands: the search, the life
-// of one event, overviews and their history, held keys, and the account that
-// outboxd verify checks. It changes nothing. Package examine looks for what
-// endangers events.
+// Package search reads events for the web pages and the commands: the search, the life of
+// one event, overviews and their history, the held ordering keys, and the account that
+// outboxd verify checks. It changes nothing. Package examine looks for conditions that
+// endanger events.
 package search

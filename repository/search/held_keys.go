@@ -9,10 +9,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// heldHeadsSQL begins a statement that needs the first held event of up to $2
-// ordering keys: of the keys $1, or of all keys if $1 is NULL. It skips through
-// the index from key to key, so ten thousand events behind one key cost as much
-// as one.
+// heldHeadsSQL is the first part of a statement that needs the first held event of each
+// ordering key. $1 has the keys, or is NULL for all keys; then at most $2 keys are read.
+// It jumps in the index from key to key, so a key with ten thousand held events costs as
+// much as a key with one.
 const heldHeadsSQL = `
 WITH RECURSIVE skipped (key, n) AS (
     (SELECT ordering_key, 1 FROM outbox_held WHERE $1::text[] IS NULL ORDER BY ordering_key LIMIT 1)
@@ -26,15 +26,15 @@ WITH RECURSIVE skipped (key, n) AS (
     ) AS head
 )`
 
-// holderSQL selects the event that a held one waits for: the one with its key's
-// turn, or an earlier one in the outbox.
+// holderSQL selects the event for which a held event waits: the one that has the turn of
+// the key, or an earlier one in the outbox.
 func holderSQL(key, position string) string {
 	return `coalesce((SELECT t.event_id FROM outbox_turns t WHERE t.ordering_key = ` + key + `),
         (SELECT o.id FROM outbox o WHERE o.ordering_key = ` + key + ` AND o.ordering_position < ` + position + ` ORDER BY o.ordering_position LIMIT 1))`
 }
 
-// Counts and looks up only the keys on the page. One statement, so that an
-// event that moves is seen in one place.
+// heldKeysSQL counts and looks up only the keys on the page. It is one statement, so it
+// finds an event that moves at the same time in one place.
 var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
     SELECT key, id, held_at, ` + holderSQL("longest.key", "longest.position") + ` AS holder
     FROM (SELECT * FROM heads ORDER BY held_at, key LIMIT $3) AS longest
@@ -51,15 +51,16 @@ FROM page LEFT JOIN outbox_turns t ON t.ordering_key = page.key LEFT JOIN LATERA
 ) AS e ON true
 ORDER BY page.held_at, page.key`
 
-// HeldKeys reads the ordering keys that hold events back.
+// HeldKeys reads the ordering keys whose events are held back.
 type HeldKeys struct{ db *postgres.Database }
 
 // NewHeldKeys returns the HeldKeys of db.
 func NewHeldKeys(db *postgres.Database) *HeldKeys { return &HeldKeys{db: db} }
 
-// List returns up to limit ordering keys that hold events back: of the named ones, or of all if
-// none is named. The keys that have waited longest come first. complete is false if there are more
-// than domain.HeldKeysCounted held keys; then only the first ones by name were looked at. Errors:
+// List returns up to limit ordering keys whose events are held back: only the named keys,
+// or all keys if none is named. The keys whose events have waited longest come first.
+// complete is false if there are more than domain.HeldKeysCounted such keys; then List
+// looked only at the first ones in the order of their names. Errors:
 // domain.CodeUnavailable.
 func (k *HeldKeys) List(ctx context.Context, named []string, limit int) (list []domain.HeldKey, complete bool, err error) {
 	const doing = "list held keys"

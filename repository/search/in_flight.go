@@ -10,8 +10,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// inFlightSQL costs one look into an index for each ID and partition of the history.
-// Of an event that was sent again the newest generation counts.
+// inFlightSQL looks into an index once for each ID and each partition of the history. If
+// an event was sent again, its newest generation counts.
 var inFlightSQL = `
 SELECT DISTINCT ON (id) id, event_type, queue, coalesce(ordering_key, ''), ` + stored.Within("created_at") + `, ` + stored.Within("sent_at") + `,
        generation, octet_length(payload)

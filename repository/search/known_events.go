@@ -11,7 +11,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// KnownEvents distinguishes this database's events from those of others.
+// KnownEvents tells this database's events from events of other databases that use the
+// same Redis.
 type KnownEvents struct {
 	db      *postgres.Database
 	history time.Duration
@@ -23,13 +24,15 @@ func NewKnownEvents(db *postgres.Database, history time.Duration) *KnownEvents {
 	return &KnownEvents{db, history}
 }
 
-// Costs one look into an index for each ID, table and partition of the history.
+// knownSQL looks into an index once for each ID, each table and each partition of the
+// history.
 var knownSQL = `
 SELECT id FROM unnest($1::uuid[]) AS asked (id)
 WHERE ` + stored.Places.Have("asked.id") + ` OR EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)`
 
-// Among returns the IDs that are events of this database, or may have been.
-// Without a history, or for an ID older than the history, that cannot be known.
+// Among returns those of the IDs that are, or may have been, events of this database. If
+// there is no history, or if an ID is older than the history, it is not known and counts
+// as an event of this database.
 //
 // Errors: domain.CodeUnavailable.
 func (k *KnownEvents) Among(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {

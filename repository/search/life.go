@@ -21,7 +21,8 @@ var _ domain.EventLives = (*Lives)(nil)
 // NewLives returns the Lives of db.
 func NewLives(db *postgres.Database) *Lives { return &Lives{db: db} }
 
-// One statement, so that an event that moves is seen once.
+// lifeSQL is one statement, so it finds an event that moves at the same time exactly
+// once.
 var lifeSQL = `
 SELECT ` + stored.Columns + `, state, since, stage, error, rival,
        ` + holderSQL("e.ordering_key", "e.ordering_position") + `,

@@ -10,8 +10,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Overviews implements domain.Overviews. It reads the samples that Measure
-// writes, and counts as Measure does.
+// Overviews implements domain.Overviews. Overviews reads the samples that
+// Housekeeping.Measure writes, and counts as Measure does.
 type Overviews struct{ db *postgres.Database }
 
 // NewOverviews returns the overviews of db.
@@ -19,8 +19,8 @@ func NewOverviews(db *postgres.Database) *Overviews { return &Overviews{db} }
 
 var _ domain.Overviews = (*Overviews)(nil)
 
-// lookPatience bounds one look. With an old snapshot and millions of dead rows
-// even a bounded count takes long; then there is no overview.
+// lookPatience bounds one look. If an old transaction prevents vacuum, even a bounded
+// count may read millions of dead rows and take long; then there is no overview.
 const lookPatience = 2 * time.Second
 
 var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() LIMIT $3) AS few),
@@ -29,15 +29,15 @@ var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE avai
        coalesce((SELECT max(queued) FROM outbox_samples WHERE at > now() - interval '15 minutes' AND at < now() - interval '10 minutes'), -1),
        standing.* FROM (` + StandingSQL + `) AS standing`
 
-// flowsSQL adds up samples, once for each window. A day has 8,640 samples, and
-// the shortest window has three or four.
+// flowsSQL adds up the samples of three windows: 35 seconds, an hour and a day. A day has
+// 8,640 samples, and the shortest window has three or four.
 const flowsSQL = `
 SELECT coalesce(sum(seconds), 0), coalesce(sum(emitted), 0)::bigint, coalesce(sum(enqueued), 0)::bigint,
        coalesce(sum(confirmed), 0)::bigint, coalesce(sum(died), 0)::bigint, max(at)
 FROM unnest(ARRAY[35, 3600, 86400]) AS w (length) LEFT JOIN outbox_samples ON at > now() - length * interval '1 second'
 GROUP BY length ORDER BY length`
 
-// presentRelaysSQL takes for the leader the relay that measured last.
+// presentRelaysSQL marks as leader the relay that wrote the last sample.
 const presentRelaysSQL = `
 SELECT id, host, pid, version, asleep, started_at, seen_at,
        coalesce(id = (SELECT relay FROM outbox_samples WHERE at > now() - interval '1 minute' ORDER BY at DESC LIMIT 1), false)
@@ -79,12 +79,13 @@ func (o *Overviews) Standing(ctx context.Context) (domain.Standing, error) {
 	return s, err
 }
 
-// receiversSQL selects the subscriptions to which nothing is delivered.
+// receiversSQL selects the subscriptions that get no deliveries now: they are paused or
+// removed, or their receiver is down.
 const receiversSQL = `
 SELECT name, paused_at IS NOT NULL, removed_at IS NOT NULL, CASE WHEN down_until > clock_timestamp() THEN down_since END, down_reason
 FROM outbox_subscriptions WHERE paused_at IS NOT NULL OR removed_at IS NOT NULL OR down_until > clock_timestamp() ORDER BY name LIMIT 1000`
 
-// Receivers returns the subscriptions to which nothing is delivered at present.
+// Receivers returns the subscriptions that get no deliveries now.
 //
 // Errors: domain.CodeUnavailable.
 func (o *Overviews) Receivers(ctx context.Context) ([]domain.ReceiverStatus, error) {
@@ -125,9 +126,9 @@ func (o *Overviews) flows(ctx context.Context, s *domain.Standing) error {
 	return err
 }
 
-// historySQL joins the samples of each step. Percentiles cannot be averaged
-// exactly: for medians the mean is good enough, and for 99th percentiles the
-// largest matters.
+// historySQL combines the samples of each step into one row. Percentiles cannot be
+// averaged exactly. For a median the mean is good enough; of 99th percentiles the largest
+// matters.
 const historySQL = `
 SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step,
        sum(seconds)::float8, sum(emitted)::bigint, sum(enqueued)::bigint, sum(confirmed)::bigint, sum(died)::bigint,

@@ -11,34 +11,35 @@ import (
 	"outboxd/repository/stored"
 )
 
-// How many events one search looks at. The first step is small, because it
-// fills most pages.
+// How many events one search looks at. The first step is small, because it is usually
+// enough to fill a page.
 const (
 	searchFirst    = 500    // of each table, in the first step
 	searchStep     = 10_000 // of each table, in each further step
 	searchLimit    = 50_000 // of each table altogether
 	searchPatience = 2 * time.Second
-	// searchTimeout bounds one step on the server, for a very slow database.
+	// searchTimeout is the statement_timeout of one step, for a very slow database.
 	searchTimeout = 5 * time.Second
 )
 
-// searchBoundsSQL makes the planner use the indexes that bound the steps. If
-// the IDs are not in the order of the table, it might read and sort the whole
-// table instead. JIT is off, because these settings raise the estimated cost.
+// searchBoundsSQL makes the planner use the indexes, so that each step reads a bounded
+// number of rows. If the rows of a table are not stored in the order of their IDs, the
+// planner might otherwise read and sort the whole table. JIT is off, because these
+// settings raise the estimated cost so much that PostgreSQL would compile the query.
 const searchBoundsSQL = `
 SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'off', true),
        set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`
 
-// Each table is read by the index of its IDs, newest first, from $2 down to $1,
-// at most $4 rows. Only then the filter is applied. So the work does not depend
-// on how many events match.
+// Each table is read by the index of its IDs, newest first, from $2 down to $1, and at
+// most $4 rows. Only then the filter is applied. So the work does not depend on how many
+// events match.
 //
-//   - $3 names the states to read; the others cost nothing.
-//   - floor is the ID down to which all tables were read: at least one of them
-//     has more rows below it. Those are left for the next step.
-//   - inbox and outbox_turns are read by scalar subqueries, which cannot become
-//     a hash of the whole table.
-//   - Without a match there is still one row, which has the floor.
+//   - $3 has the states to read. The tables of other states cost nothing.
+//   - floor is the lowest ID down to which every table was read. At least one table has
+//     more rows below it. The next step reads those rows.
+//   - Scalar subqueries read inbox and outbox_turns, because PostgreSQL cannot turn such
+//     a subquery into a hash of the whole table.
+//   - Even without a matching event the result has one row, with floor.
 var searchSQL = `
 WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
@@ -105,7 +106,7 @@ func (l *Lives) Search(ctx context.Context, filter domain.EventFilter, before do
 	return page, err
 }
 
-// searchRange returns the first and the last ID that can match.
+// searchRange returns the lowest and the highest ID that the filter allows.
 func searchRange(filter domain.EventFilter, before domain.ID) (first, last domain.ID) {
 	last = domain.LastID()
 	if !filter.Since.IsZero() {
@@ -123,9 +124,9 @@ func searchRange(filter domain.EventFilter, before domain.ID) (first, last domai
 	return first, last
 }
 
-// readFor returns the states whose tables hold the events of a state: confirmed
-// events are in the same table as those in flight. The result is strings,
-// because pgx cannot encode another type if the statement is not prepared.
+// readFor returns the states whose tables may have events of the given state: confirmed
+// events are in the same table as events in flight. The result has the type []string,
+// because pgx cannot encode another type unless the statement is prepared.
 func readFor(state domain.EventState) (states []string) {
 	switch state {
 	case "":
@@ -140,8 +141,8 @@ func readFor(state domain.EventState) (states []string) {
 	}
 }
 
-// searchOnce appends up to limit events to the page. It returns the floor of
-// the rows that it looked at; zero if there are no more.
+// searchOnce appends up to limit events to the page. It returns the ID down to which it
+// has read, or zero if there are no more rows.
 func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain.EventFilter, first, last domain.ID, step, limit int) (domain.ID, error) {
 	rows, err := tx.Query(ctx, searchSQL, [16]byte(first), [16]byte(last), readFor(f.State), step,
 		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit)

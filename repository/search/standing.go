@@ -7,12 +7,12 @@ import (
 	"outboxd/repository/stored"
 )
 
-// CountLimit bounds how many rows a measurement counts in one table.
+// CountLimit is the largest number of rows that a measurement counts in one table.
 const CountLimit = domain.StandingCounted
 
-// StandingSQL counts the events in each place. Counts are exact up to a limit,
-// and above it the planner's estimate, but never less than was counted. Of a
-// key's held events only the first one is read.
+// StandingSQL counts the events in each place. Up to the limit a count is exact. Above it
+// the planner's estimate is used, if it is larger than the count. It reads only the first
+// held event of each key.
 var StandingSQL = heldHeadsSQL + `
 SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
        counted = $3 AS estimated,
@@ -29,7 +29,7 @@ type Standing struct {
 	oldest, oldestHeld *time.Time
 }
 
-// Targets returns the targets into which a row is scanned.
+// Targets returns the targets for scanning a row of StandingSQL.
 func (s *Standing) Targets() []any {
 	return []any{&s.Pending, &s.Estimated, &s.oldest, &s.Dead, &s.Held, &s.HeldKeys, &s.oldestHeld}
 }
