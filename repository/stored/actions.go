@@ -16,8 +16,8 @@ const (
 	growActionSQL  = `UPDATE outbox_actions SET events = events + $2 WHERE id = $1`
 )
 
-// Act does one batch of an action and records it in the same transaction. An
-// action without effect is recorded too, once.
+// Act does one batch of a person's action and records the action in the same transaction.
+// An action that changed no event is recorded too, once.
 func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.Action, work func(tx pgx.Tx) (int64, error)) error {
 	id := action.ID
 	err := pgx.BeginFunc(ctx, d.Pool(), func(tx pgx.Tx) error {
@@ -38,7 +38,7 @@ func Act(ctx context.Context, d *postgres.Database, kind string, action *domain.
 	return err
 }
 
-// Record writes an action, or a part of one, with a record of its own.
+// Record writes an action, or one batch of it, as a record of its own.
 func Record(ctx context.Context, d *postgres.Database, tx pgx.Tx, kind string, action *domain.Action, events int64) (id domain.ID, err error) {
 	filter, err := json.Marshal(storableAll(d, action.Filter))
 	if err != nil {
@@ -47,7 +47,7 @@ func Record(ctx context.Context, d *postgres.Database, tx pgx.Tx, kind string, a
 	return id, tx.QueryRow(ctx, beginActionSQL, d.Storable(action.Actor), kind, string(filter), d.Storable(action.Reason), events).Scan((*[16]byte)(&id))
 }
 
-// ByWhom returns the journal's text for an action.
+// ByWhom returns the text that the journal shows for an action: who did it and why.
 func ByWhom(d *postgres.Database, action *domain.Action) string {
 	if action.Reason == "" {
 		return d.Storable("by " + action.Actor)

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// column is a column of every table that holds events.
+// column describes a column that every table with events has.
 type column struct {
 	name, sqlType string
 	target        func(*Scan) any // what Scan reads it into
 	array         func(*Rows) any // the array of it in Rows
 }
 
-// columns are the columns of an event. All statements, Scan and Rows use this
-// order. The tables are made by migrations/00001_outbox.sql.
+// columns are the columns of an event. All statements, Scan and Rows use the columns in
+// this order. The migration migrations/00001_outbox.sql creates the tables.
 var columns = []column{
 	{"id", "uuid", func(s *Scan) any { return &s.id }, func(r *Rows) any { return r.IDs }},
 	{"event_type", "text", func(s *Scan) any { return &s.kind }, func(r *Rows) any { return r.types }},
@@ -37,8 +37,8 @@ var columns = []column{
 	{"split", "text", func(s *Scan) any { return &s.split }, func(r *Rows) any { return r.splits }},
 }
 
-// Met is the value of split for an event that returns to the outbox after a
-// claim: its deliveries are made, and are not made again.
+// Met is the value of the column split for an event that returns to the outbox after a
+// claim: its deliveries exist, and the next claim does not make them again.
 const Met = "coalesce(split, 'done')"
 
 var (
@@ -46,15 +46,16 @@ var (
 	Columns = ColumnsWith(nil)
 	// NoEvent is a NULL for each column.
 	NoEvent = each(func(int, column) string { return "NULL" })
-	// Unnest makes rows from Rows: one array for each column, from $1 on. It must be
-	// followed by one more array, the parameter Beside, and the closing bracket.
+	// Unnest makes rows from the arrays of Rows: one array for each column, from $1 on.
+	// After Unnest, a statement must have one more array, with the parameter Beside, and the
+	// closing bracket.
 	Unnest = "unnest(" + each(func(i int, c column) string { return fmt.Sprintf("$%d::%s[]", i+1, c.sqlType) }) + ", "
-	// Beside is the parameter after those of Unnest.
+	// Beside is the parameter that follows those of Unnest.
 	Beside = fmt.Sprintf("$%d", len(columns)+1)
 )
 
-// ColumnsWith returns Columns with some columns replaced by expressions, given
-// by the column's name.
+// ColumnsWith returns Columns, with an expression in the place of each column whose name
+// is in values.
 func ColumnsWith(values map[string]string) string {
 	return each(func(_ int, c column) string {
 		if value, ok := values[c.name]; ok {

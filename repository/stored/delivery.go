@@ -2,11 +2,12 @@ package stored
 
 import "outboxd/domain"
 
-// DeliveryColumns are the columns of a delivery, for ColumnsWith: what they are made of
-// stands in event, a table or alias, and, of the subscription, in the columns name,
-// ordering, most_attempts and delivery_id.
+// DeliveryColumns returns the columns of a delivery, for ColumnsWith. event is the table
+// or alias that has the event. The statement must also have the columns name, ordering,
+// most_attempts and delivery_id of the subscription.
 //
-// Two headers are added if there is room, as there almost always is.
+// A delivery has two more headers than its event, unless the event's headers already fill
+// their space.
 func DeliveryColumns(event string) map[string]string {
 	return map[string]string{
 		"id":                "delivery_id",

@@ -2,8 +2,8 @@ package stored
 
 import "outboxd/domain"
 
-// The journal of migrations/00004_record.sql: what happened to events beyond a
-// plain delivery.
+// The journal says what happened to an event in addition to a plain publication and
+// confirmation; see migrations/00004_record.sql.
 
 // JournalSQL appends entries to the journal. Args returns its parameters.
 const JournalSQL = `
@@ -11,14 +11,14 @@ INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail)
 SELECT id, $1, entry, generation, attempt, detail
 FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::integer[], $6::text[]) AS noted (id, entry, generation, attempt, detail)`
 
-// Journal is a list of entries of one stage, as arrays for JournalSQL.
+// Journal is a list of journal entries of one stage, as arrays for JournalSQL.
 type Journal struct {
 	IDs                   [][16]byte
 	entries, details      []string
 	generations, attempts []int
 }
 
-// Add adds an entry for an event, whose Attempts include the present one.
+// Add adds an entry for an event. The event's Attempts must include the present attempt.
 func (j *Journal) Add(e *domain.Event, entry, detail string) {
 	j.IDs = append(j.IDs, e.ID)
 	j.entries, j.details = append(j.entries, entry), append(j.details, detail)

@@ -6,28 +6,28 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// The first and the last time that the outbox accepts: those that JSON and RFC
-// 3339 can write. See migrations/00001_outbox.sql.
+// firstMoment and lastMoment are the first and the last time that the outbox accepts.
+// JSON and RFC 3339 can write no other times. See migrations/00001_outbox.sql.
 var (
 	firstMoment = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 )
 
-// Within returns an expression for a column of times, with each time moved into
-// the bounds of the outbox. Rows that came past the checks may have times
-// outside, even infinite ones, with which PostgreSQL cannot calculate.
+// Within returns an SQL expression for a column of times. It moves each time into the
+// range that the outbox accepts. Rows that did not go through the outbox's checks may
+// have other times, even infinite ones, with which PostgreSQL cannot calculate.
 func Within(column string) string {
 	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
 }
 
-// EmittedSQL is true for an entry of one event that was emitted.
+// EmittedSQL is true for an entry of the account that says that one event was emitted.
 const EmittedSQL = `unrecorded IS NULL AND repeated IS NULL AND deliveries IS NULL`
 
 // AccountDaySQL is the day under which the account counts an event.
 var AccountDaySQL = `(` + Within("created_at") + ` AT TIME ZONE 'UTC')::date`
 
-// moment is a time that can always be read. A time outside the bounds of the
-// outbox becomes the nearest one within, and odd is set. NULL is odd too.
+// moment scans any time of PostgreSQL without an error. A time outside the range of the
+// outbox becomes the nearest time in the range, and odd is set. NULL is odd too.
 type moment struct {
 	time.Time
 	odd bool

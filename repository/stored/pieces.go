@@ -11,14 +11,14 @@ import (
 	"outboxd/domain"
 )
 
-// Always is a window so long that no event is older.
+// Always is a length of time that every event is younger than.
 const Always = 100 * 365 * 24 * time.Hour
 
 // LastID comes after all other IDs.
 var LastID = domain.ID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// PieceStart returns the first ID of the piece after the one that ended with
-// after. If after is zero, it is the first possible ID.
+// PieceStart returns the first ID of the piece that follows the one that ended with the
+// ID after. If after is zero, PieceStart returns the smallest possible ID.
 func PieceStart(after domain.ID) [16]byte {
 	start := [16]byte(after)
 	if after.IsZero() || after == LastID {
@@ -32,16 +32,16 @@ func PieceStart(after domain.ID) [16]byte {
 	return start
 }
 
-// pieceEndSQL finds the end of a piece of the history that begins after $1: the ID %d
-// rows further on, or NULL if there are fewer. It leaves out whole days, by their
-// partitions. It does not leave out single rows, because then the search would not be
-// bounded.
+// pieceEndSQL finds the end of a piece of the history that begins after ID $1: the ID
+// that is %d rows further on, or no row if there are fewer. It does not read partitions
+// of days that are too old. It does not leave out single old rows of other partitions,
+// because then the number of rows that it reads would not be bounded.
 const pieceEndSQL = `
 SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
 ORDER BY id OFFSET %d LIMIT 1`
 
-// PieceEnd returns the last ID of the piece of the history that begins after an
-// ID. It covers the days after since that are also within the window.
+// PieceEnd returns the last ID of the piece of the history that begins after the ID
+// after. The piece covers only days after since that are also within the window.
 func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (domain.ID, error) {
 	last := LastID
 	err := q.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan((*[16]byte)(&last))
@@ -51,9 +51,9 @@ func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since t
 	return last, err
 }
 
-// pieceBesideInboxSQL is pieceEndSQL for what reads the inbox beside the history: the
-// piece also ends where the inbox has so many rows beyond the piece's first event. It
-// returns that event too.
+// pieceBesideInboxSQL does what pieceEndSQL does, for statements that read the inbox
+// beside the history: the piece also ends where the inbox has as many rows after the
+// piece's first event. It also returns the first event of the piece.
 const pieceBesideInboxSQL = `
 WITH first AS MATERIALIZED (
     SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
@@ -64,10 +64,10 @@ SELECT (SELECT id FROM first), least(
      ORDER BY id OFFSET %[1]d LIMIT 1),
     (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))`
 
-// PieceBesideInbox is PieceEnd for statements that read the inbox beside the history. A
-// piece has at most rows rows of the history, and as many of the inbox, which is kept
-// longer and may be far larger. The piece begins after the ID from. The reading of the
-// inbox can begin there too.
+// PieceBesideInbox does what PieceEnd does, for statements that read the inbox beside the
+// history. A piece has at most as many rows of the history as rows says, and at most as
+// many rows of the inbox, which is kept longer and may be far larger. The piece begins
+// after the ID from. A statement can also begin to read the inbox after from.
 func PieceBesideInbox(ctx context.Context, q Querier, after domain.ID, rows int, since time.Time, window time.Duration) (from, last domain.ID, err error) {
 	var first, end *domain.ID
 	err = q.QueryRow(ctx, fmt.Sprintf(pieceBesideInboxSQL, rows-1), [16]byte(after), since, window.Seconds()).Scan(&first, &end)
@@ -81,7 +81,7 @@ func PieceBesideInbox(ctx context.Context, q Querier, after domain.ID, rows int,
 	return from, last, err
 }
 
-// before is the ID before another one, which is not zero.
+// before returns the ID directly before the given one. The given ID must not be zero.
 func before(id domain.ID) domain.ID {
 	for i := len(id) - 1; i >= 0; i-- {
 		if id[i]--; id[i] != 0xff {

@@ -7,9 +7,9 @@ import (
 	"outboxd/domain"
 )
 
-// Place is a table that holds events. An event is in one table at a time, which
-// determines its state. The fields are the SQL expressions for since when and
-// why it is there.
+// Place is a table that holds events. An event is in one table at a time, and that table
+// determines the event's state. The fields have SQL expressions that say since when and
+// why an event is in the table.
 type Place struct {
 	state domain.EventState
 	table string
@@ -24,8 +24,8 @@ const (
 	lastError = "coalesce(last_error, '')"
 )
 
-// Places are all tables that hold events, in the order of an event's way. An event in the
-// history is in flight, or confirmed if the inbox has it.
+// Places has all tables that have events, in the order in which an event passes through
+// them. An event in the history is in flight, or confirmed if the inbox has its ID.
 var Places = PlaceList{
 	{domain.StatePending, "outbox", "available_at", noText, lastError, noText},
 	{domain.StateHeld, "outbox_held", "held_at", noText, lastError, noText},
@@ -43,9 +43,9 @@ func (p PlaceList) Only(states ...domain.EventState) PlaceList {
 	return slices.DeleteFunc(slices.Clone(p), func(at Place) bool { return !slices.Contains(states, at.state) })
 }
 
-// Each returns the text once for each place, with sep in between. In the text,
-// {table}, {state} (a literal) and the expressions {since}, {stage}, {error} and
-// {rival} are replaced by those of the place.
+// Each returns the text once for each place, separated by sep. In the text, it replaces
+// {table}, {state} (a string literal) and the expressions {since}, {stage}, {error} and
+// {rival} by the values of the place.
 func (p PlaceList) Each(text, sep string) string {
 	list := make([]string, len(p))
 	for i, at := range p {
@@ -55,12 +55,13 @@ func (p PlaceList) Each(text, sep string) string {
 	return strings.Join(list, sep)
 }
 
-// Union returns Each joined by UNION ALL. The text must select the same columns
-// for every place.
+// Union returns the text for each place, joined by UNION ALL. The text must select the
+// same columns for every place.
 func (p PlaceList) Union(text string) string { return p.Each(text, "\n    UNION ALL ") }
 
-// Have returns a condition that is true if one of the places has the event with the ID, an
-// expression. It costs one look into an index for each place and partition of the history.
+// Have returns an SQL condition that is true if a table of one of the places has the
+// event with the ID. id is an SQL expression. The condition looks into an index once for
+// each table and each partition of the history.
 func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"
 }

@@ -50,7 +50,8 @@ func (r *Rows) Add(e *domain.Event) {
 		key, position = &e.OrderingKey, &e.Position
 	}
 	r.keys, r.positions = append(r.keys, key), append(r.positions, position)
-	// pgx knows the type of a slice of these without asking the server, unlike []*[16]byte.
+	// origin is a pgtype.UUID, because pgx knows the type of a slice of these without asking
+	// the server, unlike that of []*[16]byte.
 	var origin pgtype.UUID
 	var subscription, split *string
 	if e.Subscription != "" {
@@ -78,7 +79,7 @@ func count(n *int) *int64 {
 	return new(int64(*n))
 }
 
-// Headers encodes headers as the database stores them, a JSON object.
+// Headers encodes headers in the form in which the database stores them: a JSON object.
 func Headers(headers map[string]string) (string, error) {
 	if len(headers) == 0 {
 		return "{}", nil
@@ -90,7 +91,8 @@ func Headers(headers map[string]string) (string, error) {
 	return string(text), nil
 }
 
-// Seconds rounds a duration up to whole seconds; nil if it is not above 0.
+// Seconds returns a duration rounded up to whole seconds, or nil if the duration is 0 or
+// negative.
 func Seconds(d time.Duration) *int64 {
 	if d <= 0 {
 		return nil
@@ -99,7 +101,8 @@ func Seconds(d time.Duration) *int64 {
 	return &s
 }
 
-// TimeOrNull returns nil, which the database takes for NULL, if the time is zero.
+// TimeOrNull returns a pointer to t, or nil if t is zero. The database stores nil as
+// NULL.
 func TimeOrNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

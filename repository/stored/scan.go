@@ -10,8 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// Scan reads events from rows of Columns. Its targets are types that pgx reads
-// directly, and are used again for each row.
+// Scan reads events from rows of Columns. Scan's targets have types that pgx reads
+// directly, and every row uses the same targets.
 type Scan struct {
 	Targets []any
 
@@ -28,8 +28,8 @@ type Scan struct {
 	headersError                         error
 }
 
-// NewScan returns a Scan for rows in which the targets more follow the event's
-// columns.
+// NewScan returns a Scan for rows that have more columns after the columns of the event.
+// more are the targets of these columns.
 func NewScan(more ...any) *Scan {
 	s := &Scan{}
 	for _, c := range columns {
@@ -39,15 +39,16 @@ func NewScan(more ...any) *Scan {
 	return s
 }
 
-// WithoutEvent returns the targets for a row that has no event, only more.
+// WithoutEvent returns the targets for a row whose event columns are NULL.
 func (s *Scan) WithoutEvent() []any {
 	targets := slices.Clone(s.Targets)
 	clear(targets[:len(columns)])
 	return targets
 }
 
-// Event returns the event of the row that was scanned last, as far as it could
-// be read.
+// Event returns the event of the row that was scanned last. A part that could not be read
+// is empty or has the nearest allowed value; see Unfit. A field that could not be read
+// has another value; see Unfit.
 func (s *Scan) Event() domain.Event {
 	e := domain.Event{
 		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: int(s.attempts.Int32),
@@ -68,12 +69,13 @@ func (s *Scan) Event() domain.Event {
 	return e
 }
 
-// maxCount bounds attempts and generations, so that counting further cannot overflow.
+// maxCount is the largest number of attempts or generations that is accepted, so that
+// adding to it cannot overflow.
 const maxCount = 1_000_000_000
 
-// Unfit returns an unfitError if the row of Event must not be relayed although
-// it can be read: the outbox would refuse to take it back after a failure. It
-// is nil for almost every row.
+// Unfit returns an unfitError if Event must not be relayed although it could be read: the
+// outbox would refuse its row if the relay had to put it back after a failure. Unfit
+// returns nil for almost every row.
 func (s *Scan) Unfit() error {
 	switch {
 	case s.headersError != nil:
@@ -98,9 +100,9 @@ func (s *Scan) Unfit() error {
 
 func wholeSeconds(n pgtype.Int4) time.Duration { return time.Duration(n.Int32) * time.Second }
 
-// word is a text that is mostly the same from row to row. It allocates only if
-// it differs from the row before. Otherwise three such columns would make up
-// more than half of an event's allocations.
+// word is a text that is mostly the same in successive rows. It allocates memory only if
+// the text differs from that of the row before. Without this, three such columns would
+// cause more than half of an event's allocations.
 type word string
 
 var _ pgtype.BytesScanner = (*word)(nil)

@@ -11,13 +11,13 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// unfitError says why a row that was read cannot be relayed.
+// unfitError says why an event whose row was read cannot be relayed.
 type unfitError struct{ why string }
 
 func (e unfitError) Error() string { return e.why }
 
-// IsOfRow reports whether an error may come from the contents of a row, and not
-// from the server, the session or the schema.
+// IsOfRow reports whether the contents of a row may have caused an error, and not the
+// server, the session or the schema.
 func IsOfRow(err error) bool {
 	if err == nil || postgres.IsUnavailable(err) || errors.Is(err, context.Canceled) {
 		return false

@@ -15,24 +15,26 @@ import (
 	"outboxd/repository/stored"
 )
 
-// A replay makes the deliveries of a subscription of events that the relay met
-// without it. It goes through all that is kept, by the IDs of the events and in
-// pieces; the row in outbox_replays says how far it is, so that anybody can go on
-// with it. Two who do take turns.
+// A replay makes deliveries to a subscription for events that were relayed without it.
+// The replay reads all events that are still kept, in the order of their IDs and in
+// pieces. The row in outbox_replays says how far it has come, so that any process can
+// continue it. Two processes that continue the same replay take turns.
 //
-// Every delivery has the ID that the claim would have given it, so that one which
-// there is already is not made again.
+// Every delivery has the ID that the claim would have given it, so that a delivery which
+// already exists is not made again.
 
 const (
-	// replayRows is how many events one piece looks at, and replayBytes bounds the
-	// payloads of the deliveries that it makes.
+	// replayRows is how many events one piece reads. replayBytes bounds the payloads of the
+	// deliveries that one piece makes.
 	replayRows  = 5_000
 	replayBytes = 8 << 20
-	// replayRoom is how many due events there may be for the next piece to be made:
-	// what is made comes after them, and what producers emit next after that.
+	// A replay makes its next piece only if at most replayRoom events are due, because the
+	// new deliveries wait behind these events, and later events of producers wait behind the
+	// new deliveries.
 	replayRoom  = 2 * replayRows
 	replayCheck = 200 * time.Millisecond
-	// keysAtOnce is how many ordering keys get a turn at once, when a replay ends.
+	// keysAtOnce is how many ordering keys get their turn in one statement, when a replay
+	// ends.
 	keysAtOnce = 1_000
 )
 
@@ -44,9 +46,10 @@ SET subscription_id = excluded.subscription_id, since = excluded.since, action_i
     done_until = '00000000-0000-0000-0000-000000000000', matched = 0, made = 0, refused = 0, ended_at = NULL
 WHERE r.ended_at IS NOT NULL OR r.subscription_id <> excluded.subscription_id OR r.since > excluded.since`
 
-// BeginReplay begins to send a subscription what was emitted since a time and is
-// still kept. Where a replay that goes back as far is under way, it stays that one.
-// Nothing is made yet; see ContinueReplay. Errors: domain.CodeNotFound.
+// BeginReplay records that a subscription is to get the events that were emitted since a
+// time and are still kept. If a replay that goes back as far or further is under way,
+// that one continues. BeginReplay makes no deliveries itself; see ContinueReplay. Errors:
+// domain.CodeNotFound.
 func (s *Store) BeginReplay(ctx context.Context, action *domain.Action, name string, since time.Time) error {
 	err := pgx.BeginFunc(ctx, s.db.Pool(), func(tx pgx.Tx) error {
 		found, err := findIn(ctx, tx, s.db.Storable(name))
@@ -90,7 +93,7 @@ func scanReplay(row pgx.CollectableRow) (domain.SubscriptionReplay, error) {
 	return r, err
 }
 
-// Replay returns the last replay to a subscription, nil if there was none.
+// Replay returns the last replay to a subscription, or nil if there was none.
 func (s *Store) Replay(ctx context.Context, name string) (*domain.SubscriptionReplay, error) {
 	const doing = "look for a replay"
 	rows, err := s.db.Pool().Query(ctx, replaysSQL+" WHERE subscription = $1", s.db.Storable(name))
@@ -104,8 +107,8 @@ func (s *Store) Replay(ctx context.Context, name string) (*domain.SubscriptionRe
 	return &found[0], nil
 }
 
-// AbandonedReplays returns the names of subscriptions with a replay that has not
-// ended and that nobody has gone on with for so long.
+// AbandonedReplays returns the names of the subscriptions whose replay has not ended and
+// has made no progress for the time after.
 func (s *Store) AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error) {
 	rows, err := s.db.Pool().Query(ctx, `SELECT subscription FROM outbox_replays WHERE ended_at IS NULL AND moved_at < clock_timestamp() - $1 * interval '1 second' ORDER BY 1`, after.Seconds())
 	if err != nil {
@@ -123,11 +126,12 @@ func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, op
 	return from, err == nil, postgres.Translate(err, "look for a replay")
 }
 
-// ContinueReplay goes on with the replay to a subscription until all deliveries are
-// made, and returns at once if none is under way. It waits while the relay has
-// much to do. tell, if not nil, is called after every piece and while it waits.
+// ContinueReplay continues the replay to a subscription until all deliveries are made. It
+// returns at once if no replay is under way. It waits while many events are due. It calls
+// tell, unless that is nil, after every piece and while it waits.
 //
-// What it has done holds whenever it ends: the next call goes on from there.
+// Every piece that it has made stays, even if it is interrupted: the next call continues
+// from there.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) ContinueReplay(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
@@ -167,8 +171,9 @@ func (s *Store) tellReplay(ctx context.Context, name string, tell func(domain.Su
 	return err
 }
 
-// Whoever claims looks for subscriptions first and keeps that table's lock until the
-// end. What began before the subscription was committed does not know of it.
+// A claim reads outbox_subscriptions first and holds the lock of that table until its
+// end. A claim that began before the subscription was committed makes no deliveries to
+// it, so the replay waits for the end of such claims.
 const (
 	claimsSQL = `
 SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}')
@@ -179,12 +184,12 @@ WHERE l.locktype = 'relation' AND l.relation = 'outbox_subscriptions'::regclass 
 	claimsLeftSQL = `
 SELECT EXISTS (SELECT FROM pg_locks
     WHERE locktype = 'relation' AND relation = 'outbox_subscriptions'::regclass AND virtualtransaction = ANY ($1::text[]))`
-	// No claim lasts as long: PostgreSQL ends each that idles or does not get on.
+	// No claim lasts as long: PostgreSQL ends a claim that is idle or makes no progress.
 	claimPatience = 5 * time.Minute
 	claimCheck    = 20 * time.Millisecond
 )
 
-// awaitClaims returns when every claim has ended that is open now.
+// awaitClaims waits until every claim that is open now has ended.
 func (s *Store) awaitClaims(ctx context.Context) error {
 	var claims []string
 	err := s.db.Pool().QueryRow(ctx, claimsSQL, claimPatience.Seconds()).Scan(&claims)
@@ -206,10 +211,10 @@ func (s *Store) awaitClaims(ctx context.Context) error {
 	}
 }
 
-// The index of due events, in its order, up to the bound.
+// dueSQL counts due events by their index, up to a limit.
 var dueSQL = fmt.Sprintf(`SELECT count(*) FROM (SELECT FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT %d) AS due`, replayRoom+1)
 
-// awaitRoom returns when the relay has little to do.
+// awaitRoom waits until at most replayRoom events are due.
 func (s *Store) awaitRoom(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
 	for {
 		var due int
@@ -219,7 +224,8 @@ func (s *Store) awaitRoom(ctx context.Context, name string, tell func(domain.Sub
 		if due <= replayRoom {
 			return nil
 		}
-		// That it waits is no reason for others to go on with it.
+		// The update shows that this process is still at work, so that no other process takes
+		// the replay over.
 		if _, err := s.db.Pool().Exec(ctx, "UPDATE outbox_replays SET moved_at = clock_timestamp() WHERE subscription = $1 AND moved_at < clock_timestamp() - interval '5 seconds'", s.db.Storable(name)); err != nil {
 			return postgres.Translate(err, "wait for the relay")
 		}
@@ -246,8 +252,9 @@ func pause(ctx context.Context, d time.Duration) error {
 const heldKeysSQL = `
 SELECT DISTINCT ordering_key FROM outbox_held WHERE subscription = $1 AND ordering_key > $2 ORDER BY ordering_key LIMIT $3`
 
-// giveTurns lets the first delivery of each ordering key go. Where it does not get to the end, the
-// leader's round does it.
+// giveTurns gives the turn of each ordering key to the first held delivery of the key. If
+// giveTurns is interrupted, the leader's next round of housekeeping gives the other
+// turns.
 func (s *Store) giveTurns(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {
 	for after := ""; ; {
 		rows, err := s.db.Pool().Query(ctx, heldKeysSQL, s.db.Storable(name), after, keysAtOnce)

@@ -15,16 +15,19 @@ import (
 	"outboxd/repository/stored"
 )
 
-// metSQL are the events of a piece that a subscription wants, out of all places in
-// which events are that the relay has met.
+// metSQL selects the events of a piece that a subscription wants and that the relay has
+// claimed before, from all tables that may have them.
 //
-//   - In the outbox, and among the dead that come from there, may be events that no
-//     claim has met yet. The claim makes their deliveries.
-//   - A cancelled event has none.
-//   - The range of sent_at leaves out days of the history; clocks may differ.
-//   - An event that was replayed or written again is there more than once.
-//   - An erased event has no payload any more and is never sent again. The journal says
-//     so for as long as the event is kept.
+//   - The outbox may have events that no claim has met yet, and so may the dead letters
+//     that come from the outbox. These are left out. Their next claim makes their
+//     deliveries.
+//   - A cancelled event gets no delivery.
+//   - The range of sent_at leaves out partitions of the history. It begins an hour early,
+//     because clocks may differ.
+//   - An event that was replayed or written again has several rows; the newest generation
+//     counts.
+//   - An erased event no longer has a payload and is never sent again. The journal has
+//     its erasure for as long as the event is kept.
 var metSQL = `
 WITH sub AS (
     SELECT $4::uuid AS subscription_id, $5::text AS name, $6::text[] AS patterns, $7::jsonb AS wanted_headers, $8::text AS ordering, $9::integer AS most_attempts
@@ -37,7 +40,8 @@ WITH sub AS (
     ORDER BY places.id, generation DESC
 )`
 
-// replayed is a query for each of the places, of what was met there.
+// replayed returns a query for each table that may have events which the relay has
+// claimed before.
 func replayed(query string) string {
 	return stored.Places.Only(domain.StateHeld, domain.StateSuppressed).Union(query) + `
         UNION ALL ` + stored.Places.Only(domain.StatePending, domain.StateDead).Union(query+" AND split IS NOT NULL") + `
@@ -46,14 +50,16 @@ func replayed(query string) string {
 
 const sentSinceSQL = `sent_at >= date_trunc('day', $3::timestamptz - interval '1 hour', 'UTC')`
 
-// makeSQL makes the deliveries of a piece that are not there.
+// makeSQL makes the deliveries of a piece that do not exist yet.
 //
-//   - What is confirmed was delivered, what is in any place is on its way or was taken
-//     back, and what a person discarded or erased is wanted no more. Each is asked by a subquery
-//     that gives a value, which cannot become a hash of the whole table.
-//   - Where the payloads are too large together, the piece ends before the first that
-//     does not fit (%d bytes). One always does.
-//   - Those with an ordering key are held: none has a turn before the replay has ended.
+//   - No delivery is made if it was confirmed, if a table has it (it is on its way or was
+//     cancelled), or if a person discarded or erased it. Each of these questions is a
+//     subquery that returns one value, because PostgreSQL cannot turn such a subquery
+//     into a hash of the whole table.
+//   - If the payloads of a piece are too large together (%d bytes), the piece ends before
+//     the first delivery that does not fit. The first delivery always fits.
+//   - A delivery with an ordering key is held: no delivery has a turn before the replay
+//     has ended.
 var makeSQL = metSQL + `, new AS MATERIALIZED (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - octet_length(payload) AS before
     FROM (SELECT met.*, outbox_delivery_id(met.id, subscription_id) AS delivery_id FROM met, sub) AS named
@@ -80,22 +86,23 @@ var makeSQL = metSQL + `, new AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM met WHERE id < (SELECT id FROM left_over) OR NOT EXISTS (SELECT FROM left_over)), (SELECT count(*) FROM made), (SELECT id FROM left_over)`
 
-// replayColumns are those of a delivery that is due now, so that it does not come
-// before what producers emitted meanwhile.
+// replayColumns returns the columns of a delivery that is due now. So it does not come
+// before events that producers have emitted in the meantime.
 func replayColumns() map[string]string {
 	columns := stored.DeliveryColumns("new")
-	// A person or a producer may have moved the event to a later time.
+	// A person or a producer may have moved the event to a later time; then the delivery is
+	// due at that time.
 	columns["available_at"] = "greatest(now(), (SELECT until FROM outbox_void_tasks v WHERE v.event_id = new.id))"
 	return columns
 }
 
-// pieceEndSQL finds the last ID of a piece: that of the row so many on (%d) in one of
-// the places.
+// pieceEndSQL finds the last ID of a piece: the smallest of the IDs that are %d rows
+// further on in each of the tables.
 var pieceEndSQL = `
 SELECT least(` + stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateDead, domain.StateSuppressed).Each(`(SELECT id FROM {table} WHERE id >= $1::uuid ORDER BY id OFFSET %[1]d LIMIT 1)`, ", ") + `,
     (SELECT id FROM outbox_sent WHERE id >= $1::uuid AND sent_at >= date_trunc('day', $2::timestamptz - interval '1 hour', 'UTC') ORDER BY id OFFSET %[1]d LIMIT 1))`
 
-// pieceEnd returns the last ID of a piece of so many rows of each place.
+// pieceEnd returns the last ID of a piece with at most so many rows of each table.
 func pieceEnd(ctx context.Context, tx pgx.Tx, after domain.ID, rows int, since time.Time) (domain.ID, error) {
 	var end *domain.ID
 	if err := tx.QueryRow(ctx, fmt.Sprintf(pieceEndSQL, rows-1), stored.PieceStart(after), since).Scan(&end); err != nil || end == nil {
@@ -104,8 +111,9 @@ func pieceEnd(ctx context.Context, tx pgx.Tx, after domain.ID, rows int, since t
 	return *end, nil
 }
 
-// pieceBoundsSQL says that deliveries are not emitted, and keeps the planner to the
-// indexes by which a piece is bounded, whatever it thinks of the tables' sizes.
+// pieceBoundsSQL says that the account must not count deliveries as emitted events. It
+// also makes the planner use the indexes, so that a piece reads a bounded number of rows
+// whatever the size of the tables.
 const pieceBoundsSQL = `
 SELECT set_config('outboxd.moving', 'on', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
@@ -121,9 +129,9 @@ const (
 	countReplaySQL = `UPDATE outbox_actions SET events = events + $2 WHERE id = $1`
 )
 
-// replayPiece makes the deliveries of the next piece, and reports whether it was the
-// last one. An event of which the outbox takes no delivery is left out: fewer and
-// fewer are tried until it is found.
+// replayPiece makes the deliveries of the next piece, and reports whether that was the
+// last piece. If the outbox refuses the delivery of an event, replayPiece tries smaller
+// and smaller pieces until it has found that event, and leaves it out.
 func (s *Store) replayPiece(ctx context.Context, name string, rows int) (ended bool, err error) {
 	for ; ; rows = max(rows/2, 1) {
 		ended, err = s.tryReplayPiece(ctx, name, rows, nil)
@@ -136,7 +144,8 @@ func (s *Store) replayPiece(ctx context.Context, name string, rows int) (ended b
 	}
 }
 
-// tryReplayPiece leaves the events of the piece out for a cause, if there is one.
+// tryReplayPiece makes the deliveries of one piece. If cause is not nil, it makes none
+// and counts the event of the piece as refused because of cause.
 func (s *Store) tryReplayPiece(ctx context.Context, name string, rows int, cause error) (ended bool, err error) {
 	err = pgx.BeginFunc(ctx, s.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, pieceBoundsSQL); err != nil {
@@ -204,7 +213,7 @@ func makeDeliveries(ctx context.Context, tx pgx.Tx, s *domain.Subscription, from
 	return done, err
 }
 
-// wantedArgs are those of metSQL that say what a subscription wants.
+// wantedArgs returns the parameters of metSQL that say which events a subscription wants.
 func wantedArgs(s *domain.Subscription) ([]any, error) {
 	headers := s.Headers
 	if headers == nil {
@@ -217,9 +226,10 @@ func wantedArgs(s *domain.Subscription) ([]any, error) {
 	return []any{[16]byte(s.ID), s.Name, patterns(s), string(text), s.Ordering, s.Attempts}, nil
 }
 
-// CountReplay returns how many events that were emitted since a time and are still
-// kept a subscription wants, whether there is such a one yet or not. Those that were
-// erased or not relayed yet are not counted, nor is what has its delivery left out.
+// CountReplay returns how many of the events that were emitted since a time and are still
+// kept a subscription wants. The subscription need not exist yet. The number does not
+// include events that were erased or that no claim has met. It does include events whose
+// delivery already exists.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) CountReplay(ctx context.Context, sub *domain.Subscription, since time.Time) (total int64, err error) {

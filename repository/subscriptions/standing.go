@@ -12,7 +12,8 @@ import (
 
 var _ domain.SubscriptionOverviews = (*Store)(nil)
 
-// No table has an index by subscription, so a bounded number of rows is looked at.
+// No table has an index by subscription, so the query reads a bounded number of rows of
+// each table.
 var standingsSQL = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.StateDead).Each(`
 SELECT {state}, coalesce(subscription, ''), count(*) FROM (SELECT subscription FROM {table} LIMIT $1) AS few GROUP BY 2`, " UNION ALL ")
 

@@ -51,7 +51,7 @@ func (s *Store) Find(ctx context.Context, name string) (*domain.Subscription, er
 	return found, nil
 }
 
-// findIn returns nil where there is no subscription of that name.
+// findIn returns the subscription of that name, or nil if there is none.
 func findIn(ctx context.Context, q interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, name string,
@@ -100,7 +100,7 @@ func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
 	return s, nil
 }
 
-// A removed subscription counts as new: it gets another ID.
+// A removed subscription that is applied again counts as a new one: it gets another ID.
 const applySQL = `
 INSERT INTO outbox_subscriptions AS s (name, types, patterns, headers, url, secrets, format, timeout_ms, concurrency, rate, attempts, retry_max_ms, ordering, instead_of_queue)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
@@ -116,29 +116,30 @@ WHERE s.removed_at IS NOT NULL OR (s.types, s.headers, s.url, s.secrets, s.forma
                      excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
 RETURNING xmax::text <> '0'`
 
-// Deliveries to a removed subscription are found by its ID.
+// The row keeps the former ID of a removed subscription, because its deliveries are found
+// by that ID.
 const keepFormerSQL = `
 INSERT INTO outbox_former_subscriptions (id, name, removed_at) SELECT id, name, removed_at FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL
 ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`
 
-// Apply adds subscriptions that do not exist and changes those that differ, all
-// or none. It returns what it did to each. It leaves other subscriptions and
-// pauses as they are. The changes apply to events that the relay claims from now
-// on.
+// Apply adds subscriptions that do not exist and changes those that differ: either all of
+// them or, after an error, none. It returns what it did to each. Apply leaves other
+// subscriptions and pauses as they are. The changes apply to events that the relay claims
+// from now on.
 //
 // Errors: domain.CodeInvalid for the first invalid subscription.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.SubscriptionChange, error) {
 	return s.apply(ctx, action, list, time.Time{})
 }
 
-// ApplyAndReplay is Apply, and begins a replay to each of the subscriptions of what
-// was emitted since a time; see BeginReplay.
+// ApplyAndReplay does what Apply does, and begins to send each of the subscriptions the
+// events that were emitted since a time; see BeginReplay.
 func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.SubscriptionChange, error) {
 	return s.apply(ctx, action, list, since)
 }
 
-// apply begins no replay where since is zero. A replay begins in the transaction that
-// adds its subscription, so that no delivery of a later event goes before.
+// apply begins no replay if since is zero. The replay begins in the transaction that adds
+// the subscription, so that no delivery of a later event comes before it.
 func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.SubscriptionChange, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {
@@ -191,7 +192,7 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Su
 	return domain.SubscriptionAdded, nil
 }
 
-// patterns are the types of a subscription for the LIKE of SQL.
+// patterns returns the event types of a subscription as patterns for SQL's LIKE.
 func patterns(s *domain.Subscription) []string {
 	list := make([]string, len(s.Types))
 	for i, t := range s.Types {
@@ -200,14 +201,14 @@ func patterns(s *domain.Subscription) []string {
 	return list
 }
 
-// The first pause counts: pausing again changes nothing.
+// The first pause counts: a second one changes nothing.
 const (
 	pauseSQL = `
 UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
     pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
 WHERE name = $1 AND removed_at IS NULL`
-	// With another URL, or a name that was used again, the receiver is another
-	// one.
+	// If the subscription has another URL or another ID by now, its receiver is another one,
+	// and the pause is not meant for it.
 	pauseReceiverSQL = pauseSQL + ` AND id = $4 AND url = $5`
 	resumeSQL        = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 	removeSQL        = `
@@ -215,14 +216,15 @@ WITH replay AS (DELETE FROM outbox_replays WHERE subscription = $1)
 UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
 )
 
-// Pause stops the attempts of a subscription, with the reason of the action.
-// Deliveries are still made, and wait. Errors: domain.CodeNotFound.
+// Pause stops the sending of a subscription's deliveries. It records the reason of the
+// action. The relay still makes deliveries, and they wait. Errors: domain.CodeNotFound.
 func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
-// PauseReceiver pauses a subscription because of its receiver's answer. It returns
-// false and does nothing if the subscription has another URL by now, or is gone.
+// PauseReceiver pauses a subscription because of an answer of its receiver. It does
+// nothing and returns false if the subscription has another URL by now or no longer
+// exists.
 func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
 	err := s.change(ctx, "pause", action, of.Name, pauseReceiverSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason), of.ID, of.URL)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
@@ -231,21 +233,20 @@ func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *do
 	return err == nil, err
 }
 
-// Resume lets the attempts of a subscription continue. Errors:
-// domain.CodeNotFound.
+// Resume ends a pause: the waiting deliveries are sent. Errors: domain.CodeNotFound.
 func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "resume", action, name, resumeSQL)
 }
 
-// Remove ends a subscription: no further deliveries are made. Existing ones wait
-// until they are cancelled, or the subscription is applied again. Errors:
-// domain.CodeNotFound.
+// Remove ends a subscription: the relay makes no more deliveries to it. Deliveries that
+// already exist wait until a person cancels them or applies the subscription again.
+// Errors: domain.CodeNotFound.
 func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
 	return s.change(ctx, "remove", action, name, removeSQL)
 }
 
-// Several workers may report a receiver. down_since comes from the first report
-// that is still valid.
+// Several workers may report that a receiver is down. down_since is the time of the
+// earliest report that is still valid.
 const (
 	downSQL = `
 UPDATE outbox_subscriptions SET down_reason = $2, down_until = clock_timestamp() + $4 * interval '1 second',
@@ -254,8 +255,8 @@ WHERE id = $1`
 	upSQL = `UPDATE outbox_subscriptions SET down_since = NULL, down_until = NULL, down_reason = '' WHERE id = $1 AND down_until IS NOT NULL`
 )
 
-// Down records since when and why the receiver of a subscription is down. The report
-// is valid for a while, unless it is repeated.
+// Down records that the receiver of a subscription is down: since how long (long) and
+// why. The record is valid for the time holds, unless Down is called again.
 func (s *Store) Down(ctx context.Context, of *domain.Subscription, long time.Duration, why string, holds time.Duration) error {
 	_, err := s.db.Pool().Exec(ctx, downSQL, of.ID, s.db.Storable(why), long.Seconds(), holds.Seconds())
 	return postgres.TranslateWork(err, "note that a receiver is down")

@@ -7,12 +7,12 @@ import (
 	"outboxd/repository/stored"
 )
 
-// The account of migrations/00004_record.sql: how many events were emitted, by
-// the UTC day of their creation and by type, and what became of events whose
-// rows are deleted.
+// The account says how many events were emitted, by the UTC day of their creation and by
+// type, and what became of the events whose rows were deleted. See
+// migrations/00004_record.sql.
 
-// Each statement begins after the rows that the last one deleted. Rows that are
-// written before that place in the meantime are left for the next round.
+// Each execution begins after the last entry that the one before it deleted. An entry
+// that a producer inserts before that place in the meantime is counted in the next round.
 var foldSQL = `
 WITH gone AS (
     DELETE FROM outbox_entries WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_entries WHERE ctid > $2::text::tid LIMIT $1))
@@ -42,8 +42,9 @@ func (h *Housekeeping) FoldAccount(ctx context.Context) (int64, error) {
 	return total, postgres.Translate(err, "fold the account")
 }
 
-// closeSQL counts rows of the history in the account before they are deleted
-// (%[1]s). Their inbox rows outlive them; %[2]s says whether s has one.
+// closeSQL counts the rows of the history (%[1]s) in the account before they are deleted.
+// The inbox keeps its rows for longer than the history. %[2]s says whether the inbox has
+// the event s.
 var closeSQL = `
 INSERT INTO outbox_account AS a (day, event_type, confirmed, unconfirmed)
 SELECT day, event_type, count(*) FILTER (WHERE done), count(*) FILTER (WHERE NOT done)

@@ -11,8 +11,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Cancelled events and void tasks. The statement that changed the events could not
-// delete their tasks in Redis inside its transaction, so the leader does.
+// Cancelled events and void tasks. The transaction that cancelled or changed an event
+// could not also delete its task in Redis, so the leader deletes the task.
 
 const sayUnconfirmedSQL = `UPDATE outbox_queue_identity SET unconfirmed = $1, outward = $2 WHERE (unconfirmed, outward) <> ($1, $2)`
 
@@ -30,9 +30,10 @@ func (h *Housekeeping) CancelledTasks(ctx context.Context, after domain.ID, limi
 	return h.tasks(ctx, "look for cancelled events", cancelledTasksSQL, after, limit)
 }
 
-// If an event was written again under its ID, the task of the new event is not void.
-// A generation of -1 then keeps it. The subqueries are scalar, so that the planner
-// cannot hash a whole table.
+// If a producer wrote an event again under its ID, the task of the new row is not void.
+// Then the query returns the generation -1, and the task stays. The subqueries return one
+// value each, so that the planner cannot read a whole table into a hash. The subqueries
+// are scalar, so that the planner cannot hash a whole table.
 const voidTasksSQL = `
 SELECT event_id, queue, CASE
     WHEN (SELECT true FROM outbox o WHERE o.id = v.event_id AND o.generation <= v.generation LIMIT 1) THEN -1
@@ -66,7 +67,8 @@ func (h *Housekeeping) TasksRemoved(ctx context.Context, events []domain.Event) 
 	return postgres.Translate(err, "note that the tasks of cancelled events are removed")
 }
 
-// A row that has a later generation by now is met again in the next round.
+// If the generation of a row has grown in the meantime, the row stays, and the next round
+// deletes its task.
 const voidTasksRemovedSQL = `
 UPDATE outbox_void_tasks v SET removed_at = clock_timestamp()
 FROM unnest($1::uuid[], $2::integer[]) AS removed (id, generation) WHERE v.event_id = removed.id AND v.generation = removed.generation`
@@ -96,9 +98,9 @@ func (h *Housekeeping) TrimVoidTasks(ctx context.Context, _ time.Duration, limit
 	return tag.RowsAffected(), postgres.Translate(err, "trim void tasks")
 }
 
-// The account keeps their number. Their rows in inbox, which keep a task from taking
-// effect, are deleted with them. An event is deleted only when no task of it is left
-// in Redis.
+// The account keeps the number of the deleted cancelled events. Their rows in the inbox
+// are deleted with them. Such a row prevents that a task of a cancelled event takes
+// effect. A cancelled event is deleted only when Redis no longer has a task of it.
 var trimCancelledSQL = `
 WITH gone AS (
     DELETE FROM outbox_cancelled WHERE id = ANY(ARRAY(

@@ -1,4 +1,5 @@
-// Package upkeep is the housekeeping of the tables, which the leader does:
-// partitions and trimming, the account, ordering keys that stand still,
-// samples, and the choice of the leader. Package heal sends events again.
+// Package upkeep does the housekeeping of the tables, which is the leader's work: it
+// makes and drops partitions, deletes old rows, keeps the account, restarts ordering keys
+// that stand still, and writes samples. It also chooses the leader. Package heal sends
+// events again.
 package upkeep

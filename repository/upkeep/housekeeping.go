@@ -16,16 +16,17 @@ type Housekeeping struct {
 	terms     leaderTerms
 }
 
-// NewHousekeeping returns the Housekeeping of db. directURL is like listenURL
-// of NewPresence.
+// NewHousekeeping returns the Housekeeping of db. directURL is where the leader connects;
+// it has the same meaning as the listenURL of NewPresence.
 func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 	return &Housekeeping{db: db, directURL: directURL, terms: defaultLeaderTerms}
 }
 
 var _ domain.Housekeeping = (*Housekeeping)(nil)
 
-// Rows of cancelled events are left to trimCancelledSQL, which runs before, so that this
-// skips few. The subquery is compared, so that the planner cannot hash all of them.
+// trimInboxSQL leaves the inbox rows of cancelled events to trimCancelledSQL. That
+// statement runs first, so this one skips only few rows. The subquery returns one value,
+// so that the planner cannot read all cancelled events into a hash.
 const trimInboxSQL = `
 DELETE FROM inbox WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM inbox i
@@ -42,7 +43,7 @@ func (h *Housekeeping) TrimInbox(ctx context.Context, age time.Duration, limit i
 	return max(inbox, journal), err
 }
 
-// The account keeps their number.
+// The account keeps the number of the deleted suppressed events.
 var trimSuppressedSQL = `
 WITH gone AS (
     DELETE FROM outbox_suppressed WHERE id = ANY(ARRAY(

@@ -8,10 +8,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Finds keys that stand still: keys with held events that have no turn, a turn
-// that has ended, or a turn of an event that is still held. Such keys exist for
-// the time of a commit, or longer if a process was killed at the wrong moment.
-// The statement skips through the index from key to key.
+// idleKeysSQL finds ordering keys that stand still: they have held events, but no event
+// has the turn, or the event with the turn is confirmed, held, or in no table. A key
+// stands still for the time of a commit, or for longer if a process was killed at the
+// wrong moment. The statement jumps in the index from key to key.
 var idleKeysSQL = `
 WITH RECURSIVE keys (key, n) AS (
     (SELECT ordering_key, 1 FROM outbox_held WHERE ordering_key > $1 ORDER BY ordering_key LIMIT 1)

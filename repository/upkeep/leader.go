@@ -14,23 +14,25 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// leaderTerms are how long a leader may be silent, how often it speaks, and how
-// often other processes ask for the lock.
+// leaderTerms has the times of the leadership: how long a leader may be silent, how often
+// it sends a message, and how often other processes ask for the lock.
 type leaderTerms struct {
-	// silence is how long PostgreSQL waits for the leader's next message. Then
-	// it ends the session, and with it the lock.
+	// silence is how long PostgreSQL waits for the leader's next message. After that,
+	// PostgreSQL ends the session, and so releases the lock. Then it ends the session, and
+	// with it the lock.
 	silence time.Duration
 	word    time.Duration // between two messages of the leader; much shorter than silence
 	retry   time.Duration // between two requests of a process that does not lead
 }
 
-// LeaderInterval is the time between two messages of the leader.
+// LeaderInterval is the time between two messages from the leader to PostgreSQL.
 const LeaderInterval = 10 * time.Second
 
-// After a leader falls silent, another process leads within silence plus retry.
+// If a leader sends no message any more, another process leads after at most silence plus
+// retry.
 var defaultLeaderTerms = leaderTerms{silence: 30 * time.Second, word: LeaderInterval, retry: 5 * time.Second}
 
-// leader is the database session that holds the lock.
+// leader is the database session that holds the lock of the leader, or asks for it.
 type leader struct {
 	terms leaderTerms
 
@@ -39,16 +41,17 @@ type leader struct {
 	last time.Time // when the last message that was answered was sent
 }
 
-// Lead implements domain.Housekeeping. The leader holds an advisory lock of
-// PostgreSQL, so leadership ends with the session. The session is not one of the
-// pool, because the lock would pass to the session's next user.
+// Lead implements domain.Housekeeping. The leader holds an advisory lock of PostgreSQL,
+// so its leadership ends when its session ends. The session does not come from the pool:
+// otherwise the next user of the session would have the lock.
 //
-// A process that is suspended, or cut off by the network, keeps its connection,
-// for two hours by the kernel's defaults. So the session is always in a
-// transaction, and idle_in_transaction_session_timeout, which every version has,
-// ends it. The transaction has no snapshot and no ID, so it holds back nothing.
-// Each message begins a new one, so it never looks forgotten. Behind a PgBouncer
-// in transaction mode it also keeps the server's session ours.
+// If a process is suspended or separated by the network, the server keeps its connection:
+// two hours by the kernel's defaults. So the leader's session is always in a transaction,
+// and idle_in_transaction_session_timeout, which every version of PostgreSQL has, ends
+// it. The transaction has no snapshot and no transaction ID, so it does not hold back
+// vacuum. Each message begins a new transaction, so that no monitoring takes it for a
+// forgotten one. The transaction also makes a PgBouncer in transaction mode keep the same
+// server session for the leader.
 func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, domain.StillLeads) error) error {
 	conn, err := h.db.ConnectDirectly(ctx, h.directURL)
 	if err != nil {
@@ -63,7 +66,7 @@ func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, doma
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		// Closing the connection releases the lock.
+		// resign closes the connection, which releases the lock.
 		defer l.resign(ctx)
 		lost(postgres.Translate(l.watch(ctx), "keep leading"))
 	}()
@@ -75,15 +78,15 @@ func (h *Housekeeping) Lead(ctx context.Context, work func(context.Context, doma
 	return err
 }
 
-// LeaderLock returns the key of the leader's lock in a schema.
+// LeaderLock returns the key of the advisory lock that the leader of a schema holds.
 func LeaderLock(schema string) int64 {
 	hash := fnv.New64a()
 	hash.Write([]byte("outboxd housekeeping " + schema))
 	return int64(hash.Sum64()) //nolint:gosec // any 64 bits will do
 }
 
-// awaitLock asks for the lock again and again. A statement that waited for it
-// inside PostgreSQL for hours would hold back vacuum.
+// awaitLock asks for the lock repeatedly until it gets it. A statement that waits for the
+// lock inside PostgreSQL for hours would hold back vacuum.
 func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
 	retry := time.NewTicker(l.terms.retry)
 	defer retry.Stop()
@@ -99,14 +102,14 @@ func (h *Housekeeping) awaitLock(ctx context.Context, l *leader) error {
 	}
 }
 
-// inTransaction begins a transaction. PostgreSQL ends it and its session if the
-// leader is silent for too long.
+// inTransaction begins a transaction. PostgreSQL ends the transaction and its session if
+// the leader is silent for too long.
 func (l *leader) inTransaction() string {
 	return fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL idle_in_transaction_session_timeout = %s; ", postgres.Milliseconds(l.terms.silence))
 }
 
-// tryLock asks for the lock, inside a transaction whose timeout then bounds the
-// leader's silence.
+// tryLock asks for the lock once, in a transaction whose timeout then limits the leader's
+// silence.
 func (l *leader) tryLock(ctx context.Context, lock int64) (bool, error) {
 	l.last = time.Now()
 	results, err := l.say(ctx, l.inTransaction()+fmt.Sprintf("SELECT pg_try_advisory_lock(%d)", lock))
@@ -120,15 +123,16 @@ func (l *leader) tryLock(ctx context.Context, lock int64) (bool, error) {
 	return false, err
 }
 
-// say sends statements in one message and waits a short time for the answer.
+// say sends statements in one message, and waits up to postgres.PingPatience for the
+// answer.
 func (l *leader) say(ctx context.Context, sql string) ([]*pgconn.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.PingPatience)
 	defer cancel()
 	return l.conn.PgConn().Exec(ctx, sql).ReadAll()
 }
 
-// speak renews the leadership: it begins a new transaction. The lock belongs to
-// the session and outlives the old transaction.
+// speak renews the leadership: it ends the transaction and begins a new one. The lock
+// belongs to the session, so it stays when the old transaction ends.
 func (l *leader) speak(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +144,8 @@ func (l *leader) speak(ctx context.Context) error {
 	return nil
 }
 
-// watch returns an error when the session has ended, or nil when ctx ends.
+// watch speaks at regular intervals. It returns an error when the session has ended, and
+// nil when ctx ends.
 func (l *leader) watch(ctx context.Context) error {
 	word := time.NewTicker(l.terms.word)
 	defer word.Stop()
@@ -156,8 +161,8 @@ func (l *leader) watch(ctx context.Context) error {
 	}
 }
 
-// still is the domain.StillLeads. It asks PostgreSQL only if the last answer is
-// older than it can be while this process runs normally.
+// still is the domain.StillLeads. It asks PostgreSQL only if the last answer is older
+// than half of the allowed silence, which is not so while this process runs normally.
 func (l *leader) still(ctx context.Context) error {
 	l.mu.Lock()
 	last := l.last
@@ -168,8 +173,8 @@ func (l *leader) still(ctx context.Context) error {
 	return postgres.Translate(l.speak(ctx), "ask whether this process still leads")
 }
 
-// since returns the time since t, including the time that the machine slept,
-// which the monotonic clock does not count.
+// since returns the time that has passed since t. It includes the time that the machine
+// slept, which the monotonic clock does not count.
 func since(t time.Time) time.Duration { return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0))) }
 
 func (l *leader) resign(ctx context.Context) {

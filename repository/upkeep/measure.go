@@ -10,32 +10,32 @@ import (
 	"outboxd/repository/stored"
 )
 
-// entriesLimit bounds how many entries of the account a measurement counts. At
-// more than 8,000 events a second there are more than that between two rounds
-// of adding up.
+// entriesLimit is the largest number of account entries that a measurement counts. With
+// more than 8,000 events a second, more entries than that are written between two rounds
+// of housekeeping, which adds them up.
 const entriesLimit = 500_000
 
-// measurePatience bounds a measurement. With an old snapshot and millions of
-// dead rows even a bounded count takes long; then there is no sample.
+// measurePatience bounds a measurement. If an old transaction prevents vacuum, even a
+// bounded count may read millions of dead rows and take long; then no sample is written.
 const measurePatience = 2 * time.Second
 
-// measureSQL writes a sample, in one statement and so in one transaction: an
-// idle process may use less than one transaction a second.
+// measureSQL writes a sample. It is one statement and so one transaction, because an idle
+// process may use less than one transaction a second.
 //
-//   - Emitted events are in the account, and in the entries that were not added
-//     up yet: those of a minute, or all that producers wrote while no relay
-//     ran. Up to $5 entries are counted. Above that, PostgreSQL's own counter
-//     gives their number, and the uncounted ones are assumed to be like the
-//     counted ones.
-//   - Enqueued events come from PostgreSQL's own counters of the history's
-//     partitions. The history has no index by time, which would cost something
-//     in every batch. The counters lag by about a second, and start at zero
-//     after a crash.
-//   - Confirmations are counted up to ten seconds ago. Their time is the start
-//     of the handler's transaction, and their row is visible only after its
-//     commit.
-//   - A cancelled event has a row in inbox too, but is not confirmed.
-//   - The delays are those of at most 1,000 confirmations.
+//   - Emitted events are counted in the account and in the entries that no round has
+//     added up yet: the entries of the last minute, or all entries that producers wrote
+//     while no relay ran. Up to $5 entries are counted. If there are more, PostgreSQL's
+//     own counter gives their number, and the statement assumes that the uncounted
+//     entries are like the counted ones.
+//   - The number of published events comes from the counters that PostgreSQL keeps of the
+//     partitions of the history. The history has no index by time, because such an index
+//     would cost something in every batch. PostgreSQL's counters are about a second late,
+//     and start at zero after a crash.
+//   - The statement counts confirmations up to ten seconds ago. The time of a
+//     confirmation is the start of the handler's transaction, but its row is visible only
+//     after that transaction's commit.
+//   - A cancelled event also has a row in the inbox, but does not count as confirmed.
+//   - The delays are measured on at most 1,000 confirmations.
 var measureSQL = `
 WITH standing AS (` + search.StandingSQL + `
 ), before AS (

@@ -14,23 +14,24 @@ import (
 	"outboxd/repository/stored"
 )
 
-// daysAhead is for how many days partitions are made in advance, so that there
-// may be no leader for as long.
+// daysAhead is for how many future days the leader makes partitions. So outboxd can be
+// without a leader for that long.
 const daysAhead = 7
 
-// partitionPrefix is followed by the day, in UTC, as 20060102.
+// The name of a partition is partitionPrefix and the day in UTC, as 20060102.
 const partitionPrefix = "outbox_sent_"
 
 const partitionDay = "20060102"
 
-// PartitionsSQL lists the partitions of the history.
+// PartitionsSQL returns the names of the partitions of the history.
 const PartitionsSQL = `
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'outbox_sent'::regclass`
 
-// The default partition is empty unless there was no leader for days. It has no index
-// by time, and may have many rows that are not old enough. The subquery is compared, so
-// that the planner cannot hash the whole inbox.
+// The default partition is empty, unless there was no leader for days. The default
+// partition has no index by time, and may have many rows that are not yet old enough to
+// be deleted. The subquery returns one value, so that the planner cannot read the whole
+// inbox into a hash.
 var trimDefaultSQL = `
 WITH looked AS MATERIALIZED (
     SELECT ctid AS place, sent_at, id FROM outbox_sent_default WHERE (id, sent_at) > ($4::uuid, $3::timestamptz) ORDER BY id, sent_at LIMIT $2
@@ -70,13 +71,13 @@ func (h *Housekeeping) KeepPartitions(ctx context.Context, history time.Duration
 	return errors.Join(faults...)
 }
 
-// isOverdue reports whether every row of a day's partition was sent before
-// history ago.
+// isOverdue reports whether all rows of a day's partition are older than history.
 func isOverdue(day, now time.Time, history time.Duration) bool {
 	return day.AddDate(0, 0, 1).Before(now.Add(-history))
 }
 
-// trimDefault keeps the default partition small if no partitions can be made.
+// trimDefault deletes old rows of the default partition, which gets rows if no partitions
+// can be made.
 func (h *Housekeeping) trimDefault(ctx context.Context, history time.Duration) error {
 	_, err := h.trimPast(ctx, "trim the default partition of outbox_sent", trimDefaultSQL, history, trimDefaultBatch, 0)
 	return err
@@ -99,7 +100,7 @@ func (h *Housekeeping) partitions(ctx context.Context) (map[time.Time]bool, erro
 	return PartitionDays(names), rows.Err()
 }
 
-// PartitionDays returns the days of partitions with these names. The default
+// PartitionDays returns the days of the partitions with the given names. The default
 // partition has none.
 func PartitionDays(names []string) map[time.Time]bool {
 	days := map[time.Time]bool{}
@@ -111,19 +112,19 @@ func PartitionDays(names []string) map[time.Time]bool {
 	return days
 }
 
-// createPartition makes a day's partition, and moves the day's rows from the
-// default partition to it: while the default partition has such rows,
-// PostgreSQL refuses the new one. A query that was planned for the old
-// partitions and then waits for the default one would look for those rows where
-// they no longer are. So the rows are moved behind a lock that queries need
-// before they plan. A day that has not begun has no such rows.
+// createPartition makes the partition of a day. First it moves the day's rows out of the
+// default partition: as long as that has such rows, PostgreSQL refuses the new partition.
+// A query may be planned before the move and then wait for the default partition. It
+// would look there for the rows, and not find them. So createPartition first takes a lock
+// on outbox_sent, for which a query waits before it is planned. A day in the future has
+// no such rows, so a weaker lock is enough.
 func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun bool) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
 	list := []string{
 		fmt.Sprintf("CREATE TABLE %s (LIKE outbox_sent INCLUDING DEFAULTS INCLUDING CONSTRAINTS)", name),
-		// ATTACH locks the default partition anyway. The lock is taken before
-		// the move, so that no new rows arrive in between.
+		// ATTACH locks the default partition anyway. The lock is taken before the rows are
+		// moved, so that no new rows arrive in between.
 		"LOCK TABLE outbox_sent_default IN ACCESS EXCLUSIVE MODE",
 		fmt.Sprintf("WITH moved AS (DELETE FROM outbox_sent_default WHERE sent_at >= '%s' AND sent_at < '%s' RETURNING *) INSERT INTO %s SELECT * FROM moved", from, to, name),
 		fmt.Sprintf("ALTER TABLE outbox_sent ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", name, from, to),
@@ -152,15 +153,15 @@ func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun
 	return err
 }
 
-// maxStrayRows bounds how many rows are moved, because all relays wait
-// meanwhile.
+// maxStrayRows is the largest number of rows that createPartition moves, because all
+// relays wait during the move.
 const maxStrayRows = 10_000
 
 const strayRowsSQL = `
 SELECT count(*) FROM (SELECT FROM outbox_sent_default WHERE sent_at >= $1::timestamptz AND sent_at < $2::timestamptz LIMIT $3) AS stray`
 
-// dropPartition first counts the partition's rows in the account, in pieces,
-// under a lock that keeps the partition unchanged.
+// dropPartition counts the rows of a partition in the account, in pieces, and then drops
+// the partition. A lock keeps the partition unchanged.
 func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	err := postgres.InPieces(ctx, postgres.LargestPiece, func(rows int) (done bool, err error) {
@@ -180,8 +181,8 @@ func (h *Housekeeping) dropPartition(ctx context.Context, day time.Time) error {
 	return err
 }
 
-// partitionPieceSQL is where a piece of a partition begins and ends, as in
-// stored.PieceBesideInbox.
+// partitionPieceSQL finds where a piece of a partition begins and ends, as
+// stored.PieceBesideInbox does for the history.
 const partitionPieceSQL = `
 WITH first AS MATERIALIZED (SELECT id FROM %[1]s WHERE id >= $1 ORDER BY id LIMIT 1)
 SELECT (SELECT id FROM first), least(
@@ -209,11 +210,12 @@ func closePartition(tx *gorm.DB, name string, rows int) error {
 	return nil
 }
 
-// partitionPatience bounds how long a change of partitions waits for its locks:
-// all other inserts wait behind it.
+// partitionPatience is how long a change of partitions waits for its locks. It is short,
+// because all other inserts wait behind the change.
 const partitionPatience = 2 * time.Second
 
-// execAll executes statements with partitionPatience for their locks.
+// execAll executes statements, each of which waits at most partitionPatience for its
+// locks.
 func execAll(tx *gorm.DB, list []string) error {
 	list = append([]string{"SET LOCAL lock_timeout = " + postgres.Milliseconds(partitionPatience)}, list...)
 	for _, statement := range list {

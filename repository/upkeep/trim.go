@@ -10,7 +10,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// trimCounted is Trim for a statement that returns how many rows it deleted.
+// trimCounted does what Trim does, with a statement that returns how many rows it
+// deleted.
 func (h *Housekeeping) trimCounted(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {
 	err = postgres.InPieces(ctx, limit, func(rows int) (done bool, err error) {
 		rows = min(rows, limit-int(total))
@@ -22,10 +23,11 @@ func (h *Housekeeping) trimCounted(ctx context.Context, doing, statement string,
 	return total, postgres.Translate(err, doing)
 }
 
-// trimPast deletes up to limit rows, or all for 0, with a statement that passes over
-// rows which stay, however many they are. So each statement looks at up to most rows,
-// from where the one before ended: a time ($3) and an ID ($4). It returns how many it
-// deleted, how many it looked at, and the time and the ID of the last.
+// trimPast deletes up to limit rows (0: all) with a statement that skips rows which must
+// stay. There may be any number of those. Each execution reads at most as many rows as
+// most says, from the place where the one before it ended: a time ($3) and an ID ($4).
+// The statement returns how many rows it deleted, how many it read, and the time and ID
+// of the last row that it read.
 func (h *Housekeeping) trimPast(ctx context.Context, doing, statement string, age time.Duration, most, limit int) (total int64, err error) {
 	after, id := pgtype.Timestamptz{Valid: true, InfinityModifier: pgtype.NegativeInfinity}, [16]byte(domain.ID{})
 	err = postgres.InPieces(ctx, most, func(rows int) (done bool, err error) {
@@ -42,9 +44,10 @@ func (h *Housekeeping) trimPast(ctx context.Context, doing, statement string, ag
 	return total, postgres.Translate(err, doing)
 }
 
-// A dead letter keeps its history for as long as it lies there, and an erased event the
-// entry that keeps it out of replays: partitions of outbox_sent may stay longer than
-// the journal. The subqueries are compared, so that they become no hash of a whole table.
+// The journal of a dead letter stays as long as the dead letter. The entry that an event
+// was erased stays as long as the event, because it keeps the event out of replays: a
+// partition of outbox_sent may stay for longer than the journal's entries. Each subquery
+// returns one value, so that PostgreSQL cannot read a whole table into a hash.
 const trimJournalSQL = `
 WITH looked AS MATERIALIZED (
     SELECT ctid AS place, at, id, event_id, entry FROM outbox_journal
