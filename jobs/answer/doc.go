@@ -1,4 +1,3 @@
-// Package answer reads the answers of other people's servers: the part of the
-// text that an error may quote, and the time after which the server wants to be
-// asked again.
+// Package answer reads what mail servers and HTTP servers answer: the part of the text
+// that an error may quote, and the time after which the server wants the next attempt.
 package answer

@@ -8,13 +8,13 @@ import (
 	"outboxd/domain/words"
 )
 
-// maxExcerpt is how many characters of a server's answer an error quotes.
+// maxExcerpt is the largest number of characters of a server's answer that an error
+// quotes.
 const maxExcerpt = 200
 
-// Excerpt makes a server's answer fit for an error: one line of printable
-// characters, cut to maxExcerpt. It replaces each text of hide by stars,
-// ignoring case, because servers often repeat recipients and sometimes
-// credentials.
+// Excerpt makes a server's answer fit for an error: one line of printable characters, cut
+// to maxExcerpt. It replaces each text of hide by asterisks, in upper or lower case,
+// because servers often repeat recipients and sometimes credentials.
 func Excerpt(text string, hide ...string) string {
 	for _, word := range hide {
 		if word != "" {

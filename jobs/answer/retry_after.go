@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// maxRetryAfter bounds how long a receiver can delay a message.
+// maxRetryAfter is the longest time for which a receiver can delay a message.
 const maxRetryAfter = 24 * time.Hour
 
-// RetryAfter returns the time to wait from now by a Retry-After header (RFC
-// 9110, section 10.2.3), which has whole seconds or a date. It is at most
-// maxRetryAfter, and 0 if the header is missing, in the past or invalid.
+// RetryAfter returns how long to wait from now. value is a Retry-After header (RFC 9110,
+// section 10.2.3): a number of seconds or a date. The result is at most maxRetryAfter. It
+// is 0 if the header is missing, invalid or in the past.
 func RetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
@@ -20,7 +20,7 @@ func RetryAfter(value string, now time.Time) time.Duration {
 	if strings.Trim(value, "0123456789") == "" {
 		seconds := 0
 		for _, digit := range value {
-			// Stopping at the bound prevents an overflow.
+			// The loop stops at maxRetryAfter, so that the number cannot overflow.
 			if seconds = seconds*10 + int(digit-'0'); seconds >= int(maxRetryAfter/time.Second) {
 				return maxRetryAfter
 			}

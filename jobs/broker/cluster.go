@@ -8,46 +8,50 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// clusterReload bounds how long a client believes what it knows of a cluster's
-// nodes, while nothing fails. What fails makes it ask at once.
+// clusterReload is how long a client uses what it knows of a cluster's nodes, as long as
+// nothing fails. After a failure it asks for the nodes at once.
 const clusterReload = 10 * time.Second
 
-// newCluster returns a client for a cluster. Options without repeats have none in
-// the cluster either: a pipeline that failed is not sent again, not even to another node. But a command
-// that a node certainly did not run, because its slot is elsewhere, goes there.
+// newCluster returns a client for a cluster. If the options have no retries, neither has
+// the cluster: a pipeline that failed is not sent again, not even to another node. But a
+// command that a node certainly did not run is sent to the node that has the command's
+// slot.
 func newCluster(u redis.UniversalOptions) *redis.ClusterClient {
 	o := u.Cluster()
 	o.MaxRedirects, o.MaxRetries = u.MaxRetries, -1
-	// Only commands of modules need the policies, for which go-redis asks with COMMAND.
+	// go-redis needs these policies only for commands of Redis modules, and would ask for
+	// them with COMMAND.
 	o.DisableRoutingPolicies = true
 	o.ClusterStateReloadInterval = clusterReload
 	cluster := redis.NewClusterClient(o)
-	// The nodes' clients are used too: see Redis.Shard.
+	// The clients of single nodes are used too (see Redis.Shard), so they get the hook as
+	// well.
 	cluster.OnNewNode(func(node *redis.Client) { guarded(node) })
 	cluster.AddHook(redirected{cluster})
 	return guarded(cluster)
 }
 
-// redirected is a hook that sends commands again which a node did not run: their
-// slot is another node's, or moves there now.
+// redirected is a hook that sends a command again if a node did not run it: the slot of
+// the command is on another node, or is just moving there.
 type redirected struct{ cluster *redis.ClusterClient }
 
-// redirections is how often such a command is sent again at most, and
-// redirectPause the first pause, which doubles. It takes the client about that
-// long to learn of a new node. A slot with many tasks moves for longer; then the
-// command fails, which is an outage of its queue.
+// redirections is how often such a command is sent again at most. redirectPause is the
+// first pause; each pause is twice as long as the one before. In all, the pauses are
+// about as long as the client needs to learn of a new node. A slot with many tasks takes
+// longer to move; then the command fails, which is an outage of its queue.
 const (
 	redirections  = 5
 	redirectPause = 20 * time.Millisecond
 )
 
-// IsRedirect reports whether a node did not run a command because the command's slot
-// belongs to another node, or is just being moved.
+// IsRedirect reports whether a node did not run a command because the command's slot is
+// on another node or is just being moved.
 func IsRedirect(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
 }
 
-// note makes the client ask for the cluster's nodes if an error says that it may not know them.
+// note makes the client ask the cluster for its nodes if an error says that the client's
+// knowledge of them may be wrong.
 func (h redirected) note(ctx context.Context, err error) {
 	var answer redis.Error
 	if IsRedirect(err) || redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "CLUSTERDOWN") ||
@@ -103,7 +107,7 @@ func (h redirected) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// Pause waits for length, and returns false if ctx ends before.
+// Pause waits for the time length. It returns false if ctx ends before.
 func Pause(ctx context.Context, length time.Duration) bool {
 	timer := time.NewTimer(length)
 	defer timer.Stop()

@@ -8,8 +8,8 @@ import (
 	"outboxd/domain"
 )
 
-// credentials are a user and a password. If there is a file, it has the password,
-// and is read for each new connection, so that a changed one needs no restart.
+// credentials are a user and a password. If file is set, that file has the password. It
+// is read for each new connection, so that a changed password needs no restart.
 type credentials struct {
 	username, password string
 	file               domain.SecretFile
@@ -23,14 +23,14 @@ func (c credentials) read() (username, password string, err error) {
 	return c.username, password, err
 }
 
-// provide is go-redis's CredentialsProviderContext.
+// provide is called by go-redis for each new connection (CredentialsProviderContext).
 func (c credentials) provide(context.Context) (username, password string, err error) {
 	return c.read()
 }
 
-// introduce authenticates a new connection if the server asks for it. go-redis
-// gives the data's credentials to the data, and none to Sentinels, so it is a
-// Sentinel that asks.
+// introduce authenticates a new connection if the server asks for a password. go-redis
+// itself sends the credentials to the data servers, and sends none to Sentinels. So a
+// server that asks here is a Sentinel.
 func (c credentials) introduce(ctx context.Context, conn *redis.Conn) error {
 	if asked := conn.Ping(ctx).Err(); !redis.HasErrorPrefix(asked, "NOAUTH") {
 		return nil // any other fault shows at the first command

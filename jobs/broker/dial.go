@@ -12,16 +12,16 @@ import (
 	"outboxd/domain/line"
 )
 
-// TLS names the files of encrypted connections, and what the server must be called.
-// All are optional. The files are read for each new connection, so that changed
-// ones need no restart.
+// TLS names the files for encrypted connections, and the name that the server's
+// certificate must have. All are optional. The files are read for each new connection, so
+// that changed files need no restart.
 type TLS struct {
 	CA         string // certificates in PEM that a server's must come from; "": those of the system
 	Cert, Key  string // the client's own, in PEM; one file may have both
 	ServerName string // "": the host of the address
 }
 
-// config returns the settings for a connection to addr.
+// config returns the TLS settings for a connection to addr.
 func (t TLS) config(addr string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if c.ServerName == "" {
@@ -58,7 +58,8 @@ func newDialer(secured bool, t TLS) *dialer {
 	return &dialer{line.Dialer(dialTimeout), secured, t}
 }
 
-// dial connects. dialTimeout bounds it together with the handshake.
+// dial opens a connection. dialTimeout limits the connection attempt together with the
+// TLS handshake.
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()

@@ -1,6 +1,6 @@
-// Package broker is the common knowledge of Redis in jobs: the handle that a
-// process opens once, the names of the keys, the meaning of Redis's answers, and
-// the notes that workers leave there for others.
+// Package broker has what the packages below jobs share about Redis: the handle that a
+// process opens once, the names of the keys, the meaning of Redis's replies, and notes
+// that workers leave in Redis for other processes.
 //
-// By itself it enqueues nothing, runs nothing and looks for nothing.
+// Package broker enqueues no task, runs no task and looks for no task.
 package broker

@@ -11,21 +11,20 @@ import (
 	"outboxd/domain"
 )
 
-// impediment is a reason why Redis does not work for us, and its remedy.
+// impediment is a reason why outboxd cannot work with Redis, and what to do about it.
 type impediment struct {
 	words   []string // Redis's answer has one of them
 	finding domain.Finding
 }
 
-// AnswerUnknown is the code of answers that outboxd does not know.
+// AnswerUnknown is the code of the finding for a reply that outboxd does not know.
 const AnswerUnknown = "redis-answer"
 
-// waits is the consequence of every impediment.
+// waits is the consequence that the finding of every impediment states.
 const waits = "events wait in the outbox, and no attempt is charged to them"
 
-// impediments are tried in this order, because an answer about a missing right
-// may contain words of other impediments. Impediments that end by themselves say
-// so.
+// FindingOf tries the impediments in this order, because a reply about a missing right
+// may contain words of other impediments. An impediment that ends by itself says so.
 var impediments = []impediment{
 	{[]string{"WRONGPASS", "NOAUTH", "invalid username-password pair", "invalid password", "without any password configured", "no password is set", "failed to authenticate"}, domain.Finding{
 		Code:   "redis-credentials",
@@ -89,11 +88,11 @@ var impediments = []impediment{
 	}},
 }
 
-// Names of commands in Redis's answers, which are no secrets.
+// commandNames finds the name of a command in a reply of Redis. Such a name is no secret.
 var commandNames = regexp.MustCompile("(?i)(?:run the|unknown command) ['`]?([a-z|]{1,40})\\b")
 
-// FindingOf returns the finding for an error of Redis, or of a server that
-// answers in its place; false if there is none.
+// FindingOf returns the finding for an error of Redis, or of a server that answers in its
+// place, and false if there is no such finding.
 func FindingOf(err error) (domain.Finding, bool) {
 	if err == nil {
 		return domain.Finding{}, false
@@ -125,8 +124,8 @@ func FindingOf(err error) (domain.Finding, bool) {
 	}, true
 }
 
-// isStrange reports whether an answer is impossible for its command: it is
-// empty, or has another type or value.
+// isStrange reports whether a reply is impossible for its command: it is empty, or has an
+// impossible type or value.
 func isStrange(err error) bool {
 	if _, strange := errors.AsType[UnexpectedReply](err); strange || errors.Is(err, redis.Nil) {
 		return true
@@ -134,9 +133,9 @@ func isStrange(err error) bool {
 	return containsAny(err.Error(), "redis: can't parse", "redis: unexpected type", "redis: invalid reply", "redis: the length of the array")
 }
 
-// Unavailable wraps an error of Redis with domain.CodeUnavailable and, if it is
-// known, a finding. tried says what failed. It returns an error with that code
-// unchanged.
+// Unavailable wraps an error of Redis with domain.CodeUnavailable and, if the error is
+// known, with a finding. tried says what failed. It returns an error that already has
+// that code unchanged.
 func Unavailable(tried string, err error) error {
 	if domain.ErrorCode(err) == domain.CodeUnavailable {
 		return err

@@ -6,8 +6,8 @@ import (
 	"outboxd/client/acknowledge"
 )
 
-// EventHeaders returns the headers of a task without the mark of the outbox, which
-// the relay adds.
+// EventHeaders returns the headers of a task without the one that the relay adds to mark
+// the outbox.
 func EventHeaders(headers map[string]string) map[string]string {
 	if _, marked := headers[acknowledge.Header]; !marked {
 		return headers

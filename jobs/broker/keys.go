@@ -2,9 +2,9 @@ package broker
 
 import "strings"
 
-// QueuesKey is a set with the names of all queues. It and the keys below are
-// Asynq's, from its package internal/base. Braces keep the keys of a queue in one
-// slot of a cluster.
+// QueuesKey names a set with the names of all queues. QueuesKey and most of the keys
+// below are Asynq's, from its package internal/base. The braces make Redis Cluster keep
+// all keys of a queue in one slot.
 const QueuesKey = "asynq:queues"
 
 // QueuePrefix returns the prefix of all keys of a queue.
@@ -20,42 +20,46 @@ func QueueOf(key string) string {
 // TaskPrefix returns the prefix of the keys of a queue's tasks.
 func TaskPrefix(queue string) string { return QueuePrefix(queue) + "t:" }
 
-// TaskKey is a hash with a task's message and state.
+// TaskKey returns the key of a hash with a task's message and state.
 func TaskKey(queue, taskID string) string { return TaskPrefix(queue) + taskID }
 
-// PendingKey is a list of task IDs. Tasks are added at its left end and taken from its right
-// end.
+// PendingKey returns the key of a list of task IDs. Tasks are added at the list's left
+// end and taken from its right end.
 func PendingKey(queue string) string { return QueuePrefix(queue) + "pending" }
 
-// ActiveKey is a list of the IDs of running tasks.
+// ActiveKey returns the key of a list with the IDs of running tasks.
 func ActiveKey(queue string) string { return QueuePrefix(queue) + "active" }
 
-// LeaseKey is a sorted set of active tasks by the end of their lease.
+// LeaseKey returns the key of a sorted set of running tasks, by the end of their lease.
 func LeaseKey(queue string) string { return QueuePrefix(queue) + "lease" }
 
-// ScheduledKey is a sorted set of tasks for later, by their time.
+// ScheduledKey returns the key of a sorted set of tasks that run later, by their time.
 func ScheduledKey(queue string) string { return QueuePrefix(queue) + "scheduled" }
 
-// RetryKey is a sorted set of failed tasks, by the time of their next attempt.
+// RetryKey returns the key of a sorted set of failed tasks, by the time of their next
+// attempt.
 func RetryKey(queue string) string { return QueuePrefix(queue) + "retry" }
 
-// ArchivedKey is a sorted set of tasks that were given up, by the time of that.
+// ArchivedKey returns the key of a sorted set of archived tasks, by the time at which
+// they were archived.
 func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
 
-// PausedKey exists while the queue is paused.
+// PausedKey returns a key that exists while the queue is paused.
 func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
 
-// ShardProbeKey is written by a probe of the node that has a queue.
+// ShardProbeKey returns the key that a probe of the queue's node writes.
 func ShardProbeKey(queue string) string { return QueuePrefix(queue) + "outboxd:probe" }
 
-// outboxd's keys begin like Asynq's, for users that may write no other keys.
+// outboxd's own keys begin like Asynq's, so that a Redis user that may write only Asynq's
+// keys may write them too.
 const (
-	// ProbeKey is written by a probe.
+	// ProbeKey is the key that a probe writes.
 	ProbeKey = "asynq:{outboxd}:probe"
-	// leftKey is a hash from queues to the task at their head that no worker
-	// takes.
+	// leftKey is a hash: for a queue, it has the task at the head of the queue that no
+	// worker takes.
 	leftKey = "asynq:{outboxd}:left"
 )
 
-// CanaryKey never expires: if it is gone, Redis has lost data.
+// CanaryKey returns the key of a canary: a key that never expires. If it is gone, Redis
+// has lost data.
 func CanaryKey(name string) string { return "asynq:{outboxd}:canary:" + name }

@@ -12,29 +12,28 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNoHandler marks a task that was taken although this worker has no handler
-// for it. That needs a message that names two types. Its text becomes the task's
-// last error, by which others recognise it.
+// ErrNoHandler is the error of a task that a worker took although it has no handler for
+// it. That happens only if the message of the task names two types. The text of
+// ErrNoHandler becomes the task's last error, by which other processes recognise it.
 var ErrNoHandler = errors.New("no handler for this type of task")
 
-// IsNoHandler reports by a task's last error whether a worker had no handler
-// for it: a worker of outboxd, or one with Asynq's own mux.
+// IsNoHandler reports, from a task's last error, whether the worker had no handler for
+// the task. The worker may be outboxd's or one with Asynq's own ServeMux.
 func IsNoHandler(lastError string) bool {
 	return strings.HasPrefix(lastError, ErrNoHandler.Error()) || strings.HasPrefix(lastError, asynq.ErrHandlerNotFound.Error())
 }
 
-// Cause returns an error from a task's last error, without the text that Asynq
-// adds for itself.
+// Cause returns a task's last error without the text that Asynq adds for itself.
 func Cause(text string) error {
 	return errors.New(strings.TrimSuffix(text, ": "+asynq.SkipRetry.Error()))
 }
 
-// leftKept is how long the notes of MarkLeft are kept: long enough to be seen,
-// and short enough to forget a queue that is gone.
+// leftKept is how long Redis keeps the notes of MarkLeft: long enough that they are read,
+// and short enough that a queue which no longer exists is forgotten.
 const leftKept = 7 * 24 * time.Hour
 
-// MarkLeft notes for others that no worker takes the task at the head of a
-// queue. They see the queue but not which types its workers handle.
+// MarkLeft writes a note into Redis: no worker takes the task at the head of this queue.
+// Other processes see the queue, but do not know which types its workers handle.
 func MarkLeft(ctx context.Context, client redis.UniversalClient, queue, head string, since time.Time) error {
 	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.HSet(ctx, leftKey, queue, fmt.Sprintf("%d %s", since.Unix(), head))
@@ -44,8 +43,8 @@ func MarkLeft(ctx context.Context, client redis.UniversalClient, queue, head str
 	return err
 }
 
-// Left returns the notes of MarkLeft: the task at the head of each queue. It
-// may have been taken since.
+// Left returns the notes of MarkLeft: for each queue, the ID of the task at its head. A
+// worker may have taken that task since.
 func Left(ctx context.Context, client redis.UniversalClient) (heads map[string]string, err error) {
 	entries, err := client.HGetAll(ctx, leftKey).Result()
 	if err != nil {

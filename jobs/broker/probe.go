@@ -7,7 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// probeScript does what Asynq's scripts do to enqueue, and leaves only the key.
+// probeScript runs the commands with which Asynq's scripts enqueue a task, on keys of its
+// own. It leaves only the first of these keys.
 const probeScript = `
 redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)
 redis.call('EXISTS', KEYS[2])
@@ -19,23 +20,24 @@ return 1`
 // Probed is the answer to a Probe.
 const Probed = int64(1)
 
-// Probe tests with a script whether Redis accepts tasks. A PING is not enough,
-// because a Redis that accepts no writes also answers it: a replica, or one that
-// is out of memory.
+// Probe runs a script that tests whether Redis accepts tasks. A PING is not enough,
+// because a Redis that accepts no writes also answers PING: a replica, or a Redis without
+// free memory.
 func Probe(ctx context.Context, client redis.Scripter) *redis.Cmd {
 	return client.Eval(ctx, probeScript, []string{ProbeKey, ProbeKey + ":task", ProbeKey + ":list"}, time.Now().Unix())
 }
 
-// ProbeShard is Probe of the master that has a queue, with keys of its slot.
+// ProbeShard does what Probe does on the master that has a queue, with keys of the
+// queue's slot.
 func ProbeShard(ctx context.Context, client redis.Scripter, queue string) *redis.Cmd {
 	key := ShardProbeKey(queue)
 	return client.Eval(ctx, probeScript, []string{key, key + ":task", key + ":list"}, time.Now().Unix())
 }
 
-// probeQueueScript names two keys of a queue, and changes nothing.
+// probeQueueScript uses two keys of a queue and changes nothing.
 const probeQueueScript = `return redis.call('EXISTS', KEYS[1], KEYS[2])`
 
-// ProbeQueue tests whether Redis lets its user use the keys of a queue.
+// ProbeQueue tests whether the Redis user may use the keys of a queue.
 func ProbeQueue(ctx context.Context, client redis.Scripter, queue string) *redis.Cmd {
 	return client.Eval(ctx, probeQueueScript, []string{TaskKey(queue, "outboxd:probe"), PendingKey(queue)})
 }

@@ -13,27 +13,28 @@ import (
 	"outboxd/domain"
 )
 
-// How long one exchange with Redis may take. A relay must notice an outage
-// early, because its events are locked meanwhile; a worker can wait.
+// These are the limits for one exchange with Redis. A relay must notice an outage soon,
+// because its events are locked until then. A worker can wait longer.
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second
 )
 
-// Options say where a Redis is, and who comes.
+// Options say where a Redis is, and with which user, password and TLS files to connect.
 type Options struct {
 	URL string // see ParseURL
-	// Username replaces the one of the URL, and the file has the password in place
-	// of the URL's. "": those of the URL.
+	// Username replaces the user name of the URL, and the password in PasswordFile replaces
+	// that of the URL. "": the URL's is used.
 	Username     string
 	PasswordFile domain.SecretFile
-	// The user and the password for Sentinels. If there is no password, those of the data.
+	// The user and the password for Sentinels. If there is no password, those of the data
+	// servers are used. If there is no password, those of the data.
 	SentinelUsername, SentinelPassword string
 	SentinelPasswordFile               domain.SecretFile
 	TLS                                TLS // for URLs that begin with rediss
 }
 
-// Redis is the handle for Redis. A process opens one and gives it to everything
+// Redis is the handle for Redis. A process opens one handle and gives it to everything
 // that uses Redis. It is safe for concurrent use.
 type Redis struct {
 	options         asynq.RedisConnOpt
@@ -42,9 +43,9 @@ type Redis struct {
 	client          redis.UniversalClient
 }
 
-// Open returns the handle for a Redis. It does not connect, but reads the files
-// once. Up to connections exchanges run at the same time, not counting those
-// of a worker; in a cluster, with each node. Errors: domain.CodeInvalid.
+// Open returns the handle for a Redis. Open does not connect, but reads the files once to
+// find faults. At most connections exchanges run at the same time (in a cluster: with
+// each node). The connections of a worker are not counted. Errors: domain.CodeInvalid.
 func Open(o Options, connections int) (*Redis, error) {
 	options, err := ParseURL(o.URL)
 	if err != nil {
@@ -53,7 +54,7 @@ func Open(o Options, connections int) (*Redis, error) {
 	return open(options, o, connections)
 }
 
-// New returns the handle for a Redis that ParseURL's result names.
+// New returns the handle for a Redis. options come from ParseURL.
 func New(options asynq.RedisConnOpt, connections int) (*Redis, error) {
 	return open(options, Options{}, connections)
 }
@@ -87,7 +88,7 @@ func open(options asynq.RedisConnOpt, o Options, connections int) (*Redis, error
 	return r, nil
 }
 
-// readFiles looks whether the files can be read, so that a wrong name shows at the start.
+// readFiles reads the files once, so that a wrong file name is reported at the start.
 func (r *Redis) readFiles() error {
 	for _, c := range []credentials{r.data, r.sentinels} {
 		if _, _, err := c.read(); err != nil {
@@ -102,43 +103,39 @@ func (r *Redis) readFiles() error {
 	return nil
 }
 
-// Close closes the connections. Everything that uses the handle must have
-// ended.
+// Close closes the connections. Call it only when nothing uses the handle any more.
 func (r *Redis) Close() error { return r.client.Close() }
 
-// Client returns the shared client. go-redis's retries are off: a command
-// without an answer may have been executed, and the caller must decide whether
-// to repeat it.
+// Client returns the shared client. Retries by go-redis are off: Redis may have executed
+// a command that got no reply, and the caller must decide whether to repeat it.
 func (r *Redis) Client() redis.UniversalClient { return r.client }
 
-// Inspector returns Asynq's inspector over the shared connections. Its methods
-// take no context; the client's timeouts bound them.
+// Inspector returns Asynq's inspector, which uses the shared connections. The methods of
+// the inspector take no context; the timeouts of the client limit them.
 func (r *Redis) Inspector() *asynq.Inspector { return asynq.NewInspectorFromRedisClient(r.client) }
 
-// NewWorkingClient returns a client for Asynq's server, with connections of its
-// own. It does not connect. Asynq repeats a failed command at once, so only the
-// pauses between go-redis's retries keep a worker from spinning during an
-// outage.
+// NewWorkingClient returns a client for Asynq's server, with its own connections. It does
+// not connect. Asynq repeats a failed command at once. So go-redis's retries must pause:
+// otherwise a worker would repeat commands without a pause during an outage.
 func (r *Redis) NewWorkingClient(connections int) redis.UniversalClient {
 	return r.newClient(redis.UniversalOptions{
 		PoolSize: connections, MaxRetries: 3, MinRetryBackoff: 100 * time.Millisecond, MaxRetryBackoff: time.Second,
 	})
 }
 
-// NewDirectClient returns a client with connections of its own, which repeats nothing
-// by itself, for taking and finishing tasks. It does not connect.
+// NewDirectClient returns a client with its own connections and without retries, for
+// taking and finishing tasks. It does not connect.
 func (r *Redis) NewDirectClient(connections int) redis.UniversalClient {
 	return r.newClient(withoutRepeats(connections))
 }
 
 var _ asynq.RedisConnOpt = (*Redis)(nil)
 
-// ownConnections is the number of connections of each client of
-// MakeRedisClient.
+// ownConnections is the number of connections of a client that MakeRedisClient returns.
 const ownConnections = 10
 
-// MakeRedisClient implements asynq.RedisConnOpt. It returns a new client,
-// because Asynqmon closes its client.
+// MakeRedisClient implements asynq.RedisConnOpt. Each call returns a new client, because
+// Asynqmon closes its client.
 func (r *Redis) MakeRedisClient() any {
 	return r.newClient(withoutRepeats(ownConnections))
 }
@@ -149,8 +146,8 @@ func withoutRepeats(connections int) redis.UniversalOptions {
 
 func (r *Redis) newClient(u redis.UniversalOptions) redis.UniversalClient {
 	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = dialTimeout, readTimeout, readTimeout, true
-	// Off, because only one vendor's servers know this greeting, and all others
-	// refuse it.
+	// Off: go-redis would ask for maintenance notifications in its greeting, but only one
+	// vendor's servers know that command, and all others refuse it.
 	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	u.Dialer, u.CredentialsProviderContext = r.dialer.dial, r.data.provide
 	switch o := r.options.(type) {
@@ -169,8 +166,8 @@ func (r *Redis) newClient(u redis.UniversalOptions) redis.UniversalClient {
 	}
 }
 
-// BridgeLog sends the log of go-redis, which is one for the whole process, to
-// logger. Callers also get its errors, so it logs at debug level.
+// BridgeLog writes the log of go-redis to logger, for the whole process. It logs at debug
+// level, because callers also get the errors as return values.
 func BridgeLog(logger *slog.Logger) {
 	redis.SetLogger(redisLog{logger.With("component", "go-redis")})
 }

@@ -10,16 +10,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// IsCluster reports whether the Redis is a cluster. The keys of a queue are in one
-// slot, so on one node.
+// IsCluster reports whether Redis is a cluster. In a cluster, all keys of a queue are in
+// one slot, so on one node.
 func (r *Redis) IsCluster() bool {
 	_, is := r.client.(*redis.ClusterClient)
 	return is
 }
 
-// Shard returns the client of the master that has a queue now; without a cluster,
-// the shared one. All queues of a master have the same client. Do not close it.
-// It repeats nothing, and does not follow a slot that has moved.
+// Shard returns the client of the master that has a queue now. Without a cluster it
+// returns the shared client. All queues of a master have the same client. Do not close
+// it. The client of a master has no retries, and does not follow a slot to another node.
 func (r *Redis) Shard(ctx context.Context, queue string) (redis.UniversalClient, error) {
 	cluster, is := r.client.(*redis.ClusterClient)
 	if !is {
@@ -28,15 +28,16 @@ func (r *Redis) Shard(ctx context.Context, queue string) (redis.UniversalClient,
 	return cluster.MasterForKey(ctx, PendingKey(queue))
 }
 
-// Moved notes that a master no longer has a queue, so that the next Shard is of the right one.
+// Moved makes the client read the cluster's slots again, after a master has refused a
+// queue that it no longer has. The next call of Shard returns the right master.
 func (r *Redis) Moved(ctx context.Context) {
 	if cluster, is := r.client.(*redis.ClusterClient); is {
 		cluster.ReloadState(ctx)
 	}
 }
 
-// Masters returns a client for each master of a cluster; without one, the shared
-// client. Do not close them.
+// Masters returns a client for each master of a cluster. Without a cluster it returns the
+// shared client. Do not close them.
 func (r *Redis) Masters(ctx context.Context) ([]redis.UniversalClient, error) {
 	cluster, is := r.client.(*redis.ClusterClient)
 	if !is {
@@ -69,9 +70,9 @@ func sortedNames(of map[string]redis.UniversalClient) []string {
 	return names
 }
 
-// canaries is how many canaries a cluster has. They are spread evenly over the
-// slots, so that each master of up to that many has one, and move with their
-// slots.
+// canaries is the number of canaries in a cluster. The canaries are spread evenly over
+// the slots, so that each of up to that many masters has one. A canary moves with its
+// slot.
 const canaries = 32
 
 const slots = 16384
@@ -88,8 +89,8 @@ var canaryTags = sync.OnceValue(func() []string {
 	return tags
 })
 
-// CanaryKeys returns the keys of the canary. None expires: if one is gone, Redis has
-// lost data.
+// CanaryKeys returns the keys of the canary: one, or in a cluster several. The keys never
+// expire: if one of them is gone, Redis has lost data.
 func (r *Redis) CanaryKeys(name string) []string {
 	if !r.IsCluster() {
 		return []string{CanaryKey(name)}
@@ -101,7 +102,7 @@ func (r *Redis) CanaryKeys(name string) []string {
 	return keys
 }
 
-// slot returns the slot of a hash tag: CRC16 of the XMODEM kind, as the
+// slot returns the slot of a hash tag: the CRC16 checksum of the XMODEM kind, as the
 // specification of Redis Cluster says.
 func slot(tag string) int {
 	crc := uint16(0)
@@ -118,8 +119,8 @@ func slot(tag string) int {
 	return int(crc) % slots
 }
 
-// Joined returns what the masters of a cluster say in one text, in an order that does not depend
-// on theirs; of a single Redis, what it says.
+// Joined joins what the masters of a cluster say, in an order that does not depend on the
+// order of said. For a single Redis it returns what that says.
 func Joined(said []string) string {
 	slices.Sort(said)
 	return strings.Join(said, " ")

@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// unread is a hook for a Redis client: every command of a pipeline counts as
+// unread is a hook for a Redis client. With it, every command of a pipeline counts as
 // failed until its own reply has been read.
 //
-// If Redis answers the greeting of a new connection with an error, such as a
-// wrong password or an unknown database, go-redis leaves the commands of a
-// pipeline without an error, and only Exec returns it. That would look like
-// success. With the hook each command has the error.
+// If Redis answers the greeting of a new connection with an error, such as a wrong
+// password or an unknown database, go-redis sets no error on the commands of the
+// pipeline, and only Exec returns the error. That would look like success. With the hook
+// each command has the error.
 type unread struct{}
 
 var errUnread = errors.New("the reply was not read")
@@ -60,9 +60,9 @@ func (unread) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// confirmations are the only possible answers to some commands. go-redis accepts
-// any line and any number in their place. If a SELECT was answered but not
-// executed, tasks would go to the wrong database.
+// confirmations has the only possible replies to some commands. go-redis accepts any line
+// and any number as the reply. If a server answered SELECT with something else and did
+// not execute it, tasks would go to the wrong database.
 var confirmations = map[string]string{"select": "OK", "auth": "OK", "ping": "PONG", "set": "OK"}
 
 func confirmed(command redis.Cmder) error {
@@ -76,8 +76,8 @@ func confirmed(command redis.Cmder) error {
 	return nil
 }
 
-// turnedAway is Redis's error answer to the greeting of a connection. It does
-// not concern the command that was to be sent.
+// turnedAway is an error reply of Redis to the greeting of a connection. It does not
+// concern the command that was to be sent afterwards.
 type turnedAway struct{ error }
 
 func (e turnedAway) Unwrap() error { return e.error }
@@ -87,8 +87,8 @@ func isTurnedAway(err error) bool {
 	return away
 }
 
-// Whence marks an answer to a greeting as turnedAway. go-redis wraps such an
-// answer, and does not wrap answers to commands.
+// Whence wraps an error in turnedAway if it is a reply to a greeting. It knows such a
+// reply because go-redis wraps it, and does not wrap replies to commands.
 func Whence(err error) error {
 	if err == nil || isTurnedAway(err) {
 		return err
@@ -102,14 +102,14 @@ func Whence(err error) error {
 	return err
 }
 
-// guarded adds the hook to a client and returns it.
+// guarded adds the hook unread to a client and returns the client.
 func guarded[C interface{ AddHook(hook redis.Hook) }](client C) C {
 	client.AddHook(unread{})
 	return client
 }
 
-// UnexpectedReply is an answer that is impossible for the command. It does not
-// count as executed.
+// UnexpectedReply is the error for a reply that is impossible for its command. It does
+// not count as executed.
 type UnexpectedReply struct {
 	To    string
 	Reply any

@@ -18,11 +18,11 @@ const (
 	sentinelPort = "26379"
 )
 
-// ParseURL reads a Redis URL: redis://, redis-socket://, redis-sentinel:// or
-// redis-cluster://, or the same with TLS: rediss://, rediss-sentinel://,
-// rediss-cluster://. The user and the password are those of the data, also behind
-// Sentinels. With TLS the options have a TLSConfig. Errors: domain.CodeInvalid;
-// they do not repeat the URL, which may contain a password.
+// ParseURL reads a Redis URL. Its scheme is redis://, redis-socket://, redis-sentinel://
+// or redis-cluster://, or with TLS rediss://, rediss-sentinel:// or rediss-cluster://.
+// The user and the password are those of the data servers, even if the hosts are
+// Sentinels. With TLS the options have a TLSConfig. Errors: domain.CodeInvalid. The error
+// does not repeat the URL, which may contain a password.
 func ParseURL(address string) (asynq.RedisConnOpt, error) {
 	scheme, rest, found := strings.Cut(address, "://")
 	if !found {
@@ -65,8 +65,8 @@ func ParseURL(address string) (asynq.RedisConnOpt, error) {
 var errUnreadableURL = domain.Errorf(domain.CodeInvalid,
 	"the Redis URL cannot be read: it must look like redis://user:password@host:6379/0, redis-socket:///path?db=0, redis-sentinel://host:26379,host:26379/0?master=name or redis-cluster://host:6379,host:6379; with TLS it begins with rediss")
 
-// splitHosts separates the hosts from the rest of a URL, which package url cannot
-// read with several hosts.
+// splitHosts separates the hosts from the rest of a URL, because package net/url cannot
+// read a URL with several hosts.
 func splitHosts(rest string) (hosts []string, u *url.URL, err error) {
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {

@@ -11,8 +11,8 @@ import (
 	"outboxd/domain"
 )
 
-// unreadableURL says what is wrong with a URL without repeating it. pgx masks a
-// password, but not in every notation.
+// unreadableURL returns an error that says what is wrong with the database URL and does
+// not repeat the URL. pgx masks a password, but not in every notation.
 func unreadableURL(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return domain.Errorf(domain.CodeInvalid, "the file %s that the database URL names cannot be read: %v", file.Path, file.Err)
@@ -21,7 +21,8 @@ func unreadableURL(err error) error {
 	if parse, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		anonymous := *parse
 		anonymous.ConnString = ""
-		// If the text is no URL at all, the password may be anywhere in it.
+		// If pgx cannot parse the text as a URL at all, the password may be anywhere in the
+		// text.
 		if reason := strings.TrimPrefix(anonymous.Error(), "cannot parse ``: "); !strings.HasPrefix(reason, "failed to parse as") {
 			return domain.Errorf(domain.CodeInvalid, "%s", unreadable+reason)
 		}
@@ -29,8 +30,8 @@ func unreadableURL(err error) error {
 	return domain.Errorf(domain.CodeInvalid, "%s", unreadable+"it must look like postgres://user:password@host:5432/name")
 }
 
-// oneLine puts an error of pgx into one line. pgx writes a line for each address that it
-// tried, with and without TLS, and they often repeat each other.
+// oneLine writes an error of pgx in one line. pgx writes one line for each address that
+// it tried, with and without TLS, and these lines are often the same.
 type oneLine struct{ error }
 
 func (e oneLine) Unwrap() error { return e.error }

@@ -22,21 +22,21 @@ import (
 // Options say how to reach the database.
 type Options struct {
 	URL string // a postgres:// URL or key=value string, as for libpq
-	// PasswordFile has the password in place of the URL's, and of a URL for direct
-	// connections that has none. "": none.
+	// PasswordFile names a file with the password. It replaces the password of URL, and is
+	// also used for a URL for direct connections that has no password. "": there is no file.
 	PasswordFile domain.SecretFile
 	MaxConns     int // size of the pool; at least 1
-	// Schema is the schema of outboxd's tables and functions. "" means outboxd.
-	// It overrides a search_path of the URL, the role or the database.
+	// Schema is the schema of outboxd's tables and functions. "" means outboxd. Schema takes
+	// precedence over a search_path of the URL, the role or the database.
 	Schema string
-	// ExecMode is how pgx sends statements: cache_statement ("" means it),
-	// cache_describe, describe_exec, exec or simple_protocol. PgBouncer in
-	// transaction mode works with all but cache_statement. Behind it,
-	// cache_describe becomes exec.
+	// ExecMode is the way in which pgx sends statements: cache_statement (also if it is ""),
+	// cache_describe, describe_exec, exec or simple_protocol. With PgBouncer in transaction
+	// mode, every mode except cache_statement works. Behind it, cache_describe becomes exec.
 	ExecMode string
-	// ConnectTimeout bounds Open, and every later dial.
+	// ConnectTimeout limits how long Open waits, and how long every later connection attempt
+	// takes.
 	ConnectTimeout time.Duration
-	// Tracer records the statements of work that is traced. nil: none.
+	// Tracer records the statements of work that has a trace. nil: no statement is recorded.
 	Tracer pgx.QueryTracer
 	Logger *slog.Logger
 }
@@ -53,7 +53,8 @@ type Database struct {
 // defaultSchema is the default of --database-schema.
 const defaultSchema = "outboxd"
 
-// pingAfter is how long a connection may be idle before the pool pings it.
+// If a connection has been idle for longer than pingAfter, the pool pings it before it is
+// used.
 const pingAfter = time.Minute
 
 var execModes = map[string]pgx.QueryExecMode{
@@ -65,11 +66,11 @@ var execModes = map[string]pgx.QueryExecMode{
 	"simple_protocol": pgx.QueryExecModeSimpleProtocol,
 }
 
-// Open connects, and waits up to ConnectTimeout for a server that is still
+// Open connects to the server. It waits up to ConnectTimeout for a server that is still
 // starting.
 //
-// Errors: domain.CodeInvalid if the URL cannot be read or the server refuses
-// the credentials or knows no such database; domain.CodeUnavailable if it
+// Errors: domain.CodeInvalid if the URL cannot be read, if the server refuses the
+// credentials, or if the database does not exist; domain.CodeUnavailable if the server
 // cannot be reached in time.
 func Open(ctx context.Context, o Options) (*Database, error) {
 	config, err := pgxpool.ParseConfig(o.URL)
@@ -104,16 +105,16 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 		nameTypes(conn.TypeMap())
 		return session.learn(ctx, conn)
 	}
-	// Close the connection if the server turns out to be read-only. With several
-	// hosts and target_session_attrs in the URL, the next connection goes to the
-	// host that is writable now.
+	// pgx closes the connection if the server turns out to be read-only. With several hosts
+	// and target_session_attrs in the URL, the next connection goes to the host that is
+	// writable now.
 	keeps := config.ConnConfig.OnPgError
 	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		return err.Code != readOnly && keeps(conn, err)
 	}
-	// A ping before every use would be most of the traffic of an idle process.
-	// A dead connection shows at its first statement, which is then repeated on
-	// another one.
+	// With a ping before every use, most of the traffic of an idle process would be pings.
+	// The first statement on a dead connection fails, and is then repeated on another
+	// connection.
 	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -149,8 +150,8 @@ func Open(ctx context.Context, o Options) (*Database, error) {
 	return &Database{gorm: g, sql: db, pool: sessions, session: session, logger: o.Logger}, nil
 }
 
-// nameTypes tells pgx the PostgreSQL types of our parameters, for the exec
-// modes that do not ask the server.
+// nameTypes tells pgx which PostgreSQL types our parameters have, because some exec modes
+// do not ask the server.
 func nameTypes(types *pgtype.Map) {
 	types.RegisterDefaultPgType([16]byte{}, "uuid")
 	types.RegisterDefaultPgType([][16]byte{}, "_uuid")
@@ -168,8 +169,8 @@ func (d *Database) Pool() *Pool { return d.pool }
 // Logger returns the logger of the database.
 func (d *Database) Logger() *slog.Logger { return d.logger }
 
-// Ping asks the server for an answer. If an existing connection gives none, the
-// others of the pool hardly will, so all are closed and made anew.
+// Ping asks the server for an answer. If a connection of the pool gets no answer, the
+// others probably get none either, so Ping closes all of them.
 //
 // Errors: domain.CodeUnavailable.
 func (d *Database) Ping(ctx context.Context) error {
@@ -192,8 +193,9 @@ func (d *Database) Close() {
 	d.pool.Close()
 }
 
-// connect pings until the server answers. It waits only for a server that is
-// not there yet: wrong credentials stay wrong.
+// connect pings until the server answers. connect waits only for a server that does not
+// answer yet; it returns at once if the server refuses the credentials, because they stay
+// wrong.
 func connect(ctx context.Context, pool *pgxpool.Pool, session *session, patience time.Duration, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -1,8 +1,7 @@
-// Package postgres is the connection to PostgreSQL: the pool, the settings of its
-// sessions with and without a pooler, transactions that are repeated, long work
-// in pieces, and the meaning of the server's errors.
+// Package postgres connects to PostgreSQL. It has the pool, the settings of its sessions
+// with and without a pooler, transactions that are repeated after a lost connection, long
+// work in pieces, and the meaning of the server's errors.
 //
-// One pool serves everything: pgx connections, which database/sql and GORM use
-// too. The package knows no table: the packages that import it have the
-// statements.
+// There is one pool of pgx connections. database/sql and GORM use its connections too.
+// The package knows no table: the packages that import it have the SQL statements.
 package postgres

@@ -13,8 +13,9 @@ import (
 	"outboxd/domain"
 )
 
-// Translate gives err a domain code and adds what was tried. It returns nil,
-// domain errors and a caller's own cancellation unchanged.
+// Translate wraps err in a domain error with a code. doing says in the message what was
+// tried. Translate returns nil, a domain error and the caller's own cancellation
+// unchanged.
 func Translate(err error, doing string) error {
 	var known *domain.Error
 	switch {
@@ -41,9 +42,9 @@ func Translate(err error, doing string) error {
 	}
 }
 
-// TranslateWork is Translate for work that a relay or a worker repeats. If the
-// server refuses such work, that is an outage until an operator mends it, and
-// no fault of an event.
+// TranslateWork does what Translate does, for work that a relay or a worker repeats. If
+// the server refuses such work, that is an outage until an operator corrects it, and no
+// fault of an event.
 func TranslateWork(err error, doing string) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -63,50 +64,49 @@ func TranslateWork(err error, doing string) error {
 	return domain.Wrap(domain.CodeUnavailable, fmt.Errorf("%s: %w", doing, err), "the database does not let outboxd work: "+pg.Message+"; "+cure)
 }
 
-// SQLState returns the SQLSTATE of an error of the server; "" for any other
+// SQLState returns the SQLSTATE of an error that the server returned, or "" for any other
 // error.
 func SQLState(err error) string { return outage.State(err) }
 
-// readOnly is the SQLSTATE of a write on a read-only server.
+// readOnly is the SQLSTATE with which a read-only server refuses a write.
 const readOnly = "25006"
 
 // TooEarly is the SQLSTATE with which the trigger outbox_confirming refuses an
 // event whose turn it is not.
 const TooEarly = "OB001"
 
-// IsUnavailable reports whether the same statement may succeed later: the
-// server is gone, shutting down, full, read-only, or gave up waiting for a
-// lock. Consumers of the module client use the same rules.
+// IsUnavailable reports whether the same statement may succeed later: the server cannot
+// be reached, is shutting down, has no room, is read-only, or waited too long for a lock.
+// Consumers of the module client use the same rules.
 func IsUnavailable(err error) bool {
 	return outage.Is(err) || SQLState(err) == "" && IsConnectionLost(err)
 }
 
-// IsStaleError reports whether a prepared statement of the session has become
-// useless. pgx prepares it again for the next use.
+// IsStaleError reports whether a prepared statement of the session can no longer be used.
+// pgx prepares the statement again when it is used next.
 func IsStaleError(err error) bool { return outage.IsStale(err) }
 
-// IsConnectionLost reports whether the connection failed and not the statement.
-// If COMMIT was not sent yet, nothing of the transaction has happened.
+// IsConnectionLost reports whether the connection failed, and not the statement. If
+// COMMIT was not sent yet, the transaction has changed nothing.
 func IsConnectionLost(err error) bool {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	return connecting || outage.IsLost(err)
 }
 
-// IsFleeting reports whether the statement should be repeated at once: it lost
-// against another transaction, which has ended.
+// IsFleeting reports whether to repeat the statement at once: it failed because of
+// another transaction, which has ended.
 func IsFleeting(err error) bool {
 	if outage.IsFleeting(err) {
 		return true
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	// A partition was made while a row was on its way into the default
-	// partition. PostgreSQL reports that as a CHECK without a name, and
-	// ours all have names.
+	// Another session made a partition while this row was being inserted into the default
+	// partition. PostgreSQL reports that as a violated CHECK constraint without a name. All
+	// of outboxd's constraints have names.
 	return ok && pg.Code == "23514" && pg.ConstraintName == ""
 }
 
-// isMisconfigured reports whether a first connection can never succeed with
-// this configuration.
+// isMisconfigured reports whether no connection can succeed with this configuration.
 func isMisconfigured(err error) bool {
 	switch SQLState(err) {
 	case "28000", "28P01", "3D000", "3F000", "42501":

@@ -10,13 +10,12 @@ import (
 	gormlogger "gorm.io/gorm/logger"
 )
 
-// slowStatement is how long a statement may take before it is logged as a
-// warning.
+// A statement that takes longer than slowStatement is logged as a warning.
 const slowStatement = time.Second
 
-// newGormLogger writes GORM's log to ours. Errors are logged at debug level,
-// since callers get them as return values. Values never appear: they may be
-// password hashes and addresses.
+// newGormLogger writes GORM's log to ours. It logs errors at debug level, because callers
+// also get them as return values. The values of a statement are never logged, because
+// they may be password hashes and addresses.
 func newGormLogger(logger *slog.Logger) gormlogger.Interface {
 	return &gormLog{logger: logger.With("component", "gorm")}
 }
@@ -52,7 +51,7 @@ func (l *gormLog) Trace(ctx context.Context, begin time.Time, statement func() (
 	}
 }
 
-// ParamsFilter drops the values of a statement before it reaches the log.
+// ParamsFilter removes the values of a statement before GORM logs it.
 func (l *gormLog) ParamsFilter(_ context.Context, sql string, _ ...any) (string, []any) {
 	return sql, nil
 }

@@ -4,8 +4,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// login reads again for a new connection what may have changed since its URL was
-// read: the password's file, the passfile, the certificates.
+// login reads again, for each new connection, what may have changed since the URL was
+// read: the password file, libpq's password file (.pgpass) and the certificates.
 //
 // Errors: domain.CodeInvalid if a file cannot be read.
 func (s *session) login(config *pgx.ConnConfig) error {

@@ -5,5 +5,6 @@ import (
 	"time"
 )
 
-// Milliseconds writes a duration as a setting of the server.
+// Milliseconds returns a duration as the value of a PostgreSQL setting: a number of
+// milliseconds.
 func Milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

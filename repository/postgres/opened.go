@@ -13,8 +13,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// Opening is a statement that goes to the server together with BEGIN, and what
-// goes there together with COMMIT: a round trip for each.
+// Opening is a statement that is sent together with BEGIN, and the statements that are
+// sent together with COMMIT. So the beginning and the end of the transaction take one
+// round trip each.
 type Opening struct {
 	SQL  string
 	Args []any
@@ -25,11 +26,11 @@ type Opening struct {
 	last  pgx.Batch
 }
 
-// QueueLast adds a statement that runs right before COMMIT. Its failure is one of
-// the commit, which has then certainly not happened.
+// QueueLast adds a statement that is sent together with COMMIT and runs before it. If
+// that statement fails, the commit fails too, and certainly nothing was committed.
 func (o *Opening) QueueLast(query string, args ...any) { o.last.Queue(query, args...) }
 
-// TransactOpened is TransactOnce with a statement that goes together with BEGIN.
+// TransactOpened does what TransactOnce does, with an Opening.
 func (d *Database) TransactOpened(ctx context.Context, opening *Opening, work func(tx *gorm.DB) error) (committing bool, err error) {
 	tx := d.gorm.WithContext(context.WithValue(ctx, openingKey{}, opening)).Begin()
 	if tx.Error != nil {
@@ -38,10 +39,11 @@ func (d *Database) TransactOpened(ctx context.Context, opening *Opening, work fu
 	return commitAfter(tx.WithContext(ctx), work)
 }
 
-// openingKey is the key of an Opening in the context of BeginTx.
+// openingKey is the context key by which BeginTx finds an Opening.
 type openingKey struct{}
 
-// openingOf returns the Opening that waits for its transaction; nil: there is none.
+// openingOf returns the Opening in ctx whose transaction has not begun, or nil if there
+// is none.
 func openingOf(ctx context.Context) *Opening {
 	if o, ok := ctx.Value(openingKey{}).(*Opening); ok && !o.begun {
 		return o
@@ -49,7 +51,7 @@ func openingOf(ctx context.Context) *Opening {
 	return nil
 }
 
-// plainConn is a connection of pgx's that knows of Openings.
+// plainConn is a connection of pgx whose BeginTx sends an Opening.
 type plainConn struct {
 	*stdlib.Conn
 	sessions *Pool
@@ -63,7 +65,8 @@ func (c *plainConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx,
 	return c.Conn.BeginTx(ctx, o)
 }
 
-// beginOpened begins a transaction as BeginTx does by default.
+// beginOpened begins a transaction with the default options, together with the statement
+// of an Opening.
 func (s *Pool) beginOpened(ctx context.Context, conn *pgx.Conn, o *Opening) (driver.Tx, error) {
 	if conn.IsClosed() {
 		return nil, driver.ErrBadConn
@@ -110,7 +113,7 @@ func readOpening(results pgx.BatchResults, begun int, o *Opening) error {
 	return rows.Err()
 }
 
-// ReadRow is the Read of a statement that returns one row.
+// ReadRow returns an Opening.Read for a statement that returns one row.
 func ReadRow(into ...any) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		if !rows.Next() {
@@ -132,7 +135,7 @@ func (t *openedTx) Commit() error {
 	tag, err := t.end(&t.opening.last)
 	switch {
 	case err != nil && !t.conn.IsClosed() && t.conn.PgConn().TxStatus() != 'I':
-		// What failed was one of the last statements.
+		// A statement of QueueLast failed, so PostgreSQL has not executed the COMMIT.
 		if _, failed := t.conn.Exec(t.ctx, "ROLLBACK"); failed != nil {
 			_ = t.conn.Close(t.ctx)
 		}

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Work that grows with the data is done in pieces. Each piece is a statement
-// that looks at a bounded number of rows. So it ends under any timeout, and
-// holds back neither vacuum nor other sessions.
+// Work that grows with the amount of data is done in pieces. Each piece is a statement
+// that reads a bounded number of rows. So it ends before any reasonable timeout, and does
+// not hold back vacuum or other sessions for long.
 const (
 	LargestPiece  = 50_000
 	smallestPiece = 1_000
-	// patientPieces is how often the smallest piece may fail in a row: the server
-	// may only be busy for a moment.
+	// patientPieces is how often in a row the smallest piece may fail, because the server
+	// may be busy only for a moment.
 	patientPieces = 5
 )
 
-// InPieces calls step until it is done. rows is how many rows one step may look
-// at. A step that the server ended because it took too long has changed
-// nothing, and is tried again with a quarter of the rows.
+// InPieces calls step until it returns done. rows is how many rows a step may read. If
+// the server ended a step because it took too long, the step has changed nothing.
+// InPieces calls it again with a quarter of the rows.
 func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err error)) error {
 	for failed := 0; ; {
 		done, err := step(rows)
@@ -41,9 +41,9 @@ func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 	}
 }
 
-// Trim deletes up to limit rows older than age, in pieces, and returns how many
-// it deleted. The statement's parameters are the age in seconds and the most rows
-// to delete. doing says in an error what was tried.
+// Trim deletes up to limit rows that are older than age, in pieces, and returns how many
+// it deleted. The statement has two parameters: the age in seconds, and the largest
+// number of rows to delete. doing says in an error what was tried.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (d *Database) Trim(ctx context.Context, doing, statement string, age time.Duration, limit int) (total int64, err error) {
@@ -60,9 +60,10 @@ func (d *Database) Trim(ctx context.Context, doing, statement string, age time.D
 	return total, Translate(err, doing)
 }
 
-// errTooLong says that even the smallest piece takes too long; an operator has
-// to change something.
+// errTooLong is the error if the server ended even the smallest piece because it took too
+// long. An operator has to change something.
 var errTooLong = errors.New("the server ends statements that take long")
 
-// isTooLong reports whether the server or an operator ended a statement.
+// isTooLong reports whether the server ended a statement because of a timeout, or an
+// operator did.
 func isTooLong(err error) bool { return SQLState(err) == "57014" }

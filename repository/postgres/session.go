@@ -16,23 +16,23 @@ import (
 	"outboxd/domain"
 )
 
-// setting is a parameter of a PostgreSQL session that outboxd relies on. It is
-// set when the connection is made, so it overrides postgresql.conf, ALTER
-// DATABASE and ALTER ROLE.
+// setting is a parameter of PostgreSQL that outboxd needs to have a certain value.
+// outboxd sets it when a connection is made, so its value overrides those of
+// postgresql.conf, ALTER DATABASE and ALTER ROLE.
 type setting struct {
 	name, value string
-	// The server versions that have it, as in server_version_num; 0: no bound.
+	// The versions of PostgreSQL that have the parameter, written as server_version_num; 0:
+	// no bound.
 	since, before int
 }
 
-// sessionSettings are the settings of every session of outboxd, whatever its
-// role and database have. A setting is here if another value makes a statement
-// fail, return something else, or lock and wait differently. Settings that only
-// tune costs and memory (work_mem, random_page_cost), or that an operator
-// chooses (synchronous_commit, default_tablespace), are not.
+// sessionSettings has the settings of every session of outboxd, whatever the settings of
+// its role and database are. The list has a setting if another value of it makes a
+// statement fail, return something else, or lock and wait differently. The list does not
+// have settings that only change costs and memory (work_mem, random_page_cost), or that
+// an operator chooses (synchronous_commit, default_tablespace).
 var sessionSettings = []setting{
-	// Some exec modes send values as text, and some SQL functions get text in
-	// all modes.
+	// Some exec modes send values as text, and some SQL functions get text in every mode.
 	{name: "client_encoding", value: "UTF8"},
 	{name: "DateStyle", value: "ISO, MDY"},
 	{name: "IntervalStyle", value: "postgres"},
@@ -47,26 +47,26 @@ var sessionSettings = []setting{
 	{name: "client_min_messages", value: "notice"},
 	{name: "check_function_bodies", value: "on"},
 
-	// A claim skips rows that others have locked, and a confirmation waits for
-	// them. Both need READ COMMITTED.
+	// A claim skips rows that other sessions have locked, and a confirmation waits for such
+	// rows. Both need READ COMMITTED.
 	{name: "default_transaction_isolation", value: "read committed"},
 	{name: "default_transaction_deferrable", value: "off"},
 
-	// outboxd bounds its work by its own deadlines, and by timeouts that a
-	// transaction sets for itself if the process could stop without dying. A
-	// timeout meant for other work would end it half-way, again and again.
+	// outboxd limits the duration of its work by its own deadlines, and by timeouts that a
+	// transaction sets for itself if the process could stop without dying. A timeout that is
+	// meant for other work would end outboxd's work half-way, again and again.
 	{name: "statement_timeout", value: "0"},
 	{name: "lock_timeout", value: "0"},
 	{name: "idle_in_transaction_session_timeout", value: "60000"},
 	{name: "idle_session_timeout", value: "0", since: 14_00_00},
 	{name: "transaction_timeout", value: "0", since: 17_00_00},
 
-	// A policy that hides rows from outboxd must be an error: hidden events
-	// would wait for ever.
+	// With row_security=off, PostgreSQL returns an error if a row-level policy would hide
+	// rows: hidden events would wait for ever.
 	{name: "row_security", value: "off"},
 
-	// A claim finds its rows by an index and deletes them by tuple identifier.
-	// If a setting forbids one of these plans, it reads the whole table.
+	// A claim finds its rows by an index and deletes them by tuple identifier. If a setting
+	// forbids one of these plans, the claim reads the whole table.
 	{name: "plan_cache_mode", value: "auto"},
 	{name: "jit", value: "off"},
 	{name: "enable_seqscan", value: "on"},
@@ -91,15 +91,16 @@ var sessionSettings = []setting{
 	{name: "debug_parallel_query", value: "off", since: 16_00_00},
 }
 
-// pooledParameters are the settings that PgBouncer accepts at the start of a
-// connection and keeps for each client.
+// pooledParameters has the settings that PgBouncer accepts at the start of a connection
+// and keeps for each client.
 var pooledParameters = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"}
 
-// mark is a parameter without a meaning. If a session has it, it got the others
-// too. Poolers refuse parameters, or drop them silently.
+// mark is a parameter without a meaning. If a session has it, the session also got the
+// other settings. If a session has it, it got the others too. It is needed because some
+// poolers drop parameters without an error.
 const mark = "outboxd.session"
 
-// The values of mark: which settings the connection was made with.
+// The values of mark say which settings a connection was made with.
 const (
 	markFirst = "first" // those that every version has: the server's version was not known yet
 	markKnown = "known" // all settings
@@ -109,8 +110,8 @@ func (s setting) known(version int) bool {
 	return version >= s.since && (s.before == 0 || version < s.before)
 }
 
-// session is what the first connection showed about the server and the way to
-// it. It is safe for concurrent use.
+// session has what the first connection learned about the server and about poolers on the
+// way to it. It is safe for concurrent use.
 type session struct {
 	logger   *slog.Logger
 	schema   string            // outboxd's schema
@@ -118,9 +119,9 @@ type session struct {
 	password domain.SecretFile // "": the URL's password
 
 	mu sync.Mutex
-	// pooled: a pooler stands in between, and a connection of ours is not one
-	// session of PostgreSQL. Settings made at its start may be lost, so each
-	// transaction sets its own.
+	// pooled says that a pooler stands between outboxd and PostgreSQL, so a connection of
+	// outboxd is not always the same session of PostgreSQL. Settings that were made at the
+	// start of the connection may be lost, so each transaction sets its own.
 	pooled   bool
 	version  int    // as in server_version_num; 0: nothing was learned yet
 	encoding string // of the database
@@ -128,10 +129,9 @@ type session struct {
 	writable bool   // readOnlyDefault must be set
 }
 
-// readOnlyDefault is set only if the role or the database makes sessions
-// read-only. If the server's configuration does, outboxd obeys: that is how
-// operators stop writes to a server before another takes over, and later writes
-// would be lost.
+// outboxd sets readOnlyDefault to off only if the role or the database makes sessions
+// read-only. If the server's configuration makes them read-only, outboxd obeys: operators
+// do that before another server takes over, and later writes would be lost.
 const readOnlyDefault = "default_transaction_read_only"
 
 // prepare adds the settings to config.
@@ -161,9 +161,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	parameters["search_path"] = s.searchPath()
 	switch {
 	case s.pooled:
-		// The other modes describe a statement before its transaction begins.
-		// Behind a pooler another session may answer, which looks in another
-		// schema.
+		// The other modes ask the server about a statement before its transaction begins.
+		// Behind a pooler, another session may answer that question, and that session may look
+		// in another schema.
 		if config.DefaultQueryExecMode != pgx.QueryExecModeSimpleProtocol {
 			config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		}
@@ -181,9 +181,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	}
 }
 
-// searchPath lets statements use short names, whatever search_path the URL, the
-// role or the database has. Temporary tables come last, so that none can hide
-// one of ours.
+// searchPath returns the search_path with which statements can use short names. It does
+// not depend on the search_path of the URL, the role or the database. Temporary tables
+// come last, so that none of them can hide one of outboxd's tables.
 func (s *session) searchPath() string { return pgx.Identifier{s.schema}.Sanitize() + ", pg_temp" }
 
 func isPooledParameter(name string) bool {
@@ -195,8 +195,8 @@ func isPooledParameter(name string) bool {
 	return false
 }
 
-// refused reports whether a connection failed because a pooler takes no
-// parameters. From then on none are sent.
+// refused reports whether a connection failed because a pooler accepts no parameters.
+// After that, session sends only the parameters that PgBouncer accepts.
 func (s *session) refused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != "08P01" || !strings.Contains(pg.Message, "unsupported startup parameter") {
@@ -215,8 +215,8 @@ SELECT current_setting('server_version_num')::int, coalesce(current_setting('` +
        (SELECT source NOT IN ('default', 'configuration file', 'command line', 'environment variable')
         FROM pg_settings WHERE name = '` + readOnlyDefault + `')`
 
-// learn sets up a new connection. From the first one it also learns what the
-// next ones need.
+// learn sets the settings of a new connection. From the first connection, it learns what
+// later connections need.
 func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	if conn.Config().RuntimeParams[mark] == markKnown {
 		return nil
@@ -229,8 +229,8 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	var version int
 	var marked, replicationRole string
 	var writable bool
-	// Without a prepared statement: behind a pooler another session may execute
-	// it.
+	// The query uses no prepared statement, because behind a pooler another session may
+	// execute it.
 	if err := conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&version, &marked, &replicationRole, &writable); err != nil {
 		return fmt.Errorf("look at the session: %w", err)
 	}
@@ -262,9 +262,9 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// pins returns the statement that sets all settings, for the transaction (local)
-// or for the session. For a transaction it leaves out the defaults of
-// transactions, which have no effect once one has begun.
+// pins returns the statement that sets all settings, for the transaction (local) or for
+// the session. For a transaction it leaves out the settings default_transaction_…, which
+// have no effect on a transaction that has already begun.
 func (s *session) pins(local bool) string {
 	var calls []string
 	pin := func(name, value string) {
@@ -301,11 +301,11 @@ func isForeignStatement(err error) bool {
 	return state == "26000" || state == "42P05"
 }
 
-// tryPreparedStatements prepares a statement on one connection, keeps the server
-// session busy from another connection, and then executes the statement.
+// tryPreparedStatements tests whether a pooler keeps prepared statements: it prepares a
+// statement on one connection, occupies the server session from another connection, and
+// then executes the statement.
 //
-// Errors: domain.CodeInvalid if the server does not know the statement any
-// more.
+// Errors: domain.CodeInvalid if the server no longer knows the statement.
 func (s *session) tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 	const doing = "try whether prepared statements are kept"
 	config := pool.Config().ConnConfig
@@ -336,8 +336,8 @@ func (s *session) tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool)
 	return Translate(err, doing)
 }
 
-// connect makes a connection outside the pool. Unlike the pool's, it may lead
-// past a pooler, or through one.
+// connect makes a connection outside the pool. Its way to the server may have a pooler
+// even if the pool's way has none, or the other way round.
 func (s *session) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	s.mu.Lock()
 	direct := &session{logger: s.logger, schema: s.schema, version: s.version, encoding: s.encoding, origin: s.origin, writable: s.writable}

@@ -9,16 +9,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pool is the pool of connections. Behind a pooler such as PgBouncer it wraps
-// every statement in a transaction that first sets its settings, in one round
-// trip. Otherwise it adds nothing.
+// Pool is the pool of connections. Behind a pooler such as PgBouncer, Pool wraps every
+// statement in a transaction that first sets outboxd's settings, in one round trip.
+// Without a pooler, Pool does the same as pgxpool.Pool.
 type Pool struct {
 	*pgxpool.Pool
 	pinned bool
 	pins   string
 }
 
-// pinnedBegin names every property, because the session's defaults may differ.
+// pinnedBegin names every property of the transaction, because the defaults of the
+// session may differ.
 const pinnedBegin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
 
 // Query is pgxpool.Pool's.
@@ -84,7 +85,7 @@ func (s *Pool) begin(o pgx.TxOptions) pgx.TxOptions {
 	return o
 }
 
-// QueueBegin begins a transaction in steps.
+// QueueBegin adds to steps the statements that begin a transaction.
 func (s *Pool) QueueBegin(steps *pgx.Batch) {
 	if !s.pinned {
 		steps.Queue("BEGIN")
@@ -94,7 +95,7 @@ func (s *Pool) QueueBegin(steps *pgx.Batch) {
 	steps.Queue(s.pins)
 }
 
-// QueryRowOn is QueryRow on a connection that the caller has taken from the
+// QueryRowOn does what QueryRow does, on a connection that the caller has taken from the
 // pool.
 func (s *Pool) QueryRowOn(ctx context.Context, conn *pgx.Conn, sql string, args ...any) pgx.Row {
 	if !s.pinned {
@@ -121,7 +122,8 @@ func (s *Pool) queryOn(ctx context.Context, conn *pgx.Conn, sql string, args []a
 	return rows
 }
 
-// pinnedRows end their transaction when they end.
+// pinnedRows are the rows of a statement in a transaction of its own. The transaction
+// ends when the rows are closed.
 type pinnedRows struct {
 	pgx.Rows // nil: the statement was not executed
 	ctx      context.Context
@@ -144,7 +146,7 @@ func (r *pinnedRows) Next() bool {
 	return false
 }
 
-// Err is pgx.Rows's. After Close it is also the error of the commit.
+// Err is pgx.Rows's. After Close, Err also returns an error of the commit.
 func (r *pinnedRows) Err() error {
 	if r.err == nil && r.Rows != nil {
 		return r.Rows.Err()
@@ -176,7 +178,7 @@ func (r *pinnedRows) Close() {
 	r.release()
 }
 
-// pinnedRow is the first row of pinnedRows.
+// pinnedRow returns the first row of pinnedRows.
 type pinnedRow struct {
 	rows pgx.Rows
 	err  error

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// openSQL returns the pool for database/sql, which GORM uses too. Behind a
-// pooler, its transactions set their settings like those of Pool.
+// openSQL returns the pool for database/sql, which GORM uses too. Behind a pooler, each
+// of its transactions sets outboxd's settings, as those of Pool do.
 func (s *Pool) openSQL() *sql.DB {
 	db := sql.OpenDB(sessionConnector{stdlib.GetPoolConnector(s.Pool), s})
 	db.SetMaxIdleConns(0) // the pool keeps them
@@ -116,14 +116,15 @@ func (t pinnedTx) Commit() error { return t.tx.Commit(t.ctx) }
 // Rollback is driver.Tx's.
 func (t pinnedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
 
-// pinnedSQLRows end their transaction when they end.
+// pinnedSQLRows are the rows of a statement in a transaction of its own. The transaction
+// ends when the rows are closed.
 type pinnedSQLRows struct {
 	*stdlib.Rows
 	tx     driver.Tx
 	closed bool
 }
 
-// Next is driver.Rows's. It commits after the last row, because database/sql drops
+// Next is driver.Rows's. Next commits after the last row, because database/sql ignores
 // the error of Close there.
 func (r *pinnedSQLRows) Next(row []driver.Value) error {
 	err := r.Rows.Next(row)

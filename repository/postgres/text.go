@@ -2,12 +2,13 @@ package postgres
 
 import "strings"
 
-// maxErrorText bounds the text that is stored of an error, in bytes.
+// maxErrorText is the largest length of a text that Storable returns, in bytes.
 const maxErrorText = 2000
 
-// Storable makes any text fit into a text column. It writes a question mark for
-// what PostgreSQL cannot store: NUL, broken UTF-8, and characters that the
-// database's encoding does not have. It cuts a long text.
+// Storable changes any text so that a text column can store it. It removes NUL and
+// invalid UTF-8, and writes a question mark for each character that the database's
+// encoding may not have. NUL, broken UTF-8, and characters that the database's encoding
+// does not have. It cuts the text to maxErrorText bytes.
 func (d *Database) Storable(text string) string {
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText]
@@ -22,8 +23,8 @@ func (d *Database) Storable(text string) string {
 	}, text)
 }
 
-// lastCharacter is the highest character up to which the database can certainly
-// store all.
+// lastCharacter returns a character such that the database can certainly store it and
+// every character below it.
 func (s *session) lastCharacter() rune {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +38,7 @@ func (s *session) lastCharacter() rune {
 	}
 }
 
-// ErrorText returns an error's text in a form that the database can store.
+// ErrorText returns the text of an error, changed so that the database can store it.
 func (d *Database) ErrorText(err error) string {
 	if err == nil {
 		return "unknown"

@@ -8,16 +8,16 @@ import (
 	"gorm.io/gorm"
 )
 
-// StaleConnections is how often a transaction begins again because its
-// connection turned out to be dead. After a restart of the server every pooled
-// connection fails once.
+// StaleConnections is the largest number of times that a transaction is tried because its
+// connection turned out to be dead. After a restart of the server, every connection of
+// the pool fails once.
 const StaleConnections = 4
 
-// Transact runs work in a transaction. It runs it again if the connection was
-// lost before COMMIT was sent, or if the transaction lost against another one
-// or a change of a table: then nothing of it has happened. So work must be
-// repeatable. If the connection is lost during COMMIT, Transact does not try
-// again, because the outcome is not known.
+// Transact runs work in a transaction. Transact repeats the work if the connection was
+// lost before COMMIT was sent, or if the transaction failed because of another one or of
+// a change of a table. In these cases the transaction has changed nothing. So work must
+// be repeatable. If the connection is lost during COMMIT, Transact does not try again,
+// because the outcome is not known.
 func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gorm.DB) error) error {
 	for attempt := 1; ; attempt++ {
 		committing, err := d.TransactOnce(ctx, work)
@@ -31,8 +31,8 @@ func (d *Database) Transact(ctx context.Context, doing string, work func(tx *gor
 	}
 }
 
-// TransactOnce is one attempt of Transact. committing says that COMMIT was sent:
-// after an error its outcome is then not known.
+// TransactOnce makes one attempt of Transact. committing says that COMMIT was sent: if
+// there is also an error, it is not known whether the transaction was committed.
 func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) error) (committing bool, err error) {
 	tx := d.gorm.WithContext(ctx).Begin()
 	if tx.Error != nil {
@@ -53,8 +53,8 @@ func commitAfter(tx *gorm.DB, work func(tx *gorm.DB) error) (committing bool, er
 	return true, nil
 }
 
-// Statements returns the connection below a GORM transaction. It executes
-// statements exactly as they are written.
+// Statements returns the connection of a GORM transaction, for statements without GORM.
+// The connection executes statements exactly as they are written.
 func Statements(tx *gorm.DB) gorm.ConnPool { return tx.Statement.ConnPool }
 
 var _ gorm.ConnPool = (*sql.Tx)(nil)

@@ -2,7 +2,7 @@ package postgres
 
 import "outboxd/domain"
 
-// UUIDs converts IDs for pgx; nil for none.
+// UUIDs returns IDs as a parameter for pgx. It returns nil if there are no IDs.
 func UUIDs(ids []domain.ID) [][16]byte {
 	if len(ids) == 0 {
 		return nil
