@@ -1,13 +1,13 @@
-// Package jobs is outboxd's side of Asynq and its Redis. It has no code itself, only
-// packages:
+// Package jobs has the packages that work with Asynq and its Redis. The packages are:
 //
-//   - publish enqueues events as Asynq's tasks. It is the relay's side.
-//   - work runs the tasks, exactly once against the database. It is the worker's
-//     side.
-//   - broker is the common knowledge of Redis.
-//   - lookup finds single tasks, and inspect looks at Redis as a whole.
+//   - publish enqueues events as Asynq tasks, for the relay.
+//   - work runs the tasks, for the worker. A task's effect on the database happens
+//     exactly once.
+//   - broker has what the other packages share about Redis.
+//   - lookup finds single tasks, inspect looks at Redis as a whole, and retries lists and
+//     changes failed tasks.
 //   - deliver sends events to receivers over HTTP.
 //
-// None of them knows how events are stored: they use the database through the
-// interfaces of domain.
+// None of these packages knows how events are stored: they use the database through the
+// interfaces of package domain.
 package jobs

@@ -94,8 +94,8 @@ func containsAny(text string, words ...string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
-// IsWithheld reports whether a healthy Redis refused to answer a command: its user may
-// not run it, or may not use a key.
+// IsWithheld reports whether a healthy Redis refused to answer one command, for example
+// because its user may not run that command.
 func IsWithheld(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) || isTurnedAway(err) {

@@ -108,8 +108,8 @@ func guarded[C interface{ AddHook(hook redis.Hook) }](client C) C {
 	return client
 }
 
-// UnexpectedReply is the error for a reply that is impossible for its command. It does
-// not count as executed.
+// UnexpectedReply is the error for a reply that is impossible for its command. The
+// command does not count as executed.
 type UnexpectedReply struct {
 	To    string
 	Reply any

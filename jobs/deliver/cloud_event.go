@@ -14,7 +14,7 @@ import (
 	"outboxd/domain"
 )
 
-// writeCloudEvent writes the event into a request, as a CloudEvent 1.0.
+// writeCloudEvent writes the event into a request, in the format CloudEvents 1.0.
 func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structured bool, d *Delivery) error {
 	e, err := s.cloudEvent(structured, d)
 	if err != nil {
@@ -27,8 +27,9 @@ func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structure
 	if err := protocol.WriteRequest(ctx, (*binding.EventMessage)(e), r); err != nil {
 		return err
 	}
-	// The SDK does not encode attributes. CloudEvents requires it (HTTP protocol
-	// binding, section 3.1.3.2), and net/http sends no others.
+	// The SDK does not encode the attributes. CloudEvents requires that they are
+	// percent-encoded (HTTP protocol binding, section 3.1.3.2), and net/http refuses to send
+	// control characters.
 	for name, values := range r.Header {
 		if strings.HasPrefix(name, "Ce-") {
 			for i := range values {
@@ -39,8 +40,8 @@ func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structure
 	return nil
 }
 
-// isAttributeByte reports whether a byte of an attribute needs no encoding in a
-// header.
+// isAttributeByte reports whether a byte of an attribute may stand in an HTTP header as
+// it is.
 func isAttributeByte(c byte) bool { return c > ' ' && c <= '~' && c != '%' && c != '"' }
 
 func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) {
@@ -71,8 +72,8 @@ func (s *Sender) cloudEvent(structured bool, d *Delivery) (*event.Event, error) 
 	return &e, e.Validate()
 }
 
-// data returns the payload in the form for the SDK. In a structured request
-// bytes become base64, which JSON and text do not need.
+// data returns the payload in the type that the CloudEvents SDK needs. In a structured
+// request, the SDK writes a []byte as base64, which is not necessary for JSON.
 func data(structured bool, kind string, payload []byte) any {
 	media, _, _ := mime.ParseMediaType(kind)
 	switch {
@@ -83,9 +84,9 @@ func data(structured bool, kind string, payload []byte) any {
 	}
 }
 
-// isExtension reports whether a header of an event can be an extension attribute:
-// its name follows CloudEvents' rules and is no other attribute's name. All headers
-// are also sent as headers of the request.
+// isExtension reports whether a header of an event can be an extension attribute of the
+// CloudEvent: its name follows the rules of CloudEvents and is not the name of another
+// attribute. All headers of the event are also sent as headers of the request.
 func isExtension(name string) bool {
 	switch name {
 	case "", "specversion", "id", "source", "type", "subject", "time", "data", "datacontenttype", "dataschema", "datacontentencoding",

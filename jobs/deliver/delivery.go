@@ -6,19 +6,19 @@ import (
 	"outboxd/domain"
 )
 
-// Target says where deliveries go, and how.
+// Target says to which URL deliveries go, and in which format.
 type Target struct {
 	Name string // of the subscription
 	URL  string // http or https
-	// Secrets refer to the signing keys, each as env:NAME or file:PATH. They are
-	// read for each delivery. Every delivery is signed with all of them, so that
-	// a key can be changed without a pause. None: deliveries are not signed.
+	// Secrets has references to the signing keys. Each is env:NAME or file:PATH. They are
+	// read for each delivery. Every delivery is signed with all of the keys, so that a
+	// receiver can change its key without a pause. None: deliveries are not signed.
 	Secrets []string
 	Format  string        // of domain; raw if empty
 	Timeout time.Duration // of one attempt, including the reading of the answer; 10 s if zero
 }
 
-// defaultTimeout is the timeout of a Target without one.
+// defaultTimeout is used for a Target whose Timeout is zero.
 const defaultTimeout = 10 * time.Second
 
 // Delivery is an event on its way to one receiver.

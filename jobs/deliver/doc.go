@@ -1,8 +1,8 @@
-// Package deliver sends events to receivers over HTTP: signed by the Standard
-// Webhooks scheme (standardwebhooks.com), unchanged or as CloudEvents.
+// Package deliver sends events to receivers over HTTP, unchanged or as CloudEvents. The
+// requests are signed by the Standard Webhooks scheme (standardwebhooks.com).
 //
-// Sender sends one delivery and returns what became of it. Receiver adds a breaker
-// and a limiter for all deliveries to one receiver. Handler carries out the tasks of
-// a subscription. Each delivery carries its event's ID, so that the receiver can
-// recognise a repeat. The package knows neither Redis nor SQL.
+// A Sender sends one delivery and returns its outcome. A Receiver adds a circuit breaker
+// and a rate limiter for all deliveries to one receiver. A Handler runs the tasks of a
+// subscription. Each delivery has the ID of its event, so that the receiver can recognise
+// a repeat. The package knows neither Redis nor SQL.
 package deliver

@@ -12,32 +12,32 @@ import (
 	"outboxd/jobs/work"
 )
 
-// retryBase is the longest wait after the first attempt. It doubles with each
-// attempt.
+// retryBase is the longest wait before the second attempt. The longest wait doubles with
+// each attempt.
 const retryBase = 2 * time.Second
 
-// goneAgain is how long a delivery waits after its receiver answered 410. By then
-// its subscription is paused. movedAgain is the same if the subscription has
-// another URL by now.
+// goneAgain is how long a delivery waits after its receiver answered 410 (Gone). The
+// subscription is then paused. movedAgain is the wait if the subscription has another URL
+// by now.
 const (
 	goneAgain  = time.Minute
 	movedAgain = 2 * time.Second
 )
 
-// Pauser pauses a subscription because of its receiver's answer. It returns false
-// and pauses nothing if the subscription has another URL by now. Errors:
+// Pauser pauses a subscription because of an answer of its receiver. PauseReceiver
+// returns false and pauses nothing if the subscription has another URL by now. Errors:
 // domain.CodeUnavailable.
 type Pauser interface {
 	PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error)
 }
 
-// Journal records what became of a delivery, in the transaction that confirms
-// it.
+// Journal writes the answer of a receiver into the journal, in the transaction that
+// confirms the delivery.
 type Journal interface {
 	Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error
 }
 
-// HandlerOptions are the dependencies of a Handler. All are required.
+// HandlerOptions has what a Handler needs. All are required.
 type HandlerOptions struct {
 	Subscription domain.Subscription
 	Receiver     *Receiver
@@ -48,7 +48,7 @@ type HandlerOptions struct {
 	Logger       *slog.Logger
 }
 
-// Handler returns the handler for the deliveries of a subscription.
+// Handler returns the function that runs the tasks of a subscription.
 func Handler(o HandlerOptions) work.Outward {
 	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		a, charged := o.Receiver.Deliver(ctx, deliveryOf(task))
@@ -75,8 +75,8 @@ func Handler(o HandlerOptions) work.Outward {
 	}
 }
 
-// gone pauses the subscription. The delivery keeps its attempts for the time after
-// that.
+// gone pauses the subscription. The attempt does not count, so that the delivery still
+// has its attempts when the subscription is resumed.
 func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	reason := "the receiver wants no deliveries any more: " + a.String()
 	paused, err := o.Pauser.PauseReceiver(ctx, &domain.Action{Actor: o.Actor, Reason: reason}, &o.Subscription)
@@ -90,9 +90,10 @@ func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 	return &work.Postponed{Err: fmt.Errorf("the subscription is paused: %s", reason), Delay: goneAgain, Tried: true}
 }
 
-// delay returns how long to wait before the next attempt: it doubles, with jitter,
-// or is as long as the receiver asked, but at most the subscription's maximum.
-// Receiver.Pause has the wait while the receiver is down.
+// delay returns how long to wait before the next attempt. The wait doubles with each
+// attempt, with jitter. It is longer if the receiver asked for that, but never longer
+// than the subscription's maximum. While the receiver is down, Receiver.Pause says how
+// long to wait.
 func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	most := max(o.Subscription.RetryMax, time.Second)
 	ceiling := most
@@ -102,8 +103,8 @@ func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	return max(ceiling/2+rand.N(ceiling/2+1), min(a.RetryAfter, most))
 }
 
-// deliveryOf returns the delivery of a task. It removes the headers that the
-// relay added, because they do not belong to the event.
+// deliveryOf returns the delivery that a task carries. It removes the headers that the
+// relay added to the event.
 func deliveryOf(task work.Task) Delivery {
 	d := Delivery{EventID: task.EventID, Type: task.Type, Payload: task.Payload, Headers: task.Headers, Attempt: task.Attempt}
 	origin, delivery := task.Headers[domain.HeaderOrigin]
@@ -120,7 +121,7 @@ func deliveryOf(task work.Task) Delivery {
 	return d
 }
 
-// TargetOf returns the target of a subscription's deliveries.
+// TargetOf returns the Target for the deliveries of a subscription.
 func TargetOf(s *domain.Subscription) Target {
 	return Target{Name: s.Name, URL: s.URL, Secrets: s.Secrets, Format: s.Format, Timeout: s.Timeout}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the metrics of a process's deliveries. They are safe for
+// Metrics has the Prometheus metrics of the deliveries of a process. They are safe for
 // concurrent use.
 type Metrics struct {
 	attempts *prometheus.CounterVec
@@ -56,8 +56,8 @@ func (m *Metrics) Down(subscription string, down bool) {
 	m.down.WithLabelValues(subscription).Set(value)
 }
 
-// Forget removes the series of a subscription for which this process does not
-// deliver any more.
+// Forget removes the time series of a subscription to which this process no longer
+// delivers.
 func (m *Metrics) Forget(subscription string) {
 	m.attempts.DeletePartialMatch(prometheus.Labels{"subscription": subscription})
 	m.duration.DeletePartialMatch(prometheus.Labels{"subscription": subscription})

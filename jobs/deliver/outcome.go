@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Outcome says what happens to a delivery after an attempt.
+// Outcome says what happens to a delivery after one attempt to send it.
 type Outcome string
 
 // The outcomes.
@@ -23,11 +23,11 @@ type Attempt struct {
 	Status  int           // 0: no answer
 	Took    time.Duration // until the answer was read, or given up
 	Excerpt string        // of the answer, in one line
-	// RetryAfter is how long the receiver asked to wait, at most a day; 0: it
-	// did not ask.
+	// RetryAfter is how long the receiver asked outboxd to wait, at most a day. 0: the
+	// receiver did not ask.
 	RetryAfter time.Duration
-	// Down says that the receiver does not work, so the attempt says nothing about
-	// the delivery: there was no answer, or status 429, 502, 503 or 504.
+	// Down says that the receiver does not work, so the attempt says nothing about the
+	// delivery: the receiver gave no answer, or answered 429, 502, 503 or 504.
 	Down bool
 	Err  error // why there is no answer; quotes neither URL nor secret
 }
@@ -45,8 +45,8 @@ func (a *Attempt) String() string {
 	return fmt.Sprintf("status %d after %s: %s", a.Status, took, a.Excerpt)
 }
 
-// judge returns the meaning of a status. After a redirect the delivery is tried again:
-// the operator must change the subscription's URL.
+// judge returns the meaning of a status. After a redirect the delivery is tried again,
+// because the operator must change the URL of the subscription first.
 func judge(status int) (outcome Outcome, down bool) {
 	switch {
 	case status >= 200 && status <= 299:

@@ -16,8 +16,8 @@ import (
 // ProbeType is the event type of a probe.
 const ProbeType = "outboxd:probe"
 
-// Probe sends a signed request to a receiver. It belongs to no event and has an ID of
-// its own.
+// Probe sends a signed test request to a receiver. The request belongs to no event and
+// has an ID of its own.
 func (s *Sender) Probe(ctx context.Context, target Target, id domain.ID) Attempt {
 	return s.Send(ctx, target, Delivery{
 		EventID: id, Type: ProbeType, Queue: domain.SubscriptionQueuePrefix + target.Name,
@@ -25,8 +25,8 @@ func (s *Sender) Probe(ctx context.Context, target Target, id domain.ID) Attempt
 	})
 }
 
-// Trouble names in a few words why a delivery was not accepted, or returns "" if it
-// was.
+// Trouble says in a few words why the receiver did not accept a delivery. It returns ""
+// if the receiver accepted it.
 func (a *Attempt) Trouble() string {
 	var name *net.DNSError
 	var network net.Error
@@ -57,7 +57,7 @@ func (a *Attempt) Trouble() string {
 	}
 }
 
-// Advice returns the remedy for a Trouble.
+// Advice says what to do about the Trouble.
 func (a *Attempt) Advice() string {
 	switch a.Trouble() {
 	case "redirect":

@@ -15,23 +15,25 @@ import (
 type ReceiverOptions struct {
 	Target Target
 	Rate   float64 // deliveries a second; 0: no limit
-	// DownAfter is after how many failures in a row the receiver counts as down; 5
-	// if zero.
+	// DownAfter is the number of failures in a row after which the receiver counts as down.
+	// 0 means 5.
 	DownAfter int
-	// ProbeEvery is how long a receiver that is down is left alone at most before one
-	// delivery may try; 10 s if zero. The first time it is half a second, and then twice
-	// as long each time: a receiver that was only restarted has its deliveries soon.
+	// ProbeEvery is the longest time for which a receiver that is down gets no delivery,
+	// before one delivery may try. 0 means 10 s. The first such time is half a second, and
+	// each further one is twice as long as the one before. So a receiver that was only
+	// restarted soon gets its deliveries.
 	ProbeEvery time.Duration
 }
 
-// firstProbe is how long a receiver is left alone when it goes down.
+// firstProbe is how long a receiver gets no delivery when it has just gone down.
 const firstProbe = 500 * time.Millisecond
 
-// maxRest bounds how long one answer can stop all deliveries to a receiver.
+// maxRest is the longest time for which one answer of a receiver can stop all deliveries
+// to it.
 const maxRest = 10 * time.Minute
 
-// Receiver is one receiver of deliveries, with a limiter, and a breaker that leaves
-// it alone while it is down. It is safe for concurrent use.
+// Receiver is one receiver of deliveries. It has a rate limiter, and a circuit breaker
+// that stops the deliveries while the receiver is down. It is safe for concurrent use.
 type Receiver struct {
 	o       ReceiverOptions
 	sender  *Sender
@@ -63,7 +65,7 @@ func NewReceiver(sender *Sender, o ReceiverOptions) *Receiver {
 		Name: o.Target.Name, MaxRequests: 1, Timeout: min(firstProbe, o.ProbeEvery),
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(o.DownAfter) }, //nolint:gosec // a small number
 		OnStateChange: r.changed,
-		// If this process ends, that says nothing about the receiver.
+		// If a delivery fails because this process ends, that says nothing about the receiver.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 	})
 	if o.Rate > 0 {
@@ -90,8 +92,8 @@ func (r *Receiver) changed(_ string, _, to gobreaker.State) {
 	r.probing = time.Time{}
 }
 
-// Pause returns how long no delivery should begin, because the receiver is down,
-// asked to wait, or has reached its rate. 0: one may begin now.
+// Pause returns how long no delivery may begin: the receiver is down, has asked for a
+// pause, or has reached its rate. 0: a delivery may begin now.
 func (r *Receiver) Pause() time.Duration {
 	state := r.breaker.State()
 	now := time.Now()
@@ -113,23 +115,22 @@ func (r *Receiver) Pause() time.Duration {
 	return pause
 }
 
-// Took records that a delivery is about to begin.
+// Took must be called when a delivery is about to begin.
 func (r *Receiver) Took() {
 	if r.limiter != nil {
 		r.limiter.Allow()
 	}
 	if r.breaker.State() == gobreaker.StateHalfOpen {
 		r.mu.Lock()
-		// After this time another delivery may try, even if this one never gets to
-		// an attempt.
+		// After this time another delivery may try, even if this delivery is never sent.
 		r.probing = time.Now().Add(r.o.Target.Timeout + bodyTimeout)
 		r.mu.Unlock()
 	}
 }
 
-// Deliver sends a delivery once. charged says whether the attempt counts: an attempt that fails
-// because the receiver is down does not. A delivery that began before the receiver went down is not
-// sent.
+// Deliver sends a delivery once. charged says whether the attempt counts: an attempt that
+// fails because the receiver is down does not count. If the receiver has gone down since
+// the delivery's task began, Deliver does not send it.
 func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged bool) {
 	done, err := r.allow()
 	if err != nil {
@@ -161,8 +162,9 @@ func (r *Receiver) Deliver(ctx context.Context, d Delivery) (a Attempt, charged 
 	return a, !a.Down || r.breaker.State() == gobreaker.StateClosed
 }
 
-// allow asks the breaker. It lets a delivery try before a receiver that is still down is
-// to be tried again, because it knows of the first wait only.
+// allow asks the circuit breaker whether a delivery may be sent. The breaker knows only
+// the first wait of a receiver that is down. So allow itself refuses a delivery that
+// comes before the end of a later, longer wait.
 func (r *Receiver) allow() (done func(error), err error) {
 	if r.breaker.State() != gobreaker.StateClosed {
 		r.mu.Lock()
@@ -183,7 +185,7 @@ type Condition struct {
 	LastFailure string    // of the last attempt that must be repeated
 }
 
-// Condition returns the state of the receiver.
+// Condition returns the present state of the receiver.
 func (r *Receiver) Condition() Condition {
 	r.mu.Lock()
 	defer r.mu.Unlock()

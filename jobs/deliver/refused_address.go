@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// ErrRefusedAddress is the error for an address to which no delivery may go.
+// ErrRefusedAddress is the error for an address to which deliveries must not go.
 var ErrRefusedAddress = errors.New("refused address")
 
-// Guard refuses the addresses of this machine and of private networks. So a
-// person who may write a subscription cannot reach servers that only this
-// machine may reach. It is safe for concurrent use.
+// Guard refuses the addresses of this machine and of private networks. Without it, a
+// person who may write a subscription could reach servers that only this machine may
+// reach. It is safe for concurrent use.
 type Guard struct {
 	allowed []netip.Prefix
 	own     func() ([]net.Addr, error)
 }
 
-// NewGuard returns a Guard with exceptions for the allowed networks.
+// NewGuard returns a Guard that allows the given networks as exceptions.
 func NewGuard(allowed ...netip.Prefix) *Guard {
 	return &Guard{allowed: allowed, own: net.InterfaceAddrs}
 }
 
-// reserved are networks without public servers, besides those that netip knows:
-// from IANA's special-purpose registries of IPv4 and IPv6.
+// reserved has networks without public servers, in addition to those that package netip
+// knows. They come from IANA's special-purpose registries of IPv4 and IPv6.
 var reserved = []struct {
 	network netip.Prefix
 	what    string
@@ -49,8 +49,8 @@ var reserved = []struct {
 	{netip.MustParsePrefix("fec0::/10"), "of a private site"},
 }
 
-// carriers are IPv6 networks whose addresses contain an IPv4 address, to which the
-// packets finally go.
+// carriers has IPv6 networks whose addresses contain an IPv4 address. Packets to such an
+// address finally go to that IPv4 address.
 var carriers = []struct {
 	network netip.Prefix
 	at      int // the first of its four bytes
@@ -61,7 +61,7 @@ var carriers = []struct {
 	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4
 }
 
-// Check returns nil if a delivery may go to an address. Otherwise it returns an
+// Check returns nil if deliveries may go to an address. Otherwise its error is an
 // ErrRefusedAddress that says why.
 func (g *Guard) Check(address netip.Addr) error {
 	address = address.Unmap().WithZone("")
@@ -80,7 +80,7 @@ func (g *Guard) Check(address netip.Addr) error {
 	return fmt.Errorf("%w: %s is %s; --deliver-allow=%s would allow it", ErrRefusedAddress, address, what, netip.PrefixFrom(address, address.BitLen()))
 }
 
-// kind returns why an address is not public; "" if it is public.
+// kind says why an address is not public. It returns "" for a public address.
 func kind(a netip.Addr) string {
 	switch {
 	case !a.IsValid():
@@ -110,8 +110,8 @@ func kind(a netip.Addr) string {
 	return ""
 }
 
-// isOwn reports whether this machine has an address, public or not. If the
-// system does not list its addresses, it returns true.
+// isOwn reports whether an address belongs to this machine, public or not. isOwn returns
+// true if the system does not list its addresses.
 func (g *Guard) isOwn(a netip.Addr) bool {
 	own, err := g.own()
 	if err != nil {
@@ -127,8 +127,8 @@ func (g *Guard) isOwn(a netip.Addr) bool {
 	return false
 }
 
-// control is for net.Dialer: it checks the address of the connection itself,
-// because a name may have resolved differently before.
+// control is the Control function of a net.Dialer. It checks the address to which the
+// connection really goes, because the name may have resolved to another address before.
 func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	place, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -137,9 +137,8 @@ func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	return g.Check(place.Addr())
 }
 
-// Resolve returns the addresses of a host to which a delivery may go. If there
-// are none, it returns the error of the lookup, or why the first address is
-// refused.
+// Resolve returns those addresses of a host to which deliveries may go. If there are
+// none, its error is that of the DNS look-up, or says why the first address is refused.
 func (g *Guard) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
@@ -161,10 +160,10 @@ func (g *Guard) Resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 	return usable, nil
 }
 
-// connectPatience bounds the wait for a connection to one of several addresses.
+// connectPatience is how long dial waits for a connection to one of several addresses.
 const connectPatience = 3 * time.Second
 
-// dial connects to the first answering address of a host.
+// dial connects to the first address of a host that answers.
 func (g *Guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 	"outboxd/domain"
 )
 
-// The headers that outboxd adds to a request. The event's headers get HeaderPrefix
-// before their names, so that a producer cannot set HTTP's own headers. Characters
-// that HTTP does not allow are percent-encoded.
+// These are the headers that outboxd adds to a request. The name of each header of the
+// event gets the prefix HeaderPrefix, so that a producer cannot set HTTP's own headers.
+// Characters that HTTP does not allow are percent-encoded.
 const (
 	HeaderType    = "Outboxd-Event-Type"
 	HeaderQueue   = "Outboxd-Event-Queue"
@@ -33,8 +33,8 @@ const (
 	headerTracestate  = "tracestate"
 )
 
-// request builds and signs the request of one attempt. at is the time of the
-// signature. It also returns the secrets, which no error may quote.
+// request builds and signs the request of one attempt. at is the time in the signature.
+// It also returns the signing secrets, so that the caller can remove them from errors.
 func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at time.Time) (*http.Request, []string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.URL, nil)
 	if err != nil {
@@ -63,13 +63,13 @@ func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at ti
 		h.Set(HeaderPrefix+escape(name, isTokenByte), escape(value, isValueByte))
 	}
 	trace(ctx, h, d.Headers)
-	// With this key net/http repeats the request by itself if the receiver had
-	// closed the connection before. A header without values is not sent.
+	// If this header is in the map, net/http repeats the request by itself when the receiver
+	// had already closed the connection. A header without values is not sent.
 	h["Idempotency-Key"] = []string{}
 	return r, secrets, nil
 }
 
-// encode writes the event into the request, and returns its body.
+// encode writes the event into the request, and returns the request's body.
 func (s *Sender) encode(ctx context.Context, r *http.Request, format string, d *Delivery) ([]byte, error) {
 	switch format {
 	case domain.FormatRaw, "":
@@ -100,8 +100,8 @@ func setBody(r *http.Request, body []byte) {
 	}
 }
 
-// contentType returns the content type from the event's header, or else from
-// the payload.
+// contentType returns the content type. It comes from the event's header, or from the
+// payload if there is no such header.
 func contentType(d *Delivery) string {
 	for name, value := range d.Headers {
 		if strings.EqualFold(name, headerContentType) && value != "" {
@@ -114,7 +114,8 @@ func contentType(d *Delivery) string {
 	return "application/octet-stream"
 }
 
-// trace sets the trace of the attempt or, if none is recorded, that of the event.
+// trace sets the trace headers: the trace of the attempt or, if that is not recorded, the
+// trace of the event.
 func trace(ctx context.Context, h http.Header, headers map[string]string) {
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(h))
 	if h.Get(domain.HeaderTraceparent) != "" {
@@ -130,7 +131,7 @@ func trace(ctx context.Context, h http.Header, headers map[string]string) {
 	}
 }
 
-// escape percent-encodes the bytes of text for which fit is false.
+// escape percent-encodes every byte of text for which fit returns false.
 func escape(text string, fit func(byte) bool) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {
@@ -143,11 +144,11 @@ func escape(text string, fit func(byte) bool) string {
 	return b.String()
 }
 
-// isValueByte reports whether every receiver reads a byte of a header's value in
-// the same way.
+// isValueByte reports whether a byte may stand in the value of a header as it is, so that
+// every receiver reads it in the same way.
 func isValueByte(c byte) bool { return c >= ' ' && c <= '~' && c != '%' }
 
-// isTokenByte reports whether a byte may be in a header's name (RFC 9110, section
+// isTokenByte reports whether a byte may stand in the name of a header (RFC 9110, section
 // 5.6.2). It excludes the per cent sign.
 func isTokenByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$&'*+-.^_`|~", c) >= 0

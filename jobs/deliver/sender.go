@@ -18,30 +18,33 @@ import (
 )
 
 const (
-	// bodyTimeout bounds the wait for the rest of an answer whose status is known.
+	// bodyTimeout is how long Sender waits for the rest of an answer whose status it already
+	// has.
 	bodyTimeout = time.Second
-	// maxBody is how many bytes of an answer, and of its headers, are read.
+	// maxBody is the largest number of bytes that are read of an answer's body, and also of
+	// its headers.
 	maxBody = 64 << 10
-	// maxQuoted is how many bytes of an answer are kept for the timeline.
+	// maxQuoted is the largest number of bytes of an answer that the timeline of an event
+	// shows.
 	maxQuoted = 4 << 10
-	// idleTimeout is how long an idle connection is kept.
+	// idleTimeout is how long a connection without a request stays open.
 	idleTimeout = 90 * time.Second
 )
 
-// SenderOptions are the options of a Sender.
+// SenderOptions has the options of a Sender.
 type SenderOptions struct {
 	Guard *Guard // required
-	// Proxy, unless nil, forwards all requests. It resolves names, so the Guard
-	// checks only addresses that stand in a URL.
+	// If Proxy is not nil, all requests go through this proxy. The proxy resolves host
+	// names, so the Guard can check only a URL with an address in the place of the name.
 	Proxy *url.URL
-	// Source is the attribute source of CloudEvents, a URI reference.
+	// Source is the value of the CloudEvents attribute source: a URI reference.
 	Source string // "outboxd" if empty
-	// Connections bounds the idle connections to one host.
+	// Connections is the largest number of idle connections to one host.
 	Connections int
 }
 
-// Sender sends deliveries. It is safe for concurrent use. It uses no proxy from
-// the environment, and follows no redirects.
+// Sender sends deliveries. It is safe for concurrent use. Sender uses no proxy from the
+// environment, and follows no redirects.
 type Sender struct {
 	client *http.Client
 	guard  *Guard
@@ -114,8 +117,8 @@ func (s *Sender) send(ctx context.Context, target *Target, d *Delivery) Attempt 
 	return read(ctx, cancel, response, begun, secrets)
 }
 
-// checkLiteral checks an address that stands in the URL, if a proxy will
-// connect to it.
+// checkLiteral checks the address if the URL has one in the place of a host name and a
+// proxy will connect to it.
 func (s *Sender) checkLiteral(u *url.URL) error {
 	if !s.proxy {
 		return nil
@@ -126,9 +129,9 @@ func (s *Sender) checkLiteral(u *url.URL) error {
 	return nil
 }
 
-// read makes an Attempt of an answer. The status decides. The rest is only read to
-// keep the connection usable and to quote it, so a slow receiver is not waited
-// for. After status 101 there is no body but a bare connection.
+// read makes an Attempt of an answer. Only the status decides the outcome. The body is
+// read only to keep the connection usable and to quote it, so read does not wait for a
+// slow receiver. After status 101 an answer has no body, only a bare connection.
 func read(ctx context.Context, cancel context.CancelFunc, response *http.Response, begun time.Time, secrets []string) Attempt {
 	a := Attempt{Status: response.StatusCode, RetryAfter: answer.RetryAfter(response.Header.Get("Retry-After"), time.Now())}
 	oteltrace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(a.Status))
@@ -146,8 +149,8 @@ func read(ctx context.Context, cancel context.CancelFunc, response *http.Respons
 	return a
 }
 
-// why returns the error of a request without an answer. The client's own error
-// would quote the URL, which may grant access.
+// why returns the error of a request that got no answer. The error of net/http would
+// quote the URL, and the URL may grant access.
 func why(ctx context.Context, err error, secrets []string) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrRefusedAddress) {
 		return cause
@@ -159,7 +162,7 @@ func why(ctx context.Context, err error, secrets []string) error {
 	return quoted{answer.Excerpt(err.Error(), secrets...), err}
 }
 
-// quoted is an error whose text can be shown in a timeline.
+// quoted is an error whose text the timeline of an event may show.
 type quoted struct {
 	text  string
 	cause error

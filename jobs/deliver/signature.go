@@ -11,14 +11,14 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// errSecret marks that a delivery could not be signed.
+// errSecret is the error if a delivery could not be signed.
 var errSecret = errors.New("the delivery cannot be signed")
 
-// maxSecret is the largest file of a secret, in bytes.
+// maxSecret is the largest size of a file with a signing secret, in bytes.
 const maxSecret = 4 << 10
 
-// readSecret returns the secret of a reference. Its errors name the reference
-// and never the secret.
+// readSecret returns the signing secret to which a reference refers. Its errors name the
+// reference and never quote the secret.
 func readSecret(reference string) (string, error) {
 	kind, place, _ := strings.Cut(reference, ":")
 	var secret string
@@ -44,8 +44,9 @@ func readSecret(reference string) (string, error) {
 	return secret, nil
 }
 
-// sign returns the header webhook-signature: one signature for each secret,
-// separated by spaces. It also returns the secrets, which no error may quote.
+// sign returns the value of the header webhook-signature: one signature for each secret,
+// separated by spaces. It also returns the secrets, so that the caller can remove them
+// from errors.
 func sign(references []string, id string, at time.Time, body []byte) (signature string, secrets []string, err error) {
 	signatures := make([]string, 0, len(references))
 	for _, reference := range references {

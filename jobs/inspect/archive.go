@@ -13,13 +13,13 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Archive implements domain.ArchivedTasks: the tasks that Asynq archived.
+// Archive implements domain.ArchivedTasks: it reads the tasks that Asynq has archived.
 type Archive struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
 }
 
-// NewArchive returns the archive of a Redis.
+// NewArchive returns the Archive of a Redis.
 func NewArchive(r *broker.Redis) *Archive { return &Archive{r.Client(), r.Inspector()} }
 
 var _ domain.ArchivedTasks = (*Archive)(nil)
@@ -49,8 +49,8 @@ func (a *Archive) Archived(ctx context.Context, queue string, from time.Time, sk
 	return tasks, nil
 }
 
-// Failure implements domain.ArchivedTasks. Asynq's inspector takes no context;
-// the client's timeouts bound it.
+// Failure implements domain.ArchivedTasks. Asynq's inspector takes no context; the
+// timeouts of the client limit it.
 func (a *Archive) Failure(_ context.Context, queue, taskID string) (domain.FailedTask, error) {
 	info, err := a.inspector.GetTaskInfo(queue, taskID)
 	switch {

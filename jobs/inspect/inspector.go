@@ -15,8 +15,8 @@ import (
 
 const inspectPatience = 5 * time.Second
 
-// Inspector implements domain.Examiner for Redis: its settings, its state, and
-// whether its queues are served.
+// Inspector implements domain.Examiner for Redis. It examines the settings and the state
+// of Redis, and whether workers serve its queues.
 type Inspector struct {
 	handle    *broker.Redis
 	redis     redis.UniversalClient
@@ -29,30 +29,31 @@ type Inspector struct {
 	foreign   atomic.Pointer[[]string]
 }
 
-// NewInspector returns an Inspector. inProcess says that Redis runs inside an
-// outboxd process, which has no settings to read. now is this machine's clock.
+// NewInspector returns an Inspector. inProcess says that Redis runs inside an outboxd
+// process. Such a Redis has no settings to read. now is this machine's clock.
 func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspector {
 	return &Inspector{handle: r, redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
 
-// Handles sets the types for which a worker of this build has a handler, each with
-// the flag that the worker needs for it; "": none. Call it before the first use.
+// Handles sets for which event types a worker of this build has a handler. For each type
+// it has the flag with which the worker must be started; "": no flag is needed. Call it
+// before the first use.
 func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 
-// OnlyOurs leaves out findings about tasks of other programs on the same Redis:
-// of an outboxd with another database, or of a program that uses Asynq without
+// OnlyOurs makes the Inspector leave out findings about tasks of other programs on the
+// same Redis: an outboxd with another database, or a program that uses Asynq without
 // outboxd. Call it before the first use.
 func (i *Inspector) OnlyOurs(known Known) { i.known = known }
 
-// Receivers returns the receivers to which nothing is delivered.
+// Receivers is a function that returns the subscriptions that get no deliveries now.
 type Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
 
-// Receivers makes the inspector leave out findings about the queues of paused
-// subscriptions. It must be called before the first use.
+// Receivers makes the Inspector leave out findings about the queues of paused
+// subscriptions. Call it before the first use.
 func (i *Inspector) Receivers(of Receivers) { i.receivers = of }
 
-// resting returns the queues of paused and of removed subscriptions. If the database
-// does not answer, it returns none.
+// resting returns the queues of paused subscriptions and those of removed subscriptions.
+// It returns no queue if the database does not answer.
 func (i *Inspector) resting(ctx context.Context) (paused, removed map[string]bool) {
 	paused, removed = map[string]bool{}, map[string]bool{}
 	if i.receivers == nil {
@@ -74,7 +75,7 @@ func (i *Inspector) Examine(ctx context.Context) ([]domain.Finding, error) {
 	return facts.Findings(), err
 }
 
-// Facts reads the facts to judge. Errors: CodeUnavailable.
+// Facts reads the facts from which Examine makes findings. Errors: CodeUnavailable.
 func (i *Inspector) Facts(ctx context.Context) (diagnosis.RedisFacts, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectPatience)
 	defer cancel()
@@ -108,7 +109,8 @@ func (i *Inspector) read(ctx context.Context) (facts diagnosis.RedisFacts, err e
 	return facts, err
 }
 
-// Foreign returns the queues with tasks of other programs only, as of the last look.
+// Foreign returns the queues that had only tasks of other programs at the last
+// examination.
 func (i *Inspector) Foreign() []string {
 	if last := i.foreign.Load(); last != nil {
 		return *last

@@ -26,11 +26,13 @@ func NewOverviews(r *broker.Redis) *Overviews { return &Overviews{r.Client(), r.
 
 var _ domain.QueueOverviews = (*Overviews)(nil)
 
-// oldestLooked is how many tasks at each end of the retry set are read to find
-// the oldest. Tasks with the most attempts have the longest backoff.
+// To find the oldest task, so many tasks at each end of the retry set are read. An old
+// task may be at either end, because the tasks with the most attempts have the longest
+// wait.
 const oldestLooked = 20
 
-// queueReads are the pending reads of one queue.
+// queueReads has the commands that read one queue. They get their replies later, in a
+// pipeline.
 type queueReads struct {
 	pending, active, scheduled, retry, archived *redis.IntCmd
 	head                                        *redis.StringCmd // the oldest pending task
@@ -38,9 +40,9 @@ type queueReads struct {
 	since                                       *redis.StringCmd // when the head became pending; nil without a head
 }
 
-// Queues implements domain.QueueOverviews, in two round trips, or three if tasks
-// are pending. Asynq's own inspector would also estimate memory, for which it
-// reads tasks.
+// Queues implements domain.QueueOverviews. It takes two round trips, or three if tasks
+// are pending. Asynq's own inspector is not used, because it would also estimate memory
+// and read tasks for that.
 func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	names, err := o.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
@@ -80,7 +82,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	return queues, nil
 }
 
-// heads reads when the oldest pending task of each queue became pending.
+// heads reads, for each queue, when its oldest pending task became pending.
 func (o *Overviews) heads(ctx context.Context, names []string, reads []queueReads) error {
 	pipe := o.redis.Pipeline()
 	for i, name := range names {
@@ -94,9 +96,9 @@ func (o *Overviews) heads(ctx context.Context, names []string, reads []queueRead
 	return fault(pipe.Exec(ctx))
 }
 
-// fault returns the first error of a pipeline that matters. It ignores errors
-// about the keys of one queue, and missing values: an empty list has no head,
-// and a task may just have been taken.
+// fault returns the first error of a pipeline, except for two kinds. It ignores an error
+// about the keys of one queue, and a missing value: an empty list has no head, and a
+// worker may just have taken a task.
 func fault(answers []redis.Cmder, err error) error {
 	if err == nil || len(answers) == 0 {
 		return err
@@ -109,8 +111,9 @@ func fault(answers []redis.Cmder, err error) error {
 	return nil
 }
 
-// oldest returns when the oldest of the read tasks began to wait. For pending
-// tasks that is the head; for failed ones, the task whose event was made first.
+// oldest returns the time at which the oldest of the read tasks began to wait. Of the
+// pending tasks, that is the time of the head. Of the failed tasks, it is the creation
+// time of the oldest event.
 func (r queueReads) oldest() (oldest time.Time) {
 	older := func(at time.Time) {
 		if oldest.IsZero() || at.Before(oldest) {
@@ -132,8 +135,8 @@ func (r queueReads) oldest() (oldest time.Time) {
 	return oldest
 }
 
-// Workers implements domain.QueueOverviews. Asynq's inspector takes no context;
-// the client's timeouts bound it.
+// Workers implements domain.QueueOverviews. Asynq's inspector takes no context; the
+// timeouts of the client limit it.
 func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
 	servers, err := o.inspector.Servers()
 	if err != nil {

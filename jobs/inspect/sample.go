@@ -13,26 +13,29 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Known returns the IDs that are events of this database, or may be.
+// Known is a function that returns those of the IDs that are, or may be, events of this
+// database.
 type Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
 
 const (
-	// sampled is how many task IDs a look reads from each end of a queue.
+	// sampled is the number of task IDs that an examination reads at each end of a queue.
 	sampled = 50
-	// samplesMost bounds the IDs about which one examination asks the database.
+	// samplesMost is the largest number of IDs about which one examination asks the
+	// database.
 	samplesMost = 5_000
-	// knownPatience bounds how long the examination of Redis waits for the database.
+	// knownPatience is how long the examination of Redis waits for the database.
 	knownPatience = 2 * time.Second
-	// typesRead is how many of a queue's tasks a look reads to name their types.
+	// typesRead is the number of tasks of a queue that an examination reads to name their
+	// types.
 	typesRead = 30
 )
 
-// sample is some of the waiting tasks of a queue, those that are due first at
-// the beginning.
+// sample has the IDs of some waiting tasks of a queue. The tasks that are due first come
+// first.
 type sample []string
 
-// samples reads some task IDs from both ends of each queue, because either end
-// may be full of other programs' tasks.
+// samples reads some task IDs at both ends of each queue, because one of the ends may be
+// full of other programs' tasks.
 func (i *Inspector) samples(ctx context.Context, queues []string) (map[string]sample, error) {
 	reads := make([][]*redis.StringSliceCmd, len(queues))
 	_, err := i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -61,14 +64,15 @@ func (i *Inspector) samples(ctx context.Context, queues []string) (map[string]sa
 	return of, nil
 }
 
-// ours is the database's answer about some tasks.
+// ours has the database's answer to the question which of some tasks belong to its
+// events.
 type ours struct {
 	asked, known map[domain.ID]bool
 	all          bool // not known, so all tasks count as ours
 }
 
-// ask asks the database about all tasks at once. If it does not answer, every
-// task counts as ours, so that no finding is hidden.
+// ask asks the database about all tasks at once. If the database does not answer, every
+// task counts as this database's, so that no finding is hidden.
 func (i *Inspector) ask(ctx context.Context, tasks []string) ours {
 	o := ours{asked: map[domain.ID]bool{}, known: map[domain.ID]bool{}, all: i.known == nil}
 	if o.all {
@@ -94,8 +98,8 @@ func (i *Inspector) ask(ctx context.Context, tasks []string) ours {
 	return o
 }
 
-// has reports whether a task is ours, or may be. A task whose ID is not that of
-// an event belongs to another program.
+// has reports whether a task belongs, or may belong, to an event of this database. A task
+// whose ID does not come from an event ID belongs to another program.
 func (o ours) has(task string) bool {
 	if o.all {
 		return true
@@ -104,8 +108,8 @@ func (o ours) has(task string) bool {
 	return err == nil && (o.known[id] || !o.asked[id])
 }
 
-// of returns the tasks of a sample that are ours. foreign says that the sample
-// has tasks, but none of ours.
+// of returns those tasks of a sample that belong to events of this database. foreign says
+// that the sample has tasks and none of them does.
 func (o ours) of(s sample) (tasks []string, foreign bool) {
 	for _, task := range s {
 		if o.has(task) {
@@ -115,7 +119,7 @@ func (o ours) of(s sample) (tasks []string, foreign bool) {
 	return tasks, len(s) > 0 && len(tasks) == 0
 }
 
-// types returns the types of the first ones of these tasks.
+// types returns the event types of the first typesRead of these tasks.
 func (i *Inspector) types(ctx context.Context, queue string, tasks []string) ([]string, error) {
 	tasks = tasks[:min(len(tasks), typesRead)]
 	messages := make([]*redis.StringCmd, len(tasks))

@@ -6,8 +6,9 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// readServers reads the settings and the state of each master. The facts are those
-// of one: of a cluster, the worst of each kind.
+// readServers reads the settings and the state of each master. Without a cluster, the
+// facts are those of the one server. Of a cluster, each fact is the worst that any master
+// has.
 func (i *Inspector) readServers(ctx context.Context, facts *diagnosis.RedisFacts) error {
 	masters, err := i.handle.Masters(ctx)
 	if err != nil {
@@ -27,7 +28,8 @@ func (i *Inspector) readServers(ctx context.Context, facts *diagnosis.RedisFacts
 	return nil
 }
 
-// worseSettings returns a with what is more dangerous in b; a may be nil.
+// worseSettings returns a, in which each more dangerous setting of b replaces that of a.
+// a may be nil.
 func worseSettings(a, b *diagnosis.RedisSettings) *diagnosis.RedisSettings {
 	if a == nil {
 		return b
@@ -41,7 +43,8 @@ func worseSettings(a, b *diagnosis.RedisSettings) *diagnosis.RedisSettings {
 	return a
 }
 
-// worseCondition returns a with what is more dangerous in b; a may be nil.
+// worseCondition returns a, in which each more dangerous value of b replaces that of a. a
+// may be nil.
 func worseCondition(a, b *diagnosis.RedisCondition) *diagnosis.RedisCondition {
 	if a == nil {
 		return b
@@ -56,7 +59,7 @@ func worseCondition(a, b *diagnosis.RedisCondition) *diagnosis.RedisCondition {
 	return a
 }
 
-// share is 0 where there is no limit.
+// share returns which part of the limit most is used, or 0 if there is no limit.
 func share(used, most int64) float64 {
 	if most == 0 {
 		return 0

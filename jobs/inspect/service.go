@@ -10,11 +10,11 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// service checks whether the queues are served, and whether workers have handlers
-// for the tasks in them. Asynq's inspector takes no context; Redis has just
-// answered.
+// service checks whether workers serve the queues, and whether they have handlers for the
+// tasks in the queues. Asynq's inspector takes no context, but Redis has just answered
+// other commands.
 //
-// If others use the same Redis, their queues and tasks are left out.
+// service leaves out the queues and tasks of other programs that use the same Redis.
 func (i *Inspector) service(ctx context.Context) (*diagnosis.QueueFacts, error) {
 	queues, err := i.asynq.Queues()
 	if err != nil {
@@ -30,10 +30,10 @@ func (i *Inspector) service(ctx context.Context) (*diagnosis.QueueFacts, error) 
 	return facts, nil
 }
 
-// allowed separates the queues whose keys this user may use from the others.
+// allowed returns the queues whose keys this Redis user may use, and the other queues.
 func (i *Inspector) allowed(ctx context.Context, queues []string) (allowed, forbidden []string) {
 	probes := make([]*redis.Cmd, len(queues))
-	// Each answer has its own error; an outage shows in the next command.
+	// Each command has its own error. If there is an outage, the next command shows it.
 	_, _ = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for n, queue := range queues {
 			probes[n] = broker.ProbeQueue(ctx, pipe, queue)
@@ -101,8 +101,8 @@ func (i *Inspector) serviceOf(ctx context.Context, queues []string) (*diagnosis.
 	return facts, nil
 }
 
-// suspectsFirst puts queues with possible findings first, because the database
-// is asked about a bounded number of tasks.
+// suspectsFirst puts the queues first about which there may be a finding, because the
+// database is asked only about a limited number of tasks.
 func suspectsFirst(queues []string, unserved []diagnosis.UnservedQueue, paused []string) []string {
 	suspects := slices.Clone(paused)
 	for _, w := range unserved {
@@ -118,7 +118,7 @@ func suspectsFirst(queues []string, unserved []diagnosis.UnservedQueue, paused [
 	return suspects
 }
 
-// unserved returns the queues with waiting tasks that no worker serves, and the
+// unserved returns the queues that have waiting tasks and no worker. It also returns the
 // number of workers.
 func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue, workers int, err error) {
 	servers, err := i.asynq.Servers()
@@ -146,8 +146,8 @@ func (i *Inspector) unserved(queues []string) (waiting []diagnosis.UnservedQueue
 	return waiting, len(servers), nil
 }
 
-// paused returns the paused queues. Asynq's pages and command line pause
-// queues.
+// paused returns the paused queues. A person can pause a queue with Asynq's web pages or
+// command line.
 func (i *Inspector) paused(ctx context.Context, queues []string) (names []string, err error) {
 	marks := make([]*redis.IntCmd, len(queues))
 	_, err = i.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -167,7 +167,8 @@ func (i *Inspector) paused(ctx context.Context, queues []string) (names []string
 	return names, nil
 }
 
-// withheld returns a refusal as a fact, and an outage as an error.
+// If Redis refused the question, withheld returns that as a fact. It returns an outage as
+// an error.
 func withheld(what string, err error) (*diagnosis.QueueFacts, error) {
 	if !broker.IsWithheld(err) {
 		return nil, err

@@ -9,10 +9,11 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// readSettings reads the settings by CONFIG and by INFO, which has most of them
-// too, because many servers forbid CONFIG.
+// readSettings reads the settings of Redis with CONFIG and with INFO. Many servers forbid
+// CONFIG, and INFO has most of the settings too.
 func readSettings(ctx context.Context, client redis.UniversalClient) (*diagnosis.RedisSettings, error) {
-	// One command for each setting: only Redis 7 accepts several.
+	// It sends one CONFIG GET for each setting, because only Redis 7 accepts several
+	// settings in one command.
 	names := []string{"maxmemory", "maxmemory-policy", "appendonly", "save"}
 	pipe := client.Pipeline()
 	answers := make([]*redis.MapStringStringCmd, len(names))

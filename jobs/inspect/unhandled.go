@@ -9,14 +9,14 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// retriesRead is how many tasks of a queue's retry set a look reads, those that
-// are due first. Their payloads are read too, up to a mebibyte each. A task that
-// a worker of outboxd could not handle is due again within a minute, so others do
-// not hide it for long.
+// retriesRead is the number of tasks of a queue's retry set that an examination reads. It
+// reads the tasks that are due first. Redis returns their payloads too, up to a mebibyte
+// each. A task for which a worker of outboxd had no handler is due again within a minute.
+// So other tasks do not push it out of this number for long.
 const retriesRead = 50
 
-// left returns tasks that are still at the head of their queue after a worker
-// of outboxd noted that no worker takes them.
+// left returns the tasks of which a worker of outboxd has noted that no worker takes
+// them, if they are still at the head of their queue.
 func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
 	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {
@@ -41,7 +41,7 @@ func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosi
 	return stuck, nil
 }
 
-// unhandled returns tasks that no worker takes, and tasks whose last error says
+// unhandled returns the tasks that no worker takes, and the tasks whose last error says
 // that a worker had no handler for them.
 func (i *Inspector) unhandled(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
 	if stuck, err = i.left(ctx, queues); err != nil {

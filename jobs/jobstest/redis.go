@@ -10,7 +10,7 @@ import (
 	"outboxd/jobs/publish"
 )
 
-// Publisher returns a publisher for a Redis, and a client of that Redis.
+// Publisher returns a publisher for a Redis, and a Redis client for the same server.
 func Publisher(t *testing.T, url string) (*publish.Publisher, *redis.Client) {
 	t.Helper()
 	handle := OpenRedis(t, url)
@@ -19,7 +19,7 @@ func Publisher(t *testing.T, url string) (*publish.Publisher, *redis.Client) {
 	return publish.New(handle), client
 }
 
-// OpenRedis returns a handle that is closed when the test ends.
+// OpenRedis returns a handle for a Redis. It closes the handle when the test ends.
 func OpenRedis(t testing.TB, url string) *broker.Redis {
 	t.Helper()
 	handle, err := broker.Open(broker.Options{URL: url}, 2)
@@ -30,7 +30,7 @@ func OpenRedis(t testing.TB, url string) *broker.Redis {
 	return handle
 }
 
-// Allow gives a user of Redis its rights, by rules of ACL SETUSER.
+// Allow gives a Redis user its rights. rules are rules of ACL SETUSER.
 func Allow(t *testing.T, admin *redis.Client, user string, rules ...string) {
 	t.Helper()
 	args := []any{"ACL", "SETUSER", user}
@@ -42,7 +42,7 @@ func Allow(t *testing.T, admin *redis.Client, user string, rules ...string) {
 	}
 }
 
-// Events returns n events of the queue default, which are the same in every call.
+// Events returns n events for the queue default. Every call returns the same events.
 func Events(n int) []domain.Event {
 	events := make([]domain.Event, n)
 	for i := range events {

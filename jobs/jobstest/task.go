@@ -12,7 +12,7 @@ import (
 	"outboxd/app/servertest"
 )
 
-// PendingTask leaves the task of the first event as Asynq's client does.
+// PendingTask enqueues the task of the first of the Events, as Asynq's client does.
 func PendingTask(t *testing.T, client *redis.Client, options ...asynq.Option) {
 	t.Helper()
 	publisher := asynq.NewClientFromRedisClient(client)
@@ -23,10 +23,11 @@ func PendingTask(t *testing.T, client *redis.Client, options ...asynq.Option) {
 	}
 }
 
-// TaskKeyPrefix is how the keys of the tasks of the queue default begin.
+// TaskKeyPrefix is the beginning of the keys of all tasks of the queue default.
 const TaskKeyPrefix = "asynq:{default}:t:"
 
-// Take does with it what Asynq's worker does when it takes a task, and no more: it dies.
+// Take takes that task from the queue as a worker of Asynq does, and then does nothing
+// more with it, like a worker that dies.
 func Take(t *testing.T, client *redis.Client) {
 	t.Helper()
 	ctx, key := t.Context(), TaskKeyPrefix+Events(1)[0].TaskID()
@@ -38,7 +39,7 @@ func Take(t *testing.T, client *redis.Client) {
 	}
 }
 
-// Run lets Asynq's own worker end that task one way or another.
+// Run lets a worker of Asynq run that task, which returns the given result.
 func Run(t *testing.T, client *redis.Client, result error) {
 	t.Helper()
 	server := asynq.NewServerFromRedisClient(client, asynq.Config{
@@ -56,7 +57,8 @@ func Run(t *testing.T, client *redis.Client, result error) {
 	})
 }
 
-// EnqueueOthers puts tasks of other IDs behind what is there.
+// EnqueueOthers adds n tasks with other IDs to the queue, behind the tasks that are
+// already there.
 func EnqueueOthers(t *testing.T, client *redis.Client, n int) {
 	t.Helper()
 	_, err := client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {

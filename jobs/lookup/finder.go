@@ -12,8 +12,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Finder looks for tasks where workers find them, many in one round trip. It is
-// safe for concurrent use.
+// Finder looks for tasks in the places where workers find them, for many tasks in one
+// round trip. It is safe for concurrent use.
 type Finder struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
@@ -25,13 +25,13 @@ func New(r *broker.Redis) *Finder {
 	return &Finder{redis: r.Client(), inspector: r.Inspector()}
 }
 
-// Todo says what to do with a task besides looking for it; "": nothing.
+// Todo says what to do with a task in addition to looking for it; "": nothing.
 type Todo string
 
 const (
-	// ClearStranded removes the remains of a task that no worker finds.
+	// ClearStranded removes the remains of a task that no worker can find.
 	ClearStranded Todo = "clear"
-	// ClearCompleted also removes a completed task.
+	// ClearCompleted does the same, and also removes a completed task.
 	ClearCompleted Todo = "redo"
 )
 
@@ -55,7 +55,7 @@ const (
 	answeredUnleased  lookAnswer = '6' // active without a lease; only a worker can still have it
 )
 
-// Inquiry is a question about one task and its answer.
+// Inquiry is a question about one task, and later also its answer.
 type Inquiry struct {
 	Queue, TaskID string
 	Todo          Todo
@@ -64,7 +64,8 @@ type Inquiry struct {
 	since         string // with answeredUnsure: when it began to wait, in Unix nanoseconds; "" if not known
 }
 
-// Presence returns the meaning of the answer. In doubt the task is there.
+// Presence returns the meaning of the answer. A task for which that is not certain counts
+// as there.
 func (q *Inquiry) Presence() domain.TaskPresence {
 	switch q.answer {
 	case answeredMissing:
@@ -80,8 +81,8 @@ func (q *Inquiry) Presence() domain.TaskPresence {
 	}
 }
 
-// Ask answers all questions. It takes one round trip, or more if the script is
-// unsure about some tasks.
+// Ask answers all questions. Ask takes one round trip, or more if the script cannot
+// decide about some tasks.
 //
 // Errors: domain.CodeUnavailable.
 func (f *Finder) Ask(ctx context.Context, asked []*Inquiry) error {
@@ -152,10 +153,11 @@ func (f *Finder) call(ctx context.Context, asked []*Inquiry) error {
 
 type evaluation func(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd
 
-// lookCall is one call of the script: questions about tasks of one queue.
+// lookCall is one call of the script, with questions about tasks of one queue.
 type lookCall []*Inquiry
 
-// splitByQueue groups questions by queue, and keeps their order in each.
+// splitByQueue groups the questions by queue, and keeps the order of the questions of a
+// queue.
 func splitByQueue(asked []*Inquiry) []lookCall {
 	var calls []lookCall
 	open := map[string]int{}
@@ -200,9 +202,9 @@ func (c lookCall) read(command *redis.Cmd) error {
 	return nil
 }
 
-// isAbandoned reports whether no worker says that it runs the task. A worker
-// that has lost its lease continues, but Asynq's recovery only looks for
-// leases.
+// isAbandoned reports whether no worker reports that it is running the task. It asks the
+// workers, because a worker that has lost the lease of a task still runs it, although
+// Asynq's recovery looks only at leases.
 func (f *Finder) isAbandoned(q *Inquiry) (bool, error) {
 	servers, err := f.inspector.Servers()
 	if err != nil {

@@ -14,36 +14,36 @@ import (
 )
 
 const (
-	// pendingChunk is how many IDs of a list are read in one round trip.
+	// pendingChunk is the number of IDs of a list that are read in one round trip.
 	pendingChunk = 10_000
-	// pendingLife is how long a list that was read is reused. Reading a million
-	// IDs takes Redis a fraction of a second, so after a great loss it must not
-	// be read for each batch.
+	// pendingLife is how long a list is used again after it was read. To read a million IDs
+	// takes Redis a fraction of a second. After a great loss that must not happen for each
+	// batch.
 	pendingLife = time.Minute
-	// pendingSkew is how far the clocks of publishers may differ. A task that
-	// began to wait later than this before the list was read may have been
-	// added during the reading.
+	// pendingSkew is the largest difference between the clocks of the publishers. If a task
+	// began to wait less than pendingSkew before the list was read, or later, it may have
+	// been added during the reading.
 	pendingSkew = 10 * time.Second
 )
 
-// pendingLists caches the tasks of queues' lists. A list is read only if a task
-// should have been taken from a long list already and was not: after a loss, or
-// if clocks differ.
+// pendingLists keeps the task IDs of pending lists in memory for a short time. A list is
+// read only if it is long, and a task that should already have been taken from it is
+// still there: after a loss, or if clocks differ.
 type pendingLists struct {
 	mu   sync.Mutex // held while reading, so that callers at the same time share it
 	seed maphash.Seed
 	of   map[string]pendingList
 }
 
-// pendingList has sorted hashes instead of IDs: 8 bytes for each task. If two
-// tasks have the same hash, a lost one may count as there.
+// pendingList has sorted hashes in the place of task IDs: 8 bytes for each task. If two
+// tasks have the same hash, a lost task may count as there.
 type pendingList struct {
 	read   time.Time // when reading began
 	hashes []uint64
 }
 
-// lack reports whether a task was certainly not in its queue's list, although
-// its state says pending.
+// lack reports whether a task is certainly not in the pending list of its queue, although
+// its state is pending.
 func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q *Inquiry) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,15 +63,16 @@ func (p *pendingLists) lack(ctx context.Context, client redis.UniversalClient, q
 	return !found, nil
 }
 
-// waitsSinceBefore reports whether a task began to wait before t; false if not
-// known.
+// waitsSinceBefore reports whether the task began to wait before t. It returns false if
+// that is not known.
 func (q *Inquiry) waitsSinceBefore(t time.Time) bool {
 	since, err := strconv.ParseInt(q.since, 10, 64)
 	return err == nil && since < t.UnixNano()
 }
 
-// load reads a list from the end where tasks are added to the end where they
-// are taken. Tasks move in that direction, so it misses none that stays.
+// load reads a list from the end at which tasks are added to the end at which workers
+// take them. A task moves in this direction while others are added, so load misses no
+// task that stays in the list.
 func (p *pendingLists) load(ctx context.Context, client redis.UniversalClient, queue string) (pendingList, error) {
 	list := pendingList{read: time.Now()}
 	for begin := int64(0); ; begin += pendingChunk {

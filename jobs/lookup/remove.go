@@ -12,8 +12,8 @@ import (
 
 var _ domain.TaskRemover = (*Finder)(nil)
 
-// Remove implements domain.TaskRemover. It deletes the tasks of an event's
-// generation and of up to maxGenerations before it.
+// Remove implements domain.TaskRemover. It deletes the task of an event's generation, and
+// those of up to maxGenerations generations before.
 func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, error) {
 	var asked []*Inquiry
 	var of []int
@@ -43,8 +43,8 @@ func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, err
 	return removed, nil
 }
 
-// delete deletes a task, and its lock if it is unique. It returns false if the
-// task runs, and leaves it.
+// delete deletes a task, and also its lock if the task is unique. If the task is running,
+// delete leaves it and returns false.
 func (f *Finder) delete(queue, taskID string) (gone bool, err error) {
 	const doing = "delete a task"
 	failed := f.inspector.DeleteTask(queue, taskID)

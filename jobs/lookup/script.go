@@ -2,35 +2,36 @@ package lookup
 
 import "github.com/redis/go-redis/v9"
 
-// nearEnd is how many IDs the script reads from the end of a queue from which
-// workers take.
+// nearEnd is the number of IDs that the script reads at the end of a queue from which
+// workers take tasks.
 const nearEnd = "1000"
 
-// lookScript looks for tasks of one queue in the list or set of their state. Asynq
-// takes a task as existing if its hash exists, but a worker finds a task only in the
-// list or set. The script removes stranded tasks, and completed ones if asked, in the
-// same step, so that no worker can come in between.
+// lookScript looks for tasks of one queue, in the list or sorted set that belongs to the
+// task's state. For Asynq a task exists if its hash exists, but a worker finds the task
+// only in the list or set. The script removes stranded tasks, and completed ones if
+// asked, in the same step in which it finds them, so that no worker can come in between.
 //
-// Redis cannot say whether a list has an element without reading it. But tasks are
-// added at one end and taken from the other, and the hash says when a task began to
-// wait. A task that began to wait after the last ones of the list has not been taken
-// yet. The script only searches for other tasks, and only among the last ones. If the
-// list is longer, the answer is unsure: the caller reads the list, and asks again
-// with the result.
+// Redis must read a whole list to say whether an element is in it. But tasks are added at
+// one end of the list and taken from the other, and the task's hash says when the task
+// began to wait. A task that began to wait later than the tasks that are taken next has
+// not been taken yet. The script searches only for other tasks, and only among the
+// nearEnd IDs that are taken next. If the list is longer, the script is unsure. Then the
+// caller reads the whole list, and calls the script again with the result.
 //
-// A hash without a message also means that the task is lost: if a worker takes the ID
-// of an evicted task from the list, it makes the hash again with only a state.
+// A hash without a message also means that the task is lost: Redis has evicted the task,
+// and a worker that took its ID from the list made a new hash with only a state.
 //
-// KEYS: the queue's pending, active, lease. ARGV: the prefix of the queue's keys,
-// then three for each task: its ID; what to do; and "" or, if neither the list nor a
-// running worker had the task, "absent" and the time since when it waited then.
+// KEYS: the queue's pending list, active list and lease set. ARGV: the prefix of the
+// queue's keys, and then three values for each task. These are its ID, what to do with
+// it, and "" or "absent" with the time since when the task waits. "absent" says that an
+// earlier search found the task neither in the list nor with a worker.
 //
 //	""      only look
 //	clear   remove a stranded task
 //	redo    remove a stranded or completed task
 //
-// It returns for each task a digit of lookAnswer and, if that is unsure, when the
-// task began to wait.
+// The script returns a digit for each task (lookAnswer). If the digit means unsure, the
+// time at which the task began to wait follows.
 var lookScript = redis.NewScript(`
 local queue, tasks = ARGV[1], ARGV[1] .. "t:"
 local empty, oldest, near, active

@@ -12,11 +12,12 @@ import (
 
 var _ domain.TaskStates = (*Finder)(nil)
 
-// maxGenerations bounds the generations of an event whose tasks are looked for.
+// maxGenerations is the largest number of generations of an event whose tasks are looked
+// for.
 const maxGenerations = 20
 
-// Tasks implements domain.TaskStates. It looks for tasks where workers find
-// them, and then reads their details. If the event has no queue, it looks in all
+// Tasks implements domain.TaskStates. Tasks looks for tasks in the places where workers
+// find them, and then reads their details. If the event has no queue, Tasks looks in all
 // queues.
 func (f *Finder) Tasks(ctx context.Context, event *domain.Event) ([]domain.TaskState, error) {
 	const doing = "look for an event's tasks"
