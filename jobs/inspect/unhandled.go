@@ -15,8 +15,8 @@ import (
 // So other tasks do not push it out of this number for long.
 const retriesRead = 50
 
-// left returns the tasks of which a worker of outboxd has noted that no worker takes
-// them, if they are still at the head of their queue.
+// A worker of outboxd notes the task at the head of a queue if no worker takes it. left
+// returns the noted tasks that are still at the head of their queue.
 func (i *Inspector) left(ctx context.Context, queues []string) (stuck []diagnosis.UnhandledTask, err error) {
 	heads, err := broker.Left(ctx, i.redis)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package registration has the handler of the example's events, which sends the
+// Package registration has the handler for the events of the example, which sends the
 // notifications. Package notify has the senders.
 //
-// It is a handler like any other: the core does not import it.
+// The handler is one like any other: the core of outboxd does not import it.
 package registration

@@ -9,11 +9,11 @@ import (
 	"outboxd/jobs/work"
 )
 
-// SendNotification returns the handler of registration.TypeSendNotification: it sends
-// a notification through notifier and marks it sent.
+// SendNotification returns the handler for registration.TypeSendNotification. The handler
+// sends a notification through notifier and marks it as sent.
 //
-// The message is sent before that is recorded. If the process dies in between,
-// the message is sent again, with the same event ID.
+// The handler sends the message before it records that in the database. If the process
+// dies in between, the message is sent again, with the same event ID.
 func SendNotification(store registration.NotificationStore, notifier registration.Notifier) work.Outward {
 	return func(ctx context.Context, task work.Task) (work.Record, error) {
 		payload, err := registration.ParseSendNotification(task.Payload)
@@ -44,5 +44,5 @@ func SendNotification(store registration.NotificationStore, notifier registratio
 	}
 }
 
-// databaseAgain is how long a task waits that could not reach the database.
+// databaseAgain is how long a task waits if it could not reach the database.
 const databaseAgain = 2 * time.Second

@@ -1,6 +1,6 @@
-// Package retries reads and changes the tasks that failed and wait to be tried
-// again: it lists and groups them, makes them due now, and gives them up.
+// Package retries lists and groups the failed tasks that wait for their next attempt. It
+// can make them due now, and can archive them.
 //
-// It knows no events. What becomes of the event of a task that was given up is
-// decided elsewhere.
+// It does not know the events of these tasks. The caller decides what happens to the
+// event of an archived task.
 package retries

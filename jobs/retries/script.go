@@ -8,14 +8,14 @@ import (
 	"outboxd/domain"
 )
 
-// readScript returns what is known of the failing tasks of a queue. It reads the
-// messages in Redis, because their payloads may have a mebibyte each and are not
-// wanted here. A message is a protocol buffer, TaskMessage of asynq.proto.
+// readScript returns data about the failing tasks of a queue. The script reads the tasks'
+// messages inside Redis, because their payloads may have a mebibyte each and are not
+// needed here. A message is in the protocol buffer format: TaskMessage of asynq.proto.
 //
-// KEYS: the queue's retry set. ARGV: the prefix of the keys of tasks; then "rank"
-// with the first and the last rank, or "ids" with the IDs of tasks. It returns for
-// each task that is failing its ID, when it is due, its type, how often it is tried
-// again at most, how often it was tried again, its last error, and when it failed.
+// KEYS: the queue's retry set. ARGV: the prefix of the keys of tasks, and then either
+// "rank" with the first and the last rank, or "ids" with the IDs of tasks. For each task
+// that is failing, the script returns its ID, when it is due, its type, how often it may
+// be retried, how often it was retried, its last error, and when it failed.
 var readScript = redis.NewScript(`
 local function varint(s, i)
 	local n, factor = 0, 1
@@ -68,12 +68,12 @@ end
 return answers
 `)
 
-// retryScript makes failing tasks of a queue due now. They come to the end of the
-// queue from which a worker takes last.
+// retryScript makes failing tasks of a queue due now. The tasks go to the end of the
+// queue, so workers take them after all others.
 //
-// KEYS: the queue's retry set and pending list. ARGV: the prefix of the keys of
-// tasks, the time in Unix nanoseconds, and the IDs. It returns the IDs of those that
-// were failing.
+// KEYS: the queue's retry set and pending list. ARGV: the prefix of the keys of tasks,
+// the time in Unix nanoseconds, and the IDs of the tasks. The script returns the IDs of
+// those tasks that were failing.
 var retryScript = redis.NewScript(`
 local done = {}
 for i = 3, #ARGV do
@@ -87,10 +87,12 @@ end
 return done
 `)
 
-// archiveScript gives failing tasks of a queue up, as Asynq does it.
+// archiveScript archives failing tasks of a queue, as Asynq does when a task has no
+// attempt left.
 //
 // KEYS: the queue's retry set and archive. ARGV: the prefix of the keys of tasks, the
-// time in Unix seconds, and the IDs. It returns the IDs of those that were failing.
+// time in Unix seconds, and the IDs of the tasks. The script returns the IDs of those
+// tasks that were failing.
 var archiveScript = redis.NewScript(`
 local done = {}
 for i = 3, #ARGV do

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// atOnce is how many tasks one call of a script reads or moves. Redis does
-	// nothing else meanwhile.
+	// atOnce is the largest number of tasks that one call of a script reads or moves. Redis
+	// does nothing else during the call.
 	atOnce = 200
-	// sampled is how many tasks of a queue a summary reads, half of them from each
-	// end; sampledMost is the bound for all queues together.
+	// sampled is the largest number of tasks of a queue that a summary reads, half of them
+	// at each end. sampledMost is the largest number for all queues together.
 	sampled     = 2000
 	sampledMost = 10_000
 )
@@ -28,7 +28,7 @@ const (
 // Tasks are the failing tasks of a Redis. They are safe for concurrent use.
 type Tasks struct{ redis redis.UniversalClient }
 
-// New returns the failing tasks of a Redis.
+// New returns the Tasks of a Redis.
 func New(r *broker.Redis) *Tasks { return &Tasks{r.Client()} }
 
 var _ domain.FailingTasks = (*Tasks)(nil)
@@ -53,8 +53,9 @@ func unavailable(tried string, err error) error {
 	return broker.Unavailable(tried, err)
 }
 
-// eachQueue calls do with the IDs of some tasks of one queue at a time. It goes on
-// with the next queue if the keys of one may not be used.
+// eachQueue calls do for one queue at a time, with the IDs of some of the queue's tasks.
+// If this Redis user may not use the keys of a queue, eachQueue continues with the next
+// queue.
 func eachQueue(tasks []domain.TaskRef, do func(queue string, ids []any) error) error {
 	byQueue := map[string][]any{}
 	var queues []string
@@ -90,7 +91,7 @@ func (t *Tasks) read(ctx context.Context, queue string, args []any) ([]domain.Fa
 	return tasks, nil
 }
 
-// answered is the number of values that readScript returns for a task.
+// answered is the number of values that readScript returns for one task.
 const answered = 7
 
 func taskOf(queue string, answer any) (task domain.FailingTask, err error) {
@@ -152,7 +153,8 @@ func (t *Tasks) Retry(ctx context.Context, tasks []domain.TaskRef) (done []domai
 		return err
 	})
 	if len(done) > 0 {
-		// Without it idle workers find the tasks at their next look.
+		// The message wakes idle workers. Without it they would find the tasks when they look
+		// for tasks the next time.
 		_ = t.redis.Publish(ctx, bell.Channel, "").Err()
 	}
 	return done, unavailable("retry failing tasks", err)
@@ -220,8 +222,8 @@ func (t *Tasks) summary(ctx context.Context) (s domain.FailingSummary, err error
 	return s, nil
 }
 
-// sample reads up to most of a queue's failing tasks, from both ends: those that are
-// due first, and those with the longest waits.
+// sample reads up to most failing tasks of a queue, at both ends of the retry set: the
+// tasks that are due first, and the tasks that are due last.
 func (t *Tasks) sample(ctx context.Context, queue string, count, most int64) (tasks []domain.FailingTask, err error) {
 	spans := [][2]int64{{0, count}}
 	if count > most {
@@ -239,7 +241,7 @@ func (t *Tasks) sample(ctx context.Context, queue string, count, most int64) (ta
 	return tasks, nil
 }
 
-// groupsOf groups tasks of one queue, which has count failing ones.
+// groupsOf groups some tasks of a queue that has count failing tasks in all.
 func groupsOf(tasks []domain.FailingTask, count int64) (groups []domain.FailingGroup) {
 	for _, task := range tasks {
 		form := domain.ErrorForm(task.Error)

@@ -1,5 +1,5 @@
-// Package span has the common parts of the spans of tasks: how they record an
-// error, and the spans of calls to other servers below them.
+// Package span has what the spans of tasks share: how to record an error, and child spans
+// for calls to other servers.
 package span
 
 import (
@@ -15,11 +15,12 @@ import (
 	"outboxd/domain"
 )
 
-// scope is the instrumentation scope of the spans of jobs.
+// scope is the OpenTelemetry instrumentation scope of the spans of the packages below
+// jobs.
 const scope = "outboxd/jobs"
 
-// Client makes a call to another server. If the trace of ctx is recorded, the
-// call has a span of its own, which is in the call's context.
+// Client makes a call to another server. If the trace of ctx is recorded, the call gets a
+// span of its own, and the context of the call has this span.
 func Client(ctx context.Context, name string, call func(context.Context) error, attributes ...attribute.KeyValue) error {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -32,7 +33,7 @@ func Client(ctx context.Context, name string, call func(context.Context) error, 
 	return err
 }
 
-// Server returns the attributes of the server at host:port.
+// Server returns the span attributes for the server at host:port.
 func Server(addr string) []attribute.KeyValue {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -16,16 +16,16 @@ import (
 	"outboxd/domain/registration"
 )
 
-// Log shows messages instead of sending them: in the log, and as a file with
-// the complete mail that SMTP would send. It is for development and tests, and
-// the only notifier that logs recipients and texts.
+// Log does not send messages. It writes them to the log, and the complete mail that SMTP
+// would send to a file. Log is for development and tests. It is the only notifier that
+// logs recipients and texts.
 type Log struct {
 	dir    string
 	from   *netmail.Address
 	logger *slog.Logger
 }
 
-// NewLog returns a notifier that writes to dir. If dir is missing, it makes it,
+// NewLog returns a notifier that writes to dir. If dir does not exist, NewLog creates it,
 // for this user alone.
 func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -35,9 +35,10 @@ func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 	return &Log{dir: dir, from: from, logger: logger}, nil
 }
 
-// Send writes <event ID>.eml, and <event ID>.2.eml and so on for repeats. The
-// file is complete and on disk when Send returns nil. Errors: CodeInvalid if
-// the mail cannot be made; other errors are of the file system.
+// Send writes the file <event ID>.eml. For repeats it writes <event ID>.2.eml and so on.
+// When Send returns nil, the file is complete and on disk. Errors: CodeInvalid if the
+// mail cannot be made; any other error comes from the file system. CodeInvalid if the
+// mail cannot be made; other errors are of the file system.
 func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write mail: %w", err)
@@ -55,9 +56,10 @@ func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	return nil
 }
 
-// save writes the mail, and returns the file's path and the number of the copy.
+// save writes the mail to a file. It returns the file's path, and how many copies there
+// are now.
 func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err error) {
-	// The directory may have been removed with the mails in it.
+	// A person may have removed the directory with the mails in it.
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return "", 0, err
 	}
@@ -74,8 +76,8 @@ func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err er
 		return "", 0, err
 	}
 
-	// Unlike a rename, a link never replaces a file, so two senders at the same
-	// time get different names.
+	// A link never replaces a file, unlike a rename. So two senders at the same time get
+	// different names.
 	path = filepath.Join(n.dir, id.String()+".eml")
 	for copies = 1; ; {
 		err = os.Link(draft.Name(), path)
@@ -91,7 +93,7 @@ func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err er
 	return path, copies, syncDirectory(n.dir)
 }
 
-// syncDirectory writes the names of new files to disk.
+// syncDirectory makes sure that the names of new files are on disk.
 func syncDirectory(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

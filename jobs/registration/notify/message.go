@@ -15,11 +15,11 @@ import (
 	"outboxd/domain/registration"
 )
 
-// userAgent names this program to mail readers and webhook receivers.
+// userAgent is the name of this program for mail readers and webhook receivers.
 const userAgent = "outboxd"
 
-// htmlPart has no style sheet, image or link, because mail readers block or
-// change them.
+// htmlPart is the HTML part of a mail. It has no style sheet, image or link, because mail
+// readers block or change them.
 var htmlPart = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -35,8 +35,8 @@ var htmlPart = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 </html>
 `))
 
-// subject returns the subject line of a notification type. It never contains
-// the type, which any producer may choose.
+// subject returns the subject line for a type of notification. The subject never contains
+// the type, because any producer can choose that.
 func subject(notificationType string) string {
 	switch notificationType {
 	case registration.NotificationUserRegistration:
@@ -46,10 +46,10 @@ func subject(notificationType string) string {
 	}
 }
 
-// compose makes the complete MIME message for m: a text and an HTML part, and
-// one recipient. Its Message-ID consists of the event ID and the sender's
-// domain, and is the same in every repeat. Its date is that of the
-// notification. Errors: CodeInvalid if the mail cannot be made.
+// compose makes the complete MIME message for m: a text part and an HTML part, for one
+// recipient. The Message-ID consists of the event ID and the sender's domain, and is the
+// same in every repeat. Its date is that of the notification. Errors: CodeInvalid if the
+// mail cannot be made.
 func compose(from *netmail.Address, m registration.Message) (*mail.Msg, error) {
 	if m.EventID.IsZero() {
 		return nil, domain.Errorf(domain.CodeInvalid, "the message has no event ID")
@@ -81,15 +81,15 @@ func compose(from *netmail.Address, m registration.Message) (*mail.Msg, error) {
 	msg.SetMessageIDWithValue(m.EventID.String() + "@" + from.Address[strings.LastIndexByte(from.Address, '@')+1:])
 	msg.SetDateWithValue(date)
 	msg.SetUserAgent(userAgent)
-	// Automatic replies must not answer this mail (RFC 3834).
+	// The header says that automatic replies must not answer this mail (RFC 3834).
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetBodyString(mail.TypeTextPlain, text+"\n")
 	msg.AddAlternativeString(mail.TypeTextHTML, html.String())
 	return msg, nil
 }
 
-// recipient reads a bare address. Its errors have CodeInvalid and do not quote
-// the address.
+// recipient reads a bare address. The errors have CodeInvalid and do not quote the
+// address.
 func recipient(address string) (*netmail.Address, error) {
 	parsed, err := netmail.ParseAddress(address)
 	if err != nil || parsed.Address != address || parsed.Name != "" {
@@ -101,7 +101,7 @@ func recipient(address string) (*netmail.Address, error) {
 	return parsed, nil
 }
 
-// sender reads the sender's address, with or without a name.
+// sender reads the sender's address. A name may stand before it.
 func sender(address string) (*netmail.Address, error) {
 	parsed, err := netmail.ParseAddress(address)
 	if err != nil {
@@ -113,8 +113,8 @@ func sender(address string) (*netmail.Address, error) {
 	return parsed, nil
 }
 
-// asciiDomain converts an international domain to the form that every mail
-// server accepts, also those without SMTPUTF8.
+// asciiDomain converts an international domain of an address to the form that every mail
+// server accepts, even a server without SMTPUTF8.
 func asciiDomain(address string) (string, error) {
 	at := strings.LastIndexByte(address, '@')
 	host := address[at+1:]

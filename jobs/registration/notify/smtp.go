@@ -21,17 +21,17 @@ import (
 	"outboxd/jobs/span"
 )
 
-// How a connection to the mail server is encrypted.
+// The values of SMTPOptions.TLS say how a connection to the mail server is encrypted.
 const (
 	TLSStart    = "starttls" // plain at first, then STARTTLS or nothing (port 587)
 	TLSImplicit = "tls"      // from the first byte (port 465)
 	TLSNone     = "none"     // never; passwords are then only sent as the answer to a challenge
 )
 
-// smtpTimeout bounds one Send if SMTPOptions.Timeout is zero.
+// smtpTimeout limits one Send if SMTPOptions.Timeout is zero.
 const smtpTimeout = 30 * time.Second
 
-// goodbyeTimeout bounds the wait for the answer to QUIT, which does not matter.
+// goodbyeTimeout is how long to wait for the answer to QUIT, which does not matter.
 const goodbyeTimeout = time.Second
 
 // SMTPOptions say which mail server to use and how.
@@ -42,17 +42,16 @@ type SMTPOptions struct {
 	Password string
 	From     string // address, with or without a name; its domain ends the Message-IDs
 
-	// Timeout bounds one Send from the dial to the last answer; 30 s if zero.
-	// Keep it below the task's timeout, or the task ends first.
+	// Timeout limits one Send, from the connection to the last answer. 0 means 30 s. Make it
+	// shorter than the task's timeout; otherwise that ends the task first.
 	Timeout time.Duration
 
-	// TLSConfig replaces the default (TLS 1.2 or newer, the system's roots).
-	// An empty ServerName becomes the host of Addr.
+	// TLSConfig replaces the default settings: TLS 1.2 or newer, and the root certificates
+	// of the system. If its ServerName is empty, the host of Addr is used.
 	TLSConfig *tls.Config
 }
 
-// SMTP sends mail through an SMTP server, one connection for each
-// message.
+// SMTP sends mail through an SMTP server. Each message has its own connection.
 type SMTP struct {
 	options SMTPOptions
 	host    string
@@ -60,7 +59,7 @@ type SMTP struct {
 	logger  *slog.Logger
 }
 
-// NewSMTP checks the options; it does not connect.
+// NewSMTP checks the options. It does not connect.
 func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 	host, _, err := net.SplitHostPort(options.Addr)
 	if err != nil || host == "" {
@@ -100,13 +99,15 @@ func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 	return n, nil
 }
 
-// Send returns nil once the server has accepted the message, even if the
-// connection breaks afterwards. Errors: CodeInvalid if the server refused
-// recipient or content for good, or the mail cannot be made; CodeUnavailable
-// for everything that is no fault of the message, such as refused credentials
-// or a refused sender. If the connection broke before the last answer, it is
-// not known whether the server accepted the message. That counts as
-// unavailable, so the message may arrive twice, with the same Message-ID.
+// Send returns nil when the server has accepted the message, even if the connection
+// breaks afterwards. Errors: CodeInvalid if the server refused the recipient or the
+// content for ever, or if the mail cannot be made; CodeUnavailable for everything that is
+// not the message's fault, such as refused credentials or a refused sender. CodeInvalid
+// if the server refused recipient or content for good, or the mail cannot be made;
+// CodeUnavailable for everything that is no fault of the message, such as refused
+// credentials or a refused sender. If the connection broke before the last answer, it is
+// not known whether the server accepted the message. Then the error has CodeUnavailable,
+// so the message may arrive twice, with the same Message-ID.
 func (n *SMTP) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
@@ -128,23 +129,25 @@ func (n *SMTP) send(ctx context.Context, message registration.Message) error {
 	if refusedForGood(err) {
 		return domain.Wrap(domain.CodeInvalid, text, "the mail server refused the message")
 	}
-	// The context closed the connection, and err says only that it is closed.
+	// The end of the context closed the connection, and err says only that the connection is
+	// closed.
 	if cause := context.Cause(ctx); cause != nil {
 		return domain.Wrap(domain.CodeUnavailable, cause, "the mail server did not take the message in time")
 	}
 	return domain.Wrap(domain.CodeUnavailable, text, "the mail server does not take the message now")
 }
 
-// deliver holds one conversation with the server. After an error msg may still
-// be delivered: ask msg.IsDelivered.
+// deliver holds one conversation with the server. Even after an error the server may have
+// accepted msg: ask msg.IsDelivered.
 func (n *SMTP) deliver(ctx context.Context, msg *mail.Msg) error {
 	wire, err := new(net.Dialer).DialContext(ctx, "tcp", n.options.Addr)
 	if err != nil {
 		return err
 	}
-	// go-mail observes the context only while it dials, renews its time limit
-	// several times in a conversation, and leaves the connection open if the
-	// handshake fails. Closing the connection below it solves all three.
+	// go-mail has three faults: it looks at the context only while it connects, it begins
+	// its time limit again several times in a conversation, and it leaves the connection
+	// open if the handshake fails. Closing the underlying connection here corrects all
+	// three.
 	defer func() { _ = wire.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = wire.Close() })()
 
@@ -171,14 +174,14 @@ func (n *SMTP) deliver(ctx context.Context, msg *mail.Msg) error {
 	return err
 }
 
-// client returns a go-mail client that uses conn.
+// client returns a go-mail client that uses the connection conn.
 func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 	options := []mail.Option{
-		// Longer than Send's own limit, so that Send's limit always comes first.
+		// This is longer than Send's own limit, so that Send's limit always ends first.
 		mail.WithTimeout(2 * n.options.Timeout),
 		mail.WithTLSConfig(n.options.TLSConfig),
 		mail.WithDialContextFunc(func(context.Context, string, string) (net.Conn, error) { return conn, nil }),
-		// One message per connection, so NOOP and RSET are not needed.
+		// Each connection sends one message, so NOOP and RSET are not needed.
 		mail.WithoutNoop(),
 		mail.WithoutRset(),
 	}
@@ -192,8 +195,8 @@ func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 		if n.options.TLS == TLSNone {
 			options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover))
 		} else {
-			// Auto-discovery takes a connection that was encrypted outside
-			// go-mail for a plain one, and would not offer PLAIN.
+			// go-mail's auto-discovery does not see that the connection was encrypted outside
+			// go-mail, and would not offer PLAIN.
 			options = append(options, mail.WithOpportunisticSMTPAuth(
 				mail.SMTPAuthSCRAMSHA256PLUS, mail.SMTPAuthSCRAMSHA256,
 				mail.SMTPAuthSCRAMSHA1PLUS, mail.SMTPAuthSCRAMSHA1,
@@ -203,7 +206,7 @@ func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 	return mail.NewClient(n.host, options...)
 }
 
-// withoutSecrets returns the text of err without credentials and recipient.
+// withoutSecrets returns the text of err without the credentials and the recipient.
 func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 	var hide []string
 	for _, to := range msg.GetTo() {
@@ -216,11 +219,11 @@ func (n *SMTP) withoutSecrets(err error, msg *mail.Msg) string {
 	return answer.Excerpt(err.Error(), hide...)
 }
 
-// refusedForGood reports whether the server will never accept this message: it
-// answered 5xx to recipient or content. A 5xx answer to an earlier command is a
-// fault of the configuration. So are the codes that ask for other commands,
-// encryption or credentials (RFC 5321, section 4.2.2; RFC 4954, section 6),
-// which some servers send only after they see the recipient.
+// refusedForGood reports whether the server will never accept this message: it answered
+// 5xx to the recipient or the content. A 5xx answer to an earlier command is a fault of
+// the configuration. A code that asks for other commands, encryption or credentials is a
+// fault of the configuration too (RFC 5321, section 4.2.2; RFC 4954, section 6). Some
+// servers send such a code only after they have read the recipient.
 func refusedForGood(err error) bool {
 	var refusal *mail.SendError
 	if !errors.As(err, &refusal) {
@@ -232,7 +235,7 @@ func refusedForGood(err error) bool {
 	return slices.Contains(about, refusal.Reason) && code >= 500 && code <= 599 && !slices.Contains(blameless, code)
 }
 
-// withTimeout is context.WithTimeout with a cause that names the limit.
+// withTimeout does what context.WithTimeout does, with a cause that names the limit.
 func withTimeout(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("gave up after %s: %w", limit, context.DeadlineExceeded))
 }

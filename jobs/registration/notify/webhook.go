@@ -26,30 +26,32 @@ import (
 )
 
 const (
-	// webhookTimeout bounds one Send if WebhookOptions.Timeout is zero.
+	// webhookTimeout limits one Send if WebhookOptions.Timeout is zero.
 	webhookTimeout = 15 * time.Second
-	// bodyTimeout bounds the wait for the rest of an answer whose status is known.
+	// bodyTimeout is how long Send waits for the rest of an answer whose status it already
+	// has.
 	bodyTimeout = time.Second
-	// maxBody is how many bytes of an answer, and of its headers, are read.
+	// maxBody is the largest number of bytes that are read of an answer's body, and also of
+	// its headers.
 	maxBody = 64 << 10
-	// maxQuoted is how many bytes of an answer are kept for an error.
+	// maxQuoted is the largest number of bytes of an answer that an error is made from.
 	maxQuoted = 4 << 10
 )
 
-// WebhookOptions say where messages are posted and how.
+// WebhookOptions say to which URL messages are posted and how they are signed.
 type WebhookOptions struct {
 	URL     string        // http or https
 	Secret  string        // base64, with or without the prefix whsec_
 	Timeout time.Duration // of one Send; 15 s if zero
 
-	// Client replaces the default client. Its CheckRedirect is not used.
-	// Without a Client, or without a Transport in it, the proxies are those of
-	// HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+	// Client replaces the default HTTP client. Its CheckRedirect is not used. If there is no
+	// Client, or a Client without a Transport, the proxies come from HTTP_PROXY, HTTPS_PROXY
+	// and NO_PROXY.
 	Client *http.Client
 }
 
-// Webhook posts messages as JSON, signed by the Standard Webhooks
-// scheme (standardwebhooks.com), with the event ID as webhook-id.
+// Webhook posts messages as JSON. It signs them by the Standard Webhooks scheme
+// (standardwebhooks.com); the webhook-id is the event ID.
 type Webhook struct {
 	url     string
 	address string // host:port
@@ -61,8 +63,8 @@ type Webhook struct {
 	logger  *slog.Logger
 }
 
-// NewWebhook checks the options; it does not connect. Its errors quote
-// neither URL nor secret: both may grant access.
+// NewWebhook checks the options. It does not connect. The errors quote neither the URL
+// nor the secret, because both may grant access.
 func NewWebhook(options WebhookOptions, logger *slog.Logger) (*Webhook, error) {
 	target, err := url.Parse(options.URL)
 	if err != nil || target.Hostname() == "" || target.Scheme != "http" && target.Scheme != "https" {
@@ -87,8 +89,8 @@ func NewWebhook(options WebhookOptions, logger *slog.Logger) (*Webhook, error) {
 		transport.MaxResponseHeaderBytes = maxBody // Go's default is 10 MB for each waiting task
 		client.Transport = transport
 	}
-	// After a redirect a POST may become a GET, or reach another server than
-	// configured.
+	// Redirects are not followed: a redirected POST may become a GET, or reach another
+	// server than the configured one.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Webhook{
 		url: target.String(), address: hostAndPort(target), origin: target.Scheme + "://" + target.Host + "/REDACTED", signer: signer, secret: options.Secret,
@@ -104,8 +106,8 @@ func hostAndPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// Close closes idle connections. It may be called while messages are sent, and
-// the notifier can still be used afterwards.
+// Close closes idle connections. Close may be called while messages are sent, and the
+// notifier can still be used afterwards.
 func (n *Webhook) Close() error {
 	n.client.CloseIdleConnections()
 	return nil
@@ -125,10 +127,12 @@ type webhookData struct {
 	Message        string    `json:"message"`
 }
 
-// Send returns nil when the receiver answered 2xx. Errors: CodeInvalid for 4xx
-// other than 408, 425 and 429; CodeUnavailable for every other answer,
-// including redirects, and for no answer. RetryAfter (at most 24 h) is set if
-// the receiver named a time.
+// Send returns nil when the receiver answered 2xx. Errors: CodeInvalid if the receiver
+// answered 4xx other than 408, 425 and 429; CodeUnavailable for every other answer,
+// including redirects, and if there was no answer. CodeInvalid for 4xx other than 408,
+// 425 and 429; CodeUnavailable for every other answer, including redirects, and for no
+// answer. The error's RetryAfter (at most 24 h) is set if the receiver said how long to
+// wait.
 func (n *Webhook) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
@@ -149,9 +153,9 @@ func (n *Webhook) send(ctx context.Context, message registration.Message) error 
 		return n.noAnswer(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	// The status decides. The rest is only read to keep the connection usable
-	// and to quote it, so a slow receiver is not waited for. After status 101
-	// there is no body but a bare connection, which no context ends.
+	// The status decides. The body is read only to keep the connection usable and to quote
+	// it, so Send does not wait for a slow receiver. After status 101 an answer has no body,
+	// only a bare connection, which the end of a context does not close.
 	status := response.StatusCode
 	trace.SpanFromContext(ctx).SetAttributes(semconv.HTTPResponseStatusCode(status))
 	var quoted []byte
@@ -206,8 +210,8 @@ func (n *Webhook) request(ctx context.Context, message registration.Message) (*h
 	return request, nil
 }
 
-// noAnswer returns the error of a request without an answer. The client's own
-// error would quote the URL.
+// noAnswer returns the error of a request that got no answer. The error of net/http would
+// quote the URL.
 func (n *Webhook) noAnswer(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return domain.Wrap(domain.CodeUnavailable, cause, "the webhook's receiver did not answer in time")
