@@ -34,7 +34,7 @@ func (c *Config) WriteYAML(w io.Writer) error {
 	return encoder.Close()
 }
 
-// Setting is one option and its effective value.
+// Setting is an option with its effective value.
 type Setting struct {
 	Key    string // as in the file: section.name, or name
 	Value  string // secrets are masked
@@ -50,7 +50,7 @@ func (c *Config) Settings() []Setting {
 	return settings
 }
 
-// origin says where a key's value came from.
+// origin returns where the value of a key came from.
 func (c *Config) origin(key string) string {
 	switch origin := c.origins[key]; {
 	case origin == "":

@@ -19,7 +19,7 @@ const FileName = "outboxd.yaml"
 
 const maxFile = 1 << 20 // bytes
 
-// readFile finds the configuration file and reads its values.
+// readFile finds the configuration file and reads the values in it.
 func (l *loading) readFile(flags *pflag.FlagSet, variables map[string]string, dir string) {
 	o := configOption()
 	name, origin := FileName, ""

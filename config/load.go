@@ -124,7 +124,7 @@ func (o *option) decode(text string) error {
 	}
 }
 
-// fault records what is wrong with the value of a key.
+// fault records a problem of the value of a key.
 func (l *loading) fault(key, problem string) {
 	l.faults = append(l.faults, l.byKey[key].fault(l.config.origins[key], problem))
 }

@@ -61,7 +61,7 @@ func (o *option) isList() bool {
 	}
 }
 
-// kind names the type of the value in one word.
+// kind returns the type of the option's value in one word, such as int.
 func (o *option) kind() string {
 	switch o.field.(type) {
 	case *int:

@@ -26,7 +26,7 @@ const allRoles = "all"
 // AllRoles returns every role, in the order in which outboxd lists them.
 func AllRoles() Roles { return Roles{RoleAPI, RoleRelay, RoleWorker, RoleMonitor} }
 
-// Roles is a set of roles, in the order of AllRoles.
+// Roles is a set of roles. They have the order of AllRoles.
 type Roles []Role
 
 // Has reports whether the set holds the role.
@@ -48,7 +48,7 @@ func (r Roles) String() string {
 // MarshalText returns String.
 func (r Roles) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads "all" or role names with commas, in any order.
+// UnmarshalText reads "all", or role names separated by commas, in any order.
 func (r *Roles) UnmarshalText(text []byte) error {
 	var named Roles
 	for _, name := range words.List(string(text)) {

@@ -15,8 +15,7 @@ import (
 
 // processedAllSQL does for several events what processedSQL does for one. It sets the
 // timeouts once. Its third column, held, is true if some event waits for the turn of one
-// of these events. The timeouts are set once. held says whether any event waits for the
-// turn of one of these.
+// of these events.
 const processedAllSQL = `
 SELECT event_id, answer, (SELECT EXISTS (SELECT FROM outbox_turns t JOIN outbox_held h USING (ordering_key) WHERE t.event_id = ANY ($2::uuid[]))), (SELECT concat(` + timeoutsSQL + `))
 FROM confirm_many($2::uuid[])`
@@ -64,8 +63,8 @@ func (i *Inbox) processAll(ctx context.Context, ids []domain.ID, effect func(con
 	return verdicts, err
 }
 
-// readVerdicts puts the answers of confirm_many into the order of the events. A missing
-// or unknown answer is an error, and then no event counts as confirmed.
+// readVerdicts returns the answers of the SQL function confirm_many in the order of the
+// events. A missing or unknown answer is an error, and then no event counts as confirmed.
 func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held bool, err error) {
 	answers := make(map[domain.ID]string, len(ids))
 	var id domain.ID

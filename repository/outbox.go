@@ -66,7 +66,7 @@ func NewOutbox(db *postgres.Database, o OutboxOptions) *Outbox {
 
 var _ domain.EventStore = (*Outbox)(nil)
 
-// Timeouts that a claim sets for its own transaction in PostgreSQL. A process may stop
+// A claim sets these timeouts for its own transaction in PostgreSQL. A process may stop
 // working without dying: the machine suspends it, or the network separates it from the
 // server. Then PostgreSQL ends the transaction after these times, and another relay can
 // claim the events.
@@ -200,7 +200,8 @@ func (o *Outbox) newBatch(ctx context.Context) (*batch, error) {
 	return &batch{outbox: o, conn: conn, life: life, cancel: cancel}, nil
 }
 
-// begun returns the batch, or ends the claim if there are no events to publish.
+// begun returns the batch. If it has no events to publish, begun also ends its
+// transaction.
 func (o *Outbox) begun(b *batch) (*batch, error) {
 	switch {
 	case len(b.events) > 0:
@@ -373,7 +374,7 @@ func (b *batch) queueBegin(steps *pgx.Batch) {
 	steps.Queue(boundsSQL, postgres.Milliseconds(idlePatience), postgres.Milliseconds(statementPatience), postgres.Milliseconds(lockPatience))
 }
 
-// read reads the rows of a claim of up to limit events.
+// read reads the result of a claim statement that takes up to limit events.
 func (b *batch) read(rows pgx.Rows, limit int) error {
 	defer rows.Close()
 	locked := 0
@@ -400,7 +401,7 @@ func (b *batch) read(rows pgx.Rows, limit int) error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("take due events: %w", err)
 	}
-	// DELETE does not return its rows in the order of due.
+	// DELETE returns its rows in any order, so they are sorted here by due time.
 	slices.SortFunc(b.events, func(x, y domain.Event) int { return x.Cursor().Compare(y.Cursor()) })
 	b.full = locked == limit || len(b.events)+b.Held() < locked
 	return nil

@@ -33,8 +33,8 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// SecretURL is a URL, or a key=value connection string of PostgreSQL, that may hold a
-// password. If a SecretURL is printed, logged or marshalled, its password is masked and
+// SecretURL is a URL that may have a password, or a key=value connection string of
+// PostgreSQL. If a SecretURL is printed, logged or marshalled, its password is masked and
 // the rest is shown; string(u) is the whole URL.
 type SecretURL string
 

@@ -12,9 +12,10 @@ import (
 // quotes.
 const maxExcerpt = 200
 
-// Excerpt makes a server's answer fit for an error: one line of printable characters, cut
-// to maxExcerpt. It replaces each text of hide by asterisks, in upper or lower case,
-// because servers often repeat recipients and sometimes credentials.
+// Excerpt returns a server's answer as an error may quote it: in one line, only with
+// printable characters, and cut to maxExcerpt. It replaces each text of hide by
+// asterisks, in upper or lower case, because servers often repeat recipients and
+// sometimes credentials.
 func Excerpt(text string, hide ...string) string {
 	for _, word := range hide {
 		if word != "" {

@@ -12,7 +12,7 @@ import (
 	"outboxd/domain"
 )
 
-// The default ports of Redis and of Sentinel.
+// redisPort and sentinelPort are the default ports.
 const (
 	redisPort    = "6379"
 	sentinelPort = "26379"

@@ -71,8 +71,9 @@ type ours struct {
 	all          bool // not known, so all tasks count as ours
 }
 
-// ask asks the database about all tasks at once. If the database does not answer, every
-// task counts as this database's, so that no finding is hidden.
+// ask asks the database in one query which of the tasks belong to its events. If the
+// database does not answer, every task counts as this database's, so that no finding is
+// hidden.
 func (i *Inspector) ask(ctx context.Context, tasks []string) ours {
 	o := ours{asked: map[domain.ID]bool{}, known: map[domain.ID]bool{}, all: i.known == nil}
 	if o.all {

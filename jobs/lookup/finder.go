@@ -64,8 +64,8 @@ type Inquiry struct {
 	since         string // with answeredUnsure: when it began to wait, in Unix nanoseconds; "" if not known
 }
 
-// Presence returns the meaning of the answer. A task for which that is not certain counts
-// as there.
+// Presence returns where the task is, as the answer says. A task for which that is not
+// certain counts as there.
 func (q *Inquiry) Presence() domain.TaskPresence {
 	switch q.answer {
 	case answeredMissing:

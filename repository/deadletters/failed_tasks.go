@@ -116,9 +116,9 @@ const buryAttempts = 10
 
 // move moves an event to the dead letters, from whichever table has it.
 //
-// A fast worker may call this before the relay has committed the claim that sent the
-// task. Then move still finds the event in the outbox. The deletion from the outbox waits
-// for the relay and deletes nothing, because the relay has moved the event to the
+// A fast worker may report a task before the relay has committed the claim that published
+// the task. Then move still finds the event in the outbox. The deletion from the outbox
+// waits for the relay and deletes nothing, because the relay has moved the event to the
 // history; the next attempt finds the event there. If the relay rolled back its claim
 // instead, the deletion removes the event from the outbox. Otherwise the relay would
 // publish the event again, and Asynq would answer that its archived task already exists.

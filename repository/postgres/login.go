@@ -14,7 +14,7 @@ func (s *session) login(config *pgx.ConnConfig) error {
 		return unreadableURL(err)
 	}
 	config.Password = fresh.Password
-	// The fallbacks are the other hosts, and the same hosts with and without TLS.
+	// Fallbacks has the other hosts, and the same hosts with and without TLS.
 	config.TLSConfig, config.Fallbacks = fresh.TLSConfig, fresh.Fallbacks
 	if s.password == "" || config.Password != "" && config.ConnString() != s.url {
 		return nil

@@ -96,8 +96,7 @@ var sessionSettings = []setting{
 var pooledParameters = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"}
 
 // mark is a parameter without a meaning. If a session has it, the session also got the
-// other settings. If a session has it, it got the others too. It is needed because some
-// poolers drop parameters without an error.
+// other settings. It is needed because some poolers drop parameters without an error.
 const mark = "outboxd.session"
 
 // The values of mark say which settings a connection was made with.
@@ -294,8 +293,8 @@ func (s *session) isPooled() bool {
 const noPreparedStatements = "a pooler such as PgBouncer in transaction mode leads to the database, and does not keep prepared statements: " +
 	"use --database-exec-mode=cache_describe (OUTBOXD_DATABASE_EXEC_MODE, database.exec_mode)"
 
-// isForeignStatement reports whether a prepared statement was executed in
-// another session.
+// isForeignStatement reports whether PostgreSQL looked for a prepared statement in
+// another session than the one in which it was prepared.
 func isForeignStatement(err error) bool {
 	state := SQLState(err)
 	return state == "26000" || state == "42P05"

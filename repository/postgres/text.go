@@ -7,8 +7,7 @@ const maxErrorText = 2000
 
 // Storable changes any text so that a text column can store it. It removes NUL and
 // invalid UTF-8, and writes a question mark for each character that the database's
-// encoding may not have. NUL, broken UTF-8, and characters that the database's encoding
-// does not have. It cuts the text to maxErrorText bytes.
+// encoding may not have. It cuts the text to maxErrorText bytes.
 func (d *Database) Storable(text string) string {
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText]

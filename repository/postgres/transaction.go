@@ -42,7 +42,7 @@ func (d *Database) TransactOnce(ctx context.Context, work func(tx *gorm.DB) erro
 }
 
 func commitAfter(tx *gorm.DB, work func(tx *gorm.DB) error) (committing bool, err error) {
-	// After a commit this does nothing; after a panic it frees the connection.
+	// After a commit, Rollback does nothing; after a panic in work, it frees the connection.
 	defer tx.Rollback()
 	if err := work(tx); err != nil {
 		return false, err

@@ -12,8 +12,8 @@ const (
 	keysTable          = "idempotency_keys"
 )
 
-// schema is the name of the example's schema. Every statement names this schema, because
-// the search_path of the sessions has only outboxd's schema.
+// schema is the name of the schema that has the example's tables. Every statement names
+// this schema, because the search_path of the sessions has only outboxd's schema.
 type schema string
 
 // of returns the full name of a table.

@@ -7,7 +7,7 @@ import (
 	"outboxd/repository/examine"
 )
 
-// Healthy returns options with which a fresh database has no findings.
+// Healthy returns Options for which a fresh database has no findings.
 func Healthy() examine.Options {
 	return examine.Options{Conns: 4, SnapshotAge: time.Hour, KeyAge: time.Hour, SlotBytes: 1 << 40, Now: time.Now}
 }

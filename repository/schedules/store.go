@@ -112,7 +112,8 @@ RETURNING xmax::text <> '0'`
 
 // Apply adds the schedules that do not exist and changes those that differ: either all of
 // them or, after an error, none. It returns what it did to each. Apply leaves other
-// schedules and pauses as they are. A new schedule has its first tick after now.
+// schedules and pauses as they are. A new schedule has its first tick after the time at
+// which it is applied.
 //
 // Errors: domain.CodeInvalid if a schedule is wrong; the error names the first one.
 func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Schedule) ([]domain.ScheduleChange, error) {

@@ -30,7 +30,7 @@ var nowSQL = `SELECT now(), (SELECT count(*) FROM (SELECT FROM outbox WHERE avai
        standing.* FROM (` + StandingSQL + `) AS standing`
 
 // flowsSQL adds up the samples of three windows: 35 seconds, an hour and a day. A day has
-// 8,640 samples, and the shortest window has three or four.
+// 8,640 samples, and the window of 35 seconds has three or four.
 const flowsSQL = `
 SELECT coalesce(sum(seconds), 0), coalesce(sum(emitted), 0)::bigint, coalesce(sum(enqueued), 0)::bigint,
        coalesce(sum(confirmed), 0)::bigint, coalesce(sum(died), 0)::bigint, max(at)

@@ -42,7 +42,7 @@ var columns = []column{
 const Met = "coalesce(split, 'done')"
 
 var (
-	// Columns are the names of an event's columns.
+	// Columns has the names of an event's columns, separated by commas.
 	Columns = ColumnsWith(nil)
 	// NoEvent is a NULL for each column.
 	NoEvent = each(func(int, column) string { return "NULL" })

@@ -23,7 +23,7 @@ func Within(column string) string {
 // EmittedSQL is true for an entry of the account that says that one event was emitted.
 const EmittedSQL = `unrecorded IS NULL AND repeated IS NULL AND deliveries IS NULL`
 
-// AccountDaySQL is the day under which the account counts an event.
+// AccountDaySQL is an SQL expression for the day under which the account counts an event.
 var AccountDaySQL = `(` + Within("created_at") + ` AT TIME ZONE 'UTC')::date`
 
 // moment scans any time of PostgreSQL without an error. A time outside the range of the

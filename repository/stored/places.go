@@ -55,8 +55,8 @@ func (p PlaceList) Each(text, sep string) string {
 	return strings.Join(list, sep)
 }
 
-// Union returns the text for each place, joined by UNION ALL. The text must select the
-// same columns for every place.
+// Union returns the text for each place, joined by UNION ALL. The text is a SELECT that
+// must return the same columns for every place.
 func (p PlaceList) Union(text string) string { return p.Each(text, "\n    UNION ALL ") }
 
 // Have returns an SQL condition that is true if a table of one of the places has the

@@ -32,8 +32,7 @@ func (h *Housekeeping) CancelledTasks(ctx context.Context, after domain.ID, limi
 
 // If a producer wrote an event again under its ID, the task of the new row is not void.
 // Then the query returns the generation -1, and the task stays. The subqueries return one
-// value each, so that the planner cannot read a whole table into a hash. The subqueries
-// are scalar, so that the planner cannot hash a whole table.
+// value each, so that the planner cannot read a whole table into a hash.
 const voidTasksSQL = `
 SELECT event_id, queue, CASE
     WHEN (SELECT true FROM outbox o WHERE o.id = v.event_id AND o.generation <= v.generation LIMIT 1) THEN -1

@@ -18,8 +18,7 @@ import (
 // it sends a message, and how often other processes ask for the lock.
 type leaderTerms struct {
 	// silence is how long PostgreSQL waits for the leader's next message. After that,
-	// PostgreSQL ends the session, and so releases the lock. Then it ends the session, and
-	// with it the lock.
+	// PostgreSQL ends the session, and so releases the lock.
 	silence time.Duration
 	word    time.Duration // between two messages of the leader; much shorter than silence
 	retry   time.Duration // between two requests of a process that does not lead

@@ -102,12 +102,10 @@ func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 // Send returns nil when the server has accepted the message, even if the connection
 // breaks afterwards. Errors: CodeInvalid if the server refused the recipient or the
 // content for ever, or if the mail cannot be made; CodeUnavailable for everything that is
-// not the message's fault, such as refused credentials or a refused sender. CodeInvalid
-// if the server refused recipient or content for good, or the mail cannot be made;
-// CodeUnavailable for everything that is no fault of the message, such as refused
-// credentials or a refused sender. If the connection broke before the last answer, it is
-// not known whether the server accepted the message. Then the error has CodeUnavailable,
-// so the message may arrive twice, with the same Message-ID.
+// not the message's fault, such as refused credentials or a refused sender. If the
+// connection broke before the last answer, it is not known whether the server accepted
+// the message. Then the error has CodeUnavailable, so the message may arrive twice, with
+// the same Message-ID.
 func (n *SMTP) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
@@ -137,8 +135,8 @@ func (n *SMTP) send(ctx context.Context, message registration.Message) error {
 	return domain.Wrap(domain.CodeUnavailable, text, "the mail server does not take the message now")
 }
 
-// deliver holds one conversation with the server. Even after an error the server may have
-// accepted msg: ask msg.IsDelivered.
+// deliver connects to the mail server and sends msg. Even after an error the server may
+// have accepted msg: ask msg.IsDelivered.
 func (n *SMTP) deliver(ctx context.Context, msg *mail.Msg) error {
 	wire, err := new(net.Dialer).DialContext(ctx, "tcp", n.options.Addr)
 	if err != nil {

@@ -129,10 +129,8 @@ type webhookData struct {
 
 // Send returns nil when the receiver answered 2xx. Errors: CodeInvalid if the receiver
 // answered 4xx other than 408, 425 and 429; CodeUnavailable for every other answer,
-// including redirects, and if there was no answer. CodeInvalid for 4xx other than 408,
-// 425 and 429; CodeUnavailable for every other answer, including redirects, and for no
-// answer. The error's RetryAfter (at most 24 h) is set if the receiver said how long to
-// wait.
+// including redirects, and if there was no answer. The error's RetryAfter (at most 24 h)
+// is set if the receiver said how long to wait.
 func (n *Webhook) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, http.MethodPost, func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.address), semconv.HTTPRequestMethodPost, semconv.URLFull(n.origin))...)
