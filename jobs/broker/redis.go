@@ -27,8 +27,8 @@ type Options struct {
 	// that of the URL. "": the URL's is used.
 	Username     string
 	PasswordFile domain.SecretFile
-	// The user and the password for Sentinels. If there is no password, those of the data
-	// servers are used. If there is no password, those of the data.
+	// The user and the password for Sentinels. If they have no password, Sentinels get the
+	// user and the password of the data servers.
 	SentinelUsername, SentinelPassword string
 	SentinelPasswordFile               domain.SecretFile
 	TLS                                TLS // for URLs that begin with rediss
