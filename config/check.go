@@ -160,7 +160,7 @@ func (l *loading) rules() []rule {
 }
 
 // orProbe completes an error message: it names the option that lets other machines reach
-// the probes without the pages. It returns "" if that option cannot help.
+// the probes without the pages. orProbe returns "" if that option cannot help.
 func (l *loading) orProbe(name func(string) string) string {
 	if l.config.Probe.Addr != "" || l.config.HasRole(RoleMonitor) {
 		return ""

@@ -217,9 +217,9 @@ func (c *Config) HasRole(role Role) bool { return c.Roles.Has(role) }
 // process with RoleAPI always creates the tables.
 func (c *Config) RunsExample() bool { return c.Example == ExampleOn || c.HasRole(RoleAPI) }
 
-// HasMonitorListener reports whether this process listens on Monitor.Addr. It does not
-// listen there if the probes have an address of their own and the process does not serve
-// the web pages.
+// HasMonitorListener reports whether this process listens on Monitor.Addr. A process does
+// not listen on Monitor.Addr if the probes have an address of their own and it does not
+// serve the web pages.
 func (c *Config) HasMonitorListener() bool {
 	return c.Monitor.Addr != "" && (c.Probe.Addr == "" || c.HasRole(RoleMonitor))
 }

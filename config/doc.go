@@ -1,6 +1,6 @@
 // Package config holds the options of outboxd: their names, defaults, limits and
-// meanings. It reads the options from command-line flags, environment variables and the
-// configuration file, and checks them together.
+// meanings. Package config reads the options from command-line flags, environment
+// variables and the configuration file, and checks them together.
 //
 // Everything is made from one table, in table.go: flags, variables, keys of the file,
 // defaults, checks, the reference in docs/reference/configuration.md and

@@ -62,9 +62,9 @@ func (c *Config) origin(key string) string {
 	}
 }
 
-// node returns a value of the option as YAML. A whole number becomes a YAML integer. Any
-// other value becomes YAML text, which the encoder puts in quotes where a YAML reader
-// could mistake it for another type.
+// node returns a value of the option as YAML. A whole number becomes a YAML integer. A
+// value that is no whole number becomes YAML text, which the encoder puts in quotes where
+// a YAML reader could mistake it for another type.
 func (o *option) node(text string) *yaml.Node {
 	node := textNode(text)
 	if o.kind() == "int" {

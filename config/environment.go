@@ -19,8 +19,8 @@ func isServiceVariable(name, value string) bool {
 
 var serviceVariable = regexp.MustCompile(`^OUTBOXD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
-// variables returns the environment variables that set an option. It records a fault for
-// each variable that begins like one of outboxd's but is unknown.
+// variables returns the environment variables that set an option. variables records a
+// fault for each variable that begins like one of outboxd's but is unknown.
 func (l *loading) variables(environ []string) map[string]string {
 	known := map[string]bool{configOption().variable(): true}
 	for _, o := range l.options {

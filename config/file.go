@@ -65,7 +65,8 @@ func readLimited(name string) (text []byte, err error) {
 	return text, err
 }
 
-// yamlFile reads one file. It reads YAML nodes, because they know their line numbers.
+// yamlFile reads one file. yamlFile works on YAML nodes, because they know their line
+// numbers.
 type yamlFile struct {
 	*loading
 	name string
@@ -220,9 +221,9 @@ func isNull(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
-// yamlProblem returns the message of the YAML parser. It replaces a message about an
-// anchor, because that message quotes the file, and the quoted text may be a secret that
-// begins with an asterisk.
+// yamlProblem returns the message of the YAML parser. yamlProblem replaces the parser's
+// message about an anchor, because the parser's message quotes the file, and the quoted
+// text may be a secret that begins with an asterisk.
 func yamlProblem(err error) string {
 	if strings.Contains(err.Error(), "anchor") {
 		return "the file is not valid YAML: a value that begins with * or & must be in quotes"

@@ -59,7 +59,7 @@ func Load(fs *pflag.FlagSet, environ []string, dir string) (*Config, error) {
 	return l.config, nil
 }
 
-// set gives an option a value. It replaces the values of weaker sources.
+// set gives an option a value. set replaces the values of weaker sources.
 func (l *loading) set(o *option, text, origin string) {
 	layer := map[string]any{o.name(): text}
 	if section := o.section(); section != "" {

@@ -28,7 +28,7 @@ import (
 //   - A delivery has the due time of its event, so that it does not wait behind the whole
 //     backlog. A delivery also has the position of its event within the ordering key.
 //   - If a producer writes an event again after its delivery was confirmed, the delivery
-//     is not made again. Any other second row of a delivery has no effect, as with
+//     is not made again. Any other repeated row of a delivery has no effect, as with
 //     events: the outbox, the held events, the dead letters or the inbox already have its
 //     ID.
 //   - The task of a delivery has no Asynq timeout: the worker of the subscription bounds
@@ -70,7 +70,7 @@ var splitSQL = `, wanted AS MATERIALIZED (
 // the headers that the subscription wants. The types are compared before.
 const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
 
-// One additional row of the result has no event: it reports what the claim did for
+// The result has one additional row, without an event: it reports what the claim did for
 // subscriptions. first is the due time of the first delivery. instead_due and instead_id
 // are the due time and the ID of the last event that went to the history without a task.
 const splitRowSQL = `,

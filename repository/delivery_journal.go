@@ -16,8 +16,8 @@ func NewDeliveryJournal(db *postgres.Database) *DeliveryJournal { return &Delive
 
 const deliveredSQL = `INSERT INTO outbox_journal (event_id, stage, entry, generation, attempt, detail) VALUES ($1, 'worker', 'delivered', 0, $2, $3)`
 
-// Delivered writes into the journal that a receiver accepted a delivery. It writes in the
-// transaction that confirms the delivery.
+// Delivered writes into the journal that a receiver accepted a delivery. Delivered writes
+// in the transaction that confirms the delivery.
 func (j *DeliveryJournal) Delivered(ctx context.Context, tx domain.Effects, id domain.ID, attempt int, detail string) error {
 	if own, ok := tx.(effects); ok {
 		own.last(deliveredSQL, id, attempt, j.db.Storable(detail))

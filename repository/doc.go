@@ -1,10 +1,10 @@
-// Package repository keeps outboxd's data in PostgreSQL. It claims due events and settles
-// them, keeps the order per key and the inbox, emits events, and records which relays
-// run.
+// Package repository keeps outboxd's data in PostgreSQL. Package repository claims due
+// events and settles them, keeps the order per key and the inbox, emits events, and
+// records which relays run.
 //
-// Its subpackages read data for the pages and commands, do the housekeeping, heal losses,
-// keep dead letters, and collect the facts for outboxd doctor. Package stored describes
-// the columns and tables of an event. Package postgres connects to the server. Errors
-// leave with a domain code. Package domain has the rules; this package only carries them
-// out.
+// The subpackages of repository read data for the pages and commands, do the
+// housekeeping, heal losses, keep dead letters, and collect the facts for outboxd doctor.
+// Package stored describes the columns and tables of an event. Package postgres connects
+// to the server. Errors leave with a domain code. Package domain has the rules; this
+// package only carries them out.
 package repository

@@ -15,8 +15,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// Emitter writes events in a producer's own transaction. It uses the module client, as
-// other services do.
+// Emitter writes events in a producer's own transaction. Emitter uses the module client,
+// as other services do.
 type Emitter struct {
 	tx     *gorm.DB
 	outbox client.Outbox
@@ -70,8 +70,9 @@ func (e *Emitter) LockKey(ctx context.Context, key string) error {
 }
 
 // payloadLimit returns the payload limit, such as "1 MiB", if err says that a payload is
-// larger. For any other error it returns "". It reads the limit from the name of the
-// CHECK constraint, because PostgreSQL runs no more queries in a failed transaction.
+// larger. For any other error it returns "". payloadLimit reads the limit from the name
+// of the CHECK constraint, because PostgreSQL runs no more queries in a failed
+// transaction.
 func payloadLimit(err error) string {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {

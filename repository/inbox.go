@@ -75,7 +75,7 @@ func (i *Inbox) Process(ctx context.Context, id domain.ID, effect func(context.C
 // errAsked makes the transaction of Ask roll back.
 var errAsked = errors.New("it was only a question")
 
-// Ask implements domain.Inbox. It writes the inbox row and rolls back, so that the
+// Ask implements domain.Inbox. Ask writes the inbox row and rolls back, so that the
 // triggers decide as they would before an effect.
 func (i *Inbox) Ask(ctx context.Context, id domain.ID) (bool, error) {
 	const doing = "ask whether an event took effect"

@@ -14,8 +14,8 @@ import (
 )
 
 // processedAllSQL does for several events what processedSQL does for one. It sets the
-// timeouts once. Its third column, held, is true if some event waits for the turn of one
-// of these events.
+// timeouts once. The third column of the result, held, is true if some event waits for
+// the turn of one of these events.
 const processedAllSQL = `
 SELECT event_id, answer, (SELECT EXISTS (SELECT FROM outbox_turns t JOIN outbox_held h USING (ordering_key) WHERE t.event_id = ANY ($2::uuid[]))), (SELECT concat(` + timeoutsSQL + `))
 FROM confirm_many($2::uuid[])`
@@ -96,9 +96,9 @@ func readVerdicts(rows pgx.Rows, ids []domain.ID) (_ []domain.Confirmation, held
 	return verdicts, held, nil
 }
 
-// AskAll implements domain.Inbox. It takes one round trip and rolls back. It calls Ask
-// for each event that does not exist, because the journal must keep an entry about such
-// an event.
+// AskAll implements domain.Inbox. It takes one round trip and rolls back. AskAll calls
+// Ask for each event that does not exist, because the journal must keep an entry about
+// such an event.
 func (i *Inbox) AskAll(ctx context.Context, ids []domain.ID) (verdicts []domain.Confirmation, err error) {
 	const doing = "ask whether events took effect"
 	for attempt := 1; ; attempt++ {

@@ -13,8 +13,8 @@ import (
 
 // Order per key. If an earlier event of the same ordering key is not finished, the claim
 // moves an event to outbox_held. The functions in migrations/00003_ordering.sql give a
-// key's turn to an event and pass it on. That file also explains why the steps have this
-// order.
+// key's turn to an event and pass it on. The file migrations/00003_ordering.sql also
+// explains why the steps have this order.
 
 // held describes the events that a claim moved to outbox_held. An event that was already
 // held counts too.
@@ -37,7 +37,8 @@ SELECT ` + stored.NoEvent + `,
                           'id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
 FROM holding HAVING count(*) > 0`
 
-// Scan reads the last column of heldSQL. It is NULL in the rows that have an event.
+// Scan reads the last column of heldSQL. This column is NULL in the rows that have an
+// event.
 func (h *held) Scan(value any) error {
 	if value == nil {
 		return nil

@@ -37,8 +37,8 @@ type OutboxOptions struct {
 
 const defaultBatchBytes = 8 << 20
 
-// Outbox implements domain.EventStore. It claims due events, which moves them to the
-// history, and settles the events that could not be published.
+// Outbox implements domain.EventStore. An Outbox claims due events, which moves them to
+// the history, and settles the events that could not be published.
 //
 // A claim is a transaction that stays open while the relay publishes its events. So no
 // lease can expire and nothing needs recovery: if a process dies, PostgreSQL rolls its
@@ -68,7 +68,7 @@ var _ domain.EventStore = (*Outbox)(nil)
 
 // A claim sets these timeouts for its own transaction in PostgreSQL. A process may stop
 // working without dying: the machine suspends it, or the network separates it from the
-// server. Then PostgreSQL ends the transaction after these times, and another relay can
+// server. PostgreSQL then ends the transaction after these times, and another relay can
 // claim the events.
 const (
 	idlePatience      = time.Minute      // between two statements
@@ -88,9 +88,9 @@ SELECT set_config('idle_in_transaction_session_timeout', $1, true), set_config('
 // ROLLBACK would wait for it.
 const batchLife = time.Minute
 
-// One statement deletes the claimed rows from the outbox. A deletion costs PostgreSQL
-// about as much as a row lock, and after it nothing is left to do for published events.
-// Events that could not be published are put back.
+// claimSQL is one statement. It deletes the claimed rows from the outbox. A deletion
+// costs PostgreSQL about as much as a row lock, and after it nothing is left to do for
+// published events. Events that could not be published are put back.
 //
 //   - due reads the index outbox_due in its order, from the cursor on, so PostgreSQL need
 //     not sort. LIMIT is applied after the row locks, so PostgreSQL locks no more rows
@@ -103,8 +103,8 @@ const batchLife = time.Minute
 //     that half the rows match. For a plain comparison with a parameter it assumes that
 //     almost no row matches, and sorts the table.
 //   - fitting ends the batch, in the order of due, before the payloads exceed $3 bytes.
-//     The rows after that place stay locked until the batch ends. Then they are due
-//     again.
+//     The rows after that place stay locked until the batch ends. After that, the rows
+//     are due again.
 //   - With = ANY(ARRAY(…)) PostgreSQL deletes the rows directly by their tuple
 //     identifiers (ctid).
 //   - held has the events that have a key but not its turn; going has the other events.
@@ -207,7 +207,7 @@ func (o *Outbox) begun(b *batch) (*batch, error) {
 	case len(b.events) > 0:
 		return b, nil
 	case b.held.Count > 0 || b.held.Instead > 0 || b.held.Made > 0 || b.aside > 0:
-		// This does not use ctx: if ctx ended during COMMIT, nobody would know whether it
+		// The commit does not use ctx: if ctx ended during COMMIT, nobody would know whether it
 		// succeeded.
 		if err := b.end(b.life); err != nil {
 			_ = b.Release()

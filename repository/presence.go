@@ -23,7 +23,7 @@ type Presence struct {
 }
 
 // NewPresence returns the Presence of db. listenURL is where to LISTEN; "" means the URL
-// of db. It must not lead through a PgBouncer in transaction mode.
+// of db. listenURL must not lead through a PgBouncer in transaction mode.
 func NewPresence(db *postgres.Database, listenURL string) *Presence {
 	return &Presence{db: db, listenURL: listenURL}
 }
@@ -139,7 +139,7 @@ func (p *Presence) echo(ctx context.Context, conn *pgx.Conn, schema string, noti
 	}
 }
 
-// pass calls notified with the meaning of a notification. It ignores a notification for
+// pass calls notified with the meaning of a notification. pass ignores a notification for
 // another schema and the test notification of another process.
 func pass(payload, schema string, notified func(domain.Notice)) {
 	switch payload {

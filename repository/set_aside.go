@@ -15,8 +15,8 @@ import (
 // Some rows make a claim fail. The outbox refuses such rows at INSERT, but a restore, a
 // newer version of outboxd or a disabled trigger may bring them. If a claim fails because
 // of a row, the relay claims again without that row. The row becomes a dead letter inside
-// PostgreSQL, so the server need not send it to outboxd. This costs nothing as long as no
-// claim fails.
+// PostgreSQL, so the server need not send it to outboxd. Setting rows aside costs nothing
+// as long as no claim fails.
 
 // maxAside is the largest number of rows that one claim makes dead letters. The next
 // claim sets aside more.
@@ -43,8 +43,8 @@ WITH due AS MATERIALIZED (
 }
 
 // claimAround claims again after a claim failed because of a row. The faulty rows become
-// dead letters. It returns cause if it cannot claim even a valid event that it has made
-// up: then the fault is not in a row.
+// dead letters. claimAround returns cause if it cannot claim even a valid event that it
+// has made up: then the fault is not in a row.
 func (o *Outbox) claimAround(ctx context.Context, from domain.Cursor, limit int, except []string, cause error) (*batch, error) {
 	b, err := o.newBatch(ctx)
 	if err != nil {
@@ -92,8 +92,8 @@ func (b *batch) loadAround(ctx context.Context, from domain.Cursor, limit int, e
 	return nil
 }
 
-// sifting separates the rows that can be claimed from those that cannot. It claims half
-// of the rows, then half of that half, and so on.
+// sifting separates the rows that can be claimed from those that cannot. sifting tries to
+// claim half of the rows, then half of that half, and so on.
 type sifting struct {
 	*batch
 	fit   []string

@@ -15,8 +15,9 @@ import (
 
 // The claim has already moved all of its events out of the outbox, which is right for the
 // published ones. These statements settle the other events: they put them back into the
-// outbox, or move them to the dead letters or to the suppressed events. They insert the
-// events as this process has them in memory, because without a history no table has them.
+// outbox, or move them to the dead letters or to the suppressed events. The statements
+// insert the events as this process has them in memory, because without a history no
+// table has them.
 
 // unclaimSQL deletes rows that claimWithHistorySQL inserted. sent_at is the start of the
 // transaction, and PostgreSQL finds the partition by it.
@@ -32,8 +33,8 @@ SELECT ` + stored.ColumnsWith(map[string]string{
 }) + `
 FROM ` + stored.Unnest + stored.Beside + `::bigint[]) AS back (` + stored.Columns + `, delay_ms)`
 
-// A producer may write a dead event again, and it may die again. Then the existing dead
-// letter is updated, and the account counts the second row as a repeat.
+// A producer may write a dead event again, and it may die again. In that case the
+// existing dead letter is updated, and the account counts the second row as a repeat.
 var deadSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS given (` + stored.Columns + `, error)

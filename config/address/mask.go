@@ -32,7 +32,8 @@ func maskUser(scheme, rest string) string {
 	user, _, found := strings.Cut(rest[:end], ":")
 	switch {
 	case strings.ContainsAny(user, "/?#@"):
-		// There is no user name: the colon belongs to the password or to the port.
+		// No user name stands before the colon: the colon belongs to the password or to the
+		// port.
 		return Masked + rest[end:]
 	case found:
 		return user + ":" + Masked + rest[end:]

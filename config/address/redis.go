@@ -10,8 +10,8 @@ import (
 )
 
 // CheckRedis returns an error unless text is a URL of one Redis, of Sentinels or of a
-// cluster. It refuses URL parts that outboxd does not use: whoever wrote them expects
-// another database, password or server.
+// cluster. CheckRedis refuses URL parts that outboxd does not use: whoever wrote them
+// expects another database, password or server.
 func CheckRedis(text string) error {
 	scheme, rest, isURL := cutScheme(text)
 	kind, known := redisKinds[scheme]
@@ -54,8 +54,8 @@ var redisKinds = map[string]redisKind{
 }
 
 // cutHosts splits the part of a URL after the scheme into the user and password with
-// their @, the hosts (at least one), and the rest. It is needed because net/url cannot
-// parse a list of hosts with ports.
+// their @, the hosts (at least one), and the rest. cutHosts is needed because net/url
+// cannot parse a list of hosts with ports.
 func cutHosts(rest string) (user string, hosts []string, tail string) {
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
 		rest, tail = rest[:end], rest[end:]

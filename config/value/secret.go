@@ -38,7 +38,7 @@ func (s *Secret) UnmarshalText(text []byte) error {
 // the rest is shown; string(u) is the whole URL.
 type SecretURL string
 
-// String returns the URL with its secrets masked. It hides too much rather than too
+// String returns the URL with its secrets masked. String hides too much rather than too
 // little of a text that it cannot parse.
 func (u SecretURL) String() string {
 	return address.Mask(string(u))

@@ -13,7 +13,7 @@ import (
 const maxExcerpt = 200
 
 // Excerpt returns a server's answer as an error may quote it: in one line, only with
-// printable characters, and cut to maxExcerpt. It replaces each text of hide by
+// printable characters, and cut to maxExcerpt. Excerpt replaces each text of hide by
 // asterisks, in upper or lower case, because servers often repeat recipients and
 // sometimes credentials.
 func Excerpt(text string, hide ...string) string {

@@ -10,8 +10,8 @@ import (
 const maxRetryAfter = 24 * time.Hour
 
 // RetryAfter returns how long to wait from now. value is a Retry-After header (RFC 9110,
-// section 10.2.3): a number of seconds or a date. The result is at most maxRetryAfter. It
-// is 0 if the header is missing, invalid or in the past.
+// section 10.2.3): a number of seconds or a date. The result is at most maxRetryAfter.
+// RetryAfter returns 0 if the header is missing, invalid or in the past.
 func RetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {

@@ -49,7 +49,7 @@ func IsWriteRefusal(answer error) bool {
 	return slices.ContainsFunc(writeRefusals, func(word string) bool { return says(answer.Error(), word) })
 }
 
-// IsFromScript reports whether the failed command was a command of a script. Then the
+// IsFromScript reports whether the failed command was a command of a script. If so, the
 // script may have done a part of its work.
 func IsFromScript(answer error) bool {
 	var reply redis.Error
@@ -57,8 +57,8 @@ func IsFromScript(answer error) bool {
 }
 
 // IsRefusal reports whether a reply concerns one event only: a key of its queue or of its
-// lock has another type, or its message is larger than Redis accepts. It returns false
-// for an unknown reply, because that may concern all events.
+// lock has another type, or its message is larger than Redis accepts. IsRefusal returns
+// false for an unknown reply, because that may concern all events.
 func IsRefusal(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) || isTurnedAway(err) {
@@ -79,9 +79,9 @@ func IsForbidden(err error) bool {
 	return strings.HasPrefix(reply.Error(), "NOPERM") || strings.Contains(reply.Error(), "unknown command")
 }
 
-// IsForbiddenKey reports whether this user may not use a key. That may be so for the keys
-// of one queue only. It knows the error replies of Redis 7 and Redis 6, in scripts and
-// outside of them.
+// IsForbiddenKey reports whether this user may not use a key. Redis may forbid the keys
+// of one queue only. IsForbiddenKey knows the error replies of Redis 7 and Redis 6, in
+// scripts and outside of them.
 func IsForbiddenKey(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) || isTurnedAway(err) {

@@ -8,8 +8,9 @@ import (
 	"outboxd/domain"
 )
 
-// credentials are a user and a password. If file is set, that file has the password. It
-// is read for each new connection, so that a changed password needs no restart.
+// credentials are a user and a password. If file is set, that file has the password.
+// outboxd reads the file for each new connection, so that a changed password needs no
+// restart.
 type credentials struct {
 	username, password string
 	file               domain.SecretFile

@@ -134,8 +134,8 @@ func isStrange(err error) bool {
 }
 
 // Unavailable wraps an error of Redis with domain.CodeUnavailable and, if the error is
-// known, with a finding. tried says what failed. It returns an error that already has
-// that code unchanged.
+// known, with a finding. tried says what failed. If err already has that code,
+// Unavailable returns err unchanged.
 func Unavailable(tried string, err error) error {
 	if domain.ErrorCode(err) == domain.CodeUnavailable {
 		return err

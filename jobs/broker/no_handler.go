@@ -13,8 +13,9 @@ import (
 )
 
 // ErrNoHandler is the error of a task that a worker took although it has no handler for
-// it. That happens only if the message of the task names two types. The text of
-// ErrNoHandler becomes the task's last error, by which other processes recognise it.
+// it. A worker takes such a task only if the message of the task names two types. The
+// text of ErrNoHandler becomes the task's last error, by which other processes recognise
+// it.
 var ErrNoHandler = errors.New("no handler for this type of task")
 
 // IsNoHandler reports, from a task's last error, whether the worker had no handler for

@@ -13,8 +13,8 @@ import (
 	"outboxd/domain"
 )
 
-// These are the limits for one exchange with Redis. A relay must notice an outage soon,
-// because its events are locked until then. A worker can wait longer.
+// dialTimeout and readTimeout limit one exchange with Redis. A relay must notice an
+// outage soon, because its events are locked until then. A worker can wait longer.
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second
@@ -166,8 +166,8 @@ func (r *Redis) newClient(u redis.UniversalOptions) redis.UniversalClient {
 	}
 }
 
-// BridgeLog writes the log of go-redis to logger, for the whole process. It logs at debug
-// level, because callers also get the errors as return values.
+// BridgeLog writes the log of go-redis to logger, for the whole process. BridgeLog logs
+// at debug level, because callers also get the errors as return values.
 func BridgeLog(logger *slog.Logger) {
 	redis.SetLogger(redisLog{logger.With("component", "go-redis")})
 }

@@ -76,8 +76,8 @@ func confirmed(command redis.Cmder) error {
 	return nil
 }
 
-// turnedAway is an error reply of Redis to the greeting of a connection. It does not
-// concern the command that was to be sent afterwards.
+// turnedAway is an error reply of Redis to the greeting of a connection. Such a reply
+// does not concern the command that was to be sent afterwards.
 type turnedAway struct{ error }
 
 func (e turnedAway) Unwrap() error { return e.error }
@@ -87,7 +87,7 @@ func isTurnedAway(err error) bool {
 	return away
 }
 
-// Whence wraps an error in turnedAway if it is a reply to a greeting. It knows such a
+// Whence wraps an error in turnedAway if it is a reply to a greeting. Whence knows such a
 // reply because go-redis wraps it, and does not wrap replies to commands.
 func Whence(err error) error {
 	if err == nil || isTurnedAway(err) {

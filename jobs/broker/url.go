@@ -18,11 +18,11 @@ const (
 	sentinelPort = "26379"
 )
 
-// ParseURL reads a Redis URL. Its scheme is redis://, redis-socket://, redis-sentinel://
-// or redis-cluster://, or with TLS rediss://, rediss-sentinel:// or rediss-cluster://.
-// The user and the password are those of the data servers, even if the hosts are
-// Sentinels. With TLS the options have a TLSConfig. Errors: domain.CodeInvalid. The error
-// does not repeat the URL, which may contain a password.
+// ParseURL reads a Redis URL. The scheme of the URL is redis://, redis-socket://,
+// redis-sentinel:// or redis-cluster://, or with TLS rediss://, rediss-sentinel:// or
+// rediss-cluster://. The user and the password are those of the data servers, even if the
+// hosts are Sentinels. With TLS the options have a TLSConfig. Errors: domain.CodeInvalid.
+// The error does not repeat the URL, which may contain a password.
 func ParseURL(address string) (asynq.RedisConnOpt, error) {
 	scheme, rest, found := strings.Cut(address, "://")
 	if !found {

@@ -91,9 +91,9 @@ func (o *HandlerOptions) gone(ctx context.Context, a *Attempt) error {
 }
 
 // delay returns how long to wait before the next attempt. The wait doubles with each
-// attempt, with jitter. It is longer if the receiver asked for that, but never longer
-// than the subscription's maximum. While the receiver is down, Receiver.Pause says how
-// long to wait.
+// attempt, with jitter. The wait is longer if the receiver asked for that, but never
+// longer than the subscription's maximum. While the receiver is down, Receiver.Pause says
+// how long to wait.
 func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	most := max(o.Subscription.RetryMax, time.Second)
 	ceiling := most
@@ -103,8 +103,8 @@ func (o *HandlerOptions) delay(attempt int, a *Attempt) time.Duration {
 	return max(ceiling/2+rand.N(ceiling/2+1), min(a.RetryAfter, most))
 }
 
-// deliveryOf returns the delivery that a task carries. It removes the headers that the
-// relay added to the event.
+// deliveryOf returns the delivery that a task carries. deliveryOf removes the headers
+// that the relay added to the event.
 func deliveryOf(task work.Task) Delivery {
 	d := Delivery{EventID: task.EventID, Type: task.Type, Payload: task.Payload, Headers: task.Headers, Attempt: task.Attempt}
 	origin, delivery := task.Headers[domain.HeaderOrigin]

@@ -25,8 +25,8 @@ func (s *Sender) Probe(ctx context.Context, target Target, id domain.ID) Attempt
 	})
 }
 
-// Trouble says in a few words why the receiver did not accept a delivery. It returns ""
-// if the receiver accepted it.
+// Trouble says in a few words why the receiver did not accept a delivery. Trouble returns
+// "" if the receiver accepted it.
 func (a *Attempt) Trouble() string {
 	var name *net.DNSError
 	var network net.Error

@@ -27,7 +27,7 @@ func NewGuard(allowed ...netip.Prefix) *Guard {
 }
 
 // reserved has networks without public servers, in addition to those that package netip
-// knows. They come from IANA's special-purpose registries of IPv4 and IPv6.
+// knows. The networks come from IANA's special-purpose registries of IPv4 and IPv6.
 var reserved = []struct {
 	network netip.Prefix
 	what    string
@@ -61,7 +61,7 @@ var carriers = []struct {
 	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4
 }
 
-// Check returns nil if deliveries may go to an address. Otherwise its error is an
+// Check returns nil if deliveries may go to an address. If not, Check returns an
 // ErrRefusedAddress that says why.
 func (g *Guard) Check(address netip.Addr) error {
 	address = address.Unmap().WithZone("")
@@ -127,8 +127,9 @@ func (g *Guard) isOwn(a netip.Addr) bool {
 	return false
 }
 
-// control is the Control function of a net.Dialer. It checks the address to which the
-// connection really goes, because the name may have resolved to another address before.
+// control is the Control function of a net.Dialer. control checks the address to which
+// the connection really goes, because the name may have resolved to another address
+// before.
 func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	place, err := netip.ParseAddrPort(address)
 	if err != nil {

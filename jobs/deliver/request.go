@@ -17,9 +17,9 @@ import (
 	"outboxd/domain"
 )
 
-// These are the headers that outboxd adds to a request. The name of each header of the
-// event gets the prefix HeaderPrefix, so that a producer cannot set HTTP's own headers.
-// Characters that HTTP does not allow are percent-encoded.
+// outboxd adds these headers to a request. The name of each header of the event gets the
+// prefix HeaderPrefix, so that a producer cannot set HTTP's own headers. Characters that
+// HTTP does not allow are percent-encoded.
 const (
 	HeaderType    = "Outboxd-Event-Type"
 	HeaderQueue   = "Outboxd-Event-Queue"
@@ -34,7 +34,8 @@ const (
 )
 
 // request builds and signs the request of one attempt. at is the time in the signature.
-// It also returns the signing secrets, so that the caller can remove them from errors.
+// request also returns the signing secrets, so that the caller can remove them from
+// errors.
 func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at time.Time) (*http.Request, []string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.URL, nil)
 	if err != nil {
@@ -100,8 +101,8 @@ func setBody(r *http.Request, body []byte) {
 	}
 }
 
-// contentType returns the content type. It comes from the event's header, or from the
-// payload if there is no such header.
+// contentType returns the content type. The content type comes from the event's header,
+// or from the payload if there is no such header.
 func contentType(d *Delivery) string {
 	for name, value := range d.Headers {
 		if strings.EqualFold(name, headerContentType) && value != "" {

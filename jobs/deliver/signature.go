@@ -17,8 +17,8 @@ var errSecret = errors.New("the delivery cannot be signed")
 // maxSecret is the largest size of a file with a signing secret, in bytes.
 const maxSecret = 4 << 10
 
-// readSecret returns the signing secret to which a reference refers. Its errors name the
-// reference and never quote the secret.
+// readSecret returns the signing secret to which a reference refers. The errors of
+// readSecret name the reference and never quote the secret.
 func readSecret(reference string) (string, error) {
 	kind, place, _ := strings.Cut(reference, ":")
 	var secret string
@@ -45,7 +45,7 @@ func readSecret(reference string) (string, error) {
 }
 
 // sign returns the value of the header webhook-signature: one signature for each secret,
-// separated by spaces. It also returns the secrets, so that the caller can remove them
+// separated by spaces. sign also returns the secrets, so that the caller can remove them
 // from errors.
 func sign(references []string, id string, at time.Time, body []byte) (signature string, secrets []string, err error) {
 	signatures := make([]string, 0, len(references))

@@ -13,8 +13,8 @@ import (
 
 // readCondition reads the state of Redis with the command INFO.
 func readCondition(ctx context.Context, client redis.UniversalClient) (*diagnosis.RedisCondition, error) {
-	// It sends one INFO for each section, because only Redis 7 accepts several sections in
-	// one command.
+	// readCondition sends one INFO for each section, because only Redis 7 accepts several
+	// sections in one command.
 	pipe := client.Pipeline()
 	sections := []*redis.StringCmd{
 		pipe.Info(ctx, "server"), pipe.Info(ctx, "memory"), pipe.Info(ctx, "persistence"), pipe.Info(ctx, "replication"), pipe.Info(ctx, "clients"),

@@ -15,8 +15,8 @@ import (
 
 const inspectPatience = 5 * time.Second
 
-// Inspector implements domain.Examiner for Redis. It examines the settings and the state
-// of Redis, and whether workers serve its queues.
+// Inspector implements domain.Examiner for Redis. The Inspector examines the settings and
+// the state of Redis, and whether workers serve its queues.
 type Inspector struct {
 	handle    *broker.Redis
 	redis     redis.UniversalClient
@@ -30,7 +30,7 @@ type Inspector struct {
 }
 
 // NewInspector returns an Inspector. inProcess says that Redis runs inside an outboxd
-// process. Such a Redis has no settings to read. now is this machine's clock.
+// process. A Redis inside a process has no settings to read. now is this machine's clock.
 func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspector {
 	return &Inspector{handle: r, redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
@@ -53,7 +53,7 @@ type Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
 func (i *Inspector) Receivers(of Receivers) { i.receivers = of }
 
 // resting returns the queues of paused subscriptions and those of removed subscriptions.
-// It returns no queue if the database does not answer.
+// resting returns no queue if the database does not answer.
 func (i *Inspector) resting(ctx context.Context) (paused, removed map[string]bool) {
 	paused, removed = map[string]bool{}, map[string]bool{}
 	if i.receivers == nil {

@@ -31,8 +31,8 @@ var _ domain.QueueOverviews = (*Overviews)(nil)
 // wait.
 const oldestLooked = 20
 
-// queueReads has the commands that read one queue. They get their replies later, in a
-// pipeline.
+// queueReads has the commands that read one queue. The commands get their replies later,
+// in a pipeline.
 type queueReads struct {
 	pending, active, scheduled, retry, archived *redis.IntCmd
 	head                                        *redis.StringCmd // the oldest pending task
@@ -40,9 +40,9 @@ type queueReads struct {
 	since                                       *redis.StringCmd // when the head became pending; nil without a head
 }
 
-// Queues implements domain.QueueOverviews. It takes two round trips, or three if tasks
-// are pending. Asynq's own inspector is not used, because it would also estimate memory
-// and read tasks for that.
+// Queues implements domain.QueueOverviews. Queues takes two round trips, or three if
+// tasks are pending. Asynq's own inspector is not used, because it would also estimate
+// memory and read tasks for that.
 func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 	names, err := o.redis.SMembers(ctx, broker.QueuesKey).Result()
 	if err != nil {
@@ -96,9 +96,9 @@ func (o *Overviews) heads(ctx context.Context, names []string, reads []queueRead
 	return fault(pipe.Exec(ctx))
 }
 
-// fault returns the first error of a pipeline, except for two kinds. It ignores an error
-// about the keys of one queue, and a missing value: an empty list has no head, and a
-// worker may just have taken a task.
+// fault returns the first error of a pipeline, except for two kinds. fault ignores an
+// error about the keys of one queue, and a missing value: an empty list has no head, and
+// a worker may just have taken a task.
 func fault(answers []redis.Cmder, err error) error {
 	if err == nil || len(answers) == 0 {
 		return err

@@ -12,8 +12,8 @@ import (
 // readSettings reads the settings of Redis with CONFIG and with INFO. Many servers forbid
 // CONFIG, and INFO has most of the settings too.
 func readSettings(ctx context.Context, client redis.UniversalClient) (*diagnosis.RedisSettings, error) {
-	// It sends one CONFIG GET for each setting, because only Redis 7 accepts several
-	// settings in one command.
+	// readSettings sends one CONFIG GET for each setting, because only Redis 7 accepts
+	// several settings in one command.
 	names := []string{"maxmemory", "maxmemory-policy", "appendonly", "save"}
 	pipe := client.Pipeline()
 	answers := make([]*redis.MapStringStringCmd, len(names))

@@ -202,9 +202,9 @@ func (c lookCall) read(command *redis.Cmd) error {
 	return nil
 }
 
-// isAbandoned reports whether no worker reports that it is running the task. It asks the
-// workers, because a worker that has lost the lease of a task still runs it, although
-// Asynq's recovery looks only at leases.
+// isAbandoned reports whether no worker reports that it is running the task. isAbandoned
+// asks the workers, because a worker that has lost the lease of a task still runs it,
+// although Asynq's recovery looks only at leases.
 func (f *Finder) isAbandoned(q *Inquiry) (bool, error) {
 	servers, err := f.inspector.Servers()
 	if err != nil {

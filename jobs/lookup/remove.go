@@ -12,8 +12,8 @@ import (
 
 var _ domain.TaskRemover = (*Finder)(nil)
 
-// Remove implements domain.TaskRemover. It deletes the task of an event's generation, and
-// those of up to maxGenerations generations before.
+// Remove implements domain.TaskRemover. Remove deletes the task of an event's generation,
+// and those of up to maxGenerations generations before.
 func (f *Finder) Remove(ctx context.Context, events []domain.Event) ([]bool, error) {
 	var asked []*Inquiry
 	var of []int

@@ -15,16 +15,17 @@ const nearEnd = "1000"
 // one end of the list and taken from the other, and the task's hash says when the task
 // began to wait. A task that began to wait later than the tasks that are taken next has
 // not been taken yet. The script searches only for other tasks, and only among the
-// nearEnd IDs that are taken next. If the list is longer, the script is unsure. Then the
-// caller reads the whole list, and calls the script again with the result.
+// nearEnd IDs that are taken next. If the list is longer, the script is unsure. In that
+// case the caller reads the whole list, and calls the script again with the result.
 //
 // A hash without a message also means that the task is lost: Redis has evicted the task,
 // and a worker that took its ID from the list made a new hash with only a state.
 //
 // KEYS: the queue's pending list, active list and lease set. ARGV: the prefix of the
-// queue's keys, and then three values for each task. These are its ID, what to do with
-// it, and "" or "absent" with the time since when the task waits. "absent" says that an
-// earlier search found the task neither in the list nor with a worker.
+// queue's keys, and then three values for each task. The three values are the task's ID,
+// what to do with it, and "" or "absent" with the time since when the task waits.
+// "absent" says that an earlier search found the task neither in the list nor with a
+// worker.
 //
 //	""      only look
 //	clear   remove a stranded task

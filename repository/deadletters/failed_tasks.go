@@ -77,8 +77,9 @@ func isConfirmed(ctx context.Context, tx pgx.Tx, id domain.ID) (confirmed bool, 
 	return confirmed, nil
 }
 
-// This is one statement, so it has one snapshot: it finds an event that moves at the same
-// time in exactly one table. The history may also have older generations of the event.
+// whereIsSQL is one statement, so it has one snapshot: if an event is moving at the same
+// time, it finds the event in exactly one table. The history may also have older
+// generations of the event.
 var whereIsSQL = `
 SELECT state, generation FROM (
     ` + buriable.Union(`SELECT {state} AS state, generation FROM {table} WHERE id = $1`) + `
@@ -90,8 +91,9 @@ var buriable = stored.Places.Only(domain.StatePending, domain.StateHeld, domain.
 
 // burySQL moves an event from a table (%s) to the dead letters. An event that a producer
 // wrote more than once may have several rows, or may already be dead. Then one dead
-// letter stays, and the account counts the other rows as repeats. $5 is true for an event
-// of the outbox: it may never have been claimed, so it keeps its value of split.
+// letter of the event stays, and the account counts the other rows as repeats. $5 is true
+// for an event of the outbox: it may never have been claimed, so it keeps its value of
+// split.
 var burySQL = `
 WITH gone AS (
     DELETE FROM %s WHERE id = $1 AND generation <= $2 RETURNING ` + stored.Columns + `
@@ -117,11 +119,12 @@ const buryAttempts = 10
 // move moves an event to the dead letters, from whichever table has it.
 //
 // A fast worker may report a task before the relay has committed the claim that published
-// the task. Then move still finds the event in the outbox. The deletion from the outbox
-// waits for the relay and deletes nothing, because the relay has moved the event to the
-// history; the next attempt finds the event there. If the relay rolled back its claim
-// instead, the deletion removes the event from the outbox. Otherwise the relay would
-// publish the event again, and Asynq would answer that its archived task already exists.
+// the task. At that time, move still finds the event in the outbox. The deletion from the
+// outbox waits for the relay and deletes nothing, because the relay has moved the event
+// to the history; the next attempt finds the event there. If the relay rolled back its
+// claim instead, the deletion removes the event from the outbox. If the event stayed in
+// the outbox, the relay would publish it again, and Asynq would answer that its archived
+// task already exists.
 func (f *FailedTasks) move(ctx context.Context, tx pgx.Tx, task *domain.FailedTask, onRecord bool) (domain.Burial, error) {
 	for range buryAttempts {
 		var state domain.EventState
@@ -168,8 +171,8 @@ WITH trimmed AS (
 INSERT INTO outbox_entries (event_type, created_at, unrecorded)
 SELECT $1, date_trunc('day', $2::timestamptz, 'UTC'), -1 WHERE NOT EXISTS (SELECT FROM trimmed)`
 
-// writeDown makes a dead letter from the task of an event that is in no table. It reads
-// the event's ordering key from the turn that the event has.
+// writeDown makes a dead letter from the task of an event that is in no table. writeDown
+// reads the event's ordering key from the turn that the event has.
 func (f *FailedTasks) writeDown(ctx context.Context, tx pgx.Tx, task *domain.FailedTask) (domain.Burial, error) {
 	e := task.Event
 	e.Attempts, e.Split = task.Attempt, domain.SplitDone

@@ -12,10 +12,10 @@ import (
 	"outboxd/repository/stored"
 )
 
-// A replay clears a deadline that has passed, because the new task would fail at once. It
-// also clears the uniqueness: the old task may still hold the lock, and Asynq would drop
-// the new task. If a producer wrote the event again and it still waits in the outbox, the
-// two become one row.
+// A replay clears a deadline that has passed, because the new task would fail at once. A
+// replay also clears the event's uniqueness option: the old task may still hold the lock,
+// and Asynq would drop the new task. If a producer wrote the event again and it still
+// waits in the outbox, the two become one row.
 var replaySQL = chosenDeadSQL + `, back AS (
     INSERT INTO outbox AS o (` + stored.Columns + `)
     SELECT ` + stored.ColumnsWith(map[string]string{

@@ -22,9 +22,9 @@ FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), (
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
 
-// A trigger with ENABLE ALWAYS also runs for rows that logical replication applies. It
-// would count each of these events in the account twice. outboxd's triggers do not have
-// it.
+// A trigger with ENABLE ALWAYS also runs for rows that logical replication applies. Such
+// a trigger would count each of these events in the account twice. outboxd's triggers do
+// not have ENABLE ALWAYS.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
 WHERE tgrelid IN ('outbox'::regclass, 'outbox_entries'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`

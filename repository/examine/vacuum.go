@@ -89,7 +89,8 @@ func (e *Examiner) prepared(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	return nil
 }
 
-// A lost replication slot keeps no WAL. Its standby or subscriber must be set up again.
+// A lost replication slot keeps no WAL. The slot's standby or subscriber must be set up
+// again.
 const slotsSQL = `
 SELECT slot_name, active, coalesce(wal_status, ''), coalesce(age(xmin), 0),
        coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), 0)::bigint

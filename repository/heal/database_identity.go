@@ -9,9 +9,9 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// lineage asks PostgreSQL for the identifier of its cluster and for its timeline. It
-// checks its rights once and then leaves out what it may not ask, because PostgreSQL logs
-// every refusal as an error.
+// lineage asks PostgreSQL for the identifier of its cluster and for its timeline. lineage
+// checks its rights once, and then leaves out the functions that it may not call, because
+// PostgreSQL logs every refusal as an error.
 type lineage struct {
 	mu  sync.Mutex
 	ask string // the statement; "": not known yet

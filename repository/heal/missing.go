@@ -41,9 +41,10 @@ const pageShare = 4
 // The rows that a page reads are bounded, not the rows that it finds. So each statement
 // is short, whatever the size of the history.
 //
-//   - confirmed reads the inbox once, from the first ID of the page to the last. That is
-//     a tenth of the work of one look-up for each event. If the inbox has far more IDs in
-//     this range than the page has, the reading stops early, and the page ends there.
+//   - confirmed reads the inbox once, from the first ID of the page to the last. Reading
+//     the inbox once is a tenth of the work of one look-up for each event. If the inbox
+//     has far more IDs in this range than the page has, the reading stops early, and the
+//     page ends there.
 //   - dead reads the dead letters in the same way. The generation is looked up only for
 //     an event that has a dead letter.
 //   - IN stands in the list of columns, where PostgreSQL always makes a hash table of it.

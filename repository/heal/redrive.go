@@ -19,7 +19,7 @@ type Redriver struct{ db *postgres.Database }
 // NewRedriver returns the Redriver of db.
 func NewRedriver(db *postgres.Database) *Redriver { return &Redriver{db} }
 
-// One statement of Redrive puts back at most a tenth (redriveShare) of the rows that it
+// Each statement of Redrive puts back at most a tenth (redriveShare) of the rows that it
 // reads, so that it holds its row locks only briefly.
 const redriveShare = 10
 
@@ -39,7 +39,7 @@ const redriveShare = 10
 //     planner would assume a tenth of the table.
 //   - $3 leaves out old events, because the housekeeping may delete their inbox rows
 //     before the redrive ends. $4 leaves out events that the relay publishes during the
-//     redrive. With them the redrive would never end.
+//     redrive. If it did not leave them out, the redrive would never end.
 //   - An event that has only deliveries has no task, so it is left out.
 //   - Dead letters are left out. A person may replay it.
 //   - outboxd.moving says that these events return to the outbox: the account does not
@@ -78,7 +78,7 @@ WITH moving AS MATERIALIZED (
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM unconfirmed), (SELECT id FROM unconfirmed ORDER BY id DESC LIMIT 1)`
 
 // Redrive implements lost.QueueMemory. Redrive also puts back an event whose task still
-// waits for a worker. That is harmless, because the task ID is the same.
+// waits for a worker. The second task is harmless, because it has the same task ID.
 //
 // The relay may claim a batch before the queue loses its data, and commit it after
 // Redrive has read the history. The rows of that batch appear late, with an early
@@ -266,7 +266,7 @@ type openBatches struct {
 
 // A claim locks the history before it publishes anything, and releases the lock only when
 // other sessions can see its rows. Most roles may not see when another user's transaction
-// began. Then oldest is unknown, and Redrive reads the whole history again.
+// began. In that case oldest is unknown, and Redrive reads the whole history again.
 const openBatchesSQL = `
 SELECT greatest(clock_timestamp(), max(a.xact_start)), coalesce(array_agg(DISTINCT l.virtualtransaction), '{}'),
        CASE WHEN bool_and(a.xact_start IS NOT NULL) THEN min(a.xact_start) END

@@ -22,8 +22,9 @@ import (
 // Options say how to reach the database.
 type Options struct {
 	URL string // a postgres:// URL or key=value string, as for libpq
-	// PasswordFile names a file with the password. It replaces the password of URL, and is
-	// also used for a URL for direct connections that has no password. "": there is no file.
+	// PasswordFile names a file with the password. This password replaces the password of
+	// URL, and is also used for a URL for direct connections that has no password. "": there
+	// is no file.
 	PasswordFile domain.SecretFile
 	MaxConns     int // size of the pool; at least 1
 	// Schema is the schema of outboxd's tables and functions. "" means outboxd. Schema takes
@@ -66,7 +67,7 @@ var execModes = map[string]pgx.QueryExecMode{
 	"simple_protocol": pgx.QueryExecModeSimpleProtocol,
 }
 
-// Open connects to the server. It waits up to ConnectTimeout for a server that is still
+// Open connects to the server. Open waits up to ConnectTimeout for a server that is still
 // starting.
 //
 // Errors: domain.CodeInvalid if the URL cannot be read, if the server refuses the

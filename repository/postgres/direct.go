@@ -13,9 +13,9 @@ import (
 const PingPatience = 5 * time.Second
 
 // ConnectDirectly opens a connection outside the pool, for LISTEN and for advisory locks,
-// because these belong to a session. url is where to connect; "" means the pool's URL. It
-// must not lead through a PgBouncer in transaction mode, which gives a client no session
-// of its own.
+// because these belong to a session. url is where to connect; "" means the pool's URL.
+// url must not lead through a PgBouncer in transaction mode, which gives a client no
+// session of its own.
 func (d *Database) ConnectDirectly(ctx context.Context, url string) (*pgx.Conn, error) {
 	config := d.pool.Config().ConnConfig
 	if url != "" {
@@ -30,7 +30,8 @@ func (d *Database) ConnectDirectly(ctx context.Context, url string) (*pgx.Conn, 
 	return conn, Translate(err, "connect directly")
 }
 
-// HangUp closes a connection. It waits at most a second, because the server may be gone.
+// HangUp closes a connection. HangUp waits at most a second, because the server may be
+// gone.
 func HangUp(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

@@ -96,7 +96,8 @@ var sessionSettings = []setting{
 var pooledParameters = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"}
 
 // mark is a parameter without a meaning. If a session has it, the session also got the
-// other settings. It is needed because some poolers drop parameters without an error.
+// other settings. The mark is needed because some poolers drop parameters without an
+// error.
 const mark = "outboxd.session"
 
 // The values of mark say which settings a connection was made with.
@@ -180,9 +181,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	}
 }
 
-// searchPath returns the search_path with which statements can use short names. It does
-// not depend on the search_path of the URL, the role or the database. Temporary tables
-// come last, so that none of them can hide one of outboxd's tables.
+// searchPath returns the search_path with which statements can use short names. The
+// result does not depend on the search_path of the URL, the role or the database.
+// Temporary tables come last, so that none of them can hide one of outboxd's tables.
 func (s *session) searchPath() string { return pgx.Identifier{s.schema}.Sanitize() + ", pg_temp" }
 
 func isPooledParameter(name string) bool {
@@ -335,8 +336,8 @@ func (s *session) tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool)
 	return Translate(err, doing)
 }
 
-// connect makes a connection outside the pool. Its way to the server may have a pooler
-// even if the pool's way has none, or the other way round.
+// connect makes a connection outside the pool. The way to the server may lead through a
+// pooler although the pool's way does not, or the other way round.
 func (s *session) connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	s.mu.Lock()
 	direct := &session{logger: s.logger, schema: s.schema, version: s.version, encoding: s.encoding, origin: s.origin, writable: s.writable}

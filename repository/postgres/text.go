@@ -5,7 +5,7 @@ import "strings"
 // maxErrorText is the largest length of a text that Storable returns, in bytes.
 const maxErrorText = 2000
 
-// Storable changes any text so that a text column can store it. It removes NUL and
+// Storable changes any text so that a text column can store it. Storable removes NUL and
 // invalid UTF-8, and writes a question mark for each character that the database's
 // encoding may not have. It cuts the text to maxErrorText bytes.
 func (d *Database) Storable(text string) string {

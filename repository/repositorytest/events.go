@@ -62,8 +62,8 @@ func Deliver(t testing.TB, batch domain.Batch) {
 	}
 }
 
-// RelayAll claims all due events and commits them as published. It returns the types of
-// the events in the order in which they were claimed.
+// RelayAll claims all due events and commits them as published. RelayAll returns the
+// types of the events in the order in which they were claimed.
 func RelayAll(t testing.TB, store *repository.Outbox) string {
 	t.Helper()
 	var went []string

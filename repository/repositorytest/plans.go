@@ -24,8 +24,8 @@ type plan struct {
 }
 
 // WantBounded runs statements on tables that have far more rows than the statements may
-// read. It fails the test if a step of a plan reads more than maxRows rows (of the
-// account's entries: maxEntries), or if the whole statement reads more than 40,000
+// read. WantBounded fails the test if a step of a plan reads more than maxRows rows (of
+// the account's entries: maxEntries), or if the whole statement reads more than 40,000
 // blocks.
 func WantBounded(t testing.TB, conn *sql.Conn, statements map[string][]any, maxRows, maxEntries int) {
 	t.Helper()

@@ -93,8 +93,8 @@ func scanSchedule(row pgx.CollectableRow) (domain.Schedule, error) {
 }
 
 // A schedule that does not differ stays as it is, with its next tick. If the expression
-// or the time zone changed, the next tick is computed again. It is never a tick that was
-// already emitted.
+// or the time zone changed, the next tick is computed again. The next tick is never a
+// tick that was already emitted.
 const applySQL = `
 INSERT INTO outbox_schedules AS s (name, cron, time_zone, missed, event_type, payload, headers, queue, max_retry, timeout_seconds, retention_seconds,
     unique_seconds, ordering_key, next_at)

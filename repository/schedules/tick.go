@@ -40,8 +40,8 @@ SELECT id, cron, time_zone, missed, next_at, changed_at, clock_timestamp() FROM 
 WHERE paused_at IS NULL AND next_at <= clock_timestamp() ORDER BY failed_at IS NOT NULL, next_at LIMIT $1`
 
 	// The tick of a schedule that fails stays due all the time, so it does not count here.
-	// It is tried again together with the next tick of another schedule, or after the
-	// leader's next measurement.
+	// The failed tick is tried again together with the next tick of another schedule, or
+	// after the leader's next measurement.
 	nextSQL = `
 SELECT coalesce((extract(epoch FROM min(next_at) - clock_timestamp()) * 1000000)::bigint, $1)
 FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + interval '1 day' AND (failed_at IS NULL OR next_at > clock_timestamp())`

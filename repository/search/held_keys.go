@@ -11,8 +11,8 @@ import (
 
 // heldHeadsSQL is the first part of a statement that needs the first held event of each
 // ordering key. $1 has the keys, or is NULL for all keys; then at most $2 keys are read.
-// It jumps in the index from key to key, so a key with ten thousand held events costs as
-// much as a key with one.
+// The statement jumps in the index from key to key, so a key with ten thousand held
+// events costs as much as a key with one.
 const heldHeadsSQL = `
 WITH RECURSIVE skipped (key, n) AS (
     (SELECT ordering_key, 1 FROM outbox_held WHERE $1::text[] IS NULL ORDER BY ordering_key LIMIT 1)
@@ -34,7 +34,7 @@ func holderSQL(key, position string) string {
 }
 
 // heldKeysSQL counts and looks up only the keys on the page. It is one statement, so it
-// finds an event that moves at the same time in one place.
+// finds an event that is moving at the same time in one place only.
 var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
     SELECT key, id, held_at, ` + holderSQL("longest.key", "longest.position") + ` AS holder
     FROM (SELECT * FROM heads ORDER BY held_at, key LIMIT $3) AS longest

@@ -11,8 +11,8 @@ import (
 const CountLimit = domain.StandingCounted
 
 // StandingSQL counts the events in each place. Up to the limit a count is exact. Above it
-// the planner's estimate is used, if it is larger than the count. It reads only the first
-// held event of each key.
+// the planner's estimate is used, if it is larger than the count. StandingSQL reads only
+// the first held event of each key.
 var StandingSQL = heldHeadsSQL + `
 SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
        counted = $3 AS estimated,

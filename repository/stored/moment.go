@@ -13,9 +13,10 @@ var (
 	lastMoment  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 )
 
-// Within returns an SQL expression for a column of times. It moves each time into the
-// range that the outbox accepts. Rows that did not go through the outbox's checks may
-// have other times, even infinite ones, with which PostgreSQL cannot calculate.
+// Within returns an SQL expression for a column of times. The expression moves each time
+// into the range that the outbox accepts. Rows that did not go through the outbox's
+// checks may have other times, even infinite ones, with which PostgreSQL cannot
+// calculate.
 func Within(column string) string {
 	return `least(greatest(` + column + `, timestamptz '0001-01-01 00:00:00+00'), timestamptz '9999-12-31 23:59:59.999999+00')`
 }

@@ -33,9 +33,10 @@ func PieceStart(after domain.ID) [16]byte {
 }
 
 // pieceEndSQL finds the end of a piece of the history that begins after ID $1: the ID
-// that is %d rows further on, or no row if there are fewer. It does not read partitions
-// of days that are too old. It does not leave out single old rows of other partitions,
-// because then the number of rows that it reads would not be bounded.
+// that is %d rows further on, or no row if there are fewer. pieceEndSQL does not read
+// partitions of days that are too old. The statement does not leave out single old rows
+// of other partitions, because then the number of rows that it reads would not be
+// bounded.
 const pieceEndSQL = `
 SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')
 ORDER BY id OFFSET %d LIMIT 1`
@@ -53,7 +54,7 @@ func PieceEnd(ctx context.Context, q Querier, after domain.ID, rows int, since t
 
 // pieceBesideInboxSQL does what pieceEndSQL does, for statements that read the inbox
 // beside the history: the piece also ends where the inbox has as many rows after the
-// piece's first event. It also returns the first event of the piece.
+// piece's first event. pieceBesideInboxSQL also returns the first event of the piece.
 const pieceBesideInboxSQL = `
 WITH first AS MATERIALIZED (
     SELECT id FROM outbox_sent WHERE id > $1::uuid AND sent_at >= date_trunc('day', greatest($2::timestamptz, now() - $3::float8 * interval '1 second'), 'UTC')

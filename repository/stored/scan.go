@@ -100,8 +100,8 @@ func (s *Scan) Unfit() error {
 
 func wholeSeconds(n pgtype.Int4) time.Duration { return time.Duration(n.Int32) * time.Second }
 
-// word is a text that is mostly the same in successive rows. It allocates memory only if
-// the text differs from that of the row before. Without this, three such columns would
+// word is a text that is mostly the same in successive rows. A word allocates memory only
+// if the text differs from that of the row before. Without this, three such columns would
 // cause more than half of an event's allocations.
 type word string
 

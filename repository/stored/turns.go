@@ -1,8 +1,8 @@
 package stored
 
-// PassTurnsSQL passes the turns of the given events to the next events of their keys. It
-// does so in the order of the keys, as outbox_advance and confirm_many lock them, so that
-// two callers with the same turns do not deadlock.
+// PassTurnsSQL passes the turns of the given events to the next events of their keys.
+// PassTurnsSQL passes turns in the order of the keys, as outbox_advance and confirm_many
+// lock them, so that two callers with the same turns do not deadlock.
 //
 //nolint:gosec // no credential
 const PassTurnsSQL = `
@@ -10,9 +10,10 @@ SELECT outbox_pass_turn(event_id)
 FROM (SELECT event_id FROM outbox_turns WHERE event_id = ANY ($1::uuid[]) ORDER BY ordering_key) AS ended`
 
 // PassEndedTurnsSQL passes the turns of events that ended without a confirmation. If a
-// producer wrote an event more than once, another row of it may still be in flight. Then
-// the event keeps its turn until that row ends: otherwise the next event of the key would
-// overtake it. The statement looks into the history only for events that have a turn.
+// producer wrote an event more than once, another row of it may still be in flight. In
+// that case the event keeps its turn until that row ends: otherwise the next event of the
+// key would overtake it. The statement looks into the history only for events that have a
+// turn.
 //
 //nolint:gosec // no credential
 const PassEndedTurnsSQL = `

@@ -126,9 +126,10 @@ func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, op
 	return from, err == nil, postgres.Translate(err, "look for a replay")
 }
 
-// ContinueReplay continues the replay to a subscription until all deliveries are made. It
-// returns at once if no replay is under way. It waits while many events are due. It calls
-// tell, unless that is nil, after every piece and while it waits.
+// ContinueReplay continues the replay to a subscription until all deliveries are made.
+// ContinueReplay returns at once if no replay is under way. It waits while many events
+// are due. ContinueReplay calls tell, unless tell is nil, after every piece and while it
+// waits.
 //
 // Every piece that it has made stays, even if it is interrupted: the next call continues
 // from there.

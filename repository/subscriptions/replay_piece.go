@@ -22,8 +22,8 @@ import (
 //     that come from the outbox. These are left out. Their next claim makes their
 //     deliveries.
 //   - A cancelled event gets no delivery.
-//   - The range of sent_at leaves out partitions of the history. It begins an hour early,
-//     because clocks may differ.
+//   - The range of sent_at leaves out partitions of the history. The range begins an hour
+//     early, because clocks may differ.
 //   - An event that was replayed or written again has several rows; the newest generation
 //     counts.
 //   - An erased event no longer has a payload and is never sent again. The journal has
@@ -111,9 +111,9 @@ func pieceEnd(ctx context.Context, tx pgx.Tx, after domain.ID, rows int, since t
 	return *end, nil
 }
 
-// pieceBoundsSQL says that the account must not count deliveries as emitted events. It
-// also makes the planner use the indexes, so that a piece reads a bounded number of rows
-// whatever the size of the tables.
+// pieceBoundsSQL says that the account must not count deliveries as emitted events.
+// pieceBoundsSQL also makes the planner use the indexes, so that a piece reads a bounded
+// number of rows whatever the size of the tables.
 const pieceBoundsSQL = `
 SELECT set_config('outboxd.moving', 'on', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
@@ -228,8 +228,8 @@ func wantedArgs(s *domain.Subscription) ([]any, error) {
 
 // CountReplay returns how many of the events that were emitted since a time and are still
 // kept a subscription wants. The subscription need not exist yet. The number does not
-// include events that were erased or that no claim has met. It does include events whose
-// delivery already exists.
+// include events that were erased or that no claim has met. The number does include
+// events whose delivery already exists.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) CountReplay(ctx context.Context, sub *domain.Subscription, since time.Time) (total int64, err error) {

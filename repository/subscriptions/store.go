@@ -222,8 +222,8 @@ func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) e
 	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
-// PauseReceiver pauses a subscription because of an answer of its receiver. It does
-// nothing and returns false if the subscription has another URL by now or no longer
+// PauseReceiver pauses a subscription because of an answer of its receiver. PauseReceiver
+// does nothing and returns false if the subscription has another URL by now or no longer
 // exists.
 func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
 	err := s.change(ctx, "pause", action, of.Name, pauseReceiverSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason), of.ID, of.URL)

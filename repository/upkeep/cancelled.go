@@ -31,8 +31,8 @@ func (h *Housekeeping) CancelledTasks(ctx context.Context, after domain.ID, limi
 }
 
 // If a producer wrote an event again under its ID, the task of the new row is not void.
-// Then the query returns the generation -1, and the task stays. The subqueries return one
-// value each, so that the planner cannot read a whole table into a hash.
+// In that case the query returns the generation -1, and the task stays. The subqueries
+// return one value each, so that the planner cannot read a whole table into a hash.
 const voidTasksSQL = `
 SELECT event_id, queue, CASE
     WHEN (SELECT true FROM outbox o WHERE o.id = v.event_id AND o.generation <= v.generation LIMIT 1) THEN -1
@@ -98,7 +98,7 @@ func (h *Housekeeping) TrimVoidTasks(ctx context.Context, _ time.Duration, limit
 }
 
 // The account keeps the number of the deleted cancelled events. Their rows in the inbox
-// are deleted with them. Such a row prevents that a task of a cancelled event takes
+// are deleted with them. The inbox row of a cancelled event prevents its task from taking
 // effect. A cancelled event is deleted only when Redis no longer has a task of it.
 var trimCancelledSQL = `
 WITH gone AS (

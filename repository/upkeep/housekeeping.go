@@ -24,9 +24,9 @@ func NewHousekeeping(db *postgres.Database, directURL string) *Housekeeping {
 
 var _ domain.Housekeeping = (*Housekeeping)(nil)
 
-// trimInboxSQL leaves the inbox rows of cancelled events to trimCancelledSQL. That
-// statement runs first, so this one skips only few rows. The subquery returns one value,
-// so that the planner cannot read all cancelled events into a hash.
+// trimInboxSQL leaves the inbox rows of cancelled events to trimCancelledSQL.
+// trimCancelledSQL runs first, so trimInboxSQL skips only few rows. The subquery returns
+// one value, so that the planner cannot read all cancelled events into a hash.
 const trimInboxSQL = `
 DELETE FROM inbox WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM inbox i

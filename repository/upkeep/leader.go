@@ -143,8 +143,8 @@ func (l *leader) speak(ctx context.Context) error {
 	return nil
 }
 
-// watch speaks at regular intervals. It returns an error when the session has ended, and
-// nil when ctx ends.
+// watch speaks at regular intervals. watch returns an error when the session has ended,
+// and nil when ctx ends.
 func (l *leader) watch(ctx context.Context) error {
 	word := time.NewTicker(l.terms.word)
 	defer word.Stop()
@@ -160,7 +160,7 @@ func (l *leader) watch(ctx context.Context) error {
 	}
 }
 
-// still is the domain.StillLeads. It asks PostgreSQL only if the last answer is older
+// still is the domain.StillLeads. still asks PostgreSQL only if the last answer is older
 // than half of the allowed silence, which is not so while this process runs normally.
 func (l *leader) still(ctx context.Context) error {
 	l.mu.Lock()
@@ -172,8 +172,8 @@ func (l *leader) still(ctx context.Context) error {
 	return postgres.Translate(l.speak(ctx), "ask whether this process still leads")
 }
 
-// since returns the time that has passed since t. It includes the time that the machine
-// slept, which the monotonic clock does not count.
+// since returns the time that has passed since t. The result of since includes the time
+// that the machine slept, which the monotonic clock does not count.
 func since(t time.Time) time.Duration { return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0))) }
 
 func (l *leader) resign(ctx context.Context) {

@@ -19,8 +19,8 @@ const entriesLimit = 500_000
 // bounded count may read millions of dead rows and take long; then no sample is written.
 const measurePatience = 2 * time.Second
 
-// measureSQL writes a sample. It is one statement and so one transaction, because an idle
-// process may use less than one transaction a second.
+// measureSQL writes a sample. measureSQL is one statement and so one transaction, because
+// an idle process may use less than one transaction a second.
 //
 //   - Emitted events are counted in the account and in the entries that no round has
 //     added up yet: the entries of the last minute, or all entries that producers wrote

@@ -114,10 +114,10 @@ func PartitionDays(names []string) map[time.Time]bool {
 
 // createPartition makes the partition of a day. First it moves the day's rows out of the
 // default partition: as long as that has such rows, PostgreSQL refuses the new partition.
-// A query may be planned before the move and then wait for the default partition. It
-// would look there for the rows, and not find them. So createPartition first takes a lock
-// on outbox_sent, for which a query waits before it is planned. A day in the future has
-// no such rows, so a weaker lock is enough.
+// A query may be planned before the move and then wait for the default partition. Such a
+// query would look for the rows in the default partition, and not find them. So
+// createPartition first takes a lock on outbox_sent, for which a query waits before it is
+// planned. A day in the future has no such rows, so a weaker lock is enough.
 func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun bool) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)
@@ -210,8 +210,8 @@ func closePartition(tx *gorm.DB, name string, rows int) error {
 	return nil
 }
 
-// partitionPatience is how long a change of partitions waits for its locks. It is short,
-// because all other inserts wait behind the change.
+// partitionPatience is how long a change of partitions waits for its locks.
+// partitionPatience is short, because all other inserts wait behind the change.
 const partitionPatience = 2 * time.Second
 
 // execAll executes statements, each of which waits at most partitionPatience for its

@@ -16,9 +16,9 @@ import (
 	"outboxd/domain/registration"
 )
 
-// Log does not send messages. It writes them to the log, and the complete mail that SMTP
-// would send to a file. Log is for development and tests. It is the only notifier that
-// logs recipients and texts.
+// Log does not send messages. Log writes messages to the log, and the complete mail that
+// SMTP would send to a file. Log is for development and tests. Log is the only notifier
+// that logs recipients and texts.
 type Log struct {
 	dir    string
 	from   *netmail.Address
@@ -55,7 +55,7 @@ func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	return nil
 }
 
-// save writes the mail to a file. It returns the file's path, and how many copies there
+// save writes the mail to a file. save returns the file's path, and how many copies there
 // are now.
 func (n *Log) save(msg *mail.Msg, id domain.ID) (path string, copies int, err error) {
 	// A person may have removed the directory with the mails in it.

@@ -18,8 +18,8 @@ import (
 // userAgent is the name of this program for mail readers and webhook receivers.
 const userAgent = "outboxd"
 
-// htmlPart is the HTML part of a mail. It has no style sheet, image or link, because mail
-// readers block or change them.
+// htmlPart is the HTML part of a mail. The HTML part has no style sheet, image or link,
+// because mail readers block or change them.
 var htmlPart = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -104,8 +104,8 @@ func NewSMTP(options SMTPOptions, logger *slog.Logger) (*SMTP, error) {
 // content for ever, or if the mail cannot be made; CodeUnavailable for everything that is
 // not the message's fault, such as refused credentials or a refused sender. If the
 // connection broke before the last answer, it is not known whether the server accepted
-// the message. Then the error has CodeUnavailable, so the message may arrive twice, with
-// the same Message-ID.
+// the message. In that case the error has CodeUnavailable, so the message may arrive
+// twice, with the same Message-ID.
 func (n *SMTP) Send(ctx context.Context, message registration.Message) error {
 	return span.Client(ctx, "SMTP send", func(ctx context.Context) error { return n.send(ctx, message) },
 		append(span.Server(n.options.Addr), semconv.NetworkProtocolName("smtp"))...)
@@ -175,7 +175,8 @@ func (n *SMTP) deliver(ctx context.Context, msg *mail.Msg) error {
 // client returns a go-mail client that uses the connection conn.
 func (n *SMTP) client(conn net.Conn) (*mail.Client, error) {
 	options := []mail.Option{
-		// This is longer than Send's own limit, so that Send's limit always ends first.
+		// go-mail's time limit is longer than Send's own limit, so that Send's limit always
+		// ends first.
 		mail.WithTimeout(2 * n.options.Timeout),
 		mail.WithTLSConfig(n.options.TLSConfig),
 		mail.WithDialContextFunc(func(context.Context, string, string) (net.Conn, error) { return conn, nil }),

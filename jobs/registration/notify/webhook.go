@@ -50,7 +50,7 @@ type WebhookOptions struct {
 	Client *http.Client
 }
 
-// Webhook posts messages as JSON. It signs them by the Standard Webhooks scheme
+// Webhook posts messages as JSON. Webhook signs them by the Standard Webhooks scheme
 // (standardwebhooks.com); the webhook-id is the event ID.
 type Webhook struct {
 	url     string
