@@ -36,7 +36,7 @@ func (l *loading) check() {
 	}
 }
 
-// checkValue checks one value alone. Rules that compare several values are separate.
+// checkValue checks one value alone. The rules compare several values with each other.
 func (o *option) checkValue(validate *validator.Validate) error {
 	field := reflect.ValueOf(o.field).Elem()
 	if o.optional && field.IsZero() {
@@ -62,8 +62,8 @@ func (l *loading) intact(keys []string) bool {
 	return true
 }
 
-// A rule compares several options. The problem that a rule finds is reported for the
-// first of its keys.
+// A rule compares several options. A problem that a rule finds is reported for the first
+// key of the rule.
 type rule struct {
 	keys    []string
 	problem func() string // "": no problem

@@ -8,8 +8,8 @@ import (
 
 const envPrefix = "OUTBOXD_"
 
-// Kubernetes sets such variables in every pod of a namespace that has a service whose
-// name begins with outboxd. They are not meant for outboxd.
+// Kubernetes sets variables such as OUTBOXD_SERVICE_HOST in every pod of a namespace that
+// has a service whose name begins with outboxd. They are not meant for outboxd.
 func isServiceVariable(name, value string) bool {
 	if !strings.HasSuffix(name, "_SERVICE_PORT") && strings.HasSuffix(name, "_PORT") && !strings.Contains(value, "://") {
 		return false // a person may have written it, such as OUTBOXD_API_PORT=80

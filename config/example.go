@@ -19,8 +19,8 @@ const exampleHead = `# An example of a configuration file for outboxd, with ever
 # This file is generated from the code: go test ./config -update
 `
 
-// WriteExample writes outboxd.example.yaml. The file has every key with its meaning and
-// its default, as a comment below the key's section.
+// WriteExample writes outboxd.example.yaml. outboxd.example.yaml has every key with its
+// meaning and its default, as a comment below the key's section.
 func WriteExample(w io.Writer) error {
 	var text bytes.Buffer
 	text.WriteString(exampleHead)

@@ -56,7 +56,7 @@ func readLimited(name string) (text []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// The file was only read, so an error of Close loses nothing.
+	// The file was only read, so nothing is lost if Close returns an error.
 	defer func() { _ = f.Close() }()
 	text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(text) > maxFile {
@@ -65,7 +65,7 @@ func readLimited(name string) (text []byte, err error) {
 	return text, err
 }
 
-// yamlFile reads one file. yamlFile works on YAML nodes, because they know their line
+// yamlFile reads one file. yamlFile works on YAML nodes, because YAML nodes have line
 // numbers.
 type yamlFile struct {
 	*loading

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// suggestion returns text to append to a message about an unknown key: ". Did you mean
-// …?" with up to three options whose names resemble the key, or "" if no name does.
+// suggestion returns a question that ends a message about an unknown key. The question
+// names up to three options whose names resemble the key. If there is no such option,
+// suggestion returns "".
 func (l *loading) suggestion(key string) string {
 	keys := make([]string, len(l.options))
 	for i, o := range l.options {
@@ -98,7 +99,7 @@ func distance(a, b string) int {
 }
 
 // plainName returns the beginning of an unknown name, up to the first character that no
-// name has. The rest may be a secret if the user forgot a space.
+// name has. The rest of the text may be a secret if the user forgot a space.
 func plainName(name string) string {
 	end := strings.IndexFunc(name, func(r rune) bool {
 		return !slices.Contains([]rune("._-"), r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')

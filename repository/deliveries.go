@@ -17,8 +17,9 @@ import (
 // letter.
 //
 // The statement that sets the timeouts of a claim also reads whether there are
-// subscriptions. So this question costs no round trip of its own. Without subscriptions,
-// the relay uses the claim statement that makes no deliveries.
+// subscriptions. So the question whether there are subscriptions costs no round trip of
+// its own. Without subscriptions, the relay uses the claim statement that makes no
+// deliveries.
 
 // splitting inserts splitSQL into the claim statement, after the part "gone" and before
 // the parts that read "gone".
@@ -70,9 +71,10 @@ var splitSQL = `, wanted AS MATERIALIZED (
 // the headers that the subscription wants. The types are compared before.
 const matchesSQL = `gone.split IS NULL AND gone.subscription IS NULL AND (wanted_headers = '{}' OR gone.headers @> wanted_headers)`
 
-// The result has one additional row, without an event: it reports what the claim did for
-// subscriptions. first is the due time of the first delivery. instead_due and instead_id
-// are the due time and the ID of the last event that went to the history without a task.
+// The result of the claim has one additional row, without an event. This row reports what
+// the claim did for subscriptions. first is the due time of the first delivery.
+// instead_due and instead_id are the due time and the ID of the last event that went to
+// the history without a task.
 const splitRowSQL = `,
        now(), (SELECT count(*) FROM due),
        jsonb_build_object('made', (SELECT count(*) FROM made), 'first', (SELECT encode(timestamptz_send(min(available_at)), 'hex') FROM made),

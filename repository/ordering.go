@@ -37,8 +37,8 @@ SELECT ` + stored.NoEvent + `,
                           'id', (array_agg(id ORDER BY available_at DESC, id DESC))[1])
 FROM holding HAVING count(*) > 0`
 
-// Scan reads the last column of heldSQL. This column is NULL in the rows that have an
-// event.
+// Scan reads the last column of heldSQL. The last column of heldSQL is NULL in the rows
+// that have an event.
 func (h *held) Scan(value any) error {
 	if value == nil {
 		return nil

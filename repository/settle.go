@@ -14,17 +14,17 @@ import (
 )
 
 // The claim has already moved all of its events out of the outbox, which is right for the
-// published ones. These statements settle the other events: they put them back into the
-// outbox, or move them to the dead letters or to the suppressed events. The statements
-// insert the events as this process has them in memory, because without a history no
+// published ones. The statements in this file settle the other events: they put them back
+// into the outbox, or move them to the dead letters or to the suppressed events. settle
+// inserts the events as this process has them in memory, because without a history no
 // table has them.
 
 // unclaimSQL deletes rows that claimWithHistorySQL inserted. sent_at is the start of the
 // transaction, and PostgreSQL finds the partition by it.
 const unclaimSQL = `DELETE FROM outbox_sent WHERE sent_at = now() AND id = ANY($1::uuid[])`
 
-// The statement uses clock_timestamp(), because a delay counts from the failure, and
-// now() is the time of the claim. An event without a delay keeps its due time.
+// putBackSQL uses clock_timestamp(), because a delay counts from the failure, and now()
+// is the time of the claim. An event without a delay keeps its due time.
 var putBackSQL = `
 INSERT INTO outbox (` + stored.Columns + `)
 SELECT ` + stored.ColumnsWith(map[string]string{
@@ -33,8 +33,8 @@ SELECT ` + stored.ColumnsWith(map[string]string{
 }) + `
 FROM ` + stored.Unnest + stored.Beside + `::bigint[]) AS back (` + stored.Columns + `, delay_ms)`
 
-// A producer may write a dead event again, and it may die again. In that case the
-// existing dead letter is updated, and the account counts the second row as a repeat.
+// A producer may write a dead event again, and it may die again. If a dead event dies
+// again, its dead letter is updated, and the account counts the second row as a repeat.
 var deadSQL = `
 WITH given AS MATERIALIZED (
     SELECT * FROM ` + stored.Unnest + stored.Beside + `::text[]) AS given (` + stored.Columns + `, error)

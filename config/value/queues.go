@@ -19,8 +19,8 @@ const (
 	maxQueueName = 128  // bytes
 )
 
-// Queues are the queues that a worker serves, each with its weight. Asynq looks first at
-// a queue with twice the weight of another one twice as often.
+// Queues are the queues that a worker serves, each with its weight. If queue A has twice
+// the weight of queue B, Asynq looks first at A twice as often as at B.
 type Queues map[string]int
 
 // String returns the text that UnmarshalText reads, the queue with the largest weight
@@ -76,8 +76,8 @@ func formatQueues(queues map[string]int) string {
 	return strings.Join(names, ",")
 }
 
-// parseQueues reads a list of queues, each with a number. In error messages, the number
-// is called by the word in noun, and example is given as a valid number.
+// parseQueues reads a list of queues, each with a number. Error messages use the word
+// noun for the number, and show example as a valid number.
 func parseQueues(text, noun string, example, most int) (map[string]int, error) {
 	queues := map[string]int{}
 	for _, entry := range words.List(text) {

@@ -20,7 +20,7 @@ func RetryAfter(value string, now time.Time) time.Duration {
 	if strings.Trim(value, "0123456789") == "" {
 		seconds := 0
 		for _, digit := range value {
-			// The loop stops at maxRetryAfter, so that the number cannot overflow.
+			// The loop over the digits stops at maxRetryAfter, so that seconds cannot overflow.
 			if seconds = seconds*10 + int(digit-'0'); seconds >= int(maxRetryAfter/time.Second) {
 				return maxRetryAfter
 			}

@@ -34,7 +34,7 @@ func Cause(text string) error {
 const leftKept = 7 * 24 * time.Hour
 
 // MarkLeft writes a note into Redis: no worker takes the task at the head of this queue.
-// Other processes see the queue, but do not know which types its workers handle.
+// Other processes see the queue, but cannot see which types its workers handle.
 func MarkLeft(ctx context.Context, client redis.UniversalClient, queue, head string, since time.Time) error {
 	_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.HSet(ctx, leftKey, queue, fmt.Sprintf("%d %s", since.Unix(), head))

@@ -160,8 +160,8 @@ SELECT dead.*, 'worker', clock_timestamp() FROM ` + stored.Unnest + stored.Besid
 ON CONFLICT (id) DO NOTHING`
 
 // The account has already counted the event as gone: as trimmed with the history, or as
-// unrecorded. The statement subtracts it there, on the day that the dead letter has, so
-// that the sum of each day stays right even if that day is a guess.
+// unrecorded. correctAccountSQL subtracts the event there, on the day that the dead
+// letter has, so that the sum of each day stays right even if that day is a guess.
 const correctAccountSQL = `
 WITH trimmed AS (
     UPDATE outbox_account SET unconfirmed = unconfirmed - 1

@@ -14,11 +14,12 @@ import (
 const maxGroups = 100
 
 // errorFormSQL is the form of an error. The index outbox_dead_group has the same
-// expression. For any other expression PostgreSQL would read every dead letter.
+// expression. With any other expression in errorFormSQL, PostgreSQL would read every dead
+// letter.
 const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
-// The query reads only the $1 latest dead letters, by the index outbox_dead_place. So the
-// work is bounded, whatever the number of dead letters.
+// deadGroupsSQL reads only the $1 latest dead letters, by the index outbox_dead_place. So
+// it reads a bounded number of rows, whatever the number of dead letters.
 const deadGroupsSQL = `
 SELECT event_type, error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
 FROM (SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, died_at FROM outbox_dead ORDER BY died_at DESC, id DESC LIMIT $1) AS latest

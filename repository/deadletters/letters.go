@@ -63,7 +63,7 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// The count stops at $11, so that it stays cheap.
+// The query stops counting at $11 dead letters, so that it stays cheap.
 const countDeadSQL = `
 SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($11::bigint, 0)) AS few`
 
@@ -108,7 +108,7 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $12, generation, $13 FROM gone
 )`
 
-// The statement also marks the archived Asynq tasks of the discarded events as void. The
+// discardSQL also marks the archived Asynq tasks of the discarded events as void. The
 // leader deletes void tasks.
 const discardSQL = chosenDeadSQL + `, void AS (
     INSERT INTO outbox_void_tasks AS v (event_id, queue, generation) SELECT id, queue, generation FROM gone

@@ -38,7 +38,7 @@ func (e *Examiner) partitions(ctx context.Context, tx pgx.Tx, facts *diagnosis.P
 const manyTurns = 50_000
 
 // An ordering key counts as held only if events wait behind the event that has its turn.
-// The query looks up by primary key whether the event with the turn is a dead letter.
+// keysHeldSQL looks up by primary key whether the event with the turn is a dead letter.
 const keysHeldSQL = `
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(taken_at)), 0)::float8,
        count(*) FILTER (WHERE EXISTS (SELECT FROM outbox_dead d WHERE d.id = held.event_id)),

@@ -32,9 +32,9 @@ type Options struct {
 	// SlotBytes is how many bytes of WAL a replication slot may keep.
 	SlotBytes int64
 	// Listens says that relays with this configuration LISTEN at ListenURL (see
-	// NewPresence). If so, the Examiner tries whether notifications arrive. The trial opens
-	// a connection outside the pool, and lasts up to echoPatience if no notification
-	// arrives.
+	// NewPresence). If so, the Examiner tries whether notifications arrive. This trial of
+	// LISTEN opens a connection outside the pool, and lasts up to echoPatience if no
+	// notification arrives.
 	Listens   bool
 	ListenURL string
 	// Now is this machine's clock.

@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// These roles work for outboxd: the role of this session, the roles of deploy/postgres,
-// and the owner of the tables, with whose rights triggers and functions run. Row-level
-// policies do not apply to superusers, to roles with BYPASSRLS, and to the owner unless
-// the table has FORCE ROW LEVEL SECURITY.
+// policiesSQL checks the roles that work for outboxd: the role of this session, the roles
+// of deploy/postgres, and the owner of the tables, with whose rights triggers and
+// functions run. Row-level policies do not apply to superusers, to roles with BYPASSRLS,
+// and to the owner unless the table has FORCE ROW LEVEL SECURITY.
 const policiesSQL = `
 WITH ours AS (
     SELECT c.oid, c.relname, c.relowner, c.relforcerowsecurity

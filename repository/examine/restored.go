@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/stored"
 )
 
-// These checks look for faults that a restore, an upgrade or a person may leave behind;
-// see docs/guides/backup.md.
+// The checks in this file look for faults that a restore, an upgrade or a person may
+// leave behind; see docs/guides/backup.md.
 
 const triggersSQL = `
 SELECT coalesce(string_agg(wanted.name || ' of ' || wanted.relation, ', ' ORDER BY wanted.name), '')
@@ -22,9 +22,9 @@ FROM (VALUES ('outbox', 'outbox_written'), ('outbox', 'outbox_take_position'), (
 WHERE NOT EXISTS (SELECT FROM pg_trigger t
     WHERE t.tgrelid = wanted.relation::regclass AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))`
 
-// A trigger with ENABLE ALWAYS also runs for rows that logical replication applies. Such
-// a trigger would count each of these events in the account twice. outboxd's triggers do
-// not have ENABLE ALWAYS.
+// A trigger with ENABLE ALWAYS also runs for rows that logical replication applies. With
+// ENABLE ALWAYS, outboxd's triggers would count each replicated event in the account
+// twice. So they are made without it.
 const alwaysSQL = `
 SELECT coalesce(string_agg(tgname, ', ' ORDER BY tgname), '') FROM pg_trigger
 WHERE tgrelid IN ('outbox'::regclass, 'outbox_entries'::regclass, 'inbox'::regclass, 'outbox_cancelled'::regclass) AND tgenabled = 'A' AND NOT tgisinternal`
@@ -34,7 +34,8 @@ func (e *Examiner) triggers(ctx context.Context, tx pgx.Tx, facts *diagnosis.Pos
 	if err := tx.QueryRow(ctx, triggersSQL).Scan(&off); err != nil {
 		return err
 	}
-	// If outboxd's tables are missing, only this check fails, and the others still run.
+	// If outboxd's tables are missing, only the check of the triggers fails, and the other
+	// checks still run.
 	if err := tx.QueryRow(ctx, alwaysSQL).Scan(&always); err != nil {
 		return err
 	}

@@ -34,8 +34,8 @@ func (e *Examiner) clock(ctx context.Context, tx pgx.Tx, facts *diagnosis.Postgr
 
 // connectionsSQL finds the limit that leaves the fewest connections: that of the server
 // without the reserved connections, that of the database, or that of the role. Every role
-// may read these counts, but not all columns of pg_stat_activity. The setting
-// reserved_connections exists since PostgreSQL 16.
+// may read the counts of connections, but not all columns of pg_stat_activity. The
+// setting reserved_connections exists since PostgreSQL 16.
 const connectionsSQL = `
 WITH used AS (
     SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS server,

@@ -23,7 +23,8 @@ type lineage struct {
 
 // askAgain is how long lineage uses an answer again while the pool opens no new
 // connection. If the server is replaced or restored, its connections end, so a new answer
-// is needed only after that. A pooler between outboxd and the server may hide it.
+// is needed only after that. A pooler between outboxd and the server may hide that
+// connections ended.
 const askAgain = 30 * time.Second
 
 // The timeline comes from the name of the current WAL file, which begins with it and
@@ -39,8 +40,8 @@ const (
 	timelineSQL = `CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
 )
 
-// Database implements lost.QueueMemory. The fields are empty if the server does not have
-// these functions or refuses to answer.
+// Database implements lost.QueueMemory. The fields of the result are empty if the server
+// does not have the functions for them or refuses to answer.
 func (m *QueueMemory) Database(ctx context.Context) (is lost.DatabaseIdentity, err error) {
 	const doing = "ask who the database is"
 	pool := m.db.Pool()
@@ -75,9 +76,9 @@ func either(may bool, expression string) string {
 	return "''"
 }
 
-// history_since is the time since which the history is complete. A longer retention moves
-// it, because the shorter one has dropped older events. If the history is turned on, it
-// is now.
+// history_since is the time since which the history is complete. If the retention becomes
+// longer, history_since moves, because the shorter retention has dropped older events. If
+// the history is turned on, it is now.
 const rememberDatabaseSQL = `
 UPDATE outbox_queue_identity
 SET system_id = $1, timeline = $2, history_seconds = $3::float8,

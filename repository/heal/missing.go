@@ -38,8 +38,8 @@ func (m *MissingEvents) HandedOver(ctx context.Context) (n int64, now time.Time,
 // each row of the history.
 const pageShare = 4
 
-// The rows that a page reads are bounded, not the rows that it finds. So each statement
-// is short, whatever the size of the history.
+// The number of rows that a page reads is bounded, not the number of rows that it finds.
+// So each execution of pageSQL is short, whatever the size of the history.
 //
 //   - confirmed reads the inbox once, from the first ID of the page to the last. Reading
 //     the inbox once is a tenth of the work of one look-up for each event. If the inbox
@@ -112,7 +112,7 @@ func (m *MissingEvents) Page(ctx context.Context, after, until domain.ID, limit 
 	return page, postgres.Translate(rows.Err(), doing)
 }
 
-// The statement notes an event only if its row in the history has not changed since the
+// noteMissingSQL notes an event only if its row in the history has not changed since the
 // queue was asked, and if it is not confirmed: a task leaves the queue only after its
 // confirmation has committed.
 const noteMissingSQL = `

@@ -33,7 +33,7 @@ func (m *QueueMemory) Recall(ctx context.Context) (lost.QueueRecord, error) {
 	return record, postgres.Translate(err, "recall the queue's identity")
 }
 
-// The statement changes the row only if it still has the known identity. So if two
+// rememberSQL changes the row only if the row still has the known identity. So if two
 // processes believe that they lead, one of them learns that it does not.
 const rememberSQL = `
 UPDATE outbox_queue_identity

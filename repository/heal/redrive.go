@@ -39,9 +39,9 @@ const redriveShare = 10
 //     planner would assume a tenth of the table.
 //   - $3 leaves out old events, because the housekeeping may delete their inbox rows
 //     before the redrive ends. $4 leaves out events that the relay publishes during the
-//     redrive. If it did not leave them out, the redrive would never end.
+//     redrive. Otherwise the redrive would never end.
 //   - An event that has only deliveries has no task, so it is left out.
-//   - Dead letters are left out. A person may replay it.
+//   - Dead letters are left out: a person may replay them.
 //   - outboxd.moving says that these events return to the outbox: the account does not
 //     count them as emitted again.
 //   - A deletion by ctid and a range of sent_at reads single rows in few partitions. A
@@ -274,10 +274,10 @@ FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.relation = 'outbox_sent'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
-// If the clock was set back, the history has rows with a sent_at in the future. The
-// statement runs after the locks were read: a transaction that has released its lock by
-// then has its rows in the history. Almost always there are no such rows, and only a few
-// partitions can have any.
+// If the clock was set back, the history has rows with a sent_at in the future.
+// latestSentSQL runs after openBatchesSQL has read the locks: a transaction that has
+// released its lock by then has its rows in the history. Almost always there are no such
+// rows, and only a few partitions can have any.
 const latestSentSQL = `SELECT max(sent_at) FROM outbox_sent WHERE id > $1::uuid AND id <= $2::uuid AND sent_at > $3::timestamptz`
 
 // latestSent returns the newest sent_at of the history, or now if that time is later.
@@ -317,7 +317,8 @@ func (o *Redriver) openBatches(ctx context.Context) (openBatches, error) {
 const (
 	batchCheck = 50 * time.Millisecond
 	// No batch lasts as long as batchPatience: PostgreSQL ends a batch that is idle or waits
-	// for too long. So a transaction that locks the history for longer is no batch.
+	// for too long. So a transaction that locks the history for longer than batchPatience is
+	// no batch.
 	batchPatience = 5 * time.Minute
 )
 

@@ -25,7 +25,7 @@ type RedriveFilter struct {
 func (o *Redriver) RedriveByHand(ctx context.Context, action *domain.Action, filter RedriveFilter) (int64, error) {
 	const doing = "record the redrive"
 	// The action is recorded before the first event goes back. The number of events is added
-	// afterwards, because each batch has a transaction of its own.
+	// to the record afterwards, because each batch has a transaction of its own.
 	if err := stored.Act(ctx, o.db, "redrive", action, func(pgx.Tx) (int64, error) { return 0, nil }); err != nil {
 		return 0, postgres.Translate(err, doing)
 	}
@@ -50,7 +50,7 @@ WITH unconfirmed AS MATERIALIZED (
 )
 SELECT count(DISTINCT id) FROM unconfirmed WHERE ` + notDeadSQL
 
-// CountRedrive returns how many events RedriveByHand would put back now. The number
+// CountRedrive returns how many events RedriveByHand would put back now. CountRedrive
 // includes events whose task waits for a worker or is running.
 func (o *Redriver) CountRedrive(ctx context.Context, filter RedriveFilter) (n int64, err error) {
 	var after domain.ID

@@ -22,9 +22,9 @@ import (
 // Options say how to reach the database.
 type Options struct {
 	URL string // a postgres:// URL or key=value string, as for libpq
-	// PasswordFile names a file with the password. This password replaces the password of
-	// URL, and is also used for a URL for direct connections that has no password. "": there
-	// is no file.
+	// PasswordFile names a file with the password. The password in the file replaces the
+	// password of URL, and is also used for a URL for direct connections that has no
+	// password. "": there is no file.
 	PasswordFile domain.SecretFile
 	MaxConns     int // size of the pool; at least 1
 	// Schema is the schema of outboxd's tables and functions. "" means outboxd. Schema takes

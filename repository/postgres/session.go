@@ -182,8 +182,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 }
 
 // searchPath returns the search_path with which statements can use short names. The
-// result does not depend on the search_path of the URL, the role or the database.
-// Temporary tables come last, so that none of them can hide one of outboxd's tables.
+// result of searchPath does not depend on the search_path of the URL, the role or the
+// database. Temporary tables come last, so that none of them can hide one of outboxd's
+// tables.
 func (s *session) searchPath() string { return pgx.Identifier{s.schema}.Sanitize() + ", pg_temp" }
 
 func isPooledParameter(name string) bool {
@@ -229,8 +230,8 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	var version int
 	var marked, replicationRole string
 	var writable bool
-	// The query uses no prepared statement, because behind a pooler another session may
-	// execute it.
+	// learn uses no prepared statement, because behind a pooler another session may execute
+	// it.
 	if err := conn.QueryRow(ctx, lookSQL, pgx.QueryExecModeSimpleProtocol).Scan(&version, &marked, &replicationRole, &writable); err != nil {
 		return fmt.Errorf("look at the session: %w", err)
 	}

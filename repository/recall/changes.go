@@ -19,8 +19,8 @@ func New(db *postgres.Database) *Changes { return &Changes{db: db} }
 
 var _ domain.EventChanges = (*Changes)(nil)
 
-// These statements change the events one after another in the order of their IDs, so that
-// two callers with the same events do not deadlock.
+// cancelSQL, eraseSQL and rescheduleSQL change the events one after another in the order
+// of their IDs, so that two callers with the same events do not deadlock.
 const (
 	cancelSQL = `
 SELECT id, outbox_cancel(id, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`

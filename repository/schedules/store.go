@@ -157,7 +157,8 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (doma
 	if err != nil {
 		return "", err
 	}
-	// The query locks the row, so that no relay emits a tick before the change.
+	// FOR UPDATE locks the row of the schedule, so that no relay emits a tick before the
+	// change.
 	var now time.Time
 	var last *time.Time
 	err = tx.QueryRow(ctx, "SELECT last_at FROM outbox_schedules WHERE name = $1 FOR UPDATE", s.Name).Scan(&last)

@@ -25,10 +25,11 @@ func NewAuditor(db *postgres.Database) *Auditor { return &Auditor{db: db} }
 
 var _ audit.Auditor = (*Auditor)(nil)
 
-// All statements of one account read the same snapshot. So an event that moves in between
-// is counted where it was. Each statement counts one piece: the rows of the tables with
-// IDs from $1 to $2, and the account's entries, which have no ID, between the tuple
-// identifiers $3 and $4. The first statement ($5) also reads the sums of former days.
+// All statements of one account read the same snapshot. So an event that moves between
+// two statements is counted where it was. Each statement counts one piece: the rows of
+// the tables with IDs from $1 to $2, and the account's entries, which have no ID, between
+// the tuple identifiers $3 and $4. The first statement ($5) also reads the sums of former
+// days.
 var accountSQL = `
 WITH places AS (
     ` + stored.Places.Union(`SELECT id, created_at, event_type, {state} AS state FROM {table} WHERE id >= $1::uuid AND id <= $2::uuid`) + `

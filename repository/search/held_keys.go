@@ -11,8 +11,8 @@ import (
 
 // heldHeadsSQL is the first part of a statement that needs the first held event of each
 // ordering key. $1 has the keys, or is NULL for all keys; then at most $2 keys are read.
-// The statement jumps in the index from key to key, so a key with ten thousand held
-// events costs as much as a key with one.
+// heldHeadsSQL jumps in the index from key to key, so a key with ten thousand held events
+// costs as much as a key with one.
 const heldHeadsSQL = `
 WITH RECURSIVE skipped (key, n) AS (
     (SELECT ordering_key, 1 FROM outbox_held WHERE $1::text[] IS NULL ORDER BY ordering_key LIMIT 1)

@@ -125,8 +125,8 @@ func searchRange(filter domain.EventFilter, before domain.ID) (first, last domai
 }
 
 // readFor returns the states whose tables may have events of the given state: confirmed
-// events are in the same table as events in flight. The result has the type []string,
-// because pgx cannot encode another type unless the statement is prepared.
+// events are in the same table as events in flight. readFor returns a []string, because
+// pgx cannot encode another type unless the statement is prepared.
 func readFor(state domain.EventState) (states []string) {
 	switch state {
 	case "":

@@ -3,8 +3,8 @@ package stored
 import "outboxd/domain"
 
 // DeliveryColumns returns the columns of a delivery, for ColumnsWith. event is the table
-// or alias that has the event. The statement must also have the columns name, ordering,
-// most_attempts and delivery_id of the subscription.
+// or alias that has the event. A statement with DeliveryColumns must also have the
+// columns name, ordering, most_attempts and delivery_id of the subscription.
 //
 // A delivery has two more headers than its event, unless the event's headers already fill
 // their space.

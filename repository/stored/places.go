@@ -60,8 +60,8 @@ func (p PlaceList) Each(text, sep string) string {
 func (p PlaceList) Union(text string) string { return p.Each(text, "\n    UNION ALL ") }
 
 // Have returns an SQL condition that is true if a table of one of the places has the
-// event with the ID. id is an SQL expression. The condition looks into an index once for
-// each table and each partition of the history.
+// event with the ID. id is an SQL expression. The condition of Have looks into an index
+// once for each table and each partition of the history.
 func (p PlaceList) Have(id string) string {
 	return "(" + p.Each("EXISTS (SELECT FROM {table} e WHERE e.id = "+id+")", " OR ") + ")"
 }

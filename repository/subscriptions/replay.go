@@ -225,8 +225,8 @@ func (s *Store) awaitRoom(ctx context.Context, name string, tell func(domain.Sub
 		if due <= replayRoom {
 			return nil
 		}
-		// The update shows that this process is still at work, so that no other process takes
-		// the replay over.
+		// The change of moved_at shows that this process is still at work, so that no other
+		// process takes the replay over.
 		if _, err := s.db.Pool().Exec(ctx, "UPDATE outbox_replays SET moved_at = clock_timestamp() WHERE subscription = $1 AND moved_at < clock_timestamp() - interval '5 seconds'", s.db.Storable(name)); err != nil {
 			return postgres.Translate(err, "wait for the relay")
 		}

@@ -86,8 +86,8 @@ var makeSQL = metSQL + `, new AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM met WHERE id < (SELECT id FROM left_over) OR NOT EXISTS (SELECT FROM left_over)), (SELECT count(*) FROM made), (SELECT id FROM left_over)`
 
-// replayColumns returns the columns of a delivery that is due now. So it does not come
-// before events that producers have emitted in the meantime.
+// replayColumns returns the columns of a delivery that is due now. So the delivery does
+// not come before events that producers have emitted in the meantime.
 func replayColumns() map[string]string {
 	columns := stored.DeliveryColumns("new")
 	// A person or a producer may have moved the event to a later time; then the delivery is
@@ -227,9 +227,9 @@ func wantedArgs(s *domain.Subscription) ([]any, error) {
 }
 
 // CountReplay returns how many of the events that were emitted since a time and are still
-// kept a subscription wants. The subscription need not exist yet. The number does not
-// include events that were erased or that no claim has met. The number does include
-// events whose delivery already exists.
+// kept a subscription wants. The subscription need not exist yet. CountReplay does not
+// count events that were erased or that no claim has met. It counts events whose delivery
+// already exists.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) CountReplay(ctx context.Context, sub *domain.Subscription, since time.Time) (total int64, err error) {

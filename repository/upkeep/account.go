@@ -11,8 +11,9 @@ import (
 // type, and what became of the events whose rows were deleted. See
 // migrations/00004_record.sql.
 
-// Each execution begins after the last entry that the one before it deleted. An entry
-// that a producer inserts before that place in the meantime is counted in the next round.
+// Each execution of foldSQL begins after the last entry that the execution before it
+// deleted. An entry that a producer inserts before that place in the meantime is counted
+// in the next round.
 var foldSQL = `
 WITH gone AS (
     DELETE FROM outbox_entries WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_entries WHERE ctid > $2::text::tid LIMIT $1))

@@ -12,8 +12,8 @@ import (
 
 // A session holds back vacuum with its snapshot or, once it has written, with its
 // transaction ID. Sessions of other databases, and vacuum itself, do not hold back vacuum
-// here. The query leaves out a session whose times this role may not see, because its age
-// would be a guess.
+// here. oldestSnapshotSQL leaves out a session whose times this role may not see, because
+// its age would be a guess.
 const oldestSnapshotSQL = `
 SELECT pid, begun FROM (
     SELECT pid, xact_start AS begun FROM pg_stat_activity

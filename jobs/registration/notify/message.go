@@ -81,15 +81,16 @@ func compose(from *netmail.Address, m registration.Message) (*mail.Msg, error) {
 	msg.SetMessageIDWithValue(m.EventID.String() + "@" + from.Address[strings.LastIndexByte(from.Address, '@')+1:])
 	msg.SetDateWithValue(date)
 	msg.SetUserAgent(userAgent)
-	// The header says that automatic replies must not answer this mail (RFC 3834).
+	// The header Auto-Submitted says that automatic replies must not answer this mail (RFC
+	// 3834).
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetBodyString(mail.TypeTextPlain, text+"\n")
 	msg.AddAlternativeString(mail.TypeTextHTML, html.String())
 	return msg, nil
 }
 
-// recipient reads a bare address. The errors have CodeInvalid and do not quote the
-// address.
+// recipient reads a bare address. The errors of recipient have CodeInvalid and do not
+// quote the address.
 func recipient(address string) (*netmail.Address, error) {
 	parsed, err := netmail.ParseAddress(address)
 	if err != nil || parsed.Address != address || parsed.Name != "" {

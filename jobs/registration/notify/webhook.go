@@ -63,8 +63,8 @@ type Webhook struct {
 	logger  *slog.Logger
 }
 
-// NewWebhook checks the options. It does not connect. The errors quote neither the URL
-// nor the secret, because both may grant access.
+// NewWebhook checks the options. It does not connect. The errors of NewWebhook quote
+// neither the URL nor the secret, because both may grant access.
 func NewWebhook(options WebhookOptions, logger *slog.Logger) (*Webhook, error) {
 	target, err := url.Parse(options.URL)
 	if err != nil || target.Hostname() == "" || target.Scheme != "http" && target.Scheme != "https" {
