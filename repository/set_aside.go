@@ -12,11 +12,11 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Some rows make a claim fail. The outbox refuses such rows at INSERT, but a restore, a
-// newer version of outboxd or a disabled trigger may bring them. If a claim fails because
-// of a row, the relay claims again without that row. The row becomes a dead letter inside
-// PostgreSQL, so the server need not send it to outboxd. Setting rows aside costs nothing
-// as long as no claim fails.
+// Some rows make a claim fail. The outbox refuses rows that would make a claim fail at
+// INSERT, but a restore, a newer version of outboxd or a disabled trigger may bring them.
+// If a claim fails because of a row, the relay claims again without that row. The row
+// becomes a dead letter inside PostgreSQL, so the server need not send it to outboxd.
+// Setting rows aside costs nothing as long as no claim fails.
 
 // maxAside is the largest number of rows that one claim makes dead letters. The next
 // claim sets aside more.

@@ -12,8 +12,8 @@ import (
 
 // settleSafely does what settle does. If the outbox or the dead letters refuse an event,
 // only that event gets another outcome. settleSafely returns the outcomes that took
-// effect. The savepoint costs two round trips, but only in a batch with events that were
-// not published.
+// effect. The savepoint of settleSafely costs two round trips, but only in a batch with
+// events that were not published.
 func (b *batch) settleSafely(ctx context.Context, outcomes []domain.Outcome) ([]domain.Outcome, error) {
 	if !slices.ContainsFunc(outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.Delivered }) {
 		return outcomes, nil

@@ -9,7 +9,7 @@ import (
 )
 
 // clusterReload is how long a client uses what it knows of a cluster's nodes, as long as
-// nothing fails. After a failure it asks for the nodes at once.
+// nothing fails. After a failure the client asks for the nodes at once.
 const clusterReload = 10 * time.Second
 
 // newCluster returns a client for a cluster. If the options have no retries, neither has
@@ -19,8 +19,8 @@ const clusterReload = 10 * time.Second
 func newCluster(u redis.UniversalOptions) *redis.ClusterClient {
 	o := u.Cluster()
 	o.MaxRedirects, o.MaxRetries = u.MaxRetries, -1
-	// go-redis needs these policies only for commands of Redis modules, and would ask for
-	// them with COMMAND.
+	// go-redis needs the routing policies only for commands of Redis modules, and would ask
+	// for them with COMMAND.
 	o.DisableRoutingPolicies = true
 	o.ClusterStateReloadInterval = clusterReload
 	cluster := redis.NewClusterClient(o)

@@ -103,7 +103,7 @@ func (r *Redis) readFiles() error {
 	return nil
 }
 
-// Close closes the connections. Call it only when nothing uses the handle any more.
+// Close closes the connections. Call Close only when nothing uses the handle any more.
 func (r *Redis) Close() error { return r.client.Close() }
 
 // Client returns the shared client. Retries by go-redis are off: Redis may have executed
@@ -146,8 +146,8 @@ func withoutRepeats(connections int) redis.UniversalOptions {
 
 func (r *Redis) newClient(u redis.UniversalOptions) redis.UniversalClient {
 	u.DialTimeout, u.ReadTimeout, u.WriteTimeout, u.ContextTimeoutEnabled = dialTimeout, readTimeout, readTimeout, true
-	// Off: go-redis would ask for maintenance notifications in its greeting, but only one
-	// vendor's servers know that command, and all others refuse it.
+	// Maintenance notifications are off: go-redis would ask for them in its greeting, but
+	// only one vendor's servers know that command, and all others refuse it.
 	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	u.Dialer, u.CredentialsProviderContext = r.dialer.dial, r.data.provide
 	switch o := r.options.(type) {

@@ -120,7 +120,7 @@ func slot(tag string) int {
 }
 
 // Joined joins what the masters of a cluster say, in an order that does not depend on the
-// order of said. For a single Redis it returns what that says.
+// order of said. For a single Redis, Joined returns what this Redis says.
 func Joined(said []string) string {
 	slices.Sort(said)
 	return strings.Join(said, " ")

@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// unread is a hook for a Redis client. With it, every command of a pipeline counts as
-// failed until its own reply has been read.
+// unread is a hook for a Redis client. With the hook unread, every command of a pipeline
+// counts as failed until its own reply has been read.
 //
 // If Redis answers the greeting of a new connection with an error, such as a wrong
 // password or an unknown database, go-redis sets no error on the commands of the
 // pipeline, and only Exec returns the error. That would look like success. With the hook
-// each command has the error.
+// unread, each command has the error.
 type unread struct{}
 
 var errUnread = errors.New("the reply was not read")

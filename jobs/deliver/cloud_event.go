@@ -27,7 +27,7 @@ func (s *Sender) writeCloudEvent(ctx context.Context, r *http.Request, structure
 	if err := protocol.WriteRequest(ctx, (*binding.EventMessage)(e), r); err != nil {
 		return err
 	}
-	// The SDK does not encode the attributes. CloudEvents requires that they are
+	// The SDK does not encode the attributes. CloudEvents requires that attributes are
 	// percent-encoded (HTTP protocol binding, section 3.1.3.2), and net/http refuses to send
 	// control characters.
 	for name, values := range r.Header {

@@ -19,8 +19,8 @@ type ReceiverOptions struct {
 	// 0 means 5.
 	DownAfter int
 	// ProbeEvery is the longest time for which a receiver that is down gets no delivery,
-	// before one delivery may try. 0 means 10 s. The first such time is half a second, and
-	// each further one is twice as long as the one before. So a receiver that was only
+	// before one delivery may try. 0 means 10 s. The first pause is half a second, and each
+	// further pause is twice as long as the one before. So a receiver that was only
 	// restarted soon gets its deliveries.
 	ProbeEvery time.Duration
 }
@@ -123,7 +123,8 @@ func (r *Receiver) Took() {
 	}
 	if r.breaker.State() == gobreaker.StateHalfOpen {
 		r.mu.Lock()
-		// After this time another delivery may try, even if this delivery is never sent.
+		// After the time in probing, another delivery may try, even if this delivery is never
+		// sent.
 		r.probing = time.Now().Add(r.o.Target.Timeout + bodyTimeout)
 		r.mu.Unlock()
 	}

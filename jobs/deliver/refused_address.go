@@ -13,7 +13,7 @@ import (
 // ErrRefusedAddress is the error for an address to which deliveries must not go.
 var ErrRefusedAddress = errors.New("refused address")
 
-// Guard refuses the addresses of this machine and of private networks. Without it, a
+// Guard refuses the addresses of this machine and of private networks. Without a Guard, a
 // person who may write a subscription could reach servers that only this machine may
 // reach. It is safe for concurrent use.
 type Guard struct {
@@ -138,8 +138,9 @@ func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	return g.Check(place.Addr())
 }
 
-// Resolve returns those addresses of a host to which deliveries may go. If there are
-// none, its error is that of the DNS look-up, or says why the first address is refused.
+// Resolve returns those addresses of a host to which deliveries may go. If there is no
+// such address, Resolve returns the error of the DNS look-up, or an error that says why
+// the first address is refused.
 func (g *Guard) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {

@@ -64,8 +64,8 @@ func (s *Sender) request(ctx context.Context, target *Target, d *Delivery, at ti
 		h.Set(HeaderPrefix+escape(name, isTokenByte), escape(value, isValueByte))
 	}
 	trace(ctx, h, d.Headers)
-	// If this header is in the map, net/http repeats the request by itself when the receiver
-	// had already closed the connection. A header without values is not sent.
+	// If Idempotency-Key is in the header map, net/http repeats the request by itself when
+	// the receiver had already closed the connection. A header without values is not sent.
 	h["Idempotency-Key"] = []string{}
 	return r, secrets, nil
 }

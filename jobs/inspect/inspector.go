@@ -35,9 +35,9 @@ func NewInspector(r *broker.Redis, inProcess bool, now func() time.Time) *Inspec
 	return &Inspector{handle: r, redis: r.Client(), asynq: r.Inspector(), inProcess: inProcess, now: now}
 }
 
-// Handles sets for which event types a worker of this build has a handler. For each type
-// it has the flag with which the worker must be started; "": no flag is needed. Call it
-// before the first use.
+// Handles sets for which event types a worker of this build has a handler. For each type,
+// types has the flag with which the worker must be started; "": no flag is needed. Call
+// it before the first use.
 func (i *Inspector) Handles(types map[string]string) { i.handled = types }
 
 // OnlyOurs makes the Inspector leave out findings about tasks of other programs on the

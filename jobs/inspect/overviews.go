@@ -26,9 +26,9 @@ func NewOverviews(r *broker.Redis) *Overviews { return &Overviews{r.Client(), r.
 
 var _ domain.QueueOverviews = (*Overviews)(nil)
 
-// To find the oldest task, so many tasks at each end of the retry set are read. An old
-// task may be at either end, because the tasks with the most attempts have the longest
-// wait.
+// oldestLooked is the number of tasks at each end of the retry set that are read to find
+// the oldest task. An old task may be at either end, because the tasks with the most
+// attempts have the longest wait.
 const oldestLooked = 20
 
 // queueReads has the commands that read one queue. The commands get their replies later,
@@ -111,9 +111,9 @@ func fault(answers []redis.Cmder, err error) error {
 	return nil
 }
 
-// oldest returns the time at which the oldest of the read tasks began to wait. Of the
-// pending tasks, that is the time of the head. Of the failed tasks, it is the creation
-// time of the oldest event.
+// oldest returns the time at which the oldest of the read tasks began to wait. For
+// pending tasks, oldest takes the time of the head of the queue. For failed tasks, oldest
+// takes the creation time of the oldest event.
 func (r queueReads) oldest() (oldest time.Time) {
 	older := func(at time.Time) {
 		if oldest.IsZero() || at.Before(oldest) {

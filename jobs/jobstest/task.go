@@ -26,8 +26,8 @@ func PendingTask(t *testing.T, client *redis.Client, options ...asynq.Option) {
 // TaskKeyPrefix is the beginning of the keys of all tasks of the queue default.
 const TaskKeyPrefix = "asynq:{default}:t:"
 
-// Take takes that task from the queue as a worker of Asynq does, and then does nothing
-// more with it, like a worker that dies.
+// Take takes the task of PendingTask from the queue as a worker of Asynq does, and then
+// does nothing more with it, like a worker that dies.
 func Take(t *testing.T, client *redis.Client) {
 	t.Helper()
 	ctx, key := t.Context(), TaskKeyPrefix+Events(1)[0].TaskID()
@@ -39,7 +39,8 @@ func Take(t *testing.T, client *redis.Client) {
 	}
 }
 
-// Run lets a worker of Asynq run that task, which returns the given result.
+// Run lets a worker of Asynq run the task of PendingTask. The handler returns the given
+// result.
 func Run(t *testing.T, client *redis.Client, result error) {
 	t.Helper()
 	server := asynq.NewServerFromRedisClient(client, asynq.Config{

@@ -17,8 +17,8 @@ const (
 	// pendingChunk is the number of IDs of a list that are read in one round trip.
 	pendingChunk = 10_000
 	// pendingLife is how long a list is used again after it was read. To read a million IDs
-	// takes Redis a fraction of a second. After a great loss that must not happen for each
-	// batch.
+	// takes Redis a fraction of a second. After a great loss, a list must not be read again
+	// for each batch.
 	pendingLife = time.Minute
 	// pendingSkew is the largest difference between the clocks of the publishers. If a task
 	// began to wait less than pendingSkew before the list was read, or later, it may have

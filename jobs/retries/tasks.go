@@ -153,8 +153,8 @@ func (t *Tasks) Retry(ctx context.Context, tasks []domain.TaskRef) (done []domai
 		return err
 	})
 	if len(done) > 0 {
-		// The message wakes idle workers. Without it they would find the tasks when they look
-		// for tasks the next time.
+		// The message wakes idle workers. Without the message, idle workers would find the
+		// tasks only at their next look.
 		_ = t.redis.Publish(ctx, bell.Channel, "").Err()
 	}
 	return done, unavailable("retry failing tasks", err)

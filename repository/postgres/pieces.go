@@ -20,7 +20,7 @@ const (
 
 // InPieces calls step until it returns done. rows is how many rows a step may read. If
 // the server ended a step because it took too long, the step has changed nothing.
-// InPieces calls it again with a quarter of the rows.
+// InPieces calls the step again with a quarter of the rows.
 func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err error)) error {
 	for failed := 0; ; {
 		done, err := step(rows)
@@ -42,7 +42,7 @@ func InPieces(ctx context.Context, rows int, step func(rows int) (done bool, err
 }
 
 // Trim deletes up to limit rows that are older than age, in pieces, and returns how many
-// it deleted. The statement has two parameters: the age in seconds, and the largest
+// it deleted. statement must have two parameters: the age in seconds, and the largest
 // number of rows to delete. doing says in an error what was tried.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.

@@ -95,8 +95,8 @@ var sessionSettings = []setting{
 // and keeps for each client.
 var pooledParameters = []string{"client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings", "application_name"}
 
-// mark is a parameter without a meaning. If a session has it, the session also got the
-// other settings. The mark is needed because some poolers drop parameters without an
+// mark is a parameter without a meaning. If a session has the mark, the session also got
+// the other settings. The mark is needed because some poolers drop parameters without an
 // error.
 const mark = "outboxd.session"
 
@@ -130,8 +130,8 @@ type session struct {
 }
 
 // outboxd sets readOnlyDefault to off only if the role or the database makes sessions
-// read-only. If the server's configuration makes them read-only, outboxd obeys: operators
-// do that before another server takes over, and later writes would be lost.
+// read-only. If the server's configuration makes sessions read-only, outboxd obeys:
+// operators do that before another server takes over, and later writes would be lost.
 const readOnlyDefault = "default_transaction_read_only"
 
 // prepare adds the settings to config.
@@ -161,9 +161,9 @@ func (s *session) prepare(config *pgx.ConnConfig) {
 	parameters["search_path"] = s.searchPath()
 	switch {
 	case s.pooled:
-		// The other modes ask the server about a statement before its transaction begins.
-		// Behind a pooler, another session may answer that question, and that session may look
-		// in another schema.
+		// All exec modes except exec and simple_protocol ask the server about a statement
+		// before its transaction begins. Behind a pooler, another session may answer the
+		// question about a statement, and that session may look in another schema.
 		if config.DefaultQueryExecMode != pgx.QueryExecModeSimpleProtocol {
 			config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		}
@@ -197,7 +197,7 @@ func isPooledParameter(name string) bool {
 }
 
 // refused reports whether a connection failed because a pooler accepts no parameters.
-// After that, session sends only the parameters that PgBouncer accepts.
+// After such a failure, outboxd sends only the parameters that PgBouncer accepts.
 func (s *session) refused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != "08P01" || !strings.Contains(pg.Message, "unsupported startup parameter") {
@@ -216,8 +216,8 @@ SELECT current_setting('server_version_num')::int, coalesce(current_setting('` +
        (SELECT source NOT IN ('default', 'configuration file', 'command line', 'environment variable')
         FROM pg_settings WHERE name = '` + readOnlyDefault + `')`
 
-// learn sets the settings of a new connection. From the first connection, it learns what
-// later connections need.
+// learn sets the settings of a new connection. From the first connection, learn finds out
+// what later connections need.
 func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 	if conn.Config().RuntimeParams[mark] == markKnown {
 		return nil
@@ -264,8 +264,8 @@ func (s *session) learn(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // pins returns the statement that sets all settings, for the transaction (local) or for
-// the session. For a transaction it leaves out the settings default_transaction_…, which
-// have no effect on a transaction that has already begun.
+// the session. For a transaction, pins leaves out the settings default_transaction_…,
+// which have no effect on a transaction that has already begun.
 func (s *session) pins(local bool) string {
 	var calls []string
 	pin := func(name, value string) {
@@ -306,7 +306,7 @@ func isForeignStatement(err error) bool {
 // statement on one connection, occupies the server session from another connection, and
 // then executes the statement.
 //
-// Errors: domain.CodeInvalid if the server no longer knows the statement.
+// Errors: domain.CodeInvalid if the server no longer knows the prepared statement.
 func (s *session) tryPreparedStatements(ctx context.Context, pool *pgxpool.Pool) error {
 	const doing = "try whether prepared statements are kept"
 	config := pool.Config().ConnConfig

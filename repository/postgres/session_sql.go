@@ -13,7 +13,7 @@ import (
 )
 
 // openSQL returns the pool for database/sql, which GORM uses too. Behind a pooler, each
-// of its transactions sets outboxd's settings, as those of Pool do.
+// transaction of this pool sets outboxd's settings, as Pool's transactions do.
 func (s *Pool) openSQL() *sql.DB {
 	db := sql.OpenDB(sessionConnector{stdlib.GetPoolConnector(s.Pool), s})
 	db.SetMaxIdleConns(0) // the pool keeps them

@@ -27,7 +27,7 @@ func NewUsers(db *postgres.Database, name string) *Users { return &Users{db: db,
 
 var _ registration.UserStore = (*Users)(nil)
 
-// The types that GORM maps to the rows of the example's tables.
+// GORM maps these types to the rows of the example's tables.
 type (
 	userRow struct {
 		ID           domain.ID

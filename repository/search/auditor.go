@@ -111,8 +111,9 @@ SELECT id, least(` + stored.Places.Each(`(SELECT id FROM {table} WHERE id >= $1:
     (SELECT event_id FROM inbox WHERE event_id >= (SELECT id FROM first) ORDER BY event_id OFFSET %[1]d LIMIT 1))
 FROM first`
 
-// placesPiece returns the first and the last ID of the next piece. The piece before it
-// ended with the ID after. If no event is left, the piece begins right after that ID.
+// placesPiece returns the first and the last ID of the next piece. The piece before the
+// returned one ended with the ID after. If no event is left, the piece begins right after
+// that ID.
 func placesPiece(ctx context.Context, q stored.Querier, after domain.ID, rows int) (first, last domain.ID, err error) {
 	var from, end *domain.ID
 	err = q.QueryRow(ctx, fmt.Sprintf(placesPieceSQL, rows-1), stored.PieceStart(after)).Scan(&from, &end)
@@ -161,7 +162,7 @@ func (s accountSums) lines() []audit.AccountLine {
 
 // A held event waits for the event that has the turn of its key, for an earlier event of
 // the key in the outbox, or for the end of a replay. Between two commits there may for a
-// moment be nothing that it waits for.
+// moment be nothing for which a held event waits.
 //
 // If a producer wrote an event more than once under one ID, several tables may have it.
 // Then the rows of the event have different times, or the account has counted each of the

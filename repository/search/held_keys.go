@@ -33,8 +33,8 @@ func holderSQL(key, position string) string {
         (SELECT o.id FROM outbox o WHERE o.ordering_key = ` + key + ` AND o.ordering_position < ` + position + ` ORDER BY o.ordering_position LIMIT 1))`
 }
 
-// heldKeysSQL counts and looks up only the keys on the page. It is one statement, so it
-// finds an event that is moving at the same time in one place only.
+// heldKeysSQL counts and looks up only the keys on the page. heldKeysSQL is one
+// statement, so it finds an event that is moving at the same time in one place only.
 var heldKeysSQL = heldHeadsSQL + `, page AS MATERIALIZED (
     SELECT key, id, held_at, ` + holderSQL("longest.key", "longest.position") + ` AS holder
     FROM (SELECT * FROM heads ORDER BY held_at, key LIMIT $3) AS longest

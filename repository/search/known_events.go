@@ -31,8 +31,8 @@ SELECT id FROM unnest($1::uuid[]) AS asked (id)
 WHERE ` + stored.Places.Have("asked.id") + ` OR EXISTS (SELECT FROM inbox i WHERE i.event_id = asked.id)`
 
 // Among returns those of the IDs that are, or may have been, events of this database. If
-// there is no history, or if an ID is older than the history, it is not known and counts
-// as an event of this database.
+// there is no history, or if an ID is older than the history, outboxd cannot know whose
+// event it is. Then Among returns the ID too.
 //
 // Errors: domain.CodeUnavailable.
 func (k *KnownEvents) Among(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {

@@ -10,9 +10,9 @@ import (
 // CountLimit is the largest number of rows that a measurement counts in one table.
 const CountLimit = domain.StandingCounted
 
-// StandingSQL counts the events in each place. Up to the limit a count is exact. Above it
-// the planner's estimate is used, if it is larger than the count. StandingSQL reads only
-// the first held event of each key.
+// StandingSQL counts the events in each place. Up to the limit a count is exact. Above
+// the limit, the planner's estimate is used if it is larger than the count. StandingSQL
+// reads only the first held event of each key.
 var StandingSQL = heldHeadsSQL + `
 SELECT greatest(counted, CASE WHEN counted = $3 THEN (SELECT reltuples::bigint FROM pg_class WHERE oid = 'outbox'::regclass) END) AS pending,
        counted = $3 AS estimated,

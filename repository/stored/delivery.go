@@ -6,8 +6,8 @@ import "outboxd/domain"
 // or alias that has the event. A statement with DeliveryColumns must also have the
 // columns name, ordering, most_attempts and delivery_id of the subscription.
 //
-// A delivery has two more headers than its event, unless the event's headers already fill
-// their space.
+// A delivery has two more headers than its event, unless the event's headers have 65,000
+// bytes or more.
 func DeliveryColumns(event string) map[string]string {
 	return map[string]string{
 		"id":                "delivery_id",

@@ -11,7 +11,7 @@ import (
 	"outboxd/domain"
 )
 
-// Always is a length of time that every event is younger than.
+// Always is 100 years: every event is younger.
 const Always = 100 * 365 * 24 * time.Hour
 
 // LastID comes after all other IDs.

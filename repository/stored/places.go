@@ -43,7 +43,7 @@ func (p PlaceList) Only(states ...domain.EventState) PlaceList {
 	return slices.DeleteFunc(slices.Clone(p), func(at Place) bool { return !slices.Contains(states, at.state) })
 }
 
-// Each returns the text once for each place, separated by sep. In the text, it replaces
+// Each returns the text once for each place, separated by sep. In the text, Each replaces
 // {table}, {state} (a string literal) and the expressions {since}, {stage}, {error} and
 // {rival} by the values of the place.
 func (p PlaceList) Each(text, sep string) string {

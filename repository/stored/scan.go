@@ -46,9 +46,8 @@ func (s *Scan) WithoutEvent() []any {
 	return targets
 }
 
-// Event returns the event of the row that was scanned last. A part that could not be read
-// is empty or has the nearest allowed value; see Unfit. A field that could not be read
-// has another value; see Unfit.
+// Event returns the event of the row that was scanned last. A part of the event that
+// could not be read is empty or has the nearest allowed value; see Unfit.
 func (s *Scan) Event() domain.Event {
 	e := domain.Event{
 		ID: s.id, Type: string(s.kind), Payload: s.payload, Queue: string(s.queue), Available: s.available.Time, Attempts: int(s.attempts.Int32),

@@ -131,8 +131,8 @@ func (s *Store) openReplay(ctx context.Context, name string) (from domain.ID, op
 // are due. ContinueReplay calls tell, unless tell is nil, after every piece and while it
 // waits.
 //
-// Every piece that it has made stays, even if it is interrupted: the next call continues
-// from there.
+// Every piece that ContinueReplay has made stays, even if ContinueReplay is interrupted:
+// the next call continues from there.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) ContinueReplay(ctx context.Context, name string, tell func(domain.SubscriptionReplay)) error {

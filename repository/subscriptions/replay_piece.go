@@ -19,15 +19,15 @@ import (
 // claimed before, from all tables that may have them.
 //
 //   - The outbox may have events that no claim has met yet, and so may the dead letters
-//     that come from the outbox. These are left out. Their next claim makes their
-//     deliveries.
+//     that come from the outbox. These are left out. The next claim of such an event
+//     makes its deliveries.
 //   - A cancelled event gets no delivery.
 //   - The range of sent_at leaves out partitions of the history. The range begins an hour
 //     early, because clocks may differ.
 //   - An event that was replayed or written again has several rows; the newest generation
 //     counts.
-//   - An erased event no longer has a payload and is never sent again. The journal has
-//     its erasure for as long as the event is kept.
+//   - An erased event no longer has a payload and is never sent again. For as long as the
+//     event is kept, the journal says that it was erased.
 var metSQL = `
 WITH sub AS (
     SELECT $4::uuid AS subscription_id, $5::text AS name, $6::text[] AS patterns, $7::jsonb AS wanted_headers, $8::text AS ordering, $9::integer AS most_attempts
@@ -144,8 +144,8 @@ func (s *Store) replayPiece(ctx context.Context, name string, rows int) (ended b
 	}
 }
 
-// tryReplayPiece makes the deliveries of one piece. If cause is not nil, it makes none
-// and counts the event of the piece as refused because of cause.
+// tryReplayPiece makes the deliveries of one piece. If cause is not nil, tryReplayPiece
+// makes no delivery, and counts the event of the piece as refused because of cause.
 func (s *Store) tryReplayPiece(ctx context.Context, name string, rows int, cause error) (ended bool, err error) {
 	err = pgx.BeginFunc(ctx, s.db.Pool(), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, pieceBoundsSQL); err != nil {
@@ -228,8 +228,8 @@ func wantedArgs(s *domain.Subscription) ([]any, error) {
 
 // CountReplay returns how many of the events that were emitted since a time and are still
 // kept a subscription wants. The subscription need not exist yet. CountReplay does not
-// count events that were erased or that no claim has met. It counts events whose delivery
-// already exists.
+// count events that were erased or that no claim has met. CountReplay counts events whose
+// delivery already exists.
 //
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 func (s *Store) CountReplay(ctx context.Context, sub *domain.Subscription, since time.Time) (total int64, err error) {

@@ -116,8 +116,8 @@ WHERE s.removed_at IS NOT NULL OR (s.types, s.headers, s.url, s.secrets, s.forma
                      excluded.rate, excluded.attempts, excluded.retry_max_ms, excluded.ordering, excluded.instead_of_queue)
 RETURNING xmax::text <> '0'`
 
-// The row keeps the former ID of a removed subscription, because its deliveries are found
-// by that ID.
+// keepFormerSQL keeps the former ID of a removed subscription, because its deliveries are
+// found by that ID.
 const keepFormerSQL = `
 INSERT INTO outbox_former_subscriptions (id, name, removed_at) SELECT id, name, removed_at FROM outbox_subscriptions WHERE name = $1 AND removed_at IS NOT NULL
 ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`

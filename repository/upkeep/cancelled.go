@@ -97,9 +97,10 @@ func (h *Housekeeping) TrimVoidTasks(ctx context.Context, _ time.Duration, limit
 	return tag.RowsAffected(), postgres.Translate(err, "trim void tasks")
 }
 
-// The account keeps the number of the deleted cancelled events. Their rows in the inbox
-// are deleted with them. The inbox row of a cancelled event prevents its task from taking
-// effect. A cancelled event is deleted only when Redis no longer has a task of it.
+// The account keeps the number of the deleted cancelled events. The inbox rows of the
+// deleted events are deleted with them. The inbox row of a cancelled event prevents its
+// task from taking effect. A cancelled event is deleted only when Redis no longer has a
+// task of it.
 var trimCancelledSQL = `
 WITH gone AS (
     DELETE FROM outbox_cancelled WHERE id = ANY(ARRAY(

@@ -112,12 +112,13 @@ func PartitionDays(names []string) map[time.Time]bool {
 	return days
 }
 
-// createPartition makes the partition of a day. First it moves the day's rows out of the
-// default partition: as long as that has such rows, PostgreSQL refuses the new partition.
-// A query may be planned before the move and then wait for the default partition. Such a
-// query would look for the rows in the default partition, and not find them. So
-// createPartition first takes a lock on outbox_sent, for which a query waits before it is
-// planned. A day in the future has no such rows, so a weaker lock is enough.
+// createPartition makes the partition of a day. First createPartition moves the day's
+// rows out of the default partition: as long as the default partition has such rows,
+// PostgreSQL refuses the new partition. A query may be planned before the move and then
+// wait for the default partition. Such a query would look for the rows in the default
+// partition, and not find them. So createPartition first takes a lock on outbox_sent, for
+// which a query waits before it is planned. A day in the future has no such rows, so a
+// weaker lock is enough.
 func (h *Housekeeping) createPartition(ctx context.Context, day time.Time, begun bool) error {
 	name := partitionPrefix + day.Format(partitionDay)
 	from, to := day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)

@@ -35,8 +35,8 @@ func NewLog(dir string, logger *slog.Logger) (*Log, error) {
 	return &Log{dir: dir, from: from, logger: logger}, nil
 }
 
-// Send writes the file <event ID>.eml. For repeats it writes <event ID>.2.eml and so on.
-// When Send returns nil, the file is complete and on disk. Errors: CodeInvalid if the
+// Send writes the file <event ID>.eml. For repeats Send writes <event ID>.2.eml and so
+// on. When Send returns nil, the file is complete and on disk. Errors: CodeInvalid if the
 // mail cannot be made; any other error comes from the file system.
 func (n *Log) Send(ctx context.Context, message registration.Message) error {
 	if err := ctx.Err(); err != nil {

@@ -42,12 +42,13 @@ type SMTPOptions struct {
 	Password string
 	From     string // address, with or without a name; its domain ends the Message-IDs
 
-	// Timeout limits one Send, from the connection to the last answer. 0 means 30 s. Make it
-	// shorter than the task's timeout; otherwise that ends the task first.
+	// Timeout limits one Send, from the connection to the last answer. 0 means 30 s. Make
+	// Timeout shorter than the task's timeout; otherwise the task's timeout ends the task
+	// first.
 	Timeout time.Duration
 
 	// TLSConfig replaces the default settings: TLS 1.2 or newer, and the root certificates
-	// of the system. If its ServerName is empty, the host of Addr is used.
+	// of the system. If ServerName of TLSConfig is empty, the host of Addr is used.
 	TLSConfig *tls.Config
 }
 

@@ -34,7 +34,7 @@ const (
 	// maxBody is the largest number of bytes that are read of an answer's body, and also of
 	// its headers.
 	maxBody = 64 << 10
-	// maxQuoted is the largest number of bytes of an answer that an error is made from.
+	// maxQuoted is the largest number of bytes of an answer that Send keeps for its error.
 	maxQuoted = 4 << 10
 )
 
@@ -50,8 +50,8 @@ type WebhookOptions struct {
 	Client *http.Client
 }
 
-// Webhook posts messages as JSON. Webhook signs them by the Standard Webhooks scheme
-// (standardwebhooks.com); the webhook-id is the event ID.
+// Webhook posts messages as JSON. Webhook signs the messages by the Standard Webhooks
+// scheme (standardwebhooks.com); the webhook-id is the event ID.
 type Webhook struct {
 	url     string
 	address string // host:port
