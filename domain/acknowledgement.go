@@ -2,20 +2,20 @@ package domain
 
 import "context"
 
-// Acknowledgement says that an event took effect in a consumer's own database.
-// Several outboxes may share a queue, so it may belong to another outbox.
+// Acknowledgement says that an event took effect in a consumer's own database. Several outboxes may share one
+// Redis, so the event may belong to another outbox.
 type Acknowledgement struct {
 	EventID     ID
 	Type, Queue string // the event's
 	Outbox      string // the mark of the outbox that its task came from; "": not known
 }
 
-// Acknowledgements reads what consumers acknowledged through the queue.
+// Acknowledgements reads the acknowledgements that consumers wrote to Redis.
 type Acknowledgements interface {
-	// Await returns the acknowledgements that came after a position, the oldest
-	// first, and the position of the last one. It waits a bounded time for the
-	// first. An unknown position, such as "", is the beginning, and "end" is
-	// after the last one so far. If next is before after, the queue has been replaced.
+	// Await returns the acknowledgements that came after a position, the oldest first, and the position of the last
+	// one. It waits a bounded time for the first. An unknown position, such as "", means the beginning. "end" means
+	// the position after the newest acknowledgement. If next is a lower position than after, Redis has lost or
+	// replaced the acknowledgements.
 	//
 	// Errors: CodeUnavailable.
 	Await(ctx context.Context, after string) (list []Acknowledgement, next string, err error)
@@ -24,20 +24,18 @@ type Acknowledgements interface {
 	Close() error
 }
 
-// AcknowledgedEvents confirms events that were acknowledged.
+// AcknowledgedEvents confirms the events that consumers acknowledged.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type AcknowledgedEvents interface {
-	// Position returns the position that the last Acknowledge remembered; "" at
-	// first.
+	// Position returns the position that the last Acknowledge stored, or "" if there was none.
 	Position(ctx context.Context) (string, error)
 
-	// Acknowledge confirms the events that belong to this outbox, and remembers
-	// the position next instead of after, in one transaction. It returns how many events it confirmed.
-	// It does not count events that were confirmed before, or whose turn has not
-	// come.
+	// Acknowledge confirms the events that belong to this outbox. In the same transaction it replaces the stored
+	// position after by next. It returns how many events it confirmed. The count leaves out events that were
+	// confirmed before, and events whose ordering key has given another event the turn.
 	//
-	// Errors: CodeConflict if the position is not after, or if the database may have
-	// gone back and the leader has not noted it yet. Nothing is confirmed then.
+	// Errors: CodeConflict if the stored position is not after, or if the database may have gone back to an earlier
+	// state and the leader has not noted it yet. Nothing is confirmed then.
 	Acknowledge(ctx context.Context, list []Acknowledgement, after, next string) (int64, error)
 }

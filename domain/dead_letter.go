@@ -16,7 +16,7 @@ const (
 	StagePerson Stage = "person"
 )
 
-// DeadLetter is an event that was given up.
+// DeadLetter is an event that the relay, the worker or a person gave up.
 type DeadLetter struct {
 	Event
 	Stage Stage // that gave the event up
@@ -26,8 +26,7 @@ type DeadLetter struct {
 	FirstError    string
 	FirstFailedAt time.Time
 	DiedAt        time.Time
-	// HoldsKey says that events of its ordering key wait until it is replayed
-	// or discarded.
+	// HoldsKey says that the later events of its ordering key wait until this dead letter is replayed or discarded.
 	HoldsKey bool
 }
 
@@ -46,13 +45,12 @@ type DeadFilter struct {
 	NewerThan time.Duration // died at most this long ago
 	ErrorForm string        // the error's form, as DeadGroup.ErrorForm
 	Except    []ID          // events to leave out
-	// Until leaves out events that died later, by the store's clock. So work in
-	// several steps does not meet events again that it has just replayed.
+	// Until leaves out events that died after this time, by the database's clock. So a replay in several batches
+	// does not replay an event again that it has just replayed and that died again.
 	Until time.Time
 }
 
-// Action is something that a person does to events. It is recorded together
-// with its effect.
+// Action is something that a person does to events. It is recorded in the transaction of its effect.
 type Action struct {
 	ID     ID // given by the store with the first effect
 	Actor  string
@@ -61,8 +59,7 @@ type Action struct {
 	Filter map[string]string
 }
 
-// DeadGroup is the dead letters of one type with the same error, apart from IDs
-// and numbers in it.
+// DeadGroup counts the dead letters of one type whose errors differ only in IDs and numbers.
 type DeadGroup struct {
 	Type      string
 	ErrorForm string // the error with # for each ID and number, cut
@@ -72,8 +69,7 @@ type DeadGroup struct {
 	LastDied  time.Time
 }
 
-// The kinds of actions on failing tasks and on queues. The other kinds are named
-// where they are done.
+// The kinds of actions on failing tasks and on queues. The code of each other action names its own kind.
 const (
 	ActionRetry  = "retry"
 	ActionGiveUp = "give up"
@@ -81,10 +77,9 @@ const (
 	ActionResume = "resume"
 )
 
-// ActionRecords keep what people did where the database sees no effect of it. It is
-// safe for concurrent use.
+// ActionRecords records the actions of people that change only Redis. It is safe for concurrent use.
 type ActionRecords interface {
-	// Record records an action that is done. Errors: CodeUnavailable.
+	// Record records an action after it was done. Errors: CodeUnavailable.
 	Record(ctx context.Context, kind string, action *Action, events int64) error
 }
 
@@ -98,57 +93,52 @@ type RecordedAction struct {
 	Events int64
 }
 
-// Replayed is an event that was sent again.
+// Replayed is a dead letter that was put back into the outbox.
 type Replayed struct {
 	ID         ID
 	Generation int // the new one
 	Type       string
 }
 
-// ReplayOutcomes counts replayed events by their state now.
+// ReplayOutcomes counts replayed events by their present state.
 type ReplayOutcomes struct{ Confirmed, Dead, Open int }
 
-// DeadLetters reads and changes the events that the relay or the worker gave up.
-// Its methods are safe for concurrent use, also by several processes: a dead
-// letter is moved once.
+// DeadLetters reads, replays and discards dead letters. Its methods are safe for concurrent use by any number of
+// processes: each dead letter is replayed or discarded only once.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type DeadLetters interface {
-	// List returns up to limit dead letters after a place, those that died
-	// first at the beginning.
+	// List returns up to limit dead letters after a cursor, in the order in which they died.
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
 
-	// Groups looks at the limit dead letters that died last. It returns their
-	// largest groups, and whether there are more dead letters.
+	// Groups reads the newest dead letters, at most limit. It returns their largest groups. more says that groups
+	// or dead letters were left out.
 	Groups(ctx context.Context, limit int) (groups []DeadGroup, more bool, err error)
 
-	// Actions returns what people did, the latest first.
+	// Actions returns the newest recorded actions of people, newest first.
 	Actions(ctx context.Context, limit int) ([]RecordedAction, error)
 
-	// Count returns how many dead letters there are, up to limit, and the store's
-	// time. Without a limit, which is 0, it counts all.
+	// Count returns how many dead letters match, counted up to limit, and the database's time. With limit 0 it
+	// counts all.
 	Count(ctx context.Context, filter DeadFilter, limit int) (int64, time.Time, error)
 
-	// Replay puts up to limit dead letters back into the outbox, due now, under
-	// a new generation and with no attempt charged. It skips dead letters that
-	// another transaction is moving. If it returns no event and no error, none
-	// are left. A *ReplayRefused names a dead letter that the outbox refuses.
-	// Nothing was replayed then, and the next call should except it.
+	// Replay puts up to limit dead letters back into the outbox, due now, under a new generation and with no
+	// attempt charged. It skips dead letters that another transaction is replaying or discarding. If it returns no
+	// event and no error, no matching dead letter is left. If the error is a *ReplayRefused, the outbox refuses the
+	// dead letter that the error names, and nothing was replayed. The next call should leave out that dead letter.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)
 
 	// Discard removes up to limit dead letters for good, and returns how many.
 	Discard(ctx context.Context, action *Action, filter DeadFilter, limit int) (int, error)
 
-	// Outcomes counts replayed events by their state. No consumer confirms the
-	// types in unconfirmed: their events count as confirmed when the queue has
-	// them.
+	// Outcomes counts replayed events by their state. No consumer confirms events of the types in unconfirmed; they
+	// count as confirmed when Redis has their task.
 	Outcomes(ctx context.Context, events []Replayed, unconfirmed []string) (ReplayOutcomes, error)
 }
 
 // FailedTask is a task whose handler failed.
 type FailedTask struct {
-	// Event is what the queue knows of the event: its ID, generation, type,
-	// payload, headers, queue, and options.
+	// Event has the fields that a task carries: ID, generation, type, payload, headers, queue and options.
 	Event
 	Attempt int // 1 is the first
 	Err     error
@@ -172,21 +162,19 @@ const (
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type FailedTasks interface {
-	// Failed enters a failed attempt into the journal.
+	// Failed adds an entry for a failed attempt to the journal.
 	Failed(ctx context.Context, task FailedTask) error
 
-	// Bury moves an event to the dead letters from whatever table it is in. If
-	// it is in none, Bury makes the dead letter from the task, or nothing if
-	// onRecord is set. Repeating it is harmless.
+	// Bury makes an event a dead letter, whatever table has it. If no table has it, Bury makes the dead letter from
+	// the task, unless onRecord is set. A second call for the same event is harmless.
 	Bury(ctx context.Context, task FailedTask, onRecord bool) (Burial, error)
 
-	// Unburied returns the events that the database has as pending, held or
-	// handed to the queue.
+	// Unburied returns those of the given events that are pending, held or in outbox_sent.
 	Unburied(ctx context.Context, ids []ID) ([]ID, error)
 }
 
-// ReplayRefused is the error for a dead letter that the outbox refuses, because
-// it never passed the outbox's present checks. It stays a dead letter.
+// ReplayRefused is the error for a dead letter that the CHECK constraints of the table outbox refuse, for example
+// after a restore. It stays a dead letter.
 type ReplayRefused struct {
 	ID    ID
 	Cause error

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Code says what kind of failure an error is, in terms a caller can act upon.
+// Code is the kind of a failure. A caller decides by it what to do.
 type Code string
 
-// The error codes. An error without one counts as CodeInternal.
+// The error codes. An error without a code counts as CodeInternal.
 const (
 	CodeInvalid      Code = "invalid"      // the input can never succeed as it is
 	CodeUnauthorized Code = "unauthorized" // no or wrong credentials
@@ -27,9 +27,8 @@ type FieldError struct {
 	Message string // what to change, as a sentence fragment
 }
 
-// Error is a failure with a code and a message. The message may be shown to the
-// client that made the request. The cause is for the log only and never leaves
-// the process.
+// Error is a failure with a code and a message. The message may be shown to the client that made the request. The
+// cause is for the log only; clients never see it.
 type Error struct {
 	Code       Code
 	Message    string
@@ -50,8 +49,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf returns an Error of the given code whose message may be shown to
-// clients. It has no cause: for one, use Wrap.
+// Errorf returns an Error of the given code whose message may be shown to clients. It has no cause; use Wrap to add
+// one.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// DefaultQueue is the Asynq queue of an event that names none.
+// DefaultQueue is the Asynq queue of an event that names no queue.
 const DefaultQueue = "default"
 
-// Event is one row of the outbox: a task to be handed to Asynq because the
-// transaction that wrote it committed.
+// Event is one row of the outbox. Once the producer's transaction has committed, a relay hands the event to Asynq
+// as a task.
 type Event struct {
 	ID        ID
 	Type      string // the Asynq task type, such as "email:send_notification"
@@ -23,27 +23,27 @@ type Event struct {
 	Options   TaskOptions
 	Available time.Time // not to be relayed before
 	Attempts  int       // refusals so far; an outage is none
-	// Generation counts replays. From 1 on it is part of the task ID: Redis
-	// would take a replay for a finished or archived task with the same ID.
+	// Generation counts replays. From 1 on the generation is part of the task ID. Otherwise Asynq would take a
+	// replay for the finished or archived task with the same ID.
 	Generation int
 	LastError  string
 	CreatedAt  time.Time
-	// OrderingKey, if it is not empty, makes the events of one key take effect
-	// one after another, in the order of Position, which the store assigns.
+	// OrderingKey groups events that take effect one after another, in the order of Position. "" means no order.
+	// The database assigns Position.
 	OrderingKey string
 	Position    int64
-	// Origin and Subscription are set for a delivery only: the event that it
-	// delivers, and the name of the subscription.
+	// Origin and Subscription are set only for a delivery. Origin is the event that it delivers, Subscription the
+	// name of the subscription.
 	Origin       ID
 	Subscription string
-	// Split is whether the event's deliveries were made.
+	// Split says whether a relay has made the event's deliveries.
 	Split Split
-	// Outbox is the mark of the outbox that the event was claimed from. Its task carries
-	// the mark, and acknowledgements return it.
+	// Outbox is the mark that identifies the outbox from which the event was claimed. The event's task carries the
+	// mark, and an acknowledgement contains it.
 	Outbox string
 }
 
-// Split says whether the deliveries of an event were made.
+// Split says whether a relay has made the deliveries of an event.
 type Split string
 
 // The values of Split. The zero Split means that no relay has claimed the event
@@ -53,8 +53,8 @@ const (
 	SplitInstead Split = "instead" // deliveries were made, and the event has no task of its own
 )
 
-// HeaderOrigin and HeaderQueue are headers of a delivery's task: the ID of the event, and its own
-// queue.
+// HeaderOrigin and HeaderQueue are headers of a delivery's task: the ID and the queue of the event that it
+// delivers.
 const (
 	HeaderOrigin = "outboxd-event-id"
 	HeaderQueue  = "outboxd-queue"
@@ -70,8 +70,8 @@ type TaskOptions struct {
 	Unique    time.Duration // whole seconds
 }
 
-// TaskID is the ID under which Redis knows the event. It is the same for every
-// attempt, so Redis recognises a repeat and ignores it.
+// TaskID is the ID of the event's task in Asynq. It is the same for every attempt, so Asynq recognises a repeated
+// task and ignores it.
 func (e *Event) TaskID() string {
 	if e.Generation == 0 {
 		return e.ID.String()
@@ -79,8 +79,7 @@ func (e *Event) TaskID() string {
 	return e.ID.String() + "." + strconv.Itoa(e.Generation)
 }
 
-// EventID returns the event that a task ID belongs to. Its errors have
-// CodeInvalid.
+// EventID returns the ID of the event to which a task ID belongs. Its errors have CodeInvalid.
 func EventID(taskID string) (ID, error) {
 	id, _, err := ParseTaskID(taskID)
 	return id, err
@@ -101,22 +100,20 @@ func ParseTaskID(taskID string) (ID, int, error) {
 	return id, generation, err
 }
 
-// EventStore hands out due events and stores what became of them. Its methods
-// are safe for concurrent use, by any number of processes.
+// EventStore claims due events and stores the outcome of each. Its methods are safe for concurrent use, by any
+// number of processes.
 type EventStore interface {
-	// Claim takes up to limit due events after a place, oldest due first. They stay
-	// claimed until the batch is committed or released, or its connection ends. It
-	// skips events that another claim holds, and those of the queues in except.
-	// Events that come before their turn are moved to the held ones and are not in
-	// the batch. A batch without events needs neither Commit nor Release.
+	// Claim claims up to limit due events after the cursor from, oldest due first. The events stay claimed until
+	// the batch is committed or released, or its connection ends. Claim skips events that another claim has locked,
+	// and events of the queues in except. It moves an event to outbox_held, and leaves it out of the batch, if
+	// another event of its ordering key has the turn. A batch without events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Claim(ctx context.Context, from Cursor, limit int, except ...string) (Batch, error)
 
-	// NextDue returns the time until the next event is due, by the store's
-	// clock; false if there is none. It is negative for an event that has just
-	// become due and may have missed the last claim, and, with overdue, for one that
-	// has been due for longer.
+	// NextDue returns the time until the next event is due, by the database's clock, and false if there is no such
+	// event. The time is negative if an event has just become due: the last claim may have missed it. Events that
+	// have been due for longer count only if overdue is set.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	NextDue(ctx context.Context, overdue bool) (time.Duration, bool, error)
@@ -129,12 +126,12 @@ type Cursor struct {
 	ID  ID
 }
 
-// Compare returns -1, 0 or 1 as c comes before d, is d, or comes after it.
+// Compare returns -1 if c comes before d, 0 if they are equal, and 1 if c comes after d.
 func (c Cursor) Compare(d Cursor) int {
 	return cmp.Or(c.Due.Compare(d.Due), bytes.Compare(c.ID[:], d.ID[:]))
 }
 
-// String returns c as ParseCursor reads it, and "" for the zero Cursor.
+// String returns c in the form that ParseCursor reads, and "" for the zero Cursor.
 func (c Cursor) String() string {
 	if c.Due.IsZero() && c.ID.IsZero() {
 		return ""
@@ -169,29 +166,27 @@ type Batch interface {
 	// due. The answer does not change.
 	Full() bool
 
-	// Advanced reports whether the commit released other events: deliveries, or the next ones
-	// of ordering keys. They are due now.
+	// Advanced reports whether the commit made other events due: deliveries, or the next events of ordering keys.
 	Advanced() bool
 
-	// Held returns how many events the claim took and left out of the batch:
-	// events that are held now, and events that have only deliveries.
+	// Held returns how many claimed events are not in the batch: events that are now held, and events that have
+	// only deliveries.
 	Held() int
 
-	// Deliveries returns how many deliveries the claim made, and the place of
-	// the first. They are due when the claim has ended.
+	// Deliveries returns how many deliveries the claim made, and the cursor of the first. The deliveries are due
+	// when the claim has ended.
 	Deliveries() (int, Cursor)
 
-	// Reached is the place of the last event that the claim took, in the batch
-	// or not; the zero Cursor if it took none.
+	// Reached is the cursor of the last event that was claimed, whether it is in the batch or not. It is the zero
+	// Cursor if no event was claimed.
 	Reached() Cursor
 
-	// Now is the time of the claim by the store's clock, which is also the
-	// clock by which events get due.
+	// Now is the time of the claim by the database's clock. The same clock decides when events are due.
 	Now() time.Time
 
-	// Commit settles the events that were not delivered, and ends the claim.
-	// outcomes has one outcome for each event, in their order. On an error
-	// nothing is changed. The claim itself has moved the delivered events.
+	// Commit settles the events that were not delivered, and ends the claim. The claim itself has already moved the
+	// delivered events. outcomes has one outcome for each event, in the order of Events. After an error nothing has
+	// changed.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
 	Commit(ctx context.Context, outcomes []Outcome) error
@@ -201,11 +196,10 @@ type Batch interface {
 	Release() error
 }
 
-// Verdict says what became of one event in one attempt.
+// Verdict is the result of one attempt to publish one event.
 type Verdict int
 
-// The verdicts. The zero Verdict is for an attempt that an outage cut short:
-// the event does not change and is due at once.
+// The verdicts. The zero Verdict means that an outage ended the attempt: the event does not change and stays due.
 const (
 	Untried    Verdict = iota
 	Delivered          // Redis has the task
@@ -224,24 +218,22 @@ type Outcome struct {
 
 // QueueLengths measures queues. It is safe for concurrent use.
 type QueueLengths interface {
-	// Lengths returns how many unfinished tasks each of the queues has. It
-	// leaves out a queue that cannot be used while others can. Errors:
-	// CodeUnavailable.
+	// Lengths returns how many unfinished tasks each of the queues has. If only some queues cannot be used, it
+	// leaves them out. Errors: CodeUnavailable.
 	Lengths(ctx context.Context, queues []string) (map[string]int64, error)
 }
 
 // Publisher hands events to the queue.
 type Publisher interface {
-	// Publish enqueues events and returns one receipt for each, in their order.
-	// It is safe for concurrent use. It returns when every event has an answer,
-	// or ctx ends. If only some queues cannot be used, the failure of each of
-	// their events is a *QueueOutage.
+	// Publish enqueues events and returns one receipt for each, in the order of events. It is safe for concurrent
+	// use. It returns when Redis has answered for every event, or ctx ends. If only some queues cannot be used, the
+	// failure of each of their events is a *QueueOutage.
 	Publish(ctx context.Context, events []Event) []Receipt
 
 	// Ping reports whether the queue takes writes. Errors: CodeUnavailable.
 	Ping(ctx context.Context) error
 
-	// PingQueue reports whether one queue can be used, as far as outboxd can tell
-	// without enqueueing a task. Errors: CodeUnavailable.
+	// PingQueue reports whether one queue can be used. It enqueues no task, so it cannot find every obstacle.
+	// Errors: CodeUnavailable.
 	PingQueue(ctx context.Context, queue string) error
 }

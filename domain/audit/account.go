@@ -7,16 +7,16 @@ import (
 	"outboxd/domain"
 )
 
-// AccountLine counts the events of one type that were created on one UTC day. Every
-// emitted event, and every delivery, is counted in exactly one of the other fields.
+// AccountLine counts the events of one type that were created on one UTC day. Each emitted event and each delivery
+// is counted in exactly one outcome field, from Pending to Repeated.
 type AccountLine struct {
 	Day  time.Time
 	Type string
 
 	Emitted int64 // counted by the outbox's trigger, apart from the tables
 
-	// Deliveries is how many deliveries were made of the events. Each is also
-	// counted in one of the fields below.
+	// Deliveries is how many deliveries the relay made of these events. Each delivery is also counted in one of the
+	// fields below.
 	Deliveries int64
 
 	Pending   int64 // in the outbox
@@ -24,8 +24,7 @@ type AccountLine struct {
 	InFlight  int64 // handed to the queue, and in the history without a confirmation
 	Confirmed int64 // in the history, or dropped from it, with a confirmation
 	Dead      int64 // dead letters
-	// Suppressed is how many unique events had no task, because the task of
-	// another event took their place.
+	// Suppressed is how many unique events got no task, because the task of another event held the unique lock.
 	Suppressed int64
 	Cancelled  int64 // cancelled before they took effect
 
@@ -52,13 +51,13 @@ func (l *AccountLine) Add(other *AccountLine) {
 	l.Repeated += other.Repeated
 }
 
-// Difference is how many emitted events are counted in no field. If it is
-// negative, it is how many were never emitted, or are counted twice.
+// Difference is how many emitted events and deliveries have no outcome. A negative value is how many were never
+// emitted, or are counted twice.
 func (l *AccountLine) Difference() int64 {
 	return l.Emitted + l.Deliveries - l.Pending - l.Held - l.InFlight - l.Confirmed - l.Dead - l.Suppressed - l.Cancelled - l.Expired - l.Unrecorded - l.Discarded - l.Repeated
 }
 
-// Violation is one event that breaks a promise.
+// Violation is one event for which the tables contradict a guarantee of outboxd.
 type Violation struct {
 	ID     domain.ID
 	Broken string // a few words, such as "in two places"
@@ -72,32 +71,25 @@ type TaskWithoutEvent struct {
 	At      time.Time // when a worker met it last
 }
 
-// Auditor reads the account and looks for events that contradict it. Its
-// methods change nothing.
+// Auditor reads the account, and looks for single events that contradict it. Its methods change nothing.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type Auditor interface {
-	// Account returns the account of all events, by day and type, as of one
-	// moment.
+	// Account returns the account of all events, by day and type, from one database snapshot.
 	Account(ctx context.Context) ([]AccountLine, error)
 
-	// Violations returns up to limit events that are in more than one table, or
-	// are held although no event of their key is on its way. An event that was
-	// emitted more than once under one ID may be in several tables; so
-	// Violations looks only at the days and types for which the account has more
-	// events than were emitted.
+	// Violations returns up to limit events that are in more than one table, and held events whose ordering key has
+	// no event in flight. A producer may emit one ID more than once; such an event may be in several tables. So
+	// Violations reads only the days and types for which the account counts more events than were emitted.
 	Violations(ctx context.Context, account []AccountLine, limit int) ([]Violation, error)
 
-	// Unconfirmed returns up to limit events with IDs after the given one, in
-	// the order of their IDs, that were handed to the queue at least a minute
-	// ago and are not confirmed. Types in except are left out.
+	// Unconfirmed returns up to limit events that were handed to Redis at least a minute ago and are not confirmed.
+	// It returns IDs greater than after, in ascending order. Types in except are left out.
 	Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error)
 
-	// Confirmed returns which of the events are confirmed by now, or are no
-	// longer in the history.
+	// Confirmed returns which of these events are confirmed, or are no longer in outbox_sent.
 	Confirmed(ctx context.Context, ids []domain.ID) (map[domain.ID]bool, error)
 
-	// WithoutEvent returns up to limit tasks that had no event, from the
-	// journal, the latest first.
+	// WithoutEvent reads from the journal up to limit tasks that had no event, newest first.
 	WithoutEvent(ctx context.Context, limit int) ([]TaskWithoutEvent, error)
 }

@@ -1,3 +1,2 @@
-// Package audit is what outboxd verify counts: each event that was emitted is in
-// exactly one place.
+// Package audit defines the checks of outboxd verify: each emitted event must have exactly one outcome.
 package audit

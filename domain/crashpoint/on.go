@@ -9,12 +9,11 @@ import (
 	"syscall"
 )
 
-// variable names the point at which the process kills itself. With ":stop"
-// after the name, the process suspends itself there once, and continues on
-// SIGCONT.
+// variable is the environment variable that names the point at which the process kills itself. If ":stop" follows
+// the name, the process suspends itself there once instead, and continues on SIGCONT.
 const variable = "CRASHPOINT"
 
-// Reach is called where one step has ended and the next one has not begun.
+// Reach marks a place where one step has ended and the next one has not begun.
 func Reach(p Point) {
 	name, stop, _ := strings.Cut(os.Getenv(variable), ":")
 	if name != string(p) {
@@ -25,7 +24,7 @@ func Reach(p Point) {
 		select {}
 	}
 	_ = os.Unsetenv(variable)
-	// SIGSTOP may stop another thread first: wait, or this one would run on.
+	// SIGSTOP may stop another thread first. This thread waits for SIGCONT so that it does not run on.
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)
 	defer signal.Stop(resumed)

@@ -6,7 +6,7 @@ package crashpoint
 // Point is a place between two steps.
 type Point string
 
-// The points of the relay: in a pass, and in healing.
+// The points of the relay: in a pass (claim, publish, settle), and in healing.
 const (
 	RelayClaimed   Point = "relay-claimed"   // the batch is claimed, nothing is published
 	RelayPublished Point = "relay-published" // the batch is published, what failed is not settled
@@ -31,7 +31,7 @@ const (
 	WorkerBuried    Point = "worker-buried"    // the dead letter is written, the task is not archived
 )
 
-// The points of a person's replay.
+// The points of a replay of dead letters by a person.
 const (
 	ReplayWritten   Point = "replay-written"   // it is, and nothing is committed
 	ReplayCommitted Point = "replay-committed" // the replay is committed, the caller has no answer yet
