@@ -169,7 +169,7 @@ type FailedTasks interface {
 	// the task, unless onRecord is set. A second call for the same event is harmless.
 	Bury(ctx context.Context, task FailedTask, onRecord bool) (Burial, error)
 
-	// Unburied returns those of the given events that are pending, held or in outbox_sent.
+	// Unburied returns those of the given events that are pending, held or in flight.
 	Unburied(ctx context.Context, ids []ID) ([]ID, error)
 }
 

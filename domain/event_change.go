@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ChangeAnswer is the answer to a request to cancel, reschedule or erase one
-// event. The words are those of the SQL functions.
+// ChangeAnswer is the answer to a request to cancel, reschedule or erase one event. The SQL functions cancel,
+// reschedule and outbox_erase return the same words.
 type ChangeAnswer string
 
 // The answers: what was done, or why it is too late.
@@ -24,7 +24,7 @@ const (
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
 )
 
-// Explain completes a sentence that begins with an event.
+// Explain returns the rest of a sentence whose subject is an event.
 func (a ChangeAnswer) Explain() string {
 	switch a {
 	case ChangeCancelled:
@@ -52,20 +52,18 @@ func (a ChangeAnswer) Explain() string {
 	}
 }
 
-// Change is the answer for one event.
+// Change is one event and the answer for it.
 type Change struct {
 	ID     ID
 	Answer ChangeAnswer
 }
 
-// EventChanges changes events that have not taken effect. Each call is one
-// transaction, which also records the action. Its methods are safe for
-// concurrent use.
+// EventChanges changes events that have not taken effect. Each call is one transaction, which also records action,
+// the person's command. Its methods are safe for concurrent use.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type EventChanges interface {
-	// Cancel takes events back. If the answer is ChangeCancelled, the event
-	// never takes effect.
+	// Cancel cancels events. An event with the answer ChangeCancelled never takes effect.
 	Cancel(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 
 	// Reschedule moves events that have not taken effect to another time.
@@ -76,9 +74,8 @@ type EventChanges interface {
 	// discarded.
 	Erase(ctx context.Context, action *Action, ids []ID) ([]Change, error)
 
-	// Tasks returns the tasks that may still be in the queue although their
-	// events were cancelled, rescheduled or erased, and those of the events'
-	// deliveries. Only the ID, queue and generation are filled in. The leader
-	// deletes them in any case.
+	// Tasks returns tasks of these events and of their deliveries that may still be in Redis, although the events
+	// were cancelled, rescheduled or erased. Only ID, Queue and Generation are set. If the caller does not delete
+	// the tasks, the leader does.
 	Tasks(ctx context.Context, ids []ID) ([]Event, error)
 }

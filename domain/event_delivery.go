@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// EventDelivery is what the database knows of the delivery of an event to one
-// subscription.
+// EventDelivery is the state that the database has of one event's delivery to one subscription.
 type EventDelivery struct {
 	ID           ID
 	Subscription string
@@ -20,18 +19,18 @@ type EventDelivery struct {
 	Removed      bool          // the subscription was removed
 }
 
-// Event is the delivery as the queue knows it.
+// Event returns the event whose task in Redis is this delivery.
 func (d *EventDelivery) Event() *Event {
 	return &Event{ID: d.ID, Queue: SubscriptionQueuePrefix + d.Subscription, Generation: d.Generation}
 }
 
-// Open is whether the delivery may still be attempted.
+// Open reports whether the delivery may still be attempted.
 func (d *EventDelivery) Open() bool {
 	return d.State == StatePending || d.State == StateHeld || d.State == StateInFlight
 }
 
-// Describe says in a sentence how the delivery stands. nil tasks means that the
-// queue was not asked.
+// Describe describes the delivery's state in a few words. tasks are the delivery's tasks in Redis; nil means that
+// Redis was not asked.
 func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
 	switch {
 	case d.State == StateConfirmed:
@@ -67,8 +66,8 @@ func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
 	}
 }
 
-// NextAt is when the delivery is attempted next, as far as it is planned; zero: it is
-// not, or at once.
+// NextAt returns the planned time of the next attempt. It is zero if no attempt is planned, or if the next one
+// comes at once.
 func (d *EventDelivery) NextAt(tasks []TaskState, now time.Time) time.Time {
 	switch {
 	case !d.Open() || d.Removed || d.Paused != nil:
@@ -81,8 +80,8 @@ func (d *EventDelivery) NextAt(tasks []TaskState, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// LastStatus is how the last attempt ended: what the receiver answered, or why there
-// was no answer. "": nothing is on record.
+// LastStatus returns the receiver's answer to the last attempt, or why there was no answer. It is "" if no attempt
+// is recorded.
 func (d *EventDelivery) LastStatus(tasks []TaskState) string {
 	if d.Open() && len(tasks) > 0 && tasks[0].LastError != "" {
 		return tasks[0].LastError
@@ -93,11 +92,11 @@ func (d *EventDelivery) LastStatus(tasks []TaskState) string {
 	return d.Last.Detail
 }
 
-// deliveriesAsked is of how many deliveries of an event the queue is asked.
+// deliveriesAsked bounds the deliveries of one event whose tasks are looked up in Redis.
 const deliveriesAsked = 20
 
-// DeliveryTasks asks the queue for the tasks of those deliveries that may still be
-// attempted, up to 20 of them. A delivery without a key was not asked for. Errors: CodeUnavailable.
+// DeliveryTasks looks up the tasks of up to 20 deliveries that are in flight. The map has no key for a delivery
+// that was not looked up. Errors: CodeUnavailable.
 func DeliveryTasks(ctx context.Context, queue TaskStates, deliveries []EventDelivery) (map[ID][]TaskState, error) {
 	tasks := map[ID][]TaskState{}
 	for i := range deliveries {

@@ -2,35 +2,34 @@ package domain
 
 import "time"
 
-// EventLife is what the database knows of one event.
+// EventLife is everything that the database has about one event.
 type EventLife struct {
 	Event
-	// State is StateGone for an event that only the journal knows.
+	// State is StateGone if only the journal still has the event.
 	State  EventState
 	SentAt time.Time // in flight or confirmed, while the history has it
 	HeldAt time.Time // with StateHeld
 	DiedAt time.Time // with StateDead, as Stage and Error
 	Stage  Stage
 	Error  string
-	// SuppressedAt and Holder, with StateSuppressed: when, and which task took
-	// its place.
+	// SuppressedAt and Holder are set with StateSuppressed. Holder is the ID of the task that held the unique lock.
 	SuppressedAt time.Time
 	Holder       string
-	// Cancelled, with StateCancelled: who cancelled the event, and why.
+	// Cancelled is set with StateCancelled: who cancelled the event, and why.
 	Cancelled   string
 	ConfirmedAt time.Time // zero: not confirmed, or no longer known
-	// TurnOf is the event that has the turn of the ordering key, or an earlier
-	// event of the key that is not yet due; zero if there is none.
+	// TurnOf is the event of the same ordering key that has the turn, or an earlier event of the key that is not
+	// yet due. It is zero if there is no such event.
 	TurnOf ID
-	// HeldBehind is how many events of the key wait, counted up to 1,000.
+	// HeldBehind is how many later events of the ordering key are held, counted up to 1,000.
 	HeldBehind int
 	Journal    []JournalEntry // oldest first
-	// Deliveries are those to subscriptions, by name. A delivery has no
-	// deliveries of its own; it has Origin and Subscription.
+	// Deliveries are the event's deliveries, in the order of their subscriptions' names. If the event is itself a
+	// delivery, Deliveries is empty, and Origin and Subscription are set.
 	Deliveries []EventDelivery
 }
 
-// JournalEntry is something out of the ordinary that happened to an event.
+// JournalEntry records something unusual that happened to an event, such as a failed attempt.
 type JournalEntry struct {
 	At         time.Time `json:"at"`
 	Stage      Stage     `json:"stage"`

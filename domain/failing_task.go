@@ -14,20 +14,20 @@ type TaskRef struct{ Queue, TaskID string }
 type FailingTask struct {
 	TaskRef
 	Type string
-	// Failed is how many attempts failed and were charged. Attempts is how many
-	// there are altogether; 0: the queue does not know, as with a delivery.
+	// Failed is how many failed attempts were charged. Attempts is how many attempts the task has in all. 0 means
+	// that Redis does not have that number, as with a delivery.
 	Failed, Attempts int
 	Error            string    // of the last attempt, cut to FailingErrorBytes
 	FailedAt         time.Time // to the second; zero: not known
 	NextAt           time.Time // to the second
-	// Unhandled says that the worker which took the task had no handler for it.
+	// Unhandled says that the last worker that took the task had no handler for its type.
 	Unhandled bool
 }
 
-// FailingErrorBytes is how much of a failing task's error is read.
+// FailingErrorBytes is how many bytes of a failing task's error are read.
 const FailingErrorBytes = 1000
 
-// Describe completes a sentence that begins with the event.
+// Describe returns the rest of a sentence whose subject is the event.
 func (t *FailingTask) Describe() string {
 	attempts := "its task failed"
 	switch {
@@ -48,8 +48,7 @@ func (t *FailingTask) Describe() string {
 	return said
 }
 
-// FailingGroup is the failing tasks of one type and queue with the same error, apart
-// from IDs and numbers in it.
+// FailingGroup counts the failing tasks of one type and queue whose errors differ only in IDs and numbers.
 type FailingGroup struct {
 	Type, Queue string
 	ErrorForm   string // as ErrorForm returns it
@@ -59,12 +58,12 @@ type FailingGroup struct {
 	Next        time.Time // the soonest next attempt
 }
 
-// FailingSummary is all failing tasks, by group, the largest group first.
+// FailingSummary counts all failing tasks by group, largest group first.
 type FailingSummary struct {
 	Tasks  int64 // altogether
 	Groups []FailingGroup
-	// Estimated says that there are too many to read all. The groups then are those
-	// of a sample, and their counts are estimates.
+	// Estimated says that there are too many tasks to read all. The groups then come from a sample, and their
+	// counts are estimates.
 	Estimated bool
 }
 
@@ -73,33 +72,32 @@ type FailingSummary struct {
 //
 // Errors: CodeUnavailable if the queue cannot be reached.
 type FailingTasks interface {
-	// Failing returns those of the named tasks that are failing, by their IDs.
+	// Failing returns those of the given tasks that are failing, by task ID.
 	Failing(ctx context.Context, tasks []TaskRef) (map[string]FailingTask, error)
 
-	// All names up to limit failing tasks of each queue, those that are due first at
-	// the beginning. more says that there are others.
+	// All returns up to limit failing tasks of each queue, in the order of their next attempts. more says that a
+	// queue has further failing tasks.
 	All(ctx context.Context, limit int) (tasks []TaskRef, more bool, err error)
 
 	// Summary groups the failing tasks of all queues. Its work is bounded.
 	Summary(ctx context.Context) (FailingSummary, error)
 
-	// Retry makes failing tasks due now, and returns those that were failing. Their
-	// attempts stay as they are.
+	// Retry makes failing tasks due now, and returns the tasks that it changed. It changes no count of attempts.
 	Retry(ctx context.Context, tasks []TaskRef) ([]TaskRef, error)
 
-	// Archive gives failing tasks up, and returns those that were failing. A worker
-	// takes none of them after that; their events are not dead letters yet.
+	// Archive moves failing tasks to Asynq's archive, and returns the tasks that it moved. Workers no longer take
+	// these tasks; their events are not dead letters yet.
 	Archive(ctx context.Context, tasks []TaskRef) ([]TaskRef, error)
 }
 
 // varying matches the parts of an error that differ between events.
 var varying = regexp.MustCompile(`[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+`)
 
-// errorFormLength is in characters. It is that of the dead letters' groups.
+// errorFormLength is in characters. The groups of dead letters use the same length.
 const errorFormLength = 300
 
-// ErrorForm returns an error with # for each ID and number, cut. Errors of the same
-// cause have the same form.
+// ErrorForm returns an error text with # in place of each ID and number, cut to errorFormLength. Errors that differ
+// only in IDs and numbers have the same form.
 func ErrorForm(text string) string {
 	form := []rune(varying.ReplaceAllString(text, "#"))
 	return string(form[:min(len(form), errorFormLength)])

@@ -6,15 +6,14 @@ import (
 	"strings"
 )
 
-// Finding is something that is wrong, or that may break a promise later.
-// Package diagnosis lists all kinds of findings.
+// Finding describes one problem that outboxd found, or a condition that may lead to one. Package diagnosis lists
+// all kinds of findings.
 type Finding struct {
 	Code  string // short and stable, such as "redis-evicts", for searching and for machines
 	Level FindingLevel
-	// Found, Consequence and Remedy are sentences without a full stop: what was
-	// found, what follows from it, and the command or setting that mends it.
-	// They contain no address and no secret, because anybody who may ask sees
-	// them.
+	// Found, Consequence and Remedy are sentences without a full stop: what was found, what follows from it, and
+	// which command or setting corrects it. They contain no address and no secret, because everyone with access to
+	// a page or probe can read them.
 	Found, Consequence, Remedy string
 }
 
@@ -52,14 +51,14 @@ func Warnings(findings []Finding) []string {
 // Examiner looks at a server for conditions that endanger events. Its methods
 // are safe for concurrent use.
 type Examiner interface {
-	// Examine looks once and returns its findings, the worst first, at most one
-	// of each code. If it may not look at something, that is a finding too.
+	// Examine looks once and returns its findings, the worst first, at most one of each code. If a missing right
+	// prevents a check, that is a finding too.
 	//
 	// Errors: CodeUnavailable if the server cannot be reached.
 	Examine(ctx context.Context) ([]Finding, error)
 }
 
-// SortFindings puts the worst first, and leaves the order otherwise as it is.
+// SortFindings sorts by level, worst first. Findings of one level keep their order.
 func SortFindings(findings []Finding) {
 	slices.SortStableFunc(findings, func(a, b Finding) int { return a.Level.rank() - b.Level.rank() })
 }

@@ -9,7 +9,7 @@ const (
 	HeldEventsCounted = 10_000
 )
 
-// HeldKey is an ordering key that holds events back.
+// HeldKey is an ordering key with held events.
 type HeldKey struct {
 	Key  string
 	Held int // events that wait, counted up to HeldEventsCounted
@@ -17,13 +17,12 @@ type HeldKey struct {
 	// wait.
 	Next  ID
 	Since time.Time
-	// Turn is the event that the others wait for; nil if the turn is being
-	// given now.
+	// Turn is the event for which the held events wait. It is nil while a transaction gives the turn to the next
+	// event.
 	Turn *Turn
 }
 
-// Turn is the event that an ordering key waits for: it is on its way, dead, or
-// not yet due.
+// Turn is the event for which the held events of an ordering key wait. It is pending, in flight or dead.
 type Turn struct {
 	ID    ID
 	Since time.Time // when it got the turn, or when it was written if it was never due
@@ -33,7 +32,7 @@ type Turn struct {
 	State EventState
 	Type  string
 	Queue string
-	// At is when the event is due, was handed to the queue, or died; zero with
+	// At is when the event becomes due (pending), was handed to Redis (in flight) or died (dead). It is zero with
 	// StateGone.
 	At        time.Time
 	Attempts  int // refusals so far

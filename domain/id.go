@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ID is a UUID (RFC 9562). The database makes them as version 7: they sort by
-// time and are never reused. The zero ID means "none yet".
+// ID is a UUID (RFC 9562). The database makes IDs of version 7: they sort by time and are never reused. The zero ID
+// means "none yet".
 type ID [16]byte
 
 // ParseID reads the 36-character form, in either case. Its errors have
@@ -37,7 +37,7 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
-// IsZero reports whether id is the zero ID, "none yet".
+// IsZero reports whether id is the zero ID.
 func (id ID) IsZero() bool { return id == ID{} }
 
 // MarshalText makes an ID a string in JSON, YAML and logs.
@@ -74,8 +74,8 @@ func (id *ID) Scan(src any) error {
 	}
 }
 
-// Time returns when a version 7 ID was made, to the millisecond. For the ID of
-// a delivery it returns the time of its event, and false for any other ID.
+// Time returns when a version 7 ID was made, to the millisecond. For the ID of a delivery it returns the time in
+// the event's ID. For any other ID it returns false.
 func (id ID) Time() (time.Time, bool) {
 	if id[6]>>4 != 7 && (id[6]>>4 != 8 || id[8]>>5 != 5) {
 		return time.Time{}, false
@@ -87,8 +87,7 @@ func (id ID) Time() (time.Time, bool) {
 	return time.UnixMilli(millis), true
 }
 
-// FirstID returns an ID that comes before all IDs of version 7 made at t or
-// later, to the millisecond.
+// FirstID returns an ID that sorts before all version 7 IDs that are made at t or later. t is cut to milliseconds.
 func FirstID(t time.Time) ID {
 	var id ID
 	millis := max(0, t.UnixMilli())
@@ -99,7 +98,7 @@ func FirstID(t time.Time) ID {
 	return id
 }
 
-// LastID returns the ID that comes after all others.
+// LastID returns the ID that sorts after all other IDs.
 func LastID() (id ID) {
 	for i := range id {
 		id[i] = 0xff
@@ -107,8 +106,7 @@ func LastID() (id ID) {
 	return id
 }
 
-// Before returns the ID that comes right before this one; the zero ID for
-// itself.
+// Before returns the ID directly before id in the sort order. For the zero ID it returns the zero ID.
 func (id ID) Before() ID {
 	if id.IsZero() {
 		return id

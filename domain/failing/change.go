@@ -22,23 +22,22 @@ func (f *Filter) matches(t *domain.FailingTask) bool {
 		(f.ErrorForm == "" || domain.ErrorForm(t.Error) == f.ErrorForm)
 }
 
-// Change makes the next attempt of failing tasks now, or gives them up.
+// Change lets Asynq retry failing tasks now, or gives the tasks up.
 type Change struct {
 	Tasks domain.FailingTasks
-	// Known returns those of some IDs that are events of this database, so that the
-	// tasks of other programs on the same Redis are left alone.
+	// Known returns those of the given IDs that are events of this database. Change leaves all other tasks alone,
+	// because other programs may use the same Redis.
 	Known func(ctx context.Context, ids []domain.ID) ([]domain.ID, error)
-	// Archived and Failures make dead letters of what was given up.
+	// Archived and Failures make dead letters of the events whose tasks were given up.
 	Archived domain.ArchivedTasks
 	Failures domain.FailedTasks
 	Actions  domain.ActionRecords
 }
 
-// Result is how far a change has come.
+// Result counts the tasks that a change has matched and changed so far.
 type Result struct {
 	Matched, Changed int64
-	// More says that there may be others: a queue has more failing tasks than one
-	// change looks at.
+	// More says that a queue has more failing tasks than one change reads, so matching tasks may have been missed.
 	More bool
 }
 
@@ -47,7 +46,7 @@ func (c *Change) Count(ctx context.Context, filter Filter) (Result, error) {
 	return c.each(ctx, filter, func([]domain.TaskRef) (int64, error) { return 0, nil })
 }
 
-// Retry makes the next attempt of the chosen tasks now. It charges none.
+// Retry makes the chosen tasks due now. It charges no attempt.
 //
 // Errors: domain.CodeUnavailable.
 func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
@@ -58,8 +57,8 @@ func (c *Change) Retry(ctx context.Context, action *domain.Action, filter Filter
 	return result, c.record(ctx, domain.ActionRetry, action, result, err)
 }
 
-// GiveUp makes dead letters of the events of the chosen tasks. If the database cannot
-// be reached meanwhile, the leader makes those that are missing.
+// GiveUp archives the chosen tasks and makes dead letters of their events. If the database becomes unreachable
+// meanwhile, the leader makes the missing dead letters later.
 //
 // Errors: domain.CodeUnavailable.
 func (c *Change) GiveUp(ctx context.Context, action *domain.Action, filter Filter) (Result, error) {
@@ -87,7 +86,7 @@ func (c *Change) bury(ctx context.Context, task domain.TaskRef) error {
 	return err
 }
 
-// record records what was done, also if it ended in an error.
+// record records the action if it changed a task, even if err is not nil.
 func (c *Change) record(ctx context.Context, kind string, action *domain.Action, result Result, err error) error {
 	if result.Changed == 0 && err != nil {
 		return err
@@ -98,9 +97,8 @@ func (c *Change) record(ctx context.Context, kind string, action *domain.Action,
 	return err
 }
 
-// each calls do with the chosen tasks, some at a time. A task that becomes failing
-// again meanwhile is not met twice, because all are named before the first is
-// changed.
+// each calls do with the chosen tasks, batch by batch. It lists all tasks before it changes the first, so a task
+// that fails again meanwhile is not changed twice.
 func (c *Change) each(ctx context.Context, filter Filter, do func([]domain.TaskRef) (int64, error)) (r Result, err error) {
 	all, more, err := c.Tasks.All(ctx, listed)
 	if err != nil {
@@ -131,8 +129,8 @@ func (c *Change) each(ctx context.Context, filter Filter, do func([]domain.TaskR
 	return r, nil
 }
 
-// chosen returns those of some tasks that still fail, that the filter chooses, and
-// that are of events of this database.
+// chosen returns those of the given tasks that still fail, that match the filter, and whose events are in this
+// database.
 func (c *Change) chosen(ctx context.Context, filter *Filter, some []domain.TaskRef) (chosen []domain.TaskRef, err error) {
 	tasks, err := c.Tasks.Failing(ctx, some)
 	if err != nil {

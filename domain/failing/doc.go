@@ -1,7 +1,5 @@
-// Package failing joins what the database and the queue know of events whose tasks
-// failed and wait to be tried again: it marks and lists them, makes their next
-// attempt now, and gives them up.
+// Package failing is about events whose tasks failed and wait for a retry. It joins their rows in the database with
+// their tasks in Redis: it lists them, retries them at once, or gives them up.
 //
-// When a task is tried again, and after how many attempts it is given up, is for the
-// worker.
+// The worker decides when a task is retried, and after how many attempts it is given up.
 package failing

@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// listed bounds the failing tasks of one queue that a search for them looks at.
+	// listed bounds the failing tasks of one queue that one search or change reads.
 	listed = 50_000
-	// atOnce is how many events one question to the database names.
+	// atOnce is how many events one query of the database names.
 	atOnce = 200
 )
 
-// Lives are the lives of events with the state StateFailing, which the database
-// alone cannot tell from StateInFlight.
+// Lives adds StateFailing to the events that the database returns. The database alone cannot distinguish
+// StateFailing from StateInFlight.
 type Lives struct {
 	domain.EventLives
-	// Tasks is nil where no queue is known. Failing events then are in flight.
+	// Tasks is nil if the process has no Redis. Failing events then stay in flight.
 	Tasks domain.FailingTasks
-	// NoHistory says that the database keeps no events that are in flight. Failing
-	// ones are then listed as the queue knows them.
+	// NoHistory says that the database keeps no events that are in flight. A failing event is then built from its
+	// task in Redis alone.
 	NoHistory bool
 }
 
 var _ domain.EventLives = Lives{}
 
-// Search implements domain.EventLives. If the queue does not answer, failing events
-// are listed as in flight; a search for failing events ends in its error.
+// Search implements domain.EventLives. If Redis does not answer, failing events are listed as in flight. A search
+// for failing events then returns the error of Redis.
 func (l Lives) Search(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (domain.EventPage, error) {
 	if filter.State == domain.StateFailing {
 		return l.failing(ctx, filter, before, limit)
@@ -47,7 +47,7 @@ func (l Lives) Search(ctx context.Context, filter domain.EventFilter, before dom
 	return page, nil
 }
 
-// mark asks the queue about the events in flight.
+// mark looks up the tasks of the events in flight, and sets StateFailing where the task is failing.
 func (l Lives) mark(ctx context.Context, events []domain.EventSummary) error {
 	var asked []domain.TaskRef
 	for i := range events {
@@ -86,13 +86,13 @@ func set(e *domain.EventSummary, task domain.FailingTask) {
 	}
 }
 
-// named is an event that a failing task names.
+// named is a failing task with the ID of its event.
 type named struct {
 	id   domain.ID
 	task domain.TaskRef
 }
 
-// failing searches the failing tasks, the newest event first.
+// failing searches the failing tasks for matching events, newest event first.
 func (l Lives) failing(ctx context.Context, filter domain.EventFilter, before domain.ID, limit int) (page domain.EventPage, err error) {
 	if l.Tasks == nil {
 		return page, errNoQueue()
@@ -121,8 +121,8 @@ func (l Lives) failing(ctx context.Context, filter domain.EventFilter, before do
 	return page, nil
 }
 
-// within returns the events of tasks that the filter's ID and times, and before, do
-// not exclude, the newest first.
+// within returns the events of the tasks, newest first. It keeps events that come before the ID before and that
+// match the filter's queue, ID and times.
 func within(tasks []domain.TaskRef, filter domain.EventFilter, before domain.ID) (events []named) {
 	for _, task := range tasks {
 		id, _, err := domain.ParseTaskID(task.TaskID)
@@ -139,7 +139,7 @@ func within(tasks []domain.TaskRef, filter domain.EventFilter, before domain.ID)
 	return events
 }
 
-// look returns those of some events that match the filter and still fail.
+// look returns those of the given events that match the filter and whose tasks still fail.
 func (l Lives) look(ctx context.Context, filter domain.EventFilter, events []named) (found []domain.EventSummary, err error) {
 	refs := make([]domain.TaskRef, len(events))
 	ids := make([]domain.ID, len(events))
