@@ -42,7 +42,8 @@ type EventFilter struct {
 	OrderingKey string
 	State       EventState
 	// Since (inclusive) and Until (exclusive) bound the time in the event's ID, which is when the event was
-	// emitted. An ID that is not of version 7 contains no time; the filter compares it byte by byte.
+	// emitted. An ID that is not of version 7 contains no time; a search compares its bytes like those of any other
+	// ID.
 	Since, Until time.Time
 	HeaderName   string
 	HeaderValue  string // with HeaderName; "" is any

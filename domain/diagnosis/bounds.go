@@ -2,47 +2,42 @@ package diagnosis
 
 import "time"
 
-// The bounds of all findings, each with its reason. Findings without a bound are
-// a yes or no, or a count.
+// The thresholds of all findings, each with its reason. A finding without a threshold is a yes or no, or a count.
 const (
-	// RelayGone is when a relay without a sign of life counts as gone. It gives
-	// one every 15 s.
+	// RelayGone is how long after its last sign of life a relay counts as gone. A relay gives a sign of life every
+	// 15 s.
 	RelayGone = time.Minute
-	// EventsLate is how long a due event may wait for a relay. A sweep, the
-	// delay of a retry or a busy moment takes much less. The alert
-	// OutboxdLagging has the same bound.
+	// EventsLate is how long a due event may wait for a relay. The usual delays are much shorter: a sweep, a retry,
+	// a short peak. The alert OutboxdLagging has the same threshold.
 	EventsLate = time.Minute
-	// LeaderAbsence is how long there may be no sample. A leader writes one every
-	// ten seconds, and may fail at it for a while.
+	// LeaderAbsence is how long the table outbox_samples may get no new row. A leader writes a row every ten
+	// seconds, and may fail to do so for a while.
 	LeaderAbsence = 3 * time.Minute
-	// KeyHeld is how long an ordering key may keep events waiting. The alert
-	// OutboxdHeldKeys has the same bound.
+	// KeyHeld is how long an ordering key may hold events back. The alert OutboxdHeldKeys has the same threshold.
 	KeyHeld = 15 * time.Minute
-	// QueueUnserved is how long a task may wait while no worker serves its queue.
-	// A worker that is restarted is away for less.
+	// QueueUnserved is how long a task may wait while no worker serves its queue. Restarting a worker takes less.
 	QueueUnserved = 30 * time.Second
-	// HealRecent is how long a heal is reported. The alert OutboxdRedisForgot looks
-	// back as far.
+	// HealRecent is how long a heal (events sent again after a loss in Redis) is reported. The alert
+	// OutboxdRedisForgot looks back for the same time.
 	HealRecent = 15 * time.Minute
-	// BacklogLarge is how many tasks must wait in Redis before their growth is
-	// reported. A burst of so many is worked off soon.
+	// BacklogLarge is how many tasks must wait in Redis before a growing backlog is reported. Workers process a
+	// burst of fewer tasks quickly.
 	BacklogLarge = 1000
 
-	// SnapshotOpen is how long a transaction may be open, prepared ones too.
+	// SnapshotOpen is how long a transaction, including a prepared transaction, may be open.
 	SnapshotOpen = 5 * time.Minute
-	// OldTransactions is how many transactions old a snapshot may be, if this role
-	// may not see when it was taken.
+	// OldTransactions is how many transactions old a snapshot may be. It applies if outboxd's database role may not
+	// see when the snapshot was taken.
 	OldTransactions = 1_000_000
 	// SlotBytes is how much WAL a replication slot may keep.
 	SlotBytes = 1 << 30
-	// DeadRows is how many dead rows a table may have. Some are normal, since
-	// every event passes through the table. There are too many if most rows that a
-	// scan reads are dead and no vacuum ran for VacuumIdle.
+	// DeadRows is how many dead rows a table may have. Some are normal, because every event is inserted and
+	// deleted. A finding is reported if dead rows exceed DeadRows and half of the live rows, and no vacuum ran for
+	// VacuumIdle.
 	DeadRows   = 100_000
 	VacuumIdle = 5 * time.Minute
 
-	// ClockSkew is how far two clocks may differ: Asynq schedules tasks to the
-	// second.
+	// ClockSkew is how far the clocks of two servers may differ. Asynq schedules tasks to the second.
 	ClockSkew = 2 * time.Second
 	// OldestPostgres is the oldest server_version_num that the schema and the
 	// statements are written for.
@@ -53,14 +48,14 @@ const (
 	// RedisMinor is the second number of that version.
 	RedisMinor = 2
 
-	// RedisFull is the percentage of maxmemory from which Redis counts as nearly
-	// full. RedisCrowded is that of the machine's memory: a rewrite of the
-	// append-only file may need as much again for a while.
+	// RedisFull is the percentage of maxmemory from which Redis counts as nearly full. RedisCrowded is the same
+	// threshold for the machine's memory. It is lower, because rewriting the append-only file may temporarily
+	// double the memory that Redis uses.
 	RedisFull    = 80
 	RedisCrowded = 60
 	// ConnectionsFree is the share of connections, in percent, that should be free.
 	ConnectionsFree = 10
 
-	// Counted is how far a finding counts rows, so that a look stays cheap.
+	// Counted is the number up to which a finding counts rows, so that the query stays cheap.
 	Counted = 10_000
 )

@@ -6,28 +6,26 @@ import (
 	"outboxd/domain"
 )
 
-// Look says how often the facts of a finding are read, which decides where it
-// is shown.
+// Look says how often the facts of a finding are read from the servers. That decides where the finding is shown.
 type Look string
 
-// The looks. A place that shows one look shows those above it too.
+// The looks. A page or command that shows findings of one look also shows those of the looks above it.
 const (
-	// LookAlways is cheap: a few queries of bounded cost. The pages and top look
-	// each time they draw; /readyz looks if its last look is some seconds old.
+	// LookAlways is for facts that a few cheap queries read. The pages and outboxd top read them each time they
+	// draw. /readyz reads them again if they are some seconds old.
 	LookAlways Look = "always"
-	// LookMinutely reads settings, catalogs and samples. A daemon looks once a
-	// minute, top twice; /readyz and the pages show what was found last.
+	// LookMinutely reads settings, catalogs and samples. A daemon reads them once a minute, outboxd top twice a
+	// minute. /readyz and the pages show the last result.
 	LookMinutely Look = "each minute"
-	// LookDoctor is for outboxd doctor alone: it needs more connections, or
-	// checks what a running daemon has checked at its start.
+	// LookDoctor is for outboxd doctor alone. These checks need additional connections, or repeat what a daemon
+	// checks when it starts.
 	LookDoctor Look = "doctor"
 )
 
-// Kind describes a finding that a look may return.
+// Kind describes one kind of finding.
 type Kind struct {
 	Code string
-	// Levels has the finding's level, or several if the facts decide between
-	// them.
+	// Levels has the level of the finding. If the facts decide the level, it has all possible levels.
 	Levels []domain.FindingLevel
 	Look   Look
 }
@@ -36,7 +34,7 @@ type Kind struct {
 func Catalogue() []Kind {
 	broken, warning, note := levels(domain.FindingBroken), levels(domain.FindingWarning), levels(domain.FindingNote)
 	return []Kind{
-		// The events, and the processes that move them.
+		// Findings about events, and about the processes that move events.
 		{"postgres-unreachable", broken, LookAlways},
 		{"redis-unreachable", broken, LookAlways},
 		{"breaker-open", broken, LookAlways},
@@ -90,7 +88,7 @@ func Catalogue() []Kind {
 		{"producer-rights", warning, LookDoctor},
 		{"schema-outdated", warning, LookDoctor},
 		{"schema-newer", note, LookDoctor},
-		// Redis: its answers to commands, its condition, its settings.
+		// Findings about Redis: its answers to commands, its state, its settings.
 		{"redis-credentials", broken, LookAlways},
 		{"redis-rights", broken, LookAlways},
 		{"redis-queue-rights", broken, LookMinutely},
@@ -129,7 +127,7 @@ func kindOf(code string) (Kind, bool) {
 	return all[i], true
 }
 
-// of returns a finding of a kind that has one level.
+// of returns a finding of a kind that always has the same level.
 func of(code, found, so, mend string) []domain.Finding {
 	kind, known := kindOf(code)
 	if !known || len(kind.Levels) != 1 {

@@ -7,8 +7,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// Clock compares a server's clock with this machine's. The server's clock
-// showed There at some moment between Before and After on this machine's clock.
+// Clock compares a server's clock with this machine's clock. There is the time that the server returned. This
+// machine's clock showed Before just before the question, and After just after the answer.
 type Clock struct{ Before, There, After time.Time }
 
 func (c *Clock) judge(code, server string) []domain.Finding {

@@ -1,11 +1,10 @@
-// Package diagnosis turns facts about PostgreSQL, Redis and the process into
-// findings. doctor, top, /readyz, the pages and the log show the findings of this
-// package, so they have the same bounds and the same words.
+// Package diagnosis turns facts about PostgreSQL, Redis and the process into findings. outboxd doctor, outboxd top,
+// /readyz, the web pages and the log all show these findings, so they have the same thresholds and the same words.
 //
-// Its functions are pure: repository, jobs and the process read the facts. One
-// kind of fact is judged where it is read, in package jobs/broker: Redis's answer
-// to a command. Its codes are in the catalogue here too.
+// The functions of this package are pure; packages repository and jobs and the process itself read the facts. There
+// is one exception: package jobs/broker itself turns Redis's answer to a command into a finding. The codes of these
+// findings are in the catalogue too.
 //
-// To add a finding, add a line to the catalogue, a fact, and a function that
-// judges it.
+// To add a finding, add a line to the catalogue, a field for the fact, and a function that turns the fact into the
+// finding.
 package diagnosis

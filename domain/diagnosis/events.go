@@ -9,31 +9,28 @@ import (
 	"outboxd/domain/words"
 )
 
-// Leader is the relay that holds the leader's lock.
+// Leader is the database session of the leader, the relay that holds the leader's lock in PostgreSQL.
 type Leader struct {
 	PID         int
 	Application string
-	// Silent is how long its session has sent nothing. After Limit it loses the
-	// leadership.
+	// Silent is how long the session has sent nothing. When Silent reaches Limit, the relay loses the leadership.
 	Silent, Limit time.Duration
 }
 
-// FailingWork is a duty of the leader that fails now.
+// FailingWork is one of the leader's duties that fails at present.
 type FailingWork struct {
 	Work, Error string // Work completes "the leader cannot"
 	Since       time.Duration
 }
 
-// UnknownEvents are tasks without an event, after PostgreSQL went back to an
-// earlier state.
+// UnknownEvents counts tasks whose event PostgreSQL lost when it went back to an earlier state.
 type UnknownEvents struct {
 	Ago     time.Duration
 	Tasks   int64 // counted up to one more than Counted
 	Example string
 }
 
-// MissingEvents are events that are not confirmed and have no task in Redis any
-// more.
+// MissingEvents counts events that are not confirmed and whose task is no longer in Redis.
 type MissingEvents struct {
 	Events  int64  // counted up to one more than Counted
 	Types   string // with commas between
@@ -41,14 +38,14 @@ type MissingEvents struct {
 	Resends int // how often the most resent event was sent again
 }
 
-// HeldKeys are ordering keys that have held events back for too long.
+// HeldKeys counts ordering keys that have held events back for too long.
 type HeldKeys struct {
 	Keys, Dead int64 // Dead: the keys that wait for a dead letter
 	Longest    time.Duration
 	Example    string // the event that has had its turn longest
 }
 
-// typesLength bounds how much of a list of types is shown.
+// typesLength bounds the shown text of a list of event types, in bytes.
 const typesLength = 200
 
 func (l *Leader) judge() []domain.Finding {

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// failingNamed is how many groups of failing tasks a finding names.
+	// failingNamed is how many groups of failing tasks a finding lists.
 	failingNamed = 3
-	// errorNamed is how much of an error it quotes, in characters.
+	// errorNamed is how many characters of an error text a finding quotes.
 	errorNamed = 120
 )
 
-// judgeFailing reports the failing tasks, by type, with the commonest error. Those of
-// queues that rest do not count.
+// judgeFailing reports the failing tasks by type, with the most frequent error. Queues of paused or removed
+// subscriptions do not count.
 func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Finding {
 	if failing == 0 {
 		return nil
@@ -47,7 +47,7 @@ func (q Quick) judgeFailing(failing int64, rests map[string]bool) []domain.Findi
 		"mend the cause, which outboxd events list --state failing names; the next attempt comes by itself, and outboxd events retry makes it now")
 }
 
-// howManyFail keeps apart what has no handler: it has another cause and another cure.
+// howManyFail counts tasks without a handler separately, because their cause and remedy are different.
 func howManyFail(failing, unhandled int64) string {
 	failed := failing - unhandled
 	tried := words.Plural(failed, " has failed and is", " have failed and are") + " tried again later"
@@ -70,7 +70,7 @@ func judgeArchived(archived int64) []domain.Finding {
 		"none is needed: outboxd dead list shows the events, and replaying one makes a new task")
 }
 
-// judgeHeal reports that Redis lost data a short while ago.
+// judgeHeal reports that Redis recently lost data and that events were sent again.
 func judgeHeal(s domain.Standing) []domain.Finding {
 	if s.HealedAt.IsZero() || s.At.Sub(s.HealedAt) > HealRecent {
 		return nil

@@ -7,15 +7,14 @@ import (
 	"outboxd/domain/words"
 )
 
-// Sight is everything known about a system: the cheap facts of this moment, and
-// all findings, the worst first.
+// Sight is everything that is known about a system: the quickly readable facts of this moment, and all findings,
+// worst first.
 type Sight struct {
 	Quick    Quick
 	Findings []domain.Finding
 }
 
-// Blind is the sight of a process that may ask neither server. Both count as not
-// answering.
+// Blind returns the Sight of a process that may ask neither PostgreSQL nor Redis. Both count as not answering.
 func Blind() Sight {
 	q := Quick{PostgresErr: errNotAsked, RedisErr: errNotAsked}
 	return Sight{q, q.Findings()}
@@ -23,8 +22,8 @@ func Blind() Sight {
 
 var errNotAsked = domain.Errorf(domain.CodeUnavailable, "it is not asked")
 
-// implied returns the code of the finding that makes this one needless, because
-// it names the cause, or more; "" if there is none.
+// implied returns the code of a less specific finding that need not be shown beside a finding with this code; "" if
+// there is none.
 func implied(code string) string {
 	switch code {
 	case "leader-silent":
@@ -37,9 +36,8 @@ func implied(code string) string {
 	return ""
 }
 
-// Merge joins the findings of this quick look and the last findings of thorough
-// looks: at most one of each code, the worst first. Whether a server answers is
-// taken from the quick look, which is newer.
+// Merge joins the findings of q with thorough, the last findings of the slower checks: at most one finding of each
+// code, worst first. Only q decides whether a server answers, because q is newer.
 func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	found := q.Findings()
 	for _, f := range thorough {
@@ -51,8 +49,8 @@ func (q Quick) Merge(thorough []domain.Finding) []domain.Finding {
 	return Once(found)
 }
 
-// Once keeps the worst finding of each code and removes those that another
-// finding implies. It returns the worst first.
+// Once keeps the worst finding of each code, and removes findings that a more specific finding makes unnecessary.
+// It returns the worst first.
 func Once(found []domain.Finding) []domain.Finding {
 	domain.SortFindings(found)
 	once := []domain.Finding{}
@@ -66,12 +64,12 @@ func Once(found []domain.Finding) []domain.Finding {
 	return once
 }
 
-// Headline is the first sentence about a system: how much is wrong, how much waits,
-// and for how long. "4 problems; 45,854 tasks wait, the oldest 12 min".
+// Headline summarizes a system in one line: how many problems it has, how many events and tasks wait, and for how
+// long. Example: "4 problems; 45,854 tasks wait, the oldest 12 min".
 func Headline(found []domain.Finding, w Waiting) string { return headline(found, w, w.String()) }
 
-// CoarseHeadline is Headline with numbers that change seldom, for screen readers,
-// which read it out whenever it changes.
+// CoarseHeadline is Headline with rounded numbers, which change seldom. It is for screen readers, which read the
+// line aloud each time it changes.
 func CoarseHeadline(found []domain.Finding, w Waiting) string { return headline(found, w, w.Coarse()) }
 
 func headline(found []domain.Finding, w Waiting, waiting string) string {

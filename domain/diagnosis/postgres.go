@@ -10,9 +10,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// PostgresFacts are the facts that a thorough look reads from PostgreSQL. A field that is
-// nil, zero or empty was not read, or has nothing to report. Control characters are removed
-// from names and texts.
+// PostgresFacts are the facts that the slower checks read from PostgreSQL. A field that is nil, zero or empty was
+// not read, or has nothing to report. Names and texts contain no control characters.
 type PostgresFacts struct {
 	Server      *PostgresServer
 	Clock       *Clock
@@ -27,7 +26,7 @@ type PostgresFacts struct {
 	Failing []FailingWork
 	Unknown *UnknownEvents
 	Missing *MissingEvents
-	// Late are the schedules whose ticks are late; nil: not looked for.
+	// Late describes the schedules whose ticks are late; nil means that nobody looked for them.
 	Late *LateSchedules
 	Held *HeldKeys
 
@@ -35,8 +34,8 @@ type PostgresFacts struct {
 	Ownership    *Ownership
 	RowSecurity  *RowSecurity
 	Unidentified string // published tables without a replica identity, with commas between
-	// TriggersOff are triggers that are off or missing; TriggersAlways fire for
-	// replicated rows too. Commas separate the names.
+	// TriggersOff names triggers that are disabled or missing. TriggersAlways names triggers that also fire for
+	// replicated rows (ENABLE ALWAYS). Commas separate the names.
 	TriggersOff, TriggersAlways string
 	ReplicaSessions             string // sessions whose session_replication_role is replica
 	Positions                   *Positions
@@ -44,35 +43,33 @@ type PostgresFacts struct {
 	Pooler   bool // a pooler stands between outboxd and PostgreSQL
 	Listen   *Listening
 	Producer *Producer
-	// Hidden are the questions without an answer. Each completes "PostgreSQL does not
-	// tell".
+	// Hidden lists what the database role may not see. Each entry completes the sentence "PostgreSQL does not tell
+	// …".
 	Hidden []string
 }
 
-// PostgresServer is how the server is set up.
+// PostgresServer has the version and the settings of the server.
 type PostgresServer struct {
 	Number  int    // server_version_num
 	Version string // for people
 	Standby bool
-	// Unsafe says that fsync or full_page_writes is off; CommitsLater that
-	// synchronous_commit is.
+	// Unsafe says that fsync or full_page_writes is off. CommitsLater says that synchronous_commit is off.
 	Unsafe, CommitsLater bool
 }
 
-// Connections is the limit of connections that leaves the fewest free.
+// Connections describes the connection limit (server, database or role) that leaves the fewest connections free.
 type Connections struct {
 	Limit      string // what sets the limit
 	Size, Used int64
-	// Ours is how many connections outboxd has open. Need is how many one process
-	// of this configuration may open.
+	// Ours is how many connections outboxd's processes have open. Need is how many connections one process with
+	// this configuration may open.
 	Ours, Need int64
 }
 
-// Listening says whether a notification reaches the connection at which relays
-// listen.
+// Listening says whether a NOTIFY reaches the connection on which relays LISTEN.
 type Listening struct{ Connected, Arrives bool }
 
-// Findings judges the facts, the worst first.
+// Findings returns the findings about these facts, worst first.
 func (p PostgresFacts) Findings() []domain.Finding {
 	return Once(slices.Concat(
 		p.Server.judge(), p.Clock.judge("postgres-clock", PostgreSQL), p.Connections.judge(),
@@ -114,7 +111,7 @@ func (c *Connections) judge() []domain.Finding {
 		return nil
 	}
 	free := max(c.Size-c.Used, 0)
-	// Connections that a process of ours has open need not be free.
+	// A process that is already running has opened its connections, so they need not be free.
 	short := free+min(c.Ours, c.Need) < c.Need
 	if !short && free*100 >= c.Size*ConnectionsFree {
 		return nil
@@ -152,7 +149,7 @@ func judgeHidden(questions []string) []domain.Finding {
 		"run outboxd doctor as the owner of the tables with the role pg_monitor, and look for locks that keep statements waiting")
 }
 
-// atMost writes a number that was counted up to Counted.
+// atMost formats a number that was counted only up to Counted.
 func atMost(n int64) string {
 	if n > Counted {
 		return "more than " + words.Count(Counted)
@@ -172,5 +169,5 @@ func who(pid int, application, state string) string {
 	return said
 }
 
-// whole writes a duration without fractions of a second.
+// whole formats a duration without fractions of a second.
 func whole(d time.Duration) string { return words.Duration(d.Truncate(time.Second)) }

@@ -17,13 +17,13 @@ type Breaker struct {
 	Open   bool
 }
 
-// Process is what a process knows of itself.
+// Process is the state of this outboxd process.
 type Process struct {
 	Breakers []Breaker // of its relay; none without one
 	Draining bool      // it is shutting down
 }
 
-// Unusable returns the finding for an error that a look at a server ended in.
+// Unusable returns the finding for the error with which reading the facts of a server failed.
 func Unusable(server string, err error) domain.Finding {
 	if f, known := domain.FindingOf(err); known {
 		return f
@@ -38,8 +38,7 @@ func Unusable(server string, err error) domain.Finding {
 		"start it, or name another with --redis-url; redis-cli PING says whether it answers")[0]
 }
 
-// judge returns the findings about the process. answers says which servers
-// answer.
+// judge returns the findings about this process. answers says which of PostgreSQL and Redis answer.
 func (p Process) judge(answers map[string]bool) (found []domain.Finding) {
 	for _, b := range p.Breakers {
 		if b.Open && answers[b.Server] {

@@ -10,21 +10,21 @@ import (
 	"outboxd/domain/words"
 )
 
-// QueueFacts say which workers serve the queues that have tasks of ours.
+// QueueFacts say whether workers serve the queues that have tasks of this outbox.
 type QueueFacts struct {
 	Workers  int
 	Unserved []UnservedQueue // tasks wait in them, and no worker serves them
 	Paused   []string
-	// Unhandled are tasks that a worker had no handler for.
+	// Unhandled are tasks for whose type a worker had no handler.
 	Unhandled []UnhandledTask
-	// Handled are the types that a worker of this build has a handler for, each
-	// with the flag that the worker needs for it; "": none.
+	// Handled are the task types for which outboxd's own worker has a handler. The value is the command-line flag
+	// that the worker needs for the type; "" means that it needs none.
 	Handled map[string]string
-	// Hidden names what Redis does not let its user read; "": nothing.
+	// Hidden names what outboxd's Redis user may not read; "" means nothing.
 	Hidden string
-	// Foreign are queues whose sampled tasks all belong to other programs.
+	// Foreign are queues in which all sampled tasks belong to other programs.
 	Foreign []string
-	// Forbidden are queues whose keys Redis does not let its user use.
+	// Forbidden are queues whose keys outboxd's Redis user may not use.
 	Forbidden []string
 }
 
@@ -38,10 +38,10 @@ type UnservedQueue struct {
 	Removed bool
 }
 
-// UnhandledTask is a task that a worker had no handler for.
+// UnhandledTask is a task for whose type a worker had no handler.
 type UnhandledTask struct{ Queue, ID, Type string }
 
-// typesNamed is how many types a finding names; the others are counted.
+// typesNamed is how many types a finding lists; it only counts the others.
 const typesNamed = 5
 
 func (q *QueueFacts) judge() []domain.Finding {
@@ -69,8 +69,7 @@ func (q *QueueFacts) unserved() []domain.Finding {
 		"these tasks wait for ever, and so do events behind them with the same ordering key", strings.Join(cures, "; "))
 }
 
-// cure says how to start a worker for the queue. outboxd's own worker handles
-// few types.
+// cure says how to start a worker for the queue. outboxd's own worker has handlers for few types.
 func (w UnservedQueue) cure(handled map[string]string) string {
 	if name, delivery := domain.SubscriptionOfQueue(w.Name); delivery && w.Removed {
 		return fmt.Sprintf("the subscription was removed: outboxd events cancel --queue=%s takes back what Redis does not have yet, and outboxd subscriptions apply makes %s anew, which delivers the others", w.Name, name)
@@ -92,7 +91,7 @@ func (w UnservedQueue) cure(handled map[string]string) string {
 		some(others, "other type"), w.Name)
 }
 
-// some names the first few of a list and counts the others.
+// some lists the first few entries and counts the others.
 func some(list []string, others string) string {
 	if more := len(list) - typesNamed; more > 0 {
 		list = append(slices.Clone(list[:typesNamed]), words.Many(more, others))
@@ -100,8 +99,7 @@ func some(list []string, others string) string {
 	return strings.Join(list, ", ")
 }
 
-// ForbiddenQueues returns the finding for queues whose keys Redis does not let
-// its user use.
+// ForbiddenQueues returns the finding for queues whose keys outboxd's Redis user may not use.
 func ForbiddenQueues(queues []string) []domain.Finding {
 	if len(queues) == 0 {
 		return nil

@@ -9,30 +9,26 @@ import (
 	"outboxd/domain/words"
 )
 
-// Quick has the facts that are cheap to read: where the events are, and which
-// relays and workers move them.
+// Quick has the facts that are cheap to read: how many events are in which state, and which relays and workers run.
 type Quick struct {
 	At      time.Time // by this process's clock
 	Process Process
 
-	// Standing is PostgreSQL's answer, unless PostgresErr says why there is
-	// none.
+	// Standing is PostgreSQL's answer. If PostgresErr is set, there is no answer.
 	Standing    domain.Standing
 	PostgresErr error
 
-	// Queues and Workers are Redis's answer, unless RedisErr says why there is
-	// none.
+	// Queues and Workers are Redis's answer. If RedisErr is set, there is no answer.
 	Queues   []domain.QueueStatus
 	Workers  []domain.WorkerStatus
 	Failing  domain.FailingSummary // without groups where nobody groups them
 	RedisErr error
 
-	// Foreign are queues with tasks of other programs only, as the last thorough
-	// look found.
+	// Foreign are queues with tasks of other programs only, according to the last of the slower checks.
 	Foreign []string
 }
 
-// Findings judges these facts, the worst finding first.
+// Findings returns the findings about these facts, worst first.
 func (q Quick) Findings() []domain.Finding {
 	var found []domain.Finding
 	switch {
@@ -55,7 +51,7 @@ func (q Quick) Findings() []domain.Finding {
 	return found
 }
 
-// judgeStanding judges whether events are moved, and reports dead letters.
+// judgeStanding reports if relays do not move events, and reports dead letters.
 func judgeStanding(s domain.Standing) (found []domain.Finding) {
 	var alive []domain.RelayStatus
 	for _, r := range s.Relays {
@@ -94,7 +90,7 @@ func judgeStanding(s domain.Standing) (found []domain.Finding) {
 	return found
 }
 
-// Late is how long the oldest due event has been due.
+// Late returns how long the oldest due event has been due.
 func Late(s domain.Standing) time.Duration {
 	if s.OldestDue.IsZero() {
 		return 0
@@ -102,7 +98,7 @@ func Late(s domain.Standing) time.Duration {
 	return max(s.At.Sub(s.OldestDue), 0)
 }
 
-// began is when the first of these relays started.
+// began returns when the first of these relays started.
 func began(relays []domain.RelayStatus) time.Time {
 	first := relays[0].StartedAt
 	for _, r := range relays {
@@ -120,8 +116,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// judgeTasks judges whether tasks are carried out. If there is no queue,
-// nothing was ever enqueued, and a missing worker is no problem.
+// judgeTasks reports if workers do not run the tasks. If Redis has no queue, nothing was ever enqueued, and a
+// missing worker is no problem.
 func (q Quick) judgeTasks() (found []domain.Finding) {
 	var unfinished, failing, archived int64
 	rests := resting(q.Standing.Receivers)
@@ -147,24 +143,22 @@ func (q Quick) judgeTasks() (found []domain.Finding) {
 	return append(found, judgeArchived(archived)...)
 }
 
-// Ours are the queues except those that only other programs use.
+// Ours returns the queues without those that only other programs use.
 func (q Quick) Ours() []domain.QueueStatus {
 	return slices.DeleteFunc(slices.Clone(q.Queues), func(queue domain.QueueStatus) bool { return slices.Contains(q.Foreign, queue.Name) })
 }
 
-// Waiting is how many events and tasks wait, and how long the oldest has
-// waited.
+// Waiting says how many events and tasks wait, and how long the oldest of them has waited.
 type Waiting struct {
-	// Events wait in PostgreSQL, for a relay or for their key's turn. Tasks wait in
-	// Redis, for a worker or for another attempt. What is scheduled for later does not
-	// count.
+	// Events wait in PostgreSQL, for a relay or for the turn of their ordering key. Tasks wait in Redis, for a
+	// worker or for a retry. Events and tasks that are scheduled for later do not count.
 	Events, Tasks           int64
 	EventsKnown, TasksKnown bool
 	Estimated               bool // the events were not all counted
 	Oldest                  time.Duration
 }
 
-// Waiting adds up what waits in PostgreSQL and Redis.
+// Waiting counts the events that wait in PostgreSQL and the tasks that wait in Redis.
 func (q Quick) Waiting() Waiting {
 	w := Waiting{EventsKnown: q.PostgresErr == nil, TasksKnown: q.RedisErr == nil}
 	if w.EventsKnown {
@@ -189,10 +183,10 @@ func (q Quick) Waiting() Waiting {
 	return w
 }
 
-// String returns it in words: "45,854 tasks wait, the oldest 12 min".
+// String returns the counts in words: "45,854 tasks wait, the oldest 12 min".
 func (w Waiting) String() string { return w.say(words.Count[int64]) }
 
-// Coarse returns it with numbers that change seldom: "about 40,000 tasks wait".
+// Coarse returns the same with rounded numbers, which change seldom: "about 40,000 tasks wait".
 func (w Waiting) Coarse() string { return w.say(roughly) }
 
 func (w Waiting) say(count func(int64) string) string {
@@ -233,10 +227,10 @@ func (w Waiting) say(count func(int64) string) string {
 	return said
 }
 
-// about comes before a number that is not exact.
+// about precedes a number that is not exact.
 const about = "about "
 
-// roughly keeps the first digit.
+// roughly rounds a number down to its first digit.
 func roughly(n int64) string {
 	power := int64(1)
 	for n/power >= 10 {

@@ -8,10 +8,10 @@ import (
 	"outboxd/domain/words"
 )
 
-// receiversNamed bounds the receivers that one finding names.
+// receiversNamed bounds the receivers that one finding lists.
 const receiversNamed = 5
 
-// receiversDown finds the receivers that the workers have reported as down.
+// receiversDown returns a finding about the receivers that workers have reported as down.
 func receiversDown(s domain.Standing) []domain.Finding {
 	var down []string
 	var last string
@@ -24,8 +24,8 @@ func receiversDown(s domain.Standing) []domain.Finding {
 	return ReceiversDown(down, last)
 }
 
-// resting returns the queues of subscriptions that are paused or removed. No worker
-// takes their tasks, which is no fault.
+// resting returns the queues of subscriptions that are paused or removed. That no worker takes their tasks is
+// intended.
 func resting(receivers []domain.ReceiverStatus) map[string]bool {
 	queues := map[string]bool{}
 	for _, r := range receivers {
@@ -36,9 +36,8 @@ func resting(receivers []domain.ReceiverStatus) map[string]bool {
 	return queues
 }
 
-// ReceiversDown returns the finding of a process that delivers to receivers that are
-// down. down names each with how long it has been down; last is the error of the
-// last attempt.
+// ReceiversDown returns the finding of a process that delivers to receivers that are down. down has one text for
+// each receiver: its name, and how long it has been down. last is the error of the last attempt.
 func ReceiversDown(down []string, last string) []domain.Finding {
 	if len(down) == 0 {
 		return nil

@@ -9,29 +9,26 @@ import (
 	"outboxd/domain/words"
 )
 
-// RedisFacts are the facts that a thorough look reads from Redis. A field that
-// is nil was not read.
+// RedisFacts are the facts that the slower checks read from Redis. A field that is nil was not read.
 type RedisFacts struct {
 	InProcess bool // it runs inside outboxd, and has no settings to be read
 	Settings  *RedisSettings
 	Condition *RedisCondition
 	Clock     *Clock
-	// Refused is the finding if Redis refused a command like those of a relay;
-	// nil if it accepted it, or was not asked.
+	// Refused is the finding if Redis refused the test commands, which resemble those of a relay. It is nil if
+	// Redis accepted them, or was not asked.
 	Refused *domain.Finding
 	Queues  *QueueFacts
 }
 
-// RedisSettings decide whether Redis keeps a queue's data. A field is nil if
-// Redis does not tell it.
+// RedisSettings decide whether Redis keeps a queue's data. A field is nil if outboxd may not read the setting.
 type RedisSettings struct {
 	MaxMemory, Policy *string
 	AppendOnly        *string // yes or no
 	Save              *string // the save points; empty: none
 }
 
-// RedisCondition is Redis's state now. A field is zero if Redis does not tell
-// it.
+// RedisCondition is the present state of Redis. A field is zero if Redis does not report it.
 type RedisCondition struct {
 	Version                             string
 	UsedMemory, MaxMemory, MachineBytes int64
@@ -41,7 +38,7 @@ type RedisCondition struct {
 	Clients, MaxClients                 int64
 }
 
-// Findings judges the facts, the worst first.
+// Findings returns the findings about these facts, worst first.
 func (r RedisFacts) Findings() []domain.Finding {
 	var found []domain.Finding
 	if r.InProcess {
@@ -107,7 +104,7 @@ func (s *RedisSettings) unknown() []domain.Finding {
 		"look at the settings where Redis is managed, or let its user run CONFIG GET or INFO")
 }
 
-// IsReplica reports whether Redis is a replica, which takes no writes.
+// IsReplica reports whether Redis is a replica, which accepts no writes.
 func (c *RedisCondition) IsReplica() bool { return c != nil && c.Role != "" && c.Role != "master" }
 
 func (c *RedisCondition) judge() []domain.Finding {
@@ -117,7 +114,7 @@ func (c *RedisCondition) judge() []domain.Finding {
 	return slices.Concat(c.version(), c.memory(), c.disk(), c.role(), c.connections())
 }
 
-// Valkey reports the version of Redis that it is compatible with.
+// Valkey reports the version of Redis with which it is compatible.
 func (c *RedisCondition) version() []domain.Finding {
 	if major, minor, known := version(c.Version); !known || major > RedisMajor || major == RedisMajor && minor >= RedisMinor {
 		return nil

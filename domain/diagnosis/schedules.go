@@ -8,7 +8,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// LateSchedules are the schedules with a tick that has been due for too long.
+// LateSchedules counts the schedules that have a tick (a time at which to emit an event) that has been due for too
+// long.
 type LateSchedules struct {
 	Schedules int64
 	Example   string // the name of the one that has been late longest

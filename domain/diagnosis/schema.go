@@ -5,13 +5,13 @@ import (
 	"outboxd/domain/words"
 )
 
-// SchemaFacts compare the schema with what this binary knows.
+// SchemaFacts compares the migrations of the database schema with those of this binary.
 type SchemaFacts struct {
 	Migrations, Pending int // of this binary; Pending: of those, not applied
 	Unknown             int // applied, but unknown to this binary
 }
 
-// Findings judges the facts.
+// Findings returns the finding about these facts.
 func (s SchemaFacts) Findings() []domain.Finding {
 	switch {
 	case s.Pending > 0:

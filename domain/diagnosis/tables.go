@@ -8,32 +8,30 @@ import (
 	"outboxd/domain/words"
 )
 
-// Partitions describes the partitions of the history, which are made seven days
-// ahead.
+// Partitions describes the daily partitions of outbox_sent. The leader makes them seven days in advance.
 type Partitions struct {
 	Ahead int   // days from today on without a gap
 	Stray int64 // rows of the default partition, counted up to one more than Counted
 }
 
-// Ownership says whether a role may make partitions. Names are quoted where
-// necessary.
+// Ownership says whether outboxd's database role may make partitions. Names are quoted where necessary.
 type Ownership struct {
 	Schema, Role string
 	Owns         bool // the history
 	Creates      bool // in the schema
 }
 
-// RowSecurity describes row-level security that applies to roles of outboxd.
+// RowSecurity names outboxd's tables with row-level security, and outboxd's roles to which it applies.
 type RowSecurity struct {
 	Tables string // with commas between
 	Roles  []string
 }
 
-// Positions are positions within ordering keys: the last one that the sequence
-// gave, and the highest that an event has.
+// Positions compares two positions within ordering keys. Next is the last value of the sequence, Highest the
+// highest position of an event.
 type Positions struct{ Next, Highest int64 }
 
-// Producer is a role that is meant to write events.
+// Producer is a database role that should be able to write events.
 type Producer struct {
 	Name                   string // as given by --producer-role
 	Exists                 bool
@@ -45,7 +43,7 @@ func (p *Partitions) judge() (found []domain.Finding) {
 	if p == nil {
 		return nil
 	}
-	// If one is left, none was made for six days.
+	// If only today's partition is left, the leader has made none for six days.
 	switch p.Ahead {
 	case 0:
 		found = append(found, of("partition-missing", "outbox_sent has no partition for today",
@@ -86,8 +84,8 @@ func (r *RowSecurity) judge() []domain.Finding {
 		strings.Join(cures, "; ")+"; or ALTER TABLE … DISABLE ROW LEVEL SECURITY, and for an owner NO FORCE ROW LEVEL SECURITY")
 }
 
-// judgeTables judges faults that a restore, an upgrade or a person may leave
-// behind; see docs/guides/backup.md.
+// judgeTables reports defects of the tables that a restore, an upgrade or a person may leave behind; see
+// docs/guides/backup.md.
 func (p PostgresFacts) judgeTables() (found []domain.Finding) {
 	if p.Unidentified != "" {
 		found = append(found, of("replica-identity", "a publication has the tables "+p.Unidentified+", which have no replica identity",

@@ -9,8 +9,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// TableVacuum is the state of autovacuum for a table that every event passes
-// through.
+// TableVacuum is the state of autovacuum for a table into which every event is inserted.
 type TableVacuum struct {
 	Table      string
 	Off        bool
@@ -27,14 +26,14 @@ type Snapshot struct {
 	More               int           // other transactions like it
 }
 
-// PreparedTransaction is the oldest prepared transaction that has not ended.
+// PreparedTransaction describes the oldest prepared transaction, and says how many there are.
 type PreparedTransaction struct {
 	Count      int
 	GID, Owner string // GID in quotation marks
 	Open       time.Duration
 }
 
-// ReplicationSlot is a slot that may hold back vacuum or keep WAL.
+// ReplicationSlot is a replication slot that may hold back vacuum or keep WAL.
 type ReplicationSlot struct {
 	Name, Status string
 	Active       bool
@@ -99,8 +98,8 @@ func (s ReplicationSlot) isBad() bool {
 	return s.Bytes >= s.Limit || s.Transactions >= OldTransactions || s.Status == "unreserved" || s.Status == "lost"
 }
 
-// judgeSlots warns of slots that keep much, and notes slots that are merely not
-// in use. slots has the worst first.
+// judgeSlots returns a warning for slots that keep much WAL, hold back vacuum or are lost, and a note for other
+// unused slots. The worst slot must come first.
 func judgeSlots(slots []ReplicationSlot) []domain.Finding {
 	var trouble []string
 	var worst string
