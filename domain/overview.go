@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Flow is how many events passed each step in a span of time.
+// Flow counts the events that were emitted, enqueued and so on within a span of time.
 type Flow struct {
 	Seconds   float64 // of the span; 0: nothing was measured
 	Emitted   int64
@@ -14,7 +14,7 @@ type Flow struct {
 	Died      int64
 }
 
-// Rate returns n for each second that was measured.
+// Rate returns n divided by the measured seconds.
 func (f Flow) Rate(n int64) float64 {
 	if f.Seconds <= 0 {
 		return 0
@@ -22,10 +22,10 @@ func (f Flow) Rate(n int64) float64 {
 	return float64(n) / f.Seconds
 }
 
-// StandingCounted is how far a Standing counts each kind of event.
+// StandingCounted is the number up to which a Standing counts events of one kind.
 const StandingCounted = 50_000
 
-// Standing is where the events are at one moment, and which relays move them.
+// Standing says how many events are in which state at one moment, and which relays run.
 type Standing struct {
 	Backlog
 	At time.Time // by the database's clock, as all times here
@@ -36,19 +36,18 @@ type Standing struct {
 	Now, Hour, Day Flow      // in the last half minute, hour and day
 	SampledAt      time.Time // of the newest sample; zero: none within a day
 	Relays         []RelayStatus
-	// HealedAt is when everything unconfirmed was last sent again because Redis had
-	// lost data; zero: never.
+	// HealedAt is when outboxd last sent all unconfirmed events again, because Redis had lost data. Zero means
+	// never.
 	HealedAt time.Time
-	// QueuedNow is the least number of tasks that waited in Redis within the last five
-	// minutes, and QueuedBefore the most within the five minutes that ended ten minutes
-	// ago. Negative: not known.
+	// QueuedNow is the smallest number of tasks that waited in Redis within the last five minutes. QueuedBefore is
+	// the largest number between 15 and 10 minutes ago. A negative number means that it is not known.
 	QueuedNow, QueuedBefore int64
-	// Receivers has the receivers to which nothing is delivered at present.
+	// Receivers are the receivers to which workers deliver nothing at present.
 	Receivers []ReceiverStatus
 }
 
-// ReceiverStatus is the reason why nothing is delivered to the receiver of a
-// subscription: it is down, or its subscription is paused or was removed.
+// ReceiverStatus says why workers deliver nothing to the receiver of a subscription: the receiver is down, or the
+// subscription is paused or was removed.
 type ReceiverStatus struct {
 	Subscription    string
 	Paused, Removed bool
@@ -63,29 +62,29 @@ type RelayStatus struct {
 	StartedAt, SeenAt time.Time
 }
 
-// HistoryPoint is the measurements of one step of Overviews.History.
+// HistoryPoint has the measurements of one time step of Overviews.History.
 type HistoryPoint struct {
 	At time.Time // when the step begins
 	Flow
 	Pending, Held, Dead int64         // the most in the step
 	OldestDue           time.Duration // the longest in the step
 	Queued              int64         // the most tasks that waited in Redis; negative: not known
-	// The delays from the time in an event's ID to its handler: the mean of the
-	// medians, and the largest of the 99th percentiles. Negative: nothing was
-	// confirmed.
+	// The delays from the emission of an event to the start of its handler. The samples of the step each have a
+	// median and a 99th percentile: DelayP50 is the mean of the medians, DelayP99 the largest 99th percentile.
+	// Negative means that no event was confirmed.
 	DelayP50, DelayP99 time.Duration
 }
 
-// Overviews reads what the database knows about all events together, without
-// counting them all. Its methods change nothing and take at most two seconds.
+// Overviews reads figures about all events from the database, without counting every event. Its methods change
+// nothing and take at most two seconds.
 //
 // Errors: CodeUnavailable if the database cannot be reached or takes longer.
 type Overviews interface {
-	// Standing looks at where the events are.
+	// Standing reads the Standing of this moment.
 	Standing(ctx context.Context) (Standing, error)
 
-	// History returns the measurements of the last window, at most a day, in
-	// steps, oldest first. It leaves out steps without a measurement.
+	// History returns the measurements of the past period window, at most a day, divided into time steps, oldest
+	// first. It leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 }
 
@@ -93,8 +92,8 @@ type Overviews interface {
 type QueueStatus struct {
 	Name                                        string
 	Pending, Active, Scheduled, Retry, Archived int64
-	// OldestAt is when the oldest pending or failed task began to wait; zero if none
-	// waits, or if it is not known. Only some of the failed tasks are looked at.
+	// OldestAt is when the oldest pending or failed task began to wait. It is zero if no task waits, or if the time
+	// is not known. Only a sample of the failed tasks is read.
 	OldestAt time.Time
 }
 
@@ -111,13 +110,12 @@ type WorkerStatus struct {
 	Stopping    bool
 }
 
-// QueueOverviews reads what the queue knows about its tasks and workers. Its
-// methods change nothing and are safe for concurrent use. Errors: CodeUnavailable.
+// QueueOverviews reads figures about tasks and workers from Redis. Its methods change nothing and are safe for
+// concurrent use. Errors: CodeUnavailable.
 type QueueOverviews interface {
 	// Queues returns all queues, in the order of their names.
 	Queues(ctx context.Context) ([]QueueStatus, error)
 
-	// Workers returns the worker processes that gave a sign of life in the last
-	// seconds.
+	// Workers returns the worker processes that gave a sign of life within the last seconds.
 	Workers(ctx context.Context) ([]WorkerStatus, error)
 }

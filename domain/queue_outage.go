@@ -17,8 +17,7 @@ func (o *QueueOutage) Error() string { return fmt.Sprintf("queue %.100q: %v", o.
 
 func (o *QueueOutage) Unwrap() error { return o.Err }
 
-// QueueOutages has one or more outages of single queues that were found at
-// once.
+// QueueOutages has one or more outages of single queues that one call found.
 type QueueOutages []*QueueOutage
 
 func (o QueueOutages) Error() string {
@@ -38,8 +37,7 @@ func (o QueueOutages) Unwrap() []error {
 	return errs
 }
 
-// UnusableQueues returns the queues that an error is about, or none if it is about
-// all queues.
+// UnusableQueues returns the queues to which err applies. It returns none if err applies to all queues.
 func UnusableQueues(err error) []string {
 	if several, ok := errors.AsType[QueueOutages](err); ok {
 		names := make([]string, len(several))

@@ -2,11 +2,10 @@ package domain
 
 import "errors"
 
-// Answer is the queue's answer about one event.
+// Answer is the answer of Redis for one published event.
 type Answer uint8
 
-// The answers. The zero Answer means that there was none: the event does not
-// count as delivered.
+// The answers. The zero Answer means that Redis gave no answer: the event does not count as delivered.
 const (
 	Unanswered   Answer = iota
 	Accepted            // the queue took the task
@@ -16,26 +15,24 @@ const (
 	Impossible          // the event can never be accepted
 )
 
-// Receipt is the queue's answer about one event, with its cause. The zero
-// Receipt is Unanswered: only an answer that was read counts.
+// Receipt is the answer of Redis for one published event, with its cause. The zero Receipt is Unanswered, because
+// only an answer that was read counts.
 type Receipt struct {
 	Answer Answer
-	// Err is the cause of Unanswered, Rejected and Impossible. It is nil if the
-	// queue has the task. With Duplicate it may say why the holder is not
-	// known.
+	// Err is the cause of Unanswered, Rejected and Impossible. It is nil if Redis has the task. With Duplicate it
+	// may say why the Holder is not known.
 	Err error
-	// Holder is the ID of the task that holds the lock, with Duplicate.
+	// Holder is set with Duplicate: the ID of the task that holds the unique lock.
 	Holder string
 }
 
-// Received reports whether the queue has the event's task.
+// Received reports whether Redis has the event's task.
 func (r Receipt) Received() bool { return r.Answer == Accepted || r.Answer == AlreadyThere }
 
 var errUnanswered = errors.New("the queue gave no answer about this event")
 
-// Failure returns nil if the event needs no further attempt. Otherwise it
-// returns the cause, with CodeUnavailable if the event is unanswered and with
-// CodeInvalid if it is impossible.
+// Failure returns nil if the event needs no further attempt. Otherwise it returns the cause: with CodeUnavailable
+// for Unanswered, and with CodeInvalid for Impossible.
 func (r Receipt) Failure() error {
 	switch r.Answer {
 	case Accepted, AlreadyThere, Duplicate:
@@ -52,7 +49,7 @@ func (r Receipt) Failure() error {
 	}
 }
 
-// coded wraps err, unless it has that code.
+// coded wraps err with a code, unless err already has that code.
 func coded(code Code, err error, message string) error {
 	if ErrorCode(err) == code {
 		return err

@@ -1,5 +1,5 @@
-// Package line dials servers so that a connection that died silently is noticed:
-// the other machine lost its power, or something between forgot the connection.
+// Package line dials servers with TCP settings that detect a dead connection, for example after a power failure of
+// the other machine, or after a firewall in between dropped the connection.
 package line
 
 import (
@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Probes of an idle connection begin after idle, and it is dead when unanswered of
-// them got no answer: after 30 seconds in all. Many firewalls and address translators forget
-// a connection that is idle for minutes; the probes also keep those from doing that.
+// TCP keepalive: the first probe of an idle connection follows after idle, and further probes after interval. After
+// unanswered probes without an answer the connection is dead: 30 seconds in all. The probes also keep firewalls and
+// NAT devices from dropping connections that are idle for minutes.
 const (
 	idle       = 15 * time.Second
 	interval   = 5 * time.Second
 	unanswered = 3
 )
 
-// patience is how long data that was sent may stay unacknowledged. Without a
-// bound the system tries for a quarter of an hour.
+// patience is how long sent data may stay unacknowledged. Without this limit the operating system tries for a
+// quarter of an hour.
 const patience = 30 * time.Second
 
-// Dialer returns a dialer for connections to a server that are kept for long. The timeout bounds one dial; 0: only
-// the context does.
+// Dialer returns a dialer for long-lived connections to a server. The timeout limits one dial. With 0 only the
+// context limits it.
 func Dialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{
 		Timeout:         timeout,

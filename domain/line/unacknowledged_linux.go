@@ -8,8 +8,7 @@ import (
 // tcpUserTimeout is Linux's TCP_USER_TIMEOUT (RFC 5482), in milliseconds.
 const tcpUserTimeout = 0x12
 
-// boundUnacknowledged is a net.Dialer's Control. A system that lacks the option
-// leaves the connection as it is.
+// boundUnacknowledged is for net.Dialer.Control. If the system lacks the option, the connection stays as it is.
 func boundUnacknowledged(network, _ string, conn syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil

@@ -4,5 +4,5 @@ package line
 
 import "syscall"
 
-// boundUnacknowledged leaves connections as they are: the keepalives bound them.
+// boundUnacknowledged changes nothing: on these systems only the keepalive probes detect a dead connection.
 func boundUnacknowledged(string, string, syscall.RawConn) error { return nil }

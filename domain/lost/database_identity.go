@@ -1,15 +1,14 @@
 package lost
 
-// DatabaseIdentity shows whether a database may have gone back to an earlier
-// state: a standby without the last commits took over, or a backup was restored.
-// A field is empty if the server does not tell it.
+// DatabaseIdentity tells whether a database may have gone back to an earlier state, because a standby without the
+// last commits took over, or a backup was restored. A field is empty if the server does not report it.
 type DatabaseIdentity struct {
 	SystemID string // of the cluster; a new cluster has a new one
 	Timeline string // every promotion and every point-in-time recovery begins a new one
 }
 
-// Change returns in a few words why the database may have gone back since it
-// was known; "" if nothing speaks for that. An empty field is no evidence.
+// Change compares i with the identity that is known from before. It returns in a few words why the database may
+// have gone back to an earlier state, and "" if there is no sign of that. Empty fields are not compared.
 func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	switch {
@@ -22,7 +21,7 @@ func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	}
 }
 
-// Over returns i with its empty fields taken from known.
+// Over returns i with its empty fields filled from known.
 func (i DatabaseIdentity) Over(known DatabaseIdentity) DatabaseIdentity {
 	if i.SystemID == "" {
 		i.SystemID = known.SystemID

@@ -1,4 +1,4 @@
-// Package lost is how a loss of data is told: that Redis is not the one that took
-// the events, or not with all of them; that PostgreSQL went back to an earlier state;
-// that a single task is missing. What is done about it is decided in relay/lead.
+// Package lost has the types with which outboxd detects a loss of data: Redis was replaced or lost its data,
+// PostgreSQL went back to an earlier state, or a single task is missing. Package relay/lead decides what to do
+// about a loss.
 package lost

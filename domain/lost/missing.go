@@ -7,10 +7,9 @@ import (
 	"outboxd/domain"
 )
 
-// SentPage is one page of the history, in the order of the events' IDs.
+// SentPage is one page of outbox_sent (the history), in the order of the events' IDs.
 type SentPage struct {
-	// Waiting are the events of the page that were handed to the queue a while
-	// ago and are not confirmed.
+	// Waiting are the events of the page that were handed to Redis at least age ago and are not confirmed.
 	Waiting []domain.SentEvent
 	Open    int       // events of the page that are not confirmed, of any age
 	Proven  []string  // the types of which the page has a confirmed event
@@ -18,8 +17,7 @@ type SentPage struct {
 	End     bool      // this is the last page
 }
 
-// MissingEvent is an event that is not confirmed, and that the queue will not
-// run any more.
+// MissingEvent is an event that is not confirmed and whose task is lost, so that no worker will run it.
 type MissingEvent struct {
 	domain.SentEvent
 	Task     domain.TaskPresence
@@ -29,38 +27,34 @@ type MissingEvent struct {
 	New      bool      // noted for the first time by this call
 }
 
-// MissingEvents compares the history with the queue, and remembers which events
-// the queue misses. Its methods are safe for concurrent use.
+// MissingEvents reads the history for the comparison with Redis, and stores which events have lost their task. Its
+// methods are safe for concurrent use.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type MissingEvents interface {
-	// HandedOver returns a number that changes when events are handed to the
-	// queue, give or take a second; it is negative if the database does not
-	// count. It also returns the time by the database's clock.
+	// HandedOver returns a number that changes, within about a second, whenever events are handed to Redis. It is
+	// negative if the database keeps no statistics. It also returns the database's time.
 	HandedOver(ctx context.Context) (int64, time.Time, error)
 
-	// Page reads up to limit rows of the history after one ID and up to another. Waiting has only
-	// events that were sent at least age ago. Events of the types in except count as confirmed.
+	// Page reads up to limit rows of the history whose IDs are greater than after and at most until. Waiting has
+	// only events that were sent at least age ago. Events of the types in except count as confirmed.
 	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
-	// Note remembers events as missing, up to MissingNoted in all. It returns the
-	// remembered ones of them that are still neither confirmed nor on their way.
+	// Note stores events as missing, up to MissingNoted in all. It returns those of the given events that are
+	// stored and are still neither confirmed nor sent again.
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
-	// Resend puts the unconfirmed ones of these events back into the outbox,
-	// and returns how many.
+	// Resend puts those of these events that are not confirmed back into the outbox, and returns how many.
 	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)
 
-	// Settle forgets events that are not missing any more: they were confirmed,
-	// ended in another way, or were not noted again after since, by the
-	// database's clock. It returns how many events are missing, and how many are
-	// remembered: the missing ones, and those that were sent again and are not
-	// confirmed yet.
+	// Settle deletes stored events that are no longer missing: they were confirmed, ended in another way, or were
+	// not noted again since the time since, by the database's clock. It returns how many events are missing and how
+	// many are stored. A stored event is missing, or it was sent again and is not confirmed yet.
 	Settle(ctx context.Context, since time.Time) (missing, remembered int64, err error)
 
-	// Missing returns up to limit events that are missing, the oldest first.
+	// Missing returns up to limit missing events, oldest first.
 	Missing(ctx context.Context, limit int) ([]MissingEvent, error)
 }
 
-// MissingNoted is how many missing events are remembered.
+// MissingNoted is how many missing events the database stores at most.
 const MissingNoted = 100_000

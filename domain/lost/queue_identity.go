@@ -5,17 +5,16 @@ import (
 	"time"
 )
 
-// QueueIdentity shows whether a queue has kept its data. It names the server process,
-// the line of masters, and the canary: a random value that outboxd writes beside the
-// tasks and renews. A field is empty if the server does not tell it.
+// QueueIdentity tells whether Redis has kept its data. The canary is a random value that outboxd writes to Redis
+// beside the tasks, and replaces regularly. A field is empty if the server does not report it.
 type QueueIdentity struct {
 	RunID         string // every start of the server makes a new one
 	ReplicationID string // every takeover by a replica makes a new one
 	Canary        string
 }
 
-// Change returns in a few words why the queue may have lost data since it was
-// known; "" if nothing speaks for that. An empty field is no evidence.
+// Change compares i with the identity that is known from before. It returns in a few words why Redis may have lost
+// data, and "" if there is no sign of a loss. Empty fields are not compared.
 func (i QueueIdentity) Change(known QueueIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	switch {
@@ -32,13 +31,13 @@ func (i QueueIdentity) Change(known QueueIdentity) string {
 	}
 }
 
-// Older reports whether the queue has a canary other than the known one. Then
-// either the queue or the database that remembers the known one has gone back.
+// Older reports whether Redis has a canary that differs from the one stored in the database. In that case Redis or
+// the database has gone back to an earlier state.
 func (i QueueIdentity) Older(known QueueIdentity) bool {
 	return i.Canary != "" && i.Canary != known.Canary
 }
 
-// Over returns i with its empty fields taken from known.
+// Over returns i with its empty fields filled from known.
 func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	if i.RunID == "" {
 		i.RunID = known.RunID
@@ -49,29 +48,25 @@ func (i QueueIdentity) Over(known QueueIdentity) QueueIdentity {
 	return i
 }
 
-// IdentifiedQueue reads and marks a queue's identity. Its methods are safe for
-// concurrent use.
+// IdentifiedQueue reads the identity of Redis and writes its canary. Its methods are safe for concurrent use.
 type IdentifiedQueue interface {
-	// Identify reads the identity of the queue. name is the name of the canary.
-	// Errors: CodeUnavailable.
+	// Identify reads the identity of Redis. name is the name of the canary. Errors: CodeUnavailable.
 	Identify(ctx context.Context, name string) (QueueIdentity, error)
 
-	// Mark writes next as the canary, whatever it was. Errors: CodeUnavailable;
-	// next may then be written or not.
+	// Mark replaces any present canary by next. Errors: CodeUnavailable; next may have been written or not.
 	Mark(ctx context.Context, name, next string) error
 
-	// Advance writes next as the canary if the canary is known, in one step,
-	// and reports whether it did. Errors: those of Mark.
+	// Advance replaces the canary by next if its value is known, in one atomic step. It reports whether it did.
+	// Errors: those of Mark.
 	Advance(ctx context.Context, name, known, next string) (bool, error)
 
-	// Renew forgets everything cached about the queue's contents.
+	// Renew drops everything that is cached about the contents of Redis.
 	Renew()
 }
 
-// QueueRecord is what the database remembers about the queue, and about itself.
+// QueueRecord is what the database stores about Redis and about itself, to recognise a loss.
 type QueueRecord struct {
-	// Name is the name of the canary. No other outbox that uses the same queue
-	// has it.
+	// Name is the name of the canary. No other outbox that uses the same Redis has this name.
 	Name     string
 	Identity QueueIdentity // with an empty canary: the queue was never seen
 	Database DatabaseIdentity
@@ -79,39 +74,37 @@ type QueueRecord struct {
 	HealedAt time.Time     // zero: never
 }
 
-// QueueMemory stores the queue's identity in the database of the events. Its
-// methods are safe for concurrent use, by any number of processes.
+// QueueMemory stores the identity of Redis in the database of the events. Its methods are safe for concurrent use,
+// by any number of processes.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type QueueMemory interface {
 	// Recall returns the record.
 	Recall(ctx context.Context) (QueueRecord, error)
 
-	// Remember replaces the identity known by next. healed says that everything
-	// the queue may have lost is in the outbox again.
+	// Remember replaces the stored identity known by next. healed says that all events that Redis may have lost are
+	// in the outbox again.
 	//
-	// Errors: CodeConflict if another process has replaced it.
+	// Errors: CodeConflict if another process has replaced the stored identity.
 	Remember(ctx context.Context, known, next QueueIdentity, healed bool) error
 
 	// Database reads the identity of the database.
 	Database(ctx context.Context) (DatabaseIdentity, error)
 
-	// RememberDatabase stores the database's identity, and how long the history
-	// keeps events from now on.
+	// RememberDatabase stores the database's identity, and for how long the history keeps events from now on.
 	RememberDatabase(ctx context.Context, is DatabaseIdentity, history time.Duration) error
 
-	// Doubt records that the database may have gone back. The events of older
-	// tasks may not exist, or not have their key's turn; such tasks then have
-	// no effect. What consumers with another database acknowledged so far is
-	// skipped. Doubt returns after about a second, when every session knows.
+	// Doubt records that the database may have gone back to an earlier state. From then on a task has no effect if
+	// its event does not exist, or if another event of its ordering key has the turn. The acknowledgements that
+	// consumers with another database wrote before are skipped. Doubt returns after about a second, when all
+	// database sessions have noticed.
 	Doubt(ctx context.Context) error
 
-	// Redrive puts events back into the outbox: those that were handed to the queue before the call
-	// and within the window, and are not confirmed. It returns how many. It waits for batches that
-	// were claimed before the call and commit while it runs, and covers their events too. Events of
-	// the types in except stay where they are. The journal records why.
+	// Redrive puts events back into the outbox, and returns how many. It chooses events that were handed to Redis
+	// before the call, but not longer ago than window, and that are not confirmed. It waits for open batches that
+	// were claimed before the call, and includes their events. It leaves out events of the types in except. The
+	// journal records why.
 	//
-	// After an error, events that were put back stay in the outbox. Calling it
-	// again is harmless.
+	// After an error, the events that were already put back stay in the outbox. Calling Redrive again is harmless.
 	Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error)
 }

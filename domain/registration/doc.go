@@ -1,6 +1,5 @@
-// Package registration holds the terms and rules of the example: users who
-// register, and the notifications that they are sent.
+// Package registration holds the terms and rules of the example service: users register, and the service sends them
+// notifications.
 //
-// The example is a producer and a consumer like any other. The core of outboxd
-// does not import it.
+// The example is an ordinary producer and consumer of events. The core of outboxd does not import it.
 package registration

@@ -8,14 +8,14 @@ import (
 	"outboxd/domain"
 )
 
-// TypeSendNotification is the event and task type of a notification to be sent.
+// TypeSendNotification is the type of events and tasks that ask a worker to send a notification.
 const TypeSendNotification = "email:send_notification"
 
 // NotificationQueue is the queue of those events. Nothing else uses it, so the
 // worker that serves it meets no other tasks.
 const NotificationQueue = "notifications"
 
-// NotificationStatus says how far a notification has come.
+// NotificationStatus says whether a notification was sent.
 type NotificationStatus string
 
 // The states of a notification.
@@ -24,8 +24,8 @@ const (
 	NotificationSent    NotificationStatus = "SENT"
 )
 
-// NotificationRetention is how long Redis keeps the task of a notification that
-// was sent, so that people can look at it. It costs memory in Redis.
+// NotificationRetention is how long Redis keeps the completed task of a notification, so that people can inspect
+// it. It costs memory in Redis.
 const NotificationRetention = 10 * time.Minute
 
 // The welcome to a new user.
@@ -52,8 +52,7 @@ type SendNotification struct {
 	NotificationType string    `json:"notification_type"`
 }
 
-// ParseSendNotification reads a payload. Its errors have CodeInvalid: no retry
-// mends them.
+// ParseSendNotification reads a payload. Its errors have CodeInvalid: a retry would not help.
 func ParseSendNotification(payload []byte) (SendNotification, error) {
 	var p SendNotification
 	if err := json.Unmarshal(payload, &p); err != nil {
@@ -72,7 +71,7 @@ type Message struct {
 	Type    string    // the notification's type
 	Text    string
 	UserID  domain.ID
-	// NotificationID is the notification that the message carries out.
+	// NotificationID is the notification that this message sends.
 	NotificationID domain.ID
 	CreatedAt      time.Time // of the notification
 }
@@ -83,22 +82,19 @@ type Message struct {
 type Notifier interface {
 	// Send returns when the receiver has accepted the message, or ctx ends.
 	//
-	// Errors: CodeInvalid if the receiver refused it for good; CodeUnavailable
-	// if it may accept it later, with RetryAfter if it named a time. After any
-	// other error a later attempt may succeed too.
+	// Errors: CodeInvalid if the receiver refused the message permanently; CodeUnavailable if it may accept the
+	// message later, with RetryAfter if it named a time. After any other error a later attempt may succeed too.
 	Send(ctx context.Context, message Message) error
 }
 
 // NotificationStore keeps notifications. Its methods are safe for concurrent use.
 type NotificationStore interface {
-	// FindNotification returns a notification and the user it is for, without
-	// the password's hash.
+	// FindNotification returns a notification and its user, without the hash of the password.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
 	FindNotification(ctx context.Context, id domain.ID) (*Notification, *User, error)
 
-	// MarkSent records, in the transaction that confirms the event, that a
-	// notification went out now.
+	// MarkSent records that a notification was sent now. It does so in tx, the transaction that confirms the event.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
 	MarkSent(ctx context.Context, tx domain.Effects, id domain.ID) error

@@ -10,8 +10,7 @@ import (
 	"outboxd/domain"
 )
 
-// The bounds of a password, in bytes. Argon2id has no limit of its own; the
-// upper one keeps requests small.
+// The bounds of a password, in bytes. Argon2id itself has no limit; the upper bound keeps requests small.
 const (
 	MinPassword = 8
 	MaxPassword = 1024
@@ -56,9 +55,8 @@ func (r Request) Validate() error {
 	return &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: bad}
 }
 
-// emailFault returns what is wrong with an address; "" if nothing is. It
-// accepts bare addresses with a dotted domain, to which mail servers deliver,
-// and refuses the other forms of RFC 5322.
+// emailFault returns what is wrong with an address, or "" if it is valid. It accepts plain addresses whose domain
+// contains a dot, because mail servers deliver to these. It refuses all other forms of RFC 5322.
 func emailFault(address string) string {
 	if address == "" {
 		return "is required"
@@ -87,21 +85,19 @@ func emailFault(address string) string {
 // UserStore keeps users and their notifications. Its methods are safe for
 // concurrent use.
 type UserStore interface {
-	// Register writes the user, the welcome notification and its event in one
-	// transaction, fills in user.ID and user.CreatedAt, and remembers
-	// idempotencyKey ("" for none) with the user.
+	// Register writes the user, the welcome notification and its event in one transaction. It also stores
+	// idempotencyKey ("" for none) with the user, and fills in user.ID and user.CreatedAt.
 	//
-	// Errors: CodeConflict if the e-mail address is taken; ErrKeyUsed if the
-	// key is used, also by a request at the same time; CodeUnavailable if the
-	// database cannot be reached.
+	// Errors: CodeConflict if the e-mail address is taken; ErrKeyUsed if another request has used the key, even a
+	// simultaneous one; CodeUnavailable if the database cannot be reached.
 	Register(ctx context.Context, user *User, idempotencyKey string, headers map[string]string) error
 
-	// FindUserByKey returns the user that was registered under a key.
+	// FindUserByKey returns the user that was registered with this idempotency key.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
 	FindUserByKey(ctx context.Context, idempotencyKey string) (*User, error)
 
-	// FindUser returns a user and the notifications to it, oldest first.
+	// FindUser returns a user and the user's notifications, oldest first.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
 	FindUser(ctx context.Context, id domain.ID) (*User, []Notification, error)
