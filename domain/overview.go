@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Flow counts the events that were emitted, enqueued and so on within a span of time.
+// Flow counts the events that were emitted, enqueued, confirmed and given up within a span of time.
 type Flow struct {
 	Seconds   float64 // of the span; 0: nothing was measured
 	Emitted   int64
@@ -69,9 +69,9 @@ type HistoryPoint struct {
 	Pending, Held, Dead int64         // the most in the step
 	OldestDue           time.Duration // the longest in the step
 	Queued              int64         // the most tasks that waited in Redis; negative: not known
-	// The delays from the emission of an event to the start of its handler. The samples of the step each have a
-	// median and a 99th percentile: DelayP50 is the mean of the medians, DelayP99 the largest 99th percentile.
-	// Negative means that no event was confirmed.
+	// The delays from the time in an event's ID (its emission) to the start of the transaction that confirms it.
+	// The samples of the step each have a median and a 99th percentile: DelayP50 is the mean of the medians,
+	// DelayP99 the largest 99th percentile. Negative means that no event was confirmed.
 	DelayP50, DelayP99 time.Duration
 }
 

@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// The headers of an event that a schedule emitted: the schedule's name, and the time of
-// the tick in the format of RFC 3339.
+// The headers of an event that a schedule emitted: the schedule's name, and the time of the tick in RFC 3339.
 const (
 	HeaderSchedule = "outboxd-schedule"
 	HeaderTick     = "outboxd-tick"
 )
 
-// MissedRule says what becomes of ticks that came while no relay led or the database
-// was away.
+// MissedRule says what happens to ticks that were missed because no relay was the leader, or the database could not
+// be reached.
 type MissedRule string
 
 // The rules.
@@ -26,15 +25,14 @@ const (
 	MissedAll  MissedRule = "all"  // one event each, of the last MissedAllAtMost
 )
 
-// MissedAllAtMost is how many missed ticks MissedAll makes up for at most.
+// MissedAllAtMost is how many missed ticks MissedAll emits later at most.
 const MissedAllAtMost = 1000
 
-// MissedAfter is how late a tick may be emitted until it counts as missed: another leader
-// takes over well within this time.
+// MissedAfter is how late a tick may be emitted before it counts as missed. A new leader takes over in much less
+// time.
 const MissedAfter = 2 * time.Minute
 
-// Schedule says which event to emit at which times. The event's ID, times and origin
-// are not used.
+// Schedule says which event to emit at which times. The ID, the times and the origin of Event are ignored.
 type Schedule struct {
 	ID       ID
 	Name     string // lower-case letters, digits, '.', '_' and '-'
@@ -71,8 +69,8 @@ const maxScheduleName = 63
 
 var scheduleName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// Validate names every fault of a schedule that has its defaults, but for those of the
-// cron expression and the time zone. Its errors have CodeInvalid and Fields.
+// Validate checks a schedule that has its defaults, except its cron expression and time zone. The error has
+// CodeInvalid, and Fields with every fault.
 func (s *Schedule) Validate() error {
 	var faults []FieldError
 	fault := func(field, format string, args ...any) {
@@ -100,7 +98,7 @@ func (s *Schedule) Validate() error {
 	return &Error{Code: CodeInvalid, Message: fmt.Sprintf("schedule %.60q: %s", s.Name, strings.Join(texts, "; ")), Fields: faults}
 }
 
-// ScheduleChange is what applying one schedule did.
+// ScheduleChange says what applying one schedule changed.
 type ScheduleChange string
 
 // The changes.
@@ -110,22 +108,20 @@ const (
 	ScheduleUnchanged ScheduleChange = "unchanged"
 )
 
-// Ticks is what one look at the schedules did.
+// Ticks is the result of one call of Schedules.Tick.
 type Ticks struct {
 	Emitted, LeftOut int64
-	// Next is how long to wait until the next look, at most 15 s. With an error: also
-	// how long, where other schedules can be emitted; 0 if that is not known.
+	// Next is how long to wait before the next call of Tick, at most 15 s. It is also set with an error, if other
+	// schedules can still be emitted. 0 means that it is not known.
 	Next time.Duration
-	// Lateness is how long the oldest tick that could not be emitted has been due; 0 if
-	// none failed.
+	// Lateness is how long the oldest tick that could not be emitted has been due. It is 0 if no tick failed.
 	Lateness time.Duration
 }
 
 // Schedules emits the events of schedules. Its methods are safe for concurrent use, by
 // any number of processes.
 type Schedules interface {
-	// Tick emits what is due, each schedule in a transaction of its own. Where one
-	// cannot be emitted it goes on with the others, and returns the first error behind
-	// them.
+	// Tick emits the events of all due ticks, each schedule in its own transaction. If the events of one schedule
+	// cannot be emitted, Tick continues with the other schedules, and returns the first error at the end.
 	Tick(ctx context.Context) (Ticks, error)
 }

@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// SecretFile is the name of a file with a password, which may change at any time;
-// "": there is none.
+// SecretFile is the path of a file that contains a password; "" means no file. The content of the file may change
+// at any time.
 type SecretFile string
 
-// secretMost bounds what is read, in case the name is that of another file.
+// secretMost bounds the bytes that are read, in case the path names a large file by mistake.
 const secretMost = 64 << 10
 
-// Read returns the file's text without the line break at its end. Errors:
-// CodeInvalid; they name the file.
+// Read returns the file's text without the line break at its end. Errors: CodeInvalid, with the name of the file.
 func (f SecretFile) Read() (string, error) {
 	text, err := os.ReadFile(string(f))
 	if err != nil {

@@ -2,7 +2,7 @@ package domain
 
 import "time"
 
-// SentEvent is an event that was handed to the queue and is not confirmed.
+// SentEvent is an event that was handed to Redis and is not confirmed.
 type SentEvent struct {
 	Event  Event
 	SentAt time.Time

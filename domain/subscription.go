@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// SubscriptionQueuePrefix begins the name of the Asynq queue that carries the
-// deliveries of a subscription.
+// SubscriptionQueuePrefix is the beginning of the name of an Asynq queue that carries the deliveries of a
+// subscription.
 const SubscriptionQueuePrefix = "subscription:"
 
 // The formats of a delivery.
@@ -26,20 +26,20 @@ const (
 	OrderingNone = "none" // any number at once
 )
 
-// Subscription says which events go to which receiver, and how. An event that
-// matches has one delivery for each subscription.
+// Subscription says which events go to which receiver, and how. A matching event gets one delivery to this
+// subscription.
 type Subscription struct {
 	ID   ID     // given by the store; a reused name gets another ID
 	Name string // lower-case letters, digits, '.', '_' and '-'
 
-	// Types are the event types that match: * stands for any characters.
+	// Types are patterns of event types. * stands for any number of characters.
 	Types []string
-	// Headers are headers that the event must have, with these values.
+	// Headers are headers and values that a matching event must have.
 	Headers map[string]string
 
 	URL string
-	// Secrets are references such as env:NAME and file:/path: none, one, or two
-	// while a key is changed. The secrets themselves are not stored.
+	// Secrets are references to signing keys, such as env:NAME and file:/path. There may be none or one, and two
+	// while a key is replaced. The database does not store the keys themselves.
 	Secrets     []string
 	Format      string
 	Timeout     time.Duration // of one attempt
@@ -48,22 +48,19 @@ type Subscription struct {
 	Attempts    int           // until the delivery is a dead letter
 	RetryMax    time.Duration // the longest wait between two attempts
 	Ordering    string
-	// InsteadOfQueue keeps matching events out of their own queue: only their
-	// deliveries are made.
+	// InsteadOfQueue says that matching events get only their deliveries, and no task in their own queue.
 	InsteadOfQueue bool
 
 	Paused    *Pause        // nil: not paused
 	Down      *ReceiverDown // the workers' report that the receiver is down; nil: it works
 	CreatedAt time.Time
 	ChangedAt time.Time
-	// RemovedAt is when it was removed. No deliveries are made after that.
-	// Existing ones wait until they are cancelled or the subscription is applied
-	// again.
+	// RemovedAt is when the subscription was removed. After that the relay makes no deliveries. Existing deliveries
+	// wait until they are cancelled or the subscription is applied again.
 	RemovedAt time.Time
 }
 
-// Pause says since when, by whom and why no delivery of a subscription is
-// attempted.
+// Pause says since when, by whom and why a subscription is paused, so that no delivery is attempted.
 type Pause struct {
 	Since  time.Time `json:"since"`
 	By     string    `json:"by"` // a person, or the worker that got status 410
@@ -79,8 +76,8 @@ type ReceiverDown struct {
 // Queue is the Asynq queue of the subscription's deliveries.
 func (s *Subscription) Queue() string { return SubscriptionQueuePrefix + s.Name }
 
-// SubscriptionOfQueue returns the name of the subscription whose deliveries a
-// queue carries; false for any other queue.
+// SubscriptionOfQueue returns the name of the subscription whose deliveries the queue carries. It returns false for
+// any other queue.
 func SubscriptionOfQueue(queue string) (string, bool) {
 	return strings.CutPrefix(queue, SubscriptionQueuePrefix)
 }
@@ -122,8 +119,7 @@ const (
 
 var subscriptionName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// Validate names every fault of a subscription. Call WithDefaults first. Its
-// errors have CodeInvalid and Fields.
+// Validate checks a subscription. Call WithDefaults first. The error has CodeInvalid, and Fields with every fault.
 func (s *Subscription) Validate() error {
 	var faults []FieldError
 	fault := func(field, format string, args ...any) {
@@ -197,8 +193,7 @@ func (s *Subscription) validateReceiver(fault func(field, format string, args ..
 	for _, reference := range s.Secrets {
 		kind, rest, _ := strings.Cut(reference, ":")
 		if kind != "env" && kind != "file" || rest == "" || kind == "file" && !strings.HasPrefix(rest, "/") {
-			// The value may be the secret itself, so the message does not
-			// repeat it.
+			// The invalid value may be a secret, so the message does not repeat it.
 			fault("secret", "must be a reference, env:NAME or file:/path")
 		}
 	}
@@ -207,12 +202,12 @@ func (s *Subscription) validateReceiver(fault func(field, format string, args ..
 	}
 }
 
-// TypePattern returns a pattern of Types as a pattern of SQL's LIKE.
+// TypePattern converts a pattern of Types to a pattern for LIKE in SQL.
 func TypePattern(pattern string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(pattern)
 }
 
-// SubscriptionChange is what applying one subscription did.
+// SubscriptionChange says what applying one subscription changed.
 type SubscriptionChange string
 
 // The changes.

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// SubscriptionReplay is how far the deliveries of a subscription are made of what
-// was relayed before it.
+// SubscriptionReplay is the progress of a replay to a subscription. A replay makes deliveries of events that were
+// relayed before the subscription existed.
 type SubscriptionReplay struct {
 	Subscription string    `json:"subscription"`
 	Since        time.Time `json:"since"` // events that were emitted from then on
@@ -18,17 +18,15 @@ type SubscriptionReplay struct {
 	EndedAt      time.Time `json:"ended_at,omitzero"`
 }
 
-// Ended is whether all deliveries are made.
+// Ended reports whether all deliveries of the replay have been made.
 func (r *SubscriptionReplay) Ended() bool { return !r.EndedAt.IsZero() }
 
-// SubscriptionReplays are the replays to subscriptions, for the part of the leader
-// that finishes them.
+// SubscriptionReplays lets the leader finish replays to subscriptions.
 type SubscriptionReplays interface {
-	// AbandonedReplays returns the names of the subscriptions whose replay has not ended
-	// and has made no progress for so long.
+	// AbandonedReplays returns the names of subscriptions whose replay has not ended and has made no progress for
+	// the time after.
 	AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error)
-	// ContinueReplay goes on with a replay until it has ended. It may take hours, and
-	// waits while the relay has much to do. tell, if not nil, hears how far it is.
-	// Errors: CodeUnavailable.
+	// ContinueReplay continues a replay until it has ended. That may take hours, because the replay waits while the
+	// relay is busy. tell, if not nil, is called with the progress. Errors: CodeUnavailable.
 	ContinueReplay(ctx context.Context, subscription string, tell func(SubscriptionReplay)) error
 }

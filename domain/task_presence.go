@@ -2,10 +2,10 @@ package domain
 
 import "context"
 
-// TaskPresence says whether the queue will still run an event's task.
+// TaskPresence says whether a worker will still run an event's task.
 type TaskPresence uint8
 
-// What a look into the queue can find.
+// The possible states of a task in Redis.
 const (
 	TaskMissing    TaskPresence = iota // the queue does not know the task
 	TaskStranded                       // the queue has remains of the task, which no worker will ever find
@@ -14,11 +14,10 @@ const (
 	TaskArchived                       // the task was given up, and kept
 )
 
-// Lost reports whether the queue will never run the task, and has no record
-// that it ran.
+// Lost reports whether no worker will ever run the task and Redis has no record that a worker ran it.
 func (p TaskPresence) Lost() bool { return p == TaskMissing || p == TaskStranded }
 
-// String completes a sentence that begins with the task.
+// String returns the rest of a sentence whose subject is the task.
 func (p TaskPresence) String() string {
 	switch p {
 	case TaskMissing:
@@ -38,22 +37,20 @@ func (p TaskPresence) String() string {
 
 // TaskRemover deletes tasks. It is safe for concurrent use.
 type TaskRemover interface {
-	// Remove deletes the tasks of events. It reads only the ID, queue and
-	// generation of each event, and reports for each whether no task is left. A
-	// running task stays.
+	// Remove deletes the tasks of events. It reads only ID, Queue and Generation of each event. The result is true
+	// for an event that has no task left. A running task is not deleted.
 	//
 	// Errors: CodeUnavailable.
 	Remove(ctx context.Context, events []Event) ([]bool, error)
 }
 
-// TaskFinder looks tasks up in the queue. It is safe for concurrent use.
+// TaskFinder looks up tasks in Redis. It is safe for concurrent use.
 type TaskFinder interface {
-	// Look reports for each event where the task of its generation is. It
-	// changes nothing.
+	// Look returns for each event the state of its task, of the event's present generation. It changes nothing.
 	//
-	// In a long queue it infers from a task's time that the task still waits.
-	// If somebody removed the task from the middle of its queue, that is
-	// noticed when the tasks before it have gone.
+	// In a long queue Look does not search the whole list: it concludes from the time at which a task was enqueued
+	// that the task still waits. If somebody removed a task from the middle of the list, Look notices that only
+	// when the tasks before it are gone.
 	//
 	// Errors: CodeUnavailable; QueueOutages with that code if some queues of the
 	// events cannot be used.

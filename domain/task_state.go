@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TaskState is what the queue knows of one task.
+// TaskState is the state of one task in Redis.
 type TaskState struct {
 	TaskID      string
 	Queue       string
@@ -16,7 +16,7 @@ type TaskState struct {
 	LastError   string
 	NextAt      time.Time // when it runs next; zero: not scheduled
 	CompletedAt time.Time
-	// Unhandled says that the worker which took the task had no handler for it.
+	// Unhandled says that the last worker that took the task had no handler for its type.
 	Unhandled bool
 }
 
@@ -27,7 +27,7 @@ const StateStranded = "stranded"
 // taskRetry is the state of a task that failed and waits to be tried again.
 const taskRetry = "retry"
 
-// failing returns the task as a failing one.
+// failing converts the task to a FailingTask.
 func (t *TaskState) failing() FailingTask {
 	f := FailingTask{TaskRef: TaskRef{t.Queue, t.TaskID}, Failed: t.Retried, Attempts: t.MaxRetry + 1, Error: t.LastError, NextAt: t.NextAt, Unhandled: t.Unhandled}
 	if _, delivery := SubscriptionOfQueue(t.Queue); delivery {
@@ -36,9 +36,8 @@ func (t *TaskState) failing() FailingTask {
 	return f
 }
 
-// Retries returns in words how often the task was tried again, and how often it may
-// be. A delivery has the limit of its subscription; Asynq's own limit is never
-// reached.
+// Retries returns in words how often the task was retried, and its maximum number of retries. For a delivery the
+// subscription sets the maximum, so Retries does not show Asynq's.
 func (t *TaskState) Retries() string {
 	switch _, delivery := SubscriptionOfQueue(t.Queue); {
 	case !delivery:
@@ -50,7 +49,7 @@ func (t *TaskState) Retries() string {
 	}
 }
 
-// describe completes a sentence that begins with the task.
+// describe returns the rest of a sentence whose subject is the task.
 func (t *TaskState) describe() string {
 	because := ""
 	if t.LastError != "" {
@@ -74,12 +73,10 @@ func (t *TaskState) describe() string {
 	}
 }
 
-// TaskStates reads what the queue knows of events. It is safe for concurrent
-// use.
+// TaskStates reads the tasks of events from Redis. It is safe for concurrent use.
 type TaskStates interface {
-	// Tasks returns an event's tasks, the newest generation first; if there are
-	// none, an empty slice and not nil. It looks in the event's queue, or in
-	// all queues if the event names none.
+	// Tasks returns an event's tasks, newest generation first. If there are none, it returns an empty slice, not
+	// nil. It looks in the event's queue, or in all queues if Queue is "".
 	//
 	// Errors: CodeUnavailable if the queue cannot be reached.
 	Tasks(ctx context.Context, event *Event) ([]TaskState, error)
@@ -88,9 +85,8 @@ type TaskStates interface {
 // UnfinishedTasks says whether events still have unfinished tasks. It is safe
 // for concurrent use.
 type UnfinishedTasks interface {
-	// Unfinished reports for each event whether any queue has an unfinished task
-	// of it, of its generation or one of the twenty before. It reads only the
-	// event's ID and generation.
+	// Unfinished reports for each event whether any queue has an unfinished task of it. It looks for the event's
+	// present generation and the twenty generations before. It reads only ID and Generation of the event.
 	//
 	// Errors: CodeUnavailable.
 	Unfinished(ctx context.Context, events []Event) ([]bool, error)

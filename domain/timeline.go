@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// Step is something that happened to an event, or is about to.
+// Step is something that has happened to an event, or will happen next.
 type Step struct {
 	At     time.Time
 	What   string
 	Detail string
-	// ToTheSecond says that At is cut to whole seconds, as all times of tasks
-	// in Redis are.
+	// ToTheSecond says that At is cut to whole seconds. Asynq stores all times of tasks that way.
 	ToTheSecond bool
 }
 
-// latest returns the latest time at which the step can have happened.
+// latest returns the latest possible time of the step.
 func (s *Step) latest() time.Time {
 	if s.ToTheSecond {
 		return s.At.Add(time.Second - 1)
@@ -24,8 +23,8 @@ func (s *Step) latest() time.Time {
 	return s.At
 }
 
-// LastKnown returns the event in its newest generation. If the event is gone,
-// only the journal knows the generation.
+// LastKnown returns the event with its newest generation. If no table has the event any more, the generation comes
+// from the journal.
 func (l *EventLife) LastKnown() *Event {
 	event := l.Event
 	for _, entry := range l.Journal {
@@ -34,8 +33,8 @@ func (l *EventLife) LastKnown() *Event {
 	return &event
 }
 
-// Describe returns a sentence that says where the event is and what it waits
-// for. tasks is nil if the queue was not asked.
+// Describe returns a sentence with the event's state, and what the event waits for. tasks are its tasks in Redis;
+// nil means that Redis was not asked.
 func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	switch {
 	case l.State == StateDead:
@@ -80,8 +79,8 @@ func (l *EventLife) Describe(tasks []TaskState, now time.Time) string {
 	}
 }
 
-// StateWith returns the event's state, given its tasks: an event in flight whose task
-// waits to be tried again is failing.
+// StateWith returns the event's state in view of its tasks in Redis: if an event in flight has a task that waits
+// for a retry, the state is StateFailing.
 func (l *EventLife) StateWith(tasks []TaskState) EventState {
 	if (l.State == StateInFlight || l.State == StateFailing) && len(tasks) > 0 && tasks[0].State == taskRetry {
 		return StateFailing
@@ -89,7 +88,7 @@ func (l *EventLife) StateWith(tasks []TaskState) EventState {
 	return l.State
 }
 
-// waitForIt says which events wait for this one.
+// waitForIt says how many events of the ordering key wait for this event.
 func (l *EventLife) waitForIt() string {
 	if l.HeldBehind == 1 {
 		return fmt.Sprintf("1 event of key %s waits for it", l.OrderingKey)
@@ -97,7 +96,7 @@ func (l *EventLife) waitForIt() string {
 	return fmt.Sprintf("%d events of key %s wait for it", l.HeldBehind, l.OrderingKey)
 }
 
-// holderName names the event of a task, or the task if it belongs to no event.
+// holderName returns "event" and the ID if the task belongs to an event, otherwise "task" and the task ID.
 func holderName(taskID string) string {
 	if id, err := EventID(taskID); err == nil {
 		return "event " + id.String()
@@ -105,8 +104,7 @@ func holderName(taskID string) string {
 	return fmt.Sprintf("task %.60q, which is no event's,", taskID)
 }
 
-// Timeline returns all known steps of the event in the order in which they
-// happened.
+// Timeline returns all known steps of the event in the order of time.
 func (l *EventLife) Timeline(tasks []TaskState) []Step {
 	var steps []Step
 	step := func(at time.Time, what, detail string) {

@@ -2,17 +2,15 @@ package domain
 
 import "strings"
 
-// HeaderTraceparent is the header of an event, and of a request, that carries
-// the trace it belongs to (W3C Trace Context).
+// HeaderTraceparent is the header that names the trace of an event or of a request (W3C Trace Context).
 const HeaderTraceparent = "traceparent"
 
-// The lengths of the fields of a traceparent header, in the W3C's Trace
-// Context, section 3.2: version, trace ID, parent ID, flags.
+// The length of a traceparent header (W3C Trace Context, section 3.2): version, trace ID, parent ID and flags, with
+// hyphens between.
 const traceparentLen = 2 + 1 + 32 + 1 + 16 + 1 + 2
 
-// ParseTraceparent returns the header in the form of version 00, and whether it
-// is valid. A later version is read as 00, as the standard demands, without its
-// additional fields.
+// ParseTraceparent returns the header in the form of version 00, and whether it is valid. A header of a later
+// version is read as version 00 without its additional fields, as the standard requires.
 func ParseTraceparent(s string) (string, bool) {
 	if len(s) < traceparentLen || s[2] != '-' || s[35] != '-' || s[52] != '-' {
 		return "", false
@@ -33,7 +31,7 @@ func ParseTraceparent(s string) (string, bool) {
 	return "00" + s[2:traceparentLen], true
 }
 
-// TraceID returns the ID of the trace that headers name, "" if they name none.
+// TraceID returns the trace ID in the traceparent header, or "" if there is no valid one.
 func TraceID(headers map[string]string) string {
 	if s, valid := ParseTraceparent(headers[HeaderTraceparent]); valid {
 		return s[3:35]
@@ -41,10 +39,10 @@ func TraceID(headers map[string]string) string {
 	return ""
 }
 
-// SampledTrace returns the ID of the trace if it is recorded, and "" if not.
+// SampledTrace returns the trace ID if the trace is recorded (sampled), otherwise "".
 func SampledTrace(headers map[string]string) string {
 	s, valid := ParseTraceparent(headers[HeaderTraceparent])
-	// The lowest bit of the flags says sampled.
+	// The lowest bit of the flags means sampled.
 	if !valid || strings.IndexByte("13579bdf", s[traceparentLen-1]) < 0 {
 		return ""
 	}

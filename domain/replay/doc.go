@@ -1,5 +1,5 @@
-// Package replay sends dead letters again, or gives them up, batch by batch, as a
-// person asked for: with a rate, and after a canary has succeeded.
+// Package replay carries out a person's command to replay or discard dead letters, batch by batch. A replay may be
+// limited to a rate, and may first try a few dead letters (the canary).
 //
-// How one letter becomes an event again is for what implements domain.DeadLetters.
+// The implementation of domain.DeadLetters decides how a dead letter becomes a pending event again.
 package replay

@@ -14,18 +14,18 @@ import (
 // Batch bounds one transaction of a replay or a discard.
 const Batch = 500
 
-// canaryCheck is how often the canary's outcome is looked at.
+// canaryCheck is how often the states of the canary's events are read.
 const canaryCheck = 200 * time.Millisecond
 
-// After refusedInARow refusals with nothing replayed in between, the outbox
-// counts as refusing everything. An error names refusedNamed of them.
+// After refusedInARow refused dead letters without a successful replay in between, Run assumes that the outbox
+// refuses all, and stops. An error names refusedNamed of the refused dead letters.
 const (
 	refusedInARow = 100
 	refusedNamed  = 5
 )
 
-// Replay sends dead letters again, batch by batch. With a canary it sends a few
-// first and goes on only if these succeed.
+// Replay puts dead letters back into the outbox, batch by batch. With Canary set, it first replays that many dead
+// letters, and goes on only if they succeed.
 type Replay struct {
 	Letters       domain.DeadLetters
 	Action        *domain.Action
@@ -36,22 +36,22 @@ type Replay struct {
 	Unconfirmed   []string // event types that no consumer confirms
 }
 
-// Progress is how far a replay or a discard has come.
+// Progress says how many dead letters a replay or a discard has changed so far.
 type Progress struct {
 	Changed int64
 	Canary  *CanaryOutcome          // nil: none was sent
 	Refused []*domain.ReplayRefused // stay as they are
 }
 
-// CanaryOutcome counts what became of the canary.
+// CanaryOutcome counts the events of the canary by their state.
 type CanaryOutcome struct {
 	Replayed int
 	domain.ReplayOutcomes
 }
 
-// Run replays until nothing is left, and calls tell after each step. It skips dead
-// letters that the outbox refuses. Errors: those of DeadLetters and of ctx; one without a
-// code if the canary did not succeed; one with CodeInvalid that names what was refused.
+// Run replays dead letters until none that matches the filter is left, and calls tell after each step. It skips
+// dead letters that the outbox refuses. Errors: those of DeadLetters and of ctx; an error without a code if the
+// canary did not succeed; CodeInvalid if the outbox refused dead letters, which the error names.
 func (r *Replay) Run(ctx context.Context, tell func(Progress)) error {
 	var p Progress
 	if r.Canary > 0 {
@@ -97,8 +97,7 @@ func (r *Replay) Run(ctx context.Context, tell func(Progress)) error {
 	}
 }
 
-// refusal returns an error that names the refused dead letters and what happened to
-// the rest; nil if none was refused.
+// refusal returns an error that names the refused dead letters and ends with rest; nil if none was refused.
 func refusal(refused []*domain.ReplayRefused, rest string) error {
 	if len(refused) == 0 {
 		return nil
@@ -154,8 +153,8 @@ func (r *Replay) canary(ctx context.Context, p *Progress, tell func(Progress)) e
 	}
 }
 
-// DiscardAll discards dead letters until none are left, and calls tell after
-// each step. Errors: as DeadLetters.Discard.
+// DiscardAll discards dead letters until none that matches the filter is left, and calls tell after each step.
+// Errors: those of DeadLetters.Discard.
 func DiscardAll(ctx context.Context, letters domain.DeadLetters, action *domain.Action, filter domain.DeadFilter, tell func(Progress)) error {
 	var p Progress
 	for {

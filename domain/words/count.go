@@ -6,7 +6,7 @@ import (
 
 type integer interface{ ~int | ~int32 | ~int64 }
 
-// Count writes a number with its thousands apart: 1,234,567.
+// Count formats a number with commas between groups of three digits: 1,234,567.
 func Count[N integer](n N) string {
 	digits := strconv.FormatInt(int64(n), 10)
 	sign := ""
@@ -19,11 +19,10 @@ func Count[N integer](n N) string {
 	return sign + digits
 }
 
-// Many writes a number with its noun: "1 task", "12,500 tasks". one is the
-// singular.
+// Many formats a number with its noun: "1 task", "12,500 tasks". one is the singular of the noun.
 func Many[N integer](n N, one string) string { return Count(n) + " " + Plural(n, one, one+"s") }
 
-// Plural returns one for 1, and many for every other number.
+// Plural returns the text one if n is 1, otherwise the text many.
 func Plural[N integer](n N, one, many string) string {
 	if n == 1 {
 		return one

@@ -1,7 +1,6 @@
 package words
 
-// Cut shortens a text to limit characters, and ends it with an ellipsis if it
-// was longer.
+// Cut returns the first limit characters of a text, followed by an ellipsis if the text is longer.
 func Cut(text string, limit int) string {
 	if runes := []rune(text); len(runes) > limit {
 		return string(runes[:limit]) + "…"

@@ -1,5 +1,5 @@
-// Package words writes numbers, counts and durations for people: the same way on
-// the pages, in commands and in findings.
+// Package words formats numbers, counts and durations for people, the same way on web pages, in commands and in
+// findings.
 //
-// It is not for machines: JSON, metrics and log attributes have numbers of their own.
+// It is not for machines: JSON, metrics and log attributes contain plain numbers.
 package words

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// Duration writes a length of time with its two largest units, and leaves the
-// second one out if it is zero: "21 min 15 s", "15 min", "3 d 4 h". Below ten
-// seconds it has tenths, below one second milliseconds.
+// Duration formats a duration with its two largest units: "21 min 15 s", "3 d 4 h". If the second unit is zero, it
+// is left out: "15 min". Below ten seconds the result has tenths of a second, below one second milliseconds.
 func Duration(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -35,8 +34,7 @@ func two(large time.Duration, unit string, small time.Duration, smaller string) 
 	return fmt.Sprintf("%s %s %d %s", Count(int64(large)), unit, small, smaller)
 }
 
-// Rough writes a length of time with its largest unit, rounded down: "12 min".
-// It changes seldom.
+// Rough formats a duration with its largest unit, rounded down: "12 min". The result changes seldom.
 func Rough(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -52,7 +50,7 @@ func Rough(d time.Duration) string {
 	}
 }
 
-// Ago writes how long before now something was: "5 s ago", or "just now".
+// Ago formats how long before now the time at was: "5 s ago", or "just now".
 func Ago(now, at time.Time) string {
 	if d := now.Sub(at); d >= time.Second {
 		return Duration(d.Truncate(time.Second)) + " ago"
@@ -60,7 +58,7 @@ func Ago(now, at time.Time) string {
 	return "just now"
 }
 
-// Rate writes events for each second.
+// Rate formats a number of events per second.
 func Rate(perSecond float64) string {
 	switch {
 	case perSecond == 0:

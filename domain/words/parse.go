@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// day is the largest unit that durations are written with.
+// day is the largest unit of a duration.
 const day = 24 * time.Hour
 
 // days matches the days at the beginning of a duration.
 var days = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)d`)
 
-// ParseDuration reads a duration as Go writes it (15m, 1h30m), with days (2d, 3d4h),
-// or as Duration writes it ("21 min 15 s").
+// ParseDuration reads a duration in Go's format (15m, 1h30m), with days (2d, 3d4h), or in the format of Duration
+// ("21 min 15 s").
 func ParseDuration(text string) (time.Duration, error) {
 	short := strings.NewReplacer(" ", "", ",", "", "min", "m").Replace(strings.TrimSpace(text))
 	rest, negative := strings.CutPrefix(short, "-")
