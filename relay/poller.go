@@ -11,17 +11,16 @@ import (
 	"outboxd/relay/wakeup"
 )
 
-// poller claims, publishes and commits, one batch after another.
+// poller claims, publishes and commits batches of events, one after another.
 type poller struct {
 	*Relay
 	in passTime
 }
 
-// run works until ctx ends. It finishes a batch that was claimed.
+// run works until ctx ends. A batch that is already claimed is still finished.
 //
-// It never waits while there is work. After a full batch it claims the next one
-// at once, and wakes one more poller. After a batch that was not full nothing
-// is left, so the poller sleeps.
+// It never waits while there is work. After a full batch the poller claims the next batch at once, and wakes one
+// more poller. If a batch was not full, no due event is left, so the poller sleeps.
 func (p *poller) run(ctx context.Context) error {
 	woken := false
 	for p.queue.wait(ctx) == nil && p.database.wait(ctx) == nil {
@@ -48,13 +47,12 @@ func (p *poller) run(ctx context.Context) error {
 	return nil
 }
 
-// calmNap is the shortest nap that a look ends, and not a claim: the look costs a
-// claim that follows it a round trip.
+// calmNap is the shortest sleep after which the poller first checks whether an event is due, instead of claiming at
+// once. If an event is due, the check costs an additional round trip before the claim.
 const calmNap = time.Second
 
-// sleep returns when there may be work, and true after a wake-up. After a long nap it
-// looks whether anything is due at all, and sleeps on if not, since a claim costs an
-// idle database more than a look.
+// sleep returns when there may be work. It returns true after a wake-up. After a long nap it first checks whether
+// an event is due, and sleeps again if none is, because a claim costs an idle database more than this check.
 func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	next := p.untilNextDue
 	for {
@@ -77,8 +75,9 @@ func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 	}
 }
 
-// nothingDue looks for due events, however long they have been due. It returns how
-// long there is none; false if there is one, or nobody can tell.
+// nothingDue checks whether no event is due, however long it may have been due. If so, it returns true and the time
+// until the next event is due, at most PollInterval. It returns false if an event is due, or if the database does
+// not answer.
 func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool) {
 	if _, owed := p.cursor.untilSweep(time.Now()); owed {
 		return 0, false
@@ -96,10 +95,9 @@ func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool
 	}
 }
 
-// untilNextDue returns the time until the next event is due, or an owed sweep is
-// possible. It is at most the poll interval. It is at least wakeup.NapFirst, so
-// that the poller does not spin over a due event that another transaction has
-// locked.
+// untilNextDue returns the time until the next event is due, or until an owed sweep is allowed. The result is at
+// most PollInterval. It is at least wakeup.NapFirst, so that the poller does not loop without a pause while another
+// transaction has locked a due event.
 func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
@@ -114,16 +112,16 @@ func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	return min(max(due, wakeup.NapFirst), longest)
 }
 
-// The time limits of the parts of a pass, also while the process stops. The
-// commit has its own limit, so that a slow queue leaves it enough time.
+// The time limits of the steps of a pass. They also apply while the process stops. The commit has its own limit, so
+// that a slow Redis leaves it enough time.
 const (
 	claimPatience   = 10 * time.Second
 	publishPatience = 15 * time.Second
 	commitPatience  = 10 * time.Second
 )
 
-// pass claims a batch, publishes it and commits. It returns how many events it
-// had, and whether there may be more. A crash at any point leaves them due.
+// pass claims a batch, publishes it and commits. It returns how many events it claimed, and whether more events may
+// be due. After a crash at any point the events of the batch are still due.
 func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	p.in.begin()
 	defer p.in.end()
@@ -145,8 +143,8 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 		if err := batch.Release(); err != nil {
 			p.log.Warn("could not release a batch", "error", err)
 		}
-		// Only after the release: while the rows are locked, a scan would skip
-		// them and move the cursor past them.
+		// Move the cursor back only after the release. While the rows are locked, another scan would skip them and
+		// move the cursor past them.
 		if from != (domain.Cursor{}) {
 			p.cursor.lost(from)
 		}
@@ -170,8 +168,8 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 		return len(events), batch.Full(), fmt.Errorf("commit %d events: %w", len(events), err)
 	}
 	if untried == 0 && batch.Full() && len(events)+batch.Held() < p.o.BatchSize {
-		// The limit of bytes ended the batch. The rows after it were locked
-		// until now, and other pollers have skipped them.
+		// The limit on bytes ended the batch early. The claim had also locked rows after the batch until now, and
+		// other pollers have skipped them.
 		from = batch.Reached()
 	}
 	if made, first := batch.Deliveries(); made > 0 && (from == (domain.Cursor{}) || first.Compare(from) < 0) {
@@ -183,7 +181,7 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	return len(events), batch.Full() || batch.Advanced(), nil
 }
 
-// publish returns one receipt for each event.
+// publish hands events to Redis and returns one receipt for each. It opens the breaker if all of Redis is down.
 func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	ctx, cancel := context.WithTimeout(ctx, publishPatience)
 	defer cancel()
@@ -196,7 +194,8 @@ func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Re
 	return receipts
 }
 
-// claim scans from the cursor, and from the beginning if that may find more.
+// claim claims a batch from the cursor on. If the cursor says so, it claims again with a sweep, that is, from the
+// beginning.
 func (p *poller) claim(ctx context.Context) (domain.Batch, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
@@ -222,8 +221,8 @@ func count(outcomes []domain.Outcome, verdict domain.Verdict) int {
 	return n
 }
 
-// report logs each dead event, and one refused event for each reason, because a
-// faulty queue refuses all of its events. Delivered events are only counted.
+// report logs each dead event. Of the refused events it logs one for each reason, because a faulty queue refuses
+// all of its events. Delivered events are only counted.
 func (p *poller) report(events []domain.Event, outcomes []domain.Outcome) {
 	refused := map[string]int{}
 	for i, o := range outcomes {

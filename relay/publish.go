@@ -6,9 +6,8 @@ import (
 	"outboxd/domain"
 )
 
-// publishAll hands events to the queue. If that panics, one of the events is the
-// cause. Then each is handed over alone: for most this is a harmless repeat, and
-// an event that panics again can never be enqueued.
+// publishAll hands events to Redis. A panic means that one of the events caused it. publishAll then hands over each
+// event alone: for most events this is a harmless repeat. An event that panics again can never be enqueued.
 func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain.Receipt {
 	receipts, panicked := p.publishOrPanic(ctx, events)
 	switch {
@@ -25,7 +24,7 @@ func (p *poller) publishAll(ctx context.Context, events []domain.Event) []domain
 	return receipts
 }
 
-// publishOrPanic returns one receipt for each event, or the panic.
+// publishOrPanic returns one receipt for each event. If Publish panics, it returns the panic as an error.
 func (p *poller) publishOrPanic(ctx context.Context, events []domain.Event) (receipts []domain.Receipt, panicked error) {
 	receipts = make([]domain.Receipt, len(events))
 	return receipts, domain.Recovered("panic", func() error {

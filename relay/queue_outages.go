@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// queueProbe is how often a queue that cannot be used is probed.
+	// queueProbe is how often the relay probes queues that cannot be used.
 	queueProbe = time.Second
-	// queueRetryLast bounds the pause after trials that failed although the
-	// probe had succeeded. Each trial costs a batch.
+	// After a successful probe the queue's next batch is a trial. queueRetryLast bounds the pause after failed
+	// trials. Each failed trial costs a batch.
 	queueRetryLast = 30 * time.Second
-	// queueTrial is how long a queue must be open to count as working, if it has
-	// no events.
+	// queueTrial is how long a queue without events must be open after a successful probe before it counts as
+	// working.
 	queueTrial = time.Minute
 )
 
-// queueOutages keep events in the database whose queue cannot be used while
-// others can. Such a queue is probed. When a probe succeeds, the queue's next
-// events are the trial. It is safe for concurrent use.
+// queueOutages handles queues that cannot be used while others can: their events stay in the database. It probes
+// such a queue. After a successful probe the queue's next events are published as a trial, which shows whether the
+// queue works. It is safe for concurrent use.
 type queueOutages struct {
 	probe  func(ctx context.Context, queue string) error
 	log    *slog.Logger
@@ -53,8 +53,8 @@ func newQueueOutages(probe func(context.Context, string) error, gauge *prometheu
 	return &queueOutages{probe: probe, log: log, gauge: gauge, opened: opened, begun: make(chan struct{}, 1), queues: map[string]*queueOutage{}}
 }
 
-// judge records which queues a batch found unusable, and which it found working
-// again. It returns the cause if the batch shows an outage of the whole server.
+// judge reads the receipts of a batch. It records which queues cannot be used, and which work again. If the
+// receipts show an outage of the whole Redis, it returns the cause.
 func (q *queueOutages) judge(events []domain.Event, receipts []domain.Receipt) error {
 	var found map[string]error
 	for i, r := range receipts {
@@ -112,8 +112,7 @@ func (q *queueOutages) works(name string, o *queueOutage) {
 // run probes until ctx ends.
 func (q *queueOutages) run(ctx context.Context) error {
 	for {
-		// Before waiting for begun: a run that panicked may have consumed its
-		// signal.
+		// Probe before waiting for begun: an earlier run that panicked may have consumed the signal.
 		for q.some.Load() && ctx.Err() == nil {
 			pace.Wait(ctx, queueProbe)
 			q.probeAll(ctx)
@@ -146,7 +145,8 @@ func (q *queueOutages) probeAll(ctx context.Context) {
 	}
 }
 
-// due returns the queues to probe, and ends outages of queues without events.
+// due returns the queues that are to be probed now. It also ends the outage of a queue that has had no events
+// during its trial.
 func (q *queueOutages) due(now time.Time) (names []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -163,7 +163,7 @@ func (q *queueOutages) due(now time.Time) (names []string) {
 	return names
 }
 
-// closed appends to names the queues whose events stay in the database.
+// closed appends to names the queues whose events stay in the database for now.
 func (q *queueOutages) closed(names []string) []string {
 	if !q.some.Load() {
 		return names

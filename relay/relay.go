@@ -1,8 +1,7 @@
-// Package relay moves committed events from the outbox to the queue: pollers
-// claim, publish and commit. Package wakeup tells them when there may be work.
-// Package lead does the work that one process does for all.
+// Package relay moves committed events from the outbox to Redis: pollers claim, publish and commit. Package wakeup
+// tells the pollers when there may be work. Package lead has the work that one process does for all.
 //
-// The package knows neither SQL nor Redis, only the interfaces of domain.
+// The package contains no SQL and no Redis commands; it uses the interfaces of domain.
 package relay
 
 import (
@@ -25,7 +24,7 @@ type Options struct {
 	Store     domain.EventStore
 	Publisher domain.Publisher
 	Presence  domain.Presence
-	// Database reports whether the database answers.
+	// Database probes the database; the error says why it does not answer.
 	Database func(ctx context.Context) error
 
 	Process      domain.RelayProcess
@@ -39,16 +38,14 @@ type Options struct {
 	// PollWithoutListen is the longest sleep while LISTEN does not work. A shorter
 	// PollInterval takes precedence.
 	PollWithoutListen time.Duration
-	// Listen says whether to wait for producers' notifications. If not,
-	// producers do not notify.
+	// Listen says whether the relay waits for producers' notifications. If it does not, producers do not notify it.
 	Listen bool
-	// SubscriptionsChanged is called when a notification says so, and whenever
-	// listening begins; nil: nobody asks. It must not block.
+	// SubscriptionsChanged, if not nil, is called when a notification says that a subscription has changed, and
+	// whenever listening begins. It must not block.
 	SubscriptionsChanged func()
 
-	// MaxQueue bounds the unfinished tasks of queues: the events of a full
-	// queue wait in the store. Lengths measures the queues. Without bounds
-	// neither is needed.
+	// MaxQueue bounds the unfinished tasks of queues: events of a full queue wait in the database. Lengths reads
+	// the lengths of the queues. Without bounds both may be nil.
 	MaxQueue map[string]int
 	Lengths  domain.QueueLengths
 
@@ -56,7 +53,7 @@ type Options struct {
 	Registry prometheus.Registerer
 }
 
-// Relay is one process's share of the work. Run every one of its Actors.
+// Relay is the relay of one process. The caller runs every one of its Actors.
 type Relay struct {
 	o        Options
 	log      *slog.Logger
@@ -91,7 +88,7 @@ func New(o Options) *Relay {
 	r.leader = lead.New(o.Duties, lead.Relay{
 		Process: o.Process, Unreachable: unreachable, Unusable: func() bool { return r.QueueUsable() != nil || r.DatabaseUsable() != nil }, HandedOver: m.relayed.Load, Logger: log, Registry: o.Registry,
 	})
-	// The queue may have lost data while it was away.
+	// Redis may have lost data during the outage, so the leader checks it.
 	changed := func() { r.waker.Reconsider(); r.leader.Look() }
 	r.queue = newBreaker("queue", o.Publisher.Ping, m.breaker("queue"), log, changed)
 	opened := func() { r.cursor.rewind(); r.waker.Wake() }
@@ -106,8 +103,8 @@ func New(o Options) *Relay {
 	return r
 }
 
-// Actors returns the pollers, the two parts of the waker, and the leader. Each may
-// fail and be restarted while the others run.
+// Actors returns the pollers, the two parts of the waker, and the leader. Each may fail and be restarted while the
+// others continue.
 func (r *Relay) Actors() []Actor {
 	actors := []Actor{
 		{"presence", r.waker.Show},
@@ -126,21 +123,19 @@ func (r *Relay) Actors() []Actor {
 	return actors
 }
 
-// Wake tells the relay directly, without the database, that an event was
-// committed. It never blocks.
+// Wake tells the relay that an event was committed, without a notification through the database. It never blocks.
 func (r *Relay) Wake() { r.waker.Wake() }
 
-// Hears reports whether the database's notifications arrive.
+// Hears reports whether notifications of the database arrive (LISTEN works).
 func (r *Relay) Hears() bool { return r.waker.Hears() }
 
-// QueueReachable returns nil, or why the relay has stopped publishing.
+// QueueReachable returns nil, or why the breaker has stopped publishing to Redis.
 func (r *Relay) QueueReachable() error { return r.queue.fault() }
 
-// QueueUsable returns nil, or why the relay cannot publish. A successful probe is
-// not enough: a queue may answer and refuse all tasks.
+// QueueUsable returns nil, or why the relay cannot publish to Redis. A successful probe is not enough for nil,
+// because Redis may answer and still refuse all tasks.
 func (r *Relay) QueueUsable() error { return r.queue.outageCause() }
 
-// DatabaseUsable returns nil, or why the relay cannot work with the database. A
-// database that answers may still not be usable: a standby, or a server with a
-// full disk.
+// DatabaseUsable returns nil, or why the relay cannot work with the database. A database that answers may still be
+// unusable, for example a standby, or a server with a full disk.
 func (r *Relay) DatabaseUsable() error { return r.database.outageCause() }

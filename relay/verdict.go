@@ -5,7 +5,7 @@ import (
 	"outboxd/relay/pace"
 )
 
-// verdicts map the queue's answers to the verdicts on their events.
+// verdicts maps each answer of Redis to the verdict on the event.
 var verdicts = [...]domain.Verdict{
 	domain.Unanswered:   domain.Untried,
 	domain.Accepted:     domain.Delivered,
@@ -23,9 +23,8 @@ func verdictOf(r domain.Receipt) domain.Verdict {
 	return verdicts[r.Answer]
 }
 
-// judge turns receipts into outcomes. An event without an answer stays
-// unchanged, because an outage charges no attempt. An event with an answer is
-// settled even if the queue failed midway.
+// judge turns receipts into outcomes. An event without an answer does not change, because an outage charges no
+// attempt. An event with an answer is settled even if Redis failed before it answered for the other events.
 func (p *poller) judge(events []domain.Event, receipts []domain.Receipt) []domain.Outcome {
 	outcomes := make([]domain.Outcome, len(events))
 	for i, r := range receipts {

@@ -16,13 +16,14 @@ type Acknowledgements struct{ redis redis.UniversalClient }
 
 var _ domain.Acknowledgements = (*Acknowledgements)(nil)
 
-// NewAcknowledgements returns the acknowledgements in a Redis. Await waits on a
-// connection of its own. It does not connect yet.
+// NewAcknowledgements returns a reader of the acknowledgements in a Redis. Await waits on its own connection.
+// NewAcknowledgements does not connect yet.
 func NewAcknowledgements(r *broker.Redis) *Acknowledgements {
 	return &Acknowledgements{r.NewDirectClient(1)}
 }
 
-// How many acknowledgements are confirmed at once, and how long Await waits for the first.
+// acknowledgedBatch is how many acknowledgements Await returns at most. acknowledgedWait is how long it waits for
+// the first one.
 const (
 	acknowledgedBatch = 1000
 	acknowledgedWait  = 5 * time.Second

@@ -8,18 +8,17 @@ import (
 	"outboxd/jobs/lookup"
 )
 
-// Unconfirmed sets the types of events that no consumer confirms. For these, a
-// completed task that is kept counts as already there. For all other types it is
-// replaced, because the effect of an event that is sent again is in doubt; if it
-// took effect, the inbox absorbs the repeat. Call it before the first use.
+// Unconfirmed sets the types of events that no consumer confirms. An event of these types counts as enqueued if
+// Redis still has its completed task (Asynq's retention). For all other types the completed task is replaced by a
+// new one: the event is sent again because its effect is in doubt. If it did take effect, the inbox ignores the
+// repeat. Call Unconfirmed before the first use.
 func (p *Publisher) Unconfirmed(types []string) { p.unconfirmed = types }
 
-// lookCloser enqueues events again whose task exists only in appearance. Asynq's
-// script only tests whether the task's key exists. If it does, which is rare,
-// lookCloser checks whether a worker would find the task. It removes the remains
-// of a task that no worker finds, and a completed task. It takes one round trip,
-// and a second one if it removed something. The error says that too few replicas
-// have the events that were enqueued again.
+// lookCloser handles events for which Asynq answered that the task exists. Asynq's script only tests whether the
+// task's key exists, so lookCloser checks whether a worker would find the task. If no worker would, or if the task
+// is completed, lookCloser removes the task and enqueues the event again. That is rare. It takes one round trip,
+// and a second one if it removed something. The error says that too few replicas have the events that were enqueued
+// again.
 func (p *Publisher) lookCloser(ctx context.Context, l *lane, events []domain.Event, receipts []domain.Receipt) error {
 	var asked []*lookup.Inquiry
 	var of []int

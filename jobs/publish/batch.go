@@ -10,8 +10,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// batchScript enqueues many tasks of one queue, each as Asynq's own script does. If
-// the list of its queue cannot be written, it leaves nothing behind.
+// batchScript enqueues many tasks of one queue, each in the same way as Asynq's own script. If Redis refuses the
+// write to the pending list, the script leaves no task keys behind.
 //
 // KEYS: the pending list, then the key of each task
 // ARGV: current time in nanoseconds, then the ID and the message of each task
@@ -38,11 +38,11 @@ if #ids > 0 then
 end
 return replies`)
 
-// A batch has up to batchMost tasks. More go in several, so that one script does not
-// keep Redis for long.
+// batchMost is how many tasks one script enqueues at most. More tasks need several scripts, so that no script
+// blocks Redis for long.
 const batchMost = 100
 
-// batch is some events of one queue that are enqueued by one script.
+// batch is a number of events of one queue that one script enqueues.
 type batch struct {
 	events  []int // their places
 	keys    []string
@@ -72,8 +72,7 @@ func (b *batch) send(ctx context.Context, pipe redis.Pipeliner, inFull bool) {
 	}
 }
 
-// read puts down a receipt for each event of the batch. If failed is not nil, no
-// answer counts.
+// read writes a receipt for each event of the batch. If failed is not nil, no answer counts.
 func (b *batch) read(receipts []domain.Receipt, failed error) {
 	replies, err := b.command.Slice()
 	if failed != nil {
@@ -96,16 +95,15 @@ func (b *batch) read(receipts []domain.Receipt, failed error) {
 	}
 }
 
-// isRefused tells that Redis enqueued nothing of a batch, for a reason that may be
-// none for its events one by one: the answer is about one of them, about the script,
-// or about a command of the script.
+// isRefused reports whether Redis enqueued nothing of the batch, although it may accept the events one by one. That
+// is so if the error is about one of the events, about the script, or about a command of the script.
 func (b *batch) isRefused() bool {
 	err := b.command.Err()
 	return err != nil && (broker.IsForbidden(err) || !broker.IsOutage(err) || broker.IsFromScript(err) && !broker.IsWriteRefusal(err))
 }
 
-// batches puts those events in batches that are more than one of a queue and need
-// nothing of Asynq's client, and takes all others down one by one.
+// batches groups events by queue. If a queue has two or more plain events (see isPlain), these form a batch. All
+// other events are recorded one by one.
 func (l *lane) batches(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) (all []*batch) {
 	now, open := time.Now(), map[string]*batch{}
 	for i := range events {
@@ -135,7 +133,7 @@ func (l *lane) batches(ctx context.Context, events []domain.Event, commands []*r
 	return all
 }
 
-// announce tells Redis of a queue, once.
+// announce adds a queue to Asynq's set of queues, once.
 func (l *lane) announce(ctx context.Context, queue string) {
 	if !l.announced[queue] {
 		l.announced[queue] = true
@@ -143,8 +141,8 @@ func (l *lane) announce(ctx context.Context, queue string) {
 	}
 }
 
-// repeatBatches sends those again whose script Redis does not know by its hash, and the
-// events of those that it refuses one by one.
+// repeatBatches repeats failed batches. If Redis does not know the script by its hash, the batch is sent again with
+// the script in full. If Redis refuses a batch, its events are sent one by one.
 func (l *lane) repeatBatches(ctx context.Context, all []*batch, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
 	for n, b := range all {
 		switch {

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Backoff returns how long to wait after the n-th failure, n from 1: a random
-// time between 0 and a ceiling that doubles from base up to limit ("full
-// jitter"). So events that were refused together do not return together.
+// Backoff returns how long to wait after the n-th failure (n from 1): a random time between 0 and Ceiling(base,
+// limit, n), the method called "full jitter". So events that were refused together do not become due together.
 func Backoff(base, limit time.Duration, n int) time.Duration {
 	return rand.N(Ceiling(base, limit, n) + 1)
 }
 
-// Ceiling returns the longest wait after the n-th failure, n from 1: it doubles from base up to limit.
+// Ceiling returns the longest wait after the n-th failure (n from 1). It is base after the first failure and
+// doubles with each failure up to limit.
 func Ceiling(base, limit time.Duration, n int) time.Duration {
 	d := min(base, limit)
 	for ; n > 1 && d < limit; n-- {

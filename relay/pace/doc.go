@@ -1,3 +1,3 @@
-// Package pace has the ways in which the parts of a relay wait: for how long after
-// a failure, and how a wait ends early. It knows nothing of events.
+// Package pace has functions with which the parts of a relay wait: it computes the wait after a failure, and lets a
+// wait end early.
 package pace

@@ -15,7 +15,7 @@ func Wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// WaitOr returns after d, when ctx ends, or when the flag is set, which it clears.
+// WaitOr returns after d, when ctx ends, or when the flag is set. In the last case it clears the flag.
 func WaitOr(ctx context.Context, d time.Duration, flag <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -26,7 +26,7 @@ func WaitOr(ctx context.Context, d time.Duration, flag <-chan struct{}) {
 	}
 }
 
-// Raise sets a flag, which is a channel with a buffer of one. It never blocks.
+// Raise sets a flag, a channel with a buffer of one. It never blocks.
 func Raise(flag chan struct{}) {
 	select {
 	case flag <- struct{}{}:

@@ -6,14 +6,13 @@ import (
 )
 
 const (
-	// showEvery is the time between signs of life. showAgain is the time
-	// between attempts while they fail.
+	// showEvery is the time between two signs of life. showAgain is the time between two attempts while writing
+	// them fails.
 	showEvery = 15 * time.Second
 	showAgain = time.Second
 )
 
-// Show records signs of life, and whether producers must notify, until ctx
-// ends.
+// Show stores in the database, until ctx ends, that the relay is alive, and whether producers must notify it.
 func (w *Waker) Show(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -41,10 +40,10 @@ func (w *Waker) Show(ctx context.Context) error {
 	}
 }
 
-// lookOnceMore wakes a poller after the mark, and after each notification. Events
-// that were committed before the mark was visible notified nobody. Of the events
-// that are committed at the same time only one notifies, and the others may become
-// visible a little later. So the sleeps begin with the shortest one again.
+// lookOnceMore wakes a poller after the relay was marked asleep in the database, and after each notification.
+// Transactions that committed before the mark was visible have not notified. Of transactions that commit at the
+// same time only one notifies, and the events of the others may become visible a little later. So the pollers begin
+// again with the shortest sleep.
 func (w *Waker) lookOnceMore() {
 	w.idle.Store(0)
 	w.Wake()

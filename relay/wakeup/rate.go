@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// rate counts events over the last one to two tenths of a second. The zero
-// value is ready, and safe for concurrent use.
+// rate counts events over the last 0.1 to 0.2 seconds. The zero value is ready to use. It is safe for concurrent
+// use.
 type rate struct {
 	mu            sync.Mutex
 	begun         time.Time // of the current window
@@ -16,7 +16,7 @@ type rate struct {
 
 const rateWindow = 100 * time.Millisecond
 
-// add counts and returns the rate in events per second.
+// add counts events, and returns the present rate in events per second.
 func (r *rate) add(events int, now time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

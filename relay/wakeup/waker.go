@@ -15,12 +15,11 @@ const (
 	// NapFirst is the shortest time before a poller looks again for a due event
 	// that another transaction has locked.
 	NapFirst = 10 * time.Millisecond
-	// A process that claims more than busyRate events a second polls every
-	// busyNap, and producers need not notify. Under load, a NOTIFY in each
-	// commit costs producers more than this polling costs the database.
+	// A process that claims more than busyRate events a second polls every busyNap, and its producers need not
+	// notify. Under load, a NOTIFY in each commit costs producers more than this polling costs the database.
 	busyRate = 1000
 	busyNap  = 2 * time.Millisecond
-	// calmAfter is how long the rate must be low before producers notify again.
+	// calmAfter is how long the rate must have been low before producers must notify again.
 	calmAfter = 500 * time.Millisecond
 )
 
@@ -28,12 +27,11 @@ const (
 type Options struct {
 	Presence domain.Presence
 	Process  domain.RelayProcess
-	// The sleeps of an idle poller; see relay.Options.
+	// The lengths of an idle poller's sleeps; see relay.Options.
 	PollInterval, PollMin, PollWithoutListen time.Duration
-	// Paused reports whether relaying is paused, so that wake-ups are useless.
+	// Paused reports whether an outage has stopped relaying, so that wake-ups are useless.
 	Paused func() bool
-	// Subscriptions is called when a person has changed a subscription; nil: nobody
-	// asks. It must not block.
+	// Subscriptions, if not nil, is called when a person has changed a subscription. It must not block.
 	Subscriptions func()
 	Logger        *slog.Logger
 }
@@ -61,18 +59,17 @@ type Waker struct {
 	window rate
 }
 
-// napBounds bound the sleeps of an idle poller, which double from the shortest
-// one. The first sleeps are short because of producers that wrote an event
-// before the relay was marked asleep and commit after its last look, and of those
-// that commit at the same time as another: they do not notify. Short sleeps find
-// such an event after about as long as its transaction, or its commit, took.
+// napBounds bounds the sleeps of an idle poller. Each sleep is twice as long as the one before. The first sleeps
+// are short because some producers do not notify: those that wrote an event before the relay was marked asleep and
+// commit after its last claim, and those that commit at the same time as another producer. With short first sleeps
+// the poller finds such an event about as late as its transaction or its commit was long.
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works
 	unheard  time.Duration // the longest while they do not
 }
 
-// New returns a Waker. Run its Show, and its Listen if producers should notify.
+// New returns a Waker. The caller runs Show, and also Listen if producers should notify.
 func New(o Options) *Waker {
 	w := &Waker{
 		presence: o.Presence, process: o.Process, log: o.Logger, paused: o.Paused, subscriptions: o.Subscriptions,
@@ -90,15 +87,14 @@ func New(o Options) *Waker {
 // Hears reports whether notifications arrive.
 func (w *Waker) Hears() bool { return w.hears.Load() }
 
-// Wake wakes one sleeping poller, or the next one that is about to sleep. Each
-// poller that finds a full batch wakes another one, so a single event wakes
-// only one.
+// Wake wakes one sleeping poller. If none sleeps, the next poller that is about to sleep continues instead. A
+// poller that finds a full batch wakes another poller, so one call of Wake is enough for many events.
 func (w *Waker) Wake() { pace.Raise(w.signal) }
 
-// Reconsider tells the Waker that Paused may have changed.
+// Reconsider tells the Waker that the result of Paused may have changed.
 func (w *Waker) Reconsider() { pace.Raise(w.changed) }
 
-// Claimed tells the Waker how many events a pass had.
+// Claimed tells the Waker how many events a pass has claimed.
 func (w *Waker) Claimed(events int) {
 	if events > 0 {
 		w.idle.Store(0)
@@ -114,10 +110,10 @@ func (w *Waker) setBusy(busy bool) {
 	}
 }
 
-// Sleep returns when there may be work. It returns true after a wake-up, and
-// false after a nap or, for one poller of the process, when the next event is
-// due. news says that the last pass followed a wake-up, or put events back. Then
-// the timer of the watching poller may be too late.
+// Sleep returns when there may be work. It returns true after a wake-up, and false at the end of a nap. One poller
+// of the process watches the time: for it, a nap also ends when the next event is due. news says that the caller's
+// last pass followed a wake-up, or put events back. In that case an event may become due before the watching
+// poller's timer, so that poller computes the timer again.
 func (w *Waker) Sleep(ctx context.Context, news bool, untilNextDue func(context.Context) time.Duration) (woken bool) {
 	if news {
 		pace.Raise(w.recheck)
@@ -156,9 +152,9 @@ func (w *Waker) Sleep(ctx context.Context, news bool, untilNextDue func(context.
 	}
 }
 
-// nap returns the length of the next sleep. It doubles from sleep to sleep,
-// with jitter, so that processes do not poll at the same time. It is long only
-// if notifications would end it: producers see the mark, and LISTEN works.
+// nap returns the length of the next sleep. The length doubles from sleep to sleep, with jitter, so that processes
+// do not poll at the same time. A sleep is long only if a notification would end it: the relay is marked asleep in
+// the database, and LISTEN works.
 func (w *Waker) nap() time.Duration {
 	if w.busy.Load() {
 		if w.window.quiet(time.Now()) < calmAfter {
