@@ -1,22 +1,18 @@
--- The outbox: the events that wait to be handed to Asynq, and the functions that
--- producers call.
+-- The outbox: the table of events that wait for a relay, and the functions that producers call.
 --
--- PostgreSQL 13 or newer, no extension. Everything is made in one schema: the first
--- on the search_path of the role that migrates. Producers and consumers may have
--- any search_path. So each function pins its own (FROM CURRENT: this schema and no
--- other). Functions that run very often name everything in full instead, because
--- setting a search_path costs time on every call.
+-- PostgreSQL 13 or newer, no extension. All objects are created in one schema: the first on the search_path of the
+-- role that migrates. Producers and consumers may have any search_path. So each function sets its own search_path
+-- (FROM CURRENT: this schema only). Functions that run very often write the schema before every name instead,
+-- because setting a search_path costs time on every call.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 -- +goose StatementBegin
--- outbox_new_id returns a UUID of version 7 (RFC 9562, section 5.7): 48 bits of
--- Unix milliseconds, the version, 12 bits of the millisecond's fraction (method
--- 3 of section 6.2), then 62 random bits below the variant. The IDs are ordered
--- by time, so the primary key's index grows at one end. They are random, so a
--- restored or recreated database never makes an ID that an old task in Redis
--- has.
+-- outbox_new_id returns a UUID of version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, the version, 12
+-- bits for the fraction of the millisecond (method 3 of section 6.2), the variant, and 62 random bits. The IDs are
+-- ordered by time, so the index of the primary key grows at one end. Because of the random bits, a restored or
+-- recreated database never makes the ID of an old task in Redis again.
 CREATE FUNCTION outbox_new_id() RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 DECLARE
@@ -29,15 +25,13 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_delivery_id returns the ID of an event's delivery to a subscription. The
--- same event and subscription always give the same ID. So when an event is written
--- again, or this database went back, the relay finds the delivery that exists
--- already.
+-- outbox_delivery_id returns the ID of an event's delivery to a subscription. The same event and subscription
+-- always give the same ID. So if an event is written again, or this database went back to an earlier state, the
+-- relay recognises a delivery that already exists.
 --
--- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that
--- version. The first 48 bits and the 12 bits after the version are those of the
--- event's ID. Bit 66 says whether they are a time. The rest is a hash of event and
--- subscription.
+-- The ID is a UUID of version 8 (RFC 9562); an event's own ID is never of that version. The first 48 bits and the
+-- 12 bits after the version are those of the event's ID. Bit 66 says whether these bits are a time. The rest is a
+-- hash of event and subscription.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_id(event uuid, subscription_id uuid) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -56,37 +50,35 @@ END $$;
 CREATE FUNCTION outbox_delivery_key(subscription text, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'subscription:' || subscription || ':' || key $$;
 
--- The position of an event among the events of its ordering key.
+-- Gives each event with an ordering key its position among the events of that key.
 CREATE SEQUENCE outbox_ordering_position;
 
--- outbox_is_blank says whether a text shows nothing: white space, no-break and
--- zero-width spaces, controls, fillers, in whatever order. It compares the
--- bytes of UTF-8, which works in every encoding of a database: a pattern in
--- LATIN1 cannot name most of these characters, and in SQL_ASCII a character is
--- a byte.
+-- outbox_is_blank says whether a text has no visible character: it consists of white space, no-break and zero-width
+-- spaces, control characters and fillers only. The function compares the bytes of the text in UTF-8, which works in
+-- a database of any encoding. A pattern in LATIN1 could not name most of these characters, and in SQL_ASCII a
+-- character is a byte.
 CREATE FUNCTION outbox_is_blank(name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
     SELECT encode(convert_to(name, 'UTF8'), 'hex') COLLATE "C" ~
         '^(0[1-9a-f]|1[0-9a-f]|20|7f|c2[89][0-9a-f]|c2a0|c2ad|cd8f|d89c|e1859f|e185a0|e19a80|e19eb[45]|e1a08[b-f]|e2808[0-9a-f]|e280a[89a-f]|e2819f|e281a[0-9a-f]|e2a080|e38080|e385a4|efb88[0-9a-f]|efbbbf|efbea0)*$'
 $$;
 
--- outbox_within_bounds refuses events that could never be delivered. The producer's
--- own transaction fails, with the error of a CHECK constraint that has the name of
--- the bound. It is one CHECK that calls a function, and not two dozen CHECKs:
--- PostgreSQL reads and prepares the CHECKs of a table for every statement, which
--- halved the rate of a producer of single events.
+-- outbox_within_bounds refuses events that Asynq or JSON could never accept. The producer's own transaction fails
+-- with the error of a CHECK constraint, and the constraint's name says which bound was exceeded. The table has one
+-- CHECK that calls this function instead of two dozen CHECKs: PostgreSQL reads and prepares all CHECKs of a table
+-- for every statement, which halved the rate of a producer that writes single events.
 --
 -- The reasons of some bounds:
---   - An infinite time can be stored, but nothing can wait for it. The other bounds
---     of times are those of JSON and RFC 3339.
---   - Asynq may read a deadline of 1970 as no deadline.
---   - The zero UUID means "no event" elsewhere.
---   - A character has at most twice as many bytes in UTF-8 as in another encoding,
---     so 127 bytes are never too long.
+--   - A timestamp could be infinite, but nothing can wait for an infinite time. The other bounds of timestamps are
+--     those of JSON and RFC 3339.
+--   - Asynq may treat a deadline of 1970 as no deadline.
+--   - Elsewhere the zero UUID means "no event".
+--   - Some bounds are in bytes of UTF-8. A character has at most twice as many bytes in UTF-8 as in another
+--     encoding, so a name of 127 bytes is never too long.
 --
--- Almost every name has a visible ASCII character, and is then not blank. The calls
--- of outbox_is_blank stand apart: if one condition of the list calls a function of
--- ours, PostgreSQL plans the whole list again in every transaction.
+-- A name with a visible ASCII character is not blank, and almost every name has one. The calls of outbox_is_blank
+-- are in a separate statement: if one condition of the list calls a function in SQL or PL/pgSQL, PostgreSQL plans
+-- the whole list again in every transaction.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_within_bounds(
@@ -140,12 +132,11 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- The table holds pending events only. Every row is inserted once and deleted once.
--- So vacuum has to keep up with the rate of events and not with the size of the
--- table: hence a fixed threshold, and no cost delay.
+-- The table holds pending events only. Every row is inserted once and deleted once. So the work of vacuum depends
+-- on the rate of events and not on the size of the table. Therefore autovacuum has a fixed threshold here and no
+-- cost delay.
 --
--- This is the only list of an event's columns: each table that an event moves to is
--- made LIKE this one.
+-- Only this statement lists the columns of an event. Each table to which an event moves is created LIKE this one.
 CREATE TABLE outbox (
     id                uuid        NOT NULL DEFAULT outbox_new_id(),
     event_type        text        NOT NULL,
@@ -164,12 +155,11 @@ CREATE TABLE outbox (
     created_at        timestamptz NOT NULL DEFAULT now(),
     ordering_key      text,
     ordering_position bigint,
-    -- Only for a delivery: the event that it delivers, and the name of its
-    -- subscription.
+    -- Only for a delivery: origin_id is the event that it delivers, subscription the name of the subscription.
     origin_id         uuid,
     subscription      text,
-    -- Whether the event's deliveries were made. NULL: not yet. 'done': made.
-    -- 'instead': made, and the event has no task of its own.
+    -- Says whether the event's deliveries were made. NULL: not yet. 'done': made. 'instead': made, and the event
+    -- gets no task of its own.
     split             text,
 
     CONSTRAINT outbox_pkey PRIMARY KEY (id),
@@ -177,7 +167,7 @@ CREATE TABLE outbox (
         id, event_type, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
         unique_seconds, available_at, attempts, generation, last_error, created_at, ordering_key,
         ordering_position, origin_id, subscription)),
-    -- The only bound that an option changes: --relay-max-payload.
+    -- The only bound that an option changes (--relay-max-payload).
     CONSTRAINT outbox_payload_has_at_most_1_MiB CHECK (octet_length(payload) <= 1048576)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
@@ -187,17 +177,16 @@ CREATE TABLE outbox (
     autovacuum_analyze_threshold = 50000
 );
 
--- The claim reads only this index: due rows, oldest first. With id the order is
--- total, so the relay's cursor can name the place that it has reached.
+-- A relay's claim reads only this index: due rows, oldest first. Because of id no two rows have the same position,
+-- so the relay's cursor can name the position that it has reached.
 CREATE INDEX outbox_due ON outbox (available_at, id);
 
--- Answers whether an earlier event of a key still waits to be claimed.
+-- For the question whether an earlier event of an ordering key is still pending.
 CREATE INDEX outbox_key ON outbox (ordering_key, ordering_position) WHERE ordering_key IS NOT NULL;
 
--- The position within a key comes from a sequence, when the row is written. A
--- clock could step back, and now() is the time at which the transaction began.
--- Only rows with a key take a position. SECURITY DEFINER: producers need no
--- right on the sequence.
+-- The position within an ordering key comes from a sequence when the row is written. A time would not do: a clock
+-- may step back, and now() is the time at which the transaction began. Only rows with an ordering key get a
+-- position. SECURITY DEFINER: producers need no right on the sequence.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_take_position() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -211,10 +200,9 @@ CREATE TRIGGER outbox_take_position BEFORE INSERT ON outbox
     FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.ordering_position IS NULL)
     EXECUTE FUNCTION outbox_take_position();
 
--- lock_key lets only one transaction at a time write events of a key: a second
--- caller waits until the transaction of the first has ended. The order of a key's
--- events is then the order in which their transactions commit. Call it before the
--- first event of the key.
+-- lock_key lets only one transaction at a time write events of an ordering key: a second caller waits until the
+-- first caller's transaction has ended. So the events of the key are in the order in which their transactions
+-- commit. Call it before writing the first event of the key.
 -- +goose StatementBegin
 CREATE FUNCTION lock_key(key text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
@@ -222,10 +210,9 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- emit writes one event with a JSON payload and returns its ID. For a payload of
--- raw bytes, or for many events at once, INSERT INTO outbox. in_commit_order calls
--- lock_key first. emit is not SECURITY DEFINER: the producer needs INSERT on
--- outbox.
+-- emit writes one event with a JSON payload and returns its ID. For a payload of raw bytes, or for many events at
+-- once, use INSERT INTO outbox. With the parameter in_commit_order, emit calls lock_key first. emit is not SECURITY
+-- DEFINER: the producer needs the right to INSERT into outbox.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION emit(
@@ -257,8 +244,8 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- One row per relay process. While a relay is marked asleep, inserts notify it;
--- see outbox_written.
+-- One row per relay process. While a relay is marked asleep, transactions that write events notify it; see
+-- outbox_written.
 CREATE TABLE outbox_relays (
     id         uuid        PRIMARY KEY,
     host       text        NOT NULL,

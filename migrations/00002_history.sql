@@ -1,27 +1,24 @@
--- What became of events: the tables for each outcome, and the inbox.
+-- The outcomes of events: a table for each outcome, and the inbox.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- outbox_sent holds the events that were handed to Redis, with every column that is
--- needed to send them again if Redis forgets. It has a partition per day, so that
--- old days are dropped instead of deleted. The leader makes and drops partitions.
--- The default partition takes the rows of a day without a partition, so that no
--- insert fails for want of one.
+-- outbox_sent, the history, holds the events that were handed to Redis. It has all columns, so that an event can be
+-- sent again if Redis loses its task. It has one partition for each day, so that old days are dropped and not
+-- deleted row by row. The leader creates and drops the partitions. The default partition takes rows of a day that
+-- has no partition, so that no insert fails.
 CREATE TABLE outbox_sent (
     LIKE outbox,
     sent_at timestamptz NOT NULL DEFAULT now(),
 
-    -- A replayed event has one row for each generation. With sent_at the pair is
-    -- unique. Publications of logical replication need a key to publish
-    -- deletions; partitions inherit this one.
+    -- A replayed event has one row for each generation, so only id and sent_at together are unique. Publications of
+    -- logical replication need a key to publish deletions; partitions inherit this one.
     CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)
 ) PARTITION BY RANGE (sent_at);
 
 CREATE TABLE outbox_sent_default PARTITION OF outbox_sent DEFAULT;
 
--- Dead letters: events that the relay gave up, and events whose task the worker
--- gave up.
+-- Dead letters: events that the relay gave up, and events whose task a worker or a person gave up.
 CREATE TABLE outbox_dead (
     LIKE outbox,
     stage   text        NOT NULL CONSTRAINT outbox_dead_stage_is_known CHECK (stage IN ('relay', 'worker')),
@@ -30,19 +27,17 @@ CREATE TABLE outbox_dead (
     PRIMARY KEY (id)
 );
 
--- The order in which dead letters are listed, page by page.
+-- For listing dead letters page by page, in the order in which they died.
 CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 
--- Dead letters with the same cause form a group, on the page and in commands. This
--- index finds a small group among a million other dead letters. The error has # in
--- place of each UUID and each number, as in deadletters.errorFormSQL. It is cut,
--- because a row of a B-tree may have at most a third of a page.
+-- Web pages and commands group dead letters of the same type and cause. This index finds a small group among a
+-- million other dead letters. In the indexed error each UUID and each number is replaced by #, as in
+-- deadletters.errorFormSQL. The error is cut, because an entry of a B-tree may have at most a third of a page.
 CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
--- Unique events that Redis refused, because another task of the same type, payload
--- and queue held the lock. They are in no other table, so nothing sends them
--- again: the other task takes their place.
+-- Unique events that Asynq refused, because another task of the same type, payload and queue held the unique lock.
+-- They are in no other table, so nothing sends them again: the effect of the other task replaces theirs.
 CREATE TABLE outbox_suppressed (
     LIKE outbox,
     holder        text        NOT NULL, -- the ID of the other task
@@ -50,11 +45,11 @@ CREATE TABLE outbox_suppressed (
     PRIMARY KEY (id)
 );
 
--- For trimming by age.
+-- For deleting old rows.
 CREATE INDEX outbox_suppressed_at ON outbox_suppressed (suppressed_at);
 
--- Events that were cancelled before they took effect; see cancel. Each has a row in
--- inbox too. So its task has no effect if it is still in Redis.
+-- Events that were cancelled before they took effect; see cancel. Each of them also has a row in inbox. So if the
+-- event's task is still in Redis, it has no effect.
 CREATE TABLE outbox_cancelled (
     LIKE outbox,
     was          text        NOT NULL, -- its state before: pending, held or in flight
@@ -64,14 +59,14 @@ CREATE TABLE outbox_cancelled (
     PRIMARY KEY (id)
 );
 
--- For trimming by age, and to find events whose task may still be in Redis.
+-- For deleting old rows, and for finding events whose task may still be in Redis.
 CREATE INDEX outbox_cancelled_at ON outbox_cancelled (cancelled_at);
 CREATE INDEX outbox_cancelled_tasks ON outbox_cancelled (id) WHERE removed_at IS NULL;
 
--- Void tasks that may still be in Redis. Their events were erased, discarded, or
--- moved to another time after a relay may have handed them over. The leader deletes
--- the tasks of this generation and of earlier ones; later generations count. One row
--- for an event.
+-- Void tasks: tasks that must have no effect and may still be in Redis. Their events were erased, discarded, or
+-- moved to another time after a relay may have handed them over. The tasks of the stored generation and of earlier
+-- generations are void, and the leader deletes them. Tasks of later generations are valid. There is one row for
+-- each event.
 CREATE TABLE outbox_void_tasks (
     event_id   uuid        PRIMARY KEY,
     queue      text        NOT NULL,
@@ -83,13 +78,13 @@ CREATE TABLE outbox_void_tasks (
     removed_at timestamptz -- when no void task of it was left in Redis
 );
 
--- For tasks that are still to be deleted, and for trimming.
+-- For finding tasks that the leader still has to delete, and for deleting old rows.
 CREATE INDEX outbox_void_tasks_left ON outbox_void_tasks (event_id) WHERE removed_at IS NULL;
 CREATE INDEX outbox_void_tasks_over ON outbox_void_tasks (until) WHERE removed_at IS NOT NULL;
 
--- Events that are not confirmed and have no task in Redis, although Redis has lost
--- nothing else: their task was deleted, or evicted. The row stays until the event
--- is confirmed or ends in another way, or its task is in Redis again.
+-- Missing events: they are not confirmed and have no task in Redis, although Redis has lost nothing else. For
+-- example, somebody deleted the task, or Redis evicted it. The row stays until the event is confirmed or ends in
+-- another way, or its task is in Redis again.
 CREATE TABLE outbox_missing (
     event_id   uuid        PRIMARY KEY,
     event_type text        NOT NULL,
@@ -103,8 +98,9 @@ CREATE TABLE outbox_missing (
     resent_at  timestamptz
 );
 
--- One row per event whose effect is committed, written by the transaction of the
--- effect, and one per cancelled event. It outlives the event's row in outbox_sent.
+-- The inbox has one row for each confirmed event. The transaction of the event's effect writes it, so the effect is
+-- committed exactly once. It also has one row for each cancelled event. A row stays longer than the event's row in
+-- outbox_sent.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -112,11 +108,10 @@ CREATE TABLE inbox (
 
 CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
--- confirm is for consumers of other services. They call it in the transaction of
--- the effect. It returns true the first time. It returns false if the event took
--- effect before: the effect must then not happen again. A second call waits until
--- the transaction of the first has ended. SECURITY DEFINER: a consumer needs
--- EXECUTE and no right on inbox.
+-- confirm is for consumers in other services. They call it in the transaction of the event's effect. It returns
+-- true for the first call. It returns false if the event took effect before: the consumer must then not let it
+-- happen again. If two transactions call confirm for the same event, the second waits until the first has ended.
+-- SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -126,19 +121,19 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- confirm_many is confirm for several events at once, for consumers that let them take
--- effect in one transaction. It returns a row for each of them, in no order:
+-- confirm_many is confirm for several events, for consumers that handle them in one transaction. It returns one row
+-- for each event, in no particular order:
 --
 --   first      it takes effect now: confirm would return true
 --   confirmed  it took effect before
---   cancelled  it was taken back
---   unknown    it does not exist, because this database went back to before it
---   early      its key has another event's turn; confirm would fail with OB001. Give
---              the task back; the other events are not concerned
+--   cancelled  it was cancelled
+--   unknown    it does not exist, because this database went back to a state before it
+--   early      it may not take effect yet: another event of its ordering key has the turn, or it was moved to a
+--              later time. confirm would fail with OB001. Return its task to the queue; the other events are not
+--              affected
 --
--- The rows are written in the order of keys and then of IDs, so that neither two
--- callers nor the turns that are passed on when the transaction commits wait for
--- one another in a circle: outbox_advance takes keys in the same order.
+-- The rows are written in the order of ordering keys, then of IDs. The turns are passed on in the same order when
+-- the transaction commits, and outbox_advance uses it too. So these transactions cannot deadlock.
 -- +goose StatementBegin
 CREATE FUNCTION confirm_many(event_ids uuid[]) RETURNS TABLE (event_id uuid, answer text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -182,12 +177,10 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_is_confirmed says whether an event took effect. A plain look into the
--- inbox would not see a transaction that is confirming it at this moment. So it
--- inserts the same row, which waits for that transaction, and undoes the insert.
--- The undo has a SQLSTATE of its own: OB001 is that of an event that may not take
--- effect yet, and its callers must hear of it.
--- SECURITY DEFINER: its callers have no right to write confirmations.
+-- outbox_is_confirmed says whether an event took effect. A SELECT from inbox would not see a transaction that is
+-- confirming the event at this moment. So the function inserts the same row, which waits for that transaction, and
+-- rolls the insert back. The rollback has its own SQLSTATE, because OB001 means that an event may not take effect
+-- yet, and the callers must get that error. SECURITY DEFINER: its callers have no right to write confirmations.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_is_confirmed(event uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

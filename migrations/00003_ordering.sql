@@ -1,16 +1,15 @@
 -- Order per key: events of one ordering key take effect one after another.
 --
--- Only one event of a key is on its way at a time: it has the key's turn. The relay
--- moves events that come before their turn out of the hot table, to outbox_held.
--- When an event is confirmed (its row in inbox), the turn passes on to the next
--- one, in the transaction of the effect itself. Events without a key have nothing
--- to do with this.
+-- At any time one event of an ordering key has the turn: only this event may be published and take effect. If the
+-- relay claims another event of the key, it moves it from outbox to outbox_held. When an event is confirmed (it
+-- gets a row in inbox), the same transaction gives the turn to the next event of the key. Events without an
+-- ordering key need no turn.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Events whose turn has not come, with all columns of the outbox, to which they
--- return.
+-- Held events: they wait for the turn of their ordering key. The table has all columns of outbox, because held
+-- events return to outbox.
 CREATE TABLE outbox_held (
     LIKE outbox,
     held_at timestamptz NOT NULL DEFAULT now(),
@@ -25,14 +24,14 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
--- Which event has the turn, for every key that has one on its way: in the outbox,
--- in Redis, or dead, if dead letters hold their keys. A statement that needs rows
--- of both tables locks the turn first.
+-- The event that has the turn, for each ordering key that has such an event. That event is in outbox, in Redis, or
+-- a dead letter, if dead letters keep the turn. A statement that locks rows of both outbox_turns and outbox_held
+-- locks the turn first.
 --
--- That an event has one turn is checked at the end of a statement, hence DEFERRABLE.
--- Two transactions may give the same event its turn at the same time. The second has
--- to wait for the first at the ordering key (see outbox_advance), and a check in the
--- middle of its INSERT would make that an error.
+-- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a
+-- statement. Two transactions may give the same event the turn at the same time. The second must wait for the first
+-- at the primary key, ordering_key (see outbox_advance). A check in the middle of the INSERT would raise an error
+-- instead.
 CREATE TABLE outbox_turns (
     ordering_key text        PRIMARY KEY,
     event_id     uuid        NOT NULL UNIQUE DEFERRABLE,
@@ -44,14 +43,13 @@ CREATE TABLE outbox_turns (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- outbox_next_of_key returns the first held event of a key, or NULL if an earlier one
--- still waits in the outbox: the relay that claims that one will hold it and ask
--- again. One statement reads both tables, so an event that is being moved is seen in
--- one of them.
+-- outbox_next_of_key returns the first held event of an ordering key. It returns NULL if an earlier event of the
+-- key is still in outbox: the relay that claims that event will hold it and call this function again. One statement
+-- reads both tables, so an event that is being moved is seen in exactly one of them.
 --
--- Deliveries of later events also wait for an earlier event whose deliveries are not
--- made yet, and for the end of a replay to their subscription. The event but, which still has the turn, does not count: its effect may
--- be committed before the claim that sent it.
+-- A held delivery also waits for an earlier event of the same key whose deliveries are not made yet, and for the
+-- end of a replay to its subscription. The event "but", which still has the turn, is ignored in outbox: its effect
+-- may be committed before the claim that sent it.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_next_of_key(key text, but uuid) RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -70,8 +68,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_absorb removes a held event that repeats an event on its way: the first
--- one counts.
+-- outbox_absorb removes a held event that repeats another event: a producer wrote the same ID twice, and the first
+-- row counts.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_absorb(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -81,16 +79,14 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_let_go moves a held event back to the outbox. Its due time becomes now at
--- the earliest: the relay's cursor may have passed the time at which it was
--- written. Its deliveries were made when it was first claimed. It returns false if
--- the event is not on its way afterwards: it is no longer held, or the outbox
--- refused it and it is a dead letter.
+-- outbox_let_go moves a held event back to outbox. An earlier due time becomes now, because the relay's cursor may
+-- have passed it. The event's deliveries were made when it was first claimed. The function returns false if the
+-- event is not in outbox afterwards: it was no longer held, or a CHECK of outbox refused it and it is a dead letter
+-- now.
 --
--- If the producer wrote the event again in the meantime, that repeat is removed. A
--- repeat that a relay is claiming is not waited for, since this may be a consumer's
--- commit. Then the event stays held and keeps its turn. The relay that claims the
--- repeat asks again, and so does the leader.
+-- If the producer meanwhile wrote the same ID again, that repeat is removed from outbox. If a relay is claiming the
+-- repeat, the function does not wait for it, because it may run in the commit of a consumer. The event then stays
+-- held and keeps its turn. The relay that claims the repeat calls the function again, and so does the leader.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -141,8 +137,8 @@ END $$
 $ddl$, columns, replace(replace(columns, 'available_at', 'greatest(available_at, clock_timestamp())'), 'split', 'coalesce(split, ''done'')')); END $do$;
 -- +goose StatementEnd
 
--- outbox_pass_turn ends an event's turn and gives the turn to the next held event
--- of the key, if there is one. It does nothing if the event does not have the turn.
+-- outbox_pass_turn ends an event's turn and gives the turn to the next held event of the key, if there is one. If
+-- the event does not have a turn, the function does nothing.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_pass_turn(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -171,20 +167,18 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_advance releases the next event of each key that has none in flight, and
--- returns how many turns changed (0: none). It is called for the keys of a batch
--- after the batch has committed: an event of the batch may have been confirmed before
--- that, and its confirmation does not come twice. It also looks at the keys of
--- deliveries that belong to these keys.
+-- outbox_advance releases the next event of each given ordering key if no event has the key's turn. It returns how
+-- many turns changed. A relay calls it for the keys of a batch after the batch has committed. An event of the batch
+-- may have been confirmed before that commit, and its confirmation passes the turn on only once. The function also
+-- checks the ordering keys of deliveries that belong to the given keys.
 --
--- ON CONFLICT DO UPDATE never updates here, but it waits for a transaction that is
--- passing the turn on. DO NOTHING would not wait: it would take a turn that is about
--- to end for one that lasts, and the event would wait for ever. Keys are taken in
--- order, so that two callers do not deadlock.
+-- ON CONFLICT DO UPDATE ... WHERE false updates no row, but it waits for a transaction that is passing the turn on.
+-- DO NOTHING would not wait: it would treat a turn that is about to end as a lasting one, and the event would wait
+-- for ever. Keys are processed in order, so that two callers do not deadlock.
 --
--- If the event with the turn is confirmed, the key is still asked for its next event.
--- The transaction that ended the turn may have looked before our events were held;
--- the key would then stand still until the leader's next round.
+-- If the event with the turn is already confirmed, the function ends that turn and looks for the key's next event.
+-- The transaction that confirmed it may have looked for a next event before the events of this batch were held.
+-- Without this the events of the key would wait until the leader's next round.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_advance(keys text[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -208,8 +202,8 @@ BEGIN
             PERFORM outbox_pass_turn(owner);
             advanced := advanced + 1;
         END IF;
-        -- An event can have the turn and still be held: a repeat of it was
-        -- being claimed when it got the turn.
+        -- An event can have the turn and still be held, if a relay was claiming a repeat of it when it got the
+        -- turn.
         SELECT t.event_id INTO owner FROM outbox_turns t JOIN outbox_held h ON h.id = t.event_id
         WHERE t.ordering_key = key AND h.ordering_key = key;
         IF FOUND AND outbox_let_go(owner) THEN
@@ -239,9 +233,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_in_time raises OB001 if an event may not take effect yet, because it was
--- moved to a later time. It raises 40001 if the transaction's snapshot is too old
--- to tell.
+-- outbox_in_time raises OB001 if an event may not take effect yet, because it was moved to a later time. It raises
+-- 40001 if the transaction's snapshot is too old to show such a move.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_in_time(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -262,17 +255,15 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- A confirmation passes the turn on as the last step of the consumer's transaction.
--- So the locks last only as long as the commit, and not while the handler works.
--- Almost every event has no key, and costs one look into two small
--- indexes. To keep
--- that cheap the function has no search_path, which would be set and reset on every
--- call, and names everything in full.
+-- This deferred trigger passes the turn on at the commit of the consumer's transaction. So its locks last only as
+-- long as the commit, and not while the handler works. Almost every event has no ordering key, and costs one lookup
+-- in two small indexes. To keep that cheap the function has no search_path, which would be set and reset on every
+-- call, and writes the schema before every name.
 --
--- It also refuses an event that was moved to a later time while this transaction
--- waited to confirm it; see outbox_reschedule_one. A snapshot that is older than the
--- move does not show it, so outbox_in_time then tries to write the same row. The
--- event's row in inbox may be gone: reschedule writes one only as a lock.
+-- The trigger also refuses an event that was moved to a later time while this transaction waited to confirm it; see
+-- outbox_reschedule_one. A snapshot that is older than the move does not show the move, so outbox_in_time then
+-- tries to write the same row. The row in inbox may already be deleted, because reschedule writes it only as a
+-- lock.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirmed() RETURNS trigger
@@ -295,24 +286,21 @@ $ddl$, current_schema()); END $do$;
 CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION outbox_confirmed();
 
--- outbox_follow returns held events that may take effect right behind others, in the
--- transaction that calls it. The owners have just been confirmed in this transaction
--- and have the turns of their keys. The result is the next events of each key, in
--- order, of the same type and queue. The parameter most bounds their number in all.
--- The caller handles them in this order, after their owner, and then calls
--- outbox_end_run as the last step. They never go through the outbox or Redis.
+-- outbox_follow returns held events that may take effect in the calling transaction. The parameter owners names
+-- events that this transaction has just confirmed and that have the turns of their ordering keys. For each owner
+-- the function returns the next events of its key, in order, that have the type kind and the queue line. The
+-- parameter most bounds their total number. The caller handles them in this order, each after its owner, and calls
+-- outbox_end_run as the last step. These events need no task in Redis.
 --
---   - The rows are locked, and stay in outbox_held until the transaction ends. The
---     turn is not locked: its owner has it until its row in inbox is committed, and
---     nobody gives another event of the key the turn before. So neither a relay nor
---     a producer waits for the caller. Only cancel and reschedule meet the locks,
---     and answer busy.
---   - It stops at the first event that something speaks against: it is locked, not yet
---     due, of another type or queue, a replay, or has an option of Asynq's that a
---     task would have to bear; or it was written once more; or an earlier event of
---     the key waits in the outbox. That event goes its usual way.
---   - Where no history is kept, and where this database may have gone back, nothing
---     follows.
+--   - The returned rows are locked, and stay in outbox_held until the transaction ends. The turn is not locked. The
+--     owner has it until the owner's row in inbox is committed, and before that no other event of the key can get
+--     it. So neither a relay nor a producer waits for the caller. Only cancel and reschedule wait for these locks,
+--     and then answer busy.
+--   - For each key the function stops at the first event that is locked, not yet due, of another type or queue, a
+--     delivery, a replay, or that was written again or has an option for its Asynq task, such as a timeout. It also
+--     stops if an earlier event of the key is in outbox. The event at which it stops is later published as usual.
+--   - The function returns no events if no history is kept, or if this database may have gone back to an earlier
+--     state.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_follow(owners uuid[], kind text, line text, most integer)
     RETURNS TABLE (owner uuid, id uuid, payload bytea, headers jsonb)
@@ -329,8 +317,7 @@ BEGIN
         RETURN;
     END IF;
     FOR turn IN SELECT t.event_id, t.ordering_key FROM outbox_turns t WHERE t.event_id = ANY (owners) ORDER BY t.ordering_key LOOP
-        -- One statement reads both tables, so that an event which is just being moved
-        -- is seen in one of them.
+        -- One statement reads both tables, so an event that is being moved is seen in exactly one of them.
         FOR candidate IN
             SELECT h.id
             FROM (SELECT h.id, h.ordering_position FROM outbox_held h WHERE h.ordering_key = turn.ordering_key ORDER BY h.ordering_position LIMIT room) AS h
@@ -358,9 +345,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_end_run confirms what outbox_follow returned, and moves it to the history. It
--- fails, and with it the transaction, unless every one of the events is still held
--- and takes effect now.
+-- outbox_end_run confirms the events that outbox_follow returned, and moves them to outbox_sent. If one of them is
+-- no longer held, or was confirmed before, the function and the transaction fail.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -397,8 +383,7 @@ DROP FUNCTION outbox_let_go;
 DROP FUNCTION outbox_absorb;
 DROP FUNCTION outbox_next_of_key;
 DROP TABLE outbox_turns;
--- Held events go back to the outbox without their order: otherwise they would
--- be lost.
+-- Move held events back to outbox, because otherwise they would be lost. Their order is not kept.
 ALTER TABLE outbox_held DROP COLUMN held_at;
 INSERT INTO outbox SELECT * FROM outbox_held ON CONFLICT (id) DO NOTHING;
 DROP TABLE outbox_held;
