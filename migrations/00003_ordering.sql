@@ -153,7 +153,7 @@ BEGIN
     END IF;
     LOOP
         next := outbox_next_of_key(key, event);
-        -- An event that can neither go nor be set aside is met again.
+        -- If an event can neither be released nor become a dead letter, it is returned again: stop.
         EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
         tried := next;
         IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN
@@ -212,7 +212,7 @@ BEGIN
         tried := NULL;
         LOOP
             next := outbox_next_of_key(key, NULL);
-            -- An event that can neither go nor be set aside is met again.
+            -- If an event can neither be released nor become a dead letter, it is returned again: stop.
             EXIT WHEN next IS NULL OR next IS NOT DISTINCT FROM tried;
             tried := next;
             IF EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = next AND t.ordering_key <> key) THEN

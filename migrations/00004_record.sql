@@ -1,16 +1,14 @@
--- The record: the account of all events, the journal of what happened to some of
--- them, and the marks by which the queue and this database are recognised.
+-- The record: the account (counts of all events), the journal (unusual things that happened to single events), and
+-- the marks with which outboxd notices that Redis or this database lost data.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Entries are appended, and the leader adds them up in outbox_account. The table has
--- no index and no shared counter, because updating a counter would make all
--- producers wait for one another. A row without a number stands for one event that
--- was emitted. A number counts events that were handed to Redis while no history was
--- kept (unrecorded), events that repeated another and were absorbed (repeated), or
--- deliveries that were made.
--- An entry that was written while a relay slept wakes it: see outbox_wake.
+-- The entries of the account. Transactions append entries, and the leader adds them up in outbox_account. There is
+-- no shared counter, because all producers would wait for one another to update it. A row without a number stands
+-- for one emitted event. A number counts events that were handed to Redis while no history was kept (unrecorded),
+-- events that repeated another event and were absorbed (repeated), or deliveries. If a relay sleeps when an entry
+-- is written, the entry wakes it; see outbox_wake.
 CREATE TABLE outbox_entries (
     event_type text        NOT NULL,
     created_at timestamptz NOT NULL,
@@ -24,13 +22,12 @@ CREATE TABLE outbox_entries (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- An entry has no key, so publications of logical replication compare all columns.
--- It costs nothing when entries are written. When they are deleted it costs
--- something only if wal_level is logical.
+-- The table has no key, so logical replication must identify a row by all its columns. That makes inserts no
+-- slower. It makes deletions slower only if wal_level is logical.
 ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
 
--- The account: how many events ended in which way, by the UTC day on which they
--- were created and by type. What has not ended is counted in the tables.
+-- The account: how many events ended in which way, by event type and by the UTC day on which they were created.
+-- Events that have not ended are counted in their tables.
 CREATE TABLE outbox_account (
     day         date   NOT NULL,
     event_type  text   NOT NULL,
@@ -46,8 +43,8 @@ CREATE TABLE outbox_account (
     PRIMARY KEY (day, event_type)
 ) WITH (fillfactor = 50);
 
--- Opens the account with the events that exist already. A replayed event may be
--- in the history more than once.
+-- Fill the account with the events that exist already. DISTINCT, because a replayed event may be in outbox_sent
+-- more than once.
 INSERT INTO outbox_account (day, event_type, emitted)
 SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, count(DISTINCT id)
 FROM (
@@ -59,16 +56,15 @@ FROM (
 ) AS present
 GROUP BY 1, 2;
 
--- outbox_written enters the events of a statement into the account, and has a
--- sleeping relay woken at the commit. The setting outboxd.moving marks events that
--- only return to the outbox, for example after a refusal: they are not entered again,
--- and whoever moves them notifies at once.
+-- outbox_written appends entries for the events of a statement to the account, and marks one entry if a relay
+-- sleeps, so that the commit wakes the relay. If the setting outboxd.moving is on, the events only return to
+-- outbox, for example after a refusal: the trigger then appends no entries, and notifies a sleeping relay at once.
 --
--- It runs in every statement of a producer. So it has no search_path, which would
--- be set and reset on every call, and names everything in full. It has one statement
--- for all, because each costs more than what it does. Grouping the rows here would
--- cost more than it saves. One row of a statement is marked, so that a statement with
--- a million rows does not fire outbox_wake a million times. SECURITY DEFINER: producers need no right on these tables.
+-- The trigger runs for every statement of a producer. So it has no search_path, which would be set and reset on
+-- every call, and writes the schema before every name. It does everything in one statement, because starting a
+-- statement costs more than the work itself. Grouping the rows here would cost more than it saves. Only one row of
+-- a statement is marked, so that a statement with a million rows does not fire outbox_wake a million times.
+-- SECURITY DEFINER: producers need no right on these tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_written() RETURNS trigger
@@ -93,27 +89,24 @@ $ddl$, current_schema()); END $do$;
 CREATE TRIGGER outbox_written AFTER INSERT ON outbox
     REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION outbox_written();
 
--- outbox_wake wakes a relay while its transaction commits. A commit that notifies
--- waits for every other commit that notifies in the whole database cluster, and
--- cannot share its write to the disk with them. So of the transactions that commit at
--- the same time only one notifies: the one that gets a lock, which it keeps until it
--- ends.
+-- outbox_wake notifies sleeping relays while the producer's transaction commits. A commit with a NOTIFY waits for
+-- every other commit with a NOTIFY in the whole database cluster, and cannot share its disk write (group commit)
+-- with them. So of transactions that commit at the same time only one notifies: the one that gets an advisory lock,
+-- which it keeps until it ends.
 --
--- The others may become visible a little later than that one. The relay looks again
--- after a notification, first after relay.poll_min and then after twice as long each
--- time, and finds them about as late as they are. If the one with the lock does not
--- commit, because a deferred constraint fails or its connection ends at that moment,
--- nobody notifies for the others. Then the next commit does, or the relay looks by
--- itself after relay.poll_interval at the latest.
+-- The other transactions may become visible a little later than the one that notified. After a notification the
+-- relay claims again, first after relay.poll_min, and then with a pause that doubles each time. So it finds their
+-- events with a delay that is about as long as theirs. If the transaction with the lock does not commit, because a
+-- deferred constraint fails or its connection ends, nobody notifies for the others. Then the next commit notifies,
+-- or the relay finds the events after relay.poll_interval at the latest.
 --
--- Each hundredth of a second has a lock of its own. So a transaction that keeps the
--- lock for long delays nobody: one that made deferred constraints immediate, that
--- waits for a replica, or that has another slow trigger.
+-- Each hundredth of a second has its own lock. So a transaction that keeps its lock for long delays no
+-- notification. It may keep the lock for long because it made deferred constraints immediate, waits for a replica,
+-- or has another slow trigger.
 --
--- PostgreSQL refuses to prepare a transaction that has notified (PREPARE
--- TRANSACTION), and this trigger cannot know that one will be prepared. Such a
--- producer says SET LOCAL outboxd.wake = off, and the relay finds its events by
--- polling.
+-- PostgreSQL refuses PREPARE TRANSACTION for a transaction that has notified, and this trigger cannot know that a
+-- transaction will be prepared. A producer with prepared transactions must execute SET LOCAL outboxd.wake = off;
+-- the relay then finds its events by polling.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_wake() RETURNS trigger
@@ -132,18 +125,18 @@ $ddl$, current_schema(), hashtextextended(current_schema(), 7306087320)); END $d
 CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.wakes) EXECUTE FUNCTION outbox_wake();
 
--- The journal. It has one row each time that
+-- The journal has one row each time that
 --   - Redis refused an event (refused);
 --   - an attempt of a handler failed (failed), or a receiver took a delivery
 --     (delivered);
 --   - an event died (died), was replayed by a person (replayed) or discarded
 --     (discarded);
---   - an event was sent again after Redis had lost it (redriven);
+--   - an event was sent again after Redis had lost its task (redriven);
 --   - a person cancelled, rescheduled or erased an event;
---   - a task came whose event does not exist (unknown), because PostgreSQL went back
---     to before it.
+--   - a worker took a task whose event does not exist (unknown), because PostgreSQL went back to a state before the
+--     event.
 --
--- No foreign key: the event moves from table to table.
+-- event_id has no foreign key, because an event moves from table to table.
 CREATE TABLE outbox_journal (
     id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(), -- logical replication needs a key
     event_id   uuid        NOT NULL,
@@ -161,14 +154,14 @@ CREATE TABLE outbox_journal (
 
 CREATE INDEX outbox_journal_event ON outbox_journal (event_id, at);
 
--- For trimming by age. id makes the order total, so that the place reached can be named.
+-- For deleting old rows. Because of id no two rows have the same position, so that a position can be named.
 CREATE INDEX outbox_journal_at ON outbox_journal (at, id);
 
--- Finds the few tasks without an event among very many entries.
+-- For finding the few tasks without an event among very many entries.
 CREATE INDEX outbox_journal_unknown ON outbox_journal (at) WHERE entry = 'unknown';
 
--- The actions of people, one row for each command. events grows with each batch, in
--- the transaction of that batch.
+-- The actions of people, one row for each command. A command works in batches; the transaction of each batch adds
+-- its events to the column events.
 CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -181,24 +174,22 @@ CREATE TABLE outbox_actions (
 
 CREATE INDEX outbox_actions_at ON outbox_actions (at);
 
--- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns
--- its event. It returns NULL if even that fails; the row then stays where it was.
+-- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID. It returns
+-- NULL if even that fails; the row then stays in its table.
 --
--- Such a row passed the outbox's checks by another way: a restore, a trigger, a
--- constraint that was switched off, or a newer version. What a dead letter can hold
--- is kept as it is. A time out of bounds becomes the nearest time within them, and so
--- does the account's day. An event without an ID gets one. The first attempt calls
--- nothing that the row's values could make fail. If a value cannot even be read, the
--- event is kept without its payload, headers and options.
+-- Such a row got into the table without the checks of outbox: by a restore, a trigger, a disabled constraint or a
+-- newer version. Values that a dead letter can hold are kept. A time outside the bounds becomes the nearest time
+-- within them; the day in the account follows it. An event without an ID gets one. If PostgreSQL cannot read a
+-- value, the first attempt fails, and the second one keeps the event without its payload, headers and options.
 --
--- The caller sets outboxd.moving, and passes the event's turn on.
+-- The caller must set outboxd.moving, and must pass on the event's turn.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_set_aside(place regclass, row_at tid, cause text) RETURNS uuid
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     event uuid;
     moving text;
-    -- The rights are on the history as a whole, not on its partitions.
+    -- The caller has rights on outbox_sent, but not on its partitions.
     whole regclass := CASE WHEN place IN ('outbox'::regclass, 'outbox_held'::regclass) THEN place ELSE 'outbox_sent'::regclass END;
 BEGIN
     moving := $move$
@@ -252,8 +243,8 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit
 END $$;
 -- +goose StatementEnd
 
--- The samples of the dashboard's charts. The leader writes one row every ten
--- seconds and keeps it for 25 hours: 9,000 rows, about 1 MB.
+-- The samples for the charts of the dashboard. The leader writes one row every ten seconds and keeps it for 25
+-- hours: 9,000 rows, about 1 MB.
 CREATE TABLE outbox_samples (
     at             timestamptz PRIMARY KEY,
     relay          uuid        NOT NULL, -- the relay that measured, which is the leader
@@ -273,21 +264,20 @@ CREATE TABLE outbox_samples (
     queued         bigint                -- tasks that waited in Redis, for a worker or for another attempt; null: not known
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- The leader's duties that fail now. Other processes read them here.
+-- The leader's duties that fail at present. Other processes read them here.
 CREATE TABLE outbox_failing (
     work  text        PRIMARY KEY,
     since timestamptz NOT NULL DEFAULT now(),
     error text        NOT NULL
 );
 
--- The marks by which outboxd recognises the queue and this database.
+-- The marks with which outboxd notices that Redis or this database is not in the state that it was in before.
 --
--- Redis may have lost its data, also while no relay was running. This database
--- itself may have gone back to an earlier state: a standby without the last commits
--- was promoted, or a backup was restored.
+-- Redis may lose data, even while no relay is running. This database may go back to an earlier state: a standby
+-- without the last commits is promoted, or a backup is restored.
 --
--- There is one row. name is part of the name of the canary key in Redis: databases
--- that share a Redis must not share that key. Empty fields: not known.
+-- The table has one row. name is part of the name of the canary key in Redis, because databases that share a Redis
+-- must not share that key. An empty field means that the value is not known.
 CREATE TABLE outbox_queue_identity (
     only_row       boolean     PRIMARY KEY DEFAULT true CONSTRAINT outbox_queue_identity_is_one_row CHECK (only_row),
     name           text        NOT NULL DEFAULT gen_random_uuid(),
@@ -296,30 +286,28 @@ CREATE TABLE outbox_queue_identity (
     canary         text        NOT NULL DEFAULT '',
     system_id      text        NOT NULL DEFAULT '', -- of the PostgreSQL cluster
     timeline       text        NOT NULL DEFAULT '', -- as in the names of WAL files; a promotion or a point-in-time recovery begins a new one
-    -- The history certainly has everything that was handed to the queue since
-    -- history_since and within the last history_seconds. 0: there is no
-    -- history.
+    -- The history (outbox_sent) certainly has every event that was handed to Redis since history_since and within
+    -- the last history_seconds. history_seconds 0 means that no history is kept.
     history_seconds float8     NOT NULL DEFAULT 0,
     history_since  timestamptz,
     seen_at        timestamptz,
     healed_at      timestamptz,
     went_back_at   timestamptz, -- when it was last noticed that this database may have gone back
     acknowledged   text        NOT NULL DEFAULT '', -- the last entry that was read from the stream of acknowledgements in Redis; 'end': skip what it has
-    -- Events of these types cannot be cancelled once they are handed over.
-    -- unconfirmed: no consumer confirms them. elsewhere: they are confirmed in
-    -- other databases, as their acknowledgements have shown.
+    -- Events of these types cannot be cancelled once they are handed to Redis. unconfirmed: no consumer confirms
+    -- them. elsewhere: consumers confirm them in other databases; outboxd learned these types from
+    -- acknowledgements.
     unconfirmed    text[]      NOT NULL DEFAULT '{}',
     elsewhere      text[]      NOT NULL DEFAULT '{}',
-    -- The types whose handlers of this build reach outside of the database without a
-    -- transaction. The database cannot tell whether such a handler is working on an
-    -- event now.
+    -- The types whose handlers in outboxd act outside the database without a transaction. The database cannot tell
+    -- whether such a handler is working on an event at present.
     outward        text[]      NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
 INSERT INTO outbox_queue_identity DEFAULT VALUES;
 
--- outbox_id_time returns the time in an ID: in a UUID of version 7, or in that of a
--- delivery whose event has such an ID. It returns NULL for any other ID.
+-- outbox_id_time returns the time in an ID: in a UUID of version 7, or in the ID of a delivery whose event has such
+-- an ID. It returns NULL for any other ID.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_id_time(id uuid) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -328,20 +316,19 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_task_of judges the task of an event, in a database that may have gone back.
--- 'rightful': it may take effect. 'early': the event was moved to a later time, or it
--- has an ordering key and another event has the turn. 'unknown': the event does not
--- exist, because the transaction that wrote it is lost. One statement, because an event
--- moves.
+-- outbox_task_of says whether the task of an event may take effect, in a database that may have gone back to an
+-- earlier state. 'rightful': it may. 'early': it may not yet, because the event was moved to a later time, or
+-- another event of its ordering key has the turn. 'unknown': the event does not exist, because the transaction that
+-- wrote it is lost. The function uses one statement, because an event may move between tables meanwhile.
 --
---   - An event with the turn may take effect. An event that took effect before may be
---     held once more, if the claim that sent it was undone; it has no second effect.
---   - A held event may not. Nor may an event with a key that is back in the outbox
---     without the turn. An event without a key that is in flight may, even if it was
---     written again with a key and that repeat is held.
---   - An event may be in no table because its history has ended, or was never kept.
---     So an event in no table is unknown only if the time in its ID is later than the
---     beginning of the history. Clocks may differ by an hour.
+--   - An event with the turn may take effect. An event that took effect before may be held again, if the claim that
+--     sent it was rolled back. It is 'rightful' too, but the inbox prevents a second effect.
+--   - Any other held event is 'early'. So is an event with an ordering key that is in outbox without the turn. An
+--     event without an ordering key that is in flight may take effect, even if its ID was written again with an
+--     ordering key and that repeat is held.
+--   - An event may be in no table because its history was dropped or never kept. So an event in no table is
+--     'unknown' only if the time in its ID is later than the beginning of the history. The comparison allows clocks
+--     to differ by an hour.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_task_of(event uuid) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -365,21 +352,19 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_is_doubtful says whether an event must be looked for before it takes
--- effect, because this database may have gone back. It must if the database is on
--- another timeline than the relays have seen, or if the event is from before they
--- noticed the change. An ID without a time counts as old. The doubt ends with the
--- history of that time: nothing could tell any more that an event is unknown.
+-- outbox_is_doubtful says whether a consumer must check that an event exists before it takes effect, because this
+-- database may have gone back to an earlier state. That is so if the database is on another timeline than the
+-- relays have recorded, or if the event was emitted before the relays noticed such a change. An ID without a time
+-- counts as old. The doubt ends when the history of that time has been dropped, because then nothing shows any more
+-- that an event is unknown.
 --
--- If there is no doubt, the session remembers the current second, so that only the
--- first confirmation of every second asks. It remembers the schema too, since a
--- session may confirm in two of them. It takes the second before it looks. So when
--- outboxd notes that the database went back, it waits for longer than a second,
--- until every session has seen the note. A transaction with an older snapshot
--- remembers nothing.
+-- If there is no doubt, the session stores the current second in a setting, so that only the first confirmation of
+-- each second runs this check. The setting also names the schema, because a session may confirm events in two
+-- schemas. The function reads the clock before it reads the table. So after outboxd has recorded that the database
+-- went back, it waits for more than a second, until every session has seen the record. A transaction with an older
+-- snapshot (not READ COMMITTED) stores nothing.
 --
--- The function checks its privilege first, because an error here would stop every
--- consumer.
+-- The function first checks whether it may call pg_walfile_name, because an error here would stop every consumer.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_is_doubtful(event uuid) RETURNS boolean
@@ -410,20 +395,21 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- outbox_confirming decides whether an event may take effect. It runs before a
--- row is written to inbox, by any consumer.
+-- outbox_confirming decides whether an event may take effect. The trigger runs before any consumer's row is
+-- inserted into inbox.
 --
---   - A held event may not: the event before it has not taken effect, or this
---     database has forgotten that it did. The error tells the worker to give the
---     task back. The event is released when the one before it is confirmed.
---   - Nor may an event that was moved to a later time when Redis had its task already.
---   - If this database may have gone back, an event that does not exist may not
---     either. Then no row is written in inbox, as for an event that took effect
---     before, and the journal gives the reason.
+--   - A held event may not take effect, because an earlier event of its ordering key has not taken effect, or this
+--     database has lost that confirmation. The error tells the worker to return the task to its queue. The event is
+--     released when the earlier event is confirmed.
+--   - An event that was moved to a later time, although Redis had its task already, may not take effect before that
+--     time.
+--   - If this database may have gone back to an earlier state, an event that does not exist may not take effect.
+--     Then no row is written to inbox, so that the consumer behaves as if the event had taken effect before, and
+--     the journal records the reason.
 --
--- It runs once for every event, so it does little: almost always one look into an
--- index, and one comparison with the second that the session remembers. Neither it
--- nor outbox_is_doubtful has a search_path of its own.
+-- The trigger runs once for every event, so it does little: it compares the current second with the one that the
+-- session has stored, and almost always makes only index lookups that find nothing. Neither it nor
+-- outbox_is_doubtful sets a search_path.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_confirming() RETURNS trigger
@@ -443,7 +429,7 @@ BEGIN
         RAISE EXCEPTION 'event %% may not take effect yet: its ordering key has another event''s turn', NEW.event_id
             USING ERRCODE = 'OB001', HINT = 'Give the task back without charging it an attempt. It comes again when the event before it is confirmed.';
     WHEN 'unknown' THEN
-        -- The transaction's snapshot may be older than the event.
+        -- The event may exist and be newer than the transaction's snapshot.
         IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) 'read committed' THEN
             RAISE EXCEPTION 'whether event %% exists cannot be told in a transaction that is not READ COMMITTED', NEW.event_id
                 USING ERRCODE = 'serialization_failure', HINT = 'Try again, or confirm in a READ COMMITTED transaction.';
@@ -461,14 +447,13 @@ $ddl$, current_schema()); END $do$;
 
 CREATE TRIGGER outbox_confirming BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION outbox_confirming();
 
--- outbox_mark returns the mark of this outbox, which its tasks carry and which comes back
--- with acknowledgements. It is made of the outbox's name, the PostgreSQL cluster, the
--- database and the table. So a copy of the outbox has another mark from the beginning:
--- by CREATE DATABASE … TEMPLATE, from a dump, or by logical replication. A standby that
--- takes over keeps the mark: its consumers' effects are those of this outbox. NULL: the
--- outbox has no name.
+-- outbox_mark returns the mark that identifies this outbox. Its tasks carry the mark, and acknowledgements contain
+-- it. The mark depends on the outbox's name, the PostgreSQL cluster, the database and the table. So a copy of the
+-- outbox has another mark from the beginning, whether it was made by CREATE DATABASE … TEMPLATE, from a dump, or by
+-- logical replication. A promoted standby keeps the mark, because its consumers have handled the events of this
+-- outbox. The result is NULL if the outbox has no name.
 --
--- Every claim calls it, so it has no search_path and names everything in full.
+-- Every claim calls the function, so it has no search_path and writes the schema before every name.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_mark() RETURNS text
@@ -485,25 +470,22 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- outbox_acknowledge confirms events that took effect in the databases of other
--- consumers. It stores how far their acknowledgements were read, and returns how many
--- events it confirmed.
+-- outbox_acknowledge confirms events that took effect in a consumer's own database. It stores the position up to
+-- which acknowledgements were read, and returns how many events it confirmed.
 --
---   - Several outboxes may share a Redis, so an acknowledgement may belong to another
---     outbox. Ours have our mark. Those of tasks that were enqueued without a mark have
---     none, and are recognised by ID, type and queue alone.
---   - The event is looked up in one snapshot, because an event moves; or, if no history
---     is kept, by the turn of its key.
---   - Since a database went back, its consumers' databases may have gone back with it. Then
---     an acknowledgement from before may be of an effect that is lost. So nothing is
---     confirmed, and the answer is NULL, until the leader has noted that the database went
---     back; the note ends the reading at the old position, and the leader skips what is in
---     the stream by then. Its events are sent again.
---   - In a database that went back, an acknowledgement may come before its event's
---     turn. It is left out. Its event is sent again when it has the turn, and
---     acknowledged again.
---   - Events are confirmed in the order of their keys, as confirm_many and outbox_advance
---     do, because the turns of the keys are locked in the order of the confirmations.
+--   - Several outboxes may share a Redis, so an acknowledgement may belong to another outbox. Acknowledgements for
+--     this outbox have its mark. If a task was enqueued without a mark, its acknowledgement has none, and the event
+--     is recognised by ID, type and queue alone.
+--   - One statement looks the event up in all tables, because an event may move meanwhile. If no history is kept,
+--     an event with an ordering key is found by its turn.
+--   - If this database went back to an earlier state, the databases of consumers may have gone back with it. Then
+--     an older acknowledgement may be for an effect that is lost. So the function confirms nothing and returns NULL
+--     until the leader has recorded that the database went back. That record invalidates the old position: the
+--     leader skips all acknowledgements that are in the stream by then, and sends the events again.
+--   - In a database that went back, an acknowledgement may arrive although its event does not have the turn. The
+--     function ignores it. When the event has the turn, it is sent and acknowledged again.
+--   - Events are confirmed in the order of their ordering keys, as in confirm_many and outbox_advance, because
+--     confirmations lock the turns of the keys in that order.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_acknowledge(ids uuid[], types text[], queues text[], marks text[], since text, upto text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
@@ -550,8 +532,8 @@ BEGIN
             END;
         END LOOP;
     END IF;
-    -- This row is locked last: the inserts above may wait for a producer that is
-    -- cancelling an event, and the healer needs the row.
+    -- Lock this row last, because the healer needs it, and the inserts above may wait for a producer that is
+    -- cancelling an event.
     UPDATE outbox_queue_identity SET acknowledged = upto, elsewhere = elsewhere || ARRAY(
         SELECT DISTINCT a.event_type FROM unnest(ids, types) AS a(id, event_type) WHERE a.id = ANY (known) AND a.event_type <> ALL (elsewhere))
     WHERE acknowledged = since;

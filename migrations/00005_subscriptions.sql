@@ -1,14 +1,12 @@
--- Subscriptions: which events go to which receivers, beside their queue. The relay
--- reads the subscriptions with each claim and makes the deliveries. Producers know
--- nothing of them.
+-- Subscriptions: which events also go to which receivers by HTTP. The relay reads the subscriptions with each claim
+-- and makes the deliveries. Producers do not see subscriptions.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 CREATE TABLE outbox_subscriptions (
-    -- Part of the IDs of the deliveries. A subscription that takes the name of a
-    -- removed one gets another ID, so that confirmations of the removed one do not
-    -- count for it.
+    -- The IDs of deliveries are computed from this ID. A new subscription with the name of a removed one gets
+    -- another ID, so that confirmations for the removed subscription do not count for the new one.
     id               uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     name             text        NOT NULL UNIQUE,
     types            text[]      NOT NULL, -- as written in the file
@@ -30,15 +28,15 @@ CREATE TABLE outbox_subscriptions (
     paused_by        text        NOT NULL DEFAULT '',
     pause_reason     text        NOT NULL DEFAULT '',
     removed_at       timestamptz, -- no further deliveries are made
-    -- The workers' report about the receiver. A worker that finds it down repeats the
-    -- report; it is valid until down_until.
+    -- A worker's report that the receiver is down. The report is valid until down_until; workers repeat it while
+    -- the receiver is down.
     down_since       timestamptz,
     down_until       timestamptz,
     down_reason      text        NOT NULL DEFAULT ''
 );
 
--- A process with a relay and a worker hears of a change at once. Reports about the
--- receiver, which workers repeat, do not notify.
+-- A change notifies processes that run a relay, so that a worker in the same process knows it at once. The workers'
+-- repeated reports about a receiver do not notify.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_subscriptions_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -51,16 +49,15 @@ END $$;
 CREATE TRIGGER outbox_subscriptions_changed AFTER INSERT OR DELETE OR UPDATE OF id, changed_at, paused_at, removed_at ON outbox_subscriptions
     FOR EACH STATEMENT EXECUTE FUNCTION outbox_subscriptions_changed();
 
--- The IDs of subscriptions whose name was used again after they were removed. Their
--- deliveries may still be there.
+-- The IDs of removed subscriptions whose name is in use again. Deliveries of these subscriptions may still exist.
 CREATE TABLE outbox_former_subscriptions (
     id         uuid        PRIMARY KEY,
     name       text        NOT NULL,
     removed_at timestamptz NOT NULL
 );
 
--- The unfinished deliveries of events that have no task of their own. Such an event
--- is confirmed when all its deliveries have ended.
+-- The unfinished deliveries of events that have only deliveries and no task of their own. Such an event is
+-- confirmed when all its deliveries have ended.
 CREATE TABLE outbox_awaited (
     delivery_id uuid PRIMARY KEY,
     event_id    uuid NOT NULL
@@ -72,10 +69,10 @@ CREATE TABLE outbox_awaited (
 
 CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
 
--- Replays: deliveries to a subscription of what was relayed before it. One row a
--- subscription, for the last replay. While one is under way no delivery of the
--- subscription with an ordering key gets its key's turn, see outbox_next_of_key: the
--- replay goes by the IDs of events, and the order of a key is another.
+-- Replays to subscriptions: a replay makes deliveries of events that were relayed before the subscription existed.
+-- Each subscription has one row, for its last replay. During a replay no delivery of the subscription gets the turn
+-- of its ordering key (see outbox_next_of_key), because the replay reads events in the order of their IDs, which is
+-- not the order of their keys.
 CREATE TABLE outbox_replays (
     subscription    text        PRIMARY KEY, -- the name
     subscription_id uuid        NOT NULL,
@@ -90,10 +87,9 @@ CREATE TABLE outbox_replays (
     ended_at        timestamptz
 ) WITH (fillfactor = 50);
 
--- outbox_delivery_ended is called when a delivery is confirmed or discarded. If it
--- was the last one that its event waits for, it confirms the event. The lock puts
--- two deliveries that end at the same time in a row, so that the second sees the
--- first.
+-- outbox_delivery_ended is called when a delivery is confirmed or discarded. If the event waits for no other
+-- delivery, the function confirms the event. The advisory lock serializes two deliveries that end at the same time,
+-- so that the second sees the result of the first.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_delivery_ended(delivery uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -121,7 +117,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- Runs only for IDs of version 8, which are those of deliveries.
+-- The trigger fires only for UUIDs of version 8, which are the IDs of deliveries.
 CREATE TRIGGER outbox_delivery_confirmed AFTER INSERT ON inbox
     FOR EACH ROW WHEN (get_byte(uuid_send(NEW.event_id), 6) >> 4 = 8) EXECUTE FUNCTION outbox_delivery_confirmed();
 

@@ -1,31 +1,30 @@
--- Taking back: cancel and reschedule, in any transaction. They hold if that
--- transaction commits.
+-- Cancelling, rescheduling and erasing events. Producers call cancel and reschedule in any transaction; the change
+-- happens when that transaction commits.
 --
--- A cancelled event has a row in outbox_cancelled and a row in inbox, written by
--- one transaction. Confirming an event inserts the same row in inbox, so only one
--- of the two succeeds, whatever becomes of the task in Redis. A task that is taken
--- later finds that row and has no effect. The leader deletes the task afterwards.
+-- Cancelling an event writes a row into outbox_cancelled and a row into inbox, in one transaction. Confirming an
+-- event inserts the same row into inbox, so only one of the two succeeds, whatever happens to the task in Redis. If
+-- a worker takes the task later, it finds that row, and the task has no effect. The leader deletes the task
+-- afterwards.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- outbox_standing returns the state of an event; 'unknown' if it is in no table;
--- 'open' before the state if it can be cancelled. One statement, because an event
--- moves. An event that is in the outbox or the history and in inbox is confirmed.
+-- outbox_standing returns the state of an event. If the event can be cancelled, the result is 'open' and the state.
+-- If no table has the event, the result is 'unknown'. The function uses one statement, because an event may move
+-- between tables meanwhile. An event in outbox or outbox_sent that also has a row in inbox is confirmed.
 --
--- Some events count as in flight as soon as a relay may have handed them over, even
--- if that relay died and left them in the outbox, because cancel could not stop them:
---   - No task asks the inbox if no consumer confirms the type, or if the effect
---     happens in another database.
---   - A delivery asks, but no transaction that cancel could wait for is open while
---     the receiver thinks. So it is with the types of outboxd's own senders.
+-- Events of some types count as in flight as soon as a relay may have handed them to Redis, even if that relay died
+-- and left them in outbox. cancel could not stop them any more:
+--   - If no consumer confirms the type, or if the effect happens in another database, the task takes effect without
+--     asking the inbox.
+--   - A delivery asks the inbox, but while it waits for the receiver's answer it has no open transaction for which
+--     cancel could wait. The same is true of the types in outward.
 --
--- If a subscription was removed longer ago than a minute and its timeout, every
--- worker has noticed and attempts no delivery to it. So its deliveries can be
--- cancelled.
+-- If a subscription was removed longer ago than its timeout plus a minute, every worker has noticed that and makes
+-- no attempts for it. So the deliveries of that subscription can be cancelled.
 --
--- An ID may be dead or suppressed and also wait once more, because it was written
--- again. If given_up is false, only the waiting event counts.
+-- If a producer wrote an ID again, the ID may be dead or suppressed and also wait in another table. If given_up is
+-- false, only the waiting event counts.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_standing(event uuid, given_up boolean DEFAULT true) RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
@@ -51,10 +50,9 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have
--- if they were made, including deliveries to removed subscriptions, unless the
--- subscription was removed before the event was written. A delivery has no deliveries
--- of its own.
+-- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have if they were made. It
+-- includes deliveries to a removed subscription, unless the subscription was removed before the event was written.
+-- A delivery itself has no deliveries.
 CREATE FUNCTION outbox_deliveries_of(event uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT outbox_delivery_id(event, s.id)
@@ -63,20 +61,20 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     ORDER BY 1
 $$;
 
--- outbox_cancel_one cancels an event, without its deliveries. It returns 'cancelled',
--- or why it could not:
+-- outbox_cancel_one cancels an event, without its deliveries. It returns 'cancelled', or the reason why it could
+-- not cancel:
 --
---   confirmed   it took effect
---   running     its handler is working on it now
---   busy        a relay, or another transaction, is moving it now
---   in flight   it was handed over, and its effect may be under way with nothing to wait for
---   dead, suppressed, unknown
+--   confirmed   the event took effect
+--   running     a handler is working on the event now
+--   busy        a relay or another transaction is moving the event now
+--   in flight the event was handed to Redis, and its effect may be happening where cancel cannot wait for it dead,
+--   suppressed, unknown
 --
--- It waits for locks as long as lock_timeout says here, then gives up and undoes its
--- changes. The event's row is deleted first: while the event is in outbox_held, the
--- inbox would refuse it. If an event was written more than once, the newest row is
--- kept and the others are absorbed. given_up is as in outbox_standing. The inbox would
--- refuse an event that was moved to a later time, so that move is undone first.
+-- It waits for locks up to its own lock_timeout, then gives up and rolls its changes back. It deletes the event's
+-- row before it writes to inbox, because the inbox refuses an event that is in outbox_held. If an event was written
+-- more than once, the newest row moves to outbox_cancelled, and the others are absorbed. given_up has the same
+-- meaning as in outbox_standing. The inbox also refuses an event that was moved to a later time, so the function
+-- first removes that later time.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -132,23 +130,21 @@ BEGIN
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
             WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
         END;
-        -- The event moved after outbox_standing had found it: try again.
+        -- The event moved to another table after outbox_standing had found it: try again.
     END LOOP;
     RETURN 'busy';
 END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_cancel cancels an event with all its deliveries, or nothing. Its answers are
--- those of outbox_cancel_one. It looks for the deliveries after the event is
--- cancelled: the claim that made them has ended by then. A dead delivery may be
--- replayed, so it prevents the cancellation.
+-- outbox_cancel cancels an event and all its deliveries, or none of them. It returns the same answers as
+-- outbox_cancel_one. It looks for the deliveries after it has cancelled the event, because the claim that made the
+-- deliveries has ended by then. A dead delivery prevents the cancellation, because it might be replayed.
 --
--- A replay to a subscription makes deliveries of events whose rows it does not lock.
--- Each of its pieces holds the replay's row FOR UPDATE. So the lock here waits for a
--- piece that has seen the event, and the next piece waits for this transaction. A
--- replay that begins later waits for it too, because it waits for every transaction
--- that has read outbox_subscriptions.
+-- A replay to a subscription makes deliveries of events without locking the rows of these events. It works in
+-- pieces, and each piece locks the row of the replay with FOR UPDATE. So the lock here waits for a piece that may
+-- have read the event, and the next piece waits for this transaction. A replay that begins later also waits for
+-- this transaction, because it waits for every transaction that has read outbox_subscriptions.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
@@ -174,10 +170,9 @@ EXCEPTION
 END $$;
 -- +goose StatementEnd
 
--- A pending event holds back later events of its ordering key, even without the turn.
--- When it is cancelled, they are asked for again. That happens as the last step of
--- the transaction, because until then other transactions still see the cancelled
--- event. If the event had the turn, its row in inbox passes the turn on.
+-- A pending event holds back later events of its ordering key, even if it does not have the turn. When it is
+-- cancelled, this deferred trigger releases the next event of the key. It runs at the commit, because until then
+-- other transactions still see the cancelled event. If the event had the turn, its row in inbox passes the turn on.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_took_back() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -191,22 +186,20 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.was = 'pending')
     EXECUTE FUNCTION outbox_took_back();
 
--- outbox_reschedule_one moves an event that has not taken effect to another time,
--- without its deliveries. It returns 'rescheduled', or why it is too late, in the
--- words of outbox_cancel_one. The event keeps its number of attempts.
+-- outbox_reschedule_one moves an event that has not taken effect to another time, without its deliveries. It
+-- returns 'rescheduled', or an answer of outbox_cancel_one that says why it is too late. The event keeps its number
+-- of attempts.
 --
--- A relay may have handed the event over, or may have died before it read Redis's
--- answer. The event's task may then be in Redis, and must not take effect at the
--- former time. So the event gets another generation, for which a relay makes a new
--- task. outbox_void_tasks stores until when no task of the event may take effect.
+-- A relay may already have handed the event to Redis, or may have died before it read Redis's answer. In these
+-- cases a task of the event may be in Redis, and it must not take effect at the old time. So the event gets another
+-- generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of the
+-- event may take effect.
 --
--- A handler that has begun cannot be stopped any more. It holds the event's row in
--- inbox. This function inserts the same row: if that waits too long, a handler is
--- running, and if the row is there already, the event took effect. While the row is
--- there, handlers that come later wait for it, and then the trigger
--- outbox_confirmed refuses them. The row is deleted at once. This insertion may
--- itself be refused as too early, because of the event's ordering key. Then the
--- handler of the event's task is refused as well.
+-- A handler that has begun cannot be stopped. It has inserted the event's row into inbox and not yet committed it.
+-- This function inserts the same row: if the insert waits too long, a handler is running; if the row exists
+-- already, the event took effect. Handlers that begin later wait for this row, and then the trigger
+-- outbox_confirmed refuses them. The function deletes the row at once. The inbox may refuse this insert as too
+-- early because of the event's ordering key. In that case it also refuses a handler of the event's task.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -296,8 +289,7 @@ BEGIN
         EXCEPTION
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
             WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
-            -- The receiver of a delivery cannot be asked, or the outbox would not
-            -- take the event back.
+            -- Whether the receiver has the delivery cannot be found out, or the outbox would refuse the event.
             WHEN SQLSTATE 'OB003' OR data_exception OR integrity_constraint_violation THEN RETURN 'in flight';
         END;
     END LOOP;
@@ -306,9 +298,8 @@ END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_reschedule moves an event and all its deliveries to another time, or none
--- of them. Its answers are those of outbox_reschedule_one. It waits for replays as
--- outbox_cancel does.
+-- outbox_reschedule moves an event and all its deliveries to another time, or none of them. It returns the same
+-- answers as outbox_reschedule_one. It waits for replays to subscriptions in the same way as outbox_cancel.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
@@ -337,21 +328,20 @@ EXCEPTION
 END $$;
 -- +goose StatementEnd
 
--- outbox_erase_one removes the payload, the headers and the errors of an event,
--- without its deliveries. It returns 'erased', or why it cannot, in the words of
--- outbox_cancel_one. The account and the ID stay. An erased event is never sent
--- again:
+-- outbox_erase_one removes the payload, the headers and the errors of an event, but not those of its deliveries. It
+-- returns 'erased', or an answer of outbox_cancel_one that says why it cannot. The account and the ID stay. An
+-- erased event is never sent again:
 --
---   - An event that has not taken effect is cancelled, also if its ID is dead or
---     suppressed and waits once more.
+--   - An event that has not taken effect is cancelled, even if its ID is dead or suppressed and also waits in
+--     another table.
 --   - A dead letter is discarded, so that it cannot be replayed.
---   - A confirmed event that is back in the outbox moves to the history, where it
---     would go anyway. A repeat of a cancelled event is absorbed.
---   - An event that was handed over and that no consumer confirms leaves the history,
---     as it would at the end of its time.
+--   - A confirmed event that is in outbox again moves to outbox_sent, as the relay would move it anyway. A repeat
+--     of a cancelled event is absorbed.
+--   - An event that was handed to Redis and that no consumer confirms is deleted from outbox_sent, as if its
+--     history had ended.
 --
--- Its tasks are void: the leader deletes them. If the function returns another
--- answer, it may have made some of its changes: the caller has to undo them.
+-- The event's tasks become void, and the leader deletes them. If the function returns another answer than 'erased',
+-- it may have made some changes, and the caller must roll them back.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -417,8 +407,8 @@ BEGIN
         )
         SELECT count(*), (SELECT count(*) FROM dead), (SELECT array_agg(DISTINCT ordering_key) FILTER (WHERE ordering_key IS NOT NULL) FROM waiting)
         INTO found_one, found_dead, keys FROM every;
-        -- The dead letter was replayed meanwhile: the event has its turn, and its
-        -- delivery has not ended.
+        -- The dead letter was replayed meanwhile, so the event has its turn again, and if it is a delivery, it has
+        -- not ended.
         IF standing = 'dead' AND found_dead = 0 THEN
             RETURN 'busy';
         END IF;
@@ -438,9 +428,9 @@ END $$
 $ddl$, columns, erased); END $do$;
 -- +goose StatementEnd
 
--- outbox_erase erases an event and all its deliveries, or none of them. Its answers
--- are those of outbox_erase_one. Deliveries may exist of an event that is not kept
--- any more. It waits for replays as outbox_cancel does.
+-- outbox_erase erases an event and all its deliveries, or none of them. It returns the same answers as
+-- outbox_erase_one. Deliveries may exist even if the event itself is no longer in any table. The function waits for
+-- replays to subscriptions in the same way as outbox_cancel.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
@@ -470,8 +460,8 @@ EXCEPTION
 END $$;
 -- +goose StatementEnd
 
--- outbox_tasks_of returns the void and the cancelled tasks of events and their
--- deliveries that may still be in Redis, for a caller that deletes them at once.
+-- outbox_tasks_of returns the tasks of these events and of their deliveries that are void or cancelled and may
+-- still be in Redis, for a caller that deletes them at once.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_tasks_of(events uuid[]) RETURNS TABLE (event_id uuid, queue text, generation integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -484,11 +474,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- cancel takes an event back in the caller's transaction. It returns 'cancelled' if
--- the event certainly has no effect, also if it was cancelled before. Otherwise it
--- returns why it could not; see outbox_cancel_one. Until the transaction ends, a
--- handler that begins with the event waits for it. SECURITY DEFINER, as reschedule:
--- a producer needs only EXECUTE and the event's ID.
+-- cancel cancels an event in the caller's transaction. It returns 'cancelled' if the event certainly has no effect,
+-- even if it was cancelled before. Otherwise it returns why it could not cancel; see outbox_cancel_one. A handler
+-- that begins with the event waits until the caller's transaction has ended. cancel and reschedule are SECURITY
+-- DEFINER: a producer needs only EXECUTE and the event's ID.
 -- +goose StatementBegin
 CREATE FUNCTION cancel(event_id uuid, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -497,9 +486,9 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- reschedule moves an event that has not taken effect to an earlier or later time, in
--- the caller's transaction. It returns 'rescheduled', or why it could not. Until the
--- transaction ends, a handler that begins with the event waits for it.
+-- reschedule moves an event that has not taken effect to an earlier or later time, in the caller's transaction. It
+-- returns 'rescheduled', or why it could not; see outbox_reschedule_one. A handler that begins with the event waits
+-- until the caller's transaction has ended.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

@@ -1,14 +1,14 @@
--- Schedules: events that come again and again. The leader emits an event at each tick,
--- in the transaction that moves the schedule on to its next one.
+-- Schedules: events that are emitted again and again. At each tick of a schedule the leader emits an event. The
+-- same transaction sets the schedule's next tick.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The columns of the event are those of outbox: what could not be delivered is refused
--- when the schedule is applied, by the same bounds.
+-- The columns of the event have the same CHECKs as in outbox. So an event that outbox would refuse is refused when
+-- the schedule is applied.
 CREATE TABLE outbox_schedules (
-    -- Part of the IDs of its events. A name that is used again has another one, so that
-    -- its events are not taken for those of the former schedule.
+    -- The IDs of the schedule's events are computed from this ID. A new schedule with the name of a removed one
+    -- gets another ID, so that the events of the two are not confused.
     id                uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     name              text        NOT NULL UNIQUE,
     cron              text        NOT NULL,
@@ -23,8 +23,8 @@ CREATE TABLE outbox_schedules (
     retention_seconds integer,
     unique_seconds    integer,
     ordering_key      text,
-    -- The tick that comes next. A leader that emits it changes this, on the condition
-    -- that it is unchanged. So two leaders emit it once.
+    -- The time of the next tick. A leader that emits the tick changes this column, but only if it still has the
+    -- value that the leader has read. So even two leaders emit a tick only once.
     next_at           timestamptz NOT NULL,
     last_at           timestamptz, -- the last tick that was emitted or left out
     emitted           bigint      NOT NULL DEFAULT 0,
@@ -43,10 +43,10 @@ CREATE TABLE outbox_schedules (
         CASE WHEN ordering_key IS NOT NULL THEN 1::bigint END, NULL, NULL))
 );
 
--- outbox_tick_id returns the ID of the event of a schedule's tick. It is the same
--- whoever computes it, so that a tick which is emitted again, because this database went
--- back, is the same event. Version 7 of RFC 9562, with the tick's time and, in place
--- of random bits, a hash of both: it is an event like any other.
+-- outbox_tick_id returns the ID for the event of a schedule's tick. The result depends only on its arguments. So if
+-- a tick is emitted again, because this database went back to an earlier state, the event has the same ID. The ID
+-- is a UUID of version 7 (RFC 9562) with the time of the tick; a hash of schedule and tick replaces the random
+-- bits.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_tick_id(schedule uuid, tick timestamptz) RETURNS uuid
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$

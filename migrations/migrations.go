@@ -1,13 +1,11 @@
-// Package migrations holds the schema of outboxd as numbered SQL files, embedded
-// in the binary, and runs them. It also runs those of the example, which are in
-// the package example.
+// Package migrations holds the schema of outboxd as numbered SQL files, embedded in the binary, and runs them. It
+// also runs the SQL files of the example, which are in the package example.
 //
-// Each set of files fills one schema. That of outboxd is the first on the
-// search_path of the sessions (package postgres sets it); that of the example is
-// named after it. Nothing else in the database changes.
+// Each set of files fills one schema. The schema of outboxd is the first on the search_path of the sessions
+// (package postgres sets it). The name of the example's schema is derived from it. Nothing else in the database
+// changes.
 //
-// A file that has been released is never edited: a change of the schema is a new
-// file.
+// A released file is never edited: a later change of the schema is a new file.
 package migrations
 
 import (
@@ -28,16 +26,16 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// Table is the table that records which migrations outboxd's schema has. A
-// schema with this table belongs to outboxd.
+// Table is the table that records which migrations were applied to outboxd's schema. A schema with this table
+// belongs to outboxd.
 const Table = "outboxd_migrations"
 
 // Set is the migrations of one schema.
 type Set struct {
 	Files  fs.FS  // numbered SQL files
 	Suffix string // follows the name of outboxd's schema; "": that schema itself
-	// Table is the table that records which migrations the schema has. Each set
-	// has a name of its own, so the table shows to which set a schema belongs.
+	// Table is the table that records which migrations were applied to the schema. Each set has another table name,
+	// so the table shows to which set a schema belongs.
 	Table string
 	Flag  string // what to add to outboxd migrate up for this set, with a blank before it; "": nothing
 }
@@ -45,26 +43,25 @@ type Set struct {
 // Core returns the migrations of outboxd itself.
 func Core() Set { return Set{Files: files, Table: Table} }
 
-// ErrPending says that the schema is older than the binary needs.
+// ErrPending means that the schema lacks migrations that this binary needs.
 var ErrPending = errors.New("the database schema is not up to date")
 
-// Migration is one numbered step and whether the schema has it.
+// Migration is one numbered migration, and when it was applied.
 type Migration struct {
 	Version   int64
 	Name      string
 	AppliedAt time.Time // zero: pending
 }
 
-// IsApplied tells whether the schema has it.
+// IsApplied reports whether the migration was applied to the schema.
 func (m Migration) IsApplied() bool { return !m.AppliedAt.IsZero() }
 
-// Up creates the schema if it is missing, applies every pending migration and
-// returns how many it applied. Any number of processes may call it at once: an
-// advisory lock, one per schema, lets one of them work while the others wait up
-// to five minutes. A schema that is up to date costs two queries and no lock.
+// Up creates the schema if it is missing, applies every pending migration and returns how many it applied. Any
+// number of processes may call it at once: an advisory lock, one for each schema, lets one process work while the
+// others wait up to five minutes. If the schema is up to date, Up needs two queries and no lock.
 //
-// It looks before it changes anything. It refuses a schema with tables of
-// something else, and a database with the tables of an earlier build.
+// It checks the database before it changes anything. It refuses a schema that contains tables of another program,
+// and a database with the tables of an earlier build of outboxd.
 func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
 	pending, _, err := s.count(ctx, db)
 	if err != nil || pending == 0 {
@@ -88,9 +85,8 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 	return applied, nil
 }
 
-// Down undoes the newest applied migration, and loses the data in its tables.
-// Undoing the first one also drops the schema, if this role may create it
-// again. It returns false if no migration is applied.
+// Down reverts the newest applied migration; the data in its tables is lost. Reverting the first migration also
+// drops the schema, if this role may create it again. It returns false if no migration is applied.
 func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {
@@ -138,8 +134,8 @@ func (s Set) Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	return migrations, nil
 }
 
-// Unknown returns how many migrations of the schema this binary does not know;
-// there are some while a newer version is rolled out. It changes nothing.
+// Unknown returns how many migrations were applied that this binary does not have. That happens while a newer
+// version is rolled out. It changes nothing.
 func (s Set) Unknown(ctx context.Context, db *sql.DB) (int, error) {
 	known, err := s.Status(ctx, db)
 	if err != nil {
@@ -165,8 +161,8 @@ func withoutFirst(applied map[int64]time.Time) map[int64]time.Time {
 	return applied
 }
 
-// appliedAt reads goose's table itself. Goose's own status call would create a
-// missing table, and a process with --migrate=off may lack the right to do so.
+// appliedAt reads goose's table itself. Goose's own status call would create the table if it is missing, and a
+// process with --migrate=off may lack the right to do so.
 func (p place) appliedAt(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
@@ -195,8 +191,8 @@ func (p place) appliedAt(ctx context.Context, db interface {
 	return applied, nil
 }
 
-// Check returns ErrPending if the schema lacks a migration, or the reason why
-// outboxd may not use the schema. It changes nothing.
+// Check returns ErrPending if a migration was not applied. It returns another error if outboxd may not use the
+// schema. It changes nothing.
 func (s Set) Check(ctx context.Context, db *sql.DB) error {
 	pending, all, err := s.count(ctx, db)
 	if err != nil || pending == 0 {
@@ -237,13 +233,12 @@ func (p place) newProvider(db *sql.DB, logger *slog.Logger) (*goose.Provider, er
 	return provider, nil
 }
 
-// newLocker returns the lock that a process holds while it changes the schema.
-// Each schema of a database has its own.
+// newLocker returns the lock that a process holds while it changes the schema. Each schema of a database has its
+// own lock.
 //
-// goose asks for the lock once a second instead of waiting inside PostgreSQL.
-// CREATE INDEX CONCURRENTLY waits for all running statements, and a statement
-// that waits for a lock is one of them; so a migration could not use it
-// otherwise.
+// goose asks for the lock once a second instead of waiting inside PostgreSQL. CREATE INDEX CONCURRENTLY waits for
+// all running statements, including a statement that waits for this lock. So without this a migration could not use
+// CREATE INDEX CONCURRENTLY.
 func (p place) newLocker() (lock.SessionLocker, error) {
 	hash := fnv.New64a()
 	hash.Write([]byte("outboxd " + p.name))
@@ -256,7 +251,7 @@ func (p place) newLocker() (lock.SessionLocker, error) {
 	return locker, nil
 }
 
-// locked calls change while no other process changes the schema.
+// locked takes the lock and calls change, so that no other process changes the schema at the same time.
 func (s Set) locked(ctx context.Context, db *sql.DB, change func(conn *sql.Conn) error) (err error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {

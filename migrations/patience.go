@@ -13,18 +13,16 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-// How a migration waits for the lock of a table. Producers and relays queue behind a
-// lock that waits, so it waits briefly and tries often. What it had changed is undone
-// before the next attempt.
+// How a migration waits for the lock of a table. Producers and relays queue up behind a waiting lock request, so a
+// migration waits briefly and tries often. After a failed attempt its changes are rolled back.
 const (
 	lockPatience = "500ms" // for one statement, as PostgreSQL has it
 	lockPause    = 500 * time.Millisecond
 	lockAttempts = 60
 )
 
-// brief is a locker whose sessions wait for locks of tables for lockPatience at most. A
-// migration that has to wait for longer, such as one with CREATE INDEX CONCURRENTLY, sets
-// lock_timeout itself and sets it back.
+// brief is a locker that sets lock_timeout to lockPatience in its session. A migration that must wait longer, for
+// example for CREATE INDEX CONCURRENTLY, must set lock_timeout itself and restore it.
 type brief struct{ lock.SessionLocker }
 
 func (b brief) SessionLock(ctx context.Context, conn *sql.Conn) error {
@@ -36,15 +34,15 @@ func (b brief) SessionLock(ctx context.Context, conn *sql.Conn) error {
 }
 
 func (b brief) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	// The connection goes back to the pool, whose sessions have no limit.
+	// The connection returns to the pool, whose sessions have no lock_timeout.
 	if _, err := conn.ExecContext(ctx, "SET lock_timeout = 0"); err != nil {
 		return err //nolint:wrapcheck // goose says what it was doing
 	}
 	return b.SessionLocker.SessionUnlock(ctx, conn) //nolint:wrapcheck // goose's own
 }
 
-// upPatiently applies what is pending, and begins again with the first migration that did
-// not get its lock. It returns how many it applied.
+// upPatiently applies the pending migrations. If a migration does not get a lock in time, it tries again from that
+// migration on. It returns how many migrations it applied.
 func upPatiently(ctx context.Context, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)

@@ -12,16 +12,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// How LimitPayload waits for the lock on the table. Producers and relays queue
-// behind a waiting lock, so it waits briefly and tries often.
+// How LimitPayload waits for the lock on the table outbox. Producers and relays queue up behind a waiting lock
+// request, so LimitPayload waits briefly and tries often.
 const (
 	payloadLockPatience = 300 * time.Millisecond // for one attempt, and between two attempts
 	payloadLockAttempts = 10
 )
 
-// payloadPrefix begins the name of the constraint that limits payloads. The
-// limit follows it, because a producer sees only that name in PostgreSQL's
-// error.
+// payloadPrefix is the beginning of the name of the constraint that limits payloads. The limit follows it in the
+// name, because PostgreSQL's error shows a producer only that name.
 const payloadPrefix = "outbox_payload_has_at_most_"
 
 const payloadLimitsSQL = `
@@ -30,20 +29,18 @@ FROM pg_constraint
 WHERE conrelid = to_regclass('outbox') AND contype = 'c' AND starts_with(conname::text, '` + payloadPrefix + `')
 ORDER BY 2`
 
-// PayloadLimit returns the largest payload, in bytes, that the outbox takes; 0
-// if nothing limits it.
+// PayloadLimit returns the size of the largest payload that the outbox accepts, in bytes. 0 means no limit.
 func PayloadLimit(ctx context.Context, db *sql.DB) (int, error) {
 	_, limit, err := payloadConstraints(ctx, db)
 	return limit, err
 }
 
-// LimitPayload makes limit, in bytes, the largest payload that the outbox
-// takes, and reports whether that changed anything. Rows that exist are exempt,
-// also when they return to the outbox after a failure or from the history. A
-// limit that is in force costs one query and no lock; to change it, processes
-// take turns as they do for Up.
+// LimitPayload sets limit as the size of the largest payload that the outbox accepts, in bytes. It reports whether
+// that changed anything. Existing rows are exempt, even when they return to outbox later, for example after a
+// failure. If the limit is already in force, LimitPayload needs one query and no lock. To change the limit it takes
+// the same advisory lock as Up.
 //
-// It is an error if other transactions hold the table for several seconds.
+// It returns an error if other transactions keep locks on the table for several seconds.
 func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logger) (bool, error) {
 	doing := fmt.Sprintf("limit payloads to %d bytes", limit)
 	before, err := PayloadLimit(ctx, db)
@@ -76,12 +73,12 @@ func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logge
 	return changed, nil
 }
 
-// limitPayload is one attempt.
+// limitPayload makes one attempt to replace the constraint.
 //
-// Rows made before the change are exempt: the relay puts rows back that it
-// could not deliver, and a lowered limit must not stop that. The constraint
-// names the moment of the change; a CHECK must not depend on the clock. NOT
-// VALID, because reading the whole table under this lock would find nothing.
+// Events that were created before the change are exempt: the relay puts events back that it could not publish, and
+// a lower limit must not prevent that. The constraint contains the time of the change as a constant, because a
+// CHECK must not depend on the clock. It is NOT VALID, because validating the whole table under this lock would
+// find nothing.
 func limitPayload(ctx context.Context, conn *sql.Conn, limit int) (bool, error) {
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
@@ -100,7 +97,7 @@ func limitPayload(ctx context.Context, conn *sql.Conn, limit int) (bool, error) 
 	if err != nil || before == limit {
 		return false, err // another process has set this limit
 	}
-	// Read under the lock: no open transaction can then insert an older row.
+	// Read the time under the lock, so that no open transaction can later insert an older row.
 	var change time.Time
 	if err := tx.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&change); err != nil {
 		return false, err
@@ -117,8 +114,7 @@ func limitPayload(ctx context.Context, conn *sql.Conn, limit int) (bool, error) 
 	return true, tx.Commit()
 }
 
-// payloadConstraints returns the names of the constraints that limit payloads,
-// normally one, and the strictest limit.
+// payloadConstraints returns the names of the constraints that limit payloads (normally one), and the lowest limit.
 func payloadConstraints(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
@@ -144,7 +140,7 @@ func payloadConstraints(ctx context.Context, db interface {
 	return names, limit, nil
 }
 
-// payloadSize writes a limit as it stands in the constraint's name.
+// payloadSize formats a limit as in the name of the constraint.
 func payloadSize(bytes int) string {
 	switch {
 	case bytes%(1<<20) == 0:

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// place is the schema of a set of migrations, whether it exists yet or not.
-// Outboxd's is the first on the search_path of the sessions; the example's is
-// named after it.
+// place is the schema of a set of migrations. It may not exist yet. Outboxd's schema is the first on the
+// search_path of the sessions; the name of the example's schema is derived from it.
 type place struct {
 	set     Set
 	name    string
@@ -21,8 +20,8 @@ type place struct {
 	earlier string // a schema that an earlier build filled; "": none
 }
 
-// Objects of extensions do not count. Earlier builds recorded their migrations
-// under another name, in the first schema of the search_path.
+// Objects of extensions are ignored. Earlier builds of outboxd recorded their migrations in a table with another
+// name, in the first schema of the search_path.
 const placeSQL = `
 SELECT p.name, n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),
     EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $2),
@@ -55,7 +54,7 @@ func (s Set) findPlace(ctx context.Context, db interface {
 // table is the name of the table that records the migrations.
 func (p place) table() string { return quote(p.name) + "." + quote(p.set.Table) }
 
-// refuse returns why outboxd may not use this schema; nil if it may.
+// refuse returns why outboxd may not use this schema, or nil if it may.
 func (p place) refuse() error {
 	switch {
 	case p.ours:
@@ -72,7 +71,7 @@ func (p place) refuse() error {
 	}
 }
 
-// make looks before anything is changed, and creates the schema.
+// makePlace checks whether outboxd may use the schema, and then creates it if it is missing.
 func (s Set) makePlace(ctx context.Context, conn *sql.Conn) error {
 	p, err := s.findPlace(ctx, conn)
 	if err != nil {
@@ -87,8 +86,7 @@ func (s Set) makePlace(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// clearPlace drops the schema after its last migration was undone, unless this
-// role could not create it again.
+// clearPlace drops the schema after its last migration was reverted, if this role may create it again.
 func (s Set) clearPlace(ctx context.Context, conn *sql.Conn) error {
 	p, err := s.findPlace(ctx, conn)
 	if err != nil || !p.ours {

@@ -1,5 +1,5 @@
--- The example service: users, and the notifications that they are sent. Its schema
--- is named after outboxd's own, which is the first on the search_path here.
+-- The example service: users, and the notifications that are sent to them. The name of its schema is derived from
+-- outboxd's schema, which is the first on the search_path here.
 
 -- +goose Up
 SELECT set_config('search_path', quote_ident((parse_ident(current_setting('search_path'), false))[1] || '_example') || ', pg_temp', true);
@@ -11,7 +11,7 @@ CREATE TABLE users (
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 
--- The address is kept as it was written, and is unique regardless of case.
+-- The address is stored as the user wrote it, and is unique regardless of case.
 CREATE UNIQUE INDEX users_email ON users (lower(email));
 
 CREATE TABLE notifications (
@@ -28,9 +28,8 @@ CREATE TABLE notifications (
 
 CREATE INDEX notifications_user_id ON notifications (user_id, created_at);
 
--- Maps an Idempotency-Key to the user that was registered with it. The key is
--- inserted before the user, so that a second request with the same key waits
--- for the first. That is why the reference is deferred.
+-- Maps an Idempotency-Key to the user that was registered with it. The key is inserted before the user, so that a
+-- second request with the same key waits for the first. Therefore the foreign key is deferred.
 CREATE TABLE idempotency_keys (
     key        text        PRIMARY KEY,
     user_id    uuid        NOT NULL REFERENCES users ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,

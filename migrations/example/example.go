@@ -1,6 +1,5 @@
-// Package example holds the tables of the example, user registration, as
-// numbered SQL files. The package migrations runs them, in a schema of their
-// own, and only in processes that run the example.
+// Package example holds the tables of the example, user registration, as numbered SQL files. The package migrations
+// runs these files, in a separate schema, and only in processes that run the example.
 package example
 
 import (
@@ -12,11 +11,10 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// suffix follows the name of outboxd's schema; the SQL files here use the same.
+// suffix is appended to the name of outboxd's schema. The SQL files in this folder use the same suffix.
 const suffix = "_example"
 
-// Schema returns the name of the example's schema, where outboxd's schema is
-// core.
+// Schema returns the name of the example's schema. core is the name of outboxd's schema.
 func Schema(core string) string { return core + suffix }
 
 // Migrations returns the migrations of the example.
