@@ -122,8 +122,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// directConnections are for one question and one pipeline of endings at a time, and
-// for what goes back.
+// directConnections is the size of a separate connection pool: one connection waits for tasks, one writes the
+// results of finished tasks, and one returns tasks to their queues.
 const directConnections = 3
 
 func (w *Worker) pipeline(client, direct redis.UniversalClient) pipeline.Options {
