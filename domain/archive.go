@@ -14,7 +14,7 @@ type ArchivedTask struct {
 // ArchivedTasks reads the archived tasks of all queues, including queues that other programs' workers serve. Its
 // methods are safe for concurrent use.
 //
-// Errors: CodeUnavailable if the queue cannot be reached.
+// Errors: CodeUnavailable if Redis cannot be reached.
 type ArchivedTasks interface {
 	// Queues returns the names of all queues.
 	Queues(ctx context.Context) ([]string, error)

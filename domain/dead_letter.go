@@ -55,7 +55,7 @@ type Action struct {
 	ID     ID // given by the store with the first effect
 	Actor  string
 	Reason string
-	// Filter is the filter of the command, by the names of its flags.
+	// Filter has the filter of the command: the value of each flag, by the flag's name.
 	Filter map[string]string
 }
 
@@ -83,7 +83,7 @@ type ActionRecords interface {
 	Record(ctx context.Context, kind string, action *Action, events int64) error
 }
 
-// RecordedAction is one action of a person: a replay, a discard, a redrive.
+// RecordedAction is one action of a person, such as a replay, a discard or a redrive.
 type RecordedAction struct {
 	At     time.Time
 	Actor  string

@@ -156,8 +156,8 @@ func ParseCursor(text string) (Cursor, error) {
 // Cursor returns the event's place in the order in which events become due.
 func (e *Event) Cursor() Cursor { return Cursor{Due: e.Available, ID: e.ID} }
 
-// Batch is a set of claimed events. It holds a database connection until it
-// ends. Its methods are not safe for concurrent use.
+// Batch is a set of claimed events. A Batch holds a database connection until it is committed or released. Its
+// methods are not safe for concurrent use.
 type Batch interface {
 	// Events are the claimed events, oldest due first.
 	Events() []Event
@@ -230,7 +230,7 @@ type Publisher interface {
 	// failure of each of their events is a *QueueOutage.
 	Publish(ctx context.Context, events []Event) []Receipt
 
-	// Ping reports whether the queue takes writes. Errors: CodeUnavailable.
+	// Ping reports whether Redis accepts writes. Errors: CodeUnavailable.
 	Ping(ctx context.Context) error
 
 	// PingQueue reports whether one queue can be used. It enqueues no task, so it cannot find every obstacle.

@@ -52,9 +52,9 @@ type Confirmation struct {
 // Effects is the transaction of a handler. It commits the handler's changes together with the record that the event
 // was processed.
 type Effects interface {
-	// Tx returns the transaction. A handler makes its changes through it, must
-	// neither commit nor roll it back, and must not use it after returning.
-	// repository.TransactionOf returns the same transaction for GORM.
+	// Tx returns the transaction. A handler makes its changes through this transaction. It must neither commit it
+	// nor roll it back, and must not use it after it has returned. repository.TransactionOf returns the same
+	// transaction for GORM.
 	Tx() *sql.Tx
 }
 

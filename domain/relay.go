@@ -121,10 +121,10 @@ type Housekeeping interface {
 	// returns how many. The account keeps their number.
 	TrimSuppressed(ctx context.Context, age time.Duration, limit int) (int64, error)
 
-	// SayUnconfirmed stores two lists of event types. types are the types that no consumer confirms: their events
-	// cannot be cancelled once they may have been handed to Redis. outward are the types whose handlers act outside
-	// the database without a transaction: their events cannot be rescheduled once they may have been handed to
-	// Redis.
+	// SayUnconfirmed stores two lists of event types. The list types has the types that no consumer confirms: their
+	// events cannot be cancelled once they may have been handed to Redis. The list outward has the types whose
+	// handlers act outside the database without a transaction: their events cannot be rescheduled once they may
+	// have been handed to Redis.
 	SayUnconfirmed(ctx context.Context, types, outward []string) error
 
 	// CancelledTasks returns up to limit cancelled events whose task may still be in Redis. It returns IDs greater
@@ -151,9 +151,10 @@ type Housekeeping interface {
 
 	// AdvanceKeys checks up to limit ordering keys with held events, beginning with the first key greater than
 	// after. It releases the next event of a key if no event has the key's turn, or if the event with the turn is
-	// confirmed. It returns the last key that it checked ("" at the end), and how many events it released. gone are
-	// events that have had the turn for a while and are in no table any more, because their history was dropped or
-	// is not kept. Only Redis can tell whether their tasks still wait. Of gone, only ID and Generation are set.
+	// confirmed. It returns the last key that it checked ("" at the end), and how many events it released. The
+	// result gone has events that have had the turn for a while and are in no table any more, because their history
+	// was dropped or is not kept. Only Redis can tell whether their tasks still wait. Only ID and Generation of
+	// these events are set.
 	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each

@@ -52,7 +52,7 @@ type TaskFinder interface {
 	// that the task still waits. If somebody removed a task from the middle of the list, Look notices that only
 	// when the tasks before it are gone.
 	//
-	// Errors: CodeUnavailable; QueueOutages with that code if some queues of the
+	// Errors: CodeUnavailable if Redis cannot be reached; QueueOutages with that code if only some queues of the
 	// events cannot be used.
 	Look(ctx context.Context, events []Event) ([]TaskPresence, error)
 }

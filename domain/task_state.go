@@ -78,7 +78,7 @@ type TaskStates interface {
 	// Tasks returns an event's tasks, newest generation first. If there are none, it returns an empty slice, not
 	// nil. It looks in the event's queue, or in all queues if Queue is "".
 	//
-	// Errors: CodeUnavailable if the queue cannot be reached.
+	// Errors: CodeUnavailable if Redis cannot be reached.
 	Tasks(ctx context.Context, event *Event) ([]TaskState, error)
 }
 

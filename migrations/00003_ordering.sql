@@ -296,9 +296,10 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 --     owner has it until the owner's row in inbox is committed, and before that no other event of the key can get
 --     it. So neither a relay nor a producer waits for the caller. Only cancel and reschedule wait for these locks,
 --     and then answer busy.
---   - For each key the function stops at the first event that is locked, not yet due, of another type or queue, a
---     delivery, a replay, or that was written again or has an option for its Asynq task, such as a timeout. It also
---     stops if an earlier event of the key is in outbox. The event at which it stops is later published as usual.
+--   - For each key the function stops at the first event that is locked, not yet due, or of another type or queue.
+--     It also stops at a delivery, at a replayed event, at an event that was written again, and at an event with an
+--     option for its Asynq task, such as a timeout. It also stops if an earlier event of the key is in outbox. The
+--     event at which it stops is later published as usual.
 --   - The function returns no events if no history is kept, or if this database may have gone back to an earlier
 --     state.
 -- +goose StatementBegin

@@ -317,9 +317,10 @@ $$;
 -- +goose StatementEnd
 
 -- outbox_task_of says whether the task of an event may take effect, in a database that may have gone back to an
--- earlier state. 'rightful': it may. 'early': it may not yet, because the event was moved to a later time, or
--- another event of its ordering key has the turn. 'unknown': the event does not exist, because the transaction that
--- wrote it is lost. The function uses one statement, because an event may move between tables meanwhile.
+-- earlier state. The answer 'rightful' means that it may. The answer 'early' means that it may not yet, because the
+-- event was moved to a later time, or another event of its ordering key has the turn. The answer 'unknown' means
+-- that the event does not exist, because the transaction that wrote it is lost. The function uses one statement,
+-- because an event may move between tables meanwhile.
 --
 --   - An event with the turn may take effect. An event that took effect before may be held again, if the claim that
 --     sent it was rolled back. It is 'rightful' too, but the inbox prevents a second effect.

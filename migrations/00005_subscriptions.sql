@@ -71,8 +71,8 @@ CREATE INDEX outbox_awaited_event ON outbox_awaited (event_id);
 
 -- Replays to subscriptions: a replay makes deliveries of events that were relayed before the subscription existed.
 -- Each subscription has one row, for its last replay. During a replay no delivery of the subscription gets the turn
--- of its ordering key (see outbox_next_of_key), because the replay reads events in the order of their IDs, which is
--- not the order of their keys.
+-- of its ordering key (see outbox_next_of_key). The reason is that the replay reads events in the order of their
+-- IDs, which is not the order within their keys.
 CREATE TABLE outbox_replays (
     subscription    text        PRIMARY KEY, -- the name
     subscription_id uuid        NOT NULL,

@@ -64,8 +64,8 @@ type Violation struct {
 	Detail string
 }
 
-// TaskWithoutEvent is a task whose event no longer exists, because the database
-// went back to before the event was written. The task had no effect.
+// TaskWithoutEvent is a task whose event no longer exists, because the database went back to a state before the
+// event was written. The task had no effect.
 type TaskWithoutEvent struct {
 	EventID domain.ID
 	At      time.Time // when a worker met it last

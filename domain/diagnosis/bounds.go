@@ -42,10 +42,10 @@ const (
 	// OldestPostgres is the oldest server_version_num that the schema and the
 	// statements are written for.
 	OldestPostgres = 130000
-	// RedisMajor is the first number of the oldest version of Redis that Asynq's
-	// scripts and outboxd's own commands work with.
+	// RedisMajor is the first number of the oldest supported version of Redis. Asynq's scripts and outboxd's own
+	// commands need that version.
 	RedisMajor = 6
-	// RedisMinor is the second number of that version.
+	// RedisMinor is the second number of the oldest supported version of Redis.
 	RedisMinor = 2
 
 	// RedisFull is the percentage of maxmemory from which Redis counts as nearly full. RedisCrowded is the same

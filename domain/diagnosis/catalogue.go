@@ -136,7 +136,7 @@ func of(code, found, so, mend string) []domain.Finding {
 	return at(kind.Levels[0], code, found, so, mend)
 }
 
-// at returns a finding of a kind whose level the facts decide.
+// at returns a finding with the given level, for a kind that can have several levels.
 func at(level domain.FindingLevel, code, found, so, mend string) []domain.Finding {
 	return []domain.Finding{{Code: code, Level: level, Found: found, Consequence: so, Remedy: mend}}
 }

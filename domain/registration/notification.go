@@ -11,8 +11,8 @@ import (
 // TypeSendNotification is the type of events and tasks that ask a worker to send a notification.
 const TypeSendNotification = "email:send_notification"
 
-// NotificationQueue is the queue of those events. Nothing else uses it, so the
-// worker that serves it meets no other tasks.
+// NotificationQueue is the queue of TypeSendNotification events. No other events use it, so its worker gets no
+// other tasks.
 const NotificationQueue = "notifications"
 
 // NotificationStatus says whether a notification was sent.

@@ -53,8 +53,8 @@ const (
 // task of every event that is still unconfirmed after Age. The reconciler runs in the leader.
 //
 // A round skips the parts of the history in which all events were confirmed when it last read them. Besides the
-// rounds, a sweep reads the whole history, because a skipped part may get further events later: events that were
-// held, events that became due long after their emission, and events whose producers chose the IDs.
+// rounds, a sweep reads the whole history, because a skipped part may get further events later. These are events
+// that were held, that became due long after their emission, or whose producers chose the IDs.
 //
 // A consumer that does not confirm events cannot be distinguished from a Redis that loses tasks: in both cases
 // tasks disappear without a confirmation. So events are sent again only if other events of their type were

@@ -60,9 +60,9 @@ type Waker struct {
 }
 
 // napBounds bounds the sleeps of an idle poller. Each sleep is twice as long as the one before. The first sleeps
-// are short because some producers do not notify: those that wrote an event before the relay was marked asleep and
-// commit after its last claim, and those that commit at the same time as another producer. With short first sleeps
-// the poller finds such an event about as late as its transaction or its commit was long.
+// are short because some producers do not notify. That is so if a producer wrote its event before the relay was
+// marked asleep and commits after the relay's last claim, or if it commits at the same time as another producer.
+// With short first sleeps the poller finds such an event about as late as its transaction or its commit was long.
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works
