@@ -50,7 +50,7 @@ type DeadFilter struct {
 	Until time.Time
 }
 
-// Action is something that a person does to events. It is recorded in the transaction of its effect.
+// Action is something that a person does to events. Action is recorded in the transaction of its effect.
 type Action struct {
 	ID     ID // given by the store with the first effect
 	Actor  string
@@ -111,8 +111,8 @@ type DeadLetters interface {
 	// List returns up to limit dead letters after a cursor, in the order in which they died.
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
 
-	// Groups reads the newest dead letters, at most limit. It returns their largest groups. more says that groups
-	// or dead letters were left out.
+	// Groups reads the newest dead letters, at most limit. Groups returns their largest groups. more says that
+	// groups or dead letters were left out.
 	Groups(ctx context.Context, limit int) (groups []DeadGroup, more bool, err error)
 
 	// Actions returns the newest recorded actions of people, newest first.
@@ -123,9 +123,10 @@ type DeadLetters interface {
 	Count(ctx context.Context, filter DeadFilter, limit int) (int64, time.Time, error)
 
 	// Replay puts up to limit dead letters back into the outbox, due now, under a new generation and with no
-	// attempt charged. It skips dead letters that another transaction is replaying or discarding. If it returns no
-	// event and no error, no matching dead letter is left. If the error is a *ReplayRefused, the outbox refuses the
-	// dead letter that the error names, and nothing was replayed. The next call should leave out that dead letter.
+	// attempt charged. Replay skips dead letters that another transaction is replaying or discarding. If it returns
+	// no event and no error, no matching dead letter is left. If the error is a *ReplayRefused, the outbox refuses
+	// the dead letter that the error names, and nothing was replayed. The next call should leave out that dead
+	// letter.
 	Replay(ctx context.Context, action *Action, filter DeadFilter, limit int) ([]Replayed, error)
 
 	// Discard removes up to limit dead letters for good, and returns how many.

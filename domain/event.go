@@ -70,8 +70,8 @@ type TaskOptions struct {
 	Unique    time.Duration // whole seconds
 }
 
-// TaskID is the ID of the event's task in Asynq. It is the same for every attempt, so Asynq recognises a repeated
-// task and ignores it.
+// TaskID is the ID of the event's task in Asynq. TaskID is the same for every attempt, so Asynq recognises a
+// repeated task and ignores it.
 func (e *Event) TaskID() string {
 	if e.Generation == 0 {
 		return e.ID.String()
@@ -105,7 +105,7 @@ func ParseTaskID(taskID string) (ID, int, error) {
 type EventStore interface {
 	// Claim claims up to limit due events after the cursor from, oldest due first. The events stay claimed until
 	// the batch is committed or released, or its connection ends. Claim skips events that another claim has locked,
-	// and events of the queues in except. It moves an event to outbox_held, and leaves it out of the batch, if
+	// and events of the queues in except. Claim moves an event to outbox_held, and leaves it out of the batch, if
 	// another event of its ordering key has the turn. A batch without events needs neither Commit nor Release.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached.
@@ -177,8 +177,8 @@ type Batch interface {
 	// when the claim has ended.
 	Deliveries() (int, Cursor)
 
-	// Reached is the cursor of the last event that was claimed, whether it is in the batch or not. It is the zero
-	// Cursor if no event was claimed.
+	// Reached is the cursor of the last event that was claimed, whether it is in the batch or not. Reached is the
+	// zero Cursor if no event was claimed.
 	Reached() Cursor
 
 	// Now is the time of the claim by the database's clock. The same clock decides when events are due.
@@ -226,14 +226,14 @@ type QueueLengths interface {
 // Publisher hands events to the queue.
 type Publisher interface {
 	// Publish enqueues events and returns one receipt for each, in the order of events. It is safe for concurrent
-	// use. It returns when Redis has answered for every event, or ctx ends. If only some queues cannot be used, the
-	// failure of each of their events is a *QueueOutage.
+	// use. Publish returns when Redis has answered for every event, or ctx ends. If only some queues cannot be
+	// used, the failure of each of their events is a *QueueOutage.
 	Publish(ctx context.Context, events []Event) []Receipt
 
 	// Ping reports whether Redis accepts writes. Errors: CodeUnavailable.
 	Ping(ctx context.Context) error
 
-	// PingQueue reports whether one queue can be used. It enqueues no task, so it cannot find every obstacle.
-	// Errors: CodeUnavailable.
+	// PingQueue reports whether one queue can be used. PingQueue enqueues no task, so it cannot find every
+	// obstacle. Errors: CodeUnavailable.
 	PingQueue(ctx context.Context, queue string) error
 }

@@ -66,7 +66,7 @@ func (d *EventDelivery) Describe(tasks []TaskState, now time.Time) string {
 	}
 }
 
-// NextAt returns the planned time of the next attempt. It is zero if no attempt is planned, or if the next one
+// NextAt returns the planned time of the next attempt. NextAt is zero if no attempt is planned, or if the next one
 // comes at once.
 func (d *EventDelivery) NextAt(tasks []TaskState, now time.Time) time.Time {
 	switch {

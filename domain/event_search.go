@@ -86,7 +86,7 @@ type EventPage struct {
 // EventLives reads single events from the database. Its methods are safe for concurrent use.
 type EventLives interface {
 	// Search returns up to limit events that were emitted before the event named before. If before is zero, it
-	// begins with the newest event. It reads a bounded number of events, whatever the filter is.
+	// begins with the newest event. Search reads a bounded number of events, whatever the filter is.
 	//
 	// Errors: CodeUnavailable if the database cannot be reached or is too slow.
 	Search(ctx context.Context, filter EventFilter, before ID, limit int) (EventPage, error)
@@ -102,9 +102,9 @@ type EventLives interface {
 	InFlight(ctx context.Context, filter EventFilter, ids []ID) ([]EventSummary, error)
 }
 
-// ParseMoment reads a time that a person wrote. It accepts a duration, which means so long ago (15m, 24h, 2d), and
-// RFC 3339. It also accepts a part of RFC 3339, which then is in UTC: 2006-01-02 or 2006-01-02T15:04. A space may
-// replace the T, and seconds may follow. Its errors have CodeInvalid.
+// ParseMoment reads a time that a person wrote. ParseMoment accepts a duration, which means so long ago (15m, 24h,
+// 2d), and RFC 3339. ParseMoment also accepts a part of RFC 3339, which then is in UTC: 2006-01-02 or
+// 2006-01-02T15:04. A space may replace the T, and seconds may follow. Its errors have CodeInvalid.
 func ParseMoment(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if ago, err := words.ParseDuration(text); err == nil && ago >= 0 {

@@ -12,8 +12,8 @@ type Finding struct {
 	Code  string // short and stable, such as "redis-evicts", for searching and for machines
 	Level FindingLevel
 	// Found, Consequence and Remedy are sentences without a full stop: what was found, what follows from it, and
-	// which command or setting corrects it. They contain no address and no secret, because everyone with access to
-	// a page or probe can read them.
+	// which command or setting corrects it. Found, Consequence and Remedy contain no address and no secret, because
+	// everyone with access to a page or probe can read them.
 	Found, Consequence, Remedy string
 }
 

@@ -17,7 +17,7 @@ type HeldKey struct {
 	// wait.
 	Next  ID
 	Since time.Time
-	// Turn is the event for which the held events wait. It is nil while a transaction gives the turn to the next
+	// Turn is the event for which the held events wait. Turn is nil while a transaction gives the turn to the next
 	// event.
 	Turn *Turn
 }

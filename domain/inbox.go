@@ -27,7 +27,7 @@ type Inbox interface {
 	// effect has not run.
 	Process(ctx context.Context, id ID, effect func(ctx context.Context, tx Effects) error) (first bool, err error)
 
-	// Ask reports whether Process would run an effect now. It is for effects outside the database, during which no
+	// Ask reports whether Process would run an effect now. Ask is for effects outside the database, during which no
 	// transaction should be open: Ask keeps no lock after it returns. If a Process of the same event is running,
 	// Ask waits for it. Its errors are those of Process.
 	Ask(ctx context.Context, id ID) (first bool, err error)
@@ -49,12 +49,12 @@ type Confirmation struct {
 	Err   error // ErrTooEarly, ErrUnknownEvent or nil
 }
 
-// Effects is the transaction of a handler. It commits the handler's changes together with the record that the event
-// was processed.
+// Effects is the transaction of a handler. Effects commits the handler's changes together with the record that the
+// event was processed.
 type Effects interface {
-	// Tx returns the transaction. A handler makes its changes through this transaction. It must neither commit it
-	// nor roll it back, and must not use it after it has returned. repository.TransactionOf returns the same
-	// transaction for GORM.
+	// Tx returns the transaction. A handler makes its changes through this transaction. The handler must neither
+	// commit nor roll back the transaction, and must not use it after the handler has returned.
+	// repository.TransactionOf returns the same transaction for GORM.
 	Tx() *sql.Tx
 }
 

@@ -84,7 +84,7 @@ type Overviews interface {
 	Standing(ctx context.Context) (Standing, error)
 
 	// History returns the measurements of the past period window, at most a day, divided into time steps, oldest
-	// first. It leaves out steps without a measurement.
+	// first. History leaves out steps without a measurement.
 	History(ctx context.Context, window, step time.Duration) ([]HistoryPoint, error)
 }
 
@@ -92,8 +92,8 @@ type Overviews interface {
 type QueueStatus struct {
 	Name                                        string
 	Pending, Active, Scheduled, Retry, Archived int64
-	// OldestAt is when the oldest pending or failed task began to wait. It is zero if no task waits, or if the time
-	// is not known. Only a sample of the failed tasks is read.
+	// OldestAt is when the oldest pending or failed task began to wait. OldestAt is zero if no task waits, or if
+	// the time is not known. Only a sample of the failed tasks is read.
 	OldestAt time.Time
 }
 

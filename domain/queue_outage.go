@@ -37,7 +37,7 @@ func (o QueueOutages) Unwrap() []error {
 	return errs
 }
 
-// UnusableQueues returns the queues to which err applies. It returns none if err applies to all queues.
+// UnusableQueues returns the queues to which err applies. UnusableQueues returns none if err applies to all queues.
 func UnusableQueues(err error) []string {
 	if several, ok := errors.AsType[QueueOutages](err); ok {
 		names := make([]string, len(several))

@@ -26,8 +26,8 @@ type Presence interface {
 	Leave(ctx context.Context, process RelayProcess) error
 
 	// Listen calls notified for every notification. When it begins to listen, it calls notified once with each
-	// Notice, because earlier notifications may have been missed. It returns when ctx ends or the connection fails.
-	// notified must not block.
+	// Notice, because earlier notifications may have been missed. Listen returns when ctx ends or the connection
+	// fails. notified must not block.
 	Listen(ctx context.Context, notified func(Notice)) error
 }
 
@@ -73,8 +73,8 @@ const ChoresAhead = 30 * time.Second
 type Upkeep struct {
 	// OverduePartitions is how many partitions of outbox_sent should already have been dropped.
 	OverduePartitions int
-	// Snapshot is the oldest open transaction that prevents vacuum from removing dead rows. It is the zero value if
-	// there is no such transaction.
+	// Snapshot is the oldest open transaction that prevents vacuum from removing dead rows. Snapshot is the zero
+	// value if there is no such transaction.
 	Snapshot Snapshot
 }
 
@@ -109,12 +109,12 @@ type Housekeeping interface {
 	// Errors: the errors of work; CodeUnavailable if the database cannot be reached.
 	Lead(ctx context.Context, work func(ctx context.Context, leads StillLeads) error) error
 
-	// KeepPartitions creates the partitions of outbox_sent for the coming days. It drops partitions in which every
-	// row is older than history.
+	// KeepPartitions creates the partitions of outbox_sent for the coming days. KeepPartitions drops partitions in
+	// which every row is older than history.
 	KeepPartitions(ctx context.Context, history time.Duration) error
 
-	// TrimInbox deletes up to limit inbox rows that are older than age. It also deletes up to limit journal entries
-	// that belong to no dead letter. It returns the larger of the two counts.
+	// TrimInbox deletes up to limit inbox rows that are older than age. TrimInbox also deletes up to limit journal
+	// entries that belong to no dead letter. It returns the larger of the two counts.
 	TrimInbox(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// TrimSuppressed deletes up to limit suppressed events older than age, and
@@ -127,8 +127,8 @@ type Housekeeping interface {
 	// have been handed to Redis.
 	SayUnconfirmed(ctx context.Context, types, outward []string) error
 
-	// CancelledTasks returns up to limit cancelled events whose task may still be in Redis. It returns IDs greater
-	// than after, in ascending order, and sets only ID, Queue and Generation.
+	// CancelledTasks returns up to limit cancelled events whose task may still be in Redis. CancelledTasks returns
+	// IDs greater than after, in ascending order, and sets only ID, Queue and Generation.
 	CancelledTasks(ctx context.Context, after ID, limit int) ([]Event, error)
 
 	// TasksRemoved records that Redis has no task of these cancelled events.
@@ -142,19 +142,19 @@ type Housekeeping interface {
 	// VoidTasksRemoved records that Redis has neither these tasks nor tasks of an earlier generation.
 	VoidTasksRemoved(ctx context.Context, events []Event) error
 
-	// TrimVoidTasks deletes up to limit records of void tasks that Redis no longer has. It keeps the record of an
-	// event that may not take effect yet. It ignores age.
+	// TrimVoidTasks deletes up to limit records of void tasks that Redis no longer has. TrimVoidTasks keeps the
+	// record of an event that may not take effect yet. It ignores age.
 	TrimVoidTasks(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// TrimCancelled deletes up to limit cancelled events that are older than age and have no task in Redis.
 	TrimCancelled(ctx context.Context, age time.Duration, limit int) (int64, error)
 
 	// AdvanceKeys checks up to limit ordering keys with held events, beginning with the first key greater than
-	// after. It releases the next event of a key if no event has the key's turn, or if the event with the turn is
-	// confirmed. It returns the last key that it checked ("" at the end), and how many events it released. The
-	// result gone has events that have had the turn for a while and are in no table any more, because their history
-	// was dropped or is not kept. Only Redis can tell whether their tasks still wait. Only ID and Generation of
-	// these events are set.
+	// after. AdvanceKeys releases the next event of a key if no event has the key's turn, or if the event with the
+	// turn is confirmed. AdvanceKeys returns the last key that it checked ("" at the end), and how many events it
+	// released. The result gone has events that have had the turn for a while and are in no table any more, because
+	// their history was dropped or is not kept. Only Redis can tell whether their tasks still wait. Only ID and
+	// Generation of these events are set.
 	AdvanceKeys(ctx context.Context, after string, limit int) (last string, advanced int64, gone []Event, err error)
 
 	// PassTurns ends the turns of events, and releases the next event of each
@@ -168,9 +168,9 @@ type Housekeeping interface {
 	// TrimRelays deletes the records of relays that have given no sign of life for age.
 	TrimRelays(ctx context.Context, age time.Duration) error
 
-	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. It stores the
-	// counts for a day, and returns the backlog and the chores. process is the relay that measures. queued is how
-	// many tasks wait in Redis; nil means that it is not known.
+	// Measure counts the waiting events, and the events that were emitted, enqueued and confirmed. Measure stores
+	// the counts for a day, and returns the backlog and the chores. process is the relay that measures. queued is
+	// how many tasks wait in Redis; nil means that it is not known.
 	Measure(ctx context.Context, process RelayProcess, queued *int64) (Backlog, Chores, error)
 
 	// Upkeep checks the state of the tables. history has the same meaning as in KeepPartitions. Upkeep sees only

@@ -111,7 +111,7 @@ const (
 // Ticks is the result of one call of Schedules.Tick.
 type Ticks struct {
 	Emitted, LeftOut int64
-	// Next is how long to wait before the next call of Tick, at most 15 s. It is also set with an error, if other
+	// Next is how long to wait before the next call of Tick, at most 15 s. Next is also set with an error, if other
 	// schedules can still be emitted. 0 means that it is not known.
 	Next time.Duration
 	// Lateness is how long the oldest tick that could not be emitted has been due. It is 0 if no tick failed.

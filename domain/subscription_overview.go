@@ -16,7 +16,7 @@ type SubscriptionOverviews interface {
 	List(ctx context.Context) ([]Subscription, error)
 	// Find returns the subscription with this name. Errors: CodeNotFound.
 	Find(ctx context.Context, name string) (*Subscription, error)
-	// Standings returns how many deliveries of each subscription wait, by subscription name. It reads up to
+	// Standings returns how many deliveries of each subscription wait, by subscription name. Standings reads up to
 	// StandingCounted rows of each table. complete is false if a table has more rows, so that some deliveries were
 	// not counted.
 	Standings(ctx context.Context) (standings map[string]SubscriptionStanding, complete bool, err error)

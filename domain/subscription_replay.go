@@ -26,7 +26,7 @@ type SubscriptionReplays interface {
 	// AbandonedReplays returns the names of subscriptions whose replay has not ended and has made no progress for
 	// the time after.
 	AbandonedReplays(ctx context.Context, after time.Duration) ([]string, error)
-	// ContinueReplay continues a replay until it has ended. That may take hours, because the replay waits while the
+	// ContinueReplay continues a replay until it has ended. A replay may take hours, because it waits while the
 	// relay is busy. tell, if not nil, is called with the progress. Errors: CodeUnavailable.
 	ContinueReplay(ctx context.Context, subscription string, tell func(SubscriptionReplay)) error
 }

@@ -76,7 +76,7 @@ func (t *TaskState) describe() string {
 // TaskStates reads the tasks of events from Redis. It is safe for concurrent use.
 type TaskStates interface {
 	// Tasks returns an event's tasks, newest generation first. If there are none, it returns an empty slice, not
-	// nil. It looks in the event's queue, or in all queues if Queue is "".
+	// nil. Tasks looks in the event's queue, or in all queues if Queue is "".
 	//
 	// Errors: CodeUnavailable if Redis cannot be reached.
 	Tasks(ctx context.Context, event *Event) ([]TaskState, error)
@@ -85,8 +85,9 @@ type TaskStates interface {
 // UnfinishedTasks says whether events still have unfinished tasks. It is safe
 // for concurrent use.
 type UnfinishedTasks interface {
-	// Unfinished reports for each event whether any queue has an unfinished task of it. It looks for the event's
-	// present generation and the twenty generations before. It reads only ID and Generation of the event.
+	// Unfinished reports for each event whether any queue has an unfinished task of it. Unfinished looks for the
+	// event's present generation and the twenty generations before. Unfinished reads only ID and Generation of the
+	// event.
 	//
 	// Errors: CodeUnavailable.
 	Unfinished(ctx context.Context, events []Event) ([]bool, error)

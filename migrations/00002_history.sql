@@ -3,10 +3,10 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- outbox_sent, the history, holds the events that were handed to Redis. It has all columns, so that an event can be
--- sent again if Redis loses its task. It has one partition for each day, so that old days are dropped and not
--- deleted row by row. The leader creates and drops the partitions. The default partition takes rows of a day that
--- has no partition, so that no insert fails.
+-- outbox_sent, the history, holds the events that were handed to Redis. outbox_sent has all columns, so that an
+-- event can be sent again if Redis loses its task. outbox_sent has one partition for each day, so that old days are
+-- dropped and not deleted row by row. The leader creates and drops the partitions. The default partition takes rows
+-- of a day that has no partition, so that no insert fails.
 CREATE TABLE outbox_sent (
     LIKE outbox,
     sent_at timestamptz NOT NULL DEFAULT now(),
@@ -37,7 +37,8 @@ CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
 -- Unique events that Asynq refused, because another task of the same type, payload and queue held the unique lock.
--- They are in no other table, so nothing sends them again: the effect of the other task replaces theirs.
+-- Suppressed events are in no other table, so nothing sends them again: the effect of the other task replaces
+-- theirs.
 CREATE TABLE outbox_suppressed (
     LIKE outbox,
     holder        text        NOT NULL, -- the ID of the other task
@@ -99,8 +100,8 @@ CREATE TABLE outbox_missing (
 );
 
 -- The inbox has one row for each confirmed event. The transaction of the event's effect writes it, so the effect is
--- committed exactly once. It also has one row for each cancelled event. A row stays longer than the event's row in
--- outbox_sent.
+-- committed exactly once. The inbox also has one row for each cancelled event. A row stays longer than the event's
+-- row in outbox_sent.
 CREATE TABLE inbox (
     event_id     uuid        PRIMARY KEY,
     processed_at timestamptz NOT NULL DEFAULT now()
@@ -108,10 +109,10 @@ CREATE TABLE inbox (
 
 CREATE INDEX inbox_processed_at ON inbox (processed_at);
 
--- confirm is for consumers in other services. They call it in the transaction of the event's effect. It returns
--- true for the first call. It returns false if the event took effect before: the consumer must then not let it
--- happen again. If two transactions call confirm for the same event, the second waits until the first has ended.
--- SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
+-- confirm is for consumers in other services. Consumers call confirm in the transaction of the event's effect. It
+-- returns true for the first call. confirm returns false if the event took effect before: the consumer must then
+-- not let it happen again. If two transactions call confirm for the same event, the second waits until the first
+-- has ended. SECURITY DEFINER: a consumer needs EXECUTE and no right on inbox.
 -- +goose StatementBegin
 CREATE FUNCTION confirm(event_id uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -121,8 +122,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- confirm_many is confirm for several events, for consumers that handle them in one transaction. It returns one row
--- for each event, in no particular order:
+-- confirm_many is confirm for several events, for consumers that handle them in one transaction. confirm_many
+-- returns one row for each event, in no particular order:
 --
 --   first      it takes effect now: confirm would return true
 --   confirmed  it took effect before

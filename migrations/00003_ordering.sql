@@ -24,9 +24,9 @@ ALTER TABLE outbox_held ALTER COLUMN ordering_key SET NOT NULL, ALTER COLUMN ord
 
 CREATE INDEX outbox_held_key ON outbox_held (ordering_key, ordering_position);
 
--- The event that has the turn, for each ordering key that has such an event. That event is in outbox, in Redis, or
--- a dead letter, if dead letters keep the turn. A statement that locks rows of both outbox_turns and outbox_held
--- locks the turn first.
+-- The event that has the turn, for each ordering key that has such an event. The event with the turn is in outbox,
+-- in Redis, or a dead letter, if dead letters keep the turn. A statement that locks rows of both outbox_turns and
+-- outbox_held locks the turn first.
 --
 -- The constraint that an event has at most one turn is DEFERRABLE, so PostgreSQL checks it at the end of a
 -- statement. Two transactions may give the same event the turn at the same time. The second must wait for the first
@@ -43,9 +43,9 @@ CREATE TABLE outbox_turns (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- outbox_next_of_key returns the first held event of an ordering key. It returns NULL if an earlier event of the
--- key is still in outbox: the relay that claims that event will hold it and call this function again. One statement
--- reads both tables, so an event that is being moved is seen in exactly one of them.
+-- outbox_next_of_key returns the first held event of an ordering key. outbox_next_of_key returns NULL if an earlier
+-- event of the key is still in outbox: the relay that claims that event will hold it and call this function again.
+-- One statement reads both tables, so an event that is being moved is seen in exactly one of them.
 --
 -- A held delivery also waits for an earlier event of the same key whose deliveries are not made yet, and for the
 -- end of a replay to its subscription. The event "but", which still has the turn, is ignored in outbox: its effect
@@ -233,8 +233,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- outbox_in_time raises OB001 if an event may not take effect yet, because it was moved to a later time. It raises
--- 40001 if the transaction's snapshot is too old to show such a move.
+-- outbox_in_time raises OB001 if an event may not take effect yet, because it was moved to a later time.
+-- outbox_in_time raises 40001 if the transaction's snapshot is too old to show such a move.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_in_time(event uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -297,9 +297,9 @@ CREATE CONSTRAINT TRIGGER outbox_confirmed AFTER INSERT ON inbox
 --     it. So neither a relay nor a producer waits for the caller. Only cancel and reschedule wait for these locks,
 --     and then answer busy.
 --   - For each key the function stops at the first event that is locked, not yet due, or of another type or queue.
---     It also stops at a delivery, at a replayed event, at an event that was written again, and at an event with an
---     option for its Asynq task, such as a timeout. It also stops if an earlier event of the key is in outbox. The
---     event at which it stops is later published as usual.
+--     outbox_follow also stops at a delivery, at a replayed event, at an event that was written again, and at an
+--     event with an option for its Asynq task, such as a timeout. outbox_follow also stops if an earlier event of
+--     the key is in outbox. The event at which it stops is later published as usual.
 --   - The function returns no events if no history is kept, or if this database may have gone back to an earlier
 --     state.
 -- +goose StatementBegin

@@ -23,7 +23,7 @@ CREATE TABLE outbox_entries (
 );
 
 -- The table has no key, so logical replication must identify a row by all its columns. That makes inserts no
--- slower. It makes deletions slower only if wal_level is logical.
+-- slower. Deletions are slower only if wal_level is logical.
 ALTER TABLE outbox_entries REPLICA IDENTITY FULL;
 
 -- The account: how many events ended in which way, by event type and by the UTC day on which they were created.
@@ -61,10 +61,10 @@ GROUP BY 1, 2;
 -- outbox, for example after a refusal: the trigger then appends no entries, and notifies a sleeping relay at once.
 --
 -- The trigger runs for every statement of a producer. So it has no search_path, which would be set and reset on
--- every call, and writes the schema before every name. It does everything in one statement, because starting a
--- statement costs more than the work itself. Grouping the rows here would cost more than it saves. Only one row of
--- a statement is marked, so that a statement with a million rows does not fire outbox_wake a million times.
--- SECURITY DEFINER: producers need no right on these tables.
+-- every call, and writes the schema before every name. outbox_written does everything in one statement, because
+-- starting a statement costs more than the work itself. Grouping the rows here would cost more than it saves. Only
+-- one row of a statement is marked, so that a statement with a million rows does not fire outbox_wake a million
+-- times. SECURITY DEFINER: producers need no right on these tables.
 -- +goose StatementBegin
 DO $do$ BEGIN EXECUTE format($ddl$
 CREATE FUNCTION outbox_written() RETURNS trigger
@@ -101,8 +101,8 @@ CREATE TRIGGER outbox_written AFTER INSERT ON outbox
 -- or the relay finds the events after relay.poll_interval at the latest.
 --
 -- Each hundredth of a second has its own lock. So a transaction that keeps its lock for long delays no
--- notification. It may keep the lock for long because it made deferred constraints immediate, waits for a replica,
--- or has another slow trigger.
+-- notification. A transaction may keep its lock for long because it made deferred constraints immediate, waits for
+-- a replica, or has another slow trigger.
 --
 -- PostgreSQL refuses PREPARE TRANSACTION for a transaction that has notified, and this trigger cannot know that a
 -- transaction will be prepared. A producer with prepared transactions must execute SET LOCAL outboxd.wake = off;
@@ -174,8 +174,8 @@ CREATE TABLE outbox_actions (
 
 CREATE INDEX outbox_actions_at ON outbox_actions (at);
 
--- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID. It returns
--- NULL if even that fails; the row then stays in its table.
+-- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID.
+-- outbox_set_aside returns NULL if even that fails; the row then stays in its table.
 --
 -- Such a row got into the table without the checks of outbox: by a restore, a trigger, a disabled constraint or a
 -- newer version. Values that a dead letter can hold are kept. A time outside the bounds becomes the nearest time
@@ -323,7 +323,7 @@ $$;
 -- because an event may move between tables meanwhile.
 --
 --   - An event with the turn may take effect. An event that took effect before may be held again, if the claim that
---     sent it was rolled back. It is 'rightful' too, but the inbox prevents a second effect.
+--     sent it was rolled back. Such an event is 'rightful' too, but the inbox prevents a second effect.
 --   - Any other held event is 'early'. So is an event with an ordering key that is in outbox without the turn. An
 --     event without an ordering key that is in flight may take effect, even if its ID was written again with an
 --     ordering key and that repeat is held.
@@ -354,10 +354,10 @@ END $$;
 -- +goose StatementEnd
 
 -- outbox_is_doubtful says whether a consumer must check that an event exists before it takes effect, because this
--- database may have gone back to an earlier state. That is so if the database is on another timeline than the
--- relays have recorded, or if the event was emitted before the relays noticed such a change. An ID without a time
--- counts as old. The doubt ends when the history of that time has been dropped, because then nothing shows any more
--- that an event is unknown.
+-- database may have gone back to an earlier state. The result is true if the database is on another timeline than
+-- the relays have recorded, or if the event was emitted before the relays noticed such a change. An ID without a
+-- time counts as old. The doubt ends when the history of that time has been dropped, because then nothing shows any
+-- more that an event is unknown.
 --
 -- If there is no doubt, the session stores the current second in a setting, so that only the first confirmation of
 -- each second runs this check. The setting also names the schema, because a session may confirm events in two
@@ -471,8 +471,8 @@ END $$
 $ddl$, current_schema()); END $do$;
 -- +goose StatementEnd
 
--- outbox_acknowledge confirms events that took effect in a consumer's own database. It stores the position up to
--- which acknowledgements were read, and returns how many events it confirmed.
+-- outbox_acknowledge confirms events that took effect in a consumer's own database. outbox_acknowledge stores the
+-- position up to which acknowledgements were read, and returns how many events it confirmed.
 --
 --   - Several outboxes may share a Redis, so an acknowledgement may belong to another outbox. Acknowledgements for
 --     this outbox have its mark. If a task was enqueued without a mark, its acknowledgement has none, and the event

@@ -50,9 +50,9 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have if they were made. It
--- includes deliveries to a removed subscription, unless the subscription was removed before the event was written.
--- A delivery itself has no deliveries.
+-- outbox_deliveries_of returns the IDs that an event's deliveries have, or would have if they were made.
+-- outbox_deliveries_of includes deliveries to a removed subscription, unless the subscription was removed before
+-- the event was written. A delivery itself has no deliveries.
 CREATE FUNCTION outbox_deliveries_of(event uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     SELECT outbox_delivery_id(event, s.id)
@@ -70,11 +70,11 @@ $$;
 --   in flight the event was handed to Redis, and its effect may be happening where cancel cannot wait for it dead,
 --   suppressed, unknown
 --
--- It waits for locks up to its own lock_timeout, then gives up and rolls its changes back. It deletes the event's
--- row before it writes to inbox, because the inbox refuses an event that is in outbox_held. If an event was written
--- more than once, the newest row moves to outbox_cancelled, and the others are absorbed. given_up has the same
--- meaning as in outbox_standing. The inbox also refuses an event that was moved to a later time, so the function
--- first removes that later time.
+-- It waits for locks up to its own lock_timeout, then gives up and rolls its changes back. The function deletes the
+-- event's row before it writes to inbox, because the inbox refuses an event that is in outbox_held. If an event was
+-- written more than once, the newest row moves to outbox_cancelled, and the others are absorbed. given_up has the
+-- same meaning as in outbox_standing. The inbox also refuses an event that was moved to a later time, so the
+-- function first removes that later time.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -137,11 +137,12 @@ END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_cancel cancels an event and all its deliveries, or none of them. It returns the same answers as
--- outbox_cancel_one. It looks for the deliveries after it has cancelled the event, because the claim that made the
--- deliveries has ended by then. A dead delivery prevents the cancellation, because it might be replayed.
+-- outbox_cancel cancels an event and all its deliveries, or none of them. outbox_cancel returns the same answers as
+-- outbox_cancel_one. outbox_cancel looks for the deliveries after it has cancelled the event, because the claim
+-- that made the deliveries has ended by then. A dead delivery prevents the cancellation, because it might be
+-- replayed.
 --
--- A replay to a subscription makes deliveries of events without locking the rows of these events. It works in
+-- A replay to a subscription makes deliveries of events without locking the rows of these events. A replay works in
 -- pieces, and each piece locks the row of the replay with FOR UPDATE. So the lock here waits for a piece that may
 -- have read the event, and the next piece waits for this transaction. A replay that begins later also waits for
 -- this transaction, because it waits for every transaction that has read outbox_subscriptions.
@@ -171,8 +172,9 @@ END $$;
 -- +goose StatementEnd
 
 -- A pending event holds back later events of its ordering key, even if it does not have the turn. When it is
--- cancelled, this deferred trigger releases the next event of the key. It runs at the commit, because until then
--- other transactions still see the cancelled event. If the event had the turn, its row in inbox passes the turn on.
+-- cancelled, this deferred trigger releases the next event of the key. The trigger runs at the commit, because
+-- until then other transactions still see the cancelled event. If the event had the turn, its row in inbox passes
+-- the turn on.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_took_back() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -186,18 +188,18 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.ordering_key IS NOT NULL AND NEW.was = 'pending')
     EXECUTE FUNCTION outbox_took_back();
 
--- outbox_reschedule_one moves an event that has not taken effect to another time, without its deliveries. It
--- returns 'rescheduled', or an answer of outbox_cancel_one that says why it is too late. The event keeps its number
--- of attempts.
+-- outbox_reschedule_one moves an event that has not taken effect to another time, without its deliveries. The
+-- function returns 'rescheduled', or an answer of outbox_cancel_one that says why it is too late. The event keeps
+-- its number of attempts.
 --
 -- A relay may already have handed the event to Redis, or may have died before it read Redis's answer. In these
 -- cases a task of the event may be in Redis, and it must not take effect at the old time. So the event gets another
 -- generation, for which a relay makes a new task. outbox_void_tasks stores the time before which no task of the
 -- event may take effect.
 --
--- A handler that has begun cannot be stopped. It has inserted the event's row into inbox and not yet committed it.
--- This function inserts the same row: if the insert waits too long, a handler is running; if the row exists
--- already, the event took effect. Handlers that begin later wait for this row, and then the trigger
+-- A handler that has begun cannot be stopped. The handler has inserted the event's row into inbox and not yet
+-- committed it. This function inserts the same row: if the insert waits too long, a handler is running; if the row
+-- exists already, the event took effect. Handlers that begin later wait for this row, and then the trigger
 -- outbox_confirmed refuses them. The function deletes the row at once. The inbox may refuse this insert as too
 -- early because of the event's ordering key. In that case it also refuses a handler of the event's task.
 -- +goose StatementBegin
@@ -298,8 +300,9 @@ END $$
 $ddl$, columns); END $do$;
 -- +goose StatementEnd
 
--- outbox_reschedule moves an event and all its deliveries to another time, or none of them. It returns the same
--- answers as outbox_reschedule_one. It waits for replays to subscriptions in the same way as outbox_cancel.
+-- outbox_reschedule moves an event and all its deliveries to another time, or none of them. outbox_reschedule
+-- returns the same answers as outbox_reschedule_one. outbox_reschedule waits for replays to subscriptions in the
+-- same way as outbox_cancel.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
@@ -328,9 +331,9 @@ EXCEPTION
 END $$;
 -- +goose StatementEnd
 
--- outbox_erase_one removes the payload, the headers and the errors of an event, but not those of its deliveries. It
--- returns 'erased', or an answer of outbox_cancel_one that says why it cannot. The account and the ID stay. An
--- erased event is never sent again:
+-- outbox_erase_one removes the payload, the headers and the errors of an event, but not those of its deliveries.
+-- The function returns 'erased', or an answer of outbox_cancel_one that says why it cannot. The account and the ID
+-- stay. An erased event is never sent again:
 --
 --   - An event that has not taken effect is cancelled, even if its ID is dead or suppressed and also waits in
 --     another table.
@@ -428,7 +431,7 @@ END $$
 $ddl$, columns, erased); END $do$;
 -- +goose StatementEnd
 
--- outbox_erase erases an event and all its deliveries, or none of them. It returns the same answers as
+-- outbox_erase erases an event and all its deliveries, or none of them. outbox_erase returns the same answers as
 -- outbox_erase_one. Deliveries may exist even if the event itself is no longer in any table. The function waits for
 -- replays to subscriptions in the same way as outbox_cancel.
 -- +goose StatementBegin
@@ -474,10 +477,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
--- cancel cancels an event in the caller's transaction. It returns 'cancelled' if the event certainly has no effect,
--- even if it was cancelled before. Otherwise it returns why it could not cancel; see outbox_cancel_one. A handler
--- that begins with the event waits until the caller's transaction has ended. cancel and reschedule are SECURITY
--- DEFINER: a producer needs only EXECUTE and the event's ID.
+-- cancel cancels an event in the caller's transaction. cancel returns 'cancelled' if the event certainly has no
+-- effect, even if it was cancelled before. Otherwise it returns why it could not cancel; see outbox_cancel_one. A
+-- handler that begins with the event waits until the caller's transaction has ended. cancel and reschedule are
+-- SECURITY DEFINER: a producer needs only EXECUTE and the event's ID.
 -- +goose StatementBegin
 CREATE FUNCTION cancel(event_id uuid, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -486,9 +489,9 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- reschedule moves an event that has not taken effect to an earlier or later time, in the caller's transaction. It
--- returns 'rescheduled', or why it could not; see outbox_reschedule_one. A handler that begins with the event waits
--- until the caller's transaction has ended.
+-- reschedule moves an event that has not taken effect to an earlier or later time, in the caller's transaction.
+-- reschedule returns 'rescheduled', or why it could not; see outbox_reschedule_one. A handler that begins with the
+-- event waits until the caller's transaction has ended.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$

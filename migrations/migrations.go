@@ -1,5 +1,5 @@
-// Package migrations holds the schema of outboxd as numbered SQL files, embedded in the binary, and runs them. It
-// also runs the SQL files of the example, which are in the package example.
+// Package migrations holds the schema of outboxd as numbered SQL files, embedded in the binary, and runs them. The
+// package also runs the SQL files of the example, which are in the package example.
 //
 // Each set of files fills one schema. The schema of outboxd is the first on the search_path of the sessions
 // (package postgres sets it). The name of the example's schema is derived from it. Nothing else in the database
@@ -60,7 +60,7 @@ func (m Migration) IsApplied() bool { return !m.AppliedAt.IsZero() }
 // number of processes may call it at once: an advisory lock, one for each schema, lets one process work while the
 // others wait up to five minutes. If the schema is up to date, Up needs two queries and no lock.
 //
-// It checks the database before it changes anything. It refuses a schema that contains tables of another program,
+// Up checks the database before it changes anything. Up refuses a schema that contains tables of another program,
 // and a database with the tables of an earlier build of outboxd.
 func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, error) {
 	pending, _, err := s.count(ctx, db)
@@ -86,7 +86,7 @@ func (s Set) Up(ctx context.Context, db *sql.DB, logger *slog.Logger) (int, erro
 }
 
 // Down reverts the newest applied migration; the data in its tables is lost. Reverting the first migration also
-// drops the schema, if this role may create it again. It returns false if no migration is applied.
+// drops the schema, if this role may create it again. Down returns false if no migration is applied.
 func (s Set) Down(ctx context.Context, db *sql.DB, logger *slog.Logger) (bool, error) {
 	p, err := s.findPlace(ctx, db)
 	if err != nil {
@@ -134,8 +134,8 @@ func (s Set) Status(ctx context.Context, db *sql.DB) ([]Migration, error) {
 	return migrations, nil
 }
 
-// Unknown returns how many migrations were applied that this binary does not have. That happens while a newer
-// version is rolled out. It changes nothing.
+// Unknown returns how many migrations were applied that this binary does not have. Such migrations exist while a
+// newer version is rolled out. It changes nothing.
 func (s Set) Unknown(ctx context.Context, db *sql.DB) (int, error) {
 	known, err := s.Status(ctx, db)
 	if err != nil {
@@ -191,7 +191,7 @@ func (p place) appliedAt(ctx context.Context, db interface {
 	return applied, nil
 }
 
-// Check returns ErrPending if a migration was not applied. It returns another error if outboxd may not use the
+// Check returns ErrPending if a migration was not applied. Check returns another error if outboxd may not use the
 // schema. It changes nothing.
 func (s Set) Check(ctx context.Context, db *sql.DB) error {
 	pending, all, err := s.count(ctx, db)

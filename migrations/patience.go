@@ -42,7 +42,7 @@ func (b brief) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 }
 
 // upPatiently applies the pending migrations. If a migration does not get a lock in time, it tries again from that
-// migration on. It returns how many migrations it applied.
+// migration on. upPatiently returns how many migrations it applied.
 func upPatiently(ctx context.Context, provider *goose.Provider, logger *slog.Logger) (applied int, err error) {
 	for attempt := 1; ; attempt++ {
 		results, err := provider.Up(ctx)

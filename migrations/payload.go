@@ -35,12 +35,12 @@ func PayloadLimit(ctx context.Context, db *sql.DB) (int, error) {
 	return limit, err
 }
 
-// LimitPayload sets limit as the size of the largest payload that the outbox accepts, in bytes. It reports whether
-// that changed anything. Existing rows are exempt, even when they return to outbox later, for example after a
-// failure. If the limit is already in force, LimitPayload needs one query and no lock. To change the limit it takes
-// the same advisory lock as Up.
+// LimitPayload sets limit as the size of the largest payload that the outbox accepts, in bytes. LimitPayload
+// reports whether that changed anything. Existing rows are exempt, even when they return to outbox later, for
+// example after a failure. If the limit is already in force, LimitPayload needs one query and no lock. To change
+// the limit it takes the same advisory lock as Up.
 //
-// It returns an error if other transactions keep locks on the table for several seconds.
+// LimitPayload returns an error if other transactions keep locks on the table for several seconds.
 func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logger) (bool, error) {
 	doing := fmt.Sprintf("limit payloads to %d bytes", limit)
 	before, err := PayloadLimit(ctx, db)
@@ -77,8 +77,8 @@ func LimitPayload(ctx context.Context, db *sql.DB, limit int, logger *slog.Logge
 //
 // Events that were created before the change are exempt: the relay puts events back that it could not publish, and
 // a lower limit must not prevent that. The constraint contains the time of the change as a constant, because a
-// CHECK must not depend on the clock. It is NOT VALID, because validating the whole table under this lock would
-// find nothing.
+// CHECK must not depend on the clock. The constraint is NOT VALID, because validating the whole table under this
+// lock would find nothing.
 func limitPayload(ctx context.Context, conn *sql.Conn, limit int) (bool, error) {
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {

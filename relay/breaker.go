@@ -21,8 +21,8 @@ const (
 
 // breaker stops all pollers of a process while a server (PostgreSQL or Redis) is down. One of the pollers probes
 // the server. After a successful probe all pollers try to work again. The outage ends when their work succeeds too.
-// A server may answer probes although work fails, for example a database that has become read-only. That counts as
-// one outage and is reported once.
+// A server may answer probes although work fails, for example a database that has become read-only. Such a failure
+// counts as one outage and is reported once.
 type breaker struct {
 	name  string
 	probe func(ctx context.Context) error

@@ -65,7 +65,7 @@ func (c *cursor) untilSweep(now time.Time) (time.Duration, bool) {
 	return max(0, sweepShare*c.cost-now.Sub(c.swept)), c.owed
 }
 
-// done records the result of a scan. It reports whether the caller should scan again, this time with a sweep,
+// done records the result of a scan. done reports whether the caller should scan again, this time with a sweep,
 // because that may find more events.
 func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	c.mu.Lock()
@@ -96,7 +96,7 @@ func (c *cursor) done(s scan, batch domain.Batch, now time.Time) (again bool) {
 	return false
 }
 
-// lost records that claimed events are due again at their old due times. It moves the cursor back to the first of
+// lost records that claimed events are due again at their old due times. lost moves the cursor back to the first of
 // them.
 func (c *cursor) lost(first domain.Cursor) {
 	c.mu.Lock()

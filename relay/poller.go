@@ -76,8 +76,8 @@ func (p *poller) sleep(ctx context.Context, news bool) (woken bool) {
 }
 
 // nothingDue checks whether no event is due, however long it may have been due. If so, it returns true and the time
-// until the next event is due, at most PollInterval. It returns false if an event is due, or if the database does
-// not answer.
+// until the next event is due, at most PollInterval. nothingDue returns false if an event is due, or if the
+// database does not answer.
 func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool) {
 	if _, owed := p.cursor.untilSweep(time.Now()); owed {
 		return 0, false
@@ -96,8 +96,8 @@ func (p *poller) nothingDue(ctx context.Context) (until time.Duration, idle bool
 }
 
 // untilNextDue returns the time until the next event is due, or until an owed sweep is allowed. The result is at
-// most PollInterval. It is at least wakeup.NapFirst, so that the poller does not loop without a pause while another
-// transaction has locked a due event.
+// most PollInterval. The result is at least wakeup.NapFirst, so that the poller does not loop without a pause while
+// another transaction has locked a due event.
 func (p *poller) untilNextDue(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
@@ -120,8 +120,8 @@ const (
 	commitPatience  = 10 * time.Second
 )
 
-// pass claims a batch, publishes it and commits. It returns how many events it claimed, and whether more events may
-// be due. After a crash at any point the events of the batch are still due.
+// pass claims a batch, publishes it and commits. pass returns how many events it claimed, and whether more events
+// may be due. After a crash at any point the events of the batch are still due.
 func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	p.in.begin()
 	defer p.in.end()
@@ -181,7 +181,8 @@ func (p *poller) pass(ctx context.Context) (claimed int, more bool, err error) {
 	return len(events), batch.Full() || batch.Advanced(), nil
 }
 
-// publish hands events to Redis and returns one receipt for each. It opens the breaker if all of Redis is down.
+// publish hands events to Redis and returns one receipt for each. publish opens the breaker if all of Redis is
+// down.
 func (p *poller) publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	ctx, cancel := context.WithTimeout(ctx, publishPatience)
 	defer cancel()

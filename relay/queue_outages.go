@@ -53,7 +53,7 @@ func newQueueOutages(probe func(context.Context, string) error, gauge *prometheu
 	return &queueOutages{probe: probe, log: log, gauge: gauge, opened: opened, begun: make(chan struct{}, 1), queues: map[string]*queueOutage{}}
 }
 
-// judge reads the receipts of a batch. It records which queues cannot be used, and which work again. If the
+// judge reads the receipts of a batch. judge records which queues cannot be used, and which work again. If the
 // receipts show an outage of the whole Redis, it returns the cause.
 func (q *queueOutages) judge(events []domain.Event, receipts []domain.Receipt) error {
 	var found map[string]error
@@ -145,7 +145,7 @@ func (q *queueOutages) probeAll(ctx context.Context) {
 	}
 }
 
-// due returns the queues that are to be probed now. It also ends the outage of a queue that has had no events
+// due returns the queues that are to be probed now. due also ends the outage of a queue that has had no events
 // during its trial.
 func (q *queueOutages) due(now time.Time) (names []string) {
 	q.mu.Lock()

@@ -15,7 +15,7 @@ var verdicts = [...]domain.Verdict{
 	domain.Impossible:   domain.Dead,
 }
 
-// verdictOf returns the verdict for a receipt. It returns Untried for an answer that is not in verdicts.
+// verdictOf returns the verdict for a receipt. verdictOf returns Untried for an answer that is not in verdicts.
 func verdictOf(r domain.Receipt) domain.Verdict {
 	if int(r.Answer) >= len(verdicts) {
 		return domain.Untried

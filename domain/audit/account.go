@@ -84,7 +84,7 @@ type Auditor interface {
 	Violations(ctx context.Context, account []AccountLine, limit int) ([]Violation, error)
 
 	// Unconfirmed returns up to limit events that were handed to Redis at least a minute ago and are not confirmed.
-	// It returns IDs greater than after, in ascending order. Types in except are left out.
+	// Unconfirmed returns IDs greater than after, in ascending order. Types in except are left out.
 	Unconfirmed(ctx context.Context, after domain.ID, limit int, except []string) ([]domain.SentEvent, error)
 
 	// Confirmed returns which of these events are confirmed, or are no longer in outbox_sent.

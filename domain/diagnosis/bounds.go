@@ -26,8 +26,8 @@ const (
 
 	// SnapshotOpen is how long a transaction, including a prepared transaction, may be open.
 	SnapshotOpen = 5 * time.Minute
-	// OldTransactions is how many transactions old a snapshot may be. It applies if outboxd's database role may not
-	// see when the snapshot was taken.
+	// OldTransactions is how many transactions old a snapshot may be. OldTransactions applies if outboxd's database
+	// role may not see when the snapshot was taken.
 	OldTransactions = 1_000_000
 	// SlotBytes is how much WAL a replication slot may keep.
 	SlotBytes = 1 << 30
@@ -49,8 +49,8 @@ const (
 	RedisMinor = 2
 
 	// RedisFull is the percentage of maxmemory from which Redis counts as nearly full. RedisCrowded is the same
-	// threshold for the machine's memory. It is lower, because rewriting the append-only file may temporarily
-	// double the memory that Redis uses.
+	// threshold for the machine's memory. RedisCrowded is lower than RedisFull, because rewriting the append-only
+	// file may temporarily double the memory that Redis uses.
 	RedisFull    = 80
 	RedisCrowded = 60
 	// ConnectionsFree is the share of connections, in percent, that should be free.

@@ -68,8 +68,8 @@ func Once(found []domain.Finding) []domain.Finding {
 // long. Example: "4 problems; 45,854 tasks wait, the oldest 12 min".
 func Headline(found []domain.Finding, w Waiting) string { return headline(found, w, w.String()) }
 
-// CoarseHeadline is Headline with rounded numbers, which change seldom. It is for screen readers, which read the
-// line aloud each time it changes.
+// CoarseHeadline is Headline with rounded numbers, which change seldom. CoarseHeadline is for screen readers, which
+// read the line aloud each time it changes.
 func CoarseHeadline(found []domain.Finding, w Waiting) string { return headline(found, w, w.Coarse()) }
 
 func headline(found []domain.Finding, w Waiting, waiting string) string {

@@ -24,8 +24,8 @@ func receiversDown(s domain.Standing) []domain.Finding {
 	return ReceiversDown(down, last)
 }
 
-// resting returns the queues of subscriptions that are paused or removed. That no worker takes their tasks is
-// intended.
+// resting returns the queues of subscriptions that are paused or removed. It is no problem that no worker takes the
+// tasks of these queues.
 func resting(receivers []domain.ReceiverStatus) map[string]bool {
 	queues := map[string]bool{}
 	for _, r := range receivers {

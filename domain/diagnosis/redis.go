@@ -15,7 +15,7 @@ type RedisFacts struct {
 	Settings  *RedisSettings
 	Condition *RedisCondition
 	Clock     *Clock
-	// Refused is the finding if Redis refused the test commands, which resemble those of a relay. It is nil if
+	// Refused is the finding if Redis refused the test commands, which resemble those of a relay. Refused is nil if
 	// Redis accepted them, or was not asked.
 	Refused *domain.Finding
 	Queues  *QueueFacts

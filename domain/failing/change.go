@@ -97,7 +97,7 @@ func (c *Change) record(ctx context.Context, kind string, action *domain.Action,
 	return err
 }
 
-// each calls do with the chosen tasks, batch by batch. It lists all tasks before it changes the first, so a task
+// each calls do with the chosen tasks, batch by batch. each lists all tasks before it changes the first, so a task
 // that fails again meanwhile is not changed twice.
 func (c *Change) each(ctx context.Context, filter Filter, do func([]domain.TaskRef) (int64, error)) (r Result, err error) {
 	all, more, err := c.Tasks.All(ctx, listed)

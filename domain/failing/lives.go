@@ -121,7 +121,7 @@ func (l Lives) failing(ctx context.Context, filter domain.EventFilter, before do
 	return page, nil
 }
 
-// within returns the events of the tasks, newest first. It keeps events that come before the ID before and that
+// within returns the events of the tasks, newest first. within keeps events that come before the ID before and that
 // match the filter's queue, ID and times.
 func within(tasks []domain.TaskRef, filter domain.EventFilter, before domain.ID) (events []named) {
 	for _, task := range tasks {

@@ -7,7 +7,7 @@ type DatabaseIdentity struct {
 	Timeline string // every promotion and every point-in-time recovery begins a new one
 }
 
-// Change compares i with the identity that is known from before. It returns in a few words why the database may
+// Change compares i with the identity that is known from before. Change returns in a few words why the database may
 // have gone back to an earlier state, and "" if there is no sign of that. Empty fields are not compared.
 func (i DatabaseIdentity) Change(known DatabaseIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }

@@ -32,15 +32,15 @@ type MissingEvent struct {
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type MissingEvents interface {
-	// HandedOver returns a number that changes, within about a second, whenever events are handed to Redis. It is
-	// negative if the database keeps no statistics. It also returns the database's time.
+	// HandedOver returns a number that changes, within about a second, whenever events are handed to Redis. The
+	// number is negative if the database keeps no statistics. It also returns the database's time.
 	HandedOver(ctx context.Context) (int64, time.Time, error)
 
 	// Page reads up to limit rows of the history whose IDs are greater than after and at most until. Waiting has
 	// only events that were sent at least age ago. Events of the types in except count as confirmed.
 	Page(ctx context.Context, after, until domain.ID, limit int, age time.Duration, except []string) (SentPage, error)
 
-	// Note stores events as missing, up to MissingNoted in all. It returns those of the given events that are
+	// Note stores events as missing, up to MissingNoted in all. Note returns those of the given events that are
 	// stored and are still neither confirmed nor sent again.
 	Note(ctx context.Context, events []MissingEvent) ([]MissingEvent, error)
 
@@ -48,8 +48,8 @@ type MissingEvents interface {
 	Resend(ctx context.Context, ids []domain.ID, why string) (int64, error)
 
 	// Settle deletes stored events that are no longer missing: they were confirmed, ended in another way, or were
-	// not noted again since the time since, by the database's clock. It returns how many events are missing and how
-	// many are stored. A stored event is missing, or it was sent again and is not confirmed yet.
+	// not noted again since the time since, by the database's clock. Settle returns how many events are missing and
+	// how many are stored. A stored event is missing, or it was sent again and is not confirmed yet.
 	Settle(ctx context.Context, since time.Time) (missing, remembered int64, err error)
 
 	// Missing returns up to limit missing events, oldest first.

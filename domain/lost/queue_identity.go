@@ -13,8 +13,8 @@ type QueueIdentity struct {
 	Canary        string
 }
 
-// Change compares i with the identity that is known from before. It returns in a few words why Redis may have lost
-// data, and "" if there is no sign of a loss. Empty fields are not compared.
+// Change compares i with the identity that is known from before. Change returns in a few words why Redis may have
+// lost data, and "" if there is no sign of a loss. Empty fields are not compared.
 func (i QueueIdentity) Change(known QueueIdentity) string {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	switch {
@@ -100,10 +100,10 @@ type QueueMemory interface {
 	// database sessions have noticed.
 	Doubt(ctx context.Context) error
 
-	// Redrive puts events back into the outbox, and returns how many. It chooses events that were handed to Redis
-	// before the call, but not longer ago than window, and that are not confirmed. It waits for open batches that
-	// were claimed before the call, and includes their events. It leaves out events of the types in except. The
-	// journal records why.
+	// Redrive puts events back into the outbox, and returns how many. Redrive chooses events that were handed to
+	// Redis before the call, but not longer ago than window, and that are not confirmed. Redrive waits for open
+	// batches that were claimed before the call, and includes their events. Redrive leaves out events of the types
+	// in except. The journal records why.
 	//
 	// After an error, the events that were already put back stay in the outbox. Calling Redrive again is harmless.
 	Redrive(ctx context.Context, window time.Duration, except []string, why string) (int64, error)

@@ -94,7 +94,8 @@ type NotificationStore interface {
 	// Errors: CodeNotFound, CodeUnavailable.
 	FindNotification(ctx context.Context, id domain.ID) (*Notification, *User, error)
 
-	// MarkSent records that a notification was sent now. It does so in tx, the transaction that confirms the event.
+	// MarkSent records that a notification was sent now. MarkSent writes in tx, the transaction that confirms the
+	// event.
 	//
 	// Errors: CodeNotFound, CodeUnavailable.
 	MarkSent(ctx context.Context, tx domain.Effects, id domain.ID) error

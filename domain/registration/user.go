@@ -55,8 +55,8 @@ func (r Request) Validate() error {
 	return &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: bad}
 }
 
-// emailFault returns what is wrong with an address, or "" if it is valid. It accepts plain addresses whose domain
-// contains a dot, because mail servers deliver to these. It refuses all other forms of RFC 5322.
+// emailFault returns what is wrong with an address, or "" if it is valid. emailFault accepts plain addresses whose
+// domain contains a dot, because mail servers deliver to these. It refuses all other forms of RFC 5322.
 func emailFault(address string) string {
 	if address == "" {
 		return "is required"
@@ -85,7 +85,7 @@ func emailFault(address string) string {
 // UserStore keeps users and their notifications. Its methods are safe for
 // concurrent use.
 type UserStore interface {
-	// Register writes the user, the welcome notification and its event in one transaction. It also stores
+	// Register writes the user, the welcome notification and its event in one transaction. Register also stores
 	// idempotencyKey ("" for none) with the user, and fills in user.ID and user.CreatedAt.
 	//
 	// Errors: CodeConflict if the e-mail address is taken; ErrKeyUsed if another request has used the key, even a

@@ -49,7 +49,7 @@ type CanaryOutcome struct {
 	domain.ReplayOutcomes
 }
 
-// Run replays dead letters until none that matches the filter is left, and calls tell after each step. It skips
+// Run replays dead letters until none that matches the filter is left, and calls tell after each step. Run skips
 // dead letters that the outbox refuses. Errors: those of DeadLetters and of ctx; an error without a code if the
 // canary did not succeed; CodeInvalid if the outbox refused dead letters, which the error names.
 func (r *Replay) Run(ctx context.Context, tell func(Progress)) error {

@@ -95,8 +95,8 @@ func (b *batch) read(receipts []domain.Receipt, failed error) {
 	}
 }
 
-// isRefused reports whether Redis enqueued nothing of the batch, although it may accept the events one by one. That
-// is so if the error is about one of the events, about the script, or about a command of the script.
+// isRefused reports whether Redis enqueued nothing of the batch, although it may accept the events one by one. So
+// isRefused is true if the error is about one of the events, about the script, or about a command of the script.
 func (b *batch) isRefused() bool {
 	err := b.command.Err()
 	return err != nil && (broker.IsForbidden(err) || !broker.IsOutage(err) || broker.IsFromScript(err) && !broker.IsWriteRefusal(err))

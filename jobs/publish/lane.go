@@ -127,11 +127,13 @@ func (l *lane) add(ctx context.Context, e *domain.Event) (*redis.Cmd, error) {
 }
 
 // A batch is sent in pieces, each in one pipeline. A piece ends when it has pieceBytes of payload, but has at least
-// one event. A piece is in memory twice, as events and as Asynq's messages. It must be written within the client's
-// write timeout; for this size that takes 3 Mbit/s. A thousand events of usual size are one piece.
+// one event. A piece is in memory twice, as events and as Asynq's messages. A piece must be written within the
+// client's write timeout. For this size the connection needs 3 Mbit/s. A thousand events of usual size are one
+// piece.
 const pieceBytes = 1 << 20
 
-// carry sends a batch and writes a receipt for each event. It returns an error if too few replicas have the batch.
+// carry sends a batch and writes a receipt for each event. carry returns an error if too few replicas have the
+// batch.
 func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	if l.whole != nil && len(events) > 0 {
 		l.key = broker.ShardProbeKey(events[0].Queue)
@@ -160,8 +162,8 @@ func (l *lane) carry(ctx context.Context, events []domain.Event, receipts []doma
 // hash, and one by one in full.
 const sendings = 4
 
-// carryPiece sends some events in one pipeline. It keeps no command after that, because a command holds its message
-// in memory.
+// carryPiece sends some events in one pipeline. carryPiece keeps no command after that, because a command holds its
+// message in memory.
 func (l *lane) carryPiece(ctx context.Context, events []domain.Event, receipts []domain.Receipt, replicas int) (short error) {
 	commands := make([]*redis.Cmd, len(events))
 	batches := l.batches(ctx, events, commands, receipts)
@@ -202,8 +204,8 @@ func (l *lane) take(ctx context.Context, e *domain.Event, receipt *domain.Receip
 	return command
 }
 
-// repeatInFull records failed events again, with their scripts in full. That is for a Redis that does not have the
-// script, or that forbids EVALSHA to this user.
+// repeatInFull records failed events again, with their scripts in full. That helps if Redis does not have the
+// script, or forbids EVALSHA to this user.
 func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands []*redis.Cmd, receipts []domain.Receipt) {
 	l.inFull = true
 	defer func() { l.inFull = false }()
@@ -221,7 +223,7 @@ func (l *lane) repeatInFull(ctx context.Context, events []domain.Event, commands
 
 var errQueueUntold = errors.New("tell Redis of a queue")
 
-// send sends the recorded commands. It returns the command that asks for replicas, and an error if no answer may
+// send sends the recorded commands. send returns the command that asks for replicas, and an error if no answer may
 // count.
 //
 // Each command has its own result. Tasks are enqueued even if Redis forbids the bell, the PUBLISH that wakes idle

@@ -41,7 +41,7 @@ func (p *Publisher) Tasks() *lookup.Finder { return p.tasks }
 // first use.
 func (p *Publisher) WaitReplicas(replicas int) { p.replicas = replicas }
 
-// Publish implements domain.Publisher. It sends the batch in one round trip, or in one for each mebibyte of
+// Publish implements domain.Publisher. Publish sends the batch in one round trip, or in one for each mebibyte of
 // payload. In a cluster that applies to each master that has queues of the batch.
 func (p *Publisher) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	if p.handle.IsCluster() {

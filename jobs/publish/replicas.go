@@ -10,8 +10,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// replicaPatience is how long replicas may take to acknowledge a batch. It is shorter than the timeouts of the
-// connection and of the breaker's probe.
+// replicaPatience is how long replicas may take to acknowledge a batch. replicaPatience is shorter than the
+// timeouts of the connection and of the breaker's probe.
 const replicaPatience = time.Second
 
 // askReplicas adds WAIT to a pipeline, which asks how many replicas have the commands before it. It returns nil if

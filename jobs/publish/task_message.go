@@ -47,8 +47,8 @@ func isPlain(e *domain.Event) bool {
 	return true
 }
 
-// taskMessage returns the encoded message of an event's task. It is the same message that Asynq's client would
-// write with the options of taskOptions.
+// taskMessage returns the encoded message of an event's task. Asynq's client would write the same message with the
+// options of taskOptions.
 func taskMessage(e *domain.Event, taskID string) []byte {
 	b := make([]byte, 0, len(e.Type)+len(e.Payload)+len(taskID)+len(e.Queue)+128)
 	b = appendText(b, fieldType, e.Type)

@@ -8,8 +8,8 @@ import (
 	"outboxd/domain"
 )
 
-// taskOptions converts the options of events to options of Asynq. It is reused for one event after another. The
-// zero value is ready to use.
+// taskOptions converts the options of events to options of Asynq. taskOptions is reused for one event after
+// another. The zero value is ready to use.
 type taskOptions struct {
 	list      []asynq.Option
 	queue     asynq.Option // the option for queueName, which is mostly the next event's queue too

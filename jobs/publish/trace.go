@@ -27,7 +27,7 @@ func Trace(next domain.Publisher, tracer trace.Tracer) *Traced {
 	return &Traced{next, tracer}
 }
 
-// Publish implements domain.Publisher. It does not change the caller's events: the stored event keeps the
+// Publish implements domain.Publisher. Publish does not change the caller's events: the stored event keeps the
 // producer's trace for a later attempt.
 func (p *Traced) Publish(ctx context.Context, events []domain.Event) []domain.Receipt {
 	begun := time.Now()

@@ -21,8 +21,8 @@ type Batch struct {
 	// then called again for each task alone. So a task is charged an attempt only if it fails alone. A retried task
 	// is also handled alone.
 	//
-	// An event with an ordering key may be followed by the next events of its key, in order. These came directly
-	// from the database and had no task in Redis.
+	// An event with an ordering key may be followed by the next events of its key, in order. These next events come
+	// directly from the database and have no task in Redis.
 	//
 	// ctx ends when the timeout of any of the tasks is reached.
 	Handle func(ctx context.Context, tx domain.Effects, tasks []Task) error
@@ -56,7 +56,7 @@ func (g *groups) batched(ctx, running context.Context, batch Batch, queue string
 }
 
 // carryOut runs one batch of a handler. If there is room, it adds held events: after each event with an ordering
-// key come the next events of that key. These events then need neither a task nor a pass of the relay.
+// key come the next events of that key. The added events need neither a task nor a pass of the relay.
 func (g *groups) carryOut(of batchOf, batch Batch, run *runLimit, members []*member) {
 	var followers []domain.Follower
 	begun, begin := false, time.Now()

@@ -58,7 +58,8 @@ func (w *Worker) ended(ctx, running context.Context, task *asynq.Task, err error
 	}
 }
 
-// failedTask returns what the worker knows about a failed task. It returns false if the task belongs to no event.
+// failedTask returns what the worker knows about a failed task. failedTask returns false if the task belongs to no
+// event.
 func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (domain.FailedTask, bool) {
 	taskID, _ := asynq.GetTaskID(ctx)
 	id, generation, parsed := domain.ParseTaskID(taskID)
@@ -82,7 +83,7 @@ func (w *Worker) failedTask(ctx context.Context, task *asynq.Task, err error) (d
 	}, true
 }
 
-// note records a failed attempt that Asynq reports. It writes a journal entry, or makes a dead letter if Asynq
+// note records a failed attempt that Asynq reports. note writes a journal entry, or makes a dead letter if Asynq
 // gives the task up for its own reasons, such as the deadline. If note cannot write, the leader's archivist makes
 // the dead letter later.
 func (w *Worker) note(ctx context.Context, task *asynq.Task, err error) {

@@ -111,7 +111,7 @@ func (g *groups) hurry() {
 	}
 }
 
-// Ask asks the inbox whether the event may take effect. It combines the question with those of other tasks at this
+// Ask asks the inbox whether the event may take effect. Ask combines the question with those of other tasks at this
 // moment.
 func (g *groups) Ask(ctx context.Context, task Task) (first bool, err error) {
 	if answer := newMember(ctx, task, nil).in(g.questions); !answer.alone {
@@ -135,8 +135,8 @@ func (g *groups) ask(members []*member) {
 	}
 }
 
-// Confirm confirms an event whose effect outside the database has happened. It combines the confirmation with those
-// of other tasks at this moment.
+// Confirm confirms an event whose effect outside the database has happened. Confirm combines the confirmation with
+// those of other tasks at this moment.
 func (g *groups) Confirm(ctx context.Context, task Task, record Record) (first bool, err error) {
 	if answer := newMember(ctx, task, record).in(g.confirmations); !answer.alone {
 		return answer.first, answer.err
@@ -212,9 +212,10 @@ func (g *groups) commit(members []*member, effect func(ctx context.Context, tx d
 	return err
 }
 
-// present returns one member for each event, and further members of the same event separately as repeats. It leaves
-// out members that have left, and members whose timeout is reached. ctx ends when any member reaches its timeout or
-// is cancelled. That task must not take effect, and the others are then tried without it.
+// present returns one member for each event, and further members of the same event separately as repeats. present
+// leaves out members that have left, and members whose timeout is reached. ctx ends when any member reaches its
+// timeout or is cancelled. The task of that member must not take effect, and the other tasks are then tried without
+// it.
 func present(members []*member) (together, repeats []*member, ctx context.Context, cancel context.CancelFunc) {
 	seen := make(map[domain.ID]bool, len(members))
 	for _, m := range members {

@@ -25,7 +25,7 @@ type Task struct {
 	Attempt int // from 1; attempts that are not charged do not count
 }
 
-// Handler handles a task. Only its changes through tx happen exactly once. It may be called again for the same
+// Handler handles a task. Only its changes through tx happen exactly once. Handler may be called again for the same
 // event after an error, or after a crash of the process. An error with domain.CodeInvalid makes the event a dead
 // letter without a retry.
 type Handler func(ctx context.Context, tx domain.Effects, task Task) error
@@ -163,8 +163,8 @@ func (w *Worker) whenUsable(ctx, running context.Context, ask func() (first bool
 	}
 }
 
-// awaitDatabase waits for inboxPause. It returns nil if the caller should try the database again, otherwise the
-// error with which the task ends.
+// awaitDatabase waits for inboxPause. awaitDatabase returns nil if the caller should try the database again,
+// otherwise the error with which the task ends.
 func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 	pause := time.NewTimer(inboxPause)
 	defer pause.Stop()
@@ -181,10 +181,10 @@ func (w *Worker) awaitDatabase(ctx, running context.Context) error {
 }
 
 // awaitTurn handles a task whose event may not take effect yet, because another event of its ordering key has the
-// turn. It returns err, and the task goes back to its queue. On the last attempt Asynq would archive the task. So
-// the task then waits here, and awaitTurn returns nil when the caller should ask again. Only some tasks may wait
-// here, because the event with the turn needs a free place. The others leave their queue: their events are pending
-// or held, and the relay makes new tasks when they have the turn.
+// turn. awaitTurn returns err, and the task goes back to its queue. On the last attempt Asynq would archive the
+// task. So the task then waits here, and awaitTurn returns nil when the caller should ask again. Only some tasks
+// may wait here, because the event with the turn needs a free place. The others leave their queue: their events are
+// pending or held, and the relay makes new tasks when they have the turn.
 func (w *Worker) awaitTurn(ctx, running context.Context, err error) error {
 	w.early.Do(func() {
 		w.log.Info("tasks go back to their queue until their events may take effect: they were moved to a later time, or PostgreSQL went back to a state before the earlier event of their key took effect", "error", err)

@@ -124,7 +124,7 @@ type confirmation struct {
 	err   error
 }
 
-// record confirms an event whose effect outside the database has happened. It waits for the database without a
+// record confirms an event whose effect outside the database has happened. record waits for the database without a
 // limit. When the worker stops, record has as much time as running tasks (Options.Drain).
 func (w *Worker) record(ctx, running context.Context, together *groups, task Task, record Record) (first bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)

@@ -13,8 +13,8 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// complaints is a hook for the Redis client of a worker. It logs errors that need action, with their remedy. Asynq
-// itself logs only the failed command, for each of its loops. It is safe for concurrent use.
+// complaints is a hook for the Redis client of a worker. complaints logs errors that need action, with their
+// remedy. Asynq itself logs only the failed command, for each of its loops. It is safe for concurrent use.
 type complaints struct {
 	log *slog.Logger
 	mu  sync.Mutex
@@ -28,7 +28,7 @@ func newComplaints(log *slog.Logger) *complaints {
 	return &complaints{log: log, at: map[string]time.Time{}}
 }
 
-// hear logs an error that needs action. It ignores errors that Asynq's scripts return about a task, and NOSCRIPT,
+// hear logs an error that needs action. hear ignores errors that Asynq's scripts return about a task, and NOSCRIPT,
 // after which the script is sent in full.
 func (c *complaints) hear(err error) {
 	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, broker.NoScript) {

@@ -26,12 +26,12 @@ func isBlameless(err error) bool {
 	return postponed || errors.Is(err, broker.ErrNoHandler) || isSpared(err) || errors.Is(err, domain.ErrTooEarly)
 }
 
-// isSpared reports whether a task goes back to its queue even on its last attempt. That is so if the handler did
-// not run, or if the effect has happened and is being confirmed.
+// isSpared reports whether a task goes back to its queue even on its last attempt. A task is spared if its handler
+// did not run, or if its effect has happened and is being confirmed.
 func isSpared(err error) bool { return errors.Is(err, errStopping) || errors.Is(err, errAway) }
 
-// retryDelay returns the delay before a retry. It doubles from retryBase with each retry, with jitter, unless the
-// error names a delay.
+// retryDelay returns the delay before a retry. The delay doubles from retryBase with each retry, with jitter,
+// unless the error names a delay.
 func retryDelay(retried int, err error, _ *asynq.Task) time.Duration {
 	var named *domain.Error
 	postponed, wait := isPostponed(err)

@@ -24,7 +24,7 @@ type tallied struct {
 	tasks int // since then
 }
 
-// count counts a task. It returns how many tasks of the type came since the last log line, including this one; 0
+// count counts a task. count returns how many tasks of the type came since the last log line, including this one; 0
 // means that no line is due.
 func (t *tally) count(kind string, now time.Time) int {
 	t.mu.Lock()

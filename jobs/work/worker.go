@@ -30,8 +30,8 @@ const forwardEvery = time.Second
 type Options struct {
 	Redis *broker.Redis
 	Inbox domain.Inbox
-	// Failures records failed tasks. Without it, a task that is given up is only moved to Asynq's archive, and its
-	// event does not become a dead letter.
+	// Failures records failed tasks. Without Failures, a task that is given up is only moved to Asynq's archive,
+	// and its event does not become a dead letter.
 	Failures domain.FailedTasks
 	Handlers map[string]Handler // by task type
 	Batches  map[string]Batch   // by task type, of types without a Handler
@@ -69,8 +69,8 @@ type Worker struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	// These limit the number of log lines during an outage of the database, and after it went back to an earlier
-	// state.
+	// These fields limit the number of log lines during an outage of the database, and after it went back to an
+	// earlier state.
 	outage, early, unknown *rate.Sometimes
 	waiting                chan struct{} // a place for each task that waits for its turn
 	outside                outside

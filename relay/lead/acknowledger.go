@@ -20,8 +20,8 @@ type Acknowledging struct {
 // acknowledgePause is the pause after a failed attempt.
 const acknowledgePause = time.Second
 
-// acknowledger confirms acknowledged events. It runs in the leader, because one process is enough; a second
-// acknowledger would do no harm.
+// acknowledger confirms acknowledged events. acknowledger runs in the leader, because one process is enough; a
+// second acknowledger would do no harm.
 type acknowledger struct {
 	o       Acknowledging
 	log     *slog.Logger

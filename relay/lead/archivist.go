@@ -11,8 +11,8 @@ import (
 	"outboxd/relay/pace"
 )
 
-// Archives has what the leader needs to find archived tasks whose events are not dead letters yet. That happens if
-// the worker was killed during the last attempt, could not reach the database, or is not outboxd's.
+// Archives has what the leader needs to find archived tasks whose events are not dead letters yet. Such tasks exist
+// if a worker was killed during the last attempt, could not reach the database, or is not outboxd's.
 type Archives struct {
 	Queue    domain.ArchivedTasks
 	Failures domain.FailedTasks
@@ -93,8 +93,8 @@ func (a *archivist) lookInto(ctx context.Context, queue string) error {
 	}
 }
 
-// bury makes dead letters of a batch of archived tasks. It skips tasks whose event this database does not have; one
-// query a batch finds these.
+// bury makes dead letters of a batch of archived tasks. bury skips tasks whose event this database does not have;
+// one query a batch finds these.
 func (a *archivist) bury(ctx context.Context, queue string, batch []domain.ArchivedTask) error {
 	tasks := map[domain.ID][]string{}
 	var ids []domain.ID

@@ -66,8 +66,8 @@ func (l *Leader) remove(ctx context.Context, r *removal, list func(context.Conte
 	return n, nil
 }
 
-// removeUsable deletes tasks and returns the events that have no task left. It skips queues that cannot be used, so
-// that the other queues do not wait for them.
+// removeUsable deletes tasks and returns the events that have no task left. removeUsable skips queues that cannot
+// be used, so that the other queues do not wait for them.
 func (l *Leader) removeUsable(ctx context.Context, events []domain.Event) (gone []domain.Event, err error) {
 	removed, err := l.duties.Cancelled.Remove(ctx, events)
 	for forbidden := domain.UnusableQueues(err); len(forbidden) > 0; forbidden = domain.UnusableQueues(err) {

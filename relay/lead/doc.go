@@ -1,7 +1,7 @@
 // Package lead has the work that one relay, the leader, does for all relays. The leader is elected by a lock in
 // PostgreSQL. The leader creates and drops partitions, deletes old rows, measures the backlog, and releases held
-// events that a crash left behind. It also watches Redis for a loss of all data (healer), for lost single tasks
-// (reconciler), for archived tasks (archivist), for tasks of cancelled events, and for acknowledgements of
+// events that a crash left behind. The leader also watches Redis for a loss of all data (healer), for lost single
+// tasks (reconciler), for archived tasks (archivist), for tasks of cancelled events, and for acknowledgements of
 // consumers with another database.
 //
 // Relays publish events without the leader: if the leader fails, relaying continues. This package only schedules

@@ -74,7 +74,7 @@ func (f *failing) end() {
 	}
 }
 
-// note records how a duty ended. It writes to the database only if something changed.
+// note records how a duty ended. note writes to the database only if something changed.
 func (f *failing) note(ctx context.Context, part duty, err error) {
 	if ctx.Err() != nil {
 		return

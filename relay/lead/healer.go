@@ -32,7 +32,7 @@ const (
 	// canary with every check. If Redis still has a canary, it also has all events that were relayed before that
 	// canary was written.
 	advanceEvery = 30 * time.Second
-	// After a heal, no further heal starts for healShare times the duration of the heal. That matters if Redis
+	// After a heal, no further heal starts for healShare times the duration of the heal. The pause matters if Redis
 	// seems to change at every check, for example behind a faulty proxy, or if two databases use the same canary.
 	healShare = 4
 	// healRest is the upper bound of that pause.
@@ -120,7 +120,8 @@ func (h *healer) report(ctx context.Context, err error) {
 	}
 }
 
-// check checks Redis and the database once. It heals if either may have lost data, and otherwise renews the canary.
+// check checks Redis and the database once. check heals if either may have lost data, and otherwise renews the
+// canary.
 func (h *healer) check(ctx context.Context) error {
 	looking, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
@@ -230,8 +231,8 @@ func (h *healer) advance(ctx context.Context, seen lost.QueueIdentity) error {
 	return h.renew(ctx)
 }
 
-// renew writes the canary that the database has stored to Redis. It finishes even if the process stops, because the
-// next leader would take a difference for a loss.
+// renew writes the canary that the database has stored to Redis. renew finishes even if the process stops, because
+// the next leader would take a difference for a loss.
 func (h *healer) renew(ctx context.Context) error {
 	advancing, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkPatience)
 	defer cancel()

@@ -21,7 +21,7 @@ func (v *vouchers) take() []chan bool {
 	return waiting
 }
 
-// vouch waits for a check that begins after the call. It returns true if the check found no loss. Then missing
+// vouch waits for a check that begins after the call. vouch returns true if the check found no loss. Then missing
 // tasks are single losses, and not a loss of all data.
 func (h *healer) vouch(ctx context.Context) bool {
 	answer := make(chan bool, 1)

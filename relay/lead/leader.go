@@ -100,7 +100,7 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 	if err := l.duties.Housekeeping.SayUnconfirmed(ctx, l.duties.Unconfirmed, l.duties.Outward); err != nil {
 		return err
 	}
-	// These run in goroutines of their own, because the other duties may take minutes.
+	// The following parts run in their own goroutines, because the other duties may take minutes.
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	if l.healer != nil {
@@ -249,7 +249,7 @@ func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 	return nil
 }
 
-// fold adds the new entries to outbox_account. It may be late, because reports count the entries as well as the
+// fold adds the new entries to outbox_account. fold may be late, because reports count the entries as well as the
 // sums.
 func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)

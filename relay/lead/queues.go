@@ -76,8 +76,8 @@ func (q *Queues) look(ctx context.Context) (seen inQueues, err error) {
 	return seen, err
 }
 
-// queueGauges are the gauges of tasks and workers in Redis. They exist only while this process is the leader and
-// Redis answers. They are safe for concurrent use.
+// queueGauges are the gauges of tasks and workers in Redis. The gauges exist only while this process is the leader
+// and Redis answers. They are safe for concurrent use.
 type queueGauges struct {
 	tasks, oldest, workers, failing, down *prometheus.Desc
 

@@ -237,7 +237,7 @@ func isOld(id domain.ID) bool {
 	return !known || time.Since(made) > 2*time.Minute
 }
 
-// missing returns those of the waiting events whose tasks Redis has lost. It leaves out events of queues that
+// missing returns those of the waiting events whose tasks Redis has lost. missing leaves out events of queues that
 // cannot be used.
 func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (missing []lost.MissingEvent, err error) {
 	usable := func() {

@@ -16,7 +16,7 @@ const (
 	scheduleMargin = 5 * time.Millisecond
 )
 
-// scheduler emits the events of schedules. It runs in the leader, so that the other relays need not read the
+// scheduler emits the events of schedules. scheduler runs in the leader, so that the other relays need not read the
 // schedules. If a former leader has not noticed yet that another relay leads, it does no harm: each tick is emitted
 // only once.
 type scheduler struct {

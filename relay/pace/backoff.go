@@ -11,7 +11,7 @@ func Backoff(base, limit time.Duration, n int) time.Duration {
 	return rand.N(Ceiling(base, limit, n) + 1)
 }
 
-// Ceiling returns the longest wait after the n-th failure (n from 1). It is base after the first failure and
+// Ceiling returns the longest wait after the n-th failure (n from 1). Ceiling is base after the first failure and
 // doubles with each failure up to limit.
 func Ceiling(base, limit time.Duration, n int) time.Duration {
 	d := min(base, limit)

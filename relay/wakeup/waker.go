@@ -60,9 +60,10 @@ type Waker struct {
 }
 
 // napBounds bounds the sleeps of an idle poller. Each sleep is twice as long as the one before. The first sleeps
-// are short because some producers do not notify. That is so if a producer wrote its event before the relay was
-// marked asleep and commits after the relay's last claim, or if it commits at the same time as another producer.
-// With short first sleeps the poller finds such an event about as late as its transaction or its commit was long.
+// are short because some producers do not notify. A producer does not notify if it wrote its event before the relay
+// was marked asleep and commits after the relay's last claim. It also does not notify if it commits at the same
+// time as another producer. With short first sleeps the poller finds such an event about as late as its transaction
+// or its commit was long.
 type napBounds struct {
 	shortest time.Duration
 	longest  time.Duration // while producers notify and LISTEN works
@@ -110,10 +111,10 @@ func (w *Waker) setBusy(busy bool) {
 	}
 }
 
-// Sleep returns when there may be work. It returns true after a wake-up, and false at the end of a nap. One poller
-// of the process watches the time: for it, a nap also ends when the next event is due. news says that the caller's
-// last pass followed a wake-up, or put events back. In that case an event may become due before the watching
-// poller's timer, so that poller computes the timer again.
+// Sleep returns when there may be work. Sleep returns true after a wake-up, and false at the end of a nap. One
+// poller of the process watches the time: for it, a nap also ends when the next event is due. news says that the
+// caller's last pass followed a wake-up, or put events back. In that case an event may become due before the
+// watching poller's timer, so that poller computes the timer again.
 func (w *Waker) Sleep(ctx context.Context, news bool, untilNextDue func(context.Context) time.Duration) (woken bool) {
 	if news {
 		pace.Raise(w.recheck)
