@@ -11,7 +11,7 @@ const referenceHead = `<!-- Generated from the code: go test ./config -update --
 
 # Configuration
 
-Every option can be set in three ways that say the same thing:
+You can set every option in three ways:
 
 | way | example |
 |---|---|
@@ -19,51 +19,52 @@ Every option can be set in three ways that say the same thing:
 | environment variable | ` + "`OUTBOXD_RELAY_CONCURRENCY=4`" + ` |
 | file | ` + "`relay: {concurrency: 4}`" + ` |
 
-A flag wins over a variable, a variable over the file, the file over the default.
+If an option is set in several ways, a flag wins over a variable, a variable wins over the file, and the file wins over the default.
 
-The file is YAML. It is the one that ` + "`--config`" + ` or ` + "`OUTBOXD_CONFIG`" + ` names, else ` + "`outboxd.yaml`" + ` in the working
-directory if there is one; an empty name reads no file. ` + "`outboxd.example.yaml`" + ` holds every key. A key without
-a value is as good as absent.
+The configuration file is YAML. ` + "`--config`" + ` or ` + "`OUTBOXD_CONFIG`" + ` names the file. Without them outboxd reads ` + "`outboxd.yaml`" + ` in
+the working directory if there is one; with an empty name it reads no file. ` + "`outboxd.example.yaml`" + ` has every key. A key
+without a value counts as absent.
 
-An empty variable counts as not set, except for the options marked *may be empty* below, which it makes empty.
+An empty variable counts as not set. Only for the options marked *may be empty* below does it set an empty value.
 
 Lists (` + "`roles`, `api.trusted_proxies`, `worker.queues`" + `) have commas between their entries; in the file they may
 also be YAML lists, and the queues a YAML map; their flags may be repeated. Durations are numbers with a
 unit: ` + "`500ms`, `30s`, `10m`, `24h`" + `. Sizes are bytes, or a number with ` + "`KiB` or `MiB`" + `.
 
-Anything unknown or wrong, in the file, the variables or the flags, keeps outboxd from starting. One message
-names all of it. ` + "`outboxd config`" + ` prints the effective configuration, with secrets masked and the origin of
-each value. Flags can be seen by other users of the machine, so secrets belong in variables or the file.
+outboxd does not start if the file, the variables or the flags have an unknown name or a wrong value. One message
+names all faults. ` + "`outboxd config`" + ` prints the effective configuration, with secrets masked and the origin of
+each value. Other users of the machine can see flags, so give secrets in variables or in the file.
 `
 
 const referenceRules = `
 ## Rules between options
 
-- ` + "`monitor.addr`" + ` must be a loopback address or empty, unless ` + "`admin_token`" + ` is set, or ` + "`probe.addr`" + ` is and the process has not the role monitor.
+- ` + "`monitor.addr`" + ` must be a loopback address or empty, unless ` + "`admin_token`" + ` is set, or ` + "`probe.addr`" + ` is set and the process does not have the role monitor.
 - ` + "`relay.inbox_retention`" + ` must not be shorter than ` + "`relay.history`" + `, nor ` + "`relay.backoff_base`" + ` longer than ` + "`relay.backoff_max`" + `.
+- ` + "`relay.poll_min`" + ` must not be longer than ` + "`relay.poll_interval`" + `, nor than ` + "`relay.poll_without_listen`" + `.
 - ` + "`relay.listen_url`" + ` needs ` + "`database.url`" + `.
 - ` + "`database.max_conns`" + `, unless 0, must be at least 4, plus ` + "`relay.concurrency`" + ` with the role relay, plus ` + "`worker.concurrency`" + ` with the role worker.
-- With the role worker and a ` + "`database.url`" + `, ` + "`notify`" + ` must be set.
-- With the role worker, ` + "`notify=smtp`" + ` needs ` + "`smtp.addr` and `smtp.from`" + `, and ` + "`notify=webhook`" + ` needs ` + "`webhook.url` and `webhook.secret`" + `.
-- Then also, ` + "`smtp.username` and `smtp.password`" + ` go together, and with ` + "`smtp.tls=none`" + ` only to a server on the same machine.
+- A worker runs the example if it also has the role api, or with ` + "`example=on`" + `. Such a worker needs ` + "`notify`" + ` if ` + "`database.url`" + ` is set.
+- If a worker runs the example, ` + "`notify=smtp`" + ` needs ` + "`smtp.addr` and `smtp.from`" + `, and ` + "`notify=webhook`" + ` needs ` + "`webhook.url` and `webhook.secret`" + `.
+- If a worker runs the example with ` + "`notify=smtp`" + `, ` + "`smtp.username` and `smtp.password`" + ` must be set together, and with ` + "`smtp.tls=none`" + ` only for a server on the same machine.
 `
 
 const referenceTraces = `
 ## Traces
 
-Traces are set up by OpenTelemetry's own variables, which are read from the environment only and are not outboxd's options. None is set: no traces,
-and nothing is spent on them. [Traces](../guides/traces.md) says what is recorded.
+OpenTelemetry's own variables set up traces. They are not options of outboxd, and are read from the environment only. If none of them is set, there are no traces,
+and traces cost nothing. [Traces](../guides/traces.md) says what is recorded.
 
 | variable | meaning |
 |---|---|
 | ` + "`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`" + ` | where the collector is, such as ` + "`http://localhost:4318`" + `. Either of them switches traces on |
 | ` + "`OTEL_TRACES_EXPORTER`" + ` | ` + "`otlp`" + ` switches traces on too, to the collector on this machine; ` + "`none`" + ` switches them off |
 | ` + "`OTEL_EXPORTER_OTLP_PROTOCOL`, `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`" + ` | ` + "`http/protobuf`" + `, the default, or ` + "`grpc`" + ` |
-| ` + "`OTEL_EXPORTER_OTLP_HEADERS`, `…_CERTIFICATE`, `…_CLIENT_KEY`, `…_COMPRESSION`, `…_TIMEOUT`" + ` | how to speak to it |
+| ` + "`OTEL_EXPORTER_OTLP_HEADERS`, `…_CERTIFICATE`, `…_CLIENT_KEY`, `…_COMPRESSION`, `…_TIMEOUT`" + ` | how to connect to the collector |
 | ` + "`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`" + ` | which traces are recorded: ` + "`parentbased_always_on`" + ` is the default; ` + "`parentbased_traceidratio`" + ` with ` + "`0.01`" + ` takes one in a hundred |
-| ` + "`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`" + ` | what the process is called, ` + "`outboxd`" + ` otherwise |
-| ` + "`OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`" + ` | how spans wait for their export; what does not fit in the queue is dropped |
-| ` + "`OTEL_SDK_DISABLED`" + ` | ` + "`true`" + ` switches all of it off |
+| ` + "`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`" + ` | the name of the process in traces; the default is ` + "`outboxd`" + ` |
+| ` + "`OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`" + ` | how spans wait until they are exported; spans that do not fit into the queue are dropped |
+| ` + "`OTEL_SDK_DISABLED`" + ` | ` + "`true`" + ` switches all traces off |
 `
 
 // WriteReference writes docs/reference/configuration.md: it explains how options are set,
