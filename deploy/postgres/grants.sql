@@ -1,40 +1,42 @@
--- The rights of the roles of roles.sql. Run it as outboxd_owner or a superuser,
--- after every outboxd migrate up, because migrations know no roles. It may be run
--- again at any time. It revokes rights that were granted in addition, except from
--- the relay, which owns tables, and from the monitor, which has grants on
--- partitions.
+-- The rights of the roles of roles.sql. Run this file as outboxd_owner or a
+-- superuser, after every outboxd migrate up, because migrations grant nothing to
+-- roles. You may run it again at any time. The file revokes all other rights that
+-- these roles were granted, except from the relay, which owns tables, and from the
+-- monitor, which has grants on partitions.
 SET search_path = outboxd;
 
 BEGIN;
 
--- Rights are granted by column: columns that are not named, such as attempts,
--- stay out of reach.
+-- Rights are granted by column: a role cannot use columns that are not named, such as
+-- attempts.
 REVOKE ALL ON ALL TABLES IN SCHEMA outboxd
     FROM PUBLIC, outboxd_worker, outboxd_operator, outboxd_producer, outboxd_consumer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
     FROM PUBLIC, outboxd_relay, outboxd_worker, outboxd_monitor, outboxd_operator, outboxd_producer, outboxd_consumer;
 
--- Every process checks whether the schema has the migrations that it knows.
+-- Every process reads the list of applied migrations and compares it with its own.
 GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_monitor;
 
--- Producers. They may not set attempts, generation and ordering_position, which
--- belong to the relay, nor created_at, which exempts old rows from a lowered
--- payload limit. INSERT … RETURNING id needs GRANT SELECT (id) as well; emit
--- does not.
+-- Producers. A producer may not set attempts, generation and ordering_position, which
+-- only the relay sets. It may not set created_at either, because a lowered payload
+-- limit does not apply to older rows. INSERT … RETURNING id needs GRANT SELECT (id)
+-- as well; emit does not.
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
--- The check of an event's bounds runs with the rights of the producer.
+-- PostgreSQL checks an event's bounds by a function that runs with the rights of the
+-- producer.
 GRANT EXECUTE ON FUNCTION outbox_within_bounds, outbox_is_blank TO outboxd_producer, outboxd_relay, outboxd_operator;
--- A producer that knows an event's ID may cancel or reschedule the event. An ID cannot
--- be guessed. Leave this out if producers must not change one another's events.
+-- A producer that knows an event's ID may cancel or reschedule the event. An ID
+-- cannot be guessed. Leave these two grants out if producers must not change one
+-- another's events.
 GRANT EXECUTE ON FUNCTION cancel, reschedule TO outboxd_producer;
 
 -- Consumers of other services.
 GRANT EXECUTE ON FUNCTION confirm, confirm_many TO outboxd_consumer;
 
--- Role worker: it confirms effects, and makes dead letters of events in any table.
--- Grants on the tables of its handlers are made beside those tables.
+-- Role worker: it confirms effects, and makes dead letters of events from any of
+-- outboxd's tables. The grants on the tables of your handlers are not in this file.
 GRANT SELECT, INSERT ON inbox TO outboxd_worker;
 GRANT SELECT, DELETE ON outbox, outbox_held, outbox_sent TO outboxd_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_dead TO outboxd_worker;
@@ -42,12 +44,13 @@ GRANT SELECT ON outbox_turns TO outboxd_worker;
 GRANT SELECT, UPDATE (unconfirmed) ON outbox_account TO outboxd_worker;
 GRANT INSERT ON outbox_entries, outbox_journal TO outboxd_worker;
 GRANT EXECUTE ON FUNCTION confirm_many, outbox_follow, outbox_end_run, outbox_pass_turn, outbox_is_confirmed, outbox_new_id TO outboxd_worker;
--- A receiver that answers 410 pauses its subscription, and the record says so.
+-- If a receiver answers 410, the worker pauses the subscription, and records that in
+-- outbox_actions.
 GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason, down_since, down_until, down_reason) ON outbox_subscriptions TO outboxd_worker;
 GRANT INSERT ON outbox_actions TO outboxd_worker;
 GRANT SELECT (id) ON outbox_actions TO outboxd_worker;
 
--- Role relay. SELECT … FOR UPDATE needs the right UPDATE.
+-- Role relay. Its SELECT … FOR UPDATE needs the right UPDATE.
 ALTER TABLE outbox_sent OWNER TO outboxd_relay;
 ALTER TABLE outbox_sent_default OWNER TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_relays TO outboxd_relay;
@@ -78,7 +81,8 @@ GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_de
     outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_failing, outbox_schedules, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
--- outboxd dead, redrive and events emit, cancel and reschedule, and a monitor with an admin token.
+-- Role operator, for the commands outboxd dead, redrive, and events emit, cancel,
+-- reschedule and erase, and for a monitor with an admin token.
 GRANT INSERT, DELETE, UPDATE ON outbox_dead TO outboxd_operator;
 GRANT INSERT ON outbox, outbox_journal, outbox_entries TO outboxd_operator;
 GRANT UPDATE (generation) ON outbox TO outboxd_operator;

@@ -1,8 +1,8 @@
 -- Repairs outboxd's tables after their rows came from elsewhere: from data restored
 -- without the schema, logical replication, or a load with triggers off.
--- docs/guides/backup.md says when to run it. Run it as the owner of the tables or a
--- superuser, before relays, workers and producers start. It may be run again at any
--- time.
+-- docs/guides/backup.md says when to run it. Run this file as the owner of the tables
+-- or a superuser, before relays, workers and producers start. You may run it again at
+-- any time.
 SET search_path = outboxd;
 
 BEGIN;
@@ -14,8 +14,8 @@ ALTER TABLE inbox ENABLE TRIGGER USER;
 ALTER TABLE outbox_cancelled ENABLE TRIGGER USER;
 ALTER TABLE outbox_entries ENABLE TRIGGER USER;
 
--- Positions continue from the highest one in use, because replication carries no
--- sequences.
+-- The sequence of positions continues from the highest position in use, because
+-- replication does not copy sequences.
 SELECT setval('outbox_ordering_position', max(position)) FROM (
     SELECT last_value AS position FROM outbox_ordering_position
     UNION ALL SELECT max(ordering_position) FROM outbox
@@ -24,9 +24,9 @@ SELECT setval('outbox_ordering_position', max(position)) FROM (
     UNION ALL SELECT max(ordering_position) FROM outbox_dead
 ) AS positions;
 
--- The account is opened again. Emitted events are those that exist here, and those
--- that the account knows to be gone. Events that were lost on the way here no
--- longer show.
+-- The account is computed anew. As emitted it counts the events that exist in this
+-- database, and those that the account knows to have ended. So the account no longer
+-- shows events that were lost before this file ran.
 WITH gone AS (
     DELETE FROM outbox_entries RETURNING event_type, created_at, unrecorded, repeated
 )
@@ -35,7 +35,8 @@ SELECT (created_at AT TIME ZONE 'UTC')::date, event_type, coalesce(sum(unrecorde
 FROM gone GROUP BY 1, 2
 ON CONFLICT (day, event_type) DO UPDATE SET unrecorded = a.unrecorded + excluded.unrecorded, repeated = a.repeated + excluded.repeated;
 
--- The deliveries of what is gone cannot be told from events, and count as emitted.
+-- Deliveries of events that have ended cannot be told from events, so they count as
+-- emitted.
 UPDATE outbox_account SET deliveries = 0, emitted = confirmed + unconfirmed + unrecorded + discarded + repeated + suppressed + cancelled;
 
 INSERT INTO outbox_account AS a (day, event_type, emitted, deliveries)

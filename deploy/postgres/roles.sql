@@ -1,12 +1,12 @@
--- The roles of an outboxd database, and its schema. Run it in that database, as a
--- superuser or a role that may create roles:
+-- The roles of an outboxd database, and its schema. Run this file in that database,
+-- as a superuser or a role that may create roles:
 --
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/roles.sql
 --   outboxd migrate up        with the URL of outboxd_owner
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/grants.sql
 --
--- Roles belong to the cluster, and everything else here to the database. Run it
--- once in each database that has an outbox. It leaves existing roles as they are.
+-- Roles belong to the cluster, and everything else here to the database. Run this
+-- file once in each database that has an outbox. It does not change roles that exist.
 --
 -- The example, which production does not need, has files of its own in the folder
 -- example.
@@ -16,12 +16,13 @@
 
 BEGIN;
 
--- outboxd_owner owns the schema and its tables, and is used only to migrate. Then
--- there is a role for each role of the process (that of the API is in the folder
--- example), and one for people. The last two are groups for the roles of other
--- services: GRANT outboxd_producer TO orders;
+-- outboxd_owner owns the schema and its tables, and is used only to migrate. Each
+-- role of the process has a PostgreSQL role (the one of the API is in the folder
+-- example), and people have outboxd_operator. outboxd_producer and outboxd_consumer
+-- are groups for the roles of other services: GRANT outboxd_producer TO orders;
 --
--- Two databases may be set up at the same time, hence the exception.
+-- The exception is ignored because this file may run in two databases at the same
+-- time.
 DO $$
 DECLARE
     role record;
@@ -40,25 +41,25 @@ BEGIN
     END LOOP;
 END $$;
 
--- Operators see what the monitor sees, and more.
+-- outboxd_operator has all rights of outboxd_monitor, and more.
 GRANT outboxd_monitor TO outboxd_operator;
 
 -- The relay makes and drops the history's partitions, so it must own the history.
 -- Migrations change the history too, so the owner has the relay's rights. The relay
--- does not have the owner's.
+-- does not have the owner's rights.
 GRANT outboxd_relay TO outboxd_owner;
 
 CREATE SCHEMA IF NOT EXISTS outboxd AUTHORIZATION outboxd_owner;
 GRANT USAGE ON SCHEMA outboxd TO outboxd_relay, outboxd_worker, outboxd_monitor, outboxd_producer, outboxd_consumer;
 GRANT CREATE ON SCHEMA outboxd TO outboxd_relay;
 
--- PostgreSQL lets every role call every new function. Some of these act with
--- the owner's rights, so each right is granted by name instead.
+-- PostgreSQL lets every role call every new function. Some of outboxd's functions act
+-- with the owner's rights, so each right to call one is granted by name instead.
 ALTER DEFAULT PRIVILEGES FOR ROLE outboxd_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 -- Default privileges for the partitions that the relay will make. Queries through
--- outbox_sent do not need them; queries of a partition by its name do, such as
--- those of pg_dump or EXPLAIN by hand.
+-- outbox_sent do not need these privileges. Queries of a partition by its name need
+-- them, such as those of pg_dump or of a person.
 ALTER DEFAULT PRIVILEGES FOR ROLE outboxd_relay IN SCHEMA outboxd GRANT SELECT ON TABLES TO outboxd_monitor;
 
 COMMIT;

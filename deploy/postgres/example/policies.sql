@@ -1,3 +1,3 @@
--- Run this after ../policies.sql if you run the example, as the same role:
--- row-level security of the outbox is for the roles of other services.
+-- If you run the example, run this file after ../policies.sql, as the same role. It
+-- lets the role outboxd_api emit the example's events.
 ALTER ROLE outboxd_api BYPASSRLS;

@@ -1,11 +1,11 @@
--- The role and the schema of the example, to run the role api with accounts of its
--- own. Run it after ../roles.sql, as the same role:
+-- The PostgreSQL role and the schema of the example, so that the process's role api
+-- can have a PostgreSQL role of its own. Run it after ../roles.sql, as the same role:
 --
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/example/roles.sql
 --   outboxd migrate up --example=on        with the URL of outboxd_owner
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/example/grants.sql
 --
--- It may be run again at any time, and in several databases of a cluster.
+-- You may run it again at any time, and in several databases of a cluster.
 
 BEGIN;
 
