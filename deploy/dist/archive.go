@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// entry is a file of an archive, or an empty folder where its name ends in a slash.
+// entry is a file of an archive, or an empty folder if its name ends in a slash.
 type entry struct {
 	name string // its path in the archive
 	path string // its content on disk
@@ -28,8 +28,8 @@ func (e entry) content() ([]byte, error) {
 	return os.ReadFile(e.path)
 }
 
-// pack returns a tar archive of files and of the folders that they are in. All have the
-// time of the release.
+// pack returns a tar archive of files and of the folders that they are in. All of
+// them have the time of the release.
 func (r *release) pack(files []entry) ([]byte, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
@@ -72,7 +72,8 @@ func (r *release) pack(files []entry) ([]byte, error) {
 	return archive.Bytes(), nil
 }
 
-// zip compresses; the header names no file and no time.
+// zip compresses a file with gzip. The gzip header has no file name and no time, so
+// the same content gives the same bytes.
 func zip(text []byte) ([]byte, error) {
 	var zipped bytes.Buffer
 	w := gzip.NewWriter(&zipped)
@@ -85,7 +86,8 @@ func zip(text []byte) ([]byte, error) {
 	return zipped.Bytes(), nil
 }
 
-// archiveAll makes an archive for each platform, with one folder in it.
+// archiveAll makes an archive for each platform. An archive contains one folder with
+// all files.
 func (r *release) archiveAll() error {
 	pages, err := filepath.Glob(filepath.Join(r.root, "docs/man/*.1"))
 	if err != nil || len(pages) == 0 {

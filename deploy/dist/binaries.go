@@ -17,7 +17,7 @@ func (r *release) platforms() []platform {
 	return slices.DeleteFunc(all, func(p platform) bool { return r.only != "" && r.only != p.os+"/"+p.arch })
 }
 
-// linuxes are the platforms of packages and of the image.
+// linuxes are the Linux platforms, for which there are packages and the image.
 func (r *release) linuxes() []platform {
 	return slices.DeleteFunc(r.platforms(), func(p platform) bool { return p.os != "linux" })
 }
@@ -26,8 +26,8 @@ func (r *release) binary(p platform) string {
 	return filepath.Join(r.work, "outboxd-"+p.os+"-"+p.arch)
 }
 
-// buildAll builds the binaries. They have the time zones in them, because an image has
-// no others, and depend on nothing.
+// buildAll builds the binaries. Each binary is static and contains the time zones,
+// because the image has no file of time zones.
 func (r *release) buildAll() error {
 	for _, p := range r.platforms() {
 		environ := []string{"CGO_ENABLED=0", "GOOS=" + p.os, "GOARCH=" + p.arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT="}
@@ -40,11 +40,11 @@ func (r *release) buildAll() error {
 	return nil
 }
 
-// extra is the path of a file that makeExtras has made.
+// extra returns the path of a file that makeExtras has made.
 func (r *release) extra(name string) string { return filepath.Join(r.work, "extra", name) }
 
-// makeExtras makes what goes along with each binary: the licences and completions. It
-// runs a binary of this machine.
+// makeExtras makes the files that are shipped with each binary: the licences and the
+// shell completions. It runs the binary that was built for this machine.
 func (r *release) makeExtras() error {
 	if err := os.MkdirAll(filepath.Join(r.work, "extra"), 0o755); err != nil {
 		return err

@@ -20,11 +20,12 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// nonroot is the image's user, by number: Kubernetes' runAsNonRoot knows no names.
+// nonroot is the image's user. It is a number because Kubernetes' runAsNonRoot does
+// not accept names.
 const nonroot = "65532:65532"
 
 // makeImage writes an OCI image for all architectures as one archive, which podman,
-// skopeo, containerd and docker load.
+// skopeo, containerd and docker can load.
 func (r *release) makeImage() error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range r.linuxes() {
@@ -106,8 +107,8 @@ func (r *release) image(p platform) (v1.Image, error) {
 	return mutate.ConfigFile(image, config)
 }
 
-// authorities returns the certificates of Mozilla's list that have no constraint which
-// a file of certificates cannot express.
+// authorities returns certificates of Mozilla's list. It leaves out certificates with
+// a constraint, because a file of certificates cannot express constraints.
 func authorities() []byte {
 	var list bytes.Buffer
 	for root := range bundle.Roots() {

@@ -1,10 +1,12 @@
-// Command dist makes what a release consists of: archives of the binary for each
+// Command dist makes the files of a release: archives of the binary for each
 // platform, packages for Debian and for RPM, an OCI image for two architectures, and
-// checksums. make dist calls it; it needs neither a Docker engine nor root.
+// checksums. make dist calls this command, which needs neither a Docker engine nor
+// root.
 //
-// The same commit gives the same bytes: every time is that of the commit, every list is
-// sorted, and nothing names the machine. It is a module of its own, so that outboxd's
-// go.mod does not have what only packaging needs.
+// The same commit gives the same bytes: all times are the time of the commit, all
+// lists are sorted, and no file contains the name of the machine. This command is a
+// module of its own, so that outboxd's go.mod does not list modules that only
+// packaging needs.
 package main
 
 import (
@@ -17,7 +19,7 @@ import (
 	"time"
 )
 
-// release is what all parts of a release have in common.
+// release has the data that all steps of making a release share.
 type release struct {
 	root    string    // of the source tree
 	out     string    // where the results go
@@ -52,7 +54,7 @@ func main() {
 	}
 }
 
-// make makes everything, from the binaries to the checksums.
+// make makes all files of the release, from the binaries to the checksums.
 func (r *release) make() (err error) {
 	for _, path := range []*string{&r.root, &r.out, &r.sbom} {
 		if *path, err = filepath.Abs(*path); err != nil {
@@ -90,8 +92,8 @@ func (r *release) make() (err error) {
 	return nil
 }
 
-// command returns a command in the source tree. Nothing but environ and what Go
-// needs reaches it.
+// command returns a command in the source tree. The command gets only environ and the
+// variables that Go needs.
 func (r *release) command(environ []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = r.root

@@ -63,8 +63,8 @@ func (r *release) makePackage(kind string, p platform) error {
 	return os.WriteFile(filepath.Join(r.out, packager.ConventionalFileName(info)), made.Bytes(), 0o644)
 }
 
-// contents lists the files of a package. What is made for it goes into a folder of
-// its own first.
+// contents lists the files of a package. Files that are made for the package are
+// first written to a folder of their own.
 func (r *release) contents(kind string, p platform) (files.Contents, error) {
 	zsh := "/usr/share/zsh/site-functions/_outboxd"
 	if kind == "deb" {
@@ -77,7 +77,8 @@ func (r *release) contents(kind string, p platform) (files.Contents, error) {
 		})
 	}
 	list := add(nil, r.binary(p), "/usr/bin/outboxd", files.TypeFile, 0o755)
-	// Only root reads the variables, for systemd. The scripts let outboxd's user read the other one.
+	// Only root may read the file of variables, which systemd reads. The package's
+	// scripts let the user outboxd read the other file.
 	list = add(list, "", "/etc/outboxd", files.TypeDir, 0o755)
 	list = add(list, r.source("deploy/dist/package/outboxd.env"), "/etc/outboxd/outboxd.env", files.TypeConfigNoReplace, 0o600)
 	list = add(list, r.source("outboxd.example.yaml"), "/etc/outboxd/outboxd.yaml", files.TypeConfigNoReplace, 0o640)
@@ -124,7 +125,8 @@ func (r *release) contents(kind string, p platform) (files.Contents, error) {
 
 func (r *release) source(name string) string { return filepath.Join(r.root, name) }
 
-// unit makes the package's unit of the one in the tree: it has the places of a package.
+// unit makes the package's systemd unit from the unit in the source tree, with the
+// paths that a package uses.
 func (r *release) unit() (string, error) {
 	text, err := os.ReadFile(r.source("deploy/outboxd@.service"))
 	if err != nil {
@@ -144,7 +146,8 @@ func (r *release) unit() (string, error) {
 	return path, os.WriteFile(path, []byte(unit), 0o644)
 }
 
-// copyright joins the licence of outboxd and those of what it is built of.
+// copyright joins the licence of outboxd and the licences of all modules in the
+// binary.
 func (r *release) copyright() (string, error) {
 	var all []byte
 	for _, name := range []string{r.source("LICENSE"), r.extra("LICENSES")} {

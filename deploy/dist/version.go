@@ -5,13 +5,14 @@ import (
 	"strings"
 )
 
-// described is what git says of a commit behind a tag: the tag, how many commits
-// behind it, which commit, and whether files were changed.
+// described matches what git describe prints for a commit after a tag: the tag, the
+// number of commits since the tag, the commit, and whether files were changed.
 var described = regexp.MustCompile(`^v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+?)?)(?:-(\d+)-(g[0-9a-f]+))?(-dirty)?$`)
 
-// packageVersion returns the version in a form that packages of both kinds can have and
-// that grows with time: 1.2.3-rc.1 comes before 1.2.3 and so is 1.2.3~rc.1, and a commit
-// behind 1.2.3 is 1.2.3+4.gabcdef0. Without any tag it is 0.0.0, the time, and the commit.
+// packageVersion returns the version in a form that is valid in both kinds of package
+// and in which later versions sort later. So 1.2.3-rc.1, which comes before 1.2.3,
+// becomes 1.2.3~rc.1, and a commit after 1.2.3 becomes 1.2.3+4.gabcdef0. Without any
+// tag the version is 0.0.0, the time, and the commit.
 func (r *release) packageVersion() string {
 	m := described.FindStringSubmatch(r.version)
 	if m == nil {

@@ -1,7 +1,8 @@
-// Command orders is a small service that uses outboxd. An order and its event are
-// one transaction, and so are an invoice and the confirmation of the event.
+// Command orders is a small service that uses outboxd. It writes an order and its
+// event in one transaction, and an invoice and the confirmation of the event in
+// another one.
 //
-// It takes orders at POST /orders?customer=ann&cents=700 and bills them:
+// The service takes orders at POST /orders?customer=ann&cents=700 and bills them:
 //
 //	DATABASE_URL=postgres://… REDIS_URL=redis://… go run .
 package main

@@ -11,7 +11,7 @@ import (
 	"outboxd/client/gormoutbox"
 )
 
-// Order is a row of the shop, and the payload of its event.
+// Order is a row of the table of orders, and the payload of the order's event.
 type Order struct {
 	ID       int64
 	Customer string
@@ -26,7 +26,7 @@ type Invoice struct {
 
 const orderPaid client.Type[Order] = "order:paid"
 
-// Pay stores an order and announces it, in one transaction.
+// Pay stores an order and emits its event, in one transaction.
 func Pay(ctx context.Context, db *gorm.DB, order *Order) error {
 	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		if err := tx.Create(order).Error; err != nil {
