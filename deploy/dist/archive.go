@@ -28,8 +28,8 @@ func (e entry) content() ([]byte, error) {
 	return os.ReadFile(e.path)
 }
 
-// pack returns a tar archive of files and of the folders that they are in. All of
-// them have the time of the release.
+// pack returns a tar archive of files and of the folders that they are in, all with
+// the time of the release.
 func (r *release) pack(files []entry) ([]byte, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)

@@ -44,7 +44,7 @@ func (r *release) buildAll() error {
 func (r *release) extra(name string) string { return filepath.Join(r.work, "extra", name) }
 
 // makeExtras makes the files that are shipped with each binary: the licences and the
-// shell completions. It runs the binary that was built for this machine.
+// shell completions. makeExtras runs the binary that was built for this machine.
 func (r *release) makeExtras() error {
 	if err := os.MkdirAll(filepath.Join(r.work, "extra"), 0o755); err != nil {
 		return err

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// nonroot is the image's user. It is a number because Kubernetes' runAsNonRoot does
-// not accept names.
+// nonroot is the image's user. nonroot is a number because Kubernetes' runAsNonRoot
+// does not accept names of users.
 const nonroot = "65532:65532"
 
 // makeImage writes an OCI image for all architectures as one archive, which podman,
@@ -107,8 +107,9 @@ func (r *release) image(p platform) (v1.Image, error) {
 	return mutate.ConfigFile(image, config)
 }
 
-// authorities returns certificates of Mozilla's list. It leaves out certificates with
-// a constraint, because a file of certificates cannot express constraints.
+// authorities returns certificates of Mozilla's list. authorities leaves out
+// certificates with a constraint, because a file of certificates cannot express
+// constraints.
 func authorities() []byte {
 	var list bytes.Buffer
 	for root := range bundle.Roots() {

@@ -18,9 +18,9 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA outboxd
 GRANT SELECT ON outboxd_migrations TO outboxd_relay, outboxd_worker, outboxd_monitor;
 
 -- Producers. A producer may not set attempts, generation and ordering_position, which
--- only the relay sets. It may not set created_at either, because a lowered payload
--- limit does not apply to older rows. INSERT … RETURNING id needs GRANT SELECT (id)
--- as well; emit does not.
+-- only the relay sets. A producer may not set created_at either, because a lowered
+-- payload limit does not apply to older rows. INSERT … RETURNING id needs GRANT
+-- SELECT (id) as well; emit does not.
 GRANT INSERT (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline, retention_seconds,
     unique_seconds, available_at, ordering_key) ON outbox TO outboxd_producer;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key TO outboxd_producer;
@@ -50,7 +50,7 @@ GRANT SELECT, UPDATE (paused_at, paused_by, pause_reason, down_since, down_until
 GRANT INSERT ON outbox_actions TO outboxd_worker;
 GRANT SELECT (id) ON outbox_actions TO outboxd_worker;
 
--- Role relay. Its SELECT … FOR UPDATE needs the right UPDATE.
+-- Role relay. The relay's SELECT … FOR UPDATE needs the right UPDATE.
 ALTER TABLE outbox_sent OWNER TO outboxd_relay;
 ALTER TABLE outbox_sent_default OWNER TO outboxd_relay;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_relays TO outboxd_relay;

@@ -24,9 +24,9 @@ SELECT setval('outbox_ordering_position', max(position)) FROM (
     UNION ALL SELECT max(ordering_position) FROM outbox_dead
 ) AS positions;
 
--- The account is computed anew. As emitted it counts the events that exist in this
--- database, and those that the account knows to have ended. So the account no longer
--- shows events that were lost before this file ran.
+-- The account is computed anew. As emitted events the account counts those that exist
+-- in this database, and those that the account knows to have ended. So the account no
+-- longer shows events that were lost before this file ran.
 WITH gone AS (
     DELETE FROM outbox_entries RETURNING event_type, created_at, unrecorded, repeated
 )

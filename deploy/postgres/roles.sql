@@ -21,8 +21,8 @@ BEGIN;
 -- example), and people have outboxd_operator. outboxd_producer and outboxd_consumer
 -- are groups for the roles of other services: GRANT outboxd_producer TO orders;
 --
--- The exception is ignored because this file may run in two databases at the same
--- time.
+-- This block ignores the error that a role exists, because this file may run in two
+-- databases at the same time.
 DO $$
 DECLARE
     role record;

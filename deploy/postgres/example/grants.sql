@@ -1,6 +1,6 @@
 -- Grants for the example: for the role api, and for the worker that sends its
--- notifications. Run it as outboxd_owner or a superuser, after every outboxd migrate
--- up and after ../grants.sql. You may run it again at any time.
+-- notifications. Run this file as outboxd_owner or a superuser, after every outboxd
+-- migrate up and after ../grants.sql. You may run it again at any time.
 
 BEGIN;
 

@@ -1,5 +1,6 @@
 -- The PostgreSQL role and the schema of the example, so that the process's role api
--- can have a PostgreSQL role of its own. Run it after ../roles.sql, as the same role:
+-- can have a PostgreSQL role of its own. Run this file after ../roles.sql, as the
+-- same role:
 --
 --   psql -v ON_ERROR_STOP=1 -d app -f deploy/postgres/example/roles.sql
 --   outboxd migrate up --example=on        with the URL of outboxd_owner

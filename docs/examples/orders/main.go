@@ -1,6 +1,6 @@
-// Command orders is a small service that uses outboxd. It writes an order and its
-// event in one transaction, and an invoice and the confirmation of the event in
-// another one.
+// Command orders is a small service that uses outboxd. The service writes an order
+// and its event in one transaction, and an invoice and the confirmation of the event
+// in another one.
 //
 // The service takes orders at POST /orders?customer=ann&cents=700 and bills them:
 //
