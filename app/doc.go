@@ -1,3 +1,3 @@
-// Package app is the program outboxd: signals and exit codes. Only this package and
-// those below it may import all others.
+// Package app is the program outboxd: it handles signals and exit codes. Only this
+// package and the packages below it may import all other packages.
 package app

@@ -71,8 +71,9 @@ func (b *backlog) drainFirst(ctx context.Context, e *env.Env, size, first int) (
 	record := result.NewRecorder(first)
 	stop := e.RunRelay(ctx, r)
 	err := e.WaitDelivered(ctx, int64(first), record.Reached)
-	// The last look may have found more events than wanted. So the end is
-	// computed from the marks, and is not the end of the wait.
+	// The last poll may have counted more events than this size needs. So the
+	// duration comes from the recorded counts, and not from the moment at which the
+	// poll ended.
 	took := record.Finished()
 	if stopped := stop(); err == nil {
 		err = stopped

@@ -3,7 +3,8 @@
 //
 // Every benchmark compares arms within one run and reports ratios. Figures of
 // different machines, or of one machine at different times, cannot be compared.
-// It uses only a schema and a Redis database of its own, which package env makes.
+// A benchmark uses a PostgreSQL schema and a Redis database of its own, which
+// package env makes.
 package bench
 
 import (
@@ -15,22 +16,21 @@ import (
 	"outboxd/app/bench/result"
 )
 
-// Bench is one benchmark of the command line.
+// Bench is one benchmark: a subcommand of "outboxd bench".
 type Bench struct {
 	Name  string // of the subcommand and in the report
 	Short string // one line of help
 	Long  string // what is compared, and what a ratio means
-	// Prepare adds the benchmark's flags and returns its Run, to be called once
-	// they are parsed.
+	// Prepare adds the benchmark's flags and returns its Run. Call Run once the
+	// flags are parsed.
 	Prepare func(flags *pflag.FlagSet) Run
 }
 
 // Run measures and reports. Env.Close clears the environment afterwards.
 type Run func(ctx context.Context, e *env.Env) (*result.Report, error)
 
-// All returns every benchmark, in the order of the help: first how much the relay
-// moves, then how soon an event gets through, then what the relay costs producers
-// and an idle system.
+// All returns every benchmark in the order of the help: throughput first, then
+// latency, then the cost for producers and for an idle system.
 func All() []Bench {
 	return []Bench{
 		Drain(), Horizon(), Backlog(), Scale(), Overhead(), Effects(),

@@ -8,8 +8,8 @@ import (
 	"outboxd/app/bench/result"
 )
 
-// The subscription plays the part of one that a person applied. Nothing
-// delivers.
+// The subscription is inserted by SQL, as if an operator had applied it. No worker
+// sends its deliveries.
 const subscribeSQL = `
 INSERT INTO outbox_subscriptions (name, types, patterns, url, format, timeout_ms, concurrency, attempts, retry_max_ms, ordering)
 SELECT 'bench-' || n, ARRAY[$2::text], ARRAY[$3::text], 'http://receiver.example.com', 'raw', 10000, 10, 12, 3600000, 'none' FROM generate_series(1, $1::int) AS n`
@@ -41,8 +41,8 @@ func (d *drain) runSubscribed(ctx context.Context, e *env.Env, report *result.Re
 	return report, nil
 }
 
-// drainSubscribed drains the loaded events, each of which becomes so many rows of the
-// history: itself and its deliveries. The rate counts events.
+// drainSubscribed drains the loaded events. Each event becomes "each" rows of the
+// history: the event and its deliveries. The rate counts events.
 func drainSubscribed(ctx context.Context, e *env.Env, events, each int) (result.Measurement, error) {
 	e.Progress.Start("outboxd", int64(events))
 	defer e.Progress.Done()

@@ -33,7 +33,7 @@ func drainRelay(ctx context.Context, e *env.Env, events int, change func(*relay.
 	return result.Measurement{Rate: result.PerSecond(events, took), Curve: record.Curve()}, checkMoved(ctx, e, events)
 }
 
-// drainBare drains the loaded events with the bare loop.
+// drainBare drains the loaded events with the minimal loop of rival.Bare.
 func drainBare(ctx context.Context, e *env.Env, events int, withCursor bool) (result.Measurement, error) {
 	e.Progress.Start("bare loop", int64(events))
 	defer e.Progress.Done()
@@ -67,8 +67,8 @@ func drainTextbook(ctx context.Context, e *env.Env, events, payload int) (result
 	return result.Measurement{Rate: result.PerSecond(events, took)}, err
 }
 
-// checkMoved fails unless every event is once in Redis, once in the history if
-// there is one, and no longer in the outbox.
+// checkMoved fails unless every event is in Redis once, is in the history once (if
+// the relay keeps one), and has left the outbox.
 func checkMoved(ctx context.Context, e *env.Env, events int) error {
 	delivered, err := e.Delivered(ctx)
 	if err != nil {

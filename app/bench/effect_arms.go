@@ -23,7 +23,8 @@ import (
 	"outboxd/repository"
 )
 
-// effectArms are the arms of the benchmark, on one way to the servers.
+// effectArms are the arms of the benchmark, all at the same distance from the
+// servers.
 type effectArms struct {
 	single, batch, nothing, external, floor, key, keyBatch *result.Contender
 }
@@ -77,7 +78,7 @@ func (f *effects) contenders(ctx context.Context, e *env.Env, where string) (*ef
 	}, nil
 }
 
-// manyEffects is the effect of several events, by one statement.
+// manyEffects writes the effects of several events by one statement.
 func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) error {
 	ids := make([]string, len(tasks))
 	for i, task := range tasks {
@@ -87,8 +88,8 @@ func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) erro
 	return err
 }
 
-// effectArm loads events, and measures from the start of relay and worker until the
-// tally is full.
+// effectArm returns an arm that loads events and starts a relay and a worker. It
+// measures from their start until every event is counted.
 func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx context.Context, n, payload int) error, check func(context.Context, *env.Env, int) error, run func(context.Context, *tally) (stop func() error)) *result.Contender {
 	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
 		if err := load(ctx, events, f.payload); err != nil {
@@ -114,7 +115,7 @@ func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx c
 	}}
 }
 
-// runIdle is a worker of Asynq's that does nothing.
+// runIdle runs an Asynq worker whose handler only counts.
 func (f *effects) runIdle(ctx context.Context, e *env.Env, t *tally) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -176,7 +177,7 @@ func (t *tally) add(n int64) {
 	}
 }
 
-// effectsPatience is when an arm that has not finished is given up.
+// effectsPatience is how long an arm may take before the benchmark gives up.
 const effectsPatience = 10 * time.Minute
 
 func (t *tally) wait(ctx context.Context) error {
@@ -192,7 +193,7 @@ func (t *tally) wait(ctx context.Context) error {
 	}
 }
 
-// tallied is an inbox whose commits are counted.
+// tallied is an inbox that counts its commits.
 type tallied struct {
 	domain.Inbox
 	t *tally
@@ -222,7 +223,8 @@ func (i tallied) ProcessAll(ctx context.Context, ids []domain.ID, effect func(co
 	return list, nil
 }
 
-// counted also counts the events that follow others in one transaction.
+// counted also counts the followers: later events of the same keys that the
+// transaction takes along.
 type counted struct {
 	domain.Effects
 	took *int64
@@ -239,7 +241,7 @@ func (c counted) Follow(ctx context.Context, owners []domain.ID, eventType, queu
 	return list, err
 }
 
-// everyEffect fails unless every event took effect once, beside its confirmation.
+// everyEffect fails unless every event has one effect and is confirmed.
 func everyEffect(ctx context.Context, e *env.Env, events int) error {
 	return once(ctx, e, events, "SELECT count(*), count(DISTINCT event_id) FROM "+effectsTable+" JOIN inbox USING (event_id)")
 }

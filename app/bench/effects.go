@@ -63,7 +63,7 @@ func (f *effects) addPlaces(flags *pflag.FlagSet) {
 	flags.IntVar(&f.gathered, "batch-at-once", 256, "tasks at a time of \"in batches\"")
 }
 
-// open begins the report, and makes the arms without a distance.
+// open begins the report, and makes the arms for servers without an added delay.
 func (f *effects) open(ctx context.Context, e *env.Env, name string) (*result.Report, *effectArms, error) {
 	if f.atOnce < 1 || f.atOnce > env.Conns-4 || f.gathered < 1 || f.keyed < 1 || f.rtt < 0 {
 		return nil, nil, fmt.Errorf("--at-once has to be from 1 to %d, --batch-at-once and --key-events at least 1, and --rtt not below 0", env.Conns-4)

@@ -38,7 +38,8 @@ func launch(ctx context.Context, e *env.Env, n int) (*fleet, error) {
 	return f, nil
 }
 
-// outcome returns how a process ended; nil if it was asked to end.
+// outcome returns the error with which a process ended, with the end of its output;
+// nil if the benchmark stopped it.
 func outcome(ctx context.Context, err error, said *bytes.Buffer) error {
 	var exit *exec.ExitError
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.As(err, &exit) && exit.ExitCode() == 0) {
@@ -59,7 +60,7 @@ func (f *fleet) stop() error {
 	return errors.Join(errs...)
 }
 
-// await returns when n relays are present in the database.
+// await returns when n relays have registered in the database.
 func (f *fleet) await(ctx context.Context, e *env.Env, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -49,7 +49,8 @@ func (d *drainFlags) horizon(ctx context.Context, e *env.Env) (*result.Report, e
 	return report, nil
 }
 
-// besideSnapshot is arm with an open snapshot from before the load.
+// besideSnapshot returns an arm like drainFlags.arm, but a snapshot from before the
+// load stays open during the drain.
 func (d *drainFlags) besideSnapshot(e *env.Env, name string, drain func(context.Context) (result.Measurement, error)) *result.Contender {
 	loaded := d.arm(e, name, drain)
 	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
@@ -62,15 +63,16 @@ func (d *drainFlags) besideSnapshot(e *env.Env, name string, drain func(context.
 	}}
 }
 
-// holdSnapshot keeps a snapshot of this moment until release is called.
+// holdSnapshot takes a snapshot of the database now, and keeps it open until
+// release is called.
 func holdSnapshot(ctx context.Context, e *env.Env) (release func(), err error) {
 	tx, err := e.Admin.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, fmt.Errorf("hold a snapshot: %w", err)
 	}
 	release = func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }
-	// The server may end idle transactions, so this switches that off. Only a
-	// query takes the snapshot.
+	// Switch off the server's limit for idle transactions. BEGIN alone takes no
+	// snapshot, so a query follows.
 	if _, err = tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err == nil {
 		_, err = tx.Exec(ctx, "SELECT FROM outbox LIMIT 1")
 	}

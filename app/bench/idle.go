@@ -86,8 +86,8 @@ func idle(ctx context.Context, e *env.Env, length, settle time.Duration) (_ *res
 }
 
 // readAlong puts a proxy in front of PostgreSQL that adds no delay and counts
-// statements. Encrypted connections cannot be read: then there is no proxy, and
-// said is nil.
+// statements. If connections are encrypted, the proxy could not read them: then
+// there is none, and said is nil.
 func readAlong(ctx context.Context, e *env.Env) (address string, said *distance.Statements, done func() error, err error) {
 	_, encrypted, err := distance.Server(ctx, e.Admin)
 	if err != nil {
@@ -140,7 +140,8 @@ func readCosts(ctx context.Context, e *env.Env, process *env.Process, said *dist
 	return c, nil
 }
 
-// commandCalls reads Redis's INFO commandstats, without the INFO itself.
+// commandCalls reads the number of calls of each command from Redis's INFO
+// commandstats. It leaves out INFO itself.
 func commandCalls(info string) map[string]int {
 	calls := map[string]int{}
 	for line := range strings.Lines(info) {
@@ -180,7 +181,8 @@ func addCosts(r *result.Report, before, after costs) {
 	r.Arms = append(r.Arms, breakdown("redis: ", before.redis, after.redis, seconds)...)
 }
 
-// breakdown lists what was counted, the most frequent first.
+// breakdown returns one arm for each counted statement or command, the most
+// frequent first.
 func breakdown(prefix string, before, after map[string]int, seconds float64) []result.Arm {
 	difference := map[string]int{}
 	for name, n := range after {

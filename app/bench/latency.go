@@ -44,8 +44,8 @@ p50_ms and p99_ms are those from commit to the handler's start at the light rate
 	}
 }
 
-// warmUp is how many events pass before the measurement, so that connections
-// are made, statements prepared and pages read.
+// warmUp is how many events are sent before the measurement, so that connections
+// are open, statements are prepared and pages are cached.
 const warmUp = 100
 
 func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration, burst int) (_ *result.Report, err error) {
@@ -111,7 +111,8 @@ func latency(ctx context.Context, e *env.Env, rate float64, length time.Duration
 	return report, nil
 }
 
-// runLatency starts a relay and a worker that tell the stopwatch.
+// runLatency starts a relay and a worker that report each event's progress to the
+// stopwatch.
 func runLatency(ctx context.Context, e *env.Env, s *traffic.Stopwatch) (stop func() error) {
 	stopRelay := e.RunRelay(ctx, e.NewRelay(func(o *relay.Options) {
 		o.Publisher = timedPublisher{o.Publisher, s}
@@ -123,7 +124,7 @@ func runLatency(ctx context.Context, e *env.Env, s *traffic.Stopwatch) (stop fun
 	return func() error { return errors.Join(stopWorker(), stopRelay()) }
 }
 
-// timedPublisher tells the stopwatch which events have been enqueued.
+// timedPublisher reports enqueued events to the stopwatch.
 type timedPublisher struct {
 	domain.Publisher
 	s *traffic.Stopwatch

@@ -13,7 +13,7 @@ import (
 	"outboxd/app/bench/result"
 )
 
-// Network is the benchmark of a drain with both servers at a distance.
+// Network is the benchmark of a drain with a network delay to both servers.
 func Network() Bench {
 	return Bench{
 		Name:  "network",
@@ -73,7 +73,7 @@ func (n *network) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 	return report, nil
 }
 
-// farAway returns the same environment with both servers at a distance.
+// farAway returns the same environment with a network delay to both servers.
 func farAway(ctx context.Context, e *env.Env, oneWay time.Duration) (_ *env.Env, closeAll func() error, err error) {
 	database, databaseURL, err := distance.Postgres(ctx, e.Admin, oneWay, nil)
 	if err != nil {
@@ -93,7 +93,7 @@ func farAway(ctx context.Context, e *env.Env, oneWay time.Duration) (_ *env.Env,
 	}, nil
 }
 
-// measureDistance reports the round trips that a client really sees.
+// measureDistance adds the round-trip times that a client measures to the report.
 func measureDistance(ctx context.Context, e *env.Env, report *result.Report) error {
 	client, err := e.NewRedisClient()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"outboxd/relay"
 )
 
-// Overhead compares draining with and without being watched.
+// Overhead compares draining with and without metrics and traces.
 func Overhead() Bench {
 	return Bench{
 		Name:  "overhead",
@@ -83,7 +83,7 @@ func drainScraped(ctx context.Context, e *env.Env, events int) (result.Measureme
 	return drainRelay(ctx, e, events, func(o *relay.Options) { o.Registry = registry })
 }
 
-// drainTraced drains with a span for the given share of the events.
+// drainTraced drains while the given share of the events is traced.
 func drainTraced(ctx context.Context, e *env.Env, events int, share float64) (m result.Measurement, err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,8 +109,8 @@ func drainTraced(ctx context.Context, e *env.Env, events int, share float64) (m 
 	return m, err
 }
 
-// countingExporter counts the exported spans. It is fewer than there were if
-// spans come faster than they are exported.
+// countingExporter counts the exported spans. If spans come faster than they can be
+// exported, some are dropped and not counted.
 type countingExporter struct {
 	sdktrace.SpanExporter
 	spans atomic.Int64

@@ -15,7 +15,8 @@ import (
 	"outboxd/app/bench/traffic"
 )
 
-// Producer is the benchmark of what the outbox's trigger costs its producers.
+// Producer is the benchmark of how much the outbox's trigger slows its producers
+// down.
 func Producer() Bench {
 	return Bench{
 		Name:  "producer",
@@ -47,7 +48,8 @@ The ratios are rates against "no trigger", with the largest number of clients.`,
 	}
 }
 
-// producerArm is one state of the outbox, as producers see it.
+// producerArm is one state of the outbox's triggers in which producers are
+// measured.
 type producerArm struct {
 	name, ratio string
 	prepare     []string // puts the outbox into this state from that of any other arm
@@ -70,8 +72,8 @@ func producerArms() []producerArm {
 	}
 }
 
-// The trigger to compare with. It notifies on a channel of its own, which has a
-// listener.
+// The trigger to compare with: it notifies on every INSERT, on the channel of
+// outboxd's own trigger.
 var alwaysSQL = []string{
 	`CREATE FUNCTION bench_notify() RETURNS trigger LANGUAGE plpgsql AS
 	 $$ BEGIN PERFORM pg_notify('outbox_wake', TG_TABLE_SCHEMA); RETURN NULL; END $$`,
@@ -110,8 +112,8 @@ func producer(ctx context.Context, e *env.Env, clients []int, turn time.Duration
 	for round := range rounds {
 		for i, n := range clients {
 			for j := range arms {
-				// So that no arm is always the first after a pause, or always
-				// follows the same one.
+				// Rotate the order of the arms, so that no arm is always first
+				// after a pause or always follows the same arm.
 				k := (j + round) % len(arms)
 				if err := takeState(ctx, e, arms[k]); err != nil {
 					return nil, err
@@ -194,7 +196,8 @@ func listen(ctx context.Context, e *env.Env) (stop func() error, err error) {
 	return func() error {
 		cancel()
 		err := <-result
-		// The wait has closed the connection already.
+		// Waiting with a cancelled context closes the connection, so this Close
+		// only releases it.
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return err
 	}, nil

@@ -13,7 +13,7 @@ import (
 	"outboxd/jobs/broker"
 )
 
-// Scale compares numbers of relay processes.
+// Scale compares drains by different numbers of relay processes.
 func Scale() Bench {
 	return Bench{
 		Name:  "scale",
@@ -53,8 +53,8 @@ func (s *scale) run(ctx context.Context, e *env.Env) (*result.Report, error) {
 	return report, nil
 }
 
-// drainBy drains with n processes. Events that are delivered while the
-// processes start count only if no others are left afterwards.
+// drainBy drains with n processes. The rate leaves out the events that are
+// delivered while the processes start, unless that is all of them.
 func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measurement, err error) {
 	e.Progress.Start(fmt.Sprintf("%d relays", n), int64(s.events))
 	defer e.Progress.Done()
@@ -85,7 +85,7 @@ func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measur
 		return result.Measurement{}, err
 	}
 	took := time.Since(begun)
-	// Count only after the processes have committed their last batches.
+	// Stop the processes before counting, so that their last batches are committed.
 	if err := fleet.stop(); err != nil {
 		return result.Measurement{}, err
 	}
@@ -96,8 +96,8 @@ func (s *scale) drainBy(ctx context.Context, e *env.Env, n int) (_ result.Measur
 	return result.Measurement{Rate: result.PerSecond(measured, took), Figures: map[string]float64{"delivered_twice": float64(twice)}}, checkMoved(ctx, e, s.events+int(twice))
 }
 
-// deliveredTwice counts the events' deliveries after the first: additional
-// tasks in Redis, and additional rows of the history.
+// deliveredTwice counts repeated deliveries: second tasks of an event in Redis, and
+// second rows of an event in the history.
 func deliveredTwice(ctx context.Context, e *env.Env) (int64, error) {
 	const page = 10_000
 	seen, tasks := map[string]struct{}{}, int64(0)

@@ -94,7 +94,8 @@ func (s *soak) run(ctx context.Context, e *env.Env) (_ *result.Report, err error
 	return report, awaitRelayed(ctx, e, all.n)
 }
 
-// phases watches before, with and after the snapshot.
+// phases measures three phases: before an old snapshot is open, while it is open,
+// and after it is closed.
 func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, report *result.Report) error {
 	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 	start, err := readSoak(ctx, e, process)
@@ -130,7 +131,7 @@ func (s *soak) phases(ctx context.Context, e *env.Env, process *env.Process, rep
 	return phase("after it", around)
 }
 
-// soaked is one look of a soak.
+// soaked is one measurement of a soak.
 type soaked struct {
 	at      time.Time
 	metrics map[string]float64
@@ -161,7 +162,7 @@ func readSoak(ctx context.Context, e *env.Env, process *env.Process) (soaked, er
 
 func (s *soaked) arm(name string) result.Arm { return result.Arm{Name: name, Figures: s.figures} }
 
-// lag returns how late events were between two looks.
+// lag returns the quantiles of the relay's lag between two measurements.
 func (s *soaked) lag(name string, end *soaked) result.Arm {
 	const histogram = "outboxd_relay_lag_seconds"
 	var buckets []bucket
@@ -178,12 +179,13 @@ func (s *soaked) lag(name string, end *soaked) result.Arm {
 	}}
 }
 
-// bucket is a bucket of a Prometheus histogram: how many values were at most
-// le.
+// bucket is a bucket of a Prometheus histogram: count values were less than or
+// equal to le.
 type bucket struct{ le, count float64 }
 
-// quantile estimates as Prometheus does: evenly within a bucket. In the last
-// bucket, which has no end, it returns the bucket's beginning.
+// quantile estimates a quantile as Prometheus does: it assumes that values are
+// spread evenly within a bucket. For the last bucket, which has no upper bound, it
+// returns the lower bound.
 func quantile(buckets []bucket, q float64) float64 {
 	if len(buckets) == 0 {
 		return 0
@@ -202,8 +204,8 @@ func quantile(buckets []bucket, q float64) float64 {
 	return 0
 }
 
-// awaitRelayed returns when all n events have been handed over. Their tasks may
-// still wait in Redis, because the worker's speed is not measured here.
+// awaitRelayed returns when all n events are in Redis. Their tasks may still wait
+// in Redis, because the worker's speed is not measured here.
 func awaitRelayed(ctx context.Context, e *env.Env, n int) error {
 	limited, cancel := context.WithTimeout(ctx, traffic.PassageLimit)
 	defer cancel()

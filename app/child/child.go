@@ -1,5 +1,5 @@
-// Package child starts processes that end with this one, also when it is
-// killed.
+// Package child starts child processes that end when this process ends, even if
+// this process is killed.
 package child
 
 import (
@@ -18,8 +18,9 @@ type Process struct {
 	err  error
 }
 
-// Start starts cmd in a process group of its own, so that Ctrl-C reaches this
-// process alone. When this process dies, the child gets the signal death.
+// Start starts cmd in a process group of its own, so that Ctrl-C reaches only this
+// process and not the child. When this process dies, the child gets the signal
+// death.
 func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -29,8 +30,8 @@ func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
 	started := make(chan error)
 	go func() {
 		defer close(p.done)
-		// The kernel sends the signal when the thread that forked ends, so this thread must last as
-		// long as the child.
+		// The kernel sends the signal when the thread that started the child ends, so this thread must live as long as
+		// the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -58,8 +59,8 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // State returns how the child ended. It may be called once Done is closed.
 func (p *Process) State() *os.ProcessState { return p.cmd.ProcessState }
 
-// Err returns the error of Wait: nil if the child ended with 0. It may be
-// called once Done is closed.
+// Err returns the error of Wait: nil if the child exited with 0. It may be called
+// once Done is closed.
 func (p *Process) Err() error { return p.err }
 
 // Signal sends a signal. It is no error if the child has ended.

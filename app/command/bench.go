@@ -84,7 +84,8 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 // measure prepares the environment of a benchmark, runs it, and clears the
 // environment.
 func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
-	// A benchmark needs the servers of a relay, whatever roles are configured.
+	// A benchmark needs the same servers as a relay. The configured roles do not
+	// matter.
 	if err := cmd.Flags().Set("roles", string(config.RoleRelay)); err != nil {
 		return nil, config.Mistake{Err: err}
 	}
@@ -133,10 +134,11 @@ func (c commands) measureOn(ctx context.Context, cmd *cobra.Command, cfg *config
 	return run(ctx, e)
 }
 
-// closePatience bounds clearing up after a benchmark.
+// closePatience is how long a benchmark may take to delete what it made.
 const closePatience = 20 * time.Second
 
-// closeAfter calls closing even if ctx has ended.
+// closeAfter calls closing with a context of its own, so that it works even if ctx
+// has ended.
 func closeAfter(ctx context.Context, closing func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()

@@ -6,11 +6,12 @@ import (
 	"outboxd/config"
 )
 
-// addCompletion adds completion for shells: cobra's command that prints their
-// scripts, with instructions, and the values of options that have few.
+// addCompletion adds shell completion: cobra's command that prints the scripts,
+// with instructions, and the possible values of flags that have only a few.
 func addCompletion(root *cobra.Command) {
 	for flag, values := range config.Choices() {
-		// Every command inherits the daemon's flags from root.
+		// Registering a flag at root is enough, because every command inherits the
+		// daemon's flags from it.
 		_ = root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	root.InitDefaultCompletionCmd()

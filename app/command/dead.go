@@ -48,7 +48,8 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	durationVar(cmd.Flags(), &f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
 }
 
-// read returns the filter, and the flags that were set, for the record.
+// read returns the filter. It also returns the flags that were set, for the log of
+// actions.
 func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, map[string]string, error) {
 	ids, err := eventIDs(args)
 	if err != nil {
@@ -104,7 +105,7 @@ func newDeadDocument(d *domain.DeadLetter) deadDocument {
 
 type deadListDocument struct {
 	DeadLetters []deadDocument `json:"dead_letters"`
-	// Next is for --after; empty on the last page.
+	// Next is the value of --after for the next page; empty on the last page.
 	Next string `json:"next,omitempty"`
 }
 
@@ -169,7 +170,7 @@ func deadTable(w io.Writer, document deadListDocument) {
 	}
 }
 
-// missing returns an error if IDs were named and not all of them were found.
+// missing returns an error if the command line names more IDs than were found.
 func missing(ids []domain.ID, met int) error {
 	if met >= len(ids) {
 		return nil
@@ -209,8 +210,7 @@ func (c commands) newDeadShowCommand() *cobra.Command {
 	return cmd
 }
 
-// oneArgument requires exactly one argument. what describes it, for the
-// message.
+// oneArgument requires exactly one argument, which the error message calls what.
 func oneArgument(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {

@@ -39,7 +39,7 @@ notifications arrive.
 
 It exits with 1 if something is broken or there is a warning.`
 
-// doctorTimeout bounds looking at both servers together.
+// doctorTimeout bounds the examination of PostgreSQL and Redis together.
 const doctorTimeout = time.Minute
 
 // examination is the result of doctor.
@@ -115,7 +115,8 @@ func (c commands) newDoctorCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		// Checks LISTEN for the relays, whatever roles this configuration has.
+		// Check whether relays can LISTEN, even if this configuration has no role
+		// relay.
 		options.Listens, options.ListenURL = cfg.Relay.Listen != config.ListenOff, string(cfg.Relay.ListenURL)
 		findings, err := diagnose(cmd, cfg, options)
 		if err != nil {
@@ -131,8 +132,9 @@ func (c commands) newDoctorCommand() *cobra.Command {
 	return doctor
 }
 
-// doctorOptions returns the options for the configured roles. If these roles
-// lack a setting that doctor does not need, it returns those for a relay.
+// doctorOptions returns the options for the configured roles. If the configuration
+// is invalid for these roles, because it lacks a setting that doctor does not need,
+// it returns the options for a relay.
 func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.Options, error) {
 	if flags.snapshot < 0 || flags.keyAge < 0 {
 		return examine.Options{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age are not negative")}
@@ -148,8 +150,8 @@ func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.
 	return options, nil
 }
 
-// diagnose looks at both servers. It fails only if the embedded servers cannot
-// be started.
+// diagnose examines PostgreSQL and Redis. It fails only if the embedded servers
+// cannot be started.
 func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (_ []domain.Finding, err error) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()
@@ -167,8 +169,9 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (
 	return examineBoth(ctx, cfg, s, options, log)
 }
 
-// examineBoth does a quick look and all thorough looks. It logs the full error of
-// a server that fails, because findings contain no details.
+// examineBoth does both the quick and the thorough examinations. It logs the full
+// error of a server that fails, because a finding does not contain the error's
+// details.
 func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	var sources lookout.Sources
 	var thorough []domain.Finding
@@ -178,7 +181,8 @@ func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, op
 	if domain.ErrorCode(redisErr) == domain.CodeInvalid {
 		return nil, config.Mistake{Err: redisErr}
 	}
-	// At the same time, because each may be silent until the patience ends.
+	// Ask both servers at the same time, because each may take as long as the time
+	// limit.
 	var answered sync.WaitGroup
 	if redisErr == nil {
 		defer func() { _ = redis.Close() }()
@@ -226,14 +230,14 @@ func examineDatabase(ctx context.Context, db *postgres.Database, options examine
 	return append(schema, found...), err
 }
 
-// The connections that a command needs to look at PostgreSQL and Redis.
+// How many connections a command needs to examine PostgreSQL and Redis.
 const (
 	databaseConnections = 2
 	redisConnections    = 2
 )
 
-// table prints one finding below the other, without columns, because sentences
-// are longer than lines.
+// table prints the findings one below the other. It uses no columns, because a
+// finding's sentences are longer than a line.
 func (e examination) table(w io.Writer, color terminal.Palette) {
 	for _, f := range e.Findings {
 		fmt.Fprintf(w, "%s %s: %s\n", f.level(color), color.Bold(f.Code), terminal.OneLine(f.Found, 0))

@@ -8,7 +8,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// durationFlag reads durations as the pages and commands print them, too: 2d, 3d4h.
+// durationFlag reads Go's durations, and also the form that the pages and commands
+// print: 2d, 3d4h.
 type durationFlag time.Duration
 
 var _ pflag.Value = (*durationFlag)(nil)

@@ -54,7 +54,7 @@ pgx, lib/pq and psql.`,
 	return cmd
 }
 
-// addresses returns the URLs of the configured servers, or of those that run on the data directory.
+// addresses returns the URLs of the configured servers, or else of the embedded servers that run on the data directory.
 func addresses(cfg *config.Config) (envDocument, error) {
 	document := envDocument{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL)}
 	if document.DatabaseURL != "" && document.RedisURL != "" {

@@ -33,7 +33,7 @@ func (c commands) newEventsCommand() *cobra.Command {
 }
 
 // queuePatience bounds how long Redis may take to answer. Without an answer the
-// command shows what the database knows.
+// command shows only what PostgreSQL knows.
 const queuePatience = 5 * time.Second
 
 func (c commands) newEventsShowCommand() *cobra.Command {
@@ -48,7 +48,7 @@ may be that of the event or of its task.`,
 		Args:    oneArgument("one event ID"),
 	}
 	out.AddFlag(cmd)
-	// A relay needs both servers.
+	// The command needs PostgreSQL and Redis, as a relay does.
 	cmd.RunE = c.withServers(config.RoleRelay, &out, func(cmd *cobra.Command, args []string, o *opened) error {
 		ids, err := eventIDs(args)
 		if err != nil {
@@ -88,7 +88,7 @@ func findTasks(ctx context.Context, o *opened, life *domain.EventLife) ([]domain
 	return tasks, deliveries, err
 }
 
-// eventDocument is an event's life in JSON and YAML.
+// eventDocument is everything known about one event, in JSON and YAML.
 type eventDocument struct {
 	ID           domain.ID          `json:"id"`
 	State        domain.EventState  `json:"state"`

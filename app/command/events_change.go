@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	// changedAtOnce is how many events one transaction changes. Handlers that
-	// begin with them wait until it ends.
+	// changedAtOnce is how many events one transaction changes. A handler that
+	// confirms one of these events waits until that transaction ends.
 	changedAtOnce = 100
-	// changedPage is the number of events that one page looks for.
+	// changedPage is how many matching events one query returns.
 	changedPage = 1000
-	// tooLateListed is how many of the events that could not be changed are
-	// named.
+	// tooLateListed is how many of the events that could not be changed the result
+	// names.
 	tooLateListed = 100
 )
 
@@ -186,8 +186,8 @@ func (r *eventChangeRun) close() {
 }
 
 // takeMatching changes the events that the filter chooses and that can be changed,
-// page by page. The pages go by the IDs, so an event that has moved on is not met
-// again.
+// page by page. The pages are in the order of the IDs, so no event is changed
+// twice, even if its state changes meanwhile.
 func (r *eventChangeRun) takeMatching(ctx context.Context, filter domain.EventFilter) error {
 	lives, closed, err := openLives(r.o)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"outboxd/domain"
 )
 
-// deliveryDocument is a delivery of an event as JSON and YAML have it.
+// deliveryDocument is a delivery of an event in JSON and YAML.
 type deliveryDocument struct {
 	ID           domain.ID         `json:"id"`
 	Subscription string            `json:"subscription"`

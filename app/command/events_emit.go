@@ -16,8 +16,8 @@ import (
 	"outboxd/repository"
 )
 
-// maxPayloadRead is how many bytes of a payload are read: the largest limit
-// that an outbox can have. The database checks the outbox's actual limit.
+// maxPayloadRead is the largest payload that the command reads, in bytes. No outbox
+// can allow more. The database checks the outbox's actual limit.
 const maxPayloadRead = 256 << 20
 
 // emitFlags describe one event.

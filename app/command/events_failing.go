@@ -21,8 +21,9 @@ import (
 	"outboxd/repository/search"
 )
 
-// openLives returns the lives of events, which know failing ones if a Redis is named,
-// and a function that closes Redis.
+// openLives returns the search for events, and a function that closes its
+// connections to Redis. The search finds failing events only if a Redis is
+// configured.
 func openLives(o *opened) (domain.EventLives, func(), error) {
 	lives := failing.Lives{EventLives: search.NewLives(o.db), NoHistory: o.cfg.Relay.History <= 0}
 	if o.servers.RedisURL == "" {
@@ -50,7 +51,7 @@ func (f *failingFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "all failing events")
 }
 
-// read returns the flags that were set, for the record.
+// read returns the flags that were set, for the log of actions.
 func (f *failingFlags) read(cmd *cobra.Command, args []string) (said map[string]string, err error) {
 	if f.filter.IDs, err = eventIDs(args); err != nil {
 		return nil, err

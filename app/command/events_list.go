@@ -54,13 +54,14 @@ func newFailingDocument(t *domain.FailingTask) *failingDocument {
 
 type eventListDocument struct {
 	Events []listedEvent `json:"events"`
-	// Next is for --after; none on the last page.
+	// Next is the value of --after for the next page; nil on the last page.
 	Next *domain.ID `json:"next,omitempty"`
-	// GaveUp says that the search stopped early because it took too long, so
-	// there may be more.
+	// GaveUp says that the search stopped early because it took too long. There may
+	// be more matching events.
 	GaveUp   bool `json:"gave_up"`
 	Examined int  `json:"examined"`
-	// QueueError says why failing events could not be told from those in flight.
+	// QueueError says why Redis could not be asked. Without Redis, failing events
+	// are shown as in flight.
 	QueueError string `json:"queue_error,omitempty"`
 }
 
@@ -95,8 +96,7 @@ func (f *eventFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.next, "after", "", "start after this event: the \"next\" of the previous page")
 }
 
-// addFilter adds the flags that choose events, without those that page through
-// a list.
+// addFilter adds the flags that choose events, but not the flags for paging.
 func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter.Type, "type", "", "only of this event type")
 	cmd.Flags().StringVar(&f.filter.Queue, "queue", "", "only of this queue")
@@ -112,7 +112,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// said returns the flags that were set, for the record.
+// said returns the flags that were set, for the log of actions.
 func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
 	said := map[string]string{}
 	for _, name := range []string{"type", "queue", "key", "state", "since", "until", "header"} {
@@ -222,7 +222,7 @@ func eventListTable(w io.Writer, d *eventListDocument) {
 	}
 }
 
-// detail returns what the event waits for, or its error.
+// detail returns what the event waits for, or the error that it ended with.
 func (e *listedEvent) detail() string {
 	switch {
 	case e.WaitsFor != nil:

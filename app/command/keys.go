@@ -63,7 +63,7 @@ keys.`,
 // keysDocument is a list of held keys in JSON and YAML.
 type keysDocument struct {
 	Keys []keyDocument `json:"keys"`
-	// Complete is false if there are, or may be, more keys.
+	// Complete is false if the list may lack some held keys.
 	Complete bool `json:"complete"`
 }
 
@@ -110,7 +110,8 @@ func newKeyDocument(k *domain.HeldKey) keyDocument {
 	return d
 }
 
-// holdReason says why the others wait for the event that has the turn.
+// holdReason says why the later events of a key wait for the event that has the
+// turn.
 func holdReason(t *domain.Turn, now time.Time) string {
 	switch {
 	case t == nil:

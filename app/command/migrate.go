@@ -105,7 +105,8 @@ func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error 
 		if err != nil {
 			return err
 		}
-		// If the example does not run, its migrations are not pending.
+		// Skip the example's migrations if the example does not run: nobody needs
+		// them.
 		if set.Suffix != "" && o.cfg.Example != config.ExampleOn && !slices.ContainsFunc(list, migrations.Migration.IsApplied) {
 			continue
 		}
@@ -130,11 +131,11 @@ func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error 
 	})
 }
 
-// withDatabase opens the configured database, or the embedded one, for one
-// command.
+// withDatabase runs a command on the configured database, or on the embedded one.
 func (c commands) withDatabase(do func(*cobra.Command, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
-		// The API is the role that needs only the database.
+		// Load the configuration as for the role api, because that role needs only
+		// the database.
 		cfg, err := c.loadAs(cmd, config.RoleAPI)
 		if err != nil {
 			return err

@@ -26,8 +26,8 @@ type opened struct {
 	log     *slog.Logger
 }
 
-// withServers opens the servers that a role needs, configured or embedded, for
-// a command that needs an up-to-date schema.
+// withServers opens the servers that a role needs, configured or embedded. It is
+// for commands that need an up-to-date schema.
 func (c commands) withServers(role config.Role, out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := out.Check(); err != nil {
@@ -46,8 +46,9 @@ func (c commands) withServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
-// withServersIfNamed opens both servers as withServers does, for a command that gets
-// on without Redis: with a database of its own and no Redis URL it opens no Redis.
+// withServersIfNamed opens both servers as withServers does. It is for a command
+// that can also work without Redis: if a database URL is configured and no Redis
+// URL, it does not open Redis.
 func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		role := config.RoleRelay
@@ -66,13 +67,14 @@ func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, 
 	}
 	cfg, err := c.load(cmd)
 	if err == nil && *c.timeout > 0 {
-		// The rest of the time is for what is then asked.
+		// Keep a tenth of the time for the queries after connecting.
 		cfg.Database.ConnectTimeout = min(cfg.Database.ConnectTimeout, *c.timeout-*c.timeout/10)
 	}
 	return cfg, err
 }
 
-// loadToLook reads the configuration for a command that works on existing data.
+// loadToLook reads the configuration for a command that only works on existing
+// data.
 func (c commands) loadToLook(cmd *cobra.Command, role config.Role) (*config.Config, error) {
 	cfg, err := c.loadAs(cmd, role)
 	if err != nil {
@@ -125,7 +127,8 @@ func (f *actionFlags) consent(name string) error {
 	return config.Mistake{Err: fmt.Errorf("nothing was done; say --yes to %s them", name)}
 }
 
-// action returns the record of the action that is about to be done.
+// action returns the entry for the log of actions, before the action is carried
+// out.
 func (f *actionFlags) action(filter map[string]string) *domain.Action {
 	actor := f.as
 	if actor == "" {
@@ -150,7 +153,8 @@ func thisUser() string {
 func eventIDs(args []string) ([]domain.ID, error) {
 	var ids []domain.ID
 	for _, arg := range args {
-		// The ID of a task also names its event.
+		// An argument may also be the ID of a task, which contains the ID of its
+		// event.
 		id, err := domain.EventID(arg)
 		if err != nil {
 			return nil, config.Mistake{Err: err}

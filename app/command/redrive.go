@@ -102,8 +102,8 @@ func redriveSaid(filter heal.RedriveFilter) map[string]string {
 	return said
 }
 
-// redriveNamed sends named events again, or those that the relay has found to
-// be missing.
+// redriveNamed sends the named events again. Without names it sends those again
+// whose tasks the relay found missing.
 func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, acting *actionFlags, out *terminal.Output) error {
 	ids, err := eventIDs(args)
 	if err != nil {

@@ -35,15 +35,15 @@ Commands end with 0 when it is done; with 1 when it failed, or when what they lo
 for was found (doctor, verify); with 2 when the command line or the configuration
 is wrong, or --yes is missing.`
 
-// commands is the common part of the subcommands.
+// commands has what all subcommands share.
 type commands struct {
 	environ []string
 	build   daemon.Build
 	timeout *time.Duration // how long a server may take to answer
 }
 
-// New returns the root of all commands, which read the variables of environ. Their error
-// is a config.Mistake if the command line or the configuration is wrong.
+// New returns the root command. Its commands read the environment variables in environ. Their error is a config.Mistake
+// if the command line or the configuration is wrong.
 func New(environ []string, build daemon.Build) *cobra.Command {
 	c := commands{environ: environ, build: build, timeout: new(time.Duration)}
 	root := &cobra.Command{
@@ -76,7 +76,7 @@ func New(environ []string, build daemon.Build) *cobra.Command {
 // answerTimeout is how long a server may take to answer a command.
 const answerTimeout = 5 * time.Second
 
-// addTimeout adds the flag to all commands that ask a server.
+// addTimeout adds the flag --timeout to all commands that query a server.
 func (c commands) addTimeout(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		switch name := sub.Name(); {
@@ -89,8 +89,8 @@ func (c commands) addTimeout(cmd *cobra.Command) {
 	}
 }
 
-// briefUsage removes the daemon's options, about fifty, from the help of each
-// command.
+// briefUsage removes the daemon's options from the help of each subcommand, because
+// there are about fifty.
 func briefUsage(template string) string {
 	return strings.Replace(template, `Global Flags:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}`, `Every option of the daemon is a flag here too. --database-url, --redis-url, --config and --data-dir
@@ -154,9 +154,9 @@ func (c commands) run(cmd *cobra.Command, _ []string) error {
 	return d.Run(cmd.Context())
 }
 
-// outliveReaders keeps this process alive when the reader of its output ends: its
-// writes then return errors. By default a write to a closed pipe ends a process at
-// once. That is right for a command (outboxd events list | head) and wrong for a
-// daemon whose log collector restarts. It catches the signal instead of ignoring it,
-// so that child processes inherit the default.
+// outliveReaders keeps this process alive when the reader of its output ends: a
+// write then returns an error. By default SIGPIPE ends a process that writes to a
+// closed pipe. That is right for a command (outboxd events list | head) and wrong
+// for a daemon whose log collector restarts. The function catches SIGPIPE instead
+// of ignoring it, so that child processes keep the default.
 func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

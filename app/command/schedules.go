@@ -31,7 +31,7 @@ func (c commands) newSchedulesCommand() *cobra.Command {
 	return cmd
 }
 
-// scheduleDocument is a schedule as JSON and YAML have it.
+// scheduleDocument is a schedule in JSON and YAML.
 type scheduleDocument struct {
 	Name      string            `json:"name"`
 	State     string            `json:"state"` // active, paused or failing

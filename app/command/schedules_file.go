@@ -31,8 +31,8 @@ type scheduleFile struct {
 	Unique    time.Duration     `yaml:"unique"`
 }
 
-// readSchedules reads a list of schedules, with their defaults. Unknown keys and
-// repeated names are mistakes.
+// readSchedules reads a list of schedules from YAML and fills in defaults. Unknown
+// keys and repeated names are errors.
 func readSchedules(r io.Reader) ([]domain.Schedule, error) {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)

@@ -45,8 +45,8 @@ func (o *oneOrMore) UnmarshalYAML(node *yaml.Node) error {
 	return node.Decode((*[]string)(o))
 }
 
-// readSubscriptions reads a list of subscriptions, with their defaults. Unknown
-// keys and repeated names are mistakes.
+// readSubscriptions reads a list of subscriptions from YAML and fills in defaults.
+// Unknown keys and repeated names are errors.
 func readSubscriptions(r io.Reader) ([]domain.Subscription, error) {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)

@@ -68,7 +68,7 @@ with what nobody else does. Without --yes it only counts.`,
 	return cmd
 }
 
-// replayMoment is zero for "".
+// replayMoment reads the value of a flag with a time; "" gives the zero time.
 func replayMoment(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -80,7 +80,7 @@ func replayMoment(flag, text string) (time.Time, error) {
 	return since, nil
 }
 
-// replayCount is what a replay would look at.
+// replayCount says how many events a replay covers.
 type replayCount struct {
 	Subscription string    `json:"subscription"`
 	Since        time.Time `json:"since"`
@@ -105,10 +105,10 @@ func countReplays(cmd *cobra.Command, store *subscriptions.Store, out *terminal.
 	})
 }
 
-// progressEvery is the time between two lines about the progress of a replay.
+// progressEvery is how often a running replay prints its progress.
 const progressEvery = 2 * time.Second
 
-// followReplay goes on with a replay to its end, and tells how far it is.
+// followReplay continues a replay until its end, and prints its progress.
 func followReplay(cmd *cobra.Command, store *subscriptions.Store, name string) (*domain.SubscriptionReplay, error) {
 	told := time.Now()
 	err := store.ContinueReplay(cmd.Context(), name, func(r domain.SubscriptionReplay) {

@@ -34,11 +34,12 @@ view is renewed until you press q or Ctrl-C. It shows the figures of the dashboa
 If standard output is not a terminal, it prints one view after another. With --once, or as JSON or
 YAML, it prints one.`
 
-// examineEvery is how often top does thorough looks, which cost more than the
-// figures.
+// examineEvery is how often top examines the servers thoroughly. That costs more
+// than reading the figures.
 const examineEvery = 30 * time.Second
 
-// minInterval limits the load of top.
+// minInterval is the shortest interval between two views, so that top cannot load
+// the servers much.
 const minInterval = 200 * time.Millisecond
 
 func (c commands) newTopCommand() *cobra.Command {
@@ -66,7 +67,7 @@ func (c commands) newTopCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		// What PostgreSQL refuses is a finding, not a line of the log between the views.
+		// Log only errors: what PostgreSQL refuses appears as a finding, and a log line would disturb the views.
 		cfg.Log.Level = "error"
 		log := logging.New(cmd.ErrOrStderr(), cfg.Log)
 		s, err := servers.Start(cmd.Context(), cfg, log)
@@ -106,7 +107,7 @@ func (c commands) newTopCommand() *cobra.Command {
 	return top
 }
 
-// top looks repeatedly.
+// top reads the state of the system repeatedly.
 type top struct {
 	cfg     *config.Config
 	servers *servers.Servers
@@ -130,8 +131,9 @@ func newTop(cfg *config.Config, s *servers.Servers, log *slog.Logger) (*top, err
 	return &top{cfg: cfg, servers: s, log: log, redis: redis}, nil
 }
 
-// connect connects to PostgreSQL if it answers, and arranges who is asked. It returns
-// an error only if top cannot go on: what the configuration names is wrong.
+// connect connects to PostgreSQL if it answers, and chooses the examinations that
+// top can run. If PostgreSQL cannot be reached, top goes on without it. Every other
+// error, such as a wrong password or schema, ends top.
 func (t *top) connect(ctx context.Context) error {
 	inspector := inspect.NewInspector(t.redis, t.servers.Forgetful(), time.Now)
 	inspector.Handles(daemon.HandledTypes())
@@ -190,7 +192,8 @@ func (t *top) run(ctx context.Context, interval time.Duration, show func(topView
 	}
 }
 
-// look reads everything once. A server that cannot be reached is a finding.
+// look reads the state of the system once. A server that cannot be reached becomes
+// a finding.
 func (t *top) look(ctx context.Context) topView {
 	if t.db == nil && time.Since(t.examinedAt) >= examineEvery/6 && !t.examinedAt.IsZero() {
 		if err := t.connect(ctx); err == nil && t.db != nil {
@@ -221,7 +224,7 @@ func (t *top) examine(ctx context.Context) {
 // write writes a view as a table.
 func (v topView) write(w io.Writer, color terminal.Palette) error {
 	fmt.Fprintln(w, color.Bold(v.Headline))
-	// The findings come first, because a terminal that is too low cuts the end.
+	// The findings come first, because a terminal with few lines cuts off the end.
 	if len(v.Findings) == 0 {
 		fmt.Fprintln(w, color.Green("Nothing endangers the events."))
 	}

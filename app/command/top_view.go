@@ -11,7 +11,8 @@ import (
 	"outboxd/domain/words"
 )
 
-// topView is one look in JSON. What could not be read is null.
+// topView is the state of the system at one moment, in JSON. A value that could not
+// be read is null.
 type topView struct {
 	Headline       string    `json:"headline"`
 	At             time.Time `json:"at"` // by the database's clock, or this machine's if that is not known
@@ -68,7 +69,7 @@ func newTopFlow(f domain.Flow) *topFlow {
 	return &topFlow{f.Rate(f.Emitted), f.Rate(f.Enqueued), f.Rate(f.Confirmed), f.Rate(f.Died)}
 }
 
-// newTopView returns the view of a look and its findings.
+// newTopView returns the view for the quick facts and the findings.
 func newTopView(quick diagnosis.Quick, found []domain.Finding) (v topView) {
 	s := &quick.Standing
 	v.Headline = diagnosis.Headline(found, quick.Waiting())
@@ -96,7 +97,7 @@ func newTopView(quick diagnosis.Quick, found []domain.Finding) (v topView) {
 	return v
 }
 
-// unknown stands for what could not be read.
+// unknown is printed in place of a value that could not be read.
 const unknown = "?"
 
 func counted(n *int64) string {
@@ -106,7 +107,7 @@ func counted(n *int64) string {
 	return words.Count(*n)
 }
 
-// table fits into 60 columns.
+// table prints the view. Its lines have at most 60 characters.
 func (v topView) table(w io.Writer) {
 	const name, version = 12, 10
 	pending, confirmed, oldest := counted(v.Pending), counted(v.ConfirmedOfDay), unknown

@@ -158,7 +158,8 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	return result, nil
 }
 
-// add adds a line, and a violation if the line does not add up.
+// add adds a line of the account. It also adds a violation if the events emitted
+// are not as many as the events found.
 func (v *verification) add(l *audit.AccountLine) {
 	line := accountLine{
 		l.Day.Format(time.DateOnly), l.Type, l.Emitted, l.Deliveries, l.Pending, l.Held, l.InFlight, l.Confirmed, l.Dead, l.Suppressed, l.Cancelled,
@@ -182,9 +183,10 @@ func (v *verification) add(l *audit.AccountLine) {
 // verifyPage is how many events are looked up in Redis at a time.
 const verifyPage = 1000
 
-// lostEvents returns events that Redis should have and does not. A task leaves
-// Redis after its confirmation has committed, so it looks again whether the
-// events without a task are confirmed.
+// lostEvents returns events that should have a task in Redis and have none. A task
+// may leave Redis between the two queries, because its event was just confirmed. So
+// lostEvents queries PostgreSQL again for the events without a task, and leaves out
+// the confirmed ones.
 func lostEvents(ctx context.Context, auditor audit.Auditor, finder domain.TaskFinder, except []string, limit int) ([]audit.Violation, error) {
 	var lost []audit.Violation
 	for after := (domain.ID{}); len(lost) < limit; {

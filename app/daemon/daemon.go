@@ -61,12 +61,13 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 		}
 	}()
 	log.Info("outboxd starts", "version", build.Version, "roles", cfg.Roles, "config_file", cfg.Path())
-	// Opened first and so closed last, because it exports the spans of all
-	// others.
+	// Tracing starts first and so is closed last, because it exports the spans of
+	// all other parts.
 	if err := d.startTracing(ctx); err != nil {
 		return nil, err
 	}
-	// A port that is in use should be reported before a database is started.
+	// Listen before the database is started, so that a port in use is reported
+	// early.
 	if err := d.listen(); err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func New(ctx context.Context, cfg *config.Config, log *slog.Logger, build Build)
 	if err := d.openRedis(); err != nil {
 		return nil, err
 	}
-	// The actors outlive ctx: when it ends, they drain.
+	// The actors must not end with ctx: when it ends, they begin to drain.
 	d.lineup = newLineup(context.WithoutCancel(ctx), cfg.ShutdownTimeout, log)
 	if err := d.addRoles(); err != nil {
 		return nil, err
@@ -144,8 +145,8 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	d.undo = append(d.undo, d.closeDatabase)
-	// If the server goes away during the start, wait for it as if it had been
-	// away before.
+	// PostgreSQL may become unreachable during the start. Then wait for it as long
+	// as for a server that did not answer at first.
 	patience := time.NewTimer(d.cfg.Database.ConnectTimeout)
 	defer patience.Stop()
 	retry := time.NewTicker(schemaRetry)
@@ -170,7 +171,8 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 
 const schemaRetry = 200 * time.Millisecond
 
-// prepareSchema brings the schema up to date, or checks that it is up to date.
+// prepareSchema applies pending migrations. If this process may not migrate, it
+// returns an error if any are pending.
 func (d *Daemon) prepareSchema(ctx context.Context) error {
 	for _, set := range servers.Migrations(d.cfg.RunsExample()) {
 		if d.cfg.Migrate == config.MigrateOff {
@@ -208,11 +210,11 @@ func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
 	return err
 }
 
-// poolPatience bounds closing the pool, which waits for the connections in use.
+// poolPatience is how long closing the pool may wait for connections in use.
 const poolPatience = 5 * time.Second
 
-// closeDatabase closes the pool, without waiting long for a server that has
-// vanished.
+// closeDatabase closes the pool. It waits only a limited time, because a server
+// that does not answer can block the close.
 func (d *Daemon) closeDatabase() {
 	closed := make(chan struct{})
 	go func() { d.database.Close(); close(closed) }()
@@ -225,8 +227,8 @@ func (d *Daemon) closeDatabase() {
 	}
 }
 
-// spareConnections are for everything that looks at Redis besides the pollers:
-// the leader, the probes, the examination and the pages.
+// spareConnections is the number of connections to Redis for everything except the
+// pollers: the leader, the probes, the examination and the pages.
 const spareConnections = 6
 
 // openRedis does not connect yet, so an outage of Redis does not prevent the
@@ -243,8 +245,8 @@ func (d *Daemon) openRedis() (err error) {
 	return err
 }
 
-// Run runs the roles until ctx ends, drains them, and closes everything. It
-// returns nil if ctx ended and all drained in time. It is called once.
+// Run runs the roles until ctx ends, drains them, and closes everything. It returns
+// nil if ctx ended and all roles drained in time. Call it only once.
 func (d *Daemon) Run(ctx context.Context) error {
 	defer d.close()
 	attrs := []any{"after", time.Since(d.begun).Round(time.Millisecond), "roles", d.cfg.Roles}

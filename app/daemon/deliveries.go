@@ -39,7 +39,7 @@ type deliveries struct {
 	running map[string]*delivering // by name
 }
 
-// delivering is the worker of one subscription.
+// delivering is the running worker of one subscription.
 type delivering struct {
 	is       domain.Subscription
 	receiver *deliver.Receiver
@@ -80,7 +80,8 @@ func (d *Daemon) addDeliveries() error {
 	return nil
 }
 
-// SenderOptions returns from the configuration how receivers are reached.
+// SenderOptions returns the options for sending deliveries to receivers, from the
+// configuration.
 func SenderOptions(cfg *config.Config) (deliver.SenderOptions, error) {
 	options := deliver.SenderOptions{Guard: deliver.NewGuard(cfg.Deliver.Allow...), Source: cfg.Deliver.Source}
 	if cfg.Deliver.Proxy != "" {
@@ -110,8 +111,9 @@ func (f *deliveries) lookNow() {
 	}
 }
 
-// run adjusts the workers to the subscriptions until ctx ends, and then lets them
-// finish. While the database cannot be reached, the workers stay as they are.
+// run starts and stops workers as subscriptions change, until ctx ends. Then it
+// lets the workers finish their tasks. While the database cannot be reached, the
+// workers stay as they are.
 func (f *deliveries) run(ctx context.Context) error {
 	defer f.stopAll()
 	for {
@@ -138,11 +140,11 @@ func (f *deliveries) run(ctx context.Context) error {
 	}
 }
 
-// heardEvery is the time between two readings while no subscription has a worker
-// and changes are heard of.
+// heardEvery is how often run reads the subscriptions while no worker runs and
+// PostgreSQL notifies this process of changes.
 const heardEvery = time.Minute
 
-// pause returns how long run waits until it reads the subscriptions again.
+// pause returns how long run waits before it reads the subscriptions again.
 func (f *deliveries) pause() time.Duration {
 	f.mu.Lock()
 	idle := len(f.running) == 0
@@ -153,15 +155,15 @@ func (f *deliveries) pause() time.Duration {
 	return f.every
 }
 
-// subscriptionsChanged has the subscriptions read at once.
+// subscriptionsChanged makes run read the subscriptions at once.
 func (d *Daemon) subscriptionsChanged() {
 	if d.deliveries != nil {
 		d.deliveries.lookNow()
 	}
 }
 
-// unread logs once that the subscriptions cannot be read. If the database is
-// away, it logs at a lower level, because other parts report that.
+// unread logs once that the subscriptions cannot be read. If the database cannot be
+// reached, it logs at a lower level, because other parts report that outage.
 func (f *deliveries) unread(ctx context.Context, err error) {
 	level := slog.LevelWarn
 	if _, known := domain.FindingOf(err); f.unreadable || domain.ErrorCode(err) == domain.CodeUnavailable && !known {
@@ -173,8 +175,8 @@ func (f *deliveries) unread(ctx context.Context, err error) {
 }
 
 // adjust stops the workers of subscriptions that are paused, removed or changed, and
-// starts those that are missing. A changed subscription's new worker starts when the
-// old one has finished its tasks.
+// starts those that are missing. If a subscription has changed, its new worker
+// starts after its old worker has finished its tasks.
 func (f *deliveries) adjust(ctx context.Context, list []domain.Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -222,8 +224,9 @@ func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
 	}()
 }
 
-// stopAll stops all workers and waits until they have finished. findings still
-// works meanwhile, because the monitor answers while a process drains.
+// stopAll stops all workers and waits until they have finished. It does not hold
+// the lock while it waits, because the monitor calls findings while the process
+// drains.
 func (f *deliveries) stopAll() {
 	f.mu.Lock()
 	stopping := slices.Collect(maps.Values(f.running))
@@ -238,7 +241,8 @@ func (f *deliveries) stopAll() {
 }
 
 // observe reports which receivers are down, in the metrics of this process and in
-// the database. Doctor and the pages of other processes read it there.
+// the database. The command doctor and the pages of other processes read the report
+// from the database.
 func (f *deliveries) observe(ctx context.Context) {
 	f.mu.Lock()
 	all := slices.Collect(maps.Values(f.running))
@@ -254,12 +258,14 @@ func (f *deliveries) observe(ctx context.Context) {
 	}
 }
 
-// downHolds is how long the report that a receiver is down stays valid in the
-// database, because a worker that has ended cannot withdraw its report.
+// downHolds is how long a report that a receiver is down stays valid in the
+// database, at least. The report has to expire, because a worker that has ended
+// cannot withdraw it.
 const downHolds = 30 * time.Second
 
-// tell reports that a receiver is down, again before its last report expires, and
-// that it works again. Only the loop of run calls it.
+// tell writes to the database that a receiver is down, and renews that report
+// before it expires. When the receiver works again, tell withdraws the report. Only
+// the loop of run calls it.
 func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
 	holds := downHolds + 2*f.every
 	switch c := r.receiver.Condition(); {
@@ -275,7 +281,8 @@ func (f *deliveries) tell(ctx context.Context, r *delivering) (err error) {
 	return err
 }
 
-// findings reports which receivers are down, in one finding.
+// findings returns one finding that names all receivers that are down; none if
+// there are none.
 func (f *deliveries) findings() []domain.Finding {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,9 +17,9 @@ import (
 // actors of the earlier stages have returned.
 type stage int
 
-// The order of draining: stop new requests, then finish the batches, then
-// finish the tasks. The monitor answers until the end, so that people can
-// watch.
+// The order of draining: first the API accepts no new requests, then the relay
+// finishes its batches, then the worker finishes its tasks. The monitor answers
+// until the end, so that people can watch.
 const (
 	stageAPI stage = iota
 	stageRelay
@@ -47,8 +47,9 @@ type lineup struct {
 	over    []string // actors that have returned
 }
 
-// newLineup returns an empty lineup. Its actors get contexts derived from ctx.
-// ctx must outlive them, because they end in order and not all at once.
+// newLineup returns a lineup without actors. The actors get contexts derived from
+// ctx. ctx must not end before the actors have ended, because they have to end
+// stage by stage and not all at once.
 func newLineup(ctx context.Context, patience time.Duration, log *slog.Logger) *lineup {
 	l := &lineup{log: log, patient: patience, draining: make(chan struct{})}
 	for i := range l.stages {
@@ -58,8 +59,8 @@ func newLineup(ctx context.Context, patience time.Duration, log *slog.Logger) *l
 	return l
 }
 
-// add adds an actor, which must block until its context ends or it fails. When
-// any actor returns, all begin to drain.
+// add adds an actor, which must block until its context ends or it fails. When any
+// actor returns, the whole process begins to drain.
 func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 	s := &l.stages[at]
 	s.actors.Add(1)
@@ -71,8 +72,8 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 		if err == nil && s.ctx.Err() == nil {
 			return fmt.Errorf("%s stopped without being asked to", name)
 		}
-		// The group returns only the error that began the draining, so later
-		// errors are logged.
+		// The run group returns only the first error, which begins the draining. So
+		// log later errors here.
 		if err != nil && l.isDraining() {
 			l.log.Warn(name+" failed while draining", "error", err)
 		}
@@ -80,8 +81,8 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 	}, func(error) { l.drain() })
 }
 
-// drain starts stopping the stages one after another, and returns at once,
-// because a run group calls its interrupts one after another.
+// drain stops the stages one after another in the background. It returns at once,
+// because the run group calls the actors' interrupt functions in sequence.
 func (l *lineup) drain() {
 	l.begin.Do(func() {
 		close(l.draining)

@@ -25,12 +25,12 @@ func (d *Daemon) outward() (map[string]work.Outward, error) {
 	return nil, nil
 }
 
-// outwardTypes returns the types of all handlers of this build that act outside the
-// database, also of those that this process does not run.
+// outwardTypes returns the event types whose handlers in this build act outside the
+// database. Not every process runs these handlers.
 func outwardTypes() []string { return []string{registration.TypeSendNotification} }
 
-// HandledTypes returns the types that a worker of this build has a handler for,
-// each with the flag that the worker needs for it; "": none.
+// HandledTypes returns the event types for which this build has a handler. The
+// value is the flag that a worker needs to run that handler; "" if it needs none.
 func HandledTypes() map[string]string {
 	types := map[string]string{registration.TypeSendNotification: "--example=on"}
 	for name := range ownHandlers() {

@@ -10,17 +10,17 @@ import (
 	"outboxd/config/value"
 )
 
-// The parts of the container's memory that this process may use before Go
-// collects its garbage more often: all but a reserve for what Go does not count,
-// and half of it if PostgreSQL and Redis run in the same container.
+// The shares of the container's memory that become Go's memory limit, above which
+// Go collects garbage more often. The rest is for memory that Go does not count,
+// and for PostgreSQL and Redis if they run in the same container.
 const (
 	memoryShare      = 0.9
 	memoryBesideThem = 0.5
 )
 
-// keepWithinLimits makes Go follow the limits of the container, and says once
-// what they are. It acts on the whole process. Go itself follows the limit of
-// processors. A GOMEMLIMIT or GOMAXPROCS in the environment wins.
+// keepWithinLimits sets Go's memory limit from the container's limit, for the whole
+// process, and logs the limits once. Go itself follows the container's limit of
+// processors. GOMEMLIMIT and GOMAXPROCS in the environment take precedence.
 func keepWithinLimits(embedded bool, log *slog.Logger) {
 	part := memoryShare
 	if embedded {

@@ -8,9 +8,9 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// manager tells the service manager that started this process how it is:
-// systemd, or another one with sd_notify's protocol. Without a NOTIFY_SOCKET it
-// does nothing. It is used by one goroutine at a time.
+// manager reports the state of this process to its service manager: systemd, or
+// another one with sd_notify's protocol. Without a NOTIFY_SOCKET it does nothing.
+// It is used by one goroutine at a time.
 type manager struct {
 	log  *slog.Logger
 	mute bool // it could not be told, and the log has it
@@ -24,12 +24,13 @@ func (m *manager) tell(state string) {
 	}
 }
 
-// accompany says that the process is ready, beats its watchdog, and says when it
-// begins to drain. It goes on until the returned function is called.
+// accompany reports to the service manager that the process is ready, sends
+// watchdog pings, and reports when the process begins to drain. It goes on until
+// the returned function is called.
 //
-// There is a beat for as long as alive returns nil, twice in the time that the
-// service manager allows. A process that drains always gets them: draining has a
-// limit of its own.
+// It sends a ping twice within the service manager's timeout, as long as alive
+// returns nil. While the process drains, it pings without asking alive, because
+// draining has a time limit of its own.
 func (m *manager) accompany(draining <-chan struct{}, alive func() error) (stop func()) {
 	m.tell(sd.SdNotifyReady)
 	limit, err := sd.SdWatchdogEnabled(false)
@@ -62,7 +63,7 @@ func (m *manager) accompany(draining <-chan struct{}, alive func() error) (stop 
 	return func() { close(end); <-ended }
 }
 
-// watchdog beats while the process is alive.
+// watchdog pings the service manager's watchdog while the process is alive.
 type watchdog struct {
 	log    *slog.Logger
 	alive  func() error
@@ -83,8 +84,8 @@ func (w *watchdog) look() {
 	}
 }
 
-// alive returns nil, or which part of this process no longer works and cannot
-// come back by itself.
+// alive returns an error if a part of this process no longer works and cannot
+// recover by itself. The error names that part.
 func (d *Daemon) alive() error {
 	if d.relay != nil {
 		if err := d.relay.Hangs(); err != nil {

@@ -20,9 +20,9 @@ import (
 	"outboxd/repository/subscriptions"
 )
 
-// addMonitor adds the listeners of health, readiness and metrics, which every
-// process has, and of the pages if this process has the role: one for both, or
-// one for each. beside is the relay of this process, or nil.
+// addMonitor adds the HTTP listeners. Every process serves health, readiness and
+// metrics; a process with the role monitor also serves the pages, on the same
+// listener or on one of their own. beside is the relay of this process, or nil.
 func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	if d.monitorListener == nil && d.probeListener == nil {
 		return nil
@@ -102,12 +102,12 @@ func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 	return checks
 }
 
-// probedAge is how old the cheap facts of /readyz may be: probes come every few
-// seconds, from several clients.
+// probedAge is how old the quick facts behind /readyz may be. Several clients probe
+// every few seconds, so requests share them.
 const probedAge = 5 * time.Second
 
-// warnings returns the findings that need action, also when this process is
-// ready.
+// warnings returns the findings that need action. A process can have such findings
+// and still be ready.
 func (d *Daemon) warnings() []string {
 	if d.lookout == nil {
 		return domain.Warnings(d.findings())

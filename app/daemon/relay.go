@@ -26,8 +26,8 @@ import (
 // archiveEvery is how often the leader reads the archived tasks of all queues.
 const archiveEvery = 20 * time.Second
 
-// RelayOptions returns the options of a relay with this configuration, on a
-// database and a Redis. The caller adds the logger and the registry.
+// RelayOptions returns the options of a relay for this configuration, database and
+// Redis. The caller adds the logger and the metrics registry.
 func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis, process domain.RelayProcess) relay.Options {
 	store := repository.NewOutbox(db, repository.OutboxOptions{
 		History: cfg.Relay.History > 0, Unconfirmed: cfg.Relay.Unconfirmed, DeadHoldsKey: cfg.Relay.Ordering == config.OrderingBlock,
@@ -84,8 +84,8 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 	}
 }
 
-// NewProcess identifies this process to others. It has a random ID, because the
-// system reuses process IDs.
+// NewProcess returns the identity of this process that other processes see. Its ID
+// is random, because the operating system reuses process IDs.
 func NewProcess(version string) domain.RelayProcess {
 	p := domain.RelayProcess{PID: os.Getpid(), Version: version}
 	p.Host, _ = os.Hostname()

@@ -61,9 +61,9 @@ func (d *Daemon) addRelay() *relay.Relay {
 	return r
 }
 
-// The parts of the shutdown timeout for requests and for running tasks. The
-// stages come one after another, so each must leave time for the next: a task
-// that does not finish is given back to its queue before the process ends.
+// The shares of the shutdown timeout for requests and for running tasks. The stages
+// drain one after another, so each must leave time for the next. The last rest is
+// for giving unfinished tasks back to their queues.
 const (
 	requestShare = 0.25
 	workerShare  = 0.5
@@ -99,8 +99,8 @@ func (d *Daemon) addWorker() error {
 	return d.addDeliveries()
 }
 
-// serve runs an HTTP listener until ctx ends, then lets the requests in flight
-// finish, within patience.
+// serve runs an HTTP listener until ctx ends. Then it lets the running requests
+// finish, for at most patience.
 func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		result := make(chan error, 1)
@@ -111,8 +111,8 @@ func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(c
 		case <-ctx.Done():
 		}
 		err := app.ShutdownWithTimeout(patience)
-		// If the server had not begun to listen, Shutdown does nothing; closing
-		// the listener ends the server.
+		// If the server has not begun to listen yet, Shutdown does nothing. So
+		// close the listener too, which ends the server.
 		_ = listener.Close()
 		if served := <-result; err == nil && !errors.Is(served, net.ErrClosed) {
 			err = served

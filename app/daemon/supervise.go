@@ -19,8 +19,8 @@ const (
 )
 
 // supervise calls run, and calls it again when it fails or panics. It returns
-// nil when ctx ends or run returns nil. It returns an error if the error is
-// permanent, or run failed ten times in a row.
+// nil when ctx ends or run returns nil. It gives up and returns an error if a
+// restart cannot help (see isPermanent), or if run failed ten times in a row.
 func supervise(ctx context.Context, name string, log *slog.Logger, run func(context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = 500*time.Millisecond, 2, 30*time.Second

@@ -25,17 +25,17 @@ import (
 	"outboxd/jobs/publish"
 )
 
-// tracing exports a process's spans. The methods of a nil tracing return nil,
-// and code without a tracer spends nothing on spans.
+// tracing exports a process's spans. The methods of a nil tracing return nil. Code
+// that gets a nil tracer makes no spans.
 type tracing struct{ provider *sdktrace.TracerProvider }
 
 // tracingPatience bounds how long an ending process waits until its last spans
 // are exported. If the collector is away, they are lost.
 const tracingPatience = 3 * time.Second
 
-// startTracing reads the standard variables of OpenTelemetry from the process's
-// environment, as OpenTelemetry's own code does. It contacts no server, so a
-// missing collector does not prevent the start.
+// startTracing reads OpenTelemetry's standard variables from the environment of the
+// process, because OpenTelemetry's own code reads them from there, too. It contacts
+// no server, so a missing collector does not prevent the start.
 func (d *Daemon) startTracing(ctx context.Context) error {
 	if !tracingWanted(os.Getenv) {
 		return nil
@@ -101,17 +101,18 @@ func newExporter(ctx context.Context, getenv func(string) string) (exporter sdkt
 	return exporter, nil
 }
 
-// describeProcess leaves out the command line, which may contain passwords.
-// OpenTelemetry's variables win.
+// describeProcess returns the attributes of this process for its spans. It leaves
+// out the command line, which may contain passwords. OpenTelemetry's variables take
+// precedence.
 func describeProcess(ctx context.Context, build Build, process domain.RelayProcess) (*resource.Resource, error) {
 	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
 		resource.WithAttributes(semconv.ServiceName("outboxd"), semconv.ServiceVersion(build.Version), semconv.ServiceInstanceID(process.ID.String())),
 		resource.WithFromEnv())
 }
 
-// bridgeTracingErrors logs OpenTelemetry's errors, for which the whole process
-// has one handler. While the collector is away every export fails, so it logs
-// once a minute.
+// bridgeTracingErrors sends OpenTelemetry's errors to the log. OpenTelemetry has
+// one error handler for the whole process. While the collector cannot be reached
+// every export fails, so the handler logs at most once a minute.
 func bridgeTracingErrors(log *slog.Logger) {
 	log, seldom := log.With("component", "opentelemetry"), &rate.Sometimes{First: 1, Interval: time.Minute}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -119,7 +120,7 @@ func bridgeTracingErrors(log *slog.Logger) {
 	}))
 }
 
-// tracer returns the tracer of a package; nil if nothing is traced.
+// tracer returns the tracer with the name scope; nil if traces are off.
 func (t *tracing) tracer(scope string) trace.Tracer {
 	if t == nil {
 		return nil
@@ -127,8 +128,8 @@ func (t *tracing) tracer(scope string) trace.Tracer {
 	return t.provider.Tracer(scope)
 }
 
-// statements returns a tracer that records the statements of traced work
-// without their parameters; nil if nothing is traced.
+// statements returns a tracer for pgx. It records SQL statements within traces,
+// without their parameters; nil if traces are off.
 func (t *tracing) statements() pgx.QueryTracer {
 	if t == nil {
 		return nil

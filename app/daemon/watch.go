@@ -19,9 +19,9 @@ import (
 	"outboxd/repository/search"
 )
 
-// How often a server is examined, which is also how late a change is reported;
-// how often it is tried while it cannot be reached; and how long a new process
-// runs before something that it does not do yet is a finding.
+// How often a server is examined; how often it is tried while it cannot be reached;
+// and how long after the start the first examination waits, so that parts of this
+// process that are still starting are no findings.
 const (
 	watchEvery  = time.Minute
 	watchAgain  = 5 * time.Second
@@ -45,9 +45,9 @@ func (w *watch) findings() []domain.Finding {
 	return nil
 }
 
-// run looks once a minute until ctx ends, and logs findings that are new or
-// gone. It does not log that a server cannot be reached: the parts that need
-// the server do.
+// run examines the server once a minute until ctx ends, and logs findings that are
+// new or gone. It does not log that the server cannot be reached: the parts that
+// need the server log it.
 func (w *watch) run(ctx context.Context) error {
 	for pause := watchSettle; ; {
 		timer := time.NewTimer(pause)
@@ -61,7 +61,7 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// look returns when to look again.
+// look examines the server once. It returns the pause before the next examination.
 func (w *watch) look(ctx context.Context) time.Duration {
 	found, err := w.examiner.Examine(ctx)
 	if err != nil {
@@ -93,9 +93,9 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	return watchEvery
 }
 
-// addWatches adds the looks at the servers, in processes that relay or have pages.
-// Other processes would only repeat their findings. beside is the relay of this
-// process, or nil.
+// addWatches adds the periodic examinations. A process with the role relay or
+// monitor examines PostgreSQL; every process that uses Redis examines Redis. beside
+// is the relay of this process, or nil.
 func (d *Daemon) addWatches(beside *relay.Relay) error {
 	log := d.log.With("component", "doctor")
 	add := func(server string, examiner domain.Examiner) {
@@ -124,7 +124,8 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 	return nil
 }
 
-// itself returns the facts about this process. beside is its relay, or nil.
+// itself returns the facts about this process that findings depend on. beside is
+// its relay, or nil.
 func (d *Daemon) itself(beside *relay.Relay) diagnosis.Process {
 	p := diagnosis.Process{Draining: d.lineup.isDraining()}
 	if beside != nil {
@@ -135,7 +136,7 @@ func (d *Daemon) itself(beside *relay.Relay) diagnosis.Process {
 	return p
 }
 
-// findings returns the findings of the last thorough looks, the worst first.
+// findings returns the findings of the last thorough examinations, the worst first.
 func (d *Daemon) findings() []domain.Finding {
 	var found []domain.Finding
 	for _, w := range d.watches {
@@ -145,7 +146,8 @@ func (d *Daemon) findings() []domain.Finding {
 		found = append(found, d.deliveries.findings()...)
 	}
 	if d.relay != nil {
-		// This process knows it at once, others only after their next look.
+		// The relay of this process already knows which queues Redis refuses. The
+		// last examination may not know it yet.
 		for _, f := range diagnosis.ForbiddenQueues(d.relay.UnusableQueues()) {
 			found = append(slices.DeleteFunc(found, func(g domain.Finding) bool { return g.Code == f.Code }), f)
 		}

@@ -18,8 +18,8 @@ import (
 
 // Options says which servers to run, and on what data.
 type Options struct {
-	// DataDir has the servers' data, locks, logs and sockets. It is made if it is missing, with
-	// mode 0700, or 0711 for root, whose servers run as another user and must pass through it. Its
+	// DataDir has the servers' data, locks, logs and sockets. Start creates it if it is missing, with mode 0700. For
+	// root the mode is 0711, because the servers of root run as another user, who must pass through the folder. Its
 	// contents are private in both cases.
 	DataDir string
 	// Postgres and Redis say which servers to start or join.
@@ -29,14 +29,13 @@ type Options struct {
 	// RedisServer is the program redis-server or valkey-server; empty means to look in the usual places, and to fall back
 	// to the in-process Redis.
 	RedisServer string
-	// InProcessRedis chooses the in-process Redis, which forgets everything at exit, even where a
-	// server is installed. Processes that have joined it fail when its owner ends, because its data
-	// are lost.
+	// InProcessRedis chooses the in-process Redis even where a server is installed. The in-process Redis loses its data
+	// when its owner ends. Processes that have joined it fail then.
 	InProcessRedis bool
-	// Ephemeral trades safety against power loss for speed, and allows 400 connections and 512 Redis databases: for tests. A crash of the
-	// servers or of their owner still loses nothing that was acknowledged.
+	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure. They allow 400 connections
+	// and 512 Redis databases. A crash of the servers or of their owner still loses nothing that was acknowledged.
 	Ephemeral bool
-	// Logger takes one line per server and warnings. Nil discards them.
+	// Logger gets one line for each server, and warnings. Nil discards them.
 	Logger *slog.Logger
 }
 
@@ -47,9 +46,8 @@ func HasPostgres(dataDir string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Addresses returns the URLs of the servers that run on a data directory, as DatabaseURL and
-// RedisURL have them; empty for one that does not run. It starts nothing, and does not ask the
-// servers.
+// Addresses returns the URLs of the servers that run on a data directory, in the form of DatabaseURL and RedisURL; ""
+// for a server that does not run. It starts nothing, and does not connect to the servers.
 func Addresses(dataDir string) (databaseURL, redisURL string) {
 	database, _ := keeper.Published(dataDir, "postgres")
 	queue, _ := keeper.Published(dataDir, "redis")
@@ -64,10 +62,9 @@ type Servers struct {
 	closed          error
 }
 
-// Start starts or joins the chosen servers and returns when they answer. If it fails, nothing that
-// it started keeps running, and the error has the last lines of the server's log. It never deletes
-// data: a data directory that cannot be used is an error that names it. The context bounds the
-// start only; without a deadline two minutes are allowed.
+// Start starts or joins the chosen servers and returns when they answer. If Start fails, it stops what it started, and
+// the error has the last lines of the server's log. Start never deletes data: if it cannot use a data directory, the
+// error names the directory. The context bounds only the start; without a deadline the limit is two minutes.
 func Start(ctx context.Context, o Options) (*Servers, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -108,8 +105,8 @@ func Start(ctx context.Context, o Options) (*Servers, error) {
 	return s, nil
 }
 
-// firstCause returns the error that made the other starts give up, rather than
-// theirs.
+// firstCause returns the error that made the other starts give up. The errors of
+// those starts only say that they were cancelled.
 func firstCause(errs []error) error {
 	var cancelled error
 	for _, err := range errs {
@@ -124,16 +121,16 @@ func firstCause(errs []error) error {
 // DatabaseURL is the database's URL for pgx and psql, over the unix socket; empty if PostgreSQL was not asked for.
 func (s *Servers) DatabaseURL() string { return s.postgres.Address() }
 
-// RedisURL is a URL that asynq.ParseRedisURI understands: redis-socket:///path?db=0, or redis://:password@127.0.0.1:port/0
-// for the in-process one; empty if Redis was not asked for.
+// RedisURL is a URL that asynq.ParseRedisURI understands; empty if Redis was not asked for. It is
+// redis-socket:///path?db=0, or redis://:password@127.0.0.1:port/0 for the in-process Redis.
 func (s *Servers) RedisURL() string { return s.redis.Address() }
 
-// Forgetful reports whether Redis is the in-process one, of this process or of its owner, which
-// forgets its queue at exit.
+// Forgetful reports whether Redis is the in-process one, in this process or in the owner's. It loses its queue when
+// that process ends.
 func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.Current().Forgetful }
 
-// Failed receives an error when an owned server ends without Close, or when a joined one is gone
-// and could not be started again here. It is never closed.
+// Failed receives an error when a server that this process owns ends without Close. It also receives one when a joined
+// server is gone and this process could not start it again. It is never closed.
 func (s *Servers) Failed() <-chan error { return s.failed }
 
 // PostgresProcess is PostgreSQL's first process if this process owns it, else nil.
@@ -142,12 +139,12 @@ func (s *Servers) PostgresProcess() *os.Process { return s.postgres.OS() }
 // RedisProcess is the Redis process if this process owns one, else nil.
 func (s *Servers) RedisProcess() *os.Process { return s.redis.OS() }
 
-// Close stops the servers that this process owns, PostgreSQL by a fast shutdown, and waits for
-// their end; it leaves joined ones alone. If the context ends first, it stops them by force. That
-// loses no data, but the next start has to recover. Every call returns the result of the first.
+// Close stops the servers that this process owns and waits for their end. PostgreSQL gets a fast shutdown. Joined
+// servers keep running. If the context ends first, Close kills the servers: that loses no data, but the next start has
+// to recover. Every call returns the result of the first.
 func (s *Servers) Close(ctx context.Context) error {
 	s.closing.Do(func() {
-		// The servers do not need each other, so neither waits for the other.
+		// The servers do not depend on each other, so stop both at the same time.
 		var inPostgres, inRedis error
 		var all sync.WaitGroup
 		all.Go(func() { inPostgres = s.postgres.Close(ctx) })

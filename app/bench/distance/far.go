@@ -44,8 +44,8 @@ func Postgres(ctx context.Context, pool *pgxpool.Pool, oneWay time.Duration, obs
 }
 
 // Server returns the address of the PostgreSQL that the pool uses, and whether
-// its connections are encrypted. The URL may name several servers and leave
-// both open.
+// its connections are encrypted. The URL does not tell: it may name several
+// servers, and need not say whether to encrypt.
 func Server(ctx context.Context, pool *pgxpool.Pool) (address net.Addr, encrypted bool, err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -81,7 +81,8 @@ func Redis(opt asynq.RedisConnOpt, oneWay time.Duration) (*Proxy, string, asynq.
 	}
 	if o.TLSConfig != nil {
 		through.Scheme = "rediss"
-		// The certificate has the name of the server, not of the proxy.
+		// The certificate names the server and not the proxy, so verify it against
+		// the server's name.
 		o.TLSConfig = o.TLSConfig.Clone()
 		if host, _, err := net.SplitHostPort(target); err == nil && o.TLSConfig.ServerName == "" {
 			o.TLSConfig.ServerName = host

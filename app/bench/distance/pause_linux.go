@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pause waits for fractions of a millisecond. In an idle process Go's timers
-// end at the next whole millisecond, which would double a delay of 500
-// microseconds. A sleep in a system call would take a processor away from the
-// relay that is measured.
+// pause waits for fractions of a millisecond. It does not use Go's timers: in an
+// idle process they round up to the next whole millisecond, which would double a
+// delay of 500 microseconds. It does not sleep in a system call either, because
+// that would take a processor away from the measured relay.
 type pause struct {
 	fd   int
 	file *os.File

@@ -13,7 +13,7 @@ import (
 
 // Proxy makes a server seem farther away: each chunk of bytes arrives a fixed
 // time after it was sent, in order, in both directions. It does not limit the
-// bandwidth: any number of chunks may be on the way.
+// bandwidth: it delays any number of chunks at the same time.
 type Proxy struct {
 	dial    func(ctx context.Context) (net.Conn, error)
 	oneWay  time.Duration
@@ -26,16 +26,17 @@ type Proxy struct {
 	running  sync.WaitGroup
 }
 
-// parcel is a chunk on the way. All have the same delay, so they arrive in the
-// order of sending, and one clock serves every connection.
+// parcel is a chunk that waits for its time of delivery. All chunks have the same
+// delay, so they are delivered in the order of sending, and one goroutine delivers
+// those of every connection.
 type parcel struct {
 	due  time.Time
 	data []byte // nil: the sender will send no more
 	to   *recipient
 }
 
-// So many that no sender waits for room: a relay has some hundred chunks on the
-// way.
+// The capacity of the queue of delayed chunks: a relay has a few hundred chunks in
+// it, so no sender waits for room.
 const parcels = 8192
 
 const chunkBytes = 32 << 10
@@ -98,15 +99,16 @@ func (d *Proxy) connect(near net.Conn) {
 	_, _ = near.Close(), far.Close()
 }
 
-// forward returns when everything from one end has arrived at the other, or
-// either end is gone.
+// forward copies from one end to the other with the delay. It returns when
+// everything has arrived, or when either end is gone.
 func (d *Proxy) forward(from, to net.Conn, observer io.WriteCloser) {
 	defer observer.Close()
 	r := newRecipient()
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		r.write(to)
-		// Neither side can continue alone: both protocols need answers.
+		// Close both ends: a client without its server has no use for the
+		// connection, and neither has a server without its client.
 		_, _ = from.Close(), to.Close()
 	})
 	defer writing.Wait()
@@ -129,7 +131,8 @@ func (d *Proxy) send(p parcel) {
 	case d.transit <- p:
 	case <-d.ctx.Done():
 	}
-	// The clock may have stopped before it saw this chunk.
+	// If the proxy is closing, nothing may deliver this chunk any more. So end the
+	// recipient's stream here.
 	if d.ctx.Err() != nil {
 		p.to.put(nil)
 	}
@@ -157,8 +160,8 @@ func (d *Proxy) deliver(pause *pause) {
 	}
 }
 
-// recipient is one end of one connection. It accepts chunks without delaying
-// the clock, and writes them as fast as their reader reads.
+// recipient is one end of one connection. It queues chunks, so that a slow reader
+// does not delay other connections, and writes them as fast as its reader reads.
 type recipient struct {
 	mu      sync.Mutex
 	arrived sync.Cond
@@ -172,7 +175,7 @@ func newRecipient() *recipient {
 	return r
 }
 
-// put hands over the next chunk; nil ends the stream.
+// put appends a chunk to the queue; nil ends the stream.
 func (r *recipient) put(chunk []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +187,8 @@ func (r *recipient) put(chunk []byte) {
 	r.arrived.Signal()
 }
 
-// write returns when the stream has ended or cannot be written.
+// write writes the queued chunks. It returns when the stream has ended or a write
+// fails.
 func (r *recipient) write(to io.Writer) {
 	for {
 		r.mu.Lock()

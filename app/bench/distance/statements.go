@@ -23,7 +23,8 @@ type Statements struct {
 // NewStatements returns an empty count.
 func NewStatements() *Statements { return &Statements{executed: map[string]int{}} }
 
-// Observe returns readers for the two directions of one connection.
+// Observe returns two writers for one connection: give them copies of the bytes of
+// each direction.
 func (s *Statements) Observe() (requests, replies io.WriteCloser) {
 	prepared := map[string]string{}
 	return readAlong(true, func(kind byte, body []byte) { s.request(prepared, kind, body) }), readAlong(false, s.reply)
@@ -82,9 +83,9 @@ func cutText(body []byte) (text string, rest []byte) {
 	return string(before), after
 }
 
-// readAlong returns a writer that cuts a stream into messages. The first
-// message of a client has no kind. It skips what it cannot read, because it
-// must never delay the connection.
+// readAlong returns a writer that cuts a stream into messages and calls each for
+// every message. The first message of a client has no kind. If the stream cannot be
+// parsed, the writer discards the rest, so that it never delays the connection.
 func readAlong(client bool, each func(kind byte, body []byte)) io.WriteCloser {
 	r, w := io.Pipe()
 	go func() {

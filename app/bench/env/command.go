@@ -12,9 +12,10 @@ import (
 )
 
 // Command returns outboxd as a separate process, on the benchmark's schema and
-// Redis database. It has the relay's settings of this configuration, and then
-// these arguments. When ctx ends, the process is asked to drain. Addresses are
-// in the environment, where other users cannot read them.
+// Redis database. The process gets the relay's settings of this configuration, and
+// after them args. When ctx ends, the process is asked to drain. It gets the
+// servers' addresses through environment variables, which other users of the
+// machine cannot read.
 func (e *Env) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	command := e.executable
 	if len(command) == 0 {

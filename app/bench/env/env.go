@@ -1,6 +1,6 @@
 // Package env is the environment of a benchmark: a schema and a Redis database of
 // its own, the events in them, and the relays, workers and processes that are
-// measured. Package bench decides what is measured and compared.
+// measured. Package bench decides what to measure and compare.
 package env
 
 import (
@@ -116,7 +116,8 @@ func (e *Env) openRedis(ctx context.Context, number int) error {
 	return nil
 }
 
-// Finds objects in the schema that a benchmark would delete or conflict with.
+// Asks whether the schema has objects that a benchmark would delete or conflict
+// with.
 const schemaSQL = `
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
        EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)
@@ -151,7 +152,8 @@ func (e *Env) openDatabase(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// Otherwise the leader would make them during the first measurement.
+	// Make the partitions now: otherwise the leader would make them during the
+	// first measurement.
 	return upkeep.NewHousekeeping(e.DB, "").KeepPartitions(ctx, max(e.Config.Relay.History, 24*time.Hour))
 }
 
@@ -177,10 +179,10 @@ func (e *Env) open(ctx context.Context) (*postgres.Database, error) {
 	})
 }
 
-// Through returns the same environment with other addresses of its servers. It
-// still watches Redis directly, so that the clock stops when the last task
-// arrives. The returned function closes the connections; call it once the relays
-// have stopped.
+// Through returns the same environment, but its relays and workers reach the
+// servers through other addresses. The benchmark still polls Redis directly, so
+// that the clock stops when the last task arrives. The returned function closes the
+// connections; call it once the relays have stopped.
 func (e *Env) Through(ctx context.Context, databaseURL, redisURL string, redis asynq.RedisConnOpt) (_ *Env, closeAll func(), err error) {
 	far := &Env{
 		Redis: e.Redis, Log: e.Log, Progress: e.Progress, Config: e.Config, DatabaseURL: databaseURL, RedisURL: redisURL, RedisOpt: redis,
@@ -230,7 +232,8 @@ func (e *Env) dropSchema(ctx context.Context) error {
 	return err
 }
 
-// NewRedisClient returns a new client, for one arm.
+// NewRedisClient returns a new client of the benchmark's Redis, so that each arm
+// can have its own.
 func (e *Env) NewRedisClient() (redis.UniversalClient, error) {
 	client, ok := e.RedisOpt.MakeRedisClient().(redis.UniversalClient)
 	if !ok {

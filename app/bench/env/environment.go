@@ -25,7 +25,8 @@ SELECT current_setting('server_version'),
        (SELECT string_agg(name || '=' || current_setting(name), ' ' ORDER BY name) FROM pg_settings
         WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers', 'wal_level'))`
 
-// Environment returns what the figures depend on: versions, machine, settings.
+// Environment describes everything that influences the results: versions, machine,
+// settings.
 func (e *Env) Environment(ctx context.Context) (map[string]string, error) {
 	c := e.Config.Relay
 	environment := map[string]string{

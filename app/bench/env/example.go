@@ -9,8 +9,8 @@ import (
 	"outboxd/migrations/example"
 )
 
-// MakeExample makes the tables of the example, which a process with the role api
-// needs, in a schema beside that of the benchmark. Close drops it.
+// MakeExample makes the example's tables in a schema of their own, because a
+// process with the role api needs them. Close drops that schema.
 func (e *Env) MakeExample(ctx context.Context) error {
 	name := example.Schema(e.schema)
 	var exists, used bool

@@ -33,14 +33,14 @@ func (e *Env) Reset(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		// The last statement of a relay that was just stopped may still run. It takes the same
-		// locks in another order.
+		// The last statement of a relay that was just stopped may still run. It takes the same locks in another order,
+		// so a deadlock is possible: try again.
 		deadlock, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok || deadlock.Code != "40P01" || attempt == 5 {
 			return fmt.Errorf("empty the benchmark's tables: %w", err)
 		}
 	}
-	// Without its one row the leader complains.
+	// This table must always have one row: the leader reports an error without it.
 	if _, err := e.Admin.Exec(ctx, "INSERT INTO outbox_queue_identity DEFAULT VALUES"); err != nil {
 		return fmt.Errorf("empty the benchmark's tables: %w", err)
 	}
@@ -64,16 +64,16 @@ func (e *Env) Quiesce(ctx context.Context, tables ...string) error {
 			return fmt.Errorf("vacuum %s: %w", table, err)
 		}
 	}
-	// Only a privileged user may do this; without it a measurement is only
-	// noisier.
+	// Only a privileged user may run CHECKPOINT. Without it the measurement is
+	// noisier, but valid.
 	if _, err := e.Admin.Exec(ctx, "CHECKPOINT"); err != nil && ctx.Err() != nil {
 		return err
 	}
 	return e.awaitRedis(ctx)
 }
 
-// awaitRedis waits a bounded time until Redis's background process has finished
-// writing.
+// awaitRedis waits until Redis's background save or rewrite has ended, for a
+// limited time.
 func (e *Env) awaitRedis(ctx context.Context) error {
 	looks := 0
 	return Poll(ctx, 50*time.Millisecond, func() (bool, error) {
@@ -90,7 +90,8 @@ func (e *Env) awaitRedis(ctx context.Context) error {
 const EventType = "bench:event"
 
 // Every event has its own ID and due time, as if it came from its own
-// transaction. The ID has the form of outbox_new_id's, but costs less.
+// transaction. The ID has the same form as one of outbox_new_id, but is cheaper to
+// make.
 const loadSQL = `
 INSERT INTO outbox (id, event_type, payload, available_at)
 SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7' ||
@@ -99,8 +100,8 @@ SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12,
 FROM generate_series(1, $1)`
 
 const (
-	// loadChunk is how many events one transaction writes, and loaders how many
-	// do so at once.
+	// loadChunk is how many events one transaction writes, and loaders is how many
+	// transactions run at once.
 	loadChunk = 25_000
 	loaders   = 2
 )
@@ -130,8 +131,8 @@ func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	return e.Quiesce(ctx, "outbox")
 }
 
-// LoadKey writes n due events with one ordering key, as Load writes others. The leader,
-// which a benchmark does without, would have noted that there is a history.
+// LoadKey is like Load, but all events have the same ordering key. It also records in the database that the relay keeps
+// a history, which the leader usually does; benchmarks run without a leader.
 func (e *Env) LoadKey(ctx context.Context, n, payloadBytes int) error {
 	const keyed = `INSERT INTO outbox (event_type, payload, ordering_key) SELECT '` + EventType + `', $2, 'bench' FROM generate_series(1, $1)`
 	_, err := e.Admin.Exec(ctx, keyed, n, Payload(payloadBytes))

@@ -119,13 +119,15 @@ func (p *Process) Stop() error {
 	return errors.Join(err, os.RemoveAll(p.folder))
 }
 
-// Metrics reads the metrics of the process, each under its name with its labels.
+// Metrics reads the metrics of the process. The key of each value is the metric's
+// name with its labels.
 func (p *Process) Metrics(ctx context.Context) (map[string]float64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.monitor+"/metrics", http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("ask outboxd for its metrics: %w", err)
 	}
-	// A kept connection would add to the process's cost.
+	// Close the connection after each request: a connection that stays open would
+	// add to the measured cost of the process.
 	request.Close = true
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -153,7 +155,8 @@ func parseMetrics(r io.Reader) (map[string]float64, error) {
 	return metrics, nil
 }
 
-// daemonLog keeps the end of a JSON log and waits for the line that says ready.
+// daemonLog keeps the end of the process's JSON log, and recognises the line that
+// says that the process is ready.
 type daemonLog struct {
 	ready chan string // the monitor's URL
 

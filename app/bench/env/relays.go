@@ -14,8 +14,8 @@ import (
 )
 
 // NewRelay returns a relay with this configuration. change, if not nil, changes
-// its options. The relay has a metrics registry of its own. NewRelay panics if
-// the daemon would not start either.
+// its options. The relay has a metrics registry of its own. NewRelay panics if the
+// configuration is one with which the daemon would not start.
 func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	redis, err := broker.New(e.RedisOpt, e.Config.Relay.Concurrency+2)
 	if err != nil {
@@ -23,7 +23,8 @@ func (e *Env) NewRelay(change func(*relay.Options)) *relay.Relay {
 	}
 	options := daemon.RelayOptions(e.Config, e.DB, redis, daemon.NewProcess(e.version))
 	options.Logger, options.Registry = e.Log, prometheus.NewRegistry()
-	// Otherwise the leader's work would disturb some of the measurements.
+	// Switch off the leader's periodic work, which would disturb some of the
+	// measurements.
 	options.Healing, options.Archives, options.Reconciliation, options.Unfinished = nil, nil, nil, nil
 	options.MaxQueue, options.Lengths = nil, nil
 	if change != nil {

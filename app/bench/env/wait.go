@@ -21,10 +21,10 @@ func (e *Env) Delivered(ctx context.Context) (int64, error) {
 
 const (
 	lookEvery = 2 * time.Millisecond
-	// If a drain has not moved for this long, the table is looked at: a worker
-	// may have taken the tasks.
+	// If no task has arrived in Redis for this long, look at the table: a worker
+	// may have taken tasks out of Redis.
 	stalled = time.Second
-	// stuck is how long a drain may stand still before it fails.
+	// stuck is how long a drain may make no progress before the benchmark fails.
 	stuck = 2 * time.Minute
 )
 
@@ -36,9 +36,9 @@ func (e *Env) WaitDelivered(ctx context.Context, n int64, seen func(int64)) erro
 	return e.watch(ctx, seen, func(delivered int64, _ time.Duration) (bool, error) { return delivered >= n, nil })
 }
 
-// WaitDrained returns when the outbox is empty. While tasks arrive it looks at
-// Redis only, because reading a table full of deleted rows is work for the
-// server that is measured.
+// WaitDrained returns when the outbox is empty. While tasks arrive it polls only
+// Redis: reading a table full of deleted rows would load the PostgreSQL that is
+// measured.
 func (e *Env) WaitDrained(ctx context.Context) error {
 	e.mu.Lock()
 	loaded := e.loaded
@@ -61,8 +61,8 @@ func (e *Env) Drained(ctx context.Context) (bool, error) {
 	return empty, nil
 }
 
-// watch polls the number of delivered events until done returns true. idle is
-// how long the number has not changed.
+// watch polls the number of delivered events until done returns true. The second
+// argument of done is how long the number has not changed.
 func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered int64, idle time.Duration) (bool, error)) error {
 	last, moved := int64(-1), time.Now()
 	return Poll(ctx, lookEvery, func() (bool, error) {

@@ -19,7 +19,8 @@ func (e *Env) RunWorker(ctx context.Context, eventType string, handler work.Hand
 	return e.RunWorkerWith(ctx, func(o *work.Options) { o.Handlers = map[string]work.Handler{eventType: handler} })
 }
 
-// RunWorkerWith is RunWorker with what change says of the handlers and the rest.
+// RunWorkerWith is RunWorker with options that change sets, the handlers among
+// them.
 func (e *Env) RunWorkerWith(ctx context.Context, change func(*work.Options)) (stop func() error) {
 	queues := maps.Clone(map[string]int(e.Config.Worker.Queues))
 	if queues[Queue] == 0 {

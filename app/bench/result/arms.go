@@ -26,8 +26,8 @@ type Measurement struct {
 }
 
 // Compare runs every arm once in each round, each after a reset, and adds their
-// medians to the report. Each round begins with another arm than the last round,
-// so that no arm always follows the same one.
+// medians to the report. Each round begins with another arm, so that no arm always
+// follows the same arm.
 func (r *Report) Compare(ctx context.Context, reset func(context.Context) error, rounds int, arms ...*Contender) error {
 	for round := range rounds {
 		for i := range arms {
@@ -48,7 +48,8 @@ func (r *Report) Compare(ctx context.Context, reset func(context.Context) error,
 	return nil
 }
 
-// Ratio adds the rate of an arm divided by that of another.
+// Ratio adds a ratio to the report: the rate of one arm divided by the rate of
+// another.
 func (r *Report) Ratio(name string, of, by *Contender) {
 	r.Ratios[name] = ratio(of.rate(), by.rate())
 }
@@ -112,14 +113,14 @@ type mark struct {
 // NewRecorder begins to record the delivery of total events.
 func NewRecorder(total int) *Recorder { return &Recorder{begun: time.Now(), total: int64(total)} }
 
-// Reached records that delivered events have been delivered in all.
+// Reached records the total number of events delivered so far.
 func (r *Recorder) Reached(delivered int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mark(delivered)
 }
 
-// More records that n more events have been delivered.
+// More records the delivery of n further events.
 func (r *Recorder) More(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,8 +161,8 @@ func (r *Recorder) when(n float64) time.Duration {
 // steps is how many points a curve has.
 const steps = 40
 
-// Curve returns the rate in each of steps equal parts of the events, at the
-// middle of the part.
+// Curve divides the events into 40 equal parts, and returns one point for each
+// part: its middle and its rate.
 func (r *Recorder) Curve() []Point {
 	r.mu.Lock()
 	defer r.mu.Unlock()

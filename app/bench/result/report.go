@@ -14,7 +14,7 @@ type Report struct {
 	Bench  string             `json:"bench"`
 	Arms   []Arm              `json:"arms"`
 	Ratios map[string]float64 `json:"ratios,omitempty"`
-	// Figures besides rates; nil if the benchmark does not measure them.
+	// Values other than rates; nil if the benchmark does not measure them.
 	P50                   *float64          `json:"p50_ms,omitempty"`
 	P99                   *float64          `json:"p99_ms,omitempty"`
 	TransactionsPerSecond *float64          `json:"transactions_per_second,omitempty"`

@@ -18,11 +18,12 @@ import (
 
 // Bare does the minimum of outboxd's work: one statement that moves due events
 // from the outbox to the history, one pipeline of scripts to Redis, one commit.
-// It handles no failures, honours no options of events, and counts nothing.
+// It handles no failures, ignores the options of events, and has no metrics.
 type Bare struct {
 	Env *env.Env
-	// WithCursor makes a claim begin where the last one ended. Without it a
-	// claim begins at the start of the index, among entries of deleted rows.
+	// WithCursor makes a claim begin where the last one ended. Without the cursor a
+	// claim begins at the start of the index, and has to skip the entries of
+	// deleted rows.
 	WithCursor bool
 	Moved      func(n int) // called after each commit, by several goroutines
 
@@ -34,8 +35,8 @@ type Bare struct {
 const (
 	bareWorkers = 2
 	bareBatch   = 1000
-	// The batch without a cursor. The smaller a batch, the more of its time
-	// goes into skipping dead rows; the textbook's batch is ten.
+	// The size of a batch without a cursor. A smaller batch spends more of its time
+	// on skipping dead rows; the textbook's batch has ten.
 	blindBatch = 500
 )
 
@@ -112,7 +113,8 @@ func (l *Bare) from() time.Time {
 	return l.cursor
 }
 
-// to moves the cursor forward, or back to the start if the time is zero.
+// to moves the cursor forward to the given time, or back to the start if the time
+// is zero.
 func (l *Bare) to(cursor time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

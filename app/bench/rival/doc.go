@@ -1,3 +1,3 @@
-// Package rival has the loops that outboxd is compared with: the loop of the
-// textbook, and the minimum that would do the work at all.
+// Package rival has the loops that outboxd is compared with: the usual loop of the
+// textbooks, and loops that do only the minimum of the work.
 package rival

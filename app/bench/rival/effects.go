@@ -12,9 +12,10 @@ import (
 	"outboxd/client"
 )
 
-// Effects is what nothing can do that commits each effect by itself: no queue, no
-// event, only transactions of an effect and its inbox row, on as many connections
-// as there are at once. It has an inbox of its own, without triggers.
+// Effects is an upper bound for everything that commits each effect in its own
+// transaction. It has no queue and no events: AtOnce connections commit
+// transactions that write one effect and one inbox row. Its inbox is a table of its
+// own, without triggers.
 type Effects struct {
 	Env    *env.Env
 	Effect string // the statement; $1 is the event's ID
@@ -25,7 +26,7 @@ type Effects struct {
 // effectsInbox is the inbox of the loop.
 const effectsInbox = "bench_inbox"
 
-// Prepare makes the table. It is for before the clock starts.
+// Prepare makes the table. Call it before the measurement begins.
 func (l *Effects) Prepare(ctx context.Context) error {
 	_, err := l.Env.Admin.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+effectsInbox+" (LIKE inbox INCLUDING ALL)")
 	if err != nil {

@@ -44,8 +44,8 @@ func (c *Crowd) Close() {
 	}
 }
 
-// Insert lets n clients insert for a while and returns their transactions per
-// second together.
+// Insert lets n clients insert for the given time, and returns the transactions per
+// second of all of them together.
 func (c *Crowd) Insert(ctx context.Context, n int, length time.Duration) (float64, error) {
 	var over atomic.Bool
 	defer context.AfterFunc(ctx, func() { over.Store(true) })()
@@ -68,8 +68,8 @@ func (c *Crowd) Insert(ctx context.Context, n int, length time.Duration) (float6
 	return result.PerSecond(total, took), errors.Join(ctx.Err(), errors.Join(failures...))
 }
 
-// insertUntil uses pgx's protocol layer only, and a context that cannot end, so
-// that pgx does not watch one.
+// insertUntil uses only pgx's protocol layer, and a context without an end, so that
+// pgx spends no time on watching a context.
 func insertUntil(over *atomic.Bool, conn *pgconn.PgConn) (int, error) {
 	n := 0
 	for !over.Load() {

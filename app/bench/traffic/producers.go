@@ -17,7 +17,7 @@ import (
 	"outboxd/domain"
 )
 
-// Producers commit events and tell the stopwatch the times.
+// Producers commit events and report the times of the commits to the stopwatch.
 type Producers struct {
 	pool     *pgxpool.Pool
 	s        *Stopwatch
@@ -29,7 +29,7 @@ const producerConns = 32
 // EventType is the type of all events that Producers emit.
 const EventType = "bench:latency"
 
-// NewProducers connects as many producers as a burst uses at once. Call Close
+// NewProducers opens a pool with enough connections for a burst. Call Close
 // afterwards.
 func NewProducers(ctx context.Context, e *env.Env, s *Stopwatch) (*Producers, error) {
 	pool, err := env.Pool(ctx, e.DatabaseURL, producerConns)
@@ -39,7 +39,7 @@ func NewProducers(ctx context.Context, e *env.Env, s *Stopwatch) (*Producers, er
 	return &Producers{pool, s, e.Progress}, nil
 }
 
-// Close ends their connections.
+// Close closes the producers' connections.
 func (p *Producers) Close() { p.pool.Close() }
 
 const emitSQL = `SELECT emit($1, '{"n": 1}')`
@@ -98,8 +98,8 @@ func (p *Producers) AtOnce(ctx context.Context, n int) error {
 // does not delay the others.
 const pacers = 8
 
-// InStep emits transactions of each events, at rate events a second in all,
-// until ctx ends. It returns how many events it emitted.
+// InStep emits "rate" events a second in total until ctx ends. Each transaction
+// emits "each" events. It returns how many events it emitted.
 func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, error) {
 	const sql = `INSERT INTO outbox (event_type, payload) SELECT $1, '{"n": 1}' FROM generate_series(1, $2)`
 	between := float64(pacers*each) / rate * float64(time.Second)
@@ -117,7 +117,7 @@ func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, er
 					return nil
 				case <-timer.C:
 				}
-				// A transaction that has begun is finished and counted.
+				// Finish and count a transaction that has begun, even if ctx ends.
 				if _, err := p.pool.Exec(context.WithoutCancel(ctx), sql, EventType, each); err != nil {
 					return fmt.Errorf("emit %d events: %w", each, err)
 				}
@@ -155,7 +155,8 @@ func (p *Producers) Together(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("emit %d events: %w", n, err)
 	}
-	// An implicit transaction has committed when the result has been read.
+	// The statement is its own transaction, which has committed once its result has
+	// been read.
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[[16]byte])
 	now := time.Now()
 	if err != nil {

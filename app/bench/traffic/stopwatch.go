@@ -10,8 +10,8 @@ import (
 	"outboxd/domain"
 )
 
-// Stopwatch records the times of events on their way. It is safe for concurrent
-// use.
+// Stopwatch records when each event is committed, enqueued and handled. It is safe
+// for concurrent use.
 type Stopwatch struct {
 	mu      sync.Mutex
 	events  map[domain.ID]*passage
@@ -33,22 +33,25 @@ func NewStopwatch() *Stopwatch {
 	return &Stopwatch{events: map[domain.ID]*passage{}, settled: make(chan struct{}, 1)}
 }
 
-// Committed is called by a producer, right after its commit.
+// Committed records the commit of an event. The producer calls it right after the
+// commit.
 func (s *Stopwatch) Committed(id domain.ID, at time.Time) {
 	s.pass(id, func(p *passage) *time.Time { return &p.committed }, at)
 }
 
-// Enqueued is called by the relay, right after it published.
+// Enqueued records that an event is in Redis. The relay calls it right after it
+// published the event.
 func (s *Stopwatch) Enqueued(id domain.ID, at time.Time) {
 	s.pass(id, func(p *passage) *time.Time { return &p.enqueued }, at)
 }
 
-// Started is called by a handler, before it does anything.
+// Started records the start of an event's handler. The handler calls it first.
 func (s *Stopwatch) Started(id domain.ID) {
 	s.pass(id, func(p *passage) *time.Time { return &p.started }, time.Now())
 }
 
-// pass records only the first time: repeats do not count.
+// pass records a time of an event, unless that time is already recorded: repeats do
+// not count.
 func (s *Stopwatch) pass(id domain.ID, gate func(*passage) *time.Time, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,12 +75,12 @@ func (s *Stopwatch) pass(id domain.ID, gate func(*passage) *time.Time, at time.T
 	}
 }
 
-// PassageLimit is how long the last event may take.
+// PassageLimit is how long Results waits for the last event.
 const PassageLimit = time.Minute
 
-// Results waits until every event has passed all stages. It returns the times
-// from commit to Redis and to the handler's start, in milliseconds, and resets
-// the stopwatch. All producers must have returned.
+// Results waits until every event is committed, enqueued and handled. It returns
+// the times from commit to Redis and to the handler's start, in milliseconds, and
+// resets the stopwatch. All producers must have returned.
 func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, err error) {
 	limit := time.NewTimer(PassageLimit)
 	defer limit.Stop()
@@ -108,16 +111,15 @@ func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, e
 	return enqueued, started, nil
 }
 
-// milliseconds converts a duration between readings of the clock by two
-// goroutines. A negative one means that the first goroutine read the clock
-// late, and becomes 0.
+// milliseconds converts a duration between two times that different goroutines
+// recorded. A negative duration means that the first goroutine read the clock late;
+// it becomes 0.
 func milliseconds(d time.Duration) float64 { return max(0, float64(d)/float64(time.Millisecond)) }
 
 // Durations are milliseconds, sorted.
 type Durations []float64
 
-// quantile returns the smallest value such that at least the share q of all
-// values is not larger; 0 if there are none.
+// quantile returns the q-quantile by nearest rank; 0 if there are no values.
 func (s Durations) quantile(q float64) float64 {
 	if len(s) == 0 {
 		return 0

@@ -50,9 +50,10 @@ func (o *Output) Check() error {
 	}
 }
 
-// Write prints a result: value as JSON or YAML, both with its JSON names, or the
-// output of table, whose columns are separated by tabs. Results go to standard
-// output without colour; everything else goes to standard error.
+// Write prints a result in the chosen form. For JSON and YAML it encodes value,
+// with the names of its json tags in both. For a table it calls table, which
+// separates columns by tabs. Results go to standard output without colour;
+// everything else goes to standard error.
 func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 	switch o.Format {
 	case FormatJSON:
@@ -69,8 +70,8 @@ func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 	}
 }
 
-// WriteYAML first encodes value as JSON, which is also YAML, to keep the JSON
-// names and their order.
+// WriteYAML encodes value as YAML, with the names and the order of its JSON form.
+// It gets there through JSON, which is valid YAML.
 func WriteYAML(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -91,8 +92,8 @@ func WriteYAML(w io.Writer, value any) error {
 	return err
 }
 
-// blockStyle removes JSON's brackets, and its quotation marks if YAML does not
-// need them.
+// blockStyle rewrites JSON as usual YAML: without brackets, and with quotation
+// marks only where YAML needs them.
 func blockStyle(node *yaml.Node) {
 	if len(node.Content) > 0 {
 		node.Style = 0
@@ -104,9 +105,9 @@ func blockStyle(node *yaml.Node) {
 	}
 }
 
-// OneLine makes any text fit into a cell of a table. It removes control
-// characters, which a terminal would obey, and cuts a text at limit characters; 0
-// does not cut.
+// OneLine makes any text fit into a cell of a table. It removes control characters,
+// because a terminal would act on them, and cuts the text after limit characters; 0
+// means no cut.
 func OneLine(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {

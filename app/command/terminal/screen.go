@@ -11,15 +11,15 @@ import (
 	"outboxd/app/logging"
 )
 
-// Screen replaces one view by the next on a terminal, and prints one after the
-// other elsewhere.
+// Screen shows a view that is updated repeatedly. On a terminal each view replaces
+// the last one; in a file or pipe the views follow one another.
 type Screen struct {
 	w       io.Writer
 	restore func() // nil: w is no terminal
 }
 
-// OpenScreen takes over the terminal, if w is one: an alternate screen without a cursor, and
-// keys without Enter. The returned context ends with ctx, or when q or Ctrl-C is pressed.
+// If w is a terminal, OpenScreen switches to its alternate screen, hides the cursor, and reads keys without waiting for
+// Enter. The returned context ends with ctx, or when q or Ctrl-C is pressed.
 func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, error) {
 	s := &Screen{w: w}
 	keyboard := int(os.Stdin.Fd())
@@ -37,7 +37,7 @@ func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, err
 		_, _ = io.WriteString(w, "\x1b[?25h\x1b[?1049l")
 		_ = term.Restore(keyboard, before)
 	}
-	// The goroutine ends with the process, because a read from a terminal
+	// This goroutine lives until the process ends, because a read from a terminal
 	// cannot be interrupted.
 	go func() {
 		const ctrlC, ctrlD = 3, 4
@@ -75,8 +75,9 @@ func (s *Screen) Show(draw func(io.Writer) error) error {
 			lines = lines[:height-1]
 		}
 	}
-	// Each line is cleared to its end, and then the rest of the screen. Clearing the
-	// whole screen first would flicker. The terminal cuts long lines.
+	// Clear the rest of each line after writing it, and the rest of the screen
+	// after the last line. Clearing the whole screen first would flicker. The
+	// terminal cuts long lines.
 	var frame bytes.Buffer
 	frame.WriteString("\x1b[H\x1b[?7l")
 	for _, line := range lines {

@@ -12,16 +12,15 @@ import (
 	"syscall"
 )
 
-// Account is the user that the servers run as. The credential is nil if that is the user of this
-// process.
+// Account is the user that the servers run as. The credential is nil if the servers run as the user of this process.
 type Account struct {
 	name       string
 	uid, gid   int
 	credential *syscall.Credential
 }
 
-// chooseAccount chooses the user for the servers. PostgreSQL refuses to run as root, so for root it
-// is the owner of existing data, or else postgres or nobody.
+// chooseAccount chooses the user for the servers. PostgreSQL refuses to run as root. So if this process is root, the
+// servers run as the owner of the existing data, or else as postgres or nobody.
 func chooseAccount(f *Folder) (Account, error) {
 	if os.Geteuid() != 0 {
 		return Account{name: strconv.Itoa(os.Geteuid()), uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -57,9 +56,9 @@ func newAccount(uid, gid int) Account {
 	return Account{name: name, uid: uid, gid: gid, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are 32 bits wide
 }
 
-// Version runs a server's program with --version as the account and inside the data directory. That
-// is also the only reliable test of whether the account can reach both, whatever file modes, access
-// lists and mounts say.
+// Version runs a server's program with --version as the account and inside the data directory. This also tests whether
+// the account can reach the program and the directory. File modes, access lists and mounts alone cannot tell that
+// reliably.
 func (a Account) Version(program, dir string) (string, error) {
 	cmd := exec.Command(program, "--version") //nolint:noctx // it only prints
 	cmd.Dir = dir
@@ -68,7 +67,8 @@ func (a Account) Version(program, dir string) (string, error) {
 	if err == nil {
 		return string(out), nil
 	}
-	// This root is root only inside its container's user namespace.
+	// This process is root only inside its container's user namespace, so it may
+	// not change to another user.
 	if a.credential != nil && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL)) {
 		return "", fmt.Errorf("the embedded servers refuse to run as root, and this root may not run them as user %s (run outboxd as an ordinary user): %w", a.name, err)
 	}
@@ -84,8 +84,8 @@ func (a Account) Version(program, dir string) (string, error) {
 	return "", fmt.Errorf("run %s as user %s in %s: %w", program, a.name, dir, err)
 }
 
-// closedParent returns the first folder of the path that the account cannot enter, judged by the
-// modes.
+// closedParent returns the topmost folder of the path that the account cannot enter according to the file modes; "" if
+// there is none.
 func (a Account) closedParent(path string) string {
 	closed := ""
 	for ; ; path = filepath.Dir(path) {

@@ -30,8 +30,8 @@ type Command struct {
 // Child is a child process that runs a server.
 type Child struct{ *child.Process }
 
-// Spawn starts a process that ends with this one, but not with a context; see
-// child.Start.
+// Spawn starts a child process that ends when this process ends. No context ends
+// the child. See child.Start.
 func Spawn(c Command) (*Child, error) {
 	cmd := exec.Command(c.Program, c.Args...) //nolint:gosec,noctx // a server's program, which must outlive the context of its start
 	cmd.Dir = "/"                             // the account may not be able to enter the working directory
@@ -58,8 +58,8 @@ func (p *Child) Cause() error {
 	return errors.New("exit status 0")
 }
 
-// StopBy sends the first signal at once, the next ones when ctx is done and then every three
-// seconds, and finally SIGKILL.
+// StopBy sends the first signal at once. If the process still runs when ctx is done, StopBy sends the next signal, then
+// one every three seconds, and SIGKILL as the last one.
 func (p *Child) StopBy(ctx context.Context, signals ...syscall.Signal) {
 	wait := ctx.Done()
 	for _, signal := range append(signals, syscall.SIGKILL) {
@@ -76,7 +76,8 @@ func (p *Child) StopBy(ctx context.Context, signals ...syscall.Signal) {
 	<-p.Done()
 }
 
-// StopSoon stops a child that did not become ready, without much patience.
+// StopSoon stops a child that did not become ready. It waits two seconds before it
+// sends the next signal.
 func (p *Child) StopSoon(signals ...syscall.Signal) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -84,8 +85,8 @@ func (p *Child) StopSoon(signals ...syscall.Signal) {
 }
 
 // Environment returns this process's environment without variables that begin
-// with the given prefixes. It leaves out those of a service manager, too: a
-// server must not answer for this process.
+// with the given prefixes. It also leaves out the variables of a service manager,
+// so that the server does not report to it in place of this process.
 func Environment(extra []string, without ...string) []string {
 	without = append(slices.Clone(without), "NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_")
 	var env []string
@@ -101,8 +102,8 @@ next:
 	return append(env, extra...)
 }
 
-// NotReady returns an error that says why the wait for a server ended, with the
-// last attempt's error.
+// NotReady returns the error for a server that did not become ready in time. It has
+// the context's error and the error of the last attempt.
 func NotReady(ctx context.Context, last error) error {
 	return fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last) //nolint:errorlint // only the first one is the cause
 }

@@ -15,8 +15,7 @@ func ProgramOf(pid int) string {
 	if err != nil {
 		return ""
 	}
-	// The name is in parentheses and may contain parentheses. The state is the field after the last
-	// one.
+	// The name is in parentheses and may itself contain parentheses. The state follows the last closing parenthesis.
 	begin, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
 	if begin < 0 || end < begin || len(stat) < end+3 || stat[end+2] == 'Z' || stat[end+2] == 'X' {
 		return ""

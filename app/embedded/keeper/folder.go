@@ -12,22 +12,24 @@ import (
 	"syscall"
 )
 
-// socketLimit is the longest path of a socket in bytes. Systems allow 103 to 107.
+// socketLimit is the longest path of a socket that the servers get, in bytes.
+// Operating systems allow 103 to 107.
 const socketLimit = 100
 
 // longestSocket is the longest name of a socket in the folder.
 const longestSocket = "/.s.PGSQL.5432"
 
-// Folder is a data directory. Files directly in it belong to the directory's owner. The servers'
-// folders belong to the servers' account.
+// Folder is a data directory. Files directly in the data directory belong to its owner. The folders with the servers'
+// data belong to the servers' account.
 type Folder struct {
 	Path     string
 	uid, gid int // the directory's owner
 	Account  Account
 }
 
-// DefaultDataDir is /var/lib/outboxd for root, whose servers cannot reach a folder in /root; else outboxd in XDG_DATA_HOME
-// (~/.local/share), or in ~/Library/Application Support on macOS. It creates nothing.
+// DefaultDataDir returns the default data directory and does not create it. For root it is /var/lib/outboxd, because
+// the servers of root run as another user, who cannot enter /root. For other users it is the folder outboxd in
+// XDG_DATA_HOME (~/.local/share), or in ~/Library/Application Support on macOS.
 func DefaultDataDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/lib/outboxd", nil
@@ -64,8 +66,8 @@ func OpenFolder(path string) (*Folder, error) {
 	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, unusable(err)
 	}
-	// With the real path, the checks of parents and lengths are right behind a symlink, and two
-	// names of one folder give one address.
+	// Use the real path: the checks below concern the real parents and the real length, and two names of one folder
+	// must give the same address.
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return nil, unusable(err)
 	}
@@ -84,13 +86,14 @@ func OpenFolder(path string) (*Folder, error) {
 	return f, f.open(info)
 }
 
-// unusable adds to an error of the data directory what a person can do.
+// unusable adds to an error of the data directory that --data-dir chooses another
+// one.
 func unusable(err error) error {
 	return fmt.Errorf("data directory (choose another with --data-dir): %w", err)
 }
 
-// open lets another account pass through an existing folder of root, if the folder is empty or
-// outboxd made it. It does not change other folders: one may be a home directory.
+// If the data directory belongs to root, open lets the servers' account pass through it. It changes only a folder that
+// is empty or that outboxd made, because any other may be a home directory.
 func (f *Folder) open(info os.FileInfo) error {
 	if f.Account.credential == nil || f.uid != 0 || info.Mode().Perm()&0o001 != 0 {
 		return nil
@@ -113,8 +116,8 @@ func (f *Folder) open(info os.FileInfo) error {
 // File returns the path of a file or folder in the data directory.
 func (f *Folder) File(name string) string { return filepath.Join(f.Path, name) }
 
-// give makes the data directory's owner the owner of a file that root has made. The owner may run
-// outboxd without root later.
+// give makes the data directory's owner the owner of a file that root has made, because the owner may later run outboxd
+// without root.
 func (f *Folder) give(file *os.File) error {
 	if os.Geteuid() != 0 || f.uid == 0 {
 		return nil
@@ -149,8 +152,8 @@ func (f *Folder) Private(path string) error {
 	return nil
 }
 
-// Sockets returns the folder of the servers' sockets: run in the data directory, or a short
-// temporary folder if that path cannot be used for a socket. Its name is derived from the data
+// Sockets returns the folder of the servers' sockets: the folder "run" in the data directory, or a temporary folder
+// with a short path if a socket cannot be in "run". The name of the temporary folder is derived from the data
 // directory, so that a restarted server has the same address.
 func (f *Folder) Sockets() (string, error) {
 	inside := f.File("run")
@@ -166,8 +169,7 @@ func (f *Folder) Sockets() (string, error) {
 		if err := f.Private(path); err != nil {
 			continue
 		}
-		// In a folder that everybody can write to, another user may have made a folder of this
-		// name.
+		// Everybody can write to the parent, so another user may have made a folder of this name.
 		info, err := os.Lstat(path)
 		if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
 			continue
@@ -180,8 +182,8 @@ func (f *Folder) Sockets() (string, error) {
 	return "", fmt.Errorf("path of data directory %s is too long for a socket or has a comma in it, and no short temporary folder can be made: choose another with --data-dir", f.Path)
 }
 
-// fitsSocket reports whether clients accept a folder as a host: it is short enough and has no
-// comma, which separates hosts.
+// fitsSocket reports whether clients accept the path of a folder as a host: the path is short enough, and has no comma,
+// because commas separate hosts.
 func fitsSocket(path string) bool {
 	return len(path)+len(longestSocket) <= socketLimit && !strings.Contains(path, ",")
 }

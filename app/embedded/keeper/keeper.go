@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// If a server's owner died, the server is told to stop after orphanGrace and killed after
-// orphanLimit.
+// If the owner of a server has died and the server still runs, another process asks the server to stop after
+// orphanGrace and kills it after orphanLimit.
 const (
 	orphanGrace = 2 * time.Second
 	orphanLimit = 10 * time.Second
 )
 
-// StartLimit bounds one start, including crash recovery of the database, for callers whose context
-// has no deadline.
+// StartLimit bounds the start of a server if the caller's context has no deadline. The start includes crash recovery of
+// the database.
 const StartLimit = 2 * time.Minute
 
 // Engine is the part that differs between the servers.
@@ -29,13 +29,13 @@ type Engine interface {
 	Name() string
 	// Title returns the name for people.
 	Title() string
-	// Launch starts the server and returns when it answers. The child inherits held, so that the
-	// lock lasts as long as the server, even if this process dies. After an error nothing is left
-	// running.
+	// Launch starts the server and returns when it answers. The server process inherits held, the file of the lock, so
+	// that the lock lasts as long as the server, even if this process dies. After an error nothing is left running.
 	Launch(ctx context.Context, held *os.File) (Instance, error)
-	// StopSignal returns the signal that ends the server in order.
+	// StopSignal returns the signal for a clean shutdown of the server.
 	StopSignal() syscall.Signal
-	// Answers returns nil if the server of another process can be used now.
+	// Answers asks a server that another process owns. It returns nil if the server
+	// can be used now.
 	Answers(ctx context.Context, s State) error
 }
 
@@ -50,9 +50,9 @@ type Instance interface {
 	Stop(ctx context.Context) error
 }
 
-// Keeper is this process's part in one server, which it owns or has joined. Each server has its own
-// lock and state. So a process that needs only the database and one that needs both servers can
-// share a data directory, whichever starts first.
+// Keeper connects this process with one server, which this process owns or has joined. Each server has its own lock and
+// state. So two processes can share a data directory even if one of them needs only the database and the other needs
+// both servers.
 type Keeper struct {
 	engine Engine
 	folder *Folder
@@ -67,13 +67,13 @@ type Keeper struct {
 	watching chan struct{}
 }
 
-// New returns a Keeper for the server of an engine. It reports a server that ends to failed.
+// New returns a Keeper for the server of an engine. If the server ends, the Keeper sends an error to failed.
 func New(e Engine, f *Folder, log *slog.Logger, failed chan<- error) *Keeper {
 	return &Keeper{engine: e, folder: f, log: log, failed: failed}
 }
 
-// Start launches the server or joins it. If another process has the lock, it waits until the owner
-// publishes a state, or until the owner has died, its server has ended and the lock is free.
+// Start launches the server or joins it. If another process has the lock, Start waits until it can join that process's
+// server. If the owner dies, Start waits until the server has ended and the lock is free, and then launches the server.
 func (k *Keeper) Start(ctx context.Context) error {
 	var orphaned, told time.Time
 	for {
@@ -108,10 +108,10 @@ func (k *Keeper) Start(ctx context.Context) error {
 	}
 }
 
-// stopOrphan stops a server that outlived its owner. That happens only if the kernel did not signal
-// the owner's death, or the server hangs. The server still holds the lock that it inherited. The
-// program is checked because containers may share a data directory, and then the number may mean
-// another process here.
+// stopOrphan stops a server that outlived its owner. A server outlives its owner only if the kernel did not signal the
+// owner's death, or if the server hangs. Such a server still holds the lock that it inherited. stopOrphan checks the
+// name of the program: containers may share a data directory, and the process ID of one container may be another
+// program in the other.
 func (k *Keeper) stopOrphan(pid int, hard bool) {
 	program := ProgramOf(pid)
 	if !strings.HasPrefix(program, "postgres") && !strings.HasPrefix(program, "redis") && !strings.HasPrefix(program, "valkey") {
@@ -134,7 +134,7 @@ func (k *Keeper) own(ctx context.Context, held *lock) error {
 	return nil
 }
 
-// launch starts the server under the lock and publishes it. It does not release the lock when it fails.
+// launch starts the server and publishes its state. The caller holds the lock, and has to release it if launch fails.
 func (k *Keeper) launch(ctx context.Context, held *lock) error {
 	began := time.Now()
 	// While this owner starts, no process may read the state that an earlier
@@ -192,9 +192,9 @@ func (k *Keeper) guard(ctx context.Context) {
 	}
 }
 
-// succeed waits until the lock of a joined server is free, which means that owner and server are
-// gone. Then it starts the server here. If several processes have joined, one gets the lock, and
-// the others are joined to it without a change.
+// succeed makes this process the owner after the owner of a joined server has ended. It waits until the lock is free,
+// because then the owner and the server are gone, and starts the server here. If several processes have joined, one of
+// them gets the lock, and the others stay joined, because the address does not change.
 func (k *Keeper) succeed(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -256,8 +256,8 @@ func (k *Keeper) Close(ctx context.Context) error {
 	if k.running == nil {
 		return nil
 	}
-	// The state goes first, so that no process joins a stopping server. The lock goes last, so that
-	// no process starts another one before.
+	// Withdraw the state first, so that no process joins a server that is stopping. Release the lock last, so that no
+	// process starts another server before this one has stopped.
 	err := errors.Join(k.folder.withdraw(k.engine.Name()), k.running.Stop(ctx))
 	k.held.release()
 	return err
@@ -278,7 +278,8 @@ func (k *Keeper) Address() string {
 	return k.Current().URL
 }
 
-// OS returns the process of the server if this process owns it, else nil.
+// OS returns the operating system's process of the server if this process owns the
+// server, else nil.
 func (k *Keeper) OS() *os.Process {
 	if k == nil {
 		return nil

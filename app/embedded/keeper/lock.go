@@ -8,10 +8,11 @@ import (
 )
 
 // lock says that a server runs or is being started on a data directory. It consists
-// of two flocks. The server's processes inherit the first one, so it lasts until the
-// last of them is gone; the process that gets it may start the server. Only the owner
-// has the second one, which ends with the owner, even by kill -9. It shows whether
-// the owner lives, without relying on process numbers.
+// of two flocks. The server's processes inherit the first flock, so it lasts until
+// the last of them is gone. Whoever holds the first flock may start the server.
+// Only the owner has the second flock, which ends with the owner, even after kill
+// -9. The second flock shows whether the owner lives, without relying on process
+// IDs.
 type lock struct {
 	file  *os.File
 	owner *os.File
@@ -19,7 +20,7 @@ type lock struct {
 	give  func(*os.File) error
 }
 
-// lock tries to take the lock of one server. It returns nil without an error if another process holds it.
+// lock tries to take the lock of one server. It returns nil and no error if another process holds the lock.
 func (f *Folder) lock(name string) (*lock, error) {
 	file, err := f.openLock(f.File(name + ".lock"))
 	if err != nil {
@@ -37,8 +38,8 @@ func (f *Folder) lock(name string) (*lock, error) {
 	return &lock{file: file, path: f.File(name + ".owner"), give: f.give}, nil
 }
 
-// announceOwner takes the owner's flock. Only the holder of the first flock gets here. So it waits
-// for microseconds at most, for a process that tests whether the owner lives.
+// announceOwner takes the second flock. Only the holder of the first flock calls it. So it never waits for another
+// owner, but at most some microseconds for a process that tests whether the owner lives.
 func (l *lock) announceOwner() error {
 	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -53,8 +54,7 @@ func (l *lock) announceOwner() error {
 		return fmt.Errorf("lock %s: %w", l.path, err)
 	}
 	l.owner = file
-	// The process number is for people, and for the error of a process that did not get the
-	// lock in time.
+	// The process ID is for people, and for the error message of a process that did not get the lock in time.
 	_ = file.Truncate(0)
 	_, _ = fmt.Fprintf(file, "%d\n", os.Getpid())
 	return nil

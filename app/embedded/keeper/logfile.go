@@ -10,8 +10,8 @@ import (
 // logLimit is the size in bytes above which a server's log is set aside at the next start.
 const logLimit = 16 << 20
 
-// Logfile receives a server's output. It is a file, because the server may outlive this process by
-// a moment.
+// Logfile receives a server's output. It is a file and not a pipe, because the server may run a moment longer than this
+// process.
 type Logfile struct {
 	File  *os.File
 	begin int64 // where this start's lines begin
@@ -42,7 +42,7 @@ func (f *Folder) OpenLog(name string) (*Logfile, error) {
 	return &Logfile{File: file, begin: begin}, nil
 }
 
-// Explain adds the last lines of this start to an error.
+// Explain adds the last lines that the server logged since this start to an error.
 func (l *Logfile) Explain(err error) error {
 	const most, lines = 4096, 12
 	from := l.begin

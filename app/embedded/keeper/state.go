@@ -67,7 +67,8 @@ func (f *Folder) withdraw(name string) error {
 	return nil
 }
 
-// holder names the process that took a server's lock last, for a message.
+// holder returns the name of the process that took a server's lock last, for an
+// error message.
 func (f *Folder) holder(name string) string {
 	text, err := os.ReadFile(f.File(name + ".owner"))
 	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {

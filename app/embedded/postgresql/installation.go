@@ -34,8 +34,9 @@ type installation struct {
 
 func (i installation) program(name string) string { return filepath.Join(i.folder, name) }
 
-// findPostgres looks in the explicit folder, or if there is none, at all installations. It chooses
-// the newest one of the data's major version, or the newest of all if there is no data yet (0).
+// findPostgres returns a PostgreSQL installation: the one in the folder explicit, or if explicit is empty, one of all
+// that it finds. It chooses the newest with the major version of the data, or the newest of all if major is 0 because
+// there is no data yet.
 func findPostgres(explicit string, major int) (installation, error) {
 	folders := []string{explicit}
 	if explicit == "" {
@@ -106,8 +107,7 @@ func postgresCandidates() []string {
 	var folders []string
 	if program, err := exec.LookPath("postgres"); err == nil {
 		folders = append(folders, filepath.Dir(program))
-		// A link in PATH often points into a folder that also has initdb, which PATH may
-		// lack.
+		// postgres in PATH is often a symlink. The folder that it points to also has initdb, which PATH may lack.
 		if program, err = filepath.EvalSymlinks(program); err == nil {
 			folders = append(folders, filepath.Dir(program))
 		}

@@ -20,7 +20,8 @@ import (
 // databaseName is the name of the database and of its owner.
 const databaseName = "outboxd"
 
-// The SQLSTATEs of a server that is not ready, and of one without the database.
+// The SQLSTATEs for a server that is not ready, and for a database that does not
+// exist.
 const (
 	cannotConnectNow   = "57P03"
 	invalidCatalogName = "3D000"
@@ -50,8 +51,8 @@ type runningPostgres struct {
 
 func (r *runningPostgres) State() keeper.State { return r.published }
 
-// Stop asks for a fast shutdown, because a smart one waits for clients, and then for an immediate
-// one.
+// Stop requests a fast shutdown, and later an immediate one. It does not request a smart shutdown, which would wait for
+// clients.
 func (r *runningPostgres) Stop(ctx context.Context) error {
 	r.StopBy(ctx, syscall.SIGINT, syscall.SIGQUIT)
 	if ctx.Err() != nil {
@@ -111,8 +112,8 @@ func (p *Engine) Launch(ctx context.Context, held *os.File) (keeper.Instance, er
 	return r, nil
 }
 
-// settings returns settings for a small private server. They are on the command line, so that users
-// can edit postgresql.conf in the data directory for all other settings.
+// settings returns settings for a small private server. The settings go on the command line, so that postgresql.conf in
+// the data directory stays free for the users' own settings.
 func (p *Engine) settings(data, sockets string) []string {
 	args := []string{
 		"-D", data, "-p", "5432", "-h", "",
@@ -122,15 +123,16 @@ func (p *Engine) settings(data, sockets string) []string {
 		"-c", "shared_buffers=128MB", "-c", "jit=off",
 	}
 	if p.Ephemeral {
-		// With fsync off a commit still reaches the kernel before it is acknowledged, so only a
-		// crash of the machine can lose it. With synchronous_commit off, commits would be lost when
-		// a test kills the server.
+		// With fsync off, a commit still reaches the kernel before PostgreSQL acknowledges it, so only a crash of the
+		// machine can lose it. synchronous_commit stays on, because otherwise commits would be lost when a test kills
+		// the server.
 		return append(args, "-c", "max_connections=400", "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
 	return append(args, "-c", "max_connections=200")
 }
 
-// untilReady waits until the database can be used, and makes it at the first start.
+// untilReady waits until the database can be used. At the first start it creates
+// the database.
 func (p *Engine) untilReady(ctx context.Context, r *runningPostgres, sockets string) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := p.Answers(ctx, r.published)
@@ -143,8 +145,8 @@ func (p *Engine) untilReady(ctx context.Context, r *runningPostgres, sockets str
 		if err == nil {
 			return nil
 		}
-		// Before the socket exists the dial fails. An error from the server itself is final, unless
-		// it asks to wait.
+		// Without a SQLSTATE the connection failed, because the socket does not exist yet: try again. An error from the
+		// server itself is final, unless the server says that it is starting up.
 		if code := sqlState(err); code != "" && code != cannotConnectNow {
 			return err
 		}
@@ -182,8 +184,8 @@ func makeDatabase(ctx context.Context, url string) error {
 }
 
 func databaseURL(sockets, database string) string {
-	// PostgreSQL's clients do not decode + as a space, so a space, as in Application Support, is
-	// written as %20.
+	// PostgreSQL's clients do not decode + as a space. So write a space as %20, for example that in "Application
+	// Support".
 	query := strings.ReplaceAll(url.Values{"host": {sockets}, "port": {"5432"}, "sslmode": {"disable"}}.Encode(), "+", "%20")
 	return (&url.URL{Scheme: "postgres", User: url.User(databaseName), Path: "/" + database, RawQuery: query}).String()
 }
@@ -195,11 +197,11 @@ func sqlState(err error) string {
 	return ""
 }
 
-// postgresEnvironment removes variables that would redirect the server or initdb, and keeps
-// messages in English.
+// postgresEnvironment removes variables that would change how the server and initdb work, and makes their messages
+// English.
 func postgresEnvironment() []string {
 	return keeper.Environment([]string{"LC_ALL=C", "LANG=C"}, "PG", "LC_", "LANG")
 }
 
-// listQuote quotes one member of a PostgreSQL setting that is a list.
+// listQuote quotes one element of a PostgreSQL setting whose value is a list.
 func listQuote(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }

@@ -1,4 +1,4 @@
 // Package redis is the keeper's engine for Redis or Valkey. If neither is
-// installed, it runs a Redis inside this process, which forgets everything at
-// exit.
+// installed, it runs a Redis inside this process, which loses its data when this
+// process ends.
 package redis

@@ -13,7 +13,8 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// inProcess is a Redis inside this process: the last resort. It speaks TCP only, so a password keeps other users out.
+// inProcess is a Redis inside this process, for machines where no server is installed. It has no unix socket, only TCP,
+// so a password keeps other users of the machine out.
 type inProcess struct {
 	server    *miniredis.Miniredis
 	published keeper.State
@@ -39,7 +40,8 @@ func (r *Engine) launchInProcess() (keeper.Instance, error) {
 	return p, nil
 }
 
-// run makes keys expire: this server must be told how much time has passed.
+// run makes keys expire: it tells the in-process Redis regularly how much time has
+// passed, because that has no clock of its own.
 func (p *inProcess) run(ctx context.Context) {
 	defer close(p.gone)
 	defer p.server.Close()

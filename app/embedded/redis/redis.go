@@ -19,7 +19,7 @@ import (
 	"outboxd/app/embedded/keeper"
 )
 
-// redisFolders are folders that may have redis-server besides those in PATH.
+// redisFolders are folders outside of PATH that may have redis-server.
 var redisFolders = []string{"/usr/bin", "/usr/local/bin", "/usr/sbin", "/opt/homebrew/bin", "/usr/local/opt/redis/bin", "/opt/homebrew/opt/redis/bin", "/snap/bin"}
 
 // Engine is the engine for Redis or Valkey.
@@ -115,7 +115,8 @@ func (r *Engine) settings(data, socket string) string {
 
 func (r *Engine) untilReady(ctx context.Context, running *runningRedis) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		// A server that still loads its data answers LOADING: wait on.
+		// A server that still loads its data answers with the error LOADING: keep
+		// waiting.
 		err := r.Answers(ctx, running.published)
 		if err == nil {
 			return nil
@@ -130,8 +131,8 @@ func (r *Engine) untilReady(ctx context.Context, running *runningRedis) error {
 	}
 }
 
-// Answers sends its commands without the client library, which logs each refused connection, and
-// most connections are refused while a server starts.
+// Answers sends its commands without go-redis, because go-redis logs each refused connection, and a server that is
+// starting refuses most connections.
 func (r *Engine) Answers(ctx context.Context, s keeper.State) error {
 	u, err := url.Parse(s.URL)
 	if err != nil {
@@ -176,8 +177,8 @@ func (r *Engine) Answers(ctx context.Context, s keeper.State) error {
 	return ask("+PONG", "PING")
 }
 
-// program finds the server; empty means that the in-process Redis takes its
-// place.
+// program returns the path of redis-server or valkey-server; "" means: use the
+// in-process Redis.
 func (r *Engine) program() (string, error) {
 	if r.InProcess {
 		return "", nil
@@ -200,8 +201,8 @@ func (r *Engine) program() (string, error) {
 		}
 	}
 	if _, err := os.Stat(r.Folder.File("redis")); err == nil {
-		// Otherwise its queue would stay on disk, and come back outdated when the server is
-		// installed again.
+		// Do not use the in-process Redis here: the old queue would stay on disk, and would come back outdated when the
+		// server is installed again.
 		return "", errors.New("the data directory has a queue of redis-server, which is no longer installed: " + redisHint)
 	}
 	return "", nil
