@@ -22,8 +22,8 @@ const (
 	exitUsage   = 2 // the command line or the configuration is wrong
 )
 
-// Main runs the command line and returns the exit code. SIGINT, SIGTERM and SIGHUP end
-// a running daemon in order; a second SIGINT or SIGTERM ends the process at once.
+// Main runs the command line and returns the exit code. SIGINT, SIGTERM and SIGHUP make a running daemon drain and end;
+// a second SIGINT or SIGTERM ends the process at once.
 func Main(args, environ []string, stdout, stderr io.Writer, build Build) int {
 	ctx, stop := notifyContext(context.Background())
 	defer stop()
@@ -32,7 +32,8 @@ func Main(args, environ []string, stdout, stderr io.Writer, build Build) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	// The output may have no reader any more, and the process must still end.
+	// Nobody may be reading the output any more. The process must still end, so do
+	// not block on it.
 	last := logging.Steady(stderr)
 	var mistake config.Mistake
 	switch {

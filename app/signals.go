@@ -9,11 +9,12 @@ import (
 
 // notifyContext returns a context that ends with the first SIGINT, SIGTERM or SIGHUP.
 // From then on SIGINT and SIGTERM have their default effect: a second one ends the
-// process at once. A second SIGHUP never does: the kernel and the shell each send one
-// when a terminal is closed, and a service manager may send one after SIGTERM.
+// process at once. A second SIGHUP never ends the process at once: when a terminal
+// is closed, the kernel and the shell each send a SIGHUP, and a service manager may
+// send one after SIGTERM.
 //
-// Under nohup SIGHUP stays ignored. SIGHUP reopens nothing, because the log goes to
-// standard error.
+// Under nohup the process keeps ignoring SIGHUP. SIGHUP does not reopen a log file,
+// because outboxd logs to standard error.
 func notifyContext(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	arrived := make(chan os.Signal, 1)

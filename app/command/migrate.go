@@ -105,8 +105,8 @@ func migrationStatus(cmd *cobra.Command, o *opened, out *terminal.Output) error 
 		if err != nil {
 			return err
 		}
-		// Skip the example's migrations if the example does not run: nobody needs
-		// them.
+		// Leave out the example's migrations if the example does not run and none
+		// of them is applied: they are not pending then.
 		if set.Suffix != "" && o.cfg.Example != config.ExampleOn && !slices.ContainsFunc(list, migrations.Migration.IsApplied) {
 			continue
 		}

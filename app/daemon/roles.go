@@ -62,8 +62,8 @@ func (d *Daemon) addRelay() *relay.Relay {
 }
 
 // The shares of the shutdown timeout for requests and for running tasks. The stages
-// drain one after another, so each must leave time for the next. The last rest is
-// for giving unfinished tasks back to their queues.
+// drain one after another, so each must leave time for the next. The time that
+// remains is for giving unfinished tasks back to their queues.
 const (
 	requestShare = 0.25
 	workerShare  = 0.5

@@ -19,7 +19,8 @@ import (
 	"outboxd/repository/search"
 )
 
-// How often a server is examined; how often it is tried while it cannot be reached;
+// How often a server is examined, which is also how late a change may be reported;
+// how often it is tried while it cannot be reached;
 // and how long after the start the first examination waits, so that parts of this
 // process that are still starting are no findings.
 const (

@@ -1,8 +1,8 @@
-// Package faulttest plays faults between a client and its server. One proxy
-// stalls, refuses, or breaks a chosen exchange (traps). Another one, for Redis,
-// gives a chosen answer to a chosen command, and there is a list of answers to
-// try.
+// Package faulttest simulates faults between a client and its server. Proxy stalls
+// or refuses connections, or breaks one at a chosen point of an exchange (see
+// Trap). FaultProxy, for Redis, gives a chosen answer to a chosen command; Faults
+// lists the answers to try.
 //
-// It is for tests only. Servers that die, are full or forget are in package
-// servertest.
+// It is for tests only. Package servertest has servers that can crash, run out of
+// disk space or lose their data.
 package faulttest

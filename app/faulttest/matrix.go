@@ -7,7 +7,8 @@ import (
 	"outboxd/app/servertest"
 )
 
-// Command is a command that a client of Redis sends, and what makes it send it.
+// Command is a Redis command, with a function that makes the client under test send
+// it.
 type Command struct {
 	Name     string
 	Usual    map[string]string // what others are answered, so that it is sent
@@ -15,16 +16,16 @@ type Command struct {
 	Password bool              // sent where the client has one
 }
 
-// Matrix plays one misbehaviour of Redis after another for one command.
+// Matrix simulates the faults of Redis one after another for one command.
 type Matrix struct {
-	// Direct is the URL of the Redis itself, and Proxied the one by which the client
-	// under test reaches it.
+	// Direct is the URL of the Redis itself. Proxied is the URL of the proxy before
+	// it, for the client under test.
 	Direct, Proxied string
 	*FaultProxy
 	command Command
 }
 
-// NewMatrix starts a Redis of its own and a proxy before it.
+// NewMatrix starts a Redis for this Matrix alone, and a proxy before it.
 func NewMatrix(t testing.TB, command Command) *Matrix {
 	t.Helper()
 	direct := strings.Replace(servertest.OwnRedis(t).URL(), "?db=0", "?db=1", 1)
@@ -39,13 +40,14 @@ func NewMatrix(t testing.TB, command Command) *Matrix {
 	return &Matrix{direct, proxied, proxy, command}
 }
 
-// What says which fault is played, for messages.
+// What describes the command and the fault, for messages.
 func (m *Matrix) What(fault NamedFault) string {
 	return m.command.Name + " answered with " + fault.Name
 }
 
-// Play answers the command with a fault until Mend. A command with which a
-// connection begins is made to be sent.
+// Play answers the command with the fault until Mend. If the command belongs to the
+// start of a connection, Play drops the connections, so that clients connect again
+// and send it.
 func (m *Matrix) Play(fault NamedFault) {
 	m.Break(m.command.Name, fault.Fault)
 	if m.command.Greeting {

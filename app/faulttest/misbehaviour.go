@@ -5,18 +5,18 @@ import "flag"
 // everyFault is set by make faults.
 var everyFault = flag.Bool("every-fault", false, "try each command with each misbehaviour of Redis, instead of a sample")
 
-// NamedFault is an answer that a Redis, or a proxy in front of it, can give to
-// any command.
+// NamedFault is a wrong answer that Redis, or a proxy in front of Redis, can give
+// to any command.
 type NamedFault struct {
 	Name    string
 	Finding string // the finding if it is the answer to enqueueing; "": none
 	Fault
 }
 
-// Faults returns the faults to try with the nth command of a matrix: each one once,
-// and until it is mended. Without -every-fault it returns a sample. In the sample,
-// each fault is tried with two of any ten commands in a row: once with one of them,
-// and until it is mended with the other.
+// Faults returns the faults to try with the nth command. Each fault has two forms:
+// it hits the command once, or until Mend. With -every-fault Faults returns all of
+// them, otherwise a sample: of ten successive commands, one gets a fault's first
+// form and another gets its second form.
 func Faults(nth int) []NamedFault {
 	var faults []NamedFault
 	for i, fault := range misbehaviours {
@@ -35,7 +35,8 @@ func Faults(nth int) []NamedFault {
 	return faults
 }
 
-// sampled: a sample has one in sampled of all pairs.
+// sampled is the size of the sample: one in sampled of all pairs of a command and a
+// form of a fault.
 const sampled = 10
 
 func says(name, words, finding string) NamedFault {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Proxy forwards connections from a port on 127.0.0.1 to a server, and plays outages on the way. Its methods may be called
-// concurrently.
+// Proxy forwards connections from a port on 127.0.0.1 to a server, and can simulate outages of that server. Its methods
+// may be called concurrently.
 type Proxy struct {
 	t        testing.TB
 	upstream *url.URL // nil if the upstream was no URL
@@ -30,8 +30,8 @@ type Proxy struct {
 	all      sync.WaitGroup
 }
 
-// NewProxy starts a proxy in front of upstream: a URL as Database, Redis and the own servers return it, a socket's path, or host:port. It is
-// closed at the end of the test.
+// NewProxy starts a proxy in front of upstream: a URL as the functions and servers of package servertest return it, the
+// path of a socket, or host:port. The proxy is closed at the end of the test.
 func NewProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
 	p := &Proxy{t: t, conns: map[net.Conn]struct{}{}, flowing: make(chan struct{})}
@@ -56,8 +56,7 @@ func NewProxy(t testing.TB, upstream string) *Proxy {
 // Addr returns host:port, which never changes.
 func (p *Proxy) Addr() string { return p.addr }
 
-// URL returns the upstream's URL with the proxy's address. It fails the test if the upstream was
-// given without a URL.
+// URL returns the upstream's URL with the proxy's address. It fails the test if upstream was not given as a URL.
 func (p *Proxy) URL() string {
 	p.t.Helper()
 	if p.upstream == nil {
@@ -182,8 +181,8 @@ func (p *Proxy) serve(down net.Conn, listener net.Listener) {
 	p.forget(down, up)
 }
 
-// keep records a pair of connections, unless the proxy has begun to refuse after it
-// accepted them.
+// keep records a pair of connections. It returns false if the proxy has begun to
+// refuse connections since it accepted this one.
 func (p *Proxy) keep(listener net.Listener, conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +204,8 @@ func (p *Proxy) forget(conns ...net.Conn) {
 	}
 }
 
-// copy forwards one direction, and closes both connections when it ends.
+// copy forwards one direction of a connection. When that direction ends, copy
+// closes both sides.
 func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) error) {
 	buffer := make([]byte, 32<<10)
 	for {
@@ -213,7 +213,7 @@ func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) 
 		p.mu.Lock()
 		flowing := p.flowing
 		p.mu.Unlock()
-		// A stall also holds back the closing of the other side.
+		// During a stall, wait here: even the end of a connection is not passed on.
 		<-flowing
 		if n > 0 {
 			err = errors.Join(err, forward(to, buffer[:n]))
@@ -232,8 +232,7 @@ func (p *Proxy) copy(to, from net.Conn, forward func(to net.Conn, bytes []byte) 
 	}
 }
 
-// reset drops the connections. Goroutines that a stall holds find theirs closed when the stall
-// ends.
+// reset drops all connections. A goroutine that waits for the end of a stall finds its connections closed afterwards.
 func (p *Proxy) reset() {
 	for conn := range p.conns {
 		reset(conn)

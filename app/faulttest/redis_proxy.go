@@ -14,8 +14,7 @@ import (
 	"testing"
 )
 
-// Fault is the answer of a FaultProxy in place of Redis. Redis does not get the command, unless
-// Late is set.
+// Fault is what a FaultProxy answers in place of Redis. Redis gets the command only if Late is set.
 type Fault struct {
 	Reply   string // in Redis's protocol, such as "-NOAUTH …\r\n"
 	Swallow bool   // no answer; later commands are answered as usual
@@ -24,8 +23,8 @@ type Fault struct {
 	Once    bool   // only for the first command that meets it
 }
 
-// FaultProxy stands in front of a Redis, reads its protocol, and plays a fault for one command. Its
-// methods may be called concurrently.
+// FaultProxy forwards connections to a Redis, parses the protocol, and answers one command with a fault. Its methods
+// may be called concurrently.
 type FaultProxy struct {
 	listener net.Listener
 	target   *url.URL
@@ -39,7 +38,8 @@ type FaultProxy struct {
 	all     sync.WaitGroup
 }
 
-// NewFaultProxy starts a proxy before a Redis on a unix socket, as Redis and OwnRedis return it. It is closed at the end of the test.
+// NewFaultProxy starts a proxy before a Redis on a unix socket. upstream is a URL as Redis and OwnRedis of package
+// servertest return it. It is closed at the end of the test.
 func NewFaultProxy(t testing.TB, upstream string) *FaultProxy {
 	t.Helper()
 	target, err := url.Parse(upstream)
@@ -74,14 +74,15 @@ func (p *FaultProxy) Answer(command, reply string) {
 	p.usual[command] = reply
 }
 
-// Break begins a fault of a command, named in capitals, and ends the last fault.
+// Break begins a fault of a command, and ends the fault before. The command's name
+// is in capitals.
 func (p *FaultProxy) Break(command string, fault Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.command, p.fault, p.hits = command, &fault, 0
 }
 
-// Mend ends the fault, and returns how many commands met it.
+// Mend ends the fault, and returns how many commands got it as their answer.
 func (p *FaultProxy) Mend() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,7 +90,7 @@ func (p *FaultProxy) Mend() int {
 	return p.hits
 }
 
-// Hits returns how many commands met the present fault.
+// Hits returns how many commands got the present fault as their answer.
 func (p *FaultProxy) Hits() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,7 +142,7 @@ func (p *FaultProxy) serve(down net.Conn) {
 	answers.Wait()
 }
 
-// questions forwards commands until the connection ends.
+// questions forwards the client's commands until the connection ends.
 func (p *FaultProxy) questions(talk *conversation) {
 	in := bufio.NewReader(talk.down)
 	for {
@@ -188,14 +189,15 @@ func (p *FaultProxy) treat(name string) (reply string, fault *Fault) {
 	return fault.Reply, fault
 }
 
-// conversation is one connection. Answers are given in the order of the commands.
+// conversation is one client's connection. The client gets its answers in the order
+// of its commands.
 type conversation struct {
 	down, up net.Conn
 	mu       sync.Mutex
 	promised []promise
 }
 
-// promise is an answer that is due.
+// promise is an answer that the client still has to get.
 type promise struct {
 	reply   []byte // nil: Redis's answer
 	swallow bool   // Redis's answer is not passed on
@@ -210,8 +212,8 @@ func (c *conversation) promise(p promise) error {
 	return c.flush()
 }
 
-// flush sends queued answers of the proxy until the next one must come from
-// Redis.
+// flush sends the proxy's own answers from the queue, up to the first one that must
+// come from Redis.
 func (c *conversation) flush() error {
 	for len(c.promised) > 0 && c.promised[0].reply != nil {
 		reply := c.promised[0].reply
@@ -233,8 +235,8 @@ func (c *conversation) answers() {
 	}
 }
 
-// answer passes on a value from Redis. It answers the first open command, unless it
-// is a message without a command.
+// answer passes a value from Redis on to the client. The value answers the first
+// open command, unless it is a push message, which answers none.
 func (c *conversation) answer(value []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -257,7 +259,8 @@ func (c *conversation) answer(value []byte) error {
 	return c.flush()
 }
 
-// readCommand reads an array of strings. It returns its bytes and its first string in capitals.
+// readCommand reads an array of strings. It returns the array's bytes and its first string, the command's name, in
+// capitals.
 func readCommand(in *bufio.Reader) (raw []byte, name string, err error) {
 	var all bytes.Buffer
 	if err := copyValue(&all, in); err != nil {

@@ -9,7 +9,8 @@ import (
 // Position says where in an exchange between client and server a connection breaks.
 type Position int
 
-// The positions. A request is what a client sends at once, a reply what the server answers to it.
+// The positions. A request is everything that a client sends before it waits, and a reply is everything that the server
+// answers to it.
 const (
 	BeforeRequest Position = iota // the server does not get it
 	AfterRequest                  // the server has it and has begun to answer; the client gets nothing
@@ -21,7 +22,7 @@ func (p Position) String() string {
 	return [...]string{"before the request", "after the request", "within the reply"}[p]
 }
 
-// Trap is an outage of one connection, at a position in an exchange.
+// Trap makes one connection fail or hang at a position in an exchange.
 type Trap struct {
 	At   Position
 	Skip int  // how many requests pass unharmed, on all connections together
@@ -36,12 +37,12 @@ type armed struct {
 	mend   func()
 }
 
-// errTrapped is the error of a connection that ran into a trap.
+// errTrapped is the error of a connection that a trap breaks.
 var errTrapped = errors.New("the connection is dropped as the test wants it")
 
-// Arm sets a trap for the next connection that reaches its position. mend releases a held
-// connection, with everything that was sent meanwhile, or removes a trap that no connection ran
-// into. It reports whether one did, and may be called again.
+// Arm sets a trap for the next connection that reaches its position. mend lets a held connection continue, with
+// everything that was sent meanwhile, or removes the trap if no connection has reached it. mend reports whether a
+// connection reached it, and may be called again.
 func (p *Proxy) Arm(t Trap) (mend func() (sprung bool)) {
 	mended := make(chan struct{})
 	a := &armed{Trap: t, left: t.Skip, mended: mended, mend: sync.OnceFunc(func() { close(mended) })}
@@ -70,7 +71,8 @@ func (p *Proxy) disarm(a *armed) (sprung bool) {
 	return true
 }
 
-// spring returns the trap that a request runs into, nil if it passes.
+// spring returns the trap that the next request of a connection reaches; nil if
+// there is none.
 func (p *Proxy) spring() *armed {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,7 +96,8 @@ func (p *Proxy) mendAll() {
 	p.traps, p.sprung = nil, nil
 }
 
-// exchange is the state of a connection, with the trap that it has run into.
+// exchange is the state of a connection, with the trap that the connection has
+// reached.
 type exchange struct {
 	proxy *Proxy
 	mu    sync.Mutex
@@ -139,7 +142,8 @@ func (e *exchange) reply(to net.Conn, bytes []byte) error {
 	return err
 }
 
-// fall plays the trap. After a hold the connection continues normally.
+// fall breaks the connection, or holds it until the trap is mended. After a hold
+// the connection continues normally.
 func (e *exchange) fall(trap *armed) error {
 	if !trap.Hold {
 		return errTrapped

@@ -1,3 +1,3 @@
-// Package logging writes the log: its format, and a writer that does not block
-// when nobody reads. Other packages decide what is logged, and when.
+// Package logging has the format of the log, and a writer that does not block for
+// long when nobody reads the log. Other packages decide what to log, and when.
 package logging

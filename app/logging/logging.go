@@ -13,7 +13,7 @@ import (
 )
 
 // New returns the logger of the process. The format auto is text on a terminal and JSON
-// elsewhere. Lines that cannot be written to w are lost and stop nothing.
+// elsewhere. A line that cannot be written to w is lost, and the process goes on.
 func New(w io.Writer, c config.Log) *slog.Logger {
 	lines := func(w io.Writer) slog.Handler { return newLogHandler(w, c) }
 	if c.Format == "auto" && IsTerminal(w) {
@@ -24,7 +24,8 @@ func New(w io.Writer, c config.Log) *slog.Logger {
 		slog.New(lines(&line)).Error("the log could not be written; these lines are missing", "lines", lost)
 		return line.Bytes()
 	}}
-	// Lines from other packages, such as GORM, may belong to a request too.
+	// Libraries such as GORM log with this logger too, and their lines may belong
+	// to an HTTP request. So add the request's ID here.
 	return slog.New(handler.WithRequestID(lines(steady)))
 }
 
@@ -47,7 +48,7 @@ func readableDuration(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// IsTerminal reports whether a person reads what is written to w.
+// IsTerminal reports whether w is a terminal, so that a person reads the output.
 func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && (isatty.IsTerminal(file.Fd()) || isatty.IsCygwinTerminal(file.Fd()))

@@ -10,13 +10,12 @@ import (
 // patience bounds how long logging a line may block.
 const patience = time.Second
 
-// writer writes the log's lines. It never fails, and blocks for patience at most: a full
-// disk, a closed pipe or a stuck reader only cost lines. It is safe for concurrent use,
-// and keeps the lines in order.
+// writer writes the log's lines. It never returns an error, and blocks for patience at most. A full disk, a closed pipe
+// or a reader that hangs costs log lines and nothing else. It is safe for concurrent use, and keeps the lines in order.
 type writer struct {
 	w io.Writer
-	// notice returns a line that says how many lines were lost before it. nil: no such
-	// line.
+	// notice returns a line that says how many lines were lost before this one. If notice is nil, the writer does not
+	// report lost lines.
 	notice func(lost int) []byte
 
 	mu    sync.Mutex
@@ -51,7 +50,8 @@ func (l *writer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// text returns a copy of the line, after a notice of lost lines.
+// text returns a copy of the line. If lines were lost, the notice about them comes
+// first.
 func (l *writer) text(line []byte) []byte {
 	if l.lost == 0 || l.notice == nil {
 		return bytes.Clone(line)
@@ -59,7 +59,8 @@ func (l *writer) text(line []byte) []byte {
 	return append(l.notice(l.lost), line...)
 }
 
-// await waits for a stuck write, which cannot be interrupted.
+// await waits for the end of a write that did not end in time, because a write
+// cannot be interrupted.
 func (l *writer) await(lost int, written <-chan error) {
 	err := <-written
 	l.mu.Lock()

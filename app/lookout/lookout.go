@@ -1,6 +1,7 @@
-// Package lookout reads the cheap facts and joins all findings, for every part of
-// a process that shows them. Package diagnosis judges the facts; repository and
-// jobs know how to read them.
+// Package lookout reads the facts that are cheap to read, and joins all findings,
+// for every part of a process that shows them. Package diagnosis turns facts into
+// findings; packages below repository and jobs read the facts from PostgreSQL and
+// Redis.
 package lookout
 
 import (
@@ -16,25 +17,28 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// patience bounds one look. A server that has not answered by then counts as
-// not answering.
+// patience bounds one reading of the facts. A server that has not answered by then
+// counts as not reachable.
 const patience = 2 * time.Second
 
 // Sources are the servers and functions that a Lookout asks.
 type Sources struct {
 	Events domain.Overviews
 	Queues domain.QueueOverviews
-	// Failing groups the failing tasks; nil: nobody does.
+	// Failing groups the failing tasks; nil: they are not grouped.
 	Failing interface {
 		Summary(ctx context.Context) (domain.FailingSummary, error)
 	}
-	// PostgresErr and RedisErr say why a server cannot be asked; nil: it can.
+	// PostgresErr and RedisErr say why a server cannot be queried; nil: it can.
 	PostgresErr, RedisErr error
-	// Foreign returns the queues that only other programs use; nil: none.
+	// Foreign returns the queues that only other programs use. If Foreign is nil,
+	// there are none.
 	Foreign func() []string
-	// Process returns the facts about this process; nil: none.
+	// Process returns the facts about this process. If Process is nil, there are
+	// none.
 	Process func() diagnosis.Process
-	// Thorough returns the findings of the last thorough looks; nil: none.
+	// Thorough returns the findings of the last thorough examinations. If Thorough
+	// is nil, there are none.
 	Thorough func() []domain.Finding
 }
 
@@ -51,11 +55,11 @@ type Lookout struct {
 // New returns a Lookout. It asks nothing until Look is called.
 func New(s Sources) *Lookout { return &Lookout{s: s} }
 
-// Look returns everything known about the system. The cheap facts are at most
-// maxAge old. Calls at the same time share one look, which takes two seconds at
-// most.
+// Look returns everything known about the system. The quick facts are at most
+// maxAge old. Calls at the same time share one reading of the facts, which takes
+// two seconds at most.
 func (l *Lookout) Look(maxAge time.Duration) diagnosis.Sight {
-	// The look is shared, so no caller's context may end it.
+	// Several callers share this reading, so no caller's context may end it.
 	shared, _, _ := l.group.Do("", func() (any, error) {
 		l.mu.Lock()
 		last := l.last
@@ -77,7 +81,7 @@ func (l *Lookout) Look(maxAge time.Duration) diagnosis.Sight {
 	return diagnosis.Sight{Quick: quick, Findings: quick.Merge(thorough)}
 }
 
-// Quick asks both servers at the same time.
+// Quick reads the quick facts from both servers at the same time.
 func (l *Lookout) Quick(ctx context.Context) diagnosis.Quick {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -106,8 +110,8 @@ type redisAnswer struct {
 	err     error
 }
 
-// redis asks Redis and returns when ctx ends at the latest. If the last question
-// is still open, it does not ask again.
+// redis reads the facts from Redis. It returns when ctx ends at the latest. If an
+// earlier call still waits for Redis, it returns an error at once.
 func (l *Lookout) redis(ctx context.Context) (queues []domain.QueueStatus, workers []domain.WorkerStatus, failing domain.FailingSummary, err error) {
 	if !l.asking.CompareAndSwap(false, true) {
 		return nil, nil, failing, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")

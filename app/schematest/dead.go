@@ -1,8 +1,9 @@
 package schematest
 
-// DeadOf begins a statement that copies events to the dead letters, as if the
-// relay gave them up with the error failure, which must be quoted for SQL. It
-// must be followed by a FROM clause that names the table of the events o.
+// DeadOf returns the beginning of a statement that copies events to the dead
+// letters, as if the relay had given them up with the error failure. failure must
+// be escaped for a SQL string. The caller adds a FROM clause that names the table
+// of the events o.
 func DeadOf(failure string) string {
 	const columns = `id, event_type, payload, headers, queue, available_at, attempts, generation, created_at`
 	return `INSERT INTO outbox_dead (` + columns + `, stage, error)

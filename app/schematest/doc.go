@@ -1,5 +1,6 @@
-// Package schematest gives tests databases with outboxd's schema: migrated by
-// one account, or with the roles and grants of deploy/postgres.
+// Package schematest gives tests databases with outboxd's schema. Either one
+// account owns everything, or the database has the roles and grants of
+// deploy/postgres.
 //
 // It is for tests only. Package servertest starts the servers.
 package schematest

@@ -13,7 +13,8 @@ import (
 
 // Database returns the URL of a fresh database with every migration applied; see
 // servertest.Database. The migrations run once for all tests of a binary, and each
-// test gets a copy: applying them takes five times as long.
+// test gets a copy of that database, because migrating takes five times as long as
+// copying.
 func Database(t testing.TB) string {
 	t.Helper()
 	url := servertest.Copy(t, "migrated", func(ctx context.Context, url string) error {
@@ -25,13 +26,13 @@ func Database(t testing.TB) string {
 		_, err = migrations.Core().Up(ctx, db.SQL(), servertest.Logger(t))
 		return err
 	})
-	// Databases that share a Redis must differ in their names.
+	// The copied outboxes share a Redis, so give each of them a new name.
 	servertest.Execute(t, url, "UPDATE outbox_queue_identity SET name = DEFAULT")
 	return url
 }
 
-// Open returns a pool on a database of its own; see Database. It is closed at the
-// end of the test.
+// Open returns a connection pool on a new database; see Database. It is closed at
+// the end of the test.
 func Open(t testing.TB) *postgres.Database {
 	t.Helper()
 	return Connect(t, Database(t))
@@ -47,7 +48,7 @@ func Example(t testing.TB, db *postgres.Database) string {
 	return example.Schema(db.Schema())
 }
 
-// Connect returns a pool of 16 connections on an existing database. It is
+// Connect returns a pool of up to 16 connections on an existing database. It is
 // closed at the end of the test.
 func Connect(t testing.TB, url string) *postgres.Database {
 	t.Helper()

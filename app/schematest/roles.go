@@ -13,17 +13,17 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// RoleDatabase starts a PostgreSQL for one test, with the roles and grants of
-// deploy/postgres and the schema migrated by its owner, as those files describe.
-// It returns a function from a role to the URL by which the role connects; "" is
-// the superuser.
+// RoleDatabase starts a PostgreSQL for one test. It sets up the roles and grants of
+// deploy/postgres and lets the schema's owner migrate, as those files describe. It
+// returns a function that returns the URL for a role to connect; the role "" is the
+// superuser.
 func RoleDatabase(t testing.TB) func(role string) string {
 	t.Helper()
 	return Roles(t, servertest.OwnPostgres(t).URL())
 }
 
-// Roles is RoleDatabase for an existing, empty database. admin is its URL for
-// the superuser.
+// Roles does the same as RoleDatabase in an existing, empty database. admin is the
+// superuser's URL of that database.
 func Roles(t testing.TB, admin string) func(role string) string {
 	t.Helper()
 	as := RolesOf(t, admin)
@@ -59,8 +59,8 @@ func ExampleRoles(t testing.TB, as func(role string) string) {
 	}
 }
 
-// RolesOf returns the function of Roles for a database that has the roles
-// already.
+// RolesOf returns the same function as Roles, for a database in which the roles
+// already exist.
 func RolesOf(t testing.TB, admin string) func(role string) string {
 	t.Helper()
 	return func(role string) string {
@@ -76,7 +76,7 @@ func RolesOf(t testing.TB, admin string) func(role string) string {
 	}
 }
 
-// RunDeployed runs a file of deploy/postgres.
+// RunDeployed runs an SQL file of deploy/postgres.
 func RunDeployed(t testing.TB, address, file string) {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join(root(t), "deploy", "postgres", file))

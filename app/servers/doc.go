@@ -1,4 +1,4 @@
-// Package servers opens the PostgreSQL and the Redis that a configuration means:
-// those that it names or, where it names none, servers of outboxd's own. It says
-// what a look at them has to look for; what is done with them is decided elsewhere.
+// Package servers opens the PostgreSQL and the Redis of a configuration: the
+// servers that it names, or else embedded servers. The package also derives the
+// options for examining the servers. Other packages decide what to do with them.
 package servers

@@ -12,8 +12,8 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// directConns are a relay's connections outside its pool: for LISTEN and for
-// the leader's lock.
+// directConns is how many connections a relay has outside its pool: one for LISTEN
+// and one for the leader's lock.
 const directConns = 2
 
 // ExamineOptions returns the options of an examination for a process with this
@@ -28,8 +28,8 @@ func ExamineOptions(cfg *config.Config) examine.Options {
 	return o
 }
 
-// ExamineSchema compares the schema with the migrations of this binary. A
-// running daemon has checked that at its start.
+// ExamineSchema compares the schema with the migrations of this binary. A daemon
+// makes the same comparison at its start.
 func ExamineSchema(ctx context.Context, db *postgres.Database) ([]domain.Finding, error) {
 	list, err := migrations.Core().Status(ctx, db.SQL())
 	if err != nil {

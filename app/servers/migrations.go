@@ -5,8 +5,9 @@ import (
 	"outboxd/migrations/example"
 )
 
-// Migrations returns the sets of migrations of a process, in the order in which
-// they are applied: outboxd's and, if the process runs the example, the example's.
+// Migrations returns the sets of migrations that a process needs, in the order of
+// application: outboxd's set and, if the process runs the example, the example's
+// set.
 func Migrations(runsExample bool) []migrations.Set {
 	if runsExample {
 		return []migrations.Set{migrations.Core(), example.Migrations()}

@@ -10,9 +10,10 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// LimitPayload sets the outbox's payload limit to the configured one, and
-// reports whether it changed. A process without a configured limit leaves it
-// alone, so that processes do not undo each other's change.
+// LimitPayload sets the payload limit of the outbox in the database to the
+// configured limit, and reports whether it changed. Without a configured limit the
+// process leaves the outbox's limit as it is, so that processes do not undo each
+// other's changes.
 func LimitPayload(ctx context.Context, cfg *config.Config, db *postgres.Database, log *slog.Logger) (bool, error) {
 	if cfg.Relay.MaxPayload == 0 {
 		return false, nil

@@ -20,8 +20,8 @@ import (
 // patience bounds stopping the embedded servers.
 const patience = 20 * time.Second
 
-// Servers are the addresses of PostgreSQL and Redis: the configured ones, or
-// embedded ones if none is configured and a role needs the server.
+// Servers has the addresses of PostgreSQL and Redis. If an address is not
+// configured and a role needs the server, it is the address of an embedded server.
 type Servers struct {
 	DatabaseURL string
 	RedisURL    string // empty: no role needs it
@@ -29,14 +29,14 @@ type Servers struct {
 	embedded    *embedded.Servers
 }
 
-// NeedsRedis reports whether a role of this process works with Redis. All roles
-// need PostgreSQL, because they read or write events.
+// NeedsRedis reports whether a role of this process uses Redis. PostgreSQL is
+// needed by every role, because every role reads or writes events.
 func NeedsRedis(cfg *config.Config) bool {
 	return cfg.HasRole(config.RoleRelay) || cfg.HasRole(config.RoleWorker) || cfg.HasRole(config.RoleMonitor)
 }
 
-// Start starts the servers for which no URL is configured. ctx bounds only the
-// start.
+// Start starts an embedded server for each URL that is needed and not configured.
+// ctx bounds only the start.
 func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Servers, error) {
 	s := &Servers{DatabaseURL: string(cfg.Database.URL), RedisURL: string(cfg.Redis.URL), redis: cfg.Redis}
 	own := embedded.Options{
@@ -95,9 +95,9 @@ func (s *Servers) Watch(ctx context.Context) error {
 // Forgetful reports whether Redis is the in-process one, which keeps nothing.
 func (s *Servers) Forgetful() bool { return s.embedded != nil && s.embedded.Forgetful() }
 
-// RequireData returns an error if the configuration means an embedded
-// PostgreSQL and none has ever run. A command would otherwise make a new, empty
-// one.
+// RequireData returns an error if the configuration uses an embedded PostgreSQL
+// whose data directory does not exist yet. Otherwise a command that only reads
+// would make a new, empty database.
 func RequireData(cfg *config.Config) error {
 	if cfg.Database.URL != "" {
 		return nil
@@ -122,8 +122,7 @@ func DataDir(cfg *config.Config) (string, error) {
 	return dir, nil
 }
 
-// OpenRedis returns the handle for Redis, with up to so many connections of its own. It does not
-// connect.
+// OpenRedis returns a handle for Redis, which opens at most the given number of connections. It does not connect.
 func (s *Servers) OpenRedis(connections int) (*broker.Redis, error) {
 	return broker.Open(broker.Options{
 		URL:      s.RedisURL,

@@ -21,8 +21,8 @@ type Archive struct {
 	base, wal string
 }
 
-// Archive makes the server archive its WAL, and takes a base backup. For that it stops the server
-// as by a crash and starts it again.
+// Archive makes the server archive its WAL, and takes a base backup. For that it stops the server by an immediate
+// shutdown, which is like a crash, and starts it again.
 func (s *PostgresServer) Archive() *Archive {
 	s.t.Helper()
 	a := &Archive{server: s, base: filepath.Join(s.options.DataDir, "base"), wal: filepath.Join(s.options.DataDir, "wal")}
@@ -47,7 +47,8 @@ func (a *Archive) give(path string) {
 	}
 }
 
-// Mark names this moment, and returns when everything up to it is in the archive.
+// Mark gives the present moment a name. It returns when all WAL up to this moment
+// is in the archive.
 func (a *Archive) Mark(name string) {
 	t := a.server.t
 	t.Helper()
@@ -78,7 +79,7 @@ func (a *Archive) open() *pgx.Conn {
 	return conn
 }
 
-// Restore starts another server, with the data of the moment that Mark named.
+// Restore starts another server, with the data from the moment that Mark named.
 func (a *Archive) Restore(t testing.TB, name string) *PostgresServer {
 	t.Helper()
 	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}

@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// Authority issues certificates for one test. Its folder and files can be read by
-// every account, and keys belong to the account of the server that asked.
+// Authority issues certificates for one test. Every account can enter its folder,
+// but only the account of this process can read the files. A server that runs as
+// another account needs copies.
 type Authority struct {
 	CA     string // file with its own certificate, in PEM
 	folder string
@@ -47,7 +48,8 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue returns the files of a certificate, and of its key, for a name and for 127.0.0.1.
+// Issue makes a certificate for a host name and for 127.0.0.1. It returns the paths of the certificate's file and of
+// its key's file.
 func (a *Authority) Issue(name string) (cert, key string) {
 	a.t.Helper()
 	own := a.newKey()

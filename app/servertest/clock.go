@@ -8,20 +8,19 @@ import (
 	"time"
 )
 
-// PostgresClock is the clock of a PostgreSQL. The machine's clock does not change. Call its method
-// from the test's goroutine only.
+// PostgresClock is the clock that one PostgreSQL sees. The machine's clock does not change. Call Step only from the
+// test's goroutine.
 type PostgresClock struct {
 	t    testing.TB
 	file string // read by the library: the seconds to add
 }
 
-// librariesOfTime are the places where libfaketime may be.
+// librariesOfTime are the paths where libfaketime may be installed.
 var librariesOfTime = []string{
 	"/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1",
 }
 
-// OwnClock starts the server again with a clock of its own. It returns nil if libfaketime is not
-// installed.
+// OwnClock restarts the server with a clock that the test can set. It returns nil if libfaketime is not installed.
 func (s *PostgresServer) OwnClock() *PostgresClock {
 	s.t.Helper()
 	library := ""
@@ -45,8 +44,8 @@ func (s *PostgresServer) OwnClock() *PostgresClock {
 		s.t.Fatalf("make the clock: %v", err)
 	}
 	clock.Step(0)
-	// Other programs must not load the library, so a script starts the server with it. The
-	// monotonic clock stays real, so durations are right.
+	// Only the server may load the library, so a script starts the server with LD_PRELOAD. The monotonic clock stays
+	// real, so durations stay right.
 	preload := fmt.Sprintf("export LD_PRELOAD='%s' FAKETIME_TIMESTAMP_FILE='%s' FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1\n", library, clock.file)
 	for name, before := range map[string]string{"postgres": preload, "initdb": ""} {
 		program := fmt.Sprintf("#!/bin/sh\n%sexec '%s' \"$@\"\n", before, filepath.Join(filepath.Dir(server), name))
@@ -60,10 +59,12 @@ func (s *PostgresServer) OwnClock() *PostgresClock {
 	return clock
 }
 
-// Step sets the clock ahead of the machine's clock, or behind it, by whole seconds.
+// Step sets the server's clock ahead of the machine's clock by whole seconds; a
+// negative duration sets it behind.
 func (c *PostgresClock) Step(by time.Duration) {
 	c.t.Helper()
-	// The server reads the file whenever it asks for the time.
+	// The server reads this file at every query of the time, so replace the file
+	// atomically.
 	next := c.file + ".next"
 	err := os.WriteFile(next, fmt.Appendf(nil, "%+d\n", int(by.Seconds())), 0o644) // another account has to read it
 	if err == nil {

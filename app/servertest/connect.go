@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Execute runs SQL without parameters, also several statements, on a new
+// Execute runs one or several SQL statements without parameters on a new
 // connection.
 func Execute(t testing.TB, address, sql string) {
 	t.Helper()

@@ -14,20 +14,19 @@ import (
 	"outboxd/app/embedded"
 )
 
-// PostgresDisk is a file system that has only a PostgreSQL's data: tables and write-ahead log. Call
-// its methods from the test's goroutine only.
+// PostgresDisk is a file system with nothing but the data of one PostgreSQL: its tables and its write-ahead log. Call
+// the methods only from the test's goroutine.
 type PostgresDisk struct {
 	t      testing.TB
 	path   string
 	server *PostgresServer
 }
 
-// The disk takes memory only for its contents, so this is only a bound, far above the needs of any
-// test.
+// The disk uses memory only for its contents, so this size costs nothing. It is far above the needs of any test.
 const diskOption = "size=16g"
 
-// OwnPostgresOnDisk is OwnPostgres on a disk of its own. The disk is nil if this process may not
-// mount one, as root or through sudo.
+// OwnPostgresOnDisk is like OwnPostgres, but the server's data is on a file system of its own. The disk is nil if this
+// process can mount none, neither as root nor through sudo.
 func OwnPostgresOnDisk(t testing.TB) (*PostgresServer, *PostgresDisk) {
 	t.Helper()
 	if binary == nil {
@@ -61,8 +60,8 @@ func (d *PostgresDisk) mount() bool {
 	return true
 }
 
-// Fill shrinks the disk to the size of its contents. A file that fills the disk would take memory
-// too.
+// Fill makes the disk full, by shrinking it to the size of its contents. Filling the disk with a file would need
+// memory.
 func (d *PostgresDisk) Fill() {
 	d.t.Helper()
 	for deadline := time.Now().Add(stopLimit); ; {
@@ -70,7 +69,8 @@ func (d *PostgresDisk) Fill() {
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		// The mount fails if the server has written in between.
+		// The remount fails if the server has written more since used was read.
+		// Then try again.
 		said, err := asRoot("mount", "-o", "remount,size="+strconv.Itoa(used)+"k", d.path)
 		if err == nil {
 			return
@@ -81,8 +81,8 @@ func (d *PostgresDisk) Fill() {
 	}
 }
 
-// Free gives the disk its room back. If the server ended because it could not write its write-ahead
-// log, Free starts it again.
+// Free makes the disk large again. If the server ended because it could not write its write-ahead log, Free starts it
+// again.
 func (d *PostgresDisk) Free() {
 	d.t.Helper()
 	if said, err := asRoot("mount", "-o", "remount,"+diskOption, d.path); err != nil {
@@ -106,7 +106,7 @@ func (d *PostgresDisk) used() (int, error) {
 	return strconv.Atoi(fields[len(fields)-4])
 }
 
-// UnmountBelow unmounts the disks below a folder that a killed test has left behind.
+// UnmountBelow unmounts the disks that a killed test has left below a folder.
 func UnmountBelow(folder string) error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if errors.Is(err, os.ErrNotExist) {
@@ -125,7 +125,8 @@ func UnmountBelow(folder string) error {
 	return errors.Join(faults...)
 }
 
-// unmount detaches a disk. It is freed when nothing uses it any more.
+// unmount detaches a disk lazily: the kernel frees it when nothing uses it any
+// more.
 func unmount(path string) error {
 	if said, err := asRoot("umount", "--lazy", path); err != nil {
 		return fmt.Errorf("unmount the test's disk: %w: %s", err, said)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Eventually waits for a condition. Only a failing test waits the whole half
-// minute.
+// Eventually waits up to half a minute until a condition is true, and otherwise
+// fails the test.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	if !Within(30*time.Second, condition) {
@@ -14,8 +14,8 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// Within reports whether a condition is met before the limit is over. It asks again
-// every few milliseconds, and once more at the end.
+// Within reports whether a condition becomes true within the limit. It checks the
+// condition every few milliseconds, and once more at the end.
 func Within(limit time.Duration, condition func() bool) bool {
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()

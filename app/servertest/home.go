@@ -13,7 +13,7 @@ import (
 	"outboxd/client/outboxtest"
 )
 
-// home is the test binary's temporary folder. Its name is short, because it has sockets.
+// home is the test binary's temporary folder. Its path is short, because the paths of the sockets in it are limited.
 type home struct {
 	path string
 	lock *os.File // held while the process lives, to distinguish a folder in use from a forgotten one
@@ -32,7 +32,8 @@ func newHome() (*home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make folder for test servers: %w", err)
 	}
-	// For root the servers run as another user, who must pass through here.
+	// For root the servers run as another user, who must be able to enter the
+	// folders below this one.
 	if os.Geteuid() == 0 {
 		if err := os.Chmod(path, 0o711); err != nil {
 			return nil, fmt.Errorf("make folder for test servers: %w", err)
@@ -48,8 +49,8 @@ func newHome() (*home, error) {
 	return &home{path: path, lock: lock}, nil
 }
 
-// folder returns the path of a data directory that no other test uses. It does not
-// make it.
+// folder returns the path for a data directory that no other test uses. It does not
+// create the directory.
 func (h *home) folder() string { return filepath.Join(h.path, strconv.FormatInt(h.next.Add(1), 10)) }
 
 func (h *home) remove() error { return errors.Join(os.RemoveAll(h.path), h.lock.Close()) }
@@ -58,7 +59,7 @@ func (h *home) remove() error { return errors.Join(os.RemoveAll(h.path), h.lock.
 func sweep(parent string) {
 	forgotten, _ := filepath.Glob(filepath.Join(parent, homePattern+"*"))
 	for _, path := range forgotten {
-		// A new folder may not be locked yet.
+		// Skip new folders: their test binary may not have locked them yet.
 		info, err := os.Stat(path)
 		if err != nil || time.Since(info.ModTime()) < time.Minute {
 			continue

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Hostile describes a database whose role and settings were made for other work
-// than outboxd's.
+// Hostile describes a database with a role and settings that make work hard for
+// outboxd.
 type Hostile struct {
 	Encoding string   // "" means UTF8
 	Role     []string // such as "statement_timeout = '300ms'", by ALTER ROLE
@@ -18,7 +18,8 @@ type Hostile struct {
 	Superuser bool
 }
 
-// HostileDatabase is like Database, with a role of its own.
+// HostileDatabase is like Database, but with a new role, and with the settings that
+// h describes.
 func HostileDatabase(t testing.TB, h Hostile) string {
 	t.Helper()
 	if binary == nil {

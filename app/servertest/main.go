@@ -1,9 +1,10 @@
 // Package servertest gives tests real servers. Each test gets a database and a Redis
-// database of its own, from one PostgreSQL and one Redis per test binary. A test can
-// also have servers of its own, to kill, fill, promote or restore.
+// database of its own, from one PostgreSQL and one Redis per test binary. A test
+// can also start its own servers, to kill them, fill their disk, promote them or
+// restore them from a backup.
 //
-// It is for tests only. Its databases are empty: package schematest makes outboxd's
-// schema. Package faulttest plays faults between a client and its server.
+// It is for tests only. Its databases are empty: package schematest adds outboxd's
+// schema. Package faulttest simulates faults between a client and its server.
 package servertest
 
 import (
@@ -17,15 +18,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-// stopLimit bounds the stop of each server.
+// stopLimit is how long stopping one server may take.
 const stopLimit = 30 * time.Second
 
-// binary has the servers of the test binary. It is a variable, because TestMain runs once per
-// process.
+// binary has the servers that all tests of this test binary share. It is a package variable, because TestMain runs once
+// per process.
 var binary *servers
 
-// Main runs a package's tests; call it from TestMain and nothing after it. The binary's PostgreSQL and Redis start when a test first
-// asks for them, in a private temporary folder, and stop at the end. A goroutine that is still running then fails the run.
+// Main runs a package's tests and exits. Call it from TestMain. The binary's PostgreSQL and Redis start when a test
+// first asks for them, in a private temporary folder, and stop at the end. A goroutine that is still running then fails
+// the run.
 func Main(m *testing.M) {
 	os.Exit(run(m))
 }
@@ -38,7 +40,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	binary = &servers{home: home, models: map[string]*model{}}
-	// What tests and their child processes make for a while belongs there, too.
+	// Temporary files of the tests and of their child processes go there, too.
 	if err := os.Setenv("TMPDIR", home.path); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -51,8 +53,8 @@ func run(m *testing.M) int {
 		code = max(code, 1)
 	}
 	if code == 0 {
-		// After a failure a leaked goroutine is no news, and would hide the
-		// failure.
+		// Look for leaked goroutines only if the tests passed: a failed test often
+		// leaks some, and that report would hide the failure.
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

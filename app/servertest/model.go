@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// model is a database that others are copied from.
+// model is a database that is copied for each test.
 type model struct {
 	once sync.Once
 	name string
 	err  error
 }
 
-// Copy is like Database, but the database has the contents of a model. The first test of the binary
-// that asks for a model of this name makes it: fill gets its URL, and closes its connections.
+// Copy is like Database, but the database has the contents of a model. The first test of the binary that asks for a
+// model of this name creates it: Copy calls fill with the model's URL. fill has to close its connections.
 func Copy(t testing.TB, of string, fill func(ctx context.Context, address string) error) string {
 	t.Helper()
 	if binary == nil {
@@ -51,6 +51,6 @@ func (m *model) make(t testing.TB, fill func(ctx context.Context, address string
 	if err := fill(ctx, withQuery(t, withDatabase(t, admin, name), "search_path", Schema)); err != nil {
 		return err
 	}
-	// A database cannot be copied while somebody is connected to it.
+	// Allow no connections, because PostgreSQL cannot copy a database that has any.
 	return execute(ctx, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false")
 }

@@ -22,7 +22,7 @@ type RedisServer struct{ own }
 // work. Call them from the test's goroutines only.
 type PostgresServer struct{ own }
 
-// own is a server that can be stopped and started again with the same data and address.
+// own is the server of one test. It can be stopped, and started again with the same data and address.
 type own struct {
 	t       testing.TB
 	options embedded.Options
@@ -34,7 +34,8 @@ type own struct {
 	process *os.Process
 }
 
-// OwnRedis starts a Redis for one test. It keeps its data over Kill and Start.
+// OwnRedis starts a Redis for one test. After Kill and Start the Redis still has
+// its data.
 func OwnRedis(t testing.TB) *RedisServer {
 	t.Helper()
 	s := &RedisServer{own{t: t, options: embedded.Options{Redis: true, Ephemeral: true}}}
@@ -42,8 +43,7 @@ func OwnRedis(t testing.TB) *RedisServer {
 	return s
 }
 
-// ForgetfulRedis starts a Redis for one test that keeps nothing on disk: after Kill and Start it is
-// empty.
+// ForgetfulRedis starts a Redis for one test. The Redis writes nothing to disk, so it is empty after Kill and Start.
 func ForgetfulRedis(t testing.TB) *RedisServer {
 	t.Helper()
 	s := &RedisServer{own{t: t, options: embedded.Options{Redis: true, Ephemeral: true}, forgets: true}}
@@ -51,7 +51,8 @@ func ForgetfulRedis(t testing.TB) *RedisServer {
 	return s
 }
 
-// OwnPostgres starts a PostgreSQL for one test, with an empty database. It keeps its data over Stop and Start.
+// OwnPostgres starts a PostgreSQL for one test, with an empty database. After Stop and Start the server still has its
+// data.
 func OwnPostgres(t testing.TB) *PostgresServer {
 	t.Helper()
 	s := &PostgresServer{own{t: t, options: embedded.Options{Postgres: true, Ephemeral: true}}}
@@ -162,14 +163,14 @@ func (o *own) end() {
 	}
 }
 
-// Kill ends Redis by SIGKILL and returns when it is gone. After the next Start it has everything
-// that it had acknowledged, unless Flush was called in between.
+// Kill ends Redis by SIGKILL and returns when it is gone. After the next Start, Redis has all data whose write it had
+// acknowledged, unless Flush was called in between.
 func (s *RedisServer) Kill() {
 	s.t.Helper()
 	s.crash(syscall.SIGKILL)
 }
 
-// Flush makes Redis forget everything: at once if it runs, otherwise before its next
+// Flush deletes all data of Redis: at once if Redis runs, otherwise before its next
 // start.
 func (s *RedisServer) Flush() {
 	s.t.Helper()
@@ -190,14 +191,14 @@ func (s *RedisServer) Flush() {
 	}
 }
 
-// Backup copies Redis's files, which have everything that it has acknowledged. The returned
-// function puts the copy in place of later files. Call it while Redis is killed.
+// Backup copies Redis's files, which have every acknowledged write. The returned function restores the files from the
+// copy; call it while Redis does not run.
 func (s *RedisServer) Backup() (restore func()) {
 	s.t.Helper()
 	saved := filepath.Join(s.options.DataDir, "backup")
 	replace := func(to, from string) {
 		s.t.Helper()
-		// The program cp keeps the owner of the files.
+		// Use the program cp, because it keeps the owner of the files.
 		if err := errors.Join(os.RemoveAll(to), exec.Command("cp", "-a", from, to).Run()); err != nil {
 			s.t.Fatalf("copy test Redis's data: %v", err)
 		}
@@ -230,7 +231,7 @@ func (s *RedisServer) Resume() {
 	s.signal(syscall.SIGCONT)
 }
 
-// Log is the file that PostgreSQL writes its log to.
+// Log returns the path of PostgreSQL's log file.
 func (s *PostgresServer) Log() string { return filepath.Join(s.options.DataDir, "postgres.log") }
 
 // Stop ends PostgreSQL by an immediate shutdown, which is like a crash, and returns when it is
@@ -240,7 +241,7 @@ func (s *PostgresServer) Stop() {
 	s.crash(syscall.SIGQUIT)
 }
 
-// revive returns when PostgreSQL answers, and starts it again if it has ended by itself.
+// revive starts PostgreSQL again if it has ended by itself. It returns when PostgreSQL answers.
 func (s *PostgresServer) revive() {
 	s.t.Helper()
 	for deadline := time.Now().Add(stopLimit); ; {
@@ -248,7 +249,7 @@ func (s *PostgresServer) revive() {
 			s.Start()
 			return
 		}
-		// It may be about to end. A server that recovers from a crash answers only afterwards.
+		// The server may be about to end, or may be recovering from a crash. It answers only after the recovery.
 		err := execute(context.WithoutCancel(s.t.Context()), s.url, "SELECT 1")
 		if err == nil {
 			return
@@ -260,7 +261,8 @@ func (s *PostgresServer) revive() {
 	}
 }
 
-// collapsed reports whether the server has ended by itself, and cleans up after it.
+// collapsed reports whether the server has ended by itself. If so, it also releases
+// what belonged to the server.
 func (s *PostgresServer) collapsed() bool {
 	s.t.Helper()
 	s.mu.Lock()

@@ -17,7 +17,8 @@ import (
 	"outboxd/app/child"
 )
 
-// pgbouncerPrograms are the program's name and paths that are often not in PATH.
+// pgbouncerPrograms are names of the program: one to look up in PATH, and paths
+// that are often not in PATH.
 var pgbouncerPrograms = []string{"pgbouncer", "/usr/sbin/pgbouncer", "/opt/homebrew/bin/pgbouncer", "/usr/local/bin/pgbouncer"}
 
 const pgbouncerConfig = `[databases]
@@ -33,7 +34,7 @@ server_login_retry = 0.1
 `
 
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns its URL.
-// upstream is a URL of Database or OwnPostgres. It is stopped at the end of the test.
+// upstream is a URL of Database or OwnPostgres. PgBouncer is stopped at the end of the test.
 func PgBouncer(t testing.TB, upstream string) string {
 	t.Helper()
 	if binary == nil {
@@ -75,7 +76,8 @@ func PgBouncer(t testing.TB, upstream string) string {
 		_ = process.Signal(syscall.SIGKILL)
 		<-process.Done()
 	})
-	// PgBouncer accepts none of the parameters with which a session is set up.
+	// Leave out the URL's startup parameters, such as the search path, because
+	// PgBouncer refuses them.
 	u.RawQuery = url.Values{"host": {folder}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()
 	awaitPgBouncer(t, process, u.String(), log)
 	return u.String()

@@ -82,13 +82,13 @@ func (c *RedisCluster) Client() *redis.ClusterClient {
 	return client
 }
 
-// Flush makes a master forget everything that it has.
+// Flush deletes all data of a master.
 func (c *RedisCluster) Flush(master *RedisProgram) {
 	c.t.Helper()
 	c.do(master, "FLUSHALL")
 }
 
-// OwnerOf returns the one of the masters at the start that has a key's slot.
+// OwnerOf returns the master that had the slot of a key when the cluster started.
 func (c *RedisCluster) OwnerOf(key string) *RedisProgram {
 	c.t.Helper()
 	slot, _ := c.do(c.Masters[0], "CLUSTER", "KEYSLOT", key).(int64)

@@ -27,8 +27,8 @@ type RedisProgram struct {
 }
 
 // StartRedis starts a redis-server on a free port of 127.0.0.1, with further lines
-// of configuration. In them, PORT stands for the port. It keeps nothing on disk unless they
-// say so. A line "sentinel" alone makes it a Sentinel. It is killed at the end of the test.
+// of configuration. In them, PORT stands for the port. The server keeps nothing on disk unless these lines say so. A
+// line with only the word "sentinel" makes it a Sentinel. It is killed at the end of the test.
 func StartRedis(t testing.TB, lines ...string) *RedisProgram {
 	t.Helper()
 	if binary == nil {
@@ -69,7 +69,8 @@ func StartRedis(t testing.TB, lines ...string) *RedisProgram {
 // Address returns host:port.
 func (r *RedisProgram) Address() string { return fmt.Sprintf("127.0.0.1:%d", r.Port) }
 
-// Start starts it again after Kill, and returns when it takes connections.
+// Start starts the server again after Kill, and returns when the server accepts
+// connections.
 func (r *RedisProgram) Start() {
 	r.t.Helper()
 	program, err := exec.LookPath("redis-server")
@@ -104,7 +105,7 @@ func (r *RedisProgram) Start() {
 	}
 }
 
-// Kill ends it by SIGKILL and returns when it is gone.
+// Kill ends the server by SIGKILL and returns when its process is gone.
 func (r *RedisProgram) Kill() {
 	if r.child == nil {
 		return
@@ -114,8 +115,8 @@ func (r *RedisProgram) Kill() {
 	r.child = nil
 }
 
-// FreePort returns a port of 127.0.0.1 that nothing listens on. Something else may
-// take it before the caller does, which is unlikely.
+// FreePort returns a port of 127.0.0.1 that nothing listens on. Another program may
+// take the port before the caller does, but that is unlikely.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

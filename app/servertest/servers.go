@@ -28,13 +28,13 @@ type servers struct {
 	fresh           int               // first number never used
 }
 
-// Schema is the schema of outboxd's tables: the default of --database-schema.
+// Schema is the name of the schema of outboxd's tables. It is the default of
+// --database-schema.
 const Schema = "outboxd"
 
-// Database returns the URL of an empty database that no other test uses. Its search path is Schema,
-// which does not exist yet. So a test's own connections find outboxd's tables by their short names;
-// outboxd itself ignores the search path. At the end of the test the database is dropped, and open
-// connections are closed.
+// Database returns the URL of an empty database that no other test uses. The database's search path is Schema, even
+// before that schema exists. So a test's own connections find outboxd's tables without the schema's name; outboxd
+// itself ignores the search path. At the end of the test the database is dropped, and open connections are closed.
 func Database(t testing.TB) string {
 	t.Helper()
 	if binary == nil {
@@ -44,7 +44,8 @@ func Database(t testing.TB) string {
 	return handOut(t, admin, name, err)
 }
 
-// handOut returns the URL of a new database, which is dropped at the end of the test.
+// handOut returns the URL of a database that was just made, and drops the database
+// at the end of the test.
 func handOut(t testing.TB, admin, name string, err error) string {
 	t.Helper()
 	if err != nil {
@@ -58,8 +59,9 @@ func handOut(t testing.TB, admin, name string, err error) string {
 	return withQuery(t, withDatabase(t, admin, name), "search_path", Schema)
 }
 
-// Redis returns the URL of an empty Redis database that no other test uses; it is emptied at the end of the test. Scripts, channels and
-// the server's identity are shared with the binary's other tests: see OwnRedis.
+// Redis returns the URL of an empty Redis database that no other test uses; it is emptied at the end of the test. The
+// binary's other tests use the same Redis server, so they share its scripts, its channels and its identity. For a
+// server of its own a test uses OwnRedis.
 func Redis(t testing.TB) string {
 	t.Helper()
 	if binary == nil {
@@ -80,7 +82,7 @@ func Redis(t testing.TB) string {
 	return address
 }
 
-// newDatabase makes a database with the contents of another one, to which nobody is connected.
+// newDatabase makes a copy of a database that has no connections.
 func (s *servers) newDatabase(ctx context.Context, like string) (admin, name string, err error) {
 	if admin, name, err = s.nameDatabase(ctx); err != nil {
 		return "", "", err
@@ -88,7 +90,7 @@ func (s *servers) newDatabase(ctx context.Context, like string) (admin, name str
 	return admin, name, execute(ctx, admin, "CREATE DATABASE "+name+" TEMPLATE "+like)
 }
 
-// nameDatabase returns a name that no database has had.
+// nameDatabase returns a name that no database of this binary has had.
 func (s *servers) nameDatabase(ctx context.Context) (admin, name string, err error) {
 	s.mu.Lock()
 	if s.postgres == nil {

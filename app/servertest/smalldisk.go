@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// SmallDisk gives the server a small file system, at a path where it can make a tablespace. It
-// returns false if this process may not mount one, as root or through sudo.
+// SmallDisk mounts a small file system for the server, at a path where the server can make a tablespace. It returns
+// false if this process can mount none, neither as root nor through sudo.
 func (s *PostgresServer) SmallDisk(bytes int) (path string, mounted bool) {
 	s.t.Helper()
 	path = filepath.Join(s.options.DataDir, "disk")
@@ -24,7 +24,8 @@ func (s *PostgresServer) SmallDisk(bytes int) (path string, mounted bool) {
 		return "", false
 	}
 	s.t.Cleanup(func() {
-		// The server still runs; the file system is freed when it ends.
+		// The server still runs. The kernel frees the file system when the server
+		// ends.
 		if err := unmount(path); err != nil {
 			s.t.Error(err)
 		}

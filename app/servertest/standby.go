@@ -16,17 +16,17 @@ import (
 	"outboxd/app/embedded"
 )
 
-// Standby starts a server that follows this one by streaming replication. It is read-only until
-// Promote. This server is stopped as by a crash and started again for it, and from then on confirms
-// a commit only after the standby has it.
+// Standby starts a server that follows this one by streaming replication. The standby is read-only until Promote. To
+// begin the replication, this server is stopped by an immediate shutdown and started again. From then on it confirms a
+// commit only after the standby has the commit.
 func (s *PostgresServer) Standby() *PostgresServer {
 	s.t.Helper()
 	s.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
 	return s.follower()
 }
 
-// AsynchronousStandby is like Standby, but this server does not wait for it: commits that the
-// standby does not have are lost when it is promoted.
+// AsynchronousStandby is like Standby, but this server does not wait for the standby. If the standby is promoted, the
+// commits that it did not get are lost.
 func (s *PostgresServer) AsynchronousStandby() *PostgresServer {
 	s.t.Helper()
 	return s.follower()
@@ -39,8 +39,7 @@ func (s *PostgresServer) follower() *PostgresServer {
 	s.Stop()
 	standby.copyOf(s)
 	s.t.Cleanup(standby.end)
-	// The last write of a recovery does not wait for the standby, so the servers can start
-	// in any order.
+	// PostgreSQL's recovery does not wait for a synchronous standby, so this server can start before the standby.
 	s.Start()
 	standby.Start()
 	return standby
@@ -70,7 +69,7 @@ func (s *PostgresServer) copyOf(primary *PostgresServer) {
 	}
 }
 
-// Detach stops the replication: the standby keeps its present state.
+// Detach stops the replication: the standby stays at its present state.
 func (s *PostgresServer) Detach() {
 	s.t.Helper()
 	s.execute("ALTER SYSTEM SET primary_conninfo = ''")
@@ -91,7 +90,7 @@ func (s *PostgresServer) execute(sql string) {
 	}
 }
 
-// await returns when a query returns a row.
+// await runs a query repeatedly until it returns a row.
 func (s *PostgresServer) await(query string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), stopLimit)
@@ -116,8 +115,8 @@ func (s *PostgresServer) await(query string) {
 	}
 }
 
-// FirstWritable returns a URL that leads to the one of these databases that accepts writes, by
-// target_session_attrs.
+// FirstWritable returns a URL with several hosts. By target_session_attrs a client connects to the first of these
+// databases that accepts writes.
 func FirstWritable(t testing.TB, addresses ...string) string {
 	t.Helper()
 	var hosts, ports []string

@@ -17,10 +17,9 @@ import (
 	"outboxd/app/child"
 )
 
-// TLSPostgres starts a PostgreSQL for one test on a port of 127.0.0.1. It takes
-// connections with TLS alone, from clients with a certificate of the authority
-// and the password "first" of the role outboxd. It returns a URL without the password, with sslmode
-// verify-full and a client certificate.
+// TLSPostgres starts a PostgreSQL for one test on a port of 127.0.0.1. The server accepts only connections with TLS. A
+// client needs a certificate of the authority, and connects as the role outboxd with the password "first". It returns a
+// URL without the password, with sslmode verify-full and a client certificate.
 func TLSPostgres(t testing.TB, authority *Authority) string {
 	t.Helper()
 	s := OwnPostgres(t)

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Tool runs a program of PostgreSQL, such as pg_dump, in the version of the server at address and
-// on its database, and returns the output. Leading arguments such as PGOPTIONS=… are environment
-// variables. It fails the test if the program fails.
+// Tool runs a program of PostgreSQL, such as pg_dump, on the database at address, and returns the output. The program
+// has the same version as the server. Arguments such as PGOPTIONS=… at the beginning become environment variables. It
+// fails the test if the program fails.
 func Tool(t testing.TB, address, program string, args ...string) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(address)
@@ -38,7 +38,7 @@ func Tool(t testing.TB, address, program string, args ...string) string {
 	return string(output)
 }
 
-// binaries returns the folder of the server's programs.
+// binaries returns the folder with the programs of the server's version.
 func binaries(t testing.TB, address string) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
