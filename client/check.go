@@ -8,10 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// mostBytes is the outbox's limit for a type, a queue and an ordering key.
+// mostBytes is the outbox's limit for the length of a type, a queue and an ordering
+// key.
 const mostBytes = 255
 
-// check refuses what the outbox would refuse. It leaves two checks to the outbox:
+// check returns a Refusal for an event that the outbox would refuse. It leaves two
+// checks to the outbox:
 // the payload's limit, which can be configured there, and the size of the
 // headers, which only PostgreSQL can measure.
 func (r *record) check() error {
@@ -65,8 +67,8 @@ func checkYear(field string, at *time.Time, first int) error {
 	return nil
 }
 
-// isBlank reports whether a text has only invisible characters, by the list of
-// the outbox's CHECKs.
+// isBlank reports whether a text has only invisible characters. The list of these
+// characters is the same as in the outbox's CHECK constraints.
 func isBlank(text string) bool {
 	for _, c := range text {
 		if c > ' ' && c < 0x7f || !unicode.Is(invisible, c) {

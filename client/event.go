@@ -7,54 +7,54 @@ import (
 	"time"
 )
 
-// Event is an event to emit. Only Type is required; for other zero fields the
-// defaults of the outbox or of Asynq apply.
+// Event is an event to emit. Only Type is required. For other fields that are zero,
+// the defaults of the outbox or of Asynq apply.
 type Event struct {
-	// ID makes the event idempotent: a repeat with the same ID is absorbed. No
-	// other event may have it, in any outbox on the same Redis. Zero: Emit
-	// makes one.
+	// ID makes emitting idempotent: if an event with the same ID was emitted
+	// before, this one is ignored. An ID must be unique among all outboxes on the
+	// same Redis. Zero: Emit makes an ID.
 	ID ID
 	// Type is the Asynq task type, such as "order:paid": not blank, at most
 	// 255 bytes.
 	Type string
-	// Payload reaches the handler byte for byte if it is []byte,
-	// json.RawMessage or string. Any other value is encoded as JSON. At most 1
-	// MiB, unless --relay-max-payload of outboxd sets another limit.
+	// Payload reaches the handler unchanged, byte for byte, if its type is []byte,
+	// json.RawMessage or string. Any other value is encoded as JSON. At most 1 MiB,
+	// unless --relay-max-payload of outboxd sets another limit.
 	Payload any
-	// Headers travel with the event and become the task's headers: at most
-	// 64 KiB.
+	// Headers become the headers of the Asynq task. At most 64 KiB in total.
 	Headers map[string]string
 	// Queue is the Asynq queue: at most 255 bytes. Empty: "default".
 	Queue string
-	// OrderingKey makes the events of one key take effect one after another,
+	// OrderingKey makes the events with the same key take effect one after another,
 	// in the order in which they were emitted. At most 255 bytes. Empty: no order.
 	OrderingKey string
-	// InCommitOrder makes transactions that emit events of one OrderingKey wait
-	// for one another, from Emit to their end. The order of the key's events is
-	// then the order of the commits.
+	// InCommitOrder makes transactions that emit events of the same OrderingKey
+	// wait for one another: from Emit until the end of its transaction, the others
+	// wait. Then the order of the key's events is the order of the commits.
 	InCommitOrder bool
-	// AvailableAt is the time before which the event is not relayed. Zero: now.
+	// AvailableAt is the earliest time at which the relay may send the event. Zero:
+	// now.
 	AvailableAt time.Time
-	// MaxRetry is how often Asynq tries the task again: new(3). Nil: Asynq's
-	// default, which is 25.
+	// MaxRetry is how often Asynq tries the task again after the first attempt,
+	// such as new(3). Nil: Asynq's default, which is 25.
 	MaxRetry *int
 	// Timeout bounds one attempt, in whole seconds. Zero: Asynq's default,
 	// which is 30 minutes.
 	Timeout time.Duration
-	// Deadline is the time after which Asynq gives the task up, not before
-	// 1971. Zero: never.
+	// Deadline is the time after which Asynq does not run the task any more, in
+	// 1971 or later. Zero: none.
 	Deadline time.Time
 	// Retention is how long Asynq keeps the finished task, in whole seconds.
 	// Zero: not at all.
 	Retention time.Duration
-	// UniqueFor, in whole seconds, suppresses the task if another one of the
-	// same type, payload and queue was enqueued less than this time ago and has
-	// not ended.
+	// UniqueFor suppresses the task if another task with the same type, payload and
+	// queue was enqueued less than UniqueFor ago and has not ended. In whole
+	// seconds.
 	UniqueFor time.Duration
 }
 
-// Type is a task type together with the Go type of its payload, for producers,
-// consumers and tests.
+// Type is a task type together with the Go type of its payload. Producers,
+// consumers and tests can share it.
 type Type[T any] string
 
 // Event returns an event of the type. Set its other fields as needed.
@@ -81,7 +81,7 @@ func (t Type[T]) Decode(encoded []byte) (payload T, err error) {
 // String returns the task type as a string, for a mux of Asynq.
 func (t Type[T]) String() string { return string(t) }
 
-// record is an event as JSON for the statement.
+// record is an event in the form of the JSON that the INSERT statement takes.
 type record struct {
 	ID          ID                `json:"id"`
 	Type        string            `json:"event_type"`
@@ -97,8 +97,8 @@ type record struct {
 	OrderingKey string            `json:"ordering_key,omitempty"`
 }
 
-// record checks the event as far as possible here, so that a mistake does not
-// cost the caller the transaction.
+// record converts the event and checks it as far as possible without PostgreSQL. A
+// mistake found here does not abort the caller's transaction.
 func (e *Event) record(headers map[string]string) (record, error) {
 	r := record{
 		ID: e.ID, Type: e.Type, Headers: headers, Queue: e.Queue, MaxRetry: e.MaxRetry,

@@ -12,8 +12,8 @@ import (
 type ID [16]byte
 
 // NewID returns a UUID of version 7 (RFC 9562, section 5.7). IDs are ordered by
-// time, so that the outbox's index grows at one end, and random, so that no two
-// are equal.
+// time, so that the outbox's index grows only at one end. The rest of an ID is
+// random, so that no two are equal.
 func NewID() ID {
 	var id ID
 	_, _ = rand.Read(id[6:]) // never fails
@@ -25,7 +25,7 @@ func NewID() ID {
 	return id
 }
 
-// ParseID reads a UUID in its usual form, in either case.
+// ParseID reads a UUID in its usual form, with small or capital letters.
 func ParseID(text string) (ID, error) {
 	var id ID
 	digits := make([]byte, 0, 32)

@@ -16,8 +16,8 @@ const DefaultSchema = "outboxd"
 
 // Tx is the caller's transaction: *sql.Tx and types built on it, such as
 // *sqlx.Tx and bun.Tx. gormoutbox.Tx and pgxoutbox.Tx make one from GORM and
-// pgx. Commit is part of the interface only to exclude a *sql.DB, which would
-// emit outside the transaction; nothing here calls it.
+// pgx. Commit is part of the interface only to exclude a *sql.DB, which would emit
+// outside a transaction. This package does not call Commit.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	Commit() error
@@ -30,22 +30,22 @@ type Outbox struct {
 	// Schema is the outbox's schema in the database. Empty: DefaultSchema.
 	Schema string
 	// Headers returns headers from the context for every event, for example
-	// oteloutbox.Headers for the trace. An event's own headers win. Nil: none.
+	// oteloutbox.Headers for the trace. Headers of the event itself take
+	// precedence. Nil: none.
 	Headers func(ctx context.Context) map[string]string
 }
 
 // Emit writes an event in the caller's transaction and returns its ID. It is one
 // round trip.
 //
-// If the event's ID was emitted before, the event is absorbed, here or later by
-// the relay. Emit does not report that: its statement sees a repeat only while
-// the first event is in the outbox. After the first was relayed, it is in the
-// history, which only the relay may read. So Emit would report most repeats as
-// new. A caller who needs the answer stores the ID in a table of its own, in
-// the same transaction.
+// If an event with the same ID was emitted before, this one is ignored, by Emit or
+// later by the relay. Emit does not report that. It could recognise a repeat only
+// while the first event is in the outbox: once relayed, the first event is in the
+// history, which only the relay may read. A caller who needs to know stores the ID
+// in a table of its own, in the same transaction.
 //
-// Errors: a *Refusal if this event cannot be emitted as it is; any other error is
-// the transaction's.
+// Errors: a *Refusal if the outbox does not accept this event; any other error
+// means that the transaction or the connection failed.
 func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 	ids, err := o.EmitAll(ctx, tx, []Event{event})
 	if err != nil {
@@ -54,16 +54,17 @@ func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 	return ids[0], nil
 }
 
-// pieceBytes is how many bytes of payload end a statement, which has at least
-// one event. PostgreSQL keeps the payload in memory several times.
+// pieceBytes ends a statement: it takes events until their payloads have this many
+// bytes. There is a limit, because PostgreSQL keeps several copies of the payloads
+// in memory.
 const pieceBytes = 8 << 20
 
 // EmitAll writes events in the caller's transaction, in their order, and returns
-// their IDs. It takes one round trip for thousands of events, or for every 8 MiB
-// of payload, and one more if an event is InCommitOrder.
+// their IDs. It takes one round trip for up to 8 MiB of payload, which may be
+// thousands of events, and one more if an event is InCommitOrder.
 //
-// Errors are those of Emit. If one event is refused, the transaction can commit
-// none of them.
+// It returns the same errors as Emit. If one event is refused, none of them may be
+// committed.
 func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error) {
 	if len(events) == 0 {
 		return nil, nil
@@ -96,10 +97,11 @@ func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error
 	return ids, nil
 }
 
-// Every driver can pass one JSON text with any number of events; arrays would need
-// types of each driver. ON CONFLICT without a target needs no right to read
-// the table. The order of the rows gives events of one key their positions.
-// Nothing depends on the session's search path.
+// The events are one JSON parameter, because every driver can pass a text; arrays
+// need types that differ between drivers. ON CONFLICT has no target, so the
+// producer needs no right to read the table. The order of the rows decides the
+// positions of events with the same key. All names have a schema, so the session's
+// search path does not matter.
 const emitSQL = `
 INSERT INTO $schema.outbox (id, event_type, payload, headers, queue, max_retry, timeout_seconds, deadline,
     retention_seconds, unique_seconds, available_at, ordering_key)
@@ -123,15 +125,15 @@ func (o Outbox) emit(ctx context.Context, tx Tx, records []record) error {
 	return nil
 }
 
-// LockKey lets one transaction at a time continue for an ordering key: a second
-// caller waits until the transaction of the first has ended. Call it before you
-// read the rows that the events announce. If you read nothing before,
+// LockKey locks an ordering key until the end of the transaction: a second caller
+// with the same key waits until the first one's transaction has ended. Call it
+// before you read the rows that your events describe. If you do not read any,
 // Event.InCommitOrder is enough.
 func (o Outbox) LockKey(ctx context.Context, tx Tx, key string) error {
 	return o.lockKeys(ctx, tx, []string{key})
 }
 
-// In a fixed order, so that two transactions do not deadlock.
+// Locks the keys in a fixed order, so that two transactions do not deadlock.
 const lockKeysSQL = `SELECT $schema.lock_key(key) FROM pg_catalog.json_array_elements_text($1::pg_catalog.text::pg_catalog.json) AS key`
 
 func (o Outbox) lockKeys(ctx context.Context, tx Tx, keys []string) error {

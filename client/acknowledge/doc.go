@@ -1,12 +1,10 @@
-// Package acknowledge carries acknowledgements from consumers with another database
-// back to the outbox, through Redis.
+// Package acknowledge sends acknowledgements through Redis: from consumers whose effects are in another database, back
+// to the outbox.
 //
-// They are a stream in Redis. Every outbox on a Redis reads the stream from its own
-// position, and accepts acknowledgements of its own events: the task of an event carries
-// a mark of its outbox, which the acknowledgement returns. So consumers need not know to
-// which outbox an event belongs, and several outboxes can share a Redis, also copies of
-// one another. A
-// lost acknowledgement costs a repeat: the event stays unconfirmed and is sent again
-// later. The consumer's inbox recognises it, so it has no effect, and it is
-// acknowledged again.
+// The acknowledgements are entries of one Redis stream. Every outbox on a Redis reads the stream from its own position,
+// and accepts only the acknowledgements of its own events. For this the task of an event has a header that names its
+// outbox, and the consumer copies it into the acknowledgement. So consumers need not know to which outbox an event
+// belongs. Several outboxes can share a Redis, even if one is a copy of another. If an acknowledgement is lost, the
+// event stays unconfirmed and is sent again later. The consumer's inbox recognises the repeat, so the event takes no
+// effect a second time, and the consumer acknowledges it again.
 package acknowledge

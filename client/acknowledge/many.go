@@ -8,7 +8,8 @@ import (
 )
 
 // SendAll sends several acknowledgements in one round trip. It returns an error or
-// nil for each. If an acknowledgement got no reply, it was not sent.
+// nil for each acknowledgement. An acknowledgement without a reply counts as not
+// sent.
 func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgement) []error {
 	commands := make([]*redis.StringCmd, len(list))
 	_, failed := r.Pipelined(ctx, func(pipe redis.Pipeliner) error {

@@ -13,31 +13,31 @@ import (
 	"outboxd/client"
 )
 
-// Key is the key of the stream. It begins like Asynq's keys, for users that may use no
-// others.
+// Key is the key of the stream. It begins like Asynq's keys, because some Redis users may access only keys that begin
+// so.
 const Key = "asynq:{outboxd}:acknowledged"
 
-// The bounds of the stream. Acknowledgements that are trimmed unread cost a repeat
-// each. The stream takes about 100 MB at most.
+// The bounds of the stream. If an acknowledgement is trimmed before the outbox has
+// read it, its event is sent again. The stream takes about 100 MB at most.
 const (
 	most = 1_000_000
 	keep = time.Hour
 )
 
-// Header is the header of a task that has the mark of its outbox. A copy of an outbox has
-// another mark.
+// Header is the name of the task header that identifies the task's outbox. A copy of an outbox has another identity.
 const Header = "outboxd-outbox"
 
-// Acknowledgement says that an event took effect. An outbox accepts it only if it
-// has an event with this ID, type and queue, and Outbox is its own mark or empty.
+// Acknowledgement says that an event took effect. An outbox accepts it only if the
+// outbox has an event with this ID, type and queue, and Outbox is its own identity
+// or empty.
 type Acknowledgement struct {
 	Event       client.ID
 	Type, Queue string
 	Outbox      string // the task's Header
 }
 
-// Send adds an acknowledgement to the stream. If it returns no error, Redis has
-// it.
+// Send adds an acknowledgement to the stream. If it returns no error, Redis has the
+// acknowledgement.
 func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error {
 	place, err := r.XAdd(ctx, a.entry()).Result()
 	if err != nil {
@@ -64,11 +64,11 @@ const Start = "0-0"
 const End = "end"
 
 // Await returns up to limit acknowledgements after a position, and the next
-// position. If there are none, it waits up to wait for the first. If the
-// position belongs to another stream, because Redis lost its data or was
-// replaced, next is Start.
+// position. If there are none, Await waits for the first one, for at most the
+// duration wait. If the position is not of this stream, because Redis lost its data
+// or was replaced, next is Start.
 //
-// The end of the context does not end the waiting; closing the client does.
+// Ending the context does not end the waiting; closing the Redis client does.
 func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {
 	if after == End {
 		last, err := last(ctx, r)
@@ -100,7 +100,8 @@ func Await(ctx context.Context, r redis.UniversalClient, after string, limit int
 	return list, next, nil
 }
 
-// rest trims the stream, and checks whether the position belongs to it.
+// rest trims the stream, and checks whether the position after belongs to this
+// stream.
 func rest(ctx context.Context, r redis.UniversalClient, after string) (next string, err error) {
 	old := strconv.FormatInt(time.Now().Add(-keep).UnixMilli(), 10)
 	if err := r.XTrimMinIDApprox(ctx, Key, old, 0).Err(); err != nil {
@@ -134,7 +135,8 @@ func last(ctx context.Context, r redis.UniversalClient) (string, error) {
 	return found[0].ID, nil
 }
 
-// read reads an entry; false if it is no acknowledgement.
+// read reads an entry of the stream; ok is false if the entry is no
+// acknowledgement.
 func read(values map[string]any) (a Acknowledgement, ok bool) {
 	text := func(name string) string { value, _ := values[name].(string); return value }
 	id, err := client.ParseID(text("event"))
@@ -155,7 +157,8 @@ func parse(text string) (p place, ok bool) {
 	return p, errors.Join(errs[:]...) == nil
 }
 
-// less reports whether a is before b; false if either is no place.
+// less reports whether position a is before position b; false if a or b is no valid
+// ID of an entry.
 func less(a, b string) bool {
 	first, ok := parse(a)
 	second, too := parse(b)

@@ -1,9 +1,9 @@
-// Package bell tells the workers of Asynq's queues about new tasks, so that an
-// idle worker begins at once and not with its next look. outboxd's relay rings
-// whenever it has enqueued tasks.
+// Package bell tells idle Asynq workers about new tasks, so that they begin at once
+// and not at their next poll. outboxd's relay rings, that is, publishes a Redis
+// message, whenever it has enqueued tasks.
 //
-// It only matters for latency: a worker that misses the bell finds the tasks by
-// looking.
+// The bell only reduces latency: a worker that misses it finds the tasks by
+// polling.
 package bell
 
 import (
@@ -17,21 +17,23 @@ import (
 )
 
 // Channel is the Redis channel on which publishers announce new tasks. Its name
-// begins like Asynq's keys, for users that may use no others. All databases of a
-// Redis share it: a needless ring costs one look.
+// begins like Asynq's keys, because some Redis users may use only such names. All
+// databases of a Redis share the channel: a ring for another database costs one
+// needless poll.
 const Channel = "asynq:{outboxd}:bell"
 
-// Publish rings for all workers, after the other commands of a pipeline.
+// Publish adds a ring for all workers to the end of a pipeline.
 func Publish(ctx context.Context, pipe redis.Pipeliner) { pipe.Publish(ctx, Channel, "") }
 
-// How long a listener waits before it tests a silent connection, and before it
-// tries again to connect.
+// How long a listener waits before it pings a silent connection, and before it
+// connects again.
 const (
 	silence = 10 * time.Second
 	again   = time.Second
 )
 
-// Bell is a bell that can be rung. One ring is kept until it is received.
+// Bell is a signal within this process. It keeps one ring until somebody receives
+// it.
 type Bell chan struct{}
 
 // New returns a Bell.
@@ -45,9 +47,9 @@ func (b Bell) Ring() {
 	}
 }
 
-// Listen rings for every message of a publisher, and whenever it begins to
-// listen, because messages may have been missed before. It returns when ctx
-// ends. It calls failed when a subscription ends, and then tries again.
+// Listen rings for every message on Channel. It also rings whenever a subscription
+// begins, because messages may have been missed before. It returns when ctx ends.
+// It calls failed when a subscription ends, and then tries again.
 func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed func(error)) {
 	for ctx.Err() == nil {
 		if err := b.subscribe(ctx, client); ctx.Err() == nil {
@@ -60,12 +62,13 @@ func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed f
 	}
 }
 
-// subscribe rings until the subscription fails. A subscription that Redis did not
-// confirm counts as failed, because it would be silent for ever.
+// subscribe listens and rings until the subscription fails. A subscription that
+// Redis did not confirm counts as failed, because it would be silent for ever.
 func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error {
 	subscription := client.Subscribe(ctx, Channel)
 	defer func() { _ = subscription.Close() }()
-	// A waiting read does not notice the end of its context.
+	// A read that waits for a message does not notice the end of its context. So
+	// close the subscription.
 	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
 	for confirmed := false; ; {
 		word, err := receive(ctx, subscription)
@@ -81,7 +84,8 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 	}
 }
 
-// receive waits for a message. go-redis panics at an unknown answer.
+// receive waits for a message. It recovers a panic, because go-redis panics at an
+// unknown answer.
 func receive(ctx context.Context, subscription *redis.PubSub) (word any, err error) {
 	defer func() {
 		if strange := recover(); strange != nil {
@@ -96,6 +100,6 @@ func isTimeout(err error) bool {
 	return ok && failure.Timeout()
 }
 
-// Pause is the pause that a server of Asynq needs when the waiting is done by its
-// Redis client: set it as asynq.Config.TaskCheckInterval.
+// Pause is the asynq.Config.TaskCheckInterval for an Asynq server whose Redis
+// client is a pipeline.Client: that client itself waits while the queues are empty.
 const Pause = time.Millisecond / 2

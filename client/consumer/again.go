@@ -12,22 +12,22 @@ import (
 	"outboxd/client/outage"
 )
 
-// mostTries bounds how often one attempt of a task begins its transaction. After a
-// change of a table every connection of the pool may have an outdated plan, and
-// fails once because of it.
+// mostTries bounds how many transactions one attempt of a task begins. After a
+// table was changed, every connection of the pool may have an outdated plan, and
+// each connection then fails once.
 const mostTries = 20
 
 // beginPause is how long a task waits before it tries the database again.
 const beginPause = 500 * time.Millisecond
 
-// ErrNotTried is the error of a task that ended before its handler ran. Either the
-// database could not be reached until the task's time was over, or something was
-// missing, which the error names, so that the event could not be confirmed. The
-// task comes again and loses no attempt.
+// ErrNotTried is the error of a task that ended before its handler ran, because its
+// event could not be confirmed. Either the database could not be reached until the
+// task's time was over, or something in the database was missing, which the error
+// names. Asynq runs the task again, and the task loses no attempt.
 var ErrNotTried = errors.New("nothing of the task was tried")
 
-// errBegin marks that the transaction did not begin. errConfirm marks that the event
-// could not be confirmed in it, which happens before the handler runs.
+// errBegin marks an error of BEGIN. errConfirm marks an error of confirming the
+// event, which happens before the handler runs.
 var (
 	errBegin   = errors.New("begin the transaction of a task")
 	errConfirm = errors.New("confirm the event of a task")
@@ -35,18 +35,20 @@ var (
 
 func isUntried(err error) bool { return errors.Is(err, errBegin) || errors.Is(err, errConfirm) }
 
-// isAway reports whether an error before the handler passes by itself. If the
-// transaction did not begin and the error has no SQLSTATE, the connection failed.
+// isAway reports whether an error that came before the handler passes by itself. An
+// error of BEGIN without a SQLSTATE means that the connection failed.
 func isAway(err error) bool {
 	return outage.Is(err) || errors.Is(err, errBegin) && outage.State(err) == ""
 }
 
-// untriedDelay is the time after which a task comes again that was not tried.
+// untriedDelay is how long Asynq waits before it runs a task again whose handler
+// did not run.
 func untriedDelay() time.Duration { return 2*time.Second + rand.N(3*time.Second) }
 
-// notTried returns the error of a task that was not tried. On the last attempt
-// Asynq would archive the task. Run puts it back instead. Other servers remove it
-// from the queue; the relay then finds it missing and sends the event again.
+// notTried returns the error of a task whose handler did not run. If it was the
+// task's last attempt, Asynq would archive the task. A server that Run started puts
+// the task back instead. On another server the error removes the task from the
+// queue; the relay then finds the task missing and sends the event again.
 func notTried(ctx context.Context, event Event, err error) error {
 	err = fmt.Errorf("%w: %w", ErrNotTried, err)
 	if event.Attempt < event.Attempts {

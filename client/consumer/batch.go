@@ -24,31 +24,32 @@ import (
 // Batch is the tuning of HandleBatch. The zero value is fine.
 type Batch struct {
 	Max int // events at once; 0: 100
-	// Wait is how long an event waits for others although a transaction could begin,
-	// but for at most a third of its own time. With 0 it does not wait: the events that come while batches are under way form
-	// the next batch.
+	// Wait is how long an event waits for other events although a transaction could begin. It never waits longer than a
+	// third of its task's timeout. With 0 it does not wait: the events that arrive while batches run form the next
+	// batch.
 	Wait time.Duration
 	// Logger says why a batch failed, at most once a minute. nil: slog.Default().
 	Logger *slog.Logger
 }
 
-// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does. Its
-// handle takes several events of the same type and queue at once. One statement
-// confirms them, and they are committed together.
+// HandleBatch returns the handler of a task type for Asynq's mux, as Handle does,
+// but handle gets several events of the same type and queue at once. One statement
+// confirms them, and one transaction commits them.
 //
-// handle gets the payloads of different events in the order of their IDs. None of
-// these events took effect before. EventsOf returns the events in the same order.
+// The payloads that handle gets are of different events, in the order of the
+// events' IDs. None of these events took effect before. EventsOf returns the events
+// in the same order.
 //
 // Asynq runs each task in a goroutine of its own, and a batch consists of tasks that
 // run at the same time. So asynq.Config.Concurrency limits the size of a batch too:
 // set it to a few times Max.
 //
 // A batch fails if handle returns an error or panics, if the transaction is not
-// committed, or if the time of one of the tasks ends meanwhile. Then nothing has
-// happened, and each task is tried by itself: handle gets one payload. So one bad
-// event costs no other event an attempt. A task that Asynq tries again is not put
-// into a batch either. A task whose batch has not begun when half of its time is over
-// is carried out by itself.
+// committed, or if the timeout of one of its tasks ends meanwhile. Then the batch
+// is rolled back, and each task runs by itself: handle gets one payload. So one bad
+// event costs no other event an attempt. A task also runs by itself if it is not
+// its first attempt, or if its batch has not begun when half of the task's timeout
+// is over.
 func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payloads []T) error, batch Batch) asynq.Handler {
 	if batch.Max <= 0 {
 		batch.Max = 100
@@ -62,7 +63,7 @@ func HandleBatch[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx
 	}
 }
 
-// EventsOf returns the events that a handler of this package runs for. Under
+// EventsOf returns the events whose payloads a handler of this package got. With
 // HandleBatch there may be several.
 func EventsOf(ctx context.Context) []Event {
 	if events, ok := ctx.Value(eventsKey{}).([]Event); ok {
@@ -88,7 +89,8 @@ type batching[T, Tx any] struct {
 	failures rate.Sometimes
 }
 
-// gathererOf has the values that tasks must share to be in one batch.
+// gathererOf is the key of a Gatherer: only tasks with the same queue and server
+// can be in one batch.
 type gathererOf struct {
 	queue  string
 	server *server // nil: the server was not started by Run
@@ -123,9 +125,9 @@ func (b *batching[T, Tx]) ProcessTask(ctx context.Context, task *asynq.Task) err
 	return b.c.process(ctx, task, func(ctx context.Context, tx Tx) error { return b.handle(ctx, tx, []T{payload}) })
 }
 
-// together carries a task out in a batch. The batch ends before the task's own time
-// does. So what is left decides who is to blame: a database that hangs costs no
-// attempt, and a handler that uses up the time costs one.
+// together runs a task in a batch. The batch ends a little before the task's own
+// timeout, and the rest is for running the task by itself. So a database that hangs
+// costs no attempt, but a handler that uses up the time costs one.
 func (b *batching[T, Tx]) together(ctx context.Context, event Event, payload T) answer {
 	ctx, cancel := spare.Before(ctx)
 	defer cancel()
@@ -157,7 +159,7 @@ func (b *batching[T, Tx]) gatherer(ctx context.Context, queue string) *gather.Ga
 	return g
 }
 
-// carryOut runs one batch.
+// carryOut runs one batch and gives each of its tasks an answer.
 func (b *batching[T, Tx]) carryOut(members []*member[T]) {
 	together, repeats := distinct(members)
 	var answers map[client.ID]answer
@@ -187,9 +189,9 @@ func (b *batching[T, Tx]) carryOut(members []*member[T]) {
 	}
 }
 
-// complain logs why a batch failed. Its tasks would not tell: they may all succeed
-// when they are tried one by one. An outage is no fault of the handler, and each task
-// reports it.
+// complain logs why a batch failed, because otherwise nobody would know: its tasks
+// may all succeed when they run one by one. It does not log an outage, because each
+// task reports that.
 func (b *batching[T, Tx]) complain(members []*member[T], err error) {
 	if err == nil || isUntried(err) || errors.Is(err, ErrTooEarly) || errors.Is(err, context.Canceled) || outage.Is(err) {
 		return
@@ -199,10 +201,9 @@ func (b *batching[T, Tx]) complain(members []*member[T], err error) {
 	})
 }
 
-// single carries out a batch of one task. Its failure is the task's own. It is
-// called for the batch, and not where the task waits, so that other tasks gather
-// meanwhile. If the task has to wait for the database or for its turn, it waits by
-// itself.
+// single runs a batch that has only one task. An error is the result of that task,
+// which is not tried again by itself. If the task has to wait for the database or
+// for its turn, it gets no answer here and waits outside of the batch.
 func (b *batching[T, Tx]) single(m *member[T]) map[client.ID]answer {
 	err := recovered(func() error {
 		return b.c.once(context.WithValue(m.ctx, eventKey{}, m.event), m.event, func(ctx context.Context, tx Tx) error {
@@ -224,8 +225,9 @@ func recovered(work func() error) (err error) {
 	return work()
 }
 
-// distinct returns one task for each event, and the repeats separately. It leaves
-// out the tasks that have left, and those whose time is over.
+// distinct returns one task for each event, and the other tasks of the same events
+// as repeats. It leaves out tasks that do not wait for the batch any more, and
+// tasks whose time is over.
 func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	seen := make(map[client.ID]bool, len(members))
 	for _, m := range members {
@@ -244,8 +246,8 @@ func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	return together, repeats
 }
 
-// once runs the transaction of a batch. An event without an answer has to be tried by
-// itself.
+// once runs the transaction of a batch. A task whose event gets no answer has to
+// run by itself.
 func (b *batching[T, Tx]) once(ctx context.Context, members []*member[T]) (answers map[client.ID]answer, err error) {
 	tx, err := b.c.db.Begin(ctx)
 	if err != nil {

@@ -14,47 +14,49 @@ import (
 
 // Options changes how a Consumer works. The zero value is fine.
 type Options struct {
-	// Schema is the schema of the outbox. Empty: one more query finds it with
-	// the first task. It is the schema on the session's search path, or else
-	// the only one that the role may use.
+	// Schema is the schema of the outbox. If it is empty, the first task makes one
+	// more query to find it: the outbox on the session's search path, or else the
+	// only one that the role may use.
 	//
-	// For a remote Consumer it is the schema of the table of CreateInbox.
-	// Empty: the table is on the session's search path.
+	// For a Consumer of NewRemote it is the schema of the table that CreateInbox
+	// makes. If it is empty, the table is on the session's search path.
 	Schema string
-	// PassOthers also runs the handler for tasks that are no events, in a
-	// transaction without a confirmation. Such a task may take effect more than
-	// once. Without PassOthers it ends with ErrNotAnEvent, and Asynq archives
-	// it.
+	// PassOthers also runs the handler for tasks that do not come from an outbox,
+	// in a transaction without a confirmation. Such a task may take effect more
+	// than once. Without PassOthers such a task ends with ErrNotAnEvent, and Asynq
+	// archives it.
 	PassOthers bool
 }
 
-// Consumer lets events take effect once in one database. It is safe for
-// concurrent use.
+// Consumer makes handlers whose events take effect exactly once in one database. It
+// is safe for concurrent use.
 type Consumer[Tx any] struct {
 	db      Database[Tx]
 	options Options
 	inbox   inbox
 }
 
-// inbox knows which events took effect.
+// inbox records which events took effect.
 type inbox interface {
 	// confirm is called before the effect, in the effect's transaction. It
 	// returns false if the event took effect before.
 	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
-	// check returns an error if confirm cannot work.
+	// check returns an error if confirm would fail, for example because a right is
+	// missing.
 	check(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row) error
-	// committed is called after the commit, also for a repeat.
+	// committed is called after the commit, even if the event took effect before.
 	committed(ctx context.Context, event Event) error
 
-	// confirmAll confirms several different events, and answers in their order.
+	// confirmAll confirms several different events. Its answers are in the order of
+	// the events.
 	confirmAll(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, events []Event) ([]confirmation, error)
 	// committedAll calls committed for several events, and returns an error or nil for
 	// each.
 	committedAll(ctx context.Context, events []Event) []error
 }
 
-// New returns a Consumer that uses the database of the outbox. The role needs
-// the rights of outboxd_consumer.
+// New returns a Consumer whose handlers write to the database of the outbox. Its
+// database role needs the rights of outboxd_consumer.
 func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 	return &Consumer[Tx]{db: db, options: options, inbox: &origin{schema: schema{given: options.Schema}}}
 }
@@ -62,13 +64,14 @@ func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 // process runs handle in a transaction that confirms the event first, and commits
 // if handle returns nil.
 //
-//   - A transaction that failed through no fault of the task is repeated at once.
+//   - A transaction that failed because of a conflict or an outdated plan is
+//     repeated at once.
 //   - If the database cannot be reached, the task waits until its time is over, and
 //     then goes back to its queue. While tasks wait, the worker takes no others.
-//   - If the event cannot be confirmed for another reason, its task goes back
-//     at once.
-//   - A task whose event does not have its turn goes back, or waits on its last
-//     attempt.
+//   - If the event cannot be confirmed for another reason, the task goes back to
+//     its queue at once.
+//   - If it is not the event's turn, the task goes back to its queue; on its last
+//     attempt it waits instead.
 //
 // The last three cost no attempt.
 func (c *Consumer[Tx]) process(ctx context.Context, task *asynq.Task, handle func(context.Context, Tx) error) error {
@@ -107,7 +110,7 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBegin, err)
 	}
-	// With another context, because the task's may have ended.
+	// Roll back with another context, because the task's context may have ended.
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	first := true
 	if !event.ID.IsZero() {
@@ -120,8 +123,8 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 			return err
 		}
 	}
-	// Commit also without an effect: outboxd.confirm may have written the reason
-	// to the journal.
+	// Commit even if there is no effect, because outboxd.confirm may have written
+	// the reason to the journal.
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("commit the effect of event %s: %w", event.ID, err)
 	}

@@ -11,6 +11,5 @@
 //	err := consumer.Run(ctx, redis, asynq.Config{Queues: map[string]int{"default": 1}}, mux)
 //
 // SQL is for database/sql; gormoutbox.Database and pgxoutbox.Database are for GORM
-// and pgx. NewRemote makes a consumer whose tables are in another database than
-// the outbox.
+// and pgx. NewRemote makes a consumer whose effects are in another database than the outbox.
 package consumer

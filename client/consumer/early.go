@@ -11,24 +11,25 @@ import (
 	"outboxd/client/outage"
 )
 
-// ErrTooEarly is the error for a task whose event must wait: its ordering key
-// has another event's turn. That happens after PostgreSQL has gone back to an
-// earlier state, by a failover that lost the last commits or by a restore. It
-// has then forgotten that the earlier event took effect. The task must come
-// again.
+// ErrTooEarly is the error for a task whose event must wait, because an earlier
+// event of the same ordering key has the turn. That happens after a failover that
+// lost the last commits, or after a restore: PostgreSQL then no longer knows that
+// the earlier event took effect. The task has to run again later.
 var ErrTooEarly = errors.New("it is another event's turn")
 
-// IsFailure is for asynq.Config, and Run sets it. It reports whether an error
-// costs a task an attempt: ErrTooEarly, ErrUnacknowledged and ErrNotTried do not.
+// IsFailure is for asynq.Config.IsFailure, and Run sets it there. It reports
+// whether an error costs a task an attempt. ErrTooEarly, ErrUnacknowledged and
+// ErrNotTried do not.
 func IsFailure(err error) bool {
 	return !errors.Is(err, ErrTooEarly) && !errors.Is(err, ErrUnacknowledged) && !errors.Is(err, ErrNotTried)
 }
 
-// tooEarly is the SQLSTATE with which outboxd.confirm refuses such an event.
+// tooEarly is the SQLSTATE with which outboxd.confirm refuses an event whose turn
+// has not come.
 const tooEarly = "OB001"
 
-// named returns the named error for an error of outboxd.confirm, for any
-// driver.
+// named turns an error of outboxd.confirm into ErrTooEarly if it has that SQLSTATE.
+// It works with any driver.
 func named(err error) error {
 	if outage.State(err) == tooEarly {
 		return fmt.Errorf("%w: %w", ErrTooEarly, err)
@@ -36,17 +37,17 @@ func named(err error) error {
 	return err
 }
 
-// A task on its last attempt waits for turnPause before it asks again, turnPauses
-// times.
+// A task on its last attempt waits for turnPause before it tries to confirm its
+// event again. It waits turnPauses times.
 const (
 	turnPause  = 500 * time.Millisecond
 	turnPauses = 6
 )
 
-// awaitTurn returns err, which gives the task back. On the last attempt Asynq would archive the
-// task, so awaitTurn waits instead, and returns nil when it is time to ask again. After several
-// waits the task is removed from the queue, because the task with the turn may need its place. Its
-// event is in the outbox or held, and the relay will make its task again.
+// awaitTurn returns err, with which the task goes back to its queue. On the last attempt Asynq would archive the task.
+// So awaitTurn waits instead, and returns nil when the task shall try again. After several waits its error removes the
+// task from the queue, so that the worker is free for the task whose turn it is. The event stays pending or held, and
+// the relay will enqueue it again.
 func awaitTurn(ctx context.Context, event Event, waited int, err error) error {
 	if event.Attempt < event.Attempts {
 		return err

@@ -14,22 +14,23 @@ import (
 	"outboxd/client/acknowledge"
 )
 
-// ErrNotAnEvent is the error for a task whose ID is not that of an event,
-// because another program enqueued it. It wraps asynq.SkipRetry.
+// ErrNotAnEvent is the error for a task whose ID is not the ID of an event, because
+// another program enqueued the task. It wraps asynq.SkipRetry.
 var ErrNotAnEvent = fmt.Errorf("the task was not relayed from the outbox: %w", asynq.SkipRetry)
 
-// Event has the data of an event besides its payload.
+// Event has everything about an event except its payload.
 type Event struct {
-	// ID is zero for a task that is no event. Pass it on with effects outside
-	// the database, so that receivers can recognise a repeat.
+	// ID is the event's ID; zero for a task that does not come from an outbox. Send
+	// the ID along with effects outside the database, so that their receivers can
+	// recognise a repeat.
 	ID client.ID
-	// Replay counts how often the event was replayed as a dead letter.
+	// Replay is how often the event was a dead letter and was replayed.
 	Replay int
 	Type   string
 	Queue  string
-	// Headers are the event's headers and those of its trace.
+	// Headers are the event's headers, with the headers of its trace.
 	Headers map[string]string
-	// outbox is the mark of the outbox that the task came from, for the acknowledgement.
+	// outbox identifies the outbox that the task came from. The acknowledgement returns it.
 	outbox string
 	// Attempt counts from 1 to Attempts, after which the event is a dead letter.
 	Attempt, Attempts int
@@ -37,15 +38,15 @@ type Event struct {
 
 type eventKey struct{}
 
-// EventOf returns the event for which a handler of this package runs. Outside of
+// EventOf returns the event whose payload a handler of this package got. Outside of
 // a handler it is zero.
 func EventOf(ctx context.Context) Event {
 	event, _ := ctx.Value(eventKey{}).(Event)
 	return event
 }
 
-// readEvent reads the event of a task. Errors: ErrNotAnEvent, with an event
-// without an ID.
+// readEvent reads the event of a task. Its only error is ErrNotAnEvent; the
+// returned event then has no ID.
 func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	name, inside := asynq.GetTaskID(ctx)
 	if !inside {

@@ -9,26 +9,27 @@ import (
 	"outboxd/client"
 )
 
-// Handle returns the handler of a task type for Asynq's mux. The changes of handle
-// through tx, and only these, happen once for each event: tx confirms the event
-// first, and is committed if handle returns nil. Do not commit it or roll it back.
+// Handle returns the handler of a task type for Asynq's mux. What handle changes
+// through tx, and only that, happens exactly once for each event. The transaction
+// tx confirms the event before handle runs, and is committed if handle returns nil.
+// Do not commit it or roll it back.
 //
-// The payload is the producer's; see client.Type.Decode. With T = *asynq.Task it
-// is in the task. If it cannot be decoded, the event becomes a dead letter at
-// once.
+// The payload is the one that the producer emitted; see client.Type.Decode. With T
+// = *asynq.Task handle gets the task, which contains the payload. If the payload
+// cannot be decoded, the event becomes a dead letter at once.
 //
 // If an event took effect before, its task ends without a call of handle. If
-// another task of the same event is running, this one waits for it.
+// another task of the same event is running, this task waits for its end.
 //
-// After an error Asynq tries again, unless the error wraps asynq.SkipRetry.
-// handle runs again within the same attempt if its transaction lost against
-// another one, or somebody changed a table: its actions outside tx are then
-// repeated.
+// After an error Asynq tries again, unless the error wraps asynq.SkipRetry. handle
+// may also run again within the same attempt: if its transaction lost a conflict
+// with another one, or if a table was changed. Then what it does outside tx happens
+// again.
 //
-// The transaction may last, and may be idle, until the task's deadline:
-// idle_in_transaction_session_timeout and transaction_timeout are lifted.
-// statement_timeout and lock_timeout of the role stay, and bound the statements
-// of handle.
+// The transaction may last, and may be idle, until the task's deadline, because
+// Handle sets idle_in_transaction_session_timeout to that deadline and switches
+// transaction_timeout off. The role's statement_timeout and lock_timeout still
+// bound the statements of handle.
 func Handle[T, Tx any](c *Consumer[Tx], handle func(ctx context.Context, tx Tx, payload T) error) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
 		payload, err := decode[T](task)

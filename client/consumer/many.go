@@ -9,7 +9,7 @@ import (
 	"outboxd/client/acknowledge"
 )
 
-// confirmation is the inbox's answer for one event of several.
+// confirmation is the inbox's answer for each event of confirmAll.
 type confirmation uint8
 
 const (
@@ -18,7 +18,8 @@ const (
 	tooSoon                         // another event has the turn of its key
 )
 
-// The answer is one row with a text, which every driver reads alike.
+// The answer is one row with one text, because every driver reads that in the same
+// way.
 const confirmManySQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
@@ -55,7 +56,7 @@ func (o *origin) confirmAll(ctx context.Context, row func(context.Context, strin
 	return list, nil
 }
 
-// array is the text form of an array of IDs.
+// array returns the events' IDs as the text of a PostgreSQL array.
 func array(events []Event) string {
 	ids := make([]string, len(events))
 	for i, event := range events {
@@ -68,8 +69,8 @@ func (o *origin) committedAll(_ context.Context, events []Event) []error {
 	return make([]error, len(events))
 }
 
-// As recordSQL. The rows are inserted in the order of their IDs, so that two
-// transactions cannot deadlock.
+// The same as recordSQL for several events. It inserts the rows in the order of
+// their IDs, so that two transactions cannot deadlock.
 const recordManySQL = `
 WITH first AS (
     INSERT INTO outboxd_inbox (event_id) SELECT id FROM unnest($2::text::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING RETURNING event_id
@@ -97,7 +98,7 @@ func (r *remote) confirmAll(ctx context.Context, row func(context.Context, strin
 	return list, nil
 }
 
-// committedAll acknowledges in one round trip.
+// committedAll sends the acknowledgements of several events in one round trip.
 func (r *remote) committedAll(ctx context.Context, events []Event) []error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
 	defer cancel()

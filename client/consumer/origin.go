@@ -13,11 +13,9 @@ import (
 // origin is the inbox in the database of the outbox.
 type origin struct{ schema schema }
 
-// Lifts the timeouts and confirms, in one round trip. A handler that talks to other
-// servers leaves its transaction idle meanwhile. If a timeout ended the transaction, every
-// attempt would repeat its outside effects, and none would be recorded.
-// transaction_timeout exists since PostgreSQL 17; once it runs it can only be switched
-// off.
+// Changes the timeouts and confirms the event, in one round trip. While a handler calls other servers, its transaction
+// is idle. If a timeout ended the transaction, every attempt would repeat those calls, and none would be recorded.
+// transaction_timeout exists since PostgreSQL 17. A transaction cannot extend it, only switch it off.
 const confirmSQL = `
 SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', $1::pg_catalog.text, true),
     CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', '0', true) END,
@@ -37,8 +35,8 @@ func (o *origin) confirm(ctx context.Context, row func(context.Context, string, 
 	return first, nil
 }
 
-// check confirms in a transaction that is rolled back: only that proves that the role
-// has the rights.
+// check calls confirm in a transaction and rolls it back, because only that proves
+// that the role has the rights.
 func (o *origin) check(ctx context.Context, row func(context.Context, string, ...any) Row) error {
 	schema, err := o.schema.in(ctx, row)
 	if err != nil {
@@ -54,11 +52,11 @@ func (o *origin) check(ctx context.Context, row func(context.Context, string, ..
 
 func (o *origin) committed(context.Context, Event) error { return nil }
 
-// handlerPatience bounds a handler whose context has no deadline; Asynq's contexts
-// have one.
+// handlerPatience is how long the transaction may be idle if the handler's context
+// has no deadline. Contexts of Asynq have one.
 const handlerPatience = time.Hour
 
-// patience returns how many milliseconds the transaction may be idle, as an int of PostgreSQL.
+// patience returns how many milliseconds the transaction may be idle, as the text of a PostgreSQL integer.
 func patience(ctx context.Context) string {
 	d := handlerPatience
 	if deadline, ok := ctx.Deadline(); ok {

@@ -17,15 +17,14 @@ import (
 	"outboxd/client/outage"
 )
 
-// ErrUnacknowledged is the error for an event that took effect in another database than
-// the outbox's, if Redis did not accept the acknowledgement. Its task comes again, has no
-// effect, and acknowledges then.
+// ErrUnacknowledged is the error of a task of a remote Consumer: the event took effect, but Redis did not accept the
+// acknowledgement. Asynq runs the task again. It then has no effect, but sends the acknowledgement.
 var ErrUnacknowledged = errors.New("the effect is committed, and its acknowledgement is not on its way")
 
-// NewRemote returns a Consumer with another database than the outbox. A table there,
-// which CreateInbox makes, records which events took effect. After the commit an
-// acknowledgement goes back to the outbox through Redis. If it is lost, the event comes
-// again and has no effect.
+// NewRemote returns a Consumer whose handlers write to another database than that of the outbox. A table in that
+// database records which events took effect; CreateInbox makes it. After the commit the Consumer sends an
+// acknowledgement to the outbox through Redis. If the acknowledgement is lost, the event is sent again and has no
+// effect.
 //
 // Close the Consumer when its worker has ended. Errors: an unknown kind of RedisConnOpt.
 func NewRemote[Tx any](db Database[Tx], connect asynq.RedisConnOpt, options Options) (*Consumer[Tx], error) {
@@ -48,7 +47,7 @@ func (c *Consumer[Tx]) Close() error {
 	return nil
 }
 
-// inboxSQL is a file, so that it can also be run by other migration tools.
+// inboxSQL is in a file of its own, so that other migration tools can run it, too.
 //
 //go:embed inbox.sql
 var inboxSQL string
@@ -65,8 +64,9 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 		return fmt.Errorf("make the inbox: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	// Look first: CREATE INDEX would wait for all running handlers even if
-	// nothing is missing, and two callers at once would conflict.
+	// First look whether the table exists. CREATE INDEX would wait for all running
+	// handlers even if the index exists, and two callers at the same time would
+	// conflict.
 	var made bool
 	if err := tx.QueryRow(ctx, "SELECT pg_advisory_xact_lock(7306087319) IS NULL OR to_regclass($1) IS NOT NULL", r.named("outboxd_inbox")).Scan(&made); err != nil {
 		return fmt.Errorf("look for the inbox: %w", err)
@@ -86,9 +86,10 @@ func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 	return tx.Commit(ctx)
 }
 
-// TrimInbox deletes up to 10,000 rows that are older than age, and returns how
-// many. age must be longer than outboxd's --relay-history, which is a week by
-// default: an event that is sent again must still find its row.
+// TrimInbox deletes up to 10,000 rows that are older than age, and returns how many
+// it deleted. age must be longer than outboxd's --relay-history, which is a week by
+// default: as long as outboxd may send an event again, the inbox needs the event's
+// row.
 func (c *Consumer[Tx]) TrimInbox(ctx context.Context, age time.Duration) (n int64, err error) {
 	r, ok := c.inbox.(*remote)
 	if !ok {
@@ -112,19 +113,20 @@ WITH gone AS (
     RETURNING 1
 ) SELECT count(*) FROM gone`
 
-// remote is the inbox in a consumer's own database.
+// remote is the inbox of a Consumer of NewRemote, in the consumer's own database.
 type remote struct {
 	redis redis.UniversalClient
 	table string
 }
 
 func (r *remote) named(statement string) string {
-	// The name of an index has no schema.
+	// Keep the index's name without a schema: CREATE INDEX does not accept one.
 	return strings.NewReplacer("outboxd_inbox_", "outboxd_inbox_", "outboxd_inbox", r.table).Replace(statement)
 }
 
-// As in the database of the outbox, the row is written before the effect, so that a
-// second task of the event waits for the first. The transaction may be idle.
+// Writes the inbox row before the effect, so that a second task of the same event
+// waits for the first. It also lets the transaction be idle until the task's
+// deadline.
 const recordSQL = `
 WITH first AS (INSERT INTO outboxd_inbox (event_id) VALUES ($2::text::uuid) ON CONFLICT DO NOTHING RETURNING 1)
 SELECT set_config('idle_in_transaction_session_timeout', $1::text, true),
@@ -154,12 +156,12 @@ func (r *remote) check(ctx context.Context, row func(context.Context, string, ..
 	return nil
 }
 
-// acknowledgePatience limits the time of an acknowledgement: the task ends only
-// after it.
+// acknowledgePatience is how long sending an acknowledgement may take. The task
+// waits for it.
 const acknowledgePatience = 10 * time.Second
 
-// committed sends the acknowledgement. The task ends only after it: if the
-// worker dies in between, the task runs again and acknowledges.
+// committed sends the acknowledgement before the task ends. If the worker dies
+// between the commit and the acknowledgement, the task runs again and sends it.
 func (r *remote) committed(ctx context.Context, event Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acknowledgePatience)
 	defer cancel()
@@ -170,7 +172,7 @@ func acknowledgementOf(event Event) acknowledge.Acknowledgement {
 	return acknowledge.Acknowledgement{Event: event.ID, Type: event.Type, Queue: event.Queue, Outbox: event.outbox}
 }
 
-// unacknowledged returns the error of a task whose acknowledgement ended with err.
+// unacknowledged returns the error of a task whose acknowledgement failed with err.
 func unacknowledged(event Event, err error) error {
 	switch {
 	case err == nil:

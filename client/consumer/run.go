@@ -17,18 +17,18 @@ import (
 	"outboxd/client/spare"
 )
 
-// Run serves the queues of config with Asynq's server until ctx ends, and then
-// lets the running tasks finish, within config.ShutdownTimeout. It waits for a
-// Redis that cannot be reached at first, and logs that once to config.Logger.
+// Run runs an Asynq server for the queues of config until ctx ends. Then it lets
+// the running tasks finish, within config.ShutdownTimeout. If Redis cannot be
+// reached at the start, Run logs that once to config.Logger and waits.
 //
-// Unlike with plain Asynq, outboxd's relay tells an idle worker about new tasks,
-// so that it begins at once. config.TaskCheckInterval, a second if it is zero,
-// is how often it also looks by itself, for retries. Errors for which IsFailure
-// is false cost no attempt, not even the last one.
+// Two things are better than with plain Asynq. outboxd's relay tells idle workers
+// about new tasks, so that they begin at once; the worker also polls every
+// config.TaskCheckInterval (0: a second), for retries. And errors for which
+// IsFailure is false never cost an attempt, not even the last one.
 //
-// An error says what to change before the worker can start: Redis refuses the
-// password, the database or a command, or a host name does not exist.
-// Consumer.Check does the same for the database.
+// If Run cannot start, its error says what to change: Redis refuses the password,
+// the database number or a command, or a host name does not exist. For PostgreSQL,
+// call Consumer.Check.
 func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, handler asynq.Handler) error {
 	if err := checkConfig(config, handler); err != nil {
 		return err
@@ -57,7 +57,8 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	var beside sync.WaitGroup
-	// A user without the right to subscribe finds tasks by polling.
+	// Ignore errors of the bell: a Redis user who may not subscribe finds tasks by
+	// polling.
 	beside.Go(func() { piped.Bell().Listen(ctx, client, func(error) {}) })
 	<-ctx.Done()
 	piped.Release()
@@ -66,7 +67,7 @@ func Run(ctx context.Context, connect asynq.RedisConnOpt, config asynq.Config, h
 	return nil
 }
 
-// server has the facts that handlers use of a server started by Run.
+// server is what handlers need to know about the server that Run started.
 type server struct {
 	spared  *spare.Tasks    // tasks that must not be archived on their last attempt
 	places  int             // tasks at the same time
@@ -99,7 +100,8 @@ func completed(running context.Context, config asynq.Config, tasks *spare.Tasks)
 		case errors.Is(err, ErrNotTried):
 			return untriedDelay()
 		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrUnacknowledged):
-			// Asynq counts in seconds. The random part spreads the tasks.
+			// Asynq rounds retries to whole seconds. The random part spreads the
+			// tasks over time.
 			return time.Second + rand.N(2*time.Second)
 		case delay != nil:
 			return delay(n, err, task)

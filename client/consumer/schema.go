@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 )
 
-// Finds every schema with an outbox. Schemas come first whose confirm(uuid) the role may call,
-// and among these the one on the search path. Other schemas may have a function of that name too,
-// but outbox_is_confirmed is only ours. 2950 is the type uuid in every database. The result is
-// one row, which every driver reads alike.
+// Finds every schema with an outbox. The schemas whose confirm(uuid) the role may call come first, and among these the
+// one on the search path. It recognises an outbox by the function outbox_is_confirmed, because schemas of other
+// programs may also have a function confirm(uuid). 2950 is the OID of the type uuid in every database. The result is
+// one row, because every driver reads that in the same way.
 const schemasSQL = `
 SELECT COALESCE(pg_catalog.json_agg(c)::pg_catalog.text, '[]') FROM (
     SELECT s.nspname AS name,
@@ -38,8 +38,8 @@ type schema struct {
 	found atomic.Pointer[string] // nil: not found yet
 }
 
-// in returns the quoted name of the schema. It queries inside the transaction,
-// because a pool may have only one connection.
+// in returns the quoted name of the schema. It runs its query inside the task's
+// transaction, because a pool may have only one connection.
 func (s *schema) in(ctx context.Context, row func(context.Context, string, ...any) Row) (string, error) {
 	if s.given != "" {
 		return quote(s.given), nil
@@ -60,8 +60,8 @@ func (s *schema) in(ctx context.Context, row func(context.Context, string, ...an
 	return name, nil
 }
 
-// forget makes the next call look for the schema again, because it may have
-// been renamed.
+// forget makes the next call of in look for the schema again, because the schema
+// may have been renamed.
 func (s *schema) forget() { s.found.Store(nil) }
 
 func candidates(ctx context.Context, row func(context.Context, string, ...any) Row) (list []candidate, err error) {
@@ -72,8 +72,8 @@ func candidates(ctx context.Context, row func(context.Context, string, ...any) R
 	return list, json.Unmarshal([]byte(text), &list)
 }
 
-// choose returns the schema on the search path, or the only one that the role may
-// use.
+// choose returns the outbox's schema on the search path, or else the only outbox's
+// schema that the role may use.
 func choose(candidates []candidate) (string, error) {
 	if len(candidates) == 0 {
 		return "", errNoOutbox

@@ -18,7 +18,8 @@ import (
 	"outboxd/client/outage"
 )
 
-// checkConfig finds settings that Asynq accepts but that never work.
+// checkConfig returns an error for settings that Asynq accepts but with which the
+// worker would never work.
 func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	if handler == nil {
 		return errors.New("the handler is nil: give Run an asynq.ServeMux with the handlers of your task types")
@@ -38,9 +39,9 @@ func checkConfig(config asynq.Config, handler asynq.Handler) error {
 	return nil
 }
 
-// hopeless is keyed by the beginning of an answer by which Redis refuses to
-// serve this client, and says what to change. Other answers, such as LOADING,
-// pass by themselves.
+// hopeless lists the errors with which Redis refuses to serve this client for good,
+// by how they begin, and what to change then. Other errors of Redis, such as
+// LOADING, pass by themselves.
 var hopeless = []struct {
 	words []string
 	cure  string
@@ -67,8 +68,8 @@ var hopeless = []struct {
 	},
 }
 
-// refused returns the error with which Run gives up, or nil if Redis may answer
-// later.
+// refused returns the error with which Run gives up, or nil if waiting for Redis
+// may help.
 func refused(err error) error {
 	if answer, ok := errors.AsType[redis.Error](err); ok {
 		for _, h := range hopeless {
@@ -99,8 +100,8 @@ func refused(err error) error {
 	return nil
 }
 
-// awaitRedis returns nil when Redis answers or ctx has ended. Otherwise its error
-// says what to change.
+// awaitRedis waits until Redis answers or ctx ends, and returns nil. If Redis
+// refuses this client, it returns an error that says what to change.
 func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.Logger) error {
 	for told := false; ; told = true {
 		err := client.Ping(ctx).Err()
@@ -126,10 +127,12 @@ func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.
 	}
 }
 
-// Check asks the database for everything that a task needs there, and changes
-// nothing. Call it before Run: a task whose event cannot be confirmed would wait.
+// Check tests whether the database has everything that a task needs, and changes
+// nothing. Call it before Run: a task whose event cannot be confirmed would go back
+// to its queue again and again.
 //
-// An error says what to change. If outage.Is is true for it, it may pass by itself.
+// Its error says what to change. If outage.Is(err) is true, the problem may pass by
+// itself.
 func (c *Consumer[Tx]) Check(ctx context.Context) error {
 	tx, err := c.db.Begin(ctx)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package gather makes batches of what comes one by one. What is ready while a batch
-// is under way becomes the next one, as a database gathers commits while it writes
-// the log: so batches are small while little comes, nothing waits then, and they
-// grow with the load.
+// Package gather makes batches of items that come one by one. The items that come
+// while a batch runs form the next batch, as a database gathers commits while it
+// writes its log. So batches are small and nothing waits while there is little
+// load, and batches grow with the load.
 package gather
 
 import (
@@ -15,11 +15,13 @@ import (
 type Options struct {
 	Max    int // items of a batch; at least 1
 	AtOnce int // batches under way at the same time; at least 1
-	// Wait is how long an item waits for others although a batch could begin, but for
-	// at most a third of the item's own time. 0: not at all.
+	// Wait is how long an item waits for other items although a batch could begin.
+	// It never waits longer than a third of the time until the item's deadline. 0:
+	// not at all.
 	Wait time.Duration
-	// Places is how many items there can be at the same time, waiting and under way:
-	// when all of them are there, none waits for another. 0: not known.
+	// Places is how many items there can be at the same time, waiting or in a
+	// running batch. If there are that many, no item waits for others, because no
+	// more can come. 0: not known.
 	Places int
 }
 
@@ -37,8 +39,8 @@ type Gatherer[T any] struct {
 	alarm   *time.Timer
 }
 
-// New returns a Gatherer that gives each batch to run, in a goroutine of its own.
-// Items of a batch are in the order in which they came.
+// New returns a Gatherer that calls run for each batch, in a goroutine of its own.
+// The items of a batch are in the order in which they came.
 func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
 	o.Max, o.AtOnce = max(o.Max, 1), max(o.AtOnce, 1)
 	return &Gatherer[T]{o: o, run: run}
@@ -54,7 +56,7 @@ func (g *Gatherer[T]) Add(ctx context.Context, item T) {
 	g.begin()
 }
 
-// Hurry ends all waiting for others, from now on: no more come.
+// Hurry says that no more items come. From now on no item waits for others.
 func (g *Gatherer[T]) Hurry() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -62,7 +64,7 @@ func (g *Gatherer[T]) Hurry() {
 	g.begin()
 }
 
-// begin lets as many batches begin as may.
+// begin starts batches while items wait and fewer than AtOnce batches run.
 func (g *Gatherer[T]) begin() {
 	for g.running < g.o.AtOnce && len(g.waiting) > 0 {
 		if left := g.patience(); left > 0 {
@@ -80,7 +82,8 @@ func (g *Gatherer[T]) begin() {
 	}
 }
 
-// patience returns how long all items may still wait for others.
+// patience returns how long the waiting items may still wait for others; 0 or less:
+// a batch has to begin.
 func (g *Gatherer[T]) patience() time.Duration {
 	if g.hurried || len(g.waiting) >= g.o.Max || g.o.Places > 0 && g.inside >= g.o.Places {
 		return 0

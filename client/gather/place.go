@@ -7,21 +7,23 @@ import (
 	"time"
 )
 
-// Place is an item's place in a batch: either the batch takes it when it begins, or
-// the item leaves before. The zero value is ready to use. It is safe for concurrent
-// use.
+// Place decides once whether the batch takes an item or the item leaves the batch
+// before it begins. The zero value is ready to use. It is safe for concurrent use.
 type Place struct{ decided atomic.Bool }
 
-// Take returns false if the item has left: the batch must leave it out.
+// Take claims the item for the caller: the batch, or the one who waits. The second
+// call returns false.
 func (p *Place) Take() bool { return p.decided.CompareAndSwap(false, true) }
 
-// Await waits for the answer of an item's batch. It returns false if the batch has
-// not begun when half of the item's time is over, which ctx's deadline ends: the
-// batch then leaves the item out, and the other half is for carrying it out alone.
+// Await waits for the answer to an item from its batch. If the batch has not begun
+// when half of the time until ctx's deadline is over, Await returns false and the
+// batch leaves the item out. The caller uses the other half of the time to process
+// the item alone.
 //
-// Once the batch has begun, Await waits for its answer even after ctx has ended. The
-// effect may be committed at any moment then, so nobody may say that nothing was
-// tried. A batch ends with the first of its members' contexts, so this is not long.
+// Once the batch has begun, Await waits for its answer even after ctx has ended.
+// The batch may commit at any moment then, so the caller must not report that
+// nothing was tried. A batch ends as soon as the context of one of its items ends,
+// so this wait is short.
 func Await[A any](ctx context.Context, p *Place, answers <-chan A) (answer A, answered bool) {
 	half := time.NewTimer(share(ctx, 2))
 	defer half.Stop()
@@ -37,7 +39,7 @@ func Await[A any](ctx context.Context, p *Place, answers <-chan A) (answer A, an
 	return <-answers, true
 }
 
-// share returns the n-th part of the time that ctx has left.
+// share returns one n-th of the time until ctx's deadline.
 func share(ctx context.Context, n time.Duration) time.Duration {
 	deadline, bounded := ctx.Deadline()
 	if !bounded {

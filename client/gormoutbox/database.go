@@ -8,8 +8,8 @@ import (
 	"outboxd/client/consumer"
 )
 
-// Database returns the database of a consumer whose handlers get a *gorm.DB in
-// the transaction.
+// Database returns a consumer.Database for GORM: handlers get a *gorm.DB that works
+// in the transaction.
 func Database(db *gorm.DB) consumer.Database[*gorm.DB] { return database{db} }
 
 type database struct{ db *gorm.DB }

@@ -1,6 +1,6 @@
-// Package outage distinguishes outages of PostgreSQL from faults of a statement, with
-// every driver. The daemon and its consumers share it, so that they agree on which
-// errors cost a task no attempt.
+// Package outage distinguishes outages of PostgreSQL from faults of a statement. It
+// works with every driver. The daemon and the consumers share it, so that they
+// agree on which errors cost a task no attempt.
 package outage
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// sqlState is the common interface of the drivers' errors.
+// sqlState is the interface that the errors of all drivers implement.
 type sqlState interface {
 	error
 	SQLState() string
@@ -29,8 +29,8 @@ func State(err error) string {
 	return ""
 }
 
-// classes has the classes of SQLSTATEs that pass by themselves, and states has
-// single ones. See PostgreSQL's appendix A.
+// classes lists the classes of SQLSTATEs of errors that pass by themselves, and
+// states lists single SQLSTATEs. See PostgreSQL's appendix A.
 var (
 	classes = []string{
 		"08", // connection exception
@@ -57,8 +57,8 @@ func Is(err error) bool {
 	return IsLost(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// IsLost reports whether the connection failed rather than the statement. If COMMIT
-// was not sent yet, such a transaction has certainly not happened.
+// IsLost reports whether the connection failed and not the statement. If COMMIT was
+// not sent yet, the transaction is certainly not committed.
 func IsLost(err error) bool {
 	switch State(err) {
 	case "57P01", "57P02", "57P03", "25P03", "25P04": // shut down, crashed, starting, timed out
@@ -72,9 +72,9 @@ func IsLost(err error) bool {
 		err != nil && strings.HasSuffix(err.Error(), "conn closed")
 }
 
-// IsStale reports whether the session's prepared statement has become useless: a
-// table that it reads was changed, or the statement was discarded. The driver
-// prepares it again for the next use.
+// IsStale reports whether a prepared statement of the session is no longer valid,
+// because a table that it reads was changed, or because the server discarded it.
+// The driver prepares the statement again for the next use.
 func IsStale(err error) bool {
 	state, ok := errors.AsType[sqlState](err)
 	if !ok {
@@ -83,16 +83,16 @@ func IsStale(err error) bool {
 	return state.SQLState() == "26000" || state.SQLState() == "0A000" && routine(state) == "RevalidateCachedQuery"
 }
 
-// IsFleeting reports whether the statement is worth repeating at once: it lost
-// against another one, which is over.
+// IsFleeting reports whether repeating the statement at once may help: it lost a
+// conflict with another transaction, which has ended.
 func IsFleeting(err error) bool {
 	state := State(err)
 	return state == "40001" || state == "40P01" || IsStale(err) // serialization, deadlock
 }
 
-// routine returns the function of PostgreSQL that raised an error, because the
-// error's text may be in another language. pgx and lib/pq have it in a field of
-// the same name.
+// routine returns the name of the C function in PostgreSQL that raised an error. It
+// identifies the error even if the message is in another language. pgx and lib/pq
+// have this name in the field Routine.
 func routine(err error) string {
 	v := reflect.Indirect(reflect.ValueOf(err))
 	if v.Kind() != reflect.Struct {

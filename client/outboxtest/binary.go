@@ -36,8 +36,8 @@ func locate(ctx context.Context) (string, error) {
 	return "", errors.New("there is no outboxd to test with: set OUTBOXD_BIN to the binary, or put it on the PATH")
 }
 
-// ownTree returns the root of outboxd's source, if this package was compiled
-// from it: in the tree itself or by a replace directive.
+// ownTree returns the root of outboxd's source tree if this package was compiled
+// from such a tree, for example through a replace directive in go.mod.
 func ownTree() (string, bool) {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok || !filepath.IsAbs(file) {
@@ -52,8 +52,8 @@ func ownTree() (string, bool) {
 	return tree, true
 }
 
-// build builds the binary into a cache folder. Go checks whether anything has
-// changed.
+// build builds the binary into a cache folder. If nothing has changed, the go
+// command does not build it again.
 func build(ctx context.Context, tree string) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
@@ -77,7 +77,8 @@ func build(ctx context.Context, tree string) (string, error) {
 	return binary, nil
 }
 
-// cacheDir returns a folder that outlives the tests, one for each tree.
+// cacheDir returns the folder for the built binary. It stays after the tests, and
+// each source tree has its own.
 func cacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // newData returns a data directory whose database has outboxd's tables. It is a
-// copy of one that was made when this binary was first used.
+// copy of a directory that was made when this binary was first used.
 func newData(ctx context.Context, binary string) (string, error) {
 	template, err := template(ctx, binary)
 	if err != nil {
@@ -25,7 +25,8 @@ func newData(ctx context.Context, binary string) (string, error) {
 		return "", err
 	}
 	data := filepath.Join(home, "data")
-	// For root the servers run as another user, who must pass through it.
+	// For root the servers run as another user, who must be able to enter the
+	// folders below this one.
 	if err := passable(home); err != nil {
 		return "", err
 	}
@@ -42,9 +43,9 @@ func newData(ctx context.Context, binary string) (string, error) {
 	return data, nil
 }
 
-// TempDir returns the folder in which Start makes the servers' data: the one that TMPDIR names; else
-// one in memory, if it has some gigabytes; else the system's folder for temporary files. A database
-// is some hundred files, so it is made several times faster in memory than on a disk.
+// TempDir returns the folder in which Start makes the servers' data. It is the folder that TMPDIR names, else a folder
+// in memory if it has some gigabytes free, else the system's folder for temporary files. A database has some hundred
+// files, and making them is several times faster in memory than on a disk.
 func TempDir() string {
 	if os.Getenv("TMPDIR") == "" {
 		if memory := memoryDir(); memory != "" {
@@ -61,7 +62,7 @@ func passable(dir string) error {
 	return os.Chmod(dir, 0o711)
 }
 
-// template returns the data directory from which others are copied.
+// template returns the data directory of which each test gets a copy.
 func template(ctx context.Context, binary string) (string, error) {
 	info, err := os.Stat(binary)
 	if err != nil {
@@ -87,7 +88,8 @@ func template(ctx context.Context, binary string) (string, error) {
 		return "", err
 	}
 	for _, entry := range old {
-		// A template that was used within the hour may still be copied.
+		// Keep templates that were used within the last hour: another process may
+		// be copying one.
 		if info, err := entry.Info(); err == nil && entry.IsDir() && time.Since(info.ModTime()) > time.Hour {
 			_ = os.RemoveAll(filepath.Join(base, entry.Name()))
 		}
@@ -104,8 +106,9 @@ func template(ctx context.Context, binary string) (string, error) {
 	return made, os.Rename(making, made)
 }
 
-// templates returns the folder of the empty databases. Root's cache folder cannot
-// be used, because the servers' user may not enter it.
+// templates returns the folder that contains the templates. It is not in the user's
+// cache folder, because root's cache folder is closed to the user that the servers
+// run as.
 func templates() (string, error) {
 	base := filepath.Join(os.TempDir(), fmt.Sprintf("outboxtest-%d", os.Getuid()))
 	if err := os.MkdirAll(base, 0o700); err != nil {
@@ -123,7 +126,8 @@ func digest(text string) uint64 {
 	return hash.Sum64()
 }
 
-// copyTree copies folders and files, with their owners where that is allowed.
+// copyTree copies folders and files. It keeps their owners if this process may do
+// that.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

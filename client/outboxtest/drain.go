@@ -12,8 +12,8 @@ import (
 )
 
 // Drain waits until every committed event is confirmed. If an event is a dead
-// letter, or Patience is over, it ends the test and names the unconfirmed
-// events with the reason.
+// letter, or Patience is over, Drain ends the test. The message names the
+// unconfirmed events and says why each is not confirmed.
 func (o *Outboxd) Drain(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), o.Patience)
@@ -55,7 +55,8 @@ const dead = "dead letter"
 
 type openEvent struct{ ID, Type, Queue, State string }
 
-// One snapshot of all tables, because an event moves. Dead letters come first.
+// One statement reads all tables in one snapshot, because events move from table to
+// table. Dead letters come first.
 const openSQL = `
 SELECT COALESCE(json_agg(e), '[]')::text FROM (
     SELECT * FROM (

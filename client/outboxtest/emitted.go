@@ -27,14 +27,14 @@ type Emitted[T any] struct {
 	MaxRetry    *int
 }
 
-// RequireEmitted returns the event of a type for which every condition holds. It
-// ends the test unless exactly one such event was emitted. It looks in the
-// default schema.
+// RequireEmitted returns the event of this type for which every condition is true.
+// It ends the test unless exactly one such event was emitted. It searches the
+// outbox in the default schema.
 //
-// Within a transaction, only its own events count, whether it commits or not: a
-// *sql.Tx and what is built on it, a pgx.Tx, or tx.Statement.ConnPool of GORM. With a
-// *sql.DB or a pool of pgx, every committed event counts that the outbox still has,
-// in any state.
+// If tx is a transaction, only the events of this transaction count, whether it
+// commits or not. A transaction is a *sql.Tx or a type built on it, a pgx.Tx, or
+// tx.Statement.ConnPool of GORM. If tx is a *sql.DB or a pool of pgx, all committed
+// events that the outbox still has count, in any state.
 func RequireEmitted[T any](t testing.TB, tx any, kind client.Type[T], conditions ...func(Emitted[T]) bool) Emitted[T] {
 	t.Helper()
 	events, others := emitted(t, tx, kind)
@@ -72,9 +72,9 @@ func RequireNotEmitted[T any](t testing.TB, tx any, kind client.Type[T]) {
 	}
 }
 
-// created_at is the beginning of the transaction, so it identifies the
-// transaction's own events, also after a savepoint. Deliveries to subscriptions
-// do not count as emitted.
+// created_at is the start time of the transaction that emitted the event, so it
+// identifies the events of the present transaction, even after a savepoint.
+// Deliveries to subscriptions do not count as emitted.
 const emittedSQL = `
 SELECT COALESCE(json_agg(e ORDER BY e.id), '[]')::text FROM (
     SELECT id, event_type, encode(payload, 'base64') AS payload, headers, queue, ordering_key, available_at, max_retry, created_at

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// endWithParent makes the command end when the thread that started it ends,
-// because a test binary that runs into its time limit cannot clean up.
+// endWithParent makes the command end when the thread that started it ends. It is
+// needed because a test binary that exceeds its time limit cannot clean up.
 func endWithParent(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }

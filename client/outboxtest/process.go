@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// How long outboxd may take to start and to stop.
+// The time limits for starting and for stopping outboxd.
 const (
 	startLimit = 60 * time.Second
 	stopLimit  = 15 * time.Second
@@ -33,8 +33,8 @@ func launch(t testing.TB, binary string, args []string) *process {
 	endWithParent(p.command)
 	go func() {
 		defer close(p.ended)
-		// The child ends with the thread that starts it, so this thread must
-		// last.
+		// The child ends when the thread that started it ends, so keep this thread
+		// until then.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.command.Start()

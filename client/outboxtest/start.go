@@ -14,10 +14,10 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // DB opens it by name
 )
 
-// Outboxd is a running outboxd. It ends with its test.
+// Outboxd is a running outboxd. It is stopped at the end of its test.
 type Outboxd struct {
 	// DatabaseURL and RedisURL are the addresses of its servers. The servers are
-	// empty except for the outbox, and nothing else uses them.
+	// empty except for the outbox, and no other test uses them.
 	DatabaseURL, RedisURL string
 	// MonitorURL is the address of its pages, probes and metrics.
 	MonitorURL string
@@ -27,18 +27,17 @@ type Outboxd struct {
 	process *process
 }
 
-// Start starts an outboxd and waits until it is ready. It has the role relay, servers of
-// its own on unix sockets in a temporary folder, and free ports. args are further flags,
-// which take precedence: "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" it uses
-// that server instead of one of its own.
+// Start starts an outboxd and waits until it is ready. This outboxd has the role relay and listens on free ports. Its
+// PostgreSQL and Redis are embedded servers, on unix sockets in a temporary folder. args are further flags, which take
+// precedence, such as "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" it uses that server instead of
+// an embedded one.
 //
-// The binary is $OUTBOXD_BIN; or that of the tree of this package, which Start builds if it has
-// changed; or outboxd on the PATH. The first start takes a few seconds, and leaves an empty
-// database in the system's temporary folder. Later starts copy it and take a few tenths of a
-// second.
+// Start runs the binary that $OUTBOXD_BIN names. Without that variable it builds outboxd from the source tree of this
+// package, if there is one, or else runs outboxd from PATH. The first start takes a few seconds, and leaves an empty
+// database in the system's temporary folder. Later starts copy it and take a few tenths of a second.
 //
-// At the end of the test outboxd drains and its data are removed. If the test
-// failed, its output has the end of outboxd's log.
+// At the end of the test outboxd drains, and its data are deleted. If the test has failed, the test's output has the
+// end of outboxd's log.
 func Start(t testing.TB, args ...string) *Outboxd {
 	t.Helper()
 	binary, err := findBinary(t.Context())
@@ -108,8 +107,8 @@ func (o *Outboxd) Redis(t testing.TB) asynq.RedisConnOpt {
 	return option
 }
 
-// environ returns the environment without variables that name other servers or
-// configure outboxd.
+// environ returns the environment for outboxd: that of this process, without
+// variables that name other servers or configure outboxd.
 func environ() (kept []string) {
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

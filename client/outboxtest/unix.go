@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lock keeps other test binaries out until unlock is called.
+// lock locks a file. Other test binaries that lock it wait until unlock is called.
 func lock(path string) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -21,7 +21,7 @@ func lock(path string) (unlock func(), err error) {
 	return func() { _ = file.Close() }, nil
 }
 
-// keepOwner gives a copy the owner of the original, which only root may do.
+// keepOwner gives a copied file the owner of the original. Only root may do that.
 func keepOwner(path string, original fs.FileInfo) error {
 	owner, ok := original.Sys().(*syscall.Stat_t)
 	if !ok || os.Getuid() != 0 {

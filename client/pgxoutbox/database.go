@@ -13,7 +13,7 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Database returns the database of a consumer whose handlers get a pgx.Tx.
+// Database returns a consumer.Database for pgx: handlers get a pgx.Tx.
 func Database(pool Beginner) consumer.Database[pgx.Tx] { return database{pool} }
 
 type database struct{ pool Beginner }
