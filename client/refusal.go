@@ -6,18 +6,20 @@ import (
 	"strings"
 )
 
-// Refusal is the error for an event that the outbox does not accept. The
-// mistake is in the event, so trying again does not help.
+// Refusal is the error for an event that the outbox does not accept. The event
+// itself is wrong, so trying again does not help.
 type Refusal struct {
-	// Field is the faulty field of Event; empty if PostgreSQL does not name it.
+	// Field is the name of the wrong field of Event; empty if PostgreSQL does not
+	// name it.
 	Field string
 	// Reason says what is wrong with the field, and names the limit.
 	Reason string
-	// Aborted says that PostgreSQL refused the event, so the transaction can
-	// only be rolled back. Otherwise nothing was sent, and the transaction can
-	// continue.
+	// Aborted is true if PostgreSQL refused the event. Then the transaction can
+	// only be rolled back. If it is false, the client refused the event and sent
+	// nothing, so the transaction can continue.
 	Aborted bool
-	// Index is the event's index in EmitAll; -1 if it is not known.
+	// Index is the event's index in the slice given to EmitAll; -1 if it is not
+	// known.
 	Index int
 
 	cause error
@@ -39,7 +41,7 @@ func (r *Refusal) Error() string {
 // Unwrap returns the driver's error, if there is one.
 func (r *Refusal) Unwrap() error { return r.cause }
 
-// at adds to an error which of several events it is about.
+// at adds to an error the index of the event that it is about.
 func at(index, of int, err error) error {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		r.Index = index
@@ -50,15 +52,15 @@ func at(index, of int, err error) error {
 	return err
 }
 
-// sqlState is the common interface of the errors of pgx and lib/pq.
+// sqlState is the interface that the errors of pgx and lib/pq implement.
 type sqlState interface {
 	error
 	SQLState() string
 }
 
-// explain turns a driver's error into a Refusal if the data are at fault:
-// SQLSTATE class 22 (data exception) and 23 (integrity constraint violation). To
-// other errors it adds a remedy.
+// explain turns a driver's error into a Refusal if the cause is the event's data:
+// SQLSTATE class 22 (data exception) or 23 (integrity constraint violation). To
+// other errors it adds what to do about them.
 func (o Outbox) explain(err error, doing string) error {
 	state, ok := errors.AsType[sqlState](err)
 	if !ok {
@@ -77,8 +79,8 @@ func (o Outbox) explain(err error, doing string) error {
 	}
 }
 
-// fields are the outbox's columns with which the names of its constraints
-// begin.
+// fields lists columns of the table outbox and the fields of Event that fill them.
+// The name of a constraint begins with its column.
 var fields = []struct{ column, field string }{
 	{"id", "ID"},
 	{"event_type", "Type"},
@@ -94,8 +96,9 @@ var fields = []struct{ column, field string }{
 	{"ordering_key", "OrderingKey"},
 }
 
-// constraint reads field and limit from the name of the constraint. Every
-// driver's message has that name in quotation marks, in every language.
+// constraint returns the field and the limit that a violated constraint is about,
+// from the constraint's name. A driver's message has that name in quotation marks,
+// in every language.
 func constraint(message string) (field, reason string) {
 	for _, f := range fields {
 		if _, rest, found := strings.Cut(message, `"outbox_`+f.column+"_"); found {

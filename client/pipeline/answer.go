@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errUnread is the error of a command whose reply was not read. If Redis refused
-// the greeting of a new connection, go-redis leaves the commands of a pipeline
-// without an error, which looks like success.
+// errUnread is the error of a command whose reply was not read. It is needed
+// because of go-redis: if Redis refuses a new connection, go-redis leaves the
+// commands of a pipeline without an error, which looks like success.
 var errUnread = errors.New("the reply was not read")
 
-// UnexpectedReply is an answer that Redis never gives to the command. A server
-// in front of Redis may have given it without carrying out the command.
+// UnexpectedReply is an answer that Redis never gives to the command. It may come
+// from a proxy in front of Redis that did not run the command.
 type UnexpectedReply struct {
 	To    string
 	Reply any
@@ -28,8 +28,8 @@ func (e UnexpectedReply) Error() string {
 
 // send sends a pipeline. Afterwards each command has its own reply or an error.
 //
-// If a reply did not come in time, one reply may be missing, and each reply that
-// was read may belong to the next command. So then no reply counts.
+// If a reply did not come in time, the replies may be shifted: each may belong to
+// another command than the one it was read for. Then send counts none of them.
 func send(ctx context.Context, pipe redis.Pipeliner) {
 	commands := pipe.Cmds()
 	for _, command := range commands {
@@ -55,11 +55,11 @@ func isTimeout(err error) bool {
 	return ok && failure.Timeout()
 }
 
-// passing has the answers of a Redis that will soon give another answer.
+// passing lists the error prefixes of a Redis that will soon answer normally again.
 var passing = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "ERR max number of clients reached"}
 
-// mayPass reports whether go-redis would repeat a command after this error: no
-// answer came, or Redis is about to change its state.
+// mayPass reports whether go-redis would repeat a command after this error, because
+// no answer came or because the error will soon pass.
 func mayPass(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return false
@@ -76,5 +76,6 @@ func mayPass(err error) bool {
 	return false
 }
 
-// noScript is Redis's error for a script whose hash it does not know.
+// noScript is the prefix of Redis's error for EVALSHA with a hash that Redis does
+// not know.
 const noScript = "NOSCRIPT"

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ahead is a task that was taken but not handed out.
+// ahead is a task that was taken from Redis but not handed to Asynq's server yet.
 type ahead struct {
 	task
 	message string
@@ -16,7 +16,8 @@ type ahead struct {
 	at      time.Time // before it was taken
 }
 
-// buffer has the tasks that were taken ahead. It is safe for concurrent use.
+// buffer has the tasks that were taken from Redis but not handed to Asynq's server
+// yet. It is safe for concurrent use.
 type buffer struct {
 	redis redis.UniversalClient
 
@@ -28,15 +29,18 @@ type buffer struct {
 	giving sync.Mutex // while tasks go back
 }
 
-// Asynq asks for a task as soon as a place is free. If it has not asked for
-// staleAfter, it has stopped or hangs. A task as old as leaseOver may have been
-// taken by another worker soon, and is not handed out; until lostFor it can go back.
+// Asynq's server asks for a task as soon as a worker slot is free. If it has not
+// asked for staleAfter, it has stopped or hangs, and the tasks go back to Redis.
+// The lease of a task ends soon after leaseOver, and then another worker may take
+// the task, so it is not handed out any more. Until lostFor the task can still be
+// given back.
 const (
 	staleAfter = time.Second
 	leaseOver  = leaseTime - 5*time.Second
 )
 
-// put adds tasks. If the buffer is closed, they go back to their queues.
+// put adds tasks to the buffer. If the buffer is closed, it gives them back to
+// their queues.
 func (b *buffer) put(tasks []ahead) {
 	if len(tasks) == 0 {
 		return
@@ -64,7 +68,7 @@ func (b *buffer) len() int {
 	return len(b.tasks)
 }
 
-// next takes out the first task of a queue.
+// next removes the first task of a queue from the buffer and returns it.
 func (b *buffer) next(queue string) (ahead, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,7 +87,8 @@ func (b *buffer) next(queue string) (ahead, bool) {
 	return ahead{}, false
 }
 
-// close gives all tasks back, and also tasks that are put later.
+// close gives all tasks back to their queues. Tasks that are put later go back at
+// once.
 func (b *buffer) close() {
 	b.mu.Lock()
 	b.closed = true
@@ -94,10 +99,10 @@ func (b *buffer) close() {
 	b.giveBack()
 }
 
-// giveBack returns the remaining tasks to the heads of their queues, in order. It
-// tries for as long as they are surely this worker's, and once the buffer is closed
-// for some seconds. Meanwhile nothing hands them out: a try without an answer may have
-// given them back. A task that cannot be given back comes back when its lease ends.
+// giveBack moves the remaining tasks to the heads of their queues, in order. It repeats that while the tasks certainly
+// belong to this worker, but only for some seconds once the buffer is closed. It first removes the tasks from the
+// buffer: after a try without an answer they may be in their queues again, so they must not be handed out. If a task
+// cannot be given back, Asynq recovers it when its lease ends.
 func (b *buffer) giveBack() {
 	b.giving.Lock()
 	defer b.giving.Unlock()
@@ -120,8 +125,9 @@ func (b *buffer) isClosed() bool {
 	return b.closed
 }
 
-// give returns the tasks that it could not give back. It gives the first task
-// back last, so that it is the first of its queue again.
+// give gives tasks back once, and returns those for which Redis did not answer. It
+// gives the first task back last, so that this task is again the first of its
+// queue.
 func (b *buffer) give(tasks []ahead) (left []ahead) {
 	ctx, all := context.Background(), newPipes(b.redis)
 	commands := make([]*redis.Cmd, len(tasks))

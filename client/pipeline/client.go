@@ -14,32 +14,35 @@ import (
 
 // Options of a Client. All are required unless a comment says otherwise.
 type Options struct {
-	// Direct is used for taking and finishing tasks, and Redis for all other
-	// commands. Both lead to the same Redis. Direct must not repeat a command by
-	// itself: a repeat would take other tasks, and the first ones would be lost
-	// until their leases end. See the function Direct.
+	// Direct is the client for taking and finishing tasks, and Redis is the client
+	// for all other commands. Both connect to the same Redis. Direct must not
+	// repeat a command by itself: a repeat would take other tasks, and the tasks
+	// taken first would be lost until their leases end. See the function Direct.
 	Redis, Direct redis.UniversalClient
-	// Concurrency, Queues and StrictPriority are those of the server's asynq.Config,
-	// with its defaults.
+	// Concurrency, Queues and StrictPriority have the same values and defaults as
+	// in the server's asynq.Config.
 	Concurrency    int
 	Queues         map[string]int
 	StrictPriority bool
-	// Every is how often, on average, an idle server looks for tasks that the
-	// bell does not announce. 0: a second.
+	// Every is the average time between two polls of an idle server. Polls find the
+	// tasks that the bell does not announce. 0: a second.
 	Every time.Duration
-	// Types are the types of tasks to take. Other tasks stay where they are,
-	// unchanged, for their own worker. nil: all are taken.
+	// Types are the task types to take. Tasks of other types stay in their queue,
+	// unchanged, for another worker. nil: all types.
 	Types []string
-	// Watcher is told of such other tasks at the head of a queue. nil: none.
+	// Watcher learns of tasks of other types at the head of a queue. nil: nobody
+	// does.
 	Watcher Watcher
-	// Gate holds the server back. Tasks are then taken one by one. nil: none.
+	// Gate limits how fast the server takes tasks. With a Gate, tasks are taken one
+	// by one. nil: no limit.
 	Gate Gate
-	// Spared has the tasks that must not be archived. nil: none.
+	// Spared has the tasks that Asynq must not archive. nil: none.
 	Spared *spare.Tasks
 }
 
-// Client is the Redis client of one Asynq server: see asynq.NewServerFromRedisClient.
-// Set bell.Pause as the server's TaskCheckInterval, since the Client waits itself.
+// Client is the Redis client of one Asynq server: see
+// asynq.NewServerFromRedisClient. Set the server's TaskCheckInterval to bell.Pause,
+// because the Client itself waits while the queues are empty.
 type Client struct {
 	redis.UniversalClient
 	taker    *taker
@@ -50,9 +53,9 @@ type Client struct {
 	stop     context.CancelFunc
 }
 
-// New returns a Client, which connects when it is first used. When ctx ends, the
-// Client takes no more tasks and at once gives back those that it took ahead; Release
-// waits for that.
+// New returns a Client, which connects at its first command. When ctx ends, the
+// Client takes no more tasks, and at once gives back the tasks that it has not
+// handed out; Release waits for that.
 func New(ctx context.Context, o Options) *Client {
 	o = completed(o)
 	ctx, stop := context.WithCancel(ctx)
@@ -65,7 +68,8 @@ func New(ctx context.Context, o Options) *Client {
 	return c
 }
 
-// completed sets the same defaults as Asynq for the options that Asynq has too.
+// completed fills in defaults. For options that Asynq also has, they are the same
+// as Asynq's.
 func completed(o Options) Options {
 	if o.Concurrency < 1 {
 		o.Concurrency = runtime.NumCPU()
@@ -89,12 +93,12 @@ func completed(o Options) Options {
 	return o
 }
 
-// Bell returns the bell that the Client waits for while its queues are empty.
-// Call its Listen.
+// Bell returns the bell that ends the Client's wait while its queues are empty.
+// Call the bell's Listen.
 func (c *Client) Bell() bell.Bell { return c.bell }
 
-// Release takes no more tasks. It returns when the tasks taken ahead have gone back
-// to their queues. Call it before the server's Shutdown.
+// Release makes the Client take no more tasks. It returns when the tasks that were
+// not handed out are back in their queues. Call it before the server's Shutdown.
 func (c *Client) Release() {
 	c.stop()
 	c.taker.buffer.close()
@@ -114,8 +118,8 @@ func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ..
 	}
 }
 
-// Eval runs one of Asynq's scripts that Redis does not know yet. Asynq's own
-// script for taking a task is never sent.
+// Eval runs one of Asynq's scripts that Redis does not know yet. It never sends
+// Asynq's own script for taking a task, because the Client takes tasks itself.
 func (c *Client) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	switch {
 	case takesTask(keys):
@@ -155,11 +159,12 @@ func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
 	return answer
 }
 
-// finish ends a task's run. When Asynq has an answer, whichever it is, the task's
-// place is free. The first argument of all these scripts is the task's ID.
+// finish runs a script that ends a task's run. After any answer except NOSCRIPT the
+// task's worker slot is free. The first argument of all these scripts is the task's
+// ID.
 //
-// Asynq takes every answer without an error for success, although these scripts
-// answer only OK.
+// Asynq takes every answer without an error for success. But these scripts only
+// ever answer OK, so finish turns another answer into an error.
 func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
 	answer := c.instead(ctx, e)
 	if answer == nil {
@@ -171,8 +176,8 @@ func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
 	return answer
 }
 
-// instead puts a spared task back if Asynq would archive it. It returns nil for every
-// other ending. As in endOf, only the deadline of ctx counts.
+// instead puts a spared task back if the script would archive it. It returns nil
+// for every other script. Only the deadline of ctx counts; see endOf.
 func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 	if c.spared == nil {
 		return nil
@@ -185,7 +190,8 @@ func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 	return c.spared.Instead(ctx, c.UniversalClient, e.keys, e.args)
 }
 
-// forwarded rings the bell if tasks have become due.
+// forwarded rings the bell if Asynq's script has moved due tasks to the pending
+// list.
 func (c *Client) forwarded(answer *redis.Cmd) *redis.Cmd {
 	if n, isNumber := answer.Val().(int64); isNumber && n > 0 {
 		c.bell.Ring()

@@ -1,20 +1,22 @@
-// Package pipeline lets Asynq's server take and finish tasks in few round trips.
+// Package pipeline lets an Asynq server take and finish tasks in fewer round trips
+// to Redis.
 //
-// Asynq's server takes one task at a time, from one goroutine, and waits for Redis
-// each time. Each of its workers waits for Redis again when its task has ended. A
+// An Asynq server takes one task at a time, from one goroutine, and waits for Redis
+// each time. Each worker goroutine waits for Redis again when its task has ended. A
 // Client is the Redis client for such a server. In one round trip it takes as many
-// tasks as there are free places, and then hands them out one by one. It sends the
-// endings of several tasks in one pipeline. Nothing else changes: Asynq's own
-// scripts finish tasks; queues, leases, retries, archive and groups stay Asynq's;
-// and plain Asynq workers may serve the same queues.
+// tasks as the server has free worker slots, and then hands them out one by one. It
+// sends the scripts that finish several tasks in one pipeline. Nothing else
+// changes: the scripts that finish tasks are Asynq's own; queues, leases, retries,
+// archive and groups work as before; and plain Asynq workers may serve the same
+// queues.
 //
-//   - A Client takes only as many tasks as it has free places. A task that was not
-//     handed out within a second goes back to the head of its queue, also when the
-//     server stops. If the process dies, Asynq's recovery of leases brings the
-//     task back, like every other task.
+//   - A Client takes only as many tasks as the server has free worker slots. A task
+//     that was not handed out within a second goes back to the head of its queue;
+//     so do all such tasks when the server stops. If the process dies, Asynq
+//     recovers the task when its lease has ended, like every other task.
 //   - Each command gets its own answer. If the connection fails, the result is
-//     unknown, and Asynq gets an error. If the answer to a take was lost, the next
-//     take finds its tasks.
-//   - While all queues are empty, a look costs Redis one command, and the bell of
-//     package bell starts the next look at once.
+//     unknown, and Asynq gets an error. If the answer with taken tasks was lost,
+//     the next request finds these tasks.
+//   - While all queues are empty, a poll costs Redis one command (in a cluster one
+//     for each queue). The bell of package bell starts the next poll at once.
 package pipeline

@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// finisher sends the scripts that end tasks' runs. A script that comes alone is
-// sent at once. Scripts that come while others are being sent go together in the
-// next pipeline. It is safe for concurrent use.
+// finisher sends the scripts that finish tasks. It sends a script at once if it is
+// sending no other. Scripts that come while it is sending wait, and go together in
+// the next pipeline. It is safe for concurrent use.
 type finisher struct {
 	redis redis.UniversalClient
 
@@ -20,7 +20,7 @@ type finisher struct {
 	sending bool
 }
 
-// ending is one such script.
+// ending is one script that finishes a task.
 type ending struct {
 	script string // its hash, or its text
 	whole  bool   // it is the text
@@ -30,8 +30,8 @@ type ending struct {
 	turn   chan bool // false: the answer is there; true: the receiver has to send the next scripts
 }
 
-// pipeBytes is the approximate limit of one pipeline, which has to be written
-// within the client's write timeout.
+// pipeBytes is the approximate size limit of one pipeline, because a pipeline has
+// to be written within the client's write timeout.
 const pipeBytes = 1 << 20
 
 func (e *ending) size() (bytes int) {
@@ -46,8 +46,8 @@ func (e *ending) size() (bytes int) {
 	return bytes
 }
 
-// run sends a script and waits for its answer until the given time; zero:
-// without a limit.
+// run sends a script and waits for its answer, at most until the given time. The
+// zero time means no limit.
 func (f *finisher) run(e *ending, until time.Time) *redis.Cmd {
 	e.turn = make(chan bool, 1)
 	f.mu.Lock()
@@ -74,7 +74,8 @@ func (f *finisher) run(e *ending, until time.Time) *redis.Cmd {
 	return e.answer
 }
 
-// leave stops waiting for an answer, because Asynq's time for it is over.
+// leave stops waiting for the answer to a script, because the time that Asynq gives
+// it is over.
 func (f *finisher) leave(e *ending) *redis.Cmd {
 	f.mu.Lock()
 	for i, other := range f.waiting {
@@ -96,8 +97,8 @@ func (f *finisher) leave(e *ending) *redis.Cmd {
 	return late
 }
 
-// sendNext sends the waiting scripts, and then lets one of the later callers
-// send the next ones.
+// sendNext sends the waiting scripts. Then it lets one of the callers that came
+// meanwhile send the next ones.
 func (f *finisher) sendNext() {
 	f.mu.Lock()
 	n, bytes := 0, 0
@@ -115,7 +116,7 @@ func (f *finisher) sendNext() {
 	}
 }
 
-// passOn lets the first waiting caller send.
+// passOn wakes the first waiting caller, which then sends the waiting scripts.
 func (f *finisher) passOn() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,15 +127,16 @@ func (f *finisher) passOn() {
 	f.waiting[0].turn <- true
 }
 
-// A script without an answer is repeated as often as go-redis repeats a command,
-// and after the same pauses: 100 ms at first, then doubled, with jitter.
+// A script without an answer is repeated as often as go-redis would repeat a
+// command, and after the same pauses: 100 ms at first, then doubled, with jitter.
 const (
 	repeats     = 3
 	repeatAfter = 100 * time.Millisecond
 )
 
-// sendAll gives each script its answer. It sends only those again that got none.
-// That is safe, because each script first checks that the task still runs.
+// sendAll sends the scripts and gives each one its answer. It sends a script again
+// only if that got no answer. Repeating is safe, because each script first checks
+// that its task is still active.
 func sendAll(client redis.UniversalClient, batch []*ending) {
 	ctx := context.Background()
 	for n := 0; len(batch) > 0; n++ {
@@ -166,9 +168,9 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 	}
 }
 
-// endOf returns until when to wait for the end of a run: until its lease ends. Asynq
-// repeats a failed script in a context that it has cancelled, so only the deadline
-// counts.
+// endOf returns how long to wait for the script that finishes a task: until the
+// task's lease ends, which is the deadline of ctx. That ctx is cancelled does not
+// count, because Asynq repeats a failed script with a cancelled context.
 func endOf(ctx context.Context) time.Time {
 	until, bounded := ctx.Deadline()
 	if !bounded {

@@ -28,17 +28,18 @@ func queueOf(key string) string {
 	return ""
 }
 
-// takesTask reports by its keys whether a script is the one by which Asynq takes
-// a task: only that one reads whether the queue is paused.
+// takesTask reports whether a script is Asynq's script for taking a task. It
+// recognises the script by its keys: no other script reads whether the queue is
+// paused.
 func takesTask(keys []string) bool { return len(keys) == 4 && strings.HasSuffix(keys[1], ":paused") }
 
-// endsRun reports by its keys whether a script ends a task's run: done, completed,
-// retried, archived or given back. Only those scripts have the keys of the active
-// tasks and of the leases.
+// endsRun reports whether a script finishes a task: it is done, completed, retried,
+// archived or given back. It recognises the script by its keys: only such scripts
+// have the keys of the active tasks and of the leases.
 func endsRun(keys []string) bool { return hasSuffix(keys, ":active") && hasSuffix(keys, ":lease") }
 
-// forwardsTasks reports by its keys whether a script moves due tasks to the
-// pending list.
+// forwardsTasks reports whether a script is Asynq's script that moves due tasks to
+// the pending list. It recognises the script by its keys.
 func forwardsTasks(keys []string) bool {
 	return len(keys) == 2 && strings.HasSuffix(keys[1], ":pending") &&
 		(strings.HasSuffix(keys[0], ":scheduled") || strings.HasSuffix(keys[0], ":retry"))

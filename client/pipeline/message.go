@@ -2,16 +2,17 @@ package pipeline
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// taskTypeField is the number of the type in Asynq's message, a protocol buffer:
-// message TaskMessage of asynq.proto.
+// taskTypeField is the field number of the task type in Asynq's protocol buffer
+// TaskMessage (asynq.proto).
 const taskTypeField = 1
 
-// typeField returns how a message of this type begins, as Asynq encodes it.
+// typeField returns the first bytes of every task message of this type, as Asynq
+// encodes it.
 func typeField(name string) []byte {
 	return protowire.AppendString(protowire.AppendTag(nil, taskTypeField, protowire.BytesType), name)
 }
 
-// TypeOf reads the type from a message of Asynq, with its fields in any order.
+// TypeOf reads the task type from a task message, with the fields in any order.
 func TypeOf(message []byte) (name string, ok bool) {
 	for len(message) > 0 {
 		field, wire, n := protowire.ConsumeTag(message)

@@ -7,9 +7,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// pipes are pipelines that are sent at the same time: one, or where the queues may
-// be on several servers, one for each queue, so that a server that is away takes
-// no other's answers along.
+// pipes are pipelines that are sent at the same time. If the queues may be on
+// several servers, each queue has a pipeline of its own, so that an outage of one
+// server does not lose the answers of another. Otherwise there is one pipeline.
 type pipes struct {
 	client redis.UniversalClient
 	spread bool
@@ -20,7 +20,8 @@ func newPipes(client redis.UniversalClient) *pipes {
 	return &pipes{client, isSpread(client), map[string]redis.Pipeliner{}}
 }
 
-// isSpread reports whether the queues of a Redis may be on several servers.
+// isSpread reports whether the queues may be on several Redis servers, as in a
+// cluster.
 func isSpread(client redis.UniversalClient) bool {
 	_, single := client.(*redis.Client)
 	return !single
@@ -37,7 +38,7 @@ func (p *pipes) to(queue string) redis.Pipeliner {
 	return p.of[queue]
 }
 
-// send sends all. Afterwards each command has its own reply or an error.
+// send sends all pipelines. Afterwards each command has its own reply or an error.
 func (p *pipes) send(ctx context.Context) {
 	var sent sync.WaitGroup
 	for _, pipe := range p.of {

@@ -8,11 +8,11 @@ import (
 // leaseTime is how long Asynq leases a task, at first and with each extension.
 const leaseTime = 30 * time.Second
 
-// A task is known by its queue and its ID.
+// task identifies a task by its queue and its ID.
 type task struct{ queue, id string }
 
-// places are those of a server's workers: each is free, or has a task that was
-// handed out and whose run has not ended. It is safe for concurrent use.
+// places are the worker slots of a server. A slot is free, or it has a task that
+// was handed out and is not finished. It is safe for concurrent use.
 type places struct {
 	all int
 
@@ -22,21 +22,21 @@ type places struct {
 
 func newPlaces(all int) *places { return &places{all: all, taken: map[task]time.Time{}} }
 
-// begin notes that a task was handed out.
+// begin records that a task was handed out.
 func (p *places) begin(t task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken[t] = time.Now().Add(leaseTime)
 }
 
-// end notes that a task's run has ended.
+// end records that a task is finished.
 func (p *places) end(t task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.taken, t)
 }
 
-// extend notes that a task's lease was extended.
+// extend records that the lease of a task was extended.
 func (p *places) extend(t task, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,12 +45,13 @@ func (p *places) extend(t task, until time.Time) {
 	}
 }
 
-// leaseGrace is how long after the end of its lease a run has certainly ended:
-// Asynq's heartbeats come every five seconds.
+// leaseGrace is how long after the end of its lease a task has certainly stopped
+// running. Asynq checks leases at its heartbeats, every five seconds.
 const leaseGrace = 15 * time.Second
 
-// free returns how many places are free, at least 1: whoever asks for a task has a
-// place for it. Asynq says nothing of a run that ends after its lease.
+// free returns how many slots are free. It returns at least 1, because Asynq asks
+// for a task only when a slot is free. Asynq sends no script for a task that stops
+// after its lease has ended, so free drops such tasks.
 func (p *places) free() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

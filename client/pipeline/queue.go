@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// queue is what a taker knows of one of its queues.
+// queue is what a taker knows about one of its queues.
 type queue struct {
 	name   string
 	weight int
@@ -23,18 +23,18 @@ type queue struct {
 	told  bool // that no worker takes the head
 }
 
-// typesNamed bounds the types of one queue that a Watcher is told of.
+// typesNamed bounds how many types of one queue a Watcher learns of.
 const typesNamed = 100
 
-// leftAfter is how long a task must be at the head of its queue until it
-// counts as one that no worker takes.
+// leftAfter is how long a task of another type has to be at the head of its queue
+// before the taker assumes that no worker takes it.
 const leftAfter = 30 * time.Second
 
-// askAgain is how long, on average, a queue is left alone whose last question got no
-// answer, unless the bell rings.
+// askAgain is the average pause after a request for tasks of a queue got no answer.
+// A ring of the bell ends the pause.
 const askAgain = 500 * time.Millisecond
 
-// fail notes a question without an answer.
+// fail records that a request for tasks got no answer.
 func (q *queue) fail(receipt string, asked time.Time) {
 	q.lose(receipt, asked)
 	q.rest()
@@ -42,9 +42,9 @@ func (q *queue) fail(receipt string, asked time.Time) {
 
 func (q *queue) rest() { q.again = time.Now().Add(askAgain/2 + rand.N(askAgain)) }
 
-// standBack leaves the queue alone for a while, because its head is of a type that
-// is not known here. What stands behind the head is looked at window after window,
-// and then from the beginning.
+// standBack pauses requests to the queue, because the task at its head is of a type
+// that this worker does not handle. Each request then reads the next window of
+// tasks behind the head, and starts again from the beginning after the last one.
 func (q *queue) standBack(r takeReply, kind string, watcher Watcher) {
 	now := time.Now()
 	if q.head != r.head {
@@ -65,8 +65,7 @@ func (q *queue) standBack(r takeReply, kind string, watcher Watcher) {
 	}
 }
 
-// over notes that the task at the queue's head is no longer one for another
-// worker.
+// over records that the task at the queue's head is no longer of an unknown type.
 func (q *queue) over(watcher Watcher) {
 	if q.head == "" {
 		return
@@ -75,11 +74,11 @@ func (q *queue) over(watcher Watcher) {
 	watcher.Blocked(q.name, false)
 }
 
-// firstBehind is where what stands behind the head begins.
+// firstBehind is the position of the first task behind the head of a queue.
 const firstBehind = 2
 
-// pauseAfter returns how long a queue is left alone after so many looks in a row
-// that found nothing to take.
+// pauseAfter returns the pause before the next request, given how many requests in
+// a row found nothing to take.
 func pauseAfter(looks int) time.Duration {
 	const first, most = 10 * time.Millisecond, 500 * time.Millisecond
 	pause := most
@@ -89,15 +88,15 @@ func pauseAfter(looks int) time.Duration {
 	return pause/2 + rand.N(pause)
 }
 
-// The receipt of a question without an answer is kept while its tasks are surely this
-// worker's, within bounds: Asynq takes back a task whose lease has been over for 30 s,
-// and another worker that runs it then may leave the receipt on it.
+// How long, and how many, receipts of unanswered requests are kept. They are kept only while the tasks with that
+// receipt certainly belong to this worker: Asynq recovers a task 30 s after the end of its lease, and a plain Asynq
+// worker that then runs the task leaves the receipt on it.
 const (
 	lostFor  = leaseTime + 25*time.Second
 	lostMost = 16
 )
 
-// lost are the receipts of questions without an answer, of one queue, the oldest
+// lost are the receipts of the requests to one queue that got no answer, the oldest
 // first.
 type lost []lostQuestion
 
@@ -112,7 +111,8 @@ func (l *lost) lose(receipt string, asked time.Time) {
 	}
 }
 
-// unanswered returns the receipts in one text; "" if there is none.
+// unanswered returns the receipts as one text, separated by spaces; "" if there are
+// none.
 func (l *lost) unanswered() string {
 	*l = slices.DeleteFunc(*l, func(q lostQuestion) bool { return time.Since(q.asked) > lostFor })
 	receipts := make([]string, len(*l))

@@ -2,28 +2,30 @@ package pipeline
 
 import "github.com/redis/go-redis/v9"
 
-// takeScript takes tasks as Asynq's own script takes one, with a look at the type of
-// each before it is taken.
+// takeScript takes several tasks from a queue. It does for each what Asynq's own
+// script does for one, but first checks the task's type.
 //
-// Behind a head of an unknown type it looks at a window of the queue, so that one
-// task whose worker is away does not hold up all others. An ID whose task is gone
-// is dropped: taken, it would be a task without a message, active for ever.
+// If the task at the head is of an unknown type, the script searches a window of
+// tasks behind the head, so that one task without a worker does not block the
+// queue. If an ID in the queue has no task any more, the script removes it. Taking
+// it would leave a task without a message, which would stay active for ever.
 //
-// If the answer to a question was lost, the tasks of that answer are given again:
-// no worker runs them. A task bears the receipt before it is moved, so that it is
-// found also where Redis stopped in the middle, and is among the latest of the
-// active ones.
+// If the answer to an earlier request was lost, the script returns the tasks of
+// that answer again, because no worker runs them. It finds them by the receipt of
+// that request among the latest active tasks. A task gets the receipt before it is
+// moved, so that it is found even if Redis stopped in the middle of the script.
 //
 // KEYS: pending, paused, active, lease
-// ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task that is known
-// to be of the right type or "", 4 where the window begins, 5 how long it is, 6
-// after how many bytes of messages to stop, 7 the receipt of this question, 8 the
-// receipts of those without an answer, 9 how many tasks to take at most (0: one of
-// those without an answer, and no other), from 10 on the beginnings of known messages
+// ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task whose type is
+// known to be right, or "", 4 the position of the window, 5 its length, 6 after how
+// many bytes of messages to stop, 7 the receipt of this request, 8 the receipts of
+// unanswered requests, 9 how many tasks to take at most (0: only one task of an
+// unanswered request), from 10 on the first bytes of messages of the known types
 //
-// Returns the receipt; the head's ID if it is of an unknown type, else ""; its
-// message if nothing was taken, else ""; the number of tasks in the window; then the
-// ID and the message of each task that was taken.
+// Returns the receipt; the ID of the head if its type is unknown, else ""; the
+// message of the head if its type is unknown and nothing was taken, else ""; the
+// number of tasks in the window; then the ID and the message of each task that was
+// taken.
 var takeScript = redis.NewScript(`
 local most, bytes = tonumber(ARGV[9]), tonumber(ARGV[6])
 local reply = {ARGV[7], "", "", 0}
@@ -107,14 +109,15 @@ for i = #ids, 1, -1 do
 end
 return reply`)
 
-// The window behind a head of an unknown type is windowTasks long. One question
-// reads at most about takeBytes of messages, and the last one in full.
+// If the head is of an unknown type, a request searches windowTasks tasks behind
+// it. A request stops reading messages after takeBytes, but reads the last message
+// in full.
 const (
 	windowTasks = 50
 	takeBytes   = 1 << 20
 )
 
-// takeReply is what takeScript returned.
+// takeReply is the reply of takeScript.
 type takeReply struct {
 	head    string // of an unknown type, or ""
 	message string // the head's, if nothing was taken
@@ -122,7 +125,7 @@ type takeReply struct {
 	tasks   []ahead
 }
 
-// bytes returns how long the messages of the tasks are together.
+// bytes returns the total length of the tasks' messages.
 func (r takeReply) bytes() (n int) {
 	for _, t := range r.tasks {
 		n += len(t.message)
@@ -130,7 +133,8 @@ func (r takeReply) bytes() (n int) {
 	return n
 }
 
-// readTake takes the script's own answers to this question; any other is none.
+// readTake parses the reply of takeScript. A reply without this request's receipt,
+// or of another form, is an error.
 func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
 	reply, err := command.Slice()
 	if err != nil {
@@ -162,11 +166,11 @@ func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
 	return r, nil
 }
 
-// giveBackScript is Asynq's own script for giving a task back, for one that was
-// not handed out: it goes to the head of its queue.
+// giveBackScript moves a task that was not handed out back to the head of its
+// queue, as Asynq's own script does. It first checks the receipt.
 //
 // KEYS: active, lease, pending, the task
-// ARGV: its ID, the receipt of the question that took it
+// ARGV: the task's ID, the receipt of the request that took it
 var giveBackScript = redis.NewScript(`
 if redis.call("HGET", KEYS[4], "outboxd_take") ~= ARGV[2] then return redis.error_reply("NOT FOUND") end
 if redis.call("LREM", KEYS[1], 0, ARGV[1]) == 0 then return redis.error_reply("NOT FOUND") end

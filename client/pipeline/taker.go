@@ -14,12 +14,13 @@ import (
 	"outboxd/client/bell"
 )
 
-// A taker answers Asynq's questions for a task. Asynq asks from one goroutine, for
-// one queue after another, until it gets a task: in the order of their priorities
-// where these are strict, else in one that is drawn for each task.
+// A taker answers the Asynq server's requests for a task. The server asks from one
+// goroutine, for one queue after another, until it gets a task. With strict
+// priorities the order is that of the priorities; otherwise it is random for each
+// task.
 //
-// One look of the taker asks all queues in one round trip. Its tasks are handed out
-// as Asynq asks for their queues.
+// The taker requests tasks from all queues in one round trip. It hands them out
+// when the server asks for their queues.
 type taker struct {
 	ctx     context.Context //nolint:containedctx // Asynq asks with context.Background
 	redis   redis.UniversalClient
@@ -41,8 +42,8 @@ type taker struct {
 	told  map[string]bool
 }
 
-// receipt returns what marks the tasks that the next question takes. All receipts
-// are equally long.
+// receipt returns a unique name for the next request. The script marks the tasks
+// that it takes with this receipt. All receipts have the same length.
 func (t *taker) receipt() string {
 	t.asked++
 	return fmt.Sprintf("%s-%016x", t.name, t.asked)
@@ -66,13 +67,14 @@ func newTaker(ctx context.Context, o Options, b bell.Bell, p *places) *taker {
 	return t
 }
 
-// next returns the message of a task of a queue; "" where there is none.
+// next returns the message of a task of a queue; "" if there is none.
 func (t *taker) next(name string) (message string, err error) {
 	if message = t.handOut(name); message != "" {
 		return message, nil
 	}
-	// Free places have tasks of other queues, for which Asynq asks next; or the last
-	// look was for this question of Asynq's as well.
+	// Either the buffer has tasks of other queues, for which the server asks next.
+	// Or the last round found all queues empty, which also answers the server's
+	// request for this queue.
 	if t.buffer.len() > 0 || t.told[name] {
 		delete(t.told, name)
 		return "", nil
@@ -107,8 +109,8 @@ func (t *taker) handOut(name string) string {
 	return a.message
 }
 
-// look takes as many tasks as there are free places. The error says that it found
-// nothing, and perhaps wrongly.
+// look takes as many tasks as the server has free worker slots. After an error
+// there may be tasks that it did not find.
 func (t *taker) look(asked string) error {
 	rang := t.empty && t.await()
 	if rang {
@@ -138,7 +140,7 @@ func (t *taker) look(asked string) error {
 	return err
 }
 
-// open returns the queues that are not left alone.
+// open returns the queues that are not paused.
 func (t *taker) open() (open []*queue) {
 	now := time.Now()
 	for _, q := range t.queues {
@@ -149,12 +151,14 @@ func (t *taker) open() (open []*queue) {
 	return open
 }
 
-// await waits until the bell rings, and reports that, or until it is time for a
-// look. Several workers look at different times.
+// await waits until the bell rings or until it is time to poll. It reports whether
+// the bell rang. The wait is random, so that several workers poll at different
+// times.
 //
-// Asynq reckons the lease of a task from when it asked, and this wait is part of its
-// question: a task whose lease is over when it is handed out would run, and its end
-// would not be told to Redis.
+// The wait must be much shorter than a lease. The server counts a task's lease from
+// its own request, which includes this wait. If the lease were over when the task
+// is handed out, the task would run, but the server would not report its end to
+// Redis.
 func (t *taker) await() (rang bool) {
 	every := min(t.every, leaseTime/3)
 	look := time.NewTimer(every/2 + mathrand.N(every))
@@ -168,11 +172,12 @@ func (t *taker) await() (rang bool) {
 	return false
 }
 
-// gateLook bounds the wait before a gate is asked again: what closed it may end
-// before its time.
+// gateLook bounds the wait before the gate is asked again, because the gate may
+// open earlier than it said.
 const gateLook = 500 * time.Millisecond
 
-// passes waits at a gate that is closed, for a while, and reports whether it is open.
+// passes reports whether the gate is open. If it is closed, passes first waits for
+// a while.
 func (t *taker) passes() bool {
 	if t.gate == nil {
 		return true
@@ -198,9 +203,9 @@ func (t *taker) free() int {
 	return t.places.free()
 }
 
-// anyPending asks whether a task waits in any of the queues. Where Redis does not
-// let it ask so, there may be one; and a question without an answer may have taken
-// all that waited.
+// anyPending reports whether a task may wait in any of the queues. It also returns
+// true if Redis forbids the query, or if a request to one of the queues got no
+// answer, because that request may have taken tasks.
 func (t *taker) anyPending(open []*queue) (bool, error) {
 	if slices.ContainsFunc(open, func(q *queue) bool { return q.unanswered() != "" }) {
 		return true, nil
@@ -242,8 +247,8 @@ func (t *taker) anyPending(open []*queue) (bool, error) {
 	return false, failed
 }
 
-// ask takes tasks from the queue that Asynq asks for and from those that the weights
-// choose. If these have none, it tries the other open queues.
+// ask takes tasks from the queue that the server asks for and from queues chosen by
+// their weights. If these queues have no tasks, it tries the other open queues.
 func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 	free := t.free()
 	waiting, found, err := t.round(open, t.allot(asked, open, free))
@@ -264,10 +269,11 @@ func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 	return found, err
 }
 
-// allot says how many tasks of which queue to take: with strict priorities all of the
-// first one, else as if Asynq asked for each. The first task is of the queue that
-// Asynq asks for. Queues in which the last question left nothing are looked at, and
-// get no share while others may have tasks.
+// allot returns how many tasks to take from each queue. With strict priorities all
+// come from the first queue. Otherwise the first task comes from the queue that the
+// server asks for, and the queues of the others are drawn by weight, as Asynq does
+// for each task. A queue that was empty after its last request gets no share while
+// other queues may have tasks.
 func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 	shares := map[*queue]int{}
 	if t.strict || len(open) == 1 {
@@ -298,8 +304,8 @@ func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 	return shares
 }
 
-// question is what one round asks one queue: for tasks, or whether it has any. A queue
-// without a share is asked for what questions without an answer took, and both.
+// question is the request of one round to one queue. A queue with a share is asked for tasks. A queue without a share
+// is asked whether it has tasks, and for the tasks of unanswered requests if there are any.
 type question struct {
 	*queue
 	receipt string
@@ -308,8 +314,9 @@ type question struct {
 	count   *redis.IntCmd
 }
 
-// round asks the queues in one round trip, for their shares. It returns those that
-// got none and have tasks, and whether a task was taken.
+// round requests each queue's share of tasks, in one round trip. It returns the
+// queues that have to be asked again, because they have tasks and none was taken
+// from them, and whether any task was taken.
 func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, found bool, err error) {
 	until := time.Now()
 	questions := t.put(open, shares, false)
@@ -335,7 +342,7 @@ func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, f
 	return waiting, found, err
 }
 
-// hasTasks reads the answer whether a queue has tasks.
+// hasTasks reports whether a queue has tasks, from the answer to EXISTS.
 func (q question) hasTasks() bool {
 	n, err := q.count.Result()
 	if err == nil && n == 1 || isForbidden(err) {
@@ -345,10 +352,11 @@ func (q question) hasTasks() bool {
 	return false
 }
 
-// put sends the questions of a round, and the script in full where Redis does not
-// know it.
+// put sends the requests of a round. With inFull it sends the whole script, because
+// Redis does not know the script's hash.
 func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []question {
-	// What was sent is answered, or not, also when the server stops meanwhile.
+	// Do not cancel the requests when the server stops: their answers have to be
+	// read, because they may have taken tasks.
 	ctx := context.WithoutCancel(t.ctx)
 	all, questions := newPipes(t.redis), make([]question, 0, len(open))
 	for _, q := range open {
@@ -376,7 +384,8 @@ func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []questio
 	return questions
 }
 
-// read reads an answer. again says that the queue has to be asked once more.
+// read processes the answer to a request. again says that the queue has to be asked
+// once more.
 func (t *taker) read(q question, share int, at time.Time) (again, found bool, err error) {
 	reply, err := readTake(q.take, q.receipt)
 	if err != nil {

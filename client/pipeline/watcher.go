@@ -2,27 +2,29 @@ package pipeline
 
 import "time"
 
-// A Watcher is told of tasks at the head of a queue whose type is not in
-// Options.Types. It is called by one goroutine.
+// A Watcher learns of tasks at the head of a queue whose type is not in
+// Options.Types. One goroutine calls it.
 type Watcher interface {
-	// Blocked says whether such a task is at the head of a queue.
+	// Blocked says whether a task of an unknown type is at the head of a queue.
 	Blocked(queue string, blocked bool)
-	// Unknown names the type of such a task, once.
+	// Unknown names an unknown type at the head of a queue, once for each type.
 	Unknown(queue, taskType string)
-	// Left says that such a task has been at the head for half a minute, so that no
-	// worker seems to take it. It is called again while it returns false.
+	// Left says that a task of an unknown type has been at the head for half a
+	// minute, so probably no worker takes it. It is called again later if it
+	// returns false.
 	Left(queue, taskType, taskID string, since time.Time) bool
 }
 
-// A Gate is asked by one goroutine before each task that is taken.
+// A Gate decides when the next task may be taken. One goroutine asks it before each
+// task.
 type Gate interface {
-	// Pause returns how long no task should be taken; 0: it may be now.
+	// Pause returns how long to wait before the next task is taken; 0: take it now.
 	Pause() time.Duration
-	// Took notes that a task was taken.
+	// Took records that a task was taken.
 	Took()
 }
 
-// nobody is the Watcher if Options has none.
+// nobody is the Watcher that is used if Options has none. It does nothing.
 type nobody struct{}
 
 func (nobody) Blocked(string, bool)                        {}

@@ -1,6 +1,6 @@
-// Package spare keeps Asynq from archiving a task because of an error that is not the
-// task's own. On a task's last attempt Asynq archives it after every error, also if
-// the database could not be reached and the handler never ran.
+// Package spare keeps Asynq from archiving a task because of an error that is not
+// the task's fault. After an error on the last attempt Asynq always archives the
+// task, even if the database could not be reached and the handler never ran.
 package spare
 
 import (
@@ -12,14 +12,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Tasks is the set of tasks that are put back to be tried again. The zero value is
-// ready to use. It is safe for concurrent use.
+// Tasks is the set of spared tasks: when Asynq is about to archive one, it is put
+// back instead, to be tried again. The zero value is ready to use. It is safe for
+// concurrent use.
 type Tasks struct{ byID sync.Map } // of task
 
 type task struct{ until, again time.Time }
 
-// holds is how long a task stays spared that Asynq did not archive. Asynq has lost
-// the lease of such a task, and another worker may have had it since.
+// holds is how long a task stays spared if Asynq does not archive it. That happens
+// if the server has lost the lease of the task, and then another worker may have
+// run it since.
 const holds = time.Minute
 
 // Spare makes Asynq try a task again after delay when it is about to archive
@@ -29,8 +31,9 @@ func (t *Tasks) Spare(id string, delay time.Duration) {
 	t.byID.Store(id, task{now.Add(holds), now.Add(delay)})
 }
 
-// The script does the same as Asynq's retry, but changes no count of attempts and
-// counts no failure. ARGV[2] is the task's message with the error in it.
+// The script does the same as Asynq's script for a retry, but does not change the
+// number of attempts and does not count a failure. ARGV[2] is the task's message,
+// which contains the error.
 var backScript = redis.NewScript(`
 if redis.call("LREM", KEYS[2], 0, ARGV[1]) == 0 then
   return redis.error_reply("NOT FOUND")
@@ -42,8 +45,8 @@ redis.call("ZADD", KEYS[4], ARGV[3], ARGV[1])
 redis.call("HSET", KEYS[1], "msg", ARGV[2], "state", "retry")
 return redis.status_reply("OK")`)
 
-// Asynq's script that archives a task at the end of its run is recognised by its keys
-// and arguments.
+// The number and the positions of keys and arguments by which Instead recognises
+// Asynq's script for archiving a task.
 const (
 	archiveKeys = 9
 	archiveArgs = 7
@@ -52,8 +55,8 @@ const (
 	archivedKey = 3
 )
 
-// Instead replaces one of Asynq's scripts if that would archive a spared task.
-// It returns nil for other scripts.
+// If a script of Asynq would archive a spared task, Instead puts the task back and
+// returns the reply. Otherwise it returns nil.
 func (t *Tasks) Instead(ctx context.Context, r redis.Scripter, keys []string, args []any) *redis.Cmd {
 	if len(keys) != archiveKeys || len(args) != archiveArgs || !strings.HasSuffix(keys[activeKey], ":active") || !strings.HasSuffix(keys[archivedKey], ":archived") {
 		return nil
@@ -83,7 +86,8 @@ type sparing struct {
 	tasks *Tasks
 }
 
-// EvalSha runs a script, as Asynq usually does.
+// EvalSha runs a script, unless Instead replaces it. Asynq usually runs scripts by
+// EVALSHA.
 func (s sparing) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	if answer := s.tasks.Instead(ctx, s.UniversalClient, keys, args); answer != nil {
 		return answer
@@ -91,7 +95,7 @@ func (s sparing) EvalSha(ctx context.Context, sha string, keys []string, args ..
 	return s.UniversalClient.EvalSha(ctx, sha, keys, args...)
 }
 
-// Eval runs a script that Redis does not know yet.
+// Eval runs a script that Redis does not know yet, unless Instead replaces it.
 func (s sparing) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	if answer := s.tasks.Instead(ctx, s.UniversalClient, keys, args); answer != nil {
 		return answer
@@ -99,9 +103,10 @@ func (s sparing) Eval(ctx context.Context, script string, keys []string, args ..
 	return s.UniversalClient.Eval(ctx, script, keys, args...)
 }
 
-// Before returns a context that ends a little before Asynq's. When its own context
-// ends, Asynq ends the task with an error and charges an attempt. A caller that waits
-// for a server uses the earlier context, and so gives the task back in time.
+// Before returns a context that ends a little before ctx, the context that Asynq
+// gave the task. When ctx ends, Asynq ends the task with an error that costs an
+// attempt. A caller that waits for a server uses the earlier context, so that it
+// can give the task back in time.
 func Before(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, bounded := ctx.Deadline()
 	if !bounded {
@@ -110,5 +115,5 @@ func Before(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/10)))
 }
 
-// margin leaves time for the last steps of a task, such as a rollback.
+// margin is the time for the last steps of a task, such as a rollback.
 const margin = time.Second
