@@ -7,10 +7,10 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// clientAddress returns the address of the client. It trusts X-Forwarded-For
-// only as far as trusted proxies wrote it: it reads the header from its end up
-// to the first address that is no trusted proxy. The client wrote the entries
-// before that and may have invented them.
+// clientAddress returns the address of the client. It trusts only the part of
+// X-Forwarded-For that trusted proxies wrote: it reads the header from its end up
+// to the first address that is no trusted proxy. The entries before that address
+// come from the client, who may have invented them.
 func clientAddress(c *fiber.Ctx, trusted []netip.Prefix) netip.Addr {
 	address, ok := netip.AddrFromSlice(c.Context().RemoteIP())
 	if !ok {
@@ -43,8 +43,8 @@ func contains(prefixes []netip.Prefix, address netip.Addr) bool {
 	return false
 }
 
-// LimitKey returns the key under which one client is counted. For IPv6 it is
-// the /64 network, because one host commonly owns all of it.
+// LimitKey returns the key by which a rate limit counts a client. For IPv6 it is
+// the /64 network, because one host commonly owns a whole /64 network.
 func LimitKey(address netip.Addr) string {
 	if address.Is6() {
 		if network, err := address.Prefix(64); err == nil {

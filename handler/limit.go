@@ -11,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxClients is how many clients are remembered.
+// maxClients is for how many clients the rate limit keeps a count.
 const maxClients = 10_000
 
 // The headers that tell a client its limit: the requests that it may send a
@@ -23,17 +23,16 @@ const (
 	headerReset     = "X-RateLimit-Reset"
 )
 
-// rateLimit gives every client a bucket. It replaces Fiber's limiter, which
-// starts a goroutine that nothing can stop, and remembers any number of
-// clients.
+// rateLimit gives every client a bucket. It replaces Fiber's limiter, which starts
+// a goroutine that nothing can stop, and whose memory grows with every client.
 type rateLimit struct {
 	perMinute int
 	mu        sync.Mutex
 	buckets   map[string]*rate.Limiter
 }
 
-// LimitRate allows each client perMinute requests a minute in the long run, and
-// as many at once. The counts live in this process.
+// LimitRate allows each client perMinute requests a minute on average, and a burst
+// of as many. Each process counts for itself.
 func LimitRate(perMinute int) fiber.Handler {
 	l := &rateLimit{perMinute: perMinute, buckets: make(map[string]*rate.Limiter)}
 	return func(c *fiber.Ctx) error {
@@ -49,8 +48,8 @@ func LimitRate(perMinute int) fiber.Handler {
 	}
 }
 
-// take reports whether a client may send a request now, how many more it may,
-// and when the next one is due if it may not.
+// take reports whether a client may send a request now, how many more requests it
+// may send, and, if it may not, after what time it may send the next.
 func (l *rateLimit) take(client string, now time.Time) (allowed bool, left float64, next time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,8 +66,9 @@ func (l *rateLimit) take(client string, now time.Time) (allowed bool, left float
 	return allowed, left, time.Duration((1 - left) * 60 / float64(l.perMinute) * float64(time.Second))
 }
 
-// forget drops the clients whose bucket is full again. If there are none, it
-// drops all clients: bounding memory comes first.
+// forget drops the clients whose bucket is full again. If there are no such
+// clients, it drops all clients, because bounding memory matters more than an exact
+// count.
 func (l *rateLimit) forget(now time.Time) {
 	for client, bucket := range l.buckets {
 		if bucket.TokensAt(now) >= float64(l.perMinute) {

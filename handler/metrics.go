@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// unmatched is the route label of requests that match no route, so that a
-// scanner cannot fill the registry with paths.
+// unmatched is the route label of all requests that match no route, so that a
+// client that tries many paths cannot fill the metrics registry with them.
 const unmatched = "unmatched"
 
 // unknownMethod is the label of all methods that fiber does not know.
@@ -24,8 +24,9 @@ type httpMetrics struct {
 	duration *prometheus.HistogramVec
 }
 
-// newHTTPMetrics registers the metrics, or uses those that another app of the
-// process has registered. Without a registerer the counts are not exposed.
+// newHTTPMetrics registers the HTTP metrics, or returns those that another app of
+// the process has registered. Without a registerer the metrics are counted but not
+// exposed.
 func newHTTPMetrics(r prometheus.Registerer) *httpMetrics {
 	m := &httpMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -43,8 +44,8 @@ func newHTTPMetrics(r prometheus.Registerer) *httpMetrics {
 	return m
 }
 
-// register panics if something else has registered the name: that is a mistake
-// in the code, and the first start shows it.
+// register panics if another kind of metric has the same name. That is a bug in the
+// code, which every start shows.
 func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	if r == nil {
 		return c

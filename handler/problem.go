@@ -18,8 +18,8 @@ import (
 // ProblemType is the media type of a Problem.
 const ProblemType = "application/problem+json"
 
-// Problem is the body of every error (RFC 9457). It contains nothing that only
-// an operator may know.
+// Problem is the body of every error response (RFC 9457). Any client may see it, so
+// it contains nothing that only an operator may know.
 type Problem struct {
 	Type      string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is" example:"about:blank"`
 	Title     string         `json:"title" doc:"The status in words" example:"Unprocessable Entity"`
@@ -32,14 +32,15 @@ type Problem struct {
 	cause   error
 }
 
-// ProblemField is one bad field of a request.
+// ProblemField describes one wrong field of a request.
 type ProblemField struct {
 	Field    string `json:"field" doc:"The field's or header's name" example:"email"`
 	Location string `json:"location" enum:"body,path,query,header" doc:"Where the field was read"`
 	Message  string `json:"message" doc:"What to change" example:"must be an e-mail address such as ada@example.com"`
 }
 
-// Problemf returns a problem that only HTTP knows, such as a wrong method.
+// Problemf returns a problem for which there is no domain error, such as a wrong
+// HTTP method.
 func Problemf(status int, format string, args ...any) *Problem {
 	return &Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
@@ -53,13 +54,13 @@ func (p *Problem) With(header, value string) *Problem {
 	return p
 }
 
-// Error makes a Problem an error.
+// Error implements error.
 func (p *Problem) Error() string { return p.Detail }
 
 // Unwrap returns the cause, which is for the log only.
 func (p *Problem) Unwrap() error { return p.cause }
 
-// GetStatus returns the status. huma asks for it, and for the next two.
+// GetStatus returns the HTTP status. huma calls this method and the next two.
 func (p *Problem) GetStatus() int { return p.Status }
 
 // GetHeaders returns the headers that go with the problem.
@@ -68,7 +69,7 @@ func (p *Problem) GetHeaders() http.Header { return p.headers }
 // ContentType returns the media type of a problem.
 func (p *Problem) ContentType(string) string { return ProblemType }
 
-// status maps domain codes to HTTP. It is the only such table.
+// status returns the HTTP status for a domain code. There is no other such mapping.
 func status(code domain.Code) int {
 	switch code {
 	case domain.CodeInvalid:
@@ -96,10 +97,11 @@ const (
 	unavailableDetail = "the service cannot do this at the moment; try again later"
 )
 
-// defaultRetryAfter is for outages without a time of their own.
+// defaultRetryAfter is the Retry-After of an outage whose error does not say how
+// long to wait.
 const defaultRetryAfter = 5 * time.Second
 
-// ProblemOf returns what a client may know about err, which is never nil.
+// ProblemOf returns what a client may know about err. err must not be nil.
 func ProblemOf(err error) *Problem {
 	var ready *Problem
 	var known *domain.Error
@@ -146,8 +148,8 @@ func problemOfDomain(err error, known *domain.Error) *Problem {
 	return p
 }
 
-// routingDetail replaces the texts of fiber and fasthttp, which quote the
-// client's input.
+// routingDetail returns a fixed text for an error of fiber or fasthttp, because
+// their own texts quote the client's input.
 func routingDetail(code int) string {
 	switch code {
 	case http.StatusNotFound:
@@ -167,7 +169,8 @@ func routingDetail(code int) string {
 	}
 }
 
-// RetryAfter writes a Retry-After: whole seconds, at least one.
+// RetryAfter returns the value of a Retry-After header: whole seconds, at least
+// one.
 func RetryAfter(d time.Duration) string {
 	if d <= 0 {
 		d = defaultRetryAfter
@@ -175,7 +178,8 @@ func RetryAfter(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
-// write sends p as the response to c. It keeps headers that are already set.
+// write sends p as the response of c. It keeps the response's headers that are
+// already set.
 func (p *Problem) write(c *fiber.Ctx) error {
 	for name, values := range p.headers {
 		for _, value := range values {

@@ -9,7 +9,8 @@ import (
 	"outboxd/domain"
 )
 
-// HeaderRequestID carries the request ID in both directions.
+// HeaderRequestID is the header with the request's ID. A client may send it, and
+// every answer has it.
 const HeaderRequestID = "X-Request-ID"
 
 const maxRequestID = 128
@@ -23,8 +24,8 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-// acceptRequestID returns the client's ID if it is safe in logs and headers,
-// and a new one if not.
+// acceptRequestID returns the ID that the client sent if it is safe in logs and
+// headers, and otherwise a new ID.
 func acceptRequestID(offered string) string {
 	if validRequestID(offered) {
 		return offered
@@ -32,7 +33,8 @@ func acceptRequestID(offered string) string {
 	return newRequestID()
 }
 
-// validRequestID takes 1 to 128 letters, digits, dots, dashes and underscores.
+// validRequestID reports whether an ID consists of 1 to 128 letters, digits, dots,
+// dashes and underscores.
 func validRequestID(s string) bool {
 	return s != "" && len(s) <= maxRequestID && strings.IndexFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
@@ -53,8 +55,8 @@ func newRequestID() string {
 type requestIDHandler struct{ slog.Handler }
 
 // WithRequestID returns a slog.Handler that adds request_id to every record
-// whose context belongs to an HTTP request, and passes all records to next. It
-// returns a handler that does so already unchanged.
+// whose context belongs to an HTTP request, and passes all records to next. If next
+// already does that, WithRequestID returns next.
 func WithRequestID(next slog.Handler) slog.Handler {
 	if h, done := next.(requestIDHandler); done {
 		return h
@@ -76,7 +78,8 @@ func (h requestIDHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return requestIDHandler{h.Handler.WithAttrs(attrs)}
 }
 
-// WithGroup implements slog.Handler. Inside a group the ID belongs to the group.
+// WithGroup implements slog.Handler. Inside a group request_id is a member of the
+// group.
 func (h requestIDHandler) WithGroup(name string) slog.Handler {
 	return requestIDHandler{h.Handler.WithGroup(name)}
 }

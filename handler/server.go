@@ -19,7 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Timeouts bound one connection. Zero values mean the defaults.
+// Timeouts has the time limits for one connection. A zero value means the default.
 type Timeouts struct {
 	Read    time.Duration // a whole request, headers and body; 10 s
 	Write   time.Duration // a whole response; 30 s
@@ -27,15 +27,16 @@ type Timeouts struct {
 	Request time.Duration // the work on one request; 15 s
 }
 
-// maxHeaders is the size of all headers of a request together, in bytes.
+// maxHeaders is the largest total size of the headers of a request, in bytes.
 const maxHeaders = 16 << 10
 
-// maxConnections is how many connections one listener serves at a time; more are
-// answered with 503 and closed. Each can make the server hold a body of the
-// largest size, before anything is known about its sender.
+// maxConnections is how many connections one listener serves at a time. It answers
+// further connections with 503 and closes them. There is a limit because each
+// connection can make the server keep a body of the largest size in memory before
+// it knows anything about the sender.
 const maxConnections = 2048
 
-// Options are the dependencies and limits of a Server.
+// Options has the dependencies and limits of a Server.
 type Options struct {
 	Name   string // the component, in the log
 	Logger *slog.Logger
@@ -43,25 +44,27 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Tracer begins a span for each request; nil for none.
 	Tracer trace.Tracer
-	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For header the
+	// server trusts.
 	TrustedProxies []netip.Prefix
-	// ReadLimit is the largest body, in bytes, that is read from a connection.
+	// ReadLimit is the largest body that the server reads from a connection, in
+	// bytes.
 	ReadLimit int
 	Timeouts  Timeouts
-	// Connections is how many connections are served at a time; 0: 2048.
+	// Connections is how many connections the listener serves at a time; 0: 2048.
 	Connections int
-	// Quiet are routes that are polled: read requests to them are logged at debug
-	// level.
+	// Quiet lists routes that clients poll. The server logs reading requests to
+	// them only at debug level.
 	Quiet []string
 }
 
-// Server is the common part of the API and the monitor: it begins, logs, counts
-// and secures requests, and answers errors.
+// Server is what the API and the monitor share: it gives requests an ID, logs and
+// counts them, sets security headers, and answers errors.
 type Server struct {
 	o       Options
 	logger  *slog.Logger
 	metrics *httpMetrics
-	// Patience bounds the work on one request.
+	// Patience is how long the handlers of one request may take.
 	Patience time.Duration
 }
 
@@ -87,7 +90,7 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// App returns a fiber app with all of this set up.
+// App returns a fiber app with the settings and middleware of the Server.
 func (s *Server) App() *fiber.App {
 	t := s.o.Timeouts
 	proxies := make([]string, len(s.o.TrustedProxies))
@@ -105,26 +108,27 @@ func (s *Server) App() *fiber.App {
 		StrictRouting:         true,
 		CaseSensitive:         true,
 		DisableStartupMessage: true,
-		// Header strings outlive the handler, in rows, log lines and other
-		// goroutines, so they must be copies.
+		// Strings from headers are used after the handler has returned, in log
+		// lines and other goroutines, so fiber must copy them.
 		Immutable:    true,
 		ErrorHandler: s.outside,
-		// Without this check, fiber believes X-Forwarded-Proto and -Host of every
-		// client.
+		// Without this setting, fiber trusts X-Forwarded-Proto and X-Forwarded-Host
+		// from every client.
 		EnableTrustedProxyCheck: true,
 		TrustedProxies:          proxies,
 		RequestMethods:          append(slices.Clone(fiber.DefaultMethods), unknownMethod),
 	})
-	// Fiber answers unknown methods before any middleware runs. With a known
-	// method instead, such a request is refused like any other.
+	// Fiber answers a request with an unknown method before any middleware runs. So
+	// replace the method by a known one; then the request is logged, counted and
+	// refused like any other.
 	inner := app.Server().Handler
 	app.Server().Handler = func(ctx *fasthttp.RequestCtx) {
 		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			ctx.Request.Header.SetMethod(unknownMethod)
 		}
-		// A request with both Content-Length and chunks may be one request to us
-		// and two to a proxy. The rest would then reach the proxy's next client, so
-		// it is refused.
+		// Refuse a request with both Content-Length and Transfer-Encoding. This
+		// server and a proxy may disagree where such a request ends, and the proxy
+		// would then give an answer to the wrong client (request smuggling).
 		if bytes.Contains(bytes.ToLower(ctx.Request.Header.RawHeaders()), []byte("transfer-encoding:")) {
 			ctx.SetConnectionClose()
 		}
@@ -134,7 +138,7 @@ func (s *Server) App() *fiber.App {
 	return app
 }
 
-// inside handles every request that reaches the routes.
+// inside is the middleware around every request that reaches the routes.
 func (s *Server) inside(c *fiber.Ctx) error {
 	x := s.begin(c)
 	defer x.cancel()
@@ -146,8 +150,8 @@ func (s *Server) inside(c *fiber.Ctx) error {
 	return nil
 }
 
-// outside handles requests that do not reach the routes, because fasthttp could
-// not read them.
+// outside answers requests that do not reach the routes, because fasthttp could not
+// read them.
 func (s *Server) outside(c *fiber.Ctx, err error) error {
 	x := s.begin(c)
 	defer x.cancel()
@@ -175,10 +179,11 @@ func exchangeOf(c *fiber.Ctx) *exchange {
 	return x
 }
 
-// keepStack runs while the panic unwinds, when its stack is still available.
+// keepStack stores the stack of a panic. It runs during the panic, while the stack
+// is still available.
 func keepStack(c *fiber.Ctx, _ any) { exchangeOf(c).stack = debug.Stack() }
 
-// fail answers a request with the problem of err.
+// fail answers a request with the Problem for err.
 func (s *Server) fail(c *fiber.Ctx, err error) {
 	if err := s.problem(c.UserContext(), err, exchangeOf(c).stack).write(c); err != nil {
 		s.logger.ErrorContext(c.UserContext(), "cannot answer", "error", err)
@@ -189,11 +194,12 @@ func (s *Server) fail(c *fiber.Ctx, err error) {
 // ClientOf returns the address of a request's client.
 func ClientOf(c *fiber.Ctx) netip.Addr { return exchangeOf(c).address }
 
-// Problem returns the part of err that the client may see. It also logs the
-// cause, which happens nowhere else.
+// Problem returns what the client may see of err. It also logs the cause; no other
+// code logs it.
 func (s *Server) Problem(ctx context.Context, err error) *Problem { return s.problem(ctx, err, nil) }
 
-// problem is Problem, with the stack of a panic.
+// problem does the same as Problem. If err comes from a panic, it also logs the
+// stack.
 func (s *Server) problem(ctx context.Context, err error, stack []byte) *Problem {
 	p := ProblemOf(err)
 	p.RequestID = RequestID(ctx)
@@ -224,7 +230,8 @@ func (s *Server) end(c *fiber.Ctx, x *exchange, err error) {
 		endSpan(x.span, c.Method(), route, code)
 	}
 	level := slog.LevelInfo
-	// A connection that never sends anything ends with 408.
+	// A connection over which no request comes ends with 408. That happens often,
+	// so log it at debug level.
 	if slices.Contains(s.o.Quiet, route) && IsSafe(c.Method()) || code == http.StatusRequestTimeout {
 		level = slog.LevelDebug
 	}
@@ -238,9 +245,9 @@ func (s *Server) end(c *fiber.Ctx, x *exchange, err error) {
 		slog.String("remote", x.address.String()))
 }
 
-// routeOf returns the pattern that matched the request. An error of Fiber's own
-// means that none did: it comes from the router or from fasthttp, and no
-// handler here returns one.
+// routeOf returns the pattern of the route that matched the request. A *fiber.Error
+// means that no route matched: only Fiber's router and fasthttp return such errors,
+// and no handler of outboxd does.
 func routeOf(c *fiber.Ctx, err error) string {
 	if _, routing := errors.AsType[*fiber.Error](err); routing {
 		return unmatched
@@ -248,12 +255,13 @@ func routeOf(c *fiber.Ctx, err error) string {
 	return c.Route().Path
 }
 
-// secure sets the headers that every answer has. Pages allow more by a policy
-// of their own.
+// secure sets the security headers of every answer. The pages replace the
+// Content-Security-Policy by one that allows more.
 func secure(c *fiber.Ctx) {
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderXFrameOptions, "DENY")
-	// With no-referrer, browsers send "Origin: null" along with the sign-in form.
+	// Do not use no-referrer: with it, browsers send "Origin: null" with the
+	// sign-in form.
 	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
 	c.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
 	c.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -261,12 +269,13 @@ func secure(c *fiber.Ctx) {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 }
 
-// requestLogger returns a logger that knows the component and adds request IDs.
+// requestLogger returns a logger that adds the component's name and request IDs to
+// its records.
 func requestLogger(logger *slog.Logger, component string) *slog.Logger {
 	return slog.New(WithRequestID(logger.Handler())).With("component", component)
 }
 
-// IsSafe reports whether a method only reads.
+// IsSafe reports whether an HTTP method only reads.
 func IsSafe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }

@@ -16,9 +16,9 @@ import (
 	"outboxd/observe"
 )
 
-// startSpan begins the span of a request, inside the client's trace if it named
-// one. It records the attributes of OpenTelemetry's conventions for HTTP
-// servers, without the query, which may contain anything.
+// startSpan begins the span of a request. If the client sent a trace context, the
+// span belongs to that trace. The span has the attributes of OpenTelemetry's
+// conventions for HTTP servers, except the URL's query, which may contain secrets.
 func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (context.Context, trace.Span) {
 	client := propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{
 		domain.HeaderTraceparent: c.Get(domain.HeaderTraceparent), "tracestate": c.Get("tracestate"),
@@ -30,8 +30,9 @@ func (s *Server) startSpan(ctx context.Context, c *fiber.Ctx, x *exchange) (cont
 		))
 }
 
-// endSpan names the span after its route, which is known only now. A fault of
-// the client is no error of the span.
+// endSpan ends the span of a request and gives it the name of its route, which is
+// known only now. If the client is at fault (status 4xx), the span is not marked as
+// failed.
 func endSpan(span trace.Span, method, route string, code int) {
 	if route != unmatched {
 		span.SetName(spanMethod(method) + " " + route)
@@ -59,8 +60,8 @@ func methodAttribute(method string) string {
 	return "_OTHER"
 }
 
-// sampledTrace returns the ID of the request's trace if it is recorded, and ""
-// if not.
+// sampledTrace returns the ID of the request's trace if the trace is recorded,
+// otherwise "".
 func sampledTrace(c *fiber.Ctx, span trace.Span) string {
 	var of trace.SpanContext
 	if span != nil {

@@ -164,7 +164,7 @@ func (c *Client) take(ctx context.Context, queue string) *redis.Cmd {
 // ID.
 //
 // Asynq takes every answer without an error for success. But these scripts only
-// ever answer OK, so finish turns another answer into an error.
+// ever answer OK, so another answer becomes an error (see sendAll).
 func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
 	answer := c.instead(ctx, e)
 	if answer == nil {

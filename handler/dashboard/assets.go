@@ -57,8 +57,8 @@ func newFiles() files {
 	return all
 }
 
-// AssetPaths returns the paths of all embedded files, which a browser asks for with
-// each page.
+// AssetPaths returns the paths of all embedded files. A browser requests these
+// files with each page.
 func AssetPaths() (paths []string) {
 	for _, f := range newFiles() {
 		paths = append(paths, "/"+f.address)
@@ -66,8 +66,9 @@ func AssetPaths() (paths []string) {
 	return paths
 }
 
-// serve serves the files to everybody: the sign-in page needs them. Browsers
-// may cache them, because a changed file has another address.
+// serve serves the files without a sign-in, because the sign-in page needs them.
+// Browsers may cache the files, because the address of a file changes with its
+// content.
 func (all files) serve(app fiber.Router) {
 	for _, f := range all {
 		app.Get("/"+f.address, func(c *fiber.Ctx) error {

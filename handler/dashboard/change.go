@@ -18,13 +18,14 @@ const (
 	countPatience  = 3 * time.Second
 	deadCounted    = 10_000 // counting stops there
 
-	// Limits of a form; the page itself sends far less.
+	// The limits for a submitted form. The page itself sends far less.
 	maxChosen = 500 // dead letters
 	maxReason = 2000
 	maxActor  = 800
 )
 
-// changeForm is a change of dead letters before it is confirmed.
+// changeForm is a change of dead letters (replay or discard) that the visitor has
+// not confirmed yet.
 type changeForm struct {
 	Action, Type, Error, Until string
 	IDs                        []string
@@ -34,7 +35,8 @@ type changeForm struct {
 	Reason, Actor, Canary      string
 }
 
-// readChange reads what the form chooses. It refuses to choose everything.
+// readChange reads which dead letters the form chooses. It refuses a form that
+// chooses all of them.
 func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 	f := changeForm{
 		Action: values.Get("action"), Type: values.Get("type"), Error: values.Get("error"), Until: values.Get("until"), IDs: values["id"],
@@ -98,8 +100,8 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f changeForm, filter domain.DeadFil
 	return d.Render(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: f})
 }
 
-// startChange begins the confirmed change, and redirects to the page that shows
-// its progress.
+// startChange begins the change that the visitor confirmed, and redirects to the
+// page that shows the change's progress.
 func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Body()))
 	if err != nil {
@@ -145,7 +147,7 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 	return c.Redirect("./changes/"+strconv.Itoa(id), fiber.StatusSeeOther)
 }
 
-// said returns the filter of the form, for the record.
+// said returns the filter of the form, for the log of actions.
 func (f *changeForm) said() map[string]string {
 	said := map[string]string{}
 	for name, value := range map[string]string{"type": f.Type, "error-form": f.Error, "ids": strings.Join(f.IDs, " "), "canary": f.Canary} {

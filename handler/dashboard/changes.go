@@ -13,8 +13,8 @@ const (
 	changesKept   = 100
 )
 
-// changes are the changes that people began on these pages. They run in the
-// background.
+// changes has the changes of dead letters that people began on these pages. They
+// run in the background.
 type changes struct {
 	mu      sync.Mutex
 	last    int
@@ -85,7 +85,7 @@ func (l *changes) find(id int) (change, bool) {
 	return *c, true
 }
 
-// close ends running changes. A batch that is interrupted is undone.
+// close ends running changes. The batch that a change is working on is rolled back.
 func (l *changes) close() {
 	l.cancel()
 	l.running.Wait()

@@ -1,22 +1,23 @@
-// Package dashboard has the pages on the monitor address.
+// Package dashboard has the web pages of the monitor.
 //
-// A page is a file in templates that defines "content", a method of Dashboard
-// that gathers its data and calls render, and a line in routes.
+// A page consists of three parts: a file in the folder templates that defines
+// "content", a method of Dashboard that gathers the data and calls Render, and a
+// line in routes.
 //
-//   - In a template the dot is a view: the data is .Data, and the visitor is
-//     .Visitor.
-//   - Every link begins with .Root, such as {{.Root}}events, so that the pages
-//     work below any path of a proxy. Assets are linked with {{.Asset
+//   - In a template the dot is a view. .Data is the page's data, and .Visitor is
+//     the visitor.
+//   - Every link begins with .Root, such as {{.Root}}events, so that the pages work
+//     below any path of a proxy. A link to an asset is written {{.Asset
 //     "dashboard.css"}}.
-//   - A part that htmx exchanges is a template of its own in the same file, sent
-//     with fragment.
-//   - A page has neither a style attribute nor a script, because the policy
-//     forbids both: classes come from assets/dashboard.css, and scripts from
-//     files in assets.
+//   - A part of a page that htmx replaces is a template of its own in the same
+//     file. The method fragment sends it.
+//   - A page has no style attributes and no inline scripts, because the
+//     Content-Security-Policy forbids both. Styles are classes of
+//     assets/dashboard.css, and scripts are files in assets.
 //   - A handler returns its errors. A browser gets a page about the error.
-//   - A page that changes something is a form with method POST, behind the guard
-//     in routes.
-//   - The data comes through an interface of Sources.
+//   - A page changes something only through a form with method POST, behind the
+//     guard in routes.
+//   - A page gets its data through the interfaces in Sources.
 package dashboard
 
 import (
@@ -36,7 +37,7 @@ type Visitor struct {
 	CanSignIn bool // outboxd has an admin token
 }
 
-// Fault is the part of an error that a visitor may see.
+// Fault is what a visitor may see of an error.
 type Fault struct {
 	Status    int
 	Title     string // the status in words
@@ -44,7 +45,7 @@ type Fault struct {
 	RequestID string
 }
 
-// Options are what the pages need from the server.
+// Options has what the pages need from the HTTP server.
 type Options struct {
 	Version string
 	Sources Sources
@@ -54,12 +55,12 @@ type Options struct {
 	Guard fiber.Handler
 	// Visitor returns the visitor of a request that the guard let pass.
 	Visitor func(c *fiber.Ctx) Visitor
-	// Explain logs an error and returns the part that may be shown.
+	// Explain logs an error and returns what the visitor may see of it.
 	Explain func(c *fiber.Ctx, err error) Fault
 }
 
-// Sources are where the pages get their data. Each may be nil; a server without
-// a source counts as one that does not answer.
+// Sources gives the pages their data. Each of its members may be nil. The pages
+// then show the server behind it as one that does not answer.
 type Sources struct {
 	Events domain.Overviews // for the charts
 	// Look returns the state of the system. Cheap facts are not older than
@@ -68,17 +69,17 @@ type Sources struct {
 	Lives domain.EventLives
 	Tasks domain.TaskStates
 	Dead  domain.DeadLetters
-	// Failing changes failing events, and knows them.
+	// Failing finds failing events and changes them.
 	Failing *failing.Change
 
 	Subscriptions domain.SubscriptionOverviews
-	// Unconfirmed are the event types that no consumer confirms.
+	// Unconfirmed lists the event types whose consumers do not confirm events.
 	Unconfirmed []string
-	// Mask are names: values of payload keys and headers that contain one of
-	// them are not shown.
+	// Mask is a list of names. The pages hide the values of payload keys and
+	// headers whose name contains one of them.
 	Mask []string
-	// TraceURL is the address of a trace, with {trace_id} for its ID; "":
-	// traces are not linked.
+	// TraceURL is the web address of a trace, in which {trace_id} stands for the
+	// trace's ID. If it is "", the pages do not link to traces.
 	TraceURL string
 }
 
@@ -94,7 +95,7 @@ type Dashboard struct {
 	changes *changes
 }
 
-// New returns the pages. It runs nothing while no page is open.
+// New returns the pages. Nothing runs in the background while no page is open.
 func New(o Options) *Dashboard {
 	d := &Dashboard{o: o, files: newFiles(), pages: parsePages(), watch: &watch{o: o}, mask: newMask(o.Sources.Mask), changes: newChanges()}
 	d.live = &live{render: d.frame}
@@ -114,7 +115,7 @@ func (d *Dashboard) frame() (f frame, err error) {
 	return f, err
 }
 
-// Routes adds the pages and their assets to the monitor.
+// Routes adds the pages and their assets to the monitor's app.
 func (d *Dashboard) Routes(app fiber.Router) {
 	d.files.serve(app)
 	r := routes{app, []fiber.Handler{d.explain, d.o.Guard, admitted}}
@@ -137,13 +138,14 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/dead/changes/:id", d.change)
 }
 
-// Close ends the changes that outlive their request. Call it after the server was shut down.
+// Close ends the changes that still run in the background. Call it after the server was shut down.
 func (d *Dashboard) Close() error {
 	d.changes.close()
 	return nil
 }
 
-// routes adds pages, each behind the same handlers.
+// routes adds pages to the app. Every page is behind the same handlers, such as the
+// guard.
 type routes struct {
 	app    fiber.Router
 	before []fiber.Handler

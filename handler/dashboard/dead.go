@@ -15,7 +15,7 @@ const (
 	actionsShown = 20
 )
 
-// deadPage has the groups, or the dead letters of the chosen group.
+// deadPage has the groups of dead letters, or the dead letters of one group.
 type deadPage struct {
 	Groups      []deadGroup
 	More        bool // older dead letters were not grouped
@@ -30,7 +30,8 @@ type deadGroup struct {
 	Query template.URL
 }
 
-// dead shows dead letters by type and error, and the actions of people.
+// dead shows the dead letters grouped by type and error, and the latest actions of
+// people.
 func (d *Dashboard) dead(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()
@@ -51,12 +52,12 @@ func (d *Dashboard) dead(c *fiber.Ctx) error {
 
 func groupQuery(kind, form string) url.Values { return url.Values{"type": {kind}, "error": {form}} }
 
-// encoded returns a query that templates do not encode again.
+// encoded returns a URL query as a type that templates do not escape again.
 func encoded(q url.Values) template.URL {
 	return template.URL(q.Encode()) //nolint:gosec // Encode leaves nothing that could end an attribute
 }
 
-// deadGroup lists the dead letters of a group, those that died first at the top.
+// deadGroup shows the dead letters of one group, the oldest first.
 func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
 	if d.o.Sources.Dead == nil {
 		return errNoDatabase()

@@ -14,10 +14,10 @@ import (
 )
 
 // queuePatience bounds how long Redis may take to answer. Without an answer the
-// page shows what the database knows.
+// page shows only what PostgreSQL knows.
 const queuePatience = 3 * time.Second
 
-// eventPage is the whole life of one event.
+// eventPage is everything known about one event.
 type eventPage struct {
 	Life       *domain.EventLife
 	State      domain.EventState
@@ -60,7 +60,7 @@ type taskLine struct {
 
 type headerLine struct{ Name, Value string }
 
-// event shows what PostgreSQL and Redis know of one event.
+// event shows what PostgreSQL and Redis know about one event.
 func (d *Dashboard) event(c *fiber.Ctx) error {
 	id, err := domain.EventID(c.Params("id"))
 	if err != nil {
@@ -98,7 +98,8 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "event", Title: "Event " + id.String(), Section: SectionEvents, Data: p})
 }
 
-// tasks asks Redis, and returns what is wrong if it does not answer.
+// tasks reads the event's tasks from Redis. If Redis does not answer, it returns a
+// text that says why.
 func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) (tasks []domain.TaskState, deliveries map[domain.ID][]domain.TaskState, fault string) {
 	if d.o.Sources.Tasks == nil {
 		return nil, nil, "this process has no Redis to ask"
@@ -115,8 +116,8 @@ func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) (tasks []
 	return tasks, deliveries, ""
 }
 
-// tone returns the colour of a step of the timeline. The colour is never the
-// only sign.
+// tone returns the colour for a step of the timeline. The page also says in words
+// what the colour says.
 func tone(what string) string {
 	switch word, _, _ := strings.Cut(what, " "); word {
 	case "confirmed", "completed":

@@ -14,7 +14,7 @@ import (
 // eventsShown is how many events a page lists.
 const eventsShown = 50
 
-// eventSearch has the form's input and the events found.
+// eventSearch has the input of the search form and the events found.
 type eventSearch struct {
 	ID, Type, Queue, Key, State, Since, Until, Header string
 	States                                            []domain.EventState
@@ -24,8 +24,8 @@ type eventSearch struct {
 	First                                             bool         // whether this is the first page
 }
 
-// events shows the search form and a page of matching events. If the input is
-// an ID, it redirects to that event.
+// events shows the search form and a page of matching events. If the visitor
+// entered an ID, it redirects to that event's page.
 func (d *Dashboard) events(c *fiber.Ctx) error {
 	s := eventSearch{
 		ID: strings.TrimSpace(c.Query("id")), Type: c.Query("type"), Queue: c.Query("queue"), Key: c.Query("key"), State: c.Query("state"),
@@ -82,7 +82,8 @@ func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) 
 	return f, before, err
 }
 
-// query returns the form as a query, for the page that begins after an event.
+// query returns the form as a URL query for the next page, which begins after the
+// given event.
 func (s *eventSearch) query(after domain.ID) template.URL {
 	q := url.Values{"after": {after.String()}}
 	for name, value := range map[string]string{

@@ -26,7 +26,7 @@ type failingGroup struct {
 	Events template.URL // for the list of its events
 }
 
-// failing shows failing tasks by type, queue and error.
+// failing shows the failing tasks grouped by type, queue and error.
 func (d *Dashboard) failing(c *fiber.Ctx) error {
 	if d.o.Sources.Failing == nil {
 		return errNoQueue()
@@ -51,7 +51,8 @@ func errNoQueue() error {
 	return domain.Errorf(domain.CodeUnavailable, "this process has no Redis to look into")
 }
 
-// failingForm is a change of failing tasks before it is confirmed.
+// failingForm is a change of failing tasks (retry or give up) that the visitor has
+// not confirmed yet.
 type failingForm struct {
 	Action, Type, Queue, Error, ID string
 	Matched                        int64
@@ -59,7 +60,7 @@ type failingForm struct {
 	Fault, Reason, Actor           string
 }
 
-// Verb is what the form's button does.
+// Verb returns the caption of the form's button.
 func (f *failingForm) Verb() string {
 	if f.Action == domain.ActionRetry {
 		return "Retry now"
@@ -67,7 +68,8 @@ func (f *failingForm) Verb() string {
 	return "Give up"
 }
 
-// readFailing reads what the form chooses. It refuses to choose everything.
+// readFailing reads which failing tasks the form chooses. It refuses a form that
+// chooses all of them.
 func readFailing(values url.Values) (f failingForm, filter failing.Filter, err error) {
 	f = failingForm{
 		Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), Error: values.Get("error"), ID: values.Get("id"),
@@ -116,7 +118,8 @@ func (d *Dashboard) failingForm(c *fiber.Ctx, f failingForm, filter failing.Filt
 	return d.Render(c, Page{Template: "failing-change", Title: f.Verb(), Section: SectionFailing, Data: &f})
 }
 
-// changeFailing does the confirmed change, and says how far it came.
+// changeFailing carries out the change that the visitor confirmed. The page says
+// how many tasks it has changed.
 func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	values, err := url.ParseQuery(string(c.Body()))
 	if err != nil {
@@ -154,7 +157,7 @@ func (d *Dashboard) changeFailing(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "failing-done", Title: f.Verb(), Section: SectionFailing, Data: failingDone{&f, result}})
 }
 
-// failingDone is what a change did.
+// failingDone is the result of a change of failing tasks.
 type failingDone struct {
 	Form   *failingForm
 	Result failing.Result

@@ -9,7 +9,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// formats are the functions with which templates write values.
+// formats has the functions that templates call to write values.
 var formats = template.FuncMap{
 	"brief":    brief,
 	"count":    words.Count[int64],
@@ -35,7 +35,8 @@ func title(name string) string {
 	}
 }
 
-// leg is one step of an event's way, with its events a second.
+// leg is one step of the flow of events (such as emitted, relayed, confirmed), with
+// its events a second.
 type leg struct {
 	Name      string
 	Known     bool
@@ -56,13 +57,14 @@ func newLeg(name string, known bool, now, hour domain.Flow) leg {
 	return leg{name, known, choose(now), choose(hour)}
 }
 
-// brief cuts a text for a cell of a table.
+// brief shortens a text for a cell of a table.
 func brief(text string) string {
 	const longest = 160
 	return words.Cut(text, longest)
 }
 
-// instant writes a time for <time datetime>, in UTC; "" for none.
+// instant writes a time for the attribute datetime of <time>, in UTC; "" for the
+// zero time.
 func instant(at time.Time) string {
 	if at.IsZero() {
 		return ""

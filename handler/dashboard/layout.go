@@ -12,15 +12,15 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// policy lets a page load files of this server, and forbids scripts and styles
-// inside the page.
+// policy is the Content-Security-Policy of the pages. A page may load files from
+// this server, and may not have scripts or styles in its HTML.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 //go:embed templates
 var templates embed.FS
 
-// Page is one page to be rendered.
+// Page describes a page to render.
 type Page struct {
 	Template string  // a file of templates, without its ending
 	Title    string  // for the browser's tab and its history
@@ -31,7 +31,7 @@ type Page struct {
 // Section is an entry of the navigation.
 type Section string
 
-// The sections. The sign-in page is in none.
+// The sections of the navigation. The sign-in page belongs to none of them.
 const (
 	SectionOverview Section = "overview"
 	SectionEvents   Section = "events"
@@ -42,7 +42,7 @@ const (
 	SectionSubscriptions Section = "subscriptions"
 )
 
-// view is the dot of the templates.
+// view is the dot (.) in every template.
 type view struct {
 	Page
 	Visitor Visitor
@@ -62,7 +62,8 @@ func (v view) Asset(name string) (string, error) {
 	return v.Root + f.address, nil
 }
 
-// parsePages returns the layout with each page's own templates.
+// parsePages returns one template for each page: the layout with the page's own
+// templates.
 func parsePages() map[string]*template.Template {
 	layout := template.Must(template.New("layout").Funcs(formats).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
 	files, err := fs.Glob(templates, "templates/*.html")
@@ -80,7 +81,7 @@ func parsePages() map[string]*template.Template {
 // Render sends a page.
 func (d *Dashboard) Render(c *fiber.Ctx, p Page) error { return d.execute(c, "layout", p) }
 
-// fragment sends one template of a page, which htmx puts into the page.
+// fragment sends one template of a page. htmx inserts it into the open page.
 func (d *Dashboard) fragment(c *fiber.Ctx, name string, p Page) error { return d.execute(c, name, p) }
 
 func (d *Dashboard) execute(c *fiber.Ctx, name string, p Page) error {
@@ -101,11 +102,11 @@ func (d *Dashboard) write(name string, v view) ([]byte, error) {
 	return page.Bytes(), nil
 }
 
-// explain answers errors: a page for browsers, and a problem document for other
-// clients.
+// explain turns an error into the answer: a page for browsers, and a problem
+// document for other clients.
 func (d *Dashboard) explain(c *fiber.Ctx) error { return d.answer(c, c.Next()) }
 
-// Missing answers a request that no route takes. Add it after all routes.
+// Missing answers a request that matches no route. Add it after all routes.
 func (d *Dashboard) Missing(c *fiber.Ctx) error { return d.answer(c, c.Next()) }
 
 func (d *Dashboard) answer(c *fiber.Ctx, err error) error {
@@ -126,8 +127,8 @@ func (d *Dashboard) answer(c *fiber.Ctx, err error) error {
 
 type admittedKey struct{}
 
-// admitted records that the guard let a request pass, so that a page about an
-// error has the navigation.
+// admitted records that the guard let a request pass. Only then does a page about
+// an error show the navigation.
 func admitted(c *fiber.Ctx) error {
 	c.Locals(admittedKey{}, true)
 	return c.Next()
@@ -143,9 +144,9 @@ func sectionOf(path string) Section {
 	}
 }
 
-// Root returns the relative address of the first page, seen from a path. A
-// proxy may put all pages below a path of its own, so no link begins with a
-// slash.
+// Root returns the relative address of the overview, seen from the page at path.
+// Links are relative and do not begin with a slash, because a proxy may put all
+// pages below a path of its own.
 func Root(path string) string {
 	depth := strings.Count(path, "/") - 1
 	if depth < 1 {

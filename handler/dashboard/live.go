@@ -13,11 +13,11 @@ const (
 	maxStreams = 64
 )
 
-// frame is the changing parts of the overview at one moment.
+// frame has the parts of the overview that change, rendered at one moment.
 type frame struct{ announced, verdict, state []byte }
 
-// live renders the overview repeatedly while a page is open, once for all open
-// pages.
+// live renders the overview repeatedly while at least one page is open. All open
+// pages get the same result.
 type live struct {
 	render func() (frame, error)
 
@@ -26,8 +26,8 @@ type live struct {
 	stop     context.CancelFunc // of the loop that runs while there are watchers
 }
 
-// join returns the frames to send from now on, and a function that ends the
-// subscription. frames is nil if too many pages are open.
+// join adds an open page. It returns the channel of the frames to send to it, and a
+// function that removes the page. frames is nil if too many pages are open.
 func (l *live) join() (frames <-chan []byte, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +54,7 @@ func (l *live) join() (frames <-chan []byte, leave func()) {
 	}
 }
 
-// run renders until the last watcher has left. A later watcher starts it again.
+// run renders until the last page has left. join starts run again for a later page.
 func (l *live) run(ctx context.Context) {
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
@@ -70,7 +70,8 @@ func (l *live) run(ctx context.Context) {
 			continue // the page itself fails in the same way, and says why
 		}
 		sent := append(event("verdict", now.verdict), event("state", now.state)...)
-		// A screen reader reads this out each time it is sent.
+		// A screen reader reads this part aloud each time it is sent, so send it
+		// only if it has changed.
 		if !bytes.Equal(now.announced, told) {
 			sent = append(sent, event("announced", now.announced)...)
 			told = now.announced
@@ -79,8 +80,9 @@ func (l *live) run(ctx context.Context) {
 	}
 }
 
-// send does not wait for slow clients: the next frame replaces this one. A
-// verdict that a client missed comes with the next change.
+// send sends a frame to all open pages. It does not wait for slow clients: for
+// them, the next frame replaces this one. If a client misses a verdict, it gets the
+// verdict with the next change.
 func (l *live) send(frame []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,8 +94,8 @@ func (l *live) send(frame []byte) {
 	}
 }
 
-// event writes a server-sent event. Its data must not contain a carriage
-// return.
+// event returns a server-sent event in its text form. The data must not contain a
+// carriage return.
 func event(name string, data []byte) []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "event: %s\n", name)

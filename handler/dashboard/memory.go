@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// remembered is how long the charts' data is reused.
+// remembered is how long the charts' data is cached.
 const remembered = 5 * time.Second
 
 // memory caches the last result for each name, so that many open pages cost as
-// much as one. It is for a few names, and is safe for concurrent use.
+// little as one. It never removes a name, so use only a few names. It is safe for
+// concurrent use.
 type memory struct {
 	mu    sync.Mutex
 	known map[string]memo
@@ -20,8 +21,8 @@ type memo struct {
 	body []byte
 }
 
-// recall returns the cached result of a name, and calls produce if it is too
-// old. Errors are not cached.
+// recall returns the cached result for a name. If the result is too old, recall
+// calls produce for a new one. Errors are not cached.
 func (m *memory) recall(name string, produce func() ([]byte, error)) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -22,11 +22,11 @@ func (d *Dashboard) overviewPage() Page {
 
 func (d *Dashboard) overview(c *fiber.Ctx) error { return d.Render(c, d.overviewPage()) }
 
-// span is the window of a chart, the length of its steps, and the length that a
-// line of its table covers.
+// span has the length of time that a chart shows, the length of one step of the
+// chart, and the length that one row of its table covers.
 type span struct{ window, step, line time.Duration }
 
-// spanOf reads the parameter window: hour, or day.
+// spanOf reads the URL parameter "window", which is hour or day.
 func spanOf(c *fiber.Ctx) (name string, s span, err error) {
 	switch name = c.Query("window", "hour"); name {
 	case "hour":
@@ -38,7 +38,8 @@ func spanOf(c *fiber.Ctx) (name string, s span, err error) {
 	}
 }
 
-// series are the charts' columns: one value for each of At, null for none.
+// series has the data of the charts. Each list has one value for each time in At;
+// null means that there is no value.
 // Rates are events for each second, delays are seconds.
 type series struct {
 	At        []int64    `json:"at"` // Unix seconds
@@ -93,8 +94,8 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	return d.fragment(c, "history", Page{Template: "overview", Data: points})
 }
 
-// seriesOf leaves a gap if two steps have no measurement, so that the chart
-// draws no line there.
+// seriesOf converts the points for the charts. If two successive steps have no
+// measurement, it leaves a gap, so that the chart draws no line there.
 func seriesOf(points []domain.HistoryPoint, s span) series {
 	empty := func() []*float64 { return []*float64{} }
 	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty()}

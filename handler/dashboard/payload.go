@@ -10,18 +10,18 @@ import (
 	"unicode/utf8"
 )
 
-// How many bytes of a payload are shown: of text, and of other bytes as
+// How many bytes of a payload a page shows: of text, and of binary data in
 // hexadecimal, which takes about five times as much room.
 const (
 	textShown = 16 << 10
 	hexShown  = 2 << 10
 )
 
-// masked takes the place of a hidden value.
+// masked is shown in place of a hidden value.
 const masked = "•••"
 
-// mask hides the values of keys that contain one of its names. It ignores case,
-// hyphens and underscores.
+// mask hides the values of keys whose name contains one of the mask's names. Case,
+// hyphens and underscores do not matter.
 type mask struct {
 	names []string
 	text  *regexp.Regexp // finds keys and values in text that is not JSON; nil: no names
@@ -56,7 +56,7 @@ func (m mask) hides(key string) bool {
 	return false
 }
 
-// payload is a payload in the form in which it is shown.
+// payload is a payload as a page shows it.
 type payload struct {
 	Form  string // JSON, text or hexadecimal
 	Text  string
@@ -64,11 +64,11 @@ type payload struct {
 	Cut   bool // there is more
 }
 
-// Masked returns a payload as the pages show it, without the values of keys that
-// contain one of the names.
+// Masked returns a payload as the pages show it. It hides the values of keys whose
+// name contains one of names.
 func Masked(names []string, raw []byte) string { return newMask(names).show(raw).Text }
 
-// show makes any bytes readable.
+// show converts a payload to a form that people can read.
 func (m mask) show(raw []byte) payload {
 	p := payload{Bytes: len(raw)}
 	if json.Valid(raw) {
@@ -108,7 +108,7 @@ type indenter struct {
 	cut   bool
 }
 
-// write appends text as long as there is room.
+// write appends text, up to the size limit.
 func (w *indenter) write(text string) {
 	if room := w.limit - w.out.Len(); len(text) > room {
 		w.out.WriteString(strings.ToValidUTF8(text[:max(room, 0)], ""))

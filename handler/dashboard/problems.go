@@ -5,8 +5,8 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// Level says how bad something is. The style sheet has a class of the same
-// name.
+// Level says how bad a state is. The style sheet has a class with the name of each
+// level.
 type Level string
 
 // The levels.
@@ -16,8 +16,8 @@ const (
 	LevelBad  Level = "bad"
 )
 
-// problem is a finding that needs action, with the page
-// that shows more of it.
+// problem is a finding that needs action, with a link to the page that shows
+// details.
 type problem struct {
 	domain.Finding
 	Level             Level
@@ -25,13 +25,15 @@ type problem struct {
 	Link, LinkCaption string // below the first page
 }
 
-// verdict says whether all is well.
+// verdict is the summary at the top of the overview: whether the system works, and
+// the problems if there are any.
 type verdict struct {
 	Level    Level
 	Badge    string
 	Headline string
-	// Announced is Headline with numbers that change seldom, because a screen reader
-	// reads it again whenever it changes.
+	// Announced is the text for screen readers. It says the same as Headline but
+	// its numbers are rounded and change seldom, because a screen reader reads the
+	// text again whenever it changes.
 	Announced string
 	Problems  []problem // the worst first
 }
@@ -67,7 +69,8 @@ func badgeOf(level domain.FindingLevel) (Level, string) {
 	}
 }
 
-// more returns the page that shows more about a finding.
+// more returns the address and the caption of the link to the page with details
+// about a finding.
 func more(code string) (link, caption string) {
 	switch code {
 	case "events-late":

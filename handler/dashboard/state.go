@@ -10,7 +10,7 @@ import (
 	"outboxd/domain/diagnosis"
 )
 
-// fresh is how long a look is reused.
+// fresh is how long the state of the system is cached.
 const fresh = time.Second
 
 // Readiness is the answer of /readyz.
@@ -20,14 +20,14 @@ type Readiness struct {
 	Checks []Check
 }
 
-// Check is one server that this process needs.
+// Check is the state of one server that this process needs.
 type Check struct {
 	Name  string
 	Fault string // "" if it answers
 	Took  time.Duration
 }
 
-// state is the data of the overview, from one look.
+// state is the state of the system at one moment, for the overview.
 type state struct {
 	diagnosis.Sight
 	Readiness Readiness
@@ -40,13 +40,13 @@ func (s *state) Known() bool { return s.Quick.PostgresErr == nil }
 // QueueKnown reports whether Redis answered.
 func (s *state) QueueKnown() bool { return s.Quick.RedisErr == nil }
 
-// Standing is where the events are.
+// Standing returns how many events are in each state.
 func (s *state) Standing() domain.Standing { return s.Quick.Standing }
 
-// Workers are the workers that gave a sign of life.
+// Workers returns the workers that are alive: those with a recent heartbeat.
 func (s *state) Workers() []domain.WorkerStatus { return s.Quick.Workers }
 
-// InQueue is how many tasks have not ended.
+// InQueue returns how many tasks in Redis are not finished.
 func (s *state) InQueue() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Unfinished()
@@ -54,7 +54,7 @@ func (s *state) InQueue() (n int64) {
 	return n
 }
 
-// Retrying is how many tasks failed and wait for their next attempt.
+// Retrying returns how many tasks have failed and wait for their next attempt.
 func (s *state) Retrying() (n int64) {
 	for _, q := range s.Quick.Ours() {
 		n += q.Retry
@@ -62,14 +62,14 @@ func (s *state) Retrying() (n int64) {
 	return n
 }
 
-// Late is how long the oldest due event has been due.
+// Late returns how long the oldest due event has been due.
 func (s *state) Late() time.Duration { return diagnosis.Late(s.Quick.Standing) }
 
-// TooLate reports whether that is a problem.
+// TooLate reports whether events have been due for so long that it is a problem.
 func (s *state) TooLate() bool { return s.Late() > diagnosis.EventsLate }
 
-// WorkerVersion returns the version of a relay in the same process, because
-// Asynq does not know a worker's version.
+// WorkerVersion returns the version of a worker. Asynq does not know it, so it is
+// the version of the relay in the same process, if there is one.
 func (s *state) WorkerVersion(w domain.WorkerStatus) string {
 	for _, r := range s.Quick.Standing.Relays {
 		if r.Host == w.Host && r.PID == w.PID {
@@ -79,8 +79,8 @@ func (s *state) WorkerVersion(w domain.WorkerStatus) string {
 	return ""
 }
 
-// BreakerOf returns the open breaker of a server, given the name of its check;
-// nil if there is none.
+// BreakerOf returns the circuit breaker of a server if it is open, given the name
+// of the server's check; otherwise nil.
 func (s *state) BreakerOf(check string) *diagnosis.Breaker {
 	for i := range s.Quick.Process.Breakers {
 		if s.Quick.Process.Breakers[i].Server == title(check) {
@@ -90,8 +90,8 @@ func (s *state) BreakerOf(check string) *diagnosis.Breaker {
 	return nil
 }
 
-// watch looks at everything. Requests at the same time, or soon after one
-// another, share a look.
+// watch reads the state of the system for the pages. Requests that come at the same
+// time, or soon after one another, share the result.
 type watch struct {
 	o     Options
 	group singleflight.Group
@@ -100,9 +100,11 @@ type watch struct {
 	last *state
 }
 
-// look takes at most as long as Sources.Look and Readiness together.
+// look returns the state of the system. It takes at most as long as Sources.Look
+// and Readiness together.
 func (w *watch) look() *state {
-	// The look is shared, so no request's context may end it.
+	// Several requests share this result, so no request's context may end the
+	// reading.
 	found, _, _ := w.group.Do("", func() (any, error) {
 		w.mu.Lock()
 		last := w.last
@@ -119,8 +121,8 @@ func (w *watch) look() *state {
 	return found.(*state)
 }
 
-// gather asks both servers at the same time. It logs no faults: the readiness
-// checks log when they begin and end.
+// gather reads the state from both servers at the same time. It does not log
+// outages: the readiness checks log when an outage begins and ends.
 func (w *watch) gather() *state {
 	s := &state{seen: time.Now()}
 	var asked sync.WaitGroup

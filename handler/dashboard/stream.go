@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// streamLife bounds every stream, so that the guard decides anew. A browser
-	// asks for the next stream by itself.
+	// streamLife is how long one stream may last. The browser then opens the next
+	// stream by itself, and the guard checks again whether it may.
 	streamLife = 10 * time.Minute
 	// streamPatience is how long a client may take to accept one frame.
 	streamPatience = 10 * time.Second
 )
 
-// stream sends the overview as it changes. It ends when the server shuts down,
-// so that it does not delay the shutdown.
+// stream sends the overview as it changes. The stream ends when the server begins
+// to shut down, so that it does not delay the shutdown.
 func (d *Dashboard) stream(c *fiber.Ctx) error {
 	frames, leave := d.live.join()
 	if leave == nil {
@@ -34,7 +34,8 @@ func (d *Dashboard) stream(c *fiber.Ctx) error {
 		defer life.Stop()
 		frame := []byte("retry: 2000\n\n")
 		for {
-			// The server's own deadline is for a whole answer.
+			// Set a deadline for each frame: the server's write timeout is for a
+			// whole answer and too short for a stream.
 			if connection.SetWriteDeadline(time.Now().Add(streamPatience)) != nil {
 				return
 			}

@@ -10,7 +10,7 @@ import (
 	"outboxd/domain"
 )
 
-// subscriptionLine is a subscription and how its deliveries stand.
+// subscriptionLine is a subscription with the state of its deliveries.
 type subscriptionLine struct {
 	domain.Subscription
 	domain.SubscriptionStanding
@@ -67,7 +67,7 @@ func (d *Dashboard) subscription(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "subscription", Title: "Subscription " + found.Name, Section: SectionSubscriptions, Data: &p})
 }
 
-// sightAge is how old what Redis and the workers say may be.
+// sightAge is how old the facts from Redis and the workers may be.
 const sightAge = 5 * time.Second
 
 func (d *Dashboard) subscriptionLines(c *fiber.Ctx, list []domain.Subscription) (lines []subscriptionLine, complete bool, err error) {

@@ -14,7 +14,7 @@ import (
 	"outboxd/handler/monitor"
 )
 
-// AdminToken is an admin token that is long enough.
+// AdminToken is a valid admin token: it is long enough.
 const AdminToken = "an admin token of some length"
 
 // StartMonitor serves a monitor.
@@ -28,7 +28,7 @@ func StartMonitor(t *testing.T, change func(*monitor.Options)) *Site {
 	return Listen(t, monitor.New(o), log)
 }
 
-// StartPages serves a monitor with pages on a Redis that has one task.
+// StartPages serves a monitor with its pages. Its Redis has one task.
 func StartPages(t *testing.T, change func(*monitor.Options)) *Site {
 	t.Helper()
 	redis, err := asynq.ParseRedisURI(servertest.Redis(t))
@@ -61,7 +61,7 @@ func (s *Site) SignIn(token, next string, headers ...string) Answer {
 	return s.Do(http.MethodPost, "/signin", form, append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
 }
 
-// Session signs in and returns the Cookie header.
+// Session signs in and returns the Cookie header for further requests.
 func (s *Site) Session() string {
 	s.t.Helper()
 	a := s.SignIn(AdminToken, "/")

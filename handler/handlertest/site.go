@@ -30,7 +30,7 @@ const (
 	RegisterBody = `{"email":"ada@example.com","password":"correct horse battery"}`
 )
 
-// Site is an app behind a real listener, and what it has logged.
+// Site is an app that serves on a real listener, and its log.
 type Site struct {
 	t   *testing.T
 	URL string
@@ -52,8 +52,8 @@ func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	// The check for leaked goroutines would see fasthttp's idle workers, which
-	// last this long, and its clock, which never stops.
+	// End fasthttp's idle workers soon and do not start its clock, because the
+	// tests' check for leaked goroutines would report both.
 	app.Server().MaxIdleWorkerDuration = 100 * time.Millisecond
 	app.Server().NoDefaultDate = true
 	go func() { served <- app.Listener(ln) }()
@@ -76,19 +76,20 @@ func Listen(t *testing.T, app *fiber.App, log *LogBook) *Site {
 	return s
 }
 
-// StartAPI serves the API on a database of its own.
+// StartAPI serves the example API on a new database.
 func StartAPI(t *testing.T, change func(*registration.Options)) (*Site, *postgres.Database) {
 	t.Helper()
 	db := OpenDatabase(t, schematest.Database(t))
 	return StartAPIOn(t, db, change), db
 }
 
-// StartAPIOn serves the API on a database.
+// StartAPIOn serves the example API on an existing database.
 func StartAPIOn(t *testing.T, db *postgres.Database, change func(*registration.Options)) *Site {
 	t.Helper()
 	log := &LogBook{}
 	o := registration.Options{Users: store.NewUsers(db, schematest.Example(t, db)), Logger: log.Logger(), HashConcurrency: 2, Version: "1.2.3"}
-	// Many tests hash passwords at once, and the race detector makes that slow.
+	// Allow more time, because many tests hash passwords at once and the race
+	// detector makes that slow.
 	o.Timeouts.Request, o.Timeouts.Write = 2*time.Minute, 2*time.Minute
 	if change != nil {
 		change(&o)
@@ -96,7 +97,7 @@ func StartAPIOn(t *testing.T, db *postgres.Database, change func(*registration.O
 	return Listen(t, registration.New(o), log)
 }
 
-// OpenDatabase migrates and opens the database at an address.
+// OpenDatabase opens the database at an address and applies all migrations.
 func OpenDatabase(t *testing.T, address string) *postgres.Database {
 	t.Helper()
 	db, err := postgres.Open(t.Context(), postgres.Options{
@@ -112,7 +113,8 @@ func OpenDatabase(t *testing.T, address string) *postgres.Database {
 	return db
 }
 
-// Do sends a request. Headers are names and values in turn; one is Host.
+// Do sends a request. headers alternates names and values. A header named Host sets
+// the request's host.
 func (s *Site) Do(method, path, body string, headers ...string) Answer {
 	s.t.Helper()
 	var content io.Reader
@@ -165,8 +167,8 @@ func Decode[T any](t *testing.T, a Answer) T {
 	return v
 }
 
-// Problem is a problem document, as RFC 9457 and the API's description define
-// it.
+// Problem is a problem document of RFC 9457, with the fields of the API's
+// description.
 type Problem struct {
 	Type, Title, Detail string
 	Status              int
@@ -204,7 +206,7 @@ type LogBook struct {
 	text bytes.Buffer
 }
 
-// Logger writes to the book, at every level.
+// Logger returns a logger that writes records of every level to the book.
 func (l *LogBook) Logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
@@ -222,7 +224,8 @@ func (l *LogBook) String() string {
 	return l.text.String()
 }
 
-// Lines returns the records with a message; "": all records.
+// Lines returns the records with the given message, or all records if message is
+// "".
 func (l *LogBook) Lines(message string) []map[string]any {
 	var found []map[string]any
 	for line := range strings.Lines(l.String()) {
@@ -260,7 +263,7 @@ func (s *Site) Dial() net.Conn {
 	return conn
 }
 
-// Raw sends bytes unchanged and reads one response.
+// Raw sends a request's bytes unchanged and reads one response.
 func (s *Site) Raw(request string) Answer {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))

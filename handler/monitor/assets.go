@@ -2,7 +2,7 @@ package monitor
 
 import _ "embed"
 
-// What outboxd adds to Asynqmon's page.
+// The style and the script that outboxd adds to Asynqmon's page.
 var (
 	//go:embed assets/tasks/tasks.css
 	tasksStyle string

@@ -11,8 +11,8 @@ const (
 	maxClients    = 10_000 // clients whose failures are remembered
 )
 
-// attempts slows down guessing of the admin token. Each client has its own
-// count, so that no client can lock out another.
+// attempts limits how fast a client can guess the admin token. Each client has its
+// own count, so that no client can lock another client out.
 type attempts struct {
 	mu      sync.Mutex
 	clients map[string]failures
@@ -51,8 +51,8 @@ func (a *attempts) failed(client string, now time.Time) {
 	a.clients[client] = f
 }
 
-// forget drops clients whose time is over. If there are none, it drops all
-// clients: bounding memory comes first.
+// forget drops the clients that need not wait any more. If there are no such
+// clients, it drops all clients, because bounding memory matters more.
 func (a *attempts) forget(now time.Time) {
 	for client, f := range a.clients {
 		if !now.Before(f.until) {

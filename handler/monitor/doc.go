@@ -1,4 +1,4 @@
-// Package monitor is the listener that every process has: /healthz, /readyz and
-// /metrics. With the role monitor it also serves the pages, behind a guard that
-// decides who may read and who may write. The pages are in package dashboard.
+// Package monitor is the HTTP server that every process has, for /healthz, /readyz
+// and /metrics. With the role monitor it also serves the web pages, behind a guard
+// that decides who may read and who may write. Package dashboard has the pages.
 package monitor

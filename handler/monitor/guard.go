@@ -13,7 +13,7 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// access is what a request to the pages may do.
+// access is what a request to the pages may do: nothing, read, or write.
 type access int
 
 const (
@@ -24,16 +24,16 @@ const (
 
 type accessKey struct{}
 
-// guard decides who may see and use the pages, which show payloads and so
-// personal data.
+// guard decides who may read the pages and who may change things on them. It is
+// needed because the pages show payloads, which may contain personal data.
 //
-//   - Writing needs the admin token: as a bearer token, or as the session that
-//     the sign-in page gives for it. A session may write only from a page of
-//     this server.
-//   - Reading needs the same. The exception is a monitor on a loopback address
-//     that is called by a loopback name and without a proxy. The name matters
-//     because any web site can point a name of its own at 127.0.0.1 and let its
-//     visitors' browsers read the answer.
+//   - Writing needs the admin token, as a bearer token, or a session that the
+//     sign-in page opened for the token. With a session only a page of this server
+//     may write.
+//   - Reading needs the same. There is one exception: a monitor on a loopback
+//     address, if the request comes without a proxy and its Host is a loopback
+//     name. The Host matters because any web site can let its own name point to
+//     127.0.0.1, and its visitors' browsers would then read the pages for it.
 //   - Without an admin token nobody can write, and nobody can read over a
 //     network.
 type guard struct {
@@ -53,7 +53,8 @@ func newGuard(token, address string, local func(string) bool) *guard {
 	}
 }
 
-// check lets a request pass with its access in the locals, or refuses it.
+// check stores in Fiber's locals what a request may do, and lets it pass, or
+// refuses the request.
 func (g *guard) check(c *fiber.Ctx) error {
 	granted, session, err := g.access(c)
 	if err != nil {
@@ -77,13 +78,14 @@ func granted(c *fiber.Ctx) access {
 	return a
 }
 
-// visitor returns the visitor of a request, for the pages.
+// visitor returns what the pages need to know about the sender of a request.
 func (g *guard) visitor(c *fiber.Ctx) dashboard.Visitor {
 	return dashboard.Visitor{MayWrite: granted(c) == accessWrite, CanSignIn: g.token != ""}
 }
 
-// access returns what a request may do, and whether a session cookie grants it.
-// Browsers send cookies also with requests that other sites cause.
+// access returns what a request may do, and whether a session cookie grants that.
+// The caller needs to know, because browsers also send cookies with requests that
+// other sites cause.
 func (g *guard) access(c *fiber.Ctx) (granted access, session bool, err error) {
 	if g.token != "" {
 		if token, ok := bearerToken(c); ok {
@@ -107,7 +109,7 @@ func bearerToken(c *fiber.Ctx) (string, bool) {
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "bearer")
 }
 
-// present checks an offered token.
+// present returns an error unless the token is the admin token.
 func (g *guard) present(c *fiber.Ctx, token string) error {
 	client := handler.LimitKey(handler.ClientOf(c))
 	if wait := g.attempts.wait(client, g.now()); wait > 0 {
@@ -126,8 +128,8 @@ func unauthorized(detail string) error {
 		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
 }
 
-// isLocal reports whether a request certainly comes from a user of this
-// machine. A proxy on this machine shows itself by the headers that it adds.
+// isLocal reports whether a request certainly comes from a user of this machine. It
+// recognises a proxy on this machine by the headers that a proxy adds.
 func (g *guard) isLocal(c *fiber.Ctx) bool {
 	for _, header := range []string{"Forwarded", fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, "X-Real-Ip"} {
 		if c.Get(header) != "" {
@@ -151,8 +153,8 @@ func (g *guard) sameOrigin(c *fiber.Ctx) error {
 	return nil
 }
 
-// refuse returns an error that says what to do instead. A browser that asks for
-// a page is sent to sign in.
+// refuse returns the error for a request that may not pass; it says what to do. If
+// a browser asks for a page, refuse redirects it to the sign-in page.
 func (g *guard) refuse(c *fiber.Ctx, write bool) error {
 	switch {
 	case g.token == "" && write:
@@ -169,7 +171,8 @@ func (g *guard) refuse(c *fiber.Ctx, write bool) error {
 }
 
 // localPath returns target if it is a path on this server, and / otherwise. A
-// browser takes two slashes, or a slash and a backslash, for another server.
+// target that begins with two slashes, or with a slash and a backslash, is not such
+// a path: a browser would go to another server.
 func localPath(target string) string {
 	u, err := url.Parse(target)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(target, "/") ||

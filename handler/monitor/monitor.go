@@ -15,42 +15,45 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// formLimit is the largest body the monitor reads, in bytes. Asynqmon's batch
-// requests list task IDs.
+// formLimit is the largest request body that the monitor reads, in bytes. It is
+// this large because Asynqmon's batch requests list task IDs.
 const formLimit = 1 << 20
 
-// Options configure the monitor: its contents and who may see them.
+// Options configures the monitor: what it serves and who may see it.
 type Options struct {
 	Logger *slog.Logger
-	// Registry has the metrics of /metrics; the HTTP metrics are added to it.
+	// Registry has the metrics for /metrics. New adds the HTTP metrics to it.
 	Registry *prometheus.Registry
 	Version  string
 	Roles    []string
 	Checks   []Check
 	Warnings func() []string // for /readyz and the page; may be nil
 	Draining func() bool     // makes /readyz fail; may be nil
-	// Pages adds the pages; nil: health and metrics only.
+	// Pages are Asynqmon's pages. With them the monitor also serves the dashboard.
+	// If it is nil, the monitor serves only health and metrics.
 	Pages *TaskPages
-	// Sources give the pages their data; they are read while a page is open.
+	// Sources gives the pages their data. The pages read it only while a page is
+	// open.
 	Sources dashboard.Sources
 	// Address is the configured listen address. On a loopback address the pages
 	// can be read without a token.
 	Address string
-	// IsLoopback reports whether an address, with or without a port, means this
-	// machine only. It is asked about the listen address and about Host headers.
+	// IsLoopback reports whether an address, with or without a port, is one of this
+	// machine only. The guard calls it for the listen address and for Host headers.
 	IsLoopback func(address string) bool
 	// AdminToken allows writing; "": nobody can write.
 	AdminToken string
-	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For header the
+	// monitor trusts.
 	TrustedProxies []netip.Prefix
 	Timeouts       handler.Timeouts
-	// Connections is how many connections are served at a time; 0: 2048.
+	// Connections is how many connections the listener serves at a time; 0: 2048.
 	Connections int
 }
 
-// New returns the app with /healthz, /readyz and /metrics and, if there are
-// Pages, the pages. It starts nothing: the caller listens, shuts down, and
-// closes the Pages afterwards.
+// New returns the app with /healthz, /readyz and /metrics and, if Pages is set, the
+// pages. It does not listen: the caller listens, shuts the app down, and closes the
+// Pages afterwards.
 func New(o Options) *fiber.App {
 	s := o.newServer("monitor")
 	app, ready := s.App(), newReadiness(o, s.Logger())
@@ -61,8 +64,9 @@ func New(o Options) *fiber.App {
 	return app
 }
 
-// NewApart returns an app with /healthz, /readyz and /metrics, and another with the
-// pages; nil without Pages. It is otherwise like New.
+// NewApart returns two apps for two listeners: probes has /healthz, /readyz and
+// /metrics, and pages has the pages. pages is nil if Pages is nil. Otherwise it is
+// like New.
 func NewApart(o Options) (probes, pages *fiber.App) {
 	s := o.newServer("probes")
 	ready := newReadiness(o, s.Logger())
@@ -85,14 +89,14 @@ func (o Options) newServer(name string) *handler.Server {
 	})
 }
 
-// addProbes adds what needs no token.
+// addProbes adds /healthz, /readyz and /metrics, which need no token.
 func addProbes(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": statusOK}) })
 	app.Get("/readyz", ready.answer)
 	app.Get("/metrics", adaptor.HTTPHandler(exposition(o.Registry, s.Logger())))
 }
 
-// addPages adds the pages, and what guards them.
+// addPages adds the pages and the guard before them.
 func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	g := newGuard(o.AdminToken, o.Address, o.IsLoopback)
 	pages := dashboard.New(dashboard.Options{
@@ -109,8 +113,9 @@ func addPages(app *fiber.App, ready *readiness, o Options, s *handler.Server) {
 	app.Get("/*", pages.Missing)
 }
 
-// exposition serves the metrics that could be gathered and logs the errors of
-// the others. promhttp itself would send the error's text to the client.
+// exposition serves /metrics. If some metrics cannot be gathered, it serves the
+// others and logs the error, because promhttp itself would send the error's text to
+// the client.
 func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()
@@ -121,7 +126,8 @@ func exposition(registry *prometheus.Registry, logger *slog.Logger) http.Handler
 	}), promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// explain returns the part of an error that the pages may show.
+// explain returns the function that logs an error and returns what the pages may
+// show of it.
 func explain(s *handler.Server) func(*fiber.Ctx, error) dashboard.Fault {
 	return func(c *fiber.Ctx, err error) dashboard.Fault {
 		p := s.Problem(c.UserContext(), err)

@@ -20,12 +20,13 @@ import (
 // checkPatience is how long one check may take.
 const checkPatience = 2 * time.Second
 
-// Check checks one server that the process needs.
+// Check is a readiness check of one server that the process needs.
 type Check struct {
 	Name string // such as "database"
-	// Run returns nil if it answers. Clients see only the message of a
-	// domain.Error. It is called from any goroutine, but never twice at once,
-	// and counts as failed after two seconds.
+	// Run returns nil if the server answers. If Run returns a domain.Error, clients
+	// see its message; they see nothing of other errors. Run may be called from any
+	// goroutine, but never twice at once. After two seconds the check counts as
+	// failed.
 	Run func(ctx context.Context) error
 }
 
@@ -52,7 +53,7 @@ const (
 	statusDraining = "draining"
 )
 
-// probe is a check and its last result.
+// probe is a readiness check with its last result.
 type probe struct {
 	Check
 	running atomic.Bool // a check that ignores its context must not pile up
@@ -60,8 +61,8 @@ type probe struct {
 	failing bool
 }
 
-// readiness runs the checks. Requests that come while they run share the
-// result, so that requests cannot put load on the servers.
+// readiness runs the readiness checks. Requests that come while the checks run
+// share the result, so that many requests cannot overload the servers.
 type readiness struct {
 	logger   *slog.Logger
 	roles    []string
@@ -81,7 +82,8 @@ func newReadiness(o Options, logger *slog.Logger) *readiness {
 
 // look runs all checks at the same time.
 func (r *readiness) look() Readiness {
-	// The result is shared, so no request's context may end it.
+	// Several requests share this result, so no request's context may end the
+	// checks.
 	found, _, _ := r.group.Do("", func() (any, error) {
 		state := Readiness{Status: statusOK, Roles: append([]string{}, r.roles...), Warnings: []string{}}
 		state.Checks = make([]CheckResult, len(r.probes))
@@ -114,7 +116,7 @@ func (r *readiness) answer(c *fiber.Ctx) error {
 	return c.JSON(state)
 }
 
-// forPeople returns the result of look for the pages.
+// forPeople returns the readiness in the form that the pages show.
 func (r *readiness) forPeople() dashboard.Readiness {
 	state := r.look()
 	shown := dashboard.Readiness{Status: state.Status, Roles: state.Roles}
@@ -138,7 +140,7 @@ func (p *probe) look(logger *slog.Logger) CheckResult {
 	return result
 }
 
-// run returns within checkPatience.
+// run runs the check and returns its result. It returns within checkPatience.
 func (p *probe) run() error {
 	if !p.running.CompareAndSwap(false, true) {
 		return domain.Errorf(domain.CodeUnavailable, "the check before has not come back yet")
@@ -155,8 +157,8 @@ func (p *probe) run() error {
 	case err := <-result:
 		return err
 	case <-ctx.Done():
-		// Both cases may be ready, because a finished check cancels the
-		// context.
+		// Both cases may be ready at the same time, because the end of a check
+		// cancels the context. So look for a result first.
 		select {
 		case err := <-result:
 			return err
@@ -175,7 +177,8 @@ func (p *probe) recovered(ctx context.Context) (err error) {
 	return p.Run(ctx)
 }
 
-// log logs changes only, because probes come every few seconds.
+// log logs a result only if it differs from the last one, because probes come every
+// few seconds.
 func (p *probe) log(logger *slog.Logger, err error) {
 	p.mu.Lock()
 	changed := p.failing != (err != nil)
@@ -190,8 +193,8 @@ func (p *probe) log(logger *slog.Logger, err error) {
 	}
 }
 
-// outsidersText returns a text without the addresses and credentials that
-// errors of drivers contain, because /readyz needs no token.
+// outsidersText returns what /readyz may show of an error. Errors of drivers
+// contain addresses and credentials, and /readyz needs no token.
 func outsidersText(err error) string {
 	var known *domain.Error
 	switch {

@@ -17,9 +17,10 @@ const (
 	sessionLife   = 12 * time.Hour
 )
 
-// sessions makes and checks the values of session cookies: the second at which
-// the session ends, a name, and the HMAC of both. The key is random, so that a
-// value reveals nothing about the admin token, and sessions end with the process.
+// sessions makes and checks the values of session cookies. A value consists of the
+// Unix time at which the session ends, a random name, and the HMAC of both. The
+// HMAC's key is random for each process. So a value reveals nothing about the admin
+// token, and all sessions end with the process.
 type sessions struct {
 	key []byte
 
@@ -33,13 +34,13 @@ func newSessions() *sessions {
 	return &sessions{key: key, ended: make(map[string]time.Time)}
 }
 
-// issue returns the value of a session that ends at the given time.
+// issue returns the cookie value of a new session that ends at the given time.
 func (s *sessions) issue(end time.Time) string {
 	content := strconv.FormatInt(end.Unix(), 10) + "." + rand.Text()
 	return content + "." + s.sign(content)
 }
 
-// valid reports whether issue made the value and the session has not ended.
+// valid reports whether issue made this cookie value and its session has not ended.
 func (s *sessions) valid(value string, now time.Time) bool {
 	end, ok := s.read(value)
 	if !ok || !now.Before(end) {
@@ -51,9 +52,8 @@ func (s *sessions) valid(value string, now time.Time) bool {
 	return !over
 }
 
-// end ends the session of a value, also for other copies of the cookie. It
-// remembers only values that issue made, so nobody can fill the memory without
-// the token.
+// end ends the session of a cookie value, for every copy of the cookie. It stores
+// only values that issue made, so nobody without the token can fill the memory.
 func (s *sessions) end(value string, now time.Time) {
 	if !s.valid(value, now) {
 		return
@@ -69,7 +69,8 @@ func (s *sessions) end(value string, now time.Time) {
 	s.ended[value] = until
 }
 
-// read returns when a session ends, and whether issue made its value.
+// read returns the end of the session of a cookie value; ok is false if issue did
+// not make the value.
 func (s *sessions) read(value string) (end time.Time, ok bool) {
 	at := strings.LastIndexByte(value, '.')
 	if at < 0 || subtle.ConstantTimeCompare([]byte(value[at+1:]), []byte(s.sign(value[:at]))) == 0 {
@@ -86,8 +87,8 @@ func (s *sessions) sign(content string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// sameToken compares two tokens in a time that depends on neither content nor
-// length.
+// sameToken compares two tokens. The time it takes does not depend on their content
+// or length, so it reveals nothing.
 func sameToken(offered, token string) bool {
 	a, b := sha256.Sum256([]byte(offered)), sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1

@@ -17,7 +17,7 @@ type signing struct {
 	pages *dashboard.Dashboard
 }
 
-// signIn shows the form. Without an admin token there is nothing to sign in with.
+// signIn shows the form. If no admin token is configured, nobody can sign in.
 func (s *signing) signIn(c *fiber.Ctx) error {
 	if s.guard.token == "" {
 		return handler.Problemf(http.StatusNotFound, "outboxd runs without an admin token, so there is nothing to sign in with")
@@ -25,14 +25,14 @@ func (s *signing) signIn(c *fiber.Ctx) error {
 	return s.form(c, localPath(c.Query("next")), "")
 }
 
-// signInForm is what the page shows.
+// signInForm is the data of the sign-in page.
 type signInForm struct{ Next, Error string }
 
 func (s *signing) form(c *fiber.Ctx, next, fault string) error {
 	return s.pages.Render(c, dashboard.Page{Template: "signin", Title: "Sign in", Data: signInForm{next, fault}})
 }
 
-// openSession handles the form. It does not store the token.
+// openSession handles the submitted sign-in form. It does not store the token.
 func (s *signing) openSession(c *fiber.Ctx) error {
 	if s.guard.token == "" {
 		return s.signIn(c)
@@ -54,7 +54,7 @@ func (s *signing) openSession(c *fiber.Ctx) error {
 	return c.Redirect("."+next, http.StatusSeeOther) // relative to /signin, because a proxy may add a prefix
 }
 
-// closeSession ends the session, and makes the browser forget it.
+// closeSession ends the session, and makes the browser delete its cookie.
 func (s *signing) closeSession(c *fiber.Ctx) error {
 	if err := s.guard.sameOrigin(c); err != nil {
 		return err
@@ -65,12 +65,13 @@ func (s *signing) closeSession(c *fiber.Ctx) error {
 }
 
 // setCookie sends the session's cookie without a path. The browser then uses the
-// folder of the page that sent it. All pages are in that folder, also below the
-// prefix of a proxy.
+// folder of the page that sent the cookie. All pages are in that folder, even if a
+// proxy puts them below a prefix.
 func setCookie(c *fiber.Ctx, value string, end time.Time) {
 	cookie := http.Cookie{ //nolint:gosec // over plain HTTP, as on a loopback address, a secure cookie would never come back
 		Name: sessionCookie, Value: value, Expires: end, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		// A false header only affects the sender's own session.
+		// Trust this header from anybody: a false one only affects the sender's own
+		// session.
 		Secure: c.Secure() || c.Get(fiber.HeaderXForwardedProto) == "https",
 	}
 	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String()) // fiber's own would add a path

@@ -19,19 +19,19 @@ import (
 
 const tasksPath = "/monitoring/tasks"
 
-// tasksPolicy forbids the web fonts that Asynqmon's page loads from another
-// site; the page works without them.
+// tasksPolicy is the Content-Security-Policy of Asynqmon's page. It blocks the web
+// fonts that the page loads from another site. The page works without them.
 const tasksPolicy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; " +
 	"img-src 'self' data:; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 
-// TaskPages are Asynqmon's pages, in two versions: read-only, and read and
-// write. They hold connections to Redis, which are made when first needed.
+// TaskPages has two versions of Asynqmon's pages: one read-only, and one for
+// reading and writing. They open connections to Redis when they first need them.
 type TaskPages struct {
 	readOnly *asynqmon.HTTPHandler
 	full     *asynqmon.HTTPHandler
 }
 
-// NewTaskPages returns the pages for one Redis. It does not connect.
+// NewTaskPages returns Asynqmon's pages for a Redis. It does not connect.
 func NewTaskPages(redis asynq.RedisConnOpt) *TaskPages {
 	return &TaskPages{
 		readOnly: asynqmon.New(asynqmon.Options{RootPath: tasksPath, RedisConnOpt: redis, ReadOnly: true}),
@@ -39,7 +39,7 @@ func NewTaskPages(redis asynq.RedisConnOpt) *TaskPages {
 	}
 }
 
-// Close closes the connections. Shut the monitor down first.
+// Close closes the connections to Redis. Shut the monitor down first.
 func (t *TaskPages) Close() error {
 	if err := errors.Join(t.readOnly.Close(), t.full.Close()); err != nil {
 		return fmt.Errorf("close the task pages: %w", err)
@@ -47,9 +47,9 @@ func (t *TaskPages) Close() error {
 	return nil
 }
 
-// routes puts the pages behind g. The pattern ends with a slash, so that they
-// do not answer at /monitoring/tasksfoo. Who may only read gets payloads as the
-// pages show them: without the values of keys that contain a name of mask.
+// routes adds Asynqmon's pages behind the guard g. The pattern ends with a slash,
+// so that the pages do not answer at /monitoring/tasksfoo. A visitor who may only
+// read gets payloads without the values of keys whose name contains a name of mask.
 func (t *TaskPages) routes(app *fiber.App, g *guard, mask []string) {
 	readOnly, full := adaptor.HTTPHandler(t.readOnly), adaptor.HTTPHandler(t.full)
 	app.Get(tasksPath, func(c *fiber.Ctx) error { return c.Redirect("tasks/", http.StatusPermanentRedirect) })
@@ -73,8 +73,9 @@ func (t *TaskPages) routes(app *fiber.App, g *guard, mask []string) {
 	})
 }
 
-// maskPayloads masks the payloads and results in an answer of Asynqmon. It drops an
-// answer that it cannot read, because it might have some.
+// maskPayloads masks the payloads and results in an answer of Asynqmon. If it
+// cannot parse the answer, it drops the whole answer, because that might contain
+// payloads.
 func maskPayloads(c *fiber.Ctx, mask []string) {
 	body := c.Response().Body()
 	if c.Response().StatusCode() != http.StatusOK || len(body) == 0 {
@@ -113,8 +114,8 @@ func maskWithin(value any, mask []string) {
 	}
 }
 
-// hideCause replaces Asynqmon's answers of status 500, which quote Redis's
-// address.
+// hideCause replaces Asynqmon's answers with status 500 or above, because they
+// contain Redis's address.
 func hideCause(c *fiber.Ctx) error {
 	if c.Response().StatusCode() < http.StatusInternalServerError {
 		return nil

@@ -17,13 +17,14 @@ var (
 	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + tasksScript + `</script><div id="root">`
 )
 
-// tasksIcons matches links that are removed: icons, which a browser loads again
-// when the page changes its own address, and the manifest, which it loads
-// without the cookie.
+// tasksIcons matches the links that outboxd removes from Asynqmon's page: icons,
+// because a browser loads them again whenever the page changes its address, and the
+// manifest, because a browser loads it without the session cookie.
 var tasksIcons = regexp.MustCompile(`<link rel="(icon|apple-touch-icon|manifest)"[^>]*>`)
 
-// settle fits Asynqmon's page into the monitor. Its addresses become relative,
-// because a proxy may put all pages below a path that only the browser knows.
+// settle changes Asynqmon's page so that it fits into the monitor. It makes the
+// page's addresses relative, because a proxy may put all pages below a path that
+// only the browser knows.
 func settle(c *fiber.Ctx) {
 	if !strings.HasPrefix(string(c.Response().Header.ContentType()), "text/html") {
 		return

@@ -16,16 +16,17 @@ import (
 // DefaultBodyLimit is the largest request body that the API takes, in bytes.
 const DefaultBodyLimit = 64 << 10
 
-// drainLimit is how many bytes of a too large body are still read, so that the
-// client gets the answer. Beyond it the connection is closed. Each connection
-// can make the server hold that much.
+// drainLimit is how many bytes of a body the server reads although the body is too
+// large, so that the client gets the answer. If the body is even larger, the server
+// closes the connection. Each connection can make the server keep that many bytes
+// in memory.
 const drainLimit = 256 << 10
 
-// Options are what the API needs, and its limits.
+// Options has the dependencies and the limits of the API.
 type Options struct {
 	Users example.UserStore
-	// Committed is called after each registration. It may wake a relay of the same process
-	// directly, without the database. nil: nothing is called.
+	// Committed is called after each registration. It may wake a relay in the same process directly, without
+	// PostgreSQL's NOTIFY. nil: nothing is called.
 	Committed func()
 	Logger    *slog.Logger
 	// Registerer takes the HTTP metrics; nil for none.
@@ -35,22 +36,24 @@ type Options struct {
 	Version string // for the API's description
 	// BodyLimit is in bytes; 0: DefaultBodyLimit.
 	BodyLimit int
-	// HashConcurrency is how many passwords are hashed at a time, at 19 MiB
-	// each; 0: one for each CPU.
+	// HashConcurrency is how many passwords the API hashes at a time. Each hash
+	// needs 19 MiB of memory. 0: one for each CPU.
 	HashConcurrency int
-	// RateLimit is how many requests to /api/ one address may send a minute, and
-	// at once; 0: any number. In IPv6 a /64 network counts as one address.
+	// RateLimit is how many requests a minute one address may send to /api/ on
+	// average, and also in one burst; 0: any number. In IPv6 a /64 network counts
+	// as one address.
 	RateLimit int
-	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For header the
+	// API trusts.
 	TrustedProxies []netip.Prefix
 	Timeouts       handler.Timeouts
-	// Connections is how many connections are served at a time; 0: 2048.
+	// Connections is how many connections the listener serves at a time; 0: 2048.
 	Connections int
 }
 
-// New returns the HTTP API with its description at /openapi.json and
-// /openapi.yaml and a page to try it at /docs. It starts nothing: the caller
-// listens and shuts down.
+// New returns the HTTP API. Its description is at /openapi.json and /openapi.yaml,
+// and a page for trying it is at /docs. New does not listen: the caller listens and
+// shuts the app down.
 func New(o Options) *fiber.App {
 	limit := cmp.Or(o.BodyLimit, DefaultBodyLimit)
 	s := handler.NewServer(handler.Options{
@@ -62,7 +65,8 @@ func New(o Options) *fiber.App {
 		app.Use("/api/", handler.LimitRate(o.RateLimit))
 	}
 	app.Use("/api/", checkBody(limit))
-	// A request that waits longer would have no time left for the rest.
+	// A request may wait two thirds of its time for a hash. After a longer wait the
+	// rest of its work would not fit.
 	hasher := NewHasher(o.HashConcurrency, s.Patience*2/3)
 	u := &users{server: s, store: o.Users, committed: o.Committed, hasher: hasher}
 	describe(app, u, cmp.Or(o.Version, "dev"), limit)

@@ -17,11 +17,12 @@ import (
 	"outboxd/handler"
 )
 
-// maxReportedFields bounds the answer to a body with very many bad fields.
+// maxReportedFields is how many wrong fields an answer lists at most.
 const maxReportedFields = 20
 
-// checkBody refuses bodies that must not be read. It looks at the bytes from
-// the wire: fiber's accessor would first unpack a compressed body, to any size.
+// checkBody refuses a body that is too large or of another type than JSON. It reads
+// the raw bytes, because fiber's method Body would first decompress a compressed
+// body, to any size.
 func checkBody(limit int) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		encoding := strings.TrimSpace(c.Get(fiber.HeaderContentEncoding))
@@ -48,11 +49,11 @@ func checkJSONType(contentType string) error {
 		With(fiber.HeaderAccept, fiber.MIMEApplicationJSON)
 }
 
-// readStrings reads a JSON object whose members are all strings and required,
-// into the variables of fields. It returns the faults of single members, at
-// most one each. The error is for a body that is no such object at all.
-// encoding/json alone would stop at the first fault, and would silently accept
-// unknown and repeated members and broken UTF-8.
+// readStrings reads a JSON object into the variables of fields. All members are
+// required and must be strings. It returns at most one fault for each member, or an
+// error if the body is no JSON object at all. It does not use encoding/json alone,
+// because that stops at the first fault, and silently accepts unknown members,
+// repeated members and invalid UTF-8.
 func readStrings(body []byte, fields map[string]*string) ([]domain.FieldError, error) {
 	if !utf8.Valid(body) {
 		return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid UTF-8")
@@ -114,7 +115,7 @@ func readMembers(d *json.Decoder, fields map[string]*string) ([]domain.FieldErro
 	return faults, nil
 }
 
-// clip shortens a client's text that is sent back.
+// clip shortens a text from the client that an answer repeats.
 func clip(s string) string {
 	if len(s) <= 60 {
 		return s

@@ -1,3 +1,4 @@
-// Package registration is the HTTP side of the example: an API that registers
-// users, its description, and a page to try it. The core does not need it.
+// Package registration is the HTTP part of the example: an API that registers
+// users, its description, and a page for trying it. outboxd itself does not need
+// it.
 package registration

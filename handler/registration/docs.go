@@ -10,12 +10,13 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// docsPolicy lets the page load files of this server and nothing else. Swagger
-// UI draws its icons from data: URLs inside its own files.
+// docsPolicy is the Content-Security-Policy of the page. The page may load only
+// files of this server. It allows data: URLs, because the icons of Swagger UI are
+// such URLs in its own files.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// serveDocs serves the page to try the API at /docs, and redirects / to it.
+// serveDocs serves the page for trying the API at /docs, and redirects / to /docs.
 func serveDocs(app *fiber.App) {
 	app.Get("/", func(c *fiber.Ctx) error { return c.Redirect("/docs") })
 	app.Get("/docs/", func(c *fiber.Ctx) error { return c.Redirect("/docs") })
@@ -31,7 +32,7 @@ func serveDocs(app *fiber.App) {
 	serve(app, "/docs/initializer.js", fiber.MIMETextJavaScriptCharsetUTF8, asset("swagger-ui/initializer.js"))
 }
 
-// asset returns an embedded file. A missing one means a broken build.
+// asset returns an embedded file. A missing file means a broken build.
 func asset(name string) []byte {
 	body, err := assets.ReadFile("assets/" + name)
 	if err != nil {

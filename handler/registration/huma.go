@@ -15,12 +15,12 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// humaAdapter lets huma serve its operations through Fiber v2. huma's own
-// adapter brings Fiber v3 into the binary as well.
+// humaAdapter lets huma serve its operations through Fiber v2. huma's own adapter
+// would add Fiber v3 to the binary.
 type humaAdapter struct{ app *fiber.App }
 
-// Handle implements huma.Adapter: huma writes {id} where Fiber writes :id. HEAD
-// is answered like GET.
+// Handle implements huma.Adapter. It converts path parameters from huma's form {id}
+// to Fiber's form :id. It answers HEAD like GET.
 func (a humaAdapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 	path := strings.NewReplacer("{", ":", "}", "").Replace(op.Path)
 	serve := func(c *fiber.Ctx) error {
@@ -48,7 +48,7 @@ type humaContext struct {
 
 var _ huma.Context = (*humaContext)(nil)
 
-// fiberOf returns the Fiber request below a huma.Context.
+// fiberOf returns the Fiber context inside a huma.Context.
 func fiberOf(ctx huma.Context) *fiber.Ctx {
 	for {
 		wrapped, is := ctx.(interface{ Unwrap() huma.Context })

@@ -8,9 +8,9 @@ import (
 )
 
 // HeaderIdempotencyKey identifies a request, so that a client that got no answer
-// can repeat it. The syntax is that of the IETF's draft
-// draft-ietf-httpapi-idempotency-key-header: a string in double quotes. The bare
-// form that most clients send is accepted too.
+// can safely repeat it. The value is a string in double quotes, as in the IETF's
+// draft-ietf-httpapi-idempotency-key-header. The form without quotes, which most
+// clients send, is accepted too.
 const HeaderIdempotencyKey = "Idempotency-Key"
 
 // HeaderIdempotencyReplayed is "true" on the answer to a repeated request.
@@ -18,8 +18,8 @@ const HeaderIdempotencyReplayed = "Idempotency-Replayed"
 
 const maxIdempotencyKey = 255
 
-// parseIdempotencyKey returns the key in the header's values; "" if there is
-// none. A key has 1 to 255 printable ASCII characters. Its errors are Problems.
+// parseIdempotencyKey returns the key from the header's values; "" if the header is
+// missing. A key has 1 to 255 printable ASCII characters. Errors are Problems.
 func parseIdempotencyKey(values []string) (string, error) {
 	switch len(values) {
 	case 0:
@@ -50,7 +50,7 @@ func parseIdempotencyKey(values []string) (string, error) {
 }
 
 // unquoteString reads a String of Structured Field Values (RFC 9651, section
-// 3.3.3), in which a backslash may stand before a quote and a backslash only.
+// 3.3.3). In such a String a backslash can only escape a quote or a backslash.
 func unquoteString(s string) (string, bool) {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {

@@ -13,9 +13,9 @@ import (
 	"outboxd/handler"
 )
 
-// describe registers the operations with huma and serves the description that
-// huma makes of them. The operations check parameters and bodies themselves:
-// they report all faults at once, by field, and repeat no value.
+// describe registers the operations with huma and serves the OpenAPI description
+// that huma makes. The operations themselves check parameters and bodies, not huma:
+// they report all faults at once, by field, and do not repeat values.
 func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	api := huma.NewAPI(huma.Config{
@@ -27,9 +27,9 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 			},
 			Components: &huma.Components{Schemas: registry},
 		},
-		// Without paths huma serves neither its pages nor the description. It
-		// would build the description at the first request, in a race with the
-		// second.
+		// Set no paths, so that huma does not serve its pages and the description
+		// itself: it would build the description at the first request, in a data
+		// race with the second.
 		Formats:       huma.DefaultFormats,
 		DefaultFormat: fiber.MIMEApplicationJSON,
 		Transformers:  []huma.Transformer{u.translate},
@@ -40,8 +40,8 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 		Summary:       "Register a user",
 		Description:   "Writes the user, a welcome notification and the event that sends it, all or none.",
 		DefaultStatus: http.StatusCreated,
-		// huma refuses a body of exactly the limit, so it gets one byte more;
-		// checkBody enforces the limit.
+		// huma refuses a body of exactly its limit, so give it one byte more.
+		// checkBody enforces the real limit.
 		MaxBodyBytes:     int64(bodyLimit) + 1,
 		SkipValidateBody: true, SkipValidateParams: true,
 		Responses: problems(problem, 400, 409, 413, 415, 422, 429, 500, 503),
@@ -56,13 +56,13 @@ func describe(app *fiber.App, u *users, version string, bodyLimit int) {
 	body := api.OpenAPI().Paths[usersPath].Post.RequestBody
 	body.Required = true
 	body.Content[fiber.MIMEApplicationJSON].Schema = registry.Schema(reflect.TypeFor[registration](), true, "Registration")
-	// huma always adds its error model, which nothing refers to.
+	// Remove huma's own error model, which huma always adds and nothing uses.
 	delete(registry.Map(), "ErrorModel")
 	delete(registry.Map(), "ErrorDetail")
 	serveDescription(app, api.OpenAPI())
 }
 
-// problems documents one response for each status.
+// problems returns the documentation of the error responses, one for each status.
 func problems(schema *huma.Schema, statuses ...int) map[string]*huma.Response {
 	responses := make(map[string]*huma.Response, len(statuses))
 	for _, status := range statuses {
@@ -80,7 +80,7 @@ func problems(schema *huma.Schema, statuses ...int) map[string]*huma.Response {
 	return responses
 }
 
-// translate turns the few errors that huma makes itself into Problems.
+// translate turns the few errors that come from huma itself into Problems.
 func (u *users) translate(ctx huma.Context, _ string, v any) (any, error) {
 	if e, own := v.(*huma.ErrorModel); own {
 		return u.server.Problem(ctx.Context(), problemOfHuma(e)), nil
@@ -101,7 +101,7 @@ func serveDescription(app *fiber.App, document *huma.OpenAPI) {
 	serve(app, "/openapi.yaml", "application/openapi+yaml", asYAML)
 }
 
-// serve answers GET and HEAD with a fixed document.
+// serve answers GET and HEAD of a path with a fixed document.
 func serve(app *fiber.App, path, contentType string, body []byte) {
 	app.Get(path, func(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderContentType, contentType)
@@ -110,8 +110,8 @@ func serve(app *fiber.App, path, contentType string, body []byte) {
 	})
 }
 
-// problemOfHuma keeps only message and place of huma's errors: huma also
-// repeats the bad value, which may be a password.
+// problemOfHuma converts an error of huma. It keeps only the message and the
+// location: huma's error also has the wrong value, which may be a password.
 func problemOfHuma(e *huma.ErrorModel) error {
 	if e.Status >= http.StatusInternalServerError {
 		return e

@@ -12,8 +12,8 @@ import (
 	"outboxd/domain"
 )
 
-// The cost of one password hash: OWASP's recommendation for argon2id, 19 MiB
-// of memory, two passes, one thread; about 20 ms of one core.
+// The cost of one password hash: OWASP's recommendation for argon2id, which is 19
+// MiB of memory, two passes and one thread. It takes about 20 ms on one core.
 const (
 	hashMemoryKiB = 19 * 1024
 	hashPasses    = 2
@@ -26,9 +26,9 @@ const (
 // seconds.
 const waitingPerSlot = 100
 
-// Hasher hashes and checks passwords, a limited number at a time. Each takes 19
-// MiB, so a burst of requests could otherwise take all memory. It is safe for
-// concurrent use.
+// Hasher hashes and checks passwords, a limited number at a time. Each password
+// takes 19 MiB, so without the limit a burst of requests could use up all memory.
+// It is safe for concurrent use.
 type Hasher struct {
 	params  *argon2id.Params
 	present chan struct{} // requests that work or wait
@@ -37,9 +37,9 @@ type Hasher struct {
 	patience time.Duration
 }
 
-// NewHasher returns a Hasher that works on up to concurrency passwords at a
-// time (0: one for each CPU that Go may use) and lets 100 times as many wait,
-// each as long as patience at most.
+// NewHasher returns a Hasher that hashes up to concurrency passwords at a time (0:
+// one for each CPU that Go may use). It lets 100 times as many wait. Each waits for
+// at most patience.
 func NewHasher(concurrency int, patience time.Duration) *Hasher {
 	if concurrency <= 0 {
 		concurrency = runtime.GOMAXPROCS(0)
@@ -57,8 +57,8 @@ func NewHasher(concurrency int, patience time.Duration) *Hasher {
 
 // Hash returns the argon2id hash of a password as a PHC string.
 //
-// Errors: domain.CodeUnavailable if too many requests wait, or this one waited
-// longer than patience or ctx.
+// Errors: domain.CodeUnavailable if too many requests wait, if this request waited
+// longer than patience, or if ctx ended while it waited.
 func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err error) {
 	err = h.limited(ctx, func() error {
 		hash, err = argon2id.CreateHash(password, h.params)
@@ -70,9 +70,10 @@ func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err er
 	return hash, nil
 }
 
-// Matches reports whether a password is the one behind a hash.
+// Matches reports whether a hash was made from this password.
 //
-// Errors: as Hash, and an error without a code if the hash cannot be read.
+// Errors: the same as Hash, and an error without a code if the hash cannot be
+// parsed.
 func (h *Hasher) Matches(ctx context.Context, password, hash string) (match bool, err error) {
 	err = h.limited(ctx, func() error {
 		match, err = argon2id.ComparePasswordAndHash(password, hash)
@@ -84,7 +85,7 @@ func (h *Hasher) Matches(ctx context.Context, password, hash string) (match bool
 	return match, nil
 }
 
-// limited runs work when it has a slot. Work that has begun runs to its end:
+// limited waits for a slot and then calls work. It does not interrupt work, because
 // argon2 cannot be interrupted.
 func (h *Hasher) limited(ctx context.Context, work func() error) error {
 	select {

@@ -8,14 +8,15 @@ import (
 	example "outboxd/domain/registration"
 )
 
-// How often old keys are looked for, and how many one statement deletes.
+// How often TrimKeys deletes old keys, and how many keys one statement deletes.
 const (
 	trimEvery = 10 * time.Minute
 	trimBatch = 10_000
 )
 
 // TrimKeys returns an actor that deletes idempotency keys once they are older
-// than age. It blocks until its context ends. Every process with the API may run it.
+// than age. The actor blocks until its context ends. Several processes may run it
+// at the same time.
 func TrimKeys(users example.UserStore, age time.Duration, logger *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		tick := time.NewTicker(trimEvery)

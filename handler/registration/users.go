@@ -26,7 +26,7 @@ type users struct {
 	hasher    *Hasher
 }
 
-// The documents of the API's description.
+// The JSON documents of requests and answers, as the API's description shows them.
 type (
 	registration struct {
 		Email    string `json:"email" format:"email" maxLength:"254" doc:"Unique regardless of case" example:"ada@example.com"`
@@ -53,11 +53,11 @@ type (
 	}
 )
 
-// The operations, as huma reads and writes them.
+// The inputs and outputs of the operations, from which huma makes the description.
 type (
 	registerInput struct {
-		// Only documented here: Resolve reads it, because huma would see only
-		// the first value.
+		// This field only documents the header. Resolve reads the header, because
+		// huma would see only its first value.
 		IdempotencyKey string `header:"Idempotency-Key" maxLength:"257" doc:"1 to 255 printable characters, in double quotes or bare. A repeated request with the same key and body gets the same answer and registers nobody twice."`
 		Traceparent    string `header:"traceparent" doc:"W3C Trace Context; travels with the event to its handler"`
 		RawBody        []byte `contentType:"application/json"`
@@ -76,7 +76,8 @@ type (
 	findOutput struct{ Body userDocument }
 )
 
-// Resolve reads the parts of the request that huma's parameters cannot express.
+// Resolve implements huma.Resolver. It reads those parts of the request that huma's
+// parameters cannot describe.
 func (in *registerInput) Resolve(ctx huma.Context) []error {
 	c := fiberOf(ctx)
 	for _, key := range c.Request().Header.PeekAll(HeaderIdempotencyKey) {
@@ -119,7 +120,8 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 	}
 	err = u.store.Register(ctx, user, key, eventHeaders(ctx, in.Traceparent))
 	if errors.Is(err, example.ErrKeyUsed) {
-		// Another request with this key ran at the same time and was faster.
+		// Another request with this key ran at the same time and registered the
+		// user first.
 		user, err = u.replay(ctx, key, request)
 		return user, true, err
 	}
@@ -129,12 +131,13 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 	return user, false, err
 }
 
-// replay returns the user that was registered under key, if the request is the
-// same. Only the user is stored of the earlier request, so the request is
-// compared with the user. The password is compared by its slow hash, because no
-// other hash may be stored.
+// replay returns the user that an earlier request with this key registered, if this
+// request is the same. The earlier request itself is not stored, so replay compares
+// this request with the stored user. It compares the password by its slow hash,
+// because the database must not have a hash that is faster to attack.
 //
-// Errors: CodeNotFound if the key is new, CodeInvalid if the request differs.
+// Errors: CodeNotFound if the key is new, CodeInvalid if the request differs from
+// the earlier one.
 func (u *users) replay(ctx context.Context, key string, request example.Request) (*example.User, error) {
 	user, err := u.store.FindUserByKey(ctx, key)
 	if err != nil {
@@ -154,7 +157,8 @@ func (u *users) replay(ctx context.Context, key string, request example.Request)
 	return user, nil
 }
 
-// readRegistration reports all faults of the body at once, one for each field.
+// readRegistration reads the body of a registration. Its error has all faults of
+// the body at once, one for each field.
 func readRegistration(in *registerInput) (example.Request, error) {
 	var r example.Request
 	if err := checkJSONType(in.contentType); err != nil {
@@ -178,8 +182,8 @@ func readRegistration(in *registerInput) (example.Request, error) {
 	return r, &domain.Error{Code: domain.CodeInvalid, Message: "the registration has bad fields", Fields: faults}
 }
 
-// eventHeaders returns the headers of the event, which reach its handler: the
-// trace of this request, or else that of the client.
+// eventHeaders returns the headers for the event: the request's ID and its trace.
+// The trace is that of this server's span, or else the trace that the client sent.
 func eventHeaders(ctx context.Context, traceparent string) map[string]string {
 	headers := map[string]string{"request_id": handler.RequestID(ctx)}
 	if parent, ok := domain.ParseTraceparent(traceparent); ok {
