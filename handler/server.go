@@ -119,16 +119,17 @@ func (s *Server) App() *fiber.App {
 		RequestMethods:          append(slices.Clone(fiber.DefaultMethods), unknownMethod),
 	})
 	// Fiber answers a request with an unknown method before any middleware runs. So
-	// replace the method by a known one; then the request is logged, counted and
-	// refused like any other.
+	// replace the method by UNKNOWN, which this app knows; then the request is
+	// logged, counted and refused like any other.
 	inner := app.Server().Handler
 	app.Server().Handler = func(ctx *fasthttp.RequestCtx) {
 		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			ctx.Request.Header.SetMethod(unknownMethod)
 		}
-		// Refuse a request with both Content-Length and Transfer-Encoding. This
-		// server and a proxy may disagree where such a request ends, and the proxy
-		// would then give an answer to the wrong client (request smuggling).
+		// Close the connection after a request with Transfer-Encoding. If it also
+		// has Content-Length, this server and a proxy may disagree where the
+		// request ends. The rest would then count as the request of the proxy's
+		// next client (request smuggling).
 		if bytes.Contains(bytes.ToLower(ctx.Request.Header.RawHeaders()), []byte("transfer-encoding:")) {
 			ctx.SetConnectionClose()
 		}

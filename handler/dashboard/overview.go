@@ -94,8 +94,8 @@ func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	return d.fragment(c, "history", Page{Template: "overview", Data: points})
 }
 
-// seriesOf converts the points for the charts. If two successive steps have no
-// measurement, it leaves a gap, so that the chart draws no line there.
+// seriesOf converts the points for the charts. If measurements are missing for more
+// than two steps, it leaves a gap, so that the chart draws no line there.
 func seriesOf(points []domain.HistoryPoint, s span) series {
 	empty := func() []*float64 { return []*float64{} }
 	out := series{[]int64{}, empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty(), empty()}

@@ -20,9 +20,9 @@ import (
 // maxReportedFields is how many wrong fields an answer lists at most.
 const maxReportedFields = 20
 
-// checkBody refuses a body that is too large or of another type than JSON. It reads
-// the raw bytes, because fiber's method Body would first decompress a compressed
-// body, to any size.
+// checkBody refuses a body that is compressed or too large. It reads the raw bytes,
+// because fiber's method Body would first decompress a compressed body, to any
+// size.
 func checkBody(limit int) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		encoding := strings.TrimSpace(c.Get(fiber.HeaderContentEncoding))
