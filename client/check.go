@@ -12,8 +12,8 @@ import (
 // key.
 const mostBytes = 255
 
-// check returns a Refusal for an event that the outbox would refuse. It leaves two
-// checks to the outbox:
+// check returns a Refusal for an event that the outbox would refuse. check leaves
+// two checks to the outbox:
 // the payload's limit, which can be configured there, and the size of the
 // headers, which only PostgreSQL can measure.
 func (r *record) check() error {

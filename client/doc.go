@@ -1,5 +1,5 @@
 // Package client writes events into the outbox of outboxd, in the caller's
-// transaction. It imports only the standard library.
+// transaction. The package imports only the standard library.
 //
 //	var orderPaid client.Type[Order] = "order:paid"
 //	var outbox client.Outbox

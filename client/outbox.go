@@ -39,7 +39,7 @@ type Outbox struct {
 // round trip.
 //
 // If an event with the same ID was emitted before, this one is ignored, by Emit or
-// later by the relay. Emit does not report that. It could recognise a repeat only
+// later by the relay. Emit does not report that. Emit could recognise a repeat only
 // while the first event is in the outbox: once relayed, the first event is in the
 // history, which only the relay may read. A caller who needs to know stores the ID
 // in a table of its own, in the same transaction.
@@ -60,7 +60,7 @@ func (o Outbox) Emit(ctx context.Context, tx Tx, event Event) (ID, error) {
 const pieceBytes = 8 << 20
 
 // EmitAll writes events in the caller's transaction, in their order, and returns
-// their IDs. It takes one round trip for up to 8 MiB of payload, which may be
+// their IDs. EmitAll takes one round trip for up to 8 MiB of payload, which may be
 // thousands of events, and one more if an event is InCommitOrder.
 //
 // It returns the same errors as Emit. If one event is refused, none of them may be

@@ -7,10 +7,10 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// clientAddress returns the address of the client. It trusts only the part of
-// X-Forwarded-For that trusted proxies wrote: it reads the header from its end up
-// to the first address that is no trusted proxy. The entries before that address
-// come from the client, who may have invented them.
+// clientAddress returns the address of the client. clientAddress trusts only the
+// part of X-Forwarded-For that trusted proxies wrote: it reads the header from its
+// end up to the first address that is no trusted proxy. The entries before that
+// address come from the client, who may have invented them.
 func clientAddress(c *fiber.Ctx, trusted []netip.Prefix) netip.Addr {
 	address, ok := netip.AddrFromSlice(c.Context().RemoteIP())
 	if !ok {

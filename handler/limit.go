@@ -23,8 +23,9 @@ const (
 	headerReset     = "X-RateLimit-Reset"
 )
 
-// rateLimit gives every client a bucket. It replaces Fiber's limiter, which starts
-// a goroutine that nothing can stop, and whose memory grows with every client.
+// rateLimit gives every client a bucket. rateLimit replaces Fiber's limiter, which
+// starts a goroutine that nothing can stop, and whose memory grows with every
+// client.
 type rateLimit struct {
 	perMinute int
 	mu        sync.Mutex

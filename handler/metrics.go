@@ -44,8 +44,8 @@ func newHTTPMetrics(r prometheus.Registerer) *httpMetrics {
 	return m
 }
 
-// register panics if another kind of metric has the same name. That is a bug in the
-// code, which every start shows.
+// register panics if another kind of metric has the same name. Such a clash of
+// names is a bug in the code, which every start shows.
 func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	if r == nil {
 		return c

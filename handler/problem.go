@@ -178,7 +178,7 @@ func RetryAfter(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
-// write sends p as the response of c. It keeps the response's headers that are
+// write sends p as the response of c. write keeps the response's headers that are
 // already set.
 func (p *Problem) write(c *fiber.Ctx) error {
 	for name, values := range p.headers {

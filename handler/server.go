@@ -30,10 +30,10 @@ type Timeouts struct {
 // maxHeaders is the largest total size of the headers of a request, in bytes.
 const maxHeaders = 16 << 10
 
-// maxConnections is how many connections one listener serves at a time. It answers
-// further connections with 503 and closes them. There is a limit because each
-// connection can make the server keep a body of the largest size in memory before
-// it knows anything about the sender.
+// maxConnections is how many connections one listener serves at a time. The
+// listener answers further connections with 503 and closes them. There is a limit
+// because each connection can make the server keep a body of the largest size in
+// memory before it knows anything about the sender.
 const maxConnections = 2048
 
 // Options has the dependencies and limits of a Server.
@@ -180,8 +180,8 @@ func exchangeOf(c *fiber.Ctx) *exchange {
 	return x
 }
 
-// keepStack stores the stack of a panic. It runs during the panic, while the stack
-// is still available.
+// keepStack stores the stack of a panic. keepStack runs during the panic, while the
+// stack is still available.
 func keepStack(c *fiber.Ctx, _ any) { exchangeOf(c).stack = debug.Stack() }
 
 // fail answers a request with the Problem for err.
@@ -195,8 +195,8 @@ func (s *Server) fail(c *fiber.Ctx, err error) {
 // ClientOf returns the address of a request's client.
 func ClientOf(c *fiber.Ctx) netip.Addr { return exchangeOf(c).address }
 
-// Problem returns what the client may see of err. It also logs the cause; no other
-// code logs it.
+// Problem returns what the client may see of err. Problem also logs the cause; no
+// other code logs it.
 func (s *Server) Problem(ctx context.Context, err error) *Problem { return s.problem(ctx, err, nil) }
 
 // problem does the same as Problem. If err comes from a panic, it also logs the
@@ -231,8 +231,8 @@ func (s *Server) end(c *fiber.Ctx, x *exchange, err error) {
 		endSpan(x.span, c.Method(), route, code)
 	}
 	level := slog.LevelInfo
-	// A connection over which no request comes ends with 408. That happens often,
-	// so log it at debug level.
+	// A connection over which no request comes ends with 408. Such connections are
+	// frequent, so log them at debug level.
 	if slices.Contains(s.o.Quiet, route) && IsSafe(c.Method()) || code == http.StatusRequestTimeout {
 		level = slog.LevelDebug
 	}

@@ -141,7 +141,7 @@ func readCosts(ctx context.Context, e *env.Env, process *env.Process, said *dist
 }
 
 // commandCalls reads the number of calls of each command from Redis's INFO
-// commandstats. It leaves out INFO itself.
+// commandstats. commandCalls leaves out INFO itself.
 func commandCalls(info string) map[string]int {
 	calls := map[string]int{}
 	for line := range strings.Lines(info) {

@@ -204,8 +204,8 @@ func quantile(buckets []bucket, q float64) float64 {
 	return 0
 }
 
-// awaitRelayed returns when all n events are in Redis. Their tasks may still wait
-// in Redis, because the worker's speed is not measured here.
+// awaitRelayed returns when all n events are in Redis. The tasks of these events
+// may still wait in Redis, because the worker's speed is not measured here.
 func awaitRelayed(ctx context.Context, e *env.Env, n int) error {
 	limited, cancel := context.WithTimeout(ctx, traffic.PassageLimit)
 	defer cancel()

@@ -150,8 +150,8 @@ func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.
 	return options, nil
 }
 
-// diagnose examines PostgreSQL and Redis. It fails only if the embedded servers
-// cannot be started.
+// diagnose examines PostgreSQL and Redis. diagnose fails only if the embedded
+// servers cannot be started.
 func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (_ []domain.Finding, err error) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 	defer cancel()
@@ -169,9 +169,9 @@ func diagnose(cmd *cobra.Command, cfg *config.Config, options examine.Options) (
 	return examineBoth(ctx, cfg, s, options, log)
 }
 
-// examineBoth does both the quick and the thorough examinations. It logs the full
-// error of a server that fails, because a finding does not contain the error's
-// details.
+// examineBoth does both the quick and the thorough examinations. examineBoth logs
+// the full error of a server that fails, because a finding does not contain the
+// error's details.
 func examineBoth(ctx context.Context, cfg *config.Config, s *servers.Servers, options examine.Options, log *slog.Logger) ([]domain.Finding, error) {
 	var sources lookout.Sources
 	var thorough []domain.Finding
@@ -236,7 +236,7 @@ const (
 	redisConnections    = 2
 )
 
-// table prints the findings one below the other. It uses no columns, because a
+// table prints the findings one below the other. table uses no columns, because a
 // finding's sentences are longer than a line.
 func (e examination) table(w io.Writer, color terminal.Palette) {
 	for _, f := range e.Findings {

@@ -31,9 +31,9 @@ task that runs just now the relay deletes when it has ended. Backups, the WAL an
 	return cmd
 }
 
-// removeTasks deletes the tasks of changed events and of their deliveries. It
-// leaves tasks that are running or cannot be deleted now; the relay deletes those
-// later.
+// removeTasks deletes the tasks of changed events and of their deliveries.
+// removeTasks leaves tasks that are running or cannot be deleted now; the relay
+// deletes those later.
 func (r *eventChangeRun) removeTasks(ctx context.Context, ids []domain.ID) error {
 	tasks, err := r.changes.Tasks(ctx, ids)
 	if err != nil || len(tasks) == 0 {

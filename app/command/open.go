@@ -26,8 +26,8 @@ type opened struct {
 	log     *slog.Logger
 }
 
-// withServers opens the servers that a role needs, configured or embedded. It is
-// for commands that need an up-to-date schema.
+// withServers opens the servers that a role needs, configured or embedded.
+// withServers is for commands that need an up-to-date schema.
 func (c commands) withServers(role config.Role, out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := out.Check(); err != nil {
@@ -46,9 +46,9 @@ func (c commands) withServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
-// withServersIfNamed opens both servers as withServers does. It is for a command
-// that can also work without Redis: if a database URL is configured and no Redis
-// URL, it does not open Redis.
+// withServersIfNamed opens both servers as withServers does. withServersIfNamed is
+// for a command that can also work without Redis: if a database URL is configured
+// and no Redis URL, it does not open Redis.
 func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		role := config.RoleRelay

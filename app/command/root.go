@@ -42,8 +42,8 @@ type commands struct {
 	timeout *time.Duration // how long a server may take to answer
 }
 
-// New returns the root command. Its commands read the environment variables in environ. Their error is a config.Mistake
-// if the command line or the configuration is wrong.
+// New returns the root command. All commands read the environment variables in environ. The error of a command is a
+// config.Mistake if the command line or the configuration is wrong.
 func New(environ []string, build daemon.Build) *cobra.Command {
 	c := commands{environ: environ, build: build, timeout: new(time.Duration)}
 	root := &cobra.Command{
@@ -156,7 +156,7 @@ func (c commands) run(cmd *cobra.Command, _ []string) error {
 
 // outliveReaders keeps this process alive when the reader of its output ends: a
 // write then returns an error. By default SIGPIPE ends a process that writes to a
-// closed pipe. That is right for a command (outboxd events list | head) and wrong
-// for a daemon whose log collector restarts. The function catches SIGPIPE instead
-// of ignoring it, so that child processes keep the default.
+// closed pipe. This default is right for a command (outboxd events list | head) and
+// wrong for a daemon whose log collector restarts. The function catches SIGPIPE
+// instead of ignoring it, so that child processes keep the default.
 func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

@@ -34,8 +34,8 @@ view is renewed until you press q or Ctrl-C. It shows the figures of the dashboa
 If standard output is not a terminal, it prints one view after another. With --once, or as JSON or
 YAML, it prints one.`
 
-// examineEvery is how often top examines the servers thoroughly. That costs more
-// than reading the figures.
+// examineEvery is how often top examines the servers thoroughly. An examination
+// costs more than reading the figures.
 const examineEvery = 30 * time.Second
 
 // minInterval is the shortest interval between two views, so that top cannot load

@@ -158,7 +158,7 @@ func verifyEvents(ctx context.Context, o *opened, limit int) (*verification, err
 	return result, nil
 }
 
-// add adds a line of the account. It also adds a violation if the events emitted
+// add adds a line of the account. add also adds a violation if the events emitted
 // are not as many as the events found.
 func (v *verification) add(l *audit.AccountLine) {
 	line := accountLine{

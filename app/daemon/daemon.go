@@ -213,8 +213,8 @@ func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
 // poolPatience is how long closing the pool may wait for connections in use.
 const poolPatience = 5 * time.Second
 
-// closeDatabase closes the pool. It waits only a limited time, because a server
-// that does not answer can block the close.
+// closeDatabase closes the pool. closeDatabase waits only a limited time, because a
+// server that does not answer can block the close.
 func (d *Daemon) closeDatabase() {
 	closed := make(chan struct{})
 	go func() { d.database.Close(); close(closed) }()
@@ -245,8 +245,8 @@ func (d *Daemon) openRedis() (err error) {
 	return err
 }
 
-// Run runs the roles until ctx ends, drains them, and closes everything. It returns
-// nil if ctx ended and all roles drained in time. Call it only once.
+// Run runs the roles until ctx ends, drains them, and closes everything. Run
+// returns nil if ctx ended and all roles drained in time. Call it only once.
 func (d *Daemon) Run(ctx context.Context) error {
 	defer d.close()
 	attrs := []any{"after", time.Since(d.begun).Round(time.Millisecond), "roles", d.cfg.Roles}

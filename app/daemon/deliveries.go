@@ -22,8 +22,8 @@ import (
 )
 
 // deliveries runs one worker for each subscription, so that a slow receiver does
-// not take capacity from others. It starts and stops workers as subscriptions
-// change.
+// not take capacity from others. deliveries starts and stops workers as
+// subscriptions change.
 type deliveries struct {
 	store   *subscriptions.Store
 	log     *slog.Logger
@@ -224,9 +224,9 @@ func (f *deliveries) start(ctx context.Context, s *domain.Subscription) {
 	}()
 }
 
-// stopAll stops all workers and waits until they have finished. It does not hold
-// the lock while it waits, because the monitor calls findings while the process
-// drains.
+// stopAll stops all workers and waits until they have finished. stopAll does not
+// hold the lock while it waits, because the monitor calls findings while the
+// process drains.
 func (f *deliveries) stopAll() {
 	f.mu.Lock()
 	stopping := slices.Collect(maps.Values(f.running))

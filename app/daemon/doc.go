@@ -1,4 +1,5 @@
-// Package daemon runs the chosen roles in one process. It opens what they need,
-// starts their actors, restarts an actor that fails, and stops everything in order.
+// Package daemon runs the chosen roles in one process. The package opens what they
+// need, starts their actors, restarts an actor that fails, and stops everything in
+// order.
 // Other packages decide what the roles do.
 package daemon

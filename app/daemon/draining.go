@@ -28,7 +28,7 @@ const (
 	stages
 )
 
-// lineup is the run group of a process. It drains in a fixed order.
+// lineup is the run group of a process. lineup drains in a fixed order.
 type lineup struct {
 	group   run.Group
 	log     *slog.Logger
@@ -81,8 +81,8 @@ func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 	}, func(error) { l.drain() })
 }
 
-// drain stops the stages one after another in the background. It returns at once,
-// because the run group calls the actors' interrupt functions in sequence.
+// drain stops the stages one after another in the background. drain returns at
+// once, because the run group calls the actors' interrupt functions in sequence.
 func (l *lineup) drain() {
 	l.begin.Do(func() {
 		close(l.draining)
@@ -95,8 +95,8 @@ func (l *lineup) drain() {
 	})
 }
 
-// run runs all actors. It returns nil if the context ended and everything
-// drained in time.
+// run runs all actors. run returns nil if the context ended and everything drained
+// in time.
 func (l *lineup) run(ctx context.Context) error {
 	execute, interrupt := run.ContextHandler(ctx)
 	l.group.Add(execute, func(err error) { interrupt(err); l.drain() })

@@ -10,7 +10,7 @@ import (
 
 // manager reports the state of this process to its service manager: systemd, or
 // another one with sd_notify's protocol. Without a NOTIFY_SOCKET it does nothing.
-// It is used by one goroutine at a time.
+// manager is used by one goroutine at a time.
 type manager struct {
 	log  *slog.Logger
 	mute bool // it could not be told, and the log has it
@@ -25,8 +25,8 @@ func (m *manager) tell(state string) {
 }
 
 // accompany reports to the service manager that the process is ready, sends
-// watchdog pings, and reports when the process begins to drain. It goes on until
-// the returned function is called.
+// watchdog pings, and reports when the process begins to drain. accompany goes on
+// until the returned function is called.
 //
 // It sends a ping twice within the service manager's timeout, as long as alive
 // returns nil. While the process drains, it pings without asking alive, because

@@ -84,8 +84,8 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 	}
 }
 
-// NewProcess returns the identity of this process that other processes see. Its ID
-// is random, because the operating system reuses process IDs.
+// NewProcess returns the identity of this process that other processes see. The
+// identity's ID is random, because the operating system reuses process IDs.
 func NewProcess(version string) domain.RelayProcess {
 	p := domain.RelayProcess{PID: os.Getpid(), Version: version}
 	p.Host, _ = os.Hostname()

@@ -34,8 +34,9 @@ type tracing struct{ provider *sdktrace.TracerProvider }
 const tracingPatience = 3 * time.Second
 
 // startTracing reads OpenTelemetry's standard variables from the environment of the
-// process, because OpenTelemetry's own code reads them from there, too. It contacts
-// no server, so a missing collector does not prevent the start.
+// process, because OpenTelemetry's own code reads them from there, too.
+// startTracing contacts no server, so a missing collector does not prevent the
+// start.
 func (d *Daemon) startTracing(ctx context.Context) error {
 	if !tracingWanted(os.Getenv) {
 		return nil
@@ -101,9 +102,9 @@ func newExporter(ctx context.Context, getenv func(string) string) (exporter sdkt
 	return exporter, nil
 }
 
-// describeProcess returns the attributes of this process for its spans. It leaves
-// out the command line, which may contain passwords. OpenTelemetry's variables take
-// precedence.
+// describeProcess returns the attributes of this process for its spans.
+// describeProcess leaves out the command line, which may contain passwords.
+// OpenTelemetry's variables take precedence.
 func describeProcess(ctx context.Context, build Build, process domain.RelayProcess) (*resource.Resource, error) {
 	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
 		resource.WithAttributes(semconv.ServiceName("outboxd"), semconv.ServiceVersion(build.Version), semconv.ServiceInstanceID(process.ID.String())),
@@ -128,8 +129,8 @@ func (t *tracing) tracer(scope string) trace.Tracer {
 	return t.provider.Tracer(scope)
 }
 
-// statements returns a tracer for pgx. It records SQL statements within traces,
-// without their parameters; nil if traces are off.
+// statements returns a tracer for pgx. The tracer records SQL statements within
+// traces, without their parameters; nil if traces are off.
 func (t *tracing) statements() pgx.QueryTracer {
 	if t == nil {
 		return nil

@@ -19,10 +19,10 @@ import (
 	"outboxd/repository/search"
 )
 
-// How often a server is examined, which is also how late a change may be reported;
-// how often it is tried while it cannot be reached;
-// and how long after the start the first examination waits, so that parts of this
-// process that are still starting are no findings.
+// How often a server is examined, which is also how late a change may be reported.
+// How often an unreachable server is tried. How long after the start the first
+// examination waits, so that parts of this process that are still starting are no
+// findings.
 const (
 	watchEvery  = time.Minute
 	watchAgain  = 5 * time.Second
@@ -47,7 +47,7 @@ func (w *watch) findings() []domain.Finding {
 }
 
 // run examines the server once a minute until ctx ends, and logs findings that are
-// new or gone. It does not log that the server cannot be reached: the parts that
+// new or gone. run does not log that the server cannot be reached: the parts that
 // need the server log it.
 func (w *watch) run(ctx context.Context) error {
 	for pause := watchSettle; ; {
@@ -62,7 +62,8 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// look examines the server once. It returns the pause before the next examination.
+// look examines the server once. look returns the pause before the next
+// examination.
 func (w *watch) look(ctx context.Context) time.Duration {
 	found, err := w.examiner.Examine(ctx)
 	if err != nil {

@@ -32,8 +32,9 @@ type Options struct {
 	// InProcessRedis chooses the in-process Redis even where a server is installed. The in-process Redis loses its data
 	// when its owner ends. Processes that have joined it fail then.
 	InProcessRedis bool
-	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure. They allow 400 connections
-	// and 512 Redis databases. A crash of the servers or of their owner still loses nothing that was acknowledged.
+	// Ephemeral is for tests: the servers are faster, but may lose data at a power failure. These servers allow 400
+	// connections and 512 Redis databases. A crash of the servers or of their owner still loses nothing that was
+	// acknowledged.
 	Ephemeral bool
 	// Logger gets one line for each server, and warnings. Nil discards them.
 	Logger *slog.Logger
@@ -47,7 +48,7 @@ func HasPostgres(dataDir string) bool {
 }
 
 // Addresses returns the URLs of the servers that run on a data directory, in the form of DatabaseURL and RedisURL; ""
-// for a server that does not run. It starts nothing, and does not connect to the servers.
+// for a server that does not run. Addresses starts nothing, and does not connect to the servers.
 func Addresses(dataDir string) (databaseURL, redisURL string) {
 	database, _ := keeper.Published(dataDir, "postgres")
 	queue, _ := keeper.Published(dataDir, "redis")
@@ -121,16 +122,16 @@ func firstCause(errs []error) error {
 // DatabaseURL is the database's URL for pgx and psql, over the unix socket; empty if PostgreSQL was not asked for.
 func (s *Servers) DatabaseURL() string { return s.postgres.Address() }
 
-// RedisURL is a URL that asynq.ParseRedisURI understands; empty if Redis was not asked for. It is
+// RedisURL is a URL that asynq.ParseRedisURI understands; empty if Redis was not asked for. The URL is
 // redis-socket:///path?db=0, or redis://:password@127.0.0.1:port/0 for the in-process Redis.
 func (s *Servers) RedisURL() string { return s.redis.Address() }
 
-// Forgetful reports whether Redis is the in-process one, in this process or in the owner's. It loses its queue when
-// that process ends.
+// Forgetful reports whether Redis is the in-process one, in this process or in the owner's. The in-process Redis loses
+// its queue when that process ends.
 func (s *Servers) Forgetful() bool { return s.redis != nil && s.redis.Current().Forgetful }
 
-// Failed receives an error when a server that this process owns ends without Close. It also receives one when a joined
-// server is gone and this process could not start it again. It is never closed.
+// Failed receives an error when a server that this process owns ends without Close. Failed also receives an error when
+// a joined server is gone and this process could not start it again. It is never closed.
 func (s *Servers) Failed() <-chan error { return s.failed }
 
 // PostgresProcess is PostgreSQL's first process if this process owns it, else nil.

@@ -56,7 +56,7 @@ func NewProxy(t testing.TB, upstream string) *Proxy {
 // Addr returns host:port, which never changes.
 func (p *Proxy) Addr() string { return p.addr }
 
-// URL returns the upstream's URL with the proxy's address. It fails the test if upstream was not given as a URL.
+// URL returns the upstream's URL with the proxy's address. URL fails the test if upstream was not given as a URL.
 func (p *Proxy) URL() string {
 	p.t.Helper()
 	if p.upstream == nil {
@@ -181,7 +181,7 @@ func (p *Proxy) serve(down net.Conn, listener net.Listener) {
 	p.forget(down, up)
 }
 
-// keep records a pair of connections. It returns false if the proxy has begun to
+// keep records a pair of connections. keep returns false if the proxy has begun to
 // refuse connections since it accepted this one.
 func (p *Proxy) keep(listener net.Listener, conns ...net.Conn) bool {
 	p.mu.Lock()

@@ -39,7 +39,7 @@ type FaultProxy struct {
 }
 
 // NewFaultProxy starts a proxy before a Redis on a unix socket. upstream is a URL as Redis and OwnRedis of package
-// servertest return it. It is closed at the end of the test.
+// servertest return it. The proxy is closed at the end of the test.
 func NewFaultProxy(t testing.TB, upstream string) *FaultProxy {
 	t.Helper()
 	target, err := url.Parse(upstream)
@@ -153,7 +153,7 @@ func (p *FaultProxy) questions(talk *conversation) {
 	}
 }
 
-// question handles one command. It returns false if the connection must end.
+// question handles one command. question returns false if the connection must end.
 func (p *FaultProxy) question(talk *conversation, raw []byte, name string) bool {
 	reply, fault := p.treat(name)
 	late := fault != nil && fault.Late
@@ -259,8 +259,8 @@ func (c *conversation) answer(value []byte) error {
 	return c.flush()
 }
 
-// readCommand reads an array of strings. It returns the array's bytes and its first string, the command's name, in
-// capitals.
+// readCommand reads an array of strings. readCommand returns the array's bytes and its first string, the command's
+// name, in capitals.
 func readCommand(in *bufio.Reader) (raw []byte, name string, err error) {
 	var all bytes.Buffer
 	if err := copyValue(&all, in); err != nil {

@@ -10,8 +10,9 @@ import (
 // patience bounds how long logging a line may block.
 const patience = time.Second
 
-// writer writes the log's lines. It never returns an error, and blocks for patience at most. A full disk, a closed pipe
-// or a reader that hangs costs log lines and nothing else. It is safe for concurrent use, and keeps the lines in order.
+// writer writes the log's lines. writer never returns an error, and blocks for patience at most. A full disk, a closed
+// pipe or a reader that hangs costs log lines and nothing else. It is safe for concurrent use, and keeps the lines in
+// order.
 type writer struct {
 	w io.Writer
 	// notice returns a line that says how many lines were lost before this one. If notice is nil, the writer does not
@@ -27,7 +28,7 @@ type writer struct {
 // may have no reader any more.
 func Steady(w io.Writer) io.Writer { return &writer{w: w} }
 
-// Write implements io.Writer. It never returns an error.
+// Write implements io.Writer. Write never returns an error.
 func (l *writer) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

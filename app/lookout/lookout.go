@@ -52,7 +52,7 @@ type Lookout struct {
 	last *diagnosis.Quick
 }
 
-// New returns a Lookout. It asks nothing until Look is called.
+// New returns a Lookout. The Lookout queries nothing until Look is called.
 func New(s Sources) *Lookout { return &Lookout{s: s} }
 
 // Look returns everything known about the system. The quick facts are at most
@@ -110,8 +110,8 @@ type redisAnswer struct {
 	err     error
 }
 
-// redis reads the facts from Redis. It returns when ctx ends at the latest. If an
-// earlier call still waits for Redis, it returns an error at once.
+// redis reads the facts from Redis. redis returns when ctx ends at the latest. If
+// an earlier call still waits for Redis, it returns an error at once.
 func (l *Lookout) redis(ctx context.Context) (queues []domain.QueueStatus, workers []domain.WorkerStatus, failing domain.FailingSummary, err error) {
 	if !l.asking.CompareAndSwap(false, true) {
 		return nil, nil, failing, domain.Errorf(domain.CodeUnavailable, "Redis has not answered yet")

@@ -13,10 +13,10 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// RoleDatabase starts a PostgreSQL for one test. It sets up the roles and grants of
-// deploy/postgres and lets the schema's owner migrate, as those files describe. It
-// returns a function that returns the URL for a role to connect; the role "" is the
-// superuser.
+// RoleDatabase starts a PostgreSQL for one test. RoleDatabase sets up the roles and
+// grants of deploy/postgres and lets the schema's owner migrate, as those files
+// describe. RoleDatabase returns a function that returns the URL for a role to
+// connect; the role "" is the superuser.
 func RoleDatabase(t testing.TB) func(role string) string {
 	t.Helper()
 	return Roles(t, servertest.OwnPostgres(t).URL())

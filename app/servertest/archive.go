@@ -47,7 +47,7 @@ func (a *Archive) give(path string) {
 	}
 }
 
-// Mark gives the present moment a name. It returns when all WAL up to this moment
+// Mark gives the present moment a name. Mark returns when all WAL up to this moment
 // is in the archive.
 func (a *Archive) Mark(name string) {
 	t := a.server.t

@@ -48,7 +48,7 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue makes a certificate for a host name and for 127.0.0.1. It returns the paths of the certificate's file and of
+// Issue makes a certificate for a host name and for 127.0.0.1. Issue returns the paths of the certificate's file and of
 // its key's file.
 func (a *Authority) Issue(name string) (cert, key string) {
 	a.t.Helper()

@@ -20,7 +20,8 @@ var librariesOfTime = []string{
 	"/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1",
 }
 
-// OwnClock restarts the server with a clock that the test can set. It returns nil if libfaketime is not installed.
+// OwnClock restarts the server with a clock that the test can set. OwnClock returns nil if libfaketime is not
+// installed.
 func (s *PostgresServer) OwnClock() *PostgresClock {
 	s.t.Helper()
 	library := ""

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Environ returns this process's environment for a child process. It leaves out
-// variables that name other servers or configure outboxd.
+// Environ returns this process's environment for a child process. Environ leaves
+// out variables that name other servers or configure outboxd.
 func Environ() (environ []string) {
 	for _, setting := range os.Environ() {
 		if name, _, _ := strings.Cut(setting, "="); !strings.HasPrefix(name, "OUTBOXD_") && !strings.HasPrefix(name, "PG") &&

@@ -14,8 +14,8 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// Within reports whether a condition becomes true within the limit. It checks the
-// condition every few milliseconds, and once more at the end.
+// Within reports whether a condition becomes true within the limit. Within checks
+// the condition every few milliseconds, and once more at the end.
 func Within(limit time.Duration, condition func() bool) bool {
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()

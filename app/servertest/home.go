@@ -13,7 +13,8 @@ import (
 	"outboxd/client/outboxtest"
 )
 
-// home is the test binary's temporary folder. Its path is short, because the paths of the sockets in it are limited.
+// home is the test binary's temporary folder. The folder's path is short, because the paths of the sockets in it are
+// limited.
 type home struct {
 	path string
 	lock *os.File // held while the process lives, to distinguish a folder in use from a forgotten one
@@ -49,8 +50,8 @@ func newHome() (*home, error) {
 	return &home{path: path, lock: lock}, nil
 }
 
-// folder returns the path for a data directory that no other test uses. It does not
-// create the directory.
+// folder returns the path for a data directory that no other test uses. folder does
+// not create the directory.
 func (h *home) folder() string { return filepath.Join(h.path, strconv.FormatInt(h.next.Add(1), 10)) }
 
 func (h *home) remove() error { return errors.Join(os.RemoveAll(h.path), h.lock.Close()) }

@@ -3,7 +3,7 @@
 // can also start its own servers, to kill them, fill their disk, promote them or
 // restore them from a backup.
 //
-// It is for tests only. Its databases are empty: package schematest adds outboxd's
+// It is for tests only. The databases are empty: package schematest adds outboxd's
 // schema. Package faulttest simulates faults between a client and its server.
 package servertest
 
@@ -21,8 +21,8 @@ import (
 // stopLimit is how long stopping one server may take.
 const stopLimit = 30 * time.Second
 
-// binary has the servers that all tests of this test binary share. It is a package variable, because TestMain runs once
-// per process.
+// binary has the servers that all tests of this test binary share. binary is a package variable, because TestMain runs
+// once per process.
 var binary *servers
 
 // Main runs a package's tests and exits. Call it from TestMain. The binary's PostgreSQL and Redis start when a test

@@ -14,15 +14,15 @@ import (
 	"outboxd/app/embedded"
 )
 
-// RedisServer is a Redis for one test. Its methods fail the test if they cannot do their work. Call
-// them from the test's goroutines only.
+// RedisServer is a Redis for one test. A method of RedisServer that cannot do its work fails the test. Call the methods
+// only from the test's goroutines.
 type RedisServer struct{ own }
 
-// PostgresServer is a PostgreSQL for one test. Its methods fail the test if they cannot do their
-// work. Call them from the test's goroutines only.
+// PostgresServer is a PostgreSQL for one test. A method of PostgresServer that cannot do its work fails the test. Call
+// the methods only from the test's goroutines.
 type PostgresServer struct{ own }
 
-// own is the server of one test. It can be stopped, and started again with the same data and address.
+// own is the server of one test. The test can stop the server, and start it again with the same data and address.
 type own struct {
 	t       testing.TB
 	options embedded.Options
@@ -241,7 +241,7 @@ func (s *PostgresServer) Stop() {
 	s.crash(syscall.SIGQUIT)
 }
 
-// revive starts PostgreSQL again if it has ended by itself. It returns when PostgreSQL answers.
+// revive starts PostgreSQL again if it has ended by itself. revive returns when PostgreSQL answers.
 func (s *PostgresServer) revive() {
 	s.t.Helper()
 	for deadline := time.Now().Add(stopLimit); ; {

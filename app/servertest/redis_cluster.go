@@ -12,8 +12,8 @@ import (
 
 const clusterSlots = 16384
 
-// RedisCluster is a Redis Cluster for one test. Its methods fail the test if they
-// cannot do their work.
+// RedisCluster is a Redis Cluster for one test. A method of RedisCluster that
+// cannot do its work fails the test.
 type RedisCluster struct {
 	Masters  []*RedisProgram // at the start; their slots are in the same order
 	Replicas []*RedisProgram // one for each master, if they were asked for

@@ -15,8 +15,8 @@ import (
 )
 
 // RedisProgram is a redis-server for one test with a configuration of its own: a
-// Sentinel, a node of a cluster, a server that wants TLS. Its methods fail the test
-// if they cannot do their work.
+// Sentinel, a node of a cluster, a server that wants TLS. A method of RedisProgram
+// that cannot do its work fails the test.
 type RedisProgram struct {
 	Port   int    // on 127.0.0.1
 	Folder string // its working directory
@@ -28,7 +28,7 @@ type RedisProgram struct {
 
 // StartRedis starts a redis-server on a free port of 127.0.0.1, with further lines
 // of configuration. In them, PORT stands for the port. The server keeps nothing on disk unless these lines say so. A
-// line with only the word "sentinel" makes it a Sentinel. It is killed at the end of the test.
+// line with only the word "sentinel" makes it a Sentinel. The server is killed at the end of the test.
 func StartRedis(t testing.TB, lines ...string) *RedisProgram {
 	t.Helper()
 	if binary == nil {

@@ -28,7 +28,7 @@ type servers struct {
 	fresh           int               // first number never used
 }
 
-// Schema is the name of the schema of outboxd's tables. It is the default of
+// Schema is the name of the schema of outboxd's tables. Schema is the default of
 // --database-schema.
 const Schema = "outboxd"
 

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// SmallDisk mounts a small file system for the server, at a path where the server can make a tablespace. It returns
-// false if this process can mount none, neither as root nor through sudo.
+// SmallDisk mounts a small file system for the server, at a path where the server can make a tablespace. SmallDisk
+// returns false if this process can mount none, neither as root nor through sudo.
 func (s *PostgresServer) SmallDisk(bytes int) (path string, mounted bool) {
 	s.t.Helper()
 	path = filepath.Join(s.options.DataDir, "disk")

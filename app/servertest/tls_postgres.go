@@ -18,8 +18,8 @@ import (
 )
 
 // TLSPostgres starts a PostgreSQL for one test on a port of 127.0.0.1. The server accepts only connections with TLS. A
-// client needs a certificate of the authority, and connects as the role outboxd with the password "first". It returns a
-// URL without the password, with sslmode verify-full and a client certificate.
+// client needs a certificate of the authority, and connects as the role outboxd with the password "first". TLSPostgres
+// returns a URL without the password, with sslmode verify-full and a client certificate.
 func TLSPostgres(t testing.TB, authority *Authority) string {
 	t.Helper()
 	s := OwnPostgres(t)

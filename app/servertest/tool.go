@@ -13,7 +13,7 @@ import (
 )
 
 // Tool runs a program of PostgreSQL, such as pg_dump, on the database at address, and returns the output. The program
-// has the same version as the server. Arguments such as PGOPTIONS=… at the beginning become environment variables. It
+// has the same version as the server. Arguments such as PGOPTIONS=… at the beginning become environment variables. Tool
 // fails the test if the program fails.
 func Tool(t testing.TB, address, program string, args ...string) string {
 	t.Helper()

@@ -7,9 +7,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// SendAll sends several acknowledgements in one round trip. It returns an error or
-// nil for each acknowledgement. An acknowledgement without a reply counts as not
-// sent.
+// SendAll sends several acknowledgements in one round trip. SendAll returns an
+// error or nil for each acknowledgement. An acknowledgement without a reply counts
+// as not sent.
 func SendAll(ctx context.Context, r redis.UniversalClient, list []Acknowledgement) []error {
 	commands := make([]*redis.StringCmd, len(list))
 	_, failed := r.Pipelined(ctx, func(pipe redis.Pipeliner) error {

@@ -13,8 +13,8 @@ import (
 	"outboxd/client"
 )
 
-// Key is the key of the stream. It begins like Asynq's keys, because some Redis users may access only keys that begin
-// so.
+// Key is the key of the stream. The key begins like Asynq's keys, because some Redis users may access only keys that
+// begin so.
 const Key = "asynq:{outboxd}:acknowledged"
 
 // The bounds of the stream. If an acknowledgement is trimmed before the outbox has

@@ -16,10 +16,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Channel is the Redis channel on which publishers announce new tasks. Its name
-// begins like Asynq's keys, because some Redis users may use only such names. All
-// databases of a Redis share the channel: a ring for another database costs one
-// needless poll.
+// Channel is the Redis channel on which publishers announce new tasks. The
+// channel's name begins like Asynq's keys, because some Redis users may use only
+// such names. All databases of a Redis share the channel: a ring for another
+// database costs one needless poll.
 const Channel = "asynq:{outboxd}:bell"
 
 // Publish adds a ring for all workers to the end of a pipeline.
@@ -32,7 +32,7 @@ const (
 	again   = time.Second
 )
 
-// Bell is a signal within this process. It keeps one ring until somebody receives
+// Bell is a signal within this process. Bell keeps one ring until somebody receives
 // it.
 type Bell chan struct{}
 
@@ -47,9 +47,10 @@ func (b Bell) Ring() {
 	}
 }
 
-// Listen rings for every message on Channel. It also rings whenever a subscription
-// begins, because messages may have been missed before. It returns when ctx ends.
-// It calls failed when a subscription ends, and then tries again.
+// Listen rings for every message on Channel. Listen also rings whenever a
+// subscription begins, because messages may have been missed before. Listen returns
+// when ctx ends.
+// Listen calls failed when a subscription ends, and then tries again.
 func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed func(error)) {
 	for ctx.Err() == nil {
 		if err := b.subscribe(ctx, client); ctx.Err() == nil {
@@ -84,8 +85,8 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 	}
 }
 
-// receive waits for a message. It recovers a panic, because go-redis panics at an
-// unknown answer.
+// receive waits for a message. receive recovers a panic, because go-redis panics at
+// an unknown answer.
 func receive(ctx context.Context, subscription *redis.PubSub) (word any, err error) {
 	defer func() {
 		if strange := recover(); strange != nil {

@@ -24,7 +24,7 @@ import (
 // Batch is the tuning of HandleBatch. The zero value is fine.
 type Batch struct {
 	Max int // events at once; 0: 100
-	// Wait is how long an event waits for other events although a transaction could begin. It never waits longer than a
+	// Wait is how long an event waits for other events although a transaction could begin. No event waits longer than a
 	// third of its task's timeout. With 0 it does not wait: the events that arrive while batches run form the next
 	// batch.
 	Wait time.Duration
@@ -34,7 +34,7 @@ type Batch struct {
 
 // HandleBatch returns the handler of a task type for Asynq's mux, as Handle does,
 // but handle gets several events of the same type and queue at once. One statement
-// confirms them, and one transaction commits them.
+// confirms the events of a batch, and one transaction commits them.
 //
 // The payloads that handle gets are of different events, in the order of the
 // events' IDs. None of these events took effect before. EventsOf returns the events
@@ -190,8 +190,8 @@ func (b *batching[T, Tx]) carryOut(members []*member[T]) {
 }
 
 // complain logs why a batch failed, because otherwise nobody would know: its tasks
-// may all succeed when they run one by one. It does not log an outage, because each
-// task reports that.
+// may all succeed when they run one by one. complain does not log an outage,
+// because each task reports that.
 func (b *batching[T, Tx]) complain(members []*member[T], err error) {
 	if err == nil || isUntried(err) || errors.Is(err, ErrTooEarly) || errors.Is(err, context.Canceled) || outage.Is(err) {
 		return
@@ -226,8 +226,8 @@ func recovered(work func() error) (err error) {
 }
 
 // distinct returns one task for each event, and the other tasks of the same events
-// as repeats. It leaves out tasks that do not wait for the batch any more, and
-// tasks whose time is over.
+// as repeats. distinct leaves out tasks that do not wait for the batch any more,
+// and tasks whose time is over.
 func distinct[T any](members []*member[T]) (together, repeats []*member[T]) {
 	seen := make(map[client.ID]bool, len(members))
 	for _, m := range members {

@@ -38,7 +38,7 @@ type Consumer[Tx any] struct {
 
 // inbox records which events took effect.
 type inbox interface {
-	// confirm is called before the effect, in the effect's transaction. It
+	// confirm is called before the effect, in the effect's transaction. confirm
 	// returns false if the event took effect before.
 	confirm(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, event Event) (first bool, err error)
 	// check returns an error if confirm would fail, for example because a right is
@@ -47,7 +47,7 @@ type inbox interface {
 	// committed is called after the commit, even if the event took effect before.
 	committed(ctx context.Context, event Event) error
 
-	// confirmAll confirms several different events. Its answers are in the order of
+	// confirmAll confirms several different events. The answers are in the order of
 	// the events.
 	confirmAll(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, events []Event) ([]confirmation, error)
 	// committedAll calls committed for several events, and returns an error or nil for
@@ -55,8 +55,8 @@ type inbox interface {
 	committedAll(ctx context.Context, events []Event) []error
 }
 
-// New returns a Consumer whose handlers write to the database of the outbox. Its
-// database role needs the rights of outboxd_consumer.
+// New returns a Consumer whose handlers write to the database of the outbox. The
+// database role of the Consumer needs the rights of outboxd_consumer.
 func New[Tx any](db Database[Tx], options Options) *Consumer[Tx] {
 	return &Consumer[Tx]{db: db, options: options, inbox: &origin{schema: schema{given: options.Schema}}}
 }
@@ -134,7 +134,7 @@ func (c *Consumer[Tx]) once(ctx context.Context, event Event, handle func(contex
 	return c.inbox.committed(ctx, event)
 }
 
-// pause waits. It returns false if ctx ended.
+// pause waits. pause returns false if ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -12,12 +12,12 @@ import (
 )
 
 // ErrTooEarly is the error for a task whose event must wait, because an earlier
-// event of the same ordering key has the turn. That happens after a failover that
-// lost the last commits, or after a restore: PostgreSQL then no longer knows that
-// the earlier event took effect. The task has to run again later.
+// event of the same ordering key has the turn. An event can come too early after a
+// failover that lost the last commits, or after a restore: PostgreSQL then no
+// longer knows that the earlier event took effect. The task has to run again later.
 var ErrTooEarly = errors.New("it is another event's turn")
 
-// IsFailure is for asynq.Config.IsFailure, and Run sets it there. It reports
+// IsFailure is for asynq.Config.IsFailure, and Run sets it there. IsFailure reports
 // whether an error costs a task an attempt. ErrTooEarly, ErrUnacknowledged and
 // ErrNotTried do not.
 func IsFailure(err error) bool {
@@ -29,7 +29,7 @@ func IsFailure(err error) bool {
 const tooEarly = "OB001"
 
 // named turns an error of outboxd.confirm into ErrTooEarly if it has that SQLSTATE.
-// It works with any driver.
+// named works with any driver.
 func named(err error) error {
 	if outage.State(err) == tooEarly {
 		return fmt.Errorf("%w: %w", ErrTooEarly, err)

@@ -45,8 +45,8 @@ func EventOf(ctx context.Context) Event {
 	return event
 }
 
-// readEvent reads the event of a task. Its only error is ErrNotAnEvent; the
-// returned event then has no ID.
+// readEvent reads the event of a task. The only error of readEvent is
+// ErrNotAnEvent; the returned event then has no ID.
 func readEvent(ctx context.Context, task *asynq.Task) (Event, error) {
 	name, inside := asynq.GetTaskID(ctx)
 	if !inside {

@@ -69,8 +69,8 @@ func (o *origin) committedAll(_ context.Context, events []Event) []error {
 	return make([]error, len(events))
 }
 
-// The same as recordSQL for several events. It inserts the rows in the order of
-// their IDs, so that two transactions cannot deadlock.
+// The same as recordSQL for several events. The statement inserts the rows in the
+// order of their IDs, so that two transactions cannot deadlock.
 const recordManySQL = `
 WITH first AS (
     INSERT INTO outboxd_inbox (event_id) SELECT id FROM unnest($2::text::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING RETURNING event_id

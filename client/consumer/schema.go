@@ -10,7 +10,7 @@ import (
 )
 
 // Finds every schema with an outbox. The schemas whose confirm(uuid) the role may call come first, and among these the
-// one on the search path. It recognises an outbox by the function outbox_is_confirmed, because schemas of other
+// one on the search path. The query recognises an outbox by the function outbox_is_confirmed, because schemas of other
 // programs may also have a function confirm(uuid). 2950 is the OID of the type uuid in every database. The result is
 // one row, because every driver reads that in the same way.
 const schemasSQL = `
@@ -38,7 +38,7 @@ type schema struct {
 	found atomic.Pointer[string] // nil: not found yet
 }
 
-// in returns the quoted name of the schema. It runs its query inside the task's
+// in returns the quoted name of the schema. in runs its query inside the task's
 // transaction, because a pool may have only one connection.
 func (s *schema) in(ctx context.Context, row func(context.Context, string, ...any) Row) (string, error) {
 	if s.given != "" {

@@ -16,7 +16,7 @@ type Options struct {
 	Max    int // items of a batch; at least 1
 	AtOnce int // batches under way at the same time; at least 1
 	// Wait is how long an item waits for other items although a batch could begin.
-	// It never waits longer than a third of the time until the item's deadline. 0:
+	// No item waits longer than a third of the time until the item's deadline. 0:
 	// not at all.
 	Wait time.Duration
 	// Places is how many items there can be at the same time, waiting or in a
@@ -46,7 +46,7 @@ func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
 	return &Gatherer[T]{o: o, run: run}
 }
 
-// Add gives an item to a batch that begins now or later. It does not wait. The
+// Add gives an item to a batch that begins now or later. Add does not wait. The
 // deadline of ctx bounds how long the item waits for others.
 func (g *Gatherer[T]) Add(ctx context.Context, item T) {
 	g.mu.Lock()

@@ -1,6 +1,6 @@
-// Package outage distinguishes outages of PostgreSQL from faults of a statement. It
-// works with every driver. The daemon and the consumers share it, so that they
-// agree on which errors cost a task no attempt.
+// Package outage distinguishes outages of PostgreSQL from faults of a statement.
+// The package works with every driver. The daemon and the consumers share it, so
+// that they agree on which errors cost a task no attempt.
 package outage
 
 import (
@@ -90,9 +90,9 @@ func IsFleeting(err error) bool {
 	return state == "40001" || state == "40P01" || IsStale(err) // serialization, deadlock
 }
 
-// routine returns the name of the C function in PostgreSQL that raised an error. It
-// identifies the error even if the message is in another language. pgx and lib/pq
-// have this name in the field Routine.
+// routine returns the name of the C function in PostgreSQL that raised an error.
+// The name identifies the error even if the message is in another language. pgx and
+// lib/pq have this name in the field Routine.
 func routine(err error) string {
 	v := reflect.Indirect(reflect.ValueOf(err))
 	if v.Kind() != reflect.Struct {

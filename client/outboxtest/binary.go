@@ -77,8 +77,8 @@ func build(ctx context.Context, tree string) (string, error) {
 	return binary, nil
 }
 
-// cacheDir returns the folder for the built binary. It stays after the tests, and
-// each source tree has its own.
+// cacheDir returns the folder for the built binary. The folder stays after the
+// tests, and each source tree has its own folder.
 func cacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

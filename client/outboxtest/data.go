@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// newData returns a data directory whose database has outboxd's tables. It is a
-// copy of a directory that was made when this binary was first used.
+// newData returns a data directory whose database has outboxd's tables. The data
+// directory is a copy of one that was made when this binary was first used.
 func newData(ctx context.Context, binary string) (string, error) {
 	template, err := template(ctx, binary)
 	if err != nil {
@@ -43,8 +43,8 @@ func newData(ctx context.Context, binary string) (string, error) {
 	return data, nil
 }
 
-// TempDir returns the folder in which Start makes the servers' data. It is the folder that TMPDIR names, else a folder
-// in memory if it has some gigabytes free, else the system's folder for temporary files. A database has some hundred
+// TempDir returns the folder in which Start makes the servers' data. The folder is the one that TMPDIR names, else one
+// in memory if that has some gigabytes free, else the system's folder for temporary files. A database has some hundred
 // files, and making them is several times faster in memory than on a disk.
 func TempDir() string {
 	if os.Getenv("TMPDIR") == "" {
@@ -106,9 +106,9 @@ func template(ctx context.Context, binary string) (string, error) {
 	return made, os.Rename(making, made)
 }
 
-// templates returns the folder that contains the templates. It is not in the user's
-// cache folder, because root's cache folder is closed to the user that the servers
-// run as.
+// templates returns the folder that contains the templates. The folder is not in
+// the user's cache folder, because root's cache folder is closed to the user that
+// the servers run as.
 func templates() (string, error) {
 	base := filepath.Join(os.TempDir(), fmt.Sprintf("outboxtest-%d", os.Getuid()))
 	if err := os.MkdirAll(base, 0o700); err != nil {
@@ -126,8 +126,8 @@ func digest(text string) uint64 {
 	return hash.Sum64()
 }
 
-// copyTree copies folders and files. It keeps their owners if this process may do
-// that.
+// copyTree copies folders and files. copyTree keeps their owners if this process
+// may do that.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

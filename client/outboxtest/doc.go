@@ -1,4 +1,4 @@
-// Package outboxtest is for the tests of services that use outboxd. It runs an
-// outboxd with a PostgreSQL and a Redis of its own, checks which events a transaction
-// emitted, and waits until all events took effect.
+// Package outboxtest is for the tests of services that use outboxd. The package
+// runs an outboxd with a PostgreSQL and a Redis of its own, checks which events a
+// transaction emitted, and waits until all events took effect.
 package outboxtest

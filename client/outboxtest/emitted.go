@@ -28,8 +28,8 @@ type Emitted[T any] struct {
 }
 
 // RequireEmitted returns the event of this type for which every condition is true.
-// It ends the test unless exactly one such event was emitted. It searches the
-// outbox in the default schema.
+// RequireEmitted ends the test unless exactly one such event was emitted.
+// RequireEmitted searches the outbox in the default schema.
 //
 // If tx is a transaction, only the events of this transaction count, whether it
 // commits or not. A transaction is a *sql.Tx or a type built on it, a pgx.Tx, or

@@ -14,7 +14,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // DB opens it by name
 )
 
-// Outboxd is a running outboxd. It is stopped at the end of its test.
+// Outboxd is a running outboxd. Outboxd is stopped at the end of its test.
 type Outboxd struct {
 	// DatabaseURL and RedisURL are the addresses of its servers. The servers are
 	// empty except for the outbox, and no other test uses them.
@@ -27,7 +27,7 @@ type Outboxd struct {
 	process *process
 }
 
-// Start starts an outboxd and waits until it is ready. This outboxd has the role relay and listens on free ports. Its
+// Start starts an outboxd and waits until it is ready. This outboxd has the role relay and listens on free ports.
 // PostgreSQL and Redis are embedded servers, on unix sockets in a temporary folder. args are further flags, which take
 // precedence, such as "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" it uses that server instead of
 // an embedded one.

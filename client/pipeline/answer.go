@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errUnread is the error of a command whose reply was not read. It is needed
+// errUnread is the error of a command whose reply was not read. The error is needed
 // because of go-redis: if Redis refuses a new connection, go-redis leaves the
 // commands of a pipeline without an error, which looks like success.
 var errUnread = errors.New("the reply was not read")
 
-// UnexpectedReply is an answer that Redis never gives to the command. It may come
-// from a proxy in front of Redis that did not run the command.
+// UnexpectedReply is an answer that Redis never gives to the command. Such an
+// answer may come from a proxy in front of Redis that did not run the command.
 type UnexpectedReply struct {
 	To    string
 	Reply any

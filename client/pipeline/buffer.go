@@ -99,10 +99,10 @@ func (b *buffer) close() {
 	b.giveBack()
 }
 
-// giveBack moves the remaining tasks to the heads of their queues, in order. It repeats that while the tasks certainly
-// belong to this worker, but only for some seconds once the buffer is closed. It first removes the tasks from the
-// buffer: after a try without an answer they may be in their queues again, so they must not be handed out. If a task
-// cannot be given back, Asynq recovers it when its lease ends.
+// giveBack moves the remaining tasks to the heads of their queues, in order. giveBack repeats that while the tasks
+// certainly belong to this worker, but only for some seconds once the buffer is closed. giveBack first removes the
+// tasks from the buffer: after a try without an answer they may be in their queues again, so they must not be handed
+// out. If a task cannot be given back, Asynq recovers it when its lease ends.
 func (b *buffer) giveBack() {
 	b.giving.Lock()
 	defer b.giving.Unlock()
@@ -125,8 +125,8 @@ func (b *buffer) isClosed() bool {
 	return b.closed
 }
 
-// give gives tasks back once, and returns those for which Redis did not answer. It
-// gives the first task back last, so that this task is again the first of its
+// give gives tasks back once, and returns those for which Redis did not answer.
+// give gives the first task back last, so that this task is again the first of its
 // queue.
 func (b *buffer) give(tasks []ahead) (left []ahead) {
 	ctx, all := context.Background(), newPipes(b.redis)

@@ -12,7 +12,7 @@ import (
 	"outboxd/client/spare"
 )
 
-// Options of a Client. All are required unless a comment says otherwise.
+// Options of a Client. All options are required unless a comment says otherwise.
 type Options struct {
 	// Direct is the client for taking and finishing tasks, and Redis is the client
 	// for all other commands. Both connect to the same Redis. Direct must not
@@ -97,8 +97,9 @@ func completed(o Options) Options {
 // Call the bell's Listen.
 func (c *Client) Bell() bell.Bell { return c.bell }
 
-// Release makes the Client take no more tasks. It returns when the tasks that were
-// not handed out are back in their queues. Call it before the server's Shutdown.
+// Release makes the Client take no more tasks. Release returns when the tasks that
+// were not handed out are back in their queues. Call it before the server's
+// Shutdown.
 func (c *Client) Release() {
 	c.stop()
 	c.taker.buffer.close()
@@ -118,7 +119,7 @@ func (c *Client) EvalSha(ctx context.Context, sha string, keys []string, args ..
 	}
 }
 
-// Eval runs one of Asynq's scripts that Redis does not know yet. It never sends
+// Eval runs one of Asynq's scripts that Redis does not know yet. Eval never sends
 // Asynq's own script for taking a task, because the Client takes tasks itself.
 func (c *Client) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	switch {
@@ -176,8 +177,8 @@ func (c *Client) finish(ctx context.Context, e *ending) *redis.Cmd {
 	return answer
 }
 
-// instead puts a spared task back if the script would archive it. It returns nil
-// for every other script. Only the deadline of ctx counts; see endOf.
+// instead puts a spared task back if the script would archive it. instead returns
+// nil for every other script. Only the deadline of ctx counts; see endOf.
 func (c *Client) instead(ctx context.Context, e *ending) *redis.Cmd {
 	if c.spared == nil {
 		return nil

@@ -7,9 +7,9 @@ import "github.com/redis/go-redis/v9"
 const directConnections = 3
 
 // Direct returns a client for Options.Direct. The new client connects to the same
-// server as client, over its own connections, without retries and hooks. It does
-// not connect yet. Close it when the Asynq server has shut down. If Direct does not
-// know the type of client, it returns client itself.
+// server as client, over its own connections, without retries and hooks. Direct
+// does not connect yet. Close it when the Asynq server has shut down. If Direct
+// does not know the type of client, it returns client itself.
 func Direct(client redis.UniversalClient) redis.UniversalClient {
 	switch c := client.(type) {
 	case *redis.Client:

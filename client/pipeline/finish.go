@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// finisher sends the scripts that finish tasks. It sends a script at once if it is
-// sending no other. Scripts that come while it is sending wait, and go together in
-// the next pipeline. It is safe for concurrent use.
+// finisher sends the scripts that finish tasks. finisher sends a script at once if
+// it is sending no other. Scripts that come while it is sending wait, and go
+// together in the next pipeline. It is safe for concurrent use.
 type finisher struct {
 	redis redis.UniversalClient
 
@@ -134,9 +134,9 @@ const (
 	repeatAfter = 100 * time.Millisecond
 )
 
-// sendAll sends the scripts and gives each one its answer. It sends a script again
-// only if that got no answer. Repeating is safe, because each script first checks
-// that its task is still active.
+// sendAll sends the scripts and gives each one its answer. sendAll sends a script
+// again only if that got no answer. Repeating is safe, because each script first
+// checks that its task is still active.
 func sendAll(client redis.UniversalClient, batch []*ending) {
 	ctx := context.Background()
 	for n := 0; len(batch) > 0; n++ {
@@ -169,7 +169,7 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 }
 
 // endOf returns how long to wait for the script that finishes a task: until the
-// task's lease ends, which is the deadline of ctx. That ctx is cancelled does not
+// task's lease ends, which is the deadline of ctx. A cancellation of ctx does not
 // count, because Asynq repeats a failed script with a cancelled context.
 func endOf(ctx context.Context) time.Time {
 	until, bounded := ctx.Deadline()

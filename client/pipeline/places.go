@@ -49,7 +49,7 @@ func (p *places) extend(t task, until time.Time) {
 // running. Asynq checks leases at its heartbeats, every five seconds.
 const leaseGrace = 15 * time.Second
 
-// free returns how many slots are free. It returns at least 1, because Asynq asks
+// free returns how many slots are free. free returns at least 1, because Asynq asks
 // for a task only when a slot is free. Asynq sends no script for a task that stops
 // after its lease has ended, so free drops such tasks.
 func (p *places) free() int {

@@ -2,8 +2,8 @@ package pipeline
 
 import "github.com/redis/go-redis/v9"
 
-// takeScript takes several tasks from a queue. It does for each what Asynq's own
-// script does for one, but first checks the task's type.
+// takeScript takes several tasks from a queue. The script does for each task what
+// Asynq's own script does for one, but first checks the task's type.
 //
 // If the task at the head is of an unknown type, the script searches a window of
 // tasks behind the head, so that one task without a worker does not block the
@@ -11,9 +11,10 @@ import "github.com/redis/go-redis/v9"
 // it would leave a task without a message, which would stay active for ever.
 //
 // If the answer to an earlier request was lost, the script returns the tasks of
-// that answer again, because no worker runs them. It finds them by the receipt of
-// that request among the latest active tasks. A task gets the receipt before it is
-// moved, so that it is found even if Redis stopped in the middle of the script.
+// that answer again, because no worker runs them. The script finds these tasks by
+// the receipt of that request among the latest active tasks. A task gets the
+// receipt before it is moved, so that it is found even if Redis stopped in the
+// middle of the script.
 //
 // KEYS: pending, paused, active, lease
 // ARGV: 1 end of the lease, 2 prefix of task keys, 3 the ID of a task whose type is
@@ -167,7 +168,7 @@ func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
 }
 
 // giveBackScript moves a task that was not handed out back to the head of its
-// queue, as Asynq's own script does. It first checks the receipt.
+// queue, as Asynq's own script does. giveBackScript first checks the receipt.
 //
 // KEYS: active, lease, pending, the task
 // ARGV: the task's ID, the receipt of the request that took it

@@ -19,8 +19,8 @@ import (
 // priorities the order is that of the priorities; otherwise it is random for each
 // task.
 //
-// The taker requests tasks from all queues in one round trip. It hands them out
-// when the server asks for their queues.
+// The taker requests tasks from all queues in one round trip. The taker hands these
+// tasks out when the server asks for their queues.
 type taker struct {
 	ctx     context.Context //nolint:containedctx // Asynq asks with context.Background
 	redis   redis.UniversalClient
@@ -151,9 +151,9 @@ func (t *taker) open() (open []*queue) {
 	return open
 }
 
-// await waits until the bell rings or until it is time to poll. It reports whether
-// the bell rang. The wait is random, so that several workers poll at different
-// times.
+// await waits until the bell rings or until it is time to poll. await reports
+// whether the bell rang. The wait is random, so that several workers poll at
+// different times.
 //
 // The wait must be much shorter than a lease. The server counts a task's lease from
 // its own request, which includes this wait. If the lease were over when the task
@@ -203,9 +203,9 @@ func (t *taker) free() int {
 	return t.places.free()
 }
 
-// anyPending reports whether a task may wait in any of the queues. It also returns
-// true if Redis forbids the query, or if a request to one of the queues got no
-// answer, because that request may have taken tasks.
+// anyPending reports whether a task may wait in any of the queues. anyPending also
+// returns true if Redis forbids the query, or if a request to one of the queues got
+// no answer, because that request may have taken tasks.
 func (t *taker) anyPending(open []*queue) (bool, error) {
 	if slices.ContainsFunc(open, func(q *queue) bool { return q.unanswered() != "" }) {
 		return true, nil
@@ -314,7 +314,7 @@ type question struct {
 	count   *redis.IntCmd
 }
 
-// round requests each queue's share of tasks, in one round trip. It returns the
+// round requests each queue's share of tasks, in one round trip. round returns the
 // queues that have to be asked again, because they have tasks and none was taken
 // from them, and whether any task was taken.
 func (t *taker) round(open []*queue, shares map[*queue]int) (waiting []*queue, found bool, err error) {

@@ -10,7 +10,7 @@ type Watcher interface {
 	// Unknown names an unknown type at the head of a queue, once for each type.
 	Unknown(queue, taskType string)
 	// Left says that a task of an unknown type has been at the head for half a
-	// minute, so probably no worker takes it. It is called again later if it
+	// minute, so probably no worker takes it. Left is called again later if it
 	// returns false.
 	Left(queue, taskType, taskID string, since time.Time) bool
 }

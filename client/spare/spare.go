@@ -19,9 +19,9 @@ type Tasks struct{ byID sync.Map } // of task
 
 type task struct{ until, again time.Time }
 
-// holds is how long a task stays spared if Asynq does not archive it. That happens
-// if the server has lost the lease of the task, and then another worker may have
-// run it since.
+// holds is how long a task stays spared if Asynq does not archive it. Asynq does
+// not archive it if the server has lost the lease of the task, and then another
+// worker may have run it since.
 const holds = time.Minute
 
 // Spare makes Asynq try a task again after delay when it is about to archive

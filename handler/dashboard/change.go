@@ -35,8 +35,8 @@ type changeForm struct {
 	Reason, Actor, Canary      string
 }
 
-// readChange reads which dead letters the form chooses. It refuses a form that
-// chooses all of them.
+// readChange reads which dead letters the form chooses. readChange refuses a form
+// that chooses all of them.
 func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 	f := changeForm{
 		Action: values.Get("action"), Type: values.Get("type"), Error: values.Get("error"), Until: values.Get("until"), IDs: values["id"],

@@ -68,8 +68,8 @@ func (f *failingForm) Verb() string {
 	return "Give up"
 }
 
-// readFailing reads which failing tasks the form chooses. It refuses a form that
-// chooses all of them.
+// readFailing reads which failing tasks the form chooses. readFailing refuses a
+// form that chooses all of them.
 func readFailing(values url.Values) (f failingForm, filter failing.Filter, err error) {
 	f = failingForm{
 		Action: values.Get("action"), Type: values.Get("type"), Queue: values.Get("queue"), Error: values.Get("error"), ID: values.Get("id"),

@@ -26,8 +26,8 @@ type live struct {
 	stop     context.CancelFunc // of the loop that runs while there are watchers
 }
 
-// join adds an open page. It returns the channel of the frames to send to it, and a
-// function that removes the page. frames is nil if too many pages are open.
+// join adds an open page. join returns the channel of the frames to send to it, and
+// a function that removes the page. frames is nil if too many pages are open.
 func (l *live) join() (frames <-chan []byte, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,7 +80,7 @@ func (l *live) run(ctx context.Context) {
 	}
 }
 
-// send sends a frame to all open pages. It does not wait for slow clients: for
+// send sends a frame to all open pages. send does not wait for slow clients: for
 // them, the next frame replaces this one. If a client misses a verdict, it gets the
 // verdict with the next change.
 func (l *live) send(frame []byte) {

@@ -9,8 +9,8 @@ import (
 const remembered = 5 * time.Second
 
 // memory caches the last result for each name, so that many open pages cost as
-// little as one. It never removes a name, so use only a few names. It is safe for
-// concurrent use.
+// little as one. memory never removes a name, so use only a few names. It is safe
+// for concurrent use.
 type memory struct {
 	mu    sync.Mutex
 	known map[string]memo

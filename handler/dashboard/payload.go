@@ -64,8 +64,8 @@ type payload struct {
 	Cut   bool // there is more
 }
 
-// Masked returns a payload as the pages show it. It hides the values of keys whose
-// name contains one of names.
+// Masked returns a payload as the pages show it. Masked hides the values of keys
+// whose name contains one of names.
 func Masked(names []string, raw []byte) string { return newMask(names).show(raw).Text }
 
 // show converts a payload to a form that people can read.

@@ -31,9 +31,9 @@ type verdict struct {
 	Level    Level
 	Badge    string
 	Headline string
-	// Announced is the text for screen readers. It says the same as Headline but
-	// its numbers are rounded and change seldom, because a screen reader reads the
-	// text again whenever it changes.
+	// Announced is the text for screen readers. Announced says the same as
+	// Headline, but its numbers are rounded and change seldom, because a screen
+	// reader reads the text again whenever it changes.
 	Announced string
 	Problems  []problem // the worst first
 }

@@ -100,7 +100,7 @@ type watch struct {
 	last *state
 }
 
-// look returns the state of the system. It takes at most as long as Sources.Look
+// look returns the state of the system. look takes at most as long as Sources.Look
 // and Readiness together.
 func (w *watch) look() *state {
 	// Several requests share this result, so no request's context may end the
@@ -121,7 +121,7 @@ func (w *watch) look() *state {
 	return found.(*state)
 }
 
-// gather reads the state from both servers at the same time. It does not log
+// gather reads the state from both servers at the same time. gather does not log
 // outages: the readiness checks log when an outage begins and ends.
 func (w *watch) gather() *state {
 	s := &state{seen: time.Now()}

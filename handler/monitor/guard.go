@@ -24,8 +24,8 @@ const (
 
 type accessKey struct{}
 
-// guard decides who may read the pages and who may change things on them. It is
-// needed because the pages show payloads, which may contain personal data.
+// guard decides who may read the pages and who may change things on them. A guard
+// is needed because the pages show payloads, which may contain personal data.
 //
 //   - Writing needs the admin token, as a bearer token, or a session that the
 //     sign-in page opened for the token. With a session only a page of this server
@@ -128,8 +128,8 @@ func unauthorized(detail string) error {
 		With(fiber.HeaderWWWAuthenticate, `Bearer realm="outboxd"`)
 }
 
-// isLocal reports whether a request certainly comes from a user of this machine. It
-// recognises a proxy on this machine by the headers that a proxy adds.
+// isLocal reports whether a request certainly comes from a user of this machine.
+// isLocal recognises a proxy on this machine by the headers that a proxy adds.
 func (g *guard) isLocal(c *fiber.Ctx) bool {
 	for _, header := range []string{"Forwarded", fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, "X-Real-Ip"} {
 		if c.Get(header) != "" {

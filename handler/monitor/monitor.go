@@ -15,8 +15,8 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// formLimit is the largest request body that the monitor reads, in bytes. It is
-// this large because Asynqmon's batch requests list task IDs.
+// formLimit is the largest request body that the monitor reads, in bytes. The limit
+// is this large because Asynqmon's batch requests list task IDs.
 const formLimit = 1 << 20
 
 // Options configures the monitor: what it serves and who may see it.
@@ -52,8 +52,8 @@ type Options struct {
 }
 
 // New returns the app with /healthz, /readyz and /metrics and, if Pages is set, the
-// pages. It does not listen: the caller listens, shuts the app down, and closes the
-// Pages afterwards.
+// pages. New does not listen: the caller listens, shuts the app down, and closes
+// the Pages afterwards.
 func New(o Options) *fiber.App {
 	s := o.newServer("monitor")
 	app, ready := s.App(), newReadiness(o, s.Logger())

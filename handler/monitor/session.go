@@ -52,7 +52,7 @@ func (s *sessions) valid(value string, now time.Time) bool {
 	return !over
 }
 
-// end ends the session of a cookie value, for every copy of the cookie. It stores
+// end ends the session of a cookie value, for every copy of the cookie. end stores
 // only values that issue made, so nobody without the token can fill the memory.
 func (s *sessions) end(value string, now time.Time) {
 	if !s.valid(value, now) {

@@ -32,7 +32,8 @@ func (s *signing) form(c *fiber.Ctx, next, fault string) error {
 	return s.pages.Render(c, dashboard.Page{Template: "signin", Title: "Sign in", Data: signInForm{next, fault}})
 }
 
-// openSession handles the submitted sign-in form. It does not store the token.
+// openSession handles the submitted sign-in form. openSession does not store the
+// token.
 func (s *signing) openSession(c *fiber.Ctx) error {
 	if s.guard.token == "" {
 		return s.signIn(c)

@@ -19,13 +19,14 @@ import (
 
 const tasksPath = "/monitoring/tasks"
 
-// tasksPolicy is the Content-Security-Policy of Asynqmon's page. It blocks the web
-// fonts that the page loads from another site. The page works without them.
+// tasksPolicy is the Content-Security-Policy of Asynqmon's page. tasksPolicy blocks
+// the web fonts that the page loads from another site. The page works without them.
 const tasksPolicy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; " +
 	"img-src 'self' data:; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 
 // TaskPages has two versions of Asynqmon's pages: one read-only, and one for
-// reading and writing. They open connections to Redis when they first need them.
+// reading and writing. The pages open connections to Redis when they first need
+// them.
 type TaskPages struct {
 	readOnly *asynqmon.HTTPHandler
 	full     *asynqmon.HTTPHandler

@@ -22,7 +22,7 @@ var (
 // manifest, because a browser loads it without the session cookie.
 var tasksIcons = regexp.MustCompile(`<link rel="(icon|apple-touch-icon|manifest)"[^>]*>`)
 
-// settle changes Asynqmon's page so that it fits into the monitor. It makes the
+// settle changes Asynqmon's page so that it fits into the monitor. settle makes the
 // page's addresses relative, because a proxy may put all pages below a path that
 // only the browser knows.
 func settle(c *fiber.Ctx) {

@@ -25,7 +25,7 @@ const drainLimit = 256 << 10
 // Options has the dependencies and the limits of the API.
 type Options struct {
 	Users example.UserStore
-	// Committed is called after each registration. It may wake a relay in the same process directly, without
+	// Committed is called after each registration. Committed may wake a relay in the same process directly, without
 	// PostgreSQL's NOTIFY. nil: nothing is called.
 	Committed func()
 	Logger    *slog.Logger
@@ -51,9 +51,9 @@ type Options struct {
 	Connections int
 }
 
-// New returns the HTTP API. Its description is at /openapi.json and /openapi.yaml,
-// and a page for trying it is at /docs. New does not listen: the caller listens and
-// shuts the app down.
+// New returns the HTTP API. The API's description is at /openapi.json and
+// /openapi.yaml, and a page for trying it is at /docs. New does not listen: the
+// caller listens and shuts the app down.
 func New(o Options) *fiber.App {
 	limit := cmp.Or(o.BodyLimit, DefaultBodyLimit)
 	s := handler.NewServer(handler.Options{

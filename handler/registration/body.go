@@ -20,9 +20,9 @@ import (
 // maxReportedFields is how many wrong fields an answer lists at most.
 const maxReportedFields = 20
 
-// checkBody refuses a body that is compressed or too large. It reads the raw bytes,
-// because fiber's method Body would first decompress a compressed body, to any
-// size.
+// checkBody refuses a body that is compressed or too large. checkBody reads the raw
+// bytes, because fiber's method Body would first decompress a compressed body, to
+// any size.
 func checkBody(limit int) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		encoding := strings.TrimSpace(c.Get(fiber.HeaderContentEncoding))
@@ -50,10 +50,10 @@ func checkJSONType(contentType string) error {
 }
 
 // readStrings reads a JSON object into the variables of fields. All members are
-// required and must be strings. It returns at most one fault for each member, or an
-// error if the body is no JSON object at all. It does not use encoding/json alone,
-// because that stops at the first fault, and silently accepts unknown members,
-// repeated members and invalid UTF-8.
+// required and must be strings. readStrings returns at most one fault for each
+// member, or an error if the body is no JSON object at all. readStrings does not
+// use encoding/json alone, because that stops at the first fault, and silently
+// accepts unknown members, repeated members and invalid UTF-8.
 func readStrings(body []byte, fields map[string]*string) ([]domain.FieldError, error) {
 	if !utf8.Valid(body) {
 		return nil, handler.Problemf(http.StatusBadRequest, "the body is not valid UTF-8")

@@ -19,8 +19,8 @@ import (
 // would add Fiber v3 to the binary.
 type humaAdapter struct{ app *fiber.App }
 
-// Handle implements huma.Adapter. It converts path parameters from huma's form {id}
-// to Fiber's form :id. It answers HEAD like GET.
+// Handle implements huma.Adapter. Handle converts path parameters from huma's form
+// {id} to Fiber's form :id. Handle answers HEAD like GET.
 func (a humaAdapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 	path := strings.NewReplacer("{", ":", "}", "").Replace(op.Path)
 	serve := func(c *fiber.Ctx) error {
@@ -38,7 +38,7 @@ func (a humaAdapter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "requests come through Fiber", http.StatusNotImplemented)
 }
 
-// humaContext is one request. It is valid until its handler returns.
+// humaContext is one request. humaContext is valid until its handler returns.
 type humaContext struct {
 	op     *huma.Operation
 	fiber  *fiber.Ctx

@@ -110,8 +110,8 @@ func serve(app *fiber.App, path, contentType string, body []byte) {
 	})
 }
 
-// problemOfHuma converts an error of huma. It keeps only the message and the
-// location: huma's error also has the wrong value, which may be a password.
+// problemOfHuma converts an error of huma. problemOfHuma keeps only the message and
+// the location: huma's error also has the wrong value, which may be a password.
 func problemOfHuma(e *huma.ErrorModel) error {
 	if e.Status >= http.StatusInternalServerError {
 		return e

@@ -38,8 +38,8 @@ type Hasher struct {
 }
 
 // NewHasher returns a Hasher that hashes up to concurrency passwords at a time (0:
-// one for each CPU that Go may use). It lets 100 times as many wait. Each waits for
-// at most patience.
+// one for each CPU that Go may use). NewHasher lets 100 times as many wait. Each
+// waits for at most patience.
 func NewHasher(concurrency int, patience time.Duration) *Hasher {
 	if concurrency <= 0 {
 		concurrency = runtime.GOMAXPROCS(0)
@@ -85,8 +85,8 @@ func (h *Hasher) Matches(ctx context.Context, password, hash string) (match bool
 	return match, nil
 }
 
-// limited waits for a slot and then calls work. It does not interrupt work, because
-// argon2 cannot be interrupted.
+// limited waits for a slot and then calls work. limited does not interrupt work,
+// because argon2 cannot be interrupted.
 func (h *Hasher) limited(ctx context.Context, work func() error) error {
 	select {
 	case h.present <- struct{}{}:

@@ -76,8 +76,8 @@ type (
 	findOutput struct{ Body userDocument }
 )
 
-// Resolve implements huma.Resolver. It reads those parts of the request that huma's
-// parameters cannot describe.
+// Resolve implements huma.Resolver. Resolve reads those parts of the request that
+// huma's parameters cannot describe.
 func (in *registerInput) Resolve(ctx huma.Context) []error {
 	c := fiberOf(ctx)
 	for _, key := range c.Request().Header.PeekAll(HeaderIdempotencyKey) {
@@ -133,7 +133,7 @@ func (u *users) registerUser(ctx context.Context, in *registerInput) (user *exam
 
 // replay returns the user that an earlier request with this key registered, if this
 // request is the same. The earlier request itself is not stored, so replay compares
-// this request with the stored user. It compares the password by its slow hash,
+// this request with the stored user. replay compares the password by its slow hash,
 // because the database must not have a hash that is faster to attack.
 //
 // Errors: CodeNotFound if the key is new, CodeInvalid if the request differs from
@@ -157,8 +157,8 @@ func (u *users) replay(ctx context.Context, key string, request example.Request)
 	return user, nil
 }
 
-// readRegistration reads the body of a registration. Its error has all faults of
-// the body at once, one for each field.
+// readRegistration reads the body of a registration. The error of readRegistration
+// has all faults of the body at once, one for each field.
 func readRegistration(in *registerInput) (example.Request, error) {
 	var r example.Request
 	if err := checkJSONType(in.contentType); err != nil {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pause waits for fractions of a millisecond. It does not use Go's timers: in an
+// pause waits for fractions of a millisecond. pause does not use Go's timers: in an
 // idle process they round up to the next whole millisecond, which would double a
-// delay of 500 microseconds. It does not sleep in a system call either, because
+// delay of 500 microseconds. pause does not sleep in a system call either, because
 // that would take a processor away from the measured relay.
 type pause struct {
 	fd   int

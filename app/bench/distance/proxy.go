@@ -12,7 +12,7 @@ import (
 )
 
 // Proxy makes a server seem farther away: each chunk of bytes arrives a fixed
-// time after it was sent, in order, in both directions. It does not limit the
+// time after it was sent, in order, in both directions. Proxy does not limit the
 // bandwidth: it delays any number of chunks at the same time.
 type Proxy struct {
 	dial    func(ctx context.Context) (net.Conn, error)
@@ -99,7 +99,7 @@ func (d *Proxy) connect(near net.Conn) {
 	_, _ = near.Close(), far.Close()
 }
 
-// forward copies from one end to the other with the delay. It returns when
+// forward copies from one end to the other with the delay. forward returns when
 // everything has arrived, or when either end is gone.
 func (d *Proxy) forward(from, to net.Conn, observer io.WriteCloser) {
 	defer observer.Close()
@@ -160,8 +160,9 @@ func (d *Proxy) deliver(pause *pause) {
 	}
 }
 
-// recipient is one end of one connection. It queues chunks, so that a slow reader
-// does not delay other connections, and writes them as fast as its reader reads.
+// recipient is one end of one connection. recipient queues chunks, so that a slow
+// reader does not delay other connections, and writes them as fast as its reader
+// reads.
 type recipient struct {
 	mu      sync.Mutex
 	arrived sync.Cond
@@ -187,8 +188,8 @@ func (r *recipient) put(chunk []byte) {
 	r.arrived.Signal()
 }
 
-// write writes the queued chunks. It returns when the stream has ended or a write
-// fails.
+// write writes the queued chunks. write returns when the stream has ended or a
+// write fails.
 func (r *recipient) write(to io.Writer) {
 	for {
 		r.mu.Lock()

@@ -71,8 +71,8 @@ const Conns = 40
 // Queue is the Asynq queue that every event of a benchmark goes to.
 const Queue = domain.DefaultQueue
 
-// New makes the schema and connects. It refuses a schema or a Redis database
-// that is not empty.
+// New makes the schema and connects. New refuses a schema or a Redis database that
+// is not empty.
 func New(ctx context.Context, o Options) (_ *Env, err error) {
 	if !schemaPattern.MatchString(o.Schema) {
 		return nil, fmt.Errorf("%q cannot be a benchmark's schema: use up to 63 lower-case letters, digits and _ (--schema)", o.Schema)

@@ -33,8 +33,8 @@ func (e *Env) Reset(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		// The last statement of a relay that was just stopped may still run. It takes the same locks in another order,
-		// so a deadlock is possible: try again.
+		// The last statement of a relay that was just stopped may still run. That statement takes the same locks in
+		// another order, so a deadlock is possible: try again.
 		deadlock, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok || deadlock.Code != "40P01" || attempt == 5 {
 			return fmt.Errorf("empty the benchmark's tables: %w", err)
@@ -106,8 +106,8 @@ const (
 	loaders   = 2
 )
 
-// Load writes n due events, with little load on the server. Their payload is a
-// JSON string of payloadBytes bytes, at least 2.
+// Load writes n due events, with little load on the server. The payload of each
+// event is a JSON string of payloadBytes bytes, at least 2.
 func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	payload := Payload(payloadBytes)
 	e.Progress.Start("load", int64(n))
@@ -131,8 +131,8 @@ func (e *Env) Load(ctx context.Context, n, payloadBytes int) error {
 	return e.Quiesce(ctx, "outbox")
 }
 
-// LoadKey is like Load, but all events have the same ordering key. It also records in the database that the relay keeps
-// a history, which the leader usually does; benchmarks run without a leader.
+// LoadKey is like Load, but all events have the same ordering key. LoadKey also records in the database that the relay
+// keeps a history, which the leader usually does; benchmarks run without a leader.
 func (e *Env) LoadKey(ctx context.Context, n, payloadBytes int) error {
 	const keyed = `INSERT INTO outbox (event_type, payload, ordering_key) SELECT '` + EventType + `', $2, 'bench' FROM generate_series(1, $1)`
 	_, err := e.Admin.Exec(ctx, keyed, n, Payload(payloadBytes))

@@ -145,7 +145,7 @@ func (r *Recorder) Finished() time.Duration {
 	return r.when(float64(r.total))
 }
 
-// when returns how long n events took. It interpolates between two marks.
+// when returns how long n events took. when interpolates between two marks.
 func (r *Recorder) when(n float64) time.Duration {
 	before := mark{}
 	for _, m := range r.marks {

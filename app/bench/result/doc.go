@@ -1,4 +1,5 @@
 // Package result is the report of a benchmark: arms that were compared within one
-// run, the ratios of their rates, and curves. It writes JSON, a table or a picture.
+// run, the ratios of their rates, and curves. The package writes JSON, a table or a
+// picture.
 // It measures nothing itself.
 package result

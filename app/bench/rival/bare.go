@@ -18,7 +18,7 @@ import (
 
 // Bare does the minimum of outboxd's work: one statement that moves due events
 // from the outbox to the history, one pipeline of scripts to Redis, one commit.
-// It handles no failures, ignores the options of events, and has no metrics.
+// Bare handles no failures, ignores the options of events, and has no metrics.
 type Bare struct {
 	Env *env.Env
 	// WithCursor makes a claim begin where the last one ended. Without the cursor a

@@ -13,9 +13,9 @@ import (
 )
 
 // Effects is an upper bound for everything that commits each effect in its own
-// transaction. It has no queue and no events: AtOnce connections commit
-// transactions that write one effect and one inbox row. Its inbox is a table of its
-// own, without triggers.
+// transaction. Effects has no queue and no events: AtOnce connections commit
+// transactions that write one effect and one inbox row. The inbox of Effects is a
+// table of its own, without triggers.
 type Effects struct {
 	Env    *env.Env
 	Effect string // the statement; $1 is the event's ID

@@ -99,7 +99,7 @@ func (p *Producers) AtOnce(ctx context.Context, n int) error {
 const pacers = 8
 
 // InStep emits "rate" events a second in total until ctx ends. Each transaction
-// emits "each" events. It returns how many events it emitted.
+// emits "each" events. InStep returns how many events it emitted.
 func (p *Producers) InStep(ctx context.Context, rate float64, each int) (int, error) {
 	const sql = `INSERT INTO outbox (event_type, payload) SELECT $1, '{"n": 1}' FROM generate_series(1, $2)`
 	between := float64(pacers*each) / rate * float64(time.Second)

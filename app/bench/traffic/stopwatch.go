@@ -19,9 +19,9 @@ type Stopwatch struct {
 	settled chan struct{} // a token whenever open may have become 0
 }
 
-// passage has the times at which an event passed each stage. Their order is not
-// fixed: the relay may enqueue an event before the producer knows of its
-// commit.
+// passage has the times at which an event passed each stage. The order of these
+// times is not fixed: the relay may enqueue an event before the producer knows of
+// its commit.
 type passage struct{ committed, enqueued, started time.Time }
 
 func (p *passage) complete() bool {
@@ -78,9 +78,9 @@ func (s *Stopwatch) pass(id domain.ID, gate func(*passage) *time.Time, at time.T
 // PassageLimit is how long Results waits for the last event.
 const PassageLimit = time.Minute
 
-// Results waits until every event is committed, enqueued and handled. It returns
-// the times from commit to Redis and to the handler's start, in milliseconds, and
-// resets the stopwatch. All producers must have returned.
+// Results waits until every event is committed, enqueued and handled. Results
+// returns the times from commit to Redis and to the handler's start, in
+// milliseconds, and resets the stopwatch. All producers must have returned.
 func (s *Stopwatch) Results(ctx context.Context) (enqueued, started Durations, err error) {
 	limit := time.NewTimer(PassageLimit)
 	defer limit.Stop()

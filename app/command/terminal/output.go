@@ -71,7 +71,7 @@ func (o *Output) Write(w io.Writer, value any, table func(w io.Writer)) error {
 }
 
 // WriteYAML encodes value as YAML, with the names and the order of its JSON form.
-// It gets there through JSON, which is valid YAML.
+// WriteYAML first encodes value as JSON, which is valid YAML.
 func WriteYAML(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -105,9 +105,9 @@ func blockStyle(node *yaml.Node) {
 	}
 }
 
-// OneLine makes any text fit into a cell of a table. It removes control characters,
-// because a terminal would act on them, and cuts the text after limit characters; 0
-// means no cut.
+// OneLine makes any text fit into a cell of a table. OneLine removes control
+// characters, because a terminal would act on them, and cuts the text after limit
+// characters; 0 means no cut.
 func OneLine(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {

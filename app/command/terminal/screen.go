@@ -58,7 +58,7 @@ func (s *Screen) Close() {
 	}
 }
 
-// Show prints a view. It cuts the view at the terminal's height.
+// Show prints a view. Show cuts the view at the terminal's height.
 func (s *Screen) Show(draw func(io.Writer) error) error {
 	var text bytes.Buffer
 	if err := draw(&text); err != nil {

@@ -56,9 +56,9 @@ func newAccount(uid, gid int) Account {
 	return Account{name: name, uid: uid, gid: gid, credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids are 32 bits wide
 }
 
-// Version runs a server's program with --version as the account and inside the data directory. This also tests whether
-// the account can reach the program and the directory. File modes, access lists and mounts alone cannot tell that
-// reliably.
+// Version runs a server's program with --version as the account and inside the data directory. Version thereby tests
+// whether the account can reach the program and the directory. File modes, access lists and mounts alone cannot tell
+// that reliably.
 func (a Account) Version(program, dir string) (string, error) {
 	cmd := exec.Command(program, "--version") //nolint:noctx // it only prints
 	cmd.Dir = dir

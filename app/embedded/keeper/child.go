@@ -76,8 +76,8 @@ func (p *Child) StopBy(ctx context.Context, signals ...syscall.Signal) {
 	<-p.Done()
 }
 
-// StopSoon stops a child that did not become ready. It waits two seconds before it
-// sends the next signal.
+// StopSoon stops a child that did not become ready. StopSoon waits two seconds
+// before it sends the next signal.
 func (p *Child) StopSoon(signals ...syscall.Signal) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -85,8 +85,9 @@ func (p *Child) StopSoon(signals ...syscall.Signal) {
 }
 
 // Environment returns this process's environment without variables that begin
-// with the given prefixes. It also leaves out the variables of a service manager,
-// so that the server does not report to it in place of this process.
+// with the given prefixes. Environment also leaves out the variables of a service
+// manager, so that the server does not report to the service manager in place of
+// this process.
 func Environment(extra []string, without ...string) []string {
 	without = append(slices.Clone(without), "NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_")
 	var env []string
@@ -102,8 +103,8 @@ next:
 	return append(env, extra...)
 }
 
-// NotReady returns the error for a server that did not become ready in time. It has
-// the context's error and the error of the last attempt.
+// NotReady returns the error for a server that did not become ready in time. The
+// error contains the context's error and the error of the last attempt.
 func NotReady(ctx context.Context, last error) error {
 	return fmt.Errorf("%w; the last attempt: %v", ctx.Err(), last) //nolint:errorlint // only the first one is the cause
 }

@@ -2,6 +2,6 @@
 // process owns the server and the others join it. When the owner is gone, one of the
 // others starts the server again. The package has the parts that every server needs
 // for this: the folder, its locks, the published state, the account and the child
-// process. It knows nothing about PostgreSQL or Redis: packages postgresql and
-// redis implement its interface Engine.
+// process. The package knows nothing about PostgreSQL or Redis: packages postgresql
+// and redis implement its interface Engine.
 package keeper

@@ -34,8 +34,8 @@ type Engine interface {
 	Launch(ctx context.Context, held *os.File) (Instance, error)
 	// StopSignal returns the signal for a clean shutdown of the server.
 	StopSignal() syscall.Signal
-	// Answers asks a server that another process owns. It returns nil if the server
-	// can be used now.
+	// Answers asks a server that another process owns. Answers returns nil if the
+	// server can be used now.
 	Answers(ctx context.Context, s State) error
 }
 
@@ -192,9 +192,9 @@ func (k *Keeper) guard(ctx context.Context) {
 	}
 }
 
-// succeed makes this process the owner after the owner of a joined server has ended. It waits until the lock is free,
-// because then the owner and the server are gone, and starts the server here. If several processes have joined, one of
-// them gets the lock, and the others stay joined, because the address does not change.
+// succeed makes this process the owner after the owner of a joined server has ended. succeed waits until the lock is
+// free, because then the owner and the server are gone, and starts the server here. If several processes have joined,
+// one of them gets the lock, and the others stay joined, because the address does not change.
 func (k *Keeper) succeed(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -239,8 +239,8 @@ func (k *Keeper) inherit(ctx context.Context, held *lock) {
 	k.guard(ctx)
 }
 
-// Close stops the server if this process owns it, by force once ctx is done. It leaves a joined
-// server alone. A nil Keeper has no server.
+// Close stops the server if this process owns it, by force once ctx is done. Close leaves a joined server alone. A nil
+// Keeper has no server.
 func (k *Keeper) Close(ctx context.Context) error {
 	if k == nil {
 		return nil

@@ -7,9 +7,10 @@ import (
 	"syscall"
 )
 
-// lock says that a server runs or is being started on a data directory. It consists
-// of two flocks. The server's processes inherit the first flock, so it lasts until
-// the last of them is gone. Whoever holds the first flock may start the server.
+// lock says that a server runs or is being started on a data directory. lock
+// consists of two flocks. The server's processes inherit the first flock, so it
+// lasts until the last of them is gone. Whoever holds the first flock may start the
+// server.
 // Only the owner has the second flock, which ends with the owner, even after kill
 // -9. The second flock shows whether the owner lives, without relying on process
 // IDs.
@@ -20,7 +21,7 @@ type lock struct {
 	give  func(*os.File) error
 }
 
-// lock tries to take the lock of one server. It returns nil and no error if another process holds the lock.
+// lock tries to take the lock of one server. lock returns nil and no error if another process holds the lock.
 func (f *Folder) lock(name string) (*lock, error) {
 	file, err := f.openLock(f.File(name + ".lock"))
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 // logLimit is the size in bytes above which a server's log is set aside at the next start.
 const logLimit = 16 << 20
 
-// Logfile receives a server's output. It is a file and not a pipe, because the server may run a moment longer than this
-// process.
+// Logfile receives a server's output. Logfile is a file and not a pipe, because the server may run a moment longer than
+// this process.
 type Logfile struct {
 	File  *os.File
 	begin int64 // where this start's lines begin
 }
 
-// OpenLog opens the log of a server. It sets an old log aside if that is too
+// OpenLog opens the log of a server. OpenLog sets an old log aside if that is too
 // large.
 func (f *Folder) OpenLog(name string) (*Logfile, error) {
 	path := f.File(name + ".log")

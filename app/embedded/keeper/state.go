@@ -78,5 +78,5 @@ func (f *Folder) holder(name string) string {
 }
 
 // Published returns the state of the server called name that runs on a data directory; false if
-// none has published its address. It changes nothing, and does not ask the server.
+// none has published its address. Published changes nothing, and does not ask the server.
 func Published(dataDir, name string) (State, bool) { return (&Folder{Path: dataDir}).published(name) }
