@@ -60,8 +60,8 @@ type Type[T any] string
 // Event returns an event of the type. Set its other fields as needed.
 func (t Type[T]) Event(payload T) Event { return Event{Type: string(t), Payload: payload} }
 
-// Decode is the inverse of Event's encoding: []byte, json.RawMessage and string
-// are returned unchanged, other types are decoded from JSON.
+// Decode reverses the encoding of a payload: it returns []byte, json.RawMessage and
+// string unchanged, and decodes other types from JSON.
 func (t Type[T]) Decode(encoded []byte) (payload T, err error) {
 	switch into := any(&payload).(type) {
 	case *[]byte:

@@ -14,18 +14,18 @@ import (
 // of outboxd names another.
 const DefaultSchema = "outboxd"
 
-// Tx is the caller's transaction: *sql.Tx and types built on it, such as
-// *sqlx.Tx and bun.Tx. gormoutbox.Tx and pgxoutbox.Tx make one from GORM and
-// pgx. Commit is part of the interface only to exclude a *sql.DB, which would emit
-// outside a transaction. This package does not call Commit.
+// Tx is the caller's transaction. *sql.Tx implements it, and so do types built on
+// *sql.Tx, such as *sqlx.Tx and bun.Tx. gormoutbox.Tx and pgxoutbox.Tx make one
+// from GORM and pgx. Commit is part of the interface only to exclude a *sql.DB,
+// which would emit outside a transaction. This package does not call Commit.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	Commit() error
 	Rollback() error
 }
 
-// Outbox emits events. The zero value is ready to use. It is safe for
-// concurrent use, with one transaction per goroutine.
+// Outbox emits events. The zero value is ready to use. An Outbox is safe for
+// concurrent use, if each goroutine has a transaction of its own.
 type Outbox struct {
 	// Schema is the outbox's schema in the database. Empty: DefaultSchema.
 	Schema string

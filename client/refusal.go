@@ -12,7 +12,7 @@ type Refusal struct {
 	// Field is the name of the wrong field of Event; empty if PostgreSQL does not
 	// name it.
 	Field string
-	// Reason says what is wrong with the field, and names the limit.
+	// Reason says what is wrong with the field, and which limit applies.
 	Reason string
 	// Aborted is true if PostgreSQL refused the event. Then the transaction can
 	// only be rolled back. If it is false, the client refused the event and sent

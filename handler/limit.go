@@ -14,8 +14,8 @@ import (
 // maxClients is for how many clients the rate limit keeps a count.
 const maxClients = 10_000
 
-// The headers that tell a client its limit: the requests that it may send a
-// minute, how many it may send now, and the seconds until it may send the full
+// The headers that tell a client its limit: how many requests it may send per
+// minute, how many it may send now, and in how many seconds it may send the full
 // number again.
 const (
 	headerLimit     = "X-RateLimit-Limit"

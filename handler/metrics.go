@@ -62,8 +62,8 @@ func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	return c
 }
 
-// observe counts a request. traceID, unless it is "", becomes the exemplar of
-// the duration.
+// observe counts a request and records its duration. If traceID is not "", it
+// becomes the exemplar of the duration.
 func (m *httpMetrics) observe(method, route string, code int, took time.Duration, traceID string) {
 	if !slices.Contains(fiber.DefaultMethods, method) {
 		method = "other"

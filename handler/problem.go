@@ -57,13 +57,13 @@ func (p *Problem) With(header, value string) *Problem {
 // Error implements error.
 func (p *Problem) Error() string { return p.Detail }
 
-// Unwrap returns the cause, which is for the log only.
+// Unwrap returns the cause. Only the log may show it.
 func (p *Problem) Unwrap() error { return p.cause }
 
 // GetStatus returns the HTTP status. huma calls this method and the next two.
 func (p *Problem) GetStatus() int { return p.Status }
 
-// GetHeaders returns the headers that go with the problem.
+// GetHeaders returns the response headers of the problem.
 func (p *Problem) GetHeaders() http.Header { return p.headers }
 
 // ContentType returns the media type of a problem.

@@ -40,9 +40,9 @@ const maxConnections = 2048
 type Options struct {
 	Name   string // the component, in the log
 	Logger *slog.Logger
-	// Registerer takes the HTTP metrics; nil for none.
+	// Registerer is where the server registers its HTTP metrics; nil: nowhere.
 	Registerer prometheus.Registerer
-	// Tracer begins a span for each request; nil for none.
+	// Tracer makes a span for each request; nil: no spans.
 	Tracer trace.Tracer
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header the
 	// server trusts.

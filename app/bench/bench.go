@@ -1,8 +1,9 @@
 // Package bench measures outboxd on its user's own machine: how fast the relay
 // drains a backlog, how soon an event gets through, and what it costs.
 //
-// Every benchmark compares arms within one run and reports ratios. Figures of
-// different machines, or of one machine at different times, cannot be compared.
+// Every benchmark compares several variants (arms) within one run and reports
+// ratios. Figures of different machines, or of one machine at different times,
+// cannot be compared.
 // A benchmark uses a PostgreSQL schema and a Redis database of its own, which
 // package env makes.
 package bench

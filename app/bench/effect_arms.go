@@ -89,7 +89,7 @@ func manyEffects(ctx context.Context, tx domain.Effects, tasks []work.Task) erro
 }
 
 // effectArm returns an arm that loads events and starts a relay and a worker.
-// effectArm measures from their start until every event is counted.
+// The arm measures from that start until every event is counted.
 func (f *effects) effectArm(e *env.Env, name string, events int, load func(ctx context.Context, n, payload int) error, check func(context.Context, *env.Env, int) error, run func(context.Context, *tally) (stop func() error)) *result.Contender {
 	return &result.Contender{Name: name, Run: func(ctx context.Context) (result.Measurement, error) {
 		if err := load(ctx, events, f.payload); err != nil {

@@ -52,7 +52,7 @@ type effects struct {
 	only                    []string
 }
 
-// effectsTable is where effects are written.
+// effectsTable is the table that the handlers write their effects to.
 const effectsTable = "bench_effects"
 
 // effectSQL is an effect. $1 is the event's ID.
@@ -119,7 +119,8 @@ func (f *effects) run(ctx context.Context, e *env.Env) (_ *result.Report, err er
 	return report, nil
 }
 
-// chosen returns the arms that --only names; all, without it.
+// chosen returns the arms that the flag --only names, or all arms without that
+// flag.
 func (f *effects) chosen(arms []*result.Contender) ([]*result.Contender, error) {
 	if len(f.only) == 0 {
 		return arms, nil

@@ -19,8 +19,8 @@ type Process struct {
 }
 
 // Start starts cmd in a process group of its own, so that Ctrl-C reaches only this
-// process and not the child. When this process dies, the child gets the signal
-// death.
+// process and not the child. When this process dies, the kernel (on other systems
+// than Linux, a shell) sends the signal death to the child.
 func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -50,10 +50,10 @@ func Start(cmd *exec.Cmd, death syscall.Signal) (*Process, error) {
 	return p, nil
 }
 
-// OS returns the operating system's process.
+// OS returns the child as an os.Process.
 func (p *Process) OS() *os.Process { return p.cmd.Process }
 
-// Done is closed when the child has ended and was reaped.
+// Done returns a channel that is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // State returns how the child ended. It may be called once Done is closed.

@@ -2,7 +2,7 @@ package child
 
 import "syscall"
 
-// prepare lets the kernel send a signal to the child when this process dies, even by kill -9.
+// prepare makes the kernel send a signal to the child when this process dies, even if kill -9 ends this process.
 func prepare(attributes *syscall.SysProcAttr, death syscall.Signal) {
 	attributes.Setpgid, attributes.Pdeathsig = true, death
 }

@@ -81,8 +81,8 @@ func (c commands) bench(cmd *cobra.Command, flags benchFlags, run bench.Run) err
 	}
 }
 
-// measure prepares the environment of a benchmark, runs it, and clears the
-// environment.
+// measure prepares the environment of a benchmark, runs the benchmark, and clears
+// the environment.
 func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (_ *result.Report, err error) {
 	// A benchmark needs the same servers as a relay. The configured roles do not
 	// matter.
@@ -93,7 +93,7 @@ func (c commands) measure(cmd *cobra.Command, flags benchFlags, run bench.Run) (
 	if err != nil {
 		return nil, err
 	}
-	// A relay's normal log lines would clutter the figures.
+	// Log only warnings, because the info lines of a relay would hide the figures.
 	if cfg.Log.Level == "info" {
 		cfg.Log.Level = "warn"
 	}

@@ -124,7 +124,7 @@ journal keeps their errors. If a dead letter held its ordering key, the next eve
 	return cmd
 }
 
-// replayFlags are the flags of a replay that a discard does not have.
+// replayFlags are the flags that only a replay has, and not a discard.
 type replayFlags struct {
 	rate          int
 	canary        int

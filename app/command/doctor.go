@@ -73,7 +73,7 @@ func newExamination(findings []domain.Finding) examination {
 	return e
 }
 
-// problems returns an error if the examination found problems.
+// problems returns an error if the examination has findings that need action.
 func (e examination) problems() error {
 	if n := e.Broken + e.Warnings; n > 0 {
 		return fmt.Errorf("%s", words.Many(n, "problem"))

@@ -48,7 +48,7 @@ type tooLateDocument struct {
 	Answer domain.ChangeAnswer `json:"answer"`
 }
 
-// eventChange is one command: cancel, reschedule or erase.
+// eventChange describes one of the commands events cancel, reschedule and erase.
 type eventChange struct {
 	verb, past string
 	done       domain.ChangeAnswer
@@ -162,7 +162,7 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 	return cmd
 }
 
-// eventChangeRun is a run of an eventChange.
+// eventChangeRun is one execution of such a command, with its result.
 type eventChangeRun struct {
 	*eventChange
 	o       *opened

@@ -84,7 +84,7 @@ type failingChangeDocument struct {
 	More     bool       `json:"more"` // there are more failing tasks than one command looks at
 }
 
-// failingChange is one command: retry or give-up.
+// failingChange describes one of the commands events retry and give-up.
 type failingChange struct {
 	verb, past string
 	do         func(ctx context.Context, c *failing.Change, action *domain.Action, filter failing.Filter) (failing.Result, error)

@@ -14,7 +14,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// listedEvent is an event of a list in JSON and YAML.
+// listedEvent is one event of the list, in JSON and YAML.
 type listedEvent struct {
 	ID           domain.ID         `json:"id"`
 	Type         string            `json:"type"`
@@ -31,7 +31,7 @@ type listedEvent struct {
 	Failing      *failingDocument  `json:"failing,omitempty"`
 }
 
-// failingDocument is the attempts of a failing event.
+// failingDocument has the attempts of a failing event.
 type failingDocument struct {
 	Failed    int        `json:"failed_attempts"`
 	Attempts  int        `json:"attempts,omitempty"` // altogether; 0: not known

@@ -59,8 +59,8 @@ func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Comman
 	}
 }
 
-// loadAs reads the configuration for a command as if role were the only
-// configured role.
+// loadAs reads the configuration for a command. It ignores the configured roles and
+// validates the configuration for role alone.
 func (c commands) loadAs(cmd *cobra.Command, role config.Role) (*config.Config, error) {
 	if err := cmd.Flags().Set("roles", string(role)); err != nil {
 		return nil, fmt.Errorf("choose the role: %w", err)
@@ -80,7 +80,8 @@ func (c commands) loadToLook(cmd *cobra.Command, role config.Role) (*config.Conf
 	if err != nil {
 		return nil, err
 	}
-	// A daemon's normal log lines would clutter the output.
+	// Log only warnings, because info lines, which a daemon needs, would hide the
+	// command's output.
 	if cfg.Log.Level == "info" {
 		cfg.Log.Level = "warn"
 	}

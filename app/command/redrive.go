@@ -144,5 +144,5 @@ func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, act
 	}), err)
 }
 
-// listedMissing is how many events a dry run names.
+// listedMissing is how many events a dry run lists at most.
 const listedMissing = 100

@@ -14,7 +14,7 @@ import (
 	"outboxd/domain"
 )
 
-// subscriptionFile is one subscription in a file.
+// subscriptionFile is one subscription in the form of the YAML file.
 type subscriptionFile struct {
 	Name        string            `yaml:"name"`
 	Types       []string          `yaml:"types"`

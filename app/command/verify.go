@@ -180,7 +180,7 @@ func (v *verification) add(l *audit.AccountLine) {
 	}
 }
 
-// verifyPage is how many events are looked up in Redis at a time.
+// verifyPage is how many events verify looks up in Redis at a time.
 const verifyPage = 1000
 
 // lostEvents returns events that should have a task in Redis and have none. A task

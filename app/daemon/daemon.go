@@ -26,7 +26,7 @@ import (
 // Build identifies the binary.
 type Build struct{ Version, Commit, Date string }
 
-// Daemon is one process's roles, ready to run.
+// Daemon has the chosen roles of this process, ready to run.
 type Daemon struct {
 	cfg      *config.Config
 	log      *slog.Logger
@@ -196,8 +196,9 @@ func (d *Daemon) prepareSchema(ctx context.Context) error {
 	return err
 }
 
-// comparePayloadLimit warns if the configured limit differs from the outbox's
-// and this process may not change the schema.
+// comparePayloadLimit logs a warning if the configured payload limit differs from
+// the limit in the outbox's schema. It is for processes that may not change the
+// schema.
 func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
 	if d.cfg.Relay.MaxPayload == 0 {
 		return nil

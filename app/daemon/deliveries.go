@@ -48,7 +48,8 @@ type delivering struct {
 	done     chan struct{}
 }
 
-// addDeliveries adds the deliveries to subscriptions to the role worker.
+// addDeliveries adds the actor that runs the workers of subscriptions. It is part
+// of the role worker.
 func (d *Daemon) addDeliveries() error {
 	options, err := SenderOptions(d.cfg)
 	if err != nil {
@@ -112,8 +113,8 @@ func (f *deliveries) lookNow() {
 }
 
 // run starts and stops workers as subscriptions change, until ctx ends. Then it
-// lets the workers finish their tasks. While the database cannot be reached, the
-// workers stay as they are.
+// lets the workers finish their tasks. While the database cannot be reached, run
+// starts and stops no workers.
 func (f *deliveries) run(ctx context.Context) error {
 	defer f.stopAll()
 	for {
@@ -174,9 +175,10 @@ func (f *deliveries) unread(ctx context.Context, err error) {
 	f.log.Log(ctx, level, "could not read the subscriptions; deliveries go on with those that were read last", "error", err)
 }
 
-// adjust stops the workers of subscriptions that are paused, removed or changed, and
-// starts those that are missing. If a subscription has changed, its new worker
-// starts after its old worker has finished its tasks.
+// adjust stops the workers of subscriptions that are paused, removed or changed,
+// and starts a worker for every active subscription that has none. If a
+// subscription has changed, its new worker starts after its old worker has finished
+// its tasks.
 func (f *deliveries) adjust(ctx context.Context, list []domain.Subscription) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

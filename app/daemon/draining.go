@@ -13,8 +13,8 @@ import (
 	"github.com/oklog/run"
 )
 
-// stage is a place in the order of draining. An actor is told to stop when all
-// actors of the earlier stages have returned.
+// stage is a position in the order of draining. The lineup stops the actors of a
+// stage when all actors of the earlier stages have returned.
 type stage int
 
 // The order of draining: first the API accepts no new requests, then the relay
@@ -59,8 +59,8 @@ func newLineup(ctx context.Context, patience time.Duration, log *slog.Logger) *l
 	return l
 }
 
-// add adds an actor, which must block until its context ends or it fails. When any
-// actor returns, the whole process begins to drain.
+// add adds an actor. The actor must block until its context ends or until it fails.
+// When any actor returns, the whole process begins to drain.
 func (l *lineup) add(at stage, name string, actor func(context.Context) error) {
 	s := &l.stages[at]
 	s.actors.Add(1)
@@ -139,7 +139,7 @@ func (l *lineup) finished(name string) {
 	}
 }
 
-// ended returns the actors that have returned.
+// ended returns the names of the actors that have returned.
 func (l *lineup) ended() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,14 +5,15 @@ import (
 	"outboxd/jobs/work"
 )
 
-// ownHandlers returns the handler of each event type, except the example's. A
-// new handler is a line here; CONTRIBUTING.md shows how to write one.
+// ownHandlers returns the handlers of this build by event type, without those of
+// the example. To add a handler, add a line here; CONTRIBUTING.md shows how to
+// write one.
 func ownHandlers() map[string]work.Handler {
 	return map[string]work.Handler{}
 }
 
-// ownBatches returns the batch handler of each event type that has one instead of a
-// handler.
+// ownBatches returns the batch handlers, by event type. An event type has either a
+// handler or a batch handler.
 func ownBatches() map[string]work.Batch {
 	return map[string]work.Batch{}
 }

@@ -58,7 +58,7 @@ func (d *Daemon) addMonitor(beside *relay.Relay) error {
 	return nil
 }
 
-// sources returns the sources of the pages' data.
+// sources returns what gives the pages their data.
 func (d *Daemon) sources() dashboard.Sources {
 	return dashboard.Sources{
 		Events: search.NewOverviews(d.database), Look: d.lookout.Look,
@@ -70,7 +70,7 @@ func (d *Daemon) sources() dashboard.Sources {
 	}
 }
 
-// failingChange retries failing tasks, and gives them up, for the pages.
+// failingChange returns what the pages use to retry failing tasks or give them up.
 func (d *Daemon) failingChange() *failing.Change {
 	return &failing.Change{
 		Tasks: retries.New(d.redis), Known: search.NewKnownEvents(d.database, d.cfg.Relay.History).Among, Archived: inspect.NewArchive(d.redis),
@@ -78,7 +78,8 @@ func (d *Daemon) failingChange() *failing.Change {
 	}
 }
 
-// checks returns the checks of the servers that the running roles need.
+// checks returns the readiness checks, one for each server that the roles of this
+// process need.
 func (d *Daemon) checks(beside *relay.Relay) []monitor.Check {
 	var checks []monitor.Check
 	checks = append(checks, monitor.Check{Name: "postgres", Run: func(ctx context.Context) error {

@@ -16,7 +16,7 @@ import (
 	"outboxd/repository/deadletters"
 )
 
-// addRoles adds the actors of all chosen roles, and of the listener that every
+// addRoles adds the actors of all chosen roles, and the HTTP listener that every
 // process has.
 func (d *Daemon) addRoles() error {
 	var relay *relay.Relay
@@ -44,7 +44,7 @@ func (d *Daemon) addRoles() error {
 	return d.addMonitor(relay)
 }
 
-// addSupervised adds an actor that is restarted when it fails.
+// addSupervised adds an actor and restarts it when it fails.
 func (d *Daemon) addSupervised(at stage, name string, run func(context.Context) error) {
 	d.lineup.add(at, name, func(ctx context.Context) error { return supervise(ctx, name, d.log, run) })
 }

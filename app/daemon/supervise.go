@@ -59,8 +59,8 @@ func supervise(ctx context.Context, name string, log *slog.Logger, run func(cont
 	}
 }
 
-// isPermanent reports whether a restart cannot mend an error: bad
-// configuration, wrong schema.
+// isPermanent reports whether an error stays after a restart, such as a bad
+// configuration or a wrong schema.
 func isPermanent(err error) bool {
 	return domain.ErrorCode(err) == domain.CodeInvalid || errors.Is(err, migrations.ErrPending)
 }

@@ -29,8 +29,8 @@ import (
 // that gets a nil tracer makes no spans.
 type tracing struct{ provider *sdktrace.TracerProvider }
 
-// tracingPatience bounds how long an ending process waits until its last spans
-// are exported. If the collector is away, they are lost.
+// tracingPatience is how long a process that is ending may take to export its last
+// spans. If the collector cannot be reached, they are lost.
 const tracingPatience = 3 * time.Second
 
 // startTracing reads OpenTelemetry's standard variables from the environment of the
@@ -63,8 +63,8 @@ func (d *Daemon) startTracing(ctx context.Context) error {
 	return nil
 }
 
-// tracingWanted reports whether the variables ask for traces: they name the
-// exporter or its endpoint.
+// tracingWanted reports whether OpenTelemetry's variables ask for traces: whether
+// they name an exporter or its endpoint.
 func tracingWanted(getenv func(string) string) bool {
 	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
 		return false
@@ -139,7 +139,8 @@ func (t *tracing) statements() pgx.QueryTracer {
 		otelpgx.WithDisableAcquireTracer())
 }
 
-// traced returns p, with spans if traces are on.
+// traced returns p unchanged if traces are off, or a Publisher that also makes
+// spans.
 func (d *Daemon) traced(p domain.Publisher) domain.Publisher {
 	if d.traces == nil {
 		return p

@@ -38,7 +38,7 @@ type watch struct {
 	latest   atomic.Pointer[[]domain.Finding]
 }
 
-// findings returns the findings of the last look; none before the first.
+// findings returns the findings of the last examination; none before the first.
 func (w *watch) findings() []domain.Finding {
 	if found := w.latest.Load(); found != nil {
 		return *found
@@ -75,8 +75,8 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	}
 	before := w.findings()
 	w.latest.Store(&found)
-	// Findings are compared by their code, because their texts contain ages and
-	// counts.
+	// Compare findings by their code, because their texts contain ages and counts,
+	// which change.
 	for _, f := range found {
 		if slices.ContainsFunc(before, func(g domain.Finding) bool { return g.Code == f.Code && g.Level == f.Level }) {
 			continue

@@ -22,7 +22,7 @@ type Options struct {
 	// root the mode is 0711, because the servers of root run as another user, who must pass through the folder. Its
 	// contents are private in both cases.
 	DataDir string
-	// Postgres and Redis say which servers to start or join.
+	// Postgres and Redis choose the servers to start or join.
 	Postgres, Redis bool
 	// PostgresBin is a folder with the programs postgres and initdb. If it is empty, Start looks in the usual places.
 	PostgresBin string
@@ -40,8 +40,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// HasPostgres reports whether a PostgreSQL has ever been started in a data directory. It changes
-// nothing.
+// HasPostgres reports whether a data directory contains the data of an embedded PostgreSQL. It changes nothing.
 func HasPostgres(dataDir string) bool {
 	_, err := os.Stat(filepath.Join(dataDir, "postgres"))
 	return !errors.Is(err, fs.ErrNotExist)
@@ -142,7 +141,7 @@ func (s *Servers) RedisProcess() *os.Process { return s.redis.OS() }
 
 // Close stops the servers that this process owns and waits for their end. PostgreSQL gets a fast shutdown. Joined
 // servers keep running. If the context ends first, Close kills the servers: that loses no data, but the next start has
-// to recover. Every call returns the result of the first.
+// to recover. Further calls return the result of the first call.
 func (s *Servers) Close(ctx context.Context) error {
 	s.closing.Do(func() {
 		// The servers do not depend on each other, so stop both at the same time.

@@ -56,7 +56,7 @@ func NewProxy(t testing.TB, upstream string) *Proxy {
 // Addr returns host:port, which never changes.
 func (p *Proxy) Addr() string { return p.addr }
 
-// URL returns the upstream's URL with the proxy's address. URL fails the test if upstream was not given as a URL.
+// URL returns the URL of upstream, but with the proxy's address. URL fails the test if upstream was not given as a URL.
 func (p *Proxy) URL() string {
 	p.t.Helper()
 	if p.upstream == nil {

@@ -66,8 +66,8 @@ func (p *FaultProxy) URL() string {
 	return u.String()
 }
 
-// Answer makes the proxy always answer a command with reply, unless there is a
-// fault.
+// Answer makes the proxy answer every use of a command with reply. A fault of that
+// command takes precedence.
 func (p *FaultProxy) Answer(command, reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

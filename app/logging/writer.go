@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// patience bounds how long logging a line may block.
+// patience is how long logging a line may block.
 const patience = time.Second
 
 // writer writes the log's lines. writer never returns an error, and blocks for patience at most. A full disk, a closed
@@ -24,8 +24,8 @@ type writer struct {
 	lost  int  // lines lost since the last notice
 }
 
-// Steady returns a writer to w that never fails and blocks for a second at most, for outputs that
-// may have no reader any more.
+// Steady returns a writer that writes to w, never returns an error and blocks for a second at most. It is for outputs
+// that nobody may be reading any more.
 func Steady(w io.Writer) io.Writer { return &writer{w: w} }
 
 // Write implements io.Writer. Write never returns an error.

@@ -21,7 +21,7 @@ import (
 // counts as not reachable.
 const patience = 2 * time.Second
 
-// Sources are the servers and functions that a Lookout asks.
+// Sources has what a Lookout reads the facts from.
 type Sources struct {
 	Events domain.Overviews
 	Queues domain.QueueOverviews

@@ -16,8 +16,8 @@ import (
 // and one for the leader's lock.
 const directConns = 2
 
-// ExamineOptions returns the options of an examination for a process with this
-// configuration.
+// ExamineOptions returns the options for examining PostgreSQL in a process with
+// this configuration.
 func ExamineOptions(cfg *config.Config) examine.Options {
 	o := examine.Options{
 		Conns: cfg.PoolSize(), SnapshotAge: diagnosis.SnapshotOpen, KeyAge: diagnosis.KeyHeld, SlotBytes: diagnosis.SlotBytes, Now: time.Now,

@@ -17,7 +17,7 @@ import (
 	"outboxd/repository/postgres"
 )
 
-// patience bounds stopping the embedded servers.
+// patience is how long stopping the embedded servers may take.
 const patience = 20 * time.Second
 
 // Servers has the addresses of PostgreSQL and Redis. If an address is not
@@ -92,7 +92,8 @@ func (s *Servers) Watch(ctx context.Context) error {
 	}
 }
 
-// Forgetful reports whether Redis is the in-process one, which keeps nothing.
+// Forgetful reports whether Redis is the in-process one, which loses its data when
+// its process ends.
 func (s *Servers) Forgetful() bool { return s.embedded != nil && s.embedded.Forgetful() }
 
 // RequireData returns an error if the configuration uses an embedded PostgreSQL

@@ -26,7 +26,8 @@ type Authority struct {
 	t      testing.TB
 }
 
-// NewAuthority makes an Authority that nobody trusts yet.
+// NewAuthority makes an Authority. Clients and servers trust it only if they get
+// its file CA.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	if binary == nil {

@@ -98,8 +98,8 @@ func (d *PostgresDisk) used() (int, error) {
 		return 0, fmt.Errorf("look at the disk: %w", err)
 	}
 	fields := strings.Fields(string(out))
-	// The last line has: file system, size, used, available, percentage, mount
-	// point.
+	// The columns of df's last line are: file system, size, used, available,
+	// percentage, mount point.
 	if len(fields) < 6 {
 		return 0, fmt.Errorf("look at the disk: df says %q", out)
 	}

@@ -56,7 +56,7 @@ func (h *home) folder() string { return filepath.Join(h.path, strconv.FormatInt(
 
 func (h *home) remove() error { return errors.Join(os.RemoveAll(h.path), h.lock.Close()) }
 
-// sweep removes the folders of test binaries that were killed or ran into their time limit.
+// sweep removes the folders that earlier test binaries left because they were killed or exceeded their time limit.
 func sweep(parent string) {
 	forgotten, _ := filepath.Glob(filepath.Join(parent, homePattern+"*"))
 	for _, path := range forgotten {

@@ -26,8 +26,8 @@ const stopLimit = 30 * time.Second
 var binary *servers
 
 // Main runs a package's tests and exits. Call it from TestMain. The binary's PostgreSQL and Redis start when a test
-// first asks for them, in a private temporary folder, and stop at the end. A goroutine that is still running then fails
-// the run.
+// first asks for them, in a private temporary folder, and stop at the end. If a goroutine still runs after that, the
+// test run fails.
 func Main(m *testing.M) {
 	os.Exit(run(m))
 }

@@ -78,7 +78,7 @@ func (o *own) prepareIn(folder string) {
 // URL returns the server's address, which never changes.
 func (o *own) URL() string { return o.url }
 
-// Start starts the server again with the data that it had, and returns when it answers.
+// Start starts the server again with its old data, and returns when the server answers.
 func (o *own) Start() {
 	o.t.Helper()
 	o.mu.Lock()
@@ -113,7 +113,8 @@ func (o *own) Start() {
 
 func (o *own) redisFolder() string { return filepath.Join(o.options.DataDir, "redis") }
 
-// crash sends a signal that ends the server at once and returns when it is gone.
+// crash sends a signal that ends the server at once. It returns when the server has
+// ended.
 func (o *own) crash(signal syscall.Signal) {
 	o.t.Helper()
 	o.mu.Lock()

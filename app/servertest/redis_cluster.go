@@ -101,7 +101,8 @@ func (c *RedisCluster) OwnerOf(key string) *RedisProgram {
 	return nil
 }
 
-// MoveSlot moves the slot of a key, with its keys, from one master to another.
+// MoveSlot moves the hash slot of a key, with all keys in that slot, from one
+// master to another.
 func (c *RedisCluster) MoveSlot(key string, from, to *RedisProgram) {
 	c.t.Helper()
 	slot := c.do(from, "CLUSTER", "KEYSLOT", key)

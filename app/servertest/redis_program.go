@@ -115,8 +115,8 @@ func (r *RedisProgram) Kill() {
 	r.child = nil
 }
 
-// FreePort returns a port of 127.0.0.1 that nothing listens on. Another program may
-// take the port before the caller does, but that is unlikely.
+// FreePort returns a port of 127.0.0.1 on which no program listens. Another program
+// may take the port before the caller does, but that is unlikely.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -143,7 +143,7 @@ func read(values map[string]any) (a Acknowledgement, ok bool) {
 	return Acknowledgement{id, text("type"), text("queue"), text("outbox")}, err == nil
 }
 
-// place is the ID of an entry of the stream.
+// place is the parsed ID of an entry of the stream.
 type place struct{ millis, count uint64 }
 
 func parse(text string) (p place, ok bool) {

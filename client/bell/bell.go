@@ -39,7 +39,7 @@ type Bell chan struct{}
 // New returns a Bell.
 func New() Bell { return make(Bell, 1) }
 
-// Ring makes the next receive from b return at once.
+// Ring stores a ring in b, so that the next receive from b returns at once.
 func (b Bell) Ring() {
 	select {
 	case b <- struct{}{}:
@@ -64,7 +64,7 @@ func (b Bell) Listen(ctx context.Context, client redis.UniversalClient, failed f
 }
 
 // subscribe listens and rings until the subscription fails. A subscription that
-// Redis did not confirm counts as failed, because it would be silent for ever.
+// Redis does not confirm counts as failed, because no message would ever come.
 func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error {
 	subscription := client.Subscribe(ctx, Channel)
 	defer func() { _ = subscription.Close() }()

@@ -28,7 +28,7 @@ type Batch struct {
 	// third of its task's timeout. With 0 it does not wait: the events that arrive while batches run form the next
 	// batch.
 	Wait time.Duration
-	// Logger says why a batch failed, at most once a minute. nil: slog.Default().
+	// Logger logs why a batch failed, at most once a minute. nil: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -37,10 +37,10 @@ type Batch struct {
 // confirms the events of a batch, and one transaction commits them.
 //
 // The payloads that handle gets are of different events, in the order of the
-// events' IDs. None of these events took effect before. EventsOf returns the events
-// in the same order.
+// events' IDs. None of these events took effect before. In the handler EventsOf
+// returns the events in the same order as the payloads.
 //
-// Asynq runs each task in a goroutine of its own, and a batch consists of tasks that
+// Asynq runs each task in a goroutine of its own. A batch consists of tasks that
 // run at the same time. So asynq.Config.Concurrency limits the size of a batch too:
 // set it to a few times Max.
 //

@@ -50,8 +50,7 @@ type inbox interface {
 	// confirmAll confirms several different events. The answers are in the order of
 	// the events.
 	confirmAll(ctx context.Context, row func(ctx context.Context, query string, arguments ...any) Row, events []Event) ([]confirmation, error)
-	// committedAll calls committed for several events, and returns an error or nil for
-	// each.
+	// committedAll does the same as committed for several events, and returns an error or nil for each event.
 	committedAll(ctx context.Context, events []Event) []error
 }
 

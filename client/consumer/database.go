@@ -5,9 +5,10 @@ import (
 	"database/sql"
 )
 
-// Database begins the transactions in which handlers run. Tx is the type that a
-// handler gets: *sql.Tx from SQL, *gorm.DB from gormoutbox.Database, pgx.Tx
-// from pgxoutbox.Database. It is safe for concurrent use.
+// Database begins the transactions in which handlers run. Tx is the type of the
+// transaction that a handler gets: *sql.Tx from SQL, *gorm.DB from
+// gormoutbox.Database, pgx.Tx from pgxoutbox.Database. It is safe for concurrent
+// use.
 type Database[Tx any] interface {
 	Begin(ctx context.Context) (Transaction[Tx], error)
 }
@@ -23,7 +24,7 @@ type Transaction[Tx any] interface {
 	Rollback(ctx context.Context) error
 }
 
-// Row is a row, or the error of its statement.
+// Row is the one row of a statement. Scan returns the statement's error.
 type Row interface {
 	Scan(into ...any) error
 }

@@ -32,7 +32,8 @@ type Event struct {
 	Headers map[string]string
 	// outbox identifies the outbox that the task came from. The acknowledgement returns it.
 	outbox string
-	// Attempt counts from 1 to Attempts, after which the event is a dead letter.
+	// Attempt is the number of this attempt, from 1 to Attempts. If the last
+	// attempt fails, the event becomes a dead letter.
 	Attempt, Attempts int
 }
 

@@ -18,7 +18,7 @@ import (
 // = *asynq.Task handle gets the task, which contains the payload. If the payload
 // cannot be decoded, the event becomes a dead letter at once.
 //
-// If an event took effect before, its task ends without a call of handle. If
+// If an event took effect before, its task succeeds without a call of handle. If
 // another task of the same event is running, this task waits for its end.
 //
 // After an error Asynq tries again, unless the error wraps asynq.SkipRetry. handle

@@ -26,7 +26,7 @@ var ErrUnacknowledged = errors.New("the effect is committed, and its acknowledge
 // acknowledgement to the outbox through Redis. If the acknowledgement is lost, the event is sent again and has no
 // effect.
 //
-// Close the Consumer when its worker has ended. Errors: an unknown kind of RedisConnOpt.
+// Call Close when the worker has ended. Errors: an unknown kind of RedisConnOpt.
 func NewRemote[Tx any](db Database[Tx], connect asynq.RedisConnOpt, options Options) (*Consumer[Tx], error) {
 	client, ok := connect.MakeRedisClient().(redis.UniversalClient)
 	if !ok {
@@ -52,8 +52,9 @@ func (c *Consumer[Tx]) Close() error {
 //go:embed inbox.sql
 var inboxSQL string
 
-// CreateInbox makes the table of a remote Consumer, unless it exists. If the role
-// may not make tables, run inbox.sql, which is beside this file.
+// CreateInbox makes the inbox table of a Consumer of NewRemote, unless the table
+// exists. If the role may not make tables, run inbox.sql, which is beside this
+// file.
 func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 	r, ok := c.inbox.(*remote)
 	if !ok {
@@ -178,9 +179,10 @@ func unacknowledged(event Event, err error) error {
 	case err == nil:
 		return nil
 	case event.Attempt >= event.Attempts:
-		// On its last attempt Asynq would archive the task, and the event would
-		// become a dead letter although it took effect. So the task is removed from
-		// the queue: the relay then finds it missing and sends the event again.
+		// After the last attempt Asynq would archive the task, and the event would
+		// become a dead letter although it took effect. So this error removes the
+		// task from the queue. The relay then finds the task missing and sends the
+		// event again.
 		return fmt.Errorf("%w: %w: %w", ErrUnacknowledged, err, asynq.RevokeTask)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnacknowledged, err)

@@ -47,7 +47,7 @@ func New[T any](o Options, run func(batch []T)) *Gatherer[T] {
 }
 
 // Add gives an item to a batch that begins now or later. Add does not wait. The
-// deadline of ctx bounds how long the item waits for others.
+// item waits for other items for at most a third of the time until ctx's deadline.
 func (g *Gatherer[T]) Add(ctx context.Context, item T) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

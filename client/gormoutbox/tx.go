@@ -11,8 +11,8 @@ import (
 	"outboxd/client"
 )
 
-// ErrNoTransaction is the error for a *gorm.DB that is not in a transaction:
-// its writes would be committed at once.
+// ErrNoTransaction is the error for a *gorm.DB that is not in a transaction,
+// because the event would be committed at once.
 var ErrNoTransaction = errors.New("this *gorm.DB is not in a transaction: use the one that db.Transaction or db.Begin gives")
 
 // Tx makes a client.Tx of a GORM transaction:

@@ -19,7 +19,7 @@ func newData(ctx context.Context, binary string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// A short path, because the paths of unix sockets are limited.
+	// Use a short path, because the length of a unix socket's path is limited.
 	home, err := os.MkdirTemp(TempDir(), "ob")
 	if err != nil {
 		return "", err

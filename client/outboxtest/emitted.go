@@ -63,7 +63,7 @@ func RequireEmitted[T any](t testing.TB, tx any, kind client.Type[T], conditions
 	return Emitted[T]{}
 }
 
-// RequireNotEmitted ends the test if an event of a type was emitted. See
+// RequireNotEmitted ends the test if an event of this type was emitted. See
 // RequireEmitted for tx.
 func RequireNotEmitted[T any](t testing.TB, tx any, kind client.Type[T]) {
 	t.Helper()

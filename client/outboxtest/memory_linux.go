@@ -15,8 +15,8 @@ const (
 	enoughMemory = 4 << 30
 )
 
-// memoryDir returns a folder whose files are in memory; "" if there is none, it is too small, or
-// programs in it cannot be started.
+// memoryDir returns a folder whose files are in memory. It returns "" if there is none, if it is too small, or if it is
+// mounted noexec.
 func memoryDir() string {
 	const dir = "/dev/shm"
 	var found syscall.Statfs_t

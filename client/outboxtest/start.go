@@ -16,10 +16,10 @@ import (
 
 // Outboxd is a running outboxd. Outboxd is stopped at the end of its test.
 type Outboxd struct {
-	// DatabaseURL and RedisURL are the addresses of its servers. The servers are
-	// empty except for the outbox, and no other test uses them.
+	// DatabaseURL and RedisURL are the addresses of outboxd's servers. The servers
+	// are empty except for the outbox, and no other test uses them.
 	DatabaseURL, RedisURL string
-	// MonitorURL is the address of its pages, probes and metrics.
+	// MonitorURL is the address of outboxd's pages, probes and metrics.
 	MonitorURL string
 	// Patience bounds Drain. Start sets it to 30 seconds.
 	Patience time.Duration
@@ -85,8 +85,8 @@ func readURL(t testing.TB, data, name string) string {
 	return server.URL
 }
 
-// DB returns a pool on the database, with the driver pgx. It is closed at the end
-// of the test.
+// DB returns a connection pool on the database, with the driver pgx. It is closed
+// at the end of the test.
 func (o *Outboxd) DB(t testing.TB) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", o.DatabaseURL)
@@ -97,7 +97,7 @@ func (o *Outboxd) DB(t testing.TB) *sql.DB {
 	return db
 }
 
-// Redis returns the address of Redis for Asynq.
+// Redis returns the address of Redis in the form that Asynq takes.
 func (o *Outboxd) Redis(t testing.TB) asynq.RedisConnOpt {
 	t.Helper()
 	option, err := asynq.ParseRedisURI(o.RedisURL)

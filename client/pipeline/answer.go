@@ -15,8 +15,9 @@ import (
 // commands of a pipeline without an error, which looks like success.
 var errUnread = errors.New("the reply was not read")
 
-// UnexpectedReply is an answer that Redis never gives to the command. Such an
-// answer may come from a proxy in front of Redis that did not run the command.
+// UnexpectedReply is the error for an answer that Redis never gives to this
+// command. Such an answer may come from a proxy in front of Redis that did not run
+// the command.
 type UnexpectedReply struct {
 	To    string
 	Reply any

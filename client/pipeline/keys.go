@@ -28,14 +28,14 @@ func queueOf(key string) string {
 	return ""
 }
 
-// takesTask reports whether a script is Asynq's script for taking a task. It
+// takesTask reports whether a script is Asynq's script for taking a task. takesTask
 // recognises the script by its keys: no other script reads whether the queue is
 // paused.
 func takesTask(keys []string) bool { return len(keys) == 4 && strings.HasSuffix(keys[1], ":paused") }
 
 // endsRun reports whether a script finishes a task: it is done, completed, retried,
-// archived or given back. It recognises the script by its keys: only such scripts
-// have the keys of the active tasks and of the leases.
+// archived or given back. endsRun recognises the script by its keys: only such
+// scripts have the keys of the active tasks and of the leases.
 func endsRun(keys []string) bool { return hasSuffix(keys, ":active") && hasSuffix(keys, ":lease") }
 
 // forwardsTasks reports whether a script is Asynq's script that moves due tasks to

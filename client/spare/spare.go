@@ -24,8 +24,8 @@ type task struct{ until, again time.Time }
 // worker may have run it since.
 const holds = time.Minute
 
-// Spare makes Asynq try a task again after delay when it is about to archive
-// the task.
+// Spare adds a task to the set: if Asynq is about to archive the task, it is tried
+// again after delay instead.
 func (t *Tasks) Spare(id string, delay time.Duration) {
 	now := time.Now()
 	t.byID.Store(id, task{now.Add(holds), now.Add(delay)})
@@ -55,8 +55,9 @@ const (
 	archivedKey = 3
 )
 
-// If a script of Asynq would archive a spared task, Instead puts the task back and
-// returns the reply. Otherwise it returns nil.
+// Instead handles a script that Asynq is about to run. If the script would archive
+// a spared task, Instead puts the task back and returns the reply. Otherwise it
+// returns nil.
 func (t *Tasks) Instead(ctx context.Context, r redis.Scripter, keys []string, args []any) *redis.Cmd {
 	if len(keys) != archiveKeys || len(args) != archiveArgs || !strings.HasSuffix(keys[activeKey], ":active") || !strings.HasSuffix(keys[archivedKey], ":archived") {
 		return nil

@@ -40,7 +40,7 @@ func newChanges() *changes {
 }
 
 // begin runs work in the background. Errors: domain.CodeConflict if too many
-// run already.
+// changes run already.
 func (l *changes) begin(form changeForm, work func(ctx context.Context, tell func(replay.Progress)) error) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -31,7 +31,7 @@ import (
 	"outboxd/domain/failing"
 )
 
-// Visitor is the person who looks at a page.
+// Visitor is the person who opened a page.
 type Visitor struct {
 	MayWrite  bool // has shown the admin token
 	CanSignIn bool // outboxd has an admin token
@@ -102,7 +102,7 @@ func New(o Options) *Dashboard {
 	return d
 }
 
-// frame renders the changing parts of the overview.
+// frame renders the parts of the overview that change.
 func (d *Dashboard) frame() (f frame, err error) {
 	v := view{Page: d.overviewPage(), Version: d.o.Version, Root: Root("/"), files: d.files}
 	if f.announced, err = d.write("announced", v); err != nil {

@@ -40,7 +40,7 @@ func spanOf(c *fiber.Ctx) (name string, s span, err error) {
 
 // series has the data of the charts. Each list has one value for each time in At;
 // null means that there is no value.
-// Rates are events for each second, delays are seconds.
+// Rates are in events per second, delays in seconds.
 type series struct {
 	At        []int64    `json:"at"` // Unix seconds
 	Emitted   []*float64 `json:"emitted"`
@@ -81,7 +81,7 @@ func (d *Dashboard) historyOf(c *fiber.Ctx, window, step time.Duration) ([]domai
 	return d.o.Sources.Events.History(c.UserContext(), window, step)
 }
 
-// historyTable sends the charts' data as a table.
+// historyTable sends the charts' data as an HTML table.
 func (d *Dashboard) historyTable(c *fiber.Ctx) error {
 	_, s, err := spanOf(c)
 	if err != nil {

@@ -99,7 +99,7 @@ func (m mask) show(raw []byte) payload {
 	return p
 }
 
-// indenter writes JSON with line breaks, keeps the order of its keys, and hides
+// indenter writes JSON with line breaks. It keeps the order of the keys and hides
 // masked values.
 type indenter struct {
 	mask  mask

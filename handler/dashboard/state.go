@@ -34,10 +34,12 @@ type state struct {
 	seen      time.Time
 }
 
-// Known reports whether the database answered.
+// Known reports whether PostgreSQL answered, so that the numbers from PostgreSQL
+// are known.
 func (s *state) Known() bool { return s.Quick.PostgresErr == nil }
 
-// QueueKnown reports whether Redis answered.
+// QueueKnown reports whether Redis answered, so that the numbers from Redis are
+// known.
 func (s *state) QueueKnown() bool { return s.Quick.RedisErr == nil }
 
 // Standing returns how many events are in each state.

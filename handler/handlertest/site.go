@@ -1,4 +1,4 @@
-// Package handlertest serves apps in tests and reads their answers. Production code must not import it.
+// Package handlertest serves the HTTP apps in tests and reads their answers. Production code must not import it.
 package handlertest
 
 import (
@@ -176,7 +176,8 @@ type Problem struct {
 	Errors              []struct{ Field, Location, Message string }
 }
 
-// WantProblem checks the fields that all problems have in common.
+// WantProblem fails the test unless the answer is a valid problem document with
+// this status.
 func WantProblem(t *testing.T, a Answer, status int) Problem {
 	t.Helper()
 	if a.Status != status {

@@ -10,8 +10,8 @@ import (
 	"outboxd/handler/dashboard"
 )
 
-// The parts that outboxd adds to Asynqmon's page: its colours, and a link back
-// to the dashboard in a corner that is free at every width.
+// The parts that outboxd adds to Asynqmon's page: colours, and a link back to the
+// dashboard. The link is in a corner that is empty at every window width.
 var (
 	tasksHead = "<style>" + tasksStyle + "</style></head>"
 	tasksBack = `<nav id="outboxd" aria-label="outboxd"><a href="/">← outboxd</a></nav><script>` + tasksScript + `</script><div id="root">`

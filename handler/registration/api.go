@@ -29,9 +29,9 @@ type Options struct {
 	// PostgreSQL's NOTIFY. nil: nothing is called.
 	Committed func()
 	Logger    *slog.Logger
-	// Registerer takes the HTTP metrics; nil for none.
+	// Registerer is where the API registers its HTTP metrics; nil: nowhere.
 	Registerer prometheus.Registerer
-	// Tracer begins a span for each request; nil for none.
+	// Tracer makes a span for each request; nil: no spans.
 	Tracer  trace.Tracer
 	Version string // for the API's description
 	// BodyLimit is in bytes; 0: DefaultBodyLimit.

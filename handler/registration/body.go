@@ -37,7 +37,7 @@ func checkBody(limit int) fiber.Handler {
 	}
 }
 
-// checkJSONType refuses every media type but application/json in UTF-8.
+// checkJSONType refuses every media type except application/json in UTF-8.
 func checkJSONType(contentType string) error {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err == nil && media == fiber.MIMEApplicationJSON {

@@ -26,14 +26,15 @@ const (
 // seconds.
 const waitingPerSlot = 100
 
-// Hasher hashes and checks passwords, a limited number at a time. Each password
-// takes 19 MiB, so without the limit a burst of requests could use up all memory.
+// Hasher hashes and checks passwords. It limits how many it processes at a time.
+// Each password takes 19 MiB, so without the limit a burst of requests could use up
+// all memory.
 // It is safe for concurrent use.
 type Hasher struct {
 	params  *argon2id.Params
 	present chan struct{} // requests that work or wait
 	slots   chan struct{} // requests that work
-	// patience is how long a request may wait for its turn.
+	// patience is how long a request may wait for a slot.
 	patience time.Duration
 }
 

@@ -72,7 +72,7 @@ func (s *Statements) Snapshot() (transactions int, executed map[string]int) {
 	return s.transactions, maps.Clone(s.executed)
 }
 
-// label returns the beginning of a statement, on one line.
+// label shortens an SQL statement to its beginning, on one line.
 func label(sql string) string {
 	const enough = 70
 	return words.Cut(strings.Join(strings.Fields(sql), " "), enough)

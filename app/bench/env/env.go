@@ -64,7 +64,7 @@ type Env struct {
 	held   map[any]func() error // connections of relays
 }
 
-// Conns is the minimum size of both pools; benchmarks compare up to 32
+// Conns is the minimum size of each connection pool; benchmarks compare up to 32
 // producers.
 const Conns = 40
 

@@ -36,9 +36,9 @@ func (e *Env) WaitDelivered(ctx context.Context, n int64, seen func(int64)) erro
 	return e.watch(ctx, seen, func(delivered int64, _ time.Duration) (bool, error) { return delivered >= n, nil })
 }
 
-// WaitDrained returns when the outbox is empty. While tasks arrive it polls only
-// Redis: reading a table full of deleted rows would load the PostgreSQL that is
-// measured.
+// WaitDrained returns when the outbox is empty. While tasks arrive, WaitDrained
+// polls only Redis: reading a table full of deleted rows would load the PostgreSQL
+// that is measured.
 func (e *Env) WaitDrained(ctx context.Context) error {
 	e.mu.Lock()
 	loaded := e.loaded

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Contender is one arm while it is measured.
+// Contender is one arm (variant) of a benchmark while it is measured.
 type Contender struct {
 	Name string
 	// Run prepares, measures and checks one round.

@@ -58,7 +58,8 @@ SELECT id, event_type, payload, queue, available_at FROM taken`
 const bareKeepSQL = `,
 kept AS (INSERT INTO outbox_sent (` + bareColumns + `) SELECT ` + bareColumns + ` FROM taken)`
 
-// The same commands, in the same order, as Asynq's own script.
+// The script has the same commands, in the same order, as Asynq's own script for
+// enqueuing.
 var bareScript = redis.NewScript(`
 if redis.call("EXISTS", KEYS[1]) == 1 then return 0 end
 redis.call("HSET", KEYS[1], "msg", ARGV[1], "state", "pending", "pending_since", ARGV[3])

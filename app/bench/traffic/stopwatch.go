@@ -33,19 +33,20 @@ func NewStopwatch() *Stopwatch {
 	return &Stopwatch{events: map[domain.ID]*passage{}, settled: make(chan struct{}, 1)}
 }
 
-// Committed records the commit of an event. The producer calls it right after the
-// commit.
+// Committed records the commit of an event. The producer calls Committed right
+// after the commit.
 func (s *Stopwatch) Committed(id domain.ID, at time.Time) {
 	s.pass(id, func(p *passage) *time.Time { return &p.committed }, at)
 }
 
-// Enqueued records that an event is in Redis. The relay calls it right after it
-// published the event.
+// Enqueued records that an event is in Redis. The relay calls Enqueued right after
+// publishing the event.
 func (s *Stopwatch) Enqueued(id domain.ID, at time.Time) {
 	s.pass(id, func(p *passage) *time.Time { return &p.enqueued }, at)
 }
 
-// Started records the start of an event's handler. The handler calls it first.
+// Started records the start of an event's handler. The handler calls Started before
+// anything else.
 func (s *Stopwatch) Started(id domain.ID) {
 	s.pass(id, func(p *passage) *time.Time { return &p.started }, time.Now())
 }

@@ -18,7 +18,7 @@ import (
 	"outboxd/domain/words"
 )
 
-// The forms in which a command prints its result.
+// The output formats of a command's result.
 const (
 	FormatTable = "table" // for people
 	FormatJSON  = "json"  // one document
@@ -122,7 +122,8 @@ func OneLine(text string, limit int) string {
 	return text
 }
 
-// Instant writes a time for people, in UTC, to the second; "-" for none.
+// Instant formats a time for people, in UTC, to the second. The zero time becomes
+// "-".
 func Instant(t time.Time) string {
 	if t.IsZero() {
 		return "-"

@@ -18,8 +18,8 @@ type Screen struct {
 	restore func() // nil: w is no terminal
 }
 
-// If w is a terminal, OpenScreen switches to its alternate screen, hides the cursor, and reads keys without waiting for
-// Enter. The returned context ends with ctx, or when q or Ctrl-C is pressed.
+// OpenScreen returns a Screen for w. If w is a terminal, it switches to the alternate screen, hides the cursor, and
+// reads keys without waiting for Enter. The returned context ends with ctx, or when q or Ctrl-C is pressed.
 func OpenScreen(ctx context.Context, w io.Writer) (context.Context, *Screen, error) {
 	s := &Screen{w: w}
 	keyboard := int(os.Stdin.Fd())

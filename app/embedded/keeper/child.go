@@ -47,7 +47,7 @@ func Spawn(c Command) (*Child, error) {
 	return &Child{p}, nil
 }
 
-// Ended is closed when the process is gone.
+// Ended returns a channel that is closed when the process has ended.
 func (p *Child) Ended() <-chan struct{} { return p.Done() }
 
 // Cause returns why the process ended. It may be called once Ended is closed.

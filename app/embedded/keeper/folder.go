@@ -16,7 +16,7 @@ import (
 // Operating systems allow 103 to 107.
 const socketLimit = 100
 
-// longestSocket is the longest name of a socket in the folder.
+// longestSocket is the longest name of a socket that a server makes in its folder.
 const longestSocket = "/.s.PGSQL.5432"
 
 // Folder is a data directory. Files directly in the data directory belong to its owner. The folders with the servers'
@@ -92,8 +92,8 @@ func unusable(err error) error {
 	return fmt.Errorf("data directory (choose another with --data-dir): %w", err)
 }
 
-// If the data directory belongs to root, open lets the servers' account pass through it. It changes only a folder that
-// is empty or that outboxd made, because any other may be a home directory.
+// open lets the servers' account pass through a data directory that belongs to root. It changes only a folder that is
+// empty or that outboxd made, because any other may be a home directory.
 func (f *Folder) open(info os.FileInfo) error {
 	if f.Account.credential == nil || f.uid != 0 || info.Mode().Perm()&0o001 != 0 {
 		return nil

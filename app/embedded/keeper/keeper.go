@@ -23,9 +23,10 @@ const (
 // the database.
 const StartLimit = 2 * time.Minute
 
-// Engine is the part that differs between the servers.
+// Engine is what differs between PostgreSQL and Redis.
 type Engine interface {
-	// Name returns the prefix of the names of the lock and the state file.
+	// Name returns the server's name, with which the names of its lock file and
+	// state file begin.
 	Name() string
 	// Title returns the name for people.
 	Title() string
@@ -43,10 +44,11 @@ type Engine interface {
 type Instance interface {
 	State() State
 	OS() *os.Process // nil: it lives inside this process
-	// Ended is closed when the server is gone. Then Cause returns the reason.
+	// Ended returns a channel that is closed when the server has ended. Then Cause
+	// returns the reason.
 	Ended() <-chan struct{}
 	Cause() error
-	// Stop ends the server, by force once ctx is done.
+	// Stop shuts the server down. Once ctx is done, it kills the server.
 	Stop(ctx context.Context) error
 }
 
@@ -137,8 +139,8 @@ func (k *Keeper) own(ctx context.Context, held *lock) error {
 // launch starts the server and publishes its state. The caller holds the lock, and has to release it if launch fails.
 func (k *Keeper) launch(ctx context.Context, held *lock) error {
 	began := time.Now()
-	// While this owner starts, no process may read the state that an earlier
-	// owner published.
+	// Remove the state that an earlier owner published, so that no process joins
+	// that old server while this one starts.
 	if err := k.folder.withdraw(k.engine.Name()); err != nil {
 		return err
 	}
@@ -182,7 +184,7 @@ func (k *Keeper) watch(run func(context.Context)) {
 	}()
 }
 
-// guard reports the end of an owned server.
+// guard waits for the end of a server that this process owns, and reports it.
 func (k *Keeper) guard(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -239,8 +241,8 @@ func (k *Keeper) inherit(ctx context.Context, held *lock) {
 	k.guard(ctx)
 }
 
-// Close stops the server if this process owns it, by force once ctx is done. Close leaves a joined server alone. A nil
-// Keeper has no server.
+// Close shuts the server down if this process owns it. Once ctx is done, Close kills the server. Close leaves a joined
+// server alone. A nil Keeper has no server.
 func (k *Keeper) Close(ctx context.Context) error {
 	if k == nil {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// logLimit is the size in bytes above which a server's log is set aside at the next start.
+// logLimit is the size in bytes above which the next start renames a server's log and begins a new one.
 const logLimit = 16 << 20
 
 // Logfile receives a server's output. Logfile is a file and not a pipe, because the server may run a moment longer than
@@ -17,8 +17,8 @@ type Logfile struct {
 	begin int64 // where this start's lines begin
 }
 
-// OpenLog opens the log of a server. OpenLog sets an old log aside if that is too
-// large.
+// OpenLog opens the log of a server. If the old log is too large, OpenLog renames
+// it.
 func (f *Folder) OpenLog(name string) (*Logfile, error) {
 	path := f.File(name + ".log")
 	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {

@@ -2,7 +2,7 @@ package keeper
 
 import "strings"
 
-// ShellQuote quotes a text as one word for the shell. ShellQuote leaves plain words unchanged.
+// ShellQuote quotes a text so that the shell reads it as one word. ShellQuote leaves plain words unchanged.
 func ShellQuote(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-:@=%+,", r)

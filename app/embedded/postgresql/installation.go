@@ -17,7 +17,7 @@ import (
 // oldestPostgres is the oldest major version that outboxd works with.
 const oldestPostgres = 13
 
-// postgresFolders are where distributions, Homebrew and Postgres.app put the programs.
+// postgresFolders are the folders in which Linux distributions, Homebrew and Postgres.app install the programs.
 var postgresFolders = []string{
 	"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib64/pgsql/bin", "/usr/lib/postgresql*/bin", "/usr/libexec/postgresql*",
 	"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin", "/opt/homebrew/opt/postgresql/bin", "/usr/local/opt/postgresql/bin",
@@ -122,7 +122,7 @@ func postgresCandidates() []string {
 	return folders
 }
 
-// inspectInstallation returns the server in a folder, or an error if it cannot be used.
+// inspectInstallation returns the PostgreSQL installation in a folder, or an error if the installation cannot be used.
 func inspectInstallation(folder string) (installation, error) {
 	for _, name := range []string{"postgres", "initdb"} {
 		info, err := os.Stat(filepath.Join(folder, name))
