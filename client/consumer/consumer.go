@@ -28,8 +28,8 @@ type Options struct {
 	PassOthers bool
 }
 
-// Consumer makes handlers whose events take effect exactly once in one database. It
-// is safe for concurrent use.
+// Consumer makes handlers whose events take effect once, in one database. It is
+// safe for concurrent use.
 type Consumer[Tx any] struct {
 	db      Database[Tx]
 	options Options

@@ -7,8 +7,8 @@ import (
 
 // Database begins the transactions in which handlers run. Tx is the type of the
 // transaction that a handler gets: *sql.Tx from SQL, *gorm.DB from
-// gormoutbox.Database, pgx.Tx from pgxoutbox.Database. It is safe for concurrent
-// use.
+// gormoutbox.Database, pgx.Tx from pgxoutbox.Database. A Database is safe for
+// concurrent use.
 type Database[Tx any] interface {
 	Begin(ctx context.Context) (Transaction[Tx], error)
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Handle returns the handler of a task type for Asynq's mux. What handle changes
-// through tx, and only that, happens exactly once for each event. The transaction
-// tx confirms the event before handle runs, and is committed if handle returns nil.
+// through tx, and only that, happens once for each event. The transaction tx
+// confirms the event before handle runs, and is committed if handle returns nil.
 // Do not commit it or roll it back.
 //
 // The payload is the one that the producer emitted; see client.Type.Decode. With T
