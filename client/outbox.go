@@ -63,8 +63,8 @@ const pieceBytes = 8 << 20
 // their IDs. EmitAll takes one round trip for up to 8 MiB of payload, which may be
 // thousands of events, and one more if an event is InCommitOrder.
 //
-// It returns the same errors as Emit. If one event is refused, none of them may be
-// committed.
+// It returns the same errors as Emit. If one event is refused, the transaction can
+// commit none of the events.
 func (o Outbox) EmitAll(ctx context.Context, tx Tx, events []Event) ([]ID, error) {
 	if len(events) == 0 {
 		return nil, nil
@@ -127,7 +127,7 @@ func (o Outbox) emit(ctx context.Context, tx Tx, records []record) error {
 
 // LockKey locks an ordering key until the end of the transaction: a second caller
 // with the same key waits until the first one's transaction has ended. Call it
-// before you read the rows that your events describe. If you do not read any,
+// before you read the rows that your events describe. If you do not read such rows,
 // Event.InCommitOrder is enough.
 func (o Outbox) LockKey(ctx context.Context, tx Tx, key string) error {
 	return o.lockKeys(ctx, tx, []string{key})

@@ -15,8 +15,8 @@ type Refusal struct {
 	// Reason says what is wrong with the field, and which limit applies.
 	Reason string
 	// Aborted is true if PostgreSQL refused the event. Then the transaction can
-	// only be rolled back. If it is false, the client refused the event and sent
-	// nothing, so the transaction can continue.
+	// only be rolled back. If Aborted is false, the client refused the event and
+	// sent nothing, so the transaction can continue.
 	Aborted bool
 	// Index is the event's index in the slice given to EmitAll; -1 if it is not
 	// known.

@@ -43,8 +43,8 @@ func contains(prefixes []netip.Prefix, address netip.Addr) bool {
 	return false
 }
 
-// LimitKey returns the key by which a rate limit counts a client. For IPv6 it is
-// the /64 network, because one host commonly owns a whole /64 network.
+// LimitKey returns the key by which a rate limit counts a client. For IPv6 the key
+// is the /64 network, because one host commonly owns a whole /64 network.
 func LimitKey(address netip.Addr) string {
 	if address.Is6() {
 		if network, err := address.Prefix(64); err == nil {

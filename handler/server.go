@@ -126,10 +126,10 @@ func (s *Server) App() *fiber.App {
 		if !slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			ctx.Request.Header.SetMethod(unknownMethod)
 		}
-		// Close the connection after a request with Transfer-Encoding. If it also
-		// has Content-Length, this server and a proxy may disagree where the
-		// request ends. The rest would then count as the request of the proxy's
-		// next client (request smuggling).
+		// Close the connection after a request with Transfer-Encoding. If the
+		// request also has Content-Length, this server and a proxy may disagree
+		// where the request ends. The rest would then count as the request of the
+		// proxy's next client (request smuggling).
 		if bytes.Contains(bytes.ToLower(ctx.Request.Header.RawHeaders()), []byte("transfer-encoding:")) {
 			ctx.SetConnectionClose()
 		}

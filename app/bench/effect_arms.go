@@ -23,8 +23,8 @@ import (
 	"outboxd/repository"
 )
 
-// effectArms are the arms of the benchmark, all at the same distance from the
-// servers.
+// effectArms are the arms (variants) of the benchmark effects, all with the same
+// network delay to the servers.
 type effectArms struct {
 	single, batch, nothing, external, floor, key, keyBatch *result.Contender
 }

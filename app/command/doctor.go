@@ -134,7 +134,7 @@ func (c commands) newDoctorCommand() *cobra.Command {
 
 // doctorOptions returns the options for the configured roles. If the configuration
 // is invalid for these roles, because it lacks a setting that doctor does not need,
-// it returns the options for a relay.
+// doctorOptions returns the options for a relay.
 func (c commands) doctorOptions(cmd *cobra.Command, flags doctorFlags) (examine.Options, error) {
 	if flags.snapshot < 0 || flags.keyAge < 0 {
 		return examine.Options{}, config.Mistake{Err: errors.New("--snapshot-age and --key-age are not negative")}

@@ -102,8 +102,8 @@ func redriveSaid(filter heal.RedriveFilter) map[string]string {
 	return said
 }
 
-// redriveNamed sends the named events again. Without names it sends those again
-// whose tasks the relay found missing.
+// redriveNamed sends the named events again. Without names it sends the events
+// again whose tasks the relay found missing.
 func redriveNamed(cmd *cobra.Command, o *opened, args []string, dryRun bool, acting *actionFlags, out *terminal.Output) error {
 	ids, err := eventIDs(args)
 	if err != nil {

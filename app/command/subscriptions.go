@@ -200,8 +200,8 @@ func subscriptionsTable(w io.Writer, list []subscriptionDocument) {
 	}
 }
 
-// inWords describes the state of a subscription. For an active one it also says
-// whether the receiver is down.
+// inWords describes the state of a subscription. For an active subscription it also
+// says whether the receiver is down.
 func (d *subscriptionDocument) inWords() string {
 	if d.Down != nil && d.State == "active" {
 		return d.State + ", receiver down"

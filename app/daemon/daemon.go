@@ -145,8 +145,8 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	d.undo = append(d.undo, d.closeDatabase)
-	// PostgreSQL may become unreachable during the start. Then wait for it as long
-	// as for a server that did not answer at first.
+	// PostgreSQL may become unreachable during the start. Then wait for PostgreSQL
+	// as long as if it had not answered at all.
 	patience := time.NewTimer(d.cfg.Database.ConnectTimeout)
 	defer patience.Stop()
 	retry := time.NewTicker(schemaRetry)
@@ -171,8 +171,8 @@ func (d *Daemon) openDatabase(ctx context.Context) (err error) {
 
 const schemaRetry = 200 * time.Millisecond
 
-// prepareSchema applies pending migrations. If this process may not migrate, it
-// returns an error if any are pending.
+// prepareSchema applies pending migrations. If this process may not migrate
+// (--migrate=off), prepareSchema returns an error if migrations are pending.
 func (d *Daemon) prepareSchema(ctx context.Context) error {
 	for _, set := range servers.Migrations(d.cfg.RunsExample()) {
 		if d.cfg.Migrate == config.MigrateOff {

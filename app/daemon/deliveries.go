@@ -112,7 +112,7 @@ func (f *deliveries) lookNow() {
 	}
 }
 
-// run starts and stops workers as subscriptions change, until ctx ends. Then it
+// run starts and stops workers as subscriptions change, until ctx ends. Then run
 // lets the workers finish their tasks. While the database cannot be reached, run
 // starts and stops no workers.
 func (f *deliveries) run(ctx context.Context) error {

@@ -9,8 +9,8 @@ import (
 )
 
 // manager reports the state of this process to its service manager: systemd, or
-// another one with sd_notify's protocol. Without a NOTIFY_SOCKET it does nothing.
-// manager is used by one goroutine at a time.
+// another one with sd_notify's protocol. Without the variable NOTIFY_SOCKET,
+// manager does nothing. Only one goroutine at a time may use it.
 type manager struct {
 	log  *slog.Logger
 	mute bool // it could not be told, and the log has it
@@ -29,8 +29,8 @@ func (m *manager) tell(state string) {
 // until the returned function is called.
 //
 // It sends a ping twice within the service manager's timeout, as long as alive
-// returns nil. While the process drains, it pings without asking alive, because
-// draining has a time limit of its own.
+// returns nil. While the process drains, accompany pings without calling alive,
+// because draining has a time limit of its own.
 func (m *manager) accompany(draining <-chan struct{}, alive func() error) (stop func()) {
 	m.tell(sd.SdNotifyReady)
 	limit, err := sd.SdWatchdogEnabled(false)

@@ -99,7 +99,7 @@ func (d *Daemon) addWorker() error {
 	return d.addDeliveries()
 }
 
-// serve runs an HTTP listener until ctx ends. Then it lets the running requests
+// serve runs an HTTP listener until ctx ends. Then serve lets the running requests
 // finish, for at most patience.
 func serve(app *fiber.App, listener net.Listener, patience time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {

@@ -24,10 +24,11 @@ type Options struct {
 	DataDir string
 	// Postgres and Redis choose the servers to start or join.
 	Postgres, Redis bool
-	// PostgresBin is a folder with the programs postgres and initdb. If it is empty, Start looks in the usual places.
+	// PostgresBin is a folder with the programs postgres and initdb. If PostgresBin is empty, Start looks in the usual
+	// places.
 	PostgresBin string
-	// RedisServer is the program redis-server or valkey-server. If it is empty, Start looks in the usual places, and
-	// otherwise uses the in-process Redis.
+	// RedisServer is the program redis-server or valkey-server. If RedisServer is empty, Start looks in the usual
+	// places, and otherwise uses the in-process Redis.
 	RedisServer string
 	// InProcessRedis chooses the in-process Redis even where a server is installed. The in-process Redis loses its data
 	// when its owner ends. Processes that have joined it fail then.

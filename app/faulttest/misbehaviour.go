@@ -14,9 +14,9 @@ type NamedFault struct {
 }
 
 // Faults returns the faults to try with the nth command. Each fault has two forms:
-// it hits the command once, or until Mend. With -every-fault Faults returns all of
-// them, otherwise a sample: of ten successive commands, one gets a fault's first
-// form and another gets its second form.
+// it hits the command once, or until Mend. With -every-fault, Faults returns every
+// fault in both forms. Otherwise it returns a sample: of ten successive commands,
+// one command gets a fault's first form and another command gets its second form.
 func Faults(nth int) []NamedFault {
 	var faults []NamedFault
 	for i, fault := range misbehaviours {

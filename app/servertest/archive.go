@@ -21,8 +21,8 @@ type Archive struct {
 	base, wal string
 }
 
-// Archive makes the server archive its WAL, and takes a base backup. For that it stops the server by an immediate
-// shutdown, which is like a crash, and starts it again.
+// Archive makes the server archive its WAL, and takes a base backup. To begin archiving, Archive restarts the server by
+// an immediate shutdown, which is like a crash.
 func (s *PostgresServer) Archive() *Archive {
 	s.t.Helper()
 	a := &Archive{server: s, base: filepath.Join(s.options.DataDir, "base"), wal: filepath.Join(s.options.DataDir, "wal")}

@@ -81,8 +81,8 @@ func (d *PostgresDisk) Fill() {
 	}
 }
 
-// Free makes the disk large again. If the server ended because it could not write its write-ahead log, Free starts it
-// again.
+// Free makes the disk large again. If the server ended because it could not write its write-ahead log, Free starts the
+// server again.
 func (d *PostgresDisk) Free() {
 	d.t.Helper()
 	if said, err := asRoot("mount", "-o", "remount,"+diskOption, d.path); err != nil {

@@ -17,8 +17,8 @@ import (
 )
 
 // Standby starts a server that follows this one by streaming replication. The standby is read-only until Promote. To
-// begin the replication, this server is stopped by an immediate shutdown and started again. From then on it confirms a
-// commit only after the standby has the commit.
+// begin the replication, this server is stopped by an immediate shutdown and started again. From then on this server
+// confirms a commit only after the standby has the commit.
 func (s *PostgresServer) Standby() *PostgresServer {
 	s.t.Helper()
 	s.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")

@@ -36,8 +36,8 @@ type Acknowledgement struct {
 	Outbox      string // the task's Header
 }
 
-// Send adds an acknowledgement to the stream. If it returns no error, Redis has the
-// acknowledgement.
+// Send adds an acknowledgement to the stream. If Send returns no error, Redis has
+// the acknowledgement.
 func Send(ctx context.Context, r redis.UniversalClient, a Acknowledgement) error {
 	place, err := r.XAdd(ctx, a.entry()).Result()
 	if err != nil {
@@ -64,9 +64,9 @@ const Start = "0-0"
 const End = "end"
 
 // Await returns up to limit acknowledgements after a position, and the next
-// position. If there are none, Await waits for the first one, for at most the
-// duration wait. If the position is not of this stream, because Redis lost its data
-// or was replaced, next is Start.
+// position. If there are no acknowledgements, Await waits for the first one, for at
+// most the duration wait. If the position is not of this stream, because Redis lost
+// its data or was replaced, next is Start.
 //
 // Ending the context does not end the waiting; closing the Redis client does.
 func Await(ctx context.Context, r redis.UniversalClient, after string, limit int64, wait time.Duration) (list []Acknowledgement, next string, err error) {

@@ -45,9 +45,9 @@ func isAway(err error) bool {
 // did not run.
 func untriedDelay() time.Duration { return 2*time.Second + rand.N(3*time.Second) }
 
-// notTried returns the error of a task whose handler did not run. If it was the
-// task's last attempt, Asynq would archive the task. A server that Run started puts
-// the task back instead. On another server the error removes the task from the
+// notTried returns the error of a task whose handler did not run. If this was the
+// last attempt of the task, Asynq would archive the task. A server that Run started
+// puts the task back instead. On another server the error removes the task from the
 // queue; the relay then finds the task missing and sends the event again.
 func notTried(ctx context.Context, event Event, err error) error {
 	err = fmt.Errorf("%w: %w", ErrNotTried, err)

@@ -14,12 +14,13 @@ import (
 
 // Options changes how a Consumer works. The zero value is fine.
 type Options struct {
-	// Schema is the schema of the outbox. If it is empty, the first task makes one
-	// more query to find it: the outbox on the session's search path, or else the
-	// only one that the role may use.
+	// Schema is the schema of the outbox. If Schema is empty, the first task makes
+	// one more query to find it: the outbox on the session's search path, or else
+	// the only one that the role may use.
 	//
-	// For a Consumer of NewRemote it is the schema of the table that CreateInbox
-	// makes. If it is empty, the table is on the session's search path.
+	// For a Consumer of NewRemote, Schema is the schema of the table that
+	// CreateInbox makes. If Schema is empty, that table is on the session's search
+	// path.
 	Schema string
 	// PassOthers also runs the handler for tasks that do not come from an outbox,
 	// in a transaction without a confirmation. Such a task may take effect more

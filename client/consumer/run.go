@@ -17,7 +17,7 @@ import (
 	"outboxd/client/spare"
 )
 
-// Run runs an Asynq server for the queues of config until ctx ends. Then it lets
+// Run runs an Asynq server for the queues of config until ctx ends. Then Run lets
 // the running tasks finish, within config.ShutdownTimeout. If Redis cannot be
 // reached at the start, Run logs that once to config.Logger and waits.
 //

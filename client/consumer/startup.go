@@ -101,7 +101,7 @@ func refused(err error) error {
 }
 
 // awaitRedis waits until Redis answers or ctx ends, and returns nil. If Redis
-// refuses this client, it returns an error that says what to change.
+// refuses this client, awaitRedis returns an error that says what to change.
 func awaitRedis(ctx context.Context, client redis.UniversalClient, logger asynq.Logger) error {
 	for told := false; ; told = true {
 		err := client.Ping(ctx).Err()

@@ -20,8 +20,8 @@ type Options struct {
 	// not at all.
 	Wait time.Duration
 	// Places is how many items there can be at the same time, waiting or in a
-	// running batch. If there are that many, no item waits for others, because no
-	// more can come. 0: not known.
+	// running batch. If there are as many items as places, no item waits for
+	// others, because no more can come. 0: not known.
 	Places int
 }
 

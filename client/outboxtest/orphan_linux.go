@@ -5,8 +5,9 @@ import (
 	"syscall"
 )
 
-// endWithParent makes the command end when the thread that started it ends. This is
-// needed because a test binary that exceeds its time limit cannot clean up.
+// endWithParent makes the command end when the thread that started it ends.
+// endWithParent is needed because a test binary that exceeds its time limit cannot
+// clean up.
 func endWithParent(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }

@@ -29,12 +29,12 @@ type Outboxd struct {
 
 // Start starts an outboxd and waits until it is ready. This outboxd has the role relay and listens on free ports.
 // PostgreSQL and Redis are embedded servers, on unix sockets in a temporary folder. args are further flags, which take
-// precedence, such as "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" it uses that server instead of
-// an embedded one.
+// precedence, such as "--roles=relay,worker". With "--database-url=…" or "--redis-url=…" the outboxd uses that server
+// instead of an embedded one.
 //
-// Start runs the binary that $OUTBOXD_BIN names. Without that variable it builds outboxd from the source tree of this
-// package, if there is one, or else runs outboxd from PATH. The first start takes a few seconds, and leaves an empty
-// database in the system's temporary folder. Later starts copy it and take a few tenths of a second.
+// Start runs the binary that $OUTBOXD_BIN names. Without that variable Start builds outboxd from the source tree of
+// this package, if there is one, or else runs outboxd from PATH. The first start takes a few seconds, and leaves an
+// empty database in the system's temporary folder. Later starts copy this database and take a few tenths of a second.
 //
 // At the end of the test outboxd drains, and its data are deleted. If the test has failed, the test's output has the
 // end of outboxd's log.

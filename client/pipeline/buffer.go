@@ -29,8 +29,9 @@ type buffer struct {
 	giving sync.Mutex // while tasks go back
 }
 
-// Asynq's server asks for a task as soon as a worker slot is free. If it has not
-// asked for staleAfter, it has stopped or hangs, and the tasks go back to Redis.
+// Asynq's server asks for a task as soon as a worker slot is free. A server that
+// has not asked for staleAfter has stopped or hangs; then the tasks go back to
+// Redis.
 // The lease of a task ends soon after leaseOver, and then another worker may take
 // the task, so it is not handed out any more. Until lostFor the task can still be
 // given back.

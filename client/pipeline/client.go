@@ -68,8 +68,8 @@ func New(ctx context.Context, o Options) *Client {
 	return c
 }
 
-// completed fills in defaults. For options that Asynq also has, they are the same
-// as Asynq's.
+// completed fills in defaults. The defaults of options that Asynq also has are the
+// same as Asynq's.
 func completed(o Options) Options {
 	if o.Concurrency < 1 {
 		o.Concurrency = runtime.NumCPU()

@@ -2,8 +2,8 @@ package pipeline
 
 import "github.com/redis/go-redis/v9"
 
-// directConnections is the number of connections. At any time one is for taking
-// tasks, one for a pipeline that finishes tasks, and one for giving tasks back.
+// directConnections is the number of connections. One connection is for taking
+// tasks, one for the pipelines that finish tasks, and one for giving tasks back.
 const directConnections = 3
 
 // Direct returns a client for Options.Direct. The new client connects to the same

@@ -3,8 +3,9 @@
 //
 // An Asynq server takes one task at a time, from one goroutine, and waits for Redis
 // each time. Each worker goroutine waits for Redis again when its task has ended. A
-// Client is the Redis client for such a server. In one round trip it takes as many
-// tasks as the server has free worker slots, and then hands them out one by one.
+// Client is the Redis client for such a server. In one round trip the Client takes
+// as many tasks as the server has free worker slots, and then hands them out one by
+// one.
 // The Client also sends the scripts that finish several tasks in one pipeline.
 // Nothing else changes: the scripts that finish tasks are Asynq's own; queues,
 // leases, retries, archive and groups work as before; and plain Asynq workers may

@@ -97,8 +97,8 @@ func (f *finisher) leave(e *ending) *redis.Cmd {
 	return late
 }
 
-// sendNext sends the waiting scripts. Then it lets one of the callers that came
-// meanwhile send the next ones.
+// sendNext sends the waiting scripts. Then sendNext lets one of the callers that
+// came meanwhile send the next scripts.
 func (f *finisher) sendNext() {
 	f.mu.Lock()
 	n, bytes := 0, 0

@@ -16,8 +16,8 @@ import (
 
 // A taker answers the Asynq server's requests for a task. The server asks from one
 // goroutine, for one queue after another, until it gets a task. With strict
-// priorities the order is that of the priorities; otherwise it is random for each
-// task.
+// priorities the server asks in the order of the priorities; otherwise in a random
+// order for each task.
 //
 // The taker requests tasks from all queues in one round trip. The taker hands these
 // tasks out when the server asks for their queues.
@@ -110,7 +110,7 @@ func (t *taker) handOut(name string) string {
 }
 
 // look takes as many tasks as the server has free worker slots. After an error
-// there may be tasks that it did not find.
+// there may be tasks that look did not find.
 func (t *taker) look(asked string) error {
 	rang := t.empty && t.await()
 	if rang {
@@ -176,8 +176,8 @@ func (t *taker) await() (rang bool) {
 // open earlier than it said.
 const gateLook = 500 * time.Millisecond
 
-// passes reports whether the gate is open. If it is closed, passes first waits for
-// a while.
+// passes reports whether the gate is open. If the gate is closed, passes first
+// waits for a while.
 func (t *taker) passes() bool {
 	if t.gate == nil {
 		return true
@@ -248,7 +248,7 @@ func (t *taker) anyPending(open []*queue) (bool, error) {
 }
 
 // ask takes tasks from the queue that the server asks for and from queues chosen by
-// their weights. If these queues have no tasks, it tries the other open queues.
+// their weights. If these queues have no tasks, ask tries the other open queues.
 func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 	free := t.free()
 	waiting, found, err := t.round(open, t.allot(asked, open, free))
@@ -270,10 +270,10 @@ func (t *taker) ask(asked string, open []*queue) (found bool, err error) {
 }
 
 // allot returns how many tasks to take from each queue. With strict priorities all
-// come from the first queue. Otherwise the first task comes from the queue that the
-// server asks for, and the queues of the others are drawn by weight, as Asynq does
-// for each task. A queue that was empty after its last request gets no share while
-// other queues may have tasks.
+// tasks come from the first queue. Otherwise the first task comes from the queue
+// that the server asks for, and the queues of the others are drawn by weight, as
+// Asynq does for each task. A queue that was empty after its last request gets no
+// share while other queues may have tasks.
 func (t *taker) allot(asked string, open []*queue, free int) map[*queue]int {
 	shares := map[*queue]int{}
 	if t.strict || len(open) == 1 {
@@ -352,8 +352,8 @@ func (q question) hasTasks() bool {
 	return false
 }
 
-// put sends the requests of a round. With inFull it sends the whole script, because
-// Redis does not know the script's hash.
+// put sends the requests of a round. If inFull is true, put sends the whole script,
+// because Redis does not know the script's hash.
 func (t *taker) put(open []*queue, shares map[*queue]int, inFull bool) []question {
 	// Do not cancel the requests when the server stops: their answers have to be
 	// read, because they may have taken tasks.

@@ -79,7 +79,7 @@ type Sources struct {
 	// headers whose name contains one of them.
 	Mask []string
 	// TraceURL is the web address of a trace, in which {trace_id} stands for the
-	// trace's ID. If it is "", the pages do not link to traces.
+	// trace's ID. If TraceURL is "", the pages do not link to traces.
 	TraceURL string
 }
 

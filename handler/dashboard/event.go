@@ -98,8 +98,8 @@ func (d *Dashboard) event(c *fiber.Ctx) error {
 	return d.Render(c, Page{Template: "event", Title: "Event " + id.String(), Section: SectionEvents, Data: p})
 }
 
-// tasks reads the event's tasks from Redis. If Redis does not answer, it returns a
-// text that says why.
+// tasks reads the event's tasks from Redis. If Redis does not answer, fault says
+// why.
 func (d *Dashboard) tasks(ctx context.Context, life *domain.EventLife) (tasks []domain.TaskState, deliveries map[domain.ID][]domain.TaskState, fault string) {
 	if d.o.Sources.Tasks == nil {
 		return nil, nil, "this process has no Redis to ask"

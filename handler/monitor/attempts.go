@@ -51,8 +51,8 @@ func (a *attempts) failed(client string, now time.Time) {
 	a.clients[client] = f
 }
 
-// forget drops the clients that need not wait any more. If there are no such
-// clients, it drops all clients, because bounding memory matters more.
+// forget drops the clients that need not wait any more. If every client still has
+// to wait, forget drops all clients, because bounding memory matters more.
 func (a *attempts) forget(now time.Time) {
 	for client, f := range a.clients {
 		if !now.Before(f.until) {

@@ -29,8 +29,8 @@ type Options struct {
 	Checks   []Check
 	Warnings func() []string // for /readyz and the page; may be nil
 	Draining func() bool     // makes /readyz fail; may be nil
-	// Pages are Asynqmon's pages. With them the monitor also serves the dashboard.
-	// If it is nil, the monitor serves only health and metrics.
+	// Pages are Asynqmon's pages. If Pages is set, the monitor also serves the
+	// dashboard. If Pages is nil, the monitor serves only health and metrics.
 	Pages *TaskPages
 	// Sources gives the pages their data. The pages read it only while a page is
 	// open.

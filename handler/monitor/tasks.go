@@ -75,8 +75,8 @@ func (t *TaskPages) routes(app *fiber.App, g *guard, mask []string) {
 }
 
 // maskPayloads hides values in the task payloads and task results of an answer of
-// Asynqmon. If it cannot parse the answer, it drops the whole answer, because that
-// might contain payloads.
+// Asynqmon. If maskPayloads cannot parse the answer, it drops the whole answer,
+// because the answer might contain payloads.
 func maskPayloads(c *fiber.Ctx, mask []string) {
 	body := c.Response().Body()
 	if c.Response().StatusCode() != http.StatusOK || len(body) == 0 {

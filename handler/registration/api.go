@@ -66,7 +66,7 @@ func New(o Options) *fiber.App {
 	}
 	app.Use("/api/", checkBody(limit))
 	// A request may wait two thirds of its time for a hash. After a longer wait the
-	// rest of its work would not fit.
+	// rest of the request would not have enough time.
 	hasher := NewHasher(o.HashConcurrency, s.Patience*2/3)
 	u := &users{server: s, store: o.Users, committed: o.Committed, hasher: hasher}
 	describe(app, u, cmp.Or(o.Version, "dev"), limit)

@@ -64,8 +64,8 @@ func (e *Env) Quiesce(ctx context.Context, tables ...string) error {
 			return fmt.Errorf("vacuum %s: %w", table, err)
 		}
 	}
-	// Only a privileged user may run CHECKPOINT. Without it the measurement is
-	// noisier, but valid.
+	// Only a privileged user may run CHECKPOINT. Without the checkpoint the
+	// measurement is noisier, but valid.
 	if _, err := e.Admin.Exec(ctx, "CHECKPOINT"); err != nil && ctx.Err() != nil {
 		return err
 	}

@@ -86,8 +86,8 @@ func (e *Env) watch(ctx context.Context, seen func(int64), done func(delivered i
 	})
 }
 
-// Poll calls done at once and then at the given interval, until it returns true
-// or an error, or ctx ends.
+// Poll calls done at once and then at the given interval, until done returns true
+// or an error, or until ctx ends.
 func Poll(ctx context.Context, every time.Duration, done func() (bool, error)) error {
 	look := time.NewTicker(every)
 	defer look.Stop()

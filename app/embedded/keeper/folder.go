@@ -27,9 +27,9 @@ type Folder struct {
 	Account  Account
 }
 
-// DefaultDataDir returns the default data directory and does not create it. For root it is /var/lib/outboxd, because
-// the servers of root run as another user, who cannot enter /root. For other users it is the folder outboxd in
-// XDG_DATA_HOME (~/.local/share), or in ~/Library/Application Support on macOS.
+// DefaultDataDir returns the default data directory and does not create it. For root the directory is /var/lib/outboxd,
+// because the servers of root run as another user, who cannot enter /root. For other users the directory is the folder
+// outboxd in XDG_DATA_HOME (~/.local/share), or in ~/Library/Application Support on macOS.
 func DefaultDataDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/lib/outboxd", nil

@@ -39,8 +39,8 @@ func (f *Folder) lock(name string) (*lock, error) {
 	return &lock{file: file, path: f.File(name + ".owner"), give: f.give}, nil
 }
 
-// announceOwner takes the second flock. Only the holder of the first flock calls it. So it never waits for another
-// owner, but at most some microseconds for a process that tests whether the owner lives.
+// announceOwner takes the second flock. Only the holder of the first flock calls announceOwner. So announceOwner never
+// waits for another owner, but at most some microseconds for a process that tests whether the owner lives.
 func (l *lock) announceOwner() error {
 	file, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -131,8 +131,8 @@ func (p *Engine) settings(data, sockets string) []string {
 	return append(args, "-c", "max_connections=200")
 }
 
-// untilReady waits until the database can be used. At the first start it creates
-// the database.
+// untilReady waits until the database can be used. At the first start untilReady
+// creates the database.
 func (p *Engine) untilReady(ctx context.Context, r *runningPostgres, sockets string) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := p.Answers(ctx, r.published)
