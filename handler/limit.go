@@ -11,7 +11,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxClients is for how many clients the rate limit keeps a count.
+// maxClients is the largest number of clients for which the rate limit keeps a
+// count.
 const maxClients = 10_000
 
 // The headers that tell a client its limit: how many requests it may send per

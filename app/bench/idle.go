@@ -86,8 +86,8 @@ func idle(ctx context.Context, e *env.Env, length, settle time.Duration) (_ *res
 }
 
 // readAlong puts a proxy in front of PostgreSQL that adds no delay and counts
-// statements. If connections are encrypted, the proxy could not read them: then
-// there is none, and said is nil.
+// statements. A proxy cannot read encrypted connections. If connections are
+// encrypted, there is no proxy, and said is nil.
 func readAlong(ctx context.Context, e *env.Env) (address string, said *distance.Statements, done func() error, err error) {
 	_, encrypted, err := distance.Server(ctx, e.Admin)
 	if err != nil {

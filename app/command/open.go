@@ -46,9 +46,9 @@ func (c commands) withServers(role config.Role, out *terminal.Output, do func(*c
 	}
 }
 
-// withServersIfNamed opens both servers as withServers does. withServersIfNamed is
-// for a command that can also work without Redis: if a database URL is configured
-// and no Redis URL, it does not open Redis.
+// withServersIfNamed opens both servers as withServers does. It is for a command
+// that can also work without Redis. If a database URL is configured and no Redis
+// URL, withServersIfNamed does not open Redis.
 func (c commands) withServersIfNamed(out *terminal.Output, do func(*cobra.Command, []string, *opened) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		role := config.RoleRelay

@@ -24,7 +24,7 @@ type writer struct {
 	lost  int  // lines lost since the last notice
 }
 
-// Steady returns a writer that writes to w, never returns an error and blocks for a second at most. It is for outputs
+// Steady returns a writer that writes to w, never returns an error and blocks for a second at most. Use it for outputs
 // that nobody may be reading any more.
 func Steady(w io.Writer) io.Writer { return &writer{w: w} }
 

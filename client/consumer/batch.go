@@ -125,8 +125,8 @@ func (b *batching[T, Tx]) ProcessTask(ctx context.Context, task *asynq.Task) err
 }
 
 // together runs a task in a batch. The batch ends a little before the task's own
-// timeout, and the rest is for running the task by itself. So a database that hangs
-// costs no attempt, but a handler that uses up the time costs one.
+// timeout, and the time left is for running the task by itself. So a database that
+// hangs costs no attempt, but a handler that uses up the time costs one.
 func (b *batching[T, Tx]) together(ctx context.Context, event Event, payload T) answer {
 	ctx, cancel := spare.Before(ctx)
 	defer cancel()

@@ -53,8 +53,8 @@ func (c *Consumer[Tx]) Close() error {
 var inboxSQL string
 
 // CreateInbox makes the inbox table of a Consumer of NewRemote, unless the table
-// exists. If the role may not make tables, run inbox.sql, which is beside this
-// file.
+// exists. If the database role may not make tables, run the file inbox.sql of this
+// package as another role.
 func (c *Consumer[Tx]) CreateInbox(ctx context.Context) error {
 	r, ok := c.inbox.(*remote)
 	if !ok {

@@ -173,7 +173,7 @@ func (t *taker) await() (rang bool) {
 }
 
 // gateLook bounds the wait before the gate is asked again, because the gate may
-// open earlier than it said.
+// open earlier than Pause returned.
 const gateLook = 500 * time.Millisecond
 
 // passes reports whether the gate is open. If the gate is closed, passes first

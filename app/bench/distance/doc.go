@@ -1,3 +1,4 @@
-// Package distance puts proxies in front of PostgreSQL and Redis. The proxies make
-// a server seem farther away, and can read what a client sends to PostgreSQL.
+// Package distance puts proxies in front of PostgreSQL and Redis. A proxy adds a
+// network delay, as if the server were far away, and can count what a client sends
+// to PostgreSQL.
 package distance

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Proxy makes a server seem farther away: each chunk of bytes arrives a fixed
-// time after it was sent, in order, in both directions. Proxy does not limit the
-// bandwidth: it delays any number of chunks at the same time.
+// Proxy adds a network delay to the connections with a server: each chunk of bytes
+// arrives a fixed time after it was sent, in order, in both directions. Proxy does
+// not limit the bandwidth: it delays any number of chunks at the same time.
 type Proxy struct {
 	dial    func(ctx context.Context) (net.Conn, error)
 	oneWay  time.Duration
