@@ -197,7 +197,7 @@ func (d *Daemon) prepareSchema(ctx context.Context) error {
 }
 
 // comparePayloadLimit logs a warning if the configured payload limit differs from
-// the limit in the outbox's schema. New calls comparePayloadLimit in processes that
+// the limit in the outbox's schema. prepareSchema calls comparePayloadLimit in processes that
 // may not change the schema.
 func (d *Daemon) comparePayloadLimit(ctx context.Context) error {
 	if d.cfg.Relay.MaxPayload == 0 {
