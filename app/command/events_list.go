@@ -54,7 +54,7 @@ func newFailingDocument(t *domain.FailingTask) *failingDocument {
 
 type eventListDocument struct {
 	Events []listedEvent `json:"events"`
-	// Next is the value of --after for the next page; nil on the last page.
+	// Next is the value of --after for the next page; there is none on the last page.
 	Next *domain.ID `json:"next,omitempty"`
 	// GaveUp says that the search stopped early because it took too long. There may
 	// be more matching events.
