@@ -38,7 +38,7 @@ func TestDeadLetterPages(t *testing.T) {
 	}
 	tab.await("tbody th a", "email:send_notification").MustClick()
 	tab.await("p", "Whoever is signed in")
-	if tab.MustHas("main button") || tab.MustHas(checkbox) {
+	if tab.MustHas("main a.button") || tab.MustHas(checkbox) {
 		t.Error("the page offers changes without the token")
 	}
 	signIn(tab)
@@ -48,11 +48,11 @@ func TestDeadLetterPages(t *testing.T) {
 		tab.visit("/dead")
 		tab.await("tbody th a", "email:send_notification").MustClick()
 		if action == "discard" {
-			tab.await("button", "^Discard…$")
+			tab.await("button", "^Discard chosen…$")
 			tab.MustElement(checkbox).MustClick()
-			tab.await("button", "^Discard…$").MustClick()
+			tab.await("button", "^Discard chosen…$").MustClick()
 		} else {
-			tab.await("button", "^Replay…$").MustClick()
+			tab.await("a.button", "^Replay all").MustClick()
 		}
 		tab.await("h1", "dead letters?$")
 		tab.see("dead-" + action)
@@ -63,6 +63,19 @@ func TestDeadLetterPages(t *testing.T) {
 		}
 		tab.await("button", "them$").MustClick()
 	}
+	// All but one error: a click chooses, one more counts what is replayed, and the third one would do it.
+	tab.visit("/dead")
+	tab.await("tbody tr:nth-child(2) a", "^not this error$").MustClick()
+	tab.await("[role=status]", "3 dead letters match: not with the error .*onerror")
+	tab.see("dead-without")
+	tab.await("a.button", "^Replay all 3…$").MustClick()
+	tab.await("h1", "^Replay 3 dead letters$")
+	tab.visit("/dead?field=nothing")
+	tab.await(".empty", "No dead letter matches")
+	tab.visit("/dead?since=yesterday")
+	tab.await("[role=alert]", "is not a time")
+	tab.wantQuiet("422")
+
 	change("replay", "1")
 	tab.await("#progress", "the canary failed")
 	tab.see("dead-canary")

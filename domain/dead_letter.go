@@ -45,9 +45,45 @@ type DeadFilter struct {
 	NewerThan time.Duration // died at most this long ago
 	ErrorForm string        // the error's form, as DeadGroup.ErrorForm
 	Except    []ID          // events to leave out
+
+	OrderingKey string
+	HeaderName  string
+	HeaderValue string // with HeaderName; "" is any
+	Payload     PayloadField
+	// What is left out: errors that contain one of these texts, ignoring case; errors of
+	// these forms; types.
+	NotErrors, NotForms, NotTypes []string
+
+	// Since leaves out events that died before this time, by the database's clock.
+	Since time.Time
 	// Until leaves out events that died after this time, by the database's clock. So a replay in several batches
 	// does not replay an event again that it has just replayed and that died again.
 	Until time.Time
+}
+
+// At replaces times that are relative to now by times that are not, so that work in
+// several steps chooses the same events in each. It leaves out events that die later.
+func (f DeadFilter) At(now time.Time) DeadFilter {
+	if f.NewerThan > 0 {
+		f.Since, f.NewerThan = later(f.Since, now.Add(-f.NewerThan)), 0
+	}
+	if f.Until.IsZero() || f.Until.After(now) {
+		f.Until = now
+	}
+	if f.OlderThan > 0 {
+		if old := now.Add(-f.OlderThan); old.Before(f.Until) {
+			f.Until = old
+		}
+		f.OlderThan = 0
+	}
+	return f
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Action is something that a person does to events. Action is recorded in the transaction of its effect.
@@ -85,6 +121,7 @@ type ActionRecords interface {
 
 // RecordedAction is one action of a person, such as a replay, a discard or a redrive.
 type RecordedAction struct {
+	ID     ID
 	At     time.Time
 	Actor  string
 	Kind   string // such as replay, discard, redrive, retry, give up or cancel
@@ -111,12 +148,15 @@ type DeadLetters interface {
 	// List returns up to limit dead letters after a cursor, in the order in which they died.
 	List(ctx context.Context, filter DeadFilter, after Cursor, limit int) ([]DeadLetter, error)
 
-	// Groups reads the newest dead letters, at most limit. Groups returns their largest groups. more says that
-	// groups or dead letters were left out.
-	Groups(ctx context.Context, limit int) (groups []DeadGroup, more bool, err error)
+	// Groups reads the newest dead letters that match, at most limit. Groups returns their largest groups. more says
+	// that groups or dead letters were left out.
+	Groups(ctx context.Context, filter DeadFilter, limit int) (groups []DeadGroup, more bool, err error)
 
 	// Actions returns the newest recorded actions of people, newest first.
 	Actions(ctx context.Context, limit int) ([]RecordedAction, error)
+
+	// Action returns one action. Errors: CodeNotFound too.
+	Action(ctx context.Context, id ID) (*RecordedAction, error)
 
 	// Count returns how many dead letters match, counted up to limit, and the database's time. With limit 0 it
 	// counts all.

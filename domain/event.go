@@ -60,6 +60,9 @@ const (
 	HeaderQueue  = "outboxd-queue"
 )
 
+// HeaderCorrects is a header of a corrected copy: the ID of the event that it corrects.
+const HeaderCorrects = "outboxd-corrects"
+
 // TaskOptions are Asynq's options of one task. A nil or zero option means
 // Asynq's default.
 type TaskOptions struct {

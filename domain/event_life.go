@@ -33,7 +33,7 @@ type EventLife struct {
 type JournalEntry struct {
 	At         time.Time `json:"at"`
 	Stage      Stage     `json:"stage"`
-	Entry      string    `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled, rescheduled or erased
+	Entry      string    `json:"entry"` // refused, failed, died, replayed, discarded, redriven, cancelled, rescheduled, erased or corrected
 	Generation int       `json:"generation"`
 	Attempt    int       `json:"attempt,omitempty"`
 	Detail     string    `json:"detail,omitempty"`

@@ -47,6 +47,19 @@ type EventFilter struct {
 	Since, Until time.Time
 	HeaderName   string
 	HeaderValue  string // with HeaderName; "" is any
+	Payload      PayloadField
+	// Error is a part of the error, ignoring case. Of a failing event only the queue
+	// knows the error: it is found with StateFailing.
+	Error string
+	// What is left out: errors that contain one of these texts, ignoring case; types.
+	NotErrors, NotTypes []string
+}
+
+// ErrorMatches reports whether the filter chooses an event with this error and type, as
+// far as these matter.
+func (f *EventFilter) ErrorMatches(text, eventType string) bool {
+	contains := func(part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
+	return (f.Error == "" || contains(f.Error)) && !slices.ContainsFunc(f.NotErrors, contains) && !slices.Contains(f.NotTypes, eventType)
 }
 
 // EventSummary is an event in a list.

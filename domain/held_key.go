@@ -1,6 +1,10 @@
 package domain
 
-import "time"
+import (
+	"time"
+
+	"outboxd/domain/words"
+)
 
 const (
 	// HeldKeysCounted is the upper bound of the keys counted by one overview.
@@ -38,4 +42,29 @@ type Turn struct {
 	Attempts  int // refusals so far
 	Error     string
 	Confirmed bool // it took effect, and its turn ends now
+}
+
+// Holds says why the others wait for the event that has the turn. t may be nil: nobody
+// has it.
+func (t *Turn) Holds(now time.Time) string {
+	const layout = time.DateTime + " UTC"
+	at := func(at time.Time) string { return at.UTC().Format(layout) }
+	switch {
+	case t == nil:
+		return "the next one's turn is about to be given"
+	case t.Confirmed:
+		return "confirmed; the next one's turn is about to be given"
+	case t.State == StateDead:
+		return "dead letter since " + at(t.At) + ": " + t.Error
+	case t.State == StateInFlight:
+		return "in Redis since " + at(t.At) + ", not confirmed"
+	case t.State == StateGone:
+		return "in Redis, not confirmed"
+	case t.Attempts > 0:
+		return "refused " + words.Many(t.Attempts, "time") + ", due at " + at(t.At) + ": " + t.Error
+	case t.At.After(now):
+		return "delayed until " + at(t.At)
+	default:
+		return "on its way, due since " + at(t.At)
+	}
 }

@@ -1,7 +1,12 @@
 package domain
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -95,6 +100,11 @@ type QueueStatus struct {
 	// OldestAt is when the oldest pending or failed task began to wait. OldestAt is zero if no task waits, or if
 	// the time is not known. Only a sample of the failed tasks is read.
 	OldestAt time.Time
+	// PausedAt is since when no worker takes a task of the queue; zero: not paused.
+	PausedAt time.Time
+	// Processed and Failed count the attempts of the present UTC day; the failed ones
+	// are among the processed.
+	Processed, Failed int64
 }
 
 // Unfinished returns how many tasks have not ended.
@@ -108,6 +118,21 @@ type WorkerStatus struct {
 	Concurrency int
 	Busy        int // tasks that it works on
 	Stopping    bool
+	Queues      map[string]int // the queues that it serves, with their weights
+	Strict      bool           // the weights are priorities
+	// Tasks are what it works on, what began first at the top, up to WorkerTasksShown.
+	Tasks []WorkingTask
+}
+
+// WorkerTasksShown is how many tasks a WorkerStatus names at most.
+const WorkerTasksShown = 100
+
+// WorkingTask is a task that a worker carries out.
+type WorkingTask struct {
+	TaskRef
+	Type     string
+	Since    time.Time
+	Deadline time.Time // by which it must be done; zero: none
 }
 
 // QueueOverviews reads figures about tasks and workers from Redis. Its methods change nothing and are safe for
@@ -118,4 +143,14 @@ type QueueOverviews interface {
 
 	// Workers returns the worker processes that gave a sign of life within the last seconds.
 	Workers(ctx context.Context) ([]WorkerStatus, error)
+}
+
+// QueueWeights writes the queues of a worker with their weights, the heaviest first:
+// "notifications 6, default 1".
+func QueueWeights(queues map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(queues), func(a, b string) int { return cmp.Or(cmp.Compare(queues[b], queues[a]), cmp.Compare(a, b)) })
+	for i, name := range names {
+		names[i] = name + " " + strconv.Itoa(queues[name])
+	}
+	return strings.Join(names, ", ")
 }

@@ -51,6 +51,18 @@ type Schedule struct {
 	ChangedAt  time.Time
 }
 
+// State returns active, paused or failing.
+func (s *Schedule) State() string {
+	switch {
+	case s.Paused != nil:
+		return "paused"
+	case !s.FailedAt.IsZero():
+		return "failing"
+	default:
+		return "active"
+	}
+}
+
 // WithDefaults returns the schedule with the default for each field that is not set.
 func (s Schedule) WithDefaults() Schedule {
 	if s.TimeZone == "" {

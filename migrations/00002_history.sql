@@ -36,6 +36,19 @@ CREATE INDEX outbox_dead_place ON outbox_dead (died_at, id);
 CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
     (left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)), died_at, id);
 
+-- outbox_payload_field returns what stands at a path of a JSON payload, as text: a
+-- string, or a number as it is written. NULL: nothing stands there, or the payload is
+-- not JSON. It is for searches by people.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_payload_field(payload bytea, path text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN convert_from(payload, 'UTF8')::json #>> path;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
 -- Unique events that Asynq refused, because another task of the same type, payload and queue held the unique lock.
 -- Suppressed events are in no other table, so nothing sends them again: the effect of the other task replaces
 -- theirs.
@@ -203,5 +216,6 @@ DROP TABLE outbox_missing;
 DROP TABLE outbox_void_tasks;
 DROP TABLE outbox_cancelled;
 DROP TABLE outbox_suppressed;
+DROP FUNCTION outbox_payload_field;
 DROP TABLE outbox_dead;
 DROP TABLE outbox_sent;

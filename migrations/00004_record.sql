@@ -132,7 +132,7 @@ CREATE CONSTRAINT TRIGGER outbox_wake AFTER INSERT ON outbox_entries
 --   - an event died (died), was replayed by a person (replayed) or discarded
 --     (discarded);
 --   - an event was sent again after Redis had lost its task (redriven);
---   - a person cancelled, rescheduled or erased an event;
+--   - a person cancelled, rescheduled or erased an event, or emitted a corrected copy of it (corrected);
 --   - a worker took a task whose event does not exist (unknown), because PostgreSQL went back to a state before the
 --     event.
 --
@@ -143,7 +143,7 @@ CREATE TABLE outbox_journal (
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
-               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered')),
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered', 'corrected')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- counts from 1 in each generation and stage; 0: not an attempt
     detail     text        NOT NULL DEFAULT ''
@@ -166,13 +166,16 @@ CREATE TABLE outbox_actions (
     id     uuid        PRIMARY KEY DEFAULT outbox_new_id(),
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor  text        NOT NULL,
-    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule', 'erase', 'retry', 'give up')),
+    action text        NOT NULL CONSTRAINT outbox_actions_action_is_known CHECK (action IN ('replay', 'discard', 'redrive', 'apply', 'pause', 'resume', 'remove', 'cancel', 'reschedule', 'erase', 'retry', 'give up', 'correct')),
     filter jsonb       NOT NULL,
     reason text        NOT NULL DEFAULT '',
     events bigint      NOT NULL DEFAULT 0
 );
 
 CREATE INDEX outbox_actions_at ON outbox_actions (at);
+
+-- Finds who paused a queue last. Only Redis knows that the queue is paused.
+CREATE INDEX outbox_actions_queue ON outbox_actions ((filter ->> 'queue'), at) WHERE action IN ('pause', 'resume');
 
 -- outbox_set_aside makes a dead letter of one row that cannot be relayed, and returns the event's ID.
 -- outbox_set_aside returns NULL if even that fails; the row then stays in its table.
@@ -263,6 +266,24 @@ CREATE TABLE outbox_samples (
     enqueued_total bigint      NOT NULL,
     queued         bigint                -- tasks that waited in Redis, for a worker or for another attempt; null: not known
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+
+-- What became of events within a minute, by type and queue, for the hundred pairs with
+-- the most events. The leader writes the rows of a minute in one statement and keeps
+-- them for 25 hours. One row has neither type nor queue: it says that the minute was
+-- measured, also if nothing happened. A row with a queue only has what waited in Redis.
+CREATE TABLE outbox_type_samples (
+    at         timestamptz NOT NULL,
+    event_type text        NOT NULL,
+    queue      text        NOT NULL,
+    seconds    real        NOT NULL, -- how many seconds the row covers
+    confirmed  bigint      NOT NULL, -- an estimate if there were more than 200 in ten seconds
+    failed     bigint      NOT NULL, -- attempts of handlers that failed, and refusals; at most 5,000 are counted
+    died       bigint      NOT NULL,
+    delay_p50  real,                 -- seconds from the time in an event's ID to its handler; null: none was confirmed
+    delay_p99  real,
+    queued     bigint,               -- tasks that waited in Redis; only where there is no type
+    PRIMARY KEY (at, event_type, queue)
+) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0);
 
 -- The leader's duties that fail at present. Other processes read them here.
 CREATE TABLE outbox_failing (
@@ -555,6 +576,7 @@ DROP FUNCTION outbox_task_of;
 DROP FUNCTION outbox_id_time;
 DROP TABLE outbox_queue_identity;
 DROP TABLE outbox_failing;
+DROP TABLE outbox_type_samples;
 DROP TABLE outbox_samples;
 DROP FUNCTION outbox_set_aside;
 DROP TABLE outbox_actions;

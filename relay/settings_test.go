@@ -266,7 +266,7 @@ func (s *subject) bury() {
 		!slices.ContainsFunc(list, func(l domain.DeadLetter) bool { return string(l.Payload) == "\x00\xff\\" }) {
 		s.t.Fatalf("dead letters %+v: %v", list, err)
 	}
-	if _, _, err := letters.Groups(s.t.Context(), 10); err != nil {
+	if _, _, err := letters.Groups(s.t.Context(), domain.DeadFilter{}, 10); err != nil {
 		s.t.Error(err)
 	}
 	if err := s.redis.Del(s.t.Context(), "asynq:{broken}:pending").Err(); err != nil {

@@ -27,15 +27,15 @@ func (c commands) newDeadCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	dead.AddCommand(c.newDeadListCommand(), c.newDeadShowCommand(), c.newDeadReplayCommand(), c.newDeadDiscardCommand())
+	dead.AddCommand(c.newDeadListCommand(), c.newDeadShowCommand(), c.newDeadReplayCommand(), c.newDeadDiscardCommand(), c.newDeadExportCommand())
 	return dead
 }
 
 // deadFlags choose dead letters.
 type deadFlags struct {
-	filter domain.DeadFilter
-	stage  string
-	all    bool
+	filter               domain.DeadFilter
+	stage, header, field string
+	all                  bool
 }
 
 func (f *deadFlags) add(cmd *cobra.Command) {
@@ -44,6 +44,11 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.stage, "stage", "", "only those given up by: relay or worker")
 	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions([]string{string(domain.StageRelay), string(domain.StageWorker)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case")
+	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
+	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
+	cmd.Flags().StringVar(&f.filter.OrderingKey, "key", "", "only of this ordering key")
+	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
+	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value")
 	durationVar(cmd.Flags(), &f.filter.OlderThan, "older-than", 0, "only those that died longer ago than this, such as 24h")
 	durationVar(cmd.Flags(), &f.filter.NewerThan, "newer-than", 0, "only those that died within this time, such as 1h")
 }
@@ -63,8 +68,12 @@ func (f *deadFlags) read(cmd *cobra.Command, args []string) (domain.DeadFilter, 
 	default:
 		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--stage %s: the stages are relay and worker", f.stage)}
 	}
+	f.filter.HeaderName, f.filter.HeaderValue, _ = strings.Cut(f.header, "=")
+	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
+		return f.filter, nil, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
+	}
 	said := map[string]string{}
-	for _, name := range []string{"type", "queue", "stage", "error", "older-than", "newer-than", "all"} {
+	for _, name := range []string{"type", "not-type", "queue", "key", "header", "field", "stage", "error", "not-error", "older-than", "newer-than", "all"} {
 		if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed {
 			said[name] = flag.Value.String()
 		}

@@ -56,7 +56,7 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 		return nil, err
 	}
 	if len(said) == 0 {
-		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --type, --queue, --stage, --error, --older-than, --newer-than, or --all")}
+		return nil, config.Mistake{Err: fmt.Errorf("say which dead letters: IDs, --all, or a filter such as --type, --error or --not-error")}
 	}
 	letters := deadletters.New(o.db)
 	matched, now, err := letters.Count(cmd.Context(), filter, 0)
@@ -66,9 +66,8 @@ func prepareChange(cmd *cobra.Command, args []string, o *opened, flags *deadFlag
 	if matched == 0 && len(filter.IDs) > 0 {
 		return nil, missing(filter.IDs, 0)
 	}
-	filter.Until = now
 	return &deadChange{
-		letters: letters, filter: filter, action: acting.action(said),
+		letters: letters, filter: filter.At(now), action: acting.action(said),
 		result: changeDocument{Action: name, Matched: matched, DryRun: !acting.yes},
 	}, nil
 }

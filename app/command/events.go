@@ -28,7 +28,7 @@ func (c commands) newEventsCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand(), c.newEventsRetryCommand(), c.newEventsGiveUpCommand(), c.newEventsCancelCommand(), c.newEventsRescheduleCommand(), c.newEventsEraseCommand())
+	events.AddCommand(c.newEventsListCommand(), c.newEventsShowCommand(), c.newEventsEmitCommand(), c.newEventsExportCommand(), c.newEventsCorrectCommand(), c.newEventsRetryCommand(), c.newEventsGiveUpCommand(), c.newEventsCancelCommand(), c.newEventsRescheduleCommand(), c.newEventsEraseCommand())
 	return events
 }
 

@@ -146,7 +146,7 @@ func (c commands) newEventChangeCommand(role config.Role, change *eventChange) *
 			said["ids"] = strings.Join(args, " ")
 			err = run.take(cmd.Context(), ids)
 		case len(said) == 0:
-			return config.Mistake{Err: errors.New("say which events: IDs, --type, --queue, --key, --state, --since, --until or --header")}
+			return config.Mistake{Err: errors.New("say which events: IDs, or a filter such as --type, --state or --since")}
 		default:
 			err = run.takeMatching(cmd.Context(), filter)
 		}

@@ -89,6 +89,7 @@ func newEventListDocument(page *domain.EventPage) eventListDocument {
 type eventFlags struct {
 	filter                            domain.EventFilter
 	state, since, until, header, next string
+	field                             string
 }
 
 func (f *eventFlags) add(cmd *cobra.Command) {
@@ -105,6 +106,10 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.since, "since", "", "only events emitted within this time (15m, 24h), or since this moment (RFC 3339)")
 	cmd.Flags().StringVar(&f.until, "until", "", "only events emitted before this; written as --since")
 	cmd.Flags().StringVar(&f.header, "header", "", "only with this header, name or name=value")
+	cmd.Flags().StringVar(&f.field, "field", "", "only with this field in the JSON payload: name, name=value or order.customer=value")
+	cmd.Flags().StringVar(&f.filter.Error, "error", "", "only those whose error contains this text, in either case; of failing events together with --state failing")
+	cmd.Flags().StringArrayVar(&f.filter.NotErrors, "not-error", nil, "leave out those whose error contains this text, in either case; may be repeated")
+	cmd.Flags().StringArrayVar(&f.filter.NotTypes, "not-type", nil, "leave out this event type; may be repeated")
 	states := make([]string, 0, len(domain.EventStates()))
 	for _, state := range domain.EventStates() {
 		states = append(states, strings.ReplaceAll(string(state), " ", "-"))
@@ -115,7 +120,7 @@ func (f *eventFlags) addFilter(cmd *cobra.Command) {
 // said returns the flags that were set, for the log of actions.
 func (f *eventFlags) said(cmd *cobra.Command) map[string]string {
 	said := map[string]string{}
-	for _, name := range []string{"type", "queue", "key", "state", "since", "until", "header"} {
+	for _, name := range []string{"type", "not-type", "queue", "key", "state", "since", "until", "header", "field", "error", "not-error"} {
 		if flag := cmd.Flags().Lookup(name); flag.Changed {
 			said[name] = flag.Value.String()
 		}
@@ -142,6 +147,9 @@ func (f *eventFlags) read() (domain.EventFilter, domain.ID, error) {
 		}
 	}
 	f.filter.HeaderName, f.filter.HeaderValue, _ = strings.Cut(f.header, "=")
+	if f.filter.Payload, err = domain.ParsePayloadField(f.field); err != nil {
+		return f.filter, domain.ID{}, config.Mistake{Err: fmt.Errorf("--field: %w", err)}
+	}
 	if f.next == "" {
 		return f.filter, domain.ID{}, nil
 	}

@@ -21,6 +21,8 @@ var documentsOf = []struct {
 	commands string
 	value    any
 }{
+	{"actions list", []actionDocument{}},
+	{"actions show", actionDocument{}},
 	{"config", configDocument{}},
 	{"dead list", deadListDocument{}},
 	{"dead show, events show", eventDocument{}},
@@ -28,10 +30,13 @@ var documentsOf = []struct {
 	{"doctor", examination{}},
 	{"env", envDocument{}},
 	{"events list", eventListDocument{}},
+	{"events correct", correctedDocument{}},
 	{"events emit", emittedDocument{}},
 	{"events cancel, events reschedule, events erase", eventChangeDocument{}},
 	{"keys list", keysDocument{}},
 	{"migrate status", migrationsDocument{}},
+	{"queues list", queuesDocument{}},
+	{"queues show", queueDocument{}},
 	{"schedules list", []scheduleDocument{}},
 	{"schedules show", scheduleDocument{}},
 	{"subscriptions list", []subscriptionDocument{}},
@@ -40,8 +45,11 @@ var documentsOf = []struct {
 	{"subscriptions test", probeDocument{}},
 	{"subscriptions replay", []replayCount{}},
 	{"top", topView{}},
+	{"types list", typesDocument{}},
+	{"types show", typeDocument{}},
 	{"verify", verification{}},
 	{"version", versionDocument{}},
+	{"workers list, workers show", []workerDocument{}},
 }
 
 // TestJSONReference keeps the reference of JSON current.

@@ -10,7 +10,6 @@ import (
 	"outboxd/app/command/terminal"
 	"outboxd/config"
 	"outboxd/domain"
-	"outboxd/domain/words"
 	"outboxd/repository/search"
 )
 
@@ -91,7 +90,7 @@ type turnDocument struct {
 }
 
 func newKeyDocument(k *domain.HeldKey) keyDocument {
-	d := keyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: holdReason(k.Turn, time.Now())}
+	d := keyDocument{Key: k.Key, Held: k.Held, Since: k.Since.UTC(), Next: k.Next, Reason: k.Turn.Holds(time.Now())}
 	if t := k.Turn; t != nil {
 		d.Turn = &turnDocument{
 			ID: t.ID, Since: t.Since.UTC(), State: t.State, Type: t.Type, Queue: t.Queue, Attempts: t.Attempts, Error: t.Error, Confirmed: t.Confirmed,
@@ -108,29 +107,6 @@ func newKeyDocument(k *domain.HeldKey) keyDocument {
 		}
 	}
 	return d
-}
-
-// holdReason says why the later events of a key wait for the event that has the
-// turn.
-func holdReason(t *domain.Turn, now time.Time) string {
-	switch {
-	case t == nil:
-		return "the next one's turn is about to be given"
-	case t.Confirmed:
-		return "confirmed; the next one's turn is about to be given"
-	case t.State == domain.StateDead:
-		return "dead letter since " + terminal.Instant(t.At) + ": " + t.Error
-	case t.State == domain.StateInFlight:
-		return "in Redis since " + terminal.Instant(t.At) + ", not confirmed"
-	case t.State == domain.StateGone:
-		return "in Redis, not confirmed"
-	case t.Attempts > 0:
-		return fmt.Sprintf("refused %s, due at %s: %s", words.Many(t.Attempts, "time"), terminal.Instant(t.At), t.Error)
-	case t.At.After(now):
-		return "delayed until " + terminal.Instant(t.At)
-	default:
-		return "on its way, due since " + terminal.Instant(t.At)
-	}
 }
 
 func keysTable(w io.Writer, document *keysDocument) {

@@ -65,7 +65,7 @@ func New(environ []string, build daemon.Build) *cobra.Command {
 	})
 	root.AddCommand(
 		c.newConfigCommand(), c.newEnvCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
-		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newVerifyCommand(),
+		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newTypesCommand(), c.newQueuesCommand(), c.newWorkersCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newActionsCommand(), c.newVerifyCommand(),
 		c.newDoctorCommand(), c.newTopCommand(),
 	)
 	c.addTimeout(root)

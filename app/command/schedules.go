@@ -61,7 +61,7 @@ type scheduleDocument struct {
 func newScheduleDocument(s *domain.Schedule) scheduleDocument {
 	e, o := &s.Event, &s.Event.Options
 	d := scheduleDocument{
-		Name: s.Name, State: "active", Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: e.Type, Payload: e.Payload, Headers: e.Headers, Queue: e.Queue,
+		Name: s.Name, State: s.State(), Cron: s.Cron, TimeZone: s.TimeZone, Missed: s.Missed, Type: e.Type, Payload: e.Payload, Headers: e.Headers, Queue: e.Queue,
 		Key: e.OrderingKey, MaxRetry: o.MaxRetry, Next: s.Next.UTC(), Emitted: s.Emitted, LeftOut: s.LeftOut, Error: s.Error, Paused: s.Paused,
 		CreatedAt: s.CreatedAt.UTC(), ChangedAt: s.ChangedAt.UTC(),
 	}
@@ -80,10 +80,7 @@ func newScheduleDocument(s *domain.Schedule) scheduleDocument {
 		d.Last = new(s.Last.UTC())
 	}
 	if !s.FailedAt.IsZero() {
-		d.State, d.FailedAt = "failing", new(s.FailedAt.UTC())
-	}
-	if s.Paused != nil {
-		d.State = "paused"
+		d.FailedAt = new(s.FailedAt.UTC())
 	}
 	return d
 }

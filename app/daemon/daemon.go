@@ -18,6 +18,7 @@ import (
 	"outboxd/config/value"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/inspect"
 	"outboxd/migrations"
 	"outboxd/relay"
 	"outboxd/repository/postgres"
@@ -42,9 +43,10 @@ type Daemon struct {
 	database   *postgres.Database
 	redis      *broker.Redis // nil: no role needs it
 	watches    []*watch
-	lookout    *lookout.Lookout // nil if this process neither relays nor shows pages
-	relay      *relay.Relay     // nil: not a role of this process
-	deliveries *deliveries      // nil without the role worker
+	inspector  *inspect.Inspector // nil without Redis
+	lookout    *lookout.Lookout   // nil if this process neither relays nor shows pages
+	relay      *relay.Relay       // nil: not a role of this process
+	deliveries *deliveries        // nil without the role worker
 	lineup     *lineup
 
 	undo []func() // clean-up of everything opened so far, called in reverse order

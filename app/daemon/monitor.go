@@ -8,14 +8,17 @@ import (
 	"outboxd/config/address"
 	"outboxd/domain"
 	"outboxd/domain/failing"
+	"outboxd/domain/figures"
 	"outboxd/handler/dashboard"
 	"outboxd/handler/monitor"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
+	"outboxd/jobs/pauses"
 	"outboxd/jobs/publish"
 	"outboxd/jobs/retries"
 	"outboxd/relay"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/schedules"
 	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
 )
@@ -66,7 +69,13 @@ func (d *Daemon) sources() dashboard.Sources {
 		Failing: d.failingChange(),
 		Dead:    deadletters.New(d.database), Unconfirmed: d.cfg.Relay.Unconfirmed,
 		Subscriptions: subscriptions.New(d.database),
-		Mask:          d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
+		Figures: &figures.Source{
+			Store: search.NewFigures(d.database), Queues: inspect.NewOverviews(d.redis), Failing: retries.New(d.redis), Foreign: d.foreignQueues,
+		},
+		Pauses:      &figures.Pauses{Queues: pauses.New(d.redis), Actions: deadletters.New(d.database)},
+		Corrections: deadletters.New(d.database),
+		Keys:        search.NewHeldKeys(d.database), Schedules: schedules.New(d.database),
+		Mask: d.cfg.Monitor.Mask, TraceURL: d.cfg.Monitor.TraceURL,
 	}
 }
 

@@ -113,6 +113,7 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 		return nil
 	}
 	inspector := inspect.NewInspector(d.redis, d.servers.Forgetful(), time.Now)
+	d.inspector = inspector
 	inspector.Handles(HandledTypes())
 	inspector.OnlyOurs(search.NewKnownEvents(d.database, d.cfg.Relay.History).Among)
 	inspector.Receivers(search.NewOverviews(d.database).Receivers)
@@ -124,6 +125,14 @@ func (d *Daemon) addWatches(beside *relay.Relay) error {
 		})
 	}
 	return nil
+}
+
+// foreignQueues returns the queues that only other programs use, as the last look found.
+func (d *Daemon) foreignQueues() []string {
+	if d.inspector == nil {
+		return nil
+	}
+	return d.inspector.Foreign()
 }
 
 // itself returns the facts about this process that findings depend on. beside is

@@ -118,7 +118,7 @@ func (q *QueueFacts) paused() []domain.Finding {
 		return nil
 	}
 	return of("queue-paused", strings.Join(q.Paused, ", ")+words.Plural(len(q.Paused), " is", " are")+" paused", "its tasks wait until it is resumed",
-		"resume it in Asynqmon, at /monitoring/tasks/, or with asynq queue resume NAME")
+		"outboxd queues resume NAME, or the page Queues, lets it go on; outboxd queues show NAME says who paused it, and why")
 }
 
 func (q *QueueFacts) unhandled() []domain.Finding {

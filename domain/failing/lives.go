@@ -41,9 +41,9 @@ func (l Lives) Search(ctx context.Context, filter domain.EventFilter, before dom
 	if err := l.mark(ctx, page.Events); err != nil {
 		page.QueueFault = err.Error()
 	}
-	if filter.State == domain.StateInFlight {
-		page.Events = slices.DeleteFunc(page.Events, func(e domain.EventSummary) bool { return e.State == domain.StateFailing })
-	}
+	page.Events = slices.DeleteFunc(page.Events, func(e domain.EventSummary) bool {
+		return e.State == domain.StateFailing && (filter.State == domain.StateInFlight || !filter.ErrorMatches(e.Error, e.Type))
+	})
 	return page, nil
 }
 
@@ -158,11 +158,11 @@ func (l Lives) look(ctx context.Context, filter domain.EventFilter, events []nam
 		task, failing := tasks[e.task.TaskID]
 		at := slices.IndexFunc(known, func(k domain.EventSummary) bool { return taskOf(&k) == e.task })
 		switch {
-		case !failing || filter.Type != "" && task.Type != filter.Type:
+		case !failing || filter.Type != "" && task.Type != filter.Type || !filter.ErrorMatches(task.Error, task.Type):
 		case at >= 0:
 			set(&known[at], task)
 			found = append(found, known[at])
-		case l.NoHistory && filter.OrderingKey == "" && filter.HeaderName == "":
+		case l.NoHistory && filter.OrderingKey == "" && filter.HeaderName == "" && filter.Payload.Path == nil:
 			made, _ := e.id.Time()
 			summary := domain.EventSummary{ID: e.id, Type: task.Type, Queue: task.Queue, CreatedAt: made, Since: made}
 			set(&summary, task)

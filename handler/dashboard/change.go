@@ -27,44 +27,52 @@ const (
 // changeForm is a change of dead letters (replay or discard) that the visitor has
 // not confirmed yet.
 type changeForm struct {
-	Action, Type, Error, Until string
-	IDs                        []string
-	Matched                    int64
-	More                       bool // than Matched
-	Fault                      string
-	Reason, Actor, Canary      string
+	deadQuery
+	Action                string
+	Matched               int64
+	More                  bool // than Matched
+	Fault                 string
+	Reason, Actor, Canary string
+}
+
+// canaryFrom is the number of dead letters above which a replay begins with a canary, if
+// nobody says otherwise, and canaryUsual is how large that is.
+const (
+	canaryFrom  = 20
+	canaryUsual = 5
+)
+
+// UsualCanary is the canary that the form suggests.
+func (f *changeForm) UsualCanary() string {
+	switch {
+	case f.Canary != "":
+		return f.Canary
+	case f.Matched > canaryFrom:
+		return strconv.Itoa(canaryUsual)
+	default:
+		return "0"
+	}
 }
 
 // readChange reads which dead letters the form chooses. readChange refuses a form
 // that chooses all of them.
 func readChange(values url.Values) (changeForm, domain.DeadFilter, error) {
 	f := changeForm{
-		Action: values.Get("action"), Type: values.Get("type"), Error: values.Get("error"), Until: values.Get("until"), IDs: values["id"],
-		Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")), Canary: values.Get("canary"),
+		Action: values.Get("action"), Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")), Canary: values.Get("canary"),
 	}
-	filter := domain.DeadFilter{Type: f.Type, ErrorForm: f.Error}
+	var filter domain.DeadFilter
 	if f.Action != "replay" && f.Action != "discard" {
 		return f, filter, domain.Errorf(domain.CodeInvalid, "dead letters are replayed or discarded")
 	}
-	if len(f.IDs) > maxChosen || len(f.Reason) > maxReason || len(f.Actor) > maxActor {
-		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: choose up to %d dead letters, and be brief about the reason", maxChosen)
+	if len(f.Reason) > maxReason || len(f.Actor) > maxActor {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
 	}
-	for _, text := range f.IDs {
-		id, err := domain.EventID(text)
-		if err != nil {
-			return f, filter, err
-		}
-		filter.IDs = append(filter.IDs, id)
+	var err error
+	if f.deadQuery, filter, err = readDeadQuery(values); err != nil {
+		return f, filter, err
 	}
-	if len(filter.IDs) == 0 && f.Type == "" {
-		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group or single dead letters first")
-	}
-	if f.Until != "" {
-		until, err := time.Parse(time.RFC3339Nano, f.Until)
-		if err != nil {
-			return f, filter, domain.Errorf(domain.CodeInvalid, "the form is damaged: load it again")
-		}
-		filter.Until = until
+	if !f.Chooses() {
+		return f, filter, domain.Errorf(domain.CodeInvalid, "choose a group, single dead letters or a filter first")
 	}
 	return f, filter, nil
 }
@@ -94,10 +102,13 @@ func (d *Dashboard) changeForm(c *fiber.Ctx, f changeForm, filter domain.DeadFil
 		return err
 	}
 	f.Matched, f.More = matched, matched == deadCounted
-	if f.Until == "" {
-		f.Until = now.UTC().Format(time.RFC3339Nano)
+	// What was relative to now stays as it is while the person thinks.
+	fixed := filter.At(now)
+	f.Until = fixed.Until.UTC().Format(time.RFC3339Nano)
+	if !fixed.Since.IsZero() {
+		f.Since = fixed.Since.UTC().Format(time.RFC3339Nano)
 	}
-	return d.Render(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: f})
+	return d.Render(c, Page{Template: "change", Title: "Confirm", Section: SectionDead, Data: &f})
 }
 
 // startChange begins the change that the visitor confirmed, and redirects to the
@@ -149,11 +160,9 @@ func (d *Dashboard) startChange(c *fiber.Ctx) error {
 
 // said returns the filter of the form, for the log of actions.
 func (f *changeForm) said() map[string]string {
-	said := map[string]string{}
-	for name, value := range map[string]string{"type": f.Type, "error-form": f.Error, "ids": strings.Join(f.IDs, " "), "canary": f.Canary} {
-		if value != "" {
-			said[name] = value
-		}
+	said := f.deadQuery.said()
+	if f.Canary != "" {
+		said["canary"] = f.Canary
 	}
 	return said
 }

@@ -29,6 +29,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/diagnosis"
 	"outboxd/domain/failing"
+	"outboxd/domain/figures"
 )
 
 // Visitor is the person who opened a page.
@@ -73,6 +74,12 @@ type Sources struct {
 	Failing *failing.Change
 
 	Subscriptions domain.SubscriptionOverviews
+	// Figures are those of types, queues and workers; Pauses pause queues.
+	Figures     *figures.Source
+	Pauses      *figures.Pauses
+	Corrections domain.Corrections
+	Keys        HeldKeys
+	Schedules   ScheduleList
 	// Unconfirmed lists the event types whose consumers do not confirm events.
 	Unconfirmed []string
 	// Mask is a list of names. The pages hide the values of payload keys and
@@ -124,15 +131,26 @@ func (d *Dashboard) Routes(app fiber.Router) {
 	r.get("/history", d.history)
 	r.get("/history/table", d.historyTable)
 	r.get("/events", d.events)
+	r.get("/events/export", d.exportEvents)
 	r.get("/events/:id", d.event)
+	r.get("/events/:id/correct", d.correct)
+	r.post("/events/:id/correct", d.emitCorrected)
 	r.get("/subscriptions", d.subscriptions)
 	r.get("/subscriptions/:name", d.subscription)
 	r.get("/failing", d.failing)
 	r.get("/failing/change", d.confirmFailing)
 	r.post("/failing/change", d.changeFailing)
+	r.get("/types", d.types)
+	r.get("/queues", d.queues)
+	r.get("/queues/change", d.confirmQueue)
+	r.post("/queues/change", d.changeQueue)
+	r.get("/workers", d.workers)
+	r.get("/keys", d.keys)
+	r.get("/schedules", d.schedules)
 	r.get("/actions", d.actions)
 	r.get("/dead", d.dead)
 	r.get("/dead/group", d.deadGroup)
+	r.get("/dead/export", d.exportDead)
 	r.get("/dead/change", d.confirmChange)
 	r.post("/dead/change", d.startChange)
 	r.get("/dead/changes/:id", d.change)

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"html/template"
 	"net/url"
 
@@ -15,67 +16,116 @@ const (
 	actionsShown = 20
 )
 
-// deadPage has the groups of dead letters, or the dead letters of one group.
+// deadPage has the groups of the chosen dead letters, or these themselves.
 type deadPage struct {
+	deadQuery
 	Groups      []deadGroup
 	More        bool // older dead letters were not grouped
+	Matched     int64
+	MoreMatched bool // than Matched
 	Actions     []domain.RecordedAction
-	Type, Error string // of the chosen group
 	Letters     []domain.DeadLetter
+	First       template.URL // the query of the first page; "": this is it
 	Next        template.URL // the query of the next page
 }
 
 type deadGroup struct {
 	domain.DeadGroup
-	Query template.URL
+	Only    template.URL // the query of the group alone
+	Without template.URL // the query of what was chosen, without errors like these
+}
+
+// readDead reads the query. A fault of it is shown in the form, and nothing is chosen.
+func (d *Dashboard) readDead(c *fiber.Ctx) (p deadPage, filter domain.DeadFilter, err error) {
+	if d.o.Sources.Dead == nil {
+		return p, filter, errNoDatabase()
+	}
+	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return p, filter, domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+	}
+	p.deadQuery, filter, err = readDeadQuery(values)
+	if err != nil {
+		p.Fault = err.Error()
+		c.Status(fiber.StatusUnprocessableEntity)
+	}
+	return p, filter, nil
 }
 
 // dead shows the dead letters grouped by type and error, and the latest actions of
 // people.
 func (d *Dashboard) dead(c *fiber.Ctx) error {
-	if d.o.Sources.Dead == nil {
-		return errNoDatabase()
-	}
-	groups, more, err := d.o.Sources.Dead.Groups(c.UserContext(), deadGrouped)
+	p, filter, err := d.readDead(c)
 	if err != nil {
 		return err
 	}
-	p := deadPage{More: more}
-	for _, g := range groups {
-		p.Groups = append(p.Groups, deadGroup{g, encoded(groupQuery(g.Type, g.ErrorForm))})
+	if p.Fault == "" {
+		if err := d.groups(c.UserContext(), &p, filter); err != nil {
+			return err
+		}
 	}
 	if p.Actions, err = d.o.Sources.Dead.Actions(c.UserContext(), actionsShown); err != nil {
 		return err
 	}
-	return d.Render(c, Page{Template: "dead", Title: "Dead letters", Section: SectionDead, Data: p})
+	return d.Render(c, Page{Template: "dead", Title: "Dead letters", Section: SectionDead, Data: &p})
 }
 
-func groupQuery(kind, form string) url.Values { return url.Values{"type": {kind}, "error": {form}} }
+// groups groups the chosen dead letters, and counts them.
+func (d *Dashboard) groups(ctx context.Context, p *deadPage, filter domain.DeadFilter) error {
+	groups, more, err := d.o.Sources.Dead.Groups(ctx, filter, deadGrouped)
+	if err != nil {
+		return err
+	}
+	p.More = more
+	for _, g := range groups {
+		only := p.deadQuery
+		only.Type, only.Form, only.Not = g.Type, g.ErrorForm, nil
+		without := p.deadQuery
+		without.IDs = nil
+		p.Groups = append(p.Groups, deadGroup{g, only.Query(), without.Query(pair{"not", g.ErrorForm})})
+		p.Matched += int64(g.Count)
+	}
+	if more {
+		p.Matched, p.MoreMatched, err = d.countDead(ctx, filter)
+	}
+	return err
+}
+
+func (d *Dashboard) countDead(ctx context.Context, filter domain.DeadFilter) (n int64, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	n, _, err = d.o.Sources.Dead.Count(ctx, filter, deadCounted)
+	return n, n == deadCounted, err
+}
 
 // encoded returns a URL query as a type that templates do not escape again.
 func encoded(q url.Values) template.URL {
 	return template.URL(q.Encode()) //nolint:gosec // Encode leaves nothing that could end an attribute
 }
 
-// deadGroup shows the dead letters of one group, the oldest first.
+// deadGroup lists the chosen dead letters, those that died first at the top.
 func (d *Dashboard) deadGroup(c *fiber.Ctx) error {
-	if d.o.Sources.Dead == nil {
-		return errNoDatabase()
+	p, filter, err := d.readDead(c)
+	if err != nil {
+		return err
 	}
-	p := deadPage{Type: c.Query("type"), Error: c.Query("error")}
 	after, err := domain.ParseCursor(c.Query("after"))
 	if err != nil {
 		return err
 	}
-	letters, err := d.o.Sources.Dead.List(c.UserContext(), domain.DeadFilter{Type: p.Type, ErrorForm: p.Error}, after, deadShown)
-	if err != nil {
-		return err
+	if p.Fault == "" {
+		if p.Letters, err = d.o.Sources.Dead.List(c.UserContext(), filter, after, deadShown); err != nil {
+			return err
+		}
+		if p.Matched, p.MoreMatched, err = d.countDead(c.UserContext(), filter); err != nil {
+			return err
+		}
 	}
-	p.Letters = letters
-	if len(letters) == deadShown {
-		q := groupQuery(p.Type, p.Error)
-		q.Set("after", letters[deadShown-1].Cursor().String())
-		p.Next = encoded(q)
+	if len(p.Letters) == deadShown {
+		p.Next = p.Query(pair{"after", p.Letters[deadShown-1].Cursor().String()})
 	}
-	return d.Render(c, Page{Template: "dead-group", Title: "Dead letters of " + p.Type, Section: SectionDead, Data: p})
+	if c.Query("after") != "" {
+		p.First = p.Query()
+	}
+	return d.Render(c, Page{Template: "dead-group", Title: "Dead letters", Section: SectionDead, Data: &p})
 }

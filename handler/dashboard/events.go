@@ -17,6 +17,7 @@ const eventsShown = 50
 // eventSearch has the input of the search form and the events found.
 type eventSearch struct {
 	ID, Type, Queue, Key, State, Since, Until, Header string
+	Field, Error, Without                             string
 	States                                            []domain.EventState
 	Fault                                             string // what is wrong with the form
 	Page                                              domain.EventPage
@@ -27,11 +28,7 @@ type eventSearch struct {
 // events shows the search form and a page of matching events. If the visitor
 // entered an ID, it redirects to that event's page.
 func (d *Dashboard) events(c *fiber.Ctx) error {
-	s := eventSearch{
-		ID: strings.TrimSpace(c.Query("id")), Type: c.Query("type"), Queue: c.Query("queue"), Key: c.Query("key"), State: c.Query("state"),
-		Since: c.Query("since"), Until: c.Query("until"), Header: c.Query("header"),
-		States: domain.EventStates(), First: c.Query("after") == "",
-	}
+	s := readEventSearch(c)
 	filter, after, err := s.read(c.Query("after"))
 	switch {
 	case err != nil && domain.ErrorCode(err) == domain.CodeInvalid:
@@ -48,10 +45,19 @@ func (d *Dashboard) events(c *fiber.Ctx) error {
 			return err
 		}
 		if !s.Page.Next.IsZero() {
-			s.Next = s.query(s.Page.Next)
+			s.Next = s.Query(pair{"after", s.Page.Next.String()})
 		}
 	}
-	return d.Render(c, Page{Template: "events", Title: "Events", Section: SectionEvents, Data: s})
+	return d.Render(c, Page{Template: "events", Title: "Events", Section: SectionEvents, Data: &s})
+}
+
+// readEventSearch copies what it reads, because an export outlives the request.
+func readEventSearch(c *fiber.Ctx) eventSearch {
+	get := func(name string) string { return strings.Clone(c.Query(name)) }
+	return eventSearch{
+		ID: strings.TrimSpace(get("id")), Type: get("type"), Queue: get("queue"), Key: get("key"), State: get("state"), Since: get("since"), Until: get("until"), Header: get("header"),
+		Field: get("field"), Error: get("error"), Without: get("without"), States: domain.EventStates(), First: get("after") == "",
+	}
 }
 
 func errNoDatabase() error {
@@ -60,7 +66,10 @@ func errNoDatabase() error {
 
 // read returns the filter of the form. Its errors have domain.CodeInvalid.
 func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) {
-	f := domain.EventFilter{Type: s.Type, Queue: s.Queue, OrderingKey: s.Key}
+	f := domain.EventFilter{Type: s.Type, Queue: s.Queue, OrderingKey: s.Key, Error: s.Error}
+	if s.Without != "" {
+		f.NotErrors = []string{s.Without}
+	}
 	f.HeaderName, f.HeaderValue, _ = strings.Cut(s.Header, "=")
 	var before domain.ID
 	var err error
@@ -73,6 +82,7 @@ func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) 
 		{s.State, func(text string) (err error) { f.State, err = domain.ParseEventState(text); return err }},
 		{s.Since, func(text string) (err error) { f.Since, err = domain.ParseMoment(text, now); return err }},
 		{s.Until, func(text string) (err error) { f.Until, err = domain.ParseMoment(text, now); return err }},
+		{s.Field, func(text string) (err error) { f.Payload, err = domain.ParsePayloadField(text); return err }},
 		{after, func(text string) (err error) { before, err = domain.ParseID(text); return err }},
 	} {
 		if field.text != "" && err == nil {
@@ -82,16 +92,24 @@ func (s *eventSearch) read(after string) (domain.EventFilter, domain.ID, error) 
 	return f, before, err
 }
 
-// query returns the form as a URL query for the next page, which begins after the
-// given event.
-func (s *eventSearch) query(after domain.ID) template.URL {
-	q := url.Values{"after": {after.String()}}
-	for name, value := range map[string]string{
-		"type": s.Type, "queue": s.Queue, "key": s.Key, "state": s.State, "since": s.Since, "until": s.Until, "header": s.Header,
+// Pairs returns what was chosen.
+func (s *eventSearch) Pairs() (pairs []pair) {
+	for _, p := range []pair{
+		{"type", s.Type}, {"queue", s.Queue}, {"key", s.Key}, {"state", s.State}, {"since", s.Since}, {"until", s.Until}, {"header", s.Header},
+		{"field", s.Field}, {"error", s.Error}, {"without", s.Without},
 	} {
-		if value != "" {
-			q.Set(name, value)
+		if p.Value != "" {
+			pairs = append(pairs, p)
 		}
+	}
+	return pairs
+}
+
+// Query returns the form as a query, with more pairs behind.
+func (s *eventSearch) Query(more ...pair) template.URL {
+	q := url.Values{}
+	for _, p := range append(s.Pairs(), more...) {
+		q.Add(p.Name, p.Value)
 	}
 	return encoded(q)
 }

@@ -2,6 +2,8 @@ package dashboard
 
 import (
 	"html/template"
+	"math"
+	"strconv"
 	"time"
 
 	"outboxd/domain"
@@ -21,6 +23,12 @@ var formats = template.FuncMap{
 	"ago":      words.Ago,
 	"title":    title,
 	"leg":      newLeg,
+	"age":      age,
+	"seconds":  func(s float64) string { return words.Duration(time.Duration(s * float64(time.Second))) },
+	"decimal":  decimal,
+	"weights":  domain.QueueWeights,
+	"of":       typeQuery,
+	"in":       queueQuery,
 }
 
 // title writes the name of a server with its usual capitals.
@@ -70,4 +78,20 @@ func instant(at time.Time) string {
 		return ""
 	}
 	return at.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// age writes how long something has waited; "" for the zero time.
+func age(now, since time.Time) string {
+	if since.IsZero() {
+		return ""
+	}
+	return words.Rough(max(now.Sub(since), 0))
+}
+
+// decimal writes a number with one digit behind the point if it is small.
+func decimal(n float64) string {
+	if n < 10 && n != math.Trunc(n) {
+		return strconv.FormatFloat(n, 'f', 1, 64)
+	}
+	return words.Count(int64(math.Round(n)))
 }

@@ -39,6 +39,12 @@ const (
 	SectionDead     Section = "dead"
 	SectionActions  Section = "actions"
 
+	SectionTypes     Section = "types"
+	SectionQueues    Section = "queues"
+	SectionWorkers   Section = "workers"
+	SectionKeys      Section = "keys"
+	SectionSchedules Section = "schedules"
+
 	SectionSubscriptions Section = "subscriptions"
 )
 
@@ -137,7 +143,7 @@ func admitted(c *fiber.Ctx) error {
 func sectionOf(path string) Section {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch section := Section(first); section {
-	case SectionEvents, SectionFailing, SectionDead, SectionActions, SectionSubscriptions:
+	case SectionEvents, SectionFailing, SectionDead, SectionActions, SectionSubscriptions, SectionTypes, SectionQueues, SectionWorkers, SectionKeys, SectionSchedules:
 		return section
 	default:
 		return SectionOverview

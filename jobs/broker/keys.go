@@ -1,6 +1,9 @@
 package broker
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // QueuesKey names a set with the names of all queues. QueuesKey and most of the keys
 // below are Asynq's, from its package internal/base. The braces make Redis Cluster keep
@@ -46,6 +49,17 @@ func ArchivedKey(queue string) string { return QueuePrefix(queue) + "archived" }
 
 // PausedKey returns a key that exists while the queue is paused.
 func PausedKey(queue string) string { return QueuePrefix(queue) + "paused" }
+
+// ProcessedKey and FailedKey count the attempts of a UTC day; the failed ones are among
+// the processed.
+func ProcessedKey(queue string, day time.Time) string {
+	return QueuePrefix(queue) + "processed:" + day.UTC().Format(time.DateOnly)
+}
+
+// FailedKey: see ProcessedKey.
+func FailedKey(queue string, day time.Time) string {
+	return QueuePrefix(queue) + "failed:" + day.UTC().Format(time.DateOnly)
+}
 
 // ShardProbeKey returns the key that a probe of the queue's node writes.
 func ShardProbeKey(queue string) string { return QueuePrefix(queue) + "outboxd:probe" }

@@ -38,6 +38,7 @@ type queueReads struct {
 	head                                        *redis.StringCmd // the oldest pending task
 	soonest, latest                             *redis.StringSliceCmd
 	since                                       *redis.StringCmd // when the head became pending; nil without a head
+	paused, processed, failed                   *redis.StringCmd
 }
 
 // Queues implements domain.QueueOverviews. Queues takes two round trips, or three if
@@ -49,7 +50,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 		return nil, broker.Unavailable("count the tasks of the queues", err)
 	}
 	slices.Sort(names)
-	reads := make([]queueReads, len(names))
+	reads, today := make([]queueReads, len(names)), time.Now()
 	answers, err := o.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, name := range names {
 			reads[i] = queueReads{
@@ -59,6 +60,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 				head:     pipe.LIndex(ctx, broker.PendingKey(name), -1),
 				soonest:  pipe.ZRange(ctx, broker.RetryKey(name), 0, oldestLooked-1),
 				latest:   pipe.ZRange(ctx, broker.RetryKey(name), -oldestLooked, -1),
+				paused:   pipe.Get(ctx, broker.PausedKey(name)), processed: pipe.Get(ctx, broker.ProcessedKey(name, today)), failed: pipe.Get(ctx, broker.FailedKey(name, today)),
 			}
 		}
 		return nil
@@ -76,7 +78,7 @@ func (o *Overviews) Queues(ctx context.Context) ([]domain.QueueStatus, error) {
 		}
 		queues = append(queues, domain.QueueStatus{
 			Name: names[i], Pending: r.pending.Val(), Active: r.active.Val(), Scheduled: r.scheduled.Val(), Retry: r.retry.Val(), Archived: r.archived.Val(),
-			OldestAt: r.oldest(),
+			OldestAt: r.oldest(), PausedAt: r.pausedAt(), Processed: number(r.processed), Failed: number(r.failed),
 		})
 	}
 	return queues, nil
@@ -135,6 +137,20 @@ func (r queueReads) oldest() (oldest time.Time) {
 	return oldest
 }
 
+// pausedAt returns when the queue was paused, to the second.
+func (r queueReads) pausedAt() time.Time {
+	if r.paused.Err() != nil {
+		return time.Time{}
+	}
+	return time.Unix(max(number(r.paused), 1), 0)
+}
+
+// number returns 0 for a value that is missing.
+func number(read *redis.StringCmd) int64 {
+	n, _ := strconv.ParseInt(read.Val(), 10, 64)
+	return n
+}
+
 // Workers implements domain.QueueOverviews. Asynq's inspector takes no context; the
 // timeouts of the client limit it.
 func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
@@ -146,7 +162,7 @@ func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
 	for i, s := range servers {
 		workers[i] = domain.WorkerStatus{
 			Host: s.Host, PID: s.PID, StartedAt: s.Started, Concurrency: s.Concurrency, Busy: len(s.ActiveWorkers),
-			Stopping: s.Status != "active",
+			Stopping: s.Status != "active", Queues: s.Queues, Strict: s.StrictPriority, Tasks: working(s.ActiveWorkers),
 		}
 	}
 	slices.SortFunc(workers, func(a, b domain.WorkerStatus) int {
@@ -156,4 +172,14 @@ func (o *Overviews) Workers(context.Context) ([]domain.WorkerStatus, error) {
 		return a.PID - b.PID
 	})
 	return workers, nil
+}
+
+func working(active []*asynq.WorkerInfo) []domain.WorkingTask {
+	slices.SortFunc(active, func(a, b *asynq.WorkerInfo) int { return a.Started.Compare(b.Started) })
+	active = active[:min(len(active), domain.WorkerTasksShown)]
+	tasks := make([]domain.WorkingTask, len(active))
+	for i, a := range active {
+		tasks[i] = domain.WorkingTask{TaskRef: domain.TaskRef{Queue: a.Queue, TaskID: a.TaskID}, Type: a.TaskType, Since: a.Started, Deadline: a.Deadline}
+	}
+	return tasks
 }

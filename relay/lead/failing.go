@@ -20,6 +20,7 @@ const (
 	dutyKeys    duty = "keys"
 	dutyFold    duty = "fold"
 	dutyTidy    duty = "tidy"
+	dutyTypes   duty = "types"
 
 	dutyAcknowledge duty = "acknowledge"
 	dutyCancelled   duty = "cancelled"
@@ -35,6 +36,7 @@ var duties = map[duty]string{
 	dutyKeys:    "look after ordering keys",
 	dutyFold:    "fold the account of events",
 	dutyTidy:    "keep the partitions and trim",
+	dutyTypes:   "measure types and queues",
 
 	dutyAcknowledge: "confirm what consumers with another database acknowledged",
 	dutyCancelled:   "delete the tasks of events that were taken back",

@@ -250,12 +250,17 @@ func (l *Leader) passEnded(ctx context.Context, gone []domain.Event) error {
 }
 
 // fold adds the new entries to outbox_account. fold may be late, because reports count the entries as well as the
-// sums.
+// sums. fold also measures by type and queue, which has the same rhythm.
 func (l *Leader) fold(ctx context.Context) {
 	_, err := l.duties.Housekeeping.FoldAccount(ctx)
 	l.failing.note(ctx, dutyFold, err)
 	if err != nil && ctx.Err() == nil {
 		l.log.Warn("could not fold the account of events", "retry_in", foldEvery, "error", err)
+	}
+	err = l.duties.Housekeeping.MeasureTypes(ctx, l.metrics.queues.byQueue())
+	l.failing.note(ctx, dutyTypes, err)
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn("could not measure types and queues", "retry_in", foldEvery, "error", err)
 	}
 }
 

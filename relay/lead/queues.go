@@ -19,6 +19,9 @@ type Queues struct {
 	Failing   domain.FailingTasks
 	// Receivers returns the receivers to which workers deliver nothing at present.
 	Receivers func(ctx context.Context) ([]domain.ReceiverStatus, error)
+	// Foreign returns the queues that only other programs use: they are not measured.
+	// nil: none is known.
+	Foreign func() []string
 }
 
 const (
@@ -72,6 +75,11 @@ func (q *Queues) look(ctx context.Context) (seen inQueues, err error) {
 		}
 	}
 	seen.at = time.Now()
+	if q.Foreign != nil {
+		foreign := q.Foreign()
+		seen.queues = slices.DeleteFunc(seen.queues, func(q domain.QueueStatus) bool { return slices.Contains(foreign, q.Name) })
+		seen.failing.Groups = slices.DeleteFunc(seen.failing.Groups, func(g domain.FailingGroup) bool { return slices.Contains(foreign, g.Queue) })
+	}
 	seen.receivers, err = q.Receivers(ctx)
 	return seen, err
 }
@@ -122,6 +130,20 @@ func (g *queueGauges) waiting() *int64 {
 		n += q.Pending + q.Retry
 	}
 	return &n
+}
+
+// byQueue returns how many tasks wait in the largest queues; none if that is not known.
+func (g *queueGauges) byQueue() map[string]int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waiting := map[string]int64{}
+	if g.seen == nil {
+		return waiting
+	}
+	for _, q := range largestQueues(g.seen.queues) {
+		waiting[q.Name] += q.Pending + q.Retry
+	}
+	return waiting
 }
 
 // Describe implements prometheus.Collector.

@@ -9,7 +9,7 @@ import (
 // PageStatements are what the pages ask of the dead letters, with their parameters.
 func PageStatements() map[string][]any {
 	return map[string][]any{
-		"dead groups":   {deadGroupsSQL, 10_000, maxGroups},
+		"dead groups":   append([]any{deadGroupsSQL}, append(deadArgs(domain.DeadFilter{}), 10_000, maxGroups)...),
 		"a small group": append([]any{listDeadSQL}, append(deadArgs(domain.DeadFilter{Type: "test:a", ErrorForm: "none"}), time.Time{}, [16]byte{}, 50)...),
 		"actions":       {actionsSQL, 20},
 	}

@@ -18,17 +18,18 @@ const maxGroups = 100
 // letter.
 const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+', '#', 'g'), 300)`
 
-// deadGroupsSQL reads only the $1 latest dead letters, by the index outbox_dead_place. So
-// it reads a bounded number of rows, whatever the number of dead letters.
-const deadGroupsSQL = `
+// deadGroupsSQL reads only the $21 latest dead letters, by the index outbox_dead_place. So
+// it reads a bounded number of rows, whatever the number of dead letters, unless a filter
+// chooses few of them.
+var deadGroupsSQL = `
 SELECT event_type, error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
-FROM (SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, died_at FROM outbox_dead ORDER BY died_at DESC, id DESC LIMIT $1) AS latest
-GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $2`
+FROM (SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, died_at FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $21) AS latest
+GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $22`
 
 // Groups implements domain.DeadLetters.
-func (l *Letters) Groups(ctx context.Context, limit int) ([]domain.DeadGroup, bool, error) {
+func (l *Letters) Groups(ctx context.Context, filter domain.DeadFilter, limit int) ([]domain.DeadGroup, bool, error) {
 	const doing = "group dead letters"
-	rows, err := l.db.Pool().Query(ctx, deadGroupsSQL, limit+1, maxGroups)
+	rows, err := l.db.Pool().Query(ctx, deadGroupsSQL, append(deadArgs(filter), limit+1, maxGroups)...)
 	if err != nil {
 		return nil, false, postgres.Translate(err, doing)
 	}
@@ -40,7 +41,15 @@ func (l *Letters) Groups(ctx context.Context, limit int) ([]domain.DeadGroup, bo
 	return groups, looked > limit || len(groups) == maxGroups, postgres.Translate(err, doing)
 }
 
-const actionsSQL = `SELECT at, actor, action, filter::text, reason, events FROM outbox_actions ORDER BY at DESC LIMIT $1`
+const (
+	actionsSQL = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions ORDER BY at DESC LIMIT $1`
+	actionSQL  = `SELECT id, at, actor, action, filter::text, reason, events FROM outbox_actions WHERE id = $1`
+)
+
+func scanAction(row pgx.CollectableRow) (a domain.RecordedAction, err error) {
+	err = row.Scan((*[16]byte)(&a.ID), &a.At, &a.Actor, &a.Kind, &a.Filter, &a.Reason, &a.Events)
+	return a, err
+}
 
 // Actions implements domain.DeadLetters.
 func (l *Letters) Actions(ctx context.Context, limit int) ([]domain.RecordedAction, error) {
@@ -49,8 +58,25 @@ func (l *Letters) Actions(ctx context.Context, limit int) ([]domain.RecordedActi
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}
-	actions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[domain.RecordedAction])
+	actions, err := pgx.CollectRows(rows, scanAction)
 	return actions, postgres.Translate(err, doing)
+}
+
+// Action implements domain.DeadLetters.
+func (l *Letters) Action(ctx context.Context, id domain.ID) (*domain.RecordedAction, error) {
+	const doing = "look for an action"
+	rows, err := l.db.Pool().Query(ctx, actionSQL, [16]byte(id))
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	found, err := pgx.CollectRows(rows, scanAction)
+	switch {
+	case err != nil:
+		return nil, postgres.Translate(err, doing)
+	case len(found) == 0:
+		return nil, domain.Errorf(domain.CodeNotFound, "there is no action %s", id)
+	}
+	return &found[0], nil
 }
 
 var _ domain.ActionRecords = (*Letters)(nil)

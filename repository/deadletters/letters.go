@@ -19,18 +19,6 @@ func New(db *postgres.Database) *Letters { return &Letters{db: db} }
 
 var _ domain.DeadLetters = (*Letters)(nil)
 
-// deadFilterSQL is the condition of a domain.DeadFilter, with the parameters of
-// deadArgs.
-const deadFilterSQL = `
-    ($1::uuid[] IS NULL OR d.id = ANY ($1)) AND ($2 = '' OR d.event_type = $2) AND ($3 = '' OR d.queue = $3)
-    AND ($4 = '' OR d.stage = $4) AND ($5 = '' OR strpos(lower(d.error), lower($5)) > 0)
-    AND ($6::float8 = 0 OR d.died_at <= now() - $6 * interval '1 second') AND ($7::float8 = 0 OR d.died_at >= now() - $7 * interval '1 second')
-    AND ($8::timestamptz IS NULL OR d.died_at <= $8) AND ($9 = '' OR ` + errorFormSQL + ` = $9) AND ($10::uuid[] IS NULL OR d.id <> ALL ($10))`
-
-func deadArgs(f domain.DeadFilter) []any {
-	return []any{postgres.UUIDs(f.IDs), f.Type, f.Queue, string(f.Stage), f.Error, f.OlderThan.Seconds(), f.NewerThan.Seconds(), stored.TimeOrNull(f.Until), f.ErrorForm, postgres.UUIDs(f.Except)}
-}
-
 var listDeadSQL = `
 SELECT ` + stored.Columns + `, stage, error, died_at, coalesce(first.detail, error), coalesce(first.at, died_at),
        EXISTS (SELECT FROM outbox_turns t WHERE t.event_id = d.id)
@@ -38,9 +26,9 @@ FROM outbox_dead d LEFT JOIN LATERAL (
     SELECT j.detail, j.at FROM outbox_journal j
     WHERE j.event_id = d.id AND j.entry IN ('refused', 'failed', 'died') ORDER BY j.at LIMIT 1
 ) AS first ON true
-WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($11, $12::uuid)
+WHERE ` + deadFilterSQL + ` AND (d.died_at, d.id) > ($21, $22::uuid)
 ORDER BY d.died_at, d.id
-LIMIT $13`
+LIMIT $23`
 
 // List implements domain.DeadLetters.
 func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after domain.Cursor, limit int) ([]domain.DeadLetter, error) {
@@ -63,9 +51,9 @@ func (l *Letters) List(ctx context.Context, filter domain.DeadFilter, after doma
 	return list, postgres.Translate(rows.Err(), doing)
 }
 
-// The query stops counting at $11 dead letters, so that it stays cheap.
-const countDeadSQL = `
-SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($11::bigint, 0)) AS few`
+// The query stops counting at $21 dead letters, so that it stays cheap.
+var countDeadSQL = `
+SELECT count(*), clock_timestamp() FROM (SELECT FROM outbox_dead d WHERE ` + deadFilterSQL + ` LIMIT nullif($21::bigint, 0)) AS few`
 
 // Count implements domain.DeadLetters.
 func (l *Letters) Count(ctx context.Context, filter domain.DeadFilter, limit int) (n int64, now time.Time, err error) {
@@ -99,18 +87,18 @@ func (l *Letters) Outcomes(ctx context.Context, events []domain.Replayed, unconf
 }
 
 // SKIP LOCKED skips the dead letters that another command is replaying or discarding.
-const chosenDeadSQL = `
+var chosenDeadSQL = `
 WITH chosen AS MATERIALIZED (
-    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $11 FOR UPDATE SKIP LOCKED
+    SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT $21 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM outbox_dead WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING *
 ), noted AS (
-    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $12, generation, $13 FROM gone
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail) SELECT id, 'person', $22, generation, $23 FROM gone
 )`
 
 // discardSQL also marks the archived Asynq tasks of the discarded events as void. The
 // leader deletes void tasks.
-const discardSQL = chosenDeadSQL + `, void AS (
+var discardSQL = chosenDeadSQL + `, void AS (
     INSERT INTO outbox_void_tasks AS v (event_id, queue, generation) SELECT id, queue, generation FROM gone
     ON CONFLICT (event_id) DO UPDATE SET generation = greatest(v.generation, excluded.generation), removed_at = NULL
 ), entered AS (
@@ -127,22 +115,27 @@ const deliveriesEndedSQL = `SELECT outbox_delivery_ended(id) FROM (SELECT unnest
 // Discard implements domain.DeadLetters.
 func (l *Letters) Discard(ctx context.Context, action *domain.Action, filter domain.DeadFilter, limit int) (int, error) {
 	var ids [][16]byte
-	err := stored.Act(ctx, l.db, "discard", action, func(tx pgx.Tx) (int64, error) {
-		rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", stored.ByWhom(l.db, action))...)
-		if err != nil {
-			return 0, err
-		}
-		if ids, err = pgx.CollectRows(rows, pgx.RowTo[[16]byte]); err != nil {
-			return 0, err
-		}
-		if _, err = tx.Exec(ctx, deliveriesEndedSQL, ids); err != nil {
-			return 0, err
-		}
-		_, err = tx.Exec(ctx, stored.PassEndedTurnsSQL, ids)
+	err := stored.Act(ctx, l.db, "discard", action, func(tx pgx.Tx) (n int64, err error) {
+		ids, err = l.discardIn(ctx, tx, action, filter, limit)
 		return int64(len(ids)), err
 	})
 	if err != nil {
 		return 0, postgres.Translate(err, "discard dead letters")
 	}
 	return len(ids), nil
+}
+
+func (l *Letters) discardIn(ctx context.Context, tx pgx.Tx, action *domain.Action, filter domain.DeadFilter, limit int) (ids [][16]byte, err error) {
+	rows, err := tx.Query(ctx, discardSQL, append(deadArgs(filter), limit, "discarded", stored.ByWhom(l.db, action))...)
+	if err != nil {
+		return nil, err
+	}
+	if ids, err = pgx.CollectRows(rows, pgx.RowTo[[16]byte]); err != nil {
+		return nil, err
+	}
+	if _, err = tx.Exec(ctx, deliveriesEndedSQL, ids); err != nil {
+		return nil, err
+	}
+	_, err = tx.Exec(ctx, stored.PassEndedTurnsSQL, ids)
+	return ids, err
 }

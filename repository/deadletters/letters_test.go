@@ -217,11 +217,11 @@ func TestDeadLettersAreGrouped(t *testing.T) {
 		exec(t, db, `INSERT INTO outbox (event_type, payload) VALUES ('a', 'x')`)
 		die(t, store, why)
 	}
-	groups, more, err := letters.Groups(t.Context(), 10)
+	groups, more, err := letters.Groups(t.Context(), domain.DeadFilter{}, 10)
 	if err != nil || more || len(groups) != 2 || groups[0].Count != 2 || groups[0].ErrorForm != "user # of # is gone" || groups[1].ErrorForm != "other" {
 		t.Fatalf("%+v, %t, %v", groups, more, err)
 	}
-	if _, more, err := letters.Groups(t.Context(), 2); err != nil || !more {
+	if _, more, err := letters.Groups(t.Context(), domain.DeadFilter{}, 2); err != nil || !more {
 		t.Errorf("of two: more %t, %v", more, err)
 	}
 	action := &domain.Action{Actor: "ada@example.com", Reason: "mended"}

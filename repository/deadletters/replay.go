@@ -85,7 +85,7 @@ func (l *Letters) replayIn(ctx context.Context, tx pgx.Tx, action *domain.Action
 }
 
 // firstDeadSQL selects the dead letter that chosenDeadSQL would take first.
-const firstDeadSQL = `
+var firstDeadSQL = `
 SELECT d.id FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY d.died_at, d.id LIMIT 1 FOR UPDATE SKIP LOCKED`
 
 // replayOne replays one event. refused names the event if the outbox refuses it.

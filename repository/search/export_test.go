@@ -1,6 +1,9 @@
 package search
 
-import "outboxd/domain"
+import (
+	"outboxd/domain"
+	"outboxd/domain/figures"
+)
 
 // SearchStatement is the statement of one step of a search.
 var SearchStatement = searchSQL
@@ -16,5 +19,11 @@ func PageStatements() map[string][]any {
 		"flows":            {flowsSQL},
 		"relays":           {presentRelaysSQL},
 		"history of a day": {historySQL, 86400.0, 300.0},
+
+		"types and queues":  {pairsSQL, figures.Counted, 300.0, 3600.0, pairsShown},
+		"measured":          {measuredSQL, 300.0, 3600.0},
+		"emitted of a day":  {emittedSQL, CountLimit, pairsShown},
+		"history of a type": {figuresHistorySQL, 86400.0, 300.0, "test:a", ""},
+		"paused queues":     {pausedBySQL, []string{"default"}},
 	}
 }

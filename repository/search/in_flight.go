@@ -19,12 +19,13 @@ FROM ` + stored.Places.Table(domain.StateInFlight) + ` AS s
 WHERE id = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = s.id)
   AND ($2 = '' OR event_type = $2) AND ($3 = '' OR queue = $3) AND ($4 = '' OR ordering_key = $4)
   AND ($5 = '' OR CASE WHEN $6 = '' THEN headers ->> $5 IS NOT NULL ELSE headers ->> $5 = $6 END)
+  AND ` + stored.FieldSQL(7) + `
 ORDER BY id, generation DESC`
 
 // InFlight implements domain.EventLives.
 func (l *Lives) InFlight(ctx context.Context, f domain.EventFilter, ids []domain.ID) ([]domain.EventSummary, error) {
 	const doing = "look for events in flight"
-	rows, err := l.db.Pool().Query(ctx, inFlightSQL, postgres.UUIDs(ids), f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue)
+	rows, err := l.db.Pool().Query(ctx, inFlightSQL, append([]any{postgres.UUIDs(ids), f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue}, stored.FieldArgs(f.Payload)...)...)
 	if err != nil {
 		return nil, postgres.Translate(err, doing)
 	}

@@ -43,7 +43,8 @@ SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', '
 var searchSQL = `
 WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
     SELECT id, {state} AS state, event_type, queue, ordering_key, headers, `+stored.Within("created_at")+` AS created_at, `+stored.Within("{since}")+` AS since,
-           attempts, generation, CASE WHEN {rival} = '' THEN {error} ELSE 'task ' || {rival} || ' stands for it' END AS error, octet_length(payload) AS bytes
+           attempts, generation, CASE WHEN {rival} = '' THEN {error} ELSE 'task ' || {rival} || ' stands for it' END AS error, octet_length(payload) AS bytes,
+           `+stored.FieldSQL(12)+` AS has_field
     FROM {table} WHERE {state} = ANY ($3::text[]) AND id BETWEEN $1 AND $2 ORDER BY id DESC LIMIT $4
 )`, ", ") + `, looked AS (
     ` + stored.Places.Union(`SELECT * FROM {table}_read`) + `
@@ -56,6 +57,9 @@ WITH ` + stored.Places.Each(`{table}_read AS MATERIALIZED (
         FROM looked
         WHERE ((SELECT id FROM floor) IS NULL OR id >= (SELECT id FROM floor))
           AND ($5 = '' OR event_type = $5) AND ($6 = '' OR queue = $6) AND ($7 = '' OR ordering_key = $7)
+          AND has_field AND ($15 = '' OR strpos(lower(error), lower($15)) > 0)
+          AND ($16::text[] IS NULL OR NOT EXISTS (SELECT FROM unnest($16) AS part WHERE strpos(lower(error), lower(part)) > 0))
+          AND ($17::text[] IS NULL OR event_type <> ALL ($17))
           AND ($8 = '' OR CASE WHEN $9 = '' THEN headers ->> $8 IS NOT NULL ELSE headers ->> $8 = $9 END)
     ) AS matching
     WHERE CASE $10 WHEN 'in flight' THEN confirmed_at IS NULL WHEN 'confirmed' THEN confirmed_at IS NOT NULL ELSE true END
@@ -144,8 +148,9 @@ func readFor(state domain.EventState) (states []string) {
 // searchOnce runs one step of a search and appends up to limit events to the page.
 // searchOnce returns the ID down to which it has read, or zero if there are no more rows.
 func searchOnce(ctx context.Context, tx pgx.Tx, page *domain.EventPage, f domain.EventFilter, first, last domain.ID, step, limit int) (domain.ID, error) {
-	rows, err := tx.Query(ctx, searchSQL, [16]byte(first), [16]byte(last), readFor(f.State), step,
-		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit)
+	args := append([]any{[16]byte(first), [16]byte(last), readFor(f.State), step,
+		f.Type, f.Queue, f.OrderingKey, f.HeaderName, f.HeaderValue, string(f.State), limit}, stored.FieldArgs(f.Payload)...)
+	rows, err := tx.Query(ctx, searchSQL, append(args, f.Error, f.NotErrors, f.NotTypes)...)
 	if err != nil {
 		return domain.ID{}, err
 	}

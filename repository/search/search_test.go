@@ -130,7 +130,7 @@ func TestSearchIsBounded(t *testing.T) {
 		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 900000) n`)
 	run("ALTER TABLE outbox_sent ADD CONSTRAINT outbox_sent_pkey PRIMARY KEY (id, sent_at)")
 	run(`INSERT INTO inbox (event_id, processed_at) SELECT id, now() - interval '1 hour' FROM outbox_sent ORDER BY id DESC LIMIT 100000`)
-	run("PREPARE search (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint) AS " + search.SearchStatement)
+	run("PREPARE search (uuid, uuid, text[], bigint, text, text, text, text, text, text, bigint, text[], text, bytea, text, text[], text[]) AS " + search.SearchStatement)
 	const zero, last = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 	for _, statistics := range []string{"", "ANALYZE outbox, outbox_sent, inbox"} {
 		run(statistics)
@@ -138,7 +138,7 @@ func TestSearchIsBounded(t *testing.T) {
 			run("SET plan_cache_mode = " + mode)
 			run("SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off")
 			plan := explain(t, conn, fmt.Sprintf(
-				"EXPLAIN EXECUTE search ('%s', '%s', '{pending,held,\"in flight\",dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50)", zero, last))
+				"EXPLAIN EXECUTE search ('%s', '%s', '{pending,held,\"in flight\",dead,suppressed}', 10000, 'none', '', '', '', '', 'confirmed', 50, NULL, NULL, NULL, '', NULL, NULL)", zero, last))
 			for _, table := range []string{"outbox", "outbox_sent_default", "outbox_held", "outbox_dead", "inbox"} {
 				if strings.Contains(plan, "Seq Scan on "+table+" ") {
 					t.Errorf("%s is scanned, %s, %q:\n%s", table, mode, statistics, plan)
@@ -151,7 +151,7 @@ func TestSearchIsBounded(t *testing.T) {
 		}
 	}
 	run("RESET ALL")
-	repositorytest.WantBounded(t, conn, search.PageStatements(), search.CountLimit, 0)
+	repositorytest.WantBounded(t, conn, search.PageStatements(), search.CountLimit, search.CountLimit)
 	lives := search.NewLives(db)
 	for _, filter := range []domain.EventFilter{{Type: "none"}, {State: domain.StateInFlight}, {HeaderName: "none"}, {OrderingKey: "none", State: domain.StatePending}} {
 		page, err := lives.Search(t.Context(), filter, domain.ID{}, 50)

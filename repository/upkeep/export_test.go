@@ -17,6 +17,11 @@ func MeasureStatement() map[string][]any {
 	}
 }
 
+// MeasureTypesStatement is the measurement by type and queue, with its parameters.
+func MeasureTypesStatement() map[string][]any {
+	return map[string][]any{"types": {measureTypesSQL, []string{"default"}, []int64{1}}}
+}
+
 // WithLeaderTerms shortens the time after which a silent leader is replaced.
 func (h *Housekeeping) WithLeaderTerms(silence, word, retry time.Duration) *Housekeeping {
 	h.terms = leaderTerms{silence: silence, word: word, retry: retry}

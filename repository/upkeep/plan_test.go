@@ -30,3 +30,24 @@ func TestTheMeasurementIsBounded(t *testing.T) {
 	exec(t, db, "ANALYZE outbox, inbox, outbox_dead")
 	repositorytest.WantBounded(t, conn, upkeep.MeasureStatement(), search.CountLimit, upkeep.EntriesLimit)
 }
+
+// The measurement by type and queue looks up a bounded number of a busy minute's
+// confirmations and failures.
+func TestTheMeasurementByTypeIsBounded(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	conn, err := db.SQL().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	exec(t, db, "ALTER TABLE inbox DISABLE TRIGGER USER")
+	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
+		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 30000) n`)
+	exec(t, db, `INSERT INTO inbox (event_id, processed_at) SELECT md5(n::text)::uuid, now() - n * interval '1 ms' FROM generate_series(1, 30000) n`)
+	exec(t, db, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT md5(n::text)::uuid, now() - n * interval '1 ms', 'worker', 'failed', 0 FROM generate_series(1, 30000) n`)
+	for _, statistics := range []string{"SELECT 1", "ANALYZE outbox_sent, inbox, outbox_journal"} {
+		exec(t, db, statistics)
+		repositorytest.WantBounded(t, conn, upkeep.MeasureTypesStatement(), 20_000, 0)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,12 +27,23 @@ const (
 )
 
 // Output is the flag -o and its value.
-type Output struct{ Format string }
+type Output struct {
+	Format string
+	forms  []string // nil: those above
+}
 
 // AddFlag gives a command the flag -o.
 func (o *Output) AddFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.Format, "output", "o", FormatTable, "form of the result: table, json or yaml")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{FormatTable, FormatJSON, FormatYAML}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// AddFormsFlag gives a command the flag -o with forms of its own; the first one is the
+// default. Write does not know them.
+func (o *Output) AddFormsFlag(cmd *cobra.Command, forms ...string) {
+	o.forms = forms
+	cmd.Flags().StringVarP(&o.Format, "output", "o", forms[0], "form of the result: "+strings.Join(forms, " or "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // Prefer gives the flag another default.
@@ -42,6 +54,12 @@ func (o *Output) Prefer(cmd *cobra.Command, format string) {
 
 // Check refuses an unknown form. Call it before anything is done.
 func (o *Output) Check() error {
+	if o.forms != nil {
+		if !slices.Contains(o.forms, o.Format) {
+			return config.Mistake{Err: fmt.Errorf("-o %s: the forms are %s", o.Format, strings.Join(o.forms, " and "))}
+		}
+		return nil
+	}
 	switch o.Format {
 	case FormatTable, FormatJSON, FormatYAML:
 		return nil

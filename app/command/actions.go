@@ -1,0 +1,109 @@
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outboxd/app/command/terminal"
+	"outboxd/config"
+	"outboxd/domain"
+	"outboxd/domain/words"
+	"outboxd/repository/deadletters"
+)
+
+func (c commands) newActionsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "actions",
+		Short: "Show what people did, and why",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(c.newActionsListCommand(), c.newActionsShowCommand())
+	return cmd
+}
+
+// actionDocument is an action of a person in JSON and YAML.
+type actionDocument struct {
+	ID     domain.ID       `json:"id"`
+	At     time.Time       `json:"at"`
+	Actor  string          `json:"actor"`
+	Action string          `json:"action"`
+	Events int64           `json:"events"` // that it changed
+	Reason string          `json:"reason"`
+	Filter json.RawMessage `json:"filter"` // what the command or the page was asked for
+}
+
+func newActionDocument(a *domain.RecordedAction) actionDocument {
+	return actionDocument{a.ID, a.At.UTC(), a.Actor, a.Kind, a.Events, a.Reason, json.RawMessage(a.Filter)}
+}
+
+func (c commands) newActionsListCommand() *cobra.Command {
+	var out terminal.Output
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List what people did, the latest first",
+		Example: `  outboxd actions list
+  outboxd actions list --limit 20 -o json`,
+		Args: noArguments,
+	}
+	out.AddFlag(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 100, "most actions to list, up to 10000")
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, _ []string, o *opened) error {
+		if limit < 1 || limit > 10_000 {
+			return config.Mistake{Err: fmt.Errorf("--limit %d: from 1 to 10000", limit)}
+		}
+		list, err := deadletters.New(o.db).Actions(cmd.Context(), limit)
+		if err != nil {
+			return err
+		}
+		documents := make([]actionDocument, len(list))
+		for i := range list {
+			documents[i] = newActionDocument(&list[i])
+		}
+		return out.Write(cmd.OutOrStdout(), documents, func(w io.Writer) { actionsTable(w, documents) })
+	})
+	return cmd
+}
+
+func actionsTable(w io.Writer, documents []actionDocument) {
+	if len(documents) == 0 {
+		fmt.Fprintln(w, "No actions.")
+		return
+	}
+	fmt.Fprintln(w, "TIME (UTC)\tACTOR\tACTION\tEVENTS\tREASON\tASKED FOR")
+	for _, d := range documents {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", terminal.Instant(d.At), terminal.OneLine(d.Actor, 40), d.Action, words.Count(d.Events), terminal.OneLine(d.Reason, 60), terminal.OneLine(string(d.Filter), 80))
+	}
+}
+
+func (c commands) newActionsShowCommand() *cobra.Command {
+	var out terminal.Output
+	cmd := &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show one action",
+		Example: "  outboxd actions show 01980000-0000-7000-8000-000000000000",
+		Args:    oneArgument("the ID of one action"),
+	}
+	out.AddFlag(cmd)
+	cmd.RunE = c.withServers(config.RoleAPI, &out, func(cmd *cobra.Command, args []string, o *opened) error {
+		id, err := domain.ParseID(args[0])
+		if err != nil {
+			return config.Mistake{Err: err}
+		}
+		found, err := deadletters.New(o.db).Action(cmd.Context(), id)
+		if err != nil {
+			return err
+		}
+		d := newActionDocument(found)
+		return out.Write(cmd.OutOrStdout(), d, func(w io.Writer) {
+			fmt.Fprintf(w, "Action\t%s\nTime\t%s\nActor\t%s\nDone\t%s\nEvents\t%s\nReason\t%s\nAsked for\t%s\n", d.ID, terminal.Instant(d.At), terminal.OneLine(d.Actor, 0), d.Action,
+				words.Count(d.Events), terminal.OneLine(d.Reason, 0), terminal.OneLine(string(d.Filter), 0))
+		})
+	})
+	return cmd
+}

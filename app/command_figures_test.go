@@ -1,0 +1,122 @@
+package app_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+	"outboxd/jobs/jobstest"
+)
+
+// TestTypesQueuesAndWorkersByCommand has a queue that a real worker serves, one that it does not, and pauses one.
+func TestTypesQueuesAndWorkersByCommand(t *testing.T) {
+	t.Parallel()
+	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
+	servers := on(databaseURL, redis.URL(), t.TempDir())
+	p := start(t, append([]string{"--roles=relay,worker", "--example=on", "--worker-queues=notifications=3,default=1"}, servers...)...)
+	db, tasks := schematest.Connect(t, databaseURL).SQL(), jobstest.OpenRedis(t, redis.URL()).Client()
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(code int, args ...string) result {
+		t.Helper()
+		r := execute(t, nil, append(args, servers...)...)
+		if r.code != code {
+			t.Fatalf("%v: exit code %d, want %d\n%s%s", args, r.code, code, r.stdout, r.stderr)
+		}
+		return r
+	}
+	wants := func(r result, texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			if !strings.Contains(r.stdout+r.stderr, text) {
+				t.Errorf("%q is not in\n%s%s", text, r.stdout, r.stderr)
+			}
+		}
+	}
+	exec(`SELECT outboxd.emit('test:lonely', '{}', queue => 'lonely') FROM generate_series(1, 3)`)
+	exec(`SELECT outboxd.emit('test:later', '{}', queue => 'lonely', available_at => now() + interval '1 day')`)
+	exec(`INSERT INTO outbox_type_samples (at, event_type, queue, seconds, confirmed, failed, died, delay_p50, delay_p99)
+		VALUES (now(), '', '', 60, 0, 0, 0, NULL, NULL), (now(), 'test:lonely', 'lonely', 60, 120, 4, 1, 0.25, 2)`)
+
+	var types struct {
+		Complete bool
+		Types    []struct {
+			Type    string
+			Queues  []string
+			Pending *int64
+			Failing *int64
+			Emitted *int64   `json:"emitted_today"`
+			Rate    *float64 `json:"confirmed_per_second"`
+			P99     *float64 `json:"delay_p99_seconds"`
+			Failed  *int64   `json:"failed_attempts_of_hour"`
+		}
+	}
+	eventually(t, "the three events were handed over", func() bool {
+		return tasks.LLen(t.Context(), "asynq:{lonely}:pending").Val() == 3
+	})
+	if err := json.Unmarshal([]byte(run(0, "types", "list", "-o=json").stdout), &types); err != nil || len(types.Types) != 2 || !types.Complete {
+		t.Fatalf("%+v, %v", types, err)
+	}
+	if later := types.Types[0]; later.Type != "test:later" || *later.Pending != 1 || *later.Emitted != 1 {
+		t.Errorf("%+v", later)
+	}
+	if lonely := types.Types[1]; lonely.Type != "test:lonely" || *lonely.Rate != 2 || *lonely.P99 != 2 || *lonely.Failed != 4 || *lonely.Failing != 0 || len(lonely.Queues) != 1 {
+		t.Errorf("%+v", lonely)
+	}
+	wants(run(0, "types", "list"), "TYPE", "2.0/s", "250 ms")
+	wants(run(0, "types", "show", "test:lonely"), "FROM (UTC)", "120", "outboxd dead list --type test:lonely")
+	wants(run(1, "types", "show", "test:nothing"), `nothing is known of event type "test:nothing"`)
+
+	wants(run(2, "queues", "pause", "lonely"), "nothing was done; say --yes")
+	wants(run(1, "queues", "pause", "nowhere", "--yes"), `Redis knows no queue "nowhere"`)
+	wants(run(1, "queues", "pause", "subscription:crm", "--yes"), "outboxd subscriptions pause crm")
+	wants(run(1, "queues", "resume", "lonely", "--yes"), "is not paused")
+	wants(run(0, "queues", "pause", "lonely", "--yes", "--as=ada", "--reason=the printer burns"), "lonely paused")
+	wants(run(1, "queues", "pause", "lonely", "--yes"), "is paused already")
+	wants(run(0, "queues", "list"), "paused", "notifications", "open")
+	wants(run(0, "queues", "show", "lonely"), "by ada: the printer burns", "Types: test:later, test:lonely")
+	var queues struct {
+		Queues []struct {
+			Queue  string
+			Paused *struct{ By string }
+			Tasks  *struct{ Pending int64 }
+			Dead   *int64
+		}
+	}
+	if err := json.Unmarshal([]byte(run(0, "queues", "list", "-o=json").stdout), &queues); err != nil || len(queues.Queues) == 0 ||
+		queues.Queues[0].Queue != "lonely" || queues.Queues[0].Paused == nil || queues.Queues[0].Tasks.Pending != 3 {
+		t.Errorf("%+v, %v", queues, err)
+	}
+	wants(run(0, "queues", "resume", "lonely", "--yes", "--reason=it is out"), "lonely resumed")
+	wants(run(0, "actions", "list"), "the printer burns", "it is out", `{"queue": "lonely"}`)
+	var actions []struct{ ID, Action string }
+	if err := json.Unmarshal([]byte(run(0, "actions", "list", "-o=json").stdout), &actions); err != nil || len(actions) != 2 || actions[0].Action != "resume" {
+		t.Fatalf("%+v, %v", actions, err)
+	}
+	wants(run(0, "actions", "show", actions[1].ID), "ada", "the printer burns")
+
+	var workers []struct {
+		Worker string
+		Queues map[string]int
+	}
+	if err := json.Unmarshal([]byte(run(0, "workers", "list", "-o=json").stdout), &workers); err != nil || len(workers) == 0 || workers[0].Queues["notifications"] != 3 {
+		t.Fatalf("%+v, %v", workers, err)
+	}
+	wants(run(0, "workers", "show", workers[0].Worker), "notifications 3, default 1")
+	wants(run(1, "workers", "show", "nobody:1"), "no worker")
+
+	redis.Kill()
+	r := run(0, "types", "list", "-o=json")
+	types.Types = nil
+	if err := json.Unmarshal([]byte(r.stdout), &types); err != nil || types.Types[0].Failing != nil || types.Types[0].Pending == nil || !strings.Contains(r.stdout, "redis_error") {
+		t.Errorf("without Redis: %s", r.stdout)
+	}
+	redis.Start()
+	p.stop()
+}

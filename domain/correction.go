@@ -1,0 +1,16 @@
+package domain
+
+import "context"
+
+// Corrections emit corrected copies of events. It is safe for concurrent use.
+type Corrections interface {
+	// Correct emits a copy of an event with another payload, and returns the copy's ID.
+	// The copy is a new event, due now, with the header HeaderCorrects; the journal of
+	// the old event names it. With discard, the old event must be a dead letter, and is
+	// discarded in the same transaction. It adds the copy's ID to the action's filter.
+	//
+	// Errors: CodeNotFound if the event is not kept; CodeInvalid for a delivery, or a
+	// payload that the outbox refuses; CodeConflict if there is no dead letter to
+	// discard; CodeUnavailable.
+	Correct(ctx context.Context, action *Action, id ID, payload []byte, discard bool) (ID, error)
+}

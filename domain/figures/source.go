@@ -1,0 +1,277 @@
+package figures
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"outboxd/domain"
+)
+
+// Source reads the figures of types and queues from both servers. It is safe for
+// concurrent use.
+type Source struct {
+	Store  Store
+	Queues domain.QueueOverviews
+	// Failing groups the failing tasks.
+	Failing interface {
+		Summary(ctx context.Context) (domain.FailingSummary, error)
+	}
+	// Foreign returns the queues that only other programs use; nil: none.
+	Foreign func() []string
+	// StoreErr and QueuesErr say why a server cannot be asked; nil: it can.
+	StoreErr, QueuesErr error
+}
+
+// patience bounds how long a server is asked.
+const patience = 3 * time.Second
+
+// View is what is known of all types or queues.
+type View[L any] struct {
+	At    time.Time
+	Lines []L // the ones with the most to do come first
+	// StoreErr and QueuesErr say why a server's figures are missing; nil: they are
+	// there.
+	StoreErr, QueuesErr error
+	// Complete is as in Snapshot; Estimated is as in domain.FailingSummary.
+	Complete, Estimated bool
+}
+
+// Rates are the rates of a line, in events a second; negative: not measured.
+type Rates struct{ Recent, Hour float64 }
+
+// Type is what is known of one event type.
+type Type struct {
+	Name         string
+	Queues       []string
+	Recent, Hour Passed
+	Confirmed    Rates
+	Emitted      int64 // of the present UTC day
+	// Pending, Held and Dead are in PostgreSQL. Failing have tasks in Redis that failed
+	// and wait to be tried again.
+	Pending, Held, Dead, Failing int64
+	OldestDue                    time.Time
+}
+
+// Waits is how many of its events are known to wait for a relay, for their key's turn
+// or for another attempt.
+func (t *Type) Waits() int64 { return t.Pending + t.Held + t.Failing }
+
+// Queue is what is known of one queue.
+type Queue struct {
+	Name         string
+	Types        []string
+	Recent, Hour Passed
+	Confirmed    Rates
+	// Pending, Held and Dead are in PostgreSQL.
+	Pending, Held, Dead int64
+	OldestDue           time.Time
+	// Tasks are in Redis.
+	Tasks domain.QueueStatus
+	// Paused is set while no worker takes a task of the queue. By is "" if that was done
+	// without outboxd.
+	Paused  *domain.Pause
+	Workers int  // that serve it
+	Foreign bool // only other programs use it
+}
+
+// Subscription returns the subscription whose queue it is; "": of none.
+func (q *Queue) Subscription() string {
+	name, _ := domain.SubscriptionOfQueue(q.Name)
+	return name
+}
+
+// Oldest is when the event or task that has waited longest began to wait; zero if none
+// waits.
+func (q *Queue) Oldest() time.Time {
+	if q.OldestDue.IsZero() || !q.Tasks.OldestAt.IsZero() && q.Tasks.OldestAt.Before(q.OldestDue) {
+		return q.Tasks.OldestAt
+	}
+	return q.OldestDue
+}
+
+// Waits is how many events and tasks wait.
+func (q *Queue) Waits() int64 { return q.Pending + q.Held + q.Tasks.Pending + q.Tasks.Retry }
+
+// gathered are the answers of both servers.
+type gathered struct {
+	stored    Snapshot
+	queues    []domain.QueueStatus
+	workers   []domain.WorkerStatus
+	failing   domain.FailingSummary
+	storeErr  error
+	queuesErr error
+}
+
+func (s *Source) gather(ctx context.Context) gathered {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	g := gathered{storeErr: s.StoreErr, queuesErr: s.QueuesErr}
+	var asked sync.WaitGroup
+	if g.storeErr == nil {
+		asked.Go(func() { g.stored, g.storeErr = s.Store.Snapshot(ctx) })
+	}
+	if g.queuesErr == nil {
+		asked.Go(func() { g.queuesErr = s.ask(ctx, &g) })
+	}
+	asked.Wait()
+	if g.storeErr != nil {
+		g.stored = Snapshot{At: time.Now(), Complete: true}
+	}
+	return g
+}
+
+func (s *Source) ask(ctx context.Context, g *gathered) (err error) {
+	if g.queues, err = s.Queues.Queues(ctx); err != nil {
+		return err
+	}
+	if g.workers, err = s.Queues.Workers(ctx); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(g.queues, func(q domain.QueueStatus) bool { return q.Retry > 0 }) {
+		g.failing, err = s.Failing.Summary(ctx)
+	}
+	return err
+}
+
+// Types returns what is known of each event type.
+func (s *Source) Types(ctx context.Context) View[Type] {
+	g := s.gather(ctx)
+	lines := lines[Type]{}
+	for i := range g.stored.Pairs {
+		p := &g.stored.Pairs[i]
+		t := lines.of(p.Type)
+		t.Queues = add(t.Queues, p.Queue)
+		t.Recent.add(&p.Recent)
+		t.Hour.add(&p.Hour)
+		t.Pending, t.Held, t.Dead, t.OldestDue = t.Pending+p.Pending, t.Held+p.Held, t.Dead+p.Dead, earlier(t.OldestDue, p.OldestDue)
+	}
+	for name, n := range g.stored.Emitted {
+		lines.of(name).Emitted = n
+	}
+	for _, f := range g.failing.Groups {
+		if s.isForeign(f.Queue) {
+			continue
+		}
+		t := lines.of(f.Type)
+		t.Queues, t.Failing = add(t.Queues, f.Queue), t.Failing+f.Tasks
+	}
+	v := View[Type]{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete, Estimated: g.failing.Estimated}
+	for name, t := range lines {
+		t.Name, t.Confirmed = name, g.stored.rates(&t.Recent, &t.Hour)
+		t.Recent.settle()
+		t.Hour.settle()
+		v.Lines = append(v.Lines, *t)
+	}
+	slices.SortFunc(v.Lines, func(a, b Type) int {
+		return cmp.Or(cmp.Compare(b.Waits()+b.Dead, a.Waits()+a.Dead), cmp.Compare(b.Hour.Confirmed, a.Hour.Confirmed), cmp.Compare(a.Name, b.Name))
+	})
+	return v
+}
+
+// All returns what is known of each queue.
+func (s *Source) All(ctx context.Context) View[Queue] {
+	g := s.gather(ctx)
+	lines := lines[Queue]{}
+	for i := range g.stored.Pairs {
+		p := &g.stored.Pairs[i]
+		q := lines.of(p.Queue)
+		q.Types = add(q.Types, p.Type)
+		q.Recent.add(&p.Recent)
+		q.Hour.add(&p.Hour)
+		q.Pending, q.Held, q.Dead, q.OldestDue = q.Pending+p.Pending, q.Held+p.Held, q.Dead+p.Dead, earlier(q.OldestDue, p.OldestDue)
+	}
+	var paused []string
+	for _, tasks := range g.queues {
+		q := lines.of(tasks.Name)
+		q.Tasks, q.Foreign = tasks, s.isForeign(tasks.Name)
+		if !tasks.PausedAt.IsZero() {
+			q.Paused = &domain.Pause{Since: tasks.PausedAt}
+			paused = append(paused, tasks.Name)
+		}
+	}
+	for _, w := range g.workers {
+		for name := range w.Queues {
+			lines.of(name).Workers++
+		}
+	}
+	if len(paused) > 0 && g.storeErr == nil {
+		by, err := s.Store.PausedBy(ctx, paused)
+		for name, pause := range by {
+			lines[name].Paused.By, lines[name].Paused.Reason = pause.By, pause.Reason
+		}
+		g.storeErr = err
+	}
+	v := View[Queue]{At: g.stored.At, StoreErr: g.storeErr, QueuesErr: g.queuesErr, Complete: g.stored.Complete}
+	for name, q := range lines {
+		q.Name, q.Confirmed = name, g.stored.rates(&q.Recent, &q.Hour)
+		q.Recent.settle()
+		q.Hour.settle()
+		v.Lines = append(v.Lines, *q)
+	}
+	slices.SortFunc(v.Lines, func(a, b Queue) int {
+		return cmp.Or(cmp.Compare(b.Waits(), a.Waits()), cmp.Compare(b.Hour.Confirmed, a.Hour.Confirmed), cmp.Compare(a.Name, b.Name))
+	})
+	return v
+}
+
+func (s *Source) isForeign(queue string) bool {
+	return s.Foreign != nil && slices.Contains(s.Foreign(), queue)
+}
+
+// lines are lines by their names.
+type lines[L any] map[string]*L
+
+func (l lines[L]) of(name string) *L {
+	line, known := l[name]
+	if !known {
+		line = new(L)
+		l[name] = line
+	}
+	return line
+}
+
+func add(names []string, name string) []string {
+	if at, known := slices.BinarySearch(names, name); !known {
+		return slices.Insert(names, at, name)
+	}
+	return names
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// rates returns the confirmed events a second.
+func (s *Snapshot) rates(recent, hour *Passed) Rates {
+	rate := func(n int64, seconds float64) float64 {
+		if seconds <= 0 {
+			return -1
+		}
+		return float64(n) / seconds
+	}
+	return Rates{rate(recent.Confirmed, s.RecentSeconds), rate(hour.Confirmed, s.HourSeconds)}
+}
+
+// add adds what happened in another queue, or to another type. Until settle is called,
+// P50 is the mean by the number of confirmed events.
+func (p *Passed) add(q *Passed) {
+	if q.Confirmed > 0 && q.P50 >= 0 {
+		whole := p.Confirmed + q.Confirmed
+		p.P50 = time.Duration((float64(p.P50)*float64(p.Confirmed) + float64(q.P50)*float64(q.Confirmed)) / float64(whole))
+		p.P99 = max(p.P99, q.P99)
+	}
+	p.Confirmed, p.Failed, p.Died = p.Confirmed+q.Confirmed, p.Failed+q.Failed, p.Died+q.Died
+}
+
+// settle marks the delays as unknown if nothing was confirmed.
+func (p *Passed) settle() {
+	if p.Confirmed == 0 {
+		p.P50, p.P99 = -1, -1
+	}
+}

@@ -1,0 +1,74 @@
+package figures
+
+import (
+	"context"
+	"time"
+
+	"outboxd/domain"
+)
+
+// The windows of Stored.
+const (
+	Recent = 5 * time.Minute
+	Hour   = time.Hour
+)
+
+// Passed is what happened to events within a window.
+type Passed struct {
+	Confirmed, Failed, Died int64
+	// P50 and P99 are the delays from the time in an event's ID to its handler: the mean
+	// of the minutes' medians, and the largest of their 99th percentiles. Negative:
+	// nothing was confirmed.
+	P50, P99 time.Duration
+}
+
+// Stored is what the database knows of the events of one type in one queue.
+type Stored struct {
+	Type, Queue         string
+	Recent, Hour        Passed
+	Pending, Held, Dead int64
+	OldestDue           time.Time // when the oldest due event became due; zero: none is due
+}
+
+// Snapshot is what the database knows of all types and queues at one moment.
+type Snapshot struct {
+	At time.Time // by the database's clock
+	// Pairs are the types and queues of which something waits, died or was measured
+	// within the last hour.
+	Pairs []Stored
+	// Emitted counts the events of the present UTC day by type.
+	Emitted map[string]int64
+	// RecentSeconds and HourSeconds are how many seconds of the windows were measured.
+	RecentSeconds, HourSeconds float64
+	// Complete is false if more events wait, or are dead, than were counted of them:
+	// Counted of each kind.
+	Complete bool
+}
+
+// Counted is how many pending, held and dead events a Snapshot counts at most.
+const Counted = 50_000
+
+// Point is the measurements of one step of a history.
+type Point struct {
+	At      time.Time // when the step begins
+	Seconds float64
+	Passed
+	// Queued is the most tasks that waited in Redis, of one queue; negative: not known.
+	Queued int64
+}
+
+// Store reads figures. Its methods change nothing, take at most two seconds, and are
+// safe for concurrent use. Errors: domain.CodeUnavailable.
+type Store interface {
+	// Snapshot looks at all types and queues.
+	Snapshot(ctx context.Context) (Snapshot, error)
+
+	// History returns the measurements of a type, or of a queue, or of a type in a
+	// queue, over the last window, at most a day, in steps, oldest first. Of a queue
+	// without a type it has the tasks that waited.
+	History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]Point, error)
+
+	// PausedBy returns who paused which of these queues last, and why. A queue that was
+	// paused without outboxd is missing.
+	PausedBy(ctx context.Context, queues []string) (map[string]domain.Pause, error)
+}

@@ -1,0 +1,43 @@
+package domain
+
+import (
+	"strings"
+)
+
+// PayloadField chooses events by a value in their JSON payload. The zero PayloadField
+// chooses all.
+type PayloadField struct {
+	// Path has the names of nested fields, or the numbers of elements of a list, from 0.
+	Path []string
+	// Value is what stands there: the text of a string, or a number as it is written.
+	Value string
+	Any   bool // whatever stands there, as long as the field exists
+}
+
+// ParsePayloadField reads "order.customer=42", or "order.customer" for any value; "" is
+// the zero PayloadField. Its errors have CodeInvalid.
+func ParsePayloadField(text string) (f PayloadField, err error) {
+	if text == "" {
+		return f, nil
+	}
+	path, value, found := strings.Cut(text, "=")
+	f = PayloadField{Path: strings.Split(path, "."), Value: value, Any: !found}
+	for _, name := range f.Path {
+		if name == "" {
+			return PayloadField{}, Errorf(CodeInvalid, "%.60q is no field of a payload: write name=value, or order.customer=value for a field within another", text)
+		}
+	}
+	return f, nil
+}
+
+// plainInJSON are the characters that JSON never escapes.
+const plainInJSON = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _.:@-"
+
+// Part returns bytes that every payload with the value has, or nil if that cannot be
+// told. Looking for them is much cheaper than reading JSON.
+func (f PayloadField) Part() []byte {
+	if f.Any || f.Value == "" || strings.Trim(f.Value, plainInJSON) != "" {
+		return nil
+	}
+	return []byte(f.Value)
+}

@@ -1,0 +1,168 @@
+package dashboard
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+// correctForm is a corrected copy of an event before it is emitted.
+type correctForm struct {
+	ID            domain.ID
+	Life          *domain.EventLife
+	Payload       string
+	JSON          bool   // the old payload is JSON, so the new one must be
+	TooLong       bool   // for this page
+	Hidden        bool   // values are hidden
+	Discard       bool   // the dead letter too
+	Fault         string // what is wrong with the form
+	Reason, Actor string
+}
+
+// correctable returns the form for an event, with the payload as the pages show it.
+func (d *Dashboard) correctable(c *fiber.Ctx) (f correctForm, err error) {
+	if d.o.Sources.Lives == nil || d.o.Sources.Corrections == nil {
+		return f, errNoDatabase()
+	}
+	if f.ID, err = domain.EventID(c.Params("id")); err != nil {
+		return f, err
+	}
+	if f.Life, err = d.o.Sources.Lives.Find(c.UserContext(), f.ID); err != nil {
+		return f, err
+	}
+	shown := d.mask.show(f.Life.Payload)
+	f.Payload, f.JSON = shown.Text, shown.Form == "JSON"
+	f.TooLong = shown.Cut || shown.Form == "hexadecimal"
+	f.Hidden = strings.Contains(shown.Text, masked)
+	f.Discard = f.Life.State == domain.StateDead
+	return f, nil
+}
+
+// correct shows the form.
+func (d *Dashboard) correct(c *fiber.Ctx) error {
+	f, err := d.correctable(c)
+	if err != nil {
+		return err
+	}
+	return d.correctPage(c, &f)
+}
+
+func (d *Dashboard) correctPage(c *fiber.Ctx, f *correctForm) error {
+	return d.Render(c, Page{Template: "correct", Title: "Corrected copy", Section: SectionEvents, Data: f})
+}
+
+// emitCorrected emits the copy, and shows it.
+func (d *Dashboard) emitCorrected(c *fiber.Ctx) error {
+	f, err := d.correctable(c)
+	if err != nil {
+		return err
+	}
+	f.Reason, f.Actor = strings.TrimSpace(strings.Clone(c.FormValue("reason"))), strings.TrimSpace(strings.Clone(c.FormValue("actor")))
+	f.Discard = f.Life.State == domain.StateDead && c.FormValue("discard") != ""
+	if len(f.Reason) > maxReason || len(f.Actor) > maxActor {
+		return domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
+	}
+	payload, err := correctedPayload(c)
+	if err != nil {
+		return err
+	}
+	f.Payload = string(payload)
+	if f.Hidden {
+		payload, err = unmask(payload, f.Life.Payload)
+	}
+	switch {
+	case f.Reason == "":
+		f.Fault = "Say why, for the record."
+	case err != nil:
+		f.Fault = err.Error()
+	case f.JSON && !json.Valid(payload):
+		f.Fault = "The payload is not JSON, as the old one is."
+	}
+	if f.Fault != "" {
+		c.Status(fiber.StatusUnprocessableEntity)
+		return d.correctPage(c, &f)
+	}
+	action := &domain.Action{Actor: f.Actor, Reason: f.Reason, Filter: map[string]string{"ids": f.ID.String()}}
+	if action.Actor == "" {
+		action.Actor = "dashboard"
+	}
+	copied, err := d.o.Sources.Corrections.Correct(c.UserContext(), action, f.ID, payload, f.Discard)
+	if err != nil {
+		return err
+	}
+	return c.Redirect("../"+copied.String(), fiber.StatusSeeOther)
+}
+
+// correctedPayload returns the file of the form, or the text. Browsers send a text with
+// the line breaks of networks.
+func correctedPayload(c *fiber.Ctx) ([]byte, error) {
+	if file, err := c.FormFile("file"); err == nil && file.Size > 0 {
+		opened, err := file.Open()
+		if err != nil {
+			return nil, domain.Wrap(domain.CodeInvalid, err, "the file cannot be read")
+		}
+		defer func() { _ = opened.Close() }()
+		return io.ReadAll(opened)
+	}
+	return []byte(strings.ReplaceAll(c.FormValue("payload"), "\r\n", "\n")), nil
+}
+
+// unmask puts the values of an old payload in place of those that the pages hid, at the
+// same places. Its errors have domain.CodeInvalid.
+func unmask(typed, old []byte) ([]byte, error) {
+	var now, before any
+	if err := decode(typed, &now); err != nil {
+		return nil, domain.Errorf(domain.CodeInvalid, "The payload is not JSON, as the old one is.")
+	}
+	if err := decode(old, &before); err != nil {
+		return typed, nil
+	}
+	lost := false
+	now = fill(now, before, &lost)
+	if lost {
+		return nil, domain.Errorf(domain.CodeInvalid, "A hidden value (%s) stands where the old payload has none: write the value itself.", masked)
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(now)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
+func decode(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	return decoder.Decode(into)
+}
+
+// fill replaces hidden values by those of another document, and says whether one was not
+// there.
+func fill(now, before any, lost *bool) any {
+	switch is := now.(type) {
+	case string:
+		if is == masked {
+			*lost = *lost || before == nil
+			return before
+		}
+	case map[string]any:
+		was, _ := before.(map[string]any)
+		for name, value := range is {
+			is[name] = fill(value, was[name], lost)
+		}
+	case []any:
+		was, _ := before.([]any)
+		for i, value := range is {
+			var there any
+			if i < len(was) {
+				there = was[i]
+			}
+			is[i] = fill(value, there, lost)
+		}
+	}
+	return now
+}

@@ -1,0 +1,144 @@
+package dashboard
+
+import (
+	"html/template"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"outboxd/domain"
+)
+
+// deadQuery is what a person chose on the pages of dead letters.
+type deadQuery struct {
+	Type, Queue, Key, Header, Field, Error, Without, Since, Until string
+	Form                                                          string   // of the error, as domain.DeadGroup.ErrorForm
+	Not                                                           []string // forms of errors that are left out
+	IDs                                                           []string
+	Fault                                                         string // what is wrong with it
+}
+
+// pair is a name and a value of a form.
+type pair struct{ Name, Value string }
+
+// maxNot bounds the forms that a query leaves out.
+const maxNot = 50
+
+// readDeadQuery reads the query of an address, or a form. Its errors have
+// domain.CodeInvalid.
+func readDeadQuery(values url.Values) (q deadQuery, f domain.DeadFilter, err error) {
+	get := func(name string) string { return strings.TrimSpace(values.Get(name)) }
+	q = deadQuery{
+		Type: get("type"), Queue: get("queue"), Key: get("key"), Header: get("header"), Field: get("field"), Error: get("error"), Without: get("without"),
+		Since: get("since"), Until: get("until"), Form: values.Get("form"), Not: values["not"], IDs: values["id"],
+	}
+	if len(q.IDs) > maxChosen || len(q.Not) > maxNot {
+		return q, f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: choose up to %d dead letters, and leave out up to %d errors", maxChosen, maxNot)
+	}
+	f = domain.DeadFilter{Type: q.Type, Queue: q.Queue, OrderingKey: q.Key, Error: q.Error, ErrorForm: q.Form, NotForms: q.Not}
+	f.HeaderName, f.HeaderValue, _ = strings.Cut(q.Header, "=")
+	if q.Without != "" {
+		f.NotErrors = []string{q.Without}
+	}
+	for _, text := range q.IDs {
+		id, err := domain.EventID(text)
+		if err != nil {
+			return q, f, err
+		}
+		f.IDs = append(f.IDs, id)
+	}
+	now := time.Now()
+	for _, moment := range []struct {
+		text string
+		at   *time.Time
+	}{{q.Since, &f.Since}, {q.Until, &f.Until}} {
+		if moment.text == "" {
+			continue
+		}
+		if *moment.at, err = domain.ParseMoment(moment.text, now); err != nil {
+			return q, f, err
+		}
+	}
+	f.Payload, err = domain.ParsePayloadField(q.Field)
+	return q, f, err
+}
+
+// Pairs returns what was chosen, for the hidden fields of a form and for the record.
+func (q *deadQuery) Pairs() (pairs []pair) {
+	for _, p := range []pair{
+		{"type", q.Type}, {"queue", q.Queue}, {"key", q.Key}, {"header", q.Header}, {"field", q.Field}, {"error", q.Error}, {"without", q.Without},
+		{"since", q.Since}, {"until", q.Until}, {"form", q.Form},
+	} {
+		if p.Value != "" {
+			pairs = append(pairs, p)
+		}
+	}
+	for _, form := range q.Not {
+		pairs = append(pairs, pair{"not", form})
+	}
+	for _, id := range q.IDs {
+		pairs = append(pairs, pair{"id", id})
+	}
+	return pairs
+}
+
+// Chooses reports whether it chooses some dead letters and not all.
+func (q *deadQuery) Chooses() bool {
+	return slices.ContainsFunc(q.Pairs(), func(p pair) bool { return p.Name != "until" })
+}
+
+// Query returns it as a query, with more pairs behind.
+func (q *deadQuery) Query(more ...pair) template.URL {
+	values := url.Values{}
+	for _, p := range append(q.Pairs(), more...) {
+		values.Add(p.Name, p.Value)
+	}
+	return encoded(values)
+}
+
+// said returns it for the record.
+func (q *deadQuery) said() map[string]string {
+	said := map[string]string{}
+	for _, p := range q.Pairs() {
+		name := map[string]string{"without": "not-error", "form": "error-form", "not": "not-error-form", "id": "ids"}[p.Name]
+		if name == "" {
+			name = p.Name
+		}
+		if said[name] != "" {
+			said[name] += "\n"
+		}
+		said[name] += p.Value
+	}
+	if said["ids"] != "" {
+		said["ids"] = strings.Join(q.IDs, " ")
+	}
+	return said
+}
+
+// Says says in words what it chooses; "" without a choice.
+func (q *deadQuery) Says() string {
+	var parts []string
+	add := func(text, value string) {
+		if value != "" {
+			parts = append(parts, text+" "+value)
+		}
+	}
+	add("of type", q.Type)
+	add("in queue", q.Queue)
+	add("of key", q.Key)
+	add("with the header", q.Header)
+	add("with the payload field", q.Field)
+	add("whose error contains", q.Error)
+	add("whose error does not contain", q.Without)
+	add("whose error is", q.Form)
+	for _, form := range q.Not {
+		add("not with the error", form)
+	}
+	add("that died since", q.Since)
+	add("that died until", q.Until)
+	if len(q.IDs) > 0 {
+		parts = append(parts, "that were chosen")
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,101 @@
+package dashboard
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+	"outboxd/domain/export"
+)
+
+// exportDead sends the chosen dead letters as a file. Values that the pages hide are
+// hidden there too.
+func (d *Dashboard) exportDead(c *fiber.Ctx) error {
+	if d.o.Sources.Dead == nil {
+		return errNoDatabase()
+	}
+	values, err := url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the address cannot be read")
+	}
+	_, filter, err := readDeadQuery(values)
+	if err != nil {
+		return err
+	}
+	hidden := export.Hidden{
+		Payload: func(raw []byte) (text, encoded string) {
+			if shown := d.mask.show(raw); shown.Form != "hexadecimal" {
+				return shown.Text, ""
+			}
+			return export.Payload(raw)
+		},
+		Header: func(name, value string) string {
+			if d.mask.hides(name) {
+				return masked
+			}
+			return value
+		},
+	}
+	return d.sendFile(c, "dead-letters", func(ctx context.Context, w io.Writer, form string) error {
+		_, err := export.DeadLetters(ctx, w, form, d.o.Sources.Dead, filter, hidden)
+		return err
+	})
+}
+
+// exportEvents sends the events that the search form chooses as a file.
+func (d *Dashboard) exportEvents(c *fiber.Ctx) error {
+	if d.o.Sources.Lives == nil {
+		return errNoDatabase()
+	}
+	s := readEventSearch(c)
+	filter, _, err := s.read("")
+	if err != nil {
+		return err
+	}
+	return d.sendFile(c, "events", func(ctx context.Context, w io.Writer, form string) error {
+		_, err := export.Events(ctx, w, form, d.o.Sources.Lives, filter)
+		return err
+	})
+}
+
+// sendFile streams a file in the form that the query asks for. If it cannot be written in
+// full, the connection is cut, so that no browser takes a part for the whole.
+func (d *Dashboard) sendFile(c *fiber.Ctx, name string, write func(ctx context.Context, w io.Writer, form string) error) error {
+	form := c.Query("as")
+	if err := export.Check(form); err != nil {
+		return err
+	}
+	mediaType := "text/csv; charset=utf-8"
+	if form == export.JSON {
+		mediaType = fiber.MIMEApplicationJSON
+	}
+	c.Set(fiber.HeaderContentType, mediaType)
+	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+"."+form+`"`)
+	connection := c.Context().Conn()
+	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
+		if err := write(d.changes.ctx, patient{w, connection}, form); err != nil {
+			_ = connection.Close()
+		}
+	})
+	return nil
+}
+
+// patient gives a client some time for each part of an answer: the server's own deadline
+// is for the whole.
+type patient struct {
+	io.Writer
+	connection net.Conn
+}
+
+func (p patient) Write(part []byte) (int, error) {
+	if err := p.connection.SetWriteDeadline(time.Now().Add(streamPatience)); err != nil {
+		return 0, err
+	}
+	return p.Writer.Write(part)
+}

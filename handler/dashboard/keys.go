@@ -1,0 +1,58 @@
+package dashboard
+
+import (
+	"context"
+	"html/template"
+	"net/url"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+// keysShown is how many ordering keys the page lists.
+const keysShown = 100
+
+// HeldKeys finds the ordering keys that hold events back.
+type HeldKeys interface {
+	// List returns up to limit keys, those that have waited longest first: of the named
+	// ones, or of all. complete is false if not all keys were looked at. Errors:
+	// domain.CodeUnavailable.
+	List(ctx context.Context, named []string, limit int) (keys []domain.HeldKey, complete bool, err error)
+}
+
+// keysPage lists ordering keys that hold events back.
+type keysPage struct {
+	Key  string // that was asked for
+	Keys []keyLine
+	More bool
+	At   time.Time
+}
+
+type keyLine struct {
+	domain.HeldKey
+	Reason string
+	Events template.URL // the query of the key's events
+}
+
+// keys lists the ordering keys that hold events back, and why.
+func (d *Dashboard) keys(c *fiber.Ctx) error {
+	if d.o.Sources.Keys == nil {
+		return errNoDatabase()
+	}
+	p := keysPage{Key: c.Query("key"), At: time.Now()}
+	var named []string
+	if p.Key != "" {
+		named = []string{p.Key}
+	}
+	list, complete, err := d.o.Sources.Keys.List(c.UserContext(), named, keysShown)
+	if err != nil {
+		return err
+	}
+	p.More = !complete || len(list) == keysShown
+	for i := range list {
+		p.Keys = append(p.Keys, keyLine{list[i], list[i].Turn.Holds(p.At), encoded(url.Values{"key": {list[i].Key}})})
+	}
+	return d.Render(c, Page{Template: "keys", Title: "Keys", Section: SectionKeys, Data: p})
+}

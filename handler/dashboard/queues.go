@@ -1,0 +1,116 @@
+package dashboard
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+	"outboxd/domain/figures"
+)
+
+// queuesPage lists queues.
+type queuesPage struct {
+	figures.View[figures.Queue]
+	StoreKnown, QueuesKnown bool
+}
+
+// queuePage is one queue.
+type queuePage struct {
+	figures.Queue
+	At                      time.Time
+	StoreKnown, QueuesKnown bool
+	Complete                bool
+	History                 history
+}
+
+// queues lists the queues, or shows the one that the query names.
+func (d *Dashboard) queues(c *fiber.Ctx) error {
+	if d.o.Sources.Figures == nil {
+		return errNoQueue()
+	}
+	view := d.o.Sources.Figures.All(c.UserContext())
+	name := c.Query("queue")
+	if name == "" {
+		return d.Render(c, Page{Template: "queues", Title: "Queues", Section: SectionQueues, Data: queuesPage{view, view.StoreErr == nil, view.QueuesErr == nil}})
+	}
+	p := queuePage{Queue: figures.Queue{Name: name}, At: view.At, StoreKnown: view.StoreErr == nil, QueuesKnown: view.QueuesErr == nil, Complete: view.Complete}
+	if at := slices.IndexFunc(view.Lines, func(q figures.Queue) bool { return q.Name == name }); at >= 0 {
+		p.Queue = view.Lines[at]
+	}
+	var err error
+	if p.History, err = d.historyOfFigures(c, view.StoreErr, "", name); err != nil {
+		return err
+	}
+	return d.Render(c, Page{Template: "queue", Title: "Queue " + name, Section: SectionQueues, Data: &p})
+}
+
+// queueForm is a pause or a resumption before it is confirmed.
+type queueForm struct{ Action, Queue, Fault, Reason, Actor string }
+
+// Verb is what the form's button does.
+func (f *queueForm) Verb() string {
+	if f.Action == domain.ActionResume {
+		return "Resume"
+	}
+	return "Pause"
+}
+
+func readQueueForm(values url.Values) (f queueForm, err error) {
+	f = queueForm{
+		Action: values.Get("action"), Queue: values.Get("queue"), Reason: strings.TrimSpace(values.Get("reason")), Actor: strings.TrimSpace(values.Get("actor")),
+	}
+	switch {
+	case f.Action != domain.ActionPause && f.Action != domain.ActionResume:
+		return f, domain.Errorf(domain.CodeInvalid, "queues are paused or resumed")
+	case f.Queue == "":
+		return f, domain.Errorf(domain.CodeInvalid, "choose a queue first")
+	case len(f.Reason) > maxReason || len(f.Actor) > maxActor:
+		return f, domain.Errorf(domain.CodeInvalid, "that is too much for one form: be brief about the reason")
+	}
+	return f, nil
+}
+
+// confirmQueue asks for a reason.
+func (d *Dashboard) confirmQueue(c *fiber.Ctx) error {
+	f, err := readQueueForm(url.Values{"action": {c.Query("action")}, "queue": {c.Query("queue")}})
+	if err != nil {
+		return err
+	}
+	return d.queueForm(c, f)
+}
+
+func (d *Dashboard) queueForm(c *fiber.Ctx, f queueForm) error {
+	return d.Render(c, Page{Template: "queue-change", Title: f.Verb() + " " + f.Queue, Section: SectionQueues, Data: &f})
+}
+
+// changeQueue pauses or resumes the queue, and shows it.
+func (d *Dashboard) changeQueue(c *fiber.Ctx) error {
+	values, err := url.ParseQuery(string(c.Body()))
+	if err != nil {
+		return domain.Errorf(domain.CodeInvalid, "the form cannot be read")
+	}
+	f, err := readQueueForm(values)
+	if err != nil {
+		return err
+	}
+	if f.Reason == "" {
+		f.Fault = "Say why, for the record."
+		c.Status(fiber.StatusUnprocessableEntity)
+		return d.queueForm(c, f)
+	}
+	if d.o.Sources.Pauses == nil {
+		return errNoQueue()
+	}
+	action := &domain.Action{Actor: f.Actor, Reason: f.Reason}
+	if action.Actor == "" {
+		action.Actor = "dashboard"
+	}
+	if err := d.o.Sources.Pauses.Change(c.UserContext(), f.Action, action, f.Queue); err != nil {
+		return err
+	}
+	return c.Redirect("../queues?"+string(queueQuery(f.Queue)), fiber.StatusSeeOther)
+}

@@ -1,0 +1,27 @@
+package dashboard
+
+import (
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"outboxd/domain"
+)
+
+// workersPage lists the worker processes.
+type workersPage struct {
+	At      time.Time
+	Workers []domain.WorkerStatus
+}
+
+// workers lists the worker processes with what they carry out.
+func (d *Dashboard) workers(c *fiber.Ctx) error {
+	if d.o.Sources.Figures == nil {
+		return errNoQueue()
+	}
+	list, err := d.o.Sources.Figures.Queues.Workers(c.UserContext())
+	if err != nil {
+		return err
+	}
+	return d.Render(c, Page{Template: "workers", Title: "Workers", Section: SectionWorkers, Data: workersPage{time.Now(), list}})
+}

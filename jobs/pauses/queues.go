@@ -1,0 +1,54 @@
+package pauses
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/bell"
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+// Queues implements domain.QueuePauses.
+type Queues struct{ redis redis.UniversalClient }
+
+// New returns the queues of a Redis.
+func New(r *broker.Redis) *Queues { return &Queues{r.Client()} }
+
+var _ domain.QueuePauses = (*Queues)(nil)
+
+// Pause implements domain.QueuePauses.
+func (q *Queues) Pause(ctx context.Context, queue string) error {
+	const doing = "pause a queue"
+	known, err := q.redis.SIsMember(ctx, broker.QueuesKey, queue).Result()
+	switch {
+	case err != nil:
+		return broker.Unavailable(doing, err)
+	case !known:
+		return domain.Errorf(domain.CodeNotFound, "Redis knows no queue %.100q", queue)
+	}
+	set, err := q.redis.SetNX(ctx, broker.PausedKey(queue), time.Now().Unix(), 0).Result()
+	switch {
+	case err != nil:
+		return broker.Unavailable(doing, err)
+	case !set:
+		return domain.Errorf(domain.CodeConflict, "queue %.100q is paused already", queue)
+	}
+	return nil
+}
+
+// Resume implements domain.QueuePauses.
+func (q *Queues) Resume(ctx context.Context, queue string) error {
+	n, err := q.redis.Del(ctx, broker.PausedKey(queue)).Result()
+	switch {
+	case err != nil:
+		return broker.Unavailable("resume a queue", err)
+	case n == 0:
+		return domain.Errorf(domain.CodeConflict, "queue %.100q is not paused", queue)
+	}
+	// Without it idle workers find the tasks at their next look.
+	_ = q.redis.Publish(ctx, bell.Channel, "").Err()
+	return nil
+}

@@ -1,0 +1,183 @@
+package search
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"outboxd/domain"
+	"outboxd/domain/figures"
+	"outboxd/repository/postgres"
+	"outboxd/repository/stored"
+)
+
+// Figures implements figures.Store. It reads the samples that MeasureTypes writes, and
+// counts what waits up to a bound.
+type Figures struct{ db *postgres.Database }
+
+// NewFigures returns the figures of db.
+func NewFigures(db *postgres.Database) *Figures { return &Figures{db} }
+
+var _ figures.Store = (*Figures)(nil)
+
+// pairsShown bounds the pairs of type and queue that are returned: those with the most
+// events.
+const pairsShown = 1000
+
+// What waits is counted among $1 events of each table, and grouped table by table. Of the
+// pending ones the 1,000 that are due first are read too, so that the oldest is among
+// them. The samples of an hour are at most 60 times 100 rows.
+var pairsSQL = `
+WITH parts AS (
+    SELECT event_type, queue, count(*) AS pending, 0 AS held, 0 AS dead, min(` + stored.Within("available_at") + `) FILTER (WHERE available_at <= now()) AS due
+    FROM (SELECT event_type, queue, available_at FROM outbox LIMIT $1) AS few GROUP BY 1, 2
+    UNION ALL
+    SELECT event_type, queue, 0, 0, 0, min(` + stored.Within("available_at") + `)
+    FROM (SELECT event_type, queue, available_at FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT 1000) AS first GROUP BY 1, 2
+    UNION ALL SELECT event_type, queue, 0, count(*), 0, NULL FROM (SELECT event_type, queue FROM outbox_held LIMIT $1) AS few GROUP BY 1, 2
+    UNION ALL SELECT event_type, queue, 0, 0, count(*), NULL FROM (SELECT event_type, queue FROM outbox_dead LIMIT $1) AS few GROUP BY 1, 2
+), waiting AS (
+    SELECT event_type, queue, sum(pending)::bigint AS pending, sum(held)::bigint AS held, sum(dead)::bigint AS dead, min(due) AS due FROM parts GROUP BY 1, 2
+), passed (event_type, queue, c1, f1, d1, m1, t1, c2, f2, d2, m2, t2) AS (
+    SELECT event_type, queue, ` + passedSQL("WHERE at > now() - $2 * interval '1 second'") + `, ` + passedSQL("") + `
+    FROM outbox_type_samples WHERE at > now() - $3 * interval '1 second' AND event_type <> '' GROUP BY 1, 2
+)
+SELECT event_type, queue, coalesce(pending, 0), coalesce(held, 0), coalesce(dead, 0), due,
+       coalesce(c1, 0), coalesce(f1, 0), coalesce(d1, 0), coalesce(m1, -1), coalesce(t1, -1), coalesce(c2, 0), coalesce(f2, 0), coalesce(d2, 0), coalesce(m2, -1), coalesce(t2, -1),
+       coalesce(sum(pending) OVER () >= $1 OR sum(held) OVER () >= $1 OR sum(dead) OVER () >= $1, false)
+FROM waiting FULL JOIN passed USING (event_type, queue)
+ORDER BY coalesce(pending, 0) + coalesce(held, 0) + coalesce(dead, 0) + coalesce(c2, 0) DESC, event_type, queue LIMIT $4`
+
+// passedSQL selects what a Passed has, of those rows of which a condition is true.
+func passedSQL(which string) string {
+	filter := ""
+	if which != "" {
+		filter = " FILTER (" + which + ")"
+	}
+	return `coalesce(sum(confirmed)` + filter + `, 0)::bigint, coalesce(sum(failed)` + filter + `, 0)::bigint, coalesce(sum(died)` + filter + `, 0)::bigint,
+           coalesce(sum(delay_p50 * confirmed)` + filter + ` / nullif(sum(confirmed)` + filter + `, 0), -1)::float8, coalesce(max(delay_p99)` + filter + `, -1)::float8`
+}
+
+// measuredSQL is how much of the windows was measured: the rows without type and queue.
+const measuredSQL = `
+SELECT now(), coalesce(sum(seconds) FILTER (WHERE at > now() - $1 * interval '1 second'), 0), coalesce(sum(seconds), 0)
+FROM outbox_type_samples WHERE at > now() - $2 * interval '1 second' AND event_type = '' AND queue = ''`
+
+// emittedSQL reads the account of the present day, and the entries that were not added up
+// yet, of a minute as a rule.
+const emittedSQL = `
+SELECT event_type, sum(n)::bigint FROM (
+    SELECT event_type, emitted AS n FROM outbox_account WHERE day = (now() AT TIME ZONE 'UTC')::date
+    UNION ALL SELECT event_type, 1 FROM (SELECT event_type, unrecorded, repeated, deliveries FROM outbox_entries LIMIT $1) AS few WHERE ` + stored.EmittedSQL + `
+) AS counts GROUP BY 1 ORDER BY 2 DESC LIMIT $2`
+
+// Snapshot implements figures.Store.
+func (f *Figures) Snapshot(ctx context.Context) (s figures.Snapshot, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	s.Complete, s.Emitted = true, map[string]int64{}
+	err = f.db.Pool().QueryRow(ctx, measuredSQL, figures.Recent.Seconds(), figures.Hour.Seconds()).Scan(&s.At, &s.RecentSeconds, &s.HourSeconds)
+	if err != nil {
+		return s, postgres.Translate(err, "read how long was measured")
+	}
+	rows, err := f.db.Pool().Query(ctx, pairsSQL, figures.Counted, figures.Recent.Seconds(), figures.Hour.Seconds(), pairsShown)
+	if err != nil {
+		return s, postgres.Translate(err, "look at types and queues")
+	}
+	s.Pairs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (p figures.Stored, err error) {
+		var due *time.Time
+		var cut bool
+		var recent, hour passedRow
+		err = row.Scan(append(append([]any{&p.Type, &p.Queue, &p.Pending, &p.Held, &p.Dead, &due}, recent.targets()...), append(hour.targets(), &cut)...)...)
+		p.Recent, p.Hour = recent.read(), hour.read()
+		if due != nil {
+			p.OldestDue = *due
+		}
+		s.Complete = s.Complete && !cut
+		return p, err
+	})
+	if err != nil {
+		return s, postgres.Translate(err, "look at types and queues")
+	}
+	s.Complete = s.Complete && len(s.Pairs) < pairsShown
+	rows, err = f.db.Pool().Query(ctx, emittedSQL, CountLimit, pairsShown)
+	if err != nil {
+		return s, postgres.Translate(err, "count the events of the day")
+	}
+	var name string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&name, &n}, func() error {
+		s.Emitted[name] = n
+		return nil
+	})
+	return s, postgres.Translate(err, "count the events of the day")
+}
+
+// passedRow is the columns of passedSQL.
+type passedRow struct {
+	figures.Passed
+	p50, p99 float64
+}
+
+func (r *passedRow) targets() []any { return []any{&r.Confirmed, &r.Failed, &r.Died, &r.p50, &r.p99} }
+
+func (r *passedRow) read() figures.Passed {
+	r.P50, r.P99 = inSeconds(r.p50), inSeconds(r.p99)
+	return r.Passed
+}
+
+// The rows without a type have what waited in their queue, and one without both says
+// how much of the step was measured.
+var figuresHistorySQL = `
+SELECT step, coalesce(max(measured), 0)::float8, ` + passedSQL("") + `, coalesce(max(queued), -1)
+FROM (
+    SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step, CASE WHEN event_type = '' THEN 0 ELSE confirmed END AS confirmed, failed, died, delay_p50, delay_p99, queued,
+           sum(seconds) FILTER (WHERE event_type = '' AND queue = '') OVER (PARTITION BY floor(extract(epoch FROM at) / $2)) AS measured, event_type, queue
+    FROM outbox_type_samples WHERE at > now() - $1 * interval '1 second'
+) AS steps
+WHERE event_type = '' AND queue = '' OR ($3 = '' OR event_type = $3) AND ($4 = '' OR queue = $4) AND (event_type <> '' OR $4 <> '')
+GROUP BY 1 ORDER BY 1`
+
+// History implements figures.Store.
+func (f *Figures) History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]figures.Point, error) {
+	const doing = "read the history of a type or queue"
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	rows, err := f.db.Pool().Query(ctx, figuresHistorySQL, window.Seconds(), step.Seconds(), eventType, queue)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	points, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p figures.Point, err error) {
+		var passed passedRow
+		err = row.Scan(append(append([]any{&p.At, &p.Seconds}, passed.targets()...), &p.Queued)...)
+		p.Passed = passed.read()
+		return p, err
+	})
+	return points, postgres.Translate(err, doing)
+}
+
+// pausedBySQL reads an index of the pauses of queues.
+const pausedBySQL = `
+SELECT last.queue, at, actor, reason FROM unnest($1::text[]) AS last (queue), LATERAL (
+    SELECT at, actor, reason, action FROM outbox_actions a
+    WHERE a.filter ->> 'queue' = last.queue AND action IN ('pause', 'resume') ORDER BY at DESC LIMIT 1
+) AS latest
+WHERE action = 'pause'`
+
+// PausedBy implements figures.Store.
+func (f *Figures) PausedBy(ctx context.Context, queues []string) (map[string]domain.Pause, error) {
+	const doing = "look who paused queues"
+	rows, err := f.db.Pool().Query(ctx, pausedBySQL, queues)
+	if err != nil {
+		return nil, postgres.Translate(err, doing)
+	}
+	by := map[string]domain.Pause{}
+	var queue string
+	var p domain.Pause
+	_, err = pgx.ForEachRow(rows, []any{&queue, &p.Since, &p.By, &p.Reason}, func() error {
+		by[queue] = p
+		return nil
+	})
+	return by, postgres.Translate(err, doing)
+}

@@ -1,0 +1,128 @@
+package search_test
+
+import (
+	"testing"
+	"time"
+
+	"outboxd/app/schematest"
+	"outboxd/domain/figures"
+	"outboxd/repository"
+	"outboxd/repository/postgres"
+	"outboxd/repository/search"
+	"outboxd/repository/upkeep"
+)
+
+// pair returns what a snapshot knows of a type in a queue.
+func pair(t *testing.T, s figures.Snapshot, eventType, queue string) (found figures.Stored) {
+	t.Helper()
+	for _, p := range s.Pairs {
+		if p.Type == eventType && p.Queue == queue {
+			return p
+		}
+	}
+	t.Errorf("%s in %s is not among %+v", eventType, queue, s.Pairs)
+	return found
+}
+
+func snapshot(t *testing.T, db *postgres.Database) figures.Snapshot {
+	t.Helper()
+	s, err := search.NewFigures(db).Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// What a minute brought is kept by type and queue, beside what waits.
+func TestFiguresOfTypesAndQueues(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
+	if s := snapshot(t, db); len(s.Pairs) != 0 || s.HourSeconds != 0 || !s.Complete || s.At.IsZero() {
+		t.Errorf("of nothing: %+v", s)
+	}
+	exec(t, db, `INSERT INTO outbox (event_type, payload, queue) SELECT 'mail', 'x', q FROM unnest(ARRAY['a', 'a', 'a', 'b', 'b']) AS q`)
+	relayAll(t, store)
+	// Two of queue a took effect, one of queue b failed, and another event died.
+	exec(t, db, `INSERT INTO inbox SELECT id, now() - interval '20 seconds' FROM outbox_sent WHERE queue = 'a' ORDER BY id LIMIT 2`)
+	exec(t, db, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT id, now() - interval '20 seconds', 'worker', 'failed', 0 FROM outbox_sent WHERE queue = 'b' ORDER BY id LIMIT 1`)
+	exec(t, db, `INSERT INTO outbox (event_type, payload, queue) VALUES ('late', 'x', 'c')`)
+	die(t, store, "it broke")
+	exec(t, db, `UPDATE outbox_dead SET died_at = now() - interval '20 seconds'`)
+	exec(t, db, `INSERT INTO outbox (event_type, payload, queue, available_at) VALUES ('mail', 'x', 'a', now() - interval '1 minute'), ('mail', 'x', 'a', now() + interval '1 hour')`)
+	keeping := upkeep.NewHousekeeping(db, "")
+	if err := keeping.MeasureTypes(t.Context(), map[string]int64{"a": 7, "": 1}); err != nil {
+		t.Fatal(err)
+	}
+
+	s := snapshot(t, db)
+	if s.RecentSeconds < 59 || s.HourSeconds < 59 || s.Emitted["mail"] != 7 || !s.Complete {
+		t.Errorf("%+v", s)
+	}
+	if p := pair(t, s, "mail", "a"); p.Hour.Confirmed != 2 || p.Recent.Confirmed != 2 || p.Hour.P99 < 0 || p.Pending != 2 || p.OldestDue.IsZero() || time.Since(p.OldestDue) < 50*time.Second {
+		t.Errorf("mails in queue a: %+v", p)
+	}
+	if p := pair(t, s, "mail", "b"); p.Hour.Confirmed != 0 || p.Hour.Failed != 1 || p.Hour.P50 >= 0 {
+		t.Errorf("mails in queue b: %+v", p)
+	}
+	if p := pair(t, s, "late", "c"); p.Dead != 1 || p.Hour.Died != 1 {
+		t.Errorf("the dead one: %+v", p)
+	}
+
+	f := search.NewFigures(db)
+	for name, want := range map[[2]string]figures.Point{
+		{"mail", ""}:  {Passed: figures.Passed{Confirmed: 2, Failed: 1}, Queued: -1},
+		{"", "a"}:     {Passed: figures.Passed{Confirmed: 2}, Queued: 7},
+		{"", "c"}:     {Passed: figures.Passed{Died: 1}, Queued: -1},
+		{"none", "z"}: {Queued: -1},
+	} {
+		points, err := f.History(t.Context(), name[0], name[1], time.Hour, time.Hour)
+		if err != nil || len(points) != 1 {
+			t.Fatalf("%v: %+v, %v", name, points, err)
+		}
+		got := points[0]
+		if got.Seconds < 59 || got.Confirmed != want.Confirmed || got.Failed != want.Failed || got.Died != want.Died || got.Queued != want.Queued {
+			t.Errorf("%v: %+v, want %+v", name, got, want)
+		}
+	}
+	// The next measurement begins where the last one ended.
+	if err := keeping.MeasureTypes(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if p := pair(t, snapshot(t, db), "mail", "a"); p.Hour.Confirmed != 2 {
+		t.Errorf("%d confirmations were counted twice", p.Hour.Confirmed-2)
+	}
+}
+
+// Of a busy minute a part is looked at, and multiplied.
+func TestFiguresOfABusyMinuteAreEstimates(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, "ALTER TABLE inbox DISABLE TRIGGER USER")
+	exec(t, db, `INSERT INTO outbox_sent (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at)
+		SELECT outbox_new_id(), CASE WHEN n % 4 = 0 THEN 'rare' ELSE 'often' END, 'x', '{}', 'a', now(), 0, 0, now() FROM generate_series(1, 6000) n`)
+	exec(t, db, `INSERT INTO inbox SELECT id, now() - interval '10 seconds' - (row_number() OVER ()) * interval '9 ms' FROM outbox_sent`)
+	exec(t, db, `INSERT INTO outbox_samples SELECT now() - n * interval '10 seconds', outbox_new_id(), 10, 0, 0, 1000, 0, 0, 0, 0, 0, NULL, NULL, 0, 0 FROM generate_series(0, 5) n`)
+	if err := upkeep.NewHousekeeping(db, "").MeasureTypes(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s := snapshot(t, db)
+	rare, often := pair(t, s, "rare", "a").Hour.Confirmed, pair(t, s, "often", "a").Hour.Confirmed
+	if rare < 1200 || rare > 1800 || often < 4200 || often > 4800 {
+		t.Errorf("%d and %d, want about 1,500 and 4,500", rare, often)
+	}
+}
+
+// Whoever paused a queue last is named, as long as nobody resumed it.
+func TestWhoPausedQueues(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	exec(t, db, `INSERT INTO outbox_actions (at, actor, action, filter, reason) VALUES
+		(now() - interval '3 hours', 'ada', 'pause', '{"queue": "a"}', 'first'), (now() - interval '2 hours', 'ada', 'resume', '{"queue": "a"}', ''),
+		(now() - interval '1 hour', 'bob', 'pause', '{"queue": "a"}', 'again'), (now(), 'bob', 'pause', '{"schedule": "a"}', 'another thing'),
+		(now() - interval '1 hour', 'bob', 'pause', '{"queue": "b"}', ''), (now(), 'ada', 'resume', '{"queue": "b"}', '')`)
+	by, err := search.NewFigures(db).PausedBy(t.Context(), []string{"a", "b", "c"})
+	if err != nil || len(by) != 1 || by["a"].By != "bob" || by["a"].Reason != "again" || by["a"].Since.IsZero() {
+		t.Errorf("%+v, %v", by, err)
+	}
+}

@@ -1,0 +1,24 @@
+package stored
+
+import (
+	"fmt"
+
+	"outboxd/domain"
+)
+
+// FieldSQL returns a condition for a domain.PayloadField. Its parameters are those of
+// FieldArgs, from first on. JSON is read only if the payload may have the value.
+func FieldSQL(first int) string {
+	return fmt.Sprintf(`CASE WHEN $%[1]d::text[] IS NULL THEN true WHEN position($%[3]d::bytea IN payload) = 0 THEN false
+        WHEN $%[2]d::text IS NULL THEN outbox_payload_field(payload, $%[1]d) IS NOT NULL ELSE outbox_payload_field(payload, $%[1]d) IS NOT DISTINCT FROM $%[2]d END`, first, first+1, first+2)
+}
+
+// FieldArgs returns the parameters of FieldSQL: the path, the value, and bytes that every
+// such payload has.
+func FieldArgs(f domain.PayloadField) []any {
+	var value *string
+	if !f.Any {
+		value = &f.Value
+	}
+	return []any{f.Path, value, f.Part()}
+}
