@@ -46,8 +46,6 @@ func TestTheMeasurementByTypeIsBounded(t *testing.T) {
 		SELECT md5(n::text)::uuid, 'test:a', 'payload', '{}', 'default', now(), 0, 0, now() FROM generate_series(1, 30000) n`)
 	exec(t, db, `INSERT INTO inbox (event_id, processed_at) SELECT md5(n::text)::uuid, now() - n * interval '1 ms' FROM generate_series(1, 30000) n`)
 	exec(t, db, `INSERT INTO outbox_journal (event_id, at, stage, entry, generation) SELECT md5(n::text)::uuid, now() - n * interval '1 ms', 'worker', 'failed', 0 FROM generate_series(1, 30000) n`)
-	for _, statistics := range []string{"SELECT 1", "ANALYZE outbox_sent, inbox, outbox_journal"} {
-		exec(t, db, statistics)
-		repositorytest.WantBounded(t, conn, upkeep.MeasureTypesStatement(), 20_000, 0)
-	}
+	exec(t, db, "ANALYZE outbox_sent, inbox, outbox_journal")
+	repositorytest.WantBounded(t, conn, upkeep.MeasureTypesStatement(), 6_000, 0)
 }
