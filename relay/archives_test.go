@@ -13,9 +13,11 @@ import (
 	"outboxd/domain"
 	"outboxd/jobs/inspect"
 	"outboxd/jobs/lookup"
+	"outboxd/jobs/publish"
 	"outboxd/relay"
 	"outboxd/relay/lead"
 	"outboxd/repository/deadletters"
+	"outboxd/repository/heal"
 )
 
 // newFinder makes a relay that looks into the archives of its queue.
@@ -104,4 +106,38 @@ func TestTheLeaderFindsWhatAnyQueueArchived(t *testing.T) {
 	if err != nil || len(tasks) != 1 || tasks[0].State != "archived" || tasks[0].Queue != "billing" {
 		t.Errorf("Redis knows %+v, %v, want an archived task", tasks, err)
 	}
+}
+
+// TestATaskThatWasArchivedLongAgoMakesADeadLetter archives a second task with a time
+// before the first one's. The leader's searches begin shortly before the newest
+// archived task that they have seen, so the reconciler has to find the second.
+func TestATaskThatWasArchivedLongAgoMakesADeadLetter(t *testing.T) {
+	t.Parallel()
+	redisURL, databaseURL := servertest.Redis(t), schematest.Database(t)
+	db := schematest.Connect(t, databaseURL)
+	f := newFixture(t, databaseURL, redisURL, func(o *relay.Options) {
+		o.Archives = &lead.Archives{
+			Queue: inspect.NewArchive(openRedis(t, redisURL)), Failures: deadletters.NewFailedTasks(db, true), Every: 20 * time.Millisecond,
+		}
+		o.Healing = &lead.Healing{Queue: o.Publisher.(*publish.Publisher), Memory: heal.NewQueueMemory(db), CheckInterval: time.Second}
+		o.Reconciliation = &lead.Reconciliation{
+			Events: heal.NewMissingEvents(db), Tasks: o.Publisher.(*publish.Publisher).Tasks(), Age: 50 * time.Millisecond, Every: 50 * time.Millisecond,
+		}
+	})
+	f.start()
+	f.exec("SELECT outboxd.emit('test:first', '{}', queue => 'billing')")
+	f.eventually(1, "SELECT count(*) FROM outbox_sent")
+	if n, err := asynq.NewInspectorFromRedisClient(f.redis).ArchiveAllPendingTasks("billing"); err != nil || n != 1 {
+		t.Fatalf("%d tasks archived, %v", n, err)
+	}
+	f.eventually(1, "SELECT count(*) FROM outbox_dead")
+
+	f.exec("SELECT outboxd.emit('test:again', '{}', queue => 'billing')")
+	f.eventually(1, "SELECT count(*) FROM outbox_sent")
+	const archive = `local id = redis.call("LPOP", KEYS[1]); redis.call("HSET", KEYS[2] .. id, "state", "archived"); return redis.call("ZADD", KEYS[3], ARGV[1], id)`
+	err := f.redis.Eval(t.Context(), archive, []string{"asynq:{billing}:pending", "asynq:{billing}:t:", "asynq:{billing}:archived"}, time.Now().Add(-time.Hour).Unix()).Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.eventually(1, "SELECT count(*) FROM outbox_dead WHERE event_type = 'test:again' AND stage = 'worker'")
 }

@@ -37,7 +37,9 @@ type Leader struct {
 	failing *failing
 	healer  *healer     // nil: losses of all data go unnoticed
 	single  *reconciler // nil: losses of single tasks go unnoticed
-	key     string      // the ordering key at which the last round ended
+	// archivist is nil if nobody looks for archived tasks.
+	archivist *archivist
+	key       string // the ordering key at which the last round ended
 
 	chores         domain.Chores // which the last measurement reported
 	tick, replayed chan struct{} // ask the scheduler and the replayer to look
@@ -55,10 +57,14 @@ func New(d Duties, r Relay) *Leader {
 		duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger),
 		tick: make(chan struct{}, 1), replayed: make(chan struct{}, 1),
 	}
+	if d.Archives != nil {
+		l.archivist = &archivist{o: *d.Archives, log: r.Logger, archived: m.archived}
+	}
 	if d.Healing != nil {
 		l.healer = newHealer(*d.Healing, d.History, r, m, l.failing)
 		if d.Reconciliation != nil {
 			l.single = newReconciler(*d.Reconciliation, d.Healing.Unconfirmed, r.Logger, m, l.healer)
+			l.single.archivist = l.archivist
 		}
 	}
 	return l
@@ -121,9 +127,8 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 		scheduler := &scheduler{schedules: l.duties.Schedules, log: l.log, failing: l.failing, metrics: l.metrics, look: l.tick}
 		beside.Go(func() { scheduler.run(ctx, leads) })
 	}
-	if l.duties.Archives != nil {
-		archivist := &archivist{o: *l.duties.Archives, log: l.log, archived: l.metrics.archived}
-		beside.Go(func() { archivist.run(ctx, leads) })
+	if l.archivist != nil {
+		beside.Go(func() { l.archivist.run(ctx, leads) })
 	}
 	measure := time.NewTicker(measureEvery)
 	defer measure.Stop()

@@ -66,6 +66,8 @@ type reconciler struct {
 	metrics *metrics
 	paused  func() bool
 	intact  func(context.Context) bool // reports whether the queue has lost no more than single tasks
+	// archivist makes dead letters of events whose tasks are archived; nil: nobody does.
+	archivist *archivist
 
 	closed  spans
 	proven  map[string]bool // types that have a confirmed event
@@ -263,8 +265,15 @@ func (r *reconciler) missing(ctx context.Context, waiting []domain.SentEvent) (m
 			return nil, err
 		}
 		for i, task := range tasks {
-			if task.Lost() || task == domain.TaskCompleted {
+			switch {
+			case task.Lost(), task == domain.TaskCompleted:
 				missing = append(missing, lost.MissingEvent{SentEvent: waiting[i], Task: task})
+			case task == domain.TaskArchived && r.archivist != nil:
+				// The archivist reads what was archived since its last search. This task
+				// was archived before: its event was emitted again, or Redis's clock jumped.
+				if err := r.archivist.buryTask(ctx, events[i].Queue, events[i].TaskID()); err != nil {
+					return nil, err
+				}
 			}
 		}
 		return missing, nil
