@@ -1,0 +1,40 @@
+package search_test
+
+import (
+	"strings"
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/domain"
+	"outboxd/repository"
+)
+
+// Events are chosen by a field of their payload and by their errors, and left out by error and type, in every table.
+func TestEventsAreChosenByPayloadAndError(t *testing.T) {
+	t.Parallel()
+	db := schematest.Open(t)
+	store := repository.NewOutbox(db, repository.OutboxOptions{History: true, DeadHoldsKey: true})
+	exec(t, db, `INSERT INTO outbox (event_type, payload) VALUES ('a:dead', '{"to": "ada"}')`)
+	die(t, store, "no such user 7")
+	exec(t, db, `INSERT INTO outbox (event_type, payload) VALUES ('b:sent', '{"to": "ada", "n": 1e3}')`)
+	relayAll(t, store)
+	exec(t, db, `INSERT INTO outbox (event_type, payload, last_error, available_at) VALUES ('c:refused', '{"to": "bob"}', 'Redis said no', now() + interval '1 hour'), ('d:bytes', '\xff', NULL, now())`)
+	for want, filters := range map[string][]domain.EventFilter{
+		"b:sent a:dead":         {{Payload: domain.PayloadField{Path: []string{"to"}, Value: "ada"}}},
+		"b:sent":                {{Payload: domain.PayloadField{Path: []string{"n"}, Value: "1e3"}}, {Payload: domain.PayloadField{Path: []string{"n"}, Any: true}}},
+		"c:refused":             {{Error: "redis SAID"}},
+		"d:bytes c:refused":     {{NotTypes: []string{"a:dead", "b:sent"}}},
+		"d:bytes b:sent a:dead": {{NotErrors: []string{"said", "nothing"}}},
+	} {
+		for _, filter := range filters {
+			var kinds []string
+			for _, f := range found(t, db, filter, 10) {
+				kind, _, _ := strings.Cut(f, "=")
+				kinds = append(kinds, kind)
+			}
+			if got := strings.Join(kinds, " "); got != want {
+				t.Errorf("%+v finds %q, want %q", filter, got, want)
+			}
+		}
+	}
+}
