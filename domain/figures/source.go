@@ -79,8 +79,10 @@ type Queue struct {
 
 // Subscription returns the subscription whose queue it is; "": of none.
 func (q *Queue) Subscription() string {
-	name, _ := domain.SubscriptionOfQueue(q.Name)
-	return name
+	if name, delivery := domain.SubscriptionOfQueue(q.Name); delivery {
+		return name
+	}
+	return ""
 }
 
 // Oldest is when the event or task that has waited longest began to wait; zero if none

@@ -1,0 +1,149 @@
+package app_test
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"outboxd/app/schematest"
+	"outboxd/app/servertest"
+)
+
+// TestFigurePages pauses a queue in a browser, and emits a corrected copy of a dead letter.
+func TestFigurePages(t *testing.T) {
+	t.Parallel()
+	databaseURL, redis := schematest.Database(t), servertest.OwnRedis(t)
+	p := start(t, append(on(databaseURL, redis.URL(), t.TempDir()), "--roles=relay,worker,monitor", "--admin-token="+adminToken)...)
+	db := openLedger(t, databaseURL)
+	ask := func(query string, args ...any) (answer string) {
+		t.Helper()
+		if err := db.conn.QueryRow(t.Context(), query, args...).Scan(&answer); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		return answer
+	}
+	ask(`SELECT outboxd.emit('test:lonely', '{}', queue => 'lonely')::text`)
+	dead := ask(`INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+		VALUES (outbox_new_id(), 'pay:out', '{"amount": 100, "api_token": "hidden-1"}', '{"x-secret": "hidden-2"}', 'lonely', now() + interval '1 day', 1, 0, now(), 'worker', '=too, much') RETURNING id::text`)
+	eventually(t, "the event was handed over", func() bool { return ask(`SELECT count(*)::text FROM outbox_sent`) == "1" })
+
+	tab := startBrowser(t).open(strings.TrimPrefix(p.monitor, "http://"))
+	signIn(tab)
+	tab.await("nav a", "^Queues$").MustClick()
+	tab.await("tbody th a", "^lonely$").MustClick()
+	tab.await("dd", "^1$")
+	tab.await("a.button", "^Pause…$").MustClick()
+	tab.MustElement("#reason").MustInput("the printer burns")
+	tab.MustElement("#actor").MustInput("ada@example.com")
+	tab.await("button", "^Pause$").MustClick()
+	tab.await(".notice", "Paused since .* by ada@example.com: the printer burns")
+	tab.see("queue-paused")
+	tab.await("a.button", "^Resume…$").MustClick()
+	tab.MustElement("#reason").MustInput("it is out")
+	tab.await("button", "^Resume$").MustClick()
+	tab.await("a.button", "^Pause…$")
+	tab.await("nav a", "^Types$").MustClick()
+	tab.await("tbody th a", "^pay:out$")
+	tab.await("nav a", "^Workers$").MustClick()
+	tab.await("main", "places busy")
+	tab.wantQuiet()
+
+	tab.visit("/events/" + dead)
+	tab.await("a.button", "corrected copy").MustClick()
+	tab.await("label", "values shown as ••• stay as they are")
+	tab.see("correct")
+	tab.wantAccessible()
+	text := tab.MustElement("#payload").MustText()
+	tab.MustElement("#payload").MustSelectAllText().MustInput(strings.Replace(text, "100", "1", 1))
+	tab.MustElement("#reason").MustInput("it was in cents")
+	tab.await("button", "^Emit$").MustClick()
+	tab.await("h1 .badge", "pending|in flight|dead")
+	tab.await("dd", "^"+dead+"$") // its header names the old one
+	if body := tab.MustElement("body").MustText(); strings.Contains(body, "hidden-") {
+		t.Errorf("a masked value is shown:\n%s", body)
+	}
+	tab.wantQuiet()
+	if n := ask(`SELECT count(*)::text FROM (SELECT payload, headers FROM outbox UNION ALL SELECT payload, headers FROM outbox_sent) AS e
+		WHERE convert_from(payload, 'UTF8')::jsonb = '{"amount": 1, "api_token": "hidden-1"}' AND headers @> '{"x-secret": "hidden-2"}'`); n != "1" {
+		t.Errorf("%s events have the corrected payload with its hidden values, want 1", n)
+	}
+	if n := ask(`SELECT count(*)::text FROM outbox_dead`); n != "0" {
+		t.Errorf("%s dead letters are left", n)
+	}
+	if n := ask(`SELECT count(*)::text FROM outbox_actions WHERE action IN ('pause', 'resume', 'correct')`); n != "3" {
+		t.Errorf("%s actions are on record, want 3", n)
+	}
+	p.stop()
+}
+
+// TestExports reads files of dead letters and events from the pages and from the commands.
+func TestExports(t *testing.T) {
+	t.Parallel()
+	databaseURL := schematest.Database(t)
+	servers := on(databaseURL, servertest.Redis(t), t.TempDir())
+	p := start(t, append([]string{"--roles=monitor"}, servers...)...)
+	if _, err := openLedger(t, databaseURL).conn.Exec(t.Context(), `INSERT INTO outbox_dead (id, event_type, payload, headers, queue, available_at, attempts, generation, created_at, stage, error)
+		SELECT outbox_new_id(), 'pay:out', CASE WHEN n = 1 THEN '\xff'::bytea ELSE '{"token": "hidden-1"}' END, '{"x-secret": "hidden-2"}', 'q', now(), 1, 0, now(), 'worker', 'error, with "' || n FROM generate_series(1, 1201) n`); err != nil {
+		t.Fatal(err)
+	}
+	page := func(path string) string {
+		t.Helper()
+		response, err := http.Get(p.monitor + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(response.Header.Get("Content-Disposition"), "attachment") {
+			t.Fatalf("%s: status %d, %v: %s", path, response.StatusCode, err, body)
+		}
+		return string(body)
+	}
+	command := func(args ...string) string {
+		t.Helper()
+		r := execute(t, nil, append(args, servers...)...)
+		if r.code != 0 {
+			t.Fatalf("%v: %s", args, r.stderr)
+		}
+		return r.stdout
+	}
+	for name, file := range map[string]struct {
+		text   string
+		json   bool
+		rows   int
+		hidden bool
+	}{
+		"dead letters of the page":    {page("/dead/export?as=csv&type=pay:out"), false, 1201, true},
+		"dead letters as JSON":        {page("/dead/export?as=json&type=pay:out"), true, 1201, true},
+		"dead letters of the command": {command("dead", "export", "--not-error=1200"), false, 1200, false},
+		"the same as JSON":            {command("dead", "export", "--error=1200", "-o=json"), true, 1, false},
+		"events of the page":          {page("/events/export?as=csv&state=dead"), false, 1201, true},
+		"events as JSON":              {command("events", "export", "-o=json"), true, 1201, true},
+		"nothing":                     {command("events", "export", "--type=none", "-o=json"), true, 0, true},
+	} {
+		var rows int
+		if file.json {
+			var list []map[string]any
+			if err := json.Unmarshal([]byte(file.text), &list); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			rows = len(list)
+		} else {
+			lines, err := csv.NewReader(strings.NewReader(file.text)).ReadAll()
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			rows = len(lines) - 1
+		}
+		if rows != file.rows || strings.Contains(file.text, "hidden-") == file.hidden {
+			t.Errorf("%s: %d rows, want %d; the hidden values are there: %t", name, rows, file.rows, strings.Contains(file.text, "hidden-"))
+		}
+	}
+	if r := execute(t, nil, append([]string{"dead", "export", "-o=yaml"}, servers...)...); r.code != 2 || !strings.Contains(r.stderr, "the forms are csv and json") {
+		t.Errorf("code %d: %s", r.code, r.stderr)
+	}
+	p.stop()
+}
