@@ -38,10 +38,11 @@ CREATE INDEX outbox_dead_group ON outbox_dead (event_type,
 
 -- outbox_payload_field returns what stands at a path of a JSON payload, as text: a
 -- string, or a number as it is written. NULL: nothing stands there, or the payload is
--- not JSON. It is for searches by people.
+-- not JSON. It is for searches by people. It is not PARALLEL SAFE: a block with
+-- EXCEPTION is a subtransaction, and these cannot begin in a parallel query.
 -- +goose StatementBegin
 CREATE FUNCTION outbox_payload_field(payload bytea, path text[]) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     RETURN convert_from(payload, 'UTF8')::json #>> path;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outboxd/app/schematest"
+	"outboxd/app/servertest"
 	"outboxd/domain"
 	"outboxd/repository/deadletters"
 )
@@ -15,7 +16,11 @@ import (
 // Each part of a filter chooses what it names, in lists, counts and groups, and leaves out the rest.
 func TestDeadLettersAreChosen(t *testing.T) {
 	t.Parallel()
-	db := schematest.Open(t)
+	url := schematest.Database(t)
+	// PostgreSQL searches many dead letters in parallel.
+	servertest.Execute(t, url, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET parallel_setup_cost = 0', current_database());
+		EXECUTE format('ALTER DATABASE %I SET parallel_tuple_cost = 0', current_database()); EXECUTE format('ALTER DATABASE %I SET min_parallel_table_scan_size = 0', current_database()); END $$`)
+	db := schematest.Connect(t, url)
 	letters := deadletters.New(db)
 	for _, l := range []struct{ name, kind, payload, headers, key, error string }{
 		{"ada", "mail", `{"to": "ada", "order": {"customer": 42, "tags": ["x", "y"]}}`, `{"tenant": "acme"}`, "k1", "timeout after 30 s"},

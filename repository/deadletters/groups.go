@@ -21,9 +21,12 @@ const errorFormSQL = `left(regexp_replace(error, '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}
 // deadGroupsSQL reads only the $21 latest dead letters, by the index outbox_dead_place. So
 // it reads a bounded number of rows, whatever the number of dead letters, unless a filter
 // chooses few of them.
+//
+// The form of an error is computed outside of the limit. Inside, PostgreSQL would compute
+// it for every dead letter that matches, if it sorts them.
 var deadGroupsSQL = `
-SELECT event_type, error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
-FROM (SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, died_at FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $21) AS latest
+SELECT event_type, ` + errorFormSQL + ` AS error_form, stage, count(*), min(died_at), max(died_at), sum(count(*)) OVER ()
+FROM (SELECT event_type, error, stage, died_at FROM outbox_dead d WHERE ` + deadFilterSQL + ` ORDER BY died_at DESC, id DESC LIMIT $21) AS latest
 GROUP BY 1, 2, 3 ORDER BY count(*) DESC, max(died_at) DESC LIMIT $22`
 
 // Groups implements domain.DeadLetters.

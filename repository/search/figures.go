@@ -127,17 +127,21 @@ func (r *passedRow) read() figures.Passed {
 	return r.Passed
 }
 
-// The rows without a type have what waited in their queue, and one without both says
-// how much of the step was measured.
+// The row without type and queue says how much of a step was measured. The rows without
+// a type have what waited in their queue.
 var figuresHistorySQL = `
-SELECT step, coalesce(max(measured), 0)::float8, ` + passedSQL("") + `, coalesce(max(queued), -1)
-FROM (
-    SELECT to_timestamp(floor(extract(epoch FROM at) / $2) * $2) AS step, CASE WHEN event_type = '' THEN 0 ELSE confirmed END AS confirmed, failed, died, delay_p50, delay_p99, queued,
-           sum(seconds) FILTER (WHERE event_type = '' AND queue = '') OVER (PARTITION BY floor(extract(epoch FROM at) / $2)) AS measured, event_type, queue
-    FROM outbox_type_samples WHERE at > now() - $1 * interval '1 second'
-) AS steps
-WHERE event_type = '' AND queue = '' OR ($3 = '' OR event_type = $3) AND ($4 = '' OR queue = $4) AND (event_type <> '' OR $4 <> '')
-GROUP BY 1 ORDER BY 1`
+WITH measured AS (
+    SELECT ` + stepSQL + ` AS step, sum(seconds)::float8 AS seconds FROM outbox_type_samples
+    WHERE at > now() - $1 * interval '1 second' AND event_type = '' AND queue = '' GROUP BY 1
+), passed (step, c, f, d, m, t, queued) AS (
+    SELECT ` + stepSQL + `, ` + passedSQL("") + `, max(queued) FROM outbox_type_samples
+    WHERE at > now() - $1 * interval '1 second' AND ($3 = '' OR event_type = $3) AND ($4 = '' OR queue = $4) AND (event_type <> '' OR $4 <> '') GROUP BY 1
+)
+SELECT step, seconds, coalesce(c, 0), coalesce(f, 0), coalesce(d, 0), coalesce(m, -1), coalesce(t, -1), coalesce(queued, -1)
+FROM measured LEFT JOIN passed USING (step) ORDER BY 1`
+
+// stepSQL is the beginning of a sample's step, of $2 seconds.
+const stepSQL = `to_timestamp(floor(extract(epoch FROM at) / $2) * $2)`
 
 // History implements figures.Store.
 func (f *Figures) History(ctx context.Context, eventType, queue string, window, step time.Duration) ([]figures.Point, error) {
