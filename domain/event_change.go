@@ -18,7 +18,7 @@ const (
 	TooLateConfirmed  ChangeAnswer = "confirmed"  // it took effect
 	TooLateRunning    ChangeAnswer = "running"    // its handler is working on it now
 	TooLateBusy       ChangeAnswer = "busy"       // a relay or another transaction is moving it now
-	TooLateInFlight   ChangeAnswer = "in flight"  // it was handed over, and nothing asks the inbox before its effect
+	TooLateInFlight   ChangeAnswer = "in flight"  // it was handed over, and nothing asks the inbox before its effect, or the queue cannot be asked
 	TooLateDead       ChangeAnswer = "dead"       // it was given up before
 	TooLateSuppressed ChangeAnswer = "suppressed" // the task of another event takes its place
 	TooLateUnknown    ChangeAnswer = "unknown"    // there is no such event, or it is no longer kept
@@ -40,7 +40,7 @@ func (a ChangeAnswer) Explain() string {
 	case TooLateBusy:
 		return "is being moved just now; try again"
 	case TooLateInFlight:
-		return "was handed over, and cannot be changed any more"
+		return "was handed over, and cannot be changed any more, or not while Redis cannot be asked"
 	case TooLateDead:
 		return "is dead; outboxd dead discard gives it up for good"
 	case TooLateSuppressed:
@@ -52,10 +52,38 @@ func (a ChangeAnswer) Explain() string {
 	}
 }
 
+// Done reports whether the event was changed as asked.
+func (a ChangeAnswer) Done() bool {
+	return a == ChangeCancelled || a == ChangeRescheduled || a == ChangeErased
+}
+
 // Change is one event and the answer for it.
 type Change struct {
 	ID     ID
 	Answer ChangeAnswer
+}
+
+// RunningTasks tells which tasks may be running. It is safe for concurrent use.
+type RunningTasks interface {
+	// Running reports for each event whether a worker may be working on a task of it:
+	// of its generation, or of one before. It reads only the ID, queue and generation.
+	// In doubt a task runs.
+	//
+	// Errors: CodeUnavailable.
+	Running(ctx context.Context, events []Event) ([]bool, error)
+}
+
+// ChangeRequests are changes that producers asked for, in transactions that could not
+// ask the queue whether a task runs.
+type ChangeRequests interface {
+	// CarryOut carries out up to limit requests, of events with IDs after the given one
+	// and in the order of the IDs, in one transaction. It returns the answer for each; a
+	// request whose answer is TooLateRunning, TooLateBusy or TooLateInFlight may still be
+	// there. last is zero at the end of the requests.
+	//
+	// Errors: CodeUnavailable if the database or the queue cannot be reached. Requests
+	// that need the queue are still there then.
+	CarryOut(ctx context.Context, after ID, limit int) (answers []Change, last ID, err error)
 }
 
 // EventChanges changes events that have not taken effect. Each call is one transaction, which also records action,

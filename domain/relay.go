@@ -64,6 +64,7 @@ type Chores struct {
 	Tick    bool // a schedule ticks within ChoresAhead, or is late
 	Remove  bool // an event that was taken back may still have a task in the queue
 	Replays bool // a replay to a subscription has not ended
+	Changes bool // a producer asked for a change of an event, which only the leader can make
 }
 
 // ChoresAhead is how long before the tick of a schedule Chores.Tick becomes true.

@@ -143,7 +143,7 @@ CREATE TABLE outbox_journal (
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     stage      text        NOT NULL CONSTRAINT outbox_journal_stage_is_known CHECK (stage IN ('relay', 'worker', 'person')),
     entry      text        NOT NULL CONSTRAINT outbox_journal_entry_is_known
-               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered', 'corrected')),
+               CHECK (entry IN ('refused', 'failed', 'died', 'replayed', 'discarded', 'redriven', 'unknown', 'cancelled', 'rescheduled', 'erased', 'delivered', 'corrected', 'requested', 'too late')),
     generation integer     NOT NULL,
     attempt    integer     NOT NULL DEFAULT 0, -- counts from 1 in each generation and stage; 0: not an attempt
     detail     text        NOT NULL DEFAULT ''

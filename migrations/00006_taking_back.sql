@@ -9,16 +9,29 @@
 -- +goose Up
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
+-- Changes that producers asked for and that only the leader can make, because somebody has to look into Redis first;
+-- see outbox_standing. An event has one row at most: the last request counts. The leader makes the change, or notes
+-- in the journal why it was too late.
+CREATE TABLE outbox_requests (
+    event_id     uuid        PRIMARY KEY,
+    due          timestamptz, -- null: cancel the event; otherwise the time to which the event is moved
+    actor        text        NOT NULL,
+    reason       text        NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- outbox_standing returns the state of an event. If the event can be cancelled, the result is 'open' and the state.
 -- If no table has the event, the result is 'unknown'. The function uses one statement, because an event may move
 -- between tables meanwhile. An event in outbox or outbox_sent that also has a row in inbox is confirmed.
 --
--- Events of some types count as in flight as soon as a relay may have handed them to Redis, even if that relay died
--- and left them in outbox. cancel could not stop them any more:
---   - If no consumer confirms the type, or if the effect happens in another database, the task takes effect without
---     asking the inbox.
---   - A delivery asks the inbox, but while it waits for the receiver's answer it has no open transaction for which
---     cancel could wait. The same is true of the types in outward.
+-- Some events cannot be judged here as soon as a relay may have handed them to Redis, even if that relay died and
+-- left them in outbox:
+--   - 'in flight': if no consumer confirms the type, or if the effect happens in another database, the task takes
+--     effect without asking the inbox. Nothing could stop it.
+--   - 'queued': a delivery asks the inbox, but while it waits for the receiver's answer it has no open transaction for
+--     which cancel could wait. The same is true of the types in outward. A task that is not active in Redis still has
+--     to ask. So a caller may write the row in inbox, then look into Redis, and commit only if no task of the event is
+--     active. With asked, the caller promises to do that, and such an event is open.
 --
 -- If a subscription was removed longer ago than its timeout plus a minute, every worker has noticed that and makes
 -- no attempts for it. So the deliveries of that subscription can be cancelled.
@@ -26,7 +39,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 -- If a producer wrote an ID again, the ID may be dead or suppressed and also wait in another table. If given_up is
 -- false, only the waiting event counts.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_standing(event uuid, given_up boolean DEFAULT true) RETURNS text
+CREATE FUNCTION outbox_standing(event uuid, given_up boolean DEFAULT true, asked boolean DEFAULT false) RETURNS text
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     WITH places AS (
         SELECT 'pending' AS state, event_type, subscription, generation, available_at <= clock_timestamp() OR attempts > 0 OR generation > 0 AS tried FROM outbox WHERE id = event
@@ -40,10 +53,12 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
         WHEN p.state IN ('dead', 'suppressed', 'cancelled') THEN p.state
         WHEN EXISTS (SELECT FROM inbox i WHERE i.event_id = event) THEN 'confirmed'
         WHEN p.state IS NULL THEN 'unknown'
-        WHEN p.tried AND (p.subscription IS NOT NULL AND NOT EXISTS (
+        WHEN p.tried AND p.subscription IS NULL AND EXISTS (
+                SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere)) THEN 'in flight'
+        WHEN p.tried AND NOT asked AND (p.subscription IS NOT NULL AND NOT EXISTS (
                 SELECT FROM outbox_subscriptions s
                 WHERE s.name = p.subscription AND s.removed_at < clock_timestamp() - (s.timeout_ms + 60000) * interval '1 millisecond')
-            OR EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.unconfirmed || q.elsewhere || q.outward))) THEN 'in flight'
+            OR p.subscription IS NULL AND EXISTS (SELECT FROM outbox_queue_identity q WHERE p.event_type = ANY (q.outward))) THEN 'queued'
         ELSE 'open ' || p.state
     END
     FROM (SELECT) AS one LEFT JOIN (SELECT * FROM places ORDER BY state = 'cancelled' DESC, generation DESC, state <> 'dead' DESC LIMIT 1) AS p ON true
@@ -67,8 +82,12 @@ $$;
 --   confirmed   the event took effect
 --   running     a handler is working on the event now
 --   busy        a relay or another transaction is moving the event now
---   in flight the event was handed to Redis, and its effect may be happening where cancel cannot wait for it dead,
---   suppressed, unknown
+--   in flight   the event was handed to Redis, and nothing could stop its effect
+--   queued      the event was handed to Redis, and only Redis knows whether its effect is happening now
+--   dead, suppressed, unknown
+--
+-- With asked, the caller looks into Redis before it commits; see outbox_standing.
+--
 --
 -- It waits for locks up to its own lock_timeout, then gives up and rolls its changes back. The function deletes the
 -- event's row before it writes to inbox, because the inbox refuses an event that is in outbox_held. If an event was
@@ -81,7 +100,7 @@ DECLARE
     columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
                      WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
 BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_cancel_one(event uuid, actor text, reason text, given_up boolean DEFAULT true) RETURNS text
+CREATE FUNCTION outbox_cancel_one(event uuid, actor text, reason text, given_up boolean DEFAULT true, asked boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     standing text;
@@ -89,7 +108,7 @@ DECLARE
     confirming boolean;
 BEGIN
     FOR attempt IN 1..10 LOOP
-        standing := outbox_standing(event, given_up);
+        standing := outbox_standing(event, given_up, asked);
         IF standing NOT LIKE 'open %%' THEN
             RETURN standing;
         END IF;
@@ -147,17 +166,17 @@ $ddl$, columns); END $do$;
 -- have read the event, and the next piece waits for this transaction. A replay that begins later also waits for
 -- this transaction, because it waits for every transaction that has read outbox_subscriptions.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_cancel(event uuid, actor text, reason text, asked boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     answer text;
     delivery uuid;
 BEGIN
-    answer := outbox_cancel_one(event, actor, reason);
+    answer := outbox_cancel_one(event, actor, reason, true, asked);
     IF answer = 'cancelled' THEN
         PERFORM FROM outbox_replays WHERE ended_at IS NULL FOR KEY SHARE;
         FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
-            answer := outbox_cancel_one(delivery, actor, reason);
+            answer := outbox_cancel_one(delivery, actor, reason, true, asked);
             IF answer NOT IN ('cancelled', 'suppressed', 'unknown') THEN
                 RAISE SQLSTATE 'OB003';
             END IF;
@@ -202,13 +221,14 @@ CREATE CONSTRAINT TRIGGER outbox_took_back AFTER INSERT ON outbox_cancelled
 -- exists already, the event took effect. Handlers that begin later wait for this row, and then the trigger
 -- outbox_confirmed refuses them. The function deletes the row at once. The inbox may refuse this insert as too
 -- early because of the event's ordering key. In that case it also refuses a handler of the event's task.
+-- asked has the same meaning as in outbox_cancel_one: a task that is not active in Redis waits for the row too.
 -- +goose StatementBegin
 DO $do$
 DECLARE
     columns text := (SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
                      WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
 BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_reschedule_one(event uuid, due timestamptz, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_reschedule_one(event uuid, due timestamptz, actor text, reason text, asked boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     detail text := 'by ' || actor || CASE WHEN reason <> '' THEN ': ' || reason ELSE '' END;
@@ -221,7 +241,7 @@ DECLARE
     confirming boolean;
 BEGIN
     FOR attempt IN 1..10 LOOP
-        standing := outbox_standing(event);
+        standing := outbox_standing(event, true, asked);
         IF standing NOT LIKE 'open %%' THEN
             RETURN standing;
         END IF;
@@ -252,7 +272,7 @@ BEGIN
                 was_due := event_row.available_at;
                 handed_over := found_one.was = 'in flight' OR found_one.places > 1 OR was_due <= clock_timestamp() OR event_row.attempts > 0 OR event_row.generation > 0;
                 event_row.available_at := due;
-                IF handed_over AND (event_row.subscription IS NOT NULL
+                IF handed_over AND NOT asked AND (event_row.subscription IS NOT NULL
                     OR EXISTS (SELECT FROM outbox_queue_identity q WHERE event_row.event_type = ANY (q.outward))) THEN
                     RAISE SQLSTATE 'OB003';
                 END IF;
@@ -291,8 +311,8 @@ BEGIN
         EXCEPTION
             WHEN lock_not_available THEN RETURN CASE WHEN confirming THEN 'running' ELSE 'busy' END;
             WHEN SQLSTATE 'OB002' THEN RETURN 'confirmed';
-            -- Whether the receiver has the delivery cannot be found out, or the outbox would refuse the event.
-            WHEN SQLSTATE 'OB003' OR data_exception OR integrity_constraint_violation THEN RETURN 'in flight';
+            WHEN SQLSTATE 'OB003' THEN RETURN 'queued'; -- it has become due since outbox_standing
+            WHEN data_exception OR integrity_constraint_violation THEN RETURN 'in flight'; -- outbox would not accept the event
         END;
     END LOOP;
     RETURN 'busy';
@@ -304,7 +324,7 @@ $ddl$, columns); END $do$;
 -- returns the same answers as outbox_reschedule_one. outbox_reschedule waits for replays to subscriptions in the
 -- same way as outbox_cancel.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_reschedule(event uuid, due timestamptz, actor text, reason text, asked boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     answer text;
@@ -313,11 +333,11 @@ BEGIN
     IF due IS NULL OR NOT isfinite(due) OR due < '0001-01-01 00:00:00+00' OR due >= '10000-01-01 00:00:00+00' THEN
         RAISE check_violation USING MESSAGE = 'an event cannot be rescheduled to that time', HINT = 'Name a time in the years 1 to 9999.';
     END IF;
-    answer := outbox_reschedule_one(event, due, actor, reason);
+    answer := outbox_reschedule_one(event, due, actor, reason, asked);
     IF answer = 'rescheduled' THEN
         PERFORM FROM outbox_replays WHERE ended_at IS NULL FOR KEY SHARE;
         FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
-            answer := outbox_reschedule_one(delivery, due, actor, reason);
+            answer := outbox_reschedule_one(delivery, due, actor, reason, asked);
             IF answer NOT IN ('rescheduled', 'cancelled', 'suppressed', 'unknown') THEN
                 RAISE SQLSTATE 'OB003';
             END IF;
@@ -352,19 +372,19 @@ DECLARE
                      WHERE attrelid = 'outbox'::regclass AND attnum > 0 AND NOT attisdropped);
     erased text := replace(replace(replace(columns, 'payload', quote_literal('') || '::bytea'), 'headers', quote_literal('{}') || '::jsonb'), 'last_error', 'NULL::text');
 BEGIN EXECUTE format($ddl$
-CREATE FUNCTION outbox_erase_one(event uuid, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_erase_one(event uuid, actor text, reason text, asked boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
-    standing text := outbox_cancel_one(event, actor, reason);
+    standing text := outbox_cancel_one(event, actor, reason, true, asked);
     waits text := standing; -- what waits of it, or took effect
     found_one integer;
     found_dead integer;
     keys text[];
 BEGIN
     IF standing IN ('dead', 'suppressed') THEN
-        waits := outbox_cancel_one(event, actor, reason, false);
+        waits := outbox_cancel_one(event, actor, reason, false, asked);
     END IF;
-    IF standing = 'unknown' OR waits IN ('running', 'busy')
+    IF standing = 'unknown' OR waits IN ('running', 'busy', 'queued')
        OR waits = 'in flight' AND NOT EXISTS (SELECT FROM outbox_sent s, outbox_queue_identity q WHERE s.id = event AND s.subscription IS NULL AND s.event_type = ANY (q.unconfirmed)) THEN
         RETURN waits;
     END IF;
@@ -435,20 +455,20 @@ $ddl$, columns, erased); END $do$;
 -- outbox_erase_one. Deliveries may exist even if the event itself is no longer in any table. The function waits for
 -- replays to subscriptions in the same way as outbox_cancel.
 -- +goose StatementBegin
-CREATE FUNCTION outbox_erase(event uuid, actor text, reason text) RETURNS text
+CREATE FUNCTION outbox_erase(event uuid, actor text, reason text, asked boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '500ms' AS $$
 DECLARE
     answer text;
     one text;
     delivery uuid;
 BEGIN
-    answer := outbox_erase_one(event, actor, reason);
+    answer := outbox_erase_one(event, actor, reason, asked);
     IF answer NOT IN ('erased', 'unknown') THEN
         RAISE SQLSTATE 'OB003';
     END IF;
     PERFORM FROM outbox_replays WHERE ended_at IS NULL FOR KEY SHARE;
     FOR delivery IN SELECT * FROM outbox_deliveries_of(event) LOOP
-        one := outbox_erase_one(delivery, actor, reason);
+        one := outbox_erase_one(delivery, actor, reason, asked);
         IF one NOT IN ('erased', 'unknown') THEN
             answer := one;
             RAISE SQLSTATE 'OB003';
@@ -477,15 +497,87 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 $$;
 -- +goose StatementEnd
 
+-- outbox_asked_tasks returns the tasks of changed events, and of their deliveries,
+-- that must not be active in Redis if the caller is to commit. It is for callers that
+-- said asked. An earlier generation of a task must not be active either.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_asked_tasks(events uuid[]) RETURNS TABLE (origin uuid, event_id uuid, queue text, generation integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    WITH changed AS (
+        SELECT e AS origin, e AS id FROM unnest(events) AS e UNION SELECT e, d FROM unnest(events) AS e, outbox_deliveries_of(e) AS d
+    ), waiting AS (
+        SELECT id, event_type, subscription FROM outbox WHERE id IN (SELECT id FROM changed)
+        UNION ALL SELECT id, event_type, subscription FROM outbox_held WHERE id IN (SELECT id FROM changed)
+    ), tasks AS (
+        SELECT h.origin, h.id, c.queue, c.generation, c.event_type, c.subscription
+        FROM changed h JOIN outbox_cancelled c ON c.id = h.id WHERE c.removed_at IS NULL
+        UNION ALL
+        SELECT h.origin, h.id, v.queue, v.generation, w.event_type, w.subscription
+        FROM changed h JOIN outbox_void_tasks v ON v.event_id = h.id JOIN waiting w ON w.id = h.id WHERE v.removed_at IS NULL
+    )
+    SELECT t.origin, t.id, t.queue, t.generation FROM tasks t
+    WHERE t.subscription IS NOT NULL OR EXISTS (SELECT FROM outbox_queue_identity q WHERE t.event_type = ANY (q.outward))
+$$;
+-- +goose StatementEnd
+
+-- outbox_request leaves a change of an event to the leader. The journal says who asked
+-- for it. It returns 'requested'.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_request(event uuid, due timestamptz, actor text, reason text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO outbox_requests AS r (event_id, due, actor, reason) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (event_id) DO UPDATE SET due = excluded.due, actor = excluded.actor, reason = excluded.reason, requested_at = excluded.requested_at;
+    INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
+    VALUES ($1, 'person', 'requested', 0, CASE WHEN $2 IS NULL THEN 'to be cancelled'
+            ELSE format('to be moved to %s UTC', to_char($2 AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) END
+        || ', by ' || $3 || CASE WHEN $4 <> '' THEN ': ' || $4 ELSE '' END);
+    RETURN 'requested';
+END $$;
+-- +goose StatementEnd
+
+-- outbox_carry_out does what producers asked for with outbox_request, for the leader.
+-- A caller that says asked for a request looks into Redis before it commits, as
+-- outbox_standing says. A request ends with a final answer; the journal says why it was
+-- too late. A request of an event that is running or being moved stays.
+-- +goose StatementBegin
+CREATE FUNCTION outbox_carry_out(events uuid[], not_asked uuid[]) RETURNS TABLE (event_id uuid, answer text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    r outbox_requests;
+    done text;
+BEGIN
+    FOR r IN SELECT * FROM outbox_requests WHERE event_id = ANY (events) ORDER BY event_id FOR UPDATE SKIP LOCKED LOOP
+        IF r.due IS NULL THEN
+            done := outbox_cancel(r.event_id, r.actor, r.reason, r.event_id <> ALL (not_asked));
+        ELSE
+            done := outbox_reschedule(r.event_id, r.due, r.actor, r.reason, r.event_id <> ALL (not_asked));
+        END IF;
+        IF done NOT IN ('running', 'busy', 'queued') THEN
+            DELETE FROM outbox_requests WHERE event_id = r.event_id;
+            IF done NOT IN ('cancelled', 'rescheduled') THEN
+                INSERT INTO outbox_journal (event_id, stage, entry, generation, detail)
+                VALUES (r.event_id, 'person', 'too late', 0, CASE WHEN r.due IS NULL THEN 'not cancelled: ' ELSE 'not moved: ' END || done || ', asked by ' || r.actor);
+            END IF;
+        END IF;
+        RETURN QUERY SELECT r.event_id, done;
+    END LOOP;
+END $$;
+-- +goose StatementEnd
+
 -- cancel cancels an event in the caller's transaction. cancel returns 'cancelled' if the event certainly has no
--- effect, even if it was cancelled before. Otherwise it returns why it could not cancel; see outbox_cancel_one. A
+-- effect, even if it was cancelled before. It returns 'requested' if only the leader can do it, after the caller's
+-- transaction. Otherwise it returns why it could not cancel; see outbox_cancel_one. A
 -- handler that begins with the event waits until the caller's transaction has ended. cancel and reschedule are
 -- SECURITY DEFINER: a producer needs only EXECUTE and the event's ID.
 -- +goose StatementBegin
 CREATE FUNCTION cancel(event_id uuid, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    answer text := outbox_cancel($1, session_user, coalesce($2, ''));
 BEGIN
-    RETURN outbox_cancel($1, session_user, coalesce($2, ''));
+    RETURN CASE WHEN answer = 'queued' THEN outbox_request($1, NULL, session_user, coalesce($2, '')) ELSE answer END;
 END $$;
 -- +goose StatementEnd
 
@@ -495,14 +587,19 @@ END $$;
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    answer text := outbox_reschedule($1, $2, session_user, coalesce($3, ''));
 BEGIN
-    RETURN outbox_reschedule($1, $2, session_user, coalesce($3, ''));
+    RETURN CASE WHEN answer = 'queued' THEN outbox_request($1, $2, session_user, coalesce($3, '')) ELSE answer END;
 END $$;
 -- +goose StatementEnd
 
 -- +goose Down
 DROP FUNCTION reschedule;
 DROP FUNCTION cancel;
+DROP FUNCTION outbox_carry_out;
+DROP FUNCTION outbox_request;
+DROP FUNCTION outbox_asked_tasks;
 DROP FUNCTION outbox_erase;
 DROP FUNCTION outbox_erase_one;
 DROP FUNCTION outbox_tasks_of;
@@ -514,3 +611,4 @@ DROP FUNCTION outbox_cancel;
 DROP FUNCTION outbox_cancel_one;
 DROP FUNCTION outbox_deliveries_of;
 DROP FUNCTION outbox_standing;
+DROP TABLE outbox_requests;

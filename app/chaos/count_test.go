@@ -26,8 +26,12 @@ var sources = []source{
 	{"outbox_dead", "id", func(t *trace) { t.dead++ }},
 	{"inbox", "event_id", func(t *trace) { t.processed++ }},
 	{"chaos.effects", "event_id", func(t *trace) { t.effects++ }},
-	{"chaos.changes WHERE what = 'cancel' AND answer = 'cancelled'", "event_id", func(t *trace) { t.cancelled = true }},
+	{"chaos.changes c WHERE " + cancelledSQL, "event_id", func(t *trace) { t.cancelled = true }},
 }
+
+// cancelledSQL is true for a change c that cancelled its event: at once, or later, by the
+// leader.
+const cancelledSQL = `what = 'cancel' AND (answer = 'cancelled' OR answer = 'requested' AND EXISTS (SELECT FROM outbox_cancelled o WHERE o.id = c.event_id))`
 
 // books is where the harness looks when it counts.
 type books struct {
@@ -151,7 +155,7 @@ func readQueue(ctx context.Context, q queue, all traces) error {
 const sequencesSQL = `
 SELECT event_id, turn IS NOT NULL, row_number() OVER (PARTITION BY key ORDER BY coalesce(turn, seq)) - 1
 FROM chaos.ledger l
-WHERE key IS NOT NULL AND NOT EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND what = 'cancel' AND answer = 'cancelled')`
+WHERE key IS NOT NULL AND NOT EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND ` + cancelledSQL + `)`
 
 const seenSQL = `SELECT event_id, seen FROM chaos.effects WHERE key IS NOT NULL`
 

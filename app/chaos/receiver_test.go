@@ -178,7 +178,8 @@ type deliveries struct {
 
 const deliveriesSQL = `
 SELECT l.event_id, s.name, outbox_delivery_id(l.event_id, s.id), coalesce(l.turn, 0), coalesce(l.key, ''),
-    EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND what = 'cancel' AND answer = 'cancelled')
+    EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND ` + cancelledSQL + `),
+    EXISTS (SELECT FROM chaos.changes c WHERE c.event_id = l.event_id AND what = 'cancel' AND answer = 'requested')
 FROM chaos.ledger l, outbox_subscriptions s WHERE l.type = '` + fanType + `'`
 
 // readDeliveries enters each delivery that has to be, and what the receivers took.
@@ -195,11 +196,11 @@ func readDeliveries(ctx context.Context, b books, all traces) (found deliveries,
 	var event, delivery [16]byte
 	var name string
 	var at place
-	var cancelled bool
-	if _, err := pgx.ForEachRow(rows, []any{&event, &name, &delivery, &at.turn, &at.key, &cancelled}, func() error {
+	var cancelled, requested bool
+	if _, err := pgx.ForEachRow(rows, []any{&event, &name, &delivery, &at.turn, &at.key, &cancelled, &requested}, func() error {
 		t := all.of(delivery)
 		t.committed++
-		t.delivery, t.cancelled = true, cancelled
+		t.delivery, t.cancelled, t.requested = true, cancelled, requested
 		turns[event] = at
 		if made[name] == nil {
 			made[name] = map[domain.ID]domain.ID{}

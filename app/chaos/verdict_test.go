@@ -19,7 +19,8 @@ type trace struct {
 	processed uint8 // in the inbox
 	effects   uint8 // of its effect
 	garbled   bool  // the effect is another event's
-	cancelled bool  // a producer was answered so, in a transaction that committed
+	cancelled bool  // a producer was answered so, in a transaction that committed; or the leader did it for one
+	requested bool  // a producer asked the leader to cancel it: an attempt may have been made
 	delivery  bool  // of an event to a receiver over HTTP, which is no event
 }
 
@@ -161,7 +162,7 @@ func (t *trace) violation() string {
 		return forgotten
 	case t.committed == 0:
 		return ""
-	case t.cancelled && t.effects > 0:
+	case t.cancelled && t.effects > 0 && !(t.delivery && t.requested):
 		return both
 	case t.cancelled && t.waiting > 0:
 		return left

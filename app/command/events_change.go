@@ -17,6 +17,7 @@ import (
 	"outboxd/domain"
 	"outboxd/domain/words"
 	"outboxd/jobs/broker"
+	"outboxd/jobs/lookup"
 	"outboxd/repository/recall"
 )
 
@@ -68,6 +69,8 @@ func (c commands) newEventsCancelCommand() *cobra.Command {
 	cmd.Short = "Take events back that have not taken effect"
 	cmd.Long = `Take events back: those that are pending, held for their ordering key's turn, or in flight. An event that is
 cancelled never takes effect. Its task in Redis has no effect if a worker takes it, and the relay deletes it.
+A delivery or a mail that waits in Redis is cancelled too: it is not attempted any more, but an attempt before may
+have reached the receiver. While it is being sent it is running.
 What was too late is named, with the reason: confirmed, running, busy, in flight, dead, suppressed or unknown.
 The events behind it with its ordering key go on.`
 	cmd.Example = `  outboxd events cancel 01980000-0000-7000-8000-000000000000 --yes --reason "the order was withdrawn"
@@ -173,10 +176,32 @@ type eventChangeRun struct {
 }
 
 func (e *eventChange) begin(o *opened, acting *actionFlags, said map[string]string) *eventChangeRun {
-	return &eventChangeRun{
-		eventChange: e, o: o, changes: recall.New(o.db), action: acting.action(said),
+	r := &eventChangeRun{
+		eventChange: e, o: o, action: acting.action(said),
 		result: &eventChangeDocument{Action: e.verb, DryRun: !acting.yes, Answers: map[domain.ChangeAnswer]int64{}, TooLate: []tooLateDocument{}},
 	}
+	r.changes = recall.New(o.db)
+	if o.servers.RedisURL != "" {
+		r.changes = recall.New(o.db).Asking(r)
+	}
+	return r
+}
+
+var _ domain.RunningTasks = (*eventChangeRun)(nil)
+
+// Running implements domain.RunningTasks.
+func (r *eventChangeRun) Running(ctx context.Context, events []domain.Event) ([]bool, error) {
+	if err := r.openRedis(); err != nil {
+		return nil, err
+	}
+	return lookup.New(r.redis).Running(ctx, events)
+}
+
+func (r *eventChangeRun) openRedis() (err error) {
+	if r.redis == nil {
+		r.redis, err = r.o.servers.OpenRedis(redisConnections)
+	}
+	return err
 }
 
 func (r *eventChangeRun) close() {

@@ -39,10 +39,8 @@ func (r *eventChangeRun) removeTasks(ctx context.Context, ids []domain.ID) error
 	if err != nil || len(tasks) == 0 {
 		return err
 	}
-	if r.redis == nil {
-		if r.redis, err = r.o.servers.OpenRedis(redisConnections); err != nil {
-			return err
-		}
+	if err := r.openRedis(); err != nil {
+		return err
 	}
 	if _, err := lookup.New(r.redis).Remove(ctx, tasks); err != nil {
 		return fmt.Errorf("%s %s in the database; a relay deletes their tasks in Redis when it can: %w", words.Many(r.result.Changed, "event"), words.Plural(r.result.Changed, "is erased", "are erased"), err)

@@ -17,6 +17,7 @@ import (
 	"outboxd/repository/deadletters"
 	"outboxd/repository/heal"
 	"outboxd/repository/postgres"
+	"outboxd/repository/recall"
 	"outboxd/repository/schedules"
 	"outboxd/repository/search"
 	"outboxd/repository/subscriptions"
@@ -40,6 +41,7 @@ func RelayOptions(cfg *config.Config, db *postgres.Database, redis *broker.Redis
 			Housekeeping: upkeep.NewHousekeeping(db, string(cfg.Relay.ListenURL)),
 			Unfinished:   publisher.Tasks(),
 			Cancelled:    publisher.Tasks(),
+			Changes:      recall.New(db).Asking(publisher.Tasks()),
 			Replays:      subscriptions.New(db),
 			Schedules:    schedules.New(db),
 			Unconfirmed:  cfg.Relay.Unconfirmed,

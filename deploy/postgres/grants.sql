@@ -69,16 +69,18 @@ GRANT SELECT ON outbox_subscriptions TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_schedules TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_tick_id TO outboxd_relay;
 GRANT SELECT, INSERT ON outbox_awaited TO outboxd_relay;
+GRANT SELECT ON outbox_requests TO outboxd_relay;
 GRANT SELECT, UPDATE ON outbox_replays TO outboxd_relay;
 GRANT SELECT (id, events), UPDATE (events) ON outbox_actions TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id, outbox_delivery_key TO outboxd_relay;
 GRANT EXECUTE ON FUNCTION outbox_delivery_id, outbox_payload_field TO outboxd_monitor;
-GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_new_id, outbox_acknowledge, outbox_mark TO outboxd_relay;
+GRANT EXECUTE ON FUNCTION outbox_advance, outbox_pass_turn, outbox_is_confirmed, outbox_set_aside, outbox_new_id, outbox_acknowledge, outbox_mark,
+    outbox_carry_out, outbox_asked_tasks TO outboxd_relay;
 
 -- Role monitor, and the commands that only look: everything about events,
 -- payloads too.
 GRANT SELECT ON outbox, outbox_held, outbox_sent, outbox_sent_default, outbox_dead, outbox_suppressed, outbox_cancelled, outbox_void_tasks, outbox_turns, outbox_relays, inbox, outbox_journal,
-    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_type_samples, outbox_failing, outbox_schedules, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays TO outboxd_monitor;
+    outbox_actions, outbox_entries, outbox_account, outbox_queue_identity, outbox_missing, outbox_samples, outbox_type_samples, outbox_failing, outbox_schedules, outbox_subscriptions, outbox_former_subscriptions, outbox_awaited, outbox_replays, outbox_requests TO outboxd_monitor;
 GRANT SELECT ON SEQUENCE outbox_ordering_position TO outboxd_monitor, outboxd_relay;
 
 -- Role operator, for the commands outboxd dead, redrive, and events emit, cancel,
@@ -95,6 +97,6 @@ GRANT INSERT, UPDATE, DELETE ON outbox_subscriptions, outbox_replays, outbox_sch
 GRANT INSERT, UPDATE ON outbox_former_subscriptions TO outboxd_operator;
 GRANT INSERT ON outbox_held TO outboxd_operator;
 GRANT EXECUTE ON FUNCTION emit, outbox_new_id, lock_key, outbox_pass_turn, outbox_advance, outbox_set_aside, outbox_delivery_ended,
-    outbox_cancel, outbox_reschedule, outbox_erase, outbox_tasks_of, outbox_delivery_id, outbox_delivery_key, outbox_payload_field TO outboxd_operator;
+    outbox_cancel, outbox_reschedule, outbox_erase, outbox_tasks_of, outbox_asked_tasks, outbox_delivery_id, outbox_delivery_key, outbox_payload_field TO outboxd_operator;
 
 COMMIT;

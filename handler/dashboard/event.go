@@ -122,7 +122,7 @@ func tone(what string) string {
 	switch word, _, _ := strings.Cut(what, " "); word {
 	case "confirmed", "completed":
 		return "good"
-	case "refused", "failed", "held", "redriven", "replayed", "suppressed", "cancelled", "rescheduled", "corrected":
+	case "refused", "failed", "held", "redriven", "replayed", "suppressed", "cancelled", "rescheduled", "corrected", "requested", "too":
 		return "warn"
 	case "died", "discarded", "erased":
 		return "bad"

@@ -24,6 +24,7 @@ const (
 
 	dutyAcknowledge duty = "acknowledge"
 	dutyCancelled   duty = "cancelled"
+	dutyChanges     duty = "changes"
 	dutyReplay      duty = "replay"
 	dutySchedules   duty = "schedules"
 )
@@ -40,6 +41,7 @@ var duties = map[duty]string{
 
 	dutyAcknowledge: "confirm what consumers with another database acknowledged",
 	dutyCancelled:   "delete the tasks of events that were taken back",
+	dutyChanges:     "cancel or reschedule what producers asked for",
 	dutyReplay:      "go on with a replay to a subscription",
 	dutySchedules:   "emit the events of schedules",
 }

@@ -41,8 +41,8 @@ type Leader struct {
 	archivist *archivist
 	key       string // the ordering key at which the last round ended
 
-	chores         domain.Chores // which the last measurement reported
-	tick, replayed chan struct{} // ask the scheduler and the replayer to look
+	chores                  domain.Chores // which the last measurement reported
+	tick, replayed, changed chan struct{} // ask the scheduler, the replayer and the changer to look
 
 	cancelled, void removal // where the last deletions of tasks ended
 
@@ -55,7 +55,7 @@ func New(d Duties, r Relay) *Leader {
 	m := newMetrics(r.Registry)
 	l := &Leader{
 		duties: d, process: r.Process, log: r.Logger, metrics: m, unusable: r.Unusable, failing: newFailing(d.Housekeeping, m.failing, r.Logger),
-		tick: make(chan struct{}, 1), replayed: make(chan struct{}, 1),
+		tick: make(chan struct{}, 1), replayed: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	if d.Archives != nil {
 		l.archivist = &archivist{o: *d.Archives, log: r.Logger, archived: m.archived}
@@ -123,6 +123,10 @@ func (l *Leader) keep(ctx context.Context, leads domain.StillLeads) error {
 		replayer := &replayer{replays: l.duties.Replays, log: l.log, failing: l.failing, look: l.replayed}
 		beside.Go(func() { replayer.run(ctx, leads) })
 	}
+	if l.duties.Changes != nil {
+		changer := &changer{requests: l.duties.Changes, log: l.log, failing: l.failing, look: l.changed}
+		beside.Go(func() { changer.run(ctx, leads) })
+	}
 	if l.duties.Schedules != nil {
 		scheduler := &scheduler{schedules: l.duties.Schedules, log: l.log, failing: l.failing, metrics: l.metrics, look: l.tick}
 		beside.Go(func() { scheduler.run(ctx, leads) })
@@ -177,7 +181,7 @@ func (l *Leader) measure(ctx context.Context) {
 	backlog, chores, err := l.duties.Housekeeping.Measure(ctx, l.process, l.metrics.queues.waiting())
 	l.failing.note(ctx, dutyMeasure, err)
 	if err != nil {
-		chores = domain.Chores{Tick: true, Remove: true, Replays: true} // nothing is known
+		chores = domain.Chores{Tick: true, Remove: true, Replays: true, Changes: true} // nothing is known
 	}
 	l.chores = chores
 	if chores.Tick {
@@ -185,6 +189,9 @@ func (l *Leader) measure(ctx context.Context) {
 	}
 	if chores.Replays {
 		pace.Raise(l.replayed)
+	}
+	if chores.Changes {
+		pace.Raise(l.changed)
 	}
 	if err != nil {
 		if ctx.Err() == nil {

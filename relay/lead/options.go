@@ -29,6 +29,9 @@ type Duties struct {
 	// Acknowledging confirms events that consumers with another database acknowledged. If it is nil, these events
 	// stay unconfirmed.
 	Acknowledging *Acknowledging
+	// Changes makes the changes of events that producers asked for and that need a look into Redis. If it is nil, the
+	// requests stay.
+	Changes domain.ChangeRequests
 	// Replays lets the leader continue a replay to a subscription whose command ended early. If it is nil, such a
 	// replay stops.
 	Replays domain.SubscriptionReplays

@@ -11,11 +11,17 @@ import (
 	"outboxd/repository/stored"
 )
 
-// Changes implements domain.EventChanges.
-type Changes struct{ db *postgres.Database }
+// Changes implements domain.EventChanges and domain.ChangeRequests.
+type Changes struct {
+	db    *postgres.Database
+	queue domain.RunningTasks // nil: unknown
+}
 
-// New returns the Changes of db.
+// New returns the Changes of db. They change no event that only the queue can judge.
 func New(db *postgres.Database) *Changes { return &Changes{db: db} }
+
+// Asking returns Changes that ask the queue about such events.
+func (c *Changes) Asking(queue domain.RunningTasks) *Changes { return &Changes{c.db, queue} }
 
 var _ domain.EventChanges = (*Changes)(nil)
 
@@ -23,26 +29,26 @@ var _ domain.EventChanges = (*Changes)(nil)
 // of their IDs, so that two callers with the same events do not deadlock.
 const (
 	cancelSQL = `
-SELECT id, outbox_cancel(id, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
+SELECT id, outbox_cancel(id, $2, $3, id <> ALL ($4)) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
 	eraseSQL = `
-SELECT id, outbox_erase(id, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
+SELECT id, outbox_erase(id, $2, $3, id <> ALL ($4)) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
 	rescheduleSQL = `
-SELECT id, outbox_reschedule(id, $4, $2, $3) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
+SELECT id, outbox_reschedule(id, $4, $2, $3, id <> ALL ($5)) FROM (SELECT unnest($1::uuid[]) AS id ORDER BY 1) AS chosen`
 )
 
 // Cancel implements domain.EventChanges.
 func (c *Changes) Cancel(ctx context.Context, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
-	return c.change(ctx, "cancel", action, domain.ChangeCancelled, cancelSQL, c.args(action, ids)...)
+	return c.change(ctx, "cancel", action, ids, cancelSQL, c.args(action, ids)...)
 }
 
 // Reschedule implements domain.EventChanges.
 func (c *Changes) Reschedule(ctx context.Context, action *domain.Action, ids []domain.ID, due time.Time) ([]domain.Change, error) {
-	return c.change(ctx, "reschedule", action, domain.ChangeRescheduled, rescheduleSQL, append(c.args(action, ids), due)...)
+	return c.change(ctx, "reschedule", action, ids, rescheduleSQL, append(c.args(action, ids), due)...)
 }
 
 // Erase implements domain.EventChanges.
 func (c *Changes) Erase(ctx context.Context, action *domain.Action, ids []domain.ID) ([]domain.Change, error) {
-	return c.change(ctx, "erase", action, domain.ChangeErased, eraseSQL, c.args(action, ids)...)
+	return c.change(ctx, "erase", action, ids, eraseSQL, c.args(action, ids)...)
 }
 
 // Tasks implements domain.EventChanges.
@@ -63,21 +69,25 @@ func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {
 	return []any{postgres.UUIDs(ids), c.db.Storable(action.Actor), c.db.Storable(action.Reason)}
 }
 
-func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, done domain.ChangeAnswer, statement string, args ...any) (changes []domain.Change, err error) {
-	err = stored.Act(ctx, c.db, kind, action, func(tx pgx.Tx) (int64, error) {
-		rows, err := tx.Query(ctx, statement, args...)
-		if err != nil {
-			return 0, err
-		}
-		var changed int64
-		changes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ch domain.Change, err error) {
-			err = row.Scan((*[16]byte)(&ch.ID), &ch.Answer)
-			if ch.Answer == done {
-				changed++
+// change runs a statement whose last parameter are the events that are not changed if
+// only the queue can judge them.
+func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, ids []domain.ID, statement string, args ...any) (changes []domain.Change, err error) {
+	err = c.sure(ctx, ids, func(d *doubt) error {
+		return stored.Act(ctx, c.db, kind, action, func(tx pgx.Tx) (changed int64, err error) {
+			rows, err := tx.Query(ctx, statement, append(args[:len(args):len(args)], postgres.UUIDs(d.blind))...)
+			if err != nil {
+				return 0, err
 			}
-			return ch, err
+			if changes, err = d.read(rows); err != nil {
+				return 0, err
+			}
+			for _, ch := range changes {
+				if ch.Answer.Done() {
+					changed++
+				}
+			}
+			return changed, d.look(ctx, tx, changes)
 		})
-		return changed, err
 	})
 	if err != nil {
 		return nil, postgres.Translate(err, kind+" events")

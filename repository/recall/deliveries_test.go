@@ -53,7 +53,7 @@ func TestAnEventIsTakenBackWithItsDeliveries(t *testing.T) {
 	if deliveries("k0") != 0 || deliveries("k1") != 1 || deliveries("k2") != 1 {
 		t.Fatalf("deliveries: %d, %d, %d", deliveries("k0"), deliveries("k1"), deliveries("k2"))
 	}
-	if got := cancel(t, db, event("k1")); got != "in flight" || deliveries("k1") != 1 {
+	if got := cancel(t, db, event("k1")); got != "requested" || deliveries("k1") != 1 {
 		t.Errorf("cancel of an event whose delivery was handed over: %s", got)
 	}
 	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_cancelled WHERE event_type = 'k1'"); n != 0 {
@@ -142,7 +142,7 @@ func TestDeliveriesOfARemovedSubscriptionCanBeTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second := eventOf(t, db, "a1"), eventOf(t, db, "b1")
-	if got := cancel(t, db, first); got != "in flight" {
+	if got := cancel(t, db, first); got != "requested" {
 		t.Errorf("cancel while a worker may be at it: %s", got)
 	}
 	rt.Exec(t, db, "UPDATE outbox_subscriptions SET removed_at = now() - interval '2 minutes'")

@@ -156,8 +156,8 @@ func TestRescheduleAndAHandlerAtTheSameTime(t *testing.T) {
 	adds(t, db, 1)
 }
 
-// Nobody can tell whether a mail is being sent just now: no transaction is open.
-func TestWhatActsOutsideIsTakenBackBeforeItIsHandedOverOnly(t *testing.T) {
+// A transaction cannot tell whether a mail is being sent just now: it leaves that to the leader.
+func TestWhatActsOutsideIsTakenBackAtOnceBeforeItIsHandedOver(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	if err := upkeep.NewHousekeeping(db, "").SayUnconfirmed(t.Context(), nil, []string{"mail"}); err != nil {
@@ -166,7 +166,7 @@ func TestWhatActsOutsideIsTakenBackBeforeItIsHandedOverOnly(t *testing.T) {
 	store := repository.NewOutbox(db, repository.OutboxOptions{History: true})
 	rt.Exec(t, db, "SELECT outboxd.emit('mail', '{}', queue => 'now'), outboxd.emit('mail', '{}', queue => 'later', available_at => now() + interval '1 hour')")
 	rt.RelayAll(t, store)
-	for queue, want := range map[string]string{"now": "in flight", "later": "rescheduled"} {
+	for queue, want := range map[string]string{"now": "requested", "later": "rescheduled"} {
 		got := answer(t, db.SQL(), `SELECT outboxd.reschedule(id, now() + interval '1 day') FROM (SELECT id, queue FROM outbox UNION ALL SELECT id, queue FROM outbox_sent) AS e WHERE queue = $1`, queue)
 		if got != want {
 			t.Errorf("reschedule of the mail that is due %s: %s, want %s", queue, got, want)
@@ -175,7 +175,7 @@ func TestWhatActsOutsideIsTakenBackBeforeItIsHandedOverOnly(t *testing.T) {
 	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_sent WHERE event_type = 'mail'"); n != 1 {
 		t.Error("the mail that was handed over is not where it was")
 	}
-	for queue, want := range map[string]string{"now": "in flight", "later": "cancelled"} {
+	for queue, want := range map[string]string{"now": "requested", "later": "cancelled"} {
 		got := answer(t, db.SQL(), `SELECT outboxd.cancel(id) FROM (SELECT id, queue FROM outbox UNION ALL SELECT id, queue FROM outbox_sent) AS e WHERE queue = $1`, queue)
 		if got != want {
 			t.Errorf("cancel of the mail that is due %s: %s, want %s", queue, got, want)
@@ -229,7 +229,7 @@ func TestAnEventIsRescheduledWithItsDeliveries(t *testing.T) {
 	rt.RelayAll(t, store)
 	event := func(name string) domain.ID { return eventOf(t, db, name) }
 	tomorrow := time.Now().Add(24 * time.Hour)
-	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, $2)", event("k1"), tomorrow); got != "in flight" {
+	if got := answer(t, db.SQL(), "SELECT outboxd.reschedule($1, $2)", event("k1"), tomorrow); got != "requested" {
 		t.Errorf("reschedule of an event whose delivery was handed over: %s", got)
 	}
 	if n := rt.Count(t, db, "SELECT count(*) FROM outbox_sent WHERE event_type = 'k1'"); n != 2 {

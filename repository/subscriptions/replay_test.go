@@ -306,8 +306,8 @@ func TestTakingBackWaitsForAReplay(t *testing.T) {
 				t.Errorf("%s while the piece is open: %s, want busy", function, got)
 			}
 			end()
-			if got := r.takeBack(function, one); got != "in flight" {
-				t.Errorf("%s after the piece: %s, want in flight", function, got)
+			if got := r.takeBack(function, one); got != "queued" {
+				t.Errorf("%s after the piece: %s, want queued", function, got)
 			}
 
 			rt.Exec(t, r.db, "BEGIN; SELECT set_config('outboxd.moving', 'on', true); DELETE FROM outbox; COMMIT")
@@ -345,8 +345,8 @@ func TestReschedulingWaitsForAReplay(t *testing.T) {
 		t.Errorf("while the piece is open: %s, want busy", got)
 	}
 	end()
-	if got := reschedule(one); got != "in flight" {
-		t.Errorf("after the piece: %s, want in flight", got)
+	if got := reschedule(one); got != "queued" {
+		t.Errorf("after the piece: %s, want queued", got)
 	}
 
 	rt.Exec(t, r.db, "BEGIN; SELECT set_config('outboxd.moving', 'on', true); DELETE FROM outbox; COMMIT")

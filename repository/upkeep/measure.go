@@ -73,7 +73,8 @@ WITH standing AS (` + search.StandingSQL + `
 SELECT standing.*,
        EXISTS (SELECT FROM outbox_schedules WHERE paused_at IS NULL AND next_at < now() + $6 * interval '1 second'),
        EXISTS (SELECT FROM outbox_cancelled WHERE removed_at IS NULL) OR EXISTS (SELECT FROM outbox_void_tasks WHERE removed_at IS NULL),
-       EXISTS (SELECT FROM outbox_replays WHERE ended_at IS NULL)
+       EXISTS (SELECT FROM outbox_replays WHERE ended_at IS NULL),
+       EXISTS (SELECT FROM outbox_requests)
 FROM standing`
 
 // Measure implements domain.Housekeeping.
@@ -82,7 +83,7 @@ func (h *Housekeeping) Measure(ctx context.Context, process domain.RelayProcess,
 	defer cancel()
 	var found search.Standing
 	err = h.db.Pool().QueryRow(ctx, measureSQL, nil, domain.HeldKeysCounted, search.CountLimit, [16]byte(process.ID), entriesLimit, domain.ChoresAhead.Seconds(), queued).
-		Scan(append(found.Targets(), &chores.Tick, &chores.Remove, &chores.Replays)...)
+		Scan(append(found.Targets(), &chores.Tick, &chores.Remove, &chores.Replays, &chores.Changes)...)
 	if err != nil {
 		return domain.Backlog{}, domain.Chores{}, postgres.Translate(err, "measure the backlog")
 	}

@@ -1,0 +1,28 @@
+package broker
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+// errorField is the number of the last error in Asynq's message, a protocol buffer:
+// message TaskMessage of asynq.proto.
+const errorField = 7
+
+// LastError reads from a message of Asynq why the task's last attempt failed; "" if
+// none did, or if the message cannot be read.
+func LastError(message []byte) (text string) {
+	for len(message) > 0 {
+		field, wire, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return ""
+		}
+		message = message[n:]
+		if n = protowire.ConsumeFieldValue(field, wire, message); n < 0 {
+			return ""
+		}
+		if field == errorField && wire == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(message)
+			text = string(value)
+		}
+		message = message[n:]
+	}
+	return text
+}

@@ -1,0 +1,95 @@
+package lookup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/domain"
+	"outboxd/jobs/broker"
+)
+
+var _ domain.RunningTasks = (*Finder)(nil)
+
+// asking is one question of Running.
+type asking struct {
+	queue, taskID string
+	of            int // the event
+	answer        *redis.SliceCmd
+}
+
+// Running implements domain.RunningTasks. A task runs if it is active, or if a worker
+// says that it works on it: Redis may have lost the task since that worker took it. A
+// task whose last attempt lost its lease counts too, until its next attempt has
+// ended: the process of that attempt may be suspended, and go on.
+func (f *Finder) Running(ctx context.Context, events []domain.Event) ([]bool, error) {
+	const doing = "look whether tasks run"
+	var asked []asking
+	for i := range events {
+		for generation := events[i].Generation; generation >= max(0, events[i].Generation-maxGenerations); generation-- {
+			of := domain.Event{ID: events[i].ID, Generation: generation}
+			asked = append(asked, asking{queue: events[i].Queue, taskID: of.TaskID(), of: i})
+		}
+	}
+	running := make([]bool, len(events))
+	for some := range slices.Chunk(asked, lookAtOnce) {
+		_, err := f.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i := range some {
+				some[i].answer = pipe.HMGet(ctx, broker.TaskKey(some[i].queue, some[i].taskID), "state", "msg")
+			}
+			return nil
+		})
+		if err != nil && !broker.IsForbiddenKey(err) {
+			return nil, broker.Unavailable(doing, err)
+		}
+		for _, a := range some {
+			active, err := a.runs()
+			if err != nil {
+				return nil, broker.Unavailable(doing, err)
+			}
+			running[a.of] = running[a.of] || active
+		}
+	}
+	if !slices.Contains(running, false) {
+		return running, nil
+	}
+	return running, f.addWorkers(asked, running)
+}
+
+// runs reads the answer about one task. Its keys may be forbidden: then it may run.
+func (a asking) runs() (bool, error) {
+	values, err := a.answer.Result()
+	switch {
+	case broker.IsForbiddenKey(err):
+		return true, nil
+	case err != nil:
+		return false, err
+	case len(values) != 2:
+		return false, fmt.Errorf("%d values of a task, want 2", len(values))
+	}
+	state, _ := values[0].(string)
+	message, _ := values[1].(string)
+	return state == "active" || state != "" && broker.LastError([]byte(message)) == asynq.ErrLeaseExpired.Error(), nil
+}
+
+// addWorkers adds the tasks that workers say they work on.
+func (f *Finder) addWorkers(asked []asking, running []bool) error {
+	servers, err := f.inspector.Servers()
+	if err != nil {
+		return broker.Unavailable("look for running workers", err)
+	}
+	type task struct{ queue, id string }
+	told := map[task]bool{}
+	for _, server := range servers {
+		for _, worker := range server.ActiveWorkers {
+			told[task{worker.Queue, worker.TaskID}] = true
+		}
+	}
+	for _, a := range asked {
+		running[a.of] = running[a.of] || told[task{a.queue, a.taskID}]
+	}
+	return nil
+}
