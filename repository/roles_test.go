@@ -259,6 +259,8 @@ func doHousekeeping(t *testing.T, relay *postgres.Database, store *repository.Ou
 		_, err := acknowledged.Acknowledge(t.Context(), []domain.Acknowledgement{{EventID: domain.ID{1}}}, "", "1-1")
 		return err
 	})
+	call("look for what producers asked for", func() error { _, _, err := recall.New(relay).CarryOut(t.Context(), domain.ID{}, 10); return err })
+	exec(t, relay, "SELECT count(*) FROM outbox_carry_out('{}', '{}'), outbox_asked_tasks('{}')")
 	call("say what nobody confirms", func() error { return house.SayUnconfirmed(t.Context(), []string{"log"}, nil) })
 	call("look for cancelled events", func() error { _, err := house.CancelledTasks(t.Context(), domain.ID{}, 10); return err })
 	call("note removed tasks", func() error { return house.TasksRemoved(t.Context(), []domain.Event{{ID: domain.ID{1}}}) })

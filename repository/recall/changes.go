@@ -2,6 +2,7 @@ package recall
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -74,7 +75,7 @@ func (c *Changes) args(action *domain.Action, ids []domain.ID) []any {
 func (c *Changes) change(ctx context.Context, kind string, action *domain.Action, ids []domain.ID, statement string, args ...any) (changes []domain.Change, err error) {
 	err = c.sure(ctx, ids, func(d *doubt) error {
 		return stored.Act(ctx, c.db, kind, action, func(tx pgx.Tx) (changed int64, err error) {
-			rows, err := tx.Query(ctx, statement, append(args[:len(args):len(args)], postgres.UUIDs(d.blind))...)
+			rows, err := tx.Query(ctx, statement, append(slices.Clip(args), postgres.UUIDs(d.blind))...)
 			if err != nil {
 				return 0, err
 			}
