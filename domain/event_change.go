@@ -87,7 +87,8 @@ type ChangeRequests interface {
 }
 
 // EventChanges changes events that have not taken effect. Each call is one transaction, which also records action,
-// the person's command. Its methods are safe for concurrent use.
+// the person's command. Before it commits, it asks the queue about events whose handlers hold no transaction while a
+// receiver thinks. Its methods are safe for concurrent use.
 //
 // Errors: CodeUnavailable if the database cannot be reached.
 type EventChanges interface {

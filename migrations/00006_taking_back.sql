@@ -582,7 +582,7 @@ END $$;
 -- +goose StatementEnd
 
 -- reschedule moves an event that has not taken effect to an earlier or later time, in the caller's transaction.
--- reschedule returns 'rescheduled', or why it could not; see outbox_reschedule_one. A handler that begins with the
+-- reschedule returns 'rescheduled', 'requested' as cancel does, or why it could not; see outbox_reschedule_one. A handler that begins with the
 -- event waits until the caller's transaction has ended.
 -- +goose StatementBegin
 CREATE FUNCTION reschedule(event_id uuid, available_at timestamptz, reason text DEFAULT '') RETURNS text
