@@ -139,6 +139,12 @@ bench: ## Run the Go benchmarks
 	@.ci/setup go postgresql redis
 	go test -run='^$$' -bench='$(strip $(BENCH))' -benchmem -timeout=60m $(TESTFLAGS) $(PKG)
 
+.PHONY: bench-peers
+bench-peers: ## Measure outboxd beside River and beside a plain Asynq worker: ARGS="--events 20000"
+	@.ci/setup go postgresql redis
+	cd app/bench/peers && CGO_ENABLED=0 go build -trimpath -o $(CURDIR)/bin/peers .
+	./bin/peers bench peers $(ARGS)
+
 .PHONY: faults
 faults: ## Answer every command to Redis in every wrong way; make test tries a sample
 	@.ci/setup go cc postgresql redis

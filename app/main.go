@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"outboxd/app/bench"
 	"outboxd/app/command"
 	"outboxd/app/daemon"
 	"outboxd/app/logging"
@@ -23,11 +24,11 @@ const (
 )
 
 // Main runs the command line and returns the exit code. SIGINT, SIGTERM and SIGHUP make a running daemon drain and end;
-// a second SIGINT or SIGTERM ends the process at once.
-func Main(args, environ []string, stdout, stderr io.Writer, build Build) int {
+// a second SIGINT or SIGTERM ends the process at once. more are benchmarks in addition to outboxd's own.
+func Main(args, environ []string, stdout, stderr io.Writer, build Build, more ...bench.Bench) int {
 	ctx, stop := notifyContext(context.Background())
 	defer stop()
-	root := command.New(environ, build)
+	root := command.New(environ, build, more...)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -35,7 +35,7 @@ type benchFlags struct {
 	profile string
 }
 
-func (c commands) newBenchCommand() *cobra.Command {
+func (c commands) newBenchCommand(more []bench.Bench) *cobra.Command {
 	var flags benchFlags
 	parent := &cobra.Command{
 		Use:   "bench",
@@ -48,7 +48,7 @@ func (c commands) newBenchCommand() *cobra.Command {
 	parent.PersistentFlags().IntVar(&flags.redisDB, "redis-db", 15, "number of the Redis database to use; must be empty")
 	parent.PersistentFlags().StringVar(&flags.plot, "plot", "", "also draw the curves into this SVG file, where the benchmark has some")
 	parent.PersistentFlags().StringVar(&flags.profile, "cpuprofile", "", "also write a CPU profile of this process into this file, for go tool pprof")
-	for _, b := range bench.All() {
+	for _, b := range append(bench.All(), more...) {
 		cmd := &cobra.Command{Use: b.Name, Short: b.Short, Long: b.Long, Example: "  outboxd bench " + b.Name + "\n  outboxd bench " + b.Name + " -o json", Args: noArguments}
 		flags.out.AddFlag(cmd)
 		run := b.Prepare(cmd.Flags())

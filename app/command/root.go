@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"outboxd/app/bench"
 	"outboxd/app/daemon"
 	"outboxd/app/logging"
 	"outboxd/config"
@@ -43,8 +44,9 @@ type commands struct {
 }
 
 // New returns the root command. All commands read the environment variables in environ. The error of a command is a
-// config.Mistake if the command line or the configuration is wrong.
-func New(environ []string, build daemon.Build) *cobra.Command {
+// config.Mistake if the command line or the configuration is wrong. more are benchmarks in addition
+// to outboxd's own.
+func New(environ []string, build daemon.Build, more ...bench.Bench) *cobra.Command {
 	c := commands{environ: environ, build: build, timeout: new(time.Duration)}
 	root := &cobra.Command{
 		Use:   "outboxd",
@@ -64,7 +66,7 @@ func New(environ []string, build daemon.Build) *cobra.Command {
 		return config.Mistake{Err: fmt.Errorf("%w%s\nRun outboxd --help for the list of flags", err, flagSuggestion(cmd, err))}
 	})
 	root.AddCommand(
-		c.newConfigCommand(), c.newEnvCommand(), c.newMigrateCommand(), c.newBenchCommand(), c.newVersionCommand(),
+		c.newConfigCommand(), c.newEnvCommand(), c.newMigrateCommand(), c.newBenchCommand(more), c.newVersionCommand(),
 		c.newDeadCommand(), c.newRedriveCommand(), c.newEventsCommand(), c.newTypesCommand(), c.newQueuesCommand(), c.newWorkersCommand(), c.newKeysCommand(), c.newSubscriptionsCommand(), c.newSchedulesCommand(), c.newActionsCommand(), c.newVerifyCommand(),
 		c.newDoctorCommand(), c.newTopCommand(),
 	)
