@@ -8,12 +8,12 @@ package bell
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/redisreply"
 )
 
 // Channel is the Redis channel on which publishers announce new tasks. The
@@ -77,7 +77,7 @@ func (b Bell) subscribe(ctx context.Context, client redis.UniversalClient) error
 		case err == nil:
 			confirmed = confirmed || answered
 			b.Ring()
-		case isTimeout(err) && confirmed:
+		case redisreply.IsTimeout(err) && confirmed:
 			_ = subscription.Ping(ctx) // a fault of the connection shows in the next read
 		default:
 			return err
@@ -94,11 +94,6 @@ func receive(ctx context.Context, subscription *redis.PubSub) (word any, err err
 		}
 	}()
 	return subscription.ReceiveTimeout(ctx, silence)
-}
-
-func isTimeout(err error) bool {
-	failure, ok := errors.AsType[net.Error](err)
-	return ok && failure.Timeout()
 }
 
 // Pause is the asynq.Config.TaskCheckInterval for an Asynq server whose Redis

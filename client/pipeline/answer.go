@@ -4,28 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/redisreply"
 )
 
 // errUnread is the error of a command whose reply was not read. The error is needed
 // because of go-redis: if Redis refuses a new connection, go-redis leaves the
 // commands of a pipeline without an error, which looks like success.
 var errUnread = errors.New("the reply was not read")
-
-// UnexpectedReply is the error for an answer that Redis never gives to this
-// command. Such an answer may come from a proxy in front of Redis that did not run
-// the command.
-type UnexpectedReply struct {
-	To    string
-	Reply any
-}
-
-func (e UnexpectedReply) Error() string {
-	return fmt.Sprintf("the answer to %s was %.60q (%T), which Redis never gives: look what stands before Redis", e.To, fmt.Sprint(e.Reply), e.Reply)
-}
 
 // send sends a pipeline. Afterwards each command has its own reply or an error.
 //
@@ -37,9 +26,9 @@ func send(ctx context.Context, pipe redis.Pipeliner) {
 		command.SetErr(errUnread)
 	}
 	_, err := pipe.Exec(ctx)
-	late := isTimeout(err)
+	late := redisreply.IsTimeout(err)
 	for _, command := range commands {
-		late = late || isTimeout(command.Err())
+		late = late || redisreply.IsTimeout(command.Err())
 	}
 	for _, command := range commands {
 		switch {
@@ -49,11 +38,6 @@ func send(ctx context.Context, pipe redis.Pipeliner) {
 			command.SetErr(fmt.Errorf("%w: %w", errUnread, err))
 		}
 	}
-}
-
-func isTimeout(err error) bool {
-	failure, ok := errors.AsType[net.Error](err)
-	return ok && failure.Timeout()
 }
 
 // passing lists the error prefixes of a Redis that will soon answer normally again.

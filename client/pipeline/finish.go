@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/redisreply"
 )
 
 // finisher sends the scripts that finish tasks. finisher sends a script at once if
@@ -155,7 +157,7 @@ func sendAll(client redis.UniversalClient, batch []*ending) {
 			if mayPass(e.answer.Err()) {
 				again = append(again, e)
 			} else if e.answer.Err() == nil && e.answer.Val() != "OK" {
-				e.answer.SetErr(UnexpectedReply{To: "a script that ends a task's run", Reply: e.answer.Val()})
+				e.answer.SetErr(redisreply.Unexpected{To: "a script that ends a task's run", Reply: e.answer.Val()})
 			}
 		}
 		if n == repeats {

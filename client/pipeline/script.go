@@ -1,6 +1,10 @@
 package pipeline
 
-import "github.com/redis/go-redis/v9"
+import (
+	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/redisreply"
+)
 
 // takeScript takes several tasks from a queue. The script does for each task what
 // Asynq's own script does for one, but first checks the task's type.
@@ -141,7 +145,7 @@ func readTake(command *redis.Cmd, receipt string) (takeReply, error) {
 	if err != nil {
 		return takeReply{}, err
 	}
-	strange := UnexpectedReply{To: "the script that takes tasks", Reply: reply}
+	strange := redisreply.Unexpected{To: "the script that takes tasks", Reply: reply}
 	if len(reply) < 4 || len(reply)%2 != 0 || reply[0] != receipt {
 		return takeReply{}, strange
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"outboxd/client/bell"
+	"outboxd/client/redisreply"
 )
 
 // A taker answers the Asynq server's requests for a task. The server asks from one
@@ -233,7 +234,7 @@ func (t *taker) anyPending(open []*queue) (bool, error) {
 			return true, nil
 		default:
 			if failed = err; err == nil {
-				failed = UnexpectedReply{To: "EXISTS", Reply: n}
+				failed = redisreply.Unexpected{To: "EXISTS", Reply: n}
 			}
 			asked := open
 			if t.spread {

@@ -104,12 +104,6 @@ func IsWithheld(err error) bool {
 	return strings.HasPrefix(reply.Error(), "NOPERM") || !IsOutage(err)
 }
 
-// IsTimeout reports whether a reply did not come in time.
-func IsTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
 // NoScript is the beginning of the error reply with which Redis says that it does not
 // have the script with a hash.
 const NoScript = "NOSCRIPT"

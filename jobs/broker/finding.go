@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/redisreply"
 	"outboxd/domain"
 )
 
@@ -127,7 +128,7 @@ func FindingOf(err error) (domain.Finding, bool) {
 // isStrange reports whether a reply is impossible for its command: it is empty, or has an
 // impossible type or value.
 func isStrange(err error) bool {
-	if _, strange := errors.AsType[UnexpectedReply](err); strange || errors.Is(err, redis.Nil) {
+	if _, strange := errors.AsType[redisreply.Unexpected](err); strange || errors.Is(err, redis.Nil) {
 		return true
 	}
 	return containsAny(err.Error(), "redis: can't parse", "redis: unexpected type", "redis: invalid reply", "redis: the length of the array")

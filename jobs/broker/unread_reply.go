@@ -3,11 +3,12 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"outboxd/client/redisreply"
 )
 
 // unread is a hook for a Redis client. With the hook unread, every command of a pipeline
@@ -71,7 +72,7 @@ func confirmed(command redis.Cmder) error {
 		return nil
 	}
 	if want, known := confirmations[status.Name()]; known && status.Err() == nil && status.Val() != want {
-		return UnexpectedReply{strings.ToUpper(status.Name()), status.Val()}
+		return redisreply.Unexpected{To: strings.ToUpper(status.Name()), Reply: status.Val()}
 	}
 	return nil
 }
@@ -106,15 +107,4 @@ func Whence(err error) error {
 func guarded[C interface{ AddHook(hook redis.Hook) }](client C) C {
 	client.AddHook(unread{})
 	return client
-}
-
-// UnexpectedReply is the error for a reply that is impossible for its command. The
-// command does not count as executed.
-type UnexpectedReply struct {
-	To    string
-	Reply any
-}
-
-func (e UnexpectedReply) Error() string {
-	return fmt.Sprintf("the answer to %s was %.60q (%T), which Redis never gives: look what stands between outboxd and Redis", e.To, fmt.Sprint(e.Reply), e.Reply)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/redisreply"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -79,7 +80,7 @@ func (b *batch) read(receipts []domain.Receipt, failed error) {
 		err = failed
 	}
 	if err == nil && len(replies) != len(b.events) {
-		err = broker.UnexpectedReply{To: "the script that enqueues tasks", Reply: replies}
+		err = redisreply.Unexpected{To: "the script that enqueues tasks", Reply: replies}
 	}
 	for n, i := range b.events {
 		switch {
@@ -90,7 +91,7 @@ func (b *batch) read(receipts []domain.Receipt, failed error) {
 		case replies[n] == scriptConflict:
 			receipts[i] = domain.Receipt{Answer: domain.AlreadyThere}
 		default:
-			receipts[i] = unanswered(broker.UnexpectedReply{To: "the script that enqueues tasks", Reply: replies[n]})
+			receipts[i] = unanswered(redisreply.Unexpected{To: "the script that enqueues tasks", Reply: replies[n]})
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/redisreply"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -39,7 +40,7 @@ func readReceipt(command *redis.Cmd, unique bool) domain.Receipt {
 	case reply == scriptDuplicate && unique:
 		return domain.Receipt{Answer: domain.Duplicate, Err: uniqueLock(fmt.Sprint(command.Args()[firstKey]))}
 	default:
-		return unanswered(broker.UnexpectedReply{To: "Asynq's script", Reply: reply})
+		return unanswered(redisreply.Unexpected{To: "Asynq's script", Reply: reply})
 	}
 }
 

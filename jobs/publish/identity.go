@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/redisreply"
 	"outboxd/domain"
 	"outboxd/domain/lost"
 	"outboxd/jobs/broker"
@@ -42,7 +43,7 @@ func (p *Publisher) Identify(ctx context.Context, name string) (lost.QueueIdenti
 		return lost.QueueIdentity{}, broker.Unavailable(identifying, reply)
 	}
 	if again.Err() == nil && again.Val() != canary.Val() {
-		return lost.QueueIdentity{}, broker.Unavailable(identifying, broker.UnexpectedReply{To: "GET", Reply: canary.Val()})
+		return lost.QueueIdentity{}, broker.Unavailable(identifying, redisreply.Unexpected{To: "GET", Reply: canary.Val()})
 	}
 	state := broker.ParseInfo(replication.Val())
 	if role := state["role"]; role != "" && role != "master" {
@@ -105,7 +106,7 @@ func (p *Publisher) advance(ctx context.Context, key, known, next string) (bool,
 	case answer == int64(0):
 		return false, nil
 	default:
-		return false, broker.Unavailable(renewing, broker.UnexpectedReply{To: "the renewal of the canary", Reply: answer})
+		return false, broker.Unavailable(renewing, redisreply.Unexpected{To: "the renewal of the canary", Reply: answer})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"outboxd/client/acknowledge"
 	"outboxd/client/bell"
+	"outboxd/client/redisreply"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -235,14 +236,14 @@ func (l *lane) send(ctx context.Context, replicas int) (wait *redis.Cmd, failed 
 	_, err := l.pipe.Exec(ctx)
 	queues := l.queues
 	l.queues = nil
-	if err != nil && broker.IsTimeout(err) {
+	if err != nil && redisreply.IsTimeout(err) {
 		return wait, err
 	}
 	for _, queue := range queues {
 		if n, err := queue.Result(); err != nil {
 			return wait, fmt.Errorf("%w: %w", errQueueUntold, err)
 		} else if n != int64(0) && n != int64(1) {
-			return wait, broker.UnexpectedReply{To: "SADD", Reply: n}
+			return wait, redisreply.Unexpected{To: "SADD", Reply: n}
 		}
 	}
 	return wait, nil

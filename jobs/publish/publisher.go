@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/redisreply"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 	"outboxd/jobs/lookup"
@@ -169,7 +170,7 @@ func (p *Publisher) Ping(ctx context.Context) error {
 		return broker.Unavailable(probing, err)
 	}
 	if answer := probed.Val(); answer != broker.Probed {
-		return broker.Unavailable(probing, broker.UnexpectedReply{To: "a probe", Reply: answer})
+		return broker.Unavailable(probing, redisreply.Unexpected{To: "a probe", Reply: answer})
 	}
 	return enoughReplicas(wait, p.replicas)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"outboxd/client/redisreply"
 	"outboxd/domain"
 	"outboxd/jobs/broker"
 )
@@ -38,7 +39,7 @@ func enoughReplicas(wait *redis.Cmd, replicas int) error {
 	}
 	n, isNumber := reply.(int64)
 	if !isNumber || n < 0 {
-		return broker.Unavailable(waiting, broker.UnexpectedReply{To: "WAIT", Reply: reply})
+		return broker.Unavailable(waiting, redisreply.Unexpected{To: "WAIT", Reply: reply})
 	}
 	if n < int64(replicas) {
 		return domain.Errorf(domain.CodeUnavailable,

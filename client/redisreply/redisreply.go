@@ -1,0 +1,29 @@
+// Package redisreply says what the replies of Redis mean, as far as every part that
+// talks to it has to agree: the daemon, its worker and the consumers of services.
+package redisreply
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Unexpected is a reply that Redis never gives to the command. The command does not
+// count as executed: what stands before Redis may have given the reply.
+type Unexpected struct {
+	To    string // the command, in words
+	Reply any
+}
+
+// Error implements error.
+func (e Unexpected) Error() string {
+	return fmt.Sprintf("the answer to %s was %.60q (%T), which Redis never gives: look what stands before Redis", e.To, fmt.Sprint(e.Reply), e.Reply)
+}
+
+// IsTimeout reports whether a reply did not come in time.
+func IsTimeout(err error) bool {
+	late, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && late.Timeout()
+}
