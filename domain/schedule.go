@@ -2,8 +2,6 @@ package domain
 
 import (
 	"context"
-	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -77,48 +75,22 @@ func (s Schedule) WithDefaults() Schedule {
 	return s
 }
 
-const maxScheduleName = 63
-
-var scheduleName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
-
 // Validate checks a schedule that has its defaults, except its cron expression and time zone. The error has
 // CodeInvalid, and Fields with every fault.
 func (s *Schedule) Validate() error {
-	var faults []FieldError
-	fault := func(field, format string, args ...any) {
-		faults = append(faults, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
-	}
-	if !scheduleName.MatchString(s.Name) || len(s.Name) > maxScheduleName {
-		fault("name", "must have 1 to %d lower-case letters, digits, '.', '_' and '-', and begin with a letter or digit", maxScheduleName)
-	}
+	var f faults
+	f.checkName(s.Name)
 	if s.Missed != MissedSkip && s.Missed != MissedOnce && s.Missed != MissedAll {
-		fault("missed", "must be %s, %s or %s", MissedSkip, MissedOnce, MissedAll)
+		f.add("missed", "must be %s, %s or %s", MissedSkip, MissedOnce, MissedAll)
 	}
 	if strings.TrimSpace(s.Event.Type) == "" {
-		fault("type", "must be an event type")
+		f.add("type", "must be an event type")
 	}
 	if strings.HasPrefix(s.Event.Queue, SubscriptionQueuePrefix) {
-		fault("queue", "must not be that of a subscription")
+		f.add("queue", "must not be that of a subscription")
 	}
-	if faults == nil {
-		return nil
-	}
-	texts := make([]string, len(faults))
-	for i, f := range faults {
-		texts[i] = f.Field + " " + f.Message
-	}
-	return &Error{Code: CodeInvalid, Message: fmt.Sprintf("schedule %.60q: %s", s.Name, strings.Join(texts, "; ")), Fields: faults}
+	return f.err("schedule", s.Name)
 }
-
-// ScheduleChange says what applying one schedule changed.
-type ScheduleChange string
-
-// The changes.
-const (
-	ScheduleAdded     ScheduleChange = "added"
-	ScheduleChanged   ScheduleChange = "changed"
-	ScheduleUnchanged ScheduleChange = "unchanged"
-)
 
 // Ticks is the result of one call of Schedules.Tick.
 type Ticks struct {

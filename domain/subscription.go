@@ -1,9 +1,7 @@
 package domain
 
 import (
-	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -108,7 +106,6 @@ func (s Subscription) WithDefaults() Subscription {
 
 // The bounds of a subscription.
 const (
-	maxSubscriptionName = 63
 	maxSubscriptionList = 100 // types, and headers
 	maxTypePattern      = 255 // bytes
 	maxDeliveryTimeout  = time.Hour
@@ -117,88 +114,74 @@ const (
 	maxRetryMax         = 7 * 24 * time.Hour
 )
 
-var subscriptionName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
-
 // Validate checks a subscription. Call WithDefaults first. The error has CodeInvalid, and Fields with every fault.
 func (s *Subscription) Validate() error {
-	var faults []FieldError
-	fault := func(field, format string, args ...any) {
-		faults = append(faults, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
-	}
-	if !subscriptionName.MatchString(s.Name) || len(s.Name) > maxSubscriptionName {
-		fault("name", "must have 1 to %d lower-case letters, digits, '.', '_' and '-', and begin with a letter or digit", maxSubscriptionName)
-	}
-	s.validateMatch(fault)
-	s.validateReceiver(fault)
+	var f faults
+	f.checkName(s.Name)
+	s.validateMatch(&f)
+	s.validateReceiver(&f)
 	if s.Timeout < time.Second || s.Timeout > maxDeliveryTimeout {
-		fault("timeout", "must be between 1s and %s", maxDeliveryTimeout)
+		f.add("timeout", "must be between 1s and %s", maxDeliveryTimeout)
 	}
 	if s.Concurrency < 1 || s.Concurrency > maxConcurrency {
-		fault("concurrency", "must be between 1 and %d", maxConcurrency)
+		f.add("concurrency", "must be between 1 and %d", maxConcurrency)
 	}
 	if s.Rate < 0 {
-		fault("rate", "must not be negative")
+		f.add("rate", "must not be negative")
 	}
 	if s.Attempts < 1 || s.Attempts > maxAttempts {
-		fault("retry.attempts", "must be between 1 and %d", maxAttempts)
+		f.add("retry.attempts", "must be between 1 and %d", maxAttempts)
 	}
 	if s.RetryMax < time.Second || s.RetryMax > maxRetryMax {
-		fault("retry.max", "must be between 1s and %s", maxRetryMax)
+		f.add("retry.max", "must be between 1s and %s", maxRetryMax)
 	}
 	if s.Ordering != OrderingKey && s.Ordering != OrderingNone {
-		fault("ordering", "must be %s or %s", OrderingKey, OrderingNone)
+		f.add("ordering", "must be %s or %s", OrderingKey, OrderingNone)
 	}
-	if faults == nil {
-		return nil
-	}
-	texts := make([]string, len(faults))
-	for i, f := range faults {
-		texts[i] = f.Field + " " + f.Message
-	}
-	return &Error{Code: CodeInvalid, Message: fmt.Sprintf("subscription %.60q: %s", s.Name, strings.Join(texts, "; ")), Fields: faults}
+	return f.err("subscription", s.Name)
 }
 
-func (s *Subscription) validateMatch(fault func(field, format string, args ...any)) {
+func (s *Subscription) validateMatch(f *faults) {
 	if len(s.Types) == 0 || len(s.Types) > maxSubscriptionList {
-		fault("types", "must name 1 to %d event types; * stands for any characters", maxSubscriptionList)
+		f.add("types", "must name 1 to %d event types; * stands for any characters", maxSubscriptionList)
 	}
 	for _, t := range s.Types {
 		if strings.TrimSpace(t) == "" || len(t) > maxTypePattern || strings.ContainsRune(t, 0) {
-			fault("types", "must be event types of 1 to %d bytes, not %.60q", maxTypePattern, t)
+			f.add("types", "must be event types of 1 to %d bytes, not %.60q", maxTypePattern, t)
 		}
 	}
 	if len(s.Headers) > maxSubscriptionList {
-		fault("headers", "must be at most %d", maxSubscriptionList)
+		f.add("headers", "must be at most %d", maxSubscriptionList)
 	}
 	for name, value := range s.Headers {
 		if name == "" || strings.ContainsRune(name+value, 0) {
-			fault("headers", "must have names, and no zero character")
+			f.add("headers", "must have names, and no zero character")
 		}
 	}
 }
 
-func (s *Subscription) validateReceiver(fault func(field, format string, args ...any)) {
+func (s *Subscription) validateReceiver(f *faults) {
 	u, err := url.Parse(s.URL)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		fault("url", "must be an http or https address with a host")
+		f.add("url", "must be an http or https address with a host")
 	case u.User != nil:
-		fault("url", "must not contain a user or password; the deliveries are signed by the secret")
+		f.add("url", "must not contain a user or password; the deliveries are signed by the secret")
 	case u.Fragment != "":
-		fault("url", "must not contain a fragment")
+		f.add("url", "must not contain a fragment")
 	}
 	if len(s.Secrets) > 2 {
-		fault("secret", "must be at most two: the new one and the old one")
+		f.add("secret", "must be at most two: the new one and the old one")
 	}
 	for _, reference := range s.Secrets {
 		kind, rest, _ := strings.Cut(reference, ":")
 		if kind != "env" && kind != "file" || rest == "" || kind == "file" && !strings.HasPrefix(rest, "/") {
 			// The invalid value may be a secret, so the message does not repeat it.
-			fault("secret", "must be a reference, env:NAME or file:/path")
+			f.add("secret", "must be a reference, env:NAME or file:/path")
 		}
 	}
 	if !slices.Contains([]string{FormatRaw, FormatCloudEvents, FormatCloudEventsStructured}, s.Format) {
-		fault("format", "must be %s, %s or %s", FormatRaw, FormatCloudEvents, FormatCloudEventsStructured)
+		f.add("format", "must be %s, %s or %s", FormatRaw, FormatCloudEvents, FormatCloudEventsStructured)
 	}
 }
 
@@ -206,13 +189,3 @@ func (s *Subscription) validateReceiver(fault func(field, format string, args ..
 func TypePattern(pattern string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(pattern)
 }
-
-// SubscriptionChange says what applying one subscription changed.
-type SubscriptionChange string
-
-// The changes.
-const (
-	SubscriptionAdded     SubscriptionChange = "added"
-	SubscriptionChanged   SubscriptionChange = "changed"
-	SubscriptionUnchanged SubscriptionChange = "unchanged"
-)

@@ -116,7 +116,7 @@ paused. A new schedule has its first tick after now. Without --yes the file is o
 		}
 		type appliedSchedule struct {
 			Name   string                `json:"name"`
-			Change domain.ScheduleChange `json:"change"`
+			Change domain.Applied `json:"change"`
 		}
 		applied := make([]appliedSchedule, len(list))
 		for i := range list {

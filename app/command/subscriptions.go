@@ -73,7 +73,7 @@ func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
 
 type appliedDocument struct {
 	Name   string                     `json:"name"`
-	Change domain.SubscriptionChange  `json:"change"`
+	Change domain.Applied  `json:"change"`
 	Replay *domain.SubscriptionReplay `json:"replay,omitempty"`
 }
 
@@ -118,7 +118,7 @@ outboxd subscriptions replay does the same later.`,
 			return cmp.Or(countReplays(cmd, store, &out, list, since), error(consent))
 		}
 		action := flags.action(map[string]string{"file": file})
-		var changes []domain.SubscriptionChange
+		var changes []domain.Applied
 		if since.IsZero() {
 			changes, err = store.Apply(cmd.Context(), action, list)
 		} else {

@@ -27,7 +27,7 @@ func report(name string, rule domain.MissedRule) domain.Schedule {
 	}
 }
 
-func apply(t *testing.T, store *schedules.Store, want domain.ScheduleChange, s domain.Schedule) {
+func apply(t *testing.T, store *schedules.Store, want domain.Applied, s domain.Schedule) {
 	t.Helper()
 	changes, err := store.Apply(t.Context(), person(), []domain.Schedule{s})
 	if err != nil || changes[0] != want {
@@ -55,7 +55,7 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.ScheduleAdded, report("nightly", domain.MissedAll))
+	apply(t, store, domain.AppliedAdded, report("nightly", domain.MissedAll))
 	first, err := store.Find(t.Context(), "nightly")
 	if err != nil {
 		t.Fatal(err)
@@ -65,15 +65,15 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 		t.Errorf("%+v", first)
 	}
 	rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = next_at - interval '1 hour'")
-	apply(t, store, domain.ScheduleUnchanged, want)
+	apply(t, store, domain.AppliedUnchanged, want)
 	want.Event.Payload = []byte(`{"kind": "weekly"}`)
-	apply(t, store, domain.ScheduleChanged, want)
+	apply(t, store, domain.AppliedChanged, want)
 	if kept, err := store.Find(t.Context(), "nightly"); err != nil || !kept.Next.Equal(first.Next.Add(-time.Hour)) || kept.ID != first.ID {
 		t.Errorf("the next tick is another one, though the times are the same: %+v, %v", kept, err)
 	}
 	rt.Exec(t, db, "UPDATE outbox_schedules SET last_at = now() + interval '2 hours'") // the clock was put back
 	want.Cron = "*/2 * * * *"
-	apply(t, store, domain.ScheduleChanged, want)
+	apply(t, store, domain.AppliedChanged, want)
 	if moved, err := store.Find(t.Context(), "nightly"); err != nil || !moved.Next.After(moved.Last) {
 		t.Errorf("a tick that was emitted comes again: %+v, %v", moved, err)
 	}
@@ -96,7 +96,7 @@ func TestATickIsAnEvent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.ScheduleAdded, report("nightly", domain.MissedOnce))
+	apply(t, store, domain.AppliedAdded, report("nightly", domain.MissedOnce))
 	tick(t, store, 0, 0)
 	back(t, db, 1)
 	tick(t, store, 1, 0)
@@ -123,7 +123,7 @@ func TestMissedTicks(t *testing.T) {
 			t.Parallel()
 			db := schematest.Open(t)
 			store := schedules.New(db)
-			apply(t, store, domain.ScheduleAdded, report("nightly", rule))
+			apply(t, store, domain.AppliedAdded, report("nightly", rule))
 			// Ticks that are up to two minutes late are not missed: of those on the
 			// minute two, or three where one is just two minutes old.
 			back(t, db, 1200)
@@ -153,7 +153,7 @@ func TestTwoLeadersEmitATickOnce(t *testing.T) {
 	store := schedules.New(db)
 	const leaders, names, rounds = 4, 5, 10
 	for n := range names {
-		apply(t, store, domain.ScheduleAdded, report(fmt.Sprintf("s%d", n), domain.MissedAll))
+		apply(t, store, domain.AppliedAdded, report(fmt.Sprintf("s%d", n), domain.MissedAll))
 	}
 	for range rounds {
 		rt.Exec(t, db, "UPDATE outbox_schedules SET next_at = next_at - interval '1 hour', last_at = NULL, id = outbox_new_id()")
@@ -178,7 +178,7 @@ func TestATickThatIsForgottenIsTheSameEvent(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.ScheduleAdded, report("nightly", domain.MissedOnce))
+	apply(t, store, domain.AppliedAdded, report("nightly", domain.MissedOnce))
 	back(t, db, 1)
 	tick(t, store, 1, 0)
 	before := rt.Find(t, db, "report:build")
@@ -198,8 +198,8 @@ func TestPausedAndFailingSchedules(t *testing.T) {
 	t.Parallel()
 	db := schematest.Open(t)
 	store := schedules.New(db)
-	apply(t, store, domain.ScheduleAdded, report("a", domain.MissedOnce))
-	apply(t, store, domain.ScheduleAdded, report("b", domain.MissedOnce))
+	apply(t, store, domain.AppliedAdded, report("a", domain.MissedOnce))
+	apply(t, store, domain.AppliedAdded, report("b", domain.MissedOnce))
 	if err := store.Pause(t.Context(), person(), "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestPausedAndFailingSchedules(t *testing.T) {
 	if err != nil || failing.Error == "" || failing.FailedAt.IsZero() {
 		t.Errorf("it does not say why: %+v, %v", failing, err)
 	}
-	apply(t, store, domain.ScheduleChanged, report("a", domain.MissedOnce))
+	apply(t, store, domain.AppliedChanged, report("a", domain.MissedOnce))
 	back(t, db, 1)
 	if _, err := store.Tick(t.Context()); err != nil {
 		t.Error(err)

@@ -19,6 +19,8 @@ import (
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 type Store struct{ db *postgres.Database }
 
+var table = stored.SetUp{Table: "outbox_schedules", Noun: "schedule", There: "true"}
+
 // New returns the schedules in db.
 func New(db *postgres.Database) *Store { return &Store{db: db} }
 
@@ -39,13 +41,9 @@ func (s *Store) Find(ctx context.Context, name string) (*domain.Schedule, error)
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, noSchedule(name)
+		return nil, table.Missing(name)
 	}
 	return &found[0], nil
-}
-
-func noSchedule(name string) error {
-	return domain.Errorf(domain.CodeNotFound, "there is no schedule %q", name)
 }
 
 func (s *Store) query(ctx context.Context, doing, statement string, args ...any) ([]domain.Schedule, error) {
@@ -62,11 +60,11 @@ func scanSchedule(row pgx.CollectableRow) (domain.Schedule, error) {
 	var headers []byte
 	var timeout, retention, unique *int
 	var last, failed, paused *time.Time
-	var pause domain.Pause
+	var by, reason string
 	e := &s.Event
 	if err := row.Scan((*[16]byte)(&s.ID), &s.Name, &s.Cron, &s.TimeZone, &s.Missed, &e.Type, &e.Payload, &headers, &e.Queue, &e.Options.MaxRetry,
 		&timeout, &retention, &unique, &e.OrderingKey, &s.Next, &last, &s.Emitted, &s.LeftOut, &failed, &s.Error, &s.CreatedAt, &s.ChangedAt,
-		&paused, &pause.By, &pause.Reason); err != nil {
+		&paused, &by, &reason); err != nil {
 		return s, err
 	}
 	seconds := func(n *int) time.Duration {
@@ -82,10 +80,7 @@ func scanSchedule(row pgx.CollectableRow) (domain.Schedule, error) {
 	if failed != nil {
 		s.FailedAt = *failed
 	}
-	if paused != nil {
-		pause.Since = *paused
-		s.Paused = &pause
-	}
+	s.Paused = stored.Paused(paused, by, reason)
 	if err := json.Unmarshal(headers, &e.Headers); err != nil {
 		return s, fmt.Errorf("read the headers of schedule %q: %w", s.Name, err)
 	}
@@ -116,7 +111,7 @@ RETURNING xmax::text <> '0'`
 // which it is applied.
 //
 // Errors: domain.CodeInvalid if a schedule is wrong; the error names the first one.
-func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Schedule) ([]domain.ScheduleChange, error) {
+func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Schedule) ([]domain.Applied, error) {
 	crons := make([]*Cron, len(list))
 	for i := range list {
 		var err error
@@ -124,7 +119,7 @@ func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.
 			return nil, err
 		}
 	}
-	changes := make([]domain.ScheduleChange, len(list))
+	changes := make([]domain.Applied, len(list))
 	err := stored.Act(ctx, s.db, "apply", action, func(tx pgx.Tx) (int64, error) {
 		for i := range list {
 			var err error
@@ -152,7 +147,7 @@ func Check(s *domain.Schedule) (*Cron, error) {
 	return c, nil
 }
 
-func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (domain.ScheduleChange, error) {
+func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (domain.Applied, error) {
 	headers, err := stored.Headers(s.Event.Headers)
 	if err != nil {
 		return "", err
@@ -181,55 +176,21 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Schedule, c *Cron) (doma
 	if err != nil {
 		return "", err
 	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[bool])
-	switch {
-	case err != nil:
-		return "", err
-	case len(there) == 0:
-		return domain.ScheduleUnchanged, nil
-	case there[0]:
-		return domain.ScheduleChanged, nil
-	}
-	return domain.ScheduleAdded, nil
+	return stored.Applied(rows)
 }
-
-const (
-	// The first pause counts: a second one does not change its time, its author and its
-	// reason.
-	pauseSQL = `
-UPDATE outbox_schedules SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
-    pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
-WHERE name = $1`
-	resumeSQL = `UPDATE outbox_schedules SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1`
-	removeSQL = `DELETE FROM outbox_schedules WHERE name = $1`
-)
 
 // Pause stops a schedule. Its ticks are missed from then on. Errors: domain.CodeNotFound.
 func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) error {
-	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
+	return table.Change(ctx, s.db, "pause", action, name, table.PauseSQL(), s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
 // Resume lets a schedule go on. The schedule's rule for missed ticks decides what happens
 // to the ticks during the pause. Errors: domain.CodeNotFound.
 func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
-	return s.change(ctx, "resume", action, name, resumeSQL)
+	return table.Change(ctx, s.db, "resume", action, name, table.ResumeSQL())
 }
 
 // Remove forgets a schedule. Events that it emitted stay. Errors: domain.CodeNotFound.
 func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
-	return s.change(ctx, "remove", action, name, removeSQL)
-}
-
-func (s *Store) change(ctx context.Context, kind string, action *domain.Action, name, statement string, args ...any) error {
-	err := stored.Act(ctx, s.db, kind, action, func(tx pgx.Tx) (int64, error) {
-		tag, err := tx.Exec(ctx, statement, append([]any{s.db.Storable(name)}, args...)...)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = noSchedule(name)
-		}
-		return 0, err
-	})
-	if domain.ErrorCode(err) == domain.CodeNotFound {
-		return err
-	}
-	return postgres.Translate(err, kind+" a schedule")
+	return table.Change(ctx, s.db, "remove", action, name, "DELETE FROM outbox_schedules WHERE name = $1")
 }

@@ -54,7 +54,7 @@ func (s *Store) BeginReplay(ctx context.Context, action *domain.Action, name str
 	err := pgx.BeginFunc(ctx, s.db.Pool(), func(tx pgx.Tx) error {
 		found, err := findIn(ctx, tx, s.db.Storable(name))
 		if err == nil && (found == nil || !found.RemovedAt.IsZero()) {
-			err = noSubscription(name)
+			err = table.Missing(name)
 		}
 		if err != nil {
 			return err

@@ -19,6 +19,8 @@ import (
 // Errors: domain.CodeUnavailable if the database cannot be reached.
 type Store struct{ db *postgres.Database }
 
+var table = stored.SetUp{Table: "outbox_subscriptions", Noun: "subscription", There: "removed_at IS NULL"}
+
 // New returns the subscriptions in db.
 func New(db *postgres.Database) *Store { return &Store{db: db} }
 
@@ -46,7 +48,7 @@ func (s *Store) Find(ctx context.Context, name string) (*domain.Subscription, er
 	case err != nil:
 		return nil, postgres.Translate(err, fmt.Sprintf("look for subscription %q", name))
 	case found == nil:
-		return nil, noSubscription(name)
+		return nil, table.Missing(name)
 	}
 	return found, nil
 }
@@ -67,26 +69,19 @@ func findIn(ctx context.Context, q interface {
 	return &found[0], nil
 }
 
-func noSubscription(name string) error {
-	return domain.Errorf(domain.CodeNotFound, "there is no subscription %q", name)
-}
-
 func scanSubscription(row pgx.CollectableRow) (domain.Subscription, error) {
 	var s domain.Subscription
 	var headers []byte
 	var timeout, retryMax int64
 	var pausedAt, removedAt, downSince *time.Time
-	var pause domain.Pause
+	var by, reason string
 	var down domain.ReceiverDown
 	if err := row.Scan((*[16]byte)(&s.ID), &s.Name, &s.Types, &headers, &s.URL, &s.Secrets, &s.Format, &timeout, &s.Concurrency, &s.Rate, &s.Attempts,
-		&retryMax, &s.Ordering, &s.InsteadOfQueue, &s.CreatedAt, &s.ChangedAt, &pausedAt, &pause.By, &pause.Reason, &removedAt, &downSince, &down.Reason); err != nil {
+		&retryMax, &s.Ordering, &s.InsteadOfQueue, &s.CreatedAt, &s.ChangedAt, &pausedAt, &by, &reason, &removedAt, &downSince, &down.Reason); err != nil {
 		return s, err
 	}
 	s.Timeout, s.RetryMax = time.Duration(timeout)*time.Millisecond, time.Duration(retryMax)*time.Millisecond
-	if pausedAt != nil {
-		pause.Since = *pausedAt
-		s.Paused = &pause
-	}
+	s.Paused = stored.Paused(pausedAt, by, reason)
 	if removedAt != nil {
 		s.RemovedAt = *removedAt
 	}
@@ -128,25 +123,25 @@ ON CONFLICT (id) DO UPDATE SET removed_at = excluded.removed_at`
 // from now on.
 //
 // Errors: domain.CodeInvalid for the first invalid subscription.
-func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.SubscriptionChange, error) {
+func (s *Store) Apply(ctx context.Context, action *domain.Action, list []domain.Subscription) ([]domain.Applied, error) {
 	return s.apply(ctx, action, list, time.Time{})
 }
 
 // ApplyAndReplay does what Apply does, and begins to send each of the subscriptions the
 // events that were emitted since a time; see BeginReplay.
-func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.SubscriptionChange, error) {
+func (s *Store) ApplyAndReplay(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.Applied, error) {
 	return s.apply(ctx, action, list, since)
 }
 
 // apply begins no replay if since is zero. The replay begins in the transaction that adds
 // the subscription, so that no delivery of a later event comes before it.
-func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.SubscriptionChange, error) {
+func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.Subscription, since time.Time) ([]domain.Applied, error) {
 	for i := range list {
 		if err := list[i].Validate(); err != nil {
 			return nil, err
 		}
 	}
-	changes := make([]domain.SubscriptionChange, len(list))
+	changes := make([]domain.Applied, len(list))
 	err := stored.Act(ctx, s.db, "apply", action, func(tx pgx.Tx) (int64, error) {
 		for i := range list {
 			var err error
@@ -165,7 +160,7 @@ func (s *Store) apply(ctx context.Context, action *domain.Action, list []domain.
 	return changes, postgres.Translate(err, "apply subscriptions")
 }
 
-func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.SubscriptionChange, error) {
+func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Applied, error) {
 	kept, err := tx.Exec(ctx, keepFormerSQL, s.Name)
 	if err != nil {
 		return "", err
@@ -180,16 +175,11 @@ func applyOne(ctx context.Context, tx pgx.Tx, s *domain.Subscription) (domain.Su
 	if err != nil {
 		return "", err
 	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[bool])
-	switch {
-	case err != nil:
-		return "", err
-	case len(there) == 0:
-		return domain.SubscriptionUnchanged, nil
-	case there[0] && !removed:
-		return domain.SubscriptionChanged, nil
+	change, err := stored.Applied(rows)
+	if removed && change == domain.AppliedChanged {
+		change = domain.AppliedAdded
 	}
-	return domain.SubscriptionAdded, nil
+	return change, err
 }
 
 // patterns returns the event types of a subscription as patterns for SQL's LIKE.
@@ -201,32 +191,22 @@ func patterns(s *domain.Subscription) []string {
 	return list
 }
 
-// The first pause counts: a second one changes nothing.
-const (
-	pauseSQL = `
-UPDATE outbox_subscriptions SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = CASE WHEN paused_at IS NULL THEN $2 ELSE paused_by END,
-    pause_reason = CASE WHEN paused_at IS NULL THEN $3 ELSE pause_reason END
-WHERE name = $1 AND removed_at IS NULL`
-	// If the subscription has another URL or another ID by now, its receiver is another one,
-	// and the pause is not meant for it.
-	pauseReceiverSQL = pauseSQL + ` AND id = $4 AND url = $5`
-	resumeSQL        = `UPDATE outbox_subscriptions SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
-	removeSQL        = `
+const removeSQL = `
 WITH replay AS (DELETE FROM outbox_replays WHERE subscription = $1)
 UPDATE outbox_subscriptions SET removed_at = clock_timestamp(), paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 AND removed_at IS NULL`
-)
 
 // Pause stops the sending of a subscription's deliveries. It records the reason of the
 // action. The relay still makes deliveries, and they wait. Errors: domain.CodeNotFound.
 func (s *Store) Pause(ctx context.Context, action *domain.Action, name string) error {
-	return s.change(ctx, "pause", action, name, pauseSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason))
+	return table.Change(ctx, s.db, "pause", action, name, table.PauseSQL(), s.db.Storable(action.Actor), s.db.Storable(action.Reason))
 }
 
 // PauseReceiver pauses a subscription because of an answer of its receiver. PauseReceiver
 // does nothing and returns false if the subscription has another URL by now or no longer
 // exists.
 func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *domain.Subscription) (bool, error) {
-	err := s.change(ctx, "pause", action, of.Name, pauseReceiverSQL, s.db.Storable(action.Actor), s.db.Storable(action.Reason), of.ID, of.URL)
+	// With another URL, or a name that was used again, the receiver is another one.
+	err := table.Change(ctx, s.db, "pause", action, of.Name, table.PauseSQL()+" AND id = $4 AND url = $5", s.db.Storable(action.Actor), s.db.Storable(action.Reason), of.ID, of.URL)
 	if domain.ErrorCode(err) == domain.CodeNotFound {
 		return false, nil
 	}
@@ -235,14 +215,14 @@ func (s *Store) PauseReceiver(ctx context.Context, action *domain.Action, of *do
 
 // Resume ends a pause: the waiting deliveries are sent. Errors: domain.CodeNotFound.
 func (s *Store) Resume(ctx context.Context, action *domain.Action, name string) error {
-	return s.change(ctx, "resume", action, name, resumeSQL)
+	return table.Change(ctx, s.db, "resume", action, name, table.ResumeSQL())
 }
 
 // Remove ends a subscription: the relay makes no more deliveries to it. Deliveries that
 // already exist wait until a person cancels them or applies the subscription again.
 // Errors: domain.CodeNotFound.
 func (s *Store) Remove(ctx context.Context, action *domain.Action, name string) error {
-	return s.change(ctx, "remove", action, name, removeSQL)
+	return table.Change(ctx, s.db, "remove", action, name, removeSQL)
 }
 
 // Several workers may report that a receiver is down. down_since is the time of the
@@ -266,18 +246,4 @@ func (s *Store) Down(ctx context.Context, of *domain.Subscription, long time.Dur
 func (s *Store) Up(ctx context.Context, of *domain.Subscription) error {
 	_, err := s.db.Pool().Exec(ctx, upSQL, of.ID)
 	return postgres.TranslateWork(err, "note that a receiver works again")
-}
-
-func (s *Store) change(ctx context.Context, kind string, action *domain.Action, name, statement string, args ...any) error {
-	err := stored.Act(ctx, s.db, kind, action, func(tx pgx.Tx) (int64, error) {
-		tag, err := tx.Exec(ctx, statement, append([]any{s.db.Storable(name)}, args...)...)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = noSubscription(name)
-		}
-		return 0, err
-	})
-	if domain.ErrorCode(err) == domain.CodeNotFound {
-		return err
-	}
-	return postgres.Translate(err, kind+" a subscription")
 }

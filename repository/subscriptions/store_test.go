@@ -25,7 +25,7 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 	t.Parallel()
 	store := subscriptions.New(schematest.Open(t))
 	one, other := crm(), domain.Subscription{Name: "search", Types: []string{"*"}, URL: "http://search.example.com"}.WithDefaults()
-	apply := func(want ...domain.SubscriptionChange) {
+	apply := func(want ...domain.Applied) {
 		t.Helper()
 		changes, err := store.Apply(t.Context(), person(), []domain.Subscription{one, other})
 		if err != nil {
@@ -35,8 +35,8 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 			t.Errorf("%q, want %q", changes, want)
 		}
 	}
-	apply(domain.SubscriptionAdded, domain.SubscriptionAdded)
-	apply(domain.SubscriptionUnchanged, domain.SubscriptionUnchanged)
+	apply(domain.AppliedAdded, domain.AppliedAdded)
+	apply(domain.AppliedUnchanged, domain.AppliedUnchanged)
 	first, err := store.Find(t.Context(), "crm")
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestApplyKeepsWhatItIsGiven(t *testing.T) {
 		t.Errorf("%+v\nwant %+v", got, crm())
 	}
 	one.Rate = 0
-	apply(domain.SubscriptionChanged, domain.SubscriptionUnchanged)
+	apply(domain.AppliedChanged, domain.AppliedUnchanged)
 	list, err := store.List(t.Context())
 	if err != nil || len(list) != 2 || list[0].Rate != 0 || list[0].ID != first.ID || list[1].Name != "search" {
 		t.Errorf("%+v, %v", list, err)
@@ -196,7 +196,7 @@ func TestARemovedSubscriptionIsAnotherOneWhenItIsAppliedAgain(t *testing.T) {
 	}
 	apply := func() {
 		t.Helper()
-		if changes, err := store.Apply(t.Context(), person(), []domain.Subscription{crm()}); err != nil || changes[0] != domain.SubscriptionAdded {
+		if changes, err := store.Apply(t.Context(), person(), []domain.Subscription{crm()}); err != nil || changes[0] != domain.AppliedAdded {
 			t.Fatalf("%q, %v", changes, err)
 		}
 	}

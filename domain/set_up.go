@@ -1,0 +1,46 @@
+package domain
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Applied is what applying one subscription or schedule did.
+type Applied string
+
+// What applying can do.
+const (
+	AppliedAdded     Applied = "added"
+	AppliedChanged   Applied = "changed"
+	AppliedUnchanged Applied = "unchanged"
+)
+
+const longestName = 63
+
+var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+
+// faults collects what is wrong with a subscription or a schedule.
+type faults []FieldError
+
+func (f *faults) add(field, format string, args ...any) {
+	*f = append(*f, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+func (f *faults) checkName(name string) {
+	if !nameForm.MatchString(name) || len(name) > longestName {
+		f.add("name", "must have 1 to %d lower-case letters, digits, '.', '_' and '-', and begin with a letter or digit", longestName)
+	}
+}
+
+// err returns nil if there are no faults.
+func (f *faults) err(kind, name string) error {
+	if len(*f) == 0 {
+		return nil
+	}
+	texts := make([]string, len(*f))
+	for i, fault := range *f {
+		texts[i] = fault.Field + " " + fault.Message
+	}
+	return &Error{Code: CodeInvalid, Message: fmt.Sprintf("%s %.60q: %s", kind, name, strings.Join(texts, "; ")), Fields: *f}
+}
