@@ -72,36 +72,32 @@ return answers
 // queue, so workers take them after all others.
 //
 // KEYS: the queue's retry set and pending list. ARGV: the prefix of the keys of tasks,
-// the time in Unix nanoseconds, and the IDs of the tasks. The script returns the IDs of
-// those tasks that were failing.
-var retryScript = redis.NewScript(`
-local done = {}
-for i = 3, #ARGV do
-	local key = ARGV[1] .. ARGV[i]
-	if redis.call("HGET", key, "state") == "retry" and redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
+// the time in Unix nanoseconds, and the IDs of the tasks.
+var retryScript = takeOut(`
 		redis.call("LPUSH", KEYS[2], ARGV[i])
-		redis.call("HSET", key, "state", "pending", "pending_since", ARGV[2])
-		done[#done + 1] = ARGV[i]
-	end
-end
-return done
-`)
+		redis.call("HSET", key, "state", "pending", "pending_since", ARGV[2])`)
 
 // archiveScript archives failing tasks of a queue, as Asynq does when a task has no
 // attempt left.
 //
 // KEYS: the queue's retry set and archive. ARGV: the prefix of the keys of tasks, the
-// time in Unix seconds, and the IDs of the tasks. The script returns the IDs of those
-// tasks that were failing.
-var archiveScript = redis.NewScript(`
+// time in Unix seconds, and the IDs of the tasks.
+var archiveScript = takeOut(`
+		redis.call("ZADD", KEYS[2], ARGV[2], ARGV[i])
+		redis.call("HSET", key, "state", "archived")`)
+
+// takeOut returns a script that takes tasks out of the retry set KEYS[1] and puts each
+// where the lines of Lua in put say. The script returns the IDs of those tasks that
+// were failing.
+func takeOut(put string) *redis.Script {
+	return redis.NewScript(`
 local done = {}
 for i = 3, #ARGV do
 	local key = ARGV[1] .. ARGV[i]
-	if redis.call("HGET", key, "state") == "retry" and redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then
-		redis.call("ZADD", KEYS[2], ARGV[2], ARGV[i])
-		redis.call("HSET", key, "state", "archived")
+	if redis.call("HGET", key, "state") == "retry" and redis.call("ZREM", KEYS[1], ARGV[i]) == 1 then` + put + `
 		done[#done + 1] = ARGV[i]
 	end
 end
 return done
 `)
+}
