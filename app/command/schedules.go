@@ -115,7 +115,7 @@ paused. A new schedule has its first tick after now. Without --yes the file is o
 			return err
 		}
 		type appliedSchedule struct {
-			Name   string                `json:"name"`
+			Name   string         `json:"name"`
 			Change domain.Applied `json:"change"`
 		}
 		applied := make([]appliedSchedule, len(list))

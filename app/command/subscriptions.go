@@ -73,7 +73,7 @@ func newSubscriptionDocument(s *domain.Subscription) subscriptionDocument {
 
 type appliedDocument struct {
 	Name   string                     `json:"name"`
-	Change domain.Applied  `json:"change"`
+	Change domain.Applied             `json:"change"`
 	Replay *domain.SubscriptionReplay `json:"replay,omitempty"`
 }
 
