@@ -174,6 +174,22 @@ func everyRoleWorks(t *testing.T, as func(role string) string) {
 	must("replay", err)
 	_, err = letters.Discard(t.Context(), action(), domain.DeadFilter{}, 1)
 	must("discard", err)
+	_, err = letters.Correct(t.Context(), action(), list[2].ID, []byte("{}"), true)
+	must("emit a corrected copy", err)
+	must("measure by type", upkeep.NewHousekeeping(relay, "").MeasureTypes(t.Context(), map[string]int64{"default": 1}))
+	field := domain.PayloadField{Path: []string{"a"}, Any: true}
+	for _, reader := range []*postgres.Database{open("outboxd_monitor"), operator} {
+		_, err = search.NewFigures(reader).Snapshot(t.Context())
+		must("look at types and queues", err)
+		_, err = search.NewFigures(reader).History(t.Context(), "", "default", time.Hour, time.Minute)
+		must("read the history of a queue", err)
+		_, err = search.NewFigures(reader).PausedBy(t.Context(), []string{"default"})
+		must("look who paused a queue", err)
+		_, err = search.NewLives(reader).Search(t.Context(), domain.EventFilter{Payload: field}, domain.ID{}, 10)
+		must("search by a payload field", err)
+		_, _, err = deadletters.New(reader).Groups(t.Context(), domain.DeadFilter{Payload: field}, 10)
+		must("group by a payload field", err)
+	}
 	_, err = heal.NewRedriver(operator).RedriveByHand(t.Context(), action(), heal.RedriveFilter{Since: time.Hour})
 	must("redrive", err)
 	mistaken := []domain.ID{find(t, owner, "test:1")}

@@ -86,7 +86,7 @@ func judgeGrowth(s domain.Standing) []domain.Finding {
 	if s.QueuedBefore < 0 || s.QueuedNow < BacklogLarge || float64(s.QueuedNow) < clearly*float64(s.QueuedBefore) {
 		return nil
 	}
-	return of("backlog-growing", fmt.Sprintf("%s in Redis, and 10 minutes ago it were %s", words.Many(s.QueuedNow, "task")+words.Plural(s.QueuedNow, " waits", " wait"), words.Count(s.QueuedBefore)),
+	return of("backlog-growing", fmt.Sprintf("%s in Redis; 10 minutes ago there were %s", words.Many(s.QueuedNow, "task")+words.Plural(s.QueuedNow, " waits", " wait"), words.Count(s.QueuedBefore)),
 		"workers take fewer tasks than the relay enqueues, so each event takes effect later than the one before",
 		"outboxd top says which queue grows; start more workers for it, or raise their --worker-concurrency")
 }
